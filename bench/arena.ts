@@ -1,0 +1,49 @@
+/**
+ * The place benchmarks run in: network, mount and process namespaces of their own, and one temporary folder.
+ *
+ * Guarantees: nothing outside is touched, and whatever is started inside ends with the run, however it ends (the
+ * process namespace's first process takes the rest with it); the folder is removed by the outer process, after that.
+ * Limits: Linux, root, unshare(1) and mount(8) (Debian package util-linux).
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Set inside: the temporary folder. */
+const MARK = 'CLEAT_BENCH_FOLDER';
+
+/** Inside: what lives in /run on a host (namespaces, sockets, leases) lives on a tmpfs here too. */
+export const RUN = '/run/cleat-bench';
+
+/** The folder when this process is inside, null when it still has to go there. */
+export function insideFolder(): string | null {
+  return process.env[MARK] ?? null;
+}
+
+/** Run this same command line again, inside. Resolves to its exit code once everything inside is gone. */
+export async function runInside(): Promise<number> {
+  if (process.getuid?.() !== 0) throw new Error('benchmarks need root: they make network namespaces and nft tables');
+  const folder = mkdtempSync(join(tmpdir(), 'cleat-bench-'));
+  const namespaces = ['--net', '--mount', '--propagation=private', '--pid', '--fork', '--kill-child', '--mount-proc'];
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      const child = spawn('unshare', [...namespaces, process.execPath, ...process.argv.slice(1)], {
+        stdio: 'inherit',
+        env: { ...process.env, [MARK]: folder },
+      });
+      child.once('error', reject);
+      child.once('exit', (code) => resolve(code ?? 1));
+      // The child stands in a process namespace whose first process ignores a signal it has no handler for: pass on KILL.
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => child.kill('SIGKILL'));
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+  }
+}
+
+/** Give the new namespaces what programs expect: /sys of this network namespace, and a /run of their own. */
+export function furnish(): void {
+  execFileSync('mount', ['-t', 'sysfs', 'sysfs', '/sys']);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', '/run']);
+}

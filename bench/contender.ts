@@ -1,0 +1,27 @@
+/**
+ * What every contender of a benchmark can do, and the floor as one of them.
+ *
+ * Guarantees: `create` and `teardown` give the contender's own milliseconds, nothing of the harness's bookkeeping.
+ * Limits: ids are numbers, unique per contender while they live.
+ */
+import type { Floor, PortRun, Timing } from './floor.ts';
+
+export interface Contender {
+  readonly name: string;
+  /** Peers are slow: they get fewer turns than the floor and cleat. */
+  readonly peer: boolean;
+  /** Its callers hold a lock around it: in a burst one follows the other. */
+  readonly serial?: boolean;
+  create(id: number, ports: PortRun): Promise<Timing>;
+  /** Until the reply; what the kernel still reaps afterwards is not in it. */
+  teardown(id: number): Promise<Timing>;
+}
+
+export function floorContender(floor: Floor): Contender {
+  return {
+    name: 'floor',
+    peer: false,
+    create: (id, ports) => floor.create(id, ports),
+    teardown: (id) => floor.command(`teardown ${id}`),
+  };
+}

@@ -1,0 +1,167 @@
+/**
+ * The daemon under test: started from dist/, found serving, measured, killed.
+ *
+ * Guarantees: `start` resolves with the time from spawn to the first answered request; its output is kept in a file and
+ * the end of it is part of the error when it dies or does not serve.
+ * Limits: one daemon at a time in a folder; Linux /proc.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, closeSync, readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { BRIDGE, Client, type Stream, upEvents } from './client.ts';
+import type { Contender } from './contender.ts';
+import { NO_PORTS } from './floor.ts';
+
+const PROGRAM = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const START_LIMIT_MS = 20_000;
+const GONE_LIMIT_MS = 20_000;
+/** Requests that carry many events are cut to this many containers, well under any body limit. */
+const BULK = 50;
+
+export function daemonExists(): boolean {
+  return existsSync(PROGRAM);
+}
+
+export class Daemon {
+  private child: ChildProcess | null = null;
+  private readonly folder: string;
+  private readonly run: string;
+
+  /** Snapshots go to disk in `folder`; namespaces, socket and the rest to `run`, a tmpfs. */
+  constructor(folder: string, run: string) {
+    this.folder = folder;
+    this.run = run;
+    for (const name of [`${folder}/state`, `${run}/run`, `${run}/netns`]) mkdirSync(name, { recursive: true });
+  }
+
+  get socket(): string {
+    return `${this.run}/cleat.sock`;
+  }
+
+  client(connections = 1): Client {
+    return new Client(this.socket, connections);
+  }
+
+  /** Milliseconds from spawn until GET /v1/version is answered. */
+  async start(): Promise<number> {
+    const log = openSync(`${this.folder}/log`, 'a');
+    const places = ['--run-dir', `${this.run}/run`, '--state-dir', `${this.folder}/state`];
+    const args = ['daemon', ...places, '--netns-dir', `${this.run}/netns`];
+    const start = performance.now();
+    this.child = spawn(process.execPath, [PROGRAM, ...args, '--socket', this.socket], { stdio: ['ignore', log, log] });
+    closeSync(log);
+    const client = this.client();
+    try {
+      for (;;) {
+        try {
+          await client.version();
+          return performance.now() - start;
+        } catch (error) {
+          const died = this.child.exitCode !== null || this.child.signalCode !== null;
+          if (died || performance.now() - start > START_LIMIT_MS) {
+            throw new Error(`cleat daemon ${died ? 'ended' : 'does not serve'}:\n${this.logEnd()}`, { cause: error });
+          }
+          await sleep(5);
+        }
+      }
+    } finally {
+      client.close();
+    }
+  }
+
+  async kill(): Promise<void> {
+    const child = this.child;
+    this.child = null;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  /** Resident set in KB. */
+  rss(): number {
+    const status = readFileSync(`/proc/${this.child!.pid}/status`, 'utf8');
+    return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]);
+  }
+
+  logEnd(): string {
+    return readFileSync(`${this.folder}/log`, 'utf8').slice(-1500);
+  }
+}
+
+/** cleat as a contender: create, then configure, one request each, as engines and hooks send them. */
+export function cleatContender(client: Client): Contender {
+  return {
+    name: 'cleat',
+    peer: false,
+    async create(id, ports) {
+      const [create, configure] = upEvents(`c${id}`, ports);
+      const created = await client.event(create);
+      const configured = await client.event(configure);
+      return { ms: created.ms + configured.ms, parts: { create: created.ms, configure: configured.ms } };
+    },
+    async teardown(id) {
+      return { ms: (await client.event({ type: 'teardown', id: `c${id}` })).ms, parts: {} };
+    },
+  };
+}
+
+/** The same over a connection that stays open, as an engine keeps it: both events in one write, two lines back. */
+export function streamContender(stream: Stream): Contender {
+  return {
+    name: 'cleat, stream',
+    peer: false,
+    async create(id, ports) {
+      return { ms: (await stream.events(upEvents(`s${id}`, ports))).ms, parts: {} };
+    },
+    async teardown(id) {
+      return { ms: (await stream.events([{ type: 'teardown', id: `s${id}` }])).ms, parts: {} };
+    },
+  };
+}
+
+/** Bring up containers c<first>.. without measuring each. */
+export async function bulkUp(client: Client, first: number, count: number): Promise<void> {
+  for (let at = first; at < first + count; at += BULK) {
+    const part = Math.min(BULK, first + count - at);
+    await client.events(Array.from({ length: part }, (_, i) => upEvents(`c${at + i}`, NO_PORTS)).flat());
+  }
+}
+
+/**
+ * Tear down c<first>.. in one request. Milliseconds until the replies are in, until the kernel has no port left on the
+ * bridge (read from /sys, not asked), and until the daemon too says of each that it is gone.
+ */
+export async function bulkDown(
+  client: Client,
+  first: number,
+  count: number,
+): Promise<{ reply: number; gone: number; said: number }> {
+  const ids = Array.from({ length: count }, (_, i) => `c${first + i}`);
+  const before = bridgePorts().size;
+  // What never stood cannot go, and would be counted as gone in no time.
+  if (before < count) throw new Error(`${count} containers, but ${before} ports on ${BRIDGE}`);
+  const left = before - count;
+  const start = performance.now();
+  await client.events(ids.map((id) => ({ type: 'teardown', id })));
+  const reply = performance.now() - start;
+  while (bridgePorts().size > left) {
+    if (performance.now() - start > GONE_LIMIT_MS) throw new Error(`${bridgePorts().size - left} links never went`);
+    await sleep(1);
+  }
+  const gone = performance.now() - start;
+  await Promise.all(ids.map((id) => client.waitGone(id)));
+  return { reply, gone, said: performance.now() - start };
+}
+
+/** The bridge's ports by name, from the kernel and not from the daemon. */
+export function bridgePorts(): Set<string> {
+  return new Set(readdirSync(`/sys/class/net/${BRIDGE}/brif`));
+}
+
+/** name -> ifindex: a link that was made again has another. */
+export function bridgePortIndexes(): Map<string, string> {
+  const index = (name: string): string => readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8').trim();
+  return new Map([...bridgePorts()].map((name) => [name, index(name)]));
+}

@@ -1,0 +1,76 @@
+/**
+ * The API's answers as this client reads them. The API's own description is GET /v1/openapi.json.
+ *
+ * Guarantees: types only, nothing runs. What is on disk too has its shape from state/.
+ * Limits: an answer is not checked against these: the daemon is trusted, and a newer one may say more.
+ */
+import type { Fault } from '../state/faults.ts';
+import type { AttachmentOptions, NetnsSource } from '../state/event.ts';
+
+/** `code` is one of state/faults.ts, or one of this client's: USAGE, UNREACHABLE, NO_ANSWER. */
+export type ApiError = Omit<Fault, 'code'> & { code: string; hint?: string };
+
+export interface PublishedPort {
+  host_ip: string;
+  host_port: number;
+  container_port: number;
+  protocol: string;
+  range: number;
+}
+
+/** libnetwork's StatusBlock. */
+export interface StatusBlock {
+  interfaces: Record<string, { mac_address: string; subnets: { ipnet: string; gateway?: string }[] }>;
+}
+
+export interface Container {
+  id: string;
+  name: string;
+  /** "up", "created", "configuring.leasing", ... */
+  state: string;
+  legal: string[];
+  created: string;
+  netns: NetnsSource & { path: string | null };
+  outside: string | null;
+  bound_to: number | null;
+  networks: Record<string, StatusBlock>;
+  requested_networks: Record<string, AttachmentOptions>;
+  ports: PublishedPort[];
+  fault: Fault | null;
+  leftovers: Fault[];
+}
+
+export interface Gone {
+  id: string;
+  state: 'gone';
+}
+
+/** One line of GET /v1/events. */
+export type Happening =
+  | { type: 'requested' | 'done'; t: number; id: string; event: string }
+  | { type: 'failed'; t: number; id: string; event: string; fault: Fault }
+  | { type: 'state'; t: number; id: string; from: string; to: string };
+
+/** One line of the answer to POST /v1/events with many events. */
+export interface EventAnswer {
+  line: number;
+  status: number;
+  body: Container | Gone | { error: ApiError };
+}
+
+export interface Audit {
+  clean: boolean;
+  findings: { kind: string; object: string; problem: string; owner?: string }[];
+}
+
+export interface Doctor {
+  checks: { name: string; ok: boolean; severity: string; text: string; hint?: string }[];
+}
+
+export interface Version {
+  version: string;
+  api: string;
+  instance: string;
+  pid: number;
+  boot_id: string;
+}

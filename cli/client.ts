@@ -1,0 +1,208 @@
+/**
+ * A client of the API: HTTP/1.1 and JSON over the daemon's Unix socket.
+ *
+ * Guarantees: an answer is the parsed body, anything else a Failure: the API's own error with exit code 1; or, when no
+ * answer came, one with exit code 3 that names the socket and says what to do.
+ * Limits: one connection per request; no deadline of its own, because the daemon's operations have theirs.
+ */
+import { request, type ClientRequest, type IncomingMessage } from 'node:http';
+import type { LifecycleEvent } from '../state/event.ts';
+import type { ApiError, Container, EventAnswer, Gone } from './answers.ts';
+import { EXIT, Failure } from './failure.ts';
+
+const JSON_TYPE = 'application/json';
+const NDJSON_TYPE = 'application/x-ndjson';
+
+/** How long one question "is it gone?" may take before the state is looked at again. */
+const SLICE_MS = 2_000;
+const GONE_LIMIT_MS = 60_000;
+
+export class Client {
+  readonly socket: string;
+
+  constructor(socket: string) {
+    this.socket = socket;
+  }
+
+  async get<T>(path: string): Promise<T> {
+    return (await this.#json('GET', path)) as T;
+  }
+
+  async post<T>(path: string, body: unknown): Promise<T> {
+    return (await this.#json('POST', path, JSON.stringify(body))) as T;
+  }
+
+  async delete(path: string): Promise<void> {
+    await this.#json('DELETE', path);
+  }
+
+  /** Send one event; resolves when it is done. */
+  event(event: LifecycleEvent): Promise<Container | Gone> {
+    return this.post('/v1/events', event);
+  }
+
+  /** Send many on one connection; one answer each, in the order of the events. With `wait` false: once accepted. */
+  async events(events: LifecycleEvent[], wait = true): Promise<EventAnswer[]> {
+    const body = events.map((event) => `${JSON.stringify(event)}\n`).join('');
+    const headers = { 'content-type': NDJSON_TYPE, ...(wait ? {} : { prefer: 'respond-async' }) };
+    const answers: EventAnswer[] = [];
+    await this.#lines('POST', '/v1/events', headers, body, (line) => answers.push(JSON.parse(line) as EventAnswer));
+    if (answers.length !== events.length) throw noAnswer(`${answers.length} answers to ${events.length} events`);
+    return answers.sort((a, b) => a.line - b.line);
+  }
+
+  /** Hand each line of a stream to `line`, until the stream ends. */
+  follow(path: string, line: (text: string) => void): Promise<void> {
+    return this.#lines('GET', path, {}, undefined, line);
+  }
+
+  container(id: string): Promise<Container> {
+    return this.get(`/v1/containers/${encodeURIComponent(id)}`);
+  }
+
+  /** Resolves when nothing is left of a container; rejects as soon as its teardown has failed, or after a minute. */
+  async gone(id: string): Promise<void> {
+    const end = performance.now() + GONE_LIMIT_MS;
+    for (;;) {
+      try {
+        await this.get(`/v1/containers/${encodeURIComponent(id)}?wait=gone&timeout=${SLICE_MS}`);
+        return;
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        if (error.error.code === 'NO_SUCH_CONTAINER') return;
+        if (error.error.code !== 'DEADLINE') throw error;
+        const { state, leftovers } = await this.#unlessGone(id);
+        if (state === 'gone') return;
+        if (state.startsWith('teardownFailed')) throw unfinished(id, leftovers);
+        if (performance.now() > end) throw error;
+      }
+    }
+  }
+
+  async #unlessGone(id: string): Promise<Pick<Container, 'state' | 'leftovers'>> {
+    try {
+      return await this.container(id);
+    } catch (error) {
+      const gone = error instanceof Failure && error.error.code === 'NO_SUCH_CONTAINER';
+      if (gone) return { state: 'gone', leftovers: [] };
+      throw error;
+    }
+  }
+
+  async #json(method: string, path: string, body?: string): Promise<unknown> {
+    const answer = await this.#send(method, path, body === undefined ? {} : { 'content-type': JSON_TYPE }, body);
+    const text = await this.#text(answer);
+    if ((answer.statusCode ?? 0) >= 400) throw refusal(answer, text);
+    return text === '' ? null : parse(text);
+  }
+
+  async #lines(
+    method: string,
+    path: string,
+    headers: Record<string, string>,
+    body: string | undefined,
+    line: (text: string) => void,
+  ): Promise<void> {
+    const answer = await this.#send(method, path, headers, body);
+    if ((answer.statusCode ?? 0) >= 400) throw refusal(answer, await this.#text(answer));
+    answer.setEncoding('utf8');
+    let rest = '';
+    try {
+      for await (const chunk of answer) {
+        const lines = `${rest}${chunk as string}`.split('\n');
+        rest = lines.pop() ?? '';
+        for (const text of lines) if (text !== '') line(text);
+      }
+    } catch (error) {
+      throw this.#unanswered(error as NodeJS.ErrnoException);
+    }
+  }
+
+  #send(method: string, path: string, headers: Record<string, string>, body?: string): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const options = {
+        socketPath: this.socket,
+        method,
+        path,
+        headers: { accept: JSON_TYPE, ...headers },
+        agent: false,
+      };
+      const outgoing: ClientRequest = request(options, resolve);
+      outgoing.once('error', (error) => reject(this.#unanswered(error)));
+      outgoing.end(body);
+    });
+  }
+
+  async #text(answer: IncomingMessage): Promise<string> {
+    answer.setEncoding('utf8');
+    let text = '';
+    try {
+      for await (const chunk of answer) text += chunk as string;
+    } catch (error) {
+      throw this.#unanswered(error as NodeJS.ErrnoException);
+    }
+    return text;
+  }
+
+  /** No answer, or half of one: is there a daemon at all, may we speak to it, or did it end while it had our request? */
+  #unanswered(error: NodeJS.ErrnoException): Failure {
+    const at = `cleat does not answer at ${this.socket}`;
+    const { code = '' } = error;
+    const start =
+      'Start it with `cleat daemon` as root, or say where it listens with --socket, CLEAT_SOCKET or CLEAT_RUN_DIR.';
+    if (code === 'ENOENT') return unreachable(`${at}: there is no such socket`, start, code);
+    if (code === 'ECONNREFUSED') return unreachable(`${at}: nobody listens there any more`, start, code);
+    if (code === 'ENOTSOCK') return unreachable(`${at}: this is no socket`, start, code);
+    if (code === 'EACCES' || code === 'EPERM') {
+      return unreachable(
+        `${at}: you may not open it`,
+        'Run this as root, or as a member of the group of the socket.',
+        code,
+      );
+    }
+    if (code === 'ECONNRESET' || code === 'EPIPE') {
+      return unreachable(
+        `the daemon at ${this.socket} ended the connection`,
+        'What it had accepted it finishes when it runs again: `cleat ps` tells how things are.',
+        code,
+      );
+    }
+    return unreachable(`${at}: ${error.message}`, start, code);
+  }
+}
+
+function refusal(answer: IncomingMessage, text: string): Failure {
+  const body = parse(text) as { error?: ApiError } | null;
+  if (body?.error?.message !== undefined) return new Failure(body.error);
+  return noAnswer(`status ${answer.statusCode}: ${text.slice(0, 200)}`);
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw noAnswer(text.slice(0, 200));
+  }
+}
+
+function noAnswer(what: string): Failure {
+  const hint = 'Is this socket another program’s, or the daemon of another version? `cleat version` tells.';
+  return new Failure(
+    { code: 'NO_ANSWER', message: `the answer is not one of cleat's API: ${what}`, hint },
+    EXIT.unreachable,
+  );
+}
+
+function unreachable(message: string, hint: string, errno: string): Failure {
+  return new Failure(
+    { code: 'UNREACHABLE', message, hint, ...(errno === '' ? {} : { object: errno }) },
+    EXIT.unreachable,
+  );
+}
+
+function unfinished(id: string, leftovers: Container['leftovers']): Failure {
+  const what = leftovers.map(({ message }) => message).join('; ');
+  const hint =
+    'The daemon tries again by itself; `cleat teardown` again tries at once, `cleat audit` shows what is left.';
+  return new Failure({ code: 'UNFINISHED', message: `teardown of ${id} is not finished: ${what}`, hint });
+}

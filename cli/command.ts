@@ -1,0 +1,78 @@
+/**
+ * What every subcommand has in common: the options that may stand before or after it, the client, and how it answers.
+ *
+ * Guarantees: --format and --socket mean the same in every place; with --format json stdout holds the API's answer and
+ * nothing else.
+ */
+import { type Command, Option } from 'commander';
+import type { Client } from './client.ts';
+import { socketPath } from './places.ts';
+import { table } from './table.ts';
+
+export interface Common {
+  format?: 'table' | 'json';
+  socket?: string;
+}
+
+/** For a command and all below it; last, so that help shows a command's own options first. */
+export function addCommonOptions(command: Command): void {
+  for (const below of command.commands) addCommonOptions(below);
+  command
+    .addOption(
+      new Option('--format <format>', 'how to answer (default: table)')
+        .choices(['table', 'json'])
+        .helpGroup('Common options:'),
+    )
+    .addOption(new Option('--socket <path>', "the daemon's socket (env: CLEAT_SOCKET)").helpGroup('Common options:'))
+    .addHelpOption(new Option('-h, --help', 'show this help').helpGroup('Common options:'));
+}
+
+/** What was given nearest to the end of the line wins. */
+export function commonOptions(command: Command): Common {
+  const { format, socket } = command.opts<Common>();
+  const above = command.parent === null ? {} : commonOptions(command.parent);
+  const given = { format: format ?? above.format, socket: socket ?? above.socket };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** For options that may be given many times. */
+export function collect(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
+}
+
+/** A subcommand with its examples; `words` is its name and arguments. */
+export function subcommand(parent: Command, words: string, description: string, examples: string[]): Command {
+  const command = parent.command(words).description(description);
+  const lines = examples.map((example) => `  $ ${example}\n`).join('');
+  return command.addHelpText('after', `\nExamples:\n${lines}`);
+}
+
+/** What an action works with. node:http is loaded by the first that asks for a client. */
+export class Session {
+  readonly json: boolean;
+  readonly socket: string;
+
+  constructor(command: Command) {
+    const { format, socket } = commonOptions(command);
+    this.json = format === 'json';
+    this.socket = socketPath(socket);
+  }
+
+  async client(): Promise<Client> {
+    const { Client } = await import('./client.ts');
+    return new Client(this.socket);
+  }
+
+  /** The answer as it came, or in words. */
+  say(answer: unknown, words: string | string[]): void {
+    if (this.json) {
+      console.log(JSON.stringify(answer, null, 2));
+      return;
+    }
+    for (const line of typeof words === 'string' ? [words] : words) console.log(line);
+  }
+
+  async table(answer: unknown, headings: string[], rows: string[][]): Promise<void> {
+    this.say(answer, this.json ? '' : await table(headings, rows));
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * `cleat daemon`: become the daemon.
+ *
+ * Guarantees: flags and environment are read here as every other subcommand reads them; the rest is service/main.ts.
+ * Limits: the only door from cli/ to service/. It is opened when this subcommand runs, so that the client stays a client:
+ * no other subcommand loads a line of the daemon.
+ */
+import { type Command, Option } from 'commander';
+import { commonOptions, subcommand } from '../command.ts';
+import { fromEnvironment } from '../places.ts';
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+
+interface Flags {
+  runDir?: string;
+  stateDir?: string;
+  netnsDir?: string;
+  logLevel?: string;
+}
+
+export function addDaemonCommand(program: Command): void {
+  subcommand(program, 'daemon', 'run the daemon, in the foreground', [
+    'cleat daemon',
+    'cleat daemon --run-dir /tmp/c/run --state-dir /tmp/c/state --netns-dir /tmp/c/netns',
+  ])
+    .option('--run-dir <path>', 'socket, snapshots, journals (env: CLEAT_RUN_DIR; default: /run/cleat)')
+    .option('--state-dir <path>', 'network definitions (env: CLEAT_STATE_DIR; default: /var/lib/cleat)')
+    .option('--netns-dir <path>', 'where namespaces are pinned (env: CLEAT_NETNS_DIR; default: /run/netns)')
+    .addOption(
+      new Option('--log-level <level>', 'how much to log (env: CLEAT_LOG_LEVEL; default: info)').choices(LEVELS),
+    )
+    .action(async (flags: Flags, command: Command) => {
+      const places = {
+        runDir: flags.runDir ?? fromEnvironment('RUN_DIR'),
+        stateDir: flags.stateDir ?? fromEnvironment('STATE_DIR'),
+        netnsDir: flags.netnsDir ?? fromEnvironment('NETNS_DIR'),
+        // Not the usual place of a client: the daemon's is in its own run directory, wherever that is.
+        socket: commonOptions(command).socket ?? fromEnvironment('SOCKET'),
+        logLevel: flags.logLevel ?? fromEnvironment('LOG_LEVEL'),
+      };
+      // oxlint-disable-next-line no-restricted-imports -- the door described above
+      const { main } = await import('../../service/main.ts');
+      await main(Object.fromEntries(Object.entries(places).filter(([, value]) => value !== undefined)));
+    });
+}

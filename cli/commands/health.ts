@@ -1,0 +1,52 @@
+/**
+ * Is all well: audit (does the kernel hold what it should), doctor (is the machine fit), version.
+ *
+ * Guarantees: audit and doctor end with 1 when something is wrong, so that scripts need not read the words.
+ */
+import type { Command } from 'commander';
+import type { Audit, Doctor, Version } from '../answers.ts';
+import { Session, subcommand } from '../command.ts';
+import { EXIT, Failure } from '../failure.ts';
+
+export function addHealthCommands(program: Command, clientVersion: string): void {
+  subcommand(program, 'audit', 'compare the kernel with what should be: what leaked, what is missing', [
+    'cleat audit && echo clean',
+  ]).action(async (_flags: unknown, command: Command) => {
+    const session = new Session(command);
+    const report = await (await session.client()).get<Audit>('/v1/audit');
+    if (!report.clean) process.exitCode = EXIT.failed;
+    if (report.clean) return session.say(report, 'clean: the kernel holds what it should, and nothing else');
+    const rows = report.findings.map(({ kind, object, problem, owner }) => [problem, kind, object, owner ?? '']);
+    await session.table(report, ['PROBLEM', 'KIND', 'OBJECT', 'OWNER'], rows);
+  });
+
+  subcommand(program, 'doctor', 'check that this machine is fit for cleat', ['cleat doctor']).action(
+    async (_flags: unknown, command: Command) => {
+      const session = new Session(command);
+      const report = await (await session.client()).get<Doctor>('/v1/doctor');
+      if (report.checks.some(({ ok, severity }) => !ok && severity === 'error')) process.exitCode = EXIT.failed;
+      const lines = report.checks.map(({ name, ok, severity, text, hint }) => {
+        const verdict = ok ? (severity === 'note' ? 'note' : 'ok') : severity;
+        const advice = ok || hint === undefined ? '' : `\n${' '.repeat(9)}Hint: ${hint}`;
+        return `${verdict.padEnd(9)}${name}: ${text}${advice}`;
+      });
+      session.say(report, lines);
+    },
+  );
+
+  subcommand(program, 'version', 'versions of this client and of the daemon', ['cleat version']).action(
+    async (_flags: unknown, command: Command) => {
+      const session = new Session(command);
+      try {
+        const daemon = await (await session.client()).get<Version>('/v1/version');
+        const { version, api, instance, pid } = daemon;
+        const words = `daemon ${version} (API ${api}, instance ${instance}, pid ${pid})`;
+        session.say({ client: { version: clientVersion }, daemon }, [`client ${clientVersion}`, words]);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        session.say({ client: { version: clientVersion }, daemon: null }, `client ${clientVersion}`);
+        throw error;
+      }
+    },
+  );
+}

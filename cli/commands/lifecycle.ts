@@ -1,0 +1,188 @@
+/**
+ * The lifecycle words: create, configure, connect, disconnect, reload, publish, unpublish, teardown. One event each.
+ *
+ * Guarantees: when the command ends with 0 the event is done, and with teardown nothing of the container is left
+ * (--no-wait: its teardown is certain). What was made or changed is named on stdout.
+ */
+import { InvalidArgumentError, type Command } from 'commander';
+import type { LifecycleEvent } from '../../state/event.ts';
+import type { Container, EventAnswer, Gone } from '../answers.ts';
+import type { Client } from '../client.ts';
+import { collect, Session, subcommand } from '../command.ts';
+import { EXIT, Failure } from '../failure.ts';
+import { attachmentOptions, parsePort, parseWiring, type AttachmentFlags } from '../options.ts';
+import { withProgress } from '../progress.ts';
+import { reportAll } from '../report.ts';
+import { portText } from '../text.ts';
+
+export const NETWORK_HELP =
+  'network NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..], none, host, container:ID or ns:PATH';
+export const PUBLISH_HELP = 'publish [HOSTIP:][HOSTPORT:]PORT[-PORT][/PROTO]';
+
+export function addLifecycleCommands(program: Command): void {
+  addCreate(program);
+  addWord(program, 'configure', 'set up what was asked for at create: addresses, links, routes, ports', [
+    'cleat configure web',
+  ]);
+  addConnect(program);
+  addDisconnect(program);
+  addWord(program, 'reload', "put a container's firewall rules back; links and connections are not touched", [
+    'cleat reload web',
+  ]);
+  addPublish(program);
+  addTeardown(program);
+}
+
+interface CreateFlags {
+  network?: string[];
+  publish?: string[];
+  pid?: number;
+  boundTo?: number;
+  name?: string;
+  outside?: string;
+}
+
+function addCreate(program: Command): void {
+  subcommand(program, 'create <id>', 'give a container a network namespace of its own', [
+    'cleat create web -p 8080:80                       # on the default network',
+    'cleat create db --network back:ip=10.90.0.5,alias=database --network front',
+    'cleat create sidecar --network container:web      # the same namespace as web',
+    'cleat create app --pid 4242 -p [::1]:8443:443     # the namespace of a process; torn down when it ends',
+  ])
+    .option('--network <network>', `${NETWORK_HELP} (again for more)`, collect)
+    .option('-p, --publish <port>', `${PUBLISH_HELP} (again for more)`, collect)
+    .option('--pid <pid>', 'use the network namespace of this process, and tear down when it ends', parsePid)
+    .option('--bound-to <pid>', 'tear down when this process ends', parsePid)
+    .option('--name <name>', 'a name for people and name servers (default: the id)')
+    .option('--outside <path>', "network namespace that holds the bridge and the rules (default: the daemon's)")
+    .action(async (id: string, flags: CreateFlags, command: Command) => {
+      const { name, boundTo, outside } = flags;
+      await send(command, {
+        type: 'create',
+        id,
+        ...parseWiring(flags),
+        ...(name === undefined ? {} : { name }),
+        ...(boundTo === undefined ? {} : { bound_to: boundTo }),
+        ...(outside === undefined ? {} : { outside }),
+      });
+    });
+}
+
+function addWord(program: Command, type: 'configure' | 'reload', description: string, examples: string[]): void {
+  subcommand(program, `${type} <id>`, description, examples).action(
+    async (id: string, _flags: unknown, command: Command) => send(command, { type, id }),
+  );
+}
+
+function addConnect(program: Command): void {
+  subcommand(program, 'connect <network> <id>', 'connect a container to one more network', [
+    'cleat connect back web',
+    'cleat connect --ip 10.90.0.7 --alias database back db',
+  ])
+    .option('--ip <address>', 'with this address (again for one of another subnet)', collect)
+    .option('--ip6 <address>', 'with this IPv6 address', collect)
+    .option('--mac <address>', 'with this MAC address')
+    .option('--interface-name <name>', 'with this interface name inside the container')
+    .option('--alias <name>', 'one more name on this network (again for more)', collect)
+    .action(async (network: string, id: string, flags: AttachmentFlags, command: Command) => {
+      await send(command, { type: 'connect', id, network, options: attachmentOptions(flags) });
+    });
+}
+
+function addDisconnect(program: Command): void {
+  subcommand(program, 'disconnect <network> <id>', 'disconnect a container from a network', [
+    'cleat disconnect back web',
+  ]).action(async (network: string, id: string, _flags: unknown, command: Command) => {
+    await send(command, { type: 'disconnect', id, network });
+  });
+}
+
+function addPublish(program: Command): void {
+  subcommand(program, 'publish <id> <port...>', 'publish more ports of a container, while it runs', [
+    'cleat publish web 8443:443',
+    'cleat publish web 127.0.0.1::9090 [::1]:5353:53/udp',
+  ]).action(async (id: string, ports: string[], _flags: unknown, command: Command) => {
+    const session = new Session(command);
+    const client = await session.client();
+    const before = (await client.container(id)).ports.map(portText);
+    const answer = await client.event({ type: 'publish', id, port_mappings: ports.map(parsePort) });
+    const now = 'ports' in answer ? answer.ports.map(portText) : [];
+    // Which host ports were chosen; none yet for a container that is not configured.
+    const added = now.filter((text) => !before.includes(text));
+    session.say(answer, added.length > 0 ? added : id);
+  });
+  subcommand(program, 'unpublish <id> <port...>', 'take published ports back, while the container runs', [
+    'cleat unpublish web 8443:443',
+    'cleat unpublish web 80        # whichever host port leads to 80',
+  ]).action(async (id: string, ports: string[], _flags: unknown, command: Command) => {
+    await send(command, { type: 'unpublish', id, port_mappings: ports.map(parsePort) });
+  });
+}
+
+interface TeardownFlags {
+  ignore?: boolean;
+  wait: boolean;
+}
+
+function addTeardown(program: Command): void {
+  subcommand(program, 'teardown <id...>', 'take everything of a container away', [
+    'cleat teardown web db',
+    'cleat teardown --ignore web    # fine when there is none',
+  ])
+    .option('-i, --ignore', 'a container that does not exist is torn down already')
+    .option('--no-wait', 'return when it is certain to happen, not when it has')
+    .action(async (ids: string[], { ignore = false, wait }: TeardownFlags, command: Command) => {
+      const session = new Session(command);
+      const client = await session.client();
+      const events = [...new Set(ids)].map((id) => ({ type: 'teardown' as const, id }));
+      const work = teardown(client, events, wait, ignore);
+      const results = await withProgress(`tearing down ${events.length === 1 ? events[0]?.id : events.length}`, work);
+      reportAll(session, results, (answer) => answer.id);
+    });
+}
+
+/** All at once, over one connection; the failure of one does not stop the others. */
+async function teardown(
+  client: Client,
+  events: { type: 'teardown'; id: string }[],
+  wait: boolean,
+  ignore: boolean,
+): Promise<(Container | Gone | Failure)[]> {
+  const answers = await client.events(events, wait);
+  return Promise.all(answers.map((answer, i) => outcome(client, events[i]?.id ?? '', answer, wait, ignore)));
+}
+
+async function outcome(
+  client: Client,
+  id: string,
+  { body }: EventAnswer,
+  wait: boolean,
+  ignore: boolean,
+): Promise<Container | Gone | Failure> {
+  if ('error' in body) {
+    const absent = body.error.code === 'NO_SUCH_CONTAINER';
+    if (absent && ignore) return { id, state: 'gone' };
+    // Somebody else's teardown took over: what was asked for is under way.
+    if (body.error.code !== 'SUPERSEDED') return new Failure(body.error);
+  }
+  if (!wait && !('error' in body)) return body;
+  try {
+    await client.gone(id);
+    return { id, state: 'gone' };
+  } catch (error) {
+    if (error instanceof Failure && error.exitCode !== EXIT.unreachable) return error;
+    throw error;
+  }
+}
+
+async function send(command: Command, event: LifecycleEvent): Promise<void> {
+  const session = new Session(command);
+  const client = await session.client();
+  session.say(await client.event(event), event.id);
+}
+
+export function parsePid(text: string): number {
+  const pid = /^\d{1,7}$/.test(text) ? Number(text) : 0;
+  if (pid < 1) throw new InvalidArgumentError('It is the number of a process.');
+  return pid;
+}

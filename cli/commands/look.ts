@@ -1,0 +1,99 @@
+/**
+ * Looking at containers: ps, inspect, history, events.
+ *
+ * Guarantees: nothing is changed. inspect prints what the API answers, as an array, as docker and podman do.
+ */
+import type { Command } from 'commander';
+import type { JournalEntry } from '../../state/journal.ts';
+import type { Container, Happening } from '../answers.ts';
+import { Session, subcommand } from '../command.ts';
+import { Failure } from '../failure.ts';
+import { each, reportFailures } from '../report.ts';
+import { addressesOf, ageText, eventText, happeningText, networksOf, portText, stateText, timeText } from '../text.ts';
+
+export function addLookCommands(program: Command): void {
+  addPs(program);
+  addInspect(program);
+  addHistory(program);
+  addEvents(program);
+}
+
+function addPs(program: Command): void {
+  subcommand(program, 'ps', 'list the containers', ['cleat ps', 'cleat teardown $(cleat ps -q)'])
+    .alias('ls')
+    .option('-q, --quiet', 'ids only')
+    .option('-a, --all', 'accepted for those who are used to it: all are listed anyway')
+    .action(async ({ quiet = false }: { quiet?: boolean }, command: Command) => {
+      const session = new Session(command);
+      const containers = await (await session.client()).get<Container[]>('/v1/containers');
+      if (quiet)
+        return session.say(
+          containers.map(({ id }) => id),
+          containers.map(({ id }) => id),
+        );
+      const now = Date.now();
+      const rows = containers.map((container) => [
+        container.id,
+        stateText(container),
+        networksOf(container).join(','),
+        addressesOf(container).join(','),
+        container.ports.map(portText).join(', '),
+        ageText(container.created, now),
+      ]);
+      await session.table(containers, ['ID', 'STATE', 'NETWORKS', 'ADDRESSES', 'PORTS', 'AGE'], rows);
+    });
+}
+
+function addInspect(program: Command): void {
+  subcommand(program, 'inspect <id...>', 'everything about containers, as JSON', [
+    'cleat inspect web',
+    "cleat inspect web | jq -r '.[0].netns.path'",
+  ]).action(async (ids: string[], _flags: unknown, command: Command) => {
+    const session = new Session(command);
+    const client = await session.client();
+    const results = await each(ids, (id) => client.container(id));
+    console.log(
+      JSON.stringify(
+        results.filter((result) => !(result instanceof Failure)),
+        null,
+        2,
+      ),
+    );
+    reportFailures(session, results);
+  });
+}
+
+function addHistory(program: Command): void {
+  subcommand(program, 'history <id>', 'what a container went through: each state, how long, and why it failed', [
+    'cleat history web',
+  ]).action(async (id: string, _flags: unknown, command: Command) => {
+    const session = new Session(command);
+    const path = `/v1/containers/${encodeURIComponent(id)}/history`;
+    const entries = await (await session.client()).get<JournalEntry[]>(path);
+    const rows = entries.map(({ t, machine, event, from, to, ms, fault }) => {
+      const why = fault === undefined ? '' : `${fault.message} (${fault.code})`;
+      return [timeText(t), machine, eventText(event), from, to, String(ms), why];
+    });
+    await session.table(entries, ['TIME', 'MACHINE', 'EVENT', 'FROM', 'TO', 'MS', 'FAULT'], rows);
+  });
+}
+
+function addEvents(program: Command): void {
+  subcommand(program, 'events', 'what happens, as it happens; until Ctrl-C', [
+    'cleat events',
+    'cleat events --id web --format json | jq -c \'select(.type == "failed")\'',
+  ])
+    .option('--id <id>', 'of this container only')
+    .action(async ({ id }: { id?: string }, command: Command) => {
+      const session = new Session(command);
+      const path = id === undefined ? '/v1/events' : `/v1/events?id=${encodeURIComponent(id)}`;
+      const client = await session.client();
+      // Ctrl-C is how one stops looking, not a failure.
+      process.once('SIGINT', () => process.exit(0));
+      await client.follow(path, (line) =>
+        console.log(session.json ? line : happeningText(JSON.parse(line) as Happening)),
+      );
+      const hint = 'It was stopped, or this reader was too slow; `cleat ps` shows how things are.';
+      throw new Failure({ code: 'UNREACHABLE', message: 'the daemon closed the stream of events', hint }, 3);
+    });
+}

@@ -1,0 +1,96 @@
+/**
+ * `cleat network`: create, ls, inspect, rm. Podman's flags, libnetwork's JSON.
+ *
+ * Guarantees: `network inspect` prints an array that podman can read.
+ */
+import type { Command } from 'commander';
+import type { NetworkDefinition } from '../../state/network.ts';
+import { collect, Session, subcommand } from '../command.ts';
+import { Failure, usage } from '../failure.ts';
+import { networkRequest, type NetworkFlags } from '../network-options.ts';
+import { each, reportAll, reportFailures } from '../report.ts';
+
+const path = (name: string): string => `/v1/networks/${encodeURIComponent(name)}`;
+
+/** Words that --network reads otherwise. */
+const RESERVED = new Set(['none', 'host']);
+
+export function addNetworkCommands(program: Command): void {
+  const network = program.command('network').description('make, list and remove networks');
+  addCreate(network);
+  subcommand(network, 'ls', 'list the networks', ['cleat network ls', 'cleat network ls -q'])
+    .alias('list')
+    .option('-q, --quiet', 'names only')
+    .action(async ({ quiet = false }: { quiet?: boolean }, command: Command) => {
+      const session = new Session(command);
+      const networks = await (await session.client()).get<NetworkDefinition[]>('/v1/networks');
+      const names = networks.map(({ name }) => name);
+      if (quiet) return session.say(names, names);
+      const rows = networks.map(({ id, name, driver, network_interface, subnets, internal }) => [
+        id.slice(0, 12),
+        name,
+        driver,
+        network_interface,
+        subnets.map(({ subnet }) => subnet).join(','),
+        internal ? 'yes' : '',
+      ]);
+      await session.table(networks, ['NETWORK ID', 'NAME', 'DRIVER', 'INTERFACE', 'SUBNETS', 'INTERNAL'], rows);
+    });
+  subcommand(network, 'inspect <name...>', 'everything about networks, as JSON', ['cleat network inspect web']).action(
+    async (names: string[], _flags: unknown, command: Command) => {
+      const session = new Session(command);
+      const client = await session.client();
+      const results = await each(names, (name) => client.get<NetworkDefinition>(path(name)));
+      console.log(
+        JSON.stringify(
+          results.filter((result) => !(result instanceof Failure)),
+          null,
+          2,
+        ),
+      );
+      reportFailures(session, results);
+    },
+  );
+  subcommand(network, 'rm <name...>', 'remove networks that nobody uses', ['cleat network rm web'])
+    .alias('remove')
+    .option('-i, --ignore', 'a network that does not exist is removed already')
+    .action(async (names: string[], { ignore = false }: { ignore?: boolean }, command: Command) => {
+      const session = new Session(command);
+      const client = await session.client();
+      const results = await each(names, async (name) => {
+        try {
+          await client.delete(path(name));
+        } catch (error) {
+          if (!(ignore && error instanceof Failure && error.error.code === 'NO_SUCH_NETWORK')) throw error;
+        }
+        return { name };
+      });
+      reportAll(session, results, ({ name }) => name);
+    });
+}
+
+function addCreate(network: Command): void {
+  subcommand(network, 'create <name>', 'make a network', [
+    'cleat network create web                                   # a free subnet is chosen',
+    'cleat network create back --subnet 10.90.0.0/24 --ip-range 10.90.0.128/25 --internal',
+    'cleat network create dual --subnet 10.91.0.0/24 --subnet fd00:91::/64 --opt mtu=1400',
+  ])
+    .option('-d, --driver <driver>', 'bridge is the only one')
+    .option('--subnet <cidr>', 'a subnet (again for one more, of the other family)', collect)
+    .option('--gateway <address>', 'the gateway of the subnet that contains it', collect)
+    .option('--ip-range <range>', 'give addresses out of this part of the subnet: a CIDR, or FIRST-LAST', collect)
+    .option('--ipv6', 'an IPv6 subnet too')
+    .option('--internal', 'no way out, and no published ports')
+    .option('--disable-dns', 'no name server on this network')
+    .option('--interface-name <name>', 'name of the bridge')
+    .option('-o, --opt <key=value>', 'mtu=BYTES, isolate=strict|true|false, metric=N, no_default_route=true', collect)
+    .option('--route <route>', 'DESTINATION,GATEWAY[,METRIC] for each container', collect)
+    .option('--label <key=value>', 'a label', collect)
+    .action(async (name: string, flags: NetworkFlags, command: Command) => {
+      if (RESERVED.has(name)) throw usage(`a network cannot be called ${name}: --network ${name} means something else`);
+      const session = new Session(command);
+      const request = networkRequest(name, flags);
+      const definition = await (await session.client()).post<NetworkDefinition>('/v1/networks', request);
+      session.say(definition, definition.name);
+    });
+}

@@ -1,0 +1,105 @@
+#!/usr/bin/env node
+/**
+ * `cleat`: the command line, a thin client of the daemon's API.
+ *
+ * Guarantees: answers on stdout, everything else on stderr; exit codes as in EXIT_CODES below and docs/cli.md. A reader
+ * of stdout that goes away (`cleat events | head`) ends the command quietly.
+ * Limits: nothing is decided here: whatever the command can do, the API can.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import type { ApiError } from './answers.ts';
+import { addCommonOptions, commonOptions } from './command.ts';
+import { addDaemonCommand } from './commands/daemon.ts';
+import { addHealthCommands } from './commands/health.ts';
+import { addLifecycleCommands } from './commands/lifecycle.ts';
+import { addLookCommands } from './commands/look.ts';
+import { addNetworkCommands } from './commands/network.ts';
+import { addRunCommand } from './commands/run.ts';
+import { EXIT, explain, Failure } from './failure.ts';
+
+const EXIT_CODES = `
+Exit codes:
+  0        done
+  1        refused or failed; audit, doctor: something was found
+  2        the command line is wrong
+  3        the daemon does not answer
+  125-127  of run: cleat failed, CMD cannot be started, CMD is not found; else CMD's own`;
+
+const EXAMPLES = `
+Examples:
+  $ cleat run -p 8080:80 -- python3 -m http.server 80
+  $ cleat network create back --subnet 10.90.0.0/24
+  $ cleat create web --network back -p 8443:443 && cleat configure web
+  $ cleat ps`;
+
+function createProgram(version: string): Command {
+  const program = new Command('cleat')
+    .description('Networks for containers. `cleat COMMAND --help` tells more about each command.')
+    .version(version, '-V, --version', 'show the version of this client')
+    .addHelpText('after', `${EXAMPLES}\n${EXIT_CODES}`)
+    .enablePositionalOptions() // what follows `run CMD` is CMD's
+    .configureOutput({ outputError: () => {} }) // main() says it, in the format that was asked for
+    .exitOverride();
+  program.commandsGroup('Processes and containers:');
+  addRunCommand(program);
+  addLifecycleCommands(program);
+  program.commandsGroup('Looking:');
+  addLookCommands(program);
+  addHealthCommands(program, version);
+  program.commandsGroup('Networks and the daemon:');
+  addNetworkCommands(program);
+  addDaemonCommand(program);
+  program.helpCommand('help [command]', 'show the help of a command');
+  addCommonOptions(program);
+  return program;
+}
+
+async function main(argv: string[]): Promise<void> {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed);
+  });
+  const program = createProgram(version);
+  let running: Command = program;
+  program.hook('preSubcommand', (_program, subcommand) => void (running = subcommand));
+  program.hook('preAction', (_program, action) => void (running = action));
+  const isRun = (): boolean => running.name() === 'run';
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? EXIT.ok : isRun() ? EXIT.runFailed : EXIT.usage;
+      // Help has been written already, wanted or not.
+      if (error.exitCode === 0 || error.code === 'commander.help') return;
+      const hint = `\`${helpOf(running)}\` tells more.`;
+      complain({ code: 'USAGE', message: error.message.replace(/^error: /, ''), hint }, asksForJson(argv));
+    } else if (error instanceof Failure) {
+      process.exitCode = error.exitCode;
+      complain(error.error, commonOptions(running).format === 'json');
+    } else {
+      process.exitCode = isRun() ? EXIT.runFailed : EXIT.failed;
+      console.error(error); // a defect: with its stack
+    }
+  }
+}
+
+function complain(error: ApiError, json: boolean): void {
+  console.error(json ? JSON.stringify({ error }) : explain(error));
+}
+
+function helpOf(command: Command): string {
+  const names: string[] = [];
+  for (let at: Command | null = command; at !== null; at = at.parent) names.unshift(at.name());
+  return `${names.join(' ')} --help`;
+}
+
+/** For a command line that could not be read to its end. */
+function asksForJson(argv: string[]): boolean {
+  const ours = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
+  return ours.some((word, i) => word === '--format=json' || (word === '--format' && ours[i + 1] === 'json'));
+}
+
+await main(process.argv);

@@ -1,0 +1,155 @@
+/**
+ * What users write to make a network, turned into the request the API takes. Podman's flags.
+ *
+ * Guarantees: pure. A gateway and a range go to the subnet that contains them, in whatever order they are given; a range
+ * written as a CIDR stops short of the network and broadcast address of the subnet.
+ * Limits: form only; overlaps and free subnets are for the daemon to say.
+ */
+import { BlockList, isIP } from 'node:net';
+import type { NetworkOptions, NetworkRequest, Route, Subnet } from '../state/network.ts';
+import { usage } from './failure.ts';
+
+export interface NetworkFlags {
+  driver?: string;
+  subnet?: string[];
+  gateway?: string[];
+  ipRange?: string[];
+  ipv6?: boolean;
+  internal?: boolean;
+  disableDns?: boolean;
+  interfaceName?: string;
+  opt?: string[];
+  route?: string[];
+  label?: string[];
+}
+
+export function networkRequest(name: string, flags: NetworkFlags): NetworkRequest {
+  const { subnet = [], gateway = [], ipRange = [], opt = [], route = [], label = [] } = flags;
+  const subnets: Subnet[] = subnet.map((text) => ({ subnet: cidr(text, '--subnet').text }));
+  for (const address of gateway) {
+    const target = holding(subnets, address, '--gateway');
+    if (target.gateway !== undefined)
+      throw usage(`subnet ${target.subnet} has two gateways: ${target.gateway} and ${address}`);
+    target.gateway = address;
+  }
+  for (const text of ipRange) {
+    const [start, end] = range(text);
+    const target = holding(subnets, start, '--ip-range');
+    if (holding(subnets, end, '--ip-range') !== target) throw usage(`--ip-range ${text} is not inside one subnet`);
+    if (target.lease_range !== undefined) throw usage(`subnet ${target.subnet} has two ranges`);
+    target.lease_range = text.includes('/') ? within(target.subnet, start, end) : { start_ip: start, end_ip: end };
+  }
+  return {
+    name,
+    // Anything but bridge is refused by the daemon, in its words.
+    ...(flags.driver === undefined ? {} : { driver: flags.driver as 'bridge' }),
+    ...(subnets.length === 0 ? {} : { subnets }),
+    ...(flags.ipv6 === true ? { ipv6_enabled: true } : {}),
+    ...(flags.internal === true ? { internal: true } : {}),
+    ...(flags.disableDns === true ? { dns_enabled: false } : {}),
+    ...(flags.interfaceName === undefined ? {} : { network_interface: flags.interfaceName }),
+    ...(opt.length === 0 ? {} : { options: pairs(opt, '--opt') as NetworkOptions }),
+    ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
+    ...(label.length === 0 ? {} : { labels: pairs(label, '--label') }),
+  };
+}
+
+/** key=value, the last one of a key wins; a label may have no value. */
+export function pairs(words: string[], flag: string): Record<string, string> {
+  const entries = words.map((word): [string, string] => {
+    const equals = word.indexOf('=');
+    if (equals === 0 || (equals === -1 && flag !== '--label'))
+      throw usage(`invalid ${flag} "${word}": it is key=value`);
+    return equals === -1 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];
+  });
+  return Object.fromEntries(entries);
+}
+
+export function parseRoute(text: string): Route {
+  const [destination = '', gateway = '', metric, ...more] = text.split(',');
+  const wrong = (why: string) => usage(`invalid --route "${text}": ${why}`, 'A route is DESTINATION,GATEWAY[,METRIC].');
+  if (more.length > 0 || gateway === '') throw wrong('it has a destination, a gateway and perhaps a metric');
+  if (isIP(gateway) === 0) throw wrong(`"${gateway}" is not an IP address`);
+  if (metric !== undefined && !/^\d{1,10}$/.test(metric)) throw wrong(`"${metric}" is not a metric`);
+  const route: Route = { destination: cidr(destination, '--route').text, gateway };
+  return metric === undefined ? route : { ...route, metric: Number(metric) };
+}
+
+interface Block {
+  text: string;
+  address: string;
+  prefix: number;
+  family: 'ipv4' | 'ipv6';
+}
+
+function cidr(text: string, flag: string): Block {
+  const [, address = '', digits = ''] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
+  const version = isIP(address);
+  const prefix = Number(digits);
+  if (version === 0 || digits === '' || prefix > (version === 4 ? 32 : 128)) {
+    throw usage(`invalid ${flag} "${text}": not a subnet like 10.90.0.0/24 or fd00:90::/64`);
+  }
+  return { text, address, prefix, family: version === 4 ? 'ipv4' : 'ipv6' };
+}
+
+function holding(subnets: Subnet[], address: string, flag: string): Subnet {
+  const version = isIP(address);
+  if (version === 0) throw usage(`invalid ${flag} "${address}": not an IP address`);
+  const found = subnets.find(({ subnet }) => {
+    const block = cidr(subnet, '--subnet');
+    const list = new BlockList();
+    list.addSubnet(block.address, block.prefix, block.family);
+    return list.check(address, version === 4 ? 'ipv4' : 'ipv6');
+  });
+  if (found !== undefined) return found;
+  const hint = 'Each gateway and each range belongs to one of the subnets: give that with --subnet.';
+  throw usage(`${flag} ${address} is in none of the subnets given`, hint);
+}
+
+/** First and last address of "10.90.0.128/25" or "10.90.0.10-10.90.0.20". */
+function range(text: string): [start: string, end: string] {
+  if (text.includes('/')) {
+    const block = cidr(text, '--ip-range');
+    return bounds(block);
+  }
+  const [start = '', end = '', ...more] = text.split('-');
+  if (more.length > 0 || isIP(start) === 0 || isIP(start) !== isIP(end)) {
+    throw usage(`invalid --ip-range "${text}"`, 'A range is a CIDR such as 10.90.0.128/25, or FIRST-LAST.');
+  }
+  if (number(end) < number(start)) throw usage(`--ip-range ${text} ends before it begins`);
+  return [start, end];
+}
+
+/** A block inside a subnet, without what no container can have. */
+function within(subnet: string, start: string, end: string): { start_ip: string; end_ip: string } {
+  const block = cidr(subnet, '--subnet');
+  const [first, last] = bounds(block).map(number) as [bigint, bigint];
+  const from = number(start) === first ? first + 1n : number(start);
+  const to = number(end) === last && block.family === 'ipv4' ? last - 1n : number(end);
+  return { start_ip: address(from, block.family), end_ip: address(to, block.family) };
+}
+
+function bounds({ address: base, prefix, family }: Block): [first: string, last: string] {
+  const size = 1n << BigInt((family === 'ipv4' ? 32 : 128) - prefix);
+  const first = (number(base) / size) * size;
+  return [address(first, family), address(first + size - 1n, family)];
+}
+
+function number(text: string): bigint {
+  if (isIP(text) === 4) return text.split('.').reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
+  // A URL has IPv6 addresses in one form: hexadecimal groups, at most one "::".
+  const [head = '', tail] = new URL(`http://[${text}]`).hostname.slice(1, -1).split('::');
+  const groups = (part: string): string[] => (part === '' ? [] : part.split(':'));
+  const [before, after] = [groups(head), groups(tail ?? '')];
+  const zeros = Array<string>(8 - before.length - after.length).fill('0');
+  return [...before, ...zeros, ...after].reduce((sum, group) => sum * 65_536n + BigInt(`0x${group}`), 0n);
+}
+
+function address(value: bigint, family: 'ipv4' | 'ipv6'): string {
+  const [parts, bits, radix] = family === 'ipv4' ? [4, 8n, 10] : [8, 16n, 16];
+  const words = Array.from({ length: parts }, (_, i) =>
+    ((value >> (bits * BigInt(parts - 1 - i))) & ((1n << bits) - 1n)).toString(radix),
+  );
+  if (family === 'ipv4') return words.join('.');
+  return new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1);
+}

@@ -1,0 +1,192 @@
+/**
+ * What users write for ports and networks, turned into what the API takes. Docker's and Podman's way of writing both.
+ *
+ *   ports     [HOSTIP:][HOSTPORT[-HOSTPORT]:]PORT[-PORT][/tcp|udp|sctp]      127.0.0.1:8080:80  [::1]::53/udp  9000-9010
+ *   networks  NAME[:ip=ADDR,ip6=ADDR,mac=MAC,interface_name=NAME,alias=NAME]   or   none | host | container:ID | ns:PATH
+ *
+ * Guarantees: pure; what is not understood is refused with the word that is wrong, never guessed at.
+ * Limits: form only. Whether an address is free or a network exists is for the daemon to say.
+ */
+import { isIP } from 'node:net';
+import type { AttachmentOptions, CreateEvent, PortMapping } from '../state/event.ts';
+import { usage, type Failure } from './failure.ts';
+
+const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
+type Protocol = (typeof PROTOCOLS)[number];
+
+const PORT_HINT =
+  'A port is [HOSTIP:][HOSTPORT:]PORT[-PORT][/tcp|udp|sctp], such as 8080:80, 127.0.0.1::80 or [::1]:53:53/udp.';
+
+export function parsePort(text: string): PortMapping {
+  const wrong = (why: string): Failure => usage(`invalid port "${text}": ${why}`, PORT_HINT);
+  const [ports = '', protocol, ...more] = text.split('/');
+  if (more.length > 0) throw wrong('more than one "/"');
+  const { ip, rest } = splitHostIp(ports, wrong);
+  const parts = rest.split(':');
+  if (parts.length > 2) throw wrong('put an IPv6 address in brackets, and a port behind it');
+  const container = parseRange(parts.at(-1) ?? '', wrong);
+  const hostText = parts.length === 2 ? (parts[0] ?? '') : '';
+  const host = hostText === '' ? null : parseRange(hostText, wrong);
+  if (host !== null && host.count !== container.count) {
+    throw wrong(`${host.count} on the host for ${container.count} in the container: the ranges must be of one length`);
+  }
+  return {
+    ...(ip === '' ? {} : { host_ip: ip }),
+    ...(host === null ? {} : { host_port: host.first }),
+    container_port: container.first,
+    ...(protocol === undefined ? {} : { protocol: parseProtocol(protocol, wrong) }),
+    ...(container.count === 1 ? {} : { range: container.count }),
+  };
+}
+
+/** The address in front, if there is one: in brackets, or as the first of three parts. */
+function splitHostIp(ports: string, wrong: (why: string) => Failure): { ip: string; rest: string } {
+  const bracketed = /^\[([^\]]*)\]:(.*)$/.exec(ports);
+  if (bracketed !== null) {
+    const [, ip = '', rest = ''] = bracketed;
+    if (isIP(ip) !== 6) throw wrong(`"${ip}" is not an IPv6 address`);
+    return { ip, rest };
+  }
+  if (ports.startsWith('[')) throw wrong('after the address in brackets comes ":" and a port');
+  const parts = ports.split(':');
+  if (parts.length !== 3) return { ip: '', rest: ports };
+  const [ip = '', ...rest] = parts;
+  if (isIP(ip) !== 4) throw wrong(ip === '' ? 'put an IPv6 address in brackets' : `"${ip}" is not an IP address`);
+  return { ip, rest: rest.join(':') };
+}
+
+function parseProtocol(text: string, wrong: (why: string) => Failure): Protocol {
+  const protocol = PROTOCOLS.find((known) => known === text.toLowerCase());
+  if (protocol === undefined) throw wrong(`the protocol "${text}" is none of ${PROTOCOLS.join(', ')}`);
+  return protocol;
+}
+
+function parseRange(text: string, wrong: (why: string) => Failure): { first: number; count: number } {
+  const [from = '', to = from, ...more] = text.split('-');
+  if (more.length > 0) throw wrong(`"${text}" is not a port or a range of ports`);
+  const [first, last] = [from, to].map((part) => {
+    const port = /^\d{1,5}$/.test(part) ? Number(part) : 0;
+    if (port < 1 || port > 65_535)
+      throw wrong(part === '' ? 'a port is missing' : `"${part}" is not between 1 and 65535`);
+    return port;
+  }) as [number, number];
+  if (last < first) throw wrong(`the range ${text} ends before it begins`);
+  return { first, count: last - first + 1 };
+}
+
+const NETWORK_HINT =
+  'A network is NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..], or one of none, host, container:ID, ns:PATH.';
+
+/** The part of a create event that --network, -p, --pid and their like decide. */
+export type Wiring = Pick<CreateEvent, 'netns' | 'networks' | 'port_mappings'>;
+
+export interface WiringOptions {
+  network?: string[];
+  publish?: string[];
+  pid?: number;
+}
+
+export function parseWiring({ network = [], publish = [], pid }: WiringOptions): Wiring {
+  const networks = new Map<string, AttachmentOptions>();
+  let netns: CreateEvent['netns'] = pid === undefined ? undefined : { mode: 'pid', pid };
+  let said = pid === undefined ? '' : '--pid';
+  let none = false;
+  for (const text of network) {
+    const mode = parseMode(text);
+    if (mode === 'none') {
+      none = true;
+    } else if (mode !== null) {
+      if (netns !== undefined) throw usage(`${said} and --network ${text} exclude each other`, NETWORK_HINT);
+      netns = mode;
+      said = `--network ${text}`;
+    } else {
+      const [name, options] = parseNetwork(text);
+      if (networks.has(name)) throw usage(`network ${name} is given twice`, 'Several addresses: NAME:ip=A,ip=B.');
+      networks.set(name, options);
+    }
+  }
+  const [first] = networks.keys();
+  if (none && first !== undefined) throw usage(`--network none and --network ${first} exclude each other`);
+  if (none && netns !== undefined && netns.mode !== 'pid') throw usage(`--network none and ${said} exclude each other`);
+  if ((netns?.mode === 'host' || netns?.mode === 'container') && (first !== undefined || publish.length > 0)) {
+    const what = first === undefined ? `port ${publish[0]}` : `network ${first}`;
+    throw usage(
+      `${said} shares a namespace: it has no ${what} of its own`,
+      'Give networks and ports to the one whose namespace it is.',
+    );
+  }
+  return {
+    ...(netns === undefined ? {} : { netns }),
+    ...(none || first !== undefined ? { networks: Object.fromEntries(networks) } : {}),
+    ...(publish.length === 0 ? {} : { port_mappings: publish.map(parsePort) }),
+  };
+}
+
+/** The words that are no network's name. */
+function parseMode(text: string): 'none' | NonNullable<CreateEvent['netns']> | null {
+  if (text === 'none') return 'none';
+  if (text === 'host') return { mode: 'host' };
+  const [, word, value = ''] = /^(container|ns):(.*)$/.exec(text) ?? [];
+  if (word === undefined) return null;
+  if (value === '') throw usage(`--network ${text} lacks ${word === 'ns' ? 'a path' : 'an id'}`, NETWORK_HINT);
+  return word === 'ns' ? { mode: 'path', path: value } : { mode: 'container', id: value };
+}
+
+/** NAME[:key=value,...]. Addresses have colons of their own: only the first one separates. */
+export function parseNetwork(text: string): [name: string, options: AttachmentOptions] {
+  const colon = text.indexOf(':');
+  const name = colon === -1 ? text : text.slice(0, colon);
+  if (name === '') throw usage(`--network ${text} has no name`, NETWORK_HINT);
+  const given: AttachmentFlags = {};
+  const words = colon === -1 ? [] : text.slice(colon + 1).split(',');
+  for (const word of words.filter((part) => part !== '')) {
+    const equals = word.indexOf('=');
+    const [key, value] = [word.slice(0, Math.max(equals, 0)), word.slice(equals + 1)];
+    const field = FIELDS.get(key);
+    if (field === undefined || value === '') throw usage(`invalid network option "${word}" in "${text}"`, NETWORK_HINT);
+    if (field === 'mac' || field === 'interfaceName') {
+      if (given[field] !== undefined) throw usage(`network option ${key} is given twice in "${text}"`);
+      given[field] = value;
+    } else {
+      given[field] = [...(given[field] ?? []), value];
+    }
+  }
+  return [name, attachmentOptions(given)];
+}
+
+const FIELDS = new Map<string, keyof AttachmentFlags>([
+  ['ip', 'ip'],
+  ['ip6', 'ip6'],
+  ['mac', 'mac'],
+  ['mac_address', 'mac'],
+  ['interface_name', 'interfaceName'],
+  ['alias', 'alias'],
+]);
+
+/** The same options as flags of `cleat connect`. */
+export interface AttachmentFlags {
+  ip?: string[];
+  ip6?: string[];
+  mac?: string;
+  interfaceName?: string;
+  alias?: string[];
+}
+
+export function attachmentOptions({
+  ip = [],
+  ip6 = [],
+  mac,
+  interfaceName,
+  alias = [],
+}: AttachmentFlags): AttachmentOptions {
+  // As in podman, ip takes either family; ip6 is for who wants to be sure.
+  for (const address of ip) if (isIP(address) === 0) throw usage(`invalid ip "${address}": not an IP address`);
+  for (const address of ip6) if (isIP(address) !== 6) throw usage(`invalid ip6 "${address}": not an IPv6 address`);
+  const addresses = [...ip, ...ip6];
+  return {
+    ...(addresses.length === 0 ? {} : { static_ips: addresses }),
+    ...(mac === undefined ? {} : { static_mac: mac }),
+    ...(interfaceName === undefined ? {} : { interface_name: interfaceName }),
+    ...(alias.length === 0 ? {} : { aliases: alias }),
+  };
+}

@@ -1,0 +1,22 @@
+/**
+ * A line on stderr while something takes long, for a person who watches.
+ *
+ * Guarantees: nothing is written unless stderr is a terminal, nor before half a second has passed; the line is gone when
+ * the work is done.
+ */
+const PATIENCE_MS = 500;
+
+export async function withProgress<T>(text: string, work: Promise<T>): Promise<T> {
+  if (!process.stderr.isTTY) return work;
+  let shown = false;
+  const timer = setTimeout(() => {
+    shown = true;
+    process.stderr.write(`${text} ...`);
+  }, PATIENCE_MS);
+  try {
+    return await work;
+  } finally {
+    clearTimeout(timer);
+    if (shown) process.stderr.write('\r\x1b[K');
+  }
+}

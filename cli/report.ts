@@ -1,0 +1,38 @@
+/**
+ * Answers about several things: those that succeeded on stdout, those that did not on stderr.
+ *
+ * Guarantees: one failure does not hide the others' answers; the exit code is that of the first failure.
+ */
+import type { Session } from './command.ts';
+import { explain, Failure } from './failure.ts';
+
+export function reportAll<T extends object>(
+  session: Session,
+  results: (T | Failure)[],
+  word: (answer: T) => string,
+): void {
+  const answers = results.filter((result): result is T => !(result instanceof Failure));
+  session.say(answers, answers.map(word));
+  reportFailures(session, results);
+}
+
+export function reportFailures(session: Session, results: unknown[]): void {
+  const failures = results.filter((result) => result instanceof Failure);
+  for (const { error } of failures) console.error(session.json ? JSON.stringify({ error }) : explain(error));
+  const [first] = failures;
+  if (first !== undefined) process.exitCode = first.exitCode;
+}
+
+/** Ask for each; a refusal is kept beside the answers, anything worse ends it all. */
+export async function each<T>(names: string[], ask: (name: string) => Promise<T>): Promise<(T | Failure)[]> {
+  return Promise.all(
+    names.map(async (name) => {
+      try {
+        return await ask(name);
+      } catch (error) {
+        if (error instanceof Failure && error.exitCode === 1) return error;
+        throw error;
+      }
+    }),
+  );
+}

@@ -1,0 +1,119 @@
+/**
+ * `cleat run`: a process with a network of its own, for as long as it lives.
+ *
+ * Guarantees: the container is bound to this client's pid, so the daemon takes it down even if this client is killed, or
+ * if the daemon itself was away when CMD ended. Ends with CMD's exit code, 128+n for a signal; 125 when cleat failed, 126
+ * and 127 when CMD could not be started.
+ * Limits: the network only. CMD sees the same files, processes and mounts as before; /sys shows the interfaces of the
+ * namespace it was mounted in, not CMD's. What CMD leaves in the background loses its network when CMD ends.
+ */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { constants as os } from 'node:os';
+import type { Container } from './answers.ts';
+import type { Client } from './client.ts';
+import { EXIT, explain, Failure } from './failure.ts';
+import { parseWiring, type WiringOptions } from './options.ts';
+import { withProgress } from './progress.ts';
+import { addressesOf, portText } from './text.ts';
+
+const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+type Forwarded = (typeof FORWARDED)[number];
+
+export interface RunOptions extends WiringOptions {
+  name?: string;
+}
+
+/** Resolves with the exit code. */
+export async function run(client: Client, options: RunOptions, argv: string[]): Promise<number> {
+  const nsenter = findNsenter();
+  const id = options.name ?? `run-${randomBytes(4).toString('hex')}`;
+  const wiring = parseWiring(options);
+
+  // From here on a signal is for CMD; one that comes before there is a CMD ends it all, in order.
+  const early = new AbortController();
+  let target: ((signal: Forwarded) => void) | null = null;
+  for (const signal of FORWARDED) {
+    process.on(signal, () => (target === null ? early.abort(signal) : target(signal)));
+  }
+
+  await client.event({ type: 'create', id, ...wiring, bound_to: process.pid });
+  let code: number;
+  try {
+    const container = (await client.event({ type: 'configure', id })) as Container;
+    if (process.stderr.isTTY) {
+      process.stderr.write(`${[id, ...addressesOf(container), ...container.ports.map(portText)].join('  ')}\n`);
+    }
+    if (early.signal.aborted) {
+      code = 128 + os.signals[early.signal.reason as Forwarded];
+    } else {
+      const path = container.netns.path;
+      const enter = path === null ? [] : [nsenter, `--net=${path}`, '--'];
+      code = await follow([...enter, ...argv], (forward) => (target = forward));
+    }
+  } catch (error) {
+    await takeDown(client, id);
+    throw error;
+  }
+  await takeDown(client, id);
+  return code;
+}
+
+/** Start the command and wait for it. `onStart` is given what passes a signal on. */
+function follow(argv: string[], onStart: (forward: (signal: Forwarded) => void) => void): Promise<number> {
+  const [file = '', ...args] = argv;
+  return new Promise((resolve, reject) => {
+    // nsenter becomes CMD: its pid is CMD's, and its own codes for what cannot be started are 126 and 127 too.
+    const child = spawn(file, args, { stdio: 'inherit' });
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      const exitCode = error.code === 'ENOENT' ? EXIT.notFound : EXIT.notInvocable;
+      reject(new Failure({ code: 'USAGE', message: `cannot start ${file}: ${error.message}` }, exitCode));
+    });
+    child.once('exit', (status, signal) => resolve(signal === null ? (status ?? 0) : 128 + os.signals[signal]));
+    onStart((signal) => {
+      if (!(fromKeyboard(signal) && inForeground())) child.kill(signal);
+    });
+  });
+}
+
+/** Signals that a terminal sends to everyone in the foreground: CMD has got it already, and a second one would be too many. */
+function fromKeyboard(signal: Forwarded): boolean {
+  return signal === 'SIGINT' || signal === 'SIGQUIT';
+}
+
+/** Is our process group that of the terminal (fields 5 and 8 of proc_pid_stat(5))? */
+function inForeground(): boolean {
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  const [, , group, , , foreground] = stat.slice(stat.lastIndexOf(')') + 1).split(' ');
+  return group === foreground;
+}
+
+/** What CMD did stands: a teardown that fails is told, and is the daemon's to finish. */
+async function takeDown(client: Client, id: string): Promise<void> {
+  try {
+    await client.event({ type: 'teardown', id });
+    await withProgress(`tearing down ${id}`, client.gone(id));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    if (error.error.code === 'NO_SUCH_CONTAINER') return;
+    console.error(explain(error.error));
+    console.error(`The daemon takes ${id} down by itself, as soon as it can.`);
+  }
+}
+
+function findNsenter(): string {
+  for (const directory of ['/usr/bin', '/usr/sbin', '/bin']) {
+    try {
+      accessSync(`${directory}/nsenter`, constants.X_OK);
+      return `${directory}/nsenter`;
+    } catch {
+      // the next one
+    }
+  }
+  const hint = 'It is part of util-linux: install that.';
+  throw new Failure(
+    { code: 'USAGE', message: 'nsenter is neither in /usr/bin nor /usr/sbin nor /bin', hint },
+    EXIT.runFailed,
+  );
+}

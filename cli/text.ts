@@ -1,0 +1,77 @@
+/**
+ * The API's answers in words: ports, addresses, ages, what happens.
+ *
+ * Guarantees: pure; times are given in, not looked up.
+ */
+import type { Container, Happening, PublishedPort } from './answers.ts';
+
+/** "127.0.0.1:8080->80/tcp", "*:8000-8010->9000-9010/udp". */
+export function portText({ host_ip, host_port, container_port, protocol, range }: PublishedPort): string {
+  const span = (first: number): string => (range > 1 ? `${first}-${first + range - 1}` : String(first));
+  const host = host_ip === '' ? '*' : host_ip.includes(':') ? `[${host_ip}]` : host_ip;
+  return `${host}:${span(host_port)}->${span(container_port)}/${protocol}`;
+}
+
+/** The addresses of a container, in the order of its networks. */
+export function addressesOf({ networks }: Pick<Container, 'networks'>): string[] {
+  return Object.values(networks).flatMap(({ interfaces }) =>
+    Object.values(interfaces).flatMap(({ subnets }) => subnets.map(({ ipnet }) => ipnet.split('/')[0] ?? '')),
+  );
+}
+
+/** What it is connected to; before configure, what it will be. */
+export function networksOf({ networks, requested_networks, netns }: Container): string[] {
+  const names = Object.keys(networks).length > 0 ? Object.keys(networks) : Object.keys(requested_networks);
+  if (names.length > 0) return names;
+  if (netns.mode === 'host') return ['host'];
+  if (netns.mode === 'container') return [`container:${netns.id}`];
+  if (netns.mode === 'path') return [`ns:${netns.path}`];
+  return ['none'];
+}
+
+/**
+ * The state without its inner ones; where a container is not up, why. (One that is up keeps the fault of the last request
+ * too, but that says nothing of how it is.)
+ */
+export function stateText({ state, fault, leftovers }: Pick<Container, 'state' | 'fault' | 'leftovers'>): string {
+  const [outer = state] = state.split('.');
+  const why = outer === 'up' ? null : (fault ?? leftovers[0] ?? null);
+  return why === null ? outer : `${outer} (${why.code})`;
+}
+
+/** Journal entries name events as XState does. */
+export function eventText(event: string): string {
+  if (event === 'xstate.init') return 'start';
+  const [, outcome, actor] = /^xstate\.(done|error)\.actor\.(.+)$/.exec(event) ?? [];
+  return actor === undefined ? event : `${actor} ${outcome === 'done' ? 'done' : 'failed'}`;
+}
+
+export function ageText(created: string, now: number): string {
+  const seconds = Math.max(0, Math.floor((now - Date.parse(created)) / 1000));
+  if (seconds < 60) return `${seconds}s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}m`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours}h`;
+  return `${Math.floor(hours / 24)}d`;
+}
+
+export function timeText(t: number): string {
+  return new Date(t).toISOString();
+}
+
+export function happeningText(happening: Happening): string {
+  const start = `${timeText(happening.t)}  ${happening.id}  `;
+  switch (happening.type) {
+    case 'state':
+      return `${start}${happening.from === '' ? '' : `${happening.from} -> `}${happening.to}`;
+    case 'failed':
+      return `${start}${happening.event} failed: ${happening.fault.message} (${happening.fault.code})`;
+    case 'requested':
+    case 'done':
+      return `${start}${happening.event} ${happening.type}`;
+    default:
+      // Of a newer daemon.
+      return `${start}${JSON.stringify(happening)}`;
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * Questions from one machine to another: leases, host ports, the firewall. And the wait between two attempts.
+ *
+ * Guarantees: all or nothing (what was granted before a refusal is given back); a question that is abandoned, because
+ * its asker left the state, gives back what was granted. Asking again after a crash is answered the same.
+ * Limits: no deadline: the shared machines answer whatever their own effects do, and those have one.
+ */
+import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
+import type { LeaseInput, ReleaseInput } from '../machines/container.ts';
+import type { HoldInput, NetworkAnswer } from '../machines/network.ts';
+import type { PortsAnswer } from '../machines/ports.ts';
+import type { PortProbe } from '../native/index.ts';
+import type { Lease, ResolvedPort } from '../state/container.ts';
+import type { Fault } from '../state/faults.ts';
+import { toFault } from './effect.ts';
+import type { Kernel } from './kernel.ts';
+
+/** Where the shared machines are found. */
+export interface Directory {
+  /** null when no network has this name. */
+  network(outside: string | null, name: string): AnyActorRef | null;
+  firewall(outside: string | null): AnyActorRef;
+  ports(outside: string | null): AnyActorRef;
+}
+
+/** How often ports that the host turns out to listen on are replaced by other random ones. */
+const PORT_ATTEMPTS = 16;
+
+export const lease = (directory: Directory, kernel: Kernel) =>
+  fromCallback<EventObject, LeaseInput>(({ input, self, sendBack, receive }) => {
+    const { owner, outside, networks } = input;
+    const leases = new Map<string, Lease>();
+    let claimed: ResolvedPort[] = [];
+    let avoid: number[] = [];
+    let settled = false;
+    const ports = directory.ports(outside);
+
+    const giveBack = () => {
+      for (const name of Object.keys(networks)) {
+        directory.network(outside, name)?.send({ type: 'leave', owner, from: self });
+      }
+      if (claimed.length > 0) ports.send({ type: 'unclaim', owner, ports: claimed });
+    };
+    const refuse = (fault: Fault) => {
+      if (settled) return;
+      settled = true;
+      giveBack();
+      sendBack({ type: 'refused', fault });
+    };
+    const claim = () => ports.send({ type: 'claim', owner, ports: input.ports, avoid, from: self });
+    const grant = () => {
+      settled = true;
+      // In the order asked for, whatever order the answers came in.
+      sendBack({
+        type: 'leased',
+        leases: Object.keys(networks).flatMap((name) => leases.get(name) ?? []),
+        ports: claimed,
+      });
+    };
+    const probe = async () => {
+      const busy = await heldByHost(kernel, outside, claimed);
+      if (settled) return;
+      if (busy === null) return grant();
+      const random = input.ports.some(
+        (mapping) => (mapping.host_port ?? 0) === 0 && busy.random(mapping.container_port),
+      );
+      if (!random || avoid.length >= PORT_ATTEMPTS) return refuse(busy.fault);
+      ports.send({ type: 'unclaim', owner, ports: claimed });
+      claimed = [];
+      avoid = [...avoid, busy.port];
+      claim();
+    };
+
+    receive((event) => {
+      const answer = event as NetworkAnswer | PortsAnswer;
+      if (settled || answer.type === 'left') return;
+      if (answer.type === 'refused') return refuse(answer.fault);
+      if (answer.type === 'claimed') {
+        claimed = answer.ports;
+        probe().catch((error: unknown) => refuse(toFault(error, 'portProbe')));
+        return;
+      }
+      leases.set(answer.network, answer.lease);
+      if (leases.size < Object.keys(networks).length) return;
+      if (input.ports.length > 0) claim();
+      else grant();
+    });
+
+    for (const [name, options] of Object.entries(networks)) {
+      const network = directory.network(outside, name);
+      if (network === null) {
+        refuse({
+          code: 'NO_SUCH_NETWORK',
+          message: `unable to find network with name or ID ${name}: network not found`,
+        });
+        break;
+      }
+      network.send({ type: 'join', owner, options, from: self });
+    }
+    if (Object.keys(networks).length === 0) claim();
+
+    return () => {
+      if (settled) return;
+      settled = true;
+      giveBack();
+    };
+  });
+
+/** The first of these ports that something on the host listens on already, or null. */
+async function heldByHost(kernel: Kernel, outside: string | null, ports: readonly ResolvedPort[]) {
+  const probes: (PortProbe & { containerPort: number })[] = [];
+  for (const { protocol, hostIp: address, hostPort, containerPort, range } of ports) {
+    const families = address === '' ? ([4, 6] as const) : ([address.includes(':') ? 6 : 4] as const);
+    for (let i = 0; i < range; i++) {
+      for (const family of families) probes.push({ protocol, family, address, port: hostPort + i, containerPort });
+    }
+  }
+  const holders = await kernel.outside(outside).kernel.portProbe(probes);
+  // An address the host does not have (yet) cannot have a listener either.
+  const holder = holders.find(({ code }) => code !== 'EADDRNOTAVAIL');
+  const busy = holder === undefined ? undefined : probes[holder.index];
+  if (holder === undefined || busy === undefined) return null;
+  const who = holder.pid === null ? 'another process' : `pid ${holder.pid} (${holder.command ?? '?'})`;
+  const host = busy.address === '' ? '' : busy.family === 6 ? `[${busy.address}]:` : `${busy.address}:`;
+  const fault: Fault = {
+    code: 'PORT_TAKEN',
+    message: `port ${host}${busy.port}/${busy.protocol} is in use on the host by ${who}`,
+    errno: holder.code,
+    owner: who,
+  };
+  return { fault, port: busy.port, random: (containerPort: number) => containerPort === busy.containerPort };
+}
+
+export const release = (directory: Directory) =>
+  fromCallback<EventObject, ReleaseInput>(({ input, self, sendBack, receive }) => {
+    const { owner, outside, networks, ports } = input;
+    const waiting = new Set<string>();
+    receive((event) => {
+      const answer = event as NetworkAnswer;
+      if (answer.type === 'left' && waiting.delete(answer.network) && waiting.size === 0)
+        sendBack({ type: 'released' });
+    });
+    if (ports.length > 0) directory.ports(outside).send({ type: 'unclaim', owner, ports });
+    // A network that does not exist any more holds no lease.
+    const known = networks.flatMap((name) => directory.network(outside, name) ?? []);
+    networks.filter((name) => directory.network(outside, name) !== null).forEach((name) => waiting.add(name));
+    for (const network of known) network.send({ type: 'leave', owner, from: self });
+    if (known.length === 0) sendBack({ type: 'released' });
+  });
+
+/** hold and release of the firewall by a network; its answers are the network machine's events as they are. */
+const ofFirewall = (directory: Directory, type: 'hold' | 'release') =>
+  fromCallback<EventObject, HoldInput>(({ input, self, sendBack, receive }) => {
+    receive((event) => sendBack(event));
+    directory.firewall(input.outside).send({ type, owner: input.network, from: self });
+  });
+
+export const holdFirewall = (directory: Directory) => ofFirewall(directory, 'hold');
+export const releaseFirewall = (directory: Directory) => ofFirewall(directory, 'release');
+
+/** 1 s, 2 s, 4 s ... 60 s, then `retry`. After a restart of the daemon the wait begins anew. */
+export const backOff = () =>
+  fromCallback<EventObject, { attempt: number }>(({ input, sendBack }) => {
+    const timer = setTimeout(() => sendBack({ type: 'retry' }), Math.min(1000 * 2 ** (input.attempt - 1), 60_000));
+    return () => clearTimeout(timer);
+  });

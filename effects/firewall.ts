@@ -1,0 +1,59 @@
+/**
+ * The table that all networks of an outside share, and its forwarding switches.
+ *
+ * Guarantees: rules first, then forwarding; on the way out the other way round. The switches end as they were found.
+ * Limits: interfaces that appear while the firewall is up keep what they were born with.
+ */
+import type { Switches } from '../machines/firewall.ts';
+import type { Kernel } from './kernel.ts';
+import { baseRules, removeTable } from './ruleset.ts';
+
+interface Where {
+  outside: string | null;
+}
+
+const FORWARDING = ['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding'];
+
+/** Every switch that raising may change, as it is now. */
+export const readSwitches =
+  (kernel: Kernel) =>
+  async ({ outside }: Where): Promise<Switches> => {
+    const { kernel: native } = kernel.outside(outside);
+    // With forwarding on, accept_ra=1 stops accepting router advertisements, and a host that has its default route
+    // from one would lose it (Documentation/networking/ip-sysctl.rst): those interfaces need 2.
+    const links = await native.links();
+    const keys = [...FORWARDING, ...links.map(({ name }) => `net/ipv6/conf/${name}/accept_ra`)];
+    const values = await native.sysctlRead(keys);
+    const switches: Record<string, string> = {};
+    keys.forEach((key, i) => {
+      const value = values[i];
+      if (typeof value === 'string' && (FORWARDING.includes(key) || value === '1')) switches[key] = value;
+    });
+    return switches;
+  };
+
+export const raiseFirewall =
+  (kernel: Kernel) =>
+  async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
+    const { kernel: native } = kernel.outside(outside);
+    await native.nft(baseRules(kernel.instance.table));
+    const advertisements = Object.keys(found ?? {}).filter((key) => key.endsWith('/accept_ra'));
+    await native.sysctlWrite({
+      ...Object.fromEntries(advertisements.map((key) => [key, '2'])),
+      'net/ipv4/ip_forward': '1',
+    });
+  };
+
+export const lowerFirewall =
+  (kernel: Kernel) =>
+  async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
+    const native = kernel.outsideIfThere(outside)?.kernel;
+    if (native === undefined) return;
+    const keys = Object.keys(found ?? {});
+    const present = await native.sysctlRead(keys);
+    // ip_forward first: writing it resets the per-interface switches.
+    await native.sysctlWrite(
+      Object.fromEntries(keys.filter((_, i) => present[i] !== null).map((key) => [key, found?.[key] ?? ''])),
+    );
+    await native.nft(removeTable(kernel.instance.table));
+  };

@@ -1,0 +1,88 @@
+/**
+ * What effects need of their surroundings: who this daemon is in the kernel, and the outside namespaces it works in.
+ *
+ * Guarantees: the outside is looked up by what the snapshot says, never assumed; each is opened once, has its own worker
+ * thread and its own watch on links.
+ * Limits: an outside that has gone away stays open until the daemon ends (its namespace lives as long).
+ */
+import { EventEmitter } from 'eventemitter3';
+import { isKernelError, openOutside, type Outside } from '../native/index.ts';
+import { EffectError } from './effect.ts';
+
+/** How an instance of cleat marks what is its own. Several daemons on one machine differ in all three. */
+export interface Instance {
+  /** In link aliases: cleat:<name>:... */
+  name: string;
+  /** nftables table. */
+  table: string;
+  /** IFLA_GROUP of every link. */
+  group: number;
+  /** IFLA_GROUP that links are moved to in order to be removed together. */
+  doomedGroup: number;
+}
+
+interface LinkEvents {
+  gone: (name: string) => void;
+}
+
+export interface OutsideKernel {
+  kernel: Outside;
+  /** Emits 'gone' with the name of each link that the kernel has removed from the outside. */
+  links: EventEmitter<LinkEvents>;
+}
+
+export class Kernel {
+  readonly instance: Instance;
+  readonly #outsides = new Map<string | null, OutsideKernel>();
+
+  constructor(instance: Instance) {
+    this.instance = instance;
+  }
+
+  /** The outside at `path`, the daemon's own namespace for null. Throws NOT_A_NAMESPACE when there is none. */
+  outside(path: string | null): OutsideKernel {
+    let outside = this.#outsides.get(path);
+    if (outside === undefined) {
+      const kernel = open(path);
+      const links = new EventEmitter<LinkEvents>();
+      outside = { kernel, links };
+      this.#outsides.set(path, outside);
+      kernel
+        .monitor(
+          (event) => {
+            if (event.type === 'link.del') links.emit('gone', event.name);
+          },
+          undefined,
+          ['link.del'],
+        )
+        .catch(() => {}); // without notifications waits fall back to looking (link.ts)
+    }
+    return outside;
+  }
+
+  /** For taking things away: null when the outside is gone, and with it everything that was in it. */
+  outsideIfThere(path: string | null): OutsideKernel | null {
+    try {
+      return this.outside(path);
+    } catch (error) {
+      if (error instanceof EffectError && error.fault.code === 'NOT_A_NAMESPACE') return null;
+      throw error;
+    }
+  }
+}
+
+function open(path: string | null): Outside {
+  if (path === null) return openOutside();
+  try {
+    return openOutside(path);
+  } catch (error) {
+    if (!isKernelError(error)) throw error;
+    throw new EffectError({
+      code: 'NOT_A_NAMESPACE',
+      message: `retrieving network namespace at ${path}: ${error.code}`,
+      errno: error.code,
+      syscall: error.syscall,
+      object: path,
+    });
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * What all networks of one outside namespace share: the nftables table with its hooks, and the forwarding switches.
+ *
+ * Guarantees: there while at least one network holds it, gone after the last; the switches (net.ipv4.ip_forward and
+ * its likes) are read and remembered on disk before they are set, and put back with the table, so that the host ends
+ * as it was found.
+ * Limits: a switch that someone else set to the same value meanwhile is put back all the same.
+ */
+import { assign, enqueueActions, setup } from 'xstate';
+import type { Fault } from '../state/faults.ts';
+import { conversation, effect, faultOf, type Asker } from './contract.ts';
+
+export type Switches = Readonly<Record<string, string>>;
+
+export interface FirewallInput {
+  outside: string | null;
+  /** Networks that are up according to the snapshots. */
+  adopted: readonly string[];
+  /** The values found before cleat changed them, if it did (kept on disk). */
+  found: Switches | null;
+}
+
+interface FirewallContext {
+  outside: string | null;
+  holders: readonly string[];
+  waiting: readonly Asker[];
+  found: Switches | null;
+  fault: Fault | null;
+  attempts: number;
+}
+
+export type FirewallEvent = ({ type: 'hold' } & Asker) | ({ type: 'release' } & Asker) | { type: 'retry' };
+
+export type FirewallAnswer = { type: 'held' } | { type: 'refused'; fault: Fault } | { type: 'released' };
+
+const setupFirewall = setup({
+  types: { context: {} as FirewallContext, input: {} as FirewallInput, events: {} as FirewallEvent },
+  actors: {
+    readSwitches: effect<Switches, { outside: string | null }>('readSwitches'),
+    raiseFirewall: effect<void, { outside: string | null; found: Switches | null }>('raiseFirewall'),
+    lowerFirewall: effect<void, { outside: string | null; found: Switches | null }>('lowerFirewall'),
+    backOff: conversation<{ attempt: number }>('backOff'),
+  },
+  guards: {
+    used: ({ context }) => context.holders.length > 0,
+    unused: ({ context }) => context.holders.length === 0,
+    changed: ({ context }) => context.found !== null,
+  },
+  actions: {
+    blameError: assign({ fault: ({ event }) => faultOf('error' in event ? event.error : undefined) }),
+    countAttempt: assign({ attempts: ({ context }) => context.attempts + 1 }),
+    answerWaiting: enqueueActions(({ context, enqueue }) => {
+      for (const { from } of context.waiting) enqueue.sendTo(from, { type: 'held' } satisfies FirewallAnswer);
+      enqueue.assign({ waiting: [], fault: null, attempts: 0 });
+    }),
+    refuseWaiting: enqueueActions(({ context, enqueue }) => {
+      const fault = context.fault ?? { code: 'INTERNAL' as const, message: 'the firewall could not be raised' };
+      for (const { from } of context.waiting) enqueue.sendTo(from, { type: 'refused', fault } satisfies FirewallAnswer);
+      const refused = new Set(context.waiting.map(({ owner }) => owner));
+      enqueue.assign({ waiting: [], holders: context.holders.filter((holder) => !refused.has(holder)) });
+    }),
+  },
+});
+
+const hold = (table: 'up' | 'not up yet') =>
+  setupFirewall.enqueueActions(({ context, event, enqueue }) => {
+    if (event.type !== 'hold') return;
+    const { owner, from } = event;
+    enqueue.assign({ holders: [...context.holders.filter((holder) => holder !== owner), owner] });
+    if (table === 'up') enqueue.sendTo(from, { type: 'held' } satisfies FirewallAnswer);
+    else enqueue.assign({ waiting: [...context.waiting.filter((asker) => asker.owner !== owner), { owner, from }] });
+  });
+
+const release = setupFirewall.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== 'release') return;
+  enqueue.assign({
+    holders: context.holders.filter((holder) => holder !== event.owner),
+    waiting: context.waiting.filter(({ owner }) => owner !== event.owner),
+  });
+  enqueue.sendTo(event.from, { type: 'released' } satisfies FirewallAnswer);
+});
+
+export const firewallMachine = setupFirewall.createMachine({
+  id: 'firewall',
+  version: '1',
+  options: { maxIterations: 50 },
+  context: ({ input }) => ({
+    outside: input.outside,
+    holders: input.adopted,
+    waiting: [],
+    found: input.found,
+    fault: null,
+    attempts: 0,
+  }),
+  initial: 'deciding',
+  on: { hold: { actions: hold('not up yet') }, release: { actions: release } },
+  states: {
+    deciding: {
+      description: 'Enters at start. Containers in snapshots need the table: it is there, and is not touched.',
+      always: [{ guard: 'used', target: 'up' }, { guard: 'changed', target: 'lowering' }, { target: 'down' }],
+    },
+    down: {
+      description: 'Owns nothing in the kernel. Leaves when the first network asks.',
+      always: { guard: 'used', target: 'reading' },
+    },
+    reading: {
+      description: 'Reads the forwarding switches as they are, to be able to put them back.',
+      invoke: {
+        id: 'readSwitches',
+        src: 'readSwitches',
+        input: ({ context }) => ({ outside: context.outside }),
+        onDone: { target: 'raising', actions: assign({ found: ({ event }) => event.output }) },
+        onError: { target: 'down', actions: ['blameError', 'refuseWaiting'] },
+      },
+    },
+    raising: {
+      description: 'Owns the table and the switches from here on. Must not open forwarding before the rules stand.',
+      invoke: {
+        id: 'raiseFirewall',
+        src: 'raiseFirewall',
+        input: ({ context }) => ({ outside: context.outside, found: context.found }),
+        onDone: 'up',
+        onError: { target: 'lowering', actions: ['blameError', 'refuseWaiting'] },
+      },
+    },
+    up: {
+      description: 'The table stands. Leaves when the last network has given it back.',
+      entry: 'answerWaiting',
+      always: { guard: 'unused', target: 'lowering' },
+      on: { hold: { actions: hold('up') } },
+    },
+    lowering: {
+      description: 'Puts the switches back, then takes the table away.',
+      invoke: {
+        id: 'lowerFirewall',
+        src: 'lowerFirewall',
+        input: ({ context }) => ({ outside: context.outside, found: context.found }),
+        onDone: { target: 'down', actions: assign({ found: null, attempts: 0 }) },
+        onError: { target: 'lowerFailed', actions: ['blameError', 'refuseWaiting'] },
+      },
+    },
+    lowerFailed: {
+      description: 'Table or switches could not be put back: `fault` says why. Tried again by itself.',
+      entry: 'countAttempt',
+      always: { guard: 'used', target: 'raising' },
+      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
+      on: { retry: 'lowering' },
+    },
+  },
+});

@@ -1,0 +1,15 @@
+// addon.cc: the export table of the addon, nothing else. Each Register function lives beside what it exports.
+#include <napi.h>
+
+#include "lock.h"
+#include "netns.h"
+#include "process.h"
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  cleat::RegisterLock(env, exports);
+  cleat::RegisterNetns(env, exports);
+  cleat::RegisterProcess(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(cleat, Init)

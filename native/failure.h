@@ -1,0 +1,28 @@
+// failure.h: how a native operation says what went wrong.
+//
+// Guarantees: every failure that reaches JavaScript is an Error with `code` (errno name, "ENODEV"), `errno` (positive
+// number), `syscall` ("RTM_NEWLINK", "mount") and `object` (what it was done to: a path, an interface name).
+// Nothing in native/ throws across a thread or returns a bare errno.
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+
+namespace cleat {
+
+struct Failure {
+  int error = 0;  // errno value, 0 = no failure
+  std::string syscall;
+  std::string object;
+
+  explicit operator bool() const { return error != 0; }
+};
+
+// errno's symbolic name ("EEXIST"); "E<number>" for one that has none.
+std::string ErrnoName(int error);
+
+// The JavaScript Error described at the top of this file.
+Napi::Error ToError(Napi::Env env, const Failure& failure);
+
+}  // namespace cleat

@@ -1,0 +1,266 @@
+// cleat-oci-hook: gives the containers of any OCI runtime (crun, runc, youki, ...) their network from cleat.
+//
+//   cleat-oci-hook [--socket PATH] createRuntime|poststop < container state
+//
+// createRuntime posts create (netns of the container's process) and configure, and fails when they do: the runtime then
+// destroys the container (OCI runtime specification, runtime.md, "Lifecycle", step 4). poststop posts teardown.
+//
+// Guarantees: one deadline for everything it waits for, and a second one for cleaning up after a failure. It tears down
+// nothing but the container that it made: ids are unique to a runtime only, and when createRuntime fails because
+// another runtime has the id, this runtime still calls poststop (steps 12 and 13). Limits: the daemon must see the same
+// process ids, and its user be allowed to name them. A poststop that never runs leaves nothing behind: the daemon
+// watches the process itself. Environment: CLEAT_SOCKET, CLEAT_HOOK_TIMEOUT_MS. Exit: 0 done, 1 not done (the reason is
+// on stderr), 2 usage.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "../fd.h"
+#include "container.h"
+#include "http.h"
+#include "json.h"
+
+namespace cleat_hook {
+
+namespace {
+
+constexpr int64_t kTimeoutMs = 10'000;
+constexpr int64_t kMaxTimeoutMs = 600'000;
+constexpr int64_t kCleanUpMs = 2'000;
+constexpr size_t kMaxState = size_t{1} << 20;
+// How long a process that was killed may take to die before it is taken for one that lives.
+constexpr int kDyingMs = 500;
+constexpr int kUsage = 2;
+
+struct Invocation {
+  Stage stage = Stage::kCreateRuntime;
+  std::string socket = "/run/cleat/cleat.sock";
+  int64_t timeout_ms = kTimeoutMs;
+};
+
+struct Answer {
+  int status = 0;
+  JsonValue body;
+
+  bool ok() const { return status >= 200 && status < 300; }
+  // The code of the error (state/faults.ts), empty without one.
+  std::string code() const {
+    const JsonValue* error = body.Find("error");
+    return error == nullptr ? "" : error->FindString("code").value_or("");
+  }
+};
+
+// For people: control characters in a text from elsewhere must not reach their terminal.
+int Fail(const std::string& text, int code = EXIT_FAILURE) {
+  std::string line = "cleat-oci-hook: " + text;
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
+  std::fprintf(stderr, "%s\n", line.c_str());
+  return code;
+}
+
+std::string Describe(const Answer& answer) {
+  const JsonValue* error = answer.body.Find("error");
+  std::optional<std::string> message = error == nullptr ? std::nullopt : error->FindString("message");
+  if (!message) return "the daemon answered with status " + std::to_string(answer.status) + " and no reason";
+  std::string text = *message + " (" + answer.code() + ")";
+  if (std::optional<std::string> hint = error->FindString("hint")) text += ". " + *hint;
+  return text;
+}
+
+// Sends one request. Why there is no answer; empty when there is one, whatever its status.
+std::string Ask(const Invocation& invocation, const Request& request, const Deadline& deadline, Answer* out) {
+  Reply reply;
+  if (std::string problem = Exchange(invocation.socket, request, deadline, &reply); !problem.empty()) return problem;
+  std::optional<JsonValue> body = ParseJson(reply.body.data(), reply.body.size());
+  if (!body) return "the daemon's answer (status " + std::to_string(reply.status) + ") is no JSON";
+  *out = {reply.status, std::move(*body)};
+  return "";
+}
+
+std::string Get(const Invocation& invocation, const std::string& path, const Deadline& deadline, Answer* out) {
+  return Ask(invocation, {"GET", path, "", false, ""}, deadline, out);
+}
+
+std::string PostTeardown(const Invocation& invocation, const std::string& id, const Deadline& deadline, Answer* out) {
+  return Ask(invocation, {"POST", "/v1/events", "application/json", true, Teardown(id)}, deadline, out);
+}
+
+std::string PathOf(const Container& container) {
+  return "/v1/containers/" + container.id;
+}
+
+// Posts create and configure. The first answer that is an error, else the last one.
+std::string PostCreate(const Invocation& invocation, const Container& container, const Deadline& deadline,
+                       Answer* out) {
+  Reply reply;
+  Request request{"POST", "/v1/events", "application/x-ndjson", false, CreateAndConfigure(container)};
+  if (std::string problem = Exchange(invocation.socket, request, deadline, &reply); !problem.empty()) return problem;
+  std::string_view rest = reply.body;
+  for (int line = 1; line <= 2; ++line) {
+    size_t end = std::min(rest.find('\n'), rest.size());
+    std::optional<JsonValue> answer = ParseJson(rest.data(), end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    const JsonValue* body = answer ? answer->Find("body") : nullptr;
+    if (answer && body == nullptr && answer->Find("error") != nullptr) {
+      *out = {reply.status, std::move(*answer)};  // the request as a whole was refused
+      return "";
+    }
+    std::optional<int64_t> status = answer ? answer->FindInteger("status") : std::nullopt;
+    if (!status || body == nullptr || reply.status != 200 || answer->FindInteger("line") != line) {
+      return "the daemon's answer (status " + std::to_string(reply.status) + ") does not say what became of the events";
+    }
+    *out = {static_cast<int>(std::clamp<int64_t>(*status, 0, 999)), *body};
+    if (!out->ok()) return "";
+  }
+  return "";
+}
+
+// Whether the container that has the id is on its way out, so that the id is free in a moment.
+bool IsLeaving(const Answer& view) {
+  std::string state = view.body.FindString("state").value_or("");
+  state = state.substr(0, state.find('.'));
+  return state == "abandoning" || state == "tearingDown" || state == "draining" || state == "releasing" ||
+         state == "gone";
+}
+
+// Whether the process still runs after `wait_ms`; a zombie does not (pidfd_open(2): readable once it has terminated).
+bool IsRunning(int64_t pid, int wait_ms) {
+  cleat::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+  if (!fd) return errno != ESRCH;
+  pollfd wait{fd.get(), POLLIN, 0};
+  return poll(&wait, 1, wait_ms) == 0;
+}
+
+// A container started again under its id at once: the links of the one before may still be going (poststop does not
+// wait for that). False when the id stays taken.
+bool AwaitGone(const Invocation& invocation, const Container& container, const Deadline& deadline) {
+  Answer view;
+  if (!Get(invocation, PathOf(container), deadline, &view).empty()) return false;
+  if (view.status == 404) return true;
+  if (!view.ok()) return false;
+  if (!IsLeaving(view)) {
+    // Or its process was killed just now, and the daemon is about to hear of it.
+    std::optional<int64_t> pid = view.body.FindInteger("bound_to");
+    if (!pid || IsRunning(*pid, kDyingMs)) return false;
+  }
+  std::string wait = PathOf(container) + "?wait=gone&timeout=" + std::to_string(deadline.Left());
+  return Get(invocation, wait, deadline, &view).empty() && (view.ok() || view.status == 404);
+}
+
+// After a failure: takes away what was made for this very process. What cannot be reached now goes when the process
+// ends, which the daemon watches or finds out at its start.
+void CleanUp(const Invocation& invocation, const Container& container) {
+  Deadline deadline = Deadline::InMilliseconds(std::min(invocation.timeout_ms, kCleanUpMs));
+  Answer answer;
+  if (!Get(invocation, PathOf(container), deadline, &answer).empty() || !answer.ok()) return;
+  if (answer.body.FindInteger("bound_to") != container.pid) return;
+  PostTeardown(invocation, container.id, deadline, &answer);
+}
+
+int CreateRuntime(const Invocation& invocation, const Container& container, const Deadline& deadline) {
+  Answer answer;
+  std::string problem = PostCreate(invocation, container, deadline, &answer);
+  if (problem.empty() && answer.code() == "CONTAINER_EXISTS" && AwaitGone(invocation, container, deadline)) {
+    problem = PostCreate(invocation, container, deadline, &answer);
+  }
+  if (problem.empty() && answer.ok()) return EXIT_SUCCESS;
+  CleanUp(invocation, container);
+  return Fail(container.id + ": " + (problem.empty() ? Describe(answer) : problem));
+}
+
+int Poststop(const Invocation& invocation, const Container& container, const Deadline& deadline) {
+  Answer answer;
+  std::string problem = Get(invocation, PathOf(container), deadline, &answer);
+  if (problem.empty() && answer.ok()) {
+    // The state does not say which process it was; but it is over, so one that runs belongs to somebody else.
+    std::optional<int64_t> pid = answer.body.FindInteger("bound_to");
+    if (!pid || IsRunning(*pid, 0)) {
+      Fail(container.id + ": left alone, the container of that id in cleat is not of this runtime");
+      return EXIT_SUCCESS;
+    }
+    problem = PostTeardown(invocation, container.id, deadline, &answer);
+  }
+  if (!problem.empty()) return Fail(container.id + ": " + problem);
+  if (answer.ok() || answer.code() == "NO_SUCH_CONTAINER") return EXIT_SUCCESS;
+  return Fail(container.id + ": " + Describe(answer));
+}
+
+// All of stdin; the runtime closes it after the state.
+std::string ReadState(const Deadline& deadline, std::string* out) {
+  char buffer[16384];
+  while (true) {
+    if (!deadline.Await(STDIN_FILENO, POLLIN)) return "the container state did not arrive on stdin in time";
+    ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
+    if (n == 0) return "";
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (n < 0) return std::string("read stdin: ") + std::strerror(errno);
+    out->append(buffer, static_cast<size_t>(n));
+    if (out->size() > kMaxState) return "the container state on stdin is larger than 1 MiB";
+  }
+}
+
+// Why the command line or the environment cannot be followed; empty when `out` is complete.
+std::string ReadInvocation(int argc, char** argv, Invocation* out) {
+  if (const char* socket = std::getenv("CLEAT_SOCKET"); socket != nullptr && *socket != '\0') out->socket = socket;
+  if (const char* text = std::getenv("CLEAT_HOOK_TIMEOUT_MS"); text != nullptr) {
+    const char* end = text + std::strlen(text);
+    auto [stop, error] = std::from_chars(text, end, out->timeout_ms);
+    if (error != std::errc() || stop != end || out->timeout_ms < 1 || out->timeout_ms > kMaxTimeoutMs) {
+      return "CLEAT_HOOK_TIMEOUT_MS is 1 to " + std::to_string(kMaxTimeoutMs) + " milliseconds, not " + text;
+    }
+  }
+  std::optional<std::string_view> stage;
+  for (int i = 1; i < argc; ++i) {
+    std::string_view argument = argv[i];
+    if (argument == "--socket" && i + 1 < argc) {
+      out->socket = argv[++i];
+    } else if (!stage && !argument.empty() && argument[0] != '-') {
+      stage = argument;
+    } else {
+      return "unexpected argument " + std::string(argument);
+    }
+  }
+  if (stage == "createRuntime") {
+    out->stage = Stage::kCreateRuntime;
+  } else if (stage == "poststop") {
+    out->stage = Stage::kPoststop;
+  } else {
+    return stage ? "no such hook: " + std::string(*stage) : "which hook?";
+  }
+  return "";
+}
+
+int Main(int argc, char** argv) {
+  Invocation invocation;
+  if (std::string problem = ReadInvocation(argc, argv, &invocation); !problem.empty()) {
+    return Fail(problem + "; usage: cleat-oci-hook [--socket PATH] createRuntime|poststop < STATE", kUsage);
+  }
+  Deadline deadline = Deadline::InMilliseconds(invocation.timeout_ms);
+  std::string state;
+  if (std::string problem = ReadState(deadline, &state); !problem.empty()) return Fail(problem);
+  Container container;
+  std::string problem = ReadContainer(invocation.stage, state.data(), state.size(), &container);
+  if (!problem.empty()) return Fail(problem);
+  return invocation.stage == Stage::kCreateRuntime ? CreateRuntime(invocation, container, deadline)
+                                                   : Poststop(invocation, container, deadline);
+}
+
+}  // namespace
+
+}  // namespace cleat_hook
+
+int main(int argc, char** argv) {
+  return cleat_hook::Main(argc, argv);
+}

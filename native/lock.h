@@ -1,0 +1,14 @@
+// lock.h: a lock file that ends with the process (index.ts, lockFile).
+//
+// Guarantees: flock(2): released by the kernel however the holder ends, so no lock outlives a crash.
+// Limits: held until the process ends; there is no unlock. Not for NFS.
+#pragma once
+
+#include <napi.h>
+
+namespace cleat {
+
+// exports.lockFile
+void RegisterLock(Napi::Env env, Napi::Object exports);
+
+}  // namespace cleat

@@ -1,0 +1,42 @@
+// poll.cc: see loop-poll.h.
+#include "loop-poll.h"
+
+namespace cleat {
+
+Failure Poll::Start(Napi::Env env, UniqueFd fd, Life life, Ready ready, std::shared_ptr<Poll>* started) {
+  std::shared_ptr<Poll> poll(new Poll(env, std::move(fd), std::move(ready)));
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return {EINVAL, "napi_get_uv_event_loop", ""};
+  if (int error = uv_poll_init(loop, &poll->handle_, poll->fd())) return {-error, "uv_poll_init", ""};
+  poll->handle_.data = poll.get();
+  poll->self_ = poll;
+  // Cannot fail once the handle is initialised: the descriptor was tried then.
+  uv_poll_start(&poll->handle_, UV_READABLE, [](uv_poll_t* handle, int, int) {
+    Poll* poll = static_cast<Poll*>(handle->data);
+    Napi::HandleScope scope(poll->env_);
+    poll->ready_(*poll);
+  });
+  if (life == Life::kBackground) uv_unref(reinterpret_cast<uv_handle_t*>(&poll->handle_));
+  napi_add_env_cleanup_hook(env, &Poll::StopHook, poll.get());
+  *started = std::move(poll);
+  return {};
+}
+
+void Poll::Stop() {
+  if (stopped()) return;
+  napi_remove_env_cleanup_hook(env_, &Poll::StopHook, this);
+  uv_poll_stop(&handle_);
+  // The handle, and with it this object and its descriptor, must outlive the close callback. That is also what lets
+  // `ready` stop its own poll.
+  handle_.data = new std::shared_ptr<Poll>(std::move(self_));
+  uv_close(reinterpret_cast<uv_handle_t*>(&handle_),
+           [](uv_handle_t* handle) { delete static_cast<std::shared_ptr<Poll>*>(handle->data); });
+}
+
+void CallBack(Napi::Env env, const Napi::FunctionReference& function, std::initializer_list<napi_value> arguments) {
+  function.MakeCallback(env.Global(), arguments);
+  if (!env.IsExceptionPending()) return;
+  napi_fatal_exception(env, env.GetAndClearPendingException().Value());
+}
+
+}  // namespace cleat

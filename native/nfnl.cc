@@ -1,0 +1,141 @@
+// nfnl.cc: see nfnl.h. Relies on nfnetlink working synchronously: when sendmsg returns, everything was done and every
+// answer is in the socket (kernel, net/netfilter/nfnetlink.c, nfnetlink_rcv).
+#include "nfnl.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "nlattr.h"
+
+namespace cleat {
+namespace {
+
+constexpr size_t kReceive = 1 << 16;
+
+// The offset the kernel put in an error answer (NLMSGERR_ATTR_OFFS), 0 for none. With NETLINK_CAP_ACK the attributes
+// follow the header of the request directly (netlink.h, struct nlmsgerr).
+uint32_t OffsetOf(const nlmsghdr* answer) {
+  if (!(answer->nlmsg_flags & NLM_F_ACK_TLVS)) return 0;
+  uint32_t offset = 0;
+  EachAttribute(answer, sizeof(nlmsgerr), [&](const nlattr* attribute) {
+    if (mnl_attr_get_type(attribute) == NLMSGERR_ATTR_OFFS) offset = mnl_attr_get_u32(attribute);
+  });
+  return offset;
+}
+
+}  // namespace
+
+Nfnl::~Nfnl() {
+  if (socket_ != nullptr) mnl_socket_close(socket_);
+}
+
+Failure Nfnl::Open() {
+  if (socket_ != nullptr) return {};
+  socket_ = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+  if (socket_ == nullptr) return {errno, "socket", "NETLINK_NETFILTER"};
+  if (mnl_socket_bind(socket_, 0, MNL_SOCKET_AUTOPID) != 0) {
+    Failure failure{errno, "bind", "NETLINK_NETFILTER"};
+    mnl_socket_close(socket_);
+    socket_ = nullptr;
+    return failure;
+  }
+  // Errors come without the request they answer, but with the attribute at fault.
+  int on = 1;
+  mnl_socket_setsockopt(socket_, NETLINK_CAP_ACK, &on, sizeof on);
+  mnl_socket_setsockopt(socket_, NETLINK_EXT_ACK, &on, sizeof on);
+  // Every message of a batch may be refused with an answer of its own, and all answers are queued before sendmsg
+  // returns.
+  const int receive = 1 << 20;
+  setsockopt(mnl_socket_get_fd(socket_), SOL_SOCKET, SO_RCVBUFFORCE, &receive, sizeof receive);
+  return {};
+}
+
+// netlink_sendmsg refuses (EMSGSIZE) what is larger than the send buffer; setsockopt doubles the value it is given.
+Failure Nfnl::Reserve(size_t bytes) {
+  if (bytes <= reserved_) return {};
+  const int fd = mnl_socket_get_fd(socket_);
+  const int size = static_cast<int>(bytes + 4096);
+  if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) != 0 &&
+      setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) != 0) {
+    return {errno, "setsockopt", "SO_SNDBUF"};
+  }
+  reserved_ = bytes;
+  return {};
+}
+
+Failure Nfnl::Commit(std::string* messages, Refusal* refusal, size_t* acks) {
+  if (Failure failure = Open()) return failure;
+  if (Failure failure = Reserve(messages->size())) return failure;
+  const uint32_t first = sequence_ + 1;
+  uint32_t count = 0;
+  int left = static_cast<int>(messages->size());
+  for (auto* header = reinterpret_cast<nlmsghdr*>(messages->data()); mnl_nlmsg_ok(header, left);
+       header = mnl_nlmsg_next(header, &left)) {
+    header->nlmsg_seq += first;
+    count++;
+  }
+  sequence_ += count;
+  if (mnl_socket_sendto(socket_, messages->data(), messages->size()) < 0) return {errno, "sendmsg", "nfnetlink"};
+
+  // nfnetlink does its work within sendmsg, so whatever it has to say is in the socket by now: read until it is empty.
+  std::vector<char> buffer(kReceive);
+  size_t acknowledged = 0;
+  bool answered = false;
+  for (;;) {
+    ssize_t size = recv(mnl_socket_get_fd(socket_), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (size < 0 && errno == EAGAIN) break;
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == ENOBUFS) continue;  // so many refusals that some were lost: the first one was not
+    if (size < 0) return {errno, "recvmsg", "nfnetlink"};
+    int rest = static_cast<int>(size);
+    for (auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data()); mnl_nlmsg_ok(answer, rest);
+         answer = mnl_nlmsg_next(answer, &rest)) {
+      const uint32_t index = answer->nlmsg_seq - first;  // right across a wrap of the counter, too
+      if (answer->nlmsg_type != NLMSG_ERROR || index >= count) continue;
+      answered = true;
+      const auto* error = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(answer));
+      if (error->error == 0) {
+        acknowledged++;
+      } else if (refusal->error == 0) {
+        *refusal = {-error->error, index, OffsetOf(answer)};
+      }
+    }
+  }
+  if (acks != nullptr) *acks = acknowledged;
+  if (!answered) return {ENOBUFS, "recvmsg", "nfnetlink"};
+  return {};
+}
+
+Failure Nfnl::Request(nlmsghdr* request, const char* name, const std::string& object, const Handler& handler) {
+  if (Failure failure = Open()) return failure;
+  request->nlmsg_seq = ++sequence_;
+  if (mnl_socket_sendto(socket_, request, request->nlmsg_len) < 0) return {errno, "sendmsg", object};
+  std::vector<char> buffer(kReceive);
+  bool interrupted = false;
+  for (;;) {
+    ssize_t size = mnl_socket_recvfrom(socket_, buffer.data(), buffer.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return {errno, "recvmsg", object};
+    int rest = static_cast<int>(size);
+    for (auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data()); mnl_nlmsg_ok(answer, rest);
+         answer = mnl_nlmsg_next(answer, &rest)) {
+      if (answer->nlmsg_seq != request->nlmsg_seq) continue;
+      if (answer->nlmsg_flags & NLM_F_DUMP_INTR) interrupted = true;
+      if (answer->nlmsg_type == NLMSG_ERROR) {
+        const auto* error = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(answer));
+        return error->error == 0 ? Failure{} : Failure{-error->error, name, object};
+      }
+      if (answer->nlmsg_type == NLMSG_DONE) {
+        // A dump that fails half-way says so here (af_netlink.c, netlink_dump_done).
+        const int error = *static_cast<const int*>(mnl_nlmsg_get_payload(answer));
+        if (error < 0) return {-error, name, object};
+        return interrupted ? Failure{EINTR, name, object} : Failure{};
+      }
+      handler(answer);
+    }
+  }
+}
+
+}  // namespace cleat

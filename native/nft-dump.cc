@@ -1,0 +1,327 @@
+// nft-dump.cc: what a table holds, read back from the kernel: Outside.nftTable and Outside.nftElements.
+//
+// Guarantees: one generation of the ruleset. A dump the kernel interrupted is repeated, and so is a series of dumps
+// that saw different generations (every answer carries the low 16 bits of the generation in res_id, nf_tables_api.c).
+// No element is missing and none is there twice, even while the kernel resizes the set.
+// Limits: elements are counted by dumping them (NFTA_SET_COUNT is newer than the kernels we run on), about 1 ms for
+// each thousand.
+#include <arpa/inet.h>
+#include <endian.h>
+#include <libmnl/libmnl.h>
+#include <libnftnl/common.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_set>
+
+#include "input.h"
+#include "nfnl.h"
+#include "nft-data.h"
+#include "nft.h"
+#include "nlattr.h"
+
+namespace cleat {
+namespace {
+
+// Attributes of a message or nest, by type; the kernel's are well-formed.
+class Attributes {
+ public:
+  explicit Attributes(const nlmsghdr* message) {
+    EachAttribute(message, sizeof(nfgenmsg), [this](const nlattr* attribute) { Keep(attribute); });
+  }
+  explicit Attributes(const nlattr* nest) {
+    EachAttribute(nest, [this](const nlattr* attribute) { Keep(attribute); });
+  }
+
+  const nlattr* operator[](uint16_t type) const { return type < kTypes ? found_[type] : nullptr; }
+  std::string Text(uint16_t type) const {
+    const nlattr* attribute = (*this)[type];
+    return attribute == nullptr ? "" : std::string(mnl_attr_get_str(attribute));
+  }
+  uint32_t U32(uint16_t type) const {
+    const nlattr* attribute = (*this)[type];
+    return attribute == nullptr ? 0 : ntohl(mnl_attr_get_u32(attribute));
+  }
+  uint64_t U64(uint16_t type) const {
+    const nlattr* attribute = (*this)[type];
+    return attribute == nullptr ? 0 : be64toh(mnl_attr_get_u64(attribute));
+  }
+  std::string Bytes(uint16_t type) const {
+    const nlattr* attribute = (*this)[type];
+    if (attribute == nullptr) return {};
+    return std::string(static_cast<const char*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute));
+  }
+  std::string Comment(uint16_t type) const {
+    const std::string userdata = Bytes(type);
+    return CommentOf(userdata.data(), userdata.size());
+  }
+
+ private:
+  static constexpr uint16_t kTypes = 32;  // more than any object here has
+  void Keep(const nlattr* attribute) {
+    const uint16_t type = mnl_attr_get_type(attribute);
+    if (type < kTypes) found_[type] = attribute;
+  }
+  const nlattr* found_[kTypes] = {};
+};
+
+// The dumps of one table, all of the same generation.
+class Reader {
+ public:
+  Reader(Nfnl& socket, std::string table) : socket_(socket), table_(std::move(table)) {}
+
+  using Names = std::initializer_list<std::pair<uint16_t, std::string>>;
+  // type: NFT_MSG_GET*; flags: NLM_F_DUMP or none; names: the attributes that say of what.
+  Failure Get(uint16_t type, const char* name, uint16_t flags, Names names, const Nfnl::Handler& handler) {
+    char buffer[2048];
+    nlmsghdr* request = nftnl_nlmsg_build_hdr(buffer, type, NFPROTO_INET, flags, 0);
+    for (const auto& [attribute, text] : names) mnl_attr_put_strz(request, attribute, text.c_str());
+    bool mixed = false;
+    Failure failure = socket_.Request(request, name, table_, [&](const nlmsghdr* answer) {
+      const uint16_t generation = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(answer))->res_id;
+      if (generation_ && *generation_ != generation) mixed = true;
+      generation_ = generation;
+      handler(answer);
+    });
+    if (!failure && mixed) return {EINTR, name, table_};
+    return failure;
+  }
+
+ private:
+  Nfnl& socket_;
+  const std::string table_;
+  std::optional<uint16_t> generation_;
+};
+
+std::string TypeName(const Attributes& set) {
+  return TypesOf(set.U32(NFTA_SET_KEY_TYPE)).Name();
+}
+
+// Dumps the elements of a set. The kernel goes on where it was by counting (nf_tables_dump_set), and does not say so
+// when the hash table was resized in between, as happens for a moment after many elements were added: as many elements
+// are then missing as are there twice. Seen twice is therefore EINTR, as if it had said so.
+template <typename Fn>
+Failure EachElement(Reader& reader, const std::string& table, const std::string& set, Fn fn) {
+  std::unordered_set<std::string> keys;
+  bool twice = false;
+  const Nfnl::Handler handler = [&](const nlmsghdr* answer) {
+    const nlattr* list = Attributes(answer)[NFTA_SET_ELEM_LIST_ELEMENTS];
+    if (list == nullptr) return;
+    EachAttribute(list, [&](const nlattr* nest) {
+      const Attributes element(nest);
+      if (!keys.insert(element.Bytes(NFTA_SET_ELEM_KEY)).second) twice = true;
+      fn(element);
+    });
+  };
+  Failure failure = reader.Get(NFT_MSG_GETSETELEM, "NFT_MSG_GETSETELEM", NLM_F_DUMP,
+                               {{NFTA_SET_ELEM_LIST_TABLE, table}, {NFTA_SET_ELEM_LIST_SET, set}}, handler);
+  if (!failure && twice) return {EINTR, "NFT_MSG_GETSETELEM", table + "/" + set};
+  return failure;
+}
+
+class TableJob : public Job {
+ public:
+  TableJob(Napi::Env env, std::string table) : Job(env), table_(std::move(table)) {}
+
+  Failure Execute(Worker& worker) override {
+    Failure failure = UntilConsistent(table_, [&] { return Read(worker.nfnl()); });
+    // Gone before, or between two of the dumps.
+    if (failure.error != ENOENT) return failure;
+    found_ = false;
+    return {};
+  }
+
+  Napi::Value Resolve(Napi::Env env) override {
+    if (!found_) return env.Null();
+    Napi::Array chains = Napi::Array::New(env);
+    for (const auto& [name, chain] : chains_) {
+      Napi::Array rules = Napi::Array::New(env);
+      for (const RuleSeen& rule : chain.rules) {
+        Napi::Object object = Napi::Object::New(env);
+        object["handle"] = static_cast<double>(rule.handle);
+        object["comment"] = rule.comment;
+        rules.Set(rules.Length(), object);
+      }
+      Napi::Object object = Napi::Object::New(env);
+      object["name"] = name;
+      object["hooked"] = chain.hooked;
+      object["rules"] = rules;
+      chains.Set(chains.Length(), object);
+    }
+    Napi::Array sets = Napi::Array::New(env);
+    for (const auto& [name, set] : sets_) {
+      Napi::Object object = Napi::Object::New(env);
+      object["name"] = name;
+      object["key"] = set.key;
+      object["map"] = set.map;
+      object["elements"] = set.elements;
+      sets.Set(sets.Length(), object);
+    }
+    Napi::Object table = Napi::Object::New(env);
+    table["handle"] = static_cast<double>(handle_);
+    table["chains"] = chains;
+    table["sets"] = sets;
+    return table;
+  }
+
+ private:
+  struct RuleSeen {
+    uint64_t handle;
+    std::string comment;
+  };
+  struct ChainSeen {
+    bool hooked = false;
+    std::vector<RuleSeen> rules;
+  };
+  struct SetSeen {
+    std::string key;
+    bool map = false;
+    uint32_t elements = 0;
+  };
+
+  Failure Read(Nfnl& socket) {
+    chains_.clear();
+    sets_.clear();
+    Reader reader(socket, table_);
+    Failure failure = reader.Get(NFT_MSG_GETTABLE, "NFT_MSG_GETTABLE", NLM_F_ACK, {{NFTA_TABLE_NAME, table_}},
+                                 [&](const nlmsghdr* answer) { handle_ = Attributes(answer).U64(NFTA_TABLE_HANDLE); });
+    if (failure) return failure;
+    failure = reader.Get(NFT_MSG_GETCHAIN, "NFT_MSG_GETCHAIN", NLM_F_DUMP, {{NFTA_CHAIN_TABLE, table_}},
+                         [&](const nlmsghdr* answer) {
+                           const Attributes chain(answer);
+                           // Older kernels dump the chains of all tables.
+                           if (chain.Text(NFTA_CHAIN_TABLE) != table_) return;
+                           chains_[chain.Text(NFTA_CHAIN_NAME)].hooked = chain[NFTA_CHAIN_HOOK] != nullptr;
+                         });
+    if (failure) return failure;
+    failure = reader.Get(NFT_MSG_GETRULE, "NFT_MSG_GETRULE", NLM_F_DUMP, {{NFTA_RULE_TABLE, table_}},
+                         [&](const nlmsghdr* answer) {
+                           const Attributes rule(answer);
+                           if (rule.Text(NFTA_RULE_TABLE) != table_) return;
+                           chains_[rule.Text(NFTA_RULE_CHAIN)].rules.push_back(
+                               {rule.U64(NFTA_RULE_HANDLE), rule.Comment(NFTA_RULE_USERDATA)});
+                         });
+    if (failure) return failure;
+    failure = reader.Get(NFT_MSG_GETSET, "NFT_MSG_GETSET", NLM_F_DUMP, {{NFTA_SET_TABLE, table_}},
+                         [&](const nlmsghdr* answer) {
+                           const Attributes set(answer);
+                           if (set.Text(NFTA_SET_TABLE) != table_) return;
+                           const bool map = (set.U32(NFTA_SET_FLAGS) & NFT_SET_MAP) != 0;
+                           sets_[set.Text(NFTA_SET_NAME)] = {TypeName(set), map, 0};
+                         });
+    for (auto entry = sets_.begin(); !failure && entry != sets_.end(); ++entry) {
+      failure = EachElement(reader, table_, entry->first, [&](const Attributes&) { entry->second.elements++; });
+    }
+    return failure;
+  }
+
+  const std::string table_;
+  bool found_ = true;
+  uint64_t handle_ = 0;
+  std::map<std::string, ChainSeen> chains_;
+  std::map<std::string, SetSeen> sets_;
+};
+
+class ElementsJob : public Job {
+ public:
+  ElementsJob(Napi::Env env, std::string table, std::string set)
+      : Job(env), table_(std::move(table)), set_(std::move(set)) {}
+
+  Failure Execute(Worker& worker) override {
+    Failure failure = UntilConsistent(table_, [&] { return Read(worker.nfnl()); });
+    if (failure) failure.object = table_ + "/" + set_;
+    return failure;
+  }
+
+  Napi::Value Resolve(Napi::Env env) override {
+    Napi::Array elements = Napi::Array::New(env, elements_.size());
+    uint32_t index = 0;
+    for (const ElementSeen& seen : elements_) {
+      Napi::HandleScope scope(env);
+      Napi::Object element = Napi::Object::New(env);
+      element["key"] = WriteData(env, key_, seen.key);
+      if (seen.verdict) {
+        element["data"] = WriteVerdict(env, *seen.verdict);
+      } else if (!seen.data.empty()) {
+        element["data"] = WriteData(env, data_, seen.data);
+      }
+      if (!seen.comment.empty()) element["comment"] = seen.comment;
+      elements.Set(index++, element);
+    }
+    return elements;
+  }
+
+ private:
+  struct ElementSeen {
+    std::string key;
+    std::string data;
+    std::optional<NftVerdict> verdict;
+    std::string comment;
+  };
+
+  Failure Read(Nfnl& socket) {
+    elements_.clear();
+    Reader reader(socket, table_);
+    Failure failure = reader.Get(NFT_MSG_GETSET, "NFT_MSG_GETSET", NLM_F_ACK,
+                                 {{NFTA_SET_TABLE, table_}, {NFTA_SET_NAME, set_}}, [&](const nlmsghdr* answer) {
+                                   const Attributes set(answer);
+                                   key_ = TypesOf(set.U32(NFTA_SET_KEY_TYPE));
+                                   data_ = TypesOf(set.U32(NFTA_SET_DATA_TYPE));
+                                 });
+    if (failure) return failure;
+    if (key_.parts.empty()) return {EOPNOTSUPP, "NFT_MSG_GETSET", table_};  // a key of types that we do not have
+    return EachElement(reader, table_, set_, [&](const Attributes& element) { elements_.push_back(Parse(element)); });
+  }
+
+  static ElementSeen Parse(const Attributes& element) {
+    ElementSeen seen;
+    if (const nlattr* key = element[NFTA_SET_ELEM_KEY]) seen.key = Attributes(key).Bytes(NFTA_DATA_VALUE);
+    if (const nlattr* value = element[NFTA_SET_ELEM_DATA]) {
+      const Attributes data(value);
+      seen.data = data.Bytes(NFTA_DATA_VALUE);
+      if (const nlattr* verdict = data[NFTA_DATA_VERDICT]) {
+        const Attributes parts(verdict);
+        seen.verdict = NftVerdict{static_cast<int32_t>(parts.U32(NFTA_VERDICT_CODE)), parts.Text(NFTA_VERDICT_CHAIN)};
+      }
+    }
+    seen.comment = element.Comment(NFTA_SET_ELEM_USERDATA);
+    return seen;
+  }
+
+  const std::string table_;
+  const std::string set_;
+  NftTypes key_;
+  NftTypes data_;
+  std::vector<ElementSeen> elements_;
+};
+
+// The names given, checked; the first argument is the family, which has one value.
+std::string NameArgument(Input& input, Napi::Value value, const char* what) {
+  std::string name = input.Text(value, what);
+  if (input.ok() && (name.empty() || name.size() >= NFT_NAME_MAXLEN)) input.Invalid("nft", what);
+  return name;
+}
+
+}  // namespace
+
+Napi::Value NftTable(const Napi::CallbackInfo& info, Worker& worker) {
+  Input input(info.Env());
+  std::string table = NameArgument(input, info[1], "table");
+  if (!input.ok()) return input.Rejection();
+  return worker.Submit(std::make_unique<TableJob>(info.Env(), std::move(table)));
+}
+
+Napi::Value NftElements(const Napi::CallbackInfo& info, Worker& worker) {
+  Input input(info.Env());
+  std::string table = NameArgument(input, info[1], "table");
+  std::string set = NameArgument(input, info[2], "set");
+  if (!input.ok()) return input.Rejection();
+  return worker.Submit(std::make_unique<ElementsJob>(info.Env(), std::move(table), std::move(set)));
+}
+
+}  // namespace cleat

@@ -1,0 +1,187 @@
+// nft-expression.cc: see nft-expression.h. One function for each expression, filling in what libnftnl then writes down;
+// our words for keys and operators are nft's.
+#include "nft-expression.h"
+
+#include <libnftnl/expr.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include <string>
+
+#include "nft-data.h"
+
+namespace cleat {
+namespace {
+
+constexpr NftWord kMetaKeys[] = {
+    {"iifname", NFT_META_IIFNAME},   {"oifname", NFT_META_OIFNAME}, {"nfproto", NFT_META_NFPROTO},
+    {"l4proto", NFT_META_L4PROTO},   {"mark", NFT_META_MARK},       {"iifgroup", NFT_META_IIFGROUP},
+    {"oifgroup", NFT_META_OIFGROUP}, {"pkttype", NFT_META_PKTTYPE},
+};
+constexpr NftWord kPayloadBases[] = {
+    {"network", NFT_PAYLOAD_NETWORK_HEADER},
+    {"transport", NFT_PAYLOAD_TRANSPORT_HEADER},
+};
+constexpr NftWord kCtKeys[] = {
+    {"state", NFT_CT_STATE},
+    {"status", NFT_CT_STATUS},
+    {"mark", NFT_CT_MARK},
+    {"direction", NFT_CT_DIRECTION},
+};
+constexpr NftWord kFibAddresses[] = {{"daddr", NFTA_FIB_F_DADDR}, {"saddr", NFTA_FIB_F_SADDR}};
+constexpr NftWord kComparisons[] = {
+    {"eq", NFT_CMP_EQ},
+    {"neq", NFT_CMP_NEQ},
+    {"lt", NFT_CMP_LT},
+    {"gt", NFT_CMP_GT},
+};
+constexpr NftWord kNatKinds[] = {{"dnat", NFT_NAT_DNAT}, {"snat", NFT_NAT_SNAT}};
+
+// Registers are written 0..15 and are the 4-byte ones.
+uint32_t Register(Input& input, Napi::Object object, const char* key) {
+  return NFT_REG32_00 + input.Uint(object, key, NFT_REG32_15 - NFT_REG32_00);
+}
+
+std::string RawBytes(Input& input, Napi::Object object, const char* key) {
+  const Napi::Value value = input.Get(object, key);
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    input.WrongType(key, "a Uint8Array");
+    return {};
+  }
+  const Napi::Uint8Array bytes = value.As<Napi::Uint8Array>();
+  if (bytes.ByteLength() == 0 || bytes.ByteLength() > NFT_DATA_VALUE_MAXLEN) {
+    input.Invalid("nft", key);
+    return {};
+  }
+  return std::string(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
+}
+
+void SetBytes(nftnl_expr* expression, uint16_t attribute, const std::string& bytes) {
+  nftnl_expr_set(expression, attribute, bytes.data(), static_cast<uint32_t>(bytes.size()));
+}
+
+void Meta(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, ReadWord(input, object, "key", kMetaKeys));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, Register(input, object, "dreg"));
+}
+
+void Payload(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, ReadWord(input, object, "base", kPayloadBases));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, input.Uint(object, "offset"));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, input.Uint(object, "length"));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, Register(input, object, "dreg"));
+}
+
+void Ct(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, ReadWord(input, object, "key", kCtKeys));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, Register(input, object, "dreg"));
+}
+
+void Fib(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, ReadWord(input, object, "of", kFibAddresses));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, Register(input, object, "dreg"));
+}
+
+void Cmp(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, Register(input, object, "sreg"));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, ReadWord(input, object, "op", kComparisons));
+  const Napi::Object data = input.Object(input.Get(object, "data"), "data");
+  const bool raw = !input.Get(data, "bytes").IsUndefined();
+  SetBytes(e, NFTNL_EXPR_CMP_DATA, raw ? RawBytes(input, data, "bytes") : ReadDatum(input, data, "data"));
+}
+
+void Bitwise(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, Register(input, object, "sreg"));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, Register(input, object, "dreg"));
+  const std::string mask = RawBytes(input, object, "mask");
+  const std::string flip = RawBytes(input, object, "xor");
+  if (mask.size() != flip.size()) input.Invalid("nft", "mask and xor of different lengths");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, static_cast<uint32_t>(mask.size()));
+  SetBytes(e, NFTNL_EXPR_BITWISE_MASK, mask);
+  SetBytes(e, NFTNL_EXPR_BITWISE_XOR, flip);
+}
+
+void Lookup(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, ReadName(input, object, "set").c_str());
+  nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, Register(input, object, "sreg"));
+  if (input.OptionalFlag(object, "verdict").value_or(false)) {
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+  } else if (!input.Get(object, "dreg").IsUndefined()) {
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, Register(input, object, "dreg"));
+  }
+  if (input.OptionalFlag(object, "inverted").value_or(false)) {
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+  }
+}
+
+void Immediate(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, Register(input, object, "dreg"));
+  SetBytes(e, NFTNL_EXPR_IMM_DATA, ReadDatum(input, input.Get(object, "data"), "data"));
+}
+
+void Verdict(Input& input, Napi::Object object, nftnl_expr* e) {
+  const NftVerdict verdict = ReadVerdict(input, object);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, verdict.code);
+  if (!verdict.chain.empty()) nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, verdict.chain.c_str());
+}
+
+void Nat(Input& input, Napi::Object object, nftnl_expr* e) {
+  const int64_t family = input.Integer(input.Get(object, "family"), "family", 4, 6);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, ReadWord(input, object, "kind", kNatKinds));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, family == 4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, Register(input, object, "addressReg"));
+  if (input.Get(object, "portReg").IsUndefined()) return;
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, Register(input, object, "portReg"));
+}
+
+// What `nft ... reject` means in an inet table: ICMP or ICMPv6 port unreachable.
+void Reject(Input&, Napi::Object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_ICMPX_UNREACH);
+  nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, NFT_REJECT_ICMPX_PORT_UNREACH);
+}
+
+void Nothing(Input&, Napi::Object, nftnl_expr*) {}
+
+// Our word, the kernel's name of the expression, and what fills it in.
+constexpr struct {
+  const char* word;
+  const char* name;
+  void (*fill)(Input&, Napi::Object, nftnl_expr*);
+} kExpressions[] = {
+    {"meta", "meta", Meta},
+    {"payload", "payload", Payload},
+    {"ct", "ct", Ct},
+    {"fib", "fib", Fib},
+    {"cmp", "cmp", Cmp},
+    {"bitwise", "bitwise", Bitwise},
+    {"lookup", "lookup", Lookup},
+    {"immediate", "immediate", Immediate},
+    {"verdict", "immediate", Verdict},
+    {"nat", "nat", Nat},
+    {"masquerade", "masq", Nothing},
+    {"notrack", "notrack", Nothing},
+    {"counter", "counter", Nothing},
+    {"reject", "reject", Reject},
+};
+
+}  // namespace
+
+void NftExpressionFree::operator()(nftnl_expr* expression) const {
+  nftnl_expr_free(expression);
+}
+
+NftExpression ReadExpression(Input& input, Napi::Object object) {
+  const std::string word = input.Text(object, "expr");
+  for (const auto& kind : kExpressions) {
+    if (word != kind.word) continue;
+    NftExpression expression(nftnl_expr_alloc(kind.name));
+    kind.fill(input, object, expression.get());
+    return input.ok() ? std::move(expression) : nullptr;
+  }
+  if (input.ok()) input.Invalid("nft", "expr " + word);
+  return nullptr;
+}
+
+}  // namespace cleat

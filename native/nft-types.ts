@@ -1,0 +1,108 @@
+/**
+ * nf_tables as data: what one transaction does, and what a dump gives back.
+ *
+ * Guarantees: the shapes follow the kernel's own model (tables, chains, sets, elements, rules of expressions over
+ * registers; nf_tables.h), so that a ruleset is a value that can be compared, printed and tested without a kernel.
+ * Limits: only the expressions cleat uses; family inet only; exact elements, no intervals (a port costs one element,
+ * and the same however many there are).
+ */
+
+/** Data in a register, a set key or an element. Concatenations are arrays; each part is padded to 4 bytes (nft). */
+export type NftDatum =
+  | { ipv4: string }
+  | { ipv6: string }
+  /** Network byte order, 2 bytes. */
+  | { port: number }
+  /** IPPROTO_* number or nfproto, 1 byte. */
+  | { byte: number }
+  /** Host byte order, 4 bytes (marks, ct status, fib types). */
+  | { u32: number }
+  /** IFNAMSIZ bytes, zero padded. */
+  | { ifname: string };
+
+export type NftType = 'ipv4_addr' | 'ipv6_addr' | 'inet_proto' | 'inet_service' | 'ifname' | 'mark';
+
+export type NftVerdict = { verdict: 'accept' | 'drop' | 'return' } | { verdict: 'jump' | 'goto'; chain: string };
+
+/**
+ * One expression. Registers are the 4-byte ones, written 0..15 (NFT_REG32_00 + n); wider data takes the following
+ * ones. `verdict` expressions write the verdict register.
+ */
+export type NftExpression =
+  | {
+      expr: 'meta';
+      key: 'iifname' | 'oifname' | 'nfproto' | 'l4proto' | 'mark' | 'iifgroup' | 'oifgroup' | 'pkttype';
+      dreg: number;
+    }
+  | { expr: 'payload'; base: 'network' | 'transport'; offset: number; length: number; dreg: number }
+  | { expr: 'ct'; key: 'state' | 'status' | 'mark' | 'direction'; dreg: number }
+  /** fib <flags> type: the RTN_* of the address. */
+  | { expr: 'fib'; of: 'daddr' | 'saddr'; result: 'type'; dreg: number }
+  | { expr: 'cmp'; sreg: number; op: 'eq' | 'neq' | 'lt' | 'gt'; data: NftDatum | { bytes: Uint8Array } }
+  /** dreg = (sreg & mask) ^ xor, over as many bytes as the masks have. */
+  | { expr: 'bitwise'; sreg: number; dreg: number; mask: Uint8Array; xor: Uint8Array }
+  /**
+   * Without dreg: match membership; `inverted` negates it. With dreg: load the map's data. With `verdict`: do what the
+   * verdict map says. A map that lacks the key ends the rule, not the chain.
+   */
+  | { expr: 'lookup'; set: string; sreg: number; dreg?: number; verdict?: boolean; inverted?: boolean }
+  | { expr: 'immediate'; dreg: number; data: NftDatum }
+  | ({ expr: 'verdict' } & NftVerdict)
+  /** DNAT/SNAT to the address in addressReg (and the port in portReg). */
+  | { expr: 'nat'; kind: 'dnat' | 'snat'; family: 4 | 6; addressReg: number; portReg?: number }
+  | { expr: 'masquerade' }
+  | { expr: 'notrack' }
+  | { expr: 'counter' }
+  | { expr: 'reject' };
+
+export type NftOperation =
+  | { op: 'table.add'; table: string }
+  /** Absent is an error of the whole transaction: check first, or add before delete. */
+  | { op: 'table.del'; table: string }
+  | {
+      op: 'chain.add';
+      table: string;
+      chain: string;
+      hook?: {
+        type: 'filter' | 'nat' | 'route';
+        hook: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+        /** Signed; raw -300, dstnat -100, filter 0, srcnat 100 (nf_ip_hook_priorities). */
+        priority: number;
+        policy: 'accept' | 'drop';
+      };
+    }
+  | { op: 'chain.flush' | 'chain.del'; table: string; chain: string }
+  /** Appended. comment goes to the rule's userdata (shown by `nft list`), <= 127 bytes. */
+  | { op: 'rule.add'; table: string; chain: string; expressions: NftExpression[]; comment?: string }
+  | { op: 'rule.del'; table: string; chain: string; handle: number }
+  | {
+      op: 'set.add';
+      table: string;
+      set: string;
+      key: NftType[];
+      /** A map when given; 'verdict' makes a verdict map. */
+      data?: NftType[] | 'verdict';
+    }
+  | { op: 'set.del' | 'set.flush'; table: string; set: string }
+  /**
+   * An element already there with the same data is left as it is (comment included), with other data it fails the
+   * transaction with EEXIST. exclusive: already there is EEXIST in any case.
+   */
+  | { op: 'element.add'; table: string; set: string; elements: NftElement[]; exclusive?: boolean }
+  /** By key alone (data is not compared). An element that is not there fails the transaction with ENOENT. */
+  | { op: 'element.del'; table: string; set: string; elements: NftElement[] };
+
+export interface NftElement {
+  key: NftDatum[];
+  data?: NftDatum[] | NftVerdict;
+  /** Shown by `nft list`, <= 127 bytes; cleat writes the owner here. */
+  comment?: string;
+}
+
+/** Chains and sets in the order of their names, rules in that of the chain. */
+export interface NftTable {
+  handle: number;
+  chains: { name: string; hooked: boolean; rules: { handle: number; comment: string }[] }[];
+  /** key as `nft` writes it ("inet_proto . inet_service"), "" for types that are not ours. */
+  sets: { name: string; key: string; map: boolean; elements: number }[];
+}

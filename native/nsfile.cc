@@ -1,0 +1,51 @@
+// nsfile.cc: see nsfile.h.
+#include "nsfile.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <cerrno>
+
+namespace cleat {
+
+Failure CheckNetns(int fd, const std::string& object) {
+  struct statfs filesystem;
+  if (fstatfs(fd, &filesystem) != 0) return {errno, "fstatfs", object};
+  // The ioctl only means what we think it means on nsfs (ioctl_ns(2)).
+  if (filesystem.f_type != NSFS_MAGIC) return {EINVAL, "fstatfs", object};
+  int type = ioctl(fd, NS_GET_NSTYPE);
+  if (type < 0) return {errno, "ioctl(NS_GET_NSTYPE)", object};
+  if (type != CLONE_NEWNET) return {EINVAL, "ioctl(NS_GET_NSTYPE)", object};
+  return {};
+}
+
+Failure OpenNetns(const std::string& path, UniqueFd* netns) {
+  // O_NONBLOCK: a path that turns out to be a FIFO must not hang the worker.
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd) return {errno, "open", path};
+  if (Failure failure = CheckNetns(fd.get(), path)) return failure;
+  *netns = std::move(fd);
+  return {};
+}
+
+Failure IdentifyNetns(int fd, const std::string& object, Identity* identity) {
+  struct stat status;
+  if (fstat(fd, &status) != 0) return {errno, "fstat", object};
+  identity->dev = static_cast<double>(status.st_dev);
+  identity->ino = static_cast<double>(status.st_ino);
+  return {};
+}
+
+Napi::Value ToValue(Napi::Env env, const Identity& identity) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("dev", identity.dev);
+  object.Set("ino", identity.ino);
+  return object;
+}
+
+}  // namespace cleat

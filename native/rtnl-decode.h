@@ -1,0 +1,68 @@
+// rtnl-decode.h: what rtnetlink says, as C++ values, and those as JavaScript objects (index.ts: Link, Address, ...).
+//
+// Guarantees: the decoders believe nothing: a message of another type or family, or shorter than its header, is false;
+// attributes too short for their type are skipped. They touch no JavaScript and may run on any thread.
+#pragma once
+
+#include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <napi.h>
+
+#include <optional>
+#include <string>
+
+namespace cleat {
+
+struct LinkFacts {
+  int index = 0;
+  std::string name;
+  std::string kind;
+  std::string mac;
+  uint32_t mtu = 0;
+  bool up = false;
+  bool lower_up = false;
+  uint32_t master = 0;
+  uint32_t link = 0;
+  uint32_t group = 0;
+  std::string alias;
+  rtnl_link_stats64 statistics{};
+};
+
+struct AddressFacts {
+  uint32_t link = 0;
+  std::string address;
+  uint8_t prefix = 0;
+  uint8_t scope = 0;
+  bool tentative = false;
+};
+
+struct RouteFacts {
+  std::string destination;
+  uint8_t prefix = 0;
+  std::optional<std::string> gateway;
+  uint32_t link = 0;
+  uint32_t metric = 0;
+  uint32_t table = 0;
+  uint8_t type = 0;
+  uint8_t protocol = 0;
+};
+
+struct NeighbourFacts {
+  int link = 0;
+  std::string address;
+  std::string mac;
+  uint16_t state = 0;
+};
+
+// New and deleted alike (RTM_NEWLINK, RTM_DELLINK): what is done with the object is in nlmsg_type.
+bool DecodeLink(const nlmsghdr* message, LinkFacts* link);
+bool DecodeAddress(const nlmsghdr* message, AddressFacts* address);
+bool DecodeRoute(const nlmsghdr* message, RouteFacts* route);
+bool DecodeNeighbour(const nlmsghdr* message, NeighbourFacts* neighbour);
+
+Napi::Value ToValue(Napi::Env env, const LinkFacts& link);
+Napi::Value ToValue(Napi::Env env, const AddressFacts& address);
+Napi::Value ToValue(Napi::Env env, const RouteFacts& route);
+Napi::Value ToValue(Napi::Env env, const NeighbourFacts& neighbour);
+
+}  // namespace cleat

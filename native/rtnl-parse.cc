@@ -1,0 +1,160 @@
+// rtnl-parse.cc: RtnlRequest from JavaScript (rtnl-request.h).
+//
+// Guarantees: every field is checked for its type before it is used; a wrong one is a TypeError that names it.
+#include <linux/rtnetlink.h>
+
+#include <iterator>
+
+#include "rtnl-request.h"
+
+namespace cleat {
+
+namespace {
+
+struct Name {
+  const char* text;
+  uint8_t value;
+};
+
+constexpr Name kRouteTypes[] = {{"unicast", RTN_UNICAST},
+                                {"local", RTN_LOCAL},
+                                {"blackhole", RTN_BLACKHOLE},
+                                {"unreachable", RTN_UNREACHABLE},
+                                {"prohibit", RTN_PROHIBIT}};
+constexpr Name kRouteScopes[] = {{"global", RT_SCOPE_UNIVERSE}, {"link", RT_SCOPE_LINK}, {"host", RT_SCOPE_HOST}};
+
+template <size_t N>
+std::optional<uint8_t> OptionalName(Input& input, Napi::Object from, const char* key, const Name (&names)[N]) {
+  std::optional<std::string> text = input.OptionalText(from, key);
+  if (!text) return std::nullopt;
+  for (const Name& name : names) {
+    if (*text == name.text) return name.value;
+  }
+  input.WrongType(key, "one of the names in index.ts");
+  return std::nullopt;
+}
+
+std::optional<LinkPeer> ParsePeer(Input& input, Napi::Value value) {
+  if (value.IsUndefined()) return std::nullopt;
+  Napi::Object from = input.Object(value, "peer");
+  LinkPeer peer;
+  peer.name = input.Text(from, "name");
+  peer.mac = input.OptionalMac(from, "mac");
+  peer.mtu = input.OptionalUint(from, "mtu");
+  peer.up = input.OptionalFlag(from, "up").value_or(false);
+  peer.netns = input.Text(from, "netns");
+  return peer;
+}
+
+LinkAdd ParseLinkAdd(Input& input, Napi::Object from) {
+  LinkAdd add;
+  add.kind = input.Text(from, "kind");
+  bool known = false;
+  for (const char* kind : {"veth", "bridge", "macvlan", "vxlan", "ifb"}) known = known || add.kind == kind;
+  if (!known) input.WrongType("kind", "veth, bridge, macvlan, vxlan or ifb");
+  add.name = input.Text(from, "name");
+  add.mac = input.OptionalMac(from, "mac");
+  add.mtu = input.OptionalUint(from, "mtu");
+  add.master = input.OptionalText(from, "master");
+  add.group = input.OptionalUint(from, "group");
+  add.up = input.OptionalFlag(from, "up").value_or(false);
+  add.peer = ParsePeer(input, input.Get(from, "peer"));
+  if (add.peer && add.kind != "veth") input.WrongType("peer", "absent: only a veth has one");
+  return add;
+}
+
+LinkSet ParseLinkSet(Input& input, Napi::Object from) {
+  LinkSet set;
+  set.name = input.Text(from, "name");
+  set.rename = input.OptionalText(from, "rename");
+  set.mac = input.OptionalMac(from, "mac");
+  set.mtu = input.OptionalUint(from, "mtu");
+  Napi::Value master = input.Get(from, "master");
+  set.master = master.IsNull() ? "" : input.OptionalText(master, "master");
+  if (set.master && set.master->empty() && !master.IsNull()) input.WrongType("master", "a link's name or null");
+  set.group = input.OptionalUint(from, "group");
+  set.alias = input.OptionalText(from, "alias");
+  set.up = input.OptionalFlag(from, "up");
+  set.no_link_local = input.OptionalFlag(from, "noLinkLocal");
+  set.hairpin = input.OptionalFlag(from, "hairpin");
+  set.netns = input.OptionalText(from, "netns");
+  return set;
+}
+
+uint8_t ParsePrefix(Input& input, Napi::Object from, const IpAddress& address) {
+  return static_cast<uint8_t>(input.Uint(from, "prefix", address.bits()));
+}
+
+AddressChange ParseAddressChange(Input& input, Napi::Object from, bool add) {
+  AddressChange change;
+  change.add = add;
+  change.link = input.Text(from, "link");
+  change.address = input.Address(from, "address");
+  change.prefix = ParsePrefix(input, from, change.address);
+  change.broadcast = input.OptionalAddress(from, "broadcast");
+  if (change.broadcast && (change.broadcast->family != AF_INET || change.address.family != AF_INET)) {
+    input.Invalid("broadcast", FormatIpAddress(change.broadcast->family, change.broadcast->bytes.data()));
+  }
+  return change;
+}
+
+RouteChange ParseRouteChange(Input& input, Napi::Object from, RouteChange::Verb verb) {
+  RouteChange change;
+  change.verb = verb;
+  change.destination = input.Address(from, "destination");
+  change.prefix = ParsePrefix(input, from, change.destination);
+  change.gateway = input.OptionalAddress(from, "gateway");
+  if (change.gateway && change.gateway->family == AF_INET && change.destination.family == AF_INET6) {
+    input.Invalid("gateway", FormatIpAddress(AF_INET, change.gateway->bytes.data()));
+  }
+  change.link = input.OptionalText(from, "link");
+  change.metric = input.OptionalUint(from, "metric");
+  change.table = input.OptionalUint(from, "table");
+  change.type = OptionalName(input, from, "type", kRouteTypes);
+  change.scope = OptionalName(input, from, "scope", kRouteScopes);
+  return change;
+}
+
+NeighbourChange ParseNeighbourChange(Input& input, Napi::Object from, bool add) {
+  NeighbourChange change;
+  change.add = add;
+  change.link = input.Text(from, "link");
+  change.address = input.Address(from, "address");
+  change.mac = input.OptionalMac(from, "mac");
+  return change;
+}
+
+RtnlRequest ParseRequest(Input& input, Napi::Object from) {
+  std::string op = input.Text(from, "op");
+  if (op == "link.add") return ParseLinkAdd(input, from);
+  if (op == "link.set") return ParseLinkSet(input, from);
+  if (op == "link.del") return LinkDel{input.Text(from, "name")};
+  if (op == "link.delGroup") return LinkDelGroup{input.Uint(from, "group")};
+  if (op == "address.add" || op == "address.del") return ParseAddressChange(input, from, op == "address.add");
+  if (op == "route.add") return ParseRouteChange(input, from, RouteChange::Verb::kAdd);
+  if (op == "route.replace") return ParseRouteChange(input, from, RouteChange::Verb::kReplace);
+  if (op == "route.del") return ParseRouteChange(input, from, RouteChange::Verb::kDel);
+  if (op == "neighbour.add" || op == "neighbour.del") return ParseNeighbourChange(input, from, op == "neighbour.add");
+  input.WrongType("op", "one of RtnlRequest's");
+  return LinkDel{};
+}
+
+}  // namespace
+
+std::vector<RtnlRequest> ParseRtnlRequests(Input& input, Napi::Value value) {
+  std::vector<RtnlRequest> requests;
+  for (Napi::Value item : input.Items(value, "requests")) {
+    requests.push_back(ParseRequest(input, input.Object(item, "request")));
+    if (!input.ok()) break;
+  }
+  return requests;
+}
+
+std::string RouteTypeName(uint8_t type) {
+  for (const Name& name : kRouteTypes) {
+    if (name.value == type) return name.text;
+  }
+  return std::to_string(type);
+}
+
+}  // namespace cleat

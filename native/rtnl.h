@@ -1,0 +1,31 @@
+// rtnl.h: rtnetlink as the Outside's methods rtnl, links, link, addresses, routes, neighbours and monitor.
+//
+// Guarantees: each returns a promise; work on the outside itself goes through one socket that stays open, work inside a
+// namespace through one opened there and closed again. Every argument is checked before anything is sent.
+// Limits: as index.ts says. A multipath route shows no gateway and no link.
+#pragma once
+
+#include <napi.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "rtnl-socket.h"
+#include "worker.h"
+
+namespace cleat {
+
+// The socket to use for one job: the outside's own, or one opened in the namespace at path.
+Failure WithRtnl(Worker& worker, RtnlSocket& own, const std::optional<std::string>& netns,
+                 const std::function<Failure(RtnlSocket&)>& use);
+
+Napi::Value RtnlChange(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
+Napi::Value RtnlLinks(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
+Napi::Value RtnlLink(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
+Napi::Value RtnlAddresses(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
+Napi::Value RtnlRoutes(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
+Napi::Value RtnlNeighbours(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
+Napi::Value RtnlMonitor(const Napi::CallbackInfo& info, Worker& worker);
+
+}  // namespace cleat

@@ -1,0 +1,176 @@
+// spawn.cc: see spawn.h.
+#include "spawn.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "nsfile.h"
+
+namespace cleat {
+
+namespace {
+
+constexpr size_t kStackSize = 64 * 1024;
+
+// What the child tells the parent when it fails. step points to a literal: parent and child share their memory.
+struct Report {
+  int error;
+  int fd;  // the number it was about, -1 for none
+  const char* step;
+};
+
+// Everything the child needs, made before it exists: it must not allocate.
+struct Child {
+  const char* file;
+  char* const* argv;
+  char* const* envp;
+  int* fds;  // scratch of the child's: the sources, then where they were put out of harm's way
+  int count;
+  int netns;  // -1 for none
+  int report;
+  bool own_session;
+  bool own_mounts;
+};
+
+[[noreturn]] void Fail(const Child& child, const char* step, int fd = -1) {
+  Report report{errno, fd, step};
+  // A pipe takes this whole or not at all (PIPE_BUF); should it fail, the parent sees a child that ended at once.
+  [[maybe_unused]] ssize_t written = write(child.report, &report, sizeof report);
+  _exit(127);
+}
+
+void ResetSignals() {
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  // Those that cannot be set (SIGKILL, SIGSTOP, the C library's own) fail, and should.
+  for (int signal = 1; signal < _NSIG; signal++) sigaction(signal, &standard, nullptr);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// fds[i] becomes i. Twice: a source may sit where another one has to go.
+void PlaceDescriptors(Child& child) {
+  child.report = fcntl(child.report, F_DUPFD_CLOEXEC, child.count);
+  if (child.report < 0) _exit(127);
+  for (int i = 0; i < child.count; i++) {
+    child.fds[i] = fcntl(child.fds[i], F_DUPFD_CLOEXEC, child.count);
+    if (child.fds[i] < 0) Fail(child, "fcntl(F_DUPFD)", i);
+  }
+  for (int i = 0; i < child.count; i++) {
+    if (dup2(child.fds[i], i) < 0) Fail(child, "dup2", i);
+  }
+  if (syscall(SYS_close_range, child.count, ~0U, CLOSE_RANGE_CLOEXEC) != 0) Fail(child, "close_range");
+}
+
+int RunChild(void* argument) {
+  Child& child = *static_cast<Child*>(argument);
+  ResetSignals();
+  if (child.own_session && setsid() < 0) Fail(child, "setsid");
+  if (child.netns >= 0 && setns(child.netns, CLONE_NEWNET) != 0) Fail(child, "setns");
+  if (child.own_mounts) {
+    if (unshare(CLONE_NEWNS) != 0) Fail(child, "unshare");
+    if (mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) Fail(child, "mount");
+  }
+  PlaceDescriptors(child);
+  execve(child.file, child.argv, child.envp);
+  Fail(child, "execve");
+}
+
+std::vector<char*> Pointers(const std::vector<std::string>& texts, const std::string* first) {
+  std::vector<char*> pointers;
+  if (first != nullptr) pointers.push_back(const_cast<char*>(first->c_str()));
+  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+class Stack {
+ public:
+  Stack() : base_(mmap(nullptr, kStackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {}
+  ~Stack() {
+    if (*this) munmap(base_, kStackSize);
+  }
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+
+  explicit operator bool() const { return base_ != MAP_FAILED; }
+  void* top() const { return static_cast<char*>(base_) + kStackSize; }
+
+ private:
+  void* const base_;
+};
+
+// clone(2) as vfork(2) does it, on a stack of its own so that it cannot spoil ours. No signal is taken meanwhile: a
+// handler run by the child would act on our memory.
+pid_t Clone(Child& child, const Stack& stack, UniqueFd* pidfd) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int fd = -1;
+  pid_t pid = clone(RunChild, stack.top(), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &child, &fd);
+  int error = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  if (pid > 0) pidfd->Reset(fd);
+  return pid;
+}
+
+}  // namespace
+
+Failure Spawn(const SpawnPlan& plan, pid_t* pid, UniqueFd* pidfd) {
+  UniqueFd netns;
+  if (!plan.netns.empty()) {
+    if (Failure failure = OpenNetns(plan.netns, &netns)) return failure;
+  }
+  UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null) return {errno, "open", "/dev/null"};
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return {errno, "pipe2", plan.file};
+  UniqueFd reading(ends[0]);
+  UniqueFd writing(ends[1]);
+  Stack stack;
+  if (!stack) return {errno, "mmap", plan.file};
+
+  std::vector<char*> argv = Pointers(plan.args, &plan.file);
+  std::vector<char*> envp = Pointers(plan.environment, nullptr);
+  std::vector<int> fds = plan.fds;
+  for (int& fd : fds) {
+    if (fd == -1) fd = null.get();
+  }
+  Child child{plan.file.c_str(), argv.data(),   envp.data(),      fds.data(),     static_cast<int>(fds.size()),
+              netns.get(),       writing.get(), plan.own_session, plan.own_mounts};
+  UniqueFd held;
+  pid_t started = Clone(child, stack, &held);
+  if (started < 0) return {errno, "clone", plan.file};
+
+  // Ours closed, the pipe ends with the child's exec. Waited for: the child lets go of our memory, and us run, a little
+  // before it closes what is close-on-exec (begin_new_exec in fs/exec.c).
+  writing.Reset();
+  Report report{};
+  ssize_t size;
+  do {
+    size = read(reading.get(), &report, sizeof report);
+  } while (size < 0 && errno == EINTR);
+  if (size == sizeof report) {
+    waitpid(started, nullptr, 0);
+    std::string object = report.fd >= 0 ? "fds[" + std::to_string(report.fd) + "]" : plan.file;
+    return {report.error, report.step, object};
+  }
+  *pid = started;
+  *pidfd = std::move(held);
+  return {};
+}
+
+}  // namespace cleat

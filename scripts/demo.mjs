@@ -1,0 +1,274 @@
+/**
+ * cleat in half a minute: two real containers, a published port, a daemon that is killed during a transfer, and nothing
+ * left in the end. `npm run demo`; with `-- --stay` a shell opens before the containers are stopped.
+ *
+ * Guarantees: runs in network, mount, pid and IPC namespaces of its own with a /run and a /sys of its own, so the machine
+ * is not touched, and ends with everything it started when it is interrupted. Exit code 0 only if everything it says held;
+ * else it says which step failed and shows the end of the daemon's log.
+ * Limits: root, crun, iproute2, nftables (scripts/setup.mjs); after `npm run build`.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { writeBundle } from './demo-bundle.mjs';
+import {
+  begin,
+  Broken,
+  Daemon,
+  demand,
+  demandRun,
+  differences,
+  download,
+  echo,
+  lookAround,
+  run,
+  say,
+  show,
+  step,
+  until,
+} from './demo-world.mjs';
+
+const MIB = 1 << 20;
+const BYTES = 256 * MIB;
+const RATE = 40 * MIB;
+const PORT = 8080;
+
+const root = join(import.meta.dirname, '..');
+const main = join(root, 'dist/cli/main.js');
+const hook = join(root, 'build/Release/cleat-oci-hook');
+
+/**
+ * As in test/run.ts: /sys is mounted anew because it shows the network namespace of whoever mounted it, with cgroup v2
+ * alone below it, because crun refuses a machine that mixes v1 and v2.
+ */
+const PRELUDE = `
+set -e
+mkdir "$TMPDIR/sys"
+mount -t sysfs sysfs "$TMPDIR/sys"
+mount -t cgroup2 cgroup2 "$TMPDIR/sys/fs/cgroup"
+mount --move "$TMPDIR/sys" /sys
+rmdir "$TMPDIR/sys"
+mount -t tmpfs -o mode=755 tmpfs /run
+ip link set lo up
+set +e
+"$@"
+exit $?
+`;
+
+if (process.argv.includes('--inside')) {
+  // The daemon of a story that broke off is still a child: do not wait for it.
+  process.exit(await tell(process.env.TMPDIR));
+} else {
+  process.exitCode = await enter();
+}
+
+/** Starts this file again where nothing can be broken. */
+async function enter() {
+  if (process.getuid() !== 0) {
+    console.error('demo: needs root, for namespaces of its own');
+    return 1;
+  }
+  for (const path of [main, hook]) {
+    if (existsSync(path)) continue;
+    console.error(`demo: ${path} is missing: npm run build`);
+    return 1;
+  }
+  const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'cleat-demo-')));
+  const isolate = ['--net', '--mount', '--pid', '--ipc', '--mount-proc', '--propagation', 'private'];
+  const again = [process.execPath, import.meta.filename, '--inside', ...process.argv.slice(2)];
+  const command = ['unshare', ...isolate, '--fork', '--kill-child', '--', 'sh', '-c', PRELUDE, 'demo', ...again];
+  const env = { ...process.env, TMPDIR: scratch };
+  for (const key of Object.keys(env)) if (key.startsWith('CLEAT_') || key === 'NODE_OPTIONS') delete env[key];
+  // The death signal ends everything inside, should this process be killed.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], { stdio: 'inherit', env });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill('SIGKILL'));
+  const code = await new Promise((settle) => {
+    child.on('error', (error) => {
+      console.error(`demo: ${error.message}`);
+      settle(1);
+    });
+    child.on('exit', (status) => settle(status ?? 1));
+  });
+  rmSync(scratch, { recursive: true, force: true });
+  return code;
+}
+
+async function tell(directory) {
+  const started = performance.now();
+  const daemon = new Daemon(directory, main);
+  process.env.CLEAT_SOCKET = daemon.socket;
+  try {
+    await story(directory, daemon);
+    console.log(`\neverything held, in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    return 0;
+  } catch (error) {
+    console.log(`\nFAILED in step ${step}\n  ${error instanceof Broken ? error.message : error.stack}`);
+    console.log(`\nthe daemon's log ends with\n${daemon.tail()}`);
+    return 1;
+  }
+}
+
+async function story(directory, daemon) {
+  const cleat = (...args) => [process.execPath, main, ...args];
+  /** Runs a cleat command as a person would, and shows both. */
+  const type = async (...args) => {
+    echo(['cleat', ...args]);
+    const output = await demandRun(cleat(...args));
+    show(output);
+    return output;
+  };
+  const ask = async (...args) => JSON.parse(await demandRun(cleat(...args, '--format', 'json')));
+  const inspect = async (id) => (await ask('inspect', id))[0];
+  const crun = (...args) => ['crun', '--root', join(directory, 'crun'), '--cgroup-manager=disabled', ...args];
+  const bundle = (id, args, annotations) => {
+    const place = join(directory, id);
+    mkdirSync(place);
+    const files = { '/demo/node': realpathSync(process.execPath), '/demo/program.mjs': program };
+    const words = ['/demo/node', '/demo/program.mjs', ...args];
+    const hookLog = join(place, 'hook.log');
+    writeFileSync(hookLog, '');
+    writeBundle({ directory: place, args: words, annotations, files, hook, socket: daemon.socket, hookLog });
+    return { id, place, hookLog, log: join(place, 'log') };
+  };
+  const start = async (container) => {
+    const words = ['run', '--detach', '--bundle', container.place, container.id];
+    echo(['crun', ...words]);
+    const { code } = await run(crun(...words), { log: container.log });
+    const said = `${readFileSync(container.log, 'utf8')}${readFileSync(container.hookLog, 'utf8')}`;
+    return { code, said };
+  };
+  const mustStart = async (container) => {
+    const { code, said } = await start(container);
+    demand(code === 0, `crun run ${container.id} ended with ${code}\n${said}`);
+  };
+  const program = join(root, 'scripts/demo-program.mjs');
+  const before = await lookAround();
+
+  begin('The daemon starts');
+  say(`in namespaces of its own: this machine's network is not touched. cleat is ${join('dist', 'cli', 'main.js')}`);
+  echo(['cleat', 'daemon', '&']);
+  say(`it answers after ${await daemon.start()} ms`);
+  await type('version');
+
+  begin('A network with IPv4 and IPv6');
+  await type('network', 'create', 'web', '--ipv6');
+  await type('network', 'ls');
+  const [network] = await ask('network', 'inspect', 'web');
+
+  begin('Two containers, run by crun; an OCI hook tells cleat about them');
+  const page = bundle('page', ['serve'], { 'cleat.network': 'web', 'cleat.ports': `${PORT}:80/tcp` });
+  const reader = bundle('reader', ['sleep'], { 'cleat.network': 'web' });
+  say('page asks for network web and port 8080 in its annotations, reader for network web only:');
+  show(JSON.stringify({ 'cleat.network': 'web', 'cleat.ports': `${PORT}:80/tcp` }));
+  await mustStart(page);
+  await mustStart(reader);
+  await until('the server in page listens', () => readFileSync(page.log, 'utf8').includes('listening'));
+  await type('ps');
+  const addresses = Object.values((await inspect('page')).networks.web.interfaces)[0].subnets.map(
+    ({ ipnet }) => ipnet.split('/')[0],
+  );
+  demand(addresses.length === 2, `page has the addresses ${addresses.join(' ')}, not one of each family`);
+  say('reader fetches the page by its addresses:');
+  for (const address of addresses) {
+    const url = `http://${address.includes(':') ? `[${address}]` : address}/`;
+    const words = ['exec', 'reader', '/demo/node', '/demo/program.mjs', 'fetch', url];
+    echo(['crun', ...words]);
+    const output = await demandRun(crun(...words));
+    show(output);
+    demand(output.startsWith('hello '), `reader got ${JSON.stringify(output)} from ${url}`);
+  }
+
+  begin('The host fetches it through the published port');
+  say('by loopback, and by an address of the host in each family:');
+  const gateways = network.subnets.map(({ gateway }) => gateway);
+  for (const host of ['127.0.0.1', ...loopback6(), ...gateways]) {
+    const fetching = ['curl', '-sS', '--max-time', '3', `http://${host.includes(':') ? `[${host}]` : host}:${PORT}/`];
+    echo(fetching);
+    const text = await demandRun(fetching);
+    show(text);
+    demand(text.startsWith('hello '), `${host} answered ${JSON.stringify(text)}`);
+  }
+
+  begin('The daemon is killed while a long transfer runs through the port');
+  const ofNow = async () => JSON.stringify(await ask('ps'));
+  await type('ps');
+  const was = await ofNow();
+  const path = `/long?bytes=${BYTES}&rate=${RATE}`;
+  say(`${BYTES / MIB} MiB, ${RATE / MIB} MiB a second, from page to the host:`);
+  echo(['curl', '-o', '/dev/null', `http://127.0.0.1:${PORT}${path}`]);
+  const { progress, whole } = download({ host: '127.0.0.1', port: PORT, path });
+  await until('a quarter has arrived', () => progress.bytes > BYTES / 4, 20_000);
+  echo(['kill', '-9', String(daemon.pid)]);
+  const at = progress.bytes;
+  await daemon.end('SIGKILL');
+  await until('bytes flow without a daemon', () => progress.bytes > at + BYTES / 8, 10_000);
+  say(`no daemon: killed after ${Math.round(at / MIB)} MiB, and now at ${Math.round(progress.bytes / MIB)} MiB`);
+  echo(['cleat', 'daemon', '&']);
+  say(`it answers again after ${await daemon.start()} ms, at ${Math.round(progress.bytes / MIB)} MiB`);
+  demand(!progress.ended, 'the transfer was over before the daemon was back: nothing is shown by it');
+  const result = await whole;
+  say(`received ${result.bytes} bytes, sha256 ${result.sha256.slice(0, 16)}...`);
+  say(`sent     ${BYTES} bytes, sha256 ${String(result.promised).slice(0, 16)}...`);
+  demand(result.bytes === BYTES && result.sha256 === result.promised, 'what arrived is not what was sent');
+  await type('ps');
+  demand((await ofNow()) === was, `the containers are not what they were:\n${was}\n${await ofNow()}`);
+
+  begin('A third container wants the same port');
+  const third = bundle('third', ['sleep'], { 'cleat.network': 'web', 'cleat.ports': `${PORT}:80/tcp` });
+  const refusal = await start(third);
+  show(refusal.said);
+  demand(refusal.code !== 0, 'it was started');
+  demand(/PORT_TAKEN/.test(refusal.said) && refusal.said.includes('page'), 'the message does not say who has the port');
+  await type('history', 'page');
+  await until('nothing of it is left', async () => !(await ask('ps')).some(({ id }) => id === 'third'));
+
+  if (process.argv.includes('--stay')) stay(directory, daemon);
+
+  begin('The containers stop; the hook tells cleat');
+  for (const { id } of [page, reader]) {
+    echo(['crun', 'delete', '--force', id]);
+    await demandRun(crun('delete', '--force', id));
+  }
+  await until('all containers are gone', async () => (await ask('ps')).length === 0);
+  await type('ps');
+
+  begin('Nothing is left');
+  await type('audit');
+  await daemon.end('SIGTERM');
+  say('and without asking cleat, compared with what was there before step 1, byte for byte:');
+  const after = await until('the kernel is done', async () => {
+    const now = await lookAround();
+    return differences(before, now).length === 0 ? now : undefined;
+  }).catch(async () => lookAround());
+  const different = differences(before, after);
+  demand(different.length === 0, different.join('\n'));
+  show(Object.keys(after).join(', '));
+  if (!process.argv.includes('--stay')) say('to look around before the end: npm run demo -- --stay');
+}
+
+/** [::1], unless this machine is one on which it cannot work (docs/firewall.md). */
+function loopback6() {
+  const key = 'net/bridge/bridge-nf-call-ip6tables';
+  const path = `/proc/sys/${key}`;
+  if (!existsSync(path) || readFileSync(path, 'utf8').trim() === '0') return ['::1'];
+  say(`([::1] is left out: ${key.replaceAll('/', '.')} is 1 here; \`cleat doctor\` says so too)`);
+  return [];
+}
+
+/** For who wants to look around; the demo goes on when the shell ends. */
+function stay(directory, daemon) {
+  const bin = join(directory, 'bin');
+  mkdirSync(bin);
+  const script = (name, words) => writeFileSync(join(bin, name), `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
+  script('cleat', `'${process.execPath}' '${main}'`);
+  script(
+    'crun',
+    `/usr/bin/env PATH='${process.env.PATH}' crun --root '${join(directory, 'crun')}' --cgroup-manager=disabled`,
+  );
+  console.log(
+    '\nA shell in here: try `cleat inspect page`, `nft list ruleset`, `cleat publish page 9000:80`; then `exit`.',
+  );
+  const env = { ...process.env, PATH: `${bin}:${process.env.PATH}`, CLEAT_SOCKET: daemon.socket };
+  spawnSync('sh', ['-i'], { stdio: 'inherit', env });
+}

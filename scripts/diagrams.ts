@@ -1,0 +1,245 @@
+/**
+ * The documents that are made from the code: a diagram and a table of each machine (docs/diagrams/), the table of faults
+ * (docs/errors.md), and the picture of a container's life between the markers in README.md.
+ *
+ *   node dist/scripts/diagrams.js            write them
+ *   node dist/scripts/diagrams.js --check    fail, and name them, when one is not what would be written
+ *
+ * Guarantees: the same machines make the same text; what is drawn is the object that runs.
+ * Limits: Mermaid's stateDiagram-v2 as GitHub draws it: one label per arrow, so events of one arrow share it.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { AnyStateMachine, AnyStateNode } from 'xstate';
+import { attachmentMachine } from '../machines/attachment.ts';
+import { containerMachine } from '../machines/container.ts';
+import { firewallMachine } from '../machines/firewall.ts';
+import { networkMachine } from '../machines/network.ts';
+import { portsMachine } from '../machines/ports.ts';
+import { FAULTS } from '../state/faults.ts';
+
+const MACHINES: Record<string, [machine: AnyStateMachine, title: string]> = {
+  container: [containerMachine, 'One container'],
+  attachment: [attachmentMachine, 'One network of one container, while it is made or taken away'],
+  network: [networkMachine, 'A network: its bridge, and who has which address'],
+  firewall: [firewallMachine, 'What the networks of one outside share: the nftables table and the switches'],
+  ports: [portsMachine, 'The host ports of one outside'],
+};
+
+const MADE = '<!-- Made by `npm run docs` from the code; changes here are overwritten. -->';
+
+interface Arrow {
+  source: AnyStateNode;
+  target: AnyStateNode;
+  label: string;
+}
+
+/** done(ensureLink), failed(ensureLink), always, done (of a nested state), or the event as it is. */
+export function eventName(type: string): string {
+  const child = /^xstate\.(done|error)\.actor\.(?:\d+\.)?(.+)$/.exec(type);
+  if (child !== null) return `${child[1] === 'done' ? 'done' : 'failed'}(${child[2]})`;
+  if (type.startsWith('xstate.done.state.')) return 'done';
+  return type === '' ? 'always' : type;
+}
+
+const idOf = (node: AnyStateNode): string => (node.path.length === 0 ? node.key : node.path.join('_'));
+const childrenOf = (node: AnyStateNode): AnyStateNode[] => Object.values(node.states);
+const descendants = (node: AnyStateNode): AnyStateNode[] =>
+  childrenOf(node).flatMap((child) => [child, ...descendants(child)]);
+
+function guardName(guard: unknown): string {
+  if (typeof guard === 'string') return guard;
+  return 'by outcome'; // written in place: it looks at what the child answered
+}
+
+/** Every way out of a state that leads to a state; an event that only changes the context has no arrow. */
+function arrowsOf(node: AnyStateNode): Arrow[] {
+  const transitions = [...(node.always ?? []), ...[...node.transitions.values()].flat()];
+  return transitions.flatMap(({ eventType, guard, target }) => {
+    const name = eventName(eventType);
+    const label = guard === undefined ? name : `${name} [${guardName(guard)}]`;
+    return (target ?? []).map((to: AnyStateNode) => ({ source: node, target: to, label }));
+  });
+}
+
+/** Arrows between the same two states become one. */
+function merged(arrows: readonly Arrow[], name: (node: AnyStateNode) => string): string[] {
+  const labels = new Map<string, string[]>();
+  for (const { source, target, label } of arrows) {
+    const ends = `${name(source)} --> ${name(target)}`;
+    const known = labels.get(ends);
+    if (known === undefined) labels.set(ends, [label]);
+    else if (!known.includes(label)) known.push(label);
+  }
+  return [...labels].map(([ends, all]) => `${ends}: ${all.join(', ')}`);
+}
+
+function initialOf(node: AnyStateNode): AnyStateNode[] {
+  return node.initial?.target === undefined ? [] : [...node.initial.target];
+}
+
+/** Nested states as nested boxes. An arrow is written in the smallest box that holds both its ends. */
+export function stateDiagram(machine: AnyStateMachine): string {
+  const { root } = machine;
+  const arrows = [root, ...descendants(root)].flatMap(arrowsOf).filter(({ source }) => source !== root);
+  const within = (node: AnyStateNode, box: AnyStateNode): boolean =>
+    box === root || box.path.every((key, i) => node.path[i] === key);
+  const home = ({ source, target }: Arrow): AnyStateNode => {
+    let box = source.parent ?? root;
+    while (!within(target, box)) box = box.parent ?? root;
+    return box;
+  };
+  const lines = ['stateDiagram-v2'];
+  const box = (node: AnyStateNode, indent: string): void => {
+    for (const first of initialOf(node)) lines.push(`${indent}[*] --> ${idOf(first)}`);
+    for (const child of childrenOf(node)) {
+      if (node !== root) lines.push(`${indent}state "${child.key}" as ${idOf(child)}`);
+      if (childrenOf(child).length > 0) {
+        lines.push(`${indent}state ${idOf(child)} {`);
+        box(child, `${indent}  `);
+        lines.push(`${indent}}`);
+      }
+    }
+    const mine = arrows.filter((arrow) => home(arrow) === node);
+    lines.push(...merged(mine, idOf).map((arrow) => `${indent}${arrow}`));
+    for (const child of childrenOf(node)) if (child.type === 'final') lines.push(`${indent}${idOf(child)} --> [*]`);
+  };
+  box(root, '  ');
+  return lines.join('\n');
+}
+
+/** The states at the top alone, and what leads from one to another. */
+export function compactDiagram(machine: AnyStateMachine): string {
+  const { root } = machine;
+  const top = (node: AnyStateNode): AnyStateNode =>
+    node.parent === root || node.parent === undefined ? node : top(node.parent);
+  const arrows = descendants(root)
+    .flatMap(arrowsOf)
+    .map(({ source, target, label }) => ({ source: top(source), target: top(target), label }))
+    .filter(({ source, target, label }) => source !== target && !label.startsWith('always ['))
+    .map((arrow) => ({ ...arrow, label: arrow.label.replace(/ \[.*\]$/, '') }));
+  const passed = descendants(root)
+    .flatMap(arrowsOf)
+    .map(({ source, target, label }) => ({ source: top(source), target: top(target), label }))
+    .filter(({ source, target, label }) => source !== target && label.startsWith('always ['))
+    .filter(({ source, target }) => !arrows.some((arrow) => arrow.source === source && arrow.target === target))
+    .map((arrow) => ({ ...arrow, label: arrow.label.replace(/^always \[(.*)\]$/, '$1') }));
+  const lines = ['stateDiagram-v2', '  direction LR'];
+  for (const first of initialOf(root)) lines.push(`  [*] --> ${idOf(first)}`);
+  lines.push(...merged([...arrows, ...passed], idOf).map((line) => `  ${line}`));
+  for (const node of childrenOf(root)) if (node.type === 'final') lines.push(`  ${idOf(node)} --> [*]`);
+  const always = new Map<string, string[]>();
+  for (const { target, label } of arrowsOf(root))
+    always.set(idOf(target), [...(always.get(idOf(target)) ?? []), label]);
+  for (const [target, labels] of always)
+    lines.push(`  note right of ${target}: from any state, on ${labels.join(' or ')}`);
+  return lines.join('\n');
+}
+
+/** Events taken in any state, so that the diagram need not have an arrow from each. */
+function everywhere(machine: AnyStateMachine): string {
+  const names = arrowsOf(machine.root).map(({ target, label }) => `\`${label}\` to \`${target.path.join('.')}\``);
+  return names.length === 0 ? '' : `\nIn every state that does not say otherwise: ${names.join(', ')}.\n`;
+}
+
+function table(machine: AnyStateMachine): string {
+  const rows = descendants(machine.root).map((node) => {
+    const invokes = node.invoke.map(({ id }) => `\`${id}\``).join(', ');
+    const tags = node.tags.length > 0 ? ` (${node.tags.join(', ')})` : '';
+    return `| \`${node.path.join('.')}\`${tags} | ${node.description ?? ''} | ${invokes} |`;
+  });
+  return ['| state | description | invokes |', '| --- | --- | --- |', ...rows].join('\n');
+}
+
+export function machinePage(name: string): string {
+  const [machine, title] = MACHINES[name] ?? [];
+  if (machine === undefined) throw new Error(`no machine ${name}`);
+  const fence = '```';
+  return `${MADE}
+
+# ${title}
+
+The \`${name}\` machine, [machines/${name}.ts](../../machines/${name}.ts).
+${everywhere(machine)}
+${fence}mermaid
+${stateDiagram(machine)}
+${fence}
+
+${table(machine)}
+`;
+}
+
+/** A Markdown table as prettier leaves it: columns padded, `*` of plain text escaped. */
+function aligned(rows: string[][]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  const line = (row: string[], fill = ' ') =>
+    `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0, fill)).join(' | ')} |`;
+  const [head = [], ...body] = rows;
+  return [
+    line(head),
+    line(
+      head.map(() => ''),
+      '-',
+    ),
+    ...body.map((row) => line(row)),
+  ].join('\n');
+}
+
+export function errorsPage(): string {
+  const escaped = (hint: string) => hint.replaceAll('|', '\\|').replace(/\*(?=[^`]*(?:`[^`]*`[^`]*)*$)/g, '\\*');
+  const rows = Object.entries(FAULTS).map(([code, [status, hint]]) => [`\`${code}\``, String(status), escaped(hint)]);
+  return `${MADE}
+
+# Errors
+
+Every fault has one of these codes, with a \`message\` about the case at hand; a code is stable and never reused.
+The table is [state/faults.ts](../state/faults.ts).
+
+${aligned([['code', 'HTTP status', 'what to do'], ...rows])}
+`;
+}
+
+/** README.md with the picture between `<!-- diagram:NAME -->` and `<!-- /diagram -->` as it should be. */
+export function withDiagrams(readme: string): string {
+  return readme.replace(
+    /(<!-- diagram:(\w+) -->\n)[\s\S]*?(<!-- \/diagram -->)/g,
+    (whole, open: string, name: string, close: string) => {
+      const machine = MACHINES[name]?.[0];
+      return machine === undefined ? whole : `${open}\n\`\`\`mermaid\n${compactDiagram(machine)}\n\`\`\`\n\n${close}`;
+    },
+  );
+}
+
+/** Path from the repository -> what it should be. */
+export function documents(root: string): Map<string, string> {
+  const pages = new Map(Object.keys(MACHINES).map((name) => [`docs/diagrams/${name}.md`, machinePage(name)]));
+  pages.set('docs/errors.md', errorsPage());
+  const readme = join(root, 'README.md');
+  if (existsSync(readme)) pages.set('README.md', withDiagrams(readFileSync(readme, 'utf8')));
+  return pages;
+}
+
+/** The documents that are not what they should be. */
+export function stale(root: string): string[] {
+  return [...documents(root)].flatMap(([path, text]) => {
+    const full = join(root, path);
+    return existsSync(full) && readFileSync(full, 'utf8') === text ? [] : [path];
+  });
+}
+
+function main(root: string): void {
+  if (process.argv.includes('--check')) {
+    const old = stale(root);
+    if (old.length === 0) return;
+    console.error(`not what the code says: ${old.join(' ')} (npm run docs)`);
+    process.exitCode = 1;
+    return;
+  }
+  for (const [path, text] of documents(root)) {
+    mkdirSync(join(root, path, '..'), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) main(resolve(import.meta.dirname, '../..'));

@@ -1,0 +1,200 @@
+/**
+ * Makes this machine ready to build, test, demonstrate and measure cleat; runs before `npm run demo|test|bench`.
+ *
+ * Guarantees: plain JavaScript without dependencies, so it works in a fresh clone. Everything that only a person can
+ * change (system, root, Node, headers) is looked at first and reported in one go, before anything is installed; then
+ * missing Debian packages and npm packages are installed. When nothing is missing it says nothing.
+ * Limits: Debian 12 or newer and derivatives, as root, packages from the configured archives. It never removes anything.
+ *
+ * Usage: node scripts/setup.mjs [--check] [--bench]
+ *   --check   only report; exit 1 when something is missing
+ *   --bench   also what the benchmarks compare with
+ * Exit: 0 ready, 1 something is missing or could not be installed, 69 not a system we know (EX_UNAVAILABLE),
+ *       77 not root or root without the right to make namespaces (EX_NOPERM).
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { findNodeDir } from './node-headers.mjs';
+
+const EX_MISSING = 1;
+const EX_UNAVAILABLE = 69;
+const EX_NOPERM = 77;
+const NODE_NEEDED = [20, 19];
+
+/** Debian packages, and what goes without when one is absent. */
+const DEBIAN_PACKAGES = {
+  'g++': 'compiles the addon and the small executables',
+  make: 'drives the native build',
+  python3: 'node-gyp is written in it; small servers in demo and tests',
+  'pkg-config': 'finds the netlink libraries',
+  'libmnl-dev': 'netlink messages',
+  'libnftnl-dev': 'nftables messages',
+  'clang-format': 'format check of the C++ sources',
+  'util-linux': 'unshare and nsenter: each test file has namespaces of its own',
+  iproute2: 'the second opinion of the kernel tests on links and addresses',
+  nftables: 'the second opinion of the kernel tests on rules',
+  conntrack: 'tests that connections end or survive as promised',
+  curl: 'talks to the socket and to published ports in demo and tests',
+  jq: 'reads answers in demo',
+  crun: 'the container engine of demo and tests',
+  slirp4netns: 'uplink of rootless containers',
+  passt: 'pasta, the other uplink of rootless containers',
+  'aardvark-dns': 'names of containers on a network',
+};
+
+const BENCH_PACKAGES = {
+  netavark: 'benchmark peer',
+  'containernetworking-plugins': 'benchmark peer: the CNI chain',
+  iperf3: 'throughput of forwarded ports',
+};
+
+const args = process.argv.slice(2);
+const unknown = args.filter((arg) => arg !== '--check' && arg !== '--bench');
+if (unknown.length > 0) stop(EX_MISSING, [`unknown argument ${unknown.join(' ')}; known: --check --bench`]);
+const checkOnly = args.includes('--check');
+const root = join(import.meta.dirname, '..');
+
+demandWhatOnlyAPersonCanChange();
+const debian = missingDebianPackages();
+const npm = npmProblem();
+if (checkOnly) report();
+if (debian.length > 0) installDebianPackages();
+if (npm !== undefined) installNpmPackages();
+
+function demandWhatOnlyAPersonCanChange() {
+  const problems = [];
+  let code = EX_MISSING;
+  const no = (worse, text) => {
+    problems.push(text);
+    code = Math.max(code, worse);
+  };
+  if (process.platform !== 'linux') {
+    stop(EX_UNAVAILABLE, [`cleat drives the Linux kernel; this is ${process.platform}. Use a Linux machine or VM.`]);
+  }
+  const system = osRelease();
+  if (!system.isDebian) {
+    no(
+      EX_UNAVAILABLE,
+      `this is ${system.name}; packages are only known for Debian and derivatives. ` +
+        `Install the equivalents of: ${Object.keys(wanted()).join(' ')}; then npm ci && npm run build.`,
+    );
+  }
+  if (process.getuid() !== 0) {
+    no(EX_NOPERM, 'not root: network namespaces and package installation need it. Run it as root: sudo npm run ...');
+  } else if (existsSync('/usr/bin/unshare') && spawnSync('/usr/bin/unshare', ['--net', '--mount', 'true']).status) {
+    // Root inside a container that was not given CAP_SYS_ADMIN looks like root until the first test.
+    no(EX_NOPERM, 'root, but the kernel refuses new namespaces: in a container, start it with --privileged.');
+  }
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < NODE_NEEDED[0] || (major === NODE_NEEDED[0] && minor < NODE_NEEDED[1])) {
+    no(
+      EX_MISSING,
+      `Node ${process.versions.node} is too old: ${NODE_NEEDED.join('.')} or newer, see https://nodejs.org.`,
+    );
+  } else {
+    const headers = findNodeDir();
+    if (headers.problem) no(EX_MISSING, headers.problem);
+  }
+  if (problems.length > 0) stop(code, problems);
+}
+
+function osRelease() {
+  const path = ['/etc/os-release', '/usr/lib/os-release'].find(existsSync);
+  const fields = {};
+  for (const line of path ? readFileSync(path, 'utf8').split('\n') : []) {
+    const [, key, value] = /^([A-Z_]+)=["']?(.*?)["']?$/.exec(line) ?? [];
+    if (key) fields[key] = value;
+  }
+  const family = [fields.ID, ...(fields.ID_LIKE ?? '').split(' ')];
+  return { isDebian: family.includes('debian'), name: fields.PRETTY_NAME ?? 'an unknown Linux' };
+}
+
+function wanted() {
+  return args.includes('--bench') ? { ...DEBIAN_PACKAGES, ...BENCH_PACKAGES } : DEBIAN_PACKAGES;
+}
+
+function missingDebianPackages() {
+  const names = Object.keys(wanted());
+  const format = '${Package} ${db:Status-Status}\\n';
+  const { stdout, error } = spawnSync('dpkg-query', ['-W', '-f', format, ...names], { encoding: 'utf8' });
+  if (error) stop(EX_UNAVAILABLE, [`dpkg-query does not run: ${error.message}`]);
+  const installed = new Set(stdout.split('\n').filter((line) => line.endsWith(' installed')));
+  return names.filter((name) => !installed.has(`${name} installed`));
+}
+
+/**
+ * Why node_modules is not what package-lock.json asks for, or undefined. npm keeps a copy of what it installed in
+ * node_modules/.package-lock.json; comparing contents (not times) makes a fresh checkout with old files work too.
+ */
+function npmProblem() {
+  const read = (path) => JSON.parse(readFileSync(join(root, path), 'utf8'));
+  if (!existsSync(join(root, 'node_modules/.package-lock.json'))) return 'node_modules is missing';
+  const locked = read('package-lock.json').packages;
+  const present = read('node_modules/.package-lock.json').packages;
+  for (const [path, entry] of Object.entries(locked)) {
+    if (path === '') continue;
+    const found = present[path];
+    // An optional package that is absent belongs to another processor or system.
+    if (found === undefined && !entry.optional) return `${path} is missing`;
+    if (found === undefined) continue;
+    if (found.version !== entry.version || found.integrity !== entry.integrity)
+      return `${path} is not ${entry.version}`;
+    if (!existsSync(join(root, path))) return `${path} is missing`;
+  }
+  const extra = Object.keys(present).find((path) => locked[path] === undefined);
+  return extra && `${extra} is not in package-lock.json`;
+}
+
+function report() {
+  const lines = debian.map((name) => `Debian package ${name} is missing (${wanted()[name]})`);
+  if (debian.length > 0) lines.push(`get them: apt-get install --no-install-recommends ${debian.join(' ')}`);
+  if (npm !== undefined) lines.push(`npm packages: ${npm}; get them: npm ci`);
+  if (lines.length > 0) stop(EX_MISSING, lines);
+  process.exit(0);
+}
+
+function installDebianPackages() {
+  for (const name of debian) say(`needs ${name}: ${wanted()[name]}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1' };
+  // Another apt (unattended upgrades on a fresh machine) may hold the lock: wait for it instead of failing.
+  const apt = ['-q', '-o', 'DPkg::Lock::Timeout=120'];
+  // A stale list of one archive is no reason to stop: the install decides.
+  say('apt-get update');
+  run('apt-get', [...apt, 'update'], env);
+  say(`apt-get install ${debian.join(' ')}`);
+  const install = run('apt-get', [...apt, 'install', '-y', '--no-install-recommends', ...debian], env);
+  if (install.failed) {
+    stop(EX_MISSING, [
+      install.output,
+      `apt-get could not install: ${debian.join(' ')}. All of them are in Debian 12 and Ubuntu 24.04 or newer ` +
+        `(components main and universe).`,
+    ]);
+  }
+  const still = missingDebianPackages();
+  if (still.length > 0) stop(EX_MISSING, [`installed, but dpkg still does not list: ${still.join(' ')}`]);
+}
+
+function installNpmPackages() {
+  say(`npm ci (${npm})`);
+  const result = run('npm', ['ci', '--no-audit', '--no-fund'], process.env);
+  if (result.failed) stop(EX_MISSING, [result.output, 'npm ci failed; the registry must be reachable once.']);
+  const still = npmProblem();
+  if (still !== undefined) stop(EX_MISSING, [`after npm ci: ${still}`]);
+}
+
+/** Runs to the end, silently; the output is kept for the failure report. */
+function run(command, argv, env) {
+  const result = spawnSync(command, argv, { cwd: root, env, encoding: 'utf8', maxBuffer: 1 << 26 });
+  const output = `${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}`.trimEnd();
+  return { failed: result.status !== 0, output };
+}
+
+function say(text) {
+  console.log(`setup: ${text}`);
+}
+
+function stop(code, lines) {
+  console.error(lines.map((line) => `setup: ${line}`).join('\n'));
+  process.exit(code);
+}

@@ -1,0 +1,221 @@
+/**
+ * The API on the Unix socket: HTTP/1.1 and JSON, every shape checked by the schemas of state/.
+ *
+ *   POST   /v1/events              one lifecycle event; or many, one a line, as application/x-ndjson
+ *   GET    /v1/events              what happens, as it happens (NDJSON, or SSE when asked for)
+ *   GET    /v1/containers[/:id]    what should be; ?wait=STATE&timeout=MS waits for a state
+ *   GET    /v1/containers/:id/history
+ *   GET, POST /v1/networks, GET, DELETE /v1/networks/:name
+ *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
+ *
+ * Guarantees: the object that is authorised is the object that is executed; a body over the limit is refused before it
+ * is read (moby CVE-2026-34040); a request that is not complete changes nothing; an error is
+ * {"error": Fault and hint} with the status of state/faults.ts.
+ * Limits: who may connect is the file mode of the socket; who may name paths and pids is authorise.ts.
+ */
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { ZodError } from 'zod';
+import { LifecycleEvent } from '../state/event.ts';
+import { FAULTS, FaultError, type Fault } from '../state/faults.ts';
+import { ContainerId } from '../state/names.ts';
+import { NetworkRequest } from '../state/network.ts';
+import { authorise, type Peer, peerOf } from './authorise.ts';
+import type { Containers, ContainerSnapshot, Happening } from './containers.ts';
+import { noSuchContainer } from './containers.ts';
+import type { Networks } from './networks.ts';
+import { openApi } from './openapi.ts';
+import { containerView } from './view.ts';
+import { MAX_LINE, readLines } from './ndjson.ts';
+
+export interface ApiParts {
+  containers: Containers;
+  networks: Networks;
+  history(id: string): unknown[];
+  audit(): Promise<unknown>;
+  doctor(): Promise<unknown>;
+  version(): unknown;
+}
+
+const MAX_WAIT_MS = 300_000;
+
+export function createApi(parts: ApiParts): FastifyInstance {
+  const { containers, networks } = parts;
+  const api = Fastify({
+    bodyLimit: MAX_LINE,
+    forceCloseConnections: true,
+    logger: false,
+    // What the router refuses before there is a route: bad escapes, parameters that are too long.
+    frameworkErrors: (error, _request, reply) => void sendFault(reply, faultOfRequest(error)),
+  });
+
+  api.setErrorHandler((error, _request, reply) => sendFault(reply, faultOfRequest(error)));
+  api.setNotFoundHandler((request, reply) =>
+    sendFault(reply, { code: 'NO_SUCH_ROUTE', message: `${request.method} ${request.url}: no such route` }),
+  );
+  api.addContentTypeParser('application/x-ndjson', (_request, payload, done) => done(null, payload));
+
+  api.post('/v1/events', async (request, reply) => {
+    const peer = peerOf(request.raw.socket);
+    const wait = !/\brespond-async\b/.test(String(request.headers.prefer ?? ''));
+    if (request.headers['content-type']?.startsWith('application/x-ndjson') === true) {
+      return streamEvents(request, reply, peer, wait);
+    }
+    const { status, body } = await handleEvent(request.body, peer, wait);
+    return reply.code(status).send(body);
+  });
+
+  /** One event, from unknown JSON to the answer; never throws. */
+  async function handleEvent(json: unknown, peer: Peer, wait: boolean): Promise<{ status: number; body: unknown }> {
+    try {
+      const event = parse(LifecycleEvent, json);
+      authorise(peer, event);
+      const snapshot = await containers.dispatch(event, wait);
+      return { status: wait ? 200 : 202, body: viewOf(snapshot) };
+    } catch (error) {
+      const fault = faultOfRequest(error);
+      return { status: FAULTS[fault.code][0], body: { error: withHint(fault) } };
+    }
+  }
+
+  /** Many events on one connection: in order for one container, side by side for different ones. */
+  async function streamEvents(request: FastifyRequest, reply: FastifyReply, peer: Peer, wait: boolean) {
+    reply.hijack();
+    const out = reply.raw;
+    out.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    const tails = new Map<unknown, Promise<void>>();
+    let line = 0;
+    /** Per container, the last line that had come when its create failed: what was sent in the hope of it is not tried. */
+    const hopeless = new Map<unknown, number>();
+    const answer = async (n: number, text: string, before: Promise<void> | undefined) => {
+      await before;
+      let result: { status: number; body: unknown };
+      try {
+        const event = JSON.parse(text) as { id?: unknown; type?: unknown } | null;
+        if (n <= (hopeless.get(event?.id) ?? 0)) {
+          throw new FaultError('SUPERSEDED', 'not tried: the create before it failed');
+        }
+        result = await handleEvent(event, peer, wait);
+        if (event?.type === 'create' && result.status >= 400) hopeless.set(event.id, line);
+      } catch (error) {
+        const fault = faultOfRequest(error);
+        result = { status: FAULTS[fault.code][0], body: { error: withHint(fault) } };
+      }
+      if (!out.destroyed) out.write(`${JSON.stringify({ line: n, ...result })}\n`);
+    };
+    try {
+      for await (const text of readLines(request.raw)) {
+        const key = idIn(text);
+        const mine = answer(++line, text, tails.get(key));
+        tails.set(key, mine);
+      }
+    } catch (error) {
+      const fault = faultOfRequest(error);
+      if (!out.destroyed) {
+        const body = { error: withHint(fault) };
+        out.write(`${JSON.stringify({ line: line + 1, status: FAULTS[fault.code][0], body })}\n`);
+      }
+    }
+    await Promise.all(tails.values());
+    out.end();
+  }
+
+  api.get<{ Querystring: { id?: string } }>('/v1/events', (request, reply) => {
+    const sse = String(request.headers.accept ?? '').includes('text/event-stream');
+    reply.hijack();
+    const out = reply.raw;
+    out.writeHead(200, { 'content-type': sse ? 'text/event-stream' : 'application/x-ndjson' });
+    out.flushHeaders();
+    const listener = (happening: Happening) => {
+      if (request.query.id !== undefined && happening.id !== request.query.id) return;
+      // A reader that does not keep up is cut off rather than kept in memory; it can look and listen again.
+      if (out.writableLength > MAX_LINE) return void out.destroy();
+      const text = JSON.stringify(happening);
+      out.write(sse ? `event: ${happening.type}\ndata: ${text}\n\n` : `${text}\n`);
+    };
+    containers.bus.on('happening', listener);
+    out.on('close', () => containers.bus.off('happening', listener));
+  });
+
+  api.get('/v1/containers', () => containers.all().map(containerView));
+  api.get<{ Params: { id: string }; Querystring: { wait?: string; timeout?: string } }>(
+    '/v1/containers/:id',
+    async (request) => {
+      const id = parse(ContainerId, request.params.id);
+      const { wait, timeout } = request.query;
+      if (wait !== undefined) {
+        const ms = Math.min(Number(timeout ?? 30_000), MAX_WAIT_MS);
+        if (!Number.isFinite(ms) || ms < 0) throw new FaultError('BAD_REQUEST', 'timeout is a number of milliseconds');
+        const snapshot = await containers.waitFor(id, wait, ms);
+        return snapshot === null ? { id, state: 'gone' } : containerView(snapshot);
+      }
+      const snapshot = containers.get(id);
+      if (snapshot === undefined) throw noSuchContainer(id);
+      return containerView(snapshot);
+    },
+  );
+  api.get<{ Params: { id: string } }>('/v1/containers/:id/history', (request) => {
+    const id = parse(ContainerId, request.params.id);
+    if (containers.get(id) === undefined) throw noSuchContainer(id);
+    return parts.history(id);
+  });
+
+  api.get('/v1/networks', () => networks.all());
+  api.post('/v1/networks', async (request, reply) => {
+    const definition = await networks.create(parse(NetworkRequest, request.body));
+    return reply.code(201).send(definition);
+  });
+  api.get<{ Params: { name: string } }>('/v1/networks/:name', (request) => networks.get(request.params.name));
+  api.delete<{ Params: { name: string } }>('/v1/networks/:name', async (request, reply) => {
+    await networks.remove(request.params.name);
+    return reply.code(204).send();
+  });
+
+  api.get('/v1/audit', () => parts.audit());
+  api.get('/v1/doctor', () => parts.doctor());
+  api.get('/v1/version', () => parts.version());
+  api.get('/v1/openapi.json', () => openApi());
+  return api;
+}
+
+function viewOf(snapshot: ContainerSnapshot): unknown {
+  return snapshot.status === 'active' ? containerView(snapshot) : { id: snapshot.context.id, state: 'gone' };
+}
+
+function parse<T>(
+  schema: { safeParse(json: unknown): { success: true; data: T } | { success: false; error: ZodError } },
+  json: unknown,
+): T {
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  const issues = result.error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join('.'), message }));
+  const first = issues[0];
+  const where = first === undefined || first.path === '' ? '' : `${first.path}: `;
+  throw new FaultError('BAD_REQUEST', `${where}${first?.message ?? 'not understood'}`, { issues });
+}
+
+/** The container a line speaks of, so that its lines keep their order; lines without one share a queue. */
+function idIn(text: string): unknown {
+  try {
+    return (JSON.parse(text) as { id?: unknown } | null)?.id;
+  } catch {
+    return undefined;
+  }
+}
+
+function faultOfRequest(error: unknown): Fault {
+  if (error instanceof Error && 'fault' in error) return error.fault as Fault;
+  const { code = '', message } = error as { code?: string; message: string };
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    return { code: 'BODY_TOO_LARGE', message: `the body is larger than ${MAX_LINE} bytes` };
+  }
+  if (code.startsWith('FST_ERR_') || error instanceof SyntaxError) return { code: 'BAD_REQUEST', message };
+  return { code: 'INTERNAL', message };
+}
+
+function withHint(fault: Fault): Fault & { hint: string } {
+  return { ...fault, hint: FAULTS[fault.code][1] };
+}
+
+function sendFault(reply: FastifyReply, fault: Fault): FastifyReply {
+  return reply.code(FAULTS[fault.code][0]).send({ error: withHint(fault) });
+}

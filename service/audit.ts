@@ -1,0 +1,220 @@
+/**
+ * An independent look: what the kernel, the mount table and the snapshot files each say, and where they differ.
+ *
+ * Guarantees: reads everything anew from its source (files, mountinfo, kernel dumps), nothing from the daemon's memory;
+ * changes nothing. Both ways: what is there without a snapshot naming it (leaked), and what a snapshot at rest names
+ * that is not there (missing).
+ * Limits: containers in the middle of an operation are not judged for what is missing. Looks at the outsides that
+ * snapshots name and the daemon's own.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { bridgeAlias } from '../effects/bridge.ts';
+import type { Kernel } from '../effects/kernel.ts';
+import { portElements, PORT_MAPS } from '../effects/ruleset.ts';
+import { publishAddresses } from '../machines/plan/attachment.ts';
+import { portTargets } from '../machines/plan/ports.ts';
+import { isKernelError, type NftElement, type Outside } from '../native/index.ts';
+import { ContainerContext } from '../state/container.ts';
+import { NetworkDefinition } from '../state/network.ts';
+
+export interface Finding {
+  kind: 'link' | 'namespace' | 'port' | 'address' | 'table' | 'snapshot';
+  object: string;
+  problem: 'leaked' | 'missing' | 'owned twice' | 'unreadable';
+  owner?: string;
+}
+
+export interface AuditReport {
+  clean: boolean;
+  containers: number;
+  links: number;
+  namespaces: number;
+  ports: number;
+  findings: Finding[];
+}
+
+interface Directories {
+  runDir: string;
+  stateDir: string;
+  netnsDir: string;
+}
+
+interface Snapshot {
+  state: string;
+  context: ContainerContext;
+}
+
+/** States in which everything a snapshot names has been made, and nothing been taken away. */
+const STEADY = new Set(['created', 'up']);
+
+export async function audit(kernel: Kernel, directories: Directories): Promise<AuditReport> {
+  const { instance } = kernel;
+  const findings: Finding[] = [];
+  const snapshots = readSnapshots(join(directories.runDir, 'containers'), findings);
+  const definitions = readJson(join(directories.stateDir, 'networks')).flatMap(({ json }) => {
+    const parsed = NetworkDefinition.safeParse(json);
+    return parsed.success ? [parsed.data] : [];
+  });
+
+  const addresses = new Map<string, string>();
+  for (const { context } of snapshots) {
+    for (const { network, addresses: leased } of context.attachments) {
+      for (const { address } of leased) {
+        const key = `${context.outside ?? ''} ${network} ${address}`;
+        const other = addresses.get(key);
+        if (other !== undefined)
+          findings.push({ kind: 'address', object: address, problem: 'owned twice', owner: other });
+        addresses.set(key, context.owner);
+      }
+    }
+  }
+
+  const pins = new Map(
+    snapshots.flatMap(({ context, state }) =>
+      context.netns === null ? [] : [[context.netns.path, { context, state }] as const],
+    ),
+  );
+  const mounted = new Set(mountPoints().filter((path) => path.startsWith(`${directories.netnsDir}/netns-`)));
+  // Several daemons may share the directory: a pin of ours is known by its snapshot only, so a stray one is reported
+  // when no snapshot names it and none of the other instances' could.
+  for (const path of mounted)
+    if (!pins.has(path)) findings.push({ kind: 'namespace', object: path, problem: 'leaked' });
+  for (const [path, { state, context }] of pins) {
+    if (STEADY.has(state) && !mounted.has(path)) {
+      findings.push({ kind: 'namespace', object: path, problem: 'missing', owner: context.id });
+    }
+  }
+
+  let links = 0;
+  let ports = 0;
+  for (const outside of new Set([null, ...snapshots.map(({ context }) => context.outside)])) {
+    const { kernel: native } = kernel.outside(outside);
+    const mine = snapshots.filter(({ context }) => context.outside === outside);
+    const named = new Map(
+      mine.flatMap(({ context, state }) =>
+        context.attachments.map(
+          (attachment) => [attachment.hostLink, { alias: attachment.alias, state, id: context.id }] as const,
+        ),
+      ),
+    );
+    const used = new Set(mine.flatMap(({ context }) => context.attachments.map(({ bridge }) => bridge)));
+    const bridges = new Map(
+      definitions.map((network) => [network.network_interface, bridgeAlias(instance.name, network.name)]),
+    );
+    const all = await native.links();
+    const present = new Map(all.map((link) => [link.name, link]));
+    for (const link of all) {
+      const ours =
+        link.alias.startsWith(`cleat:${instance.name}:`) ||
+        link.group === instance.group ||
+        link.group === instance.doomedGroup;
+      if (!ours) continue;
+      links++;
+      const owner = named.get(link.name)?.alias ?? (used.has(link.name) ? bridges.get(link.name) : undefined);
+      if (owner !== link.alias)
+        findings.push({ kind: 'link', object: link.name, problem: 'leaked', owner: link.alias });
+    }
+    for (const [name, { alias, state, id }] of named) {
+      if (STEADY.has(state) && present.get(name)?.alias !== alias) {
+        findings.push({ kind: 'link', object: name, problem: 'missing', owner: id });
+      }
+    }
+
+    const expected = new Map<string, { id: string; steady: boolean }>();
+    for (const { context, state } of mine) {
+      const claimed = [...context.ports, ...(context.change?.ports ?? [])];
+      const targets = portTargets(claimed, publishAddresses(context.attachments));
+      const planned = portElements(
+        instance.table,
+        targets.map((target) => ({ ...target, owner: context.owner })),
+      );
+      for (const operation of planned.add) {
+        if (operation.op !== 'element.add') continue;
+        for (const element of operation.elements) {
+          expected.set(elementKey(operation.set, element), { id: context.id, steady: STEADY.has(state) });
+        }
+      }
+    }
+    const found = new Set<string>();
+    const table = await native.nftTable('inet', instance.table);
+    if (table === null) {
+      if (used.size > 0 && mine.some(({ state }) => state === 'up')) {
+        findings.push({ kind: 'table', object: instance.table, problem: 'missing' });
+      }
+    } else {
+      if (used.size === 0) findings.push({ kind: 'table', object: instance.table, problem: 'leaked' });
+      for (const map of PORT_MAPS) {
+        for (const element of await elementsOf(native, instance.table, map)) found.add(elementKey(map, element));
+      }
+    }
+    ports += found.size;
+    for (const key of found) if (!expected.has(key)) findings.push({ kind: 'port', object: key, problem: 'leaked' });
+    for (const [key, { id, steady }] of expected) {
+      if (steady && !found.has(key)) findings.push({ kind: 'port', object: key, problem: 'missing', owner: id });
+    }
+  }
+  return {
+    clean: findings.length === 0,
+    containers: snapshots.length,
+    links,
+    namespaces: mounted.size,
+    ports,
+    findings,
+  };
+}
+
+/** None when the table has gone since we saw it, with the last network. */
+async function elementsOf(native: Outside, table: string, map: string): Promise<NftElement[]> {
+  try {
+    return await native.nftElements('inet', table, map);
+  } catch (error) {
+    if (isKernelError(error) && error.code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** One element as text, the same whether it was planned or dumped: ports4 [6,8080] -> ["10.89.0.2",80] web:173... */
+function elementKey(map: string, { key, data, comment }: NftElement): string {
+  const plain = (data: unknown) =>
+    JSON.stringify((data as object[]).map((datum) => Object.values(datum)[0] as unknown));
+  return `${map} ${plain(key)} -> ${plain(data)} ${comment ?? ''}`;
+}
+
+function readSnapshots(directory: string, findings: Finding[]): Snapshot[] {
+  const snapshots: Snapshot[] = [];
+  for (const { file, json } of readJson(directory)) {
+    const { snapshot } = (json ?? {}) as { snapshot?: { value?: unknown; context?: unknown } };
+    const context = ContainerContext.safeParse(snapshot?.context);
+    if (context.success) {
+      const state =
+        typeof snapshot?.value === 'string'
+          ? snapshot.value
+          : (Object.keys((snapshot?.value ?? {}) as object)[0] ?? '');
+      snapshots.push({ state, context: context.data });
+    } else {
+      findings.push({ kind: 'snapshot', object: file, problem: 'unreadable' });
+    }
+  }
+  return snapshots;
+}
+
+function readJson(directory: string): { file: string; json: unknown }[] {
+  return readdirSync(directory)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => {
+      const file = join(directory, name);
+      try {
+        return { file, json: JSON.parse(readFileSync(file, 'utf8')) as unknown };
+      } catch {
+        return { file, json: null };
+      }
+    });
+}
+
+/** Field 5 of each line (proc_pid_mountinfo(5)); names of pins need no unescaping. */
+function mountPoints(): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '');
+}

@@ -1,0 +1,95 @@
+/**
+ * Is this machine fit for cleat, and what will not work: checks that explain themselves.
+ *
+ * Guarantees: changes nothing; each check says what it means for the user and what to do.
+ * Limits: looks at the daemon's own outside.
+ */
+import { accessSync, constants, readFileSync } from 'node:fs';
+import type { Kernel } from '../effects/kernel.ts';
+
+export interface Check {
+  name: string;
+  ok: boolean;
+  /** What a failed check means: error (containers get no network), warning (something does not work), note. */
+  severity: 'error' | 'warning' | 'note';
+  text: string;
+  hint?: string;
+}
+
+interface Surroundings {
+  runDir: string;
+  stateDir: string;
+  netnsDir: string;
+  unreadable: string[];
+}
+
+export async function doctor(kernel: Kernel, around: Surroundings): Promise<{ checks: Check[] }> {
+  const { kernel: native } = kernel.outside(null);
+  const [call6, forwarding] = await native.sysctlRead(['net/bridge/bridge-nf-call-ip6tables', 'net/ipv4/ip_forward']);
+  const checks: Check[] = [await nftables(kernel)];
+  for (const directory of [around.runDir, around.stateDir, around.netnsDir]) checks.push(writable(directory));
+  checks.push({
+    name: 'published-on-loopback6',
+    ok: call6 !== '1',
+    severity: 'warning',
+    text:
+      call6 === '1'
+        ? 'ports published on [::1] do not answer: br_netfilter passes bridged IPv6 through the firewall'
+        : 'ports published on [::1] answer',
+    ...(call6 === '1' ? { hint: 'sysctl net.bridge.bridge-nf-call-ip6tables=0, if nothing else needs it' } : {}),
+  });
+  checks.push({
+    name: 'forwarding',
+    ok: true,
+    severity: 'note',
+    text: `net.ipv4.ip_forward is ${forwarding ?? 'unknown'}; cleat turns it on while a network is up and puts it back`,
+  });
+  for (const file of around.unreadable) {
+    checks.push({
+      name: 'state',
+      ok: false,
+      severity: 'error',
+      text: `${file} could not be understood and was set aside`,
+      hint: 'look at it, remove what it names by hand (cleat audit lists it), then remove the file',
+    });
+  }
+  checks.push(sctp());
+  return { checks };
+}
+
+async function nftables(kernel: Kernel): Promise<Check> {
+  try {
+    await kernel.outside(null).kernel.nftTable('inet', kernel.instance.table);
+    return { name: 'nftables', ok: true, severity: 'error', text: 'the kernel has nf_tables' };
+  } catch (error) {
+    const text = `nf_tables does not answer: ${error instanceof Error ? error.message : String(error)}`;
+    return { name: 'nftables', ok: false, severity: 'error', text, hint: 'load the module nf_tables' };
+  }
+}
+
+function writable(directory: string): Check {
+  try {
+    accessSync(directory, constants.W_OK);
+    return { name: 'directory', ok: true, severity: 'error', text: `${directory} is writable` };
+  } catch {
+    return {
+      name: 'directory',
+      ok: false,
+      severity: 'error',
+      text: `${directory} is not writable: no container can be created or torn down`,
+      hint: 'mount it read-write, free space, or use another --run-dir, --state-dir, --netns-dir',
+    };
+  }
+}
+
+function sctp(): Check {
+  const ok = readFileSync('/proc/net/protocols', 'utf8').includes('\nSCTP ');
+  return {
+    name: 'sctp',
+    ok: true,
+    severity: 'note',
+    text: ok
+      ? 'the kernel has SCTP'
+      : 'the kernel has no SCTP: its ports can be published for other machines, not used here',
+  };
+}

@@ -1,0 +1,39 @@
+/**
+ * Named places where a crash test ends the daemon, as abruptly as power does: SIGKILL to itself.
+ *
+ * CLEAT_FAILPOINTS names a directory. Every point passed is appended to `log` there, one name a line. While there is a
+ * file `kill` with `name#n` in it, the n-th passing of that point since the file was written is the last thing the
+ * daemon does, e.g. `ensureLink:durable#2`.
+ *
+ * Guarantees: without the variable a failpoint is an empty function.
+ */
+import { appendFileSync, readFileSync } from 'node:fs';
+
+const directory = process.env['CLEAT_FAILPOINTS'];
+
+export const failpoint: (name: string) => void = directory === undefined ? () => {} : watching(directory);
+
+function watching(where: string): (name: string) => void {
+  let order = '';
+  let left = 0;
+  return (name) => {
+    appendFileSync(`${where}/log`, `${name}\n`);
+    const now = readOrder(`${where}/kill`);
+    const [target, count] = now.split('#');
+    if (now !== order) {
+      order = now;
+      left = Number(count);
+    }
+    if (name !== target || --left > 0) return;
+    process.kill(process.pid, 'SIGKILL');
+    throw new Error('outlived SIGKILL'); // the signal is delivered on the way out of kill(2)
+  };
+}
+
+function readOrder(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

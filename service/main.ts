@@ -1,0 +1,54 @@
+/**
+ * The daemon as a process: `cleat daemon`.
+ *
+ * Guarantees: SIGTERM and SIGINT end it in order, without touching a container; what cannot be started says why in one
+ * line and ends with status 1.
+ * Limits: logs are JSON lines on stderr (pino); there is no background mode, supervisors do that better.
+ */
+import { join } from 'node:path';
+import pino from 'pino';
+import { DEFAULT_STATE_DIR, startDaemon, type Daemon } from './daemon.ts';
+
+export interface MainOptions {
+  runDir?: string;
+  stateDir?: string;
+  netnsDir?: string;
+  socket?: string;
+  logLevel?: string;
+}
+
+export async function main(options: MainOptions): Promise<void> {
+  const runDir = options.runDir ?? '/run/cleat';
+  const log = pino({ name: 'cleat', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
+  if (process.getuid?.() !== 0) {
+    process.stderr.write('Error: the daemon changes network namespaces and firewall rules: run it as root\n');
+    process.exitCode = 1;
+    return;
+  }
+  let daemon: Daemon;
+  try {
+    daemon = await startDaemon({
+      runDir,
+      stateDir: options.stateDir ?? DEFAULT_STATE_DIR,
+      netnsDir: options.netnsDir ?? '/run/netns',
+      socket: options.socket ?? join(runDir, 'cleat.sock'),
+      log,
+    });
+  } catch (error) {
+    log.fatal({ error }, error instanceof Error ? error.message : String(error));
+    process.exitCode = 1;
+    return;
+  }
+  const stop = (signal: NodeJS.Signals) => {
+    log.info({ signal }, 'stopping; containers keep their networks');
+    daemon.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.fatal({ error }, 'stopping failed');
+        process.exit(1);
+      },
+    );
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+}

@@ -1,0 +1,103 @@
+/**
+ * The API described by itself: OpenAPI 3.1 made from the same zod schemas that check the requests.
+ *
+ * Guarantees: a schema changed is a description changed. Limits: answers are described by their main shapes.
+ */
+import { z } from 'zod';
+import { LifecycleEvent } from '../state/event.ts';
+import { FAULTS, Fault } from '../state/faults.ts';
+import { NetworkDefinition, NetworkRequest } from '../state/network.ts';
+
+const schemas = { LifecycleEvent, Fault, NetworkDefinition, NetworkRequest };
+
+const ref = (name: keyof typeof schemas) => ({ $ref: `#/components/schemas/${name}` });
+const json = (schema: object) => ({ 'application/json': { schema } });
+const answer = (description: string, schema: object) => ({ description, content: json(schema) });
+const error = {
+  description: `An error: ${Object.keys(FAULTS).join(', ')}`,
+  content: json({ type: 'object', properties: { error: ref('Fault') } }),
+};
+const object = { type: 'object' };
+const parameter = (name: string, where: 'path' | 'query', description: string) => ({
+  name,
+  in: where,
+  required: where === 'path',
+  description,
+  schema: { type: 'string' },
+});
+
+export function openApi(): object {
+  return {
+    openapi: '3.1.0',
+    info: { title: 'cleat', version: 'v1', description: 'Container networks over a Unix socket.' },
+    paths: {
+      '/v1/events': {
+        post: {
+          summary: 'One lifecycle event, or many as NDJSON. `Prefer: respond-async` answers 202 once it is durable.',
+          requestBody: { required: true, content: { ...json(ref('LifecycleEvent')), 'application/x-ndjson': {} } },
+          responses: { 200: answer('The container after the event', object), default: error },
+        },
+        get: {
+          summary: 'What happens, as it happens: NDJSON, or SSE with Accept: text/event-stream',
+          parameters: [parameter('id', 'query', 'only this container')],
+          responses: { 200: answer('One happening per line', object), default: error },
+        },
+      },
+      '/v1/containers': { get: { summary: 'All containers', responses: { 200: answer('List', { type: 'array' }) } } },
+      '/v1/containers/{id}': {
+        get: {
+          summary: 'One container; waits for a state when asked to',
+          parameters: [
+            parameter('id', 'path', 'container'),
+            parameter('wait', 'query', 'a state: up, gone, ...'),
+            parameter('timeout', 'query', 'milliseconds'),
+          ],
+          responses: { 200: answer('The container', object), default: error },
+        },
+      },
+      '/v1/containers/{id}/history': {
+        get: {
+          summary: 'State changes, oldest first',
+          parameters: [parameter('id', 'path', 'container')],
+          responses: { 200: answer('List', { type: 'array' }), default: error },
+        },
+      },
+      '/v1/networks': {
+        get: {
+          summary: 'All networks',
+          responses: { 200: answer('List', { type: 'array', items: ref('NetworkDefinition') }) },
+        },
+        post: {
+          summary: 'Make a network; everything but the name has a default',
+          requestBody: { required: true, content: json(ref('NetworkRequest')) },
+          responses: { 201: answer('The definition', ref('NetworkDefinition')), default: error },
+        },
+      },
+      '/v1/networks/{name}': {
+        get: {
+          summary: 'One network, by name or (unique beginning of its) id',
+          parameters: [parameter('name', 'path', 'network')],
+          responses: { 200: answer('The definition', ref('NetworkDefinition')), default: error },
+        },
+        delete: {
+          summary: 'Remove a network that nobody uses',
+          parameters: [parameter('name', 'path', 'network')],
+          responses: { 204: { description: 'Removed' }, default: error },
+        },
+      },
+      '/v1/audit': {
+        get: { summary: 'Kernel, mounts and snapshots compared', responses: { 200: answer('Report', object) } },
+      },
+      '/v1/doctor': { get: { summary: 'Is this machine fit', responses: { 200: answer('Checks', object) } } },
+      '/v1/version': { get: { summary: 'Version and instance', responses: { 200: answer('Version', object) } } },
+    },
+    components: {
+      schemas: Object.fromEntries(
+        Object.entries(schemas).map(([name, schema]) => [
+          name,
+          z.toJSONSchema(schema, { io: 'input', target: 'draft-2020-12' }),
+        ]),
+      ),
+    },
+  };
+}

@@ -1,0 +1,88 @@
+/**
+ * From files to machines: what a start makes of the snapshots it finds.
+ *
+ * Guarantees: a snapshot is started only if the machine can go on from it: its record has the known version, its
+ * context fits the schema, each state in it exists and each state that waits for a child has that child. Anything else
+ * is set aside (*.unreadable), reported, and stops nothing else. A snapshot of another boot is dropped: nothing it
+ * names can exist.
+ * Limits: only records of the present version are known.
+ */
+import { createActor, type AnyActorRef, type AnyMachineSnapshot } from 'xstate';
+import { z } from 'zod';
+import type { containerMachine } from '../machines/container.ts';
+import { ContainerContext } from '../state/container.ts';
+import type { Journal } from '../state/journal.ts';
+import type { SnapshotStore } from '../state/store.ts';
+import { RECORD_VERSION } from './containers.ts';
+
+const Record_ = z.object({
+  machine: z.literal('container'),
+  version: z.literal(RECORD_VERSION),
+  snapshot: z.looseObject({
+    status: z.literal('active'),
+    value: z.unknown(),
+    context: ContainerContext,
+    children: z.record(z.string(), z.unknown()),
+  }),
+});
+
+export interface Recovered {
+  containers: { id: string; context: ContainerContext; snapshot: unknown }[];
+  unreadable: string[];
+}
+
+export function recover(parts: {
+  store: SnapshotStore;
+  journal: Journal;
+  machine: typeof containerMachine;
+  bootId: string;
+}): Recovered {
+  const { store, journal, machine, bootId } = parts;
+  const { records, unreadable } = store.load();
+  const containers: Recovered['containers'] = [];
+  for (const { id, record } of records) {
+    const parsed = Record_.safeParse(record);
+    const context = parsed.data?.snapshot.context;
+    if (context === undefined || context.id !== id || !canGoOn(machine, record)) {
+      unreadable.push(store.setAside(id));
+    } else if (context.bootId !== bootId) {
+      store.remove(id);
+      journal.remove(id);
+    } else {
+      containers.push({ id, context, snapshot: (record as { snapshot: unknown }).snapshot });
+    }
+  }
+  return { containers, unreadable };
+}
+
+/**
+ * Try the snapshot in an actor that is never started. XState drops a child whose source it does not know, and does not
+ * invoke again for a state restored without its child: both leave a machine that waits for ever, and both show here.
+ */
+function canGoOn(machine: typeof containerMachine, record: unknown): boolean {
+  const { snapshot } = structuredClone(record) as { snapshot: PersistedMachine };
+  try {
+    const probe = createActor(machine, { snapshot: snapshot as never, input: undefined as never }).getSnapshot();
+    if (probe.status !== 'active') return false;
+    return isWhole(probe, snapshot);
+  } catch {
+    return false;
+  }
+}
+
+/** All children that were kept, and all that are waited for, are there; and theirs, and so on. */
+function isWhole(probe: AnyMachineSnapshot, persisted: PersistedMachine): boolean {
+  const invoked = probe._nodes.flatMap((node) => node.invoke.map(({ id }) => id));
+  return [...Object.keys(persisted.children), ...invoked].every((id) => {
+    const child = (probe.children as Record<string, AnyActorRef | undefined>)[id];
+    if (child === undefined) return false;
+    const kept = persisted.children[id]?.snapshot;
+    if (kept?.status !== 'active' || kept.children === undefined) return true; // it has ended, or is no machine
+    const now = child.getSnapshot() as AnyMachineSnapshot;
+    return now.status === 'active' && isWhole(now, { children: kept.children });
+  });
+}
+
+interface PersistedMachine {
+  children: Record<string, { snapshot?: { status?: string; children?: PersistedMachine['children'] } }>;
+}

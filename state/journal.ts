@@ -1,0 +1,101 @@
+/**
+ * What happened to each container: one append-only NDJSON file, a line per state change.
+ *
+ *   <run-dir>/journal/<id>.ndjson    {"t":1732153200123,"machine":"container","event":"configure","from":"created",
+ *                                     "to":"configuring.leasing","ms":0.3,"fault":{...}}
+ *   <run-dir>/journal/<id>.ndjson.1  the older part, once the file has grown past LIMIT
+ *
+ * Guarantees: bounded (at most two files of LIMIT bytes); lines are whole (a line cut short by a crash is skipped).
+ * Limits: history for people and tools; recovery never reads it. Lost with the run directory.
+ */
+import { appendFileSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Fault } from './faults.ts';
+
+const LIMIT = 256 * 1024;
+
+export interface JournalEntry {
+  /** Milliseconds since the epoch. */
+  t: number;
+  /** "container", or the child that moved: "attachment". */
+  machine: string;
+  event: string;
+  from: string;
+  to: string;
+  /** How long the state `from` lasted. */
+  ms: number;
+  fault?: Fault;
+}
+
+export class Journal {
+  readonly #directory: string;
+  readonly #waiting = new Map<string, JournalEntry[]>();
+  #flushing = false;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  }
+
+  append(id: string, entry: JournalEntry): void {
+    const entries = this.#waiting.get(id);
+    if (entries === undefined) this.#waiting.set(id, [entry]);
+    else entries.push(entry);
+    if (!this.#flushing) {
+      this.#flushing = true;
+      // After the replies of this turn: history must not delay anyone.
+      setTimeout(() => this.flush(), 5);
+    }
+  }
+
+  /** Write what is waiting. A journal that cannot be written is dropped: it must not stop a teardown. */
+  flush(): void {
+    this.#flushing = false;
+    for (const [id, entries] of this.#waiting) {
+      const path = this.#path(id);
+      try {
+        // A line of its own, also after one that a crash cut short.
+        appendFileSync(path, `\n${entries.map((entry) => JSON.stringify(entry)).join('\n')}\n`, { mode: 0o600 });
+        if (statSync(path).size > LIMIT) renameSync(path, `${path}.1`);
+      } catch {
+        // Full disk: the snapshot store reports that where it matters.
+      }
+    }
+    this.#waiting.clear();
+  }
+
+  read(id: string): JournalEntry[] {
+    this.flush();
+    const entries: JournalEntry[] = [];
+    for (const path of [`${this.#path(id)}.1`, this.#path(id)]) {
+      for (const line of readLines(path)) {
+        try {
+          entries.push(JSON.parse(line) as JournalEntry);
+        } catch {
+          // cut short by a crash
+        }
+      }
+    }
+    return entries;
+  }
+
+  remove(id: string): void {
+    this.#waiting.delete(id);
+    rmSync(this.#path(id), { force: true });
+    rmSync(`${this.#path(id)}.1`, { force: true });
+  }
+
+  #path(id: string): string {
+    return join(this.#directory, `${id}.ndjson`);
+  }
+}
+
+function readLines(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '');
+  } catch {
+    return [];
+  }
+}

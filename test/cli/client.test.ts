@@ -1,0 +1,192 @@
+/**
+ * The client against servers that answer as a daemon would, would not, and never should; then against the real one.
+ */
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Client } from '../../cli/client.ts';
+import { Failure } from '../../cli/failure.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { Shell } from './shell.ts';
+
+requirePrivateNamespace();
+
+interface Asked {
+  method: string;
+  url: string;
+  headers: Record<string, string | string[] | undefined>;
+  body: string;
+}
+
+/** A server whose answer is the caller's; what it was asked is kept. */
+async function serve(
+  answer: (asked: Asked, response: ServerResponse) => void,
+): Promise<{ client: Client; asked: Asked[]; server: Server }> {
+  const path = join(mkdtempSync(join(tmpdir(), 'socket-')), 's');
+  const asked: Asked[] = [];
+  const server = createServer((request, response) => {
+    let body = '';
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+    request.on('end', () => {
+      const one = { method: request.method ?? '', url: request.url ?? '', headers: request.headers, body };
+      asked.push(one);
+      answer(one, response);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  server.unref();
+  return { client: new Client(path), asked, server };
+}
+
+async function failure(work: Promise<unknown>): Promise<Failure> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+  throw new Error('it did not fail');
+}
+
+const client = suite('client');
+
+client('sends what the API takes, and answers with the body', async () => {
+  const { client: to, asked } = await serve((_, response) => response.end('{"id":"web"}'));
+  assert.equal(await to.event({ type: 'configure', id: 'web' }), { id: 'web' });
+  const [{ method, url, headers, body }] = asked as [Asked];
+  assert.equal(
+    [method, url, headers['content-type'], body],
+    ['POST', '/v1/events', 'application/json', '{"type":"configure","id":"web"}'],
+  );
+  await to.container('a/b');
+  assert.is(asked[1]?.url, '/v1/containers/a%2Fb');
+});
+
+client('an empty answer is null', async () => {
+  const { client: to } = await serve((_, response) => response.writeHead(204).end());
+  assert.is(await to.delete('/v1/networks/web'), undefined);
+});
+
+client('an error of the API is a Failure with all of its words', async () => {
+  const error = { code: 'ILLEGAL_EVENT', message: 'not now', hint: 'wait', legal: ['teardown'] };
+  const { client: to } = await serve((_, response) => response.writeHead(409).end(JSON.stringify({ error })));
+  const refused = await failure(to.get('/v1/x'));
+  assert.is(refused.exitCode, 1);
+  assert.equal(refused.error, error);
+});
+
+client('what is no answer of the API says so', async () => {
+  const { client: html } = await serve((_, response) => response.end('<html>'));
+  assert.match((await failure(html.get('/v1/x'))).message, /not one of cleat's API: <html>/);
+  const { client: bare } = await serve((_, response) => response.writeHead(502).end('{"oops":1}'));
+  const bad = await failure(bare.get('/v1/x'));
+  assert.match(bad.message, /status 502/);
+  assert.is(bad.exitCode, 3);
+});
+
+client('no daemon: which socket, and how to start one', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'none-'));
+  const missing = await failure(new Client(`${directory}/s`).get('/v1/version'));
+  assert.is(missing.exitCode, 3);
+  assert.is(missing.error.code, 'UNREACHABLE');
+  assert.match(missing.message, `${directory}/s`);
+  assert.match(missing.error.hint ?? '', /cleat daemon/);
+  writeFileSync(`${directory}/file`, '');
+  assert.is((await failure(new Client(`${directory}/file`).get('/v1/version'))).exitCode, 3);
+});
+
+client('a daemon that ends in the middle', async () => {
+  const { client: before } = await serve((_, response) => response.destroy());
+  assert.match((await failure(before.get('/v1/x'))).message, /ended the connection/);
+  const { client: within } = await serve((_, response) => {
+    response.writeHead(200, { 'content-length': '100' });
+    response.write('{"half":', () => response.destroy());
+  });
+  const half = await failure(within.get('/v1/x'));
+  assert.match(half.message, /ended the connection/);
+  assert.is(half.exitCode, 3);
+});
+
+client('lines arrive whole, in whatever pieces they are sent, and letters of many bytes too', async () => {
+  const { client: to } = await serve((_, response) => {
+    const bytes = Buffer.from('{"a":"ä"}\n{"b":2}\n');
+    let at = 0;
+    const next = () =>
+      at < bytes.length ? response.write(bytes.subarray(at, ++at), () => setImmediate(next)) : response.end();
+    next();
+  });
+  const lines: string[] = [];
+  await to.follow('/v1/events', (line) => lines.push(line));
+  assert.equal(lines, ['{"a":"ä"}', '{"b":2}']);
+});
+
+client('many events: one answer each, in the order of the events', async () => {
+  const { client: to, asked } = await serve((_, response) => {
+    response.write('{"line":2,"status":404,"body":{"error":{"code":"NO_SUCH_CONTAINER","message":"none"}}}\n');
+    response.end('{"line":1,"status":200,"body":{"id":"a","state":"gone"}}\n');
+  });
+  const events = ['a', 'b'].map((id) => ({ type: 'teardown' as const, id }));
+  const answers = await to.events(events, false);
+  assert.equal(
+    answers.map(({ body }) => ('error' in body ? body.error.code : null)),
+    [null, 'NO_SUCH_CONTAINER'],
+  );
+  assert.is(asked[0]?.headers.prefer, 'respond-async');
+  assert.is(asked[0]?.body, '{"type":"teardown","id":"a"}\n{"type":"teardown","id":"b"}\n');
+  const short = await failure(to.events([...events, ...events]));
+  assert.match(short.message, /2 answers to 4 events/);
+});
+
+client('gone: asks again while it drains, and ends as soon as the teardown has failed', async () => {
+  const deadline = { error: { code: 'DEADLINE', message: 'container web is draining, not gone' } };
+  let waits = 0;
+  const { client: slow } = await serve(({ url }, response) => {
+    if (!url.includes('wait=gone')) response.end('{"state":"draining","leftovers":[]}');
+    else if (++waits < 3) response.writeHead(504).end(JSON.stringify(deadline));
+    else response.end('{"id":"web","state":"gone"}');
+  });
+  await slow.gone('web');
+  assert.is(waits, 3);
+
+  const stuck = { state: 'teardownFailed', leftovers: [{ code: 'KERNEL', message: 'EBUSY' }] };
+  const { client: failing } = await serve(({ url }, response) =>
+    url.includes('wait=gone')
+      ? response.writeHead(504).end(JSON.stringify(deadline))
+      : response.end(JSON.stringify(stuck)),
+  );
+  const unfinished = await failure(failing.gone('web'));
+  assert.is(unfinished.error.code, 'UNFINISHED');
+  assert.match(unfinished.message, /EBUSY/);
+});
+
+client('the real daemon: an answer, a refusal, a list of events, gone', async () => {
+  const shell = new Shell();
+  await shell.startDaemon();
+  const to = new Client(shell.socket);
+  assert.is((await to.get<{ api: string }>('/v1/version')).api, 'v1');
+  const refused = await failure(to.event({ type: 'configure', id: 'none' }));
+  assert.is(refused.error.code, 'NO_SUCH_CONTAINER');
+  assert.ok(refused.error.hint);
+  await to.event({ type: 'create', id: 'web' });
+  const answers = await to.events([
+    { type: 'configure', id: 'web' },
+    { type: 'configure', id: 'none' },
+    { type: 'teardown', id: 'web' },
+  ]);
+  assert.equal(
+    answers.map(({ line, status }) => [line, status]),
+    [
+      [1, 200],
+      [2, 404],
+      [3, 200],
+    ],
+  );
+  await to.gone('web');
+  await to.gone('never-was');
+  assert.is(await shell.endDaemon('SIGTERM'), 0);
+});
+
+client.run();

@@ -1,0 +1,339 @@
+/**
+ * timeout: 240
+ *
+ * `cleat` as a user types it, against a daemon it started itself: every command once as it is meant, and each way in which
+ * it can fail, by its exit code and its words. After each test the audit is clean.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Audit, Container, Gone, Version } from '../../cli/answers.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
+import { processState, until } from '../harness/native.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { Shell } from './shell.ts';
+
+requirePrivateNamespace();
+
+const shell = new Shell();
+
+const inspect = async (id: string): Promise<Container> => {
+  const [container] = JSON.parse(await shell.ok('inspect', id)) as [Container];
+  return container;
+};
+
+/** A table by its headings. */
+const rows = (text: string): Record<string, string>[] => {
+  const [head = '', ...lines] = text.split('\n');
+  const columns = [...head.matchAll(/\S+(?: \S+)*/g)].map(({ 0: name, index }) => ({ name, index }));
+  return lines.map((line) =>
+    Object.fromEntries(columns.map(({ name, index }, i) => [name, line.slice(index, columns[i + 1]?.index).trim()])),
+  );
+};
+
+const commands = suite('commands');
+
+commands.before(() => shell.startDaemon());
+commands.after(async () => void (await shell.endDaemon('SIGTERM')));
+commands.after.each(async () => {
+  const ids = (await shell.ok('ps', '-q')).split('\n').filter((id) => id !== '');
+  if (ids.length > 0) await shell.ok('teardown', ...ids);
+  const audit = await shell.json<Audit>('audit');
+  assert.equal(audit.findings, []);
+});
+
+commands('the life of a container, in the words of the documentation', async () => {
+  assert.is(await shell.ok('network', 'create', 'back', '--subnet', '10.90.0.0/24', '--opt', 'mtu=1400'), 'back');
+  assert.is(
+    await shell.ok(
+      'create',
+      'web',
+      '--network',
+      'back:ip=10.90.0.5,mac=02:00:00:00:00:05',
+      '-p',
+      '8080:80',
+      '-p',
+      '127.0.0.1::53/udp',
+    ),
+    'web',
+  );
+  assert.is(await shell.ok('configure', 'web'), 'web');
+  const [row] = rows(await shell.ok('ps'));
+  assert.is(row?.ID, 'web');
+  assert.is(row?.STATE, 'up');
+  assert.is(row?.NETWORKS, 'back');
+  assert.is(row?.ADDRESSES, '10.90.0.5');
+  assert.match(row?.PORTS ?? '', /^\*:8080->80\/tcp, 127\.0\.0\.1:\d+->53\/udp$/);
+  assert.match(row?.AGE ?? '', /^\d+s$/);
+
+  await shell.ok('connect', 'cleat', 'web', '--interface-name', 'eth7');
+  const { networks, netns } = await inspect('web');
+  assert.equal(Object.keys(networks), ['back', 'cleat']);
+  const inside = execFileSync('nsenter', [`--net=${netns.path}`, 'ip', '-br', 'address'], { encoding: 'utf8' });
+  assert.match(inside, /eth0\S+ +UP +10\.90\.0\.5\/24/);
+  assert.match(inside, /eth7/);
+
+  assert.match(await shell.ok('publish', 'web', '9090-9091'), /^\*:\d+-\d+->9090-9091\/tcp$/);
+  await shell.ok('unpublish', 'web', '9090-9091');
+  assert.is((await inspect('web')).ports.length, 2);
+  await shell.ok('reload', 'web');
+  await shell.ok('disconnect', 'cleat', 'web');
+  assert.equal(Object.keys((await inspect('web')).networks), ['back']);
+
+  const history = rows(await shell.ok('history', 'web'));
+  assert.ok(
+    history.some((entry) => entry.EVENT === 'disconnect' && entry.FROM === 'up'),
+    JSON.stringify(history),
+  );
+
+  assert.is(await shell.ok('teardown', 'web'), 'web');
+  assert.not(existsSync(netns.path ?? ''));
+  assert.is(await shell.ok('ps', '-q'), '');
+  assert.is(await shell.ok('network', 'rm', 'back'), 'back');
+});
+
+commands('--format json, before or after the command, is the answer of the API', async () => {
+  const created = await shell.json<Container>('create', 'a');
+  assert.is(created.state, 'created');
+  const listed = JSON.parse(await shell.ok('--format=json', 'ps')) as Container[];
+  assert.equal(
+    listed.map(({ id }) => id),
+    ['a'],
+  );
+  const { daemon } = await shell.json<{ daemon: Version }>('version');
+  assert.is(daemon.api, 'v1');
+  assert.equal(await shell.json<Gone[]>('teardown', 'a'), [{ id: 'a', state: 'gone' }]);
+  const refused = await shell.cleat('inspect', 'a', '--format', 'json');
+  assert.is((JSON.parse(refused.stderr) as { error: { code: string } }).error.code, 'NO_SUCH_CONTAINER');
+  const wrong = await shell.cleat('ps', '--nonsense', '--format', 'json');
+  assert.is((JSON.parse(wrong.stderr) as { error: { code: string } }).error.code, 'USAGE');
+});
+
+commands('networks: create, ls, inspect, rm', async () => {
+  const flags = ['--subnet', '10.91.0.0/24', '--subnet', 'fd00:91::/64', '--gateway', '10.91.0.9', '--ip-range'];
+  const made = await shell.json<NetworkDefinition>(
+    'network',
+    'create',
+    'dual',
+    ...flags,
+    '10.91.0.128/25',
+    '--label',
+    'a=b',
+  );
+  assert.equal(made.subnets[0], {
+    subnet: '10.91.0.0/24',
+    gateway: '10.91.0.9',
+    lease_range: { start_ip: '10.91.0.128', end_ip: '10.91.0.254' },
+  });
+  const listed = rows(await shell.ok('network', 'ls')).find(({ NAME }) => NAME === 'dual');
+  assert.is(listed?.['NETWORK ID'], made.id.slice(0, 12));
+  assert.is(listed?.SUBNETS, '10.91.0.0/24,fd00:91::/64');
+  assert.equal(JSON.parse(await shell.ok('network', 'inspect', 'dual')), [made]);
+
+  await shell.ok('create', 'a', '--network', 'dual');
+  await shell.ok('configure', 'a');
+  const used = await shell.cleat('network', 'rm', 'dual');
+  assert.is(used.code, 1);
+  assert.match(used.stderr, /^Error: network dual is being used by a\nHint: /);
+  await shell.ok('teardown', 'a');
+  await shell.ok('network', 'rm', 'dual');
+  assert.is((await shell.cleat('network', 'rm', 'dual')).code, 1);
+  await shell.ok('network', 'rm', '--ignore', 'dual');
+  assert.is((await shell.cleat('network', 'create', 'host')).code, 2);
+});
+
+commands('what one of several refuses does not hide the others', async () => {
+  await shell.ok('create', 'a');
+  const some = await shell.cleat('inspect', 'a', 'none');
+  assert.is(some.code, 1);
+  assert.equal(
+    (JSON.parse(some.stdout) as Container[]).map(({ id }) => id),
+    ['a'],
+  );
+  assert.match(some.stderr, /^Error: no container with name or ID "none"/);
+  const { code, stdout } = await shell.cleat('teardown', 'none', 'a', 'a');
+  assert.equal([code, stdout], [1, 'a\n']);
+  assert.is(await shell.ok('teardown', '--ignore', 'none'), 'none');
+});
+
+commands('teardown --no-wait ends before it is done, and it is done all the same', async () => {
+  await shell.ok('create', 'a');
+  await shell.ok('configure', 'a');
+  assert.is(await shell.ok('teardown', '--no-wait', 'a'), 'a');
+  await until('a is gone', async () => (await shell.ok('ps', '-q')) === '');
+});
+
+commands('a namespace that is shared, of a process, at a path, the host’s', async () => {
+  await shell.ok('create', 'web');
+  await shell.ok('configure', 'web');
+  await shell.ok('create', 'side', '--network', 'container:web');
+  const process = spawn('unshare', ['--net', 'sleep', '60']);
+  await until('it has a namespace of its own', () => {
+    try {
+      const inode = (pid: number | undefined) =>
+        execFileSync('readlink', [`/proc/${pid}/ns/net`], { encoding: 'utf8' });
+      return inode(process.pid) !== inode(globalThis.process.pid);
+    } catch {
+      return false;
+    }
+  });
+  await shell.ok('create', 'pid', '--pid', String(process.pid), '--network', 'none');
+  await shell.ok('create', 'at', '--network', `ns:${(await inspect('web')).netns.path}`);
+  await shell.ok('create', 'host', '--network', 'host');
+  const networks = Object.fromEntries(rows(await shell.ok('ps')).map(({ ID = '', NETWORKS = '' }) => [ID, NETWORKS]));
+  assert.is(networks.side, 'container:web');
+  assert.is(networks.host, 'host');
+  assert.match(networks.at ?? '', /^ns:\//);
+  process.kill('SIGKILL');
+  await until('it went with its process', async () => !(await shell.ok('ps', '-q')).split('\n').includes('pid'));
+});
+
+commands('usage errors end with 2 and blame a word', async () => {
+  const cases: [string[], RegExp][] = [
+    [['teardwon'], /unknown command 'teardwon'[\s\S]*Did you mean teardown/],
+    [['create'], /missing required argument 'id'/],
+    [['create', 'a', 'b'], /too many arguments/],
+    [['create', 'a', '-p', 'x'], /"x" is not between/],
+    [['create', 'a', '--pid', 'me'], /It is the number of a process/],
+    [['create', 'a', '--network', 'none', '--network', 'back'], /exclude each other/],
+    [['ps', '--format', 'yaml'], /Allowed choices are table, json/],
+    [['network'], /Usage: cleat network/],
+    [[], /Usage: cleat/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, stdout, stderr } = await shell.cleat(...args);
+    assert.is(code, 2, args.join(' '));
+    assert.is(stdout, '', args.join(' '));
+    assert.match(stderr, message, args.join(' '));
+  }
+});
+
+commands('each command has a help with examples, and it is no error', async () => {
+  const { stdout } = await shell.cleat('--help');
+  const names = [...stdout.matchAll(/^ {2}(\w+)(?:\|\w+)? /gm)].map(([, name = '']) => name);
+  for (const name of ['run', 'create', 'teardown', 'ps', 'network', 'audit', 'daemon'])
+    assert.ok(names.includes(name), name);
+  assert.match(stdout, /Exit codes:/);
+  for (const args of [['run'], ['create'], ['publish'], ['network', 'create'], ['events'], ['daemon']]) {
+    const help = await shell.cleat(...args, '--help');
+    assert.is(help.code, 0);
+    assert.match(help.stdout, /Examples:\n {2}\$ cleat /);
+  }
+  assert.match((await shell.cleat('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+commands('doctor says what it looked at', async () => {
+  const { code, stdout } = await shell.cleat('doctor');
+  assert.is(code, 0, stdout);
+  assert.match(stdout, /^ok +nftables: /m);
+});
+
+commands('audit ends with 1 and names what leaked', async () => {
+  await shell.ok('create', 'a');
+  await shell.ok('configure', 'a');
+  const { netns } = await inspect('a');
+  execFileSync('umount', [netns.path ?? '']);
+  const { code, stdout } = await shell.cleat('audit');
+  assert.is(code, 1);
+  assert.match(stdout, new RegExp(`^missing +namespace +${netns.path} +a$`, 'm'));
+});
+
+commands('events follow one container until Ctrl-C', async () => {
+  const following = shell.start('events', '--id', 'a');
+  const json = shell.start('events', '--format', 'json');
+  // It has nothing to say until something happens; asking for something often enough is the only way to know it listens.
+  let n = 0;
+  await until('both listen', async () => {
+    await shell.ok('create', 'a');
+    await shell.ok('create', `b${n++}`);
+    await shell.ok('teardown', 'a', `b${n - 1}`);
+    return following.so().stdout !== '' && json.so().stdout !== '';
+  });
+  for (const { child } of [following, json]) child.kill('SIGINT');
+  const [text, lines] = await Promise.all([following.ended, json.ended]);
+  assert.equal([text.code, lines.code], [0, 0]);
+  assert.match(text.stdout, /^\d{4}-\S+Z {2}a {2}teardown requested$/m);
+  assert.not.match(text.stdout, / {2}b\d+ {2}/);
+  for (const line of lines.stdout.trim().split('\n')) assert.ok((JSON.parse(line) as { id: string }).id);
+});
+
+commands('run: a network of its own, and the exit code of CMD', async () => {
+  const address = await shell.ok('run', '-p', '8080:80', 'ip', '-br', 'address');
+  assert.match(address, /^eth0\S+ +UP +10\.\d+\.\d+\.\d+\/24/m);
+  assert.is((await shell.cleat('run', '--rm', '--', 'sh', '-c', 'exit 7')).code, 7);
+  assert.is((await shell.cleat('run', '--network', 'none', 'sh', '-c', 'kill -KILL $$')).code, 137);
+  assert.is((await shell.cleat('run', 'no-such-command')).code, 127);
+  assert.is((await shell.cleat('run', '/etc/passwd')).code, 126);
+  assert.is((await shell.cleat('run', '--network', 'host', 'true')).code, 0);
+  assert.is(await shell.ok('ps', '-q'), '');
+});
+
+commands('run: whatever fails in cleat is 125', async () => {
+  for (const args of [
+    ['run'],
+    ['run', '--nonsense', 'true'],
+    ['run', '-p', 'x', 'true'],
+    ['run', '--network', 'none-such', 'true'],
+  ]) {
+    const { code, stderr } = await shell.cleat(...args);
+    assert.is(code, 125, args.join(' '));
+    assert.match(stderr, /^Error: /);
+  }
+  assert.is((await shell.cleat('--socket', '/run/none', 'run', 'true')).code, 125);
+  assert.is(await shell.ok('ps', '-q'), '');
+});
+
+commands('run: signals are for CMD', async () => {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    const script = `trap "exit 9" ${signal.slice(3)}; echo ready; while :; do sleep 0.02; done`;
+    const running = shell.start('run', '--name', 'sig', 'sh', '-c', script);
+    await until('CMD runs', () => running.so().stdout === 'ready\n');
+    running.child.kill(signal);
+    assert.is((await running.ended).code, 9, signal);
+  }
+});
+
+commands('run: a client that is killed leaves nothing behind', async () => {
+  const running = shell.start('run', '--name', 'killed', 'sh', '-c', 'echo $$; exec sleep 60');
+  await until('CMD runs', () => running.so().stdout.endsWith('\n'));
+  running.child.kill('SIGKILL');
+  await running.ended;
+  await until('killed is gone', async () => (await shell.ok('ps', '-q')) === '');
+  // CMD itself is not the network's to end.
+  const pid = Number(running.so().stdout);
+  assert.is(processState(pid), 'S');
+  process.kill(pid, 'SIGKILL');
+});
+
+commands('run: the daemon may be away when CMD ends', async () => {
+  const running = shell.start('run', '--name', 'alone', 'sh', '-c', 'echo ready; sleep 1; exit 4');
+  await until('CMD runs', () => running.so().stdout === 'ready\n');
+  await shell.endDaemon('SIGKILL');
+  const { code, stderr } = await running.ended;
+  assert.is(code, 4);
+  assert.match(stderr, /Error: cleat does not answer[\s\S]*The daemon takes alone down by itself/);
+  await shell.startDaemon();
+  await until('alone is gone', async () => (await shell.ok('ps', '-q')) === '');
+});
+
+commands('no daemon: 3, and how to start it', async () => {
+  const { code, stderr } = await shell.cleat('ps', '--socket', '/run/none/cleat.sock');
+  assert.is(code, 3);
+  assert.match(
+    stderr,
+    /^Error: cleat does not answer at \/run\/none\/cleat\.sock: .*\nHint: Start it with `cleat daemon`/,
+  );
+  const version = await shell.cleat('version', '--socket', '/run/none/cleat.sock');
+  assert.is(version.code, 3);
+  assert.match(version.stdout, /^client \d/);
+});
+
+commands('a second daemon on the same directories is refused', async () => {
+  const { code, stderr } = await shell.cleat('daemon');
+  assert.is(code, 1);
+  assert.match(stderr, /another cleat daemon uses/);
+  assert.ok(readdirSync(`${shell.directory}/run`).includes('cleat.sock'));
+});
+
+commands.run();

@@ -1,0 +1,214 @@
+/**
+ * A daemon as its users meet it: a process of its own on directories of its own, spoken to over its socket.
+ *
+ * Guarantees: start() resolves when the socket answers; kill() is SIGKILL, and start() after it is what a supervisor
+ * does. Everything lies below one directory on /run, which is a tmpfs of the test's own, open to every user so that
+ * the file modes of the daemon decide.
+ * Limits: for tests started by the test runner, in network and mount namespaces of their own.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Fault } from '../../state/faults.ts';
+import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state/event.ts';
+import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
+import type { ContainerView } from '../../service/view.ts';
+
+export type CreateOptions = Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>;
+
+/** What any answer may hold; each test looks at the part that it asked for. */
+export type Body = Partial<ContainerView> & { error?: Fault & { hint?: string } };
+
+export interface Answer<T = Body> {
+  status: number;
+  headers: IncomingMessage['headers'];
+  text: string;
+  body: T;
+}
+
+const START_LIMIT_MS = 15_000;
+
+export class TestDaemon {
+  readonly directory: string;
+  /** Added to the environment of the daemon. */
+  environment: Record<string, string> = {};
+  #child: ChildProcess | null = null;
+
+  constructor(directory = mkdtempSync('/run/daemon-')) {
+    this.directory = directory;
+    chmodSync(directory, 0o755);
+  }
+
+  get runDir(): string {
+    return `${this.directory}/run`;
+  }
+  get stateDir(): string {
+    return `${this.directory}/state`;
+  }
+  get netnsDir(): string {
+    return `${this.directory}/netns`;
+  }
+  get socket(): string {
+    return `${this.directory}/cleat.sock`;
+  }
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  async start(): Promise<void> {
+    const child = this.spawn();
+    this.#child = child;
+    const limit = performance.now() + START_LIMIT_MS;
+    for (;;) {
+      try {
+        await this.get('/v1/version');
+        return;
+      } catch (error) {
+        const ended = child.exitCode !== null || child.signalCode !== null;
+        if (ended || performance.now() > limit)
+          throw new Error(`the daemon does not serve:\n${this.log()}`, { cause: error });
+        await sleep(5);
+      }
+    }
+  }
+
+  /** The process alone, e.g. a second one that must refuse to start. */
+  spawn(places: Partial<Places> = {}): ChildProcess {
+    const { runDir, stateDir, netnsDir, socket } = this;
+    const log = openSync(`${this.directory}/log`, 'a');
+    const argument = JSON.stringify({ runDir, stateDir, netnsDir, socket, ...places });
+    const child = spawn(process.execPath, [...process.execArgv, import.meta.filename, 'daemon', argument], {
+      stdio: ['ignore', log, log],
+      env: { ...process.env, ...this.environment },
+    });
+    closeSync(log);
+    return child;
+  }
+
+  /** SIGTERM; resolves with the exit status. */
+  stop(): Promise<number | null> {
+    return this.#end('SIGTERM');
+  }
+
+  kill(): Promise<number | null> {
+    return this.#end('SIGKILL');
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child;
+    this.#child = null;
+    if (child === null) return null;
+    if (child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill(signal);
+      await ended;
+    }
+    return child.exitCode;
+  }
+
+  log(): string {
+    return readFileSync(`${this.directory}/log`, 'utf8');
+  }
+
+  // --- Requests -------------------------------------------------------------------------------------------------
+
+  /** Any request; the answer as it came. A body that is no text is sent as JSON. */
+  async request<T = Body>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer<T>> {
+    const type = body === undefined ? {} : { 'content-type': 'application/json' };
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      const all = { ...type, ...headers };
+      const outgoing = httpRequest({ socketPath: this.socket, method, path, headers: all, agent: false }, resolve);
+      outgoing.once('error', reject);
+      outgoing.end(body === undefined || typeof body === 'string' ? body : JSON.stringify(body));
+    });
+    answer.setEncoding('utf8');
+    let text = '';
+    for await (const chunk of answer) text += chunk as string;
+    const json = String(answer.headers['content-type']).includes('application/json');
+    return {
+      status: answer.statusCode ?? 0,
+      headers: answer.headers,
+      text,
+      body: (json ? JSON.parse(text) : null) as T,
+    };
+  }
+
+  get<T = Body>(path: string): Promise<Answer<T>> {
+    return this.request<T>('GET', path);
+  }
+
+  event(event: LifecycleEvent | object, headers?: Record<string, string>): Promise<Answer> {
+    return this.request('POST', '/v1/events', event, headers);
+  }
+
+  /** An event that must succeed; the container after it. */
+  async done(event: LifecycleEvent): Promise<ContainerView> {
+    const { status, text, body } = await this.event(event);
+    if (status !== 200) throw new Error(`${event.type} of ${event.id}: ${status} ${text}`);
+    return body as ContainerView;
+  }
+
+  /** Create and configure. */
+  async up(id: string, create: CreateOptions = {}): Promise<ContainerView> {
+    await this.done({ type: 'create', id, ...create });
+    return this.done({ type: 'configure', id });
+  }
+
+  /** Tear down, and wait until nothing is left. */
+  async down(...ids: string[]): Promise<void> {
+    await Promise.all(
+      ids.map(async (id) => {
+        await this.done({ type: 'teardown', id });
+        await this.gone(id);
+      }),
+    );
+  }
+
+  async gone(id: string): Promise<void> {
+    const { status, text } = await this.get(`/v1/containers/${id}?wait=gone&timeout=10000`);
+    if (status !== 200 && status !== 404) throw new Error(`${id} is not gone: ${text}`);
+  }
+
+  async network(request: NetworkRequest): Promise<NetworkDefinition> {
+    const { status, text, body } = await this.request<NetworkDefinition>('POST', '/v1/networks', request);
+    if (status !== 201) throw new Error(`network ${request.name}: ${status} ${text}`);
+    return body;
+  }
+}
+
+interface Places {
+  runDir: string;
+  stateDir: string;
+  netnsDir: string;
+  socket: string;
+}
+
+/** Networks by name alone. */
+export function on(...networks: string[]): Record<string, AttachmentOptions> {
+  return Object.fromEntries(networks.map((network) => [network, {}]));
+}
+
+/** Host port to container port. */
+export function port(host: number, container: number, more: Partial<PortMapping> = {}): PortMapping {
+  return { host_port: host, container_port: container, ...more };
+}
+
+/** The address of a container on a network, of one family, without its prefix. */
+export function addressOf(container: Pick<ContainerView, 'networks'>, network: string, family: 4 | 6 = 4): string {
+  const subnets = Object.values(container.networks[network]?.interfaces ?? {})[0]?.subnets ?? [];
+  const found = subnets.find(({ ipnet }) => ipnet.includes(':') === (family === 6));
+  if (found === undefined)
+    throw new Error(`no IPv${family} address on ${network}: ${JSON.stringify(container.networks)}`);
+  return found.ipnet.slice(0, found.ipnet.indexOf('/'));
+}
+
+if (process.argv[2] === 'daemon' && process.argv[1] === import.meta.filename) {
+  const { main } = await import('../../service/main.ts');
+  await main(JSON.parse(process.argv[3] ?? '{}') as Places);
+}

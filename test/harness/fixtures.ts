@@ -1,0 +1,81 @@
+/**
+ * The containers, networks and leases that tests of the machines are about.
+ *
+ * Guarantees: the same input gives the same names and addresses, so a path found once is found again.
+ * Limits: syntax is right, meaning is not checked: tests bend these on purpose.
+ */
+import type { ContainerInput } from '../../machines/container.ts';
+import type { Lease, ResolvedPort } from '../../state/container.ts';
+import type { PortMapping } from '../../state/event.ts';
+import type { Fault } from '../../state/faults.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
+
+export const TOKEN = '0123456789abcdef0123456789abcdef';
+export const FAULT: Fault = { code: 'KERNEL', message: 'the kernel said no', errno: 'EIO' };
+
+export function definition(
+  name: string,
+  subnet: string,
+  gateway: string,
+  more: Partial<NetworkDefinition> = {},
+): NetworkDefinition {
+  return {
+    name,
+    id: Buffer.from(name).toString('hex').padEnd(64, '0').slice(0, 64),
+    driver: 'bridge',
+    network_interface: `cl-${name}`.slice(0, 15),
+    created: '2025-01-01T00:00:00.000Z',
+    subnets: [{ subnet, gateway }],
+    routes: [],
+    ipv6_enabled: subnet.includes(':'),
+    internal: false,
+    dns_enabled: false,
+    labels: {},
+    options: {},
+    ipam_options: { driver: 'host-local' },
+    ...more,
+  };
+}
+
+export function containerInput(more: Partial<ContainerInput> = {}): ContainerInput {
+  return {
+    id: 'c1',
+    name: 'c1',
+    owner: 'c1:7',
+    generation: 7,
+    token: TOKEN,
+    bootId: 'boot',
+    createdAt: 1_700_000_000_000,
+    instance: 'main',
+    outside: null,
+    netns: { path: '/run/cleat/netns-1', owned: true, from: null },
+    boundTo: null,
+    request: { netns: { mode: 'new' }, networks: {}, ports: [] },
+    ...more,
+  };
+}
+
+const ADDRESSES: Record<string, string> = { web: '10.89.0.2', back: '10.89.1.2', inner: '10.89.2.2' };
+
+/** `inner` is an internal network. */
+export function leaseOf(network: string): Lease {
+  return {
+    network,
+    networkId: 'f'.repeat(64),
+    bridge: `cl-${network}`,
+    addresses: [{ address: ADDRESSES[network] ?? '10.89.9.2', prefix: 24, gateway: '10.89.0.1' }],
+    mac: null,
+    mtu: null,
+    routes: [],
+    defaultMetric: 100,
+    internal: network === 'inner',
+  };
+}
+
+export const resolve = (mapping: PortMapping): ResolvedPort => ({
+  protocol: mapping.protocol ?? 'tcp',
+  hostIp: mapping.host_ip ?? '',
+  hostPort: mapping.host_port ?? 49_152,
+  containerPort: mapping.container_port,
+  range: mapping.range ?? 1,
+});

@@ -1,0 +1,58 @@
+/**
+ * What the tests of native/ have in common: places for namespaces, failures as values, processes to look at.
+ *
+ * Limits: for tests of the addon itself; nothing here knows a container.
+ */
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { KernelError, RtnlReply } from '../../native/index.ts';
+import { isKernelError } from '../../native/index.ts';
+
+export function scratch(): string {
+  return mkdtempSync(join(tmpdir(), 'cleat-native-'));
+}
+
+/** The KernelError a promise (or a function) fails with; anything else is a failed test. */
+export async function kernelFailure(work: Promise<unknown> | (() => unknown)): Promise<KernelError> {
+  try {
+    await (typeof work === 'function' ? work() : work);
+  } catch (error) {
+    if (isKernelError(error)) return error;
+    throw error;
+  }
+  throw new Error('it did not fail');
+}
+
+/** "ok" or the errno name, per request. */
+export function codes(replies: RtnlReply[]): string[] {
+  return replies.map(({ errno, code }) => (errno === 0 ? 'ok' : code));
+}
+
+export async function until(what: string, holds: () => boolean | Promise<boolean>, patience = 5000): Promise<void> {
+  const deadline = performance.now() + patience;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${patience} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+export function openDescriptors(): number {
+  return readdirSync('/proc/self/fd').length;
+}
+
+/** The state letter of a process, null when there is none (not even a zombie). */
+export function processState(pid: number): string | null {
+  try {
+    return /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** Lines of a mount table that mention a path. */
+export function mountsAt(path: string): number {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(` ${path} `)).length;
+}

@@ -1,0 +1,149 @@
+/**
+ * What is really there, asked of the kernel's own tools and the file system, never of the daemon: to be compared byte
+ * for byte before and after.
+ *
+ * Guarantees: links, addresses, routes, rules, nftables, mounts, the switches of net/ipv4 and net/ipv6, and every file
+ * (with its content) of a daemon. Times that the kernel counts down by itself are left out.
+ * Limits: connection tracking and neighbour tables are not looked at: they forget by themselves.
+ */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import * as assert from 'uvu/assert';
+import type { TestDaemon } from './daemon.ts';
+
+/** Line by line, part by part: a difference shows in the report of the test. */
+export type Picture = Record<string, string[]>;
+
+const QUESTIONS = {
+  links: 'ip -j -p -d link',
+  addresses: 'ip -j -p address',
+  routes4: 'ip -j -p -4 route show table all',
+  routes6: 'ip -j -p -6 route show table all',
+  rules: 'ip -4 rule; ip -6 rule',
+  ruleset: 'nft -j list ruleset',
+  switches: "sysctl -a --pattern '^net.(ipv4.ip_forward|ipv4.conf|ipv6.conf)' 2>/dev/null",
+};
+
+/** The kernel as seen in a network namespace (our own unless a path is given). */
+export function inspectKernel(netns?: string): Picture {
+  const script = Object.entries(QUESTIONS)
+    .map(([name, command]) => `echo "@@ ${name}"; ${command}`)
+    .join('\n');
+  const picture: Picture = {};
+  let part: string[] = [];
+  for (const line of run(['sh', '-c', script], netns).split('\n')) {
+    const name = /^@@ (\w+)$/.exec(line)?.[1];
+    if (name !== undefined) part = picture[name] = [];
+    else if (line.startsWith('{"nftables"')) part.push(...ruleset(line));
+    else if (!/_timer"|"tentative"|^ *$/.test(line)) part.push(line);
+  }
+  return { ...picture, mounts: mounts() };
+}
+
+/** One line an object; the elements of sets and maps have no order of their own. */
+function ruleset(json: string): string[] {
+  const { nftables } = JSON.parse(json) as { nftables: Record<string, { elem?: unknown[] }>[] };
+  return nftables.map((object) => {
+    for (const part of Object.values(object))
+      part.elem?.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+    return JSON.stringify(object);
+  });
+}
+
+/** The kernel, and every file of the daemon except its log. */
+export function inspect(daemon: TestDaemon, ...outsides: string[]): Picture {
+  const elsewhere = outsides.map((path) => {
+    const { mounts: _same, ...rest } = inspectKernel(path);
+    return Object.entries(rest).map(([name, lines]) => [`${path} ${name}`, lines] as const);
+  });
+  return { ...inspectKernel(), ...Object.fromEntries(elsewhere.flat()), files: files(daemon.directory) };
+}
+
+/**
+ * The same again, at once or within the time that the kernel and the daemon need to clean up behind an answer: a
+ * teardown is answered before the last link is reaped and the bridge has gone.
+ */
+export async function comesBackTo(before: Picture, look: () => Picture, patience = 5000): Promise<void> {
+  const deadline = performance.now() + patience;
+  let now = look();
+  while (!isDeepStrictEqual(now, before) && performance.now() < deadline) {
+    await sleep(20);
+    now = look();
+  }
+  assert.is(differences(before, now).join('\n'), '');
+}
+
+/** Link-local addresses of new links appear by themselves: wait until the last is there before taking a picture. */
+export async function calm(netns?: string): Promise<void> {
+  for (;;) {
+    const links = ipJson<{ addr_info?: { tentative?: boolean }[] }[]>(netns, '-6', 'address');
+    if (links.every(({ addr_info = [] }) => addr_info.every(({ tentative }) => tentative !== true))) return;
+    await sleep(50);
+  }
+}
+
+/** Only the lines that came (+) or went (-), part by part. */
+function differences(before: Picture, now: Picture): string[] {
+  return [...new Set([...Object.keys(before), ...Object.keys(now)])].flatMap((part) => {
+    const [was = [], is = []] = [before[part], now[part]];
+    const all = [
+      ...less(was, is).map((line) => `- ${part}: ${line}`),
+      ...less(is, was).map((line) => `+ ${part}: ${line}`),
+    ];
+    return all.length === 0 && !isDeepStrictEqual(was, is) ? [`${part}: another order`] : all;
+  });
+}
+
+/** Lines of `a` that `b` has not, each as often as it is too many. */
+function less(a: readonly string[], b: readonly string[]): string[] {
+  const left = [...b];
+  return a.filter((line) => {
+    const at = left.indexOf(line);
+    if (at !== -1) left.splice(at, 1);
+    return at === -1;
+  });
+}
+
+/** A command inside a network namespace; what it printed. */
+export function inside(netns: string, ...argv: string[]): string {
+  return run(argv, netns);
+}
+
+/** The parsed answer of `ip -j ...` in a namespace. */
+export function ipJson<T>(netns: string | undefined, ...argv: string[]): T {
+  return JSON.parse(run(['ip', '-j', ...argv], netns) || '[]') as T;
+}
+
+function run(argv: readonly string[], netns: string | undefined): string {
+  const all = netns === undefined ? argv : ['nsenter', `--net=${netns}`, '--', ...argv];
+  const [program = '', ...rest] = all;
+  return execFileSync(program, rest, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Mount point, root and type of every mount (proc_pid_mountinfo(5)): ids are new with each mount. */
+export function mounts(): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => line.split(' ').slice(2).join(' '));
+}
+
+/** Path, mode and content of every file below a directory, without the log. */
+function files(directory: string, below = ''): string[] {
+  return readdirSync(join(directory, below))
+    .sort()
+    .flatMap((name) => {
+      const path = join(below, name);
+      const { mode, size } = lstatSync(join(directory, path));
+      const entry = `${path} ${mode.toString(8)}`;
+      if (path === 'log') return [];
+      if (mode >> 12 === 0o04) return [entry, ...files(directory, path)];
+      // Regular files; pinned namespaces cannot be read.
+      const content = mode >> 12 === 0o10 && size > 0 ? readFileSync(join(directory, path)) : '';
+      return [`${entry} ${createHash('sha256').update(content).digest('hex').slice(0, 16)}`];
+    });
+}

@@ -1,0 +1,164 @@
+/**
+ * The machines that containers share (network, firewall), walked: the walks of their model, and an actor driven along one,
+ * with askers that remember what they were answered.
+ *
+ * Guarantees: two askers are enough for first, last, and one among others.
+ * Limits: effects change nothing by themselves: the test says what each does.
+ */
+import {
+  createActor,
+  fromCallback,
+  fromPromise,
+  type AnyActorRef,
+  type AnyStateMachine,
+  type EventObject,
+  type MachineSnapshot,
+} from 'xstate';
+import { getAdjacencyMap, getShortestPaths } from 'xstate/graph';
+import { FAULT } from './fixtures.ts';
+import { settled } from './world.ts';
+
+export type AnySnapshot = MachineSnapshot<
+  Record<string, unknown>,
+  EventObject,
+  Record<string, AnyActorRef | undefined>,
+  string,
+  string,
+  unknown,
+  Record<string, unknown>,
+  never
+>;
+export type Event = EventObject & Record<string, unknown>;
+export interface Step {
+  event: Event;
+  state: AnySnapshot;
+}
+
+interface Asker {
+  ref: AnyActorRef;
+  answers: Event[];
+}
+
+export function asker(): Asker {
+  const answers: Event[] = [];
+  const ref = createActor(fromCallback<EventObject>(({ receive }) => receive((event) => answers.push(event as Event))));
+  ref.start();
+  return { ref, answers };
+}
+
+const done = (id: string, output?: unknown): Event => ({ type: `xstate.done.actor.${id}`, actorId: id, output });
+const failed = (id: string): Event => ({ type: `xstate.error.actor.${id}`, actorId: id, error: { fault: FAULT } });
+
+/** Every answer of what the present state waits for. `talks`: the events that conversations end with. */
+export function answersIn(
+  state: AnySnapshot,
+  talks: Record<string, Event[]>,
+  outputs: Record<string, unknown>,
+): Event[] {
+  const waits = state._nodes.flatMap((node) => node.invoke.map(({ id }) => id));
+  return waits.flatMap((id) => talks[id] ?? [done(id, outputs[id]), failed(id)]);
+}
+
+/** Each edge once, as the shortest walk that ends with it. */
+export function walksOf(
+  machine: AnyStateMachine,
+  input: unknown,
+  events: (state: AnySnapshot) => Event[],
+  key: (state: AnySnapshot) => string,
+): Step[][] {
+  const options = { input, events: events as never, serializeState: key as never, limit: 5000 };
+  const edges = getAdjacencyMap(machine, options as never) as unknown as Record<
+    string,
+    { transitions: Record<string, Step> }
+  >;
+  const ways = getShortestPaths(machine, options as never) as unknown as { state: AnySnapshot; steps: Step[] }[];
+  return ways.flatMap(({ state, steps }) =>
+    Object.values(edges[key(state)]?.transitions ?? {}).map(({ event, state: to }) => [...steps, { event, state: to }]),
+  );
+}
+
+export const titleOf = (steps: readonly Step[]): string =>
+  steps
+    .map(({ event, state }) => {
+      const owner = typeof event['owner'] === 'string' ? ` ${event['owner']}` : '';
+      return `${event.type.replace(/xstate\.(done|error)\.actor\./, '$1:')}${owner}-> ${String(state.value)}`;
+    })
+    .join(' -');
+
+export class Driven {
+  readonly actor;
+  readonly pending: { id: string; end: (ok: boolean) => void }[] = [];
+  talk: { id: string; say: (event: Event) => void } | null = null;
+  readonly objections: string[] = [];
+
+  /** `happens`: an effect ended well, or a conversation with this answer. */
+  constructor(machine: AnyStateMachine, input: unknown, happens: (id: string, how: string) => unknown) {
+    const actors = Object.fromEntries(
+      Object.keys(machine.implementations.actors).map((id) => [
+        id,
+        /^(hold|release|backOff)/.test(id)
+          ? fromCallback<EventObject>(({ sendBack }) => {
+              const mine = {
+                id,
+                say: (event: Event) => {
+                  happens(id, event.type);
+                  sendBack(event);
+                },
+              };
+              this.talk = mine;
+              return () => {
+                if (this.talk === mine) this.talk = null;
+              };
+            })
+          : fromPromise(
+              () =>
+                new Promise((resolve, reject) => {
+                  this.pending.push({
+                    id,
+                    end: (ok) =>
+                      ok ? resolve(happens(id, 'done')) : reject(Object.assign(new Error(id), { fault: FAULT })),
+                  });
+                }),
+            ),
+      ]),
+    );
+    this.actor = createActor(machine.provide({ actors } as never), { input });
+    this.actor.subscribe({ error: (error) => this.objections.push(`in error: ${String(error)}`) });
+    this.actor.start();
+  }
+
+  async walk(steps: readonly Step[]): Promise<void> {
+    for (const { event, state } of steps.slice(1)) {
+      const end = /^xstate\.(done|error)\.actor\./.exec(event.type);
+      if (end !== null) this.pending.shift()?.end(end[1] === 'done');
+      else if ('from' in event) this.actor.send(event);
+      else this.talk?.say(event);
+      await settled();
+      const now = String((this.actor.getSnapshot() as AnySnapshot).value);
+      if (now !== String(state.value))
+        this.objections.push(`after ${event.type} it is ${now}, not ${String(state.value)}`);
+    }
+  }
+
+  /** Everything succeeds until nothing is waited for. */
+  async rest(good: Record<string, Event>): Promise<void> {
+    for (let i = 0; i < 40; i++) {
+      const talk = this.talk;
+      if (this.pending[0] !== undefined) this.pending.shift()?.end(true);
+      else if (talk !== null) talk.say(good[talk.id] ?? { type: 'retry' });
+      else return;
+      await settled();
+    }
+    this.objections.push('never comes to rest');
+  }
+}
+
+/** One line each; of those that begin alike the first, with the way there. */
+export function kindsOf(objections: readonly string[]): string[] {
+  const kinds = new Map<string, string>();
+  for (const text of objections) {
+    const kind = text.split('\n')[0] ?? '';
+    if (!kinds.has(kind)) kinds.set(kind, text);
+  }
+  return [...kinds.values()];
+}

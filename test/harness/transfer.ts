@@ -1,0 +1,86 @@
+/**
+ * A transfer that goes on as long as a test does: a server in a container sends a pattern that says where in the stream
+ * each byte belongs, a client outside checks every one.
+ *
+ * Guarantees: `stop()` resolves with how many bytes came, all of them right and in order, over one connection; it rejects
+ * if the connection ended, stalled for 5 s, or a byte was lost, doubled or changed.
+ * Limits: paced (about 20 MB/s) so that it does not starve what it is a witness of.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { connect, createServer, type Socket } from 'node:net';
+
+const BLOCK = 64 * 1024;
+const STALL_MS = 5000;
+
+/** Byte i of the stream: the low byte of the number of its 4-byte word, so that a shifted stream never fits. */
+function block(n: number): Buffer {
+  const buffer = Buffer.alloc(BLOCK);
+  for (let i = 0; i < BLOCK; i += 4) buffer.writeUInt32LE((n * (BLOCK / 4) + i / 4) >>> 0, i);
+  return buffer;
+}
+
+export class Transfer {
+  readonly #server: ChildProcess;
+  readonly #socket: Socket;
+  #bytes = 0;
+  #failure: Error | null = null;
+  #last = performance.now();
+
+  private constructor(server: ChildProcess, socket: Socket) {
+    this.#server = server;
+    this.#socket = socket;
+    const fail = (text: string) => (this.#failure ??= new Error(`${text} after ${this.#bytes} bytes`));
+    socket.on('data', (chunk) => {
+      this.#last = performance.now();
+      const expected = block(Math.floor(this.#bytes / BLOCK));
+      let at = this.#bytes % BLOCK;
+      let from = expected;
+      for (const byte of chunk) {
+        if (byte !== from[at]) return void fail('a wrong byte');
+        this.#bytes++;
+        if (++at === BLOCK) {
+          at = 0;
+          from = block(this.#bytes / BLOCK);
+        }
+      }
+    });
+    socket.on('error', (error) => fail(error.message));
+    socket.on('end', () => fail('the connection ended'));
+  }
+
+  /** Serve inside `netns` on `port`, and read from `host`:`published`. */
+  static async start(netns: string, port: number, host: string, published: number): Promise<Transfer> {
+    const args = [`--net=${netns}`, '--', process.execPath, import.meta.filename, 'serve', String(port)];
+    const server = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise((ready) => server.stdout.once('data', ready));
+    const socket = connect({ host, port: published });
+    await new Promise((connected, failed) => socket.once('connect', connected).once('error', failed));
+    return new Transfer(server, socket);
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  async stop(): Promise<number> {
+    const stalled = performance.now() - this.#last > STALL_MS;
+    this.#socket.removeAllListeners('end').destroy();
+    const ended = new Promise((resolve) => this.#server.once('exit', resolve));
+    this.#server.kill('SIGKILL');
+    await ended;
+    if (this.#failure !== null) throw this.#failure;
+    if (stalled || this.#bytes === 0) throw new Error(`the transfer stalled after ${this.#bytes} bytes`);
+    return this.#bytes;
+  }
+}
+
+if (process.argv[2] === 'serve' && process.argv[1] === import.meta.filename) {
+  const server = createServer((socket) => {
+    let n = 0;
+    const timer = setInterval(() => {
+      if (socket.writableLength < 4 * BLOCK) socket.write(block(n++));
+    }, 3);
+    socket.on('error', () => {}).on('close', () => clearInterval(timer));
+  });
+  server.listen(Number(process.argv[3]), '0.0.0.0', () => process.stdout.write('ready\n'));
+}

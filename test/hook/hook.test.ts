@@ -1,0 +1,357 @@
+/**
+ * cleat-oci-hook: what it sends and how it ends, against a server that answers whatever the case needs, byte for byte.
+ * With the real daemon and a real runtime: crun.test.ts.
+ */
+import { mkdtempSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { LifecycleEvent } from '../../state/event.ts';
+import { DEFAULT_NETWORK } from '../../state/network.ts';
+import { type Ended, HOOK, run } from './run.ts';
+
+const PATIENCE_MS = 400;
+
+interface Asked {
+  head: string;
+  body: string;
+}
+
+/** A server that gives the nth request the nth answer, verbatim; null: none at all. */
+class Scripted {
+  readonly path = join(mkdtempSync(join(tmpdir(), 'hook-')), 's');
+  readonly asked: Asked[] = [];
+  readonly #server: Server;
+  readonly #open = new Set<Socket>();
+
+  constructor(answers: (string | null)[]) {
+    this.#server = createServer((socket) => {
+      this.#open.add(socket);
+      socket.on('error', () => {}).on('close', () => this.#open.delete(socket));
+      let text = '';
+      let answered = false;
+      socket.setEncoding('utf8').on('data', (more: string) => {
+        text += more;
+        const [head = '', body] = text.split('\r\n\r\n', 2);
+        const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1] ?? 0);
+        if (answered || body === undefined || Buffer.byteLength(body) < length) return;
+        answered = true;
+        const answer = answers[this.asked.length] ?? null;
+        this.asked.push({ head, body });
+        if (answer !== null) socket.end(answer);
+      });
+    });
+  }
+
+  listen(): Promise<this> {
+    return new Promise((ready) => this.#server.listen(this.path, () => ready(this)));
+  }
+
+  close(): void {
+    for (const socket of this.#open) socket.destroy();
+    this.#server.close();
+  }
+}
+
+/** What the daemon sends for an NDJSON request: no length, so chunked, and a chunk need not be a line. */
+function chunked(text: string, size = 7): string {
+  let out = 'HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n';
+  for (let at = 0; at < text.length; at += size) {
+    const chunk = text.slice(at, at + size);
+    out += `${chunk.length.toString(16)}\r\n${chunk}\r\n`;
+  }
+  return `${out}0\r\n\r\n`;
+}
+
+function plain(status: number, body: unknown): string {
+  const text = JSON.stringify(body);
+  return `HTTP/1.1 ${status} Whatever\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
+}
+
+const line = (n: number, status: number, body: unknown) => `${JSON.stringify({ line: n, status, body })}\n`;
+const fault = (code: string, message: string) => ({ error: { code, message, hint: 'Do something.' } });
+const BOTH_DONE = chunked(line(1, 200, { id: 'web1' }) + line(2, 200, { id: 'web1', state: 'up' }));
+const NO_SUCH = plain(404, fault('NO_SUCH_CONTAINER', 'no container'));
+const state = (more: object = {}) =>
+  JSON.stringify({ ociVersion: '1.0.2', id: 'web1', status: 'creating', pid: 4242, bundle: '/b', ...more });
+
+async function hook(
+  stage: string,
+  answers: (string | null)[],
+  input: string | Buffer = state(),
+): Promise<Ended & { asked: Asked[] }> {
+  const server = await new Scripted(answers).listen();
+  try {
+    const env = { CLEAT_HOOK_TIMEOUT_MS: String(PATIENCE_MS) };
+    return { ...(await run(HOOK, ['--socket', server.path, stage], input, env)), asked: server.asked };
+  } finally {
+    server.close();
+  }
+}
+
+/** The create event that annotations lead to; the daemon's own schema has a look at it. */
+async function created(annotations: unknown): Promise<Record<string, unknown>> {
+  const ended = await hook('createRuntime', [BOTH_DONE], state({ annotations }));
+  assert.is(ended.code, 0, ended.stderr);
+  const [create = '', configure = '', end] = ended.asked[0]?.body.split('\n') ?? [];
+  assert.is(end, '');
+  assert.equal(JSON.parse(configure), { type: 'configure', id: 'web1' });
+  LifecycleEvent.parse(JSON.parse(create));
+  const { type, id, netns, ...rest } = JSON.parse(create) as Record<string, unknown>;
+  assert.equal({ type, id, netns }, { type: 'create', id: 'web1', netns: { mode: 'pid', pid: 4242 } });
+  return rest;
+}
+
+async function refused(annotations: unknown, reason: RegExp): Promise<void> {
+  const ended = await hook('createRuntime', [], state({ annotations }));
+  assert.is(ended.code, 1);
+  assert.match(ended.stderr, reason);
+  assert.is(ended.asked.length, 0, 'nothing is sent');
+}
+
+const sends = suite('hook sends');
+
+sends('create and configure as one stream, and says nothing when they are done', async () => {
+  const ended = await hook('createRuntime', [BOTH_DONE]);
+  assert.is(ended.code, 0, ended.stderr);
+  assert.is(ended.stdout + ended.stderr, '');
+  assert.match(ended.asked[0]?.head ?? '', /^POST \/v1\/events HTTP\/1\.1\r\n[^]*Content-Type: application\/x-ndjson/);
+  assert.is(ended.asked.length, 1);
+});
+
+sends('networks, addresses and ports as the annotations say', async () => {
+  assert.equal(await created(undefined), {});
+  assert.equal(await created({ 'org.example': 'x', cleatish: 'y' }), {});
+  assert.equal(await created({ 'cleat.network': 'none' }), { networks: {} });
+  assert.equal(await created({ 'cleat.network': ' web, db ' }), { networks: { web: {}, db: {} } });
+  assert.equal(
+    await created({
+      'cleat.network': 'web,db',
+      'cleat.ip': '10.0.0.5, fd00::5',
+      'cleat.mac': '02:00:5e:10:00:01',
+      'cleat.interface': 'lan0',
+    }),
+    {
+      networks: {
+        web: { static_ips: ['10.0.0.5', 'fd00::5'], static_mac: '02:00:5e:10:00:01', interface_name: 'lan0' },
+        db: {},
+      },
+    },
+  );
+  assert.equal(await created({ 'cleat.ip': '10.0.0.5' }), {
+    networks: { [DEFAULT_NETWORK]: { static_ips: ['10.0.0.5'] } },
+  });
+  assert.equal(await created({ 'cleat.ports': '8080:80/tcp,127.0.0.1:53:53/udp,[::1]:8081:80, 443,0.0.0.0::9' }), {
+    port_mappings: [
+      { container_port: 80, host_port: 8080, protocol: 'tcp' },
+      { container_port: 53, host_port: 53, host_ip: '127.0.0.1', protocol: 'udp' },
+      { container_port: 80, host_port: 8081, host_ip: '::1' },
+      { container_port: 443 },
+      { container_port: 9, host_ip: '0.0.0.0' },
+    ],
+  });
+  assert.equal(await created({ 'cleat.ports': '8000-8009:80-89/sctp' }), {
+    port_mappings: [{ container_port: 80, host_port: 8000, range: 10, protocol: 'sctp' }],
+  });
+});
+
+sends('text with escapes as the same text', async () => {
+  const ended = await hook('createRuntime', [BOTH_DONE], state({ annotations: { 'cleat.ip': 'é"\\\n\u{1F600}' } }));
+  const [create = ''] = ended.asked[0]?.body.split('\n') ?? [];
+  const event = JSON.parse(create) as { networks: Record<string, unknown> };
+  assert.equal(event.networks[DEFAULT_NETWORK], { static_ips: ['é"\\\n\u{1F600}'] });
+});
+
+sends('nothing for annotations it does not understand', async () => {
+  await refused({ 'cleat.port': '80:80' }, /unknown annotation "cleat\.port"; known: .*cleat\.ports/);
+  await refused({ 'cleat.network': 7 }, /cleat\.network is not a string/);
+  await refused({ 'cleat.network': ' ' }, /for no network it is "none"/);
+  await refused({ 'cleat.network': 'web,,db' }, /empty name/);
+  await refused({ 'cleat.network': 'web,web' }, /"web" twice/);
+  await refused({ 'cleat.network': 'none', 'cleat.ip': '10.0.0.5' }, /"none"/);
+  await refused(['cleat.network'], /not an object/);
+  for (const port of [
+    'x',
+    ':80',
+    '80/icmp',
+    '0:80',
+    '65536:80',
+    '1:2:3:4',
+    '::1:80:80',
+    '80-90:80',
+    '90-80',
+    '80:',
+    ',',
+  ]) {
+    await refused({ 'cleat.ports': port }, /cleat\.ports: .* is not \[\[HOST_IP/);
+  }
+});
+
+sends('a teardown after the end, when the process is no more', async () => {
+  const view = plain(200, { id: 'web1', state: 'up', bound_to: 4_194_303 });
+  const ended = await hook(
+    'poststop',
+    [view, plain(202, { state: 'tearingDown' })],
+    state({ pid: 0, status: 'stopped' }),
+  );
+  assert.is(ended.code, 0, ended.stderr);
+  assert.match(ended.asked[0]?.head ?? '', /^GET \/v1\/containers\/web1 /);
+  assert.match(ended.asked[1]?.head ?? '', /^POST \/v1\/events [^]*Prefer: respond-async/);
+  assert.equal(JSON.parse(ended.asked[1]?.body ?? ''), { type: 'teardown', id: 'web1' });
+});
+
+sends('no teardown for a container of the same id whose process runs', async () => {
+  const view = plain(200, { id: 'web1', state: 'up', bound_to: process.pid });
+  const ended = await hook('poststop', [view], state({ annotations: { 'cleat.wrong': '' } }));
+  assert.is(ended.code, 0, ended.stderr);
+  assert.match(ended.stderr, /left alone/);
+  assert.is(ended.asked.length, 1);
+});
+sends.run();
+
+const ends = suite('hook ends');
+
+ends('well when there is nothing to tear down any more', async () => {
+  assert.is((await hook('poststop', [NO_SUCH])).code, 0);
+  const gone = plain(200, { bound_to: 4_194_303 });
+  assert.is((await hook('poststop', [gone, NO_SUCH])).code, 0);
+});
+
+ends('with the message of the daemon, and takes away what it made', async () => {
+  const taken = fault('PORT_TAKEN', 'host port 8080/tcp is published by db');
+  const answers = [
+    chunked(line(1, 200, { id: 'web1' }) + line(2, 409, taken)),
+    plain(200, { id: 'web1', state: 'created', bound_to: 4242 }),
+    plain(202, {}),
+  ];
+  const ended = await hook('createRuntime', answers);
+  assert.is(ended.code, 1);
+  assert.match(
+    ended.stderr,
+    /^cleat-oci-hook: web1: host port 8080\/tcp is published by db \(PORT_TAKEN\)\. Do something\.\n$/,
+  );
+  assert.equal(JSON.parse(ended.asked[2]?.body ?? ''), { type: 'teardown', id: 'web1' });
+});
+
+ends('without touching a container that has the id already', async () => {
+  const exists = fault('CONTAINER_EXISTS', 'container web1 exists already (up)');
+  const up = plain(200, { id: 'web1', state: 'up', bound_to: process.pid });
+  const ended = await hook('createRuntime', [chunked(line(1, 409, exists) + line(2, 200, {})), up, up]);
+  assert.is(ended.code, 1);
+  assert.match(ended.stderr, /exists already \(up\)/);
+  assert.is(ended.asked.filter(({ head }) => head.startsWith('POST')).length, 1);
+});
+
+ends('well when the container that has the id is just going', async () => {
+  const exists = fault('CONTAINER_EXISTS', 'container web1 exists already (draining)');
+  const draining = plain(200, { id: 'web1', state: 'draining', bound_to: 77 });
+  const answers = [chunked(line(1, 409, exists) + line(2, 409, exists)), draining, plain(200, { state: 'gone' })];
+  const ended = await hook('createRuntime', [...answers, BOTH_DONE]);
+  assert.is(ended.code, 0, ended.stderr);
+  assert.match(ended.asked[2]?.head ?? '', /^GET \/v1\/containers\/web1\?wait=gone&timeout=\d+ /);
+});
+
+ends('well when the process of the container that has the id is dead already', async () => {
+  const exists = fault('CONTAINER_EXISTS', 'container web1 exists already (up)');
+  const up = plain(200, { id: 'web1', state: 'up', bound_to: 4_194_000 });
+  const answers = [chunked(line(1, 409, exists) + line(2, 409, exists)), up, plain(200, { state: 'gone' })];
+  const ended = await hook('createRuntime', [...answers, BOTH_DONE]);
+  assert.is(ended.code, 0, ended.stderr);
+});
+
+ends('with a reason for every answer that cannot be trusted', async () => {
+  const interrupted = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{"line":1';
+  const cases: [string, RegExp][] = [
+    [plain(500, fault('INTERNAL', 'a defect')), /a defect \(INTERNAL\)/],
+    [plain(502, {}), /status 502/],
+    ['SSH-2.0-OpenSSH_9\r\n\r\n', /cut short or no HTTP/],
+    ['', /ended the connection without an answer/],
+    [interrupted, /cut short/],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}', /cut short/],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}', /no HTTP/],
+    ['HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n{}', /no HTTP/],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n', /no HTTP/],
+    ['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n', /no HTTP/],
+    [chunked('not json\n'), /does not say what became/],
+    [chunked(line(1, 200, {})), /does not say what became/],
+    [chunked(line(2, 200, {}) + line(1, 200, {})), /does not say what became/],
+  ];
+  for (const [answer, reason] of cases) {
+    const ended = await hook('createRuntime', [answer, NO_SUCH]);
+    assert.is(ended.code, 1, answer);
+    assert.match(ended.stderr, reason);
+    assert.match(ended.stderr, /^[^\n]+\n$/, 'one line');
+  }
+});
+
+ends('well after an interim answer, with extensions and trailers', async () => {
+  const body = line(1, 200, {}) + line(2, 200, {});
+  const answer =
+    'HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200\r\ntransfer-encoding:  Chunked \r\n\r\n' +
+    `${body.length.toString(16)} ; a=b\r\n${body}\r\n0\r\nTrailer: yes\r\n\r\n`;
+  const ended = await hook('createRuntime', [answer]);
+  assert.is(ended.code, 0, ended.stderr);
+});
+
+ends('before long when the daemon does not answer', async () => {
+  for (const stage of ['createRuntime', 'poststop']) {
+    const ended = await hook(stage, [null]);
+    assert.is(ended.code, 1);
+    assert.match(ended.stderr, /did not answer in time/);
+    // The clean-up of createRuntime has as long again.
+    assert.ok(ended.ms >= PATIENCE_MS && ended.ms < 2 * PATIENCE_MS + 2000, `${ended.ms} ms`);
+  }
+});
+
+ends('when there is no daemon', async () => {
+  for (const stage of ['createRuntime', 'poststop']) {
+    const ended = await run(HOOK, [stage], state(), { CLEAT_SOCKET: '/run/absent.sock' });
+    assert.is(ended.code, 1);
+    assert.match(ended.stderr, /no daemon at \/run\/absent\.sock: No such file/);
+  }
+  const long = await run(HOOK, ['--socket', `/${'x'.repeat(200)}`, 'poststop'], state());
+  assert.is(long.code, 1);
+  assert.match(long.stderr, /1 to 107 bytes/);
+});
+
+ends('when stdin is no container state', async () => {
+  const cases: [string | Buffer, RegExp][] = [
+    ['', /no JSON object/],
+    ['[]', /no JSON object/],
+    ['{"id":"a"} x', /no JSON object/],
+    ['{"id":"a","id":"b","pid":1}', /no JSON object/],
+    ['{"id":"a\\ud800","pid":1}', /no JSON object/],
+    [Buffer.from('{"id":"\xff","pid":1}', 'latin1'), /no JSON object/],
+    ['{"a":'.repeat(1000), /no JSON object/],
+    ['{"pid":1}', /no "id"/],
+    ['{"id":7,"pid":1}', /no "id"/],
+    ['{"id":"../../etc","pid":1}', /container id must be/],
+    ['{"id":"a\\u0000b","pid":1}', /container id must be/],
+    ['{"id":"","pid":1}', /container id must be/],
+    [state({ id: 'x'.repeat(101) }), /container id must be/],
+    [state({ pid: 0 }), /no "pid"/],
+    [state({ pid: '1' }), /no "pid"/],
+    [state({ pid: 1.5 }), /no "pid"/],
+    [state({ pid: 1e300 }), /no "pid"/],
+    [`${state()}${' '.repeat(1 << 20)}`, /larger than 1 MiB/],
+  ];
+  for (const [input, reason] of cases) {
+    const ended = await hook('createRuntime', [], input);
+    assert.is(ended.code, 1, String(input).slice(0, 80));
+    assert.match(ended.stderr, reason);
+    assert.is(ended.asked.length, 0, 'nothing is sent');
+  }
+});
+
+ends('with 2 when it is called wrongly', async () => {
+  for (const args of [[], ['prestart'], ['poststop', 'poststop'], ['--socket'], ['--verbose', 'poststop']]) {
+    const ended = await run(HOOK, args, state());
+    assert.is(ended.code, 2, args.join(' '));
+    assert.match(ended.stderr, /usage:/);
+  }
+  const ended = await run(HOOK, ['poststop'], state(), { CLEAT_HOOK_TIMEOUT_MS: '10s' });
+  assert.is(ended.code, 2);
+});
+ends.run();

@@ -1,0 +1,131 @@
+/**
+ * Every edge of the firewall's machine, pure and driven: held by all who were told so, refused to the others, and when the
+ * last has given it back, table and switches are as they were.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { firewallMachine } from '../../machines/firewall.ts';
+import {
+  answersIn,
+  asker,
+  Driven,
+  kindsOf,
+  titleOf,
+  walksOf,
+  type AnySnapshot,
+  type Event,
+} from '../harness/shared-driver.ts';
+
+const FOUND = { 'net/ipv4/ip_forward': '0' };
+const INPUTS = {
+  fresh: { outside: null, adopted: [], found: null },
+  adopted: { outside: null, adopted: ['a'], found: FOUND },
+  'left behind': { outside: null, adopted: [], found: FOUND },
+};
+
+const askers = { a: asker(), b: asker() };
+const questions: Event[] = (['a', 'b'] as const).flatMap((owner) => [
+  { type: 'hold', owner, from: askers[owner].ref },
+  { type: 'release', owner, from: askers[owner].ref },
+]);
+
+interface Facts {
+  holders: string[];
+  waiting: { owner: string }[];
+  found: unknown;
+  fault: unknown;
+}
+const factsOf = (state: AnySnapshot): Facts => state.context as unknown as Facts;
+const keyOf = (state: AnySnapshot): string => {
+  const { holders, waiting, found, fault } = factsOf(state);
+  return JSON.stringify([
+    state.value,
+    [...holders].sort(),
+    waiting.map(({ owner }) => owner).sort(),
+    found !== null,
+    fault !== null,
+  ]);
+};
+
+const TALKS: Record<string, Event[]> = { backOff: [{ type: 'retry' }] };
+const WALKS = Object.entries(INPUTS).map(([name, input]) => ({
+  name,
+  input,
+  walks: walksOf(
+    firewallMachine,
+    input,
+    (state) => [...answersIn(state, TALKS, { readSwitches: FOUND }), ...questions],
+    keyOf,
+  ),
+}));
+
+const paths = suite('firewall paths');
+
+paths('reach every state', () => {
+  for (const { name, walks } of WALKS) console.log(`${name}: ${walks.length} walks`);
+  const reached = new Set(
+    WALKS.flatMap(({ walks }) => walks.flatMap((steps) => steps.map(({ state }) => String(state.value)))),
+  );
+  assert.equal(
+    [...reached].sort(),
+    Object.keys(firewallMachine.states)
+      .filter((name) => name !== 'deciding')
+      .sort(),
+  );
+});
+
+const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
+  'is never in error': ({ status }) => status === 'active',
+  'who waits is a holder': (state) =>
+    factsOf(state).waiting.every(({ owner }) => factsOf(state).holders.includes(owner)),
+  'up: nobody waits, somebody holds': (state) =>
+    state.value !== 'up' || (factsOf(state).waiting.length === 0 && factsOf(state).holders.length > 0),
+  'down: nobody holds, nothing is remembered': (state) =>
+    state.value !== 'down' || (factsOf(state).holders.length === 0 && factsOf(state).found === null),
+  'what was found is known before it is changed, and until it is put back': (state) =>
+    !['raising', 'up', 'lowering', 'lowerFailed'].includes(String(state.value)) || factsOf(state).found !== null,
+};
+
+for (const [what, holds] of Object.entries(INVARIANTS)) {
+  paths(what, () => {
+    const broken = WALKS.flatMap(({ name, walks }) =>
+      walks.filter((steps) => !steps.every(({ state }) => holds(state))).map((steps) => `${name}\n${titleOf(steps)}`),
+    );
+    assert.equal(kindsOf(broken), []);
+  });
+}
+
+for (const { name, input, walks } of WALKS) {
+  paths(`driven: ${name}`, async () => {
+    const objections: string[] = [];
+    for (const steps of walks) {
+      let table = input.found !== null;
+      for (const { answers } of Object.values(askers)) answers.length = 0;
+      const driven = new Driven(firewallMachine, input, (id) => {
+        if (id === 'raiseFirewall') table = true;
+        if (id === 'lowerFirewall') table = false;
+        return id === 'readSwitches' ? FOUND : undefined;
+      });
+      await driven.walk(steps);
+      await driven.rest({});
+      for (const [owner, { answers }] of Object.entries(askers)) {
+        const asked = steps.filter(({ event }) => event['owner'] === owner).map(({ event }) => event.type);
+        const last = answers.findLast(({ type }) => type !== 'released')?.type;
+        if (asked.at(-1) !== 'hold') continue;
+        const holds = factsOf(driven.actor.getSnapshot() as AnySnapshot).holders.includes(owner);
+        if (last === undefined) driven.objections.push(`${owner} was not answered`);
+        if (holds !== (last === 'held'))
+          driven.objections.push(`${owner} was told ${last}, and ${holds ? 'holds' : 'does not hold'} it`);
+        if (last === 'held' && !table) driven.objections.push('held, and there is no table');
+      }
+      for (const [owner, { ref }] of Object.entries(askers)) driven.actor.send({ type: 'release', owner, from: ref });
+      await driven.rest({});
+      if (table) driven.objections.push('the table is left');
+      driven.actor.stop();
+      objections.push(...driven.objections.map((text) => `${text}\n${titleOf(steps)}`));
+    }
+    assert.equal(kindsOf(objections), []);
+  });
+}
+
+paths.run();

@@ -1,0 +1,255 @@
+/**
+ * Addresses and host ports: granted to one owner each, never what nobody may have, refused only when there is no other way.
+ * Networks and attachments are in plan.network.test.ts.
+ */
+import fc from 'fast-check';
+import ipaddr from 'ipaddr.js';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { grantLease, type Cursors, type Leases } from '../../machines/plan/lease.ts';
+import { claimPorts, portTargets, type Claims } from '../../machines/plan/ports.ts';
+import type { AttachmentOptions, PortMapping } from '../../state/event.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
+import { definition, resolve } from '../harness/fixtures.ts';
+
+const plan = suite('plan of leases and ports');
+
+/** Leases as the network's machine keeps them, with no machine. */
+class Granting {
+  leases: Leases = {};
+  cursors: Cursors = {};
+  readonly network: NetworkDefinition;
+  constructor(network: NetworkDefinition) {
+    this.network = network;
+  }
+  join(owner: string, options: AttachmentOptions = {}): string[] | string {
+    const answer = grantLease(this.network, this.leases, this.cursors, owner, options);
+    if ('fault' in answer) return answer.fault.code;
+    this.leases = { ...this.leases, [owner]: answer.lease };
+    this.cursors = answer.cursors;
+    return answer.lease.addresses.map(({ address }) => address);
+  }
+  leave(owner: string): void {
+    const { [owner]: _gone, ...rest } = this.leases;
+    this.leases = rest;
+  }
+  held(): string[] {
+    return Object.values(this.leases).flatMap(({ addresses }) => addresses.map(({ address }) => address));
+  }
+}
+
+type Word = { owner: number; word: 'join' | 'leave'; static: number | null };
+const words = fc.array(
+  fc.record<Word>({
+    owner: fc.nat(11),
+    word: fc.constantFrom('join', 'join', 'leave'),
+    static: fc.option(fc.nat(15), { nil: null, freq: 4 }),
+  }),
+  { maxLength: 80 },
+);
+
+const nth = (cidr: string, n: number): string => {
+  const [network] = ipaddr.parseCIDR(cidr);
+  const bytes = network.toByteArray();
+  bytes[bytes.length - 1]! += n;
+  return ipaddr.fromByteArray(bytes).toString();
+};
+
+/** Subnets of few addresses, so that they fill up. `free`: what may be given without being asked for. */
+const SMALL: { title: string; network: NetworkDefinition; free: string[] }[] = (
+  [
+    ['/29', '10.89.0.0/29', 1, undefined, [2, 3, 4, 5, 6]],
+    ['/29, gateway last', '10.89.0.8/29', 6, undefined, [1, 2, 3, 4, 5]],
+    ['/30', '10.89.0.0/30', 1, undefined, [2]],
+    ['/31', '10.89.0.0/31', 0, undefined, [1]],
+    ['lease range', '10.89.0.0/28', 1, [4, 6], [4, 5, 6]],
+    ['lease range with the gateway in it', '10.89.0.0/28', 5, [4, 6], [4, 6]],
+    ['lease range as wide as the subnet', '10.89.0.0/29', 1, [0, 7], [2, 3, 4, 5, 6]],
+    ['IPv6 /126', 'fd00::/126', 1, undefined, [2, 3]],
+    ['IPv6 lease range', 'fd00::/64', 1, [8, 10], [8, 9, 10]],
+  ] as const
+).map(([title, subnet, gateway, range, free]) => {
+  const network = definition('web', subnet, nth(subnet, gateway));
+  const lease_range = range && { start_ip: nth(subnet, range[0]), end_ip: nth(subnet, range[1]) };
+  if (lease_range) network.subnets = [{ subnet, gateway: nth(subnet, gateway), lease_range }];
+  return { title, network, free: free.map((n) => nth(subnet, n)) };
+});
+
+for (const { title, network, free } of SMALL) {
+  plan(`leases in ${title}: one owner, only what may be given, full only when full`, () => {
+    const { subnet, gateway } = network.subnets[0]!;
+    fc.assert(
+      fc.property(words, (sequence) => {
+        const granting = new Granting(network);
+        for (const { owner: n, word, static: wish } of sequence) {
+          const owner = `c${n}`;
+          if (word === 'leave') {
+            granting.leave(owner);
+            continue;
+          }
+          const before = granting.held();
+          const had = granting.leases[owner]?.addresses.map(({ address }) => address);
+          const address = wish === null ? null : nth(subnet, wish % 16);
+          const answer = granting.join(owner, address === null ? {} : { static_ips: [address] });
+          if (had !== undefined) assert.equal(answer, had, 'the same owner has another lease');
+          else if (typeof answer !== 'string') {
+            assert.is(answer.length, 1);
+            const [given = ''] = answer;
+            assert.not(before.includes(given), `${given} has two owners`);
+            assert.is.not(given, gateway);
+            if (address === null) assert.ok(free.includes(given), `${given} is not to be given`);
+            else assert.is(given, address);
+          } else if (answer === 'SUBNET_FULL') {
+            assert.equal(
+              free.filter((one) => !before.includes(one)),
+              [],
+              'refused, and there are addresses',
+            );
+          } else {
+            assert.ok(address !== null, answer);
+            assert.match(answer, /^ADDRESS_(TAKEN|OUTSIDE_SUBNET)$/);
+          }
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+}
+
+plan('an address rests before it names another', () => {
+  const granting = new Granting(definition('web', '10.89.0.0/29', '10.89.0.1'));
+  assert.equal(granting.join('a'), ['10.89.0.2']);
+  granting.leave('a');
+  assert.equal(granting.join('b'), ['10.89.0.3']);
+});
+
+plan('a static address that cannot be had says why, and whose it is', () => {
+  const granting = new Granting(definition('web', '10.89.0.0/24', '10.89.0.1'));
+  granting.join('first', { static_ips: ['10.89.0.9'], static_mac: '02:00:00:00:00:01' });
+  const asked = (options: AttachmentOptions) => {
+    const answer = grantLease(granting.network, granting.leases, {}, 'second', options);
+    return 'fault' in answer ? [answer.fault.code, answer.fault.owner] : 'granted';
+  };
+  assert.equal(asked({ static_ips: ['10.89.0.9'] }), ['ADDRESS_TAKEN', 'first']);
+  assert.equal(asked({ static_mac: '02:00:00:00:00:01' }), ['MAC_TAKEN', 'first']);
+  assert.equal(asked({ static_ips: ['10.89.0.1'] }), ['ADDRESS_TAKEN', 'network web']);
+  assert.equal(asked({ static_ips: ['10.89.0.0'] }), ['ADDRESS_TAKEN', 'network web']);
+  assert.equal(asked({ static_ips: ['10.89.0.255'] }), ['ADDRESS_TAKEN', 'network web']);
+  assert.equal(asked({ static_ips: ['10.90.0.9'] }), ['ADDRESS_OUTSIDE_SUBNET', undefined]);
+  assert.is(asked({ static_ips: ['10.89.0.10'] }), 'granted');
+});
+
+plan('the same static address asked for twice is one address', () => {
+  const granting = new Granting(definition('web', '10.89.0.0/24', '10.89.0.1'));
+  assert.equal(granting.join('a', { static_ips: ['10.89.0.9', '10.89.0.9'] }), ['10.89.0.9']);
+});
+
+plan('two families: one address of each, static in one', () => {
+  const network = definition('web', '10.89.0.0/24', '10.89.0.1');
+  network.subnets.push({ subnet: 'fd00::/64', gateway: 'fd00::1' });
+  assert.equal(new Granting(network).join('a'), ['10.89.0.2', 'fd00::2']);
+  assert.equal(new Granting(network).join('a', { static_ips: ['fd00::99'] }), ['10.89.0.2', 'fd00::99']);
+});
+
+const HOSTS = ['', '0.0.0.0', '::', '127.0.0.1', '192.0.2.1', '::1'];
+
+/** The addresses a host IP means, of a host that has these. */
+const meaning = (ip: string): string[] => {
+  const all = ['127.0.0.1', '192.0.2.1', '::1'];
+  if (ip === '') return all;
+  if (ip === '0.0.0.0') return all.filter((one) => !one.includes(':'));
+  return ip === '::' ? all.filter((one) => one.includes(':')) : [ip];
+};
+
+plan('host ports: two owners collide exactly when an address, a port and the protocol are the same', () => {
+  const mapping = fc.record({
+    host_ip: fc.constantFrom(...HOSTS),
+    host_port: fc.integer({ min: 8000, max: 8004 }),
+    range: fc.integer({ min: 1, max: 3 }),
+    protocol: fc.constantFrom('tcp' as const, 'udp' as const),
+    container_port: fc.constant(80),
+  });
+  const cells = ({ host_ip, host_port, range, protocol }: Filled) =>
+    meaning(host_ip).flatMap((ip) => Array.from({ length: range }, (_, i) => `${protocol} ${ip} ${host_port + i}`));
+  fc.assert(
+    fc.property(mapping, mapping, (a, b) => {
+      const claims: Claims = { first: [resolve(a)] };
+      const answer = claimPorts(claims, 65_535, 'second', [b]);
+      const clash = cells(a).some((cell) => cells(b).includes(cell));
+      assert.is('fault' in answer && answer.fault.code === 'PORT_TAKEN' && answer.fault.owner === 'first', clash);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+interface Filled {
+  host_ip: string;
+  host_port: number;
+  range: number;
+  protocol: string;
+}
+
+const claim = (claims: Claims, mappings: PortMapping[], cursor = 65_535, avoid: number[] = []) => {
+  const answer = claimPorts(claims, cursor, 'me', mappings, avoid);
+  return 'fault' in answer ? answer.fault.code : answer.ports.map(({ hostPort }) => hostPort);
+};
+
+plan('host ports: of one owner', () => {
+  const P = { host_port: 8080, container_port: 80 };
+  const mine: Claims = { me: [resolve(P)] };
+  assert.is.not(claim(mine, [P]), 'PORT_TAKEN', 'the same again is mine');
+  assert.is(claim(mine, [{ ...P, container_port: 81 }]), 'PORT_TAKEN');
+  assert.is(claim(mine, [{ ...P, host_ip: '127.0.0.1' }]), 'PORT_TAKEN');
+  assert.equal(claim(mine, [{ ...P, protocol: 'udp' }]), [8080]);
+  assert.equal(claim({}, [P, P]), [8080], 'twice the same in one request is one');
+  assert.is(claim({}, [P, { ...P, container_port: 81 }]), 'PORT_TAKEN');
+  assert.equal(
+    claim({}, [
+      { ...P, host_ip: '127.0.0.1' },
+      { ...P, host_ip: '192.0.2.1' },
+    ]),
+    [8080, 8080],
+  );
+});
+
+plan('random host ports: in turn, around the end, not what is avoided or mine', () => {
+  const R = { container_port: 80 };
+  assert.equal(claim({}, [R, R]), [49_152, 49_153]);
+  assert.equal(claim({}, [R], 65_534), [65_535]);
+  assert.equal(claim({}, [R], 65_535), [49_152]);
+  assert.equal(claim({}, [R], 65_535, [49_152, 49_153]), [49_154]);
+  assert.equal(claim({ other: [resolve({ host_port: 49_152, container_port: 1, range: 3 })] }, [R]), [49_155]);
+  assert.equal(claim({ me: [resolve({ host_port: 49_152, container_port: 1 })] }, [R]), [49_153]);
+  assert.equal(claim({}, [{ ...R, range: 10 }, R]), [49_152, 49_162]);
+  assert.equal(claim({}, [{ ...R, range: 10 }], 65_530), [49_152]);
+  assert.equal(claim({}, [{ ...R, range: 3 }], 65_535, [49_153]), [49_154]);
+});
+
+plan('random host ports: none left is said, and no port is above 65535', () => {
+  const all: Claims = { other: [resolve({ host_port: 49_152, container_port: 1, range: 16_384 })] };
+  assert.is(claim(all, [{ container_port: 80 }]), 'NO_FREE_PORT');
+  assert.equal(claim(all, [{ container_port: 80, protocol: 'udp' }]), [49_152]);
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 65_000 }), fc.integer({ min: 49_152, max: 65_535 }), (range, cursor) => {
+      const answer = claimPorts({}, cursor, 'me', [{ container_port: 1, range }]);
+      if ('fault' in answer) return assert.ok(range > 16_384);
+      const port = answer.ports[0]!;
+      assert.ok(port.hostPort + port.range - 1 <= 65_535, `${range} ports from ${port.hostPort}`);
+      assert.ok(answer.cursor <= 65_535);
+    }),
+  );
+});
+
+plan('targets: one per port and family that fits', () => {
+  const both = ['10.89.0.2', 'fd00::2'];
+  const targets = (mapping: PortMapping) =>
+    portTargets([resolve(mapping)], both).map(
+      ({ hostPort, address, containerPort }) => `${hostPort} ${address} ${containerPort}`,
+    );
+  const P = { host_port: 8080, container_port: 80 };
+  assert.equal(targets(P), ['8080 10.89.0.2 80', '8080 fd00::2 80']);
+  assert.equal(targets({ ...P, host_ip: '0.0.0.0' }), ['8080 10.89.0.2 80']);
+  assert.equal(targets({ ...P, host_ip: '::1', range: 2 }), ['8080 fd00::2 80', '8081 fd00::2 81']);
+});
+
+plan.run();

@@ -1,0 +1,260 @@
+/** Other processes through the addon: starting, watching, signalling, telling apart. */
+import { spawn as nodeSpawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  openOutside,
+  openProcessNetns,
+  peerCredentials,
+  processStartTime,
+  signalProcess,
+  spawn,
+  watchProcess,
+  type Child,
+  type SpawnOptions,
+} from '../../native/index.ts';
+import { kernelFailure, mountsAt, openDescriptors, processState, scratch, until } from '../harness/native.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+
+requirePrivateNamespace();
+const outside = openOutside();
+const directory = scratch();
+let outputs = 0;
+
+const options = (file: string, args: string[], rest: Partial<SpawnOptions> = {}): SpawnOptions => {
+  return { file, args, env: { PATH: '/usr/bin:/bin' }, fds: [-1, -1, -1], ...rest };
+};
+const sleeper = (rest: Partial<SpawnOptions> = {}): Child => spawn(options('/bin/sleep', ['1000'], rest));
+const reaped = (pid: number): Promise<void> => until(`${pid} reaped`, () => processState(pid) === null);
+const ended = (child: Child): Promise<void> => {
+  return new Promise((resolve) => void watchProcess(child.pid, child.startTime, resolve));
+};
+
+/** What a shell command prints. */
+async function shell(script: string, rest: Partial<SpawnOptions> = {}): Promise<string> {
+  const path = join(directory, `output${outputs++}`);
+  const fd = openSync(path, 'w+');
+  const child = spawn(options('/bin/sh', ['-c', script], { fds: [-1, fd, 2], ...rest }));
+  closeSync(fd);
+  await reaped(child.pid);
+  return readFileSync(path, 'utf8').trim();
+}
+
+test('a program gets its arguments, its environment and nothing else', async () => {
+  const env = { ONE: '1', EMPTY: '', SPACE: 'a b=c' };
+  const script = 'echo "$0|$1|$ONE|$EMPTY|$SPACE|$PATH"';
+  const path = join(directory, 'arguments');
+  const fd = openSync(path, 'w+');
+  const child = spawn(options('/bin/sh', ['-c', script, 'zero', 'o n e'], { env, fds: [-1, fd, fd] }));
+  closeSync(fd);
+  await reaped(child.pid);
+  assert.match(readFileSync(path, 'utf8'), /^zero\|o n e\|1\|\|a b=c\|/);
+});
+
+test('descriptors are the ones asked for, wherever they were', async () => {
+  const one = openSync(join(directory, 'one'), 'w+');
+  const two = openSync(join(directory, 'two'), 'w+');
+  // The numbers cross: the child's 0 and 1 come from each other's places too.
+  const child = spawn(
+    options('/bin/sh', ['-c', '(ls -l /proc/$$/fd >&3); echo >&4'], { fds: [1, -1, 2, two, one, two] }),
+  );
+  await reaped(child.pid);
+  const listing = readFileSync(join(directory, 'two'), 'utf8');
+  assert.equal(
+    [...listing.matchAll(/ (\d+) -> (\S+)/g)].map(([, fd, target]) => `${fd} ${target}`),
+    [
+      `0 ${readlinkSync('/proc/self/fd/1')}`,
+      '1 /dev/null',
+      `2 ${readlinkSync('/proc/self/fd/2')}`,
+      `3 ${join(directory, 'two')}`,
+      `4 ${join(directory, 'one')}`,
+      `5 ${join(directory, 'two')}`,
+    ],
+  );
+  assert.is(fstatSync(one).size, 1);
+  closeSync(one);
+  closeSync(two);
+});
+
+test('what cannot be started says why and leaves nothing', async () => {
+  const descriptors = openDescriptors();
+  const children = readFileSync('/proc/thread-self/children', 'utf8');
+  const attempts: [SpawnOptions, string, string, string][] = [
+    [options('/absent/program', []), 'ENOENT', 'execve', '/absent/program'],
+    [options('/etc/passwd', []), 'EACCES', 'execve', '/etc/passwd'],
+    [options('relative', []), 'EINVAL', 'execve', 'relative'],
+    [options('/bin/true', [], { fds: [-1, 900] }), 'EBADF', 'fcntl(F_DUPFD)', 'fds[1]'],
+    [options('/bin/true', [], { netns: '/absent' }), 'ENOENT', 'open', '/absent'],
+    [options('/bin/true', [], { netns: '/proc/self/ns/mnt' }), 'EINVAL', 'ioctl(NS_GET_NSTYPE)', '/proc/self/ns/mnt'],
+    [options('/bin/true', [], { env: { 'A=B': 'c' } }), 'EINVAL', 'execve', 'A=B'],
+  ];
+  for (const [attempt, ...expected] of attempts) {
+    const { code, syscall, object } = await kernelFailure(() => spawn(attempt));
+    assert.equal([code, syscall, object], expected);
+  }
+  const wrong: unknown[] = [
+    null,
+    {},
+    options('/bin/true', [1 as never]),
+    options('/bin/true', [], { fds: ['0' as never] }),
+  ];
+  for (const attempt of wrong) assert.throws(() => spawn(attempt as SpawnOptions), TypeError);
+  assert.ok(openDescriptors() <= descriptors);
+  assert.is(readFileSync('/proc/thread-self/children', 'utf8'), children);
+});
+
+test('signals are as a program expects them', async () => {
+  const status = await shell('grep -E "^Sig(Blk|Ign)" /proc/self/status');
+  assert.equal(status.split(/\s+/), ['SigBlk:', '0000000000000000', 'SigIgn:', '0000000000000000']);
+});
+
+test('a session, mounts and a network of its own', async () => {
+  const script = 'echo $$ $(cut -d" " -f6 /proc/$$/stat)';
+  const [pid, session] = (await shell(script, { ownSession: true })).split(' ');
+  assert.is(session, pid);
+  assert.not.equal(...((await shell(script)).split(' ') as [string, string]));
+
+  const mounting = `mkdir -p ${directory}/mnt && mount -t tmpfs none ${directory}/mnt && readlink /proc/self/ns/mnt`;
+  assert.not.equal(await shell(mounting, { ownMounts: true }), readlinkSync('/proc/self/ns/mnt'));
+  assert.is(mountsAt(`${directory}/mnt`), 0);
+
+  const netns = join(directory, 'netns');
+  const { ino } = await outside.netnsCreate(netns, {});
+  assert.is(await shell('readlink /proc/self/ns/net', { netns, ownMounts: true }), `net:[${ino}]`);
+  assert.is(readlinkSync('/proc/self/ns/net'), `net:[${outside.identity().ino}]`);
+  await outside.netnsRemove(netns);
+});
+
+test('a child that nobody watches does not stay a zombie', async () => {
+  const children = Array.from({ length: 50 }, () => spawn(options('/bin/true', [])));
+  for (const { pid } of children) await reaped(pid);
+});
+
+test('the end of a process is told once, and only of that process', async () => {
+  const child = sleeper();
+  const other = sleeper();
+  assert.is(processStartTime(child.pid), child.startTime);
+  let ends = 0;
+  let wrong = 0;
+  watchProcess(child.pid, child.startTime, () => ends++);
+  const stop = watchProcess(child.pid, child.startTime, () => wrong++);
+  const stopOther = watchProcess(other.pid, other.startTime, () => wrong++);
+  stop();
+  stop();
+  signalProcess(child.pid, child.startTime, 15);
+  await until('end', () => ends > 0);
+  assert.is(processState(child.pid), null, 'reaped by the time it is told');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal([ends, wrong], [1, 0]);
+  stopOther();
+  signalProcess(other.pid, other.startTime, 9);
+  await reaped(other.pid);
+});
+
+test('a process that is not ours is watched as well, and left to its parent', async () => {
+  const theirs = nodeSpawn('/bin/sleep', ['1000']);
+  const exit = once(theirs, 'exit');
+  const pid = theirs.pid ?? 0;
+  const end = ended({ pid, startTime: processStartTime(pid) });
+  theirs.kill('SIGTERM');
+  await end;
+  assert.equal(await exit, [null, 'SIGTERM']);
+});
+
+test('a process gone, a zombie and a reused pid are all ESRCH', async () => {
+  const child = sleeper();
+  const later = child.startTime + 1;
+  assert.is((await kernelFailure(() => signalProcess(child.pid, later, 9))).code, 'ESRCH');
+  assert.is((await kernelFailure(() => watchProcess(child.pid, later, () => {}))).code, 'ESRCH');
+  signalProcess(child.pid, child.startTime, 0);
+
+  // A zombie for as long as the event loop does not turn.
+  signalProcess(child.pid, child.startTime, 9);
+  const deadline = performance.now() + 2000;
+  while (processState(child.pid) !== 'Z' && performance.now() < deadline);
+  assert.is(processState(child.pid), 'Z');
+  const gone = [
+    () => processStartTime(child.pid),
+    () => signalProcess(child.pid, child.startTime, 0),
+    () => watchProcess(child.pid, child.startTime, () => {}),
+    () => openProcessNetns(child.pid),
+  ];
+  for (const attempt of gone) assert.is((await kernelFailure(attempt)).code, 'ESRCH');
+  await reaped(child.pid);
+  for (const attempt of gone) {
+    const { code, object } = await kernelFailure(attempt);
+    assert.equal([code, object], ['ESRCH', `process ${child.pid}`]);
+  }
+  const wrong: (() => unknown)[] = [
+    () => processStartTime(0),
+    () => processStartTime(-1),
+    () => signalProcess(1, 1, 65),
+    () => watchProcess(1, 1, null as never),
+  ];
+  for (const attempt of wrong) assert.throws(attempt, TypeError);
+});
+
+test("a process's network is opened by pid", async () => {
+  const netns = join(directory, 'netns');
+  const made = await outside.netnsCreate(netns, {});
+  const child = sleeper({ netns });
+  const { fd, startTime } = openProcessNetns(child.pid);
+  assert.is(startTime, child.startTime);
+  signalProcess(child.pid, child.startTime, 9);
+  await reaped(child.pid);
+  await outside.netnsRemove(netns);
+  assert.equal(await outside.netnsPin(fd, netns), made);
+  closeSync(fd);
+  await outside.netnsRemove(netns);
+});
+
+test('a peer is who connected', async () => {
+  const path = join(directory, 'socket');
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  const client = connect(path);
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+  const mine = { pid: process.pid, uid: process.getuid?.(), gid: process.getgid?.() };
+  assert.equal(peerCredentials(fd), mine);
+  client.destroy();
+  socket.destroy();
+  server.close();
+  await once(server, 'close');
+  assert.is(existsSync(path), false);
+  const file = openSync('/dev/null', 'r');
+  assert.is((await kernelFailure(() => peerCredentials(file))).code, 'ENOTSOCK');
+  closeSync(file);
+  assert.is((await kernelFailure(() => peerCredentials(file))).code, 'EBADF');
+});
+
+test('an exception in a listener is uncaught, as anywhere else', async () => {
+  const child = sleeper();
+  const thrown = once(process, 'uncaughtException');
+  watchProcess(child.pid, child.startTime, () => {
+    throw new RangeError('from the listener');
+  });
+  signalProcess(child.pid, child.startTime, 9);
+  assert.instance((await thrown)[0], RangeError);
+});
+
+test('many children leave no descriptor and no memory behind', async () => {
+  const cycle = async (): Promise<void> => {
+    const child = spawn(options('/bin/true', []));
+    await reaped(child.pid);
+    await kernelFailure(() => spawn(options('/absent', [])));
+  };
+  for (let i = 0; i < 100; i++) await cycle();
+  const descriptors = openDescriptors();
+  const resident = process.memoryUsage().rss;
+  for (let i = 0; i < 400; i++) await cycle();
+  assert.ok(openDescriptors() <= descriptors);
+  const grown = (process.memoryUsage().rss - resident) / 400;
+  assert.ok(grown < 20_000, `${grown} bytes a cycle`);
+});
+
+test.run();

@@ -1,0 +1,206 @@
+/**
+ * Runs the tests, strictly: uvu by itself is green for a suite that threw, was skipped or never ran.
+ *
+ * Guarantees: one process per test file, in network, mount, pid and IPC namespaces of its own, with /run, /sys and
+ * $TMPDIR of its own, so that no test can touch the machine, see another test, or leave a process behind. A file is
+ * green only when it exited with 0, uvu reported once, and passed = total > 0 with none skipped. What runs is what is in
+ * the source tree: a compiled test whose source is gone is not run, a source that is not compiled is a failure. The
+ * last line is `N passed, N failed`, counted in tests; a file that breaks the rules counts as one failed at least.
+ * Limits: needs root, util-linux and iproute2. Disk and cgroups are the machine's: a test removes what it makes
+ * there. No network.
+ *
+ * Usage: node dist/test/run.js [--dir DIRECTORY] [SUBSTRING...]
+ *   SUBSTRING   only files whose path contains one of them
+ *   --dir       tests are here instead of in test/ (the runner's own tests)
+ * A test file may say in a comment before its first import: `timeout: 300` (seconds, default 120), `alone` (nothing
+ * else runs at the same time).
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+
+const AT_ONCE = 2;
+const DEFAULT_TIMEOUT_S = 120;
+const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
+
+/**
+ * What the shell does inside the new namespaces before the test starts. /sys is mounted anew because it shows the
+ * network namespace of whoever mounted it, with cgroup v2 alone below it: crun refuses a machine that mixes v1 and v2.
+ * The shell stays pid 1: it collects orphans, and when it ends the kernel ends everything else that was started.
+ */
+const PRELUDE = `
+set -e
+mkdir "$TMPDIR/sys"
+mount -t sysfs sysfs "$TMPDIR/sys"
+mount -t cgroup2 cgroup2 "$TMPDIR/sys/fs/cgroup"
+mount --move "$TMPDIR/sys" /sys
+rmdir "$TMPDIR/sys"
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -m 1777 /run/lock
+ip link set lo up
+set +e
+"$@"
+exit $?
+`;
+
+interface TestFile {
+  name: string;
+  source: string;
+  script: string;
+  timeoutS: number;
+  alone: boolean;
+}
+
+interface Outcome {
+  passed: number;
+  failed: number;
+  problem: string | undefined;
+  output: string;
+  seconds: number;
+}
+
+const { values, positionals } = parseArgs({ options: { dir: { type: 'string' } }, allowPositionals: true });
+const root = resolve(import.meta.dirname, '../..');
+const directory = resolve(values.dir ?? join(root, 'test'));
+const running = new Set<() => void>();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    for (const kill of running) kill();
+    process.exit(1);
+  });
+}
+
+const files = findFiles().filter(({ name }) => positionals.length === 0 || positionals.some((p) => name.includes(p)));
+const width = Math.max(...files.map(({ name }) => name.length), 0);
+let passed = 0;
+let failed = 0;
+
+if (process.getuid?.() !== 0) {
+  console.log('the tests need root: each file runs in namespaces of its own');
+  failed = 1;
+} else if (files.length === 0) {
+  console.log(`no test file in ${directory}${positionals.length > 0 ? ` matches ${positionals.join(' ')}` : ''}`);
+  failed = 1;
+} else {
+  const queue = files.filter(({ alone }) => !alone);
+  const worker = async (): Promise<void> => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) report(file, await runFile(file));
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  for (const file of files.filter(({ alone }) => alone)) report(file, await runFile(file));
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
+
+function findFiles(): TestFile[] {
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && /\.test\.(ts|mjs)$/.test(entry.name))
+    .map((entry) => describe(join(entry.parentPath, entry.name)))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function describe(path: string): TestFile {
+  const source = readFileSync(path, 'utf8');
+  const head = source.split(/^import\b/m, 1)[0] ?? '';
+  const timeout = /^[\s/*]*timeout:\s*(\d+)\s*$/m.exec(head)?.[1];
+  const compiled = join(root, 'dist', relative(root, path).replace(/\.ts$/, '.js'));
+  return {
+    name: relative(directory, path),
+    source,
+    script: path.endsWith('.ts') ? compiled : path,
+    timeoutS: timeout === undefined ? DEFAULT_TIMEOUT_S : Number(timeout),
+    alone: /^[\s/*]*alone\b/m.test(head),
+  };
+}
+
+async function runFile(file: TestFile): Promise<Outcome> {
+  const started = performance.now();
+  const end = (output: string, problem: string | undefined, counts = { passed: 0, total: 0 }): Outcome => {
+    const short = counts.total - counts.passed;
+    const failures = problem === undefined ? short : Math.max(short, 1);
+    return { passed: counts.passed, failed: failures, problem, output, seconds: (performance.now() - started) / 1000 };
+  };
+  const careless = carelessness(file.source);
+  if (careless !== undefined) return end('', careless);
+  if (!existsSync(file.script)) return end('', `is not compiled: ${relative(root, file.script)} is missing`);
+
+  const { output, code, timedOut } = await spawnIsolated(file);
+  const counts = readCounts(output);
+  if (timedOut) return end(output, `not finished after ${file.timeoutS} s`, counts);
+  if (code !== 0) return end(output, `ended with ${code}`, counts);
+  if (counts === undefined) return end(output, 'no report from uvu, or more than one (suites run after an await?)');
+  if (counts.skipped > 0)
+    return end(output, `skips ${counts.skipped}`, { ...counts, total: counts.total + counts.skipped });
+  if (counts.total === 0) return end(output, 'ran no test: is .run() missing?', counts);
+  if (counts.passed !== counts.total) return end(output, 'a hook or a test threw what uvu swallows', counts);
+  return end(output, undefined, counts);
+}
+
+/** uvu says nothing about a suite whose run() was forgotten as long as another one in the file ran. */
+function carelessness(source: string): string | undefined {
+  const suites = [...source.matchAll(/^(?:const|let)\s+(\w+)\s*=\s*suite\s*[(<]/gm)].map((match) => match[1] ?? '');
+  if (/^test\(/m.test(source)) suites.push('test');
+  const forgotten = suites.find((name) => !new RegExp(`^\\s*${name}\\.run\\(`, 'm').test(source));
+  return forgotten === undefined ? undefined : `never calls ${forgotten}.run()`;
+}
+
+/** The totals of uvu's report; undefined unless there is exactly one. */
+function readCounts(output: string): { passed: number; total: number; skipped: number } | undefined {
+  const reports = [...output.matchAll(/^  Total: +(\d+)\n  Passed: +(\d+)\n  Skipped: +(\d+)\n  Duration: /gm)];
+  const [first] = reports;
+  if (first === undefined || reports.length > 1) return undefined;
+  return { total: Number(first[1]), passed: Number(first[2]), skipped: Number(first[3]) };
+}
+
+async function spawnIsolated(file: TestFile): Promise<{ output: string; code: string | number; timedOut: boolean }> {
+  const scratch = mkdtempSync(join(tmpdir(), 'cleat-'));
+  const isolate = ['unshare', '--net', '--mount', '--pid', '--ipc', '--mount-proc', '--propagation', 'private'];
+  const command = ['sh', '-c', PRELUDE, 'prelude', process.execPath, ...NODE_FLAGS, file.script];
+  // The death signal ends the test even when the runner itself is killed.
+  const argv = ['--pdeathsig', 'KILL', ...isolate, '--fork', '--kill-child', '--', ...command];
+  const child = spawn('setpriv', argv, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: environment(scratch) });
+  const kill = (): void => void child.kill('SIGKILL');
+  running.add(kill);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+  }
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    kill();
+  }, file.timeoutS * 1000);
+  try {
+    const code = await new Promise<string | number>((settle) => {
+      child.on('error', (error) => settle(`no start: ${error.message}`));
+      child.on('close', (status, signal) => settle(status ?? signal ?? 'nothing'));
+    });
+    return { output, code, timedOut };
+  } finally {
+    clearTimeout(timer);
+    running.delete(kill);
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+function environment(scratch: string): NodeJS.ProcessEnv {
+  const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: scratch, HOME: scratch, NO_COLOR: '1' };
+  // uvu's report is parsed, and npm's or a session's settings must not decide what a test sees.
+  for (const key of Object.keys(env)) if (/^(FORCE_COLOR|NODE_OPTIONS|XDG_|npm_)/.test(key)) delete env[key];
+  return env;
+}
+
+function report(file: TestFile, outcome: Outcome): void {
+  passed += outcome.passed;
+  failed += outcome.failed;
+  const verdict = outcome.failed === 0 ? 'ok  ' : 'FAIL';
+  const seconds = `${outcome.seconds.toFixed(1)} s`;
+  console.log(
+    `${verdict} ${file.name.padEnd(width)} ${String(outcome.passed).padStart(4)} passed ${seconds.padStart(8)}`,
+  );
+  if (outcome.failed === 0) return;
+  if (outcome.output !== '') console.log(outcome.output.replace(/^/gm, '  | '));
+  console.log(`  ${file.name} ${outcome.problem ?? 'failed'}`);
+}

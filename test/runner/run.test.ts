@@ -1,0 +1,150 @@
+/**
+ * The runner's promise: what uvu calls green and is not, is red here. Each case writes test files into a folder of its
+ * own and runs the compiled runner on it, as npm does.
+ *
+ * Limits: the folders are outside the repository, so the files name uvu by its full address.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const RUNNER = join(import.meta.dirname, '../run.js');
+const HEAD = `import { suite, test } from ${JSON.stringify(import.meta.resolve('uvu'))};\n`;
+const GREEN = `test('one', () => {});\ntest('two', () => {});\ntest.run();\n`;
+
+interface Run {
+  code: number | null;
+  output: string;
+  verdict: string;
+}
+
+function runOn(files: Record<string, string>, ...args: string[]): Run {
+  const folder = mkdtempSync(join(tmpdir(), 'fixture-'));
+  for (const [name, body] of Object.entries(files)) {
+    const path = join(folder, name);
+    mkdirSync(dirname(path), { recursive: true });
+    const at = body.indexOf('\n\n') + 1;
+    writeFileSync(path, body.slice(0, at) + HEAD + body.slice(at));
+  }
+  const result = spawnSync(process.execPath, [RUNNER, '--dir', folder, ...args], { encoding: 'utf8' });
+  const lines = result.stdout.trimEnd().split('\n');
+  return { code: result.status, output: result.stdout + result.stderr, verdict: lines.at(-1) ?? '' };
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function expectRed(run: Run, verdict: string, reason: RegExp): void {
+  assert.is(run.code, 1, run.output);
+  assert.is(run.verdict, verdict, run.output);
+  assert.match(run.output, reason);
+}
+
+const runner = suite('test runner');
+
+runner('is green, and counts tests, when everything passed', () => {
+  const run = runOn({ 'a.test.mjs': GREEN, 'deep/b.test.mjs': GREEN });
+  assert.is(run.verdict, '4 passed, 0 failed', run.output);
+  assert.is(run.code, 0);
+  assert.match(run.output, /^ok +a\.test\.mjs +2 passed +[\d.]+ s$/m);
+});
+
+runner('runs only files that match', () => {
+  const run = runOn(
+    { 'a.test.mjs': GREEN, 'deep/b.test.mjs': `test('x', () => { throw new Error('not me'); });` },
+    'a.t',
+  );
+  assert.is(run.verdict, '2 passed, 0 failed', run.output);
+});
+
+runner('is red for a failing test and shows its output', () => {
+  const run = runOn({ 'a.test.mjs': `test('bad', () => { throw new Error('the reason'); });\n${GREEN}` });
+  expectRed(run, '2 passed, 1 failed', /the reason/);
+});
+
+runner('is red when a test throws something that is no Error', () => {
+  const run = runOn({ 'a.test.mjs': `test('first', () => {});\ntest('bad', () => { throw 'text'; });\n${GREEN}` });
+  expectRed(run, '1 passed, 3 failed', /what uvu swallows/);
+});
+
+runner('is red when a before hook throws', () => {
+  const run = runOn({ 'a.test.mjs': `test.before(() => { throw new Error('no'); });\n${GREEN}` });
+  expectRed(run, '0 passed, 2 failed', /what uvu swallows/);
+});
+
+runner('is red when run() is forgotten', () => {
+  const forgotten = `const only = suite('x');\nonly('t', () => {});\n`;
+  expectRed(runOn({ 'a.test.mjs': forgotten }), '0 passed, 1 failed', /never calls only\.run\(\)/);
+  expectRed(runOn({ 'a.test.mjs': forgotten + GREEN }), '0 passed, 1 failed', /never calls only\.run\(\)/);
+  expectRed(runOn({ 'a.test.mjs': `test('t', () => {});` }), '0 passed, 1 failed', /never calls test\.run\(\)/);
+  expectRed(runOn({ 'a.test.mjs': `const none = suite('x');\nnone.run();\n` }), '0 passed, 1 failed', /ran no test/);
+});
+
+runner('is red when no file matches', () => {
+  expectRed(runOn({ 'a.test.mjs': GREEN }, 'nothing-like-it'), '0 passed, 1 failed', /no test file/);
+  expectRed(runOn({}), '0 passed, 1 failed', /no test file/);
+});
+
+runner('is red when a promise never settles', () => {
+  const run = runOn({ 'a.test.mjs': `test('hangs', () => new Promise(() => {}));\n${GREEN}` });
+  expectRed(run, '0 passed, 1 failed', /Exiting early/);
+});
+
+runner('is red for a rejection nobody handles, even a late one', () => {
+  const late = `test('t', () => { setTimeout(() => Promise.reject(new Error('late')), 50); });\ntest.run();\n`;
+  expectRed(runOn({ 'a.test.mjs': late }), '1 passed, 1 failed', /late/);
+});
+
+runner('is red for a skipped test and for only', () => {
+  expectRed(runOn({ 'a.test.mjs': `test.skip('later', () => {});\n${GREEN}` }), '2 passed, 1 failed', /skips 1/);
+  expectRed(runOn({ 'a.test.mjs': `test.only('me', () => {});\n${GREEN}` }), '1 passed, 2 failed', /skips 2/);
+});
+
+runner('is red for a file that does not end in time, and ends what it started', () => {
+  const body = `// timeout: 1\n\nimport { spawn } from 'node:child_process';
+test('slow', async () => { spawn('sleep', ['61.5'], { detached: true }); await new Promise((r) => setTimeout(r, 60_000)); });
+test.run();\n`;
+  const started = Date.now();
+  expectRed(runOn({ 'a.test.mjs': body }), '0 passed, 1 failed', /not finished after 1 s/);
+  assert.ok(Date.now() - started < 20_000);
+  const alive = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && commandLine(pid).includes('61.5'));
+  assert.equal(alive, []);
+});
+
+runner('is red for a file that dies, whatever it printed before', () => {
+  const forged = `console.log('\\n  Total:     1\\n  Passed:    1\\n  Skipped:   0\\n  Duration:  1ms');`;
+  expectRed(
+    runOn({ 'a.test.mjs': `${forged}\nprocess.kill(process.pid, 'SIGKILL');` }),
+    '1 passed, 1 failed',
+    /ended with/,
+  );
+  expectRed(runOn({ 'a.test.mjs': `${forged}\n${GREEN}` }), '0 passed, 1 failed', /more than one/);
+});
+
+runner('gives each file namespaces, /run, /sys and a TMPDIR of its own', () => {
+  const body = `// alone\n
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+test('private', () => {
+  const links = readdirSync('/sys/class/net');
+  if (links.join() !== 'lo') throw new Error('links: ' + links);
+  if (!/lo.*\\n?/.test(readFileSync('/proc/net/dev', 'utf8'))) throw new Error('no lo');
+  if (readFileSync('/sys/class/net/lo/carrier', 'utf8').trim() !== '1') throw new Error('lo is down');
+  if (readdirSync('/run').join() !== 'lock') throw new Error('run: ' + readdirSync('/run'));
+  writeFileSync('/run/mark', '');
+  if (readdirSync(process.env.TMPDIR).length > 0) throw new Error('TMPDIR is not empty');
+  if (!existsSync('/proc/self')) throw new Error('no /proc');
+});
+test.run();\n`;
+  const run = runOn({ 'a.test.mjs': body, 'b.test.mjs': body });
+  assert.is(run.verdict, '2 passed, 0 failed', run.output);
+});
+
+runner.run();

@@ -1,0 +1,88 @@
+/**
+ * The journal: what was appended is read back in order, bounded, and half a line costs no other.
+ */
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Journal, type JournalEntry } from '../../state/journal.ts';
+
+const scratch = () => mkdtempSync(join(tmpdir(), 'journal-'));
+const entry = (t: number, more: Partial<JournalEntry> = {}): JournalEntry => ({
+  t,
+  machine: 'container',
+  event: 'configure',
+  from: 'created',
+  to: 'configuring.leasing',
+  ms: 0.5,
+  ...more,
+});
+
+const journal = suite('journal');
+
+journal('reads back what was appended, each container its own', () => {
+  const history = new Journal(scratch());
+  history.append('a', entry(1));
+  history.append('b', entry(2));
+  history.append('a', entry(3, { fault: { code: 'KERNEL', message: 'no\nnewline' } }));
+  assert.equal(history.read('a'), [entry(1), entry(3, { fault: { code: 'KERNEL', message: 'no\nnewline' } })]);
+  assert.equal(history.read('b'), [entry(2)]);
+  assert.equal(history.read('c'), []);
+});
+
+journal('writes by itself, soon', async () => {
+  const directory = scratch();
+  new Journal(directory).append('a', entry(1));
+  for (let i = 0; i < 200 && readdirSync(directory).length === 0; i++) await new Promise((next) => setTimeout(next, 5));
+  assert.equal(JSON.parse(readFileSync(join(directory, 'a.ndjson'), 'utf8')), entry(1));
+});
+
+journal('half a line, of a crash, is skipped; the lines around it are not', () => {
+  const directory = scratch();
+  const history = new Journal(directory);
+  history.append('a', entry(1));
+  history.flush();
+  appendFileSync(join(directory, 'a.ndjson'), '{"t":2,"mach');
+  const next = new Journal(directory);
+  next.append('a', entry(3));
+  assert.equal(next.read('a'), [entry(1), entry(3)]);
+});
+
+journal('is bounded, and keeps the newest', () => {
+  const directory = scratch();
+  const history = new Journal(directory);
+  const BATCH = 100;
+  for (let t = 0; t < 10_000; t++) {
+    history.append('a', entry(t));
+    if (t % BATCH === 0) history.flush();
+  }
+  const entries = history.read('a');
+  const size = readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+  const line = JSON.stringify(entry(9999)).length + 1;
+  assert.ok(size <= 2 * (256 * 1024 + BATCH * line), `${size} bytes`);
+  assert.is(entries.at(-1)?.t, 9999);
+  assert.ok(entries.length > 1000 && entries.every(({ t }, i) => i === 0 || t === entries[i - 1]!.t + 1));
+});
+
+journal('of a container that is gone nothing is left', () => {
+  const directory = scratch();
+  const history = new Journal(directory);
+  for (let t = 0; t < 4000; t++) history.append('a', entry(t));
+  history.flush();
+  history.append('a', entry(1));
+  history.remove('a');
+  history.flush();
+  assert.equal(readdirSync(directory), []);
+});
+
+journal('a journal that cannot be written stops nobody', () => {
+  const directory = scratch();
+  const history = new Journal(directory);
+  history.append('no/such/folder', entry(1));
+  history.append('a', entry(2));
+  history.flush();
+  assert.equal(history.read('a'), [entry(2)]);
+});
+
+journal.run();
