@@ -5,6 +5,7 @@
  * Limits: interfaces that appear while the firewall is up keep what they were born with.
  */
 import type { Switches } from '../machines/firewall.ts';
+import { isKernelError, type Outside } from '../native/index.ts';
 import type { Kernel } from './kernel.ts';
 import { baseRules, removeTable } from './ruleset.ts';
 
@@ -37,11 +38,10 @@ export const raiseFirewall =
   async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
     await native.nft(baseRules(kernel.instance.table));
-    const advertisements = Object.keys(found ?? {}).filter((key) => key.endsWith('/accept_ra'));
-    await native.sysctlWrite({
-      ...Object.fromEntries(advertisements.map((key) => [key, '2'])),
-      'net/ipv4/ip_forward': '1',
-    });
+    for (const key of Object.keys(found ?? {})) {
+      if (key.endsWith('/accept_ra')) await writeIfThere(native, key, '2');
+    }
+    await native.sysctlWrite({ 'net/ipv4/ip_forward': '1' });
   };
 
 export const lowerFirewall =
@@ -49,11 +49,16 @@ export const lowerFirewall =
   async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
     const native = kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined) return;
-    const keys = Object.keys(found ?? {});
-    const present = await native.sysctlRead(keys);
     // ip_forward first: writing it resets the per-interface switches.
-    await native.sysctlWrite(
-      Object.fromEntries(keys.filter((_, i) => present[i] !== null).map((key) => [key, found?.[key] ?? ''])),
-    );
+    for (const [key, value] of Object.entries(found ?? {})) await writeIfThere(native, key, value);
     await native.nft(removeTable(kernel.instance.table));
   };
+
+/** The switches of an interface go with it, at any time. */
+async function writeIfThere(native: Outside, key: string, value: string): Promise<void> {
+  try {
+    await native.sysctlWrite({ [key]: value });
+  } catch (error) {
+    if (!isKernelError(error) || error.code !== 'ENOENT') throw error;
+  }
+}

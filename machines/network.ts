@@ -82,7 +82,7 @@ const setupNetwork = setup({
     used: ({ context }) => Object.keys(context.leases).length > 0,
     unused: ({ context }) => Object.keys(context.leases).length === 0,
     recovering: ({ context }) => context.recovering,
-    leftBehind: ({ context }) => context.recovering || context.attempts > 0,
+    leftBehind: ({ context }) => context.attempts > 0,
   },
   actions: {
     blameError: assign({ fault: ({ event }) => faultOf('error' in event ? event.error : undefined) }),
@@ -152,7 +152,7 @@ export const networkMachine = setupNetwork.createMachine({
   states: {
     deciding: {
       description: 'Enters at start. Containers in snapshots hold leases: the bridge is there, and is not touched.',
-      always: [{ guard: 'used', target: 'up' }, { guard: 'recovering', target: 'securing' }, { target: 'down' }],
+      always: [{ guard: 'used', target: 'up' }, { guard: 'recovering', target: 'lowering' }, { target: 'down' }],
     },
     down: {
       description: 'Owns nothing in the kernel. Leaves when the first container joins.',
@@ -164,7 +164,7 @@ export const networkMachine = setupNetwork.createMachine({
       on: {
         held: [{ guard: 'unused', target: 'lowering' }, { target: 'raising' }],
         refused: [
-          // What a crash or a failed lowering left is still there.
+          // What a failed lowering left is still there.
           { guard: 'leftBehind', target: 'lowerFailed', actions: ['blameRefusal', 'refuseWaiting'] },
           { target: 'down', actions: ['blameRefusal', 'refuseWaiting'] },
         ],

@@ -4,7 +4,8 @@
  * Guarantees: decided by the credentials the kernel recorded when the peer connected (SO_PEERCRED), never by anything
  * the peer says. Only root, or the user the daemon runs as, may name a namespace path, a process or an outside: with
  * those one reaches into namespaces of others.
- * Limits: reaching the socket at all is the right to give containers a network; its file mode (0660) says who can.
+ * Limits: reaching the socket at all is the right to give containers a network, and to make and remove networks; its file
+ * mode (0660) says who can.
  */
 import type { Socket } from 'node:net';
 import { peerCredentials, type PeerCredentials } from '../native/index.ts';

@@ -2,7 +2,7 @@
  * All containers: one actor system each, from the event that makes it to the state in which nothing is left.
  *
  * Guarantees: an event is judged by the machine's present state, then accepted or refused, never queued; what an answer
- * reports survives a crash: its intent is on disk, effects repeat, and the state at rest follows in the same turn. A
+ * reports survives a crash: its intent is on disk, effects repeat, and the state at rest follows within milliseconds. A
  * container that is gone is forgotten, in memory and on disk. Every root has an error observer: a defect in one container
  * stops that container, not the daemon.
  * Limits: the answers wait as long as the effects do; those have deadlines.
@@ -19,6 +19,7 @@ import type { CreateEvent, LifecycleEvent, NetnsSource } from '../state/event.ts
 import { FaultError, type Fault } from '../state/faults.ts';
 import type { Journal } from '../state/journal.ts';
 import { DEFAULT_NETWORK } from '../state/network.ts';
+import { CONTAINER_VERSION } from '../state/migrations.ts';
 import type { SnapshotStore } from '../state/store.ts';
 import { illegal, legalEvents, toMachineEvent } from './events.ts';
 import { stateName } from './view.ts';
@@ -47,13 +48,13 @@ export interface ContainersParts {
   failed: (what: string, error: unknown) => void;
 }
 
+/** How long a state at rest may wait for its write. */
+const REST_WRITE_MS = 5;
+
 interface Entry {
   actor: ContainerActor;
   unwatch: (() => void) | null;
 }
-
-/** The version of the record; migrations.ts brings older ones here. */
-export const RECORD_VERSION = '1';
 
 export class Containers {
   readonly bus = new EventEmitter<Bus>();
@@ -208,6 +209,12 @@ export class Containers {
       const message = `container ${id} uses the namespace of ${netns.mode === 'host' ? 'the host' : netns.id}: it has no networks or ports of its own`;
       throw new FaultError('BAD_REQUEST', message);
     }
+    if (netns.mode === 'pid' && event.bound_to !== undefined && event.bound_to !== netns.pid) {
+      throw new FaultError(
+        'BAD_REQUEST',
+        `container ${id} has the namespace of ${netns.pid}: it is bound to that process`,
+      );
+    }
     const pid = netns.mode === 'pid' ? netns.pid : event.bound_to;
     this.#lastGeneration = Math.max(Date.now(), this.#lastGeneration + 1);
     const token = randomBytes(16).toString('hex');
@@ -249,7 +256,7 @@ export class Containers {
     const source = {
       read: () => {
         read = actor.getSnapshot().context;
-        return { machine: 'container', version: RECORD_VERSION, snapshot: actor.getPersistedSnapshot() };
+        return { machine: 'container', version: CONTAINER_VERSION, snapshot: actor.getPersistedSnapshot() };
       },
       written: () => {
         if (read !== null) this.#durable.set(actor, read);
@@ -324,8 +331,12 @@ export class Containers {
     const event = context.operation.type;
     const t = Date.now();
     this.#announce(fault === undefined ? { type: 'done', t, id, event } : { type: 'failed', t, id, event, fault });
-    // Whether or not anyone waits for the answer, the state at rest goes to disk.
-    this.#parts.store.commit(id).catch((error: unknown) => this.#parts.failed(`container ${id}`, error));
+    // The state at rest goes to disk after the answer, or with the next event's intent if that comes first. Until then the
+    // intent is there, which leads to the same state.
+    setTimeout(() => {
+      if (!this.#entries.has(id)) return;
+      this.#parts.store.commit(id).catch((error: unknown) => this.#parts.failed(`container ${id}`, error));
+    }, REST_WRITE_MS).unref();
   }
 
   #watch(entry: Entry): void {

@@ -1,23 +1,23 @@
 /**
  * From files to machines: what a start makes of the snapshots it finds.
  *
- * Guarantees: a snapshot is started only if the machine can go on from it: its record has the known version, its
- * context fits the schema, each state in it exists and each state that waits for a child has that child. Anything else
- * is set aside (*.unreadable), reported, and stops nothing else. A snapshot of another boot is dropped: nothing it
- * names can exist.
- * Limits: only records of the present version are known.
+ * Guarantees: a snapshot is started only if the machine can go on from it: its record has the present version or one
+ * that can be brought to it, its context fits the schema, each state in it exists and each state that waits for a child
+ * has that child. Anything else is set aside (*.unreadable), reported, and stops nothing else. A snapshot of another
+ * boot is dropped: nothing it names can exist.
+ * Limits: what an older version could not know is for state/migrations.ts to fill in.
  */
 import { createActor, type AnyActorRef, type AnyMachineSnapshot } from 'xstate';
 import { z } from 'zod';
 import type { containerMachine } from '../machines/container.ts';
 import { ContainerContext } from '../state/container.ts';
 import type { Journal } from '../state/journal.ts';
+import { CONTAINER_MIGRATIONS, CONTAINER_VERSION, migrate } from '../state/migrations.ts';
 import type { SnapshotStore } from '../state/store.ts';
-import { RECORD_VERSION } from './containers.ts';
 
 const Record_ = z.object({
   machine: z.literal('container'),
-  version: z.literal(RECORD_VERSION),
+  version: z.literal(CONTAINER_VERSION),
   snapshot: z.looseObject({
     status: z.literal('active'),
     value: z.unknown(),
@@ -40,7 +40,8 @@ export function recover(parts: {
   const { store, journal, machine, bootId } = parts;
   const { records, unreadable } = store.load();
   const containers: Recovered['containers'] = [];
-  for (const { id, record } of records) {
+  for (const { id, record: found } of records) {
+    const record = migrate(found, CONTAINER_MIGRATIONS, CONTAINER_VERSION);
     const parsed = Record_.safeParse(record);
     const context = parsed.data?.snapshot.context;
     if (context === undefined || context.id !== id || !canGoOn(machine, record)) {
@@ -49,7 +50,7 @@ export function recover(parts: {
       store.remove(id);
       journal.remove(id);
     } else {
-      containers.push({ id, context, snapshot: (record as { snapshot: unknown }).snapshot });
+      containers.push({ id, context, snapshot: record?.snapshot });
     }
   }
   return { containers, unreadable };

@@ -30,6 +30,8 @@ export interface JournalEntry {
 export class Journal {
   readonly #directory: string;
   readonly #waiting = new Map<string, JournalEntry[]>();
+  /** Of the files written to since the start. */
+  readonly #sizes = new Map<string, number>();
   #flushing = false;
 
   constructor(directory: string) {
@@ -55,8 +57,13 @@ export class Journal {
       const path = this.#path(id);
       try {
         // A line of its own, also after one that a crash cut short.
-        appendFileSync(path, `\n${entries.map((entry) => JSON.stringify(entry)).join('\n')}\n`, { mode: 0o600 });
-        if (statSync(path).size > LIMIT) renameSync(path, `${path}.1`);
+        const text = `\n${entries.map((entry) => JSON.stringify(entry)).join('\n')}\n`;
+        appendFileSync(path, text, { mode: 0o600 });
+        const size = (this.#sizes.get(id) ?? statSync(path).size - text.length) + text.length;
+        this.#sizes.set(id, size);
+        if (size <= LIMIT) continue;
+        renameSync(path, `${path}.1`);
+        this.#sizes.delete(id);
       } catch {
         // Full disk: the snapshot store reports that where it matters.
       }
@@ -81,6 +88,7 @@ export class Journal {
 
   remove(id: string): void {
     this.#waiting.delete(id);
+    this.#sizes.delete(id);
     rmSync(this.#path(id), { force: true });
     rmSync(`${this.#path(id)}.1`, { force: true });
   }

@@ -290,6 +290,14 @@ ports('ports move to the next network when theirs is disconnected', async () => 
   ]);
 });
 
+ports('a host port is free again when the teardown of its container has been answered', async () => {
+  for (const id of ['one', 'two', 'three']) {
+    await daemon.up(id, { networks: on('web'), port_mappings: [port(8098, 80)] });
+    await daemon.done({ type: 'teardown', id }); // its link is still being reaped
+  }
+  await Promise.all(['one', 'two', 'three'].map((id) => daemon.gone(id)));
+});
+
 ports('with the containers everything goes, and is as it was', async () => {
   for (const agent of [self, peer, other, four]) agent.stop();
   await daemon.down('web', 'peer', 'other', 'four');

@@ -1,0 +1,37 @@
+/**
+ * Records of older versions, brought to the present one.
+ *
+ * Guarantees: each step is a pure function over plain JSON from one version to the next; a record without a version,
+ * from the future, or with a step missing is refused (null), never guessed at. The result is judged by the schemas and
+ * tried in a machine afterwards, like any other record.
+ * Limits: forwards only. A daemon that is older than its snapshots sets them aside and says so.
+ */
+export interface VersionedRecord {
+  machine: string;
+  version: string;
+  snapshot: unknown;
+}
+
+/** Version -> what makes the next one of it. Versions are the numbers 1, 2, 3 as text. */
+export type Migrations = Readonly<Record<string, (snapshot: unknown) => unknown>>;
+
+/** The version of the container records that this daemon writes. */
+export const CONTAINER_VERSION = '1';
+
+/** None yet: 1 is the first version. */
+export const CONTAINER_MIGRATIONS: Migrations = {};
+
+export function migrate(record: unknown, migrations: Migrations, wanted: string): VersionedRecord | null {
+  if (typeof record !== 'object' || record === null) return null;
+  const { machine, version, snapshot } = record as Partial<VersionedRecord>;
+  if (typeof machine !== 'string' || typeof version !== 'string' || !/^\d{1,6}$/.test(version)) return null;
+  let present = Number(version);
+  let state = snapshot;
+  while (present < Number(wanted)) {
+    const step = migrations[String(present)];
+    if (step === undefined) return null;
+    state = step(state);
+    present++;
+  }
+  return present === Number(wanted) ? { machine, version: wanted, snapshot: state } : null;
+}
