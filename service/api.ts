@@ -72,8 +72,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
       const snapshot = await containers.dispatch(event, wait);
       return { status: wait ? 200 : 202, body: viewOf(snapshot) };
     } catch (error) {
-      const fault = faultOfRequest(error);
-      return { status: FAULTS[fault.code][0], body: { error: withHint(fault) } };
+      return refusal(error);
     }
   }
 
@@ -82,38 +81,37 @@ export function createApi(parts: ApiParts): FastifyInstance {
     reply.hijack();
     const out = reply.raw;
     out.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    /** The last event of each container that has one under way. */
     const tails = new Map<unknown, Promise<void>>();
     let line = 0;
     /** Per container, the last line that had come when its create failed: what was sent in the hope of it is not tried. */
     const hopeless = new Map<unknown, number>();
-    const answer = async (n: number, text: string, before: Promise<void> | undefined) => {
-      await before;
-      let result: { status: number; body: unknown };
-      try {
-        const event = JSON.parse(text) as { id?: unknown; type?: unknown } | null;
-        if (n <= (hopeless.get(event?.id) ?? 0)) {
-          throw new FaultError('SUPERSEDED', 'not tried: the create before it failed');
-        }
-        result = await handleEvent(event, peer, wait);
-        if (event?.type === 'create' && result.status >= 400) hopeless.set(event.id, line);
-      } catch (error) {
-        const fault = faultOfRequest(error);
-        result = { status: FAULTS[fault.code][0], body: { error: withHint(fault) } };
-      }
+    const write = (n: number, result: { status: number; body: unknown }) => {
       if (!out.destroyed) out.write(`${JSON.stringify({ line: n, ...result })}\n`);
+    };
+    const answer = async (n: number, event: Line, before: Promise<void> | undefined) => {
+      await before;
+      if (event instanceof Error) return write(n, refusal(event));
+      if (n <= (hopeless.get(event?.id) ?? 0)) {
+        return write(n, refusal(new FaultError('SUPERSEDED', 'not tried: the create before it failed')));
+      }
+      const result = await handleEvent(event, peer, wait);
+      if (event?.type === 'create' && result.status >= 400) hopeless.set(event.id, line);
+      write(n, result);
     };
     try {
       for await (const text of readLines(request.raw)) {
-        const key = idIn(text);
-        const mine = answer(++line, text, tails.get(key));
+        const event = parseLine(text);
+        const key = event instanceof Error ? undefined : event?.id;
+        const mine = answer(++line, event, tails.get(key)).then(() => {
+          if (tails.get(key) !== mine) return;
+          tails.delete(key); // a stream may stay open for months
+          hopeless.delete(key);
+        });
         tails.set(key, mine);
       }
     } catch (error) {
-      const fault = faultOfRequest(error);
-      if (!out.destroyed) {
-        const body = { error: withHint(fault) };
-        out.write(`${JSON.stringify({ line: line + 1, status: FAULTS[fault.code][0], body })}\n`);
-      }
+      write(line + 1, refusal(error));
     }
     await Promise.all(tails.values());
     out.end();
@@ -193,13 +191,20 @@ function parse<T>(
   throw new FaultError('BAD_REQUEST', `${where}${first?.message ?? 'not understood'}`, { issues });
 }
 
-/** The container a line speaks of, so that its lines keep their order; lines without one share a queue. */
-function idIn(text: string): unknown {
+/** A line of a stream: what may be an event, or why it is none. */
+type Line = { id?: unknown; type?: unknown } | null | Error;
+
+function parseLine(text: string): Line {
   try {
-    return (JSON.parse(text) as { id?: unknown } | null)?.id;
-  } catch {
-    return undefined;
+    return JSON.parse(text) as Line;
+  } catch (error) {
+    return error as SyntaxError;
   }
+}
+
+function refusal(error: unknown): { status: number; body: unknown } {
+  const fault = faultOfRequest(error);
+  return { status: FAULTS[fault.code][0], body: { error: withHint(fault) } };
 }
 
 function faultOfRequest(error: unknown): Fault {

@@ -28,6 +28,7 @@ export async function doctor(kernel: Kernel, around: Surroundings): Promise<{ ch
   const [call6, forwarding] = await native.sysctlRead(['net/bridge/bridge-nf-call-ip6tables', 'net/ipv4/ip_forward']);
   const checks: Check[] = [await nftables(kernel)];
   for (const directory of [around.runDir, around.stateDir, around.netnsDir]) checks.push(writable(directory));
+  checks.push(propagation(around.netnsDir));
   checks.push({
     name: 'published-on-loopback6',
     ok: call6 !== '1',
@@ -80,6 +81,26 @@ function writable(directory: string): Check {
       hint: 'mount it read-write, free space, or use another --run-dir, --state-dir, --netns-dir',
     };
   }
+}
+
+/** Pins are mounts: others see them if the mount they are made in is shared (mount_namespaces(7)). */
+function propagation(directory: string): Check {
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' '))
+    .filter(([, , , , point = '']) => point === '/' || directory === point || directory.startsWith(`${point}/`));
+  // Field 5 is the mount point, optional fields begin at 7 (proc_pid_mountinfo(5)); the longest point is the nearest.
+  const nearest = mounts.sort((a, b) => (b[4] ?? '').length - (a[4] ?? '').length)[0] ?? [];
+  const shared = nearest.slice(6).some((field) => field.startsWith('shared:'));
+  return {
+    name: 'pins',
+    ok: shared,
+    severity: 'note',
+    text: shared
+      ? `namespaces pinned in ${directory} are seen from other mount namespaces`
+      : `namespaces pinned in ${directory} are seen only from the daemon's mount namespace and those made from it later`,
+    ...(shared ? {} : { hint: `mount --make-shared ${nearest[4] ?? directory}, before the daemon starts` }),
+  };
 }
 
 function sctp(): Check {

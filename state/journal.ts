@@ -8,7 +8,7 @@
  * Guarantees: bounded (at most two files of LIMIT bytes); lines are whole (a line cut short by a crash is skipped).
  * Limits: history for people and tools; recovery never reads it. Lost with the run directory.
  */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Fault } from './faults.ts';
 
@@ -89,8 +89,13 @@ export class Journal {
   remove(id: string): void {
     this.#waiting.delete(id);
     this.#sizes.delete(id);
-    rmSync(this.#path(id), { force: true });
-    rmSync(`${this.#path(id)}.1`, { force: true });
+    for (const path of [this.#path(id), `${this.#path(id)}.1`]) {
+      try {
+        unlinkSync(path);
+      } catch {
+        // Never written, or never grew that long.
+      }
+    }
   }
 
   #path(id: string): string {
