@@ -95,6 +95,13 @@ void Rtnl::AliasSet(const std::string& name, const std::string& alias) {
   mnl_nlmsg_put_extra_header(nlh, sizeof(ifinfomsg));
   mnl_attr_put_strz(nlh, IFLA_IFNAME, name.c_str());
   mnl_attr_put_str(nlh, IFLA_IFALIAS, alias.c_str());
+  // As cleat does: a bridge port needs no link-local address. With one, groups are joined and announced, and what that
+  // queues can hold a link that is to go for seconds.
+  nlattr* families = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
+  nlattr* inet6 = mnl_attr_nest_start(nlh, AF_INET6);
+  mnl_attr_put_u8(nlh, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+  mnl_attr_nest_end(nlh, inet6);
+  mnl_attr_nest_end(nlh, families);
   Done(nlh);
 }
 

@@ -280,7 +280,8 @@ export class Containers {
         const last = since.get(actorRef.sessionId);
         if (last?.state === to) return;
         const t = performance.now();
-        since.set(actorRef.sessionId, { state: to, t });
+        if (snapshot.status === 'active') since.set(actorRef.sessionId, { state: to, t });
+        else since.delete(actorRef.sessionId);
         const from = last?.state ?? '';
         const { fault } = snapshot.context;
         journal.append(id, {
