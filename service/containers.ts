@@ -9,7 +9,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'eventemitter3';
-import { createActor, waitFor, type ActorRefFrom, type AnyActorRef, type SnapshotFrom } from 'xstate';
+import { createActor, waitFor, type AnyActorRef } from 'xstate';
 import { ROOT } from '../effects/effect.ts';
 import type { ContainerInput, containerMachine } from '../machines/container.ts';
 import { netnsName } from '../machines/plan/attachment.ts';
@@ -22,11 +22,9 @@ import { DEFAULT_NETWORK } from '../state/network.ts';
 import { CONTAINER_VERSION } from '../state/migrations.ts';
 import type { SnapshotStore } from '../state/store.ts';
 import { illegal, legalEvents, toMachineEvent } from './events.ts';
-import { stateName } from './view.ts';
+import { stateName, type ContainerActor, type ContainerSnapshot } from './snapshot.ts';
 
 type Machine = typeof containerMachine;
-export type ContainerActor = ActorRefFrom<Machine>;
-export type ContainerSnapshot = SnapshotFrom<Machine>;
 
 /** What happens, as it happens: requested, then done or failed; and every state passed on the way. */
 export type Happening =

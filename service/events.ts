@@ -8,8 +8,7 @@
 import type { ContainerEvent } from '../machines/container.ts';
 import type { LifecycleEvent } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
-import type { ContainerSnapshot } from './containers.ts';
-import { stateName } from './view.ts';
+import { stateName, type ContainerSnapshot } from './snapshot.ts';
 
 export function toMachineEvent(event: Exclude<LifecycleEvent, { type: 'create' }>): ContainerEvent {
   switch (event.type) {

@@ -6,20 +6,8 @@
  * Limits: says what should be; `audit` says what is.
  */
 import type { Attachment } from '../state/container.ts';
-import type { ContainerSnapshot } from './containers.ts';
 import { legalEvents } from './events.ts';
-
-/** "configuring.attaching.attachment" for nested states. */
-export function stateName(snapshot: { value: unknown }): string {
-  const parts: string[] = [];
-  let value = snapshot.value;
-  while (typeof value === 'object' && value !== null) {
-    const [key, inner] = Object.entries(value)[0] ?? ['', ''];
-    parts.push(key);
-    value = inner;
-  }
-  return [...parts, String(value)].join('.');
-}
+import { stateName, type ContainerSnapshot } from './snapshot.ts';
 
 /** libnetwork's StatusBlock (types.StatusBlock). */
 function statusBlock(attachment: Attachment) {
