@@ -113,6 +113,15 @@ const publishInput = ({ context }: { context: ContainerContext }): PublishInput 
   targets: portTargets(changeOf(context).ports, publishAddresses(context.attachments)),
 });
 
+const releaseInput =
+  (what: 'everything' | 'ports') =>
+  ({ context }: { context: ContainerContext }): ReleaseInput => ({
+    owner: context.owner,
+    outside: context.outside,
+    networks: what === 'everything' ? Object.keys(changeOf(context).networks) : [],
+    ports: changeOf(context).ports,
+  });
+
 /** Where withdrawn ports lead once the networks of the change are gone. */
 const movedPorts = (context: ContainerContext): PublishInput => {
   const { networks, ports } = changeOf(context);
@@ -537,12 +546,7 @@ const releasing = (done: string, actions: 'drop'[] | ('drop' | 'forgetNetworks' 
     invoke: {
       id: 'release',
       src: 'release',
-      input: ({ context }) => ({
-        owner: context.owner,
-        outside: context.outside,
-        networks: Object.keys(changeOf(context).networks),
-        ports: changeOf(context).ports,
-      }),
+      input: releaseInput('everything'),
     },
     on: { released: { target: done, actions } },
   });
@@ -769,12 +773,7 @@ export const containerMachine = setupContainer.createMachine({
           invoke: {
             id: 'release',
             src: 'release',
-            input: ({ context }) => ({
-              owner: context.owner,
-              outside: context.outside,
-              networks: [],
-              ports: changeOf(context).ports,
-            }),
+            input: releaseInput('ports'),
           },
           on: { released: '#container.draining' },
         },

@@ -101,6 +101,10 @@ export class Containers {
         `${event.type} of ${event.id} was overtaken by ${snapshot.context.operation.type}`,
       );
     }
+    // Where no effect ran (a request changed, a namespace of others), nothing of this operation is on disk yet.
+    if (snapshot.status === 'active' && this.#durable.get(actor)?.operation.n !== n) {
+      await this.#parts.store.commit(event.id);
+    }
     const { fault, leftovers } = snapshot.context;
     if (fault !== null) throw new FaultError(fault.code, fault.message, fault);
     if (leftovers.length > 0) {

@@ -3,6 +3,7 @@
  * neighbour on its LAN, and containers on three networks: a and b, and the internal i.
  *
  * Limits: containers are processes with a namespace, made with `ip`; effects and machines are not involved.
+ * Over 400 lines because listing and traffic share one stage of namespaces.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';

@@ -2,6 +2,7 @@
  * nf_tables transactions and dumps, and conntrack, against the `nft` and `conntrack` programs on a real kernel.
  *
  * Limits: whether the rules mean the right thing is test/effects/ruleset.test.ts's question.
+ * Over 400 lines because it covers one native file family against one kernel fixture.
  */
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';

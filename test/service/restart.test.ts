@@ -141,4 +141,20 @@ restart('a stop ends open streams, removes the socket and touches nothing', asyn
   await daemon.down('web');
 });
 
+restart('what was answered is there after a kill, also where no effect had to run', async () => {
+  await daemon.done({ type: 'create', id: 'later', networks: {} });
+  for (let i = 0; i < 3; i++) {
+    const id = `host${i}`;
+    await daemon.done({ type: 'create', id, netns: { mode: 'host' } });
+    await daemon.kill(); // at once: nothing may be left to be written
+    await daemon.start();
+    assert.is((await daemon.get(`/v1/containers/${id}`)).body.state, 'created');
+  }
+  await daemon.done({ type: 'connect', id: 'later', network: 'web' });
+  await daemon.kill();
+  await daemon.start();
+  assert.equal((await daemon.get('/v1/containers/later')).body.requested_networks, on('web'));
+  await daemon.down('later', 'host0', 'host1', 'host2');
+});
+
 restart.run();
