@@ -5,6 +5,7 @@
  * Limits: an answer is not checked against these: the daemon is trusted, and a newer one may say more.
  */
 import type { Fault } from '../state/faults.ts';
+import type { Drift } from '../state/container.ts';
 import type { AttachmentOptions, NetnsSource } from '../state/event.ts';
 
 /** `code` is one of state/faults.ts, or one of this client's: USAGE, UNREACHABLE, NO_ANSWER. */
@@ -36,8 +37,32 @@ export interface Container {
   networks: Record<string, StatusBlock>;
   requested_networks: Record<string, AttachmentOptions>;
   ports: PublishedPort[];
+  /** Paths of the files kept for it, null when none were asked for. */
+  files: { resolv_conf: string; hosts: string } | null;
+  drift: Drift[];
+  /** Torn down, but others still use its namespace. */
+  held: boolean;
   fault: Fault | null;
   leftovers: Fault[];
+}
+
+/** Of GET /v1/stats and /v1/containers/ID/stats. Null: no namespace of its own, or none that can be read. */
+export interface Stats {
+  id: string;
+  read: string;
+  interfaces: Record<string, InterfaceStats> | null;
+}
+
+export interface InterfaceStats {
+  network: string | null;
+  rx_bytes: number;
+  rx_packets: number;
+  rx_errors: number;
+  rx_dropped: number;
+  tx_bytes: number;
+  tx_packets: number;
+  tx_errors: number;
+  tx_dropped: number;
 }
 
 export interface Gone {
@@ -47,9 +72,20 @@ export interface Gone {
 
 /** One line of GET /v1/events. */
 export type Happening =
-  | { type: 'requested' | 'done'; t: number; id: string; event: string }
-  | { type: 'failed'; t: number; id: string; event: string; fault: Fault }
-  | { type: 'state'; t: number; id: string; from: string; to: string };
+  | { type: 'requested' | 'done'; t: number; id: string; event: string; network: string | null }
+  | { type: 'failed'; t: number; id: string; event: string; network: string | null; fault: Fault }
+  | { type: 'state'; t: number; id: string; from: string; to: string }
+  /** id null: something that containers share. */
+  | {
+      type: 'drift';
+      t: number;
+      id: string | null;
+      network: string | null;
+      drift: Drift[];
+      action: 'repair' | 'alert';
+      by: string | null;
+    }
+  | { type: 'repaired'; t: number; id: string | null; network: string | null; drift: Drift[] };
 
 /** One line of the answer to POST /v1/events with many events. */
 export interface EventAnswer {

@@ -32,6 +32,10 @@ export class Client {
     return (await this.#json('POST', path, JSON.stringify(body))) as T;
   }
 
+  async patch<T>(path: string, body: unknown): Promise<T> {
+    return (await this.#json('PATCH', path, JSON.stringify(body))) as T;
+  }
+
   async delete(path: string): Promise<void> {
     await this.#json('DELETE', path);
   }

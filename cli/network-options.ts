@@ -1,12 +1,12 @@
 /**
- * What users write to make a network, turned into the request the API takes. Podman's flags.
+ * What users write to make a network or to change one, turned into the request the API takes. Podman's flags.
  *
  * Guarantees: pure. A gateway and a range go to the subnet that contains them, in whatever order they are given; a range
  * written as a CIDR stops short of the network and broadcast address of the subnet.
  * Limits: form only; overlaps and free subnets are for the daemon to say.
  */
 import { BlockList, isIP } from 'node:net';
-import type { NetworkOptions, NetworkRequest, Route, Subnet } from '../state/network.ts';
+import type { NetworkOptions, NetworkRequest, NetworkUpdate, Route, Subnet } from '../state/network.ts';
 import { usage } from './failure.ts';
 
 export interface NetworkFlags {
@@ -17,14 +17,66 @@ export interface NetworkFlags {
   ipv6?: boolean;
   internal?: boolean;
   disableDns?: boolean;
+  dns?: string[];
   interfaceName?: string;
   opt?: string[];
   route?: string[];
   label?: string[];
 }
 
+export interface NetworkUpdateFlags extends Pick<
+  NetworkFlags,
+  'subnet' | 'gateway' | 'ipRange' | 'ipv6' | 'opt' | 'route'
+> {
+  dns?: string[];
+  dnsNone?: boolean;
+  routeNone?: boolean;
+}
+
+/** Only what is named changes: lists are replaced as a whole, subnets are added. */
+export function networkUpdate(flags: NetworkUpdateFlags): NetworkUpdate {
+  const { dns = [], dnsNone = false, route = [], routeNone = false, opt = [] } = flags;
+  if (dnsNone && dns.length > 0) throw usage('--dns-none means none: not together with --dns');
+  if (routeNone && route.length > 0) throw usage('--route-none means none: not together with --route');
+  checkServers(dns);
+  const subnets = subnetsOf(flags);
+  const update: NetworkUpdate = {
+    ...(opt.length === 0 ? {} : { options: pairs(opt, '--opt') as NetworkUpdate['options'] & object }),
+    ...(dnsNone || dns.length > 0 ? { network_dns_servers: dns } : {}),
+    ...(routeNone || route.length > 0 ? { routes: route.map(parseRoute) } : {}),
+    ...(subnets.length === 0 ? {} : { subnets }),
+    ...(flags.ipv6 === true ? { ipv6_enabled: true as const } : {}),
+  };
+  if (Object.keys(update).length === 0) throw usage('nothing to change', 'See `cleat network update --help`.');
+  return update;
+}
+
+function checkServers(dns: readonly string[]): void {
+  for (const address of dns) if (isIP(address) === 0) throw usage(`invalid --dns "${address}": not an IP address`);
+}
+
 export function networkRequest(name: string, flags: NetworkFlags): NetworkRequest {
-  const { subnet = [], gateway = [], ipRange = [], opt = [], route = [], label = [] } = flags;
+  const { opt = [], route = [], label = [], dns = [] } = flags;
+  checkServers(dns);
+  const subnets = subnetsOf(flags);
+  return {
+    name,
+    // Anything but bridge is refused by the daemon, in its words.
+    ...(flags.driver === undefined ? {} : { driver: flags.driver as 'bridge' }),
+    ...(subnets.length === 0 ? {} : { subnets }),
+    ...(flags.ipv6 === true ? { ipv6_enabled: true } : {}),
+    ...(flags.internal === true ? { internal: true } : {}),
+    ...(flags.disableDns === true ? { dns_enabled: false } : {}),
+    ...(dns.length === 0 ? {} : { network_dns_servers: dns }),
+    ...(flags.interfaceName === undefined ? {} : { network_interface: flags.interfaceName }),
+    ...(opt.length === 0 ? {} : { options: pairs(opt, '--opt') as NetworkOptions }),
+    ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
+    ...(label.length === 0 ? {} : { labels: pairs(label, '--label') }),
+  };
+}
+
+/** Each subnet with its gateway and its range, where they are given. */
+function subnetsOf({ subnet = [], gateway = [], ipRange = [] }: NetworkFlags): Subnet[] {
   const subnets: Subnet[] = subnet.map((text) => ({ subnet: cidr(text, '--subnet').text }));
   for (const address of gateway) {
     const target = holding(subnets, address, '--gateway');
@@ -39,19 +91,7 @@ export function networkRequest(name: string, flags: NetworkFlags): NetworkReques
     if (target.lease_range !== undefined) throw usage(`subnet ${target.subnet} has two ranges`);
     target.lease_range = text.includes('/') ? within(target.subnet, start, end) : { start_ip: start, end_ip: end };
   }
-  return {
-    name,
-    // Anything but bridge is refused by the daemon, in its words.
-    ...(flags.driver === undefined ? {} : { driver: flags.driver as 'bridge' }),
-    ...(subnets.length === 0 ? {} : { subnets }),
-    ...(flags.ipv6 === true ? { ipv6_enabled: true } : {}),
-    ...(flags.internal === true ? { internal: true } : {}),
-    ...(flags.disableDns === true ? { dns_enabled: false } : {}),
-    ...(flags.interfaceName === undefined ? {} : { network_interface: flags.interfaceName }),
-    ...(opt.length === 0 ? {} : { options: pairs(opt, '--opt') as NetworkOptions }),
-    ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
-    ...(label.length === 0 ? {} : { labels: pairs(label, '--label') }),
-  };
+  return subnets;
 }
 
 /** key=value, the last one of a key wins; a label may have no value. */

@@ -2,7 +2,8 @@
  * What users write for ports and networks, turned into what the API takes. Docker's and Podman's way of writing both.
  *
  *   ports     [HOSTIP:][HOSTPORT[-HOSTPORT]:]PORT[-PORT][/tcp|udp|sctp]      127.0.0.1:8080:80  [::1]::53/udp  9000-9010
- *   networks  NAME[:ip=ADDR,ip6=ADDR,mac=MAC,interface_name=NAME,alias=NAME]   or   none | host | container:ID | ns:PATH
+ *   networks  NAME[:ip=ADDR,ip6=ADDR,mac=MAC,interface_name=NAME,alias=NAME,gw-priority=N]
+ *             or   none | host | container:ID | ns:PATH
  *
  * Guarantees: pure; what is not understood is refused with the word that is wrong, never guessed at.
  * Limits: form only. Whether an address is free or a network exists is for the daemon to say.
@@ -75,7 +76,7 @@ function parseRange(text: string, wrong: (why: string) => Failure): { first: num
 }
 
 const NETWORK_HINT =
-  'A network is NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..], or one of none, host, container:ID, ns:PATH.';
+  'A network is NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..,gw-priority=..], or one of none, host, container:ID, ns:PATH.';
 
 /** The part of a create event that --network, -p, --pid and their like decide. */
 export type Wiring = Pick<CreateEvent, 'netns' | 'networks' | 'port_mappings'>;
@@ -144,7 +145,7 @@ export function parseNetwork(text: string): [name: string, options: AttachmentOp
     const [key, value] = [word.slice(0, Math.max(equals, 0)), word.slice(equals + 1)];
     const field = FIELDS.get(key);
     if (field === undefined || value === '') throw usage(`invalid network option "${word}" in "${text}"`, NETWORK_HINT);
-    if (field === 'mac' || field === 'interfaceName') {
+    if (field === 'mac' || field === 'interfaceName' || field === 'gwPriority') {
       if (given[field] !== undefined) throw usage(`network option ${key} is given twice in "${text}"`);
       given[field] = value;
     } else {
@@ -161,6 +162,7 @@ const FIELDS = new Map<string, keyof AttachmentFlags>([
   ['mac_address', 'mac'],
   ['interface_name', 'interfaceName'],
   ['alias', 'alias'],
+  ['gw-priority', 'gwPriority'],
 ]);
 
 /** The same options as flags of `cleat connect`. */
@@ -170,6 +172,7 @@ export interface AttachmentFlags {
   mac?: string;
   interfaceName?: string;
   alias?: string[];
+  gwPriority?: string;
 }
 
 export function attachmentOptions({
@@ -178,15 +181,20 @@ export function attachmentOptions({
   mac,
   interfaceName,
   alias = [],
+  gwPriority,
 }: AttachmentFlags): AttachmentOptions {
   // As in podman, ip takes either family; ip6 is for who wants to be sure.
   for (const address of ip) if (isIP(address) === 0) throw usage(`invalid ip "${address}": not an IP address`);
   for (const address of ip6) if (isIP(address) !== 6) throw usage(`invalid ip6 "${address}": not an IPv6 address`);
+  if (gwPriority !== undefined && !/^-?\d{1,7}$/.test(gwPriority)) {
+    throw usage(`invalid gw-priority "${gwPriority}": not a number`);
+  }
   const addresses = [...ip, ...ip6];
   return {
     ...(addresses.length === 0 ? {} : { static_ips: addresses }),
     ...(mac === undefined ? {} : { static_mac: mac }),
     ...(interfaceName === undefined ? {} : { interface_name: interfaceName }),
     ...(alias.length === 0 ? {} : { aliases: alias }),
+    ...(gwPriority === undefined ? {} : { gateway_priority: Number(gwPriority) }),
   };
 }

@@ -92,7 +92,8 @@ function inForeground(): boolean {
 /** What CMD did stands: a teardown that fails is told, and is the daemon's to finish. */
 async function takeDown(client: Client, id: string): Promise<void> {
   try {
-    await client.event({ type: 'teardown', id });
+    const answer = await client.event({ type: 'teardown', id });
+    if ('held' in answer && answer.held) return; // others use its network: it goes when they have gone
     await withProgress(`tearing down ${id}`, client.gone(id));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;

@@ -30,13 +30,31 @@ export function networksOf({ networks, requested_networks, netns }: Container): 
 }
 
 /**
- * The state without its inner ones; where a container is not up, why. (One that is up keeps the fault of the last request
- * too, but that says nothing of how it is.)
+ * The state without its inner ones; where a container is not up, why; where it is, whether something of it has been taken
+ * away. (One that is up keeps the fault of the last request too, but that says nothing of how it is.)
  */
-export function stateText({ state, fault, leftovers }: Pick<Container, 'state' | 'fault' | 'leftovers'>): string {
+export function stateText({
+  state,
+  fault,
+  leftovers,
+  drift,
+  held,
+}: Pick<Container, 'state' | 'fault' | 'leftovers' | 'drift' | 'held'>): string {
   const [outer = state] = state.split('.');
-  const why = outer === 'up' ? null : (fault ?? leftovers[0] ?? null);
+  if (outer === 'up' && drift.length > 0) return 'up (drift)';
+  if (held) return `${outer} (held)`;
+  if (outer === 'up') return outer;
+  const why = fault ?? leftovers[0] ?? null;
   return why === null ? outer : `${outer} (${why.code})`;
+}
+
+/** As `docker stats` writes them: three digits, powers of 1000. */
+export function sizeText(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let [size, unit] = [bytes, 0];
+  // Rounded first: 999.9 kB is 1 MB, not 1000 kB.
+  while (Number(size.toPrecision(3)) >= 1000 && unit < units.length - 1) [size, unit] = [size / 1000, unit + 1];
+  return `${Number(size.toPrecision(3))}${units[unit]}`;
 }
 
 /** Journal entries name events as XState does. */
@@ -61,17 +79,30 @@ export function timeText(t: number): string {
 }
 
 export function happeningText(happening: Happening): string {
-  const start = `${timeText(happening.t)}  ${happening.id}  `;
+  const start = `${timeText(happening.t)}  ${happening.id ?? '-'}  `;
   switch (happening.type) {
     case 'state':
       return `${start}${happening.from === '' ? '' : `${happening.from} -> `}${happening.to}`;
     case 'failed':
-      return `${start}${happening.event} failed: ${happening.fault.message} (${happening.fault.code})`;
+      return `${start}${whatText(happening)} failed: ${happening.fault.message} (${happening.fault.code})`;
     case 'requested':
     case 'done':
-      return `${start}${happening.event} ${happening.type}`;
+      return `${start}${whatText(happening)} ${happening.type}`;
+    case 'drift': {
+      const by = happening.by === null ? '' : `, by ${happening.by}`;
+      return `${start}drift (${happening.action}${by}): ${driftText(happening)}`;
+    }
+    case 'repaired':
+      return `${start}repaired: ${driftText(happening)}`;
     default:
       // Of a newer daemon.
       return `${start}${JSON.stringify(happening)}`;
   }
 }
+
+/** "of web: link ve1, address 10.89.0.2/24 on eth0". */
+const driftText = ({ network, drift }: { network: string | null; drift: { kind: string; object: string }[] }): string =>
+  `${network === null ? '' : `of ${network}: `}${drift.map(({ kind, object }) => `${kind} ${object}`).join(', ')}`;
+
+const whatText = ({ event, network }: { event: string; network: string | null }): string =>
+  network === null ? event : `${event} ${network}`;

@@ -1,18 +1,21 @@
 /**
- * Questions from one machine to another: leases, host ports, the firewall. And the wait between two attempts.
+ * Questions from one machine to another: leases, host ports, the firewall, names. And the wait between two attempts.
  *
  * Guarantees: all or nothing (what was granted before a refusal is given back); a question that is abandoned, because
  * its asker left the state, gives back what was granted. Asking again after a crash is answered the same.
  * Limits: no deadline: the shared machines answer whatever their own effects do, and those have one.
  */
 import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
-import type { LeaseInput, ReleaseInput } from '../machines/container.ts';
+import type { LeaseInput, ReleaseInput, VerdictInput } from '../machines/container-inputs.ts';
+import type { FirewallAnswer } from '../machines/firewall.ts';
 import type { HoldInput, NetworkAnswer } from '../machines/network.ts';
+import type { NameEntry, Names } from '../machines/plan/names.ts';
 import type { PortsAnswer } from '../machines/ports.ts';
+import type { NameInput, ResolverAnswer, UnnameInput } from '../machines/resolver.ts';
 import type { PortProbe } from '../native/index.ts';
-import type { Lease, ResolvedPort } from '../state/container.ts';
+import type { Lease, PortTarget, ResolvedPort } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
-import { toFault } from './effect.ts';
+import { ROOT, toFault } from './effect.ts';
 import type { Kernel } from './kernel.ts';
 
 /** Where the shared machines are found. */
@@ -21,17 +24,28 @@ export interface Directory {
   network(outside: string | null, name: string): AnyActorRef | null;
   firewall(outside: string | null): AnyActorRef;
   ports(outside: string | null): AnyActorRef;
+  resolver(outside: string | null): AnyActorRef;
+  /** The container of this generation, null when it is gone. */
+  container(owner: string): AnyActorRef | null;
+  /** Ask `giver` to hand over ports: where they lead there, from now until the taker is at rest. Null: it does not. */
+  yields(giver: string, taker: string, ports: readonly ResolvedPort[]): PortTarget[] | null;
+  /** Whether an owner has all of these host ports. */
+  holds(owner: string, ports: readonly ResolvedPort[]): boolean;
 }
+
+/** Between two attempts to write what is to be given back. */
+const COMMIT_RETRY_MS = 1000;
 
 /** How often ports that the host turns out to listen on are replaced by other random ones. */
 const PORT_ATTEMPTS = 16;
 
 export const lease = (directory: Directory, kernel: Kernel) =>
   fromCallback<EventObject, LeaseInput>(({ input, self, sendBack, receive }) => {
-    const { owner, outside, networks } = input;
+    const { owner, outside, networks, taking } = input;
     const leases = new Map<string, Lease>();
     let claimed: ResolvedPort[] = [];
     let avoid: number[] = [];
+    let given: PortTarget[] = [];
     let settled = false;
     const ports = directory.ports(outside);
 
@@ -47,14 +61,39 @@ export const lease = (directory: Directory, kernel: Kernel) =>
       giveBack();
       sendBack({ type: 'refused', fault });
     };
-    const claim = () => ports.send({ type: 'claim', owner, ports: input.ports, avoid, from: self });
+    const claim = () => {
+      const giver = taking?.owner ?? null;
+      ports.send({ type: 'claim', owner, ports: input.ports, avoid, giver, from: self });
+    };
+    /** The other container first: once it has agreed, its ports are ours to claim. */
+    const take = ({ owner: giver, ports: theirs }: NonNullable<LeaseInput['taking']>) => {
+      if (settled) return;
+      const targets = directory.yields(giver, owner, theirs);
+      if (targets === null) {
+        const id = giver.slice(0, giver.lastIndexOf(':'));
+        return refuse({ code: 'NOT_PUBLISHED', message: `container ${id} does not give these ports away`, owner: id });
+      }
+      given = targets;
+      claim();
+    };
     const grant = () => {
+      if (input.inside === null) return answer([]);
+      const { kernel: native } = kernel.outside(outside);
+      native.links(input.inside).then(
+        (links) => answer(links.map(({ name }) => name)),
+        (error: unknown) => refuse(toFault(error, 'lease')),
+      );
+    };
+    const answer = (inside: string[]) => {
+      if (settled) return;
       settled = true;
       // In the order asked for, whatever order the answers came in.
       sendBack({
         type: 'leased',
         leases: Object.keys(networks).flatMap((name) => leases.get(name) ?? []),
         ports: claimed,
+        inside,
+        given,
       });
     };
     const probe = async () => {
@@ -73,7 +112,7 @@ export const lease = (directory: Directory, kernel: Kernel) =>
 
     receive((event) => {
       const answer = event as NetworkAnswer | PortsAnswer;
-      if (settled || answer.type === 'left') return;
+      if (settled || answer.type === 'left' || answer.type === 'updated') return;
       if (answer.type === 'refused') return refuse(answer.fault);
       if (answer.type === 'claimed') {
         claimed = answer.ports;
@@ -97,7 +136,9 @@ export const lease = (directory: Directory, kernel: Kernel) =>
       }
       network.send({ type: 'join', owner, options, from: self });
     }
-    if (Object.keys(networks).length === 0) claim();
+    // A turn later: at a start the other container may come after this one.
+    if (taking !== null) setImmediate(() => take(taking));
+    else if (Object.keys(networks).length === 0) claim();
 
     return () => {
       if (settled) return;
@@ -131,22 +172,52 @@ async function heldByHost(kernel: Kernel, outside: string | null, ports: readonl
   return { fault, port: busy.port, random: (containerPort: number) => containerPort === busy.containerPort };
 }
 
-export const release = (directory: Directory) =>
-  fromCallback<EventObject, ReleaseInput>(({ input, self, sendBack, receive }) => {
+/**
+ * Give leases and ports back. That the container holds nothing of them any more is on disk first: else a network that was
+ * lowered after its last user would, after a crash, be taken to stand.
+ */
+export const release = (directory: Directory, commit: (root: AnyActorRef) => Promise<void>) =>
+  fromCallback<EventObject, ReleaseInput>(({ input, self, system, sendBack, receive }) => {
     const { owner, outside, networks, ports } = input;
     const waiting = new Set<string>();
+    let timer: NodeJS.Timeout | undefined;
+    let left = false;
     receive((event) => {
       const answer = event as NetworkAnswer;
       if (answer.type === 'left' && waiting.delete(answer.network) && waiting.size === 0)
         sendBack({ type: 'released' });
     });
-    if (ports.length > 0) directory.ports(outside).send({ type: 'unclaim', owner, ports });
-    // A network that does not exist any more holds no lease.
-    const known = networks.flatMap((name) => directory.network(outside, name) ?? []);
-    networks.filter((name) => directory.network(outside, name) !== null).forEach((name) => waiting.add(name));
-    for (const network of known) network.send({ type: 'leave', owner, from: self });
-    if (known.length === 0) sendBack({ type: 'released' });
+    const giveBack = () => {
+      if (left) return;
+      if (ports.length > 0) directory.ports(outside).send({ type: 'unclaim', owner, ports });
+      // Names are given back long before; a restart between the two read them back from the container's snapshot.
+      const resolver = directory.resolver(outside);
+      const named = namesIn(resolver, owner).filter(({ network }) => networks.includes(network));
+      if (named.length > 0) {
+        resolver.send({ type: 'unregister', owner, networks: named.map(({ network }) => network), from: self });
+      }
+      // A network that does not exist any more holds no lease.
+      const known = networks.flatMap((name) => directory.network(outside, name) ?? []);
+      networks.filter((name) => directory.network(outside, name) !== null).forEach((name) => waiting.add(name));
+      for (const network of known) network.send({ type: 'leave', owner, from: self });
+      if (known.length === 0) sendBack({ type: 'released' });
+    };
+    // A disk that is full holds leases back, and is tried again.
+    const attempt = () => {
+      commit(system.get(ROOT) as AnyActorRef).then(giveBack, () => {
+        if (!left) timer = setTimeout(attempt, COMMIT_RETRY_MS);
+      });
+    };
+    if (networks.length > 0) attempt();
+    else giveBack();
+    return () => {
+      left = true;
+      clearTimeout(timer);
+    };
   });
+
+const namesIn = (resolver: AnyActorRef, owner: string): readonly NameEntry[] =>
+  (resolver.getSnapshot() as { context: { names?: Names } }).context.names?.[owner] ?? [];
 
 /** hold and release of the firewall by a network; its answers are the network machine's events as they are. */
 const ofFirewall = (directory: Directory, type: 'hold' | 'release') =>
@@ -157,6 +228,68 @@ const ofFirewall = (directory: Directory, type: 'hold' | 'release') =>
 
 export const holdFirewall = (directory: Directory) => ofFirewall(directory, 'hold');
 export const releaseFirewall = (directory: Directory) => ofFirewall(directory, 'release');
+
+/** Have the firewall of an outside compared with what should be; answered when it is so again. */
+export const verifyFirewall = (directory: Directory) =>
+  fromCallback<EventObject, { outside: string | null }>(({ input, self, sendBack, receive }) => {
+    receive((event) => sendBack(event as FirewallAnswer));
+    directory.firewall(input.outside).send({ type: 'verify', owner: 'reload', from: self });
+  });
+
+/** Wait until the container that takes ports over is at rest: `taken` if it has them then, else `kept`. */
+export const awaitVerdict = (directory: Directory) =>
+  fromCallback<EventObject, VerdictInput>(({ input, sendBack }) => {
+    const { taker, ports } = input;
+    let stop = () => {};
+    const begin = setImmediate(() => {
+      const actor = directory.container(taker);
+      if (actor === null) return sendBack({ type: 'kept' });
+      const look = () => {
+        const snapshot = actor.getSnapshot() as { status: string; hasTag: (tag: string) => boolean };
+        if (snapshot.status === 'active' && !snapshot.hasTag('rest')) return;
+        stop();
+        sendBack({ type: directory.holds(taker, ports) ? 'taken' : 'kept' });
+      };
+      const subscription = actor.subscribe({ next: look, complete: look });
+      stop = () => subscription.unsubscribe();
+      look();
+    });
+    return () => {
+      clearImmediate(begin);
+      stop();
+    };
+  });
+
+/** Ends with `named` or `refused`. Without entries there is nothing to ask. */
+export const name = (directory: Directory) =>
+  fromCallback<EventObject, NameInput>(({ input, self, sendBack, receive }) => {
+    const { owner, outside, entries } = input;
+    if (entries.length === 0) return sendBack({ type: 'named' } satisfies ResolverAnswer);
+    const resolver = directory.resolver(outside);
+    let settled = false;
+    receive((event) => {
+      const answer = event as ResolverAnswer;
+      if (settled || answer.type === 'unnamed') return;
+      settled = true;
+      sendBack(answer);
+    });
+    resolver.send({ type: 'register', owner, networks: entries, from: self });
+    return () => {
+      if (settled) return;
+      settled = true;
+      const networks = entries.map(({ network }) => network);
+      resolver.send({ type: 'unregister', owner, networks, from: self });
+    };
+  });
+
+/** Ends with `unnamed`, whatever the resolver can do about it now. */
+export const unname = (directory: Directory) =>
+  fromCallback<EventObject, UnnameInput>(({ input, self, sendBack, receive }) => {
+    const { owner, outside, networks } = input;
+    if (networks.length === 0) return sendBack({ type: 'unnamed' } satisfies ResolverAnswer);
+    receive((event) => sendBack(event));
+    directory.resolver(outside).send({ type: 'unregister', owner, networks, from: self });
+  });
 
 /** 1 s, 2 s, 4 s ... 60 s, then `retry`. After a restart of the daemon the wait begins anew. */
 export const backOff = () =>

@@ -1,74 +1,167 @@
 /**
- * A network's bridge and rules in its outside namespace.
+ * A network's bridge and rules in its outside namespace: raised, changed, repaired and lowered.
  *
  * Guarantees: the rules stand before the bridge is up, and go after nothing can cross it. A bridge of ours is known by
  * its alias. Run twice, the outcome is the same.
- * Limits: a bridge that is there already keeps its MTU.
+ * Limits: raising leaves a bridge that is there already its MTU; addresses that others gave it stay.
  */
-import type { RaiseInput } from '../machines/network.ts';
-import { isKernelError, type Link, type RtnlRequest } from '../native/index.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { RaiseInput, ReviseInput } from '../machines/network.ts';
+import type { Member } from '../machines/plan/expected-bridge.ts';
+import { isKernelError, type Link, type Outside, type RtnlRequest } from '../native/index.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { Kernel } from './kernel.ts';
-import { refuse, removeLinks, stranger } from './link.ts';
+import { removeLinks } from './link.ts';
+import { refuse, stranger } from './refusal.ts';
 import { networkRules, removeNetworkRules } from './ruleset.ts';
+
+/** What a bridge has that nobody gave another: the kernel's default for Ethernet. */
+const DEFAULT_MTU = 1500;
 
 export const raiseNetwork =
   (kernel: Kernel) =>
   async ({ definition, outside }: RaiseInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
-    const name = definition.network_interface;
-    const alias = bridgeAlias(kernel.instance.name, definition.name);
-    const mtu = definition.options.mtu === undefined ? {} : { mtu: Number(definition.options.mtu) };
-    // A MAC of its own: without one a bridge takes the lowest of its ports', and the gateway's would change with them.
-    const mac = ['02', ...(definition.id.slice(0, 10).match(/../g) ?? [])].join(':');
-    // Not in one go with the alias: after EEXIST the alias would be given to a bridge of somebody else.
-    const made = await native.rtnl([
-      { op: 'link.add', kind: 'bridge', name, mac, group: kernel.instance.group, ...mtu },
-    ]);
-    if (made[0]?.code === 'EEXIST') {
-      const link = await native.link(name);
-      if (link !== null && !isOurs(kernel, link, alias)) throw stranger(name, link.alias);
-    } else {
-      refuse(made, name);
-    }
-    refuse(await native.rtnl([{ op: 'link.set', name, alias }]), name);
-
-    const v6 = definition.subnets.some(({ subnet }) => subnet.includes(':'));
+    await makeBridge(kernel, native, definition);
     await native.nft(networkRules(kernel.instance.table, rulesOf(definition)));
-    await native.sysctlWrite({
-      // Lets packets from 127.0.0.1 leave through the bridge to a published port; strangers' are dropped in raw.
-      [`net/ipv4/conf/${name}/route_localnet`]: '1',
-      [`net/ipv6/conf/${name}/disable_ipv6`]: v6 ? '0' : '1',
-      ...(v6 ? { [`net/ipv6/conf/${name}/accept_ra`]: '0', [`net/ipv6/conf/${name}/accept_dad`]: '0' } : {}),
-      ...(v6 ? { 'net/ipv6/conf/all/forwarding': '1' } : {}),
-    });
-    const requests: RtnlRequest[] = definition.subnets.map(({ subnet, gateway }) => ({
-      op: 'address.add',
-      link: name,
-      address: gateway,
-      prefix: Number(subnet.slice(subnet.indexOf('/') + 1)),
-    }));
-    requests.push({ op: 'link.set', name, up: true });
-    // What route_localnet is to IPv4: answers to a connection from ::1 come in by the bridge. ip6_rcv drops ::1 from
-    // anywhere but lo, so nobody else can use it.
-    if (v6) {
-      requests.push({
-        op: 'route.add',
-        destination: '::1',
-        prefix: 128,
-        link: name,
-        type: 'local',
-        table: 255,
-        // One per bridge: of two routes with the same metric the kernel keeps the first.
-        metric: 4096 + Number.parseInt(definition.id.slice(0, 6), 16),
-      });
-    }
-    const replies = await native.rtnl(requests);
+    await dressBridge(native, definition);
+  };
+
+/**
+ * From one definition to another on a bridge that is in use: what the new one has more, then what the old one had more.
+ * The rules change in one transaction, if at all.
+ */
+export const reviseNetwork =
+  (kernel: Kernel) =>
+  async ({ from, to, outside }: ReviseInput): Promise<void> => {
+    const { kernel: native } = kernel.outside(outside);
+    const name = to.network_interface;
+    await makeBridge(kernel, native, to);
+    const [were, are] = [rulesOf(from), rulesOf(to)];
+    // One and the same definition: what was before is not known.
+    if (from === to || !isDeepStrictEqual(were, are)) await native.nft(networkRules(kernel.instance.table, are));
+    await setMtu(native, to);
+    await dressBridge(native, to);
+    const kept = new Set(to.subnets.map(({ subnet }) => subnet));
+    const gone = from.subnets.filter(({ subnet }) => !kept.has(subnet));
+    const requests = gone.map(({ subnet, gateway }) => addressOf('address.del', name, subnet, gateway));
+    const replies = requests.length === 0 ? [] : await native.rtnl(requests);
+    // EADDRNOTAVAIL: it never came to that. With IPv6 off (raiseNetwork) its addresses are gone already.
     refuse(
-      replies.filter(({ code }) => code !== 'EEXIST'),
+      replies.filter(({ code }) => code !== 'EADDRNOTAVAIL'),
       name,
     );
   };
+
+/** Put back what is missing of a bridge that is in use, and make these links its ports again. The rules stand. */
+export const repairNetwork =
+  (kernel: Kernel, members: (outside: string | null, network: string) => readonly Member[]) =>
+  async ({ definition, outside }: RaiseInput): Promise<void> => {
+    const { kernel: native } = kernel.outside(outside);
+    const name = definition.network_interface;
+    await makeBridge(kernel, native, definition);
+    await setMtu(native, definition);
+    await dressBridge(native, definition);
+    const bridge = await native.link(name);
+    const links = new Map((await native.links()).map((link) => [link.name, link]));
+    const strays = members(outside, definition.name).filter(({ hostLink, alias }) => {
+      const link = links.get(hostLink);
+      return link?.alias === alias && (link.master !== bridge?.index || !link.up);
+    });
+    const replies = await native.rtnl([
+      // The kernel's own, which came with the addresses: those may be there, and these gone.
+      ...definition.subnets.map(({ subnet }) => connected(name, subnet)),
+      // What a port is flagged with it loses with its bridge (link.ts).
+      ...strays.map((member): RtnlRequest => ({
+        op: 'link.set',
+        name: member.hostLink,
+        master: name,
+        up: true,
+        hairpin: true,
+      })),
+    ]);
+    // ENODEV: gone meanwhile, with its container.
+    refuse(
+      replies.filter(({ code }) => code !== 'ENODEV' && code !== 'EEXIST'),
+      name,
+    );
+  };
+
+/** The link alone: ours by its alias, or made. */
+async function makeBridge(kernel: Kernel, native: Outside, definition: NetworkDefinition): Promise<void> {
+  const name = definition.network_interface;
+  const alias = bridgeAlias(kernel.instance.name, definition.name);
+  const mtu = definition.options.mtu === undefined ? {} : { mtu: Number(definition.options.mtu) };
+  // A MAC of its own: without one a bridge takes the lowest of its ports', and the gateway's would change with them.
+  const mac = ['02', ...(definition.id.slice(0, 10).match(/../g) ?? [])].join(':');
+  // Not in one go with the alias: after EEXIST the alias would be given to a bridge of somebody else.
+  const made = await native.rtnl([{ op: 'link.add', kind: 'bridge', name, mac, group: kernel.instance.group, ...mtu }]);
+  if (made[0]?.code === 'EEXIST') {
+    const link = await native.link(name);
+    if (link !== null && !isOurs(kernel, link, alias)) throw stranger(name, link.alias);
+  } else {
+    refuse(made, name);
+  }
+  refuse(await native.rtnl([{ op: 'link.set', name, alias }]), name);
+}
+
+/** Switches, addresses, and up: in this order, so that IPv6 is as it should be before there is an address. */
+async function dressBridge(native: Outside, definition: NetworkDefinition): Promise<void> {
+  const name = definition.network_interface;
+  const v6 = definition.subnets.some(({ subnet }) => subnet.includes(':'));
+  await native.sysctlWrite({
+    // Lets packets from 127.0.0.1 leave through the bridge to a published port; strangers' are dropped in raw.
+    [`net/ipv4/conf/${name}/route_localnet`]: '1',
+    [`net/ipv6/conf/${name}/disable_ipv6`]: v6 ? '0' : '1',
+    ...(v6 ? { [`net/ipv6/conf/${name}/accept_ra`]: '0', [`net/ipv6/conf/${name}/accept_dad`]: '0' } : {}),
+    ...(v6 ? { 'net/ipv6/conf/all/forwarding': '1' } : {}),
+  });
+  const requests: RtnlRequest[] = definition.subnets.map(({ subnet, gateway }) =>
+    addressOf('address.add', name, subnet, gateway),
+  );
+  requests.push({ op: 'link.set', name, up: true });
+  // What route_localnet is to IPv4: answers to a connection from ::1 come in by the bridge. ip6_rcv drops ::1 from
+  // anywhere but lo, so nobody else can use it.
+  if (v6) {
+    requests.push({
+      op: 'route.add',
+      destination: '::1',
+      prefix: 128,
+      link: name,
+      type: 'local',
+      table: 255,
+      // One per bridge: of two routes with the same metric the kernel keeps the first.
+      metric: 4096 + Number.parseInt(definition.id.slice(0, 6), 16),
+    });
+  }
+  const replies = await native.rtnl(requests);
+  refuse(
+    replies.filter(({ code }) => code !== 'EEXIST'),
+    name,
+  );
+}
+
+async function setMtu(native: Outside, { network_interface: name, options }: NetworkDefinition): Promise<void> {
+  const mtu = Number(options.mtu ?? DEFAULT_MTU);
+  const link = await native.link(name);
+  if (link?.mtu !== mtu) refuse(await native.rtnl([{ op: 'link.set', name, mtu }]), name);
+}
+
+function connected(link: string, subnet: string): RtnlRequest {
+  const [destination = '', prefix = ''] = subnet.split('/');
+  // The kernel's metrics: 0, and IP6_RT_PRIO_ADDRCONF.
+  const metric = destination.includes(':') ? 256 : 0;
+  return { op: 'route.add', destination, prefix: Number(prefix), link, metric, scope: 'link' };
+}
+
+function addressOf(
+  op: 'address.add' | 'address.del',
+  link: string,
+  subnet: string,
+  address: string,
+): Extract<RtnlRequest, { op: 'address.add' | 'address.del' }> {
+  return { op, link, address, prefix: Number(subnet.slice(subnet.indexOf('/') + 1)) };
+}
 
 export const lowerNetwork =
   (kernel: Kernel) =>

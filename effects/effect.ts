@@ -106,3 +106,9 @@ export function toFault(error: unknown, step: string, code: FaultCode = 'KERNEL'
   }
   return { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error), step };
 }
+
+/** What Node says when a file of ours cannot be written. Anything else is passed on as it is. */
+export function unwritable(error: unknown): unknown {
+  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return error;
+  return new EffectError({ code: 'STATE_UNWRITABLE', message: `cannot write: ${error.message}`, errno: error.code });
+}

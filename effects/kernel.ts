@@ -71,6 +71,11 @@ export class Kernel {
   }
 }
 
+/** A name for an outside that is safe as a file name. Two of them differ for any two paths of up to 150 bytes. */
+export function outsideKey(path: string | null): string {
+  return path === null ? 'own' : Buffer.from(path).toString('base64url').slice(0, 200);
+}
+
 function open(path: string | null): Outside {
   if (path === null) return openOutside();
   try {

@@ -2,19 +2,25 @@
  * The veth pair of an attachment, and how links go away.
  *
  * Guarantees: both ends are made in one message, the peer directly in the container (0.3 ms; moving it there later
- * would cost 20 ms of RCU). A link of ours is known by its alias; one of the same name with another alias is never
- * touched. Removals asked for together are done by one RTM_DELLINK on a group: one RCU grace period, not one each.
+ * would cost 20 ms of RCU). A link of ours is known by its alias and its group; one of the same name that is not in our
+ * group is never taken over nor removed (its alias may become ours: making and naming are one batch). Removals asked for
+ * together are done by one RTM_DELLINK on a group: one RCU grace period, not one each.
  * Limits: a link that is there already is kept if its peer is the planned one, else made anew.
  */
 import type { AttachmentInput } from '../machines/attachment.ts';
-import type { DrainInput } from '../machines/container.ts';
+import type { DrainInput } from '../machines/container-inputs.ts';
 import type { Outside, RtnlRequest } from '../native/index.ts';
+import type { Attachment } from '../state/container.ts';
 import { EffectError } from './effect.ts';
 import type { Kernel, OutsideKernel } from './kernel.ts';
 import { NAMESPACE_SYSCTLS } from './netns.ts';
+import { refuse, stranger } from './refusal.ts';
 
 /** How long the kernel may take to reap the links of a namespace that is gone before we remove them ourselves. */
 const REAP_MS = 300;
+
+/** What the kernel gives a veth that nobody asks anything else of (ETH_DATA_LEN). */
+export const VETH_MTU = 1500;
 
 export const ensureLink =
   (kernel: Kernel) =>
@@ -28,15 +34,19 @@ export const ensureLink =
       throw new EffectError({ code: 'NOT_A_NAMESPACE', message, object: netns });
     }
     await makePair(kernel, input);
-    // Its defaults are somebody else's: only our own link gets what a namespace of ours has for all, before it is up.
     const { link } = attachment;
-    const switches = Object.entries(NAMESPACE_SYSCTLS).map(([key, value]) => [key.replace('default', link), value]);
-    await native.sysctlWrite(Object.fromEntries(switches) as Record<string, string>, netns);
+    await setSwitches(native, link, netns);
     const up = (name: string): RtnlRequest => ({ op: 'link.set', name, up: true });
     refuse(await native.rtnl([up('lo'), up(link)], netns), link);
   };
 
-async function makePair(kernel: Kernel, { attachment, netns, owned, outside }: AttachmentInput): Promise<void> {
+/** In a namespace of others its defaults are theirs: only our own link gets what one of ours has for all, before it is up. */
+export async function setSwitches(native: Outside, link: string, netns: string): Promise<void> {
+  const switches = Object.entries(NAMESPACE_SYSCTLS).map(([key, value]) => [key.replace('default', link), value]);
+  await native.sysctlWrite(Object.fromEntries(switches) as Record<string, string>, netns);
+}
+
+export async function makePair(kernel: Kernel, { attachment, netns, owned, outside }: AttachmentInput): Promise<void> {
   const { kernel: native } = kernel.outside(outside);
   const { hostLink, link, bridge, mac, mtu, alias } = attachment;
   const size = mtu === null ? {} : { mtu };
@@ -66,21 +76,35 @@ async function makePair(kernel: Kernel, { attachment, netns, owned, outside }: A
       object: link,
     });
   }
-  if (host.alias !== alias) throw stranger(hostLink, host.alias);
+  if (host.alias !== alias || host.group !== kernel.instance.group) throw stranger(hostLink, host.alias);
   const peer = await native.link(link, netns);
-  if (peer?.link === host.index && peer.mac === mac) return; // made by an earlier run of this effect
+  if (peer?.link === host.index && peer.mac === mac) {
+    // Made by an earlier run of this effect, or standing all the time: only what others may have changed about it.
+    const again: RtnlRequest = { op: 'link.set', name: hostLink, master: bridge, up: true, hairpin: true, ...size };
+    refuse(await native.rtnl([again]), hostLink);
+    refuse(await native.rtnl([{ op: 'link.set', name: link, up: true, ...size }], netns), link);
+    return;
+  }
   await removeLinks(kernel.outside(outside), kernel, [hostLink]);
   refuse(await native.rtnl(make), hostLink);
 }
 
 export const removeLink =
   (kernel: Kernel) =>
-  async ({ attachment, outside }: AttachmentInput): Promise<void> => {
+  async ({ attachment, predecessor, outside }: AttachmentInput): Promise<void> => {
     const on = kernel.outsideIfThere(outside);
     if (on === null) return;
-    const host = await on.kernel.link(attachment.hostLink);
-    if (host?.alias === attachment.alias) await removeLinks(on, kernel, [attachment.hostLink]);
+    await removeIfOurs(kernel, on, attachment);
+    // In the middle of a replacement either of them may be there, or both.
+    if (predecessor !== null && predecessor.hostLink !== attachment.hostLink) {
+      await removeIfOurs(kernel, on, predecessor);
+    }
   };
+
+export async function removeIfOurs(kernel: Kernel, on: OutsideKernel, { hostLink, alias }: Attachment): Promise<void> {
+  const host = await on.kernel.link(hostLink);
+  if (host?.alias === alias && host.group === kernel.instance.group) await removeLinks(on, kernel, [hostLink]);
+}
 
 /**
  * Wait until the kernel has reaped the links of a namespace that was unpinned. A process that still lives in it holds
@@ -156,27 +180,4 @@ export function removeLinks(on: OutsideKernel, kernel: Kernel, names: readonly s
   }
   for (const name of names) next.names.add(name);
   return next.done;
-}
-
-/** Throw for the first reply that is not success. */
-export function refuse(replies: readonly { errno: number; code: string }[], object: string): void {
-  const failed = replies.find(({ errno }) => errno !== 0);
-  if (failed === undefined) return;
-  throw new EffectError({
-    code: 'KERNEL',
-    message: `rtnetlink ${object}: ${failed.code}`,
-    errno: failed.code,
-    syscall: 'rtnetlink',
-    object,
-  });
-}
-
-export function stranger(name: string, alias: string): EffectError {
-  const whose = alias === '' ? 'something else' : alias;
-  return new EffectError({
-    code: 'NAME_TAKEN_IN_KERNEL',
-    message: `link ${name} exists and belongs to ${whose}`,
-    object: name,
-    owner: whose,
-  });
 }

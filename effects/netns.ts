@@ -7,7 +7,7 @@
  * Limits: the directory of the pins must exist.
  */
 import { closeSync, constants, openSync } from 'node:fs';
-import type { NamespaceInput } from '../machines/container.ts';
+import type { NamespaceInput } from '../machines/container-inputs.ts';
 import { isKernelError, openProcessNetns, type NetnsIdentity, type Outside } from '../native/index.ts';
 import { EffectError } from './effect.ts';
 import type { Kernel } from './kernel.ts';

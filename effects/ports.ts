@@ -1,45 +1,65 @@
 /**
  * Published ports in the firewall: elements of its maps, one per port and family.
  *
- * Guarantees: all ports of a call appear in one transaction, or none; an element names its owner, and only the owner's
- * are taken away. Cost does not grow with what is there already (hash maps).
+ * Guarantees: all ports of a call come, go or change hands in one transaction, or none does; an element names its owner,
+ * and only one with exactly the data that the snapshot says is taken away. Cost does not grow with what is there already
+ * (hash maps). Run twice, the outcome is the same.
  * Limits: connections that exist already are left alone.
  */
-import type { PublishInput } from '../machines/container.ts';
-import { isKernelError } from '../native/index.ts';
+import type { OwnedTarget, PublishInput } from '../machines/plan/change.ts';
+import { isKernelError, type NftOperation, type Outside } from '../native/index.ts';
 import type { Kernel } from './kernel.ts';
 import { portElements } from './ruleset.ts';
 
 export const publish =
   (kernel: Kernel) =>
-  async (input: PublishInput): Promise<void> => {
-    await kernel.outside(input.outside).kernel.nft(elementsOf(kernel, input).add);
+  async ({ outside, targets, replacing }: PublishInput): Promise<void> => {
+    if (targets.length === 0) return unpublish(kernel)({ outside, targets, replacing });
+    const { kernel: native } = kernel.outside(outside);
+    const add = elements(kernel, targets).add;
+    const remove = elements(kernel, replacing).remove;
+    if (await done(native, [...remove, ...add])) return;
+    // Somewhere an element has other data: an earlier run of this has ended well, or it is a stranger's.
+    await native.nft(add);
+    await unpublish(kernel)({ outside, targets: [], replacing: others(replacing, targets) });
   };
 
 export const unpublish =
   (kernel: Kernel) =>
-  async (input: PublishInput): Promise<void> => {
-    if (input.targets.length === 0) return;
-    const native = kernel.outsideIfThere(input.outside)?.kernel;
+  async ({ outside, replacing }: PublishInput): Promise<void> => {
+    if (replacing.length === 0) return;
+    const native = kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined) return;
-    const remove = async (targets: PublishInput['targets']): Promise<'done' | 'not ours'> => {
+    const remove = async (targets: OwnedTarget[]): Promise<boolean> => {
       try {
-        await native.nft(elementsOf(kernel, { ...input, targets }).remove);
+        return await done(native, elements(kernel, targets).remove);
       } catch (error) {
-        if (!isKernelError(error)) throw error;
-        if (error.code === 'EEXIST') return 'not ours';
-        if (error.code !== 'ENOENT') throw error; // ENOENT: the table is gone, and every element with it
+        if (isKernelError(error) && error.code === 'ENOENT') return true; // the table is gone, and every element with it
+        throw error;
       }
-      return 'done';
     };
-    if ((await remove(input.targets)) === 'done') return;
+    if (await remove(replacing)) return;
     // One of them has become somebody else's: take the others one by one.
-    for (const target of input.targets) await remove([target]);
+    for (const target of replacing) await remove([target]);
   };
 
-function elementsOf(kernel: Kernel, { owner, targets }: PublishInput) {
-  return portElements(
-    kernel.instance.table,
-    targets.map((target) => ({ ...target, owner })),
-  );
+/** False when an element is there with other data: nothing was changed then. */
+async function done(native: Outside, operations: NftOperation[]): Promise<boolean> {
+  try {
+    await native.nft(operations);
+    return true;
+  } catch (error) {
+    if (isKernelError(error) && error.code === 'EEXIST') return false;
+    throw error;
+  }
 }
+
+/** Of what is replaced, that which has no successor on the same host port. */
+function others(replacing: readonly OwnedTarget[], targets: readonly OwnedTarget[]): OwnedTarget[] {
+  const family = ({ address }: OwnedTarget) => (address.includes(':') ? 6 : 4);
+  const key = (target: OwnedTarget) => `${target.protocol} ${target.hostIp} ${target.hostPort} ${family(target)}`;
+  const taken = new Set(targets.map(key));
+  return replacing.filter((target) => !taken.has(key(target)));
+}
+
+const elements = (kernel: Kernel, targets: readonly OwnedTarget[]) => portElements(kernel.instance.table, [...targets]);

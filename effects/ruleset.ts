@@ -140,8 +140,17 @@ export function removeTable(table: string): NftOperation[] {
   ];
 }
 
+/** A rule of ours says which one it is, so that a look at the table tells it from any other, and from one that is changed. */
 function rule(table: string, chain: string, words: NftExpression[][]): NftOperation {
-  return { op: 'rule.add', table, chain, expressions: words.flat() };
+  const expressions = words.flat();
+  return { op: 'rule.add', table, chain, expressions, comment: `cleat ${fingerprint(JSON.stringify(expressions))}` };
+}
+
+/** FNV-1a, 32 bits: for telling rules apart, not for keeping anything from anybody. */
+function fingerprint(text: string): string {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, '0');
 }
 
 // --- One network ------------------------------------------------------------------------------------------------

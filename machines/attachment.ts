@@ -1,10 +1,11 @@
 /**
- * One network of one container, while it is being made or taken away. At rest an attachment is data in its container;
- * this machine exists only between `planned` and its final state.
+ * One network of one container, while it is being made, changed or taken away. At rest an attachment is data in its
+ * container; this machine exists only between `planned` and its final state.
  *
- * Guarantees: order link -> addresses on the way in; a failure on the way in takes away what was made before it
- * answers. Idempotent effects: run again from any state after a crash, the outcome is the same.
- * Limits: rules and ports are the container's and the network's; nothing here chooses a name.
+ * Guarantees: order link -> addresses on the way in; a failed `attach` takes away what it made before it answers, the
+ * verbs that work on something that stands (repair, replace, revise) leave it standing. Idempotent effects: run again
+ * from any state after a crash, the outcome is the same.
+ * Limits: rules, ports and names are the container's and the network's; nothing here chooses a name.
  */
 import { assign, setup } from 'xstate';
 import type { Attachment } from '../state/container.ts';
@@ -12,8 +13,15 @@ import type { Fault } from '../state/faults.ts';
 import { effect, faultOf } from './contract.ts';
 
 export interface AttachmentInput {
-  verb: 'attach' | 'detach';
+  /**
+   * attach, detach: make it, take it away. repair: make what is missing of it, and where there is a predecessor, take away
+   * what only that had. replace: a new link in the place of the predecessor's, with its name, addresses and MAC. revise:
+   * the same link, with other addresses, routes or MTU.
+   */
+  verb: 'attach' | 'detach' | 'repair' | 'replace' | 'revise';
   attachment: Attachment;
+  /** What stands until now, in whole or in part, where that is something else. */
+  predecessor: Attachment | null;
   /** Path of the container's namespace. */
   netns: string;
   /** The namespace was made by us, with its sysctls set from the start. */
@@ -32,8 +40,6 @@ interface AttachmentContext extends AttachmentInput {
   fault: Fault | null;
 }
 
-type LinkInput = AttachmentInput;
-
 export const attachmentMachine = setup({
   types: {
     context: {} as AttachmentContext,
@@ -41,12 +47,23 @@ export const attachmentMachine = setup({
     output: {} as AttachmentOutput,
   },
   actors: {
-    ensureLink: effect<void, LinkInput>('ensureLink'),
-    ensureAddresses: effect<void, LinkInput>('ensureAddresses'),
-    removeLink: effect<void, LinkInput>('removeLink'),
+    ensureLink: effect<void, AttachmentInput>('ensureLink'),
+    ensureAddresses: effect<void, AttachmentInput>('ensureAddresses'),
+    replaceLink: effect<void, AttachmentInput>('replaceLink'),
+    reviseLink: effect<void, AttachmentInput>('reviseLink'),
+    removeLink: effect<void, AttachmentInput>('removeLink'),
   },
   guards: {
-    attaching: ({ context }) => context.verb === 'attach',
+    detaching: ({ context }) => context.verb === 'detach',
+    replacing: ({ context }) => context.verb === 'replace',
+    revising: ({ context }) => context.verb === 'revise',
+    succeeds: ({ context }) => context.verb === 'repair' && context.predecessor !== null,
+    stands: ({ context }) => context.verb === 'repair',
+  },
+  actions: {
+    blame: assign({
+      fault: ({ context, event }) => context.fault ?? faultOf('error' in event ? event.error : undefined),
+    }),
   },
 }).createMachine({
   id: 'attachment',
@@ -57,7 +74,12 @@ export const attachmentMachine = setup({
   states: {
     planned: {
       description: 'Enters when invoked. Owns nothing yet. Leaves at once, by the verb.',
-      always: [{ guard: 'attaching', target: 'linking' }, { target: 'unlinking' }],
+      always: [
+        { guard: 'detaching', target: 'unlinking' },
+        { guard: 'replacing', target: 'replacing' },
+        { guard: 'revising', target: 'revising' },
+        { target: 'linking' },
+      ],
     },
     linking: {
       description:
@@ -67,7 +89,10 @@ export const attachmentMachine = setup({
         src: 'ensureLink',
         input: ({ context }) => context,
         onDone: 'addressing',
-        onError: { target: 'unlinking', actions: assign({ fault: ({ event }) => faultOf(event.error) }) },
+        onError: [
+          { guard: 'stands', target: 'stuck', actions: 'blame' },
+          { target: 'unlinking', actions: 'blame' },
+        ],
       },
     },
     addressing: {
@@ -76,8 +101,33 @@ export const attachmentMachine = setup({
         id: 'ensureAddresses',
         src: 'ensureAddresses',
         input: ({ context }) => context,
+        onDone: [{ guard: 'succeeds', target: 'revising' }, { target: 'attached' }],
+        onError: [
+          { guard: 'stands', target: 'stuck', actions: 'blame' },
+          { target: 'unlinking', actions: 'blame' },
+        ],
+      },
+    },
+    replacing: {
+      description:
+        'Owns two veth pairs: makes the new one ready, then gives it the name and addresses of the old one and takes ' +
+        'that away, in one batch.',
+      invoke: {
+        id: 'replaceLink',
+        src: 'replaceLink',
+        input: ({ context }) => context,
         onDone: 'attached',
-        onError: { target: 'unlinking', actions: assign({ fault: ({ event }) => faultOf(event.error) }) },
+        onError: { target: 'stuck', actions: 'blame' },
+      },
+    },
+    revising: {
+      description: 'Changes MTU, addresses and routes of a link that carries traffic; what stays is not touched.',
+      invoke: {
+        id: 'reviseLink',
+        src: 'reviseLink',
+        input: ({ context }) => context,
+        onDone: 'attached',
+        onError: { target: 'stuck', actions: 'blame' },
       },
     },
     unlinking: {
@@ -88,10 +138,7 @@ export const attachmentMachine = setup({
         src: 'removeLink',
         input: ({ context }) => context,
         onDone: 'detached',
-        onError: {
-          target: 'stuck',
-          actions: assign({ fault: ({ context, event }) => context.fault ?? faultOf(event.error) }),
-        },
+        onError: { target: 'stuck', actions: 'blame' },
       },
     },
     attached: {
@@ -103,7 +150,7 @@ export const attachmentMachine = setup({
     stuck: {
       type: 'final',
       entry: assign({ outcome: 'stuck' }),
-      description: 'The link could not be removed: the container keeps it as a leftover.',
+      description: 'The kernel refused, and `fault` says what: the container decides how to go on.',
     },
   },
 });

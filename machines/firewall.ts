@@ -3,10 +3,12 @@
  *
  * Guarantees: there while at least one network holds it, gone after the last; the switches (net.ipv4.ip_forward and
  * its likes) are read and remembered on disk before they are set, and put back with the table, so that the host ends
- * as it was found.
+ * as it was found. What others change in the table is found when somebody asks to verify it, and put back; whoever asks
+ * while that is under way has another look taken.
  * Limits: a switch that someone else set to the same value meanwhile is put back all the same.
  */
-import { assign, enqueueActions, setup } from 'xstate';
+import { assign, enqueueActions, setup, type AnyActorRef } from 'xstate';
+import type { Drift } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import { conversation, effect, faultOf, type Asker } from './contract.ts';
 
@@ -20,31 +22,71 @@ export interface FirewallInput {
   found: Switches | null;
 }
 
+/** Something of the table that is not as it should be. `owner`: whose port it is (id:generation), null for what is shared. */
+export interface Found {
+  owner: string | null;
+  drift: Drift;
+}
+
+/** What was put back, and what policy leaves as it is. */
+export interface RulesetFindings {
+  repaired: Found[];
+  left: Found[];
+}
+
 interface FirewallContext {
   outside: string | null;
   holders: readonly string[];
   waiting: readonly Asker[];
   found: Switches | null;
+  /** Who is told how the look at the table ended. */
+  verifiers: readonly AnyActorRef[];
+  /** Those who asked since it began, null when nobody did. */
+  next: readonly AnyActorRef[] | null;
+  /** What the last look left as it was. */
+  drift: readonly Found[];
   fault: Fault | null;
   attempts: number;
 }
 
-export type FirewallEvent = ({ type: 'hold' } & Asker) | ({ type: 'release' } & Asker) | { type: 'retry' };
+export type FirewallEvent =
+  | ({ type: 'hold' } & Asker)
+  | ({ type: 'release' } & Asker)
+  | ({ type: 'verify' } & Partial<Asker>)
+  | { type: 'retry' };
 
-export type FirewallAnswer = { type: 'held' } | { type: 'refused'; fault: Fault } | { type: 'released' };
+export type FirewallAnswer =
+  { type: 'held' } | { type: 'refused'; fault: Fault } | { type: 'released' } | { type: 'verified' };
+
+export interface VerifyInput {
+  outside: string | null;
+  /** Somebody has asked for it: everything is put back, whatever policy says of it. */
+  asked: boolean;
+}
+
+/** For whoever watches: what a look at the table has found. */
+export type FirewallEmitted = { type: 'found' } & RulesetFindings;
 
 const setupFirewall = setup({
-  types: { context: {} as FirewallContext, input: {} as FirewallInput, events: {} as FirewallEvent },
+  types: {
+    context: {} as FirewallContext,
+    input: {} as FirewallInput,
+    events: {} as FirewallEvent,
+    emitted: {} as FirewallEmitted,
+    tags: {} as 'rest',
+  },
   actors: {
     readSwitches: effect<Switches, { outside: string | null }>('readSwitches'),
     raiseFirewall: effect<void, { outside: string | null; found: Switches | null }>('raiseFirewall'),
     lowerFirewall: effect<void, { outside: string | null; found: Switches | null }>('lowerFirewall'),
+    repairRuleset: effect<RulesetFindings, VerifyInput>('repairRuleset'),
     backOff: conversation<{ attempt: number }>('backOff'),
   },
   guards: {
     used: ({ context }) => context.holders.length > 0,
     unused: ({ context }) => context.holders.length === 0,
     changed: ({ context }) => context.found !== null,
+    askedAgain: ({ context }) => context.next !== null,
   },
   actions: {
     blameError: assign({ fault: ({ event }) => faultOf('error' in event ? event.error : undefined) }),
@@ -52,6 +94,36 @@ const setupFirewall = setup({
     answerWaiting: enqueueActions(({ context, enqueue }) => {
       for (const { from } of context.waiting) enqueue.sendTo(from, { type: 'held' } satisfies FirewallAnswer);
       enqueue.assign({ waiting: [], fault: null, attempts: 0 });
+    }),
+    conclude: enqueueActions(({ enqueue }, { repaired, left }: RulesetFindings) => {
+      enqueue.assign({ drift: left });
+      enqueue.emit({ type: 'found', repaired, left });
+    }),
+    answerVerifiers: enqueueActions(({ context, enqueue }) => {
+      for (const from of context.verifiers) enqueue.sendTo(from, { type: 'verified' } satisfies FirewallAnswer);
+      enqueue.assign({ verifiers: context.next ?? [], next: null });
+    }),
+    refuseVerifiers: enqueueActions(({ context, enqueue }) => {
+      const fault = context.fault ?? { code: 'INTERNAL' as const, message: 'the firewall could not be verified' };
+      for (const from of [...context.verifiers, ...(context.next ?? [])]) {
+        enqueue.sendTo(from, { type: 'refused', fault } satisfies FirewallAnswer);
+      }
+      enqueue.assign({ verifiers: [], next: null });
+    }),
+    /** Nothing of the table stands that could have changed, or it is being made: right by then. */
+    answerAtOnce: enqueueActions(({ event, enqueue }) => {
+      if (event.type !== 'verify' || event.from === undefined) return;
+      enqueue.sendTo(event.from, { type: 'verified' } satisfies FirewallAnswer);
+    }),
+    noteVerifier: assign({
+      verifiers: ({ context, event }) =>
+        event.type === 'verify' && event.from !== undefined ? [...context.verifiers, event.from] : context.verifiers,
+    }),
+    noteNext: assign({
+      next: ({ context, event }) => {
+        const asked = context.next ?? [];
+        return event.type === 'verify' && event.from !== undefined ? [...asked, event.from] : asked;
+      },
     }),
     refuseWaiting: enqueueActions(({ context, enqueue }) => {
       const fault = context.fault ?? { code: 'INTERNAL' as const, message: 'the firewall could not be raised' };
@@ -80,6 +152,11 @@ const release = setupFirewall.enqueueActions(({ context, event, enqueue }) => {
   enqueue.sendTo(event.from, { type: 'released' } satisfies FirewallAnswer);
 });
 
+const conclude = {
+  type: 'conclude',
+  params: ({ event }: { event: { output: RulesetFindings } }) => event.output,
+} as const;
+
 export const firewallMachine = setupFirewall.createMachine({
   id: 'firewall',
   version: '1',
@@ -89,17 +166,25 @@ export const firewallMachine = setupFirewall.createMachine({
     holders: input.adopted,
     waiting: [],
     found: input.found,
+    verifiers: [],
+    next: null,
+    drift: [],
     fault: null,
     attempts: 0,
   }),
   initial: 'deciding',
-  on: { hold: { actions: hold('not up yet') }, release: { actions: release } },
+  on: {
+    hold: { actions: hold('not up yet') },
+    release: { actions: release },
+    verify: { actions: 'answerAtOnce' },
+  },
   states: {
     deciding: {
       description: 'Enters at start. Containers in snapshots need the table: it is there, and is not touched.',
       always: [{ guard: 'used', target: 'up' }, { guard: 'changed', target: 'lowering' }, { target: 'down' }],
     },
     down: {
+      tags: 'rest',
       description: 'Owns nothing in the kernel. Leaves when the first network asks.',
       always: { guard: 'used', target: 'reading' },
     },
@@ -124,10 +209,37 @@ export const firewallMachine = setupFirewall.createMachine({
       },
     },
     up: {
+      tags: 'rest',
       description: 'The table stands. Leaves when the last network has given it back.',
       entry: 'answerWaiting',
       always: { guard: 'unused', target: 'lowering' },
-      on: { hold: { actions: hold('up') } },
+      on: { hold: { actions: hold('up') }, verify: { target: 'verifying', actions: 'noteVerifier' } },
+    },
+    verifying: {
+      description: 'Looks at the table and puts back what others took. Networks that ask for it wait.',
+      invoke: {
+        id: 'repairRuleset',
+        src: 'repairRuleset',
+        input: ({ context }) => ({ outside: context.outside, asked: context.verifiers.length > 0 }),
+        onDone: [
+          { guard: 'askedAgain', target: 'verifying', reenter: true, actions: [conclude, 'answerVerifiers'] },
+          { target: 'up', actions: [conclude, 'answerVerifiers'] },
+        ],
+        onError: { target: 'verifyFailed', actions: ['blameError', 'refuseWaiting', 'refuseVerifiers'] },
+      },
+      on: { verify: { actions: 'noteNext' } },
+    },
+    verifyFailed: {
+      tags: 'rest',
+      description: 'The table could not be looked at or put right: `fault` says why. Tried again by itself.',
+      entry: 'countAttempt',
+      always: { guard: 'unused', target: 'lowering' },
+      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
+      on: {
+        hold: { target: 'verifying', actions: hold('not up yet') },
+        verify: { target: 'verifying', actions: 'noteVerifier' },
+        retry: 'verifying',
+      },
     },
     lowering: {
       description: 'Puts the switches back, then takes the table away.',
@@ -135,11 +247,12 @@ export const firewallMachine = setupFirewall.createMachine({
         id: 'lowerFirewall',
         src: 'lowerFirewall',
         input: ({ context }) => ({ outside: context.outside, found: context.found }),
-        onDone: { target: 'down', actions: assign({ found: null, attempts: 0 }) },
+        onDone: { target: 'down', actions: assign({ found: null, attempts: 0, drift: [] }) },
         onError: { target: 'lowerFailed', actions: ['blameError', 'refuseWaiting'] },
       },
     },
     lowerFailed: {
+      tags: 'rest',
       description: 'Table or switches could not be put back: `fault` says why. Tried again by itself.',
       entry: 'countAttempt',
       always: { guard: 'used', target: 'raising' },

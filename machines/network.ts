@@ -5,158 +5,65 @@
  * address has one owner, because this machine alone grants them and handles one event at a time (no lock, no file).
  * A lease is answered only when the bridge is up. Nothing of this is stored: leases are read back from the containers'
  * snapshots at start (`adopted`).
- * Limits: the definition does not change while this runs; one machine per (outside, network).
+ * A changed definition reaches the bridge and every container, or none: when one cannot follow, all go back. The
+ * definition that is worked towards is on disk before anything changes, in both directions; after a crash the leases in
+ * the snapshots are compared with it, and the rest of the way is gone then.
+ * What others take from the bridge is put back under the containers, which do not notice.
+ * Limits: one machine per (outside, network); one update at a time. What its words do is network-words.ts.
  */
-import { assign, enqueueActions, setup } from 'xstate';
-import type { Lease } from '../state/container.ts';
-import type { AttachmentOptions } from '../state/event.ts';
-import type { Fault } from '../state/faults.ts';
-import type { NetworkDefinition } from '../state/network.ts';
-import { conversation, effect, faultOf, type Asker } from './contract.ts';
-import { grantLease, type Cursors, type Leases } from './plan/lease.ts';
+import { holdInput, fanOutInput, raiseInput, reviseInput, setupNetwork } from './network-words.ts';
 
-export interface NetworkInput {
-  definition: NetworkDefinition;
-  outside: string | null;
-  /** Leases found in snapshots: their containers are attached, so the bridge is there. */
-  adopted: Leases;
-  /** A crash may have left the bridge of a network without users: look, and lower it. */
-  recovering: boolean;
-}
+export type * from './network-words.ts';
 
-interface NetworkContext {
-  definition: NetworkDefinition;
-  outside: string | null;
-  leases: Leases;
-  cursors: Cursors;
-  /** Who has a lease but no answer yet, because the bridge is not up. */
-  waiting: readonly Asker[];
-  recovering: boolean;
-  fault: Fault | null;
-  attempts: number;
-}
+const join = (bridge: 'up' | 'not up yet') => ({ type: 'join', params: { bridge } }) as const;
 
-export type NetworkEvent =
-  | ({ type: 'join'; options: AttachmentOptions } & Asker)
-  | ({ type: 'leave' } & Asker)
-  | { type: 'held' }
-  | { type: 'refused'; fault: Fault }
-  | { type: 'released' }
-  | { type: 'retry' };
-
-export type NetworkAnswer =
-  | { type: 'leased'; network: string; lease: Lease }
-  | { type: 'refused'; network: string; fault: Fault }
-  | { type: 'left'; network: string };
-
-export interface RaiseInput {
-  definition: NetworkDefinition;
-  outside: string | null;
-}
-
-export interface HoldInput {
-  network: string;
-  outside: string | null;
-}
-
-const raiseInput = ({ context }: { context: NetworkContext }): RaiseInput => ({
-  definition: context.definition,
-  outside: context.outside,
-});
-
-const holdInput = ({ context }: { context: NetworkContext }): HoldInput => ({
-  network: context.definition.name,
-  outside: context.outside,
-});
-
-const setupNetwork = setup({
-  types: { context: {} as NetworkContext, input: {} as NetworkInput, events: {} as NetworkEvent },
-  actors: {
-    raiseNetwork: effect<void, RaiseInput>('raiseNetwork'),
-    lowerNetwork: effect<void, RaiseInput>('lowerNetwork'),
-    holdFirewall: conversation<HoldInput>('holdFirewall'),
-    releaseFirewall: conversation<HoldInput>('releaseFirewall'),
-    backOff: conversation<{ attempt: number }>('backOff'),
-  },
-  guards: {
-    used: ({ context }) => Object.keys(context.leases).length > 0,
-    unused: ({ context }) => Object.keys(context.leases).length === 0,
-    recovering: ({ context }) => context.recovering,
-    leftBehind: ({ context }) => context.attempts > 0,
-  },
-  actions: {
-    blameError: assign({ fault: ({ event }) => faultOf('error' in event ? event.error : undefined) }),
-    blameRefusal: assign({ fault: ({ event }) => (event.type === 'refused' ? event.fault : null) }),
-    countAttempt: assign({ attempts: ({ context }) => context.attempts + 1 }),
-    calm: assign({ attempts: 0, fault: null, recovering: false }),
-    answerWaiting: enqueueActions(({ context, enqueue }) => {
-      for (const { owner, from } of context.waiting) {
-        const lease = context.leases[owner];
-        const network = context.definition.name;
-        if (lease !== undefined) enqueue.sendTo(from, { type: 'leased', network, lease } satisfies NetworkAnswer);
-      }
-      enqueue.assign({ waiting: [] });
-    }),
-    refuseWaiting: enqueueActions(({ context, enqueue }) => {
-      const network = context.definition.name;
-      const fault = context.fault ?? { code: 'INTERNAL' as const, message: `network ${network} could not be raised` };
-      for (const { from } of context.waiting) {
-        enqueue.sendTo(from, { type: 'refused', network, fault } satisfies NetworkAnswer);
-      }
-      const refused = new Set(context.waiting.map(({ owner }) => owner));
-      const kept = Object.entries(context.leases).filter(([owner]) => !refused.has(owner));
-      enqueue.assign({ waiting: [], leases: Object.fromEntries(kept) });
-    }),
-  },
-});
-
-/** Decide now; answer now when the bridge is up, else when it is. */
-const join = (bridge: 'up' | 'not up yet') =>
-  setupNetwork.enqueueActions(({ context, event, enqueue }) => {
-    if (event.type !== 'join') return;
-    const { owner, from } = event;
-    const network = context.definition.name;
-    const grant = grantLease(context.definition, context.leases, context.cursors, owner, event.options);
-    if ('fault' in grant) {
-      enqueue.sendTo(from, { type: 'refused', network, fault: grant.fault } satisfies NetworkAnswer);
-      return;
-    }
-    const { lease, cursors } = grant;
-    enqueue.assign({ leases: { ...context.leases, [owner]: lease }, cursors });
-    if (bridge === 'up') enqueue.sendTo(from, { type: 'leased', network, lease } satisfies NetworkAnswer);
-    else enqueue.assign({ waiting: [...context.waiting.filter((asker) => asker.owner !== owner), { owner, from }] });
-  });
-
-const leave = setupNetwork.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== 'leave') return;
-  const { [event.owner]: _gone, ...leases } = context.leases;
-  enqueue.assign({ leases, waiting: context.waiting.filter(({ owner }) => owner !== event.owner) });
-  enqueue.sendTo(event.from, { type: 'left', network: context.definition.name } satisfies NetworkAnswer);
-});
+/** Somebody cannot follow: all go back, or, where there is no way back, this one is asked again. */
+const notAll = (blame: 'blameError' | 'blameRefusal') =>
+  [
+    { guard: 'canTurnBack', target: 'recanting', actions: [blame, 'turnBack'] },
+    { target: 'behind', actions: [blame, 'blameRevision'] },
+  ] as const;
 
 export const networkMachine = setupNetwork.createMachine({
   id: 'network',
   options: { maxIterations: 50 },
   context: ({ input }) => ({
     definition: input.definition,
+    previous: input.previous,
     outside: input.outside,
     leases: input.adopted,
     cursors: {},
     waiting: [],
+    asked: null,
+    revision: null,
     recovering: input.recovering,
     fault: null,
     attempts: 0,
   }),
   initial: 'deciding',
-  on: { join: { actions: join('not up yet') }, leave: { actions: leave } },
+  on: {
+    join: { actions: join('not up yet') },
+    leave: { actions: 'leave' },
+    update: { actions: 'ask' },
+  },
   states: {
     deciding: {
       description: 'Enters at start. Containers in snapshots hold leases: the bridge is there, and is not touched.',
-      always: [{ guard: 'used', target: 'up' }, { guard: 'recovering', target: 'lowering' }, { target: 'down' }],
+      always: [
+        { guard: 'interruptedInVain', target: 'recanting', actions: 'turnBack' },
+        { guard: 'outdated', target: 'revising', actions: 'beginByItself' },
+        { guard: 'used', target: 'up' },
+        { guard: 'recovering', target: 'lowering' },
+        { target: 'down' },
+      ],
     },
     down: {
+      tags: 'rest',
       description: 'Owns nothing in the kernel. Leaves when the first container joins.',
-      always: { guard: 'used', target: 'securing' },
+      always: [
+        { guard: 'used', target: 'securing' },
+        { guard: 'asked', actions: 'take' },
+      ],
     },
     securing: {
       description: 'Asks for the firewall of the outside: no link is made before the rules that guard it can be.',
@@ -171,6 +78,7 @@ export const networkMachine = setupNetwork.createMachine({
       },
     },
     raising: {
+      tags: 'standing',
       description: 'Owns the bridge, its addresses and the rules of the network from here on.',
       invoke: {
         id: 'raiseNetwork',
@@ -181,10 +89,105 @@ export const networkMachine = setupNetwork.createMachine({
       },
     },
     up: {
+      tags: ['rest', 'standing'],
       description: 'The bridge is up; leases are granted at once. Leaves when the last container has left.',
-      entry: ['calm', 'answerWaiting'],
-      always: { guard: 'unused', target: 'lowering' },
-      on: { join: { actions: join('up') } },
+      entry: ['calm', 'answerRevision', 'endRevision', 'answerWaiting'],
+      always: [
+        { guard: 'unused', target: 'lowering' },
+        { guard: 'impossible', actions: 'refuseAsked' },
+        { guard: 'asked', target: 'revising', actions: 'begin' },
+      ],
+      on: { join: { actions: join('up') }, drifted: 'repairing' },
+    },
+    revising: {
+      tags: 'standing',
+      description:
+        'The bridge becomes what the definition on disk says: MTU, gateways, rules. Joins are granted, and wait.',
+      invoke: {
+        id: 'reviseNetwork',
+        src: 'reviseNetwork',
+        input: reviseInput,
+        onDone: 'fanning',
+        onError: notAll('blameError'),
+      },
+    },
+    fanning: {
+      tags: 'standing',
+      description: 'Each container gets its new lease. Leaves when all of them have it, or one cannot follow.',
+      invoke: { id: 'fanOut', src: 'fanOut', input: fanOutInput },
+      on: { followed: 'up', stuck: notAll('blameRefusal') },
+    },
+    recanting: {
+      tags: 'standing',
+      description: 'Writes the old definition back first: from here on a crash ends with all as they were.',
+      invoke: {
+        id: 'recordDefinition',
+        src: 'recordDefinition',
+        input: raiseInput,
+        onDone: 'reverting',
+        // Containers are set right all the same; the service says why its file could not be written.
+        onError: 'reverting',
+      },
+    },
+    reverting: {
+      tags: 'standing',
+      description: 'Containers that had followed get their old lease back.',
+      invoke: { id: 'fanOut', src: 'fanOut', input: fanOutInput },
+      on: { followed: 'restoring', stuck: { target: 'restoring', actions: 'blameRefusal' } },
+    },
+    restoring: {
+      tags: 'standing',
+      description: 'The bridge goes back to the old definition. Leaves with the update refused.',
+      invoke: {
+        id: 'reviseNetwork',
+        src: 'reviseNetwork',
+        input: reviseInput,
+        onDone: [{ guard: 'turnedBackBadly', target: 'behind' }, { target: 'up' }],
+        onError: { target: 'behind', actions: 'blameError' },
+      },
+    },
+    behind: {
+      tags: ['rest', 'standing'],
+      description:
+        'Up, but bridge or containers are not all as the definition says: `fault` says why. Tried again by itself.',
+      entry: ['countAttempt', 'answerRevision', 'answerWaiting'],
+      always: [
+        { guard: 'unused', target: 'lowering', actions: 'endRevision' },
+        { guard: 'impossible', actions: 'refuseAsked' },
+        { guard: 'asked', target: 'revising', actions: 'begin' },
+      ],
+      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
+      on: {
+        join: { actions: join('up') },
+        retry: { target: 'revising', actions: 'tryAgain' },
+        drifted: { target: 'revising', actions: 'tryAgain' },
+      },
+    },
+    repairing: {
+      tags: 'standing',
+      description: 'Puts back what others took: the bridge, its addresses, its ports. Leases stay; joins wait.',
+      invoke: {
+        id: 'repairNetwork',
+        src: 'repairNetwork',
+        input: raiseInput,
+        onDone: 'up',
+        onError: { target: 'repairFailed', actions: ['blameError', 'refuseWaiting', 'refuseAsked'] },
+      },
+    },
+    repairFailed: {
+      tags: ['rest', 'standing'],
+      description: 'Something of the bridge is missing and could not be put back: `fault`. Tried again by itself.',
+      entry: 'countAttempt',
+      always: [
+        { guard: 'unused', target: 'lowering' },
+        { guard: 'asked', target: 'repairing' },
+      ],
+      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
+      on: {
+        join: { target: 'repairing', actions: join('not up yet') },
+        retry: 'repairing',
+        drifted: 'repairing',
+      },
     },
     lowering: {
       description: 'Takes rules and bridge away. A container that joins meanwhile waits for the next raising.',
@@ -202,9 +205,13 @@ export const networkMachine = setupNetwork.createMachine({
       on: { released: { target: 'down', actions: 'calm' } },
     },
     lowerFailed: {
+      tags: 'rest',
       description: 'The bridge or its rules could not be taken away: `fault` says why. Tried again by itself.',
       entry: 'countAttempt',
-      always: { guard: 'used', target: 'securing' },
+      always: [
+        { guard: 'used', target: 'securing' },
+        { guard: 'asked', actions: 'take' },
+      ],
       invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
       on: { retry: 'lowering' },
     },

@@ -6,21 +6,19 @@
  * Limits: knows cleat's own ports; whether the host listens on one is asked of the kernel by the claimant.
  */
 import { assign, enqueueActions, setup } from 'xstate';
-import type { ResolvedPort } from '../state/container.ts';
-import type { PortMapping } from '../state/event.ts';
+import type { ResolvedPort, Wish } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { Asker } from './contract.ts';
+import { without } from './plan/port-list.ts';
 import { claimPorts, type Claims } from './plan/ports.ts';
 
 export type PortsEvent =
   /** `avoid`: host ports that turned out to be taken by others than cleat. */
-  | ({ type: 'claim'; ports: PortMapping[]; avoid: number[] } & Asker)
+  /** `giver`: the owner who gives its ports away; its claim stays until it gives it back itself. */
+  | ({ type: 'claim'; ports: Wish[]; avoid: number[]; giver: string | null } & Asker)
   | { type: 'unclaim'; owner: string; ports: ResolvedPort[] };
 
 export type PortsAnswer = { type: 'claimed'; ports: ResolvedPort[] } | { type: 'refused'; fault: Fault };
-
-const samePort = (a: ResolvedPort, b: ResolvedPort): boolean =>
-  a.protocol === b.protocol && a.hostIp === b.hostIp && a.hostPort === b.hostPort;
 
 export const portsMachine = setup({
   types: {
@@ -32,20 +30,20 @@ export const portsMachine = setup({
     claim: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'claim') return;
       const { owner, from } = event;
-      const claim = claimPorts(context.claims, context.cursor, owner, event.ports, event.avoid);
+      const { [event.giver ?? '']: _given, ...claims } = context.claims;
+      const claim = claimPorts(claims, context.cursor, owner, event.ports, event.avoid);
       if ('fault' in claim) {
         enqueue.sendTo(from, { type: 'refused', fault: claim.fault } satisfies PortsAnswer);
         return;
       }
-      const held = (context.claims[owner] ?? []).filter((port) => !claim.ports.some((other) => samePort(port, other)));
+      const held = context.claims[owner] ?? [];
       enqueue.assign({ claims: { ...context.claims, [owner]: [...held, ...claim.ports] }, cursor: claim.cursor });
       enqueue.sendTo(from, { type: 'claimed', ports: claim.ports } satisfies PortsAnswer);
     }),
     unclaim: assign({
       claims: ({ context, event }) => {
         const { [event.owner]: held = [], ...others } = context.claims;
-        const freed = event.type === 'unclaim' ? event.ports : [];
-        const kept = held.filter((port) => !freed.some((other) => samePort(port, other)));
+        const kept = without(held, event.type === 'unclaim' ? event.ports : []);
         return kept.length > 0 ? { ...others, [event.owner]: kept } : others;
       },
     }),

@@ -116,6 +116,8 @@ export interface Link {
   master: number;
   /** ifindex of the peer or lower link (IFLA_LINK), 0 for none. */
   link: number;
+  /** nsid of the network namespace that `link` is in when it is another one (IFLA_LINK_NETNSID), else null. */
+  netnsId: number | null;
   group: number;
   alias: string;
   statistics: LinkStatistics;
@@ -149,11 +151,26 @@ export interface Neighbour {
   state: number;
 }
 
-/** A change the kernel announced (rtnetlink multicast groups LINK, IPV4/6_IFADDR, IPV4/6_ROUTE). */
+/**
+ * A change the kernel announced (rtnetlink multicast groups LINK, IPV4/6_IFADDR, IPV4/6_ROUTE). `nsid`: the network
+ * namespace it happened in (netnsId), null for the one that is listened in.
+ * Not announced: the IPv4 routes that a link takes along when it goes down (a link.new that is not `up`) or ends, and
+ * those through a gateway that its last address takes along.
+ */
 export type RtnlNotification =
-  | { type: 'link.new' | 'link.del'; index: number; name: string; up: boolean; alias: string }
-  | { type: 'address.new' | 'address.del'; link: number; address: string; prefix: number }
-  | { type: 'route.new' | 'route.del'; destination: string; prefix: number; link: number; table: number }
+  | { type: 'link.new' | 'link.del'; nsid: number | null; index: number; name: string; up: boolean; alias: string }
+  | { type: 'address.new' | 'address.del'; nsid: number | null; link: number; address: string; prefix: number }
+  | {
+      type: 'route.new' | 'route.del';
+      nsid: number | null;
+      destination: string;
+      prefix: number;
+      link: number;
+      metric: number;
+      table: number;
+    }
+  /** A link is no port of its bridge any more. Only when asked for. */
+  | { type: 'port.del'; nsid: number | null; index: number; name: string }
   /** The socket buffer overflowed (ENOBUFS): notifications were lost, dump again. */
   | { type: 'overrun' };
 
@@ -174,7 +191,7 @@ export interface PortHolder {
 }
 
 export type * from './nft-types.ts';
-import type { NftOperation, NftElement, NftTable } from './nft-types.ts';
+import type { NftElement, NftNotification, NftOperation, NftTable } from './nft-types.ts';
 
 /** A network namespace that kernel work is done in, with the thread that does it. */
 export interface Outside {
@@ -194,6 +211,12 @@ export interface Outside {
   /** Identity of the network namespace at path. ENOENT: nothing there; EINVAL: not a network namespace. */
   netnsIdentify(path: string): Promise<NetnsIdentity>;
 
+  /**
+   * The number of the namespace at `path` in the outside (nsid, ip-netns(8)): it is given one when it has none, and keeps
+   * it as long as it lives. EINVAL for the outside itself.
+   */
+  netnsId(path: string): Promise<number>;
+
   /** Send all requests in one go, inside `netns` (path) or in the outside itself; the kernel works through them all. */
   rtnl(requests: RtnlRequest[], netns?: string): Promise<RtnlReply[]>;
   links(netns?: string): Promise<Link[]>;
@@ -206,8 +229,13 @@ export interface Outside {
   monitor(
     listener: (event: RtnlNotification) => void,
     netns?: string,
-    /** Only these (and 'overrun'); the others never leave the kernel. */
-    only?: Exclude<RtnlNotification['type'], 'overrun'>[],
+    /** Only these (and 'overrun'); the others never leave the kernel. link.down: of link.new those that are not up. */
+    only?: (Exclude<RtnlNotification['type'], 'overrun'> | 'link.down')[],
+    /**
+     * Also those of every other namespace that has an nsid at the time (netnsId). A namespace that ends loses its nsid
+     * first: its end is not announced, but the end of what its links were connected to is.
+     */
+    everywhere?: boolean,
   ): Promise<() => void>;
 
   /** Read sysctls ("net/ipv4/ip_forward") as text; null for one that does not exist. */
@@ -218,12 +246,23 @@ export interface Outside {
   /** Which of these ports could not be bound now, and who holds them. Binds and closes at once; empty = all free. */
   portProbe(ports: PortProbe[]): Promise<PortHolder[]>;
 
+  /**
+   * A UDP socket made inside `netns` or in the outside itself; it stays in there. Not bound (node's dgram takes it so:
+   * `bind({ fd })`), not blocking, and the caller's to close.
+   */
+  udpSocket(family: 4 | 6, netns?: string): Promise<number>;
+
   /** One nf_tables transaction: all operations or none. The failure's object names the operation refused. */
   nft(operations: NftOperation[]): Promise<void>;
   /** What a table holds, or null when it does not exist. */
   nftTable(family: 'inet', name: string): Promise<NftTable | null>;
   /** The elements of one set or map. */
   nftElements(family: 'inet', table: string, set: string): Promise<NftElement[]>;
+  /**
+   * Each transaction of another process that did anything to this table of family inet, until the returned function is
+   * called. What was done before the promise resolves is not told.
+   */
+  nftMonitor(table: string, listener: (event: NftNotification) => void): Promise<() => void>;
   /**
    * Forget connection tracking entries whose original or reply tuple has this address. Returns how many; calls that are
    * made while others still wait share one walk through the kernel's table (~10 ms) and their result, so do not await one

@@ -61,6 +61,15 @@ int64_t Input::Integer(Napi::Value value, const std::string& what, int64_t low, 
   return static_cast<int64_t>(number);
 }
 
+std::optional<bool> Input::OptionalFlag(Napi::Value value, const std::string& what) {
+  if (value.IsUndefined()) return std::nullopt;
+  if (!value.IsBoolean()) {
+    WrongType(what, "a boolean");
+    return std::nullopt;
+  }
+  return value.As<Napi::Boolean>().Value();
+}
+
 Napi::Object Input::Object(Napi::Value value, const std::string& what) {
   if (value.IsObject()) return value.As<Napi::Object>();
   WrongType(what, "an object");
@@ -116,16 +125,6 @@ std::optional<uint32_t> Input::OptionalUint(Napi::Object object, const char* key
   Napi::Value value = Get(object, key);
   if (value.IsUndefined()) return std::nullopt;
   return static_cast<uint32_t>(Integer(value, key, 0, UINT32_MAX));
-}
-
-std::optional<bool> Input::OptionalFlag(Napi::Object object, const char* key) {
-  Napi::Value value = Get(object, key);
-  if (value.IsUndefined()) return std::nullopt;
-  if (!value.IsBoolean()) {
-    WrongType(key, "a boolean");
-    return std::nullopt;
-  }
-  return value.As<Napi::Boolean>().Value();
 }
 
 IpAddress Input::ToAddress(const std::string& text) {

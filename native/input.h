@@ -45,6 +45,7 @@ class Input {
   std::string Text(Napi::Value value, const std::string& what);
   std::optional<std::string> OptionalText(Napi::Value value, const std::string& what);
   int64_t Integer(Napi::Value value, const std::string& what, int64_t low, int64_t high);
+  std::optional<bool> OptionalFlag(Napi::Value value, const std::string& what);
   Napi::Object Object(Napi::Value value, const std::string& what);
   Napi::Function Function(Napi::Value value, const std::string& what);
   // The elements of an array.
@@ -63,7 +64,7 @@ class Input {
     return static_cast<uint32_t>(Integer(Get(object, key), key, 0, high));
   }
   std::optional<uint32_t> OptionalUint(Napi::Object object, const char* key);
-  std::optional<bool> OptionalFlag(Napi::Object object, const char* key);
+  std::optional<bool> OptionalFlag(Napi::Object object, const char* key) { return OptionalFlag(Get(object, key), key); }
   IpAddress Address(Napi::Object object, const char* key);
   std::optional<IpAddress> OptionalAddress(Napi::Object object, const char* key);
   std::optional<MacAddress> OptionalMac(Napi::Object object, const char* key);

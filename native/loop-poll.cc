@@ -11,15 +11,20 @@ Failure Poll::Start(Napi::Env env, UniqueFd fd, Life life, Ready ready, std::sha
   poll->handle_.data = poll.get();
   poll->self_ = poll;
   // Cannot fail once the handle is initialised: the descriptor was tried then.
-  uv_poll_start(&poll->handle_, UV_READABLE, [](uv_poll_t* handle, int, int) {
-    Poll* poll = static_cast<Poll*>(handle->data);
-    Napi::HandleScope scope(poll->env_);
-    poll->ready_(*poll);
-  });
+  uv_poll_start(&poll->handle_, UV_READABLE, &Poll::Readable);
   if (life == Life::kBackground) uv_unref(reinterpret_cast<uv_handle_t*>(&poll->handle_));
   napi_add_env_cleanup_hook(env, &Poll::StopHook, poll.get());
   *started = std::move(poll);
   return {};
+}
+
+void Poll::Readable(uv_poll_t* handle, int status, int) {
+  Poll* poll = static_cast<Poll*>(handle->data);
+  Napi::HandleScope scope(poll->env_);
+  poll->ready_(*poll);
+  // An error that waits in a socket (ENOBUFS) is read like data, but libuv takes it for the end and has stopped the
+  // handle (uv__poll_io).
+  if (status < 0 && !poll->stopped()) uv_poll_start(handle, UV_READABLE, &Poll::Readable);
 }
 
 void Poll::Stop() {

@@ -1,7 +1,8 @@
-// poll.h: being told on the event loop that a file descriptor can be read.
+// loop-poll.h: being told on the event loop that a file descriptor can be read.
 //
 // Guarantees: the descriptor is owned and closed after the loop has let go of it. `ready` runs on the event loop, may
-// stop its own poll, and is never called after Stop. When the environment ends, the poll ends with it.
+// stop its own poll, and is never called after Stop. An error that waits in a socket is something to read, not the end.
+// When the environment ends, the poll ends with it.
 // Limits: readable only. A poll keeps the event loop alive until it is stopped, unless it is started as background.
 #pragma once
 
@@ -31,6 +32,7 @@ class Poll : public std::enable_shared_from_this<Poll> {
 
  private:
   Poll(Napi::Env env, UniqueFd fd, Ready ready) : env_(env), fd_(std::move(fd)), ready_(std::move(ready)) {}
+  static void Readable(uv_poll_t* handle, int status, int events);
   static void StopHook(void* poll) { static_cast<Poll*>(poll)->Stop(); }
 
   const Napi::Env env_;

@@ -1,21 +1,20 @@
 // monitor.cc: rtnetlink's announcements as events (rtnl.h: RtnlMonitor; index.ts: RtnlNotification).
 //
-// Guarantees: events arrive in the kernel's order, on the event loop, from the moment the promise resolves; lost ones
-// are said to be lost ('overrun'). After the stop function no event arrives, not even one already read.
-// Limits: at most kBatch messages per turn of the loop, so that a storm does not starve the rest.
+// Guarantees: those of announcements.h, from the moment the promise resolves.
+// Limits: with `everywhere`, a namespace is heard while it has an nsid: not before it is given one, and not when it
+// ends, which takes its nsid first and its links afterwards (cleanup_net). An outside that somebody has given an nsid
+// in itself is announced by that.
 #include <arpa/inet.h>
-#include <linux/filter.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <iterator>
-#include <vector>
 
+#include "announcements.h"
 #include "input.h"
-#include "loop-poll.h"
 #include "nsfile.h"
 #include "rtnl-decode.h"
 #include "rtnl.h"
@@ -24,156 +23,143 @@ namespace cleat {
 
 namespace {
 
-constexpr int kReceiveBuffer = 4 * 1024 * 1024;
-constexpr size_t kReceiveSize = 32 * 1024;
-constexpr int kBatch = 128;
-
 struct Kind {
   const char* name;
   uint16_t type;
   uint32_t groups;
+  // Of links alone: of this family, and only those that are not up.
+  std::optional<unsigned char> family;
+  bool down = false;
 };
 
 constexpr uint32_t kAddressGroups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
 constexpr uint32_t kRouteGroups = RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
 constexpr Kind kKinds[] = {
-    {"link.new", RTM_NEWLINK, RTMGRP_LINK},       {"link.del", RTM_DELLINK, RTMGRP_LINK},
-    {"address.new", RTM_NEWADDR, kAddressGroups}, {"address.del", RTM_DELADDR, kAddressGroups},
-    {"route.new", RTM_NEWROUTE, kRouteGroups},    {"route.del", RTM_DELROUTE, kRouteGroups},
+    {"link.new", RTM_NEWLINK, RTMGRP_LINK, AF_UNSPEC}, {"link.del", RTM_DELLINK, RTMGRP_LINK, AF_UNSPEC},
+    {"address.new", RTM_NEWADDR, kAddressGroups, {}},  {"address.del", RTM_DELADDR, kAddressGroups, {}},
+    {"route.new", RTM_NEWROUTE, kRouteGroups, {}},     {"route.del", RTM_DELROUTE, kRouteGroups, {}},
+};
+// Those that have to be asked for.
+constexpr Kind kSpecialKinds[] = {
+    {"link.down", RTM_NEWLINK, RTMGRP_LINK, AF_UNSPEC, true},
+    {"port.del", RTM_DELLINK, RTMGRP_LINK, AF_BRIDGE},
 };
 
-// Everything else stays in the kernel (socket filter, packet(7)): a link that is made is announced a dozen times, and
-// each announcement would wake the event loop.
-Failure Listen(int fd, const std::vector<Kind>& kinds) {
-  std::vector<sock_filter> program;
-  // nlmsg_type, in host byte order, as the big-endian half word that BPF takes it for.
-  program.push_back(BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(nlmsghdr, nlmsg_type)));
-  sockaddr_nl name{};
-  name.nl_family = AF_NETLINK;
+const Kind* KindOf(const std::string& name) {
+  auto same = [&](const Kind& kind) { return name == kind.name; };
+  if (auto kind = std::find_if(std::begin(kKinds), std::end(kKinds), same); kind != std::end(kKinds)) return kind;
+  auto kind = std::find_if(std::begin(kSpecialKinds), std::end(kSpecialKinds), same);
+  return kind == std::end(kSpecialKinds) ? nullptr : kind;
+}
+
+// What lets messages of a kind pass, and has all others go on behind it.
+std::vector<sock_filter> FilterOf(const Kind& kind) {
+  constexpr uint32_t kInfo = NLMSG_HDRLEN;
+  std::vector<sock_filter> filter;
+  // nlmsg_type and ifi_flags in host byte order, as the big-endian words that BPF takes them for.
+  filter.push_back(BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(nlmsghdr, nlmsg_type)));
+  filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(kind.type), 0, 1));
+  if (kind.family) {
+    filter.push_back(BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kInfo + offsetof(ifinfomsg, ifi_family)));
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, *kind.family, 0, 1));
+  }
+  if (kind.down) {
+    filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kInfo + offsetof(ifinfomsg, ifi_flags)));
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, htonl(IFF_UP), 1, 0));
+  }
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, 0xffffffff));
+  // Each jump was written as one over the next instruction: let it be one over all the rest.
+  for (size_t i = 0; i < filter.size(); i++) {
+    if (BPF_CLASS(filter[i].code) != BPF_JMP) continue;
+    const auto rest = static_cast<uint8_t>(filter.size() - i - 1);
+    if (filter[i].jt != 0) filter[i].jt = rest;
+    if (filter[i].jf != 0) filter[i].jf = rest;
+  }
+  return filter;
+}
+
+// Everything else stays in the kernel: a link that is made is announced a dozen times, and each announcement would wake
+// the event loop.
+Subscription SubscriptionTo(const std::vector<Kind>& kinds, bool everywhere) {
+  Subscription to{NETLINK_ROUTE, "NETLINK_ROUTE"};
+  to.everywhere = everywhere;
   for (const Kind& kind : kinds) {
-    name.nl_groups |= kind.groups;
-    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(kind.type), 0, 1));
-    program.push_back(BPF_STMT(BPF_RET | BPF_K, 0xffffffff));
+    to.groups |= kind.groups;
+    const std::vector<sock_filter> filter = FilterOf(kind);
+    to.filter.insert(to.filter.end(), filter.begin(), filter.end());
   }
-  program.push_back(BPF_STMT(BPF_RET | BPF_K, 0));
-  sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
-  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0) {
-    return {errno, "setsockopt", "SO_ATTACH_FILTER"};
-  }
-  if (bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof name) != 0) return {errno, "bind", "NETLINK_ROUTE"};
-  return {};
+  to.filter.push_back(BPF_STMT(BPF_RET | BPF_K, 0));
+  return to;
 }
 
-Failure OpenMonitor(const std::vector<Kind>& kinds, UniqueFd* monitor) {
-  UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-  if (!fd) return {errno, "socket", "NETLINK_ROUTE"};
-  // A burst of a few thousand links while JavaScript is busy. FORCE needs CAP_NET_ADMIN outside user namespaces.
-  if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) != 0) {
-    setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
-  }
-  if (Failure failure = Listen(fd.get(), kinds)) return failure;
-  *monitor = std::move(fd);
-  return {};
-}
-
-Napi::Object Event(Napi::Env env, const char* type) {
-  Napi::Object event = Napi::Object::New(env);
-  event.Set("type", type);
-  return event;
-}
-
-// The event a message stands for; empty for one that is none of ours.
-Napi::Value ToEvent(Napi::Env env, const nlmsghdr* message) {
-  LinkFacts link;
-  if (DecodeLink(message, &link)) {
-    Napi::Object event = Event(env, message->nlmsg_type == RTM_NEWLINK ? "link.new" : "link.del");
-    event.Set("index", link.index);
-    event.Set("name", link.name);
-    event.Set("up", Napi::Boolean::New(env, link.up));
-    event.Set("alias", link.alias);
-    return event;
-  }
-  AddressFacts address;
-  if (DecodeAddress(message, &address)) {
-    Napi::Object event = Event(env, message->nlmsg_type == RTM_NEWADDR ? "address.new" : "address.del");
-    event.Set("link", address.link);
-    event.Set("address", address.address);
-    event.Set("prefix", static_cast<uint32_t>(address.prefix));
-    return event;
-  }
-  RouteFacts route;
-  if (DecodeRoute(message, &route)) {
-    Napi::Object event = Event(env, message->nlmsg_type == RTM_NEWROUTE ? "route.new" : "route.del");
-    event.Set("destination", route.destination);
-    event.Set("prefix", static_cast<uint32_t>(route.prefix));
-    event.Set("link", route.link);
-    event.Set("table", route.table);
-    return event;
-  }
-  return {};
-}
-
-class Reader {
+class Reader : public Announcements {
  public:
-  Reader(Napi::Function listener) : listener_(Napi::Persistent(listener)), buffer_(kReceiveSize) {}
-
-  void Drain(Poll& poll) {
-    for (int i = 0; i < kBatch && !poll.stopped(); i++) {
-      Napi::HandleScope scope(poll.env());
-      sockaddr_nl from{};
-      socklen_t from_size = sizeof from;
-      ssize_t size = recvfrom(poll.fd(), buffer_.data(), buffer_.size(), MSG_TRUNC, reinterpret_cast<sockaddr*>(&from),
-                              &from_size);
-      if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-      // ENOBUFS, or a message too long for the buffer: either way something went by unseen.
-      if (size < 0 || static_cast<size_t>(size) > buffer_.size()) {
-        CallBack(poll.env(), listener_, {Event(poll.env(), "overrun")});
-      } else if (from.nl_pid == 0) {
-        Deliver(poll, static_cast<int>(size));
-      }
-    }
-  }
+  using Announcements::Announcements;
 
  private:
-  void Deliver(Poll& poll, int left) {
-    const auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
-    for (; mnl_nlmsg_ok(message, left) && !poll.stopped(); message = mnl_nlmsg_next(message, &left)) {
-      Napi::Value event = ToEvent(poll.env(), message);
-      if (!event.IsEmpty()) CallBack(poll.env(), listener_, {event});
+  Napi::Value Take(Napi::Env env, const nlmsghdr* message, std::optional<int> nsid) override {
+    LinkFacts link;
+    if (DecodeLink(message, &link)) {
+      Napi::Object event = From(env, message->nlmsg_type == RTM_NEWLINK ? "link.new" : "link.del", nsid);
+      event.Set("index", link.index);
+      event.Set("name", link.name);
+      event.Set("up", Napi::Boolean::New(env, link.up));
+      event.Set("alias", link.alias);
+      return event;
     }
+    if (DecodePort(message, &link) && message->nlmsg_type == RTM_DELLINK) {
+      Napi::Object event = From(env, "port.del", nsid);
+      event.Set("index", link.index);
+      event.Set("name", link.name);
+      return event;
+    }
+    AddressFacts address;
+    if (DecodeAddress(message, &address)) {
+      Napi::Object event = From(env, message->nlmsg_type == RTM_NEWADDR ? "address.new" : "address.del", nsid);
+      event.Set("link", address.link);
+      event.Set("address", address.address);
+      event.Set("prefix", static_cast<uint32_t>(address.prefix));
+      return event;
+    }
+    RouteFacts route;
+    if (DecodeRoute(message, &route)) {
+      Napi::Object event = From(env, message->nlmsg_type == RTM_NEWROUTE ? "route.new" : "route.del", nsid);
+      event.Set("destination", route.destination);
+      event.Set("prefix", static_cast<uint32_t>(route.prefix));
+      event.Set("link", route.link);
+      event.Set("metric", route.metric);
+      event.Set("table", route.table);
+      return event;
+    }
+    return {};
   }
 
-  Napi::FunctionReference listener_;
-  std::vector<char> buffer_;
+  static Napi::Object From(Napi::Env env, const char* type, std::optional<int> nsid) {
+    Napi::Object event = Event(env, type);
+    event.Set("nsid", nsid ? Napi::Value(Napi::Number::New(env, *nsid)) : env.Null());
+    return event;
+  }
 };
 
 class MonitorJob : public Job {
  public:
-  MonitorJob(Napi::Env env, std::shared_ptr<Reader> reader, std::vector<Kind> kinds, std::optional<std::string> netns)
-      : Job(env), reader_(std::move(reader)), kinds_(std::move(kinds)), netns_(std::move(netns)) {}
+  MonitorJob(Napi::Env env, std::shared_ptr<Announcements> reader, Subscription subscription,
+             std::optional<std::string> netns)
+      : Job(env), reader_(std::move(reader)), subscription_(std::move(subscription)), netns_(std::move(netns)) {}
 
   Failure Execute(Worker& worker) override {
-    if (!netns_) return OpenMonitor(kinds_, &socket_);
+    if (!netns_) return OpenAnnouncements(subscription_, &socket_);
     UniqueFd fd;
     if (Failure failure = OpenNetns(*netns_, &fd)) return failure;
-    return worker.Inside(fd.get(), *netns_, [this] { return OpenMonitor(kinds_, &socket_); });
+    return worker.Inside(fd.get(), *netns_, [this] { return OpenAnnouncements(subscription_, &socket_); });
   }
 
-  Napi::Value Resolve(Napi::Env env) override {
-    std::shared_ptr<Poll> poll;
-    auto drain = [reader = reader_](Poll& poll) { reader->Drain(poll); };
-    if (Failure failure = Poll::Start(env, std::move(socket_), Poll::Life::kKeepsLoopAlive, drain, &poll)) {
-      ToError(env, failure).ThrowAsJavaScriptException();
-      return {};
-    }
-    return Napi::Function::New(
-        env, [poll](const Napi::CallbackInfo&) { poll->Stop(); }, "stop");
-  }
+  Napi::Value Resolve(Napi::Env env) override { return Announcements::Start(env, std::move(socket_), reader_); }
 
  private:
-  std::shared_ptr<Reader> reader_;
-  std::vector<Kind> kinds_;
-  std::optional<std::string> netns_;
+  std::shared_ptr<Announcements> reader_;
+  const Subscription subscription_;
+  const std::optional<std::string> netns_;
   UniqueFd socket_;
 };
 
@@ -189,13 +175,13 @@ Napi::Value RtnlMonitor(const Napi::CallbackInfo& info, Worker& worker) {
     Napi::Array only = info[2].As<Napi::Array>();
     for (uint32_t i = 0; i < only.Length() && input.ok(); i++) {
       std::string wanted = input.Text(only.Get(i), "only");
-      auto kind = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& k) { return wanted == k.name; });
-      if (kind != std::end(kKinds)) kinds.push_back(*kind);
+      if (const Kind* kind = KindOf(wanted)) kinds.push_back(*kind);
     }
   }
+  const bool everywhere = input.OptionalFlag(info[3], "everywhere").value_or(false);
   if (!input.ok()) return input.Rejection();
-  return worker.Submit(
-      std::make_unique<MonitorJob>(info.Env(), std::make_shared<Reader>(listener), std::move(kinds), std::move(netns)));
+  return worker.Submit(std::make_unique<MonitorJob>(info.Env(), std::make_shared<Reader>(listener),
+                                                    SubscriptionTo(kinds, everywhere), std::move(netns)));
 }
 
 }  // namespace cleat

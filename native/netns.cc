@@ -9,6 +9,7 @@
 #include "port-probe.h"
 #include "rtnl.h"
 #include "sysctl.h"
+#include "udp-socket.h"
 
 namespace cleat {
 
@@ -20,6 +21,7 @@ Napi::Function Outside::Define(Napi::Env env) {
                          InstanceMethod<&Outside::Forward<NetnsPin>>("netnsPin"),
                          InstanceMethod<&Outside::Forward<NetnsRemove>>("netnsRemove"),
                          InstanceMethod<&Outside::Forward<NetnsIdentify>>("netnsIdentify"),
+                         InstanceMethod<&Outside::Forward<RtnlNetnsId>>("netnsId"),
                          InstanceMethod<&Outside::Forward<RtnlChange>>("rtnl"),
                          InstanceMethod<&Outside::Forward<RtnlLinks>>("links"),
                          InstanceMethod<&Outside::Forward<RtnlLink>>("link"),
@@ -30,9 +32,11 @@ Napi::Function Outside::Define(Napi::Env env) {
                          InstanceMethod<&Outside::Forward<SysctlRead>>("sysctlRead"),
                          InstanceMethod<&Outside::Forward<SysctlWrite>>("sysctlWrite"),
                          InstanceMethod<&Outside::Forward<PortProbe>>("portProbe"),
+                         InstanceMethod<&Outside::Forward<UdpSocket>>("udpSocket"),
                          InstanceMethod<&Outside::Forward<NftCommit>>("nft"),
                          InstanceMethod<&Outside::Forward<NftTable>>("nftTable"),
                          InstanceMethod<&Outside::Forward<NftElements>>("nftElements"),
+                         InstanceMethod<&Outside::Forward<NftMonitor>>("nftMonitor"),
                          InstanceMethod<&Outside::Forward<ConntrackFlush>>("conntrackFlush"),
                      });
 }

@@ -5,6 +5,9 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <mutex>
+#include <set>
+#include <tuple>
 #include <vector>
 
 #include "nlattr.h"
@@ -25,14 +28,48 @@ uint32_t OffsetOf(const nlmsghdr* answer) {
   return offset;
 }
 
+// The ports of this process's sockets. A port is one socket's in one namespace only.
+using OwnPort = std::tuple<double, double, uint32_t>;
+
+OwnPort KeyOf(const Identity& netns, uint32_t port) {
+  return {netns.dev, netns.ino, port};
+}
+
+std::mutex& PortsMutex() {
+  static auto& mutex = *new std::mutex;
+  return mutex;
+}
+
+std::set<OwnPort>& Ports() {  // guarded by PortsMutex
+  static auto& ports = *new std::set<OwnPort>;
+  return ports;
+}
+
 }  // namespace
 
 Nfnl::~Nfnl() {
-  if (socket_ != nullptr) mnl_socket_close(socket_);
+  if (socket_ == nullptr) return;
+  {
+    std::lock_guard<std::mutex> lock(PortsMutex());
+    Ports().erase(KeyOf(netns_, mnl_socket_get_portid(socket_)));
+  }
+  mnl_socket_close(socket_);
+}
+
+Failure Nfnl::Port(uint32_t* port) {
+  if (Failure failure = Open()) return failure;
+  *port = mnl_socket_get_portid(socket_);
+  return {};
+}
+
+bool Nfnl::IsOurs(const Identity& netns, uint32_t port) {
+  std::lock_guard<std::mutex> lock(PortsMutex());
+  return Ports().count(KeyOf(netns, port)) != 0;
 }
 
 Failure Nfnl::Open() {
   if (socket_ != nullptr) return {};
+  if (Failure failure = IdentifyNetns(home_, "nfnetlink", &netns_)) return failure;
   socket_ = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
   if (socket_ == nullptr) return {errno, "socket", "NETLINK_NETFILTER"};
   if (mnl_socket_bind(socket_, 0, MNL_SOCKET_AUTOPID) != 0) {
@@ -49,6 +86,8 @@ Failure Nfnl::Open() {
   // returns.
   const int receive = 1 << 20;
   setsockopt(mnl_socket_get_fd(socket_), SOL_SOCKET, SO_RCVBUFFORCE, &receive, sizeof receive);
+  std::lock_guard<std::mutex> lock(PortsMutex());
+  Ports().insert(KeyOf(netns_, mnl_socket_get_portid(socket_)));
   return {};
 }
 

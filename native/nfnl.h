@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "failure.h"
+#include "nsfile.h"
 
 namespace cleat {
 
@@ -31,7 +32,8 @@ class Nfnl {
     uint32_t offset = 0;
   };
 
-  Nfnl() = default;
+  // home: the open network namespace of the threads that use it; it outlives this.
+  explicit Nfnl(int home) : home_(home) {}
   ~Nfnl();
   Nfnl(const Nfnl&) = delete;
   Nfnl& operator=(const Nfnl&) = delete;
@@ -41,6 +43,11 @@ class Nfnl {
   // the socket; what the kernel refused is in `refusal`.
   Failure Commit(std::string* messages, Refusal* refusal, size_t* acks = nullptr);
 
+  // The socket's netlink port, which the kernel puts on what it announces of our transactions (nlmsg_pid).
+  Failure Port(uint32_t* port);
+  // Whether a port in that namespace is that of a socket of this process. Any thread.
+  static bool IsOurs(const Identity& netns, uint32_t port);
+
   // Send one request (with or without NLM_F_DUMP) and hand its answers to the handler. EINTR: interrupted, the
   // answers are not consistent, start over. An error answer becomes the failure; `object` is what it is about.
   Failure Request(nlmsghdr* request, const char* name, const std::string& object, const Handler& handler);
@@ -49,6 +56,8 @@ class Nfnl {
   Failure Open();
   Failure Reserve(size_t bytes);
 
+  const int home_;
+  Identity netns_;  // of home, once open
   mnl_socket* socket_ = nullptr;
   size_t reserved_ = 0;
   uint32_t sequence_ = 0;

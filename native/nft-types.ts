@@ -106,3 +106,13 @@ export interface NftTable {
   /** key as `nft` writes it ("inet_proto . inet_service"), "" for types that are not ours. */
   sets: { name: string; key: string; map: boolean; elements: number }[];
 }
+
+/** Somebody else's change to a table. */
+export type NftNotification =
+  /**
+   * One transaction. `pid` is a thread's, as the initial pid namespace numbers it; `command` is that thread's name
+   * (15 bytes at most). Null when the kernel does not say.
+   */
+  | { type: 'changed'; pid: number | null; command: string | null }
+  /** Notifications were lost: look at the table. */
+  | { type: 'overrun' };

@@ -1,4 +1,5 @@
-// nft.h: what the outside's firewall methods are made of: nf_tables transactions and dumps, and conntrack.
+// nft.h: what the outside's firewall methods are made of: nf_tables transactions, dumps and announcements, and
+// conntrack.
 //
 // Guarantees: each function parses its arguments on the event loop and returns a promise (a Job on the worker);
 // arguments that make no sense reject it with EINVAL, they never throw.
@@ -15,6 +16,8 @@ Napi::Value NftCommit(const Napi::CallbackInfo& info, Worker& worker);
 // Outside.nftTable(family, name) and Outside.nftElements(family, table, set) (nft-dump.cc).
 Napi::Value NftTable(const Napi::CallbackInfo& info, Worker& worker);
 Napi::Value NftElements(const Napi::CallbackInfo& info, Worker& worker);
+// Outside.nftMonitor(table, listener) (nft-monitor.cc).
+Napi::Value NftMonitor(const Napi::CallbackInfo& info, Worker& worker);
 // Outside.conntrackFlush(address) (conntrack.cc).
 Napi::Value ConntrackFlush(const Napi::CallbackInfo& info, Worker& worker);
 

@@ -99,12 +99,9 @@ std::optional<std::string> Via(const nlattr* attr) {
   return FormatIpAddress(family, static_cast<const char*>(bytes) + sizeof family);
 }
 
-}  // namespace
-
-bool DecodeLink(const nlmsghdr* message, LinkFacts* link) {
+bool DecodeLinkOf(unsigned char family, const nlmsghdr* message, LinkFacts* link) {
   const auto* info = HeaderOf<ifinfomsg>(message, RTM_NEWLINK, RTM_DELLINK);
-  // Bridges announce their ports as links of family AF_BRIDGE: an RTM_DELLINK of those is a port leaving, not a link.
-  if (info == nullptr || info->ifi_family != AF_UNSPEC) return false;
+  if (info == nullptr || info->ifi_family != family) return false;
   link->index = info->ifi_index;
   link->up = (info->ifi_flags & IFF_UP) != 0;
   link->lower_up = (info->ifi_flags & IFF_LOWER_UP) != 0;
@@ -125,6 +122,10 @@ bool DecodeLink(const nlmsghdr* message, LinkFacts* link) {
       case IFLA_LINK:
         link->link = Number(attr);
         break;
+      case IFLA_LINK_NETNSID:
+        // Negative: the kernel could not give one (rtnl_fill_link_netnsid).
+        if (int nsid = static_cast<int>(Number(attr)); nsid >= 0) link->netns_id = nsid;
+        break;
       case IFLA_GROUP:
         link->group = Number(attr);
         break;
@@ -142,6 +143,16 @@ bool DecodeLink(const nlmsghdr* message, LinkFacts* link) {
     }
   }
   return true;
+}
+
+}  // namespace
+
+bool DecodeLink(const nlmsghdr* message, LinkFacts* link) {
+  return DecodeLinkOf(AF_UNSPEC, message, link);
+}
+
+bool DecodePort(const nlmsghdr* message, LinkFacts* port) {
+  return DecodeLinkOf(AF_BRIDGE, message, port);
 }
 
 bool DecodeAddress(const nlmsghdr* message, AddressFacts* address) {
@@ -246,6 +257,7 @@ Napi::Value ToValue(Napi::Env env, const LinkFacts& link) {
   object.Set("lowerUp", Napi::Boolean::New(env, link.lower_up));
   object.Set("master", link.master);
   object.Set("link", link.link);
+  object.Set("netnsId", link.netns_id ? Napi::Value(Napi::Number::New(env, *link.netns_id)) : env.Null());
   object.Set("group", link.group);
   object.Set("alias", link.alias);
   object.Set("statistics", statistics);

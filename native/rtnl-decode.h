@@ -23,6 +23,7 @@ struct LinkFacts {
   bool lower_up = false;
   uint32_t master = 0;
   uint32_t link = 0;
+  std::optional<int> netns_id;
   uint32_t group = 0;
   std::string alias;
   rtnl_link_stats64 statistics{};
@@ -56,6 +57,8 @@ struct NeighbourFacts {
 
 // New and deleted alike (RTM_NEWLINK, RTM_DELLINK): what is done with the object is in nlmsg_type.
 bool DecodeLink(const nlmsghdr* message, LinkFacts* link);
+// What bridges say of their ports, as links of family AF_BRIDGE: an RTM_DELLINK is a port leaving, not a link.
+bool DecodePort(const nlmsghdr* message, LinkFacts* port);
 bool DecodeAddress(const nlmsghdr* message, AddressFacts* address);
 bool DecodeRoute(const nlmsghdr* message, RouteFacts* route);
 bool DecodeNeighbour(const nlmsghdr* message, NeighbourFacts* neighbour);

@@ -1,4 +1,4 @@
-// rtnl.h: rtnetlink as the Outside's methods rtnl, links, link, addresses, routes, neighbours and monitor.
+// rtnl.h: rtnetlink as the Outside's methods rtnl, links, link, addresses, routes, neighbours, netnsId and monitor.
 //
 // Guarantees: each returns a promise; work on the outside itself goes through one socket that stays open, work inside a
 // namespace through one opened there and closed again. Every argument is checked before anything is sent.
@@ -26,6 +26,7 @@ Napi::Value RtnlLink(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket&
 Napi::Value RtnlAddresses(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
 Napi::Value RtnlRoutes(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
 Napi::Value RtnlNeighbours(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
+Napi::Value RtnlNetnsId(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
 Napi::Value RtnlMonitor(const Napi::CallbackInfo& info, Worker& worker);
 
 }  // namespace cleat

@@ -95,8 +95,8 @@ class Worker {
   const UniqueFd home_;
   Napi::Reference<Napi::Object>& owner_;
   Completions completions_;
-  size_t pending_ = 0;  // event loop only
-  Nfnl nfnl_;           // worker thread only
+  size_t pending_ = 0;      // event loop only
+  Nfnl nfnl_{home_.get()};  // worker thread only
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job*> queue_;  // guarded by mutex_

@@ -223,6 +223,27 @@ async function story(directory, daemon) {
   await type('history', 'page');
   await until('nothing of it is left', async () => !(await ask('ps')).some(({ id }) => id === 'third'));
 
+  begin('page gets one more network and one more port, while it runs');
+  await type('network', 'create', 'back', '--subnet', '10.90.0.0/24');
+  await type('connect', 'back', 'page', '--alias', 'front-page');
+  await type('publish', 'page', '9000:80');
+  const through = async (port) => {
+    const fetching = ['curl', '-sS', '--max-time', '3', `http://127.0.0.1:${port}/`];
+    echo(fetching);
+    const text = await demandRun(fetching);
+    show(text);
+    demand(text.startsWith('hello '), `port ${port} answered ${JSON.stringify(text)}`);
+  };
+  await through(9000);
+
+  begin('Somebody flushes the firewall');
+  echo(['nft', 'flush', 'ruleset']);
+  await demandRun(['nft', 'flush', 'ruleset']);
+  await until('the audit finds everything in its place', async () => (await run(cleat('audit'))).code === 0);
+  for (const port of [PORT, 9000]) await through(port);
+  await type('disconnect', 'back', 'page');
+  await type('ps');
+
   if (process.argv.includes('--stay')) stay(directory, daemon);
 
   begin('The containers stop; the hook tells cleat');

@@ -17,6 +17,7 @@ import { containerMachine } from '../machines/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
 import { networkMachine } from '../machines/network.ts';
 import { portsMachine } from '../machines/ports.ts';
+import { resolverMachine } from '../machines/resolver.ts';
 import { FAULTS } from '../state/faults.ts';
 
 const MACHINES: Record<string, [machine: AnyStateMachine, title: string]> = {
@@ -25,6 +26,7 @@ const MACHINES: Record<string, [machine: AnyStateMachine, title: string]> = {
   network: [networkMachine, 'A network: its bridge, and who has which address'],
   firewall: [firewallMachine, 'What the networks of one outside share: the nftables table and the switches'],
   ports: [portsMachine, 'The host ports of one outside'],
+  resolver: [resolverMachine, 'The names of one outside, and the server that answers for them'],
 };
 
 const MADE = '<!-- Made by `npm run docs` from the code; changes here are overwritten. -->';

@@ -3,9 +3,10 @@
  *
  *   POST   /v1/events              one lifecycle event; or many, one a line, as application/x-ndjson
  *   GET    /v1/events              what happens, as it happens (NDJSON, or SSE when asked for)
- *   GET    /v1/containers[/:id]    what should be; ?wait=STATE&timeout=MS waits for a state
- *   GET    /v1/containers/:id/history
- *   GET, POST /v1/networks, GET, DELETE /v1/networks/:name
+ *   GET    /v1/containers          what should be
+ *   GET    /v1/containers/:id      the same in full, and where the kernel differs; ?wait=STATE&timeout=MS waits for a state
+ *   GET    /v1/containers/:id/history, /v1/containers/:id/stats, /v1/stats
+ *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
  *
  * Guarantees: the object that is authorised is the object that is executed; a body over the limit is refused before it
@@ -18,20 +19,26 @@ import type { ZodError } from 'zod';
 import { LifecycleEvent } from '../state/event.ts';
 import { FAULTS, FaultError, type Fault } from '../state/faults.ts';
 import { ContainerId } from '../state/names.ts';
-import { NetworkRequest } from '../state/network.ts';
+import { NetworkRequest, NetworkUpdate } from '../state/network.ts';
 import { authorise, type Peer, peerOf } from './authorise.ts';
-import type { Containers, Happening } from './containers.ts';
+import type { Containers } from './containers.ts';
+import type { Happening } from './happening.ts';
 import type { ContainerSnapshot } from './snapshot.ts';
-import { noSuchContainer } from './containers.ts';
+import { noSuchContainer } from './events.ts';
 import type { Networks } from './networks.ts';
 import { openApi } from './openapi.ts';
-import { containerView } from './view.ts';
 import { MAX_LINE, readLines } from './ndjson.ts';
 
 export interface ApiParts {
   containers: Containers;
   networks: Networks;
+  view(snapshot: ContainerSnapshot): unknown;
   history(id: string): unknown[];
+  /** Null when there is no such container. */
+  inspect(id: string): Promise<unknown>;
+  inspectSnapshot(snapshot: ContainerSnapshot): Promise<unknown>;
+  stats(id: string): Promise<unknown>;
+  statsOfAll(): Promise<unknown>;
   audit(): Promise<unknown>;
   doctor(): Promise<unknown>;
   version(): unknown;
@@ -71,7 +78,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
       const event = parse(LifecycleEvent, json);
       authorise(peer, event);
       const snapshot = await containers.dispatch(event, wait);
-      return { status: wait ? 200 : 202, body: viewOf(snapshot) };
+      return { status: wait ? 200 : 202, body: viewOf(snapshot, parts) };
     } catch (error) {
       return refusal(error);
     }
@@ -135,7 +142,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     out.on('close', () => containers.bus.off('happening', listener));
   });
 
-  api.get('/v1/containers', () => containers.all().map(containerView));
+  api.get('/v1/containers', () => containers.all().map((snapshot) => parts.view(snapshot)));
   api.get<{ Params: { id: string }; Querystring: { wait?: string; timeout?: string } }>(
     '/v1/containers/:id',
     async (request) => {
@@ -145,11 +152,11 @@ export function createApi(parts: ApiParts): FastifyInstance {
         const ms = Math.min(Number(timeout ?? 30_000), MAX_WAIT_MS);
         if (!Number.isFinite(ms) || ms < 0) throw new FaultError('BAD_REQUEST', 'timeout is a number of milliseconds');
         const snapshot = await containers.waitFor(id, wait, ms);
-        return snapshot === null ? { id, state: 'gone' } : containerView(snapshot);
+        return snapshot === null ? { id, state: 'gone' } : parts.inspectSnapshot(snapshot);
       }
-      const snapshot = containers.get(id);
-      if (snapshot === undefined) throw noSuchContainer(id);
-      return containerView(snapshot);
+      const inspection = await parts.inspect(id);
+      if (inspection === null) throw noSuchContainer(id);
+      return inspection;
     },
   );
   api.get<{ Params: { id: string } }>('/v1/containers/:id/history', (request) => {
@@ -157,6 +164,10 @@ export function createApi(parts: ApiParts): FastifyInstance {
     if (containers.get(id) === undefined) throw noSuchContainer(id);
     return parts.history(id);
   });
+  api.get<{ Params: { id: string } }>('/v1/containers/:id/stats', (request) =>
+    parts.stats(parse(ContainerId, request.params.id)),
+  );
+  api.get('/v1/stats', () => parts.statsOfAll());
 
   api.get('/v1/networks', () => networks.all());
   api.post('/v1/networks', async (request, reply) => {
@@ -164,6 +175,9 @@ export function createApi(parts: ApiParts): FastifyInstance {
     return reply.code(201).send(definition);
   });
   api.get<{ Params: { name: string } }>('/v1/networks/:name', (request) => networks.get(request.params.name));
+  api.patch<{ Params: { name: string } }>('/v1/networks/:name', (request) =>
+    networks.update(request.params.name, parse(NetworkUpdate, request.body)),
+  );
   api.delete<{ Params: { name: string } }>('/v1/networks/:name', async (request, reply) => {
     await networks.remove(request.params.name);
     return reply.code(204).send();
@@ -176,8 +190,8 @@ export function createApi(parts: ApiParts): FastifyInstance {
   return api;
 }
 
-function viewOf(snapshot: ContainerSnapshot): unknown {
-  return snapshot.status === 'active' ? containerView(snapshot) : { id: snapshot.context.id, state: 'gone' };
+function viewOf(snapshot: ContainerSnapshot, parts: ApiParts): unknown {
+  return snapshot.status === 'active' ? parts.view(snapshot) : { id: snapshot.context.id, state: 'gone' };
 }
 
 function parse<T>(

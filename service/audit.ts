@@ -46,7 +46,7 @@ interface Snapshot {
 }
 
 /** States in which everything a snapshot names has been made, and nothing been taken away. */
-const STEADY = new Set(['created', 'up']);
+const STEADY = new Set(['created', 'up', 'degraded']);
 
 export async function audit(kernel: Kernel, directories: Directories): Promise<AuditReport> {
   const { instance } = kernel;
@@ -93,7 +93,8 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
     const mine = snapshots.filter(({ context }) => context.outside === outside);
     const named = new Map(
       mine.flatMap(({ context, state }) =>
-        context.attachments.map(
+        // Also links that are being replaced.
+        [...(context.change?.before ?? []), ...context.attachments].map(
           (attachment) => [attachment.hostLink, { alias: attachment.alias, state, id: context.id }] as const,
         ),
       ),

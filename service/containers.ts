@@ -7,30 +7,28 @@
  * stops that container, not the daemon.
  * Limits: the answers wait as long as the effects do; those have deadlines.
  */
-import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { EventEmitter } from 'eventemitter3';
 import { createActor, waitFor, type AnyActorRef } from 'xstate';
 import { ROOT } from '../effects/effect.ts';
-import type { ContainerInput, containerMachine } from '../machines/container.ts';
-import { netnsName } from '../machines/plan/attachment.ts';
-import { processStartTime, watchProcess } from '../native/index.ts';
+import type { containerMachine } from '../machines/container.ts';
+import type { ContainerInput } from '../machines/container-inputs.ts';
+import { watchProcess } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
-import type { CreateEvent, LifecycleEvent, NetnsSource } from '../state/event.ts';
-import { FaultError, type Fault } from '../state/faults.ts';
+import type { CreateEvent, LifecycleEvent } from '../state/event.ts';
+import { FaultError } from '../state/faults.ts';
 import type { Journal } from '../state/journal.ts';
-import { DEFAULT_NETWORK } from '../state/network.ts';
 import { CONTAINER_VERSION } from '../state/migrations.ts';
 import type { SnapshotStore } from '../state/store.ts';
-import { illegal, legalEvents, toMachineEvent } from './events.ts';
+import { boundTo, planContainer, requested } from './creation.ts';
+import type { Happening } from './happening.ts';
+import { illegal, legalEvents, noSuchContainer, toMachineEvent } from './events.ts';
+import { Neighbours } from './neighbours.ts';
+import { isLeaving } from './standing.ts';
+import { atRest, inState } from './waiting.ts';
 import { stateName, type ContainerActor, type ContainerSnapshot } from './snapshot.ts';
 
 type Machine = typeof containerMachine;
-
-/** What happens, as it happens: requested, then done or failed; and every state passed on the way. */
-export type Happening =
-  | { type: 'requested' | 'done'; t: number; id: string; event: string }
-  | { type: 'failed'; t: number; id: string; event: string; fault: Fault }
-  | { type: 'state'; t: number; id: string; from: string; to: string };
 
 interface Bus {
   happening: (happening: Happening) => void;
@@ -43,8 +41,15 @@ export interface ContainersParts {
   bootId: string;
   instance: string;
   netnsDir: string;
+  /** A network's name from its name, id or the beginning of one id alone. Throws NO_SUCH_NETWORK. */
+  networkName: (text: string) => string;
+  /** Who publishes ports one machine further out, null for nobody. */
+  publisher: string | null;
   failed: (what: string, error: unknown) => void;
 }
+
+/** How long an event waits for an operation that nobody asked for. */
+const PASSING_MS = 10_000;
 
 /** How long a state at rest may wait for its write. */
 const REST_WRITE_MS = 5;
@@ -56,6 +61,7 @@ interface Entry {
 
 export class Containers {
   readonly bus = new EventEmitter<Bus>();
+  readonly neighbours: Neighbours;
   readonly #parts: ContainersParts;
   readonly #entries = new Map<string, Entry>();
   /** The context of each container as it is on disk. */
@@ -64,6 +70,10 @@ export class Containers {
 
   constructor(parts: ContainersParts) {
     this.#parts = parts;
+    this.neighbours = new Neighbours(
+      (id) => this.#entries.get(id)?.actor,
+      () => this.all(),
+    );
   }
 
   get(id: string): ContainerSnapshot | undefined {
@@ -79,22 +89,13 @@ export class Containers {
    * resolves as soon as the intent is on disk: what was accepted will be finished, whatever happens to the daemon.
    */
   async dispatch(event: LifecycleEvent, wait: boolean): Promise<ContainerSnapshot> {
-    const entry = event.type === 'create' ? this.#create(event) : this.#existing(event.id);
-    const { actor } = entry;
-    if (event.type !== 'create') {
-      const machineEvent = toMachineEvent(event);
-      const before = actor.getSnapshot();
-      // Not snapshot.can(): it takes the whole transition on trial, and our guards never leave an event unanswered.
-      if (!legalEvents(before).includes(event.type)) throw illegal(before, event.type);
-      this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: event.type });
-      actor.send(machineEvent);
-    }
+    const actor = event.type === 'create' ? this.#create(event) : await this.#send(event);
     const { n } = actor.getSnapshot().context.operation;
     if (!wait) {
       await this.#parts.store.commit(event.id);
       return actor.getSnapshot();
     }
-    const snapshot = await this.#rest(actor, n);
+    const snapshot = await atRest(actor, n);
     if (snapshot.context.operation.n !== n) {
       throw new FaultError(
         'SUPERSEDED',
@@ -122,29 +123,24 @@ export class Containers {
       if (state === 'gone') return null;
       throw noSuchContainer(id);
     }
-    const reached = (snapshot: ContainerSnapshot) =>
-      snapshot.status !== 'active' || stateName(snapshot).split('.')[0] === state;
-    return new Promise((resolve, reject) => {
-      const done = (snapshot: ContainerSnapshot) => {
-        if (!reached(snapshot)) return;
-        clearTimeout(timer);
-        subscription.unsubscribe();
-        // After the registry has forgotten a container that is gone.
-        setImmediate(() => resolve(snapshot.status === 'active' ? snapshot : null));
-      };
-      const timer = setTimeout(() => {
-        subscription.unsubscribe();
-        const now = stateName(actor.getSnapshot());
-        reject(new FaultError('DEADLINE', `container ${id} is ${now}, not ${state}, after ${ms} ms`));
-      }, ms);
-      const subscription = actor.subscribe({ next: done, complete: () => done(actor.getSnapshot()) });
-      done(actor.getSnapshot());
-    });
+    return inState(actor, state, ms);
   }
 
   /** Start a container from its snapshot: what it was doing when the daemon ended, it does again. */
   restore(id: string, persisted: unknown): void {
     this.#start(id, { snapshot: persisted as never });
+  }
+
+  /**
+   * All are restored. Whoever gives ports away may not have had the time to write it down before the daemon ended, while
+   * the taker had: it is asked again. Owners that were left behind by their last user while nobody looked go now.
+   */
+  restored(): void {
+    for (const { context } of this.all()) {
+      const taking = context.change?.taking ?? null;
+      if (taking !== null) this.neighbours.yields(taking.owner, context.owner, taking.ports);
+      this.#desert(context.owner);
+    }
   }
 
   /**
@@ -184,71 +180,84 @@ export class Containers {
     return entry;
   }
 
-  #create(event: CreateEvent): Entry {
+  #create(event: CreateEvent): ContainerActor {
     const existing = this.#entries.get(event.id);
-    if (existing !== undefined) {
-      throw new FaultError(
-        'CONTAINER_EXISTS',
-        `container ${event.id} exists already (${stateName(existing.actor.getSnapshot())})`,
-        {
-          owner: event.id,
-        },
-      );
-    }
-    const input = this.#plan(event);
-    this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create' });
-    return this.#start(event.id, { input });
-  }
-
-  /** Everything about a new container that is chosen or observed once, so that the machine has nothing to look up. */
-  #plan(event: CreateEvent): ContainerInput {
-    const { id } = event;
-    const netns: NetnsSource = event.netns ?? { mode: 'new' };
-    const networks = event.networks ?? (netns.mode === 'new' || netns.mode === 'pid' ? { [DEFAULT_NETWORK]: {} } : {});
-    const ports = event.port_mappings ?? [];
-    const joins = Object.keys(networks).length > 0;
-    if ((netns.mode === 'host' || netns.mode === 'container') && (joins || ports.length > 0)) {
-      const message = `container ${id} uses the namespace of ${netns.mode === 'host' ? 'the host' : netns.id}: it has no networks or ports of its own`;
-      throw new FaultError('BAD_REQUEST', message);
-    }
-    if (netns.mode === 'pid' && event.bound_to !== undefined && event.bound_to !== netns.pid) {
-      throw new FaultError(
-        'BAD_REQUEST',
-        `container ${id} has the namespace of ${netns.pid}: it is bound to that process`,
-      );
-    }
-    const pid = netns.mode === 'pid' ? netns.pid : event.bound_to;
+    if (existing !== undefined) return this.#resume(event, existing);
     this.#lastGeneration = Math.max(Date.now(), this.#lastGeneration + 1);
-    const token = randomBytes(16).toString('hex');
-    const from =
-      netns.mode === 'path' ? netns.path : netns.mode === 'container' ? this.#namespaceOf(netns.id, id) : null;
-    return {
-      id,
-      name: event.name ?? id,
+    const input = planContainer(event, {
+      ...this.#parts,
       generation: this.#lastGeneration,
-      owner: `${id}:${this.#lastGeneration}`,
-      token,
-      bootId: this.#parts.bootId,
-      createdAt: Date.now(),
-      instance: this.#parts.instance,
-      outside: event.outside ?? null,
-      netns:
-        netns.mode === 'host'
-          ? null
-          : { path: `${this.#parts.netnsDir}/${netnsName(token)}`, owned: netns.mode === 'new', from },
-      boundTo: pid === undefined ? null : { pid, startTime: startTimeOf(pid) },
-      request: { netns, networks, ports },
-    };
+      container: (id) => this.#lasting(id),
+    });
+    this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
+    return this.#start(event.id, { input }).actor;
   }
 
-  /** The namespace that container `id` shares: of its owner, through as many sharers as there are. */
-  #namespaceOf(target: string, id: string): string | null {
-    if (target === id) throw new FaultError('BAD_REQUEST', `container ${id} cannot join its own namespace`);
-    const context = this.#existing(target).actor.getSnapshot().context;
-    if (context.netns === null) {
-      throw new FaultError('BAD_REQUEST', `container ${target} is in the host's namespace: use netns host`);
-    }
-    return context.netns.path;
+  /** One whose namespace can be shared: not one that is on its way in or out. */
+  #lasting(id: string): ContainerContext | undefined {
+    const snapshot = this.get(id);
+    const lasts = snapshot !== undefined && !isLeaving(snapshot) && stateName(snapshot) !== 'creating';
+    return lasts ? snapshot.context : undefined;
+  }
+
+  /** A container whose namespace others have kept: created alike, it takes up where it was. */
+  #resume(event: CreateEvent, entry: Entry): ContainerActor {
+    const { actor } = entry;
+    const snapshot = actor.getSnapshot();
+    const { context } = snapshot;
+    const exists = (why: string) => {
+      const message = `container ${event.id} exists already (${why})`;
+      return new FaultError('CONTAINER_EXISTS', message, { owner: event.id });
+    };
+    if (!context.held || !snapshot.hasTag('rest')) throw exists(stateName(snapshot));
+    const netns = event.netns ?? { mode: 'new' };
+    const wish = { netns, ...requested(event, netns, this.#parts) };
+    const users = this.neighbours.usersOf(context.owner).join(', ');
+    if (!isDeepStrictEqual(wish, context.request))
+      throw exists(`its namespace is in use by ${users}, and was made otherwise`);
+    this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
+    actor.send({ type: 'resume', boundTo: boundTo(netns.mode === 'pid' ? netns.pid : event.bound_to) });
+    entry.unwatch?.();
+    this.#watch(entry);
+    return actor;
+  }
+
+  /** Send an event to its container, if the machine takes it now. */
+  async #send(event: Exclude<LifecycleEvent, { type: 'create' }>): Promise<ContainerActor> {
+    const { actor } = this.#existing(event.id);
+    await this.#passed(actor, event.type);
+    const before = actor.getSnapshot();
+    // Not snapshot.can(): it takes the whole transition on trial, and our guards never leave an event unanswered.
+    if (!legalEvents(before).includes(event.type)) throw illegal(before, event.type);
+    const machineEvent = toMachineEvent(event, {
+      networkName: (text) => this.#networkName(before, event.type, text),
+      users: () => this.neighbours.usersOf(before.context.owner),
+      publisher: before.context.publisher,
+      giver: event.type === 'publish' ? this.neighbours.giver(event, before.context) : null,
+    });
+    const network = 'network' in machineEvent ? machineEvent.network : null;
+    this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: event.type, network });
+    actor.send(machineEvent);
+    return actor;
+  }
+
+  /**
+   * Operations of our own (a repair, a network's update) are nobody's reason to be refused: wait until they are over. An
+   * owner that leaves others behind comes to rest first, so that they keep something whole.
+   */
+  async #passed(actor: ContainerActor, type: string): Promise<void> {
+    const waits = (snapshot: ContainerSnapshot) =>
+      snapshot.hasTag('passing') ||
+      (type === 'teardown' && !snapshot.hasTag('rest') && this.neighbours.usersOf(snapshot.context.owner).length > 0);
+    if (!waits(actor.getSnapshot())) return;
+    const over = (snapshot: ContainerSnapshot) => snapshot.status !== 'active' || !waits(snapshot);
+    await waitFor(actor, over, { timeout: PASSING_MS }).catch(() => {}); // judged as it is then
+  }
+
+  /** A network that is gone can still be disconnected from, by the name that the container knows. */
+  #networkName({ context }: ContainerSnapshot, type: string, text: string): string {
+    if (type === 'disconnect' && text in context.request.networks) return text;
+    return this.#parts.networkName(text);
   }
 
   #start(id: string, how: { input: ContainerInput } | { snapshot: never }): Entry {
@@ -300,7 +309,9 @@ export class Containers {
     });
     const entry: Entry = { actor, unwatch: null };
     this.#entries.set(id, entry);
-    let settled = 'input' in how ? 0 : actor.getSnapshot().context.operation.n;
+    // What a restart interrupted comes to its end like any other; what was at rest has had its end.
+    const found = actor.getSnapshot();
+    let settled = 'input' in how || !found.hasTag('rest') ? 0 : found.context.operation.n;
     actor.subscribe({
       next: (snapshot) => {
         const { operation } = snapshot.context;
@@ -313,6 +324,8 @@ export class Containers {
         entry.unwatch?.();
         this.#entries.delete(id);
         gone = true;
+        const { of } = actor.getSnapshot().context.netns ?? { of: null };
+        if (of !== null) this.#desert(of);
         const from = since.get(actor.sessionId)?.state ?? '';
         this.#announce({ type: 'state', t: Date.now(), id, from, to: 'gone' });
         journal.remove(id);
@@ -331,9 +344,12 @@ export class Containers {
 
   #settled(id: string, { context }: ContainerSnapshot): void {
     const fault = context.fault ?? context.leftovers[0];
-    const event = context.operation.type;
+    const { type: event, network } = context.operation;
     const t = Date.now();
-    this.#announce(fault === undefined ? { type: 'done', t, id, event } : { type: 'failed', t, id, event, fault });
+    this.#announce(
+      fault === undefined ? { type: 'done', t, id, event, network } : { type: 'failed', t, id, event, network, fault },
+    );
+    this.#desert(context.owner);
     // The state at rest goes to disk after the answer, or with the next event's intent if that comes first. Until then the
     // intent is there, which leads to the same state.
     setTimeout(() => {
@@ -342,10 +358,20 @@ export class Containers {
     }, REST_WRITE_MS).unref();
   }
 
+  /** An owner that left others behind goes when the last of them has gone. */
+  #desert(owner: string): void {
+    const actor = this.neighbours.container(owner);
+    if (actor?.getSnapshot().context.held === true && this.neighbours.usersOf(owner).length === 0)
+      actor.send({ type: 'deserted' });
+  }
+
   #watch(entry: Entry): void {
     const { boundTo } = entry.actor.getSnapshot().context;
     if (boundTo === null) return;
-    const exited = () => entry.actor.send({ type: 'process.exited' });
+    const exited = () => {
+      const users = this.neighbours.usersOf(entry.actor.getSnapshot().context.owner);
+      entry.actor.send({ type: 'process.exited', users });
+    };
     try {
       entry.unwatch = watchProcess(boundTo.pid, boundTo.startTime, exited);
     } catch {
@@ -353,37 +379,7 @@ export class Containers {
     }
   }
 
-  /** Resolves with the first state at rest after operation n began. */
-  #rest(actor: ContainerActor, n: number): Promise<ContainerSnapshot> {
-    const atRest = (snapshot: ContainerSnapshot) =>
-      snapshot.status !== 'active' || snapshot.hasTag('rest') || snapshot.context.operation.n !== n;
-    const now = actor.getSnapshot();
-    if (atRest(now)) return Promise.resolve(now);
-    return new Promise((resolve, reject) => {
-      const subscription = actor.subscribe({
-        next: (snapshot) => {
-          if (!atRest(snapshot)) return;
-          subscription.unsubscribe();
-          resolve(snapshot);
-        },
-        error: (error) => reject(new FaultError('INTERNAL', error instanceof Error ? error.message : String(error))),
-      });
-    });
-  }
-
   #announce(happening: Happening): void {
     this.bus.emit('happening', happening);
-  }
-}
-
-export function noSuchContainer(id: string): FaultError {
-  return new FaultError('NO_SUCH_CONTAINER', `no container with name or ID "${id}" found: no such container`);
-}
-
-function startTimeOf(pid: number): number {
-  try {
-    return processStartTime(pid);
-  } catch {
-    throw new FaultError('NO_SUCH_PROCESS', `no process ${pid}`, { object: String(pid) });
   }
 }

@@ -5,8 +5,8 @@
  * the socket answers; a stop leaves every container as it is.
  * Limits: a failure before the socket answers ends the start with a fault.
  *
- *   <run-dir>    0750  cleat.sock (0660), lock, containers/, outsides/, journal/
- *   <state-dir>  0700  lock, networks/
+ *   <run-dir>    0750  cleat.sock (0660), lock, containers/, outsides/, journal/, dns/, etc/
+ *   <state-dir>  0700  lock, networks/, exposed.json
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
@@ -16,37 +16,64 @@ import type { FastifyInstance } from 'fastify';
 import type { AnyActorRef } from 'xstate';
 import * as ask from '../effects/ask.ts';
 import { ensureAddresses } from '../effects/address.ts';
-import { lowerNetwork, raiseNetwork } from '../effects/bridge.ts';
+import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/bridge.ts';
 import { defineEffect, type EffectRunner, type Verb } from '../effects/effect.ts';
+import { fanOut } from '../effects/fan-out.ts';
 import { lowerFirewall, raiseFirewall, readSwitches } from '../effects/firewall.ts';
+import { repairRuleset } from '../effects/firewall-repair.ts';
 import { Kernel, type Instance } from '../effects/kernel.ts';
+import { etcEffects, RESOLV_CONF } from '../effects/etc.ts';
 import { awaitLinksGone, ensureLink, removeLink } from '../effects/link.ts';
+import { replaceLink, reviseLink } from '../effects/relink.ts';
 import { ensureNamespace, removeNamespace } from '../effects/netns.ts';
 import { publish, unpublish } from '../effects/ports.ts';
+import { expose, unexpose } from '../effects/publisher.ts';
+import { resolverEffects } from '../effects/resolver.ts';
 import { attachmentMachine } from '../machines/attachment.ts';
 import { containerMachine } from '../machines/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
-import { networkMachine } from '../machines/network.ts';
+import { networkMachine, type RaiseInput } from '../machines/network.ts';
+import { hostsFile } from '../machines/plan/hosts.ts';
+import { follows } from '../machines/plan/lease.ts';
+import { resolvConf } from '../machines/plan/resolv-conf.ts';
+import { resolverMachine } from '../machines/resolver.ts';
 import { lockFile } from '../native/index.ts';
 import { DefinitionStore } from '../state/definitions.ts';
+import { ExposedStore } from '../state/exposed.ts';
+import type { DriftPolicies } from '../state/drift.ts';
 import { FaultError } from '../state/faults.ts';
 import { Journal } from '../state/journal.ts';
+import { PublisherUrl } from '../state/names.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import { SnapshotStore } from '../state/store.ts';
 import { createApi } from './api.ts';
 import { audit } from './audit.ts';
 import { Containers } from './containers.ts';
 import { doctor } from './doctor.ts';
+import { driftChecks } from './drift-checks.ts';
+import type { DriftHappening, RepairedHappening } from './happening.ts';
+import { DriftWatch } from './drift.ts';
 import { failpoint } from './failpoint.ts';
+import { inspect, inspectSnapshot } from './inspect.ts';
 import { Networks } from './networks.ts';
+import { Publishing } from './publisher.ts';
 import { recover } from './recovery.ts';
+import { FileWatch } from './resolv-watch.ts';
+import { membersOf, rulesetOf } from './standing.ts';
 import { Shared, type SharedMachines } from './shared.ts';
+import { stateName, type ContainerSnapshot } from './snapshot.ts';
+import { statsOf, statsOfAll } from './stats.ts';
+import { containerView } from './view.ts';
 
 export interface DaemonOptions {
   runDir: string;
   stateDir: string;
   netnsDir: string;
   socket: string;
+  /** The API of whoever publishes ports one machine further out (gvproxy), null for nobody. */
+  publisher: string | null;
+  /** What is done about each kind of drift. */
+  drift: DriftPolicies;
   log: { info(fields: object, text: string): void; error(fields: object, text: string): void };
 }
 
@@ -63,6 +90,7 @@ export interface Daemon {
 
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { runDir, stateDir, netnsDir, socket, log } = options;
+  const publisher = publisherOf(options.publisher);
   mkdirSync(runDir, { recursive: true, mode: 0o750 });
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   // 0711: entered by name by those who know one (B17).
@@ -80,8 +108,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const containerStore = new SnapshotStore(join(runDir, 'containers'), failpoint);
   const outsideStore = new SnapshotStore(join(runDir, 'outsides'), failpoint);
   const definitionStore = new DefinitionStore(join(stateDir, 'networks'));
-  const { definitions: known, unreadable } = definitionStore.load();
+  const { definitions: known, previous, unreadable } = definitionStore.load();
   for (const file of unreadable) log.error({ file }, 'network definition set aside: not readable');
+  const exposed = new ExposedStore(join(stateDir, 'exposed.json'));
+  unreadable.push(...exposed.load().unreadable);
   const definitions = new Map<string, NetworkDefinition>(known.map((definition) => [definition.name, definition]));
   const failed = (what: string, error: unknown) => log.error({ what, error }, 'a machine failed');
 
@@ -91,7 +121,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       if (machines.shared === null) throw new Error('asked for a machine before there are any');
       return machines.shared;
     },
+    neighbours: () => containers.neighbours,
+    watcher: () => watch,
     definitions,
+    previous: new Map(previous.map((definition) => [definition.name, definition])),
     store: outsideStore,
     bootId,
     failed,
@@ -102,8 +135,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       verb === 'add' && containers.namesAreDurable(root) ? Promise.resolve() : containerStore.commit(root.id),
   };
   const outsideRunner: EffectRunner = { failpoint, commit: (root: AnyActorRef) => outsideStore.commit(root.id) };
-  const containerMachineProvided = provideContainer(containerRunner, kernel, shared);
-  machines.shared = provideShared(outsideRunner, kernel, shared);
+  const etc = etcEffects({ runDir, resolvConf, hostsFile });
+  const containerMachineProvided = provideContainer(containerRunner, kernel, shared, { ...etc, exposed });
+  machines.shared = provideShared(outsideRunner, kernel, shared, {
+    runDir,
+    containers: () => containers,
+    record: (definition) => networks.record(definition),
+    policies: options.drift,
+  });
 
   const containers = new Containers({
     machine: containerMachineProvided,
@@ -112,6 +151,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     bootId,
     instance: instance.name,
     netnsDir,
+    networkName: (text) => networks.get(text).name,
+    publisher,
     failed,
   });
   const networks = new Networks({
@@ -122,20 +163,53 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     bridgePrefix: instance.name === 'main' ? 'cleat' : `cleat${instance.name.slice(0, 4)}-`,
   });
 
+  const announce = (happening: DriftHappening | RepairedHappening) => {
+    const { t, type: event, id } = happening;
+    const snapshot = id === null ? undefined : containers.get(id);
+    if (id !== null && snapshot !== undefined) {
+      const state = stateName(snapshot);
+      journal.append(id, { t, machine: 'container', event, from: state, to: state, ms: 0 });
+    }
+    containers.bus.emit('happening', happening);
+  };
+  const watch: DriftWatch = new DriftWatch({ kernel, containers, shared, policies: options.drift, announce, failed });
+
+  const publishing = new Publishing({ publisher, ledger: exposed, log });
   const recovered = recover({ store: containerStore, journal, machine: containerMachineProvided, bootId });
   for (const file of recovered.unreadable) log.error({ file }, 'snapshot set aside: not readable');
-  shared.recover(recovered.containers.map(({ context }) => context));
+  const contexts = recovered.containers.map(({ context }) => context);
+  shared.recover(contexts);
+  publishing.start(contexts, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
   for (const { id, snapshot } of recovered.containers) containers.restore(id, snapshot);
+  containers.restored();
   await networks.ensureDefault();
+  void networks.finish(previous.map(({ name }) => name)).catch((error: unknown) => failed('update of networks', error));
+  const hostFile = new FileWatch(RESOLV_CONF, () => {
+    shared.refreshResolvers();
+    for (const { context } of containers.all()) if (context.files) etc.refreshFiles(context);
+  });
 
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const directories = { runDir, stateDir, netnsDir };
+  const view = (snapshot: ContainerSnapshot) => containerView(snapshot, join(runDir, 'etc'));
   const api = createApi({
     containers,
     networks,
+    view,
     history: (id) => journal.read(id),
+    inspect: (id) => inspect({ containers, networks, kernel, view }, id),
+    inspectSnapshot: (snapshot) => inspectSnapshot({ containers, networks, kernel, view }, snapshot),
+    stats: (id) => statsOf({ containers, kernel }, id),
+    statsOfAll: () => statsOfAll({ containers, kernel }),
     audit: () => audit(kernel, directories),
-    doctor: () => doctor(kernel, { ...directories, unreadable: [...unreadable, ...recovered.unreadable] }),
+    doctor: async () => {
+      const { checks } = await doctor(kernel, {
+        ...directories,
+        unreadable: [...unreadable, ...recovered.unreadable],
+        publisher: () => publishing.checks(),
+      });
+      return { checks: [...checks, ...driftChecks(watch.present(), shared.troubles())] };
+    },
     version: () => ({ version, api: 'v1', instance: instance.name, pid: process.pid, boot_id: bootId }),
   });
   rmSync(socket, { force: true }); // of a daemon that is no more: we hold its lock
@@ -147,15 +221,25 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
   chmodSync(socket, 0o660);
   log.info({ socket, containers: recovered.containers.length, instance: instance.name }, 'ready');
+  watch.start().catch((error: unknown) => failed('watch on drift', error));
   return {
     api,
     close: async () => {
+      hostFile.close();
+      watch.close();
       await api.close();
       await containers.close(STOP_MS);
       await shared.settled(STOP_MS);
       rmSync(socket, { force: true });
     },
   };
+}
+
+function publisherOf(text: string | null): string | null {
+  if (text === null) return null;
+  const { data, error } = PublisherUrl.safeParse(text);
+  if (data === undefined) throw new FaultError('BAD_REQUEST', `publisher ${text}: ${error?.issues[0]?.message ?? ''}`);
+  return data;
 }
 
 /** Who this daemon is in the kernel. The default one has plain names; any other is told apart by its state directory. */
@@ -168,11 +252,22 @@ function instanceOf(stateDir: string): Instance {
   return { name: main ? 'main' : hash, table: main ? 'cleat' : `cleat-${hash}`, group, doomedGroup: group | 1 };
 }
 
-function provideContainer(runner: EffectRunner, kernel: Kernel, shared: Shared) {
+interface Own extends ReturnType<typeof etcEffects> {
+  exposed: ExposedStore;
+}
+
+function provideContainer(
+  runner: EffectRunner,
+  kernel: Kernel,
+  shared: Shared,
+  { exposed, ensureFiles, removeFiles }: Own,
+) {
   const attachment = attachmentMachine.provide({
     actors: {
       ensureLink: defineEffect(runner, 'add', 'ensureLink', ensureLink(kernel)),
       ensureAddresses: defineEffect(runner, 'add', 'ensureAddresses', ensureAddresses(kernel)),
+      replaceLink: defineEffect(runner, 'remove', 'replaceLink', replaceLink(kernel)),
+      reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel)),
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
     },
   });
@@ -181,23 +276,54 @@ function provideContainer(runner: EffectRunner, kernel: Kernel, shared: Shared) 
       attachment,
       ensureNamespace: defineEffect(runner, 'add', 'ensureNamespace', ensureNamespace(kernel)),
       removeNamespace: defineEffect(runner, 'remove', 'removeNamespace', removeNamespace(kernel)),
+      expose: defineEffect(runner, 'add', 'expose', expose(exposed)),
+      unexpose: defineEffect(runner, 'remove', 'unexpose', unexpose(exposed)),
       publish: defineEffect(runner, 'add', 'publish', publish(kernel)),
       unpublish: defineEffect(runner, 'remove', 'unpublish', unpublish(kernel)),
       awaitLinksGone: defineEffect(runner, 'remove', 'awaitLinksGone', awaitLinksGone(kernel)),
       lease: ask.lease(shared, kernel),
-      release: ask.release(shared),
+      release: ask.release(shared, (root) => runner.commit(root, 'remove')),
+      ensureFiles: defineEffect(runner, 'add', 'ensureFiles', ensureFiles),
+      removeFiles: defineEffect(runner, 'remove', 'removeFiles', removeFiles),
+      name: ask.name(shared),
+      unname: ask.unname(shared),
+      verifyFirewall: ask.verifyFirewall(shared),
+      awaitVerdict: ask.awaitVerdict(shared),
       backOff: ask.backOff(),
     },
   });
 }
 
-function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shared): SharedMachines {
+/** What the shared machines need of those that are made after them. */
+interface Others {
+  runDir: string;
+  containers(): Containers;
+  record(definition: NetworkDefinition): void;
+  policies: DriftPolicies;
+}
+
+function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shared, others: Others): SharedMachines {
+  const recordDefinition = ({ definition }: RaiseInput) => Promise.resolve(others.record(definition));
+  const members = (outside: string | null, network: string) => membersOf(others.containers().all(), outside, network);
+  const { runDir } = others;
+  const resolver = resolverEffects({ kernel, runDir, exited: (outside) => shared.resolverExited(outside) });
+  const ruleset = (outside: string | null) => rulesetOf(others.containers().all(), shared.standingIn(outside), outside);
   return {
+    resolver: resolverMachine.provide({
+      actors: {
+        writeZones: defineEffect(runner, 'add', 'writeZones', resolver.writeZones),
+        ensureResolver: defineEffect(runner, 'add', 'ensureResolver', resolver.ensureResolver),
+        askNames: defineEffect(runner, 'add', 'askNames', resolver.askNames),
+        stopResolver: defineEffect(runner, 'remove', 'stopResolver', resolver.stopResolver),
+        backOff: ask.backOff(),
+      },
+    }),
     firewall: firewallMachine.provide({
       actors: {
         readSwitches: defineEffect(runner, 'add', 'readSwitches', readSwitches(kernel)),
         raiseFirewall: defineEffect(runner, 'add', 'raiseFirewall', raiseFirewall(kernel)),
         lowerFirewall: defineEffect(runner, 'remove', 'lowerFirewall', lowerFirewall(kernel)),
+        repairRuleset: defineEffect(runner, 'add', 'repairRuleset', repairRuleset(kernel, ruleset, others.policies)),
         backOff: ask.backOff(),
       },
     }),
@@ -205,6 +331,10 @@ function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shared): Sh
       actors: {
         raiseNetwork: defineEffect(runner, 'add', 'raiseNetwork', raiseNetwork(kernel)),
         lowerNetwork: defineEffect(runner, 'remove', 'lowerNetwork', lowerNetwork(kernel)),
+        reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', reviseNetwork(kernel)),
+        repairNetwork: defineEffect(runner, 'add', 'repairNetwork', repairNetwork(kernel, members)),
+        recordDefinition: defineEffect(runner, 'add', 'recordDefinition', recordDefinition),
+        fanOut: fanOut(shared, follows),
         holdFirewall: ask.holdFirewall(shared),
         releaseFirewall: ask.releaseFirewall(shared),
         backOff: ask.backOff(),

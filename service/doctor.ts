@@ -5,6 +5,7 @@
  * Limits: looks at the daemon's own outside.
  */
 import { accessSync, constants, readFileSync } from 'node:fs';
+import { findAardvark } from '../effects/aardvark.ts';
 import type { Kernel } from '../effects/kernel.ts';
 
 export interface Check {
@@ -21,6 +22,8 @@ interface Surroundings {
   stateDir: string;
   netnsDir: string;
   unreadable: string[];
+  /** Of the outer publisher, if there is one. */
+  publisher: () => Promise<Check[]>;
 }
 
 export async function doctor(kernel: Kernel, around: Surroundings): Promise<{ checks: Check[] }> {
@@ -54,7 +57,7 @@ export async function doctor(kernel: Kernel, around: Surroundings): Promise<{ ch
       hint: 'look at it, remove what it names by hand (cleat audit lists it), then remove the file',
     });
   }
-  checks.push(sctp());
+  checks.push(sctp(), resolver(), ...(await around.publisher()));
   return { checks };
 }
 
@@ -112,5 +115,16 @@ function sctp(): Check {
     text: ok
       ? 'the kernel has SCTP'
       : 'the kernel has no SCTP: its ports can be published for other machines, not used here',
+  };
+}
+
+function resolver(): Check {
+  const path = findAardvark();
+  return {
+    name: 'resolver',
+    ok: path !== null,
+    severity: 'warning',
+    text: path === null ? 'no aardvark-dns: networks with DNS cannot be used' : `${path} answers for containers`,
+    ...(path === null ? { hint: 'apt install aardvark-dns' } : {}),
   };
 }

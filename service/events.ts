@@ -5,25 +5,50 @@
  * answer with a fault of their own.
  * Limits: create makes a machine; it is not an event for one.
  */
-import type { ContainerEvent } from '../machines/container.ts';
-import type { LifecycleEvent } from '../state/event.ts';
+import type { ContainerEvent } from '../machines/container-inputs.ts';
+import { innerMappings } from '../machines/plan/outer.ts';
+import { coalesce } from '../machines/plan/port-list.ts';
+import type { ResolvedPort, Wish } from '../state/container.ts';
+import type { LifecycleEvent, PortMapping } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
 
-export function toMachineEvent(event: Exclude<LifecycleEvent, { type: 'create' }>): ContainerEvent {
+/** What an event means beyond its own words: facts that only the registry of containers knows. */
+export interface Facts {
+  /** A network's name from its name, id or the beginning of one id alone. */
+  networkName(text: string): string;
+  /** Other containers in the namespace. */
+  users(): string[];
+  /** The container's outer publisher. */
+  publisher: string | null;
+  /** Who gives up the ports to be published, and which. */
+  giver: { owner: string; ports: ResolvedPort[] } | null;
+}
+
+export function toMachineEvent(event: Exclude<LifecycleEvent, { type: 'create' }>, facts: Facts): ContainerEvent {
   switch (event.type) {
     case 'connect':
-      return { type: 'connect', network: event.network, options: event.options ?? {} };
+      return { type: 'connect', network: facts.networkName(event.network), options: event.options ?? {} };
     case 'disconnect':
-      return { type: 'disconnect', network: event.network };
+      return { type: 'disconnect', network: facts.networkName(event.network), force: event.force ?? false };
     case 'publish':
+      return { type: 'publish', ports: wanted(event.port_mappings, facts.publisher), from: facts.giver };
     case 'unpublish':
-      return { type: event.type, ports: event.port_mappings };
-    case 'configure':
+      return { type: 'unpublish', ports: event.port_mappings };
     case 'reload':
+      return { type: 'reload', full: event.full ?? false };
     case 'teardown':
-      return { type: event.type };
+      return { type: 'teardown', users: facts.users() };
+    case 'configure':
+      return { type: 'configure' };
   }
+}
+
+/** The ports that a request asks for, as one list without contradictions; a publisher has the host addresses. */
+export function wanted(mappings: readonly PortMapping[], publisher: string | null): Wish[] {
+  const list = coalesce(mappings);
+  if ('fault' in list) throw new FaultError(list.fault.code, list.fault.message, list.fault);
+  return publisher === null ? list.ports : innerMappings(list.ports);
 }
 
 const LIFECYCLE = ['configure', 'connect', 'disconnect', 'reload', 'publish', 'unpublish', 'teardown'];
@@ -41,4 +66,8 @@ export function illegal(snapshot: ContainerSnapshot, type: string): FaultError {
   return new FaultError('ILLEGAL_EVENT', `container ${id} is ${stateName(snapshot)}: ${type} is not possible now`, {
     legal,
   });
+}
+
+export function noSuchContainer(id: string): FaultError {
+  return new FaultError('NO_SUCH_CONTAINER', `no container with name or ID "${id}" found: no such container`);
 }

@@ -7,6 +7,7 @@
  */
 import { join } from 'node:path';
 import pino from 'pino';
+import { driftPolicies } from '../state/drift.ts';
 import { DEFAULT_STATE_DIR, startDaemon, type Daemon } from './daemon.ts';
 
 export interface MainOptions {
@@ -14,6 +15,9 @@ export interface MainOptions {
   stateDir?: string;
   netnsDir?: string;
   socket?: string;
+  publisher?: string;
+  /** KIND=POLICY, any number of them. */
+  drift?: string[];
   logLevel?: string;
 }
 
@@ -32,6 +36,8 @@ export async function main(options: MainOptions): Promise<void> {
       stateDir: options.stateDir ?? DEFAULT_STATE_DIR,
       netnsDir: options.netnsDir ?? '/run/netns',
       socket: options.socket ?? join(runDir, 'cleat.sock'),
+      publisher: options.publisher ?? null,
+      drift: driftPolicies(options.drift ?? []),
       log,
     });
   } catch (error) {

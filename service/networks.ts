@@ -1,16 +1,20 @@
 /**
- * Network definitions as users handle them: create, list, inspect, remove.
+ * Network definitions as users handle them: create, list, inspect, update, remove.
  *
  * Guarantees: a definition is on disk before it is answered; one at a time, so that two requests do not choose the same
- * subnet; a network in use is not removed, and says by whom.
- * Limits: a definition does not change once made.
+ * subnet; a network in use is not removed, and says by whom. An update is on disk before anything is changed, and what
+ * was before stays beside it until all containers have followed, or all have gone back.
+ * Limits: name, bridge and the subnets that there are do not change once made.
  */
 import { randomBytes } from 'node:crypto';
+import { findAardvark } from '../effects/aardvark.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { planNetwork } from '../machines/plan/network.ts';
+import { planUpdate } from '../machines/plan/network-update.ts';
 import type { DefinitionStore } from '../state/definitions.ts';
 import { FaultError } from '../state/faults.ts';
-import { DEFAULT_NETWORK, type NetworkDefinition, type NetworkRequest } from '../state/network.ts';
+import { DEFAULT_NETWORK, type NetworkDefinition, type NetworkRequest, type NetworkUpdate } from '../state/network.ts';
+import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
 import type { Shared } from './shared.ts';
 
 export class Networks {
@@ -54,28 +58,57 @@ export class Networks {
 
   /** The network that containers get when they do not say which: made at the first start, like any other. */
   async ensureDefault(): Promise<void> {
-    if (!this.#definitions.has(DEFAULT_NETWORK)) await this.create({ name: DEFAULT_NETWORK });
+    if (!this.#definitions.has(DEFAULT_NETWORK)) await this.create({ name: DEFAULT_NETWORK, dns_enabled: false });
   }
 
   create(request: NetworkRequest): Promise<NetworkDefinition> {
     return this.#inTurn(async () => {
-      const native = this.#kernel.outside(null).kernel;
-      const [routes, links] = await Promise.all([native.routes(), native.links()]);
-      const MAIN_TABLE = 254;
+      const [routes, links] = await Promise.all([this.#routes(), this.#kernel.outside(null).kernel.links()]);
       const plan = planNetwork(request, {
-        routes: routes
-          .filter(({ table, type }) => table === MAIN_TABLE && type === 'unicast')
-          .map(({ destination, prefix }) => `${destination}/${prefix}`),
+        routes,
         links: links.map(({ name }) => name),
         networks: this.all(),
+        resolver: findAardvark() !== null,
         bridgePrefix: this.#bridgePrefix,
         id: randomBytes(32).toString('hex'),
         now: new Date().toISOString(),
       });
       if ('fault' in plan) throw new FaultError(plan.fault.code, plan.fault.message, plan.fault);
-      this.#store.save(plan.definition);
-      this.#definitions.set(plan.definition.name, plan.definition);
+      this.record(plan.definition);
       return plan.definition;
+    });
+  }
+
+  /** Change a network under its containers: all of them follow, or none. */
+  update(name: string, update: NetworkUpdate): Promise<NetworkDefinition> {
+    return this.#inTurn(async () => {
+      const before = this.get(name);
+      const plan = planUpdate(before, update, { routes: await this.#routes(), networks: this.all() });
+      if ('fault' in plan) throw new FaultError(plan.fault.code, plan.fault.message, plan.fault);
+      const next = plan.definition;
+      if (next === before) return before;
+      this.#store.begin(before, next);
+      this.#definitions.set(next.name, next);
+      const fault = await updateMachines(this.#updating(next.name), before, next);
+      this.#store.settle(next.name);
+      if (fault !== null) throw new FaultError(fault.code, fault.message, fault);
+      return next;
+    });
+  }
+
+  /** The definition is this from now on, whatever happens to the daemon. */
+  record(definition: NetworkDefinition): void {
+    this.#store.save(definition);
+    this.#definitions.set(definition.name, definition);
+  }
+
+  /** Bring updates to an end that a crash interrupted. The networks named have begun with that by themselves. */
+  finish(names: readonly string[]): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const name of names) {
+        if (this.#definitions.has(name)) await finishUpdate(this.#updating(name), () => this.get(name));
+        this.#store.settle(name);
+      }
     });
   }
 
@@ -93,6 +126,19 @@ export class Networks {
       this.#definitions.delete(definition.name);
       this.#shared.forget(definition.name);
     });
+  }
+
+  #updating(name: string): UpdateParts {
+    return { machines: () => this.#shared.machinesOf(name), record: (definition) => this.record(definition) };
+  }
+
+  /** Destinations of the host's own routes: subnets keep off them. */
+  async #routes(): Promise<string[]> {
+    const MAIN_TABLE = 254;
+    const routes = await this.#kernel.outside(null).kernel.routes();
+    return routes
+      .filter(({ table, type }) => table === MAIN_TABLE && type === 'unicast')
+      .map(({ destination, prefix }) => `${destination}/${prefix}`);
   }
 
   #inTurn<T>(work: () => T | Promise<T>): Promise<T> {

@@ -6,9 +6,9 @@
 import { z } from 'zod';
 import { LifecycleEvent } from '../state/event.ts';
 import { FAULTS, Fault } from '../state/faults.ts';
-import { NetworkDefinition, NetworkRequest } from '../state/network.ts';
+import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../state/network.ts';
 
-const schemas = { LifecycleEvent, Fault, NetworkDefinition, NetworkRequest };
+const schemas = { LifecycleEvent, Fault, NetworkDefinition, NetworkRequest, NetworkUpdate };
 
 const ref = (name: keyof typeof schemas) => ({ $ref: `#/components/schemas/${name}` });
 const json = (schema: object) => ({ 'application/json': { schema } });
@@ -18,6 +18,14 @@ const error = {
   content: json({ type: 'object', properties: { error: ref('Fault') } }),
 };
 const object = { type: 'object' };
+const stats = {
+  type: 'object',
+  properties: {
+    id: { type: 'string' },
+    read: { type: 'string', format: 'date-time' },
+    interfaces: { type: ['object', 'null'], description: 'By name: network (or null), rx_bytes, ..., tx_dropped' },
+  },
+};
 const parameter = (name: string, where: 'path' | 'query', description: string) => ({
   name,
   in: where,
@@ -46,7 +54,9 @@ export function openApi(): object {
       '/v1/containers': { get: { summary: 'All containers', responses: { 200: answer('List', { type: 'array' }) } } },
       '/v1/containers/{id}': {
         get: {
-          summary: 'One container; waits for a state when asked to',
+          summary:
+            'One container in full: NetworkSettings as Docker and Podman have it, `drift` where the kernel differs. ' +
+            'Waits for a state when asked to.',
           parameters: [
             parameter('id', 'path', 'container'),
             parameter('wait', 'query', 'a state: up, gone, ...'),
@@ -60,6 +70,19 @@ export function openApi(): object {
           summary: 'State changes, oldest first',
           parameters: [parameter('id', 'path', 'container')],
           responses: { 200: answer('List', { type: 'array' }), default: error },
+        },
+      },
+      '/v1/containers/{id}/stats': {
+        get: {
+          summary: 'Counters of each interface but loopback; null without a namespace of its own (netns host)',
+          parameters: [parameter('id', 'path', 'container')],
+          responses: { 200: answer('Counters', stats), default: error },
+        },
+      },
+      '/v1/stats': {
+        get: {
+          summary: 'Counters of all containers; null for one whose namespace cannot be read',
+          responses: { 200: answer('List', { type: 'array', items: stats }) },
         },
       },
       '/v1/networks': {
@@ -77,6 +100,12 @@ export function openApi(): object {
         get: {
           summary: 'One network, by name or (unique beginning of its) id',
           parameters: [parameter('name', 'path', 'network')],
+          responses: { 200: answer('The definition', ref('NetworkDefinition')), default: error },
+        },
+        patch: {
+          summary: 'Change a network under its containers: all of them follow, or nothing changes',
+          parameters: [parameter('name', 'path', 'network')],
+          requestBody: { required: true, content: json(ref('NetworkUpdate')) },
           responses: { 200: answer('The definition', ref('NetworkDefinition')), default: error },
         },
         delete: {

@@ -4,13 +4,13 @@
  * Guarantees: a snapshot is started only if the machine can go on from it: its record has the present version or one
  * that can be brought to it, its context fits the schema, each state in it exists and each state that waits for a child
  * has that child. Anything else is set aside (*.unreadable), reported, and stops nothing else. A snapshot of another
- * boot is dropped: nothing it names can exist.
+ * boot is dropped: nothing it names can exist here; what it had published on another machine is handed on.
  * Limits: what an older version could not know is for state/migrations.ts to fill in.
  */
 import { createActor, type AnyActorRef, type AnyMachineSnapshot } from 'xstate';
 import { z } from 'zod';
 import type { containerMachine } from '../machines/container.ts';
-import { ContainerContext } from '../state/container.ts';
+import { ContainerContext, type ResolvedPort } from '../state/container.ts';
 import type { Journal } from '../state/journal.ts';
 import { CONTAINER_MIGRATIONS, CONTAINER_VERSION, migrate } from '../state/migrations.ts';
 import type { SnapshotStore } from '../state/store.ts';
@@ -29,6 +29,8 @@ const Record_ = z.object({
 export interface Recovered {
   containers: { id: string; context: ContainerContext; snapshot: unknown }[];
   unreadable: string[];
+  /** What containers of another boot had published further out, where it is not gone with the boot (podman#28047). */
+  stale: { publisher: string; ports: ResolvedPort[] }[];
 }
 
 export function recover(parts: {
@@ -40,6 +42,7 @@ export function recover(parts: {
   const { store, journal, machine, bootId } = parts;
   const { records, unreadable } = store.load();
   const containers: Recovered['containers'] = [];
+  const stale: Recovered['stale'] = [];
   for (const { id, record: found } of records) {
     const record = migrate(found, CONTAINER_MIGRATIONS, CONTAINER_VERSION);
     const parsed = Record_.safeParse(record);
@@ -47,13 +50,15 @@ export function recover(parts: {
     if (context === undefined || context.id !== id || !canGoOn(machine, record)) {
       unreadable.push(store.setAside(id));
     } else if (context.bootId !== bootId) {
+      const { publisher, ports, change } = context;
+      if (publisher !== null) stale.push({ publisher, ports: [...ports, ...(change?.ports ?? [])] });
       store.remove(id);
       journal.remove(id);
     } else {
       containers.push({ id, context, snapshot: record?.snapshot });
     }
   }
-  return { containers, unreadable };
+  return { containers, unreadable, stale };
 }
 
 /**

@@ -1,25 +1,31 @@
 /**
- * The machines that containers share: per outside namespace a firewall, its ports, and each network in use there.
+ * The machines that containers share: per outside namespace a firewall, its ports, its resolver, and each network in use
+ * there.
  *
  * Guarantees: one machine per thing, started when first asked for, or at recovery with what the snapshots say. Of these
- * only the firewall's memory of what it found is on disk; leases and claims are read back from the containers.
+ * only the firewall's memory of what it found is on disk; leases, claims and names are read back from the containers.
  * Limits: machines of an outside live until the daemon ends; idle ones own nothing in the kernel.
  */
 import { createActor, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstate';
 import type { Directory } from '../effects/ask.ts';
 import { ROOT } from '../effects/effect.ts';
-import type { firewallMachine, Switches } from '../machines/firewall.ts';
+import { outsideKey } from '../effects/kernel.ts';
+import type { firewallMachine, RulesetFindings, Switches } from '../machines/firewall.ts';
 import type { networkMachine } from '../machines/network.ts';
+import { nameEntries, type Names } from '../machines/plan/names.ts';
 import { portsMachine } from '../machines/ports.ts';
+import type { resolverMachine } from '../machines/resolver.ts';
 import type { Claims } from '../machines/plan/ports.ts';
 import type { Leases } from '../machines/plan/lease.ts';
-import type { ContainerContext } from '../state/container.ts';
+import type { ContainerContext, PortTarget, ResolvedPort } from '../state/container.ts';
+import type { Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { SnapshotStore } from '../state/store.ts';
 
 export interface SharedMachines {
   firewall: typeof firewallMachine;
   network: typeof networkMachine;
+  resolver: typeof resolverMachine;
 }
 
 /** What the file of an outside holds. */
@@ -32,12 +38,36 @@ interface OutsideRecord {
 interface Outside {
   firewall: ActorRefFrom<typeof firewallMachine>;
   ports: ActorRefFrom<typeof portsMachine>;
+  resolver: ActorRefFrom<typeof resolverMachine>;
   networks: Map<string, ActorRefFrom<typeof networkMachine>>;
 }
 
+/** What containers are to each other: asked of their registry. */
+type Neighbours = Pick<Directory, 'container' | 'yields' | 'holds'>;
+
+/** What the snapshots say of an outside. */
+interface Adopted {
+  networks: string[];
+  found: Switches | null;
+  claims: Claims;
+  names: Names;
+  recovering: boolean;
+}
+
+const NOTHING: Adopted = { networks: [], found: null, claims: {}, names: {}, recovering: false };
+
+/** Who wants to know of outsides: that there is one more, and what a look at its table has found. */
+export interface OutsideWatcher {
+  opened(outside: string | null): void;
+  found(outside: string | null, findings: RulesetFindings): void;
+}
+
 export class Shared implements Directory {
+  readonly #watcher: () => OutsideWatcher | null;
+  readonly #neighbours: () => Neighbours;
   readonly #machines: () => SharedMachines;
   readonly #definitions: ReadonlyMap<string, NetworkDefinition>;
+  readonly #previous: ReadonlyMap<string, NetworkDefinition>;
   readonly #store: SnapshotStore;
   readonly #bootId: string;
   readonly #failed: (what: string, error: unknown) => void;
@@ -45,13 +75,20 @@ export class Shared implements Directory {
 
   constructor(parts: {
     machines: () => SharedMachines;
+    neighbours: () => Neighbours;
+    watcher?: () => OutsideWatcher | null;
     definitions: ReadonlyMap<string, NetworkDefinition>;
+    /** What definitions were before an update that a crash interrupted. */
+    previous?: ReadonlyMap<string, NetworkDefinition>;
     store: SnapshotStore;
     bootId: string;
     failed: (what: string, error: unknown) => void;
   }) {
     this.#machines = parts.machines;
+    this.#neighbours = parts.neighbours;
+    this.#watcher = parts.watcher ?? (() => null);
     this.#definitions = parts.definitions;
+    this.#previous = parts.previous ?? new Map();
     this.#store = parts.store;
     this.#bootId = parts.bootId;
     this.#failed = parts.failed;
@@ -70,6 +107,64 @@ export class Shared implements Directory {
     return this.#outside(outside).ports;
   }
 
+  container(owner: string): AnyActorRef | null {
+    return this.#neighbours().container(owner);
+  }
+
+  yields(giver: string, taker: string, ports: readonly ResolvedPort[]): PortTarget[] | null {
+    return this.#neighbours().yields(giver, taker, ports);
+  }
+
+  holds(owner: string, ports: readonly ResolvedPort[]): boolean {
+    return this.#neighbours().holds(owner, ports);
+  }
+
+  /** Those of one outside, by name. */
+  networksIn(outside: string | null): ReadonlyMap<string, ActorRefFrom<typeof networkMachine>> {
+    return this.#outsides.get(outside)?.networks ?? new Map();
+  }
+
+  /** Definitions of the networks whose bridge and rules are there, or about to be. */
+  standingIn(outside: string | null): NetworkDefinition[] {
+    const all = [...this.networksIn(outside).values()].map((actor) => actor.getSnapshot());
+    return all.filter((state) => state.hasTag('standing')).map(({ context }) => context.definition);
+  }
+
+  /** What is wrong with machines that try by themselves to mend it. */
+  troubles(): { outside: string | null; what: string; fault: Fault }[] {
+    return [...this.#outsides].flatMap(([outside, { firewall, networks }]) => {
+      const all: [string, AnyActorRef][] = [['firewall', firewall]];
+      for (const [name, actor] of networks) all.push([`network ${name}`, actor]);
+      return all.flatMap(([what, actor]) => {
+        const { context } = actor.getSnapshot() as { context: { fault: Fault | null; attempts: number } };
+        return context.fault === null || context.attempts === 0 ? [] : [{ outside, what, fault: context.fault }];
+      });
+    });
+  }
+
+  outsides(): (string | null)[] {
+    return [...this.#outsides.keys()];
+  }
+
+  /** The machines of a network, one per outside in which it was ever asked for. */
+  machinesOf(name: string): ActorRefFrom<typeof networkMachine>[] {
+    return [...this.#outsides.values()].flatMap((on) => on.networks.get(name) ?? []);
+  }
+
+  resolver(outside: string | null): AnyActorRef {
+    return this.#outside(outside).resolver;
+  }
+
+  /** The server of an outside has ended by itself. */
+  resolverExited(outside: string | null): void {
+    this.#outsides.get(outside)?.resolver.send({ type: 'resolver.exited' });
+  }
+
+  /** The host's resolv.conf has changed: every server reads it again. */
+  refreshResolvers(): void {
+    for (const { resolver } of this.#outsides.values()) resolver.send({ type: 'refresh' });
+  }
+
   /** Owners that hold a lease of this network, in any outside. */
   usersOf(name: string): string[] {
     return [...this.#outsides.values()].flatMap((on) => {
@@ -83,9 +178,7 @@ export class Shared implements Directory {
     for (const on of this.#outsides.values()) {
       const actor = on.networks.get(name);
       if (actor === undefined) continue;
-      const idle = await waitFor(actor, (state) => state.matches('down') || state.matches('lowerFailed'), {
-        timeout: 10_000,
-      });
+      const idle = await waitFor(actor, (state) => state.hasTag('rest') && !state.matches('up'), { timeout: 10_000 });
       if (!idle.matches('down')) return false;
     }
     return true;
@@ -93,15 +186,14 @@ export class Shared implements Directory {
 
   /** Resolves when nothing is being raised or lowered, or after `ms`: what is left then is the next start's. */
   async settled(ms: number): Promise<void> {
-    const idle = ['up', 'down', 'lowerFailed'];
     const settle = (actors: AnyActorRef[]) =>
       Promise.allSettled(
         actors.map((actor) =>
-          waitFor(actor, (snapshot: { value: unknown }) => idle.includes(String(snapshot.value)), { timeout: ms }),
+          waitFor(actor, (snapshot: { hasTag(tag: string): boolean }) => snapshot.hasTag('rest'), { timeout: ms }),
         ),
       );
     const outsides = [...this.#outsides.values()];
-    await settle(outsides.flatMap((on) => [...on.networks.values()]));
+    await settle(outsides.flatMap((on) => [...on.networks.values(), on.resolver]));
     await settle(outsides.map((on) => on.firewall)); // lowered after its last network
   }
 
@@ -127,24 +219,36 @@ export class Shared implements Directory {
       const mine = containers.filter((container) => container.outside === outside);
       const leases = new Map<string, Leases>();
       const claims: Record<string, Claims[string]> = {};
-      for (const { owner, attachments, ports, change } of mine) {
+      const names: Record<string, Names[string]> = {};
+      for (const container of mine) {
+        const { owner, attachments, ports, change } = container;
         for (const attachment of attachments) {
           leases.set(attachment.network, { ...leases.get(attachment.network), [owner]: attachment });
         }
         const claimed = [...ports, ...(change?.ports ?? [])];
         if (claimed.length > 0) claims[owner] = claimed;
+        // Also those on their way in or out: registering again is theirs to do, and so is taking out, at the latest with the
+        // lease.
+        const entries = nameEntries(container, attachments);
+        if (entries.length > 0) names[owner] = entries;
       }
-      const on = this.#start(outside, [...leases.keys()], found.get(outside) ?? null, claims);
+      const on = this.#start(outside, {
+        networks: [...leases.keys()],
+        found: found.get(outside) ?? null,
+        claims,
+        names,
+        recovering: true,
+      });
       for (const name of this.#definitions.keys()) this.#startNetwork(on, outside, name, leases.get(name) ?? {}, true);
     }
   }
 
   #outside(outside: string | null): Outside {
-    return this.#outsides.get(outside) ?? this.#start(outside, [], null, {});
+    return this.#outsides.get(outside) ?? this.#start(outside, NOTHING);
   }
 
-  #start(outside: string | null, networks: string[], found: Switches | null, claims: Claims): Outside {
-    const key = outside === null ? 'own' : Buffer.from(outside).toString('base64url').slice(0, 200);
+  #start(outside: string | null, { networks, found, claims, names, recovering }: Adopted): Outside {
+    const key = outsideKey(outside);
     const record = (): OutsideRecord => ({
       outside,
       bootId: this.#bootId,
@@ -168,10 +272,18 @@ export class Shared implements Directory {
       },
     });
     const ports = createActor(portsMachine, { systemId: ROOT, input: { adopted: claims } });
-    const on: Outside = { firewall, ports, networks: new Map() };
+    const resolver = createActor(this.#machines().resolver, {
+      id: 'resolver',
+      systemId: ROOT,
+      input: { outside, adopted: names, recovering },
+    });
+    const on: Outside = { firewall, ports, resolver, networks: new Map() };
     this.#outsides.set(outside, on);
+    firewall.on('found', (findings) => this.#watcher()?.found(outside, findings));
+    this.#watcher()?.opened(outside);
     this.#run(firewall, `firewall of ${outside ?? 'the host'}`);
     this.#run(ports, `ports of ${outside ?? 'the host'}`);
+    this.#run(resolver, `resolver of ${outside ?? 'the host'}`);
     return on;
   }
 
@@ -181,7 +293,13 @@ export class Shared implements Directory {
     const actor = createActor(this.#machines().network, {
       id: name,
       systemId: ROOT,
-      input: { definition, outside, adopted, recovering },
+      input: {
+        definition,
+        previous: recovering ? (this.#previous.get(name) ?? null) : null,
+        outside,
+        adopted,
+        recovering,
+      },
     });
     on.networks.set(name, actor);
     this.#run(actor, `network ${name}`);

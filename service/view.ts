@@ -1,10 +1,11 @@
 /**
- * How a container is shown: in answers, in `ps` and in `inspect`.
+ * How a container is shown: in answers and in `ps`; `inspect` adds what it finds (inspect.ts).
  *
  * Guarantees: made from the snapshot alone, so it never fails and never waits; attach results have libnetwork's
  * StatusBlock shape.
  * Limits: says what should be; `audit` says what is.
  */
+import { SEARCH_DOMAIN } from '../machines/plan/resolv-conf.ts';
 import type { Attachment } from '../state/container.ts';
 import { legalEvents } from './events.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
@@ -21,14 +22,18 @@ function statusBlock(attachment: Attachment) {
         })),
       },
     },
+    ...(attachment.dns === null ? {} : { dns_server_ips: attachment.dns.listen, dns_search_domains: [SEARCH_DOMAIN] }),
   };
 }
 
-export function containerView(snapshot: ContainerSnapshot) {
+/** `etc`: the directory that files of containers are kept in. */
+export function containerView(snapshot: ContainerSnapshot, etc: string) {
   const { context } = snapshot;
   return {
     id: context.id,
     name: context.name,
+    hostname: context.hostname,
+    pod: context.pod,
     state: stateName(snapshot),
     legal: legalEvents(snapshot),
     generation: context.generation,
@@ -45,12 +50,17 @@ export function containerView(snapshot: ContainerSnapshot) {
     ),
     requested_networks: context.request.networks,
     ports: context.ports.map((port) => ({
-      host_ip: port.hostIp,
+      host_ip: port.outerIp ?? port.hostIp,
       host_port: port.hostPort,
       container_port: port.containerPort,
       protocol: port.protocol,
       range: port.range,
     })),
+    files: context.files
+      ? { resolv_conf: `${etc}/${context.id}/resolv.conf`, hosts: `${etc}/${context.id}/hosts` }
+      : null,
+    drift: context.drift,
+    held: context.held,
     fault: context.fault,
     leftovers: context.leftovers,
   };

@@ -7,8 +7,9 @@
  */
 import { z } from 'zod';
 import { PortMapping, AttachmentOptions, NetnsSource } from './event.ts';
+import { DRIFT_KINDS } from './drift.ts';
 import { Fault } from './faults.ts';
-import { ContainerId, InterfaceName, NetworkName } from './names.ts';
+import { ContainerId, InterfaceName, IpAddress, NetworkName } from './names.ts';
 
 /** An address given to a container, with the gateway of its subnet (null on internal networks). */
 export const LeasedAddress = z.object({
@@ -33,6 +34,8 @@ export const Lease = z.object({
   /** Metric of the default route, null for none. */
   defaultMetric: z.int().nullable(),
   internal: z.boolean(),
+  /** Where names are answered: the gateways, and who is asked about the rest of the world (none: the host's). Null: no DNS. */
+  dns: z.object({ listen: z.array(z.string()), servers: z.array(z.string()) }).nullable(),
 });
 export type Lease = z.infer<typeof Lease>;
 
@@ -47,9 +50,19 @@ export const Attachment = Lease.extend({
   link: InterfaceName,
   /** IFLA_IFALIAS of the host link: cleat:<instance>:<owner>:<network>. */
   alias: z.string().max(255),
+  /** Names on this network besides the container's own: those asked for, the hostname, the short id. Each once. */
   aliases: z.array(z.string()),
+  /** The highest leads out, and has the published ports; of equals the first attached. */
+  gatewayPriority: z.int(),
 });
 export type Attachment = z.infer<typeof Attachment>;
+
+/**
+ * A port mapping as the machines have it. With an outer publisher the address asked for is `outer_ip`, where the publisher
+ * listens, and `host_ip` is "": inside, what the publisher passes on may come to any address.
+ */
+export const Wish = PortMapping.safeExtend({ outer_ip: z.union([z.literal(''), IpAddress]).optional() });
+export type Wish = z.infer<typeof Wish>;
 
 /** A port mapping with nothing left to choose. */
 export const ResolvedPort = z.object({
@@ -58,22 +71,46 @@ export const ResolvedPort = z.object({
   hostPort: z.int(),
   containerPort: z.int(),
   range: z.int(),
+  /** The host address asked for, when an outer publisher listens there; `hostIp` is then "". Null without one. */
+  outerIp: z.string().nullable(),
 });
 export type ResolvedPort = z.infer<typeof ResolvedPort>;
+
+/** One port in the firewall: one entry per single port and address of the container it leads to. */
+export const PortTarget = z.object({
+  protocol: z.enum(['tcp', 'udp', 'sctp']),
+  hostIp: z.string(),
+  hostPort: z.int(),
+  address: z.string(),
+  containerPort: z.int(),
+});
+export type PortTarget = z.infer<typeof PortTarget>;
 
 export const ProcessIdentity = z.object({ pid: z.int(), startTime: z.number() });
 export type ProcessIdentity = z.infer<typeof ProcessIdentity>;
 
+/** Something of a container that is not as it should be, and that the policy says to leave alone. */
+export const Drift = z.object({
+  kind: z.enum(DRIFT_KINDS),
+  /** What is missing or changed, as the kernel names it: "10.89.0.2/24 on eth0". */
+  object: z.string(),
+  network: NetworkName.nullable(),
+});
+export type Drift = z.infer<typeof Drift>;
+
 export const ContainerRequest = z.object({
   netns: NetnsSource,
   networks: z.record(NetworkName, AttachmentOptions),
-  ports: z.array(PortMapping),
+  ports: z.array(Wish),
 });
 export type ContainerRequest = z.infer<typeof ContainerRequest>;
 
 export const ContainerContext = z.object({
   id: ContainerId,
   name: z.string(),
+  hostname: z.string().nullable(),
+  /** The pod whose namespace this container holds: on its networks it goes by the pod's name (B21). */
+  pod: z.string().nullable(),
   /** id:generation. The owner of every lease, port and rule: a late teardown cannot touch the next generation. */
   owner: z.string(),
   generation: z.int(),
@@ -88,31 +125,52 @@ export const ContainerContext = z.object({
   outside: z.string().nullable(),
   /**
    * Where the namespace is pinned; null for netns host. `owned`: made by us, and it dies with the container.
-   * `from`: the path it is joined from (netns path and container).
+   * `from`: the path it is joined from (netns path and container). `of`: the owner whose namespace is shared, at the end
+   * of the line of sharers.
    */
-  netns: z.object({ path: z.string(), owned: z.boolean(), from: z.string().nullable() }).nullable(),
+  netns: z
+    .object({ path: z.string(), owned: z.boolean(), from: z.string().nullable(), of: z.string().nullable() })
+    .nullable(),
   /** Set once the namespace is known to exist. */
   identity: z.object({ dev: z.number(), ino: z.number() }).nullable(),
   boundTo: ProcessIdentity.nullable(),
+  /** Who publishes ports one machine further out (gvproxy's API), null for nobody. */
+  publisher: z.string().nullable(),
+  /** resolv.conf and hosts are kept for this container in the run directory. */
+  files: z.boolean(),
   request: ContainerRequest,
   attachments: z.array(Attachment),
   ports: z.array(ResolvedPort),
   nextOrdinal: z.int(),
   /** True once configure has succeeded: where an undone change comes to rest (up, or created). */
   configured: z.boolean(),
-  /** What the operation under way adds or takes away, null at rest. */
+  /** The owner has gone, and others still use its namespace: everything stays until the last of them goes too. */
+  held: z.boolean(),
+  /** What the operation under way adds, takes away or replaces, null at rest. */
   change: z
     .object({
       networks: z.record(NetworkName, AttachmentOptions),
-      wanted: z.array(PortMapping),
+      wanted: z.array(Wish),
       /** `wanted` once claimed: what is (to be) in the kernel. */
       ports: z.array(ResolvedPort),
-      /** Networks of this change still to be attached or detached, in order. */
+      /** Networks of this change still to be attached, detached or remade, in order. */
       todo: z.array(NetworkName),
+      /** Attachments as they were, where the change has put others in their place. */
+      before: z.array(Attachment),
+      /** Where published ports led when the change began. */
+      led: z.array(z.string()),
+      /** Ports that another container gives away in the transaction that makes them ours, and where they lead there. */
+      taking: z.object({ owner: z.string(), ports: z.array(ResolvedPort), targets: z.array(PortTarget) }).nullable(),
+      /** Who takes ports away from us. */
+      taker: z.string().nullable(),
+      /** Goes on when something cannot be taken away. */
+      force: z.boolean(),
     })
     .nullable(),
-  /** Counts accepted events; the reply to event n waits for the rest state after it. */
-  operation: z.object({ n: z.int(), type: z.string() }),
+  /** Counts accepted events; the reply to event n waits for the rest state after it. `network`: the one it is about. */
+  operation: z.object({ n: z.int(), type: z.string(), network: z.string().nullable() }),
+  /** What others took away and policy leaves so (`alert`). */
+  drift: z.array(Drift),
   /** Why the last operation failed, null when it did not. */
   fault: Fault.nullable(),
   /** What a failed undo or teardown could not remove, each with its reason. */

@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import {
   ContainerId,
+  DnsName,
   InterfaceName,
   IpAddress,
   MacAddress,
@@ -20,7 +21,9 @@ export const AttachmentOptions = z.strictObject({
   static_ips: z.array(IpAddress).max(16).optional(),
   static_mac: MacAddress.optional(),
   interface_name: InterfaceName.optional(),
-  aliases: z.array(z.string().max(255)).max(64).optional(),
+  aliases: z.array(DnsName).max(64).optional(),
+  /** The network with the highest leads out, and has the published ports. 0 unless given; negative is less than that. */
+  gateway_priority: z.int().min(-1_000_000).max(1_000_000).optional(),
 });
 export type AttachmentOptions = z.infer<typeof AttachmentOptions>;
 
@@ -58,6 +61,11 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     type: z.literal('create'),
     id,
     name: ContainerId.optional(),
+    hostname: DnsName.optional(),
+    /** The pod whose namespace this container holds for others (netns container:ID): it goes by the pod's name. */
+    pod: ContainerId.optional(),
+    /** Keep resolv.conf and hosts for this container in <run-dir>/etc/ID, to be bind-mounted into it. */
+    files: z.boolean().optional(),
     netns: NetnsSource.optional(),
     /** Absent: the default network (for netns new and pid), none otherwise. {}: none. */
     networks: networks.optional(),
@@ -68,10 +76,14 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     outside: NamespacePath.optional(),
   }),
   z.strictObject({ type: z.literal('configure'), id }),
+  /** `network` is a name, an id, or the beginning of one id alone. */
   z.strictObject({ type: z.literal('connect'), id, network: NetworkName, options: AttachmentOptions.optional() }),
-  z.strictObject({ type: z.literal('disconnect'), id, network: NetworkName }),
-  z.strictObject({ type: z.literal('reload'), id }),
-  z.strictObject({ type: z.literal('publish'), id, port_mappings: ports.min(1) }),
+  /** force: also when its link cannot be taken away, or the network is gone already. */
+  z.strictObject({ type: z.literal('disconnect'), id, network: NetworkName, force: z.boolean().optional() }),
+  /** Rules alone; full: also the links, each keeping its addresses, MAC and name. */
+  z.strictObject({ type: z.literal('reload'), id, full: z.boolean().optional() }),
+  /** from: the container that has these host ports now and gives them away in the same transaction. */
+  z.strictObject({ type: z.literal('publish'), id, port_mappings: ports.min(1), from: id.optional() }),
   z.strictObject({ type: z.literal('unpublish'), id, port_mappings: ports.min(1) }),
   z.strictObject({ type: z.literal('teardown'), id }),
 ]);

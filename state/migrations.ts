@@ -6,6 +6,8 @@
  * tried in a machine afterwards, like any other record.
  * Limits: forwards only. A daemon that is older than its snapshots sets them aside and says so.
  */
+import { fromVersion1 } from './version-1.ts';
+
 export interface VersionedRecord {
   machine: string;
   version: string;
@@ -16,10 +18,9 @@ export interface VersionedRecord {
 export type Migrations = Readonly<Record<string, (snapshot: unknown) => unknown>>;
 
 /** The version of the container records that this daemon writes. */
-export const CONTAINER_VERSION = '1';
+export const CONTAINER_VERSION = '2';
 
-/** None yet: 1 is the first version. */
-export const CONTAINER_MIGRATIONS: Migrations = {};
+export const CONTAINER_MIGRATIONS: Migrations = { '1': fromVersion1 };
 
 export function migrate(record: unknown, migrations: Migrations, wanted: string): VersionedRecord | null {
   if (typeof record !== 'object' || record === null) return null;
@@ -30,7 +31,11 @@ export function migrate(record: unknown, migrations: Migrations, wanted: string)
   while (present < Number(wanted)) {
     const step = migrations[String(present)];
     if (step === undefined) return null;
-    state = step(state);
+    try {
+      state = step(state);
+    } catch {
+      return null; // it is not what it says it is
+    }
     present++;
   }
   return present === Number(wanted) ? { machine, version: wanted, snapshot: state } : null;

@@ -17,10 +17,20 @@ export const ContainerId = z
   .max(100)
   .regex(NAME, 'an id is letters, digits, "_", "." and "-", beginning with a letter or digit');
 
+/** 64 characters: an id (64 hex digits) is one too. */
 export const NetworkName = z
   .string()
   .max(64)
   .regex(NAME, 'a network name is letters, digits, "_", "." and "-", beginning with a letter or digit');
+
+/** Labels of letters, digits, "-" and "_" (RFC 1123, with the underscore that container names have), 253 in all. */
+export const DnsName = z
+  .string()
+  .max(253)
+  .regex(
+    /^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,62})(\.[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,62}))*$/,
+    'a host name is labels of letters, digits, "-" and "_", with dots between',
+  );
 
 /** dev_valid_name() of the kernel: at most 15 bytes, no "/", no white space, not "." or ".."; ":" is for aliases. */
 export const InterfaceName = z
@@ -64,3 +74,18 @@ export const NamespacePath = z
 export const Pid = z.int().min(1).max(4_194_304);
 export const PortNumber = z.int().min(1).max(65_535);
 export const Mtu = z.int().min(68).max(65_535);
+
+/** http://HOST[:PORT] or unix:///PATH, nothing else in it; a path must fit sockaddr_un (unix(7)). */
+export const PublisherUrl = z
+  .string()
+  .max(300)
+  .regex(
+    /^(http:\/\/([a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\])(:[1-9]\d{0,4})?\/?|unix:\/\/\/[^\0\s?#%]+)$/,
+    'a publisher is http://HOST[:PORT] or unix:///PATH',
+  )
+  .transform((text) => text.replace(/^(http:.*)\/$/, '$1'))
+  .refine((text) => URL.canParse(text), 'the host or the port of the publisher is not one')
+  .refine(
+    (text) => !text.startsWith('unix:') || Buffer.byteLength(text) - 7 <= 107,
+    'the path of the socket is too long',
+  );

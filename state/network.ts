@@ -56,6 +56,8 @@ const common = {
   labels: z.record(z.string(), z.string()),
   options: NetworkOptions,
   routes: z.array(Route),
+  /** Who is asked about names that are not ours; none: the host's resolv.conf says. */
+  network_dns_servers: z.array(IpAddress).max(8),
 };
 
 /** What a caller gives to make a network: everything but the name has a default. */
@@ -70,11 +72,14 @@ export const NetworkRequest = z.strictObject({
   labels: common.labels.optional(),
   options: common.options.optional(),
   routes: common.routes.optional(),
+  network_dns_servers: common.network_dns_servers.optional(),
 });
 export type NetworkRequest = z.infer<typeof NetworkRequest>;
 
 export const NetworkDefinition = z.object({
   ...common,
+  // Absent in definitions of before it was known.
+  network_dns_servers: common.network_dns_servers.default([]),
   /** 64 hex digits. */
   id: z.string().regex(/^[0-9a-f]{64}$/),
   network_interface: InterfaceName,
@@ -85,6 +90,20 @@ export const NetworkDefinition = z.object({
   ipam_options: z.object({ driver: z.literal('host-local') }),
 });
 export type NetworkDefinition = z.infer<typeof NetworkDefinition>;
+
+/**
+ * What may change on a network that is in use. Absent: as it is. `subnets` are added to those there are; `routes` and
+ * `network_dns_servers` replace the whole list.
+ */
+export const NetworkUpdate = z.strictObject({
+  options: NetworkOptions.pick({ mtu: true, isolate: true }).optional(),
+  network_dns_servers: common.network_dns_servers.optional(),
+  routes: common.routes.optional(),
+  subnets: z.array(Subnet).max(8).optional(),
+  /** true: add an IPv6 subnet, if there is none. */
+  ipv6_enabled: z.literal(true).optional(),
+});
+export type NetworkUpdate = z.infer<typeof NetworkUpdate>;
 
 /** The network that a container gets when it does not say which. */
 export const DEFAULT_NETWORK = 'cleat';

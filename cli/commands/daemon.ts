@@ -6,7 +6,7 @@
  * no other subcommand loads a line of the daemon.
  */
 import { type Command, Option } from 'commander';
-import { commonOptions, subcommand } from '../command.ts';
+import { collect, commonOptions, subcommand } from '../command.ts';
 import { fromEnvironment } from '../places.ts';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
@@ -15,6 +15,8 @@ interface Flags {
   runDir?: string;
   stateDir?: string;
   netnsDir?: string;
+  publisher?: string;
+  drift?: string[];
   logLevel?: string;
 }
 
@@ -26,6 +28,16 @@ export function addDaemonCommand(program: Command): void {
     .option('--run-dir <path>', 'socket, snapshots, journals (env: CLEAT_RUN_DIR; default: /run/cleat)')
     .option('--state-dir <path>', 'network definitions (env: CLEAT_STATE_DIR; default: /var/lib/cleat)')
     .option('--netns-dir <path>', 'where namespaces are pinned (env: CLEAT_NETNS_DIR; default: /run/netns)')
+    .option(
+      '--publisher <url>',
+      'in a machine of gvproxy, its API: http://HOST[:PORT] or unix:///PATH (env: CLEAT_PUBLISHER)',
+    )
+    .option(
+      '--drift <kind=policy>',
+      'what is done when others take away link, address, route, table, rule, port or dns: repair, alert or ignore; ' +
+        'again for another kind (env: CLEAT_DRIFT=route=alert,port=ignore; default: repair)',
+      collect,
+    )
     .addOption(
       new Option('--log-level <level>', 'how much to log (env: CLEAT_LOG_LEVEL; default: info)').choices(LEVELS),
     )
@@ -36,6 +48,8 @@ export function addDaemonCommand(program: Command): void {
         netnsDir: flags.netnsDir ?? fromEnvironment('NETNS_DIR'),
         // Not the usual place of a client: the daemon's is in its own run directory, wherever that is.
         socket: commonOptions(command).socket ?? fromEnvironment('SOCKET'),
+        publisher: flags.publisher ?? fromEnvironment('PUBLISHER'),
+        drift: flags.drift ?? fromEnvironment('DRIFT')?.split(','),
         logLevel: flags.logLevel ?? fromEnvironment('LOG_LEVEL'),
       };
       // oxlint-disable-next-line no-restricted-imports -- the door described above

@@ -9,26 +9,22 @@ import type { LifecycleEvent } from '../../state/event.ts';
 import type { Container, EventAnswer, Gone } from '../answers.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
-import { EXIT, Failure } from '../failure.ts';
+import { EXIT, Failure, usage } from '../failure.ts';
 import { attachmentOptions, parsePort, parseWiring, type AttachmentFlags } from '../options.ts';
 import { withProgress } from '../progress.ts';
 import { reportAll } from '../report.ts';
 import { portText } from '../text.ts';
 
 export const NETWORK_HELP =
-  'network NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..], none, host, container:ID or ns:PATH';
+  'network NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..,gw-priority=..], none, host, container:ID or ns:PATH';
 export const PUBLISH_HELP = 'publish [HOSTIP:][HOSTPORT:]PORT[-PORT][/PROTO]';
 
 export function addLifecycleCommands(program: Command): void {
   addCreate(program);
-  addWord(program, 'configure', 'set up what was asked for at create: addresses, links, routes, ports', [
-    'cleat configure web',
-  ]);
+  addConfigure(program);
   addConnect(program);
   addDisconnect(program);
-  addWord(program, 'reload', "put a container's firewall rules back; links and connections are not touched", [
-    'cleat reload web',
-  ]);
+  addReload(program);
   addPublish(program);
   addTeardown(program);
 }
@@ -39,6 +35,9 @@ interface CreateFlags {
   pid?: number;
   boundTo?: number;
   name?: string;
+  hostname?: string;
+  pod?: string;
+  files?: boolean;
   outside?: string;
 }
 
@@ -54,24 +53,62 @@ function addCreate(program: Command): void {
     .option('--pid <pid>', 'use the network namespace of this process, and tear down when it ends', parsePid)
     .option('--bound-to <pid>', 'tear down when this process ends', parsePid)
     .option('--name <name>', 'a name for people and name servers (default: the id)')
+    .option('--hostname <name>', 'one more name on every network')
+    .option('--pod <name>', 'hold the namespace of this pod: the pod has the name, not the container')
+    .option('--files', 'keep a resolv.conf and a hosts file for it, to be bind-mounted (`cleat inspect` says where)')
     .option('--outside <path>', "network namespace that holds the bridge and the rules (default: the daemon's)")
     .action(async (id: string, flags: CreateFlags, command: Command) => {
-      const { name, boundTo, outside } = flags;
+      const { name, hostname, pod, files, boundTo, outside } = flags;
       await send(command, {
         type: 'create',
         id,
         ...parseWiring(flags),
         ...(name === undefined ? {} : { name }),
+        ...(hostname === undefined ? {} : { hostname }),
+        ...(pod === undefined ? {} : { pod }),
+        ...(files === undefined ? {} : { files }),
         ...(boundTo === undefined ? {} : { bound_to: boundTo }),
         ...(outside === undefined ? {} : { outside }),
       });
     });
 }
 
-function addWord(program: Command, type: 'configure' | 'reload', description: string, examples: string[]): void {
-  subcommand(program, `${type} <id>`, description, examples).action(
-    async (id: string, _flags: unknown, command: Command) => send(command, { type, id }),
-  );
+function addConfigure(program: Command): void {
+  subcommand(program, 'configure <id>', 'set up what was asked for at create: addresses, links, routes, ports', [
+    'cleat configure web',
+  ]).action(async (id: string, _flags: unknown, command: Command) => send(command, { type: 'configure', id }));
+}
+
+interface ReloadFlags {
+  full?: boolean;
+  all?: boolean;
+}
+
+function addReload(program: Command): void {
+  subcommand(
+    program,
+    'reload [id...]',
+    'put firewall rules back that are missing; links and connections are not touched',
+    [
+      'cleat reload web',
+      'cleat reload --all          # every container that is up',
+      'cleat reload --full web     # new links too: same addresses, MAC and names, connections go on',
+    ],
+  )
+    .option('--full', 'replace the links too, each by one with the same name, addresses and MAC')
+    .option('-a, --all', 'every container that is up')
+    .action(async (ids: string[], { full = false, all = false }: ReloadFlags, command: Command) => {
+      if (all === ids.length > 0) throw usage('name containers, or give --all');
+      const session = new Session(command);
+      const client = await session.client();
+      const up = async () =>
+        (await client.get<Container[]>('/v1/containers')).filter(({ state }) => state === 'up').map(({ id }) => id);
+      const events = [...new Set(all ? await up() : ids)].map((id) => ({ type: 'reload' as const, id, full }));
+      const work = events.length === 0 ? Promise.resolve([]) : client.events(events);
+      const answers = await withProgress(`reloading ${events.length === 1 ? events[0]?.id : events.length}`, work);
+      const results = answers.map(({ body }) => ('error' in body ? new Failure(body.error) : body));
+      reportAll(session, results, (answer) => answer.id);
+    });
 }
 
 function addConnect(program: Command): void {
@@ -84,6 +121,7 @@ function addConnect(program: Command): void {
     .option('--mac <address>', 'with this MAC address')
     .option('--interface-name <name>', 'with this interface name inside the container')
     .option('--alias <name>', 'one more name on this network (again for more)', collect)
+    .option('--gw-priority <number>', 'the network with the highest leads out and has the published ports (default: 0)')
     .action(async (network: string, id: string, flags: AttachmentFlags, command: Command) => {
       await send(command, { type: 'connect', id, network, options: attachmentOptions(flags) });
     });
@@ -92,25 +130,35 @@ function addConnect(program: Command): void {
 function addDisconnect(program: Command): void {
   subcommand(program, 'disconnect <network> <id>', 'disconnect a container from a network', [
     'cleat disconnect back web',
-  ]).action(async (network: string, id: string, _flags: unknown, command: Command) => {
-    await send(command, { type: 'disconnect', id, network });
-  });
+  ])
+    .option('-f, --force', 'also when its link cannot be taken away: what is left is listed and tried again')
+    .action(async (network: string, id: string, { force }: { force?: boolean }, command: Command) => {
+      await send(command, { type: 'disconnect', id, network, ...(force === undefined ? {} : { force }) });
+    });
 }
 
 function addPublish(program: Command): void {
   subcommand(program, 'publish <id> <port...>', 'publish more ports of a container, while it runs', [
     'cleat publish web 8443:443',
     'cleat publish web 127.0.0.1::9090 [::1]:5353:53/udp',
-  ]).action(async (id: string, ports: string[], _flags: unknown, command: Command) => {
-    const session = new Session(command);
-    const client = await session.client();
-    const before = (await client.container(id)).ports.map(portText);
-    const answer = await client.event({ type: 'publish', id, port_mappings: ports.map(parsePort) });
-    const now = 'ports' in answer ? answer.ports.map(portText) : [];
-    // Which host ports were chosen; none yet for a container that is not configured.
-    const added = now.filter((text) => !before.includes(text));
-    session.say(answer, added.length > 0 ? added : id);
-  });
+    'cleat publish green 8080:80 --from blue    # blue gives it up in the same moment',
+  ])
+    .option('--from <id>', 'take the host ports over from this container, without a moment in which they are closed')
+    .action(async (id: string, ports: string[], { from }: { from?: string }, command: Command) => {
+      const session = new Session(command);
+      const client = await session.client();
+      const before = (await client.container(id)).ports.map(portText);
+      const answer = await client.event({
+        type: 'publish',
+        id,
+        port_mappings: ports.map(parsePort),
+        ...(from === undefined ? {} : { from }),
+      });
+      const now = 'ports' in answer ? answer.ports.map(portText) : [];
+      // Which host ports were chosen; none yet for a container that is not configured.
+      const added = now.filter((text) => !before.includes(text));
+      session.say(answer, added.length > 0 ? added : id);
+    });
   subcommand(program, 'unpublish <id> <port...>', 'take published ports back, while the container runs', [
     'cleat unpublish web 8443:443',
     'cleat unpublish web 80        # whichever host port leads to 80',
@@ -165,7 +213,8 @@ async function outcome(
     // Somebody else's teardown took over: what was asked for is under way.
     if (body.error.code !== 'SUPERSEDED') return new Failure(body.error);
   }
-  if (!wait && !('error' in body)) return body;
+  // Others use its namespace: it goes when they have gone.
+  if (!('error' in body) && (!wait || ('held' in body && body.held))) return body;
   try {
     await client.gone(id);
     return { id, state: 'gone' };

@@ -1,19 +1,30 @@
 /**
- * Looking at containers: ps, inspect, history, events.
+ * Looking at containers: ps, inspect, stats, history, events.
  *
  * Guarantees: nothing is changed. inspect prints what the API answers, as an array, as docker and podman do.
  */
 import type { Command } from 'commander';
 import type { JournalEntry } from '../../state/journal.ts';
-import type { Container, Happening } from '../answers.ts';
+import type { Container, Happening, Stats } from '../answers.ts';
 import { Session, subcommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { each, reportFailures } from '../report.ts';
-import { addressesOf, ageText, eventText, happeningText, networksOf, portText, stateText, timeText } from '../text.ts';
+import {
+  addressesOf,
+  ageText,
+  eventText,
+  happeningText,
+  networksOf,
+  portText,
+  sizeText,
+  stateText,
+  timeText,
+} from '../text.ts';
 
 export function addLookCommands(program: Command): void {
   addPs(program);
   addInspect(program);
+  addStats(program);
   addHistory(program);
   addEvents(program);
 }
@@ -48,6 +59,7 @@ function addInspect(program: Command): void {
   subcommand(program, 'inspect <id...>', 'everything about containers, as JSON', [
     'cleat inspect web',
     "cleat inspect web | jq -r '.[0].netns.path'",
+    "cleat inspect web | jq '.[0].NetworkSettings.IPAddress, .[0].drift'",
   ]).action(async (ids: string[], _flags: unknown, command: Command) => {
     const session = new Session(command);
     const client = await session.client();
@@ -61,6 +73,49 @@ function addInspect(program: Command): void {
     );
     reportFailures(session, results);
   });
+}
+
+function addStats(program: Command): void {
+  subcommand(
+    program,
+    'stats [id...]',
+    'what has gone through each interface of containers, of all unless some are named',
+    ['cleat stats', "cleat stats web --format json | jq '.[0].interfaces.eth0.rx_bytes'"],
+  ).action(async (ids: string[], _flags: unknown, command: Command) => {
+    const session = new Session(command);
+    const client = await session.client();
+    const results =
+      ids.length === 0
+        ? await client.get<Stats[]>('/v1/stats')
+        : await each(ids, (id) => client.get<Stats>(`/v1/containers/${encodeURIComponent(id)}/stats`));
+    const answers = results.filter((result): result is Stats => !(result instanceof Failure));
+    await session.table(answers, STATS, answers.flatMap(statsRows));
+    reportFailures(session, results);
+  });
+}
+
+const STATS = [
+  'ID',
+  'INTERFACE',
+  'NETWORK',
+  'RX',
+  'RX PKTS',
+  'RX ERR',
+  'RX DROP',
+  'TX',
+  'TX PKTS',
+  'TX ERR',
+  'TX DROP',
+];
+
+/** One per interface; one of dashes where there is none, so that every container is seen. */
+function statsRows({ id, interfaces }: Stats): string[][] {
+  const rows = Object.entries(interfaces ?? {}).map(([name, one]) => {
+    const counts = [one.rx_packets, one.rx_errors, one.rx_dropped, one.tx_packets, one.tx_errors, one.tx_dropped];
+    const [rx, tx] = [counts.slice(0, 3).map(String), counts.slice(3).map(String)];
+    return [id, name, one.network ?? '-', sizeText(one.rx_bytes), ...rx, sizeText(one.tx_bytes), ...tx];
+  });
+  return rows.length > 0 ? rows : [[id, ...STATS.slice(1).map(() => '-')]];
 }
 
 function addHistory(program: Command): void {

@@ -1,5 +1,5 @@
 /**
- * `cleat network`: create, ls, inspect, rm. Podman's flags, libnetwork's JSON.
+ * `cleat network`: create, update, ls, inspect, rm. Podman's flags, libnetwork's JSON.
  *
  * Guarantees: `network inspect` prints an array that podman can read.
  */
@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { collect, Session, subcommand } from '../command.ts';
 import { Failure, usage } from '../failure.ts';
-import { networkRequest, type NetworkFlags } from '../network-options.ts';
+import { networkRequest, networkUpdate, type NetworkFlags, type NetworkUpdateFlags } from '../network-options.ts';
 import { each, reportAll, reportFailures } from '../report.ts';
 
 const path = (name: string): string => `/v1/networks/${encodeURIComponent(name)}`;
@@ -16,8 +16,9 @@ const path = (name: string): string => `/v1/networks/${encodeURIComponent(name)}
 const RESERVED = new Set(['none', 'host']);
 
 export function addNetworkCommands(program: Command): void {
-  const network = program.command('network').description('make, list and remove networks');
+  const network = program.command('network').description('make, change, list and remove networks');
   addCreate(network);
+  addUpdate(network);
   subcommand(network, 'ls', 'list the networks', ['cleat network ls', 'cleat network ls -q'])
     .alias('list')
     .option('-q, --quiet', 'names only')
@@ -82,6 +83,7 @@ function addCreate(network: Command): void {
     .option('--ipv6', 'an IPv6 subnet too')
     .option('--internal', 'no way out, and no published ports')
     .option('--disable-dns', 'no name server on this network')
+    .option('--dns <address>', 'who is asked about names that are not ours (again for one more)', collect)
     .option('--interface-name <name>', 'name of the bridge')
     .option('-o, --opt <key=value>', 'mtu=BYTES, isolate=strict|true|false, metric=N, no_default_route=true', collect)
     .option('--route <route>', 'DESTINATION,GATEWAY[,METRIC] for each container', collect)
@@ -91,6 +93,38 @@ function addCreate(network: Command): void {
       const session = new Session(command);
       const request = networkRequest(name, flags);
       const definition = await (await session.client()).post<NetworkDefinition>('/v1/networks', request);
+      session.say(definition, definition.name);
+    });
+}
+
+function addUpdate(network: Command): void {
+  subcommand(
+    network,
+    'update <name>',
+    'change a network under its containers: all of them follow, or nothing changes',
+    [
+      'cleat network update web --opt mtu=1400',
+      'cleat network update web --ipv6 --opt isolate=false',
+      'cleat network update web --dns 192.0.2.53 --route 198.51.100.0/24,10.89.0.7',
+    ],
+  )
+    .option('-o, --opt <key=value>', 'mtu=BYTES, isolate=strict|true|false', collect)
+    .option('--dns <address>', 'who is asked about names that are not ours (again for one more); replaces all', collect)
+    .option('--dns-none', "nobody in particular: the host's resolv.conf says")
+    .option(
+      '--route <route>',
+      'DESTINATION,GATEWAY[,METRIC] for each container (again for one more); replaces all',
+      collect,
+    )
+    .option('--route-none', 'no routes')
+    .option('--subnet <cidr>', 'one more subnet: each container gets an address of it', collect)
+    .option('--gateway <address>', 'the gateway of the subnet that contains it', collect)
+    .option('--ip-range <range>', 'give addresses out of this part of the subnet: a CIDR, or FIRST-LAST', collect)
+    .option('--ipv6', 'an IPv6 subnet, if there is none')
+    .action(async (name: string, flags: NetworkUpdateFlags, command: Command) => {
+      const session = new Session(command);
+      const update = networkUpdate(flags);
+      const definition = await (await session.client()).patch<NetworkDefinition>(path(name), update);
       session.say(definition, definition.name);
     });
 }

@@ -2,7 +2,8 @@
  * From a lease to everything an attachment will make: names, MAC, routes. And the names of a container's namespace.
  *
  * Guarantees: pure; derived from the container's token, so the same inputs name the same kernel objects for ever, and
- * two generations never share a name. Interface names inside are the lowest free ethN.
+ * two generations never share a name. Interface names inside are the lowest ethN free in the snapshot and the kernel.
+ * The attachment whose default route has the lowest metric is the primary: it leads out and has the published ports.
  */
 import type { Attachment, ContainerContext, Lease } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
@@ -19,51 +20,100 @@ export function linkAlias(instance: string, owner: string, network: string): str
   return `cleat:${instance}:${owner}:${network}`;
 }
 
+/** `inside`: names of links that are in the namespace already. */
 export function planAttachments(
   container: ContainerContext,
   leases: readonly Lease[],
   options: Readonly<Record<string, AttachmentOptions>>,
+  inside: readonly string[],
 ): { attachments: Attachment[] } | { fault: Fault } {
   const attachments = [...container.attachments];
   const asked = leases.map((lease) => options[lease.network]?.interface_name).filter((name) => name !== undefined);
   let ordinal = container.nextOrdinal;
   for (const lease of leases) {
     const wish = options[lease.network] ?? {};
-    const used = new Set(attachments.map((attachment) => attachment.link));
+    const used = new Set([...attachments.map((attachment) => attachment.link), ...inside]);
     const link = wish.interface_name ?? lowestFree(new Set([...used, ...asked]));
     if (used.has(link)) {
-      const message = `interface name ${link} is used twice in container ${container.id}`;
+      const ours = attachments.some((attachment) => attachment.link === link);
+      const message = ours
+        ? `interface name ${link} is used twice in container ${container.id}`
+        : `interface ${link} exists already in the namespace of container ${container.id}`;
       return { fault: { code: 'INTERFACE_TAKEN', message, owner: container.id } };
     }
+    const priority = wish.gateway_priority ?? 0;
+    const metric = lease.defaultMetric === null ? null : metricFor(lease.defaultMetric, priority, attachments);
+    if (typeof metric === 'object' && metric !== null) return metric;
     attachments.push({
       ...lease,
-      defaultMetric: lease.defaultMetric === null ? null : freeMetric(lease.defaultMetric, attachments),
+      defaultMetric: metric,
       ordinal,
-      hostLink: `ve${container.token.slice(0, 8)}${ordinal.toString(36)}`,
+      hostLink: hostLinkName(container.token, ordinal),
       link,
       // 02: locally administered, unicast (IEEE 802); 40 bits of the token, shifted per attachment.
       mac: lease.mac ?? macFrom(container.token, ordinal),
       alias: linkAlias(container.instance, container.owner, lease.network),
-      aliases: wish.aliases ?? [],
+      aliases: aliasesOf(container, wish),
+      gatewayPriority: priority,
     });
     ordinal++;
   }
   return { attachments };
 }
 
+/** The attachment as it becomes when its network grants other terms: what names it in the kernel stays. */
+export function revised(attachment: Attachment, lease: Lease): Attachment {
+  return {
+    ...attachment,
+    ...lease,
+    mac: attachment.mac,
+    defaultMetric: lease.defaultMetric === null ? null : (attachment.defaultMetric ?? lease.defaultMetric),
+  };
+}
+
+/** The same attachments on new links: everything stays but the names of the host ends. */
+export function relinked({ attachments, nextOrdinal, token }: ContainerContext): Attachment[] {
+  return attachments.map((attachment, i) => ({
+    ...attachment,
+    ordinal: nextOrdinal + i,
+    hostLink: hostLinkName(token, nextOrdinal + i),
+  }));
+}
+
+function hostLinkName(token: string, ordinal: number): string {
+  return `ve${token.slice(0, 8)}${ordinal.toString(36)}`;
+}
+
+/** Docker's: the short id is one of them, the hostname too. */
+function aliasesOf({ id, hostname }: ContainerContext, { aliases = [] }: AttachmentOptions): string[] {
+  return [...new Set([...aliases, id.slice(0, 12), ...(hostname === null ? [] : [hostname])])];
+}
+
 function lowestFree(used: ReadonlySet<string>): string {
   for (let n = 0; ; n++) if (!used.has(`eth${n}`)) return `eth${n}`;
 }
 
+/** Room left between metrics for priorities that come in between later. */
+const METRIC_STEP = 10;
+
 /**
- * The metric of a default route: the network's, or the next that no other attachment has. Two routes of one metric would
- * be one in IPv4 and a balanced pair in IPv6; this way the first attachment leads out, and the next when it goes.
+ * The metric of a default route: below those of lower priority, above those of higher; among equals the network's own, or
+ * the next that nobody has. Two routes of one metric would be one in IPv4 and a balanced pair in IPv6.
  */
-function freeMetric(wanted: number, others: readonly Attachment[]): number {
-  const used = new Set(others.map(({ defaultMetric }) => defaultMetric));
+function metricFor(wanted: number, priority: number, others: readonly Attachment[]): number | { fault: Fault } {
+  const metrics = (of: (attachment: Attachment) => boolean) =>
+    others.filter(of).flatMap(({ defaultMetric }) => defaultMetric ?? []);
+  const above = Math.max(0, ...metrics(({ gatewayPriority }) => gatewayPriority > priority));
+  const below = Math.min(...metrics(({ gatewayPriority }) => gatewayPriority < priority));
+  const used = new Set(metrics(() => true));
   let metric = wanted;
+  if (metric >= below) metric = above === 0 ? below - METRIC_STEP : Math.ceil((above + below) / 2);
+  if (metric <= above) metric = below === Infinity ? above + METRIC_STEP : Math.ceil((above + below) / 2);
+  metric = Math.max(metric, above + 1);
   while (used.has(metric)) metric++;
-  return metric;
+  if (metric < below) return metric;
+  const message = `no route metric is left for gateway priority ${priority}: the networks beside it have ${above} and ${below}`;
+  return { fault: { code: 'BAD_REQUEST', message } };
 }
 
 function macFrom(token: string, ordinal: number): string {
@@ -72,10 +122,17 @@ function macFrom(token: string, ordinal: number): string {
   return ['02', ...bytes.slice(0, 4), last.toString(16).padStart(2, '0')].join(':');
 }
 
-/** The addresses that published ports lead to: of the first attachment that is not internal, one per family. */
+/** Attachments in the order in which they would lead out: lowest metric first, those without a default route last. */
+export function byPrecedence(attachments: readonly Attachment[]): Attachment[] {
+  const metric = ({ defaultMetric }: Attachment) => defaultMetric ?? Infinity;
+  return attachments.toSorted((a, b) => (metric(a) === metric(b) ? a.ordinal - b.ordinal : metric(a) - metric(b)));
+}
+
+/** The addresses that published ports lead to, one per family: of the first in precedence that has one and is not internal. */
 export function publishAddresses(attachments: readonly Attachment[]): string[] {
-  const primary = attachments.find((attachment) => !attachment.internal);
-  if (primary === undefined) return [];
-  const of = (v6: boolean) => primary.addresses.find(({ address }) => address.includes(':') === v6)?.address;
+  if (attachments.length === 0) return [];
+  const order = byPrecedence(attachments.filter(({ internal }) => !internal));
+  const of = (v6: boolean) =>
+    order.flatMap(({ addresses }) => addresses.find(({ address }) => address.includes(':') === v6)?.address ?? [])[0];
   return [of(false), of(true)].filter((address) => address !== undefined);
 }

@@ -68,11 +68,7 @@ export function grantLease(
     }
     if (mine.length > 0) continue;
     const free = nextFree(subnet, leases, next[subnet.subnet]);
-    if (free === null) {
-      return {
-        fault: { code: 'SUBNET_FULL', message: `no free address in ${subnet.subnet} of network ${definition.name}` },
-      };
-    }
+    if (free === null) return full(subnet.subnet, definition.name);
     next[subnet.subnet] = free;
     addresses.push({ address: free, prefix: parsed.prefix, gateway });
   }
@@ -82,6 +78,58 @@ export function grantLease(
     return { fault: { code: 'ADDRESS_OUTSIDE_SUBNET', message } };
   }
   return { lease: { ...terms(definition), addresses, mac: options.static_mac ?? null }, cursors: next };
+}
+
+/**
+ * The lease that an owner has once the definition has changed: the addresses it had, without those whose subnet is gone,
+ * and one of each subnet that it has none in; MTU, routes and DNS as the definition says now.
+ */
+export function reviseLease(definition: NetworkDefinition, lease: Lease, leases: Leases, cursors: Cursors = {}): Grant {
+  const addresses: LeasedAddress[] = [];
+  const next: Record<string, string> = { ...cursors };
+  for (const subnet of definition.subnets) {
+    const parsed = parseSubnet(subnet.subnet);
+    const gateway = definition.internal ? null : subnet.gateway;
+    const mine = lease.addresses.filter(({ address }) => contains(parsed, address));
+    addresses.push(...mine.map(({ address }) => ({ address, prefix: parsed.prefix, gateway })));
+    if (mine.length > 0) continue;
+    const free = nextFree(subnet, leases, next[subnet.subnet]);
+    if (free === null) return full(subnet.subnet, definition.name);
+    next[subnet.subnet] = free;
+    addresses.push({ address: free, prefix: parsed.prefix, gateway });
+  }
+  // Not the network's alone: the metric of a container's second default route is its own.
+  const { mac, defaultMetric } = lease;
+  return { lease: { ...terms(definition), addresses, mac, defaultMetric }, cursors: next };
+}
+
+/** All of them, none with an address of another; or why one of them cannot be had. */
+export function reviseLeases(
+  definition: NetworkDefinition,
+  leases: Leases,
+  cursors: Cursors,
+): { leases: Leases; cursors: Cursors } | { fault: Fault } {
+  const revised: Record<string, Lease> = { ...leases };
+  let next = cursors;
+  for (const [owner, lease] of Object.entries(leases)) {
+    const grant = reviseLease(definition, lease, revised, next);
+    if ('fault' in grant) return grant;
+    revised[owner] = grant.lease;
+    next = grant.cursors;
+  }
+  return { leases: revised, cursors: next };
+}
+
+/** Whether what is held has all that a change of the definition can change. */
+export function follows(held: Lease, wanted: Lease): boolean {
+  const changeable = ({ addresses, mtu, routes, dns }: Lease) =>
+    JSON.stringify([
+      addresses.map(({ address, prefix, gateway }) => [address, prefix, gateway]),
+      mtu,
+      routes.map(({ destination, prefix, gateway, metric }) => [destination, prefix, gateway, metric]),
+      dns === null ? null : [dns.listen, dns.servers],
+    ]);
+  return changeable(held) === changeable(wanted);
 }
 
 /** What every container on the network gets alike. */
@@ -99,6 +147,9 @@ function terms(definition: NetworkDefinition): Omit<Lease, 'addresses' | 'mac'> 
     }),
     defaultMetric: noDefault ? null : Number(options.metric ?? 100),
     internal: definition.internal,
+    dns: definition.dns_enabled
+      ? { listen: definition.subnets.map(({ gateway }) => gateway), servers: definition.network_dns_servers }
+      : null,
   };
 }
 
@@ -131,6 +182,10 @@ function nextFree(
     if (address !== subnet.gateway && holderOf(leases, address) === undefined) return address;
   }
   return null;
+}
+
+function full(subnet: string, network: string): { fault: Fault } {
+  return { fault: { code: 'SUBNET_FULL', message: `no free address in ${subnet} of network ${network}` } };
 }
 
 function taken(code: 'ADDRESS_TAKEN' | 'MAC_TAKEN', message: string, owner: string): { fault: Fault } {

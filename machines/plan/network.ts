@@ -21,6 +21,8 @@ export interface Surroundings {
   networks: readonly NetworkDefinition[];
   /** Bridge names are prefix + n. */
   bridgePrefix: string;
+  /** There is a resolver: networks answer names unless asked not to. */
+  resolver: boolean;
   /** 64 hex digits of randomness: the network's id. */
   id: string;
   /** RFC 3339. */
@@ -34,11 +36,10 @@ export function planNetwork(
   if (around.networks.some(({ name }) => name === request.name)) {
     return refuse('NETWORK_EXISTS', `network name ${request.name} already used`);
   }
-  const ours = around.networks.flatMap(({ name, subnets }) =>
-    subnets.map(({ subnet }) => ({ subnet: parseSubnet(subnet), of: `network ${name}` })),
-  );
-  const hosts = around.routes.map((route) => ({ subnet: parseSubnet(route), of: 'a route of the host' }));
-  const used = [...ours, ...hosts].filter(({ subnet }) => subnet.prefix > 0);
+  if (request.dns_enabled === true && !around.resolver) {
+    return refuse('DNS_UNAVAILABLE', `network ${request.name} is to have DNS, and aardvark-dns is not installed`);
+  }
+  const used = takenSubnets(around);
 
   const wanted: Subnet[] = [...(request.subnets ?? [])];
   const internal = request.internal ?? false;
@@ -51,33 +52,11 @@ export function planNetwork(
     wanted.push({ subnet: uniqueLocal(around.id) });
   }
 
-  const subnets: NetworkDefinition['subnets'] = [];
+  const subnets: CompleteSubnet[] = [];
   for (const subnet of wanted) {
-    const parsed = parseSubnet(subnet.subnet);
-    const clash = [...used, ...subnets.map((s) => ({ subnet: parseSubnet(s.subnet), of: 'this network' }))].find(
-      (other) => overlaps(other.subnet, parsed),
-    );
-    if (clash !== undefined)
-      return refuse('SUBNET_OVERLAPS', `subnet ${subnet.subnet} overlaps with ${clash.of}`, clash.of);
-    if (parsed.prefix > (parsed.family === 4 ? 30 : 126)) {
-      return refuse('BAD_REQUEST', `subnet ${subnet.subnet} has no room for a gateway and a container`);
-    }
-    const hosts = hostRange(parsed);
-    const gateway = subnet.gateway ?? toText(hosts.first, parsed.family);
-    const { start_ip: start, end_ip: end } = subnet.lease_range ?? {};
-    for (const address of [gateway, start, end]) {
-      if (address === undefined) continue;
-      if (!contains(parsed, address)) {
-        return refuse('ADDRESS_OUTSIDE_SUBNET', `address ${address} is not in subnet ${subnet.subnet}`);
-      }
-      if (toNumber(address) < hosts.first || toNumber(address) > hosts.last) {
-        return refuse('BAD_REQUEST', `address ${address} is the network or broadcast address of ${subnet.subnet}`);
-      }
-    }
-    if (start !== undefined && end !== undefined && toNumber(start) > toNumber(end)) {
-      return refuse('BAD_REQUEST', `lease range ${start}-${end} of ${subnet.subnet} ends before it begins`);
-    }
-    subnets.push({ ...subnet, gateway });
+    const complete = completeSubnet(subnet, used, subnets);
+    if ('fault' in complete) return complete;
+    subnets.push(complete.subnet);
   }
 
   const taken = new Set([...around.links, ...around.networks.map((network) => network.network_interface)]);
@@ -96,9 +75,10 @@ export function planNetwork(
       created: around.now,
       subnets,
       routes: request.routes ?? [],
+      network_dns_servers: request.network_dns_servers ?? [],
       ipv6_enabled: subnets.some(({ subnet }) => subnet.includes(':')),
       internal,
-      dns_enabled: request.dns_enabled ?? false,
+      dns_enabled: request.dns_enabled ?? around.resolver,
       labels: request.labels ?? {},
       options: request.options ?? {},
       ipam_options: { driver: 'host-local' },
@@ -114,8 +94,58 @@ function freeSubnet(used: readonly ParsedSubnet[]): string | null {
   return null;
 }
 
+/** A subnet with its gateway. */
+export type CompleteSubnet = NetworkDefinition['subnets'][number];
+
+interface TakenSubnet {
+  subnet: ParsedSubnet;
+  of: string;
+}
+
+/** What other networks and the host have already; its default route is no obstacle. */
+export function takenSubnets({ networks, routes }: Pick<Surroundings, 'networks' | 'routes'>): TakenSubnet[] {
+  const ours = networks.flatMap(({ name, subnets }) =>
+    subnets.map(({ subnet }) => ({ subnet: parseSubnet(subnet), of: `network ${name}` })),
+  );
+  const hosts = routes.map((route) => ({ subnet: parseSubnet(route), of: 'a route of the host' }));
+  return [...ours, ...hosts].filter(({ subnet }) => subnet.prefix > 0);
+}
+
+/** The subnet with its gateway chosen, unless something about it is not possible. `beside`: others of the network. */
+export function completeSubnet(
+  wanted: Subnet,
+  used: readonly TakenSubnet[],
+  beside: readonly CompleteSubnet[],
+): { subnet: CompleteSubnet } | { fault: Fault } {
+  const { subnet } = wanted;
+  const parsed = parseSubnet(subnet);
+  const clash = [...used, ...beside.map((other) => ({ subnet: parseSubnet(other.subnet), of: 'this network' }))].find(
+    (other) => overlaps(other.subnet, parsed),
+  );
+  if (clash !== undefined) return refuse('SUBNET_OVERLAPS', `subnet ${subnet} overlaps with ${clash.of}`, clash.of);
+  if (parsed.prefix > (parsed.family === 4 ? 30 : 126)) {
+    return refuse('BAD_REQUEST', `subnet ${subnet} has no room for a gateway and a container`);
+  }
+  const hosts = hostRange(parsed);
+  const gateway = wanted.gateway ?? toText(hosts.first, parsed.family);
+  const { start_ip: start, end_ip: end } = wanted.lease_range ?? {};
+  for (const address of [gateway, start, end]) {
+    if (address === undefined) continue;
+    if (!contains(parsed, address)) {
+      return refuse('ADDRESS_OUTSIDE_SUBNET', `address ${address} is not in subnet ${subnet}`);
+    }
+    if (toNumber(address) < hosts.first || toNumber(address) > hosts.last) {
+      return refuse('BAD_REQUEST', `address ${address} is the network or broadcast address of ${subnet}`);
+    }
+  }
+  if (start !== undefined && end !== undefined && toNumber(start) > toNumber(end)) {
+    return refuse('BAD_REQUEST', `lease range ${start}-${end} of ${subnet} ends before it begins`);
+  }
+  return { subnet: { ...wanted, gateway } };
+}
+
 /** fd + 40 random bits + subnet 0 (RFC 4193, 3.1). */
-function uniqueLocal(id: string): string {
+export function uniqueLocal(id: string): string {
   const first = BigInt(`0xfd${id.slice(0, 10)}`) << 80n;
   return `${toText(first, 6)}/64`;
 }
@@ -124,6 +154,6 @@ function lowestFree(prefix: string, taken: ReadonlySet<string>): string {
   for (let n = 0; ; n++) if (!taken.has(`${prefix}${n}`)) return `${prefix}${n}`;
 }
 
-function refuse(code: Fault['code'], message: string, owner?: string): { fault: Fault } {
+export function refuse(code: Fault['code'], message: string, owner?: string): { fault: Fault } {
   return { fault: { code, message, ...(owner === undefined ? {} : { owner }) } };
 }

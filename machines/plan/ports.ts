@@ -2,13 +2,14 @@
  * Published ports: from what was asked for to one exact list, and who else has them.
  *
  * Guarantees: pure; two owners never hold the same protocol, host port and overlapping host address ("" overlaps all);
- * an owner may claim what it has already, but not lead the same host port elsewhere; random ports come in turn from the dynamic range (RFC 6335: 49152-65535), a
- * range as consecutive ports.
+ * an owner may claim what it has already, as the same mapping or as part of another, and is given what is new of it; it
+ * may not lead the same host port elsewhere. Ports asked for by number go before those left to chance, which come in turn
+ * from the dynamic range (RFC 6335: 49152-65535), a range as consecutive ports.
  * Limits: listeners of the host are not known here; the claim is tried against the kernel afterwards.
  */
-import type { PortMapping } from '../../state/event.ts';
+import type { PortTarget, ResolvedPort, Wish } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
-import type { ResolvedPort } from '../../state/container.ts';
+import { meet, without } from './port-list.ts';
 
 /** The container of an owner (id:generation). */
 export const idOf = (owner: string): string => owner.replace(/:\d+$/, '');
@@ -21,77 +22,84 @@ const DYNAMIC_LAST = 65_535;
 export type Claim = { ports: ResolvedPort[]; cursor: number } | { fault: Fault };
 
 /**
- * Claim ports for an owner. `cursor` is the last random port given (or DYNAMIC_LAST); `avoid` holds host ports that the
- * kernel refused before.
+ * Claim ports for an owner, in the order of the mappings. `cursor` is the last random port given (or DYNAMIC_LAST);
+ * `avoid` holds host ports that the kernel refused before.
  */
 export function claimPorts(
   claims: Claims,
   cursor: number,
   owner: string,
-  mappings: readonly PortMapping[],
+  mappings: readonly Wish[],
   avoid: readonly number[] = [],
 ): Claim {
-  const ports: ResolvedPort[] = [];
-  let next = cursor;
-  for (const mapping of mappings) {
-    const wish: ResolvedPort = {
-      protocol: mapping.protocol ?? 'tcp',
-      hostIp: mapping.host_ip ?? '',
-      hostPort: mapping.host_port ?? 0,
-      containerPort: mapping.container_port,
-      range: mapping.range ?? 1,
-    };
-    if (wish.hostPort === 0) {
-      const free = nextFree(claims, ports, next, wish, avoid);
-      if (free === null) {
-        return { fault: { code: 'NO_FREE_PORT', message: `no free host port for container port ${describe(wish)}` } };
+  const own = claims[owner] ?? [];
+  const granted: ResolvedPort[] = [];
+  const parts = mappings.map((): ResolvedPort[] => []);
+  for (const [i, mapping] of mappings.entries()) {
+    const wish = resolved(mapping);
+    if (wish.hostPort === 0) continue;
+    const near = [...own, ...granted].filter((port) => collide(port, wish));
+    // What is held already is nothing new: not to be taken away either, if the rest fails.
+    const fresh = without([wish], near);
+    for (const part of fresh) {
+      if (granted.some((port) => inTheWay(port, part))) {
+        return taken(`port ${describe(part)} is asked for twice`, owner);
       }
-      wish.hostPort = free;
-      next = free + wish.range - 1;
-    } else {
-      const same = ports.find((port) => collide(port, wish));
-      if (same !== undefined && !equal(same, wish)) {
-        return { fault: { code: 'PORT_TAKEN', message: `port ${describe(wish)} is asked for twice`, owner } };
-      }
-      if (same !== undefined) continue;
-      const own = (claims[owner] ?? []).find((port) => collide(port, wish));
-      if (own !== undefined && !equal(own, wish)) {
-        return {
-          fault: {
-            code: 'PORT_TAKEN',
-            message: `port ${describe(wish)} is already published by ${idOf(owner)}`,
-            owner,
-          },
-        };
-      }
-      if (own !== undefined) continue; // nothing new: not to be taken away either, if the rest fails
-      const holder = holderOf(claims, wish, owner);
-      if (holder !== null) {
-        const message = `port ${describe(wish)} is already published by ${idOf(holder)}`;
-        return { fault: { code: 'PORT_TAKEN', message, owner: idOf(holder) } };
-      }
+      const holder = near.some((port) => inTheWay(port, part)) ? owner : holderOf(claims, part, owner);
+      if (holder !== null) return taken(`port ${describe(part)} is already published by ${idOf(holder)}`, holder);
     }
-    ports.push(wish);
+    parts[i] = fresh;
+    granted.push(...fresh);
   }
-  return { ports, cursor: next };
+  let next = cursor;
+  for (const [i, mapping] of mappings.entries()) {
+    const wish = resolved(mapping);
+    if (wish.hostPort !== 0) continue;
+    const free = nextFree(claims, granted, next, wish, avoid);
+    if (free === null) {
+      return { fault: { code: 'NO_FREE_PORT', message: `no free host port for container port ${describe(wish)}` } };
+    }
+    next = free + wish.range - 1;
+    const given = { ...wish, hostPort: free };
+    parts[i] = [given];
+    granted.push(given);
+  }
+  return { ports: parts.flat(), cursor: next };
 }
 
-/** One entry per single port and address of the container it leads to. */
-export interface PortTarget {
-  protocol: ResolvedPort['protocol'];
-  hostIp: string;
-  hostPort: number;
-  address: string;
-  containerPort: number;
-}
+const resolved = (mapping: Wish): ResolvedPort => ({
+  protocol: mapping.protocol ?? 'tcp',
+  hostIp: mapping.host_ip ?? '',
+  hostPort: mapping.host_port ?? 0,
+  containerPort: mapping.container_port,
+  range: mapping.range ?? 1,
+  outerIp: mapping.outer_ip ?? null,
+});
 
-/** The ports of `ports` on `addresses` (one per family at most), family by family where host IP says nothing. */
-export function portTargets(ports: readonly ResolvedPort[], addresses: readonly string[]): PortTarget[] {
+const taken = (message: string, owner: string): Claim => ({
+  fault: { code: 'PORT_TAKEN', message, owner: idOf(owner) },
+});
+
+/**
+ * The ports of `ports` on `addresses` (one per family at most), family by family where host IP says nothing; without
+ * those that `kept` needs too (behind an outer publisher several ports can have one target).
+ */
+export function portTargets(
+  ports: readonly ResolvedPort[],
+  addresses: readonly string[],
+  kept: readonly ResolvedPort[] = [],
+): PortTarget[] {
   const targets: PortTarget[] = [];
+  const seen = new Set<string>();
+  const keyOf = (port: ResolvedPort, i: number) => `${port.protocol} ${port.hostIp} ${port.hostPort + i}`;
+  for (const port of kept) for (let i = 0; i < port.range; i++) seen.add(keyOf(port, i));
   for (const port of ports) {
-    for (const address of addresses) {
-      if (port.hostIp !== '' && port.hostIp.includes(':') !== address.includes(':')) continue;
-      for (let i = 0; i < port.range; i++) {
+    for (let i = 0; i < port.range; i++) {
+      const key = keyOf(port, i);
+      if (seen.has(key)) continue;
+      seen.add(key);
+      for (const address of addresses) {
+        if (port.hostIp !== '' && port.hostIp.includes(':') !== address.includes(':')) continue;
         const { protocol, hostIp } = port;
         targets.push({ protocol, hostIp, hostPort: port.hostPort + i, address, containerPort: port.containerPort + i });
       }
@@ -111,21 +119,21 @@ function collide(a: ResolvedPort, b: ResolvedPort): boolean {
     a.hostPort < b.hostPort + b.range &&
     b.hostPort < a.hostPort + a.range &&
     a.protocol === b.protocol &&
-    (covers(a.hostIp, b.hostIp) || covers(b.hostIp, a.hostIp))
+    meet(a.hostIp, b.hostIp)
   );
 }
 
-/** "" is every address, 0.0.0.0 and :: every one of their family. */
-function covers(wide: string, narrow: string): boolean {
-  if (wide === '' || wide === narrow) return true;
-  if (wide === '0.0.0.0') return narrow === '' || !narrow.includes(':');
-  return wide === '::' && (narrow === '' || narrow.includes(':'));
-}
-
-function equal(a: ResolvedPort, b: ResolvedPort): boolean {
-  return (
-    a.hostIp === b.hostIp && a.hostPort === b.hostPort && a.containerPort === b.containerPort && a.range === b.range
-  );
+/**
+ * Of one owner. Behind an outer publisher, ports of several outer addresses come in at one inner port: that is no conflict
+ * as long as they lead to the same place.
+ */
+function inTheWay(a: ResolvedPort, b: ResolvedPort): boolean {
+  const together =
+    a.outerIp !== null &&
+    b.outerIp !== null &&
+    a.hostIp === b.hostIp &&
+    a.hostPort - a.containerPort === b.hostPort - b.containerPort;
+  return !together && collide(a, b);
 }
 
 function holderOf(claims: Claims, wish: ResolvedPort, except: string): string | null {

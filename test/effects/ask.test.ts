@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { createActor, setup, type AnyActorRef, type EventObject } from 'xstate';
 import { lease, type Directory } from '../../effects/ask.ts';
 import type { Kernel } from '../../effects/kernel.ts';
-import type { LeaseInput } from '../../machines/container.ts';
+import type { LeaseInput } from '../../machines/container-inputs.ts';
 import type { Claims } from '../../machines/plan/ports.ts';
 import { portsMachine } from '../../machines/ports.ts';
 import type { PortProbe } from '../../native/index.ts';
@@ -22,7 +22,15 @@ async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}
   const ports = createActor(portsMachine, { input: { adopted } });
   ports.start();
   const none = ports as AnyActorRef;
-  const directory: Directory = { network: () => null, firewall: () => none, ports: () => ports as AnyActorRef };
+  const directory: Directory = {
+    network: () => null,
+    firewall: () => none,
+    ports: () => ports as AnyActorRef,
+    resolver: () => none,
+    container: () => null,
+    yields: () => null,
+    holds: () => false,
+  };
   const portProbe = (probes: PortProbe[]) =>
     Promise.resolve(
       probes.flatMap(({ port }, index) =>
@@ -31,7 +39,7 @@ async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}
     );
   const kernel = { outside: () => ({ kernel: { portProbe } }) } as unknown as Kernel;
   const answers: EventObject[] = [];
-  const input: LeaseInput = { owner: 'me', outside: null, networks: {}, ports: mappings };
+  const input: LeaseInput = { owner: 'me', outside: null, networks: {}, ports: mappings, inside: null, taking: null };
   const asker = setup({ actors: { lease: lease(directory, kernel) } }).createMachine({
     invoke: { src: 'lease', input },
     on: {

@@ -3,24 +3,57 @@
  * conversation that would give it.
  *
  * Guarantees: an effect that the machine has left behind happens all the same (a system call is not stopped), before the
- * next one begins, as in effects/effect.ts, which is what runs here.
- * Limits: attachments are the real machine's; its two ways to fail are a link that is refused and one that sticks.
+ * next one begins, as in effects/effect.ts, which is what runs here. After each step the world is compared with what the
+ * context says (standing.ts).
+ * Limits: attachments are the real machine's; that it ends in an error is told to the container alone.
  */
-import { createActor, fromCallback, type ActorRefFrom, type AnyActorRef, type EventObject } from 'xstate';
+import {
+  createActor,
+  fromCallback,
+  type ActorRefFrom,
+  type AnyActorRef,
+  type AnyTransitionDefinition,
+  type EventObject,
+} from 'xstate';
 import { defineEffect, ROOT } from '../../effects/effect.ts';
-import { attachmentMachine } from '../../machines/attachment.ts';
-import { containerMachine, type ContainerInput, type LeaseInput, type ReleaseInput } from '../../machines/container.ts';
-import type { ContainerEvent } from '../../machines/container.ts';
-import { nameOf, unnamed, waitsFor, type ModelEvent, type Snapshot, type Step } from './container-model.ts';
-import { settled, Stage, World, type Ending } from './world.ts';
+import { attachmentMachine, type AttachmentInput } from '../../machines/attachment.ts';
+import { containerMachine } from '../../machines/container.ts';
+import type { ContainerEvent, LeaseInput, ReleaseInput, VerdictInput } from '../../machines/container-inputs.ts';
+import type { NameInput, UnnameInput } from '../../machines/resolver.ts';
+import type { NameEntry } from '../../machines/plan/names.ts';
+import { portTargets } from '../../machines/plan/ports.ts';
+import {
+  eventsIn,
+  nameOf,
+  TALKS,
+  unnamed,
+  waitsFor,
+  type ModelEvent,
+  type NamedStep,
+  type Snapshot,
+} from './container-model.ts';
+import { GIVER, GIVER_ADDRESS, type Variant } from './container-variants.ts';
+import { objectionsTo } from './standing.ts';
+import { element, settled, Stage, World, type Ending } from './world.ts';
 
-interface Run {
+interface Talk {
+  name: string;
+  input: object;
+  say: (event: EventObject) => void;
+}
+
+export interface Run {
+  variant: Variant;
   actor: ActorRefFrom<typeof containerMachine>;
   stage: Stage;
   /** Who answers the conversation under way. */
-  talk: { name: string; input: object; say: (event: EventObject) => void } | null;
-  /** Granted: "web", "tcp :8080". */
+  talk: Talk | null;
+  /** Granted: "web", "port 8080". */
   granted: Set<string>;
+  /** What an effect that fails has done: nothing, or everything. */
+  failing: Ending;
+  /** Transitions taken: "container.up -configure 0". */
+  taken: Set<string>;
   objections: string[];
 }
 
@@ -37,66 +70,106 @@ const talk = (name: string) =>
   fromCallback<EventObject, object>(({ input, sendBack }) => {
     const mine = { name, input, say: sendBack };
     run.talk = mine;
+    // Told is told, whether anyone waits for the answer or not.
+    if (name === 'name') tell(run, input as NameInput);
     return () => {
       if (run.talk === mine) run.talk = null;
     };
   }) as never;
 
+const EFFECTS = ['ensureNamespace', 'removeNamespace', 'publish', 'unpublish', 'expose', 'unexpose', 'ensureFiles'];
+const provided = (names: string[], how: (name: string) => never) =>
+  Object.fromEntries(names.map((name) => [name, how(name)])) as Record<string, never>;
+
 const machine = containerMachine.provide({
   actors: {
     attachment: attachmentMachine.provide({
-      actors: {
-        ensureLink: effect('ensureLink'),
-        ensureAddresses: effect('ensureAddresses'),
-        removeLink: effect('removeLink'),
-      },
+      actors: provided(['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'], effect),
     }),
-    ensureNamespace: effect('ensureNamespace'),
-    removeNamespace: effect('removeNamespace'),
-    publish: effect('publish'),
-    unpublish: effect('unpublish'),
-    awaitLinksGone: effect('awaitLinksGone'),
-    lease: talk('lease'),
-    release: talk('release'),
-    backOff: talk('backOff'),
+    ...provided([...EFFECTS, 'removeFiles', 'awaitLinksGone'], effect),
+    ...provided(Object.keys(TALKS), talk),
   },
 });
 
-export async function drive(input: ContainerInput, steps: readonly Step[]): Promise<Run> {
-  const world = new World(false);
-  const actor = createActor(machine, { id: input.id, systemId: ROOT, input });
+const edges = new WeakMap<object, string>();
+
+/** "container.up configure 0": of the state's transitions for this event the first. */
+function edgeOf(transition: AnyTransitionDefinition): string {
+  let edge = edges.get(transition);
+  if (edge === undefined) {
+    const { source, eventType } = transition;
+    const all = eventType === '' ? (source.always ?? []) : (source.transitions.get(eventType) ?? []);
+    edge = `${source.id} ${eventType} ${all.indexOf(transition)}`;
+    edges.set(transition, edge);
+  }
+  return edge;
+}
+
+/** A container from a record, in the world that it speaks of. */
+export function resume(variant: Variant, snapshot: unknown, world: World): Run {
+  return begin(variant, 'failed', world, { snapshot: snapshot as never });
+}
+
+function begin(variant: Variant, failing: Ending, world: World, how: { snapshot?: never }): Run {
+  const taken = new Set<string>();
+  const actor = createActor(machine, {
+    id: variant.input.id,
+    systemId: ROOT,
+    input: variant.input,
+    ...how,
+    inspect: (event) => {
+      if (event.type !== '@xstate.microstep' || event.rootId !== event.actorRef.sessionId) return;
+      for (const transition of event._transitions) taken.add(edgeOf(transition));
+    },
+  });
   const stage = new Stage(world, (name, of) => {
     const objection = unnamed(actor.getSnapshot().context, name, of);
     if (objection !== undefined) run.objections.push(`not named in the context: ${objection}`);
   });
-  run = { actor, stage, talk: null, granted: new Set(), objections: [] };
+  run = { variant, actor, stage, talk: null, granted: new Set(), failing, taken, objections: [] };
   actor.subscribe({ error: (error) => run.objections.push(`machine failed: ${String(error)}`) });
   actor.start();
-  for (const { event, state } of steps.slice(1)) {
+  return run;
+}
+
+export async function drive(variant: Variant, steps: readonly NamedStep[], failing: Ending): Promise<Run> {
+  const { actor } = begin(variant, failing, new World(false), {});
+  for (const { event, name } of steps.slice(1)) {
     await settled();
     await apply(run, event);
     await settled();
+    look(run);
     const now = nameOf(actor.getSnapshot());
-    if (now !== nameOf(state)) {
-      run.objections.push(`after ${event.type} it is ${now}, not ${nameOf(state)}`);
+    if (now !== name) {
+      run.objections.push(`after ${event.type} it is ${now}, not ${name}`);
       break;
     }
   }
   return run;
 }
 
-/** Tear down, let everything succeed, and look for what is left. */
-export async function finish({ actor, stage, granted, objections }: Run): Promise<void> {
-  if (actor.getSnapshot().status === 'active') await apply(run, { type: 'teardown' });
-  for (let i = 0; i < 60 && actor.getSnapshot().status === 'active'; i++) {
-    await settled();
-    if (stage.pending[0] !== undefined) stage.pending[0].end('done');
-    else if (run.talk !== null)
-      converse(run, { lease: 'leased', release: 'released', backOff: 'retry' }[run.talk.name] ?? '');
-    await settled();
+/** Let everything succeed until the container is up, created, or gone: what is wrong then stays so. */
+export async function recoverOf(on: Run): Promise<void> {
+  const { actor, objections } = on;
+  const still = () => ['up', 'created'].includes(nameOf(actor.getSnapshot()));
+  await succeed(on, still);
+  if (actor.getSnapshot().status === 'active' && !still()) {
+    objections.push(`with everything succeeding it ends in ${nameOf(actor.getSnapshot())}`);
   }
-  const { status, value } = actor.getSnapshot();
-  if (status === 'active') objections.push(`torn down, it ends in ${JSON.stringify(value)}`);
+  if (actor.getSnapshot().status !== 'active' || !actor.getSnapshot().context.held) return;
+  actor.send({ type: 'deserted' });
+  if (!actor.getSnapshot().matches('tearingDown'))
+    objections.push(`nobody is left, and it stays: ${nameOf(actor.getSnapshot())}`);
+}
+
+/** Tear down, let everything succeed, and look for what is left. */
+export async function finish(on: Run): Promise<void> {
+  const { actor, stage, granted, objections } = on;
+  if (actor.getSnapshot().status === 'active') await apply(on, { type: 'teardown', users: [] } as ModelEvent);
+  await succeed(on, () => false);
+  const { status } = actor.getSnapshot();
+  if (status === 'active') objections.push(`torn down, it ends in ${nameOf(actor.getSnapshot())}`);
+  for (const [key, { owner }] of stage.world.elements) if (owner === GIVER) stage.world.elements.delete(key);
   if (status !== 'error') {
     objections.push(...stage.world.contents().map((left) => `left behind: ${left}`));
     objections.push(...[...granted].map((left) => `never given back: ${left}`));
@@ -107,21 +180,60 @@ export async function finish({ actor, stage, granted, objections }: Run): Promis
   actor.stop();
 }
 
+async function succeed(on: Run, until: () => boolean): Promise<void> {
+  const { actor, stage } = on;
+  for (let i = 0; i < 80 && actor.getSnapshot().status === 'active' && !until(); i++) {
+    await settled();
+    if (stage.pending[0] !== undefined) stage.pending[0].end('done');
+    else if (on.talk !== null) {
+      const [good] = eventsIn(actor.getSnapshot(), on.variant);
+      if (good !== undefined) converse(on, good.type, good);
+    }
+    await settled();
+    look(on);
+  }
+}
+
+/** Between two effects. */
+function look({ actor, stage, objections }: Run): void {
+  const state = actor.getSnapshot();
+  if (state.status === 'active' && stage.pending.length === 0) objections.push(...objectionsTo(stage.world, state));
+}
+
 async function apply(on: Run, event: ModelEvent): Promise<void> {
   const { actor, stage } = on;
   const end = /^xstate\.(done|error)\.actor\.(.*)$/.exec(event.type);
-  if (end !== null) {
-    const outcome = (event.output as { outcome?: string } | undefined)?.outcome;
-    if (end[2] === 'attachment') return attachment(on, outcome ?? '');
-    stage.pending[0]?.end(end[1] === 'done' ? 'done' : 'failed');
-  } else if (['leased', 'refused', 'released', 'retry'].includes(event.type)) {
+  const outcome = (event.output as { outcome?: string } | undefined)?.outcome;
+  if (outcome !== undefined) return attachment(on, outcome);
+  if (end !== null && end[2] !== 'attachment') {
+    // What the outer publisher cannot be told now, it is told later (state/exposed.ts).
+    const failing = end[2] === 'unexpose' ? 'late' : on.failing;
+    stage.pending[0]?.end(end[1] === 'done' ? 'done' : failing);
+  } else if (on.talk !== null && TALKS[on.talk.name]?.includes(event.type)) {
     converse(on, event.type, event);
   } else {
     const begun = [...stage.pending];
     const before = childrenOf(actor.getSnapshot());
+    happen(on, event as ContainerEvent);
     actor.send(event as ContainerEvent);
     const after = new Set(childrenOf(actor.getSnapshot()));
     if (before.some((child) => !after.has(child))) for (const left of begun) left.end('done');
+  }
+}
+
+/** What others did, of which the event tells. */
+function happen({ stage: { world }, actor }: Run, event: ContainerEvent): void {
+  const { attachments } = actor.getSnapshot().context;
+  if (event.type === 'drifted') {
+    world.damaged = true;
+    for (const { hostLink, network } of attachments) {
+      if (event.drift.some((drift) => drift.network === network)) world.links.delete(hostLink);
+    }
+  } else if (event.type === 'publish' && event.from !== null) {
+    for (const target of portTargets(event.from.ports, [GIVER_ADDRESS])) {
+      const { key, to } = element({ ...target, owner: GIVER });
+      world.elements.set(key, { to, owner: GIVER });
+    }
   }
 }
 
@@ -129,25 +241,63 @@ const childrenOf = (snapshot: Snapshot): AnyActorRef[] =>
   waitsFor(snapshot).flatMap((id) => (snapshot.children as Record<string, AnyActorRef>)[id] ?? []);
 
 /** The endings that lead the attachment's machine to this outcome. */
-async function attachment({ stage }: Run, outcome: string): Promise<void> {
-  const attach = stage.pending[0]?.name === 'ensureLink';
-  const endings: Record<string, Ending[]> = attach
-    ? { attached: ['done', 'done'], detached: ['late', 'done'], stuck: ['late', 'failed'] }
-    : { detached: ['done'], stuck: ['failed'] };
-  for (const how of endings[outcome] ?? []) {
+async function attachment({ stage, failing }: Run, outcome: string): Promise<void> {
+  const { verb = 'attach', predecessor = null } = (stage.pending[0]?.input ?? {}) as Partial<AttachmentInput>;
+  const endings: Record<string, Ending[]> = {
+    'attach detached': ['late', 'done'],
+    'attach stuck': ['late', 'failed'],
+    'attach attached': ['done', 'done'],
+    'repair attached': ['done', 'done', ...(predecessor === null ? [] : (['done'] as const))],
+    'replace attached': ['done'],
+    'revise attached': ['done'],
+    'detach detached': ['done'],
+  };
+  for (const how of endings[`${verb} ${outcome}`] ?? [failing]) {
     stage.pending[0]?.end(how);
     await settled();
   }
 }
 
+/** What the resolver answered before, to be put back if it refuses. */
+let told: Map<string, string> = new Map();
+
+function tell({ stage: { world } }: Run, { owner, entries }: { owner: string; entries: readonly NameEntry[] }): void {
+  told = new Map(world.names);
+  world.name(owner, entries);
+}
+
 /** Answer the conversation under way, keeping count of what is granted. */
-function converse({ talk: now, granted }: Run, type: string, event: ModelEvent = { type }): void {
+function converse(on: Run, type: string, event: ModelEvent): void {
+  const { talk: now, granted, stage, actor } = on;
   if (now === null) return;
-  const { networks, ports } = now.input as LeaseInput & ReleaseInput;
-  const portName = (port: { hostPort?: number; host_port?: number }) => `port ${port.hostPort ?? port.host_port}`;
-  if (type === 'leased') for (const name of [...Object.keys(networks), ...ports.map(portName)]) granted.add(name);
+  const { world } = stage;
+  const portName = (port: { hostPort?: number; host_port?: number | undefined }) =>
+    `port ${port.hostPort ?? port.host_port}`;
+  if (type === 'leased') {
+    const { networks, ports } = now.input as LeaseInput;
+    for (const name of [...Object.keys(networks), ...ports.map(portName)]) granted.add(name);
+  }
   if (type === 'released') {
-    for (const name of [...(networks as unknown as string[]), ...ports.map(portName)]) granted.delete(name);
+    const { networks, ports } = now.input as ReleaseInput;
+    for (const name of [...networks, ...ports.map(portName)]) granted.delete(name);
+  }
+  if (type === 'unnamed') {
+    const { owner, networks } = now.input as UnnameInput;
+    world.unname(owner, networks);
+  }
+  if (type === 'refused' && now.name === 'name' && on.failing === 'failed') {
+    world.names.clear();
+    for (const [key, to] of told) world.names.set(key, to);
+  }
+  // Whoever takes ports has had them by then, in the firewall and at the outer publisher, if only for a while.
+  if (type === 'taken' || type === 'kept') {
+    const { ports } = now.input as VerdictInput;
+    const { owner } = actor.getSnapshot().context;
+    for (const target of portTargets(ports, ['10.89.0.2'])) {
+      const { key } = element({ ...target, owner });
+      if (world.elements.get(key)?.owner === owner) world.elements.delete(key);
+    }
+    world.exposed.clear();
   }
   now.say(event);
 }

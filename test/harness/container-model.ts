@@ -3,16 +3,19 @@
  * tests, and their invariants.
  *
  * Guarantees: bounded (the key of a state leaves out counters); every lifecycle word, every answer of every child.
- * Limits: one lease per network and two ports are enough to tell all the machine's branches apart.
+ * Limits: what decides nothing is left out of the key: two states that differ only in it are one here.
  */
 import { getAdjacencyMap, getShortestPaths } from 'xstate/graph';
 import type { SnapshotFrom } from 'xstate';
-import { containerMachine, type ContainerEvent, type ContainerInput } from '../../machines/container.ts';
-import type { PublishInput } from '../../machines/container.ts';
+import type { AttachmentInput } from '../../machines/attachment.ts';
+import { containerMachine } from '../../machines/container.ts';
+import type { ContainerEvent } from '../../machines/container-inputs.ts';
+import { allPorts, type OwnedTarget } from '../../machines/plan/change.ts';
 import { portTargets } from '../../machines/plan/ports.ts';
 import { publishAddresses } from '../../machines/plan/attachment.ts';
-import { ContainerContext, type ResolvedPort } from '../../state/container.ts';
-import { containerInput, FAULT, leaseOf, resolve } from './fixtures.ts';
+import { ContainerContext, type Attachment } from '../../state/container.ts';
+import { GIVER_ADDRESS, type Variant } from './container-variants.ts';
+import { FAULT, resolve } from './fixtures.ts';
 
 export type Snapshot = SnapshotFrom<typeof containerMachine>;
 export type ModelEvent = { type: string; actorId?: string; output?: unknown; error?: unknown };
@@ -22,134 +25,101 @@ export interface Step {
   state: Snapshot;
 }
 
-const P1 = { host_port: 8080, container_port: 80 };
-const P2 = { host_port: 9090, container_port: 90 };
-
-const joined = { path: '/run/cleat/netns-1', owned: false, from: '/run/netns/theirs' };
-
-interface Variant {
-  input: ContainerInput;
-  created: ContainerEvent[];
-  up: ContainerEvent[];
+export interface NamedStep {
+  event: ModelEvent;
+  name: string;
 }
-
-const connect = (network: string): ContainerEvent => ({ type: 'connect', network, options: {} });
-const disconnect = (network: string): ContainerEvent => ({ type: 'disconnect', network });
-const publish = (...ports: (typeof P1)[]): ContainerEvent => ({ type: 'publish', ports });
-const unpublish = (...ports: (typeof P1)[]): ContainerEvent => ({ type: 'unpublish', ports });
-const CONFIGURE: ContainerEvent = { type: 'configure' };
-const RELOAD: ContainerEvent = { type: 'reload' };
-
-/** Kinds of containers that take different ways, each with the words that matter to it. */
-export const VARIANTS: Record<string, Variant> = {
-  own: {
-    input: containerInput({ request: { netns: { mode: 'new' }, networks: { web: {} }, ports: [P1] } }),
-    created: [CONFIGURE],
-    up: [
-      CONFIGURE,
-      RELOAD,
-      connect('web'),
-      connect('back'),
-      disconnect('web'),
-      disconnect('back'),
-      publish(P2),
-      publish(P1, P2),
-      unpublish(P1),
-      unpublish(P2),
-    ],
-  },
-  joined: {
-    input: containerInput({
-      netns: joined,
-      request: { netns: { mode: 'path', path: joined.from }, networks: { inner: {}, web: {} }, ports: [P1] },
-    }),
-    created: [CONFIGURE],
-    up: [RELOAD, connect('web'), disconnect('web'), disconnect('inner'), unpublish(P1)],
-  },
-  host: {
-    input: containerInput({ netns: null, request: { netns: { mode: 'host' }, networks: {}, ports: [] } }),
-    created: [CONFIGURE, connect('web'), publish(P1)],
-    up: [RELOAD, connect('web'), publish(P1)],
-  },
-  /** Both networks want the same interface name: granted, but of no use. */
-  clash: {
-    input: containerInput({
-      request: {
-        netns: { mode: 'new' },
-        networks: { web: { interface_name: 'x0' }, back: { interface_name: 'x0' } },
-        ports: [P1],
-      },
-    }),
-    created: [CONFIGURE],
-    up: [],
-  },
-  /** Asks for a port and no network, until told otherwise; the port is of the family its network has not. */
-  lonely: {
-    input: containerInput({ request: { netns: { mode: 'new' }, networks: {}, ports: [{ ...P1, host_ip: '::1' }] } }),
-    created: [CONFIGURE, connect('web'), disconnect('web'), publish(P2), unpublish(P2)],
-    up: [RELOAD],
-  },
-};
 
 const done = (id: string, output?: unknown): ModelEvent => ({ type: `xstate.done.actor.${id}`, actorId: id, output });
 const failed = (id: string): ModelEvent => ({ type: `xstate.error.actor.${id}`, actorId: id, error: { fault: FAULT } });
+const refused: ModelEvent = { type: 'refused', fault: FAULT } as ModelEvent;
 
 /** Ids of the children that the present state waits for. */
 export const waitsFor = (snapshot: Snapshot): string[] =>
   snapshot._nodes.flatMap((node) => node.invoke.map(({ id }) => id));
 
-function answers(snapshot: Snapshot, id: string): ModelEvent[] {
+/** What conversations end with, the good end first. */
+export const TALKS: Record<string, string[]> = {
+  lease: ['leased', 'refused'],
+  release: ['released'],
+  name: ['named', 'refused'],
+  unname: ['unnamed'],
+  verifyFirewall: ['verified', 'refused'],
+  awaitVerdict: ['taken', 'kept'],
+  backOff: ['retry'],
+};
+
+/** How the machine of an attachment can end, by what it is asked to do. */
+const OUTCOMES: Record<string, string[]> = {
+  attaching: ['attached', 'detached', 'stuck'],
+  detaching: ['detached', 'stuck'],
+};
+
+function answers(snapshot: Snapshot, id: string, variant: Variant): ModelEvent[] {
   const change = snapshot.context.change;
-  switch (id) {
-    case 'lease': {
-      const leases = Object.keys(change?.networks ?? {}).map(leaseOf);
-      const granted = { type: 'leased', leases, ports: (change?.wanted ?? []).map(resolve) };
-      return [granted, { type: 'refused', fault: FAULT } as ModelEvent];
-    }
-    case 'release':
-      return [{ type: 'released' }];
-    case 'backOff':
-      return [{ type: 'retry' }];
-    case 'ensureNamespace':
-      return [done(id, { dev: 4, ino: 1 }), failed(id)];
-    case 'attachment': {
-      const attaching = JSON.stringify(snapshot.value).includes('attaching');
-      const end = (outcome: string, fault: unknown) => done(id, { outcome, fault });
-      return attaching
-        ? [end('attached', null), end('detached', FAULT), end('stuck', FAULT)]
-        : [end('detached', null), end('stuck', FAULT)];
-    }
-    default:
-      return [done(id), failed(id)];
+  if (id === 'lease') {
+    const leases = Object.keys(change?.networks ?? {}).map(variant.lease);
+    const outer = snapshot.context.publisher === null ? {} : { outerIp: '' };
+    const ports = (change?.wanted ?? []).map((wish) => ({ ...resolve(wish), ...outer }));
+    const given = portTargets(change?.taking?.ports ?? [], [GIVER_ADDRESS]);
+    return [{ type: 'leased', leases, ports, inside: [], given } as ModelEvent, refused];
   }
+  if (id in TALKS) return TALKS[id]!.map((type) => (type === 'refused' ? refused : { type }));
+  if (id === 'ensureNamespace') return [done(id, { dev: 4, ino: 1 }), failed(id)];
+  if (id !== 'attachment') return [done(id), failed(id)];
+  const leaf = nameOf(snapshot).split('.').at(-1) ?? '';
+  const outcomes = OUTCOMES[leaf] ?? ['attached', 'stuck'];
+  const fault = (outcome: string) => (outcome === outcomes[0] ? null : FAULT);
+  return [...outcomes.map((outcome) => done(id, { outcome, fault: fault(outcome) })), failed(id)];
 }
 
-export function eventsIn(snapshot: Snapshot, variant?: Variant): ModelEvent[] {
+/** Whatever can happen next; the first answer of a child is its success. */
+export function eventsIn(snapshot: Snapshot, variant: Variant): ModelEvent[] {
   if (snapshot.status !== 'active') return [];
   const { value, context } = snapshot;
-  const words = value === 'created' ? variant?.created : value === 'up' ? variant?.up : undefined;
-  const mine = (words ?? []).filter(
-    ({ type }) => value !== 'created' || type !== 'publish' || context.request.ports.length < 2,
-  );
-  return [...waitsFor(snapshot).flatMap((id) => answers(snapshot, id)), ...mine, { type: 'teardown' }];
+  const { words } = variant;
+  const here = typeof value === 'string' && value in words ? words[value as 'up'] : [];
+  // Words that only make a request longer, and words of a change that goes on without end.
+  const tells = ({ type, from = null }: ContainerEvent & { from?: unknown }) =>
+    (value !== 'created' || type !== 'publish' || context.request.ports.length < 2) &&
+    (type !== 'yield' || context.ports.length > 0) &&
+    (value !== 'up' || type !== 'publish' || from === null || context.ports.length === 0);
+  return [
+    ...waitsFor(snapshot).flatMap((id) => answers(snapshot, id, variant)),
+    ...(here ?? []).filter(tells),
+    ...(words.everywhere ?? []),
+    { type: 'teardown', users: [] } as ModelEvent,
+  ];
 }
 
+const within = (attachments: readonly Attachment[]): string =>
+  attachments.map(({ network, addresses }) => `${network} ${addresses[0]?.address}`).join('+');
+
 export function keyOf({ value, context, status }: Snapshot): string {
-  const { configured, attachments, ports, change, fault, leftovers, request } = context;
+  const { configured, attachments, ports, change, fault, leftovers, request, held, drift, attempts } = context;
   const networks = (record: object) => Object.keys(record).sort().join('+');
   return JSON.stringify([
     status,
     value,
     configured,
-    attachments.map(({ network }) => network).join('+'),
+    held,
+    within(attachments),
     ports.map(({ hostPort }) => hostPort).join('+'),
     fault !== null,
     leftovers.length > 0,
+    drift.length,
+    attempts > 0,
     change && [
       networks(change.networks),
       change.wanted.length,
       change.ports.map(({ hostPort }) => hostPort),
       change.todo,
+      within(change.before),
+      change.before.map(({ hostLink }) => attachments.some((attachment) => attachment.hostLink === hostLink)),
+      change.led,
+      change.taking?.targets.length ?? null,
+      change.taker,
+      change.force,
     ],
     // Once configured, what was asked for decides nothing any more.
     configured ? null : [networks(request.networks), request.ports.length],
@@ -179,16 +149,20 @@ export function walksOf(variant: Variant): Step[][] {
   );
 }
 
+/** Walks without the states themselves: of some thousand that is little to keep. */
+export const withNames = (walks: readonly Step[][]): NamedStep[][] =>
+  walks.map((steps) => steps.map(({ event, state }) => ({ event, name: nameOf(state) })));
+
 export const nameOf = ({ value, status }: Snapshot): string =>
   status === 'error' ? 'error' : JSON.stringify(value).replace(/[{}"]/g, '').replaceAll(':', '.');
 
 /** "creating -done(ensureNamespace)-> created -configure-> ..." */
-export function titleOf(steps: readonly Step[]): string {
+export function titleOf(steps: readonly NamedStep[]): string {
   return steps
-    .map(({ event, state }) => {
+    .map(({ event, name }) => {
       const outcome = (event.output as { outcome?: string } | undefined)?.outcome;
       const short = event.type.replace(/xstate\.(done|error)\.actor\./, '$1:');
-      return `${short}${outcome === undefined ? '' : `=${outcome}`}-> ${nameOf(state)}`;
+      return `${short}${outcome === undefined ? '' : `=${outcome}`}-> ${name}`;
     })
     .join(' -');
 }
@@ -202,6 +176,10 @@ export const INVARIANTS: Record<string, (state: Snapshot) => string | undefined>
     const { success, error } = ContainerContext.safeParse(JSON.parse(JSON.stringify(context)));
     return success ? undefined : error.message;
   },
+  'what is not at rest waits for a child': (state) =>
+    state.status === 'active' && !state.hasTag('rest') && waitsFor(state).length === 0
+      ? 'waits for nothing'
+      : undefined,
   'no change at rest, but where it is still to be undone': (state) =>
     state.hasTag('rest') && !CHANGING.includes(nameOf(state)) && state.context.change !== null
       ? 'rests with a change'
@@ -233,29 +211,40 @@ export const INVARIANTS: Record<string, (state: Snapshot) => string | undefined>
       : undefined,
 };
 
-/** Whether what an effect is about to touch is named in the context it would be found by after a crash. */
+/** Attachments that the context speaks of: as they are to be, and as they were. */
+export const known = ({ attachments, change }: ContainerContext): Attachment[] => [
+  ...attachments,
+  ...(change?.before ?? []),
+];
+
+/** Whether a published port is one that the context speaks of, at an address that it speaks of. */
+export function speaksOf(context: ContainerContext, { protocol, hostIp, hostPort, address }: OwnedTarget): boolean {
+  const ports = allPorts(context);
+  const named = ports.some(
+    (port) =>
+      port.protocol === protocol &&
+      port.hostIp === hostIp &&
+      hostPort >= port.hostPort &&
+      hostPort < port.hostPort + port.range,
+  );
+  const addresses = known(context).flatMap((attachment) => attachment.addresses.map((leased) => leased.address));
+  return named && [...addresses, ...(context.change?.led ?? [])].includes(address);
+}
+
+/** What an effect is about to touch without the context by which it would be found after a crash. */
 export function unnamed(context: ContainerContext, name: string, input: unknown): string | undefined {
-  const { path, attachment, targets, links } = input as {
+  const { path, attachment, predecessor, targets, links } = input as Partial<AttachmentInput> & {
     path?: string;
-    attachment?: { hostLink: string };
-    targets?: PublishInput['targets'];
+    targets?: OwnedTarget[];
     links?: string[];
   };
-  const known = new Set(context.attachments.map(({ hostLink }) => hostLink));
+  const links_ = new Set(known(context).map(({ hostLink }) => hostLink));
   if (path !== undefined && path !== context.netns?.path) return `${name} of ${path}`;
-  if (attachment !== undefined && !known.has(attachment.hostLink)) return `${name} of ${attachment.hostLink}`;
-  const stray = links?.find((link) => !known.has(link));
+  for (const one of [attachment, predecessor]) {
+    if (one !== undefined && one !== null && !links_.has(one.hostLink)) return `${name} of ${one.hostLink}`;
+  }
+  const stray = links?.find((link) => !links_.has(link));
   if (stray !== undefined) return `${name} of ${stray}`;
-  const ports: ResolvedPort[] = [...context.ports, ...(context.change?.ports ?? [])];
-  const odd = targets?.find(
-    (target) =>
-      !ports.some(
-        (port) =>
-          port.protocol === target.protocol &&
-          port.hostIp === target.hostIp &&
-          target.hostPort >= port.hostPort &&
-          target.hostPort < port.hostPort + port.range,
-      ) || !context.attachments.some(({ addresses }) => addresses.some(({ address }) => address === target.address)),
-  );
-  return odd === undefined ? undefined : `${name} of port ${odd.hostPort} to ${odd.address}`;
+  const odd = targets?.find((target) => target.owner !== context.owner || !speaksOf(context, target));
+  return odd === undefined ? undefined : `${name} of port ${odd.hostPort} to ${odd.address} of ${odd.owner}`;
 }

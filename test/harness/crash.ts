@@ -18,15 +18,14 @@ export class CrashTest {
   readonly daemon = new TestDaemon();
   readonly #events: readonly LifecycleEvent[];
   readonly #failpoints: string;
-  readonly #id: string;
-
+  readonly #ids: readonly string[];
   readonly #only: RegExp;
 
-  /** The life of one container, from create to teardown; `only` narrows the points (all unless given). */
+  /** Lives of containers, from create to teardown; `only` narrows the points (all unless given). */
   constructor(events: readonly LifecycleEvent[], only = /^/) {
     this.#events = events;
     this.#only = only;
-    this.#id = events[0]?.id ?? '';
+    this.#ids = [...new Set(events.map(({ id }) => id))];
     this.#failpoints = `${this.daemon.directory}/failpoints`;
     mkdirSync(this.#failpoints);
     this.daemon.environment = { CLEAT_FAILPOINTS: this.#failpoints };
@@ -73,16 +72,21 @@ export class CrashTest {
     await this.daemon.start();
     const began = performance.now();
     await this.#until('at rest', async () => {
-      const { status, body, text } = await this.daemon.get(`/v1/containers/${this.#id}`);
-      return status === 404 || ['created', 'up'].includes(body.state ?? '') ? null : text;
+      for (const id of this.#ids) {
+        const { status, body, text } = await this.daemon.get(`/v1/containers/${id}`);
+        if (status !== 404 && !['created', 'up'].includes(body.state ?? '')) return text;
+      }
+      return null;
     });
     const took = performance.now() - began;
     if (took > 1000) throw new Error(`came to rest only after ${took} ms`);
     await this.#clean();
-    const { status, body, text } = await this.daemon.get(`/v1/containers/${this.#id}`);
-    if (status === 404) return true;
-    if (body.leftovers?.length !== 0) throw new Error(`leftovers: ${text}`);
-    await this.daemon.down(this.#id);
+    const { body: all } = await this.daemon.get<{ id: string; leftovers: unknown[] }[]>('/v1/containers');
+    const left = all.filter(({ id }) => this.#ids.includes(id));
+    for (const { id, leftovers } of left) {
+      if (leftovers.length > 0) throw new Error(`leftovers of ${id}: ${JSON.stringify(leftovers)}`);
+    }
+    await this.daemon.down(...left.map(({ id }) => id));
     return true;
   }
 
@@ -94,7 +98,7 @@ export class CrashTest {
       if (answer.status !== 200) throw new Error(`${event.type}: ${answer.text}`);
     }
     try {
-      await this.daemon.gone(this.#id);
+      for (const id of this.#ids) await this.daemon.gone(id);
       await this.#clean();
       await sleep(100); // networks are lowered behind the last answer
       await this.#clean();

@@ -13,12 +13,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from '../../state/faults.ts';
 import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state/event.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
+import type { Inspection } from '../../service/inspect.ts';
 import type { ContainerView } from '../../service/view.ts';
 
 export type CreateOptions = Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>;
 
 /** What any answer may hold; each test looks at the part that it asked for. */
-export type Body = Partial<ContainerView> & { error?: Fault & { hint?: string } };
+export type Body = Partial<ContainerView> &
+  Partial<Pick<Inspection, 'NetworkSettings'>> & { error?: Fault & { hint?: string } };
 
 export interface Answer<T = Body> {
   status: number;
@@ -33,6 +35,10 @@ export class TestDaemon {
   readonly directory: string;
   /** Added to the environment of the daemon. */
   environment: Record<string, string> = {};
+  /** Its outer publisher, if it is to have one. */
+  publisher: string | null = null;
+  /** KIND=POLICY: what it does about drift. */
+  drift: string[] = [];
   #child: ChildProcess | null = null;
 
   constructor(directory = mkdtempSync('/run/daemon-')) {
@@ -77,7 +83,9 @@ export class TestDaemon {
   spawn(places: Partial<Places> = {}): ChildProcess {
     const { runDir, stateDir, netnsDir, socket } = this;
     const log = openSync(`${this.directory}/log`, 'a');
-    const argument = JSON.stringify({ runDir, stateDir, netnsDir, socket, ...places });
+    const publisher = this.publisher ?? undefined;
+    const { drift } = this;
+    const argument = JSON.stringify({ runDir, stateDir, netnsDir, socket, publisher, drift, ...places });
     const child = spawn(process.execPath, [...process.execArgv, import.meta.filename, 'daemon', argument], {
       stdio: ['ignore', log, log],
       env: { ...process.env, ...this.environment },
@@ -175,8 +183,10 @@ export class TestDaemon {
     if (status !== 200 && status !== 404) throw new Error(`${id} is not gone: ${text}`);
   }
 
+  /** Without DNS, unless asked for. */
   async network(request: NetworkRequest): Promise<NetworkDefinition> {
-    const { status, text, body } = await this.request<NetworkDefinition>('POST', '/v1/networks', request);
+    const asked = { dns_enabled: false, ...request };
+    const { status, text, body } = await this.request<NetworkDefinition>('POST', '/v1/networks', asked);
     if (status !== 201) throw new Error(`network ${request.name}: ${status} ${text}`);
     return body;
   }
@@ -187,6 +197,11 @@ interface Places {
   stateDir: string;
   netnsDir: string;
   socket: string;
+}
+
+/** Of what a GET of one container says, what an event answers with: without what it adds. */
+export function asAnswered({ NetworkSettings: _added, ...view }: Body): Body {
+  return view;
 }
 
 /** Networks by name alone. */

@@ -4,7 +4,7 @@
  * Guarantees: the same input gives the same names and addresses, so a path found once is found again.
  * Limits: syntax is right, meaning is not checked: tests bend these on purpose.
  */
-import type { ContainerInput } from '../../machines/container.ts';
+import type { ContainerInput } from '../../machines/container-inputs.ts';
 import type { Lease, ResolvedPort } from '../../state/container.ts';
 import type { PortMapping } from '../../state/event.ts';
 import type { Fault } from '../../state/faults.ts';
@@ -32,6 +32,7 @@ export function definition(
     dns_enabled: false,
     labels: {},
     options: {},
+    network_dns_servers: [],
     ipam_options: { driver: 'host-local' },
     ...more,
   };
@@ -41,6 +42,8 @@ export function containerInput(more: Partial<ContainerInput> = {}): ContainerInp
   return {
     id: 'c1',
     name: 'c1',
+    hostname: null,
+    pod: null,
     owner: 'c1:7',
     generation: 7,
     token: TOKEN,
@@ -48,8 +51,10 @@ export function containerInput(more: Partial<ContainerInput> = {}): ContainerInp
     createdAt: 1_700_000_000_000,
     instance: 'main',
     outside: null,
-    netns: { path: '/run/cleat/netns-1', owned: true, from: null },
+    netns: { path: '/run/cleat/netns-1', owned: true, from: null, of: null },
     boundTo: null,
+    publisher: null,
+    files: false,
     request: { netns: { mode: 'new' }, networks: {}, ports: [] },
     ...more,
   };
@@ -69,6 +74,7 @@ export function leaseOf(network: string): Lease {
     routes: [],
     defaultMetric: 100,
     internal: network === 'inner',
+    dns: null,
   };
 }
 
@@ -78,4 +84,5 @@ export const resolve = (mapping: PortMapping): ResolvedPort => ({
   hostPort: mapping.host_port ?? 49_152,
   containerPort: mapping.container_port,
   range: mapping.range ?? 1,
+  outerIp: null,
 });

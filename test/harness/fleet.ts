@@ -3,33 +3,39 @@
  * strings. It can be ended as abruptly as by SIGKILL, and started again from its directory.
  *
  * Guarantees: nothing that an ended one still does reaches the world or the disk. An effect in flight at the end has
- * happened or has not, as the test says.
+ * happened or has not, as the test says. It can also end between two of the files that it writes together.
  * Limits: waits between attempts end when the test says so; host ports are never in use by others.
  */
 import { cpSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
+import { fromCallback, fromPromise, type AnyActorRef, type EventObject } from 'xstate';
 import * as ask from '../../effects/ask.ts';
 import { defineEffect, type EffectRunner, type Verb } from '../../effects/effect.ts';
+import { fanOut } from '../../effects/fan-out.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { attachmentMachine } from '../../machines/attachment.ts';
 import { containerMachine } from '../../machines/container.ts';
 import { firewallMachine } from '../../machines/firewall.ts';
 import { networkMachine } from '../../machines/network.ts';
+import { follows } from '../../machines/plan/lease.ts';
+import { resolverMachine, type WriteInput } from '../../machines/resolver.ts';
 import { Containers } from '../../service/containers.ts';
+import { stateName, type ContainerActor } from '../../service/snapshot.ts';
 import { recover } from '../../service/recovery.ts';
 import { Shared, type SharedMachines } from '../../service/shared.ts';
 import { Journal } from '../../state/journal.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { SnapshotStore } from '../../state/store.ts';
-import { settled, Stage, World } from './world.ts';
+import { OURS, settled, Stage, World } from './world.ts';
 
 export const BOOT = 'this boot';
 
-/** Nobody listens on the host's ports. */
-const quiet = { outside: () => ({ kernel: { portProbe: () => Promise.resolve([]) } }) } as unknown as Kernel;
+/** Nobody listens on the host's ports, and no namespace has links that are not ours. */
+const quiet = {
+  outside: () => ({ kernel: { portProbe: () => Promise.resolve([]), links: () => Promise.resolve([]) } }),
+} as unknown as Kernel;
 
 interface Life {
   stage: Stage;
@@ -45,6 +51,11 @@ export class Fleet {
   readonly #definitions: ReadonlyMap<string, NetworkDefinition>;
   #directory = mkdtempSync(join(tmpdir(), 'fleet-'));
   #life: Life;
+  /** Writes of containers until the end; what the disk was then. */
+  #writesLeft = Infinity;
+  #left: string | null = null;
+  /** How often it was started. */
+  lives = 0;
 
   constructor(definitions: ReadonlyMap<string, NetworkDefinition>) {
     this.#definitions = definitions;
@@ -61,6 +72,12 @@ export class Fleet {
 
   get waits(): (() => void)[] {
     return this.#life.waits;
+  }
+
+  /** Who is where, and what is under way. */
+  states(): string {
+    const containers = this.containers.all().map((snapshot) => `${snapshot.context.id} ${stateName(snapshot)}`);
+    return [...containers, ...this.stage.pending.map(({ name }) => `(${name})`)].join(', ');
   }
 
   users(network: string): string[] {
@@ -86,12 +103,41 @@ export class Fleet {
       .claims;
   }
 
+  /** The container with this id, to be told of what no lifecycle event tells. */
+  actor(id: string): ContainerActor | null {
+    const owner = this.containers.get(id)?.context.owner;
+    return owner === undefined ? null : (this.containers.neighbours.container(owner) as ContainerActor | null);
+  }
+
+  /** End after the n-th write of a container from now: the others of the same turn are not written. */
+  crashAfterWrites(n: number): void {
+    this.#writesLeft = n;
+  }
+
+  /** It has ended by itself: start it again. */
+  async revive(): Promise<void> {
+    if (this.#left !== null) await this.crash(() => false);
+  }
+
+  #written(): void {
+    if (--this.#writesLeft > 0 || this.#left !== null) return;
+    this.#life.stage.dead = true;
+    this.#left = this.#copy();
+  }
+
+  #copy(): string {
+    const next = mkdtempSync(join(tmpdir(), 'fleet-'));
+    cpSync(this.#directory, next, { recursive: true });
+    return next;
+  }
+
   /** `happened`: whether the n-th effect in flight took place before the end. */
   async crash(happened: (n: number) => boolean): Promise<void> {
     const { stage } = this.#life;
+    this.#writesLeft = Infinity;
     const inFlight = [...stage.pending];
     inFlight.forEach((effect, n) => {
-      if (!happened(n)) return;
+      if (stage.dead || !happened(n)) return;
       try {
         this.world.effects[effect.name]?.(effect.input as never);
       } catch {
@@ -100,23 +146,35 @@ export class Fleet {
     });
     stage.dead = true;
     // What the old one still writes, it writes where nobody reads.
-    const next = mkdtempSync(join(tmpdir(), 'fleet-'));
-    cpSync(this.#directory, next, { recursive: true });
-    this.#directory = next;
+    this.#directory = this.#left ?? this.#copy();
+    this.#left = null;
     for (const effect of inFlight) effect.end('failed');
     for (let i = 0; i < 3; i++) await settled();
     this.#life = this.#start();
+    this.#look();
     await settled();
   }
 
+  /** As the watch on drift does at a start: what was taken away meanwhile is seen. */
+  #look(): void {
+    for (const { context } of this.containers.all()) {
+      const gone = context.attachments.filter(({ hostLink }) => !this.world.links.has(hostLink));
+      const drift = gone.map(({ link, network }) => ({ kind: 'link' as const, object: link, network }));
+      if (drift.length > 0) this.actor(context.id)?.send({ type: 'drifted', drift });
+    }
+  }
+
   #start(): Life {
+    this.lives++;
     const stage = new Stage(this.world);
     const waits: (() => void)[] = [];
     const failpoint = () => {};
     const failed = (what: string, error: unknown) => {
       if (!stage.dead) this.problems.push(`${what}: ${String(error)}`);
     };
-    const containerStore = new SnapshotStore(join(this.#directory, 'containers'), failpoint);
+    const containerStore = new SnapshotStore(join(this.#directory, 'containers'), (name) => {
+      if (name === 'store.write:after' && !stage.dead) this.#written();
+    });
     const outsideStore = new SnapshotStore(join(this.#directory, 'outsides'), failpoint);
     const journal = new Journal(join(this.#directory, 'journal'));
     // As in service/daemon.ts.
@@ -127,7 +185,7 @@ export class Fleet {
     };
     const outsideRunner: EffectRunner = { failpoint, commit: (root: AnyActorRef) => outsideStore.commit(root.id) };
     const effect = (runner: EffectRunner, name: string) => {
-      const verb = /^(ensure|publish|raise|read)/.test(name) ? 'add' : 'remove';
+      const verb = /^(ensure|publish|expose|raise|read|revise|repair|record)/.test(name) ? 'add' : 'remove';
       return defineEffect(runner, verb, name, stage.body(name)) as never;
     };
     const backOff = fromCallback<EventObject, { attempt: number }>(({ sendBack }) => {
@@ -139,16 +197,39 @@ export class Fleet {
       };
     });
 
+    const firewallOf = fromCallback(({ sendBack }) => {
+      const answer = setImmediate(() => sendBack({ type: 'verified' }));
+      return () => clearImmediate(answer);
+    }) as never;
+
     const machines: { of: SharedMachines | null } = { of: null };
     const shared = new Shared({
       machines: () => machines.of!,
+      neighbours: () => containers.neighbours,
       definitions: this.#definitions,
       store: outsideStore,
       bootId: BOOT,
       failed,
     });
     const outside = (name: string) => effect(outsideRunner, name);
+    // Whoever asks is named, and zones are written: the machine itself is driven in resolver.paths.test.ts.
+    const well = (output: unknown) => fromPromise(() => Promise.resolve(output)) as never;
     machines.of = {
+      resolver: resolverMachine.provide({
+        actors: {
+          writeZones: fromPromise<{ changed: boolean }, WriteInput>(({ input }) => {
+            if (!stage.dead) this.world.writeZones(input.zones);
+            return Promise.resolve({ changed: true });
+          }),
+          ensureResolver: well(undefined),
+          askNames: well({ silent: [] }),
+          stopResolver: fromPromise(() => {
+            if (!stage.dead) this.world.writeZones([]);
+            return Promise.resolve();
+          }) as never,
+          backOff,
+        },
+      }),
       firewall: firewallMachine.provide({
         actors: {
           readSwitches: outside('readSwitches'),
@@ -161,6 +242,10 @@ export class Fleet {
         actors: {
           raiseNetwork: outside('raiseNetwork'),
           lowerNetwork: outside('lowerNetwork'),
+          reviseNetwork: outside('reviseNetwork'),
+          repairNetwork: outside('repairNetwork'),
+          recordDefinition: outside('recordDefinition'),
+          fanOut: fanOut(shared, follows),
           holdFirewall: ask.holdFirewall(shared),
           releaseFirewall: ask.releaseFirewall(shared),
           backOff,
@@ -174,6 +259,8 @@ export class Fleet {
           actors: {
             ensureLink: own('ensureLink'),
             ensureAddresses: own('ensureAddresses'),
+            replaceLink: own('replaceLink'),
+            reviseLink: own('reviseLink'),
             removeLink: own('removeLink'),
           },
         }),
@@ -181,9 +268,17 @@ export class Fleet {
         removeNamespace: own('removeNamespace'),
         publish: own('publish'),
         unpublish: own('unpublish'),
+        expose: own('expose'),
+        unexpose: own('unexpose'),
+        ensureFiles: own('ensureFiles'),
+        removeFiles: own('removeFiles'),
         awaitLinksGone: own('awaitLinksGone'),
         lease: ask.lease(shared, quiet),
-        release: ask.release(shared),
+        release: ask.release(shared, (root) => containerRunner.commit(root, 'remove')),
+        name: ask.name(shared),
+        unname: ask.unname(shared),
+        verifyFirewall: firewallOf,
+        awaitVerdict: ask.awaitVerdict(shared),
         backOff,
       },
     });
@@ -193,13 +288,16 @@ export class Fleet {
       journal,
       bootId: BOOT,
       instance: 'main',
-      netnsDir: '/run/cleat/netns',
+      netnsDir: OURS,
+      publisher: null,
+      networkName: (text) => text,
       failed,
     });
     const found = recover({ store: containerStore, journal, machine, bootId: BOOT });
     for (const path of found.unreadable) this.problems.push(`set aside: ${path}`);
     shared.recover(found.containers.map(({ context }) => context));
     for (const { id, snapshot } of found.containers) containers.restore(id, snapshot);
+    containers.restored();
     return { stage, containers, shared, waits };
   }
 }

@@ -18,6 +18,9 @@ import { getAdjacencyMap, getShortestPaths } from 'xstate/graph';
 import { FAULT } from './fixtures.ts';
 import { settled } from './world.ts';
 
+/** What comes from outside and waits for no answer. */
+const TOLD = new Set(['drifted', 'verify']);
+
 export type AnySnapshot = MachineSnapshot<
   Record<string, unknown>,
   EventObject,
@@ -65,8 +68,9 @@ export function walksOf(
   input: unknown,
   events: (state: AnySnapshot) => Event[],
   key: (state: AnySnapshot) => string,
+  limit = 5000,
 ): Step[][] {
-  const options = { input, events: events as never, serializeState: key as never, limit: 5000 };
+  const options = { input, events: events as never, serializeState: key as never, limit };
   const edges = getAdjacencyMap(machine, options as never) as unknown as Record<
     string,
     { transitions: Record<string, Step> }
@@ -87,16 +91,16 @@ export const titleOf = (steps: readonly Step[]): string =>
 
 export class Driven {
   readonly actor;
-  readonly pending: { id: string; end: (ok: boolean) => void }[] = [];
+  readonly pending: { id: string; end: (ok: boolean, output?: unknown) => void }[] = [];
   talk: { id: string; say: (event: Event) => void } | null = null;
   readonly objections: string[] = [];
 
-  /** `happens`: an effect ended well, or a conversation with this answer. */
+  /** `happens`: an effect ended (done, failed), or a conversation with this answer. */
   constructor(machine: AnyStateMachine, input: unknown, happens: (id: string, how: string) => unknown) {
     const actors = Object.fromEntries(
       Object.keys(machine.implementations.actors).map((id) => [
         id,
-        /^(hold|release|backOff)/.test(id)
+        /^(hold|release|backOff|fanOut)/.test(id)
           ? fromCallback<EventObject>(({ sendBack }) => {
               const mine = {
                 id,
@@ -111,12 +115,20 @@ export class Driven {
               };
             })
           : fromPromise(
-              () =>
+              ({ signal }) =>
                 new Promise((resolve, reject) => {
-                  this.pending.push({
+                  const mine = {
                     id,
-                    end: (ok) =>
-                      ok ? resolve(happens(id, 'done')) : reject(Object.assign(new Error(id), { fault: FAULT })),
+                    end: (ok: boolean, output?: unknown) => {
+                      const usual = happens(id, ok ? 'done' : 'failed');
+                      if (ok) resolve(output ?? usual);
+                      else reject(Object.assign(new Error(id), { fault: FAULT }));
+                    },
+                  };
+                  this.pending.push(mine);
+                  // Nobody hears the end of an effect whose state was left.
+                  signal.addEventListener('abort', () => {
+                    if (this.pending.includes(mine)) this.pending.splice(this.pending.indexOf(mine), 1);
                   });
                 }),
             ),
@@ -130,8 +142,8 @@ export class Driven {
   async walk(steps: readonly Step[]): Promise<void> {
     for (const { event, state } of steps.slice(1)) {
       const end = /^xstate\.(done|error)\.actor\./.exec(event.type);
-      if (end !== null) this.pending.shift()?.end(end[1] === 'done');
-      else if ('from' in event) this.actor.send(event);
+      if (end !== null) this.pending.shift()?.end(end[1] === 'done', event['output']);
+      else if ('from' in event || TOLD.has(event.type)) this.actor.send(event);
       else this.talk?.say(event);
       await settled();
       const now = String((this.actor.getSnapshot() as AnySnapshot).value);

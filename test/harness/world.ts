@@ -3,30 +3,48 @@
  * real one, and a stage on which a test decides when each effect ends and how.
  *
  * Guarantees: effects here are the strictest reading of what the real ones promise (links stay until someone waits for
- * them or removes them, a port's element is only removed by who knows where it leads, addresses answer to one owner);
- * what may never happen is collected in `violations`.
+ * them or removes them, addresses until they are replaced, a port's element is only removed by who knows whose it is and
+ * where it leads, addresses answer to one owner); what may never happen is collected in `violations`.
  * Limits: no partial effect: one has happened or not, whatever its answer was.
  */
 import type { AttachmentInput } from '../../machines/attachment.ts';
-import type { DrainInput, NamespaceInput, PublishInput } from '../../machines/container.ts';
-import type { RaiseInput } from '../../machines/network.ts';
+import type { DrainInput, NamespaceInput, OuterInput } from '../../machines/container-inputs.ts';
+import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
+import type { OwnedTarget, PublishInput } from '../../machines/plan/change.ts';
+import type { FilesInput } from '../../machines/plan/hosts.ts';
+import type { NameEntry, Zone } from '../../machines/plan/names.ts';
+import type { ResolvedPort } from '../../state/container.ts';
+
+/** Where namespaces are that containers of ours can share. */
+export const OURS = '/run/cleat/netns';
 
 interface Link {
   owner: string;
   netns: string;
   bridge: string;
   network: string;
+  /** Its name in the container. */
+  inside: string;
   addresses: string[];
 }
 
 export class World {
-  readonly namespaces = new Map<string, 'ours' | 'joined'>();
+  /** Path -> made by us, or the path at which what it joined is at home. */
+  readonly namespaces = new Map<string, string>();
   readonly links = new Map<string, Link>();
   /** Published ports: what the packet matches -> where it goes. */
   readonly elements = new Map<string, { to: string; owner: string }>();
+  /** What the resolver answers: owner and network -> addresses. */
+  readonly names = new Map<string, string>();
+  /** Host ports that the outer publisher listens on. */
+  readonly exposed = new Set<string>();
+  /** Containers that have files. */
+  readonly files = new Set<string>();
   readonly bridges = new Set<string>();
   readonly violations: string[] = [];
   firewall = false;
+  /** Others took links away: a port may lead to one that is still to be made again. */
+  damaged = false;
   readonly #bridged: boolean;
   #inodes = 4_026_532_000;
 
@@ -41,6 +59,9 @@ export class World {
       ...[...this.namespaces.keys()].map((path) => `namespace ${path}`),
       ...[...this.links].map(([name, { owner }]) => `link ${name} of ${owner}`),
       ...[...this.elements].map(([key, { to, owner }]) => `port ${key} -> ${to} of ${owner}`),
+      ...[...this.names.keys()].map((key) => `name of ${key}`),
+      ...[...this.exposed].map((key) => `outer ${key}`),
+      ...[...this.files].map((id) => `files of ${id}`),
       ...[...this.bridges].map((name) => `bridge ${name}`),
       ...(this.firewall ? ['firewall'] : []),
     ].sort();
@@ -48,53 +69,82 @@ export class World {
 
   readonly effects: Record<string, (input: never) => unknown> = {
     ensureNamespace: ({ path, source }: NamespaceInput) => {
-      if (!this.namespaces.has(path)) this.namespaces.set(path, source.mode === 'new' ? 'ours' : 'joined');
+      if (source.mode === 'path' && source.path.startsWith(`${OURS}/`) && !this.namespaces.has(source.path)) {
+        throw new Error(`ENOENT: ${source.path}`);
+      }
+      const shared = source.mode === 'path' ? this.namespaces.get(source.path) : undefined;
+      const from = source.mode === 'path' ? source.path : source.mode === 'process' ? 'a process' : 'ours';
+      const origin = shared === undefined || shared === 'ours' ? from : shared;
+      if (!this.namespaces.has(path)) this.namespaces.set(path, origin);
       return { dev: 4, ino: this.#inodes++ };
     },
-    removeNamespace: ({ path }: NamespaceInput) => void this.namespaces.delete(path),
-    ensureLink: ({ attachment, netns, owner }: AttachmentInput) => {
-      const { hostLink, bridge, network } = attachment;
-      const there = this.links.get(hostLink);
-      this.#never(there !== undefined && there.owner !== owner, `link ${hostLink} is made twice`);
-      this.#never(!this.namespaces.has(netns), `link ${hostLink} is made in a namespace that is not there`);
-      this.#never(this.#bridged && !this.bridges.has(bridge), `link ${hostLink} is made without its bridge`);
-      this.links.set(hostLink, { owner, netns, bridge, network, addresses: there?.addresses ?? [] });
+    removeNamespace: ({ path }: NamespaceInput) => {
+      for (const [user, from] of this.namespaces) {
+        this.#never(from === path, `namespace ${path} is taken away under ${user}`);
+      }
+      this.namespaces.delete(path);
     },
+    ensureLink: (input: AttachmentInput) => this.#link(input),
     ensureAddresses: ({ attachment, owner }: AttachmentInput) => {
       const mine = this.links.get(attachment.hostLink);
       this.#never(mine === undefined, `addresses are given to ${attachment.hostLink}, which is not there`);
-      for (const { address } of attachment.addresses) {
-        for (const link of this.links.values()) {
-          const twice = link !== mine && link.network === attachment.network && link.addresses.includes(address);
-          this.#never(twice, `${address} answers for ${link.owner} and for ${owner}`);
-        }
-        if (mine?.addresses.includes(address) === false) mine.addresses.push(address);
-      }
+      this.#answer(attachment, owner, []);
     },
-    removeLink: ({ attachment }: AttachmentInput) => void this.links.delete(attachment.hostLink),
+    replaceLink: (input: AttachmentInput) => {
+      const { attachment, predecessor, owner } = input;
+      this.#link(input);
+      if (predecessor !== null) this.links.delete(predecessor.hostLink);
+      this.#answer(attachment, owner, []);
+    },
+    reviseLink: ({ attachment, predecessor, owner }: AttachmentInput) => {
+      if (!this.links.has(attachment.hostLink)) throw new Error(`ENODEV: ${attachment.hostLink}`);
+      const kept = new Set(attachment.addresses.map(({ address }) => address));
+      const gone = (predecessor?.addresses ?? []).filter(({ address }) => !kept.has(address));
+      this.#answer(
+        attachment,
+        owner,
+        gone.map(({ address }) => address),
+      );
+    },
+    removeLink: ({ attachment, predecessor }: AttachmentInput) => {
+      for (const one of [attachment, predecessor]) if (one !== null) this.links.delete(one.hostLink);
+    },
     awaitLinksGone: ({ links }: DrainInput) => links.forEach((name) => this.links.delete(name)),
-    publish: ({ owner, targets }: PublishInput) => {
+    // As in effects/ports.ts: all of it, or if that is not possible, what comes, and of what goes whatever is still ours.
+    publish: ({ targets, replacing }: PublishInput) => {
+      const untouched = (target: OwnedTarget) => {
+        const there = this.elements.get(element(target).key);
+        return there === undefined || (there.to === element(target).to && there.owner === target.owner);
+      };
+      const goes = new Set(replacing.every(untouched) ? replacing.map((target) => element(target).key) : []);
       for (const target of targets) {
         const { key, to } = element(target);
-        const there = this.elements.get(key);
-        if (there !== undefined && (there.to !== to || there.owner !== owner)) throw new Error(`EEXIST: port ${key}`);
+        if (!untouched(target) && !goes.has(key)) throw new Error(`EEXIST: port ${key}`);
         const leads = [...this.links.values()].some(
-          (link) => link.owner === owner && link.addresses.includes(target.address),
+          (link) => link.owner === target.owner && link.addresses.includes(target.address),
         );
-        this.#never(!leads, `port ${key} of ${owner} leads to ${to}, which it does not have`);
+        this.#never(!leads && !this.damaged, `port ${key} of ${target.owner} leads to ${to}, which it does not have`);
       }
-      for (const target of targets) this.elements.set(element(target).key, { to: element(target).to, owner });
+      this.#withdraw(replacing);
+      for (const target of targets) this.elements.set(element(target).key, { ...element(target), owner: target.owner });
     },
-    unpublish: ({ targets }: PublishInput) => {
-      for (const target of targets) {
-        const { key, to } = element(target);
-        if (this.elements.get(key)?.to === to) this.elements.delete(key);
-      }
+    unpublish: ({ replacing }: PublishInput) => this.#withdraw(replacing),
+    expose: ({ publisher, ports }: OuterInput) => {
+      this.#never(publisher === null, 'ports are announced to nobody');
+      for (const port of ports) this.exposed.add(outerOf(port));
     },
+    unexpose: ({ ports }: OuterInput) => ports.forEach((port) => this.exposed.delete(outerOf(port))),
+    ensureFiles: ({ id }: FilesInput) => void this.files.add(id),
+    removeFiles: ({ id }: FilesInput) => void this.files.delete(id),
     raiseNetwork: ({ definition }: RaiseInput) => {
       this.#never(!this.firewall, `bridge ${definition.network_interface} is raised without the firewall`);
       this.bridges.add(definition.network_interface);
     },
+    reviseNetwork: ({ to }: ReviseInput) => {
+      this.#never(!this.bridges.has(to.network_interface), `bridge ${to.network_interface} is changed, and not there`);
+    },
+    repairNetwork: ({ definition }: RaiseInput) => void this.bridges.add(definition.network_interface),
+    recordDefinition: () => {},
     lowerNetwork: ({ definition }: RaiseInput) => {
       const used = [...this.links.values()].some(({ bridge }) => bridge === definition.network_interface);
       this.#never(used, `bridge ${definition.network_interface} is lowered under its links`);
@@ -109,16 +159,70 @@ export class World {
     },
   };
 
+  /** What the resolver is told. */
+  name(owner: string, entries: readonly NameEntry[]): void {
+    for (const { network, addresses } of entries) this.names.set(`${owner} on ${network}`, addresses.join(' '));
+  }
+
+  writeZones(zones: readonly Zone[]): void {
+    this.names.clear();
+    for (const { network, entries } of zones) {
+      for (const { owner, addresses } of entries) this.names.set(`${owner} on ${network}`, addresses.join(' '));
+    }
+  }
+
+  unname(owner: string, networks: readonly string[]): void {
+    for (const network of networks) this.names.delete(`${owner} on ${network}`);
+  }
+
+  #link({ verb, attachment, netns, owner }: AttachmentInput): void {
+    const { hostLink, bridge, network, link } = attachment;
+    const there = this.links.get(hostLink);
+    this.#never(there !== undefined && there.owner !== owner, `link ${hostLink} is made twice`);
+    this.#never(!this.namespaces.has(netns), `link ${hostLink} is made in a namespace that is not there`);
+    const bridgeless = this.#bridged && !this.bridges.has(bridge);
+    // What is made again may have lost its bridge too; what is new stands on one.
+    if (bridgeless && verb === 'repair') throw new Error(`ENODEV: ${bridge}`);
+    this.#never(bridgeless, `link ${hostLink} is made without its bridge`);
+    this.links.set(hostLink, { owner, netns, bridge, network, inside: link, addresses: there?.addresses ?? [] });
+  }
+
+  #answer({ hostLink, network, addresses }: AttachmentInput['attachment'], owner: string, gone: string[]): void {
+    const mine = this.links.get(hostLink);
+    if (mine === undefined) return;
+    mine.addresses = mine.addresses.filter((address) => !gone.includes(address));
+    for (const { address } of addresses) {
+      for (const link of this.links.values()) {
+        const twice = link !== mine && link.network === network && link.addresses.includes(address);
+        this.#never(twice, `${address} answers for ${link.owner} and for ${owner}`);
+      }
+      if (!mine.addresses.includes(address)) mine.addresses.push(address);
+    }
+  }
+
+  #withdraw(targets: readonly OwnedTarget[]): void {
+    for (const target of targets) {
+      const { key, to } = element(target);
+      const there = this.elements.get(key);
+      if (there?.to === to && there.owner === target.owner) this.elements.delete(key);
+    }
+  }
+
   #never(happened: boolean, what: string): void {
     if (happened) this.violations.push(what);
   }
 }
 
-function element({ protocol, hostIp, hostPort, address, containerPort }: PublishInput['targets'][number]) {
+/** A published port in the firewall: what the packet matches, and where it goes. */
+export function element({ protocol, hostIp, hostPort, address, containerPort }: OwnedTarget) {
   const any = ['', '0.0.0.0', '::'].includes(hostIp);
   const family = address.includes(':') ? 6 : 4;
   return { key: `${family} ${protocol} ${any ? '*' : hostIp}:${hostPort}`, to: `${address}:${containerPort}` };
 }
+
+/** A host port at the outer publisher. */
+export const outerOf = ({ protocol, outerIp, hostPort }: ResolvedPort): string =>
+  `${outerIp ?? ''}:${hostPort}/${protocol}`;
 
 /** done: happened, answered with success. failed: did not happen. late: happened, but the answer was a failure. */
 export type Ending = 'done' | 'failed' | 'late';

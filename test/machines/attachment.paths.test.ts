@@ -1,6 +1,6 @@
 /**
  * Every simple path of the attachment's machine, pure and driven: whatever fails, it answers once, and when it does not say
- * `attached` or `stuck`, no link is left.
+ * `attached` or `stuck`, no link is left. What stood before is never taken away by what repairs, replaces or revises it.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -19,9 +19,22 @@ const attachment: Attachment = {
   mac: '02:00:00:00:00:01',
   alias: 'cleat:main:c1:web',
   aliases: [],
+  gatewayPriority: 0,
 };
-const inputOf = (verb: AttachmentInput['verb']): AttachmentInput => ({
-  verb,
+const earlier: Attachment = { ...attachment, hostLink: 've1', mtu: 9000 };
+
+/** What it is asked to do; `revert` is a repair of what had become something else. */
+const KINDS: Record<string, Pick<AttachmentInput, 'verb' | 'predecessor'>> = {
+  attach: { verb: 'attach', predecessor: null },
+  detach: { verb: 'detach', predecessor: null },
+  repair: { verb: 'repair', predecessor: null },
+  revert: { verb: 'repair', predecessor: earlier },
+  replace: { verb: 'replace', predecessor: earlier },
+  revise: { verb: 'revise', predecessor: earlier },
+};
+
+const inputOf = (kind: string): AttachmentInput => ({
+  ...KINDS[kind]!,
   attachment,
   netns: '/run/netns/x',
   owned: true,
@@ -29,16 +42,16 @@ const inputOf = (verb: AttachmentInput['verb']): AttachmentInput => ({
   owner: 'c1:7',
 });
 
-const EFFECTS = ['ensureLink', 'ensureAddresses', 'removeLink'] as const;
+const EFFECTS = ['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'] as const;
 const SECOND = { ...FAULT, message: 'and again' };
 const events = EFFECTS.flatMap((id) => [
   { type: `xstate.done.actor.${id}`, actorId: id },
   { type: `xstate.error.actor.${id}`, actorId: id, error: { fault: id === 'removeLink' ? SECOND : FAULT } },
 ]) as unknown as EventFrom<typeof attachmentMachine>[];
 
-const pathsOf = (verb: AttachmentInput['verb']) =>
+const pathsOf = (kind: string) =>
   getSimplePaths(attachmentMachine, {
-    input: inputOf(verb),
+    input: inputOf(kind),
     events,
     serializeState: ({ value, context }) => JSON.stringify([value, context.outcome, context.fault?.message]),
     filterEvents: (snapshot, event) => snapshot.can(event),
@@ -48,32 +61,37 @@ const pathsOf = (verb: AttachmentInput['verb']) =>
 const paths = suite('attachment paths');
 
 paths('are as many as there are ways to fail', () => {
-  const attach = pathsOf('attach');
-  const detach = pathsOf('detach');
-  console.log(`attach: ${attach.length} paths, detach: ${detach.length} paths`);
-  const ends = (all: typeof attach) =>
-    all
+  const ends = (kind: string) =>
+    pathsOf(kind)
       .filter(({ state }) => state.status === 'done')
-      .map(({ steps }) =>
-        steps
-          .map(({ event }) => event.type.split('.').slice(1, 4).join(' '))
-          .slice(1)
-          .join(', '),
-      );
-  assert.equal(ends(detach), ['done actor removeLink', 'error actor removeLink']);
-  assert.is(ends(attach).length, 5);
+      .map(({ state, steps }) => {
+        const effects = steps.slice(1).map(({ event: { type } }) => {
+          const [, how, , id] = type.split('.');
+          return `${how === 'done' ? '' : '!'}${id}`;
+        });
+        return `${effects.join(' ')}: ${state.output?.outcome}`;
+      })
+      .sort();
+  assert.is(ends('attach').length, 5);
+  assert.equal(ends('detach'), ['!removeLink: stuck', 'removeLink: detached']);
+  const whole = 'ensureLink ensureAddresses';
+  const cut = ['!ensureLink: stuck', 'ensureLink !ensureAddresses: stuck'];
+  assert.equal(ends('repair'), [...cut, `${whole}: attached`]);
+  assert.equal(ends('revert'), [...cut, `${whole} !reviseLink: stuck`, `${whole} reviseLink: attached`]);
+  assert.equal(ends('replace'), ['!replaceLink: stuck', 'replaceLink: attached']);
+  assert.equal(ends('revise'), ['!reviseLink: stuck', 'reviseLink: attached']);
 });
 
-for (const verb of ['attach', 'detach'] as const) {
-  for (const { state, steps } of pathsOf(verb)) {
+for (const kind of Object.keys(KINDS)) {
+  for (const { state, steps } of pathsOf(kind)) {
     const title = steps.map(({ event, state: to }) => `${event.type} ${String(to.value)}`).join(' > ');
 
-    paths(`${verb}: ${title}`, async () => {
-      let links = verb === 'attach' ? 0 : 1;
+    paths(`${kind}: ${title}`, async () => {
+      let links = kind === 'attach' ? 0 : 1;
       const waiting: { id: string; end: (ok: boolean) => void }[] = [];
       const scripted = (id: (typeof EFFECTS)[number]) =>
         fromPromise<void, AttachmentInput>(({ input }) => {
-          assert.is(input.attachment.hostLink, 've0');
+          assert.equal([input.attachment.hostLink, input.predecessor], ['ve0', inputOf(kind).predecessor]);
           return new Promise<void>((resolve, reject) => {
             const end = (ok: boolean) => {
               // A link may be there although making it failed; one that could not be removed is.
@@ -86,13 +104,9 @@ for (const verb of ['attach', 'detach'] as const) {
           });
         });
       const machine = attachmentMachine.provide({
-        actors: {
-          ensureLink: scripted('ensureLink'),
-          ensureAddresses: scripted('ensureAddresses'),
-          removeLink: scripted('removeLink'),
-        },
+        actors: Object.fromEntries(EFFECTS.map((id) => [id, scripted(id)])),
       });
-      const actor = createActor(machine, { input: inputOf(verb) });
+      const actor = createActor(machine, { input: inputOf(kind) });
       actor.start();
       for (const { event, state: expected } of steps.slice(1)) {
         const [, how, , id] = event.type.split('.');

@@ -10,7 +10,15 @@ import { MACHINES, statesOf } from '../harness/machines.ts';
 
 const INPUTS: Record<string, unknown> = {
   container: containerInput(),
-  attachment: { verb: 'attach', attachment: {}, netns: '/x', owned: true, outside: null, owner: 'c1:7' },
+  attachment: {
+    verb: 'attach',
+    attachment: {},
+    predecessor: null,
+    netns: '/x',
+    owned: true,
+    outside: null,
+    owner: 'c1:7',
+  },
   network: {
     definition: definition('web', '10.89.0.0/24', '10.89.0.1'),
     outside: null,
@@ -19,15 +27,21 @@ const INPUTS: Record<string, unknown> = {
   },
   firewall: { outside: null, adopted: [], found: null },
   ports: { adopted: {} },
+  resolver: { outside: null, adopted: {}, recovering: false },
 };
 
 /** Sources that answer with events instead of an end, and the events. */
 const ANSWERS: Record<string, string[]> = {
   lease: ['leased', 'refused'],
   release: ['released'],
+  name: ['named', 'refused'],
+  unname: ['unnamed'],
+  verifyFirewall: ['verified', 'refused'],
+  awaitVerdict: ['taken', 'kept'],
   holdFirewall: ['held', 'refused'],
   releaseFirewall: ['released'],
   backOff: ['retry'],
+  fanOut: ['followed', 'stuck'],
 };
 
 const each = (look: (node: AnyStateNode) => string[]): string[] =>

@@ -1,10 +1,12 @@
 /**
- * Three containers on two networks, driven by chance: lifecycle events, effects that succeed, fail or succeed unheard,
- * and crashes at any point, with the machines, questions, stores and recovery that ship.
+ * Three containers on two networks, and one that shares a namespace, driven by chance: lifecycle events, what others do
+ * behind their back, effects that succeed, fail or succeed unheard, and crashes at any point, also between two files, with
+ * the machines, questions, stores and recovery that ship.
  *
  * What must hold at every moment: an address, a port and a link have one owner; whatever the kernel holds is named by a
- * file on disk; nothing is made before what it stands on. And at the end, when everything was torn down: nothing is left.
- * Limits: CLEAT_RUNS and CLEAT_SEED in the environment run it longer, or again.
+ * file on disk; nothing is made before what it stands on, or taken away under it. Whenever all is at rest: what is there is
+ * what the containers say. And at the end, when everything was torn down: nothing is left.
+ * Limits: CLEAT_RUNS in the environment runs it longer; CLEAT_SEED and CLEAT_PATH run one again, and say how it goes.
  */
 import fc from 'fast-check';
 import { suite } from 'uvu';
@@ -12,16 +14,18 @@ import * as assert from 'uvu/assert';
 import type { CreateEvent, LifecycleEvent, PortMapping } from '../../state/event.ts';
 import { definition } from '../harness/fixtures.ts';
 import { Fleet } from '../harness/fleet.ts';
+import { comeToRest, leftOf, objectionsAtRest, objectionsTo, tell, type Word } from '../harness/fleet-words.ts';
 import { settled, type Ending } from '../harness/world.ts';
 
 const RUNS = Number(process.env['CLEAT_RUNS'] ?? 120);
 const SEED = process.env['CLEAT_SEED'];
+const PATH = process.env['CLEAT_PATH'];
 
 const NETWORKS = new Map(
   [
     // Four addresses for three containers, and one port range for all: they get in each other's way.
     definition('web', '10.89.0.0/29', '10.89.0.1'),
-    definition('back', '10.89.1.0/29', '10.89.1.1'),
+    definition('back', '10.89.1.0/29', '10.89.1.1', { dns_enabled: true }),
   ].map((network) => [network.name, network]),
 );
 
@@ -35,31 +39,6 @@ console.warn = (...words: unknown[]) => {
   if (!String(words[0]).includes('was sent to stopped actor')) warn(...words);
 };
 
-/** Objections to what is the case now. */
-function objections(fleet: Fleet): string[] {
-  const { world } = fleet;
-  const disk = fleet.onDisk();
-  const paths = new Set(disk.map(({ netns }) => netns?.path));
-  const links = new Set(disk.flatMap(({ attachments }) => attachments.map(({ hostLink }) => hostLink)));
-  const ports = new Set(
-    disk.flatMap(({ owner, ports: all, change }) =>
-      [...all, ...(change?.ports ?? [])].map(({ hostPort }) => `${owner} ${hostPort}`),
-    ),
-  );
-  return [
-    ...world.violations,
-    ...fleet.problems,
-    ...[...world.namespaces.keys()].filter((path) => !paths.has(path)).map((path) => `no file names namespace ${path}`),
-    ...[...world.links.keys()].filter((name) => !links.has(name)).map((name) => `no file names link ${name}`),
-    ...[...world.elements]
-      .filter(([key, { owner }]) => !ports.has(`${owner} ${key.slice(key.lastIndexOf(':') + 1)}`))
-      .map(([key, { to, owner }]) => `no file names port ${key} -> ${to} of ${owner}`),
-    ...[...world.links].flatMap(([name, { owner, network }]) =>
-      fleet.users(network).includes(owner) ? [] : [`link ${name} of ${owner} has no lease of ${network}`],
-    ),
-  ];
-}
-
 abstract class Command implements fc.AsyncCommand<Model, Fleet> {
   abstract act(fleet: Fleet): void | Promise<void>;
   abstract toString(): string;
@@ -70,10 +49,12 @@ abstract class Command implements fc.AsyncCommand<Model, Fleet> {
 
   async run(_: Model, fleet: Fleet): Promise<void> {
     commandsRun++;
+    if (PATH !== undefined) console.log(`${fleet.states()}\n  ${String(this)}`);
     await this.act(fleet);
     await settled();
     await settled();
-    const wrong = objections(fleet);
+    await fleet.revive();
+    const wrong = objectionsTo(fleet);
     if (wrong.length > 0) throw new Error(wrong.join('\n'));
   }
 }
@@ -85,8 +66,7 @@ class Send extends Command {
     this.event = event;
   }
   act(fleet: Fleet): void {
-    // Refused where it is not legal, superseded, failed with its effects: all of these are answers.
-    fleet.containers.dispatch(this.event, true).catch(() => {});
+    tell(fleet, this.event);
   }
   toString(): string {
     const { type, id, ...more } = this.event;
@@ -113,8 +93,10 @@ class End extends Command {
 }
 
 class Rest extends Command {
-  act(fleet: Fleet): Promise<void> {
-    return comeToRest(fleet);
+  async act(fleet: Fleet): Promise<void> {
+    await comeToRest(fleet);
+    const wrong = objectionsAtRest(fleet);
+    if (wrong.length > 0) throw new Error(wrong.join('\n'));
   }
   toString(): string {
     return 'rest';
@@ -135,11 +117,41 @@ class Crash extends Command {
   }
 }
 
+/** The daemon ends between two of its writes, whenever it comes to them. */
+class CrashAfterWrites extends Command {
+  readonly n: number;
+  constructor(n: number) {
+    super();
+    this.n = n;
+  }
+  act(fleet: Fleet): void {
+    fleet.crashAfterWrites(this.n);
+  }
+  toString(): string {
+    return `crash after ${this.n} writes`;
+  }
+}
+
+class Tell extends Command {
+  readonly word: Word;
+  constructor(word: Word) {
+    super();
+    this.word = word;
+  }
+  act(fleet: Fleet): void {
+    tell(fleet, this.word);
+  }
+  toString(): string {
+    return Object.values(this.word).join(' ');
+  }
+}
+
 const P80 = { host_port: 8080, container_port: 80 };
 const P90 = { host_port: 9090, container_port: 90 };
 const ANY = { container_port: 70 };
 
 const id = fc.constantFrom('a', 'b', 'c');
+const anyone = fc.constantFrom('a', 'b', 'c', 's', 't');
 const network = fc.constantFrom('web', 'back');
 const mappings = fc.constantFrom<PortMapping[][]>([P80], [P90], [P80, P90], [ANY]);
 
@@ -168,21 +180,40 @@ const creation = fc
       }),
   );
 
+/** In the namespace of another, or of one that is in the namespace of another. */
+const sharing = fc
+  .constantFrom(['s', 'a'], ['s', 'b'], ['t', 's'])
+  .map(([mine = '', of = '']) => new Send({ type: 'create', id: mine, netns: { mode: 'container', id: of } }));
+
 const ends = fc.tuple(fc.nat(5), fc.constantFrom<Ending>('done', 'done', 'done', 'done', 'failed', 'late'));
+
+const priority = fc.constantFrom({}, {}, { gateway_priority: 1 });
 
 const COMMANDS = [
   creation,
-  id.map((of) => new Send({ type: 'configure', id: of })),
-  fc.tuple(id, network).map(([of, to]) => new Send({ type: 'connect', id: of, network: to, options: {} })),
-  fc.tuple(id, network).map(([of, from]) => new Send({ type: 'disconnect', id: of, network: from })),
+  sharing,
+  anyone.map((of) => new Send({ type: 'configure', id: of })),
+  fc
+    .tuple(id, network, priority)
+    .map(([of, to, options]) => new Send({ type: 'connect', id: of, network: to, options })),
+  fc
+    .tuple(id, network, fc.boolean())
+    .map(([of, from, force]) => new Send({ type: 'disconnect', id: of, network: from, force })),
   fc.tuple(id, mappings).map(([of, port_mappings]) => new Send({ type: 'publish', id: of, port_mappings })),
+  fc
+    .tuple(id, id, fc.constantFrom<PortMapping[][]>([P80], [P90], [P80, P90]))
+    .map(([of, from, port_mappings]) => new Send({ type: 'publish', id: of, port_mappings, from })),
   fc.tuple(id, mappings).map(([of, port_mappings]) => new Send({ type: 'unpublish', id: of, port_mappings })),
-  id.map((of) => new Send({ type: 'reload', id: of })),
-  id.map((of) => new Send({ type: 'teardown', id: of })),
+  fc.tuple(id, fc.boolean()).map(([of, full]) => new Send({ type: 'reload', id: of, full })),
+  anyone.map((of) => new Send({ type: 'teardown', id: of })),
+  fc
+    .tuple(id, network, fc.constantFrom<Word['what'][]>('drifted', 'noticed', 'adjust', 'adjust', 'process.exited'))
+    .map(([of, on, what]) => new Tell({ what, id: of, network: on })),
   // As many as all the others: effects have to get somewhere.
   ...Array.from({ length: 5 }, () => ends.map(([which, how]) => new End(which, how))),
   ...Array.from({ length: 4 }, () => fc.constant(new Rest())),
   fc.nat(255).map((happened) => new Crash(happened)),
+  fc.integer({ min: 1, max: 4 }).map((n) => new CrashAfterWrites(n)),
 ];
 
 /** Some of these are up when a sequence begins. */
@@ -191,18 +222,6 @@ const UP: CreateEvent[] = [
   { type: 'create', id: 'b', networks: { back: {} }, netns: { mode: 'path', path: '/run/netns/theirs' } },
   { type: 'create', id: 'c', networks: { web: {} }, port_mappings: [P90] },
 ];
-
-/** Let everything succeed until nothing moves any more. */
-async function comeToRest(fleet: Fleet): Promise<void> {
-  for (let i = 0; i < 400; i++) {
-    await settled();
-    await settled();
-    if (fleet.stage.pending[0] !== undefined) fleet.stage.pending[0].end('done');
-    else if (fleet.waits[0] !== undefined) fleet.waits[0]();
-    else return;
-  }
-  throw new Error('it never comes to rest');
-}
 
 const commands = suite('containers by chance');
 
@@ -217,17 +236,11 @@ commands('nothing is owned twice, nothing is unnamed, nothing is left', async ()
       await comeToRest(fleet);
     }
     await fc.asyncModelRun(() => ({ model: {}, real: fleet }), sequence);
+    fleet.crashAfterWrites(Infinity);
     await comeToRest(fleet);
     for (const { context } of fleet.containers.all()) new Send({ type: 'teardown', id: context.id }).act(fleet);
     await comeToRest(fleet);
-    const left = [
-      ...objections(fleet),
-      ...fleet.world.contents(),
-      ...fleet.containers.all().map(({ context, value }) => `${context.id} is ${JSON.stringify(value)}`),
-      ...fleet.onDisk().map((context) => `file of ${context.owner}`),
-      ...['web', 'back'].flatMap((name) => fleet.users(name).map((owner) => `${owner} has a lease of ${name}`)),
-      ...Object.keys(fleet.claims()).map((owner) => `${owner} has claims of ports`),
-    ];
+    const left = leftOf(fleet, [...NETWORKS.keys()]);
     if (left.length > 0) throw new Error(`left at the end:\n${left.join('\n')}`);
   });
   const started = performance.now();
@@ -235,6 +248,7 @@ commands('nothing is owned twice, nothing is unnamed, nothing is left', async ()
     numRuns: RUNS,
     interruptAfterTimeLimit: 60_000,
     ...(SEED === undefined ? {} : { seed: Number(SEED) }),
+    ...(PATH === undefined ? {} : { path: PATH }),
   });
   console.log(`${result.numRuns} runs, ${commandsRun} commands, ${Math.round(performance.now() - started)} ms`);
   const why = result.errorInstance instanceof Error ? result.errorInstance.message : '';

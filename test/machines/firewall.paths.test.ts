@@ -1,6 +1,7 @@
 /**
  * Every edge of the firewall's machine, pure and driven: held by all who were told so, refused to the others, and when the
- * last has given it back, table and switches are as they were.
+ * last has given it back, table and switches are as they were. Who asks to verify it is answered once, by a look that
+ * began after the question.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -23,38 +24,50 @@ const INPUTS = {
   'left behind': { outside: null, adopted: [], found: FOUND },
 };
 
-const askers = { a: asker(), b: asker() };
+const askers = { a: asker(), b: asker(), v: asker() };
 const questions: Event[] = (['a', 'b'] as const).flatMap((owner) => [
   { type: 'hold', owner, from: askers[owner].ref },
   { type: 'release', owner, from: askers[owner].ref },
 ]);
+const verify: Event = { type: 'verify', owner: 'v', from: askers.v.ref };
+const CLEAN = { repaired: [], left: [] };
 
 interface Facts {
   holders: string[];
   waiting: { owner: string }[];
   found: unknown;
+  verifiers: unknown[];
+  next: unknown[] | null;
   fault: unknown;
 }
 const factsOf = (state: AnySnapshot): Facts => state.context as unknown as Facts;
 const keyOf = (state: AnySnapshot): string => {
-  const { holders, waiting, found, fault } = factsOf(state);
+  const { holders, waiting, found, fault, verifiers, next } = factsOf(state);
   return JSON.stringify([
     state.value,
     [...holders].sort(),
     waiting.map(({ owner }) => owner).sort(),
     found !== null,
     fault !== null,
+    Math.min(verifiers.length, 1),
+    next === null ? null : Math.min(next.length, 1),
   ]);
 };
 
 const TALKS: Record<string, Event[]> = { backOff: [{ type: 'retry' }] };
-const WALKS = Object.entries(INPUTS).map(([name, input]) => ({
+const SCENARIOS: [name: string, input: (typeof INPUTS)[keyof typeof INPUTS], questions: Event[]][] = [
+  ...Object.entries(INPUTS).map(([name, input]) => [name, input, questions] as (typeof SCENARIOS)[number]),
+  // One holder is enough for these: it may come and go meanwhile.
+  ['verified', INPUTS.adopted, [...questions.slice(1, 3), verify, { type: 'verify' }]],
+  ['verified from the beginning', INPUTS.fresh, [...questions.slice(0, 2), verify]],
+];
+const WALKS = SCENARIOS.map(([name, input, asked]) => ({
   name,
   input,
   walks: walksOf(
     firewallMachine,
     input,
-    (state) => [...answersIn(state, TALKS, { readSwitches: FOUND }), ...questions],
+    (state) => [...answersIn(state, TALKS, { readSwitches: FOUND, repairRuleset: CLEAN }), ...asked],
     keyOf,
   ),
 }));
@@ -82,8 +95,11 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
     state.value !== 'up' || (factsOf(state).waiting.length === 0 && factsOf(state).holders.length > 0),
   'down: nobody holds, nothing is remembered': (state) =>
     state.value !== 'down' || (factsOf(state).holders.length === 0 && factsOf(state).found === null),
+  'at rest nobody waits to hear how a look ended': (state) =>
+    state.value === 'verifying' || (factsOf(state).verifiers.length === 0 && factsOf(state).next === null),
   'what was found is known before it is changed, and until it is put back': (state) =>
-    !['raising', 'up', 'lowering', 'lowerFailed'].includes(String(state.value)) || factsOf(state).found !== null,
+    !['raising', 'up', 'verifying', 'verifyFailed', 'lowering', 'lowerFailed'].includes(String(state.value)) ||
+    factsOf(state).found !== null,
 };
 
 for (const [what, holds] of Object.entries(INVARIANTS)) {
@@ -101,14 +117,19 @@ for (const { name, input, walks } of WALKS) {
     for (const steps of walks) {
       let table = input.found !== null;
       for (const { answers } of Object.values(askers)) answers.length = 0;
-      const driven = new Driven(firewallMachine, input, (id) => {
+      const driven = new Driven(firewallMachine, input, (id, how) => {
+        if (how === 'failed') return undefined;
         if (id === 'raiseFirewall') table = true;
         if (id === 'lowerFirewall') table = false;
-        return id === 'readSwitches' ? FOUND : undefined;
+        return id === 'readSwitches' ? FOUND : id === 'repairRuleset' ? CLEAN : undefined;
       });
       await driven.walk(steps);
       await driven.rest({});
+      const asks = steps.filter(({ event }) => event['owner'] === 'v').length;
+      if (askers.v.answers.length !== asks)
+        driven.objections.push(`${asks} asked to verify, ${askers.v.answers.length} were answered`);
       for (const [owner, { answers }] of Object.entries(askers)) {
+        if (owner === 'v') continue;
         const asked = steps.filter(({ event }) => event['owner'] === owner).map(({ event }) => event.type);
         const last = answers.findLast(({ type }) => type !== 'released')?.type;
         if (asked.at(-1) !== 'hold') continue;
@@ -118,7 +139,7 @@ for (const { name, input, walks } of WALKS) {
           driven.objections.push(`${owner} was told ${last}, and ${holds ? 'holds' : 'does not hold'} it`);
         if (last === 'held' && !table) driven.objections.push('held, and there is no table');
       }
-      for (const [owner, { ref }] of Object.entries(askers)) driven.actor.send({ type: 'release', owner, from: ref });
+      for (const owner of ['a', 'b'] as const) driven.actor.send({ type: 'release', owner, from: askers[owner].ref });
       await driven.rest({});
       if (table) driven.objections.push('the table is left');
       driven.actor.stop();

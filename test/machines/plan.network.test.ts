@@ -87,6 +87,7 @@ const around = (more: Partial<Surroundings> = {}): Surroundings => ({
   links: [],
   networks: [],
   bridgePrefix: 'cleat',
+  resolver: false,
   id: 'ab'.repeat(32),
   now: '2025-01-01T00:00:00.000Z',
   ...more,
@@ -205,9 +206,11 @@ const context = (more: Partial<ContainerContext> = {}): ContainerContext => ({
   ports: [],
   nextOrdinal: 0,
   configured: false,
+  held: false,
   change: null,
-  operation: { n: 1, type: 'create' },
+  operation: { n: 1, type: 'create', network: null },
   fault: null,
+  drift: [],
   leftovers: [],
   attempts: 0,
   ...more,
@@ -221,8 +224,8 @@ plan('attachments: names are unique, fit, and are the same each time', () => {
       const options = Object.fromEntries(
         wishes.map((interface_name, n) => [`n${n}`, interface_name === undefined ? {} : { interface_name }]),
       );
-      const answer = planAttachments(context({ nextOrdinal }), leases, options);
-      assert.equal(planAttachments(context({ nextOrdinal }), leases, options), answer);
+      const answer = planAttachments(context({ nextOrdinal }), leases, options, []);
+      assert.equal(planAttachments(context({ nextOrdinal }), leases, options, []), answer);
       const named = wishes.filter((name) => name !== undefined);
       if ('fault' in answer) {
         assert.is(answer.fault.code, 'INTERFACE_TAKEN');
@@ -248,7 +251,7 @@ plan('attachments: the longest names fit what the kernel takes', () => {
 });
 
 plan('published ports lead to the first network that is not internal', () => {
-  const answer = planAttachments(context(), [leaseOf('inner'), leaseOf('web'), leaseOf('back')], {});
+  const answer = planAttachments(context(), [leaseOf('inner'), leaseOf('web'), leaseOf('back')], {}, []);
   assert.ok('attachments' in answer);
   if ('attachments' in answer) assert.equal(publishAddresses(answer.attachments), ['10.89.0.2']);
   assert.equal(publishAddresses([]), []);

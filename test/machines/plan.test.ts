@@ -6,8 +6,12 @@ import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { createActor, fromCallback } from 'xstate';
 import { grantLease, type Cursors, type Leases } from '../../machines/plan/lease.ts';
+import { innerMappings } from '../../machines/plan/outer.ts';
 import { claimPorts, portTargets, type Claims } from '../../machines/plan/ports.ts';
+import { portsMachine, type PortsAnswer } from '../../machines/ports.ts';
+import type { ResolvedPort, Wish } from '../../state/container.ts';
 import type { AttachmentOptions, PortMapping } from '../../state/event.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { definition, resolve } from '../harness/fixtures.ts';
@@ -212,6 +216,87 @@ plan('host ports: of one owner', () => {
   );
 });
 
+plan('host ports: what an owner has of a range is nothing new, the rest is', () => {
+  const P = { host_port: 8080, container_port: 80 };
+  const mine: Claims = { me: [resolve({ ...P, range: 3 })] };
+  assert.equal(claim(mine, [{ host_port: 8081, container_port: 81 }]), []);
+  const more = claimPorts(mine, 65_535, 'me', [{ host_port: 8079, container_port: 79, range: 5 }]);
+  assert.equal('ports' in more && more.ports, [
+    resolve({ host_port: 8079, container_port: 79 }),
+    resolve({ host_port: 8083, container_port: 83 }),
+  ]);
+  assert.is(claim(mine, [{ host_port: 8081, container_port: 80 }]), 'PORT_TAKEN');
+  assert.is(
+    claim({ ...mine, other: [resolve({ host_port: 8083, container_port: 1 })] }, [{ ...P, range: 4 }]),
+    'PORT_TAKEN',
+  );
+});
+
+plan('host ports: by number before those left to chance, whatever the order', () => {
+  const N = { host_port: 49_152, container_port: 81 };
+  assert.equal(claim({}, [{ container_port: 80 }, N]), [49_153, 49_152]);
+});
+
+plan(
+  'host ports behind an outer publisher: one inner port for several outer addresses, if they lead to one place',
+  () => {
+    const P = { host_port: 8080, container_port: 80, host_ip: '', outer_ip: '127.0.0.1' };
+    const granted = (claims: Claims, mappings: Wish[]) => {
+      const answer = claimPorts(claims, 65_535, 'me', mappings);
+      return 'fault' in answer ? answer.fault.code : answer.ports.map(({ outerIp, hostIp }) => `${hostIp}${outerIp}`);
+    };
+    const Q = { ...P, outer_ip: '::1' };
+    assert.equal(granted({}, [P, Q, P]), ['127.0.0.1', '::1']);
+    assert.equal(granted({ me: [{ ...resolve(P), outerIp: '127.0.0.1' }] }, [P, Q]), ['::1']);
+    assert.is(granted({}, [P, { ...Q, container_port: 81 }]), 'PORT_TAKEN');
+    assert.is(granted({ other: [{ ...resolve(P), outerIp: '127.0.0.1' }] }, [Q]), 'PORT_TAKEN');
+  },
+);
+
+plan('mappings behind an outer publisher: the host address moves out, in copies', () => {
+  const from: PortMapping[] = [{ container_port: 80 }, { container_port: 81, host_ip: '127.0.0.1', range: 2 }];
+  const before = structuredClone(from);
+  const inner = innerMappings(from);
+  assert.equal(from, before);
+  assert.equal(inner, [
+    { container_port: 80, host_ip: '', outer_ip: '' },
+    { container_port: 81, host_ip: '', outer_ip: '127.0.0.1', range: 2 },
+  ]);
+  assert.equal(innerMappings(inner), inner);
+  const claimed = claimPorts({}, 65_535, 'me', inner);
+  assert.equal('ports' in claimed && claimed.ports.map(({ hostIp, outerIp }) => [hostIp, outerIp]), [
+    ['', ''],
+    ['', '127.0.0.1'],
+  ]);
+});
+
+plan('a part of a range is given back alone', () => {
+  const answers: PortsAnswer[] = [];
+  const asker = createActor(fromCallback(({ receive }) => receive((event) => answers.push(event as PortsAnswer))));
+  const ports = createActor(portsMachine, {
+    input: { adopted: { a: [resolve({ host_port: 8080, container_port: 80, range: 3 })] } },
+  });
+  asker.start();
+  ports.start();
+  const claimed = (host_port: number) => {
+    answers.length = 0;
+    ports.send({
+      type: 'claim',
+      owner: 'b',
+      from: asker,
+      avoid: [],
+      giver: null,
+      ports: [{ host_port, container_port: 1 }],
+    });
+    return answers.map(({ type }) => type).join();
+  };
+  assert.is(claimed(8081), 'refused');
+  ports.send({ type: 'unclaim', owner: 'a', ports: [resolve({ host_port: 8081, container_port: 81 })] });
+  assert.equal([claimed(8080), claimed(8081), claimed(8082)], ['refused', 'claimed', 'refused']);
+  ports.stop();
+  asker.stop();
+});
+
 plan('random host ports: in turn, around the end, not what is avoided or mine', () => {
   const R = { container_port: 80 };
   assert.equal(claim({}, [R, R]), [49_152, 49_153]);
@@ -250,6 +335,17 @@ plan('targets: one per port and family that fits', () => {
   assert.equal(targets(P), ['8080 10.89.0.2 80', '8080 fd00::2 80']);
   assert.equal(targets({ ...P, host_ip: '0.0.0.0' }), ['8080 10.89.0.2 80']);
   assert.equal(targets({ ...P, host_ip: '::1', range: 2 }), ['8080 fd00::2 80', '8081 fd00::2 81']);
+});
+
+plan('targets: each once, and without those that others need', () => {
+  const outer = (outerIp: string, range = 1) => ({
+    ...resolve({ host_port: 8080, container_port: 80, range }),
+    outerIp,
+  });
+  const ends = (ports: ResolvedPort[], kept: ResolvedPort[] = []) =>
+    portTargets(ports, ['10.89.0.2'], kept).map(({ hostPort }) => hostPort);
+  assert.equal(ends([outer('127.0.0.1'), outer('::1', 2)]), [8080, 8081]);
+  assert.equal(ends([outer('::1', 2)], [outer('127.0.0.1')]), [8081]);
 });
 
 plan.run();

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openOutside, type RtnlNotification, type RtnlRequest } from '../../native/index.ts';
+import { openOutside, type Outside, type RtnlNotification, type RtnlRequest } from '../../native/index.ts';
 import { scratch, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -14,8 +14,8 @@ const GROUP = 4711;
 const stops: (() => void)[] = [];
 
 /** A monitor that ends with its test: one left over would keep the process from ending. */
-async function monitor(listener: (event: RtnlNotification) => void, netns?: string): Promise<() => void> {
-  const stop = await outside.monitor(listener, netns);
+async function monitor(...args: Parameters<Outside['monitor']>): Promise<() => void> {
+  const stop = await outside.monitor(...args);
   stops.push(stop);
   return stop;
 }
@@ -103,13 +103,96 @@ test('a port leaving its bridge is not a link deleted', async () => {
 });
 
 test('notifications that were lost are said to be lost', async () => {
-  let overruns = 0;
-  await monitor(({ type }) => (overruns += type === 'overrun' ? 1 : 0));
+  const types: string[] = [];
+  await monitor(({ type }) => types.push(type));
   await outside.rtnl([veth('storm', { up: true })]);
   // Synchronous on purpose: nothing is read until the storm is over.
   const storm = Array.from({ length: 20_000 }, (_, i) => `link set dev storm alias ${'x'.repeat(200)}${i}\n`);
   execFileSync('ip', ['-batch', '-'], { input: storm.join('') });
-  await until('overrun', () => overruns > 0);
+  await until('overrun', () => types.includes('overrun'));
+  // Where the gap is: whoever looks then sees all that the gap hides.
+  assert.is(types.indexOf('overrun'), types.length - 1);
+  assert.ok(types.length > 1);
+  await outside.rtnl([{ op: 'link.del', name: 'storm' }]);
+  await until('what comes after', () => types.includes('link.del'));
+});
+
+test('what happens elsewhere is announced with the number of the namespace', async () => {
+  const strangers = join(scratch(), 'strangers');
+  await outside.netnsCreate(strangers, {});
+  const nsid = await outside.netnsId(inside);
+  await outside.rtnl([veth('outer', { up: true, peer: { name: 'eth0', up: true, netns: inside } })]);
+  await outside.rtnl(
+    [
+      { op: 'address.add', link: 'eth0', address: '10.0.0.2', prefix: 24 },
+      { op: 'address.add', link: 'eth0', address: 'fd00::2', prefix: 64 },
+      { op: 'route.add', destination: '0.0.0.0', prefix: 0, gateway: '10.0.0.1', metric: 7 },
+      { op: 'route.add', destination: '::', prefix: 0, gateway: 'fd00::1', link: 'eth0', metric: 8 },
+      { op: 'link.add', kind: 'ifb', name: 'extra' },
+    ],
+    inside,
+  );
+  const index = async (name: string, netns?: string): Promise<number> => (await outside.link(name, netns))?.index ?? 0;
+  const [outer, eth0, extra] = [await index('outer'), await index('eth0', inside), await index('extra', inside)];
+
+  const events: RtnlNotification[] = [];
+  const here: RtnlNotification[] = [];
+  await monitor((event) => events.push(event), undefined, ['link.del', 'address.del', 'route.del'], true);
+  await monitor((event) => here.push(event), undefined, ['link.del', 'address.del', 'route.del']);
+  const stranger: RtnlRequest[] = [
+    { op: 'link.add', kind: 'ifb', name: 'stranger' },
+    { op: 'link.del', name: 'stranger' },
+  ];
+  await outside.rtnl(stranger, strangers);
+  await outside.rtnl(
+    [
+      { op: 'route.del', destination: '0.0.0.0', prefix: 0, metric: 7 },
+      { op: 'route.del', destination: '::', prefix: 0, metric: 8 },
+      { op: 'address.del', link: 'eth0', address: '10.0.0.2', prefix: 24 },
+      { op: 'address.del', link: 'eth0', address: 'fd00::2', prefix: 64 },
+      { op: 'link.del', name: 'extra' },
+    ],
+    inside,
+  );
+  await outside.rtnl([{ op: 'link.del', name: 'outer' }]);
+  const gone = (name: string) => events.some((event) => event.type === 'link.del' && event.name === name);
+  await until('the end of both ends', () => gone('outer') && gone('eth0'));
+
+  const route = { type: 'route.del', nsid, prefix: 0, link: eth0, table: 254 } as const;
+  const address = { type: 'address.del', nsid, link: eth0 } as const;
+  const link = { type: 'link.del', up: false, alias: '' } as const;
+  // Among others: of local routes, of link-local addresses.
+  const wanted: RtnlNotification[] = [
+    { ...route, destination: '0.0.0.0', metric: 7 },
+    { ...route, destination: '::', metric: 8 },
+    { ...address, address: '10.0.0.2', prefix: 24 },
+    { ...address, address: 'fd00::2', prefix: 64 },
+    { ...link, nsid, name: 'extra', index: extra },
+    { ...link, nsid, name: 'eth0', index: eth0 },
+    { ...link, nsid: null, name: 'outer', index: outer },
+  ];
+  const text = (event: RtnlNotification) => JSON.stringify(event, Object.keys(event).sort());
+  const seen = events.map(text);
+  for (const event of wanted) assert.ok(seen.includes(text(event)), `${text(event)} of\n${seen.join('\n')}`);
+  assert.ok(events.every(({ type }) => type.endsWith('.del')));
+  assert.ok(here.length > 0 && here.every((event) => event.type !== 'overrun' && event.nsid === null));
+
+  assert.is(gone('stranger'), false, 'no number, no announcement');
+  const number = await outside.netnsId(strangers);
+  await outside.rtnl(stranger, strangers);
+  await until('stranger', () => gone('stranger'));
+  assert.ok(events.some((event) => event.type === 'link.del' && event.nsid === number));
+  await outside.netnsRemove(strangers);
+});
+
+test('a storm elsewhere is an overrun here', async () => {
+  await outside.netnsId(inside);
+  await outside.rtnl([veth('calm', { up: true, peer: { name: 'storm', up: true, netns: inside } })]);
+  const types: string[] = [];
+  await monitor(({ type }) => types.push(type), undefined, ['link.new'], true);
+  const storm = Array.from({ length: 20_000 }, (_, i) => `link set dev storm alias ${'x'.repeat(200)}${i}\n`);
+  execFileSync('nsenter', [`--net=${inside}`, 'ip', '-batch', '-'], { input: storm.join('') });
+  await until('overrun', () => types.includes('overrun'));
 });
 
 test('a listener may stop its own monitor', async () => {
@@ -122,6 +205,30 @@ test('a listener may stop its own monitor', async () => {
   await until('one call', () => calls === 1);
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.is(calls, 1);
+});
+
+test('of links only those that are down, and ports that leave their bridge, when that is asked for', async () => {
+  const events: RtnlNotification[] = [];
+  await monitor((event) => events.push(event), undefined, ['link.down', 'port.del']);
+  await outside.rtnl([
+    { op: 'link.add', kind: 'bridge', name: 'br0', up: true },
+    veth('port', { master: 'br0', up: true, peer: { name: 'eth0', up: true, netns: inside } }),
+    { op: 'link.set', name: 'port', alias: 'cleat:port' },
+    { op: 'link.set', name: 'port', master: null },
+  ]);
+  await until('port.del', () => events.length > 0);
+  await outside.rtnl([
+    { op: 'link.set', name: 'port', up: false },
+    { op: 'link.del', name: 'port' },
+  ]);
+  await until('link.down', () => events.length > 1);
+  assert.equal(
+    events.map((event) => ('name' in event ? [event.type, event.name, 'up' in event && event.up] : event)),
+    [
+      ['port.del', 'port', false],
+      ['link.new', 'port', false],
+    ],
+  );
 });
 
 test.run();

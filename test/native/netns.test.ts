@@ -86,6 +86,40 @@ test('a path is taken once', async () => {
   await outside.netnsRemove(path('race'));
 });
 
+test('a namespace has one number in the outside, and keeps it', async () => {
+  await outside.netnsCreate(path('numbered'), {});
+  await outside.netnsCreate(path('other'), {});
+  const [first, again, other] = await Promise.all(
+    ['numbered', 'numbered', 'other'].map((name) => outside.netnsId(path(name))),
+  );
+  assert.ok(Number.isSafeInteger(first) && Number(first) >= 0, String(first));
+  assert.is(first, again);
+  assert.is.not(first, other);
+
+  // The numbers in there are its own.
+  const inside = openOutside(path('numbered'));
+  assert.is(await inside.netnsId(path('other')), 0);
+  await outside.rtnl([
+    { op: 'link.add', kind: 'veth', name: 'x1', peer: { name: 'x0', netns: path('numbered') } },
+    { op: 'link.add', kind: 'veth', name: 'y1' },
+  ]);
+  assert.is((await outside.link('x1'))?.netnsId, first);
+  assert.is((await inside.link('x0'))?.netnsId, await inside.netnsId('/proc/self/ns/net'));
+  assert.is((await outside.link('lo'))?.netnsId, null);
+  assert.is((await outside.link('y1'))?.netnsId, null, 'both ends here');
+  await outside.rtnl([
+    { op: 'link.del', name: 'x1' },
+    { op: 'link.del', name: 'y1' },
+  ]);
+
+  const itself = await kernelFailure(outside.netnsId('/proc/self/ns/net'));
+  assert.equal([itself.code, itself.object], ['EINVAL', '/proc/self/ns/net']);
+  const nowhere = await kernelFailure(outside.netnsId(path('absent')));
+  assert.equal([nowhere.code, nowhere.object], ['ENOENT', path('absent')]);
+  await outside.netnsRemove(path('numbered'));
+  await outside.netnsRemove(path('other'));
+});
+
 test('a namespace that is open can be pinned', async () => {
   const made = await outside.netnsCreate(path('first'), {});
   const fd = openSync(path('first'), 'r');
@@ -132,6 +166,13 @@ test('arguments of the wrong type are TypeErrors, not crashes', async () => {
     ['portProbe', [{ ...probe('tcp', 1), family: 5 }]],
     ['links', 7],
     ['monitor'],
+    ['monitor', () => {}, undefined, undefined, 1],
+    ['netnsId', 7],
+    ['udpSocket', 5],
+    ['udpSocket', '4'],
+    ['udpSocket', 4, 4],
+    ['nftMonitor', 'table'],
+    ['nftMonitor', () => {}, 'table'],
   ];
   for (const [method, ...args] of wrong) {
     const failure = await anyhow[method](...args).then(

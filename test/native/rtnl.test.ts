@@ -74,6 +74,7 @@ test('a container is set up in two batches', async () => {
     lowerUp: true,
     master: bridge.index,
     link: inner.index,
+    netnsId: await outside.netnsId(inside),
     group: GROUP,
     alias: 'cleat:c1:web',
   });

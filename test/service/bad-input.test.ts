@@ -92,6 +92,35 @@ const NOT_EVENTS: Record<string, unknown> = {
   'an outside path with ..': create({ outside: '/run/netns/../x' }),
   'a connect without a network': { type: 'connect', id: 'holder' },
   'a publish of nothing': { type: 'publish', id: 'holder', port_mappings: [] },
+  'an alias that is no host name': { type: 'connect', id: 'holder', network: 'web', options: { aliases: ['a b'] } },
+  'an alias with a line break': create({ networks: { web: { aliases: ['a\nb'] } } }),
+  'an alias that ends in a dot': create({ networks: { web: { aliases: ['a.'] } } }),
+  'too many aliases': create({ networks: { web: { aliases: Array.from({ length: 65 }, (_, n) => `a${n}`) } } }),
+  'a priority as text': create({ networks: { web: { gateway_priority: '1' } } }),
+  'a priority that is no whole number': create({ networks: { web: { gateway_priority: 0.5 } } }),
+  'a priority out of bounds': create({ networks: { web: { gateway_priority: 1e9 } } }),
+  'a host name with a slash': create({ hostname: '../etc/hosts' }),
+  'a host name of 254 letters': create({ hostname: 'a'.repeat(254) }),
+  'a pod that is a path': create({ pod: 'a/b' }),
+  'files that are not yes or no': create({ files: '/etc' }),
+  'a network that is a path': { type: 'connect', id: 'holder', network: '../web' },
+  'force as text': { type: 'disconnect', id: 'holder', network: 'web', force: 'yes' },
+  'full as a number': { type: 'reload', id: 'holder', full: 1 },
+  'reload with an unknown word': { type: 'reload', id: 'holder', hard: true },
+  'ports from nobody': { type: 'publish', id: 'holder', port_mappings: [{ container_port: 80 }], from: '' },
+  'ports from a path': { type: 'publish', id: 'holder', port_mappings: [{ container_port: 80 }], from: '../x' },
+  'ports that lead to two places': create({
+    port_mappings: [
+      { host_port: 8080, container_port: 80 },
+      { host_port: 8080, container_port: 81, host_ip: '127.0.0.1' },
+    ],
+  }),
+  'a range across another': create({
+    port_mappings: [
+      { host_port: 8000, container_port: 80, range: 10 },
+      { host_port: 8009, container_port: 1 },
+    ],
+  }),
 };
 
 harmless('what is not an event is a bad request', async () => {
@@ -254,7 +283,7 @@ harmless('unknown routes and methods are 404, in the form of every other error',
     ['GET', '/v2/containers'],
     ['PUT', '/v1/events'],
     ['DELETE', '/v1/containers/holder'],
-    ['PATCH', '/v1/networks/web'],
+    ['PUT', '/v1/networks/web'],
     ['POST', '/v1/audit'],
     ['OPTIONS', '/v1/events'],
   ] as const;

@@ -113,9 +113,31 @@ conflicts('a port that the host listens on is refused, and pid and command told'
   }
 });
 
-conflicts('the same port asked for twice with different ends is refused', async () => {
+conflicts('the same port asked for twice with different ends is refused before anything is made', async () => {
   const port_mappings = [port(7000, 80), port(7000, 81)];
-  await undone({ networks: on('web'), port_mappings }, 409, 'PORT_TAKEN');
+  for (const event of [
+    { type: 'create', id: 'x', networks: on('web'), port_mappings },
+    { type: 'publish', id: 'holder', port_mappings },
+  ]) {
+    const { status, body } = await daemon.event(event);
+    assert.is(`${status} ${body.error?.code}`, '400 BAD_REQUEST');
+    assert.match(body.error?.message ?? '', /^ports 7000:80\/tcp and 7000:81\/tcp overlap/);
+  }
+  // One by one they meet at configure.
+  await daemon.done({ type: 'create', id: 'x', networks: on('web'), port_mappings: [port(7000, 80)] });
+  await daemon.done({ type: 'publish', id: 'x', port_mappings: [port(7000, 81)] });
+  const { status, body } = await daemon.event({ type: 'configure', id: 'x' });
+  assert.is(`${status} ${body.error?.code}`, '409 PORT_TAKEN');
+  await daemon.down('x');
+});
+
+conflicts('ports that continue each other are one range, whatever the order they came in', async () => {
+  const port_mappings = [port(7002, 82), port(7000, 80), port(7001, 81), port(7000, 80)];
+  const { ports } = await daemon.up('x', { networks: on('web'), port_mappings });
+  assert.equal(ports, [{ host_ip: '', host_port: 7000, container_port: 80, protocol: 'tcp', range: 3 }]);
+  // Publishing a part of it again is nothing new.
+  assert.equal((await daemon.done({ type: 'publish', id: 'x', port_mappings: [port(7001, 81)] })).ports, ports);
+  await daemon.down('x');
 });
 
 conflicts('a full subnet is refused', async () => {
@@ -145,8 +167,21 @@ conflicts('ports without a network to lead to are refused', async () => {
   await undone({ networks: on('inner'), port_mappings: [port(7000, 80)] }, 400, 'PORTS_NEED_NETWORK');
 });
 
-conflicts('a network that does not exist is refused, and the others are given back', async () => {
-  await undone({ networks: on('web', 'nope') }, 404, 'NO_SUCH_NETWORK');
+conflicts('a network that does not exist is refused at create', async () => {
+  const { status, body } = await daemon.event({ type: 'create', id: 'x', networks: on('web', 'nope') });
+  assert.is(`${status} ${body.error?.code}`, '404 NO_SUCH_NETWORK');
+  assert.is((await daemon.get('/v1/containers/x')).status, 404);
+});
+
+conflicts('a network that is gone by the time it is needed is refused, and the others are given back', async () => {
+  const before = inspect(daemon);
+  await daemon.network({ name: 'brief', subnets: [{ subnet: '10.79.0.0/24' }], dns_enabled: false });
+  await daemon.done({ type: 'create', id: 'x', networks: on('web', 'brief') });
+  assert.is((await daemon.request('DELETE', '/v1/networks/brief')).status, 204);
+  const { status, body } = await daemon.event({ type: 'configure', id: 'x' });
+  assert.is(`${status} ${body.error?.code}`, '404 NO_SUCH_NETWORK');
+  await daemon.down('x');
+  await comesBackTo(before, () => inspect(daemon));
 });
 
 conflicts('a bridge name that a host link has is refused, and the link left as it is', async () => {

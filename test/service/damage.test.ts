@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { on, TestDaemon } from '../harness/daemon.ts';
+import { asAnswered, on, TestDaemon } from '../harness/daemon.ts';
 import { comesBackTo, inspect } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -34,7 +34,7 @@ const DAMAGES: Record<string, (text: string) => string> = {
   'cut-short': (text) => text.slice(0, text.length / 2),
   empty: () => '',
   'no-snapshot': () => '{"machine":"container"}',
-  'other-version': (text) => text.replace('"version":"1"', '"version":"999"'),
+  'other-version': (text) => text.replace('"version":"2"', '"version":"999"'),
   'unknown-state': (text) => text.replace('"value":"up"', '"value":"dancing"'),
   'other-id': (text) => text.replaceAll('"id":"other-id"', '"id":"another"'),
   'no-context': (text) => text.replace('"context":', '"contents":'),
@@ -53,7 +53,7 @@ damage('snapshots that cannot be used are set aside and reported; the others liv
     writeFileSync(file(id), text);
   }
   await daemon.start();
-  assert.equal((await daemon.get('/v1/containers/good?wait=up')).body, good);
+  assert.equal(asAnswered((await daemon.get('/v1/containers/good?wait=up')).body), good);
   const told = await complaints();
   for (const [id, spoil] of Object.entries(DAMAGES)) {
     assert.is((await daemon.get(`/v1/containers/${id}`)).status, 404, id);

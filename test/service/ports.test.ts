@@ -89,7 +89,7 @@ ports.before(async () => {
     daemon.up('other', { networks: on('other') }),
     daemon.up('four', { networks: on('four'), port_mappings: [port(8070, 80)] }),
   ]);
-  random = web.ports.at(-1)?.host_port ?? 0;
+  random = web.ports.find(({ host_port }) => host_port >= 49_152)?.host_port ?? 0;
   const places = [null, '/run/netns/lan', '/run/netns/far', web.netns.path, ...rest.map(({ netns }) => netns.path)];
   agents = await Promise.all(places.map(agentIn));
   [host, lan, far, self, peer, other, four] = agents as [Agent, Agent, Agent, Agent, Agent, Agent, Agent];
@@ -268,7 +268,7 @@ ports('what passes through to another host is not caught', async () => {
 
 ports('publish and unpublish of a container that is up touch that port alone', async () => {
   const more = await daemon.done({ type: 'publish', id: 'web', port_mappings: [port(8099, 80)] });
-  assert.is(more.ports.length, PORTS.length + 1);
+  assert.is(more.ports.length, web.ports.length + 1);
   await expect([[lan, 'tcp', HOST, 8099, `web ${NEIGHBOUR}`]]);
   await daemon.done({ type: 'unpublish', id: 'web', port_mappings: [port(8099, 80)] });
   await daemon.done({ type: 'unpublish', id: 'web', port_mappings: [port(8080, 80)] });

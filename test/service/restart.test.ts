@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetworkDefinition } from '../../state/network.ts';
-import { on, port, TestDaemon } from '../harness/daemon.ts';
+import { asAnswered, on, port, TestDaemon } from '../harness/daemon.ts';
 import { endSleepers, sleeper } from '../harness/inside.ts';
 import { calm, comesBackTo, inspectKernel, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -56,7 +56,7 @@ for (const [how, end] of Object.entries(WAYS)) {
       const total = await transfer.stop();
       assert.ok(0 < first && first < second && second < total, `${first} ${second} ${total}`);
       const { body } = await daemon.get('/v1/containers/web?wait=up');
-      assert.equal(body, web);
+      assert.equal(asAnswered(body), web);
       assert.is((await daemon.get('/v1/containers/waiting?wait=created')).body.state, 'created');
       await comesBackTo(kernel, () => inspectKernel());
       assert.equal(
@@ -137,7 +137,7 @@ restart('a stop ends open streams, removes the socket and touches nothing', asyn
   assert.is(existsSync(daemon.socket), false);
   assert.equal(inspectKernel(), before);
   await daemon.start();
-  assert.equal((await daemon.get('/v1/containers/web?wait=up')).body, web);
+  assert.equal(asAnswered((await daemon.get('/v1/containers/web?wait=up')).body), web);
   await daemon.down('web');
 });
 

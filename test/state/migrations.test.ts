@@ -27,4 +27,11 @@ test('a future version, a missing step and what is no record are refused', () =>
   }
 });
 
+test('a record that a step cannot make sense of is refused', () => {
+  const strict: Migrations = { '1': (snapshot) => ({ two: (snapshot as { one: { deep: number } }).one.deep }) };
+  const of = (snapshot: unknown) => ({ machine: 'container', version: '1', snapshot });
+  assert.is(migrate(of({}), strict, '2'), null);
+  assert.equal(migrate(of({ one: { deep: 7 } }), strict, '2')?.snapshot, { two: 7 });
+});
+
 test.run();

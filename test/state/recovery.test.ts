@@ -12,6 +12,7 @@ import { attachmentMachine } from '../../machines/attachment.ts';
 import { containerMachine } from '../../machines/container.ts';
 import { recover } from '../../service/recovery.ts';
 import { Journal } from '../../state/journal.ts';
+import { CONTAINER_VERSION } from '../../state/migrations.ts';
 import { SnapshotStore } from '../../state/store.ts';
 import { containerInput, leaseOf, resolve } from '../harness/fixtures.ts';
 import { settled } from '../harness/world.ts';
@@ -44,11 +45,11 @@ async function attaching(id: string): Promise<{ machine: string; version: string
   actor.start();
   await settled();
   actor.send({ type: 'configure' });
-  actor.send({ type: 'leased', leases: [leaseOf('web')], ports: request.ports.map(resolve) });
+  actor.send({ type: 'leased', leases: [leaseOf('web')], ports: request.ports.map(resolve), inside: [], given: [] });
   await settled();
   const snapshot = JSON.parse(JSON.stringify(actor.getPersistedSnapshot())) as Persisted;
   actor.stop();
-  return { machine: 'container', version: '1', snapshot };
+  return { machine: 'container', version: CONTAINER_VERSION, snapshot };
 }
 
 type Kept = Awaited<ReturnType<typeof attaching>>;
@@ -79,7 +80,7 @@ const CASES: [what: string, outcome: string, damage: (record: Kept) => unknown][
   ['an empty file', 'set aside', () => ''],
   ['JSON that is no record', 'set aside', () => '[]'],
   ['null', 'set aside', () => 'null'],
-  ['a version from the future', 'set aside', (record) => ({ ...record, version: '2' })],
+  ['a version from the future', 'set aside', (record) => ({ ...record, version: '3' })],
   ['another machine', 'set aside', (record) => ({ ...record, machine: 'network' })],
   ['an unknown state', 'set aside', ({ snapshot }) => void (snapshot.value = 'flying')],
   ['an unknown nested state', 'set aside', ({ snapshot }) => void (snapshot.value = { configuring: 'flying' })],
@@ -135,6 +136,24 @@ recovery('the probe changes nothing of what is loaded', async () => {
   const { containers } = await start(() => undefined);
   const good = containers.find(({ id }) => id === 'good')!;
   assert.equal(good.snapshot, (await attaching('good')).snapshot);
+});
+
+recovery('what a container of another boot had published further out is handed on', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'recovery-'));
+  const store = new SnapshotStore(directory, () => {});
+  const journal = new Journal(join(directory, 'journal'));
+  for (const [id, publisher] of [
+    ['out', 'http://gateway'],
+    ['in', null],
+  ] as const) {
+    const record = await attaching(id);
+    Object.assign(record.snapshot.context, { bootId: 'another', publisher });
+    writeFileSync(join(directory, `${id}.json`), JSON.stringify(record));
+  }
+  const { containers, unreadable, stale } = recover({ store, journal, machine, bootId: 'boot' });
+  assert.equal([containers, unreadable], [[], []]);
+  const ports = [resolve({ host_port: 8080, container_port: 80 })];
+  assert.equal(stale, [{ publisher: 'http://gateway', ports }]);
 });
 
 recovery.run();

@@ -4,6 +4,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { z } from 'zod';
+import { Wish } from '../../state/container.ts';
 import { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state/event.ts';
 import { Fault, FAULTS } from '../../state/faults.ts';
 import {
@@ -17,6 +18,7 @@ import {
   NetworkName,
   Pid,
   PortNumber,
+  PublisherUrl,
 } from '../../state/names.ts';
 import { NetworkDefinition, NetworkOptions, NetworkRequest } from '../../state/network.ts';
 import { definition } from '../harness/fixtures.ts';
@@ -127,6 +129,50 @@ bad('port mappings', PortMapping, [
   { container_port: 80, protocol: 'TCP' },
   { container_port: 80, host_ip: 'localhost' },
   { container_port: 80, hostPort: 80 },
+]);
+
+good('wishes', Wish, [
+  [{ container_port: 80 }],
+  [{ host_ip: '', container_port: 80, outer_ip: '' }],
+  [
+    { container_port: 80, outer_ip: 'FD00::1' },
+    { container_port: 80, outer_ip: 'fd00::1' },
+  ],
+]);
+bad('wishes', Wish, [
+  { container_port: 80, outer_ip: 'localhost' },
+  { container_port: 80, outer: '' },
+  { container_port: 65_535, range: 2, outer_ip: '' },
+]);
+
+good('publishers', PublisherUrl, [
+  ['http://192.168.127.1:80'],
+  ['http://gateway.containers.internal'],
+  ['http://[fd00::1]:8080'],
+  ['http://localhost:80/', 'http://localhost:80'],
+  ['unix:///run/gvproxy.sock'],
+  [`unix:///${'x'.repeat(106)}`],
+]);
+bad('publishers', PublisherUrl, [
+  '',
+  'gateway',
+  'https://192.168.127.1',
+  'http://',
+  'http://a:65536',
+  'http://a:0',
+  'http://a:b',
+  'http://a/services',
+  'http://a?b',
+  'http://a#b',
+  'http://user:word@a',
+  'http://a b',
+  'http://[fd00::1',
+  'http://[::g]',
+  'unix://run/gvproxy.sock',
+  'unix:///',
+  'unix:///a b',
+  'unix:///a\n',
+  `unix:///${'x'.repeat(107)}`,
 ]);
 
 good('attachment options', AttachmentOptions, [[{}], [{ static_ips: ['FD00::1'] }, { static_ips: ['fd00::1'] }]]);

@@ -200,7 +200,23 @@ store('network definitions: whole, under their own name, the rest set aside', ()
   );
   definitions.remove('web');
   definitions.remove('web');
-  assert.equal(definitions.load(), { definitions: [], unreadable: [] });
+  assert.equal(definitions.load(), { definitions: [], previous: [], unreadable: [] });
+});
+
+store('network definitions: what was before an update stays beside it until that is settled', () => {
+  const directory = scratch();
+  const definitions = new DefinitionStore(directory);
+  const web = definition('web', '10.89.0.0/24', '10.89.0.1');
+  const next = { ...web, options: { mtu: '1400' } };
+  definitions.save(web);
+  definitions.begin(web, next);
+  assert.equal(new DefinitionStore(directory).load(), { definitions: [next], previous: [web], unreadable: [] });
+  definitions.settle('web');
+  definitions.settle('web');
+  assert.equal(new DefinitionStore(directory).load(), { definitions: [next], previous: [], unreadable: [] });
+  definitions.begin(next, web);
+  definitions.remove('web');
+  assert.equal(definitions.load(), { definitions: [], previous: [], unreadable: [] });
 });
 
 store.run();

@@ -1,0 +1,107 @@
+/**
+ * The question whether a name leads to an address, asked of one server from inside a network namespace.
+ *
+ * Guarantees: asked again and again until the answer is right or the time is up, a lost packet and a server that reads
+ * its files anew costs milliseconds; only an answer of the server asked, to this very question, counts.
+ * Limits: UDP; A and AAAA records.
+ */
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { closeSync } from 'node:fs';
+import { randomInt } from 'node:crypto';
+import { decode, encode, RECURSION_DESIRED } from 'dns-packet';
+
+export interface Question {
+  server: string;
+  name: string;
+  /** The answer must be, or contain, this. */
+  address: string;
+}
+
+export const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4);
+
+/** Wait for an answer: this long first, then twice as long, up to the last. */
+const PATIENCE_MS = [2, 4, 8, 16, 32, 64, 128];
+/** After a wrong answer. */
+const PAUSE_MS = 1;
+
+/**
+ * Null when the server answers so, else what it said last. `fd` is an unbound UDP socket of the server's family, which is
+ * closed at the end. `until` is on the clock of performance.now(); `hopeless` ends the wait early.
+ */
+export async function ask(
+  fd: number,
+  { server, name, address }: Question,
+  until: number,
+  hopeless: () => boolean,
+): Promise<string | null> {
+  const socket = await open(fd, familyOf(server));
+  try {
+    const type = familyOf(address) === 6 ? 'AAAA' : 'A';
+    let said = 'nothing';
+    for (let round = 0; ; round++) {
+      const patience = PATIENCE_MS[Math.min(round, PATIENCE_MS.length - 1)] ?? 0;
+      const answer = await once(socket, server, name, type, patience);
+      if (answer?.addresses.includes(canonical(address))) return null;
+      if (answer !== null) said = `${answer.rcode} ${answer.addresses.join(' ')}`.trim();
+      if (hopeless() || performance.now() >= until) return `${server} says ${said} to ${name} ${type}`;
+      if (answer !== null) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  } finally {
+    socket.close();
+  }
+}
+
+function open(fd: number, family: 4 | 6): Promise<Socket> {
+  const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
+  return new Promise((resolve, reject) => {
+    socket.once('error', (error) => {
+      closeSync(fd);
+      reject(error);
+    });
+    socket.bind({ fd }, () => {
+      socket.removeAllListeners('error').on('error', () => {}); // e.g. ENETUNREACH: as good as no answer
+      resolve(socket);
+    });
+  });
+}
+
+/** One packet there, at most one back. */
+function once(socket: Socket, server: string, name: string, type: 'A' | 'AAAA', patience: number) {
+  const id = randomInt(0x1_0000);
+  const packet = encode({ type: 'query', id, flags: RECURSION_DESIRED, questions: [{ name, type, class: 'IN' }] });
+  return new Promise<{ rcode: string; addresses: string[] } | null>((resolve) => {
+    const end = (answer: { rcode: string; addresses: string[] } | null) => {
+      clearTimeout(timer);
+      socket.off('message', hear);
+      resolve(answer);
+    };
+    const hear = (message: Buffer, { address, port }: RemoteInfo) => {
+      if (canonical(address) !== canonical(server) || port !== 53) return;
+      const answer = read(message);
+      if (answer !== null && answer.id === id && answer.name === name) end(answer);
+    };
+    const timer = setTimeout(() => end(null), patience);
+    socket.on('message', hear);
+    socket.send(packet, 53, server, () => {});
+  });
+}
+
+function read(message: Buffer) {
+  try {
+    const { id, questions, answers, rcode } = decode(message) as ReturnType<typeof decode> & { rcode?: string };
+    const addresses = (answers ?? []).flatMap((record) =>
+      (record.type === 'A' || record.type === 'AAAA') && typeof record.data === 'string'
+        ? [canonical(record.data)]
+        : [],
+    );
+    return { id, name: questions?.[0]?.name.toLowerCase(), rcode: rcode ?? '?', addresses };
+  } catch {
+    return null; // not DNS
+  }
+}
+
+/** IPv6 addresses have many spellings; a URL has one. */
+function canonical(address: string): string {
+  const bare = address.replace(/%.*$/, '');
+  return bare.includes(':') ? new URL(`http://[${bare}]`).hostname.slice(1, -1) : bare;
+}

@@ -1,0 +1,129 @@
+/**
+ * A network's new leases on their way to its containers.
+ *
+ * Guarantees: `followed` when each container that is attached has its new lease, `stuck` with the fault of the first that
+ * has not; by then every container that was told has come to rest again. Who is busy is waited for; who is on the way
+ * out, is gone, or was disconnected meanwhile is left alone; who has these terms already is not disturbed. Side by side,
+ * a few at a time.
+ * Limits: a container that another operation keeps busy for longer than the wait is one that cannot follow.
+ */
+import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
+import type { FanOutInput } from '../machines/network.ts';
+import type { ContainerContext, Lease } from '../state/container.ts';
+import type { Fault } from '../state/faults.ts';
+
+/** Where containers are found: by their owner, id:generation. */
+export interface ContainerDirectory {
+  /** null: it is gone, or another generation has its id. */
+  container(owner: string): AnyActorRef | null;
+}
+
+/** As much of a container's state as matters here. */
+interface Seen {
+  status: string;
+  value: unknown;
+  context: ContainerContext;
+  hasTag(tag: string): boolean;
+}
+
+/** Containers at the same time: enough to keep the worker thread busy. */
+const AT_ONCE = 16;
+/** For an operation under way when we come. */
+const PATIENCE_MS = 10_000;
+/** For following, and for undoing that: each of its effects has a deadline of its own. */
+const FOLLOW_MS = 60_000;
+
+/** `follows`: whether what is held has all that the new lease has. */
+export const fanOut = (directory: ContainerDirectory, follows: (held: Lease, wanted: Lease) => boolean) =>
+  fromCallback<EventObject, FanOutInput>(({ input, sendBack }) => {
+    const queue = Object.entries(input.leases);
+    let fault: Fault | null = null;
+    const work = async () => {
+      for (let next = queue.shift(); next !== undefined && fault === null; next = queue.shift()) {
+        const [owner, lease] = next;
+        const actor = directory.container(owner);
+        if (actor === null) continue;
+        const problem = await adjust(actor, input.network, lease, follows);
+        if (problem !== null) fault ??= cannotFollow(input.network, owner, problem);
+      }
+    };
+    void Promise.all(Array.from({ length: Math.min(AT_ONCE, queue.length) }, work)).then(() =>
+      sendBack(fault === null ? { type: 'followed' } : { type: 'stuck', fault }),
+    );
+  });
+
+/** Resolves with null when the container has the lease or need not have it. */
+async function adjust(
+  actor: AnyActorRef,
+  network: string,
+  lease: Lease,
+  follows: (held: Lease, wanted: Lease) => boolean,
+): Promise<Fault | null> {
+  const before = await atRest(actor, -1, PATIENCE_MS);
+  if (before === null) return late('it is busy with something else');
+  if (!mustFollow(before, network, lease, follows)) return null;
+  const state = nameOf(before);
+  const { n } = before.context.operation;
+  actor.send({ type: 'adjust', network, lease });
+  const after = await atRest(actor, n, FOLLOW_MS);
+  if (after === null) return late('it does not come to rest');
+  if (!mustFollow(after, network, lease, follows)) return null;
+  const { fault, leftovers, operation } = after.context;
+  const why = operation.n === n ? null : (fault ?? leftovers[0] ?? null);
+  return why ?? before.context.leftovers[0] ?? { code: 'INTERNAL', message: `it is ${state}` };
+}
+
+/** On its way out, or not attached (any more): not concerned. */
+function mustFollow(
+  { status, value, context }: Seen,
+  network: string,
+  lease: Lease,
+  follows: (held: Lease, wanted: Lease) => boolean,
+): boolean {
+  if (status !== 'active' || ['draining', 'releasing', 'teardownFailed'].includes(nameOf({ value }))) return false;
+  const held = context.attachments.find((attachment) => attachment.network === network);
+  return held !== undefined && !follows(held, lease);
+}
+
+/** The first state at rest in which another operation than the `n`-th was the last one; null when that takes too long. */
+function atRest(actor: AnyActorRef, n: number, ms: number): Promise<Seen | null> {
+  return new Promise((resolve) => {
+    const look = (seen: Seen) => {
+      const rests = seen.status !== 'active' || (seen.hasTag('rest') && seen.context.operation.n !== n);
+      if (rests) done(seen);
+    };
+    const done = (seen: Seen | null) => {
+      clearTimeout(timer);
+      subscription?.unsubscribe();
+      resolve(seen);
+    };
+    // Not taken in its present state: nothing will come of it.
+    const now = actor.getSnapshot() as Seen;
+    const refused = now.hasTag('rest') && now.context.operation.n === n;
+    const timer = setTimeout(() => done(null), ms);
+    let subscription: { unsubscribe(): void } | undefined;
+    if (refused) return done(now);
+    subscription = actor.subscribe({
+      next: (seen: unknown) => look(seen as Seen),
+      complete: () => look(actor.getSnapshot() as Seen),
+      error: () => look(actor.getSnapshot() as Seen),
+    });
+    look(now);
+  });
+}
+
+const nameOf = ({ value }: Pick<Seen, 'value'>): string =>
+  typeof value === 'string' ? value : (Object.keys(value as object)[0] ?? '');
+
+const late = (why: string): Fault => ({ code: 'DEADLINE', message: why });
+
+function cannotFollow(network: string, owner: string, fault: Fault): Fault {
+  const id = owner.replace(/:\d+$/, '');
+  return {
+    ...fault,
+    code: 'NETWORK_UPDATE_FAILED',
+    message: `network ${network} was not changed: container ${id} cannot follow: ${fault.message}`,
+    owner: id,
+    step: fault.step ?? 'fanOut',
+  };
+}

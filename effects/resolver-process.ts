@@ -1,0 +1,135 @@
+/**
+ * One aardvark-dns process, known by the directory it reads: found, started, told to read again, ended.
+ *
+ * Guarantees: only a process whose command line names the directory is ever signalled, by pid and start time. `start`
+ * returns when it serves, and leaves nothing when it does not; `stop` returns when it is gone.
+ * Limits: "serves" is what aardvark says of itself: it says so even if an address could not be listened on.
+ */
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { isKernelError, processStartTime, signalProcess, spawn, watchProcess, type Child } from '../native/index.ts';
+import { argumentsOf, ENVIRONMENT, PID_FILE, type Part } from './aardvark.ts';
+import { EffectError } from './effect.ts';
+
+const SIGHUP = 1;
+const SIGKILL = 9;
+const SIGTERM = 15;
+/** It takes 7 ms. */
+const START_MS = 3000;
+const STOP_MS = 2000;
+/** Processes looked at in one turn: 2 ms. */
+const SLICE = 200;
+
+/** The process that serves this directory, in this namespace if one is given. Null when there is none. */
+export function find(directory: string, netns: { ino: number; dev: number } | null): Child | null {
+  let pid: number;
+  try {
+    pid = Number(readFileSync(join(directory, PID_FILE), 'utf8'));
+  } catch {
+    return null;
+  }
+  const server = serverOf(pid, directory);
+  return server !== null && (netns === null || livesIn(pid, netns)) ? server : null;
+}
+
+/** By command line: `--config <directory>`. A zombie has none. */
+function serverOf(pid: number, directory: string): Child | null {
+  if (!Number.isInteger(pid) || pid <= 1) return null;
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    if (words.slice(1, -1).join('\0') !== argumentsOf(directory).join('\0')) return null;
+    return { pid, startTime: processStartTime(pid) };
+  } catch {
+    return null;
+  }
+}
+
+function livesIn(pid: number, { ino, dev }: { ino: number; dev: number }): boolean {
+  try {
+    const found = statSync(`/proc/${pid}/ns/net`);
+    return found.ino === ino && found.dev === dev;
+  } catch {
+    return false;
+  }
+}
+
+/** Starts it in the outside's namespace. There must be none for this directory. */
+export async function start(file: string, directory: string, part: Part, netns: string | null): Promise<Child> {
+  const starter = spawn({
+    file,
+    args: argumentsOf(directory),
+    env: ENVIRONMENT[part],
+    fds: [-1, -1, -1],
+    ownSession: true,
+    ...(netns === null ? {} : { netns }),
+  });
+  // It forks, and the parent ends when the child serves. When the child fails to, 1.4 waits for ever.
+  if (!(await ended(starter, START_MS))) signal(starter, SIGKILL);
+  else {
+    const server = find(directory, null);
+    if (server !== null) return server;
+  }
+  await stop(directory);
+  throw new EffectError({ code: 'DNS_FAILED', message: `${file} did not start (the system's log may say why)` });
+}
+
+export function reload(server: Child | null): void {
+  if (server !== null) signal(server, SIGHUP);
+}
+
+/** Calls back once when it ends; returns what stops the watch. One that is gone already is reported too, a turn later. */
+export function watch(server: Child, exited: () => void): () => void {
+  try {
+    return watchProcess(server.pid, server.startTime, exited);
+  } catch (error) {
+    if (!isKernelError(error)) throw error;
+    const turn = setImmediate(exited);
+    return () => clearImmediate(turn);
+  }
+}
+
+/** Ends every process that serves this directory, and removes its pid file. None is fine. */
+export async function stop(directory: string): Promise<void> {
+  for (const server of await all(directory)) {
+    signal(server, SIGTERM);
+    if (await ended(server, STOP_MS)) continue;
+    signal(server, SIGKILL);
+    if (await ended(server, STOP_MS)) continue;
+    throw new EffectError({ code: 'DNS_FAILED', message: `aardvark-dns (pid ${server.pid}) does not end` });
+  }
+  rmSync(join(directory, PID_FILE), { force: true });
+}
+
+/** Not by the pid file alone: it may be lost, or name the second of two. In slices: there may be thousands. */
+async function all(directory: string): Promise<Child[]> {
+  const found: Child[] = [];
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  for (const [n, pid] of pids.entries()) {
+    if (n % SLICE === SLICE - 1) await new Promise(setImmediate);
+    const server = serverOf(Number(pid), directory);
+    if (server !== null) found.push(server);
+  }
+  return found;
+}
+
+function signal({ pid, startTime }: Child, number: number): void {
+  try {
+    signalProcess(pid, startTime, number);
+  } catch (error) {
+    if (!isKernelError(error) || error.code !== 'ESRCH') throw error;
+  }
+}
+
+/** False when it has not ended within `ms`. */
+function ended(server: Child, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const unwatch = watch(server, () => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+    const timer = setTimeout(() => {
+      unwatch();
+      resolve(false);
+    }, ms);
+  });
+}

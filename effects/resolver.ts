@@ -1,0 +1,205 @@
+/**
+ * The resolver of an outside: its files and its processes (aardvark.ts says why there are two).
+ *
+ *   <run-dir>/dns/<outside>/open/, closed/   the directories that the servers read: NETWORK.zone, aardvark.pid
+ *
+ * Guarantees: each effect may run again from any point. A file is replaced whole, and only if it differs. A process is
+ * ours when its command line names our directory and it lives in the outside's namespace; it is known by pid and start
+ * time, started in a session of its own with an empty environment, and outlives the daemon. One that is healthy is never
+ * restarted. After the stop there is neither process nor file.
+ * Limits: the processes are in the daemon's cgroup: a service manager that is to stop the daemon alone must be told so
+ * (systemd: KillMode=process).
+ */
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { AskInput, AskOutput, WriteInput } from '../machines/resolver.ts';
+import type { Outside } from '../native/index.ts';
+import { findAardvark, PARTS, PID_FILE, zoneFiles, type Part } from './aardvark.ts';
+import { ask, familyOf, type Question } from './dns-query.ts';
+import { EffectError, unwritable } from './effect.ts';
+import { outsideKey, type Kernel } from './kernel.ts';
+import { find, reload, start, stop, watch } from './resolver-process.ts';
+
+export interface ResolverParts {
+  kernel: Kernel;
+  runDir: string;
+  /** A server that was running has ended by itself. */
+  exited: (outside: string | null) => void;
+  /** Where to look for the program; for tests. */
+  places?: readonly string[];
+}
+
+/** How long the server may take to answer for a new name. */
+const ANSWER_MS = 3000;
+/** When it has not answered after this, it is told once more to read its files. */
+const NUDGE_MS = 500;
+/** Containers asked for at the same time. */
+const AT_ONCE = 128;
+
+/** The bodies of the resolver machine's effects. One set per daemon: they share what they know of the processes. */
+export function resolverEffects({ kernel, runDir, exited, places }: ResolverParts) {
+  /** By directory: stops the watch, and whether the process has ended. */
+  const watched = new Map<string, { pid: number; unwatch: () => void; ended: boolean }>();
+  const home = (outside: string | null) => join(runDir, 'dns', outsideKey(outside));
+  const directoryOf = (outside: string | null, part: Part) => join(home(outside), part);
+
+  const unwatch = (directory: string) => {
+    watched.get(directory)?.unwatch();
+    watched.delete(directory);
+  };
+
+  const ensurePart = async (native: Outside, outside: string | null, part: Part, again: boolean): Promise<void> => {
+    const directory = directoryOf(outside, part);
+    if (!existsSync(directory)) return;
+    if (zonesIn(directory).length === 0) {
+      unwatch(directory);
+      await stop(directory);
+      return rmSync(directory, { recursive: true, force: true });
+    }
+    const { ino, dev } = native.identity();
+    let server = find(directory, { ino, dev });
+    if (server === null) {
+      unwatch(directory);
+      await stop(directory); // e.g. one that a former life of this outside's path had
+      const file = findAardvark(places);
+      if (file === null) throw missing();
+      server = await start(file, directory, part, outside);
+    } else if (again) {
+      reload(server);
+    }
+    if (watched.get(directory)?.pid === server.pid) return;
+    unwatch(directory);
+    const entry = { pid: server.pid, unwatch: () => {}, ended: false };
+    watched.set(directory, entry);
+    entry.unwatch = watch(server, () => {
+      entry.ended = true;
+      exited(outside);
+    });
+  };
+
+  const writeZones = ({ outside, zones }: WriteInput): Promise<{ changed: boolean }> => {
+    const files = zoneFiles(zones);
+    try {
+      const changes = PARTS.map((part) => writePart(directoryOf(outside, part), files[part]));
+      return Promise.resolve({ changed: changes.includes(true) });
+    } catch (error) {
+      throw unwritable(error);
+    }
+  };
+
+  const ensureResolver = async (input: { outside: string | null; reload: boolean }): Promise<void> => {
+    const { kernel: native } = kernel.outside(input.outside);
+    for (const part of PARTS) await ensurePart(native, input.outside, part, input.reload);
+  };
+
+  const askNames = async ({ outside, entries }: AskInput): Promise<AskOutput> => {
+    const { kernel: native } = kernel.outside(outside);
+    const directories = PARTS.map((part) => directoryOf(outside, part));
+    const hopeless = () => directories.some((directory) => watched.get(directory)?.ended === true);
+    const until = performance.now() + ANSWER_MS;
+    const nudge = setTimeout(() => directories.forEach((directory) => reload(find(directory, null))), NUDGE_MS);
+    const silent = new Map<string, string>();
+    const todo = [...entries];
+    const work = async () => {
+      for (let entry = todo.shift(); entry !== undefined; entry = todo.shift()) {
+        try {
+          for (const question of questionsOf(entry)) {
+            const fd = await native.udpSocket(familyOf(question.server), entry.netns);
+            const said = await ask(fd, question, until, hopeless);
+            if (said !== null)
+              silent.set(entry.owner, `${said}${await holderOf(native, question.server, directories)}`);
+          }
+        } catch (error) {
+          silent.set(entry.owner, error instanceof Error ? error.message : String(error)); // e.g. its namespace is gone
+        }
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: Math.min(AT_ONCE, todo.length) }, work));
+    } finally {
+      clearTimeout(nudge);
+    }
+    return { silent: [...silent].map(([owner, said]) => ({ owner, said })) };
+  };
+
+  const stopResolver = async ({ outside }: { outside: string | null }): Promise<void> => {
+    for (const part of PARTS) {
+      const directory = directoryOf(outside, part);
+      unwatch(directory);
+      await stop(directory);
+    }
+    rmSync(home(outside), { recursive: true, force: true });
+    try {
+      rmdirSync(join(runDir, 'dns'));
+    } catch {
+      // other outsides have one
+    }
+  };
+
+  return { writeZones, ensureResolver, askNames, stopResolver };
+}
+
+function missing(): EffectError {
+  return new EffectError({
+    code: 'DNS_UNAVAILABLE',
+    message: 'aardvark-dns not found: names of containers on networks with DNS cannot be answered',
+    object: 'aardvark-dns',
+  });
+}
+
+/** At every gateway that the container can reach, for one of its addresses. */
+function questionsOf({ listen, addresses, names }: AskInput['entries'][number]): Question[] {
+  const [name] = names;
+  const families = new Set(addresses.map(familyOf));
+  return listen.flatMap((server) => {
+    const address = addresses.find((each) => familyOf(each) === familyOf(server));
+    return name === undefined || address === undefined || !families.has(familyOf(server))
+      ? []
+      : [{ server, name, address }];
+  });
+}
+
+/** aardvark does not say that somebody else has its port; the kernel does. */
+async function holderOf(native: Outside, server: string, directories: readonly string[]): Promise<string> {
+  const [holder] = await native.portProbe([{ protocol: 'udp', family: familyOf(server), address: server, port: 53 }]);
+  if (holder === undefined) return ` (nothing listens there)`;
+  if (holder.code !== 'EADDRINUSE') return ` (${holder.code})`;
+  if (holder.pid === null || directories.some((directory) => find(directory, null)?.pid === holder.pid)) return '';
+  return ` (port 53 is in use by pid ${holder.pid}, ${holder.command ?? '?'})`;
+}
+
+function zonesIn(directory: string): string[] {
+  if (!existsSync(directory)) return [];
+  return readdirSync(directory).filter((file) => file !== PID_FILE);
+}
+
+/** True when something in the directory is other than before. */
+function writePart(directory: string, files: ReadonlyMap<string, string>): boolean {
+  let changed = false;
+  if (files.size > 0) mkdirSync(directory, { recursive: true, mode: 0o700 });
+  // Beside the directory: the server reads whatever lies in it.
+  const temporary = `${directory}.tmp`;
+  for (const [file, text] of files) {
+    const path = join(directory, file);
+    if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
+    writeFileSync(temporary, text, { mode: 0o600 });
+    renameSync(temporary, path);
+    changed = true;
+  }
+  for (const file of zonesIn(directory)) {
+    if (files.has(file)) continue;
+    unlinkSync(join(directory, file));
+    changed = true;
+  }
+  return changed;
+}

@@ -1,0 +1,182 @@
+/**
+ * The table as it should be beside the table as it was found: what differs, and the operations that mend each difference.
+ *
+ * Guarantees: pure. What should be is worked out from the very operations that make it (ruleset.ts), so there is no second
+ * description of it. Each rule of ours carries its fingerprint: a chain is right when it holds our rules, all of them, in
+ * our order, and nothing else. Operations of several differences can be joined to one transaction.
+ * Limits: what others added to the table stays: chains and sets that are not ours, elements with keys that we do not use.
+ * A hook's priority and policy are not in the dumps.
+ */
+import type { NftElement, NftOperation, NftTable } from '../native/nft-types.ts';
+import {
+  baseRules,
+  MAPS,
+  networkRules,
+  portElements,
+  removeTable,
+  type NetworkRules,
+  type PublishedPort,
+} from './ruleset.ts';
+
+/** What is to stand in an outside. */
+export interface Standing {
+  networks: readonly { network: string; rules: NetworkRules }[];
+  ports: readonly PublishedPort[];
+}
+
+export interface SeenRuleset {
+  /** null: there is no such table. */
+  table: NftTable | null;
+  /** Of the sets that are ours. */
+  elements: ReadonlyMap<string, readonly NftElement[]>;
+}
+
+export interface Difference {
+  kind: 'table' | 'rule' | 'port';
+  object: string;
+  network: string | null;
+  /** Of a port: whose it is (id:generation). */
+  owner: string | null;
+  /** null: the whole table has to be made anew. */
+  repair: NftOperation[] | null;
+}
+
+/** Everything, from nothing; or from whatever there is, when it is taken away first in the same transaction. */
+export function wholeRuleset(table: string, { networks, ports }: Standing): NftOperation[] {
+  return [
+    ...baseRules(table),
+    ...networks.flatMap(({ rules }) => networkRules(table, rules)),
+    ...portElements(table, [...ports]).add,
+  ];
+}
+
+/** One transaction for all of these. `standing` is what the whole table is made from, if it comes to that. */
+export function repairOf(table: string, differences: readonly Difference[], standing: Standing): NftOperation[] {
+  if (differences.some(({ repair }) => repair === null))
+    return [...removeTable(table), ...wholeRuleset(table, standing)];
+  const operations = differences.flatMap(({ repair }) => repair ?? []);
+  return operations.sort((a, b) => stageOf(a) - stageOf(b));
+}
+
+/** What a rule or an element speaks of has to be there first; an element has to be gone before another has its key. */
+function stageOf({ op }: NftOperation): number {
+  const order: NftOperation['op'][] = ['set.add', 'chain.add', 'chain.flush', 'rule.add', 'element.del', 'element.add'];
+  return order.indexOf(op);
+}
+
+export function compareRuleset(table: string, standing: Standing, seen: SeenRuleset): Difference[] {
+  const whole = { kind: 'table', network: null, owner: null } as const;
+  if (seen.table === null) return [{ ...whole, object: `inet ${table}`, repair: null }];
+  const base = after(baseRules(table));
+  const sets = new Map(seen.table.sets.map((set) => [set.name, set]));
+  const chains = new Map(seen.table.chains.map((chain) => [chain.name, chain]));
+  const found: Difference[] = [];
+
+  for (const [name, add] of base.sets) {
+    const set = sets.get(name);
+    const object = `set ${name}`;
+    if (set === undefined) found.push({ ...whole, object, repair: [add] });
+    else if (set.key !== add.key.map((type) => type).join(' . ') || set.map !== (add.data !== undefined)) {
+      found.push({ ...whole, object, repair: null });
+    }
+  }
+  const compareChains = (wanted: Model, more: Pick<Difference, 'kind' | 'network' | 'owner'>) => {
+    for (const [name, { add, rules }] of wanted.chains) {
+      const chain = chains.get(name);
+      const object = `chain ${name}`;
+      if (chain !== undefined && chain.hooked !== (add.hook !== undefined)) {
+        found.push({ ...whole, object, repair: null });
+        continue;
+      }
+      const same =
+        chain !== undefined &&
+        chain.rules.length === rules.length &&
+        chain.rules.every(({ comment }, i) => comment === rules[i]?.comment);
+      if (same) continue;
+      const repair: NftOperation[] = [add, { op: 'chain.flush', table, chain: name }, ...rules];
+      found.push({ ...more, object, repair });
+    }
+  };
+  const compareElements = (
+    wanted: Model,
+    describe: (set: string, element: NftElement) => Omit<Difference, 'repair'>,
+  ) => {
+    for (const [set, elements] of wanted.elements) {
+      const present = index(seen.elements.get(set) ?? []);
+      for (const [key, { element, wanted: there }] of elements) {
+        const is = present.get(key);
+        if (there ? is !== undefined && dataText(is) === dataText(element) : is === undefined) continue;
+        const repair: NftOperation[] = [];
+        if (is !== undefined) repair.push({ op: 'element.del', table, set, elements: [{ key: element.key }] });
+        if (there) repair.push({ op: 'element.add', table, set, elements: [element] });
+        found.push({ ...describe(set, element), repair });
+      }
+    }
+  };
+
+  compareChains(base, whole);
+  for (const { network, rules } of standing.networks) {
+    const wanted = after(networkRules(table, rules));
+    const of = { kind: 'rule', network, owner: null } as const;
+    compareChains(wanted, of);
+    compareElements(wanted, (set) => ({ ...of, object: `${rules.bridge} in ${set}` }));
+  }
+  compareElements(after(portElements(table, [...standing.ports]).add), (set, element) => ({
+    kind: 'port',
+    object:
+      MAPS.find(({ name }) => name === set)
+        ?.describe({ ...element, comment: '' })
+        .replace(' ()', '') ?? set,
+    network: null,
+    owner: element.comment ?? null,
+  }));
+  return found;
+}
+
+/** The sets that are ours, by the names that a look has to ask for. */
+export const ourSets = (table: string): string[] => [...after(baseRules(table)).sets.keys()];
+
+interface Model {
+  sets: Map<string, Extract<NftOperation, { op: 'set.add' }>>;
+  chains: Map<
+    string,
+    { add: Extract<NftOperation, { op: 'chain.add' }>; rules: Extract<NftOperation, { op: 'rule.add' }>[] }
+  >;
+  /** Per set and key: in it, or expressly not in it. */
+  elements: Map<string, Map<string, { element: NftElement; wanted: boolean }>>;
+}
+
+/** What there is after these operations, as far as they speak of it. */
+function after(operations: readonly NftOperation[]): Model {
+  const model: Model = { sets: new Map(), chains: new Map(), elements: new Map() };
+  for (const operation of operations) {
+    if (operation.op === 'set.add') model.sets.set(operation.set, operation);
+    else if (operation.op === 'chain.add') model.chains.set(operation.chain, { add: operation, rules: [] });
+    else if (operation.op === 'rule.add') model.chains.get(operation.chain)?.rules.push(operation);
+    else if (operation.op === 'element.add' || operation.op === 'element.del') {
+      const elements = model.elements.get(operation.set) ?? new Map<string, { element: NftElement; wanted: boolean }>();
+      model.elements.set(operation.set, elements);
+      const wanted = operation.op === 'element.add';
+      for (const element of operation.elements) elements.set(keyText(element), { element, wanted });
+    }
+  }
+  return model;
+}
+
+const index = (elements: readonly NftElement[]) => new Map(elements.map((element) => [keyText(element), element]));
+
+const valueOf = (datum: object): unknown => Object.values(datum)[0];
+
+/** The same whether it was planned or dumped. */
+function keyText({ key }: NftElement): string {
+  return JSON.stringify(key.map(valueOf));
+}
+
+function dataText({ data, comment = '' }: NftElement): string {
+  const text = Array.isArray(data)
+    ? data.map(valueOf)
+    : data === undefined
+      ? []
+      : [data.verdict, 'chain' in data ? data.chain : ''];
+  return `${JSON.stringify(text)} ${comment}`;
+}

@@ -1,0 +1,179 @@
+/**
+ * What the container's machine is told, and what its effects and questions are given.
+ *
+ * Guarantees: everything an effect needs is in its input, taken from the context alone; an effect makes no choice.
+ * Limits: types, and functions without a word of their own; what is decided is in container-words.ts and plan/.
+ */
+import type { ContainerContext, Drift, Lease, ProcessIdentity, ResolvedPort, Wish } from '../state/container.ts';
+import type { AttachmentOptions } from '../state/event.ts';
+import type { Fault } from '../state/faults.ts';
+import type { AttachmentInput } from './attachment.ts';
+import { changeOf, namesOfChange, type Granted } from './plan/change.ts';
+import type { FilesInput } from './plan/hosts.ts';
+import type { NameInput, UnnameInput } from './resolver.ts';
+
+export type ContainerInput = Omit<
+  ContainerContext,
+  | 'identity'
+  | 'attachments'
+  | 'ports'
+  | 'nextOrdinal'
+  | 'configured'
+  | 'held'
+  | 'change'
+  | 'operation'
+  | 'fault'
+  | 'leftovers'
+  | 'attempts'
+  | 'drift'
+>;
+
+/** What comes from outside: the lifecycle words, facts of the world, and answers of the shared machines. */
+export type ContainerEvent =
+  | { type: 'configure' }
+  | { type: 'connect'; network: string; options: AttachmentOptions }
+  | { type: 'disconnect'; network: string; force: boolean }
+  | { type: 'reload'; full: boolean }
+  /** `from`: the owner who gives these ports away. */
+  | { type: 'publish'; ports: Wish[]; from: { owner: string; ports: ResolvedPort[] } | null }
+  | { type: 'unpublish'; ports: Wish[] }
+  /** `users`: other containers in its namespace. */
+  | { type: 'teardown' | 'process.exited'; users: string[] }
+  /** Created anew while it was held. */
+  | { type: 'resume'; boundTo: ProcessIdentity | null }
+  /** Nobody else uses its namespace any more. */
+  | { type: 'deserted' }
+  /** The network grants other terms. */
+  | { type: 'adjust'; network: string; lease: Lease }
+  /** Others took something away: put it back, or (noticed) only know of it. */
+  | { type: 'drifted' | 'noticed'; drift: Drift[] }
+  /** Another container takes over these ports. */
+  | { type: 'yield'; ports: ResolvedPort[]; taker: string }
+  | ({ type: 'leased' } & Granted)
+  | { type: 'refused'; fault: Fault }
+  | { type: 'released' | 'named' | 'unnamed' | 'verified' | 'taken' | 'kept' | 'retry' };
+
+export interface NamespaceInput {
+  owner: string;
+  outside: string | null;
+  /** Where it is pinned. */
+  path: string;
+  /** A namespace of our own, or one that is joined: of a process that must still be this one, or at a path. */
+  source: { mode: 'new' } | { mode: 'process'; process: ProcessIdentity } | { mode: 'path'; path: string };
+}
+
+export interface LeaseInput {
+  owner: string;
+  outside: string | null;
+  networks: Record<string, AttachmentOptions>;
+  ports: Wish[];
+  /** The namespace to look into for links that are there already; null when it is new and can hold none. */
+  inside: string | null;
+  /** Who gives the ports away, and which of theirs. */
+  taking: { owner: string; ports: ResolvedPort[] } | null;
+}
+
+export interface ReleaseInput {
+  owner: string;
+  outside: string | null;
+  networks: string[];
+  ports: ResolvedPort[];
+}
+
+/** Ports at the outer publisher. */
+export interface OuterInput {
+  publisher: string;
+  ports: readonly ResolvedPort[];
+}
+
+export interface VerdictInput {
+  taker: string;
+  ports: ResolvedPort[];
+}
+
+export interface DrainInput {
+  owner: string;
+  outside: string | null;
+  links: string[];
+  /** Container addresses that published ports led to: their tracked connections are forgotten. */
+  addresses: string[];
+}
+
+export interface In {
+  context: ContainerContext;
+}
+
+// --- What each is given -----------------------------------------------------------------------------------------
+
+export const namespaceInput = ({ context }: In): NamespaceInput => ({
+  owner: context.owner,
+  outside: context.outside,
+  path: context.netns?.path ?? '',
+  source:
+    context.request.netns.mode === 'pid' && context.boundTo !== null
+      ? { mode: 'process', process: context.boundTo }
+      : context.netns !== null && context.netns.from !== null
+        ? { mode: 'path', path: context.netns.from }
+        : { mode: 'new' },
+});
+
+export const leaseInput = ({ context }: In): LeaseInput => ({
+  owner: context.owner,
+  outside: context.outside,
+  networks: changeOf(context).networks,
+  ports: changeOf(context).wanted,
+  inside: context.netns === null || (context.netns.owned && !context.configured) ? null : context.netns.path,
+  taking: changeOf(context).taking,
+});
+
+export const releaseInput =
+  (what: 'everything' | 'ports') =>
+  ({ context }: In): ReleaseInput => ({
+    owner: context.owner,
+    outside: context.outside,
+    networks: what === 'everything' ? Object.keys(changeOf(context).networks) : [],
+    ports: changeOf(context).ports,
+  });
+
+export const outerInput = ({ context }: In): OuterInput => ({
+  publisher: context.publisher ?? '',
+  ports: changeOf(context).ports,
+});
+
+export const nameInput = ({ context }: In): NameInput => ({
+  owner: context.owner,
+  outside: context.outside,
+  entries: namesOfChange(context),
+});
+
+export const unnameInput = ({ context }: In): UnnameInput => ({
+  owner: context.owner,
+  outside: context.outside,
+  networks: namesOfChange(context).map(({ network }) => network),
+});
+
+export const filesInput = ({ context }: In): FilesInput => ({
+  id: context.id,
+  name: context.name,
+  hostname: context.hostname,
+  pod: context.pod,
+  attachments: context.attachments,
+});
+
+export const attachmentInput =
+  (verb: AttachmentInput['verb']) =>
+  ({ context }: In): AttachmentInput => {
+    const { todo, before } = changeOf(context);
+    const of = (attachments: typeof before) => attachments.find(({ network }) => network === todo[0]);
+    const attachment = of(context.attachments);
+    if (attachment === undefined || context.netns === null) throw new Error(`nothing to ${verb}`);
+    return {
+      verb,
+      attachment,
+      predecessor: of(before) ?? null,
+      netns: context.netns.path,
+      owned: context.netns.owned,
+      outside: context.outside,
+      owner: context.owner,
+    };
+  };

@@ -1,0 +1,218 @@
+/**
+ * The stages that several operations of a container have in common: how a change comes in, and how it goes out.
+ *
+ * Guarantees: a stage with nothing to do is passed over, not entered. The order is that of STAGES, OUT and BACK.
+ * Limits: parts of the picture in container.ts; nothing here runs by itself.
+ */
+import { exposure } from './plan/change.ts';
+import {
+  leaseInput,
+  releaseInput,
+  outerInput,
+  nameInput,
+  unnameInput,
+  filesInput,
+  attachmentInput,
+} from './container-inputs.ts';
+import { setupContainer } from './container-words.ts';
+
+// --- The way in -------------------------------------------------------------------------------------------------
+
+/** The stages of an addition, each with the question whether there is anything to do in it. */
+export const STAGES = [
+  { target: 'announcing', guard: 'announces' },
+  { target: 'attaching', guard: 'attaches' },
+  { target: 'naming', guard: 'names' },
+  { target: 'exposing', guard: 'exposes' },
+  { target: 'noting', guard: 'notes' },
+] as const;
+
+export type StageName = (typeof STAGES)[number]['target'];
+export type End = 'adopt' | 'settle';
+
+/** To the next stage that has something to do, or to the end. */
+export const onward = <Action extends string>(
+  after: StageName | 'leasing',
+  done: string,
+  end: End,
+  actions: Action[],
+) => [
+  ...STAGES.slice(STAGES.findIndex(({ target }) => target === after) + 1).map((stage) => ({ ...stage, actions })),
+  { target: done, actions: [...actions, end] },
+];
+
+/** An addition that fails is blamed; an adjustment is also turned round. */
+export type Undo = 'revertAll';
+
+export const naming = (done: string, failed: string, end: End, ...undo: Undo[]) =>
+  setupContainer.createStateConfig({
+    description: 'Owns names. Leaves when the resolver answers each of them with the addresses of the container.',
+    invoke: { id: 'name', src: 'name', input: nameInput },
+    on: {
+      named: onward('naming', done, end, []),
+      refused: { target: failed, actions: ['blameRefusal', ...undo] },
+    },
+  });
+
+export const exposing = (done: string, failed: string, end: End, ...undo: Undo[]) =>
+  setupContainer.createStateConfig({
+    description:
+      'Makes the published ports reachable, and leads those that are there to where the attachments now say, in one ' +
+      'firewall transaction.',
+    invoke: {
+      id: 'publish',
+      src: 'publish',
+      input: ({ context }) => exposure(context),
+      onDone: onward('exposing', done, end, []),
+      onError: { target: failed, actions: ['blameError', ...undo] },
+    },
+  });
+
+export const noting = (done: string, failed: string, end: End, ...undo: Undo[]) =>
+  setupContainer.createStateConfig({
+    description: "Writes the container's resolv.conf and hosts, in place, so that a bind mount shows them.",
+    invoke: {
+      id: 'ensureFiles',
+      src: 'ensureFiles',
+      input: filesInput,
+      onDone: onward('noting', done, end, []),
+      onError: { target: failed, actions: ['blameError', ...undo] },
+    },
+  });
+
+/** Lease, announce, attach, name, expose: how a change is added. `done` and failure leave to the container's own states. */
+export const adding = (done: string) =>
+  setupContainer.createStateConfig({
+    initial: 'leasing',
+    states: {
+      leasing: {
+        description:
+          'Asks the networks for addresses and the outside for host ports. Owns nothing in the kernel. ' +
+          'Leaves with everything granted and planned, or refused with nothing changed.',
+        always: [
+          { guard: 'onlyNotes', target: 'noting' },
+          { guard: 'nothingToAdd', target: done, actions: 'adopt' },
+        ],
+        invoke: { id: 'lease', src: 'lease', input: leaseInput },
+        on: {
+          leased: [
+            { guard: 'unplannable', target: '#container.rollingBack', actions: 'blamePlan' },
+            { guard: 'portsWithoutNetwork', target: '#container.rollingBack', actions: ['blamePlan', 'plan'] },
+            ...onward('leasing', done, 'adopt', ['plan']),
+          ],
+          refused: { target: '#container.rollingBack', actions: 'blameRefusal' },
+        },
+      },
+      announcing: {
+        description: 'Has the outer publisher listen for the host ports, before any network work.',
+        invoke: {
+          id: 'expose',
+          src: 'expose',
+          input: outerInput,
+          onDone: onward('announcing', done, 'adopt', []),
+          onError: { target: '#container.rollingBack', actions: 'blameError' },
+        },
+      },
+      attaching: {
+        description:
+          'Owns a lease for each network of the change. Their own machines make the attachments, one after another.',
+        invoke: {
+          id: 'attachment',
+          src: 'attachment',
+          input: attachmentInput('attach'),
+          onDone: [
+            { guard: 'notAttached', target: '#container.rollingBack', actions: 'blameOutcome' },
+            { guard: 'moreToDo', target: 'attaching', reenter: true, actions: 'nextTodo' },
+            ...onward('attaching', done, 'adopt', ['nextTodo']),
+          ],
+          onError: { target: '#container.rollingBack', actions: 'blameError' },
+        },
+      },
+      naming: naming(done, '#container.rollingBack', 'adopt'),
+      exposing: exposing(done, '#container.rollingBack', 'adopt'),
+      noting: noting(done, '#container.rollingBack', 'adopt'),
+    },
+  });
+
+// --- The way out ------------------------------------------------------------------------------------------------
+
+export const retracting = (next: object) =>
+  setupContainer.createStateConfig({
+    description:
+      'The outer publisher stops to listen. What it cannot be told now, it is told later: nobody waits for it.',
+    invoke: { id: 'unexpose', src: 'unexpose', input: outerInput, onDone: next, onError: next },
+  });
+
+export const unnaming = (next: object) =>
+  setupContainer.createStateConfig({
+    description: 'Gives the names of the change back; the resolver forgets them in its own time.',
+    invoke: { id: 'unname', src: 'unname', input: unnameInput },
+    on: { unnamed: next },
+  });
+
+export const detaching = (next: object) =>
+  setupContainer.createStateConfig({
+    description: 'Takes the attachments of the change away, last made first; goes on when one of them is stuck.',
+    invoke: {
+      id: 'attachment',
+      src: 'attachment',
+      input: attachmentInput('detach'),
+      onDone: [
+        { guard: 'stuckOfMany', target: 'detaching', reenter: true, actions: ['keepFault', 'nextTodo'] },
+        { guard: 'stuck', ...next, actions: ['keepFault', 'nextTodo'] },
+        { guard: 'moreToDo', target: 'detaching', reenter: true, actions: 'nextTodo' },
+        { ...next, actions: 'nextTodo' },
+      ],
+      onError: [
+        { guard: 'moreToDo', target: 'detaching', reenter: true, actions: ['keepFault', 'nextTodo'] },
+        { ...next, actions: ['keepFault', 'nextTodo'] },
+      ],
+    },
+  });
+
+/** The steps of a teardown, and of an undone addition, each with the question whether there is anything to do in it. */
+export const OUT = [
+  { target: 'retracting', guard: 'retracts' },
+  { target: 'withdrawing', guard: 'removes' },
+  { target: 'unnaming', guard: 'names' },
+  { target: 'detaching', guard: 'detachesLinks' },
+  { target: 'removingNamespace', guard: 'hasNamespace' },
+  { target: 'clearing', guard: 'notes' },
+] as const;
+
+export const BACK = [
+  { target: 'retracting', guard: 'retracts' },
+  { target: 'restoring', guard: 'restores' },
+  { target: 'unnaming', guard: 'names' },
+  { target: 'detaching', guard: 'attaches' },
+] as const;
+
+/** To the next step that has something to do; when this one failed, with the fault kept. */
+export const next =
+  <Step extends { target: string; guard: string }>(steps: readonly Step[]) =>
+  (after: Step['target'] | 'choosing', ...actions: 'keepFault'[]) => [
+    ...steps.slice(steps.findIndex(({ target }) => target === after) + 1).map((step) => ({ ...step, actions })),
+    { target: 'judging', actions },
+  ];
+export const outward = next(OUT);
+export const backward = next(BACK);
+
+export const releasing = (done: string, actions: ('drop' | 'calm' | 'forgetNetworks' | 'forgetPorts')[]) =>
+  setupContainer.createStateConfig({
+    description: 'The kernel holds nothing of the change: addresses and host ports go back to their owners.',
+    invoke: { id: 'release', src: 'release', input: releaseInput('everything') },
+    on: { released: { target: done, actions } },
+  });
+
+/** While others use the namespace, its owner's end is only noted. */
+export const leavingBehind = [
+  { guard: 'hasUsers', actions: ['accept', 'hold'] },
+  { target: '#container.tearingDown', actions: ['accept', 'beginTeardown'] },
+] as const;
+
+/** What every state at rest with a namespace takes, beside its own. */
+export const atRest = {
+  teardown: leavingBehind,
+  'process.exited': leavingBehind,
+  resume: { guard: 'held', actions: ['accept', 'resume'] },
+} as const;

@@ -1,0 +1,427 @@
+/**
+ * The words that the container's machine is written in: its effects by name, its guards and its actions.
+ *
+ * Guarantees: a guard asks one question of the context, an action makes one change in it; what they decide with is pure
+ * (plan/change.ts and its likes).
+ * Limits: which word is said when is container.ts.
+ * Over 400 lines because each word is short and all of them are one vocabulary.
+ */
+import { assign, setup } from 'xstate';
+import type { ContainerContext } from '../state/container.ts';
+import type { Fault } from '../state/faults.ts';
+import { attachmentMachine } from './attachment.ts';
+import { conversation, effect, faultOf } from './contract.ts';
+import { publishAddresses, relinked, revised } from './plan/attachment.ts';
+import {
+  adopted,
+  allPorts,
+  begin,
+  changeOf,
+  changesPorts,
+  diversion,
+  exposure,
+  leaving,
+  namesOfChange,
+  planned,
+  reinstatement,
+  removal,
+  restoration,
+  staying,
+  stranded,
+  whereLed,
+  type Change,
+  type PublishInput,
+} from './plan/change.ts';
+import { subtract, subtractMappings, unrequest, without } from './plan/port-list.ts';
+import { portTargets } from './plan/ports.ts';
+import type { FilesInput } from './plan/hosts.ts';
+import { sameOptions } from './plan/options.ts';
+import type { NameInput, UnnameInput } from './resolver.ts';
+import type {
+  ContainerInput,
+  ContainerEvent,
+  NamespaceInput,
+  LeaseInput,
+  ReleaseInput,
+  OuterInput,
+  VerdictInput,
+  DrainInput,
+  In,
+} from './container-inputs.ts';
+
+// --- Questions to the context -----------------------------------------------------------------------------------
+
+/** The context as an event leaves it: with what was granted in it. Stages ahead are judged by it. */
+export const ahead = ({ context, event }: In & { event: ContainerEvent }): ContainerContext => {
+  if (event.type !== 'leased') return context;
+  const plan = planned(context, event);
+  return 'context' in plan ? plan.context : context;
+};
+
+export const blame = (code: Fault['code'], message: string): Fault => ({ code, message });
+
+/** What an effect was rejected with (error events of children are not part of the event union). */
+export const errorIn = (event: object): unknown => ('error' in event ? event.error : undefined);
+
+export const networkIn = (event: ContainerEvent): string => ('network' in event ? event.network : '');
+
+/** How the attachment that was just tried came out. */
+export const outcomeIn = (event: object): string =>
+  'output' in event ? (event.output as { outcome: string }).outcome : 'failed';
+
+export const faultIn = (event: object): Fault =>
+  ('output' in event ? (event.output as { fault: Fault | null }).fault : null) ?? faultOf(errorIn(event));
+
+export const setupContainer = setup({
+  types: {
+    context: {} as ContainerContext,
+    input: {} as ContainerInput,
+    events: {} as ContainerEvent,
+    /** rest: an operation has ended. passing: ours alone, nobody asked for it, and over in a moment. */
+    tags: {} as 'rest' | 'passing',
+  },
+  actors: {
+    attachment: attachmentMachine,
+    ensureNamespace: effect<{ dev: number; ino: number }, NamespaceInput>('ensureNamespace'),
+    removeNamespace: effect<void, NamespaceInput>('removeNamespace'),
+    lease: conversation<LeaseInput>('lease'),
+    release: conversation<ReleaseInput>('release'),
+    expose: effect<void, OuterInput>('expose'),
+    /** The fault that is owed, if any: nobody waits for it. */
+    unexpose: effect<Fault | null, OuterInput>('unexpose'),
+    name: conversation<NameInput>('name'),
+    unname: conversation<UnnameInput>('unname'),
+    publish: effect<void, PublishInput>('publish'),
+    unpublish: effect<void, PublishInput>('unpublish'),
+    ensureFiles: effect<void, FilesInput>('ensureFiles'),
+    removeFiles: effect<void, { id: string }>('removeFiles'),
+    verifyFirewall: conversation<{ outside: string | null }>('verifyFirewall'),
+    awaitVerdict: conversation<VerdictInput>('awaitVerdict'),
+    awaitLinksGone: effect<void, DrainInput>('awaitLinksGone'),
+    backOff: conversation<{ attempt: number }>('backOff'),
+  },
+  guards: {
+    noNamespace: ({ context }) => context.netns === null,
+    hasNamespace: ({ context }) => context.netns !== null,
+    /** It uses a namespace that others look after. */
+    sharesNamespace: ({ context }) => ['host', 'container'].includes(context.request.netns.mode),
+    configured: ({ context }) => context.configured,
+    hasUsers: ({ event }) => 'users' in event && event.users.length > 0,
+    held: ({ context }) => context.held,
+
+    attached: ({ context, event }) => context.attachments.some(({ network }) => network === networkIn(event)),
+    attachedAlike: ({ context, event }) =>
+      event.type === 'connect' &&
+      context.attachments.some(({ network }) => network === event.network) &&
+      sameOptions(context.request.networks[event.network] ?? {}, event.options),
+    requested: ({ context, event }) => networkIn(event) in context.request.networks,
+    requestedAlike: ({ context, event }) =>
+      event.type === 'connect' &&
+      event.network in context.request.networks &&
+      sameOptions(context.request.networks[event.network] ?? {}, event.options),
+    published: ({ context, event }) =>
+      event.type === 'unpublish' && subtract(context.ports, event.ports).taken.length > 0,
+    requestedPorts: ({ context, event }) =>
+      event.type === 'unpublish' && subtractMappings(context.request.ports, event.ports).taken.length > 0,
+    takesOver: ({ event }) => event.type === 'publish' && event.from !== null,
+    rebuilds: ({ context, event }) => event.type === 'reload' && event.full && context.attachments.length > 0,
+    has: ({ context, event }) => event.type === 'yield' && without(event.ports, context.ports).length === 0,
+
+    // Stages of a change, ahead of where it is: whether there is anything to do in them.
+    announces: (args) => args.context.publisher !== null && changeOf(ahead(args)).ports.length > 0,
+    attaches: (args) => changeOf(ahead(args)).todo.length > 0,
+    nameless: ({ context }) => namesOfChange(context).length === 0,
+    names: (args) => namesOfChange(ahead(args)).length > 0,
+    exposes: (args) => changesPorts(exposure(ahead(args))),
+    notes: ({ context }) => context.files,
+    diverts: ({ context }) => changesPorts(diversion(context)),
+    restores: ({ context }) => changesPorts(restoration(context)),
+    removes: ({ context }) => changesPorts(removal(context)),
+    retracts: ({ context }) => context.publisher !== null && changeOf(context).ports.length > 0,
+    detachesLinks: ({ context }) => changeOf(context).todo.length > 0 && context.netns?.owned !== true,
+    asserts: ({ context }) => changeOf(context).ports.length > 0,
+
+    nothingToAnnounce: ({ context }) => context.publisher === null || changeOf(context).ports.length === 0,
+    keepsPorts: ({ context }) => !changesPorts(reinstatement(context)),
+    moreToDo: ({ context }) => changeOf(context).todo.length > 1,
+    notAttached: ({ event }) => outcomeIn(event) !== 'attached',
+    stuck: ({ event }) => outcomeIn(event) === 'stuck',
+    stuckForced: ({ context, event }) => outcomeIn(event) === 'stuck' && changeOf(context).force,
+    stuckOfMany: ({ context, event }) => outcomeIn(event) === 'stuck' && changeOf(context).todo.length > 1,
+    leftovers: ({ context }) => context.leftovers.length > 0,
+    nothingLeased: ({ context }) =>
+      Object.keys(changeOf(context).networks).length === 0 && changeOf(context).ports.length === 0,
+    noLinks: ({ context }) => context.attachments.length === 0,
+    noPorts: ({ context }) => changeOf(context).ports.length === 0,
+    nothingToAdd: ({ context }) =>
+      Object.keys(changeOf(context).networks).length === 0 && changeOf(context).wanted.length === 0,
+    onlyNotes: ({ context }) =>
+      context.files && Object.keys(changeOf(context).networks).length === 0 && changeOf(context).wanted.length === 0,
+    // What it was that could not be undone is seen from the change: the last word may have been another.
+    wasRebuilding: ({ context }) =>
+      changeOf(context).before.length > 0 && Object.keys(changeOf(context).networks).length === 0,
+    wasAdjusting: ({ context }) => changeOf(context).before.length > 0,
+    forced: ({ context }) => changeOf(context).force,
+    wasDisconnecting: ({ context }) => {
+      const networks = Object.keys(changeOf(context).networks);
+      return context.configured && networks.length > 0 && networks.every((name) => name in context.request.networks);
+    },
+    ailing: ({ context }) => context.configured && context.attempts > 0,
+    unplannable: ({ context, event }) => event.type === 'leased' && 'fault' in planned(context, event),
+    portsWithoutNetwork: (args) => {
+      const { ports } = changeOf(ahead(args));
+      if (ports.length === 0) return false;
+      const addresses = publishAddresses(ahead(args).attachments);
+      return ports.some((port) => portTargets([{ ...port, range: 1 }], addresses).length === 0);
+    },
+  },
+  actions: {
+    accept: assign({
+      operation: ({ context, event }) => ({
+        n: context.operation.n + 1,
+        type: event.type,
+        network: networkIn(event) || null,
+      }),
+      fault: null,
+    }),
+    hold: assign({ held: true }),
+    resume: assign({
+      held: false,
+      boundTo: ({ context, event }) => ('boundTo' in event ? event.boundTo : context.boundTo),
+    }),
+    notice: assign({ drift: ({ context, event }) => ('drift' in event ? event.drift : context.drift) }),
+
+    // How a change begins.
+    beginConfigure: assign({
+      change: ({ context }) => begin(context, { networks: context.request.networks, wanted: context.request.ports }),
+    }),
+    beginConnect: assign({
+      change: ({ context, event }) =>
+        event.type === 'connect' ? begin(context, { networks: { [event.network]: event.options } }) : null,
+    }),
+    beginPublish: assign({
+      change: ({ context, event }) =>
+        event.type === 'publish'
+          ? begin(context, {
+              wanted: event.ports,
+              taking: event.from === null ? null : { ...event.from, targets: [] },
+            })
+          : null,
+    }),
+    beginReload: assign({ change: ({ context }) => begin(context, { ports: context.ports }) }),
+    beginRebuild: assign(({ context }) => {
+      const attachments = relinked(context);
+      const networks = attachments.map(({ network }) => network);
+      return {
+        attachments,
+        nextOrdinal: context.nextOrdinal + attachments.length,
+        change: begin(context, { before: context.attachments, todo: networks }),
+      };
+    }),
+    beginAdjust: assign(({ context, event }) => {
+      if (event.type !== 'adjust') return {};
+      const before = context.attachments.filter(({ network }) => network === event.network);
+      return {
+        attachments: context.attachments.map((attachment) =>
+          attachment.network === event.network ? revised(attachment, event.lease) : attachment,
+        ),
+        change: begin(context, {
+          networks: { [event.network]: context.request.networks[event.network] ?? {} },
+          before,
+          todo: [event.network],
+        }),
+      };
+    }),
+    beginRepair: assign(({ context, event }) => {
+      const drift = 'drift' in event ? event.drift : context.drift;
+      const named = new Set(drift.map(({ network }) => network));
+      // Whoever does not know what has drifted looks at everything; so does one that something was missing of before.
+      const all = named.size === 0 || event.type !== 'drifted' || context.attempts > 0;
+      const todo = context.attachments.map(({ network }) => network).filter((network) => all || named.has(network));
+      return { drift, change: begin(context, { todo, ports: context.ports }) };
+    }),
+    beginYield: assign({
+      change: ({ context, event }) =>
+        event.type === 'yield' ? begin(context, { ports: event.ports, taker: event.taker }) : null,
+    }),
+    beginDisconnect: assign({
+      change: ({ context, event }) => {
+        if (event.type !== 'disconnect') return null;
+        const { network, force } = event;
+        const rest = context.attachments.filter((attachment) => attachment.network !== network);
+        return begin(context, {
+          networks: { [network]: {} },
+          ports: stranded(context.ports, rest),
+          todo: [network],
+          force,
+        });
+      },
+    }),
+    beginUnpublish: assign({
+      change: ({ context, event }) =>
+        event.type === 'unpublish' ? begin(context, { ports: subtract(context.ports, event.ports).taken }) : null,
+    }),
+    /** Everything there is, and everything the interrupted operation may have made, is to go. */
+    beginTeardown: assign({
+      change: ({ context }): Change => {
+        const { networks, before } = changeOf(context);
+        return begin(context, {
+          // Also those that were leased and never became an attachment.
+          networks: { ...networks, ...Object.fromEntries(context.attachments.map(({ network }) => [network, {}])) },
+          ports: allPorts(context),
+          todo: context.attachments.map(({ network }) => network).reverse(),
+          before,
+          led: whereLed(context),
+        });
+      },
+      held: false,
+      leftovers: [],
+    }),
+    beginRollback: assign({
+      change: ({ context }) => ({
+        ...changeOf(context),
+        todo: leaving(context)
+          .map(({ network }) => network)
+          .reverse(),
+      }),
+      leftovers: [],
+    }),
+    tryAgain: assign({ leftovers: [] }),
+
+    // What happens to it on the way.
+    plan: assign((args) => (args.event.type === 'leased' ? ahead(args) : {})),
+    nextTodo: assign({ change: ({ context }) => ({ ...changeOf(context), todo: changeOf(context).todo.slice(1) }) }),
+    /** Attachments still to be replaced are what they were; of the present one the roles are swapped. */
+    revertRest: assign(({ context }) => {
+      const change = changeOf(context);
+      const [current] = change.todo;
+      const was = (network: string) => change.before.find((attachment) => attachment.network === network);
+      const is = (network: string) => context.attachments.find((attachment) => attachment.network === network);
+      return {
+        attachments: context.attachments.map((attachment) =>
+          change.todo.includes(attachment.network) ? (was(attachment.network) ?? attachment) : attachment,
+        ),
+        change: {
+          ...change,
+          before: change.before.map((attachment) =>
+            attachment.network === current ? (is(attachment.network) ?? attachment) : attachment,
+          ),
+        },
+      };
+    }),
+    /** Everything that was changed, to be changed back. */
+    revertAll: assign({
+      attachments: ({ context }) => {
+        const { before } = changeOf(context);
+        return context.attachments.map(
+          (attachment) => before.find(({ network }) => network === attachment.network) ?? attachment,
+        );
+      },
+      change: ({ context }) => {
+        const change = changeOf(context);
+        const networks = Object.keys(change.networks);
+        return { ...change, before: context.attachments, todo: networks };
+      },
+    }),
+
+    // How it ends.
+    adopt: assign(({ context }) => adopted(context)),
+    settle: assign({ change: null }),
+    mend: assign({ change: null, drift: [], attempts: 0, fault: null }),
+    calm: assign({ attempts: 0 }),
+    /** The links of the change are no longer in the kernel. */
+    dropLinks: assign({ attachments: ({ context }) => staying(context) }),
+    /** The change is no longer in the kernel nor leased. */
+    drop: assign({
+      attachments: ({ context }) => staying(context),
+      ports: ({ context }) => without(context.ports, changeOf(context).ports),
+      change: null,
+    }),
+    forgetNetworks: assign({
+      request: ({ context }) => ({
+        ...context.request,
+        networks: Object.fromEntries(
+          Object.entries(context.request.networks).filter(([network]) => !(network in changeOf(context).networks)),
+        ),
+        ports: unrequest(context.request.ports, changeOf(context).ports),
+      }),
+    }),
+    forgetPorts: assign({
+      request: ({ context }) => ({
+        ...context.request,
+        ports: unrequest(context.request.ports, changeOf(context).ports),
+      }),
+    }),
+    /** In `created` a change is one of the request only. */
+    request: assign(({ context }) => ({
+      request: {
+        ...context.request,
+        networks: { ...context.request.networks, ...changeOf(context).networks },
+        ports: [...context.request.ports, ...changeOf(context).wanted],
+      },
+      change: null,
+    })),
+    unrequestPorts: assign({
+      request: ({ context, event }) => ({
+        ...context.request,
+        ports:
+          event.type === 'unpublish'
+            ? subtractMappings(context.request.ports, event.ports).left
+            : context.request.ports,
+      }),
+    }),
+
+    // Why it did not.
+    blameError: assign({ fault: ({ event }) => faultOf(errorIn(event)) }),
+    blameOutcome: assign({ fault: ({ context, event }) => context.fault ?? faultIn(event) }),
+    blameRefusal: assign({ fault: ({ event }) => ('fault' in event ? event.fault : null) }),
+    /** A step of the way out failed: it is a leftover, and the way out goes on. */
+    keepFault: assign({ leftovers: ({ context, event }) => [...context.leftovers, faultIn(event)] }),
+    /** Neither gone nor whole: what was asked for is tried again, not its undoing. */
+    goOn: assign({
+      leftovers: ({ context }) => (context.fault === null ? context.leftovers : [...context.leftovers, context.fault]),
+      fault: null,
+      change: ({ context }) => ({ ...changeOf(context), force: true }),
+    }),
+    keepRefusal: assign({
+      leftovers: ({ context, event }) => ('fault' in event ? [...context.leftovers, event.fault] : context.leftovers),
+    }),
+    /** Granted but of no use: keep the grant in the change, so that the rollback gives it back. */
+    blamePlan: assign({
+      fault: ({ context, event }) => {
+        if (event.type !== 'leased') return context.fault;
+        const plan = planned(context, event);
+        return 'fault' in plan
+          ? plan.fault
+          : blame('PORTS_NEED_NETWORK', `container ${context.id} has no bridge network that its ports could lead to`);
+      },
+      change: ({ context, event }) => ({
+        ...changeOf(context),
+        ports: event.type === 'leased' ? without(event.ports, context.ports) : [],
+      }),
+    }),
+    blameMode: assign({
+      fault: ({ context }) =>
+        blame(
+          'MODE_NOT_SUPPORTED',
+          `container ${context.id} shares a namespace: "${context.request.netns.mode}" is not supported`,
+        ),
+    }),
+    blameConnected: assign({
+      fault: ({ context, event }) =>
+        blame('ALREADY_CONNECTED', `container ${context.id} is already connected to network ${networkIn(event)}`),
+    }),
+    blameNotConnected: assign({
+      fault: ({ context, event }) =>
+        blame('NOT_CONNECTED', `container ${context.id} is not connected to network ${networkIn(event)}`),
+    }),
+    blameNotPublished: assign({
+      fault: ({ context }) => blame('NOT_PUBLISHED', `container ${context.id} does not publish these ports`),
+    }),
+    blameNotConfigured: assign({
+      fault: ({ context }) =>
+        blame('BAD_REQUEST', `container ${context.id} is not configured: it cannot take over a port`),
+    }),
+    countAttempt: assign({ attempts: ({ context }) => context.attempts + 1 }),
+  },
+});

@@ -1,0 +1,77 @@
+/**
+ * What a network means in the kernel of its outside, and where the kernel differs: for the watch on drift.
+ *
+ * Guarantees: pure; the terms are those of native's dumps. One difference per thing: of a bridge that is not there, its
+ * addresses and ports are not listed too.
+ * Limits: what the definition says and nothing else; rules are effects/ruleset-compare.ts. A member that is not there is
+ * its container's affair.
+ */
+import type { NetworkDefinition } from '../../state/network.ts';
+import type { AddressSeen, Difference, Dump, LinkSeen, RouteSeen } from './expected.ts';
+
+/** A host link of a container on the network, and the name that says it is ours. */
+export interface Member {
+  hostLink: string;
+  alias: string;
+}
+
+const ETHERNET_MTU = 1500;
+const LOCAL_TABLE = 255;
+const MAIN_TABLE = 254;
+
+export function compareBridge(
+  { name: network, network_interface: bridge, subnets, options }: NetworkDefinition,
+  alias: string,
+  members: readonly Member[],
+  { links, addresses, routes }: Dump,
+): Difference[] {
+  const difference = (kind: 'link' | 'address' | 'route', object: string, problem: Difference['problem']) => ({
+    kind,
+    object,
+    network,
+    problem,
+  });
+  const link = links.find(({ name }) => name === bridge);
+  if (link === undefined) return [difference('link', bridge, 'missing')];
+  // Somebody else has taken the name: what is missing is the bridge.
+  if (link.alias !== alias) return [difference('link', `alias ${alias} on ${bridge}`, 'changed')];
+  const found: Difference[] = [];
+  if (link.mtu !== Number(options.mtu ?? ETHERNET_MTU)) {
+    found.push(difference('link', `mtu ${options.mtu ?? ETHERNET_MTU} on ${bridge}`, 'changed'));
+  }
+  if (!link.up) found.push(difference('link', `up on ${bridge}`, 'changed'));
+  for (const { subnet, gateway } of subnets) {
+    const [destination = '', length = ''] = subnet.split('/');
+    const prefix = Number(length);
+    if (!has(addresses, link, gateway, prefix)) {
+      found.push(difference('address', `${gateway}/${prefix} on ${bridge}`, 'missing'));
+    } else if (link.up && !leads(routes, link, destination, prefix, MAIN_TABLE)) {
+      found.push(difference('route', `${subnet} on ${bridge}`, 'missing'));
+    }
+  }
+  const v6 = subnets.some(({ subnet }) => subnet.includes(':'));
+  if (v6 && link.up && !leads(routes, link, '::1', 128, LOCAL_TABLE)) {
+    found.push(difference('route', `::1 on ${bridge}`, 'missing'));
+  }
+  const byName = new Map(links.map((other) => [other.name, other]));
+  for (const member of members) {
+    const port = byName.get(member.hostLink);
+    if (port === undefined || port.alias !== member.alias) continue;
+    if (port.master !== link.index) {
+      found.push(difference('link', `master ${bridge} on ${member.hostLink}`, 'changed'));
+    } else if (!port.up) {
+      found.push(difference('link', `up on ${member.hostLink}`, 'changed'));
+    }
+  }
+  return found;
+}
+
+function has(addresses: readonly AddressSeen[], link: LinkSeen, address: string, prefix: number): boolean {
+  return addresses.some((seen) => seen.link === link.index && seen.address === address && seen.prefix === prefix);
+}
+
+function leads(routes: readonly RouteSeen[], link: LinkSeen, to: string, prefix: number, table: number): boolean {
+  return routes.some(
+    (seen) => seen.link === link.index && seen.destination === to && seen.prefix === prefix && seen.table === table,
+  );
+}

@@ -1,0 +1,188 @@
+/**
+ * What an attachment means in the kernel, and where the kernel differs: for inspect, audit and the watch on drift.
+ *
+ * Guarantees: pure; the terms are those of native's dumps, so what is made is found again as it was asked for. One
+ * difference per thing: of a link that is not there, its addresses and routes are not listed too. Same order each time.
+ * Limits: what was asked for and nothing else: what others added is theirs, and so are the routes that the kernel makes
+ * for each address. A bridge port's flags (hairpin) are not in the dumps.
+ */
+import type { Attachment, Drift } from '../../state/container.ts';
+
+/** Of native's Link, Address and Route, what is compared. */
+export interface LinkSeen {
+  index: number;
+  name: string;
+  mac: string;
+  mtu: number;
+  up: boolean;
+  master: number;
+  alias: string;
+}
+export interface AddressSeen {
+  link: number;
+  address: string;
+  prefix: number;
+}
+export interface RouteSeen {
+  destination: string;
+  prefix: number;
+  gateway: string | null;
+  link: number;
+  metric: number;
+  table: number;
+  type: string;
+}
+/** What a namespace holds. */
+export interface Dump {
+  links: readonly LinkSeen[];
+  addresses: readonly AddressSeen[];
+  routes: readonly RouteSeen[];
+}
+
+export interface ExpectedRoute {
+  /** "0.0.0.0" or "::" with prefix 0 is the default route. */
+  destination: string;
+  prefix: number;
+  gateway: string;
+  metric: number;
+}
+export interface ExpectedInside {
+  link: string;
+  mac: string;
+  mtu: number;
+  addresses: { address: string; prefix: number }[];
+  routes: ExpectedRoute[];
+}
+export interface ExpectedOutside {
+  link: string;
+  alias: string;
+  /** The bridge it is enslaved to. */
+  master: string;
+  mtu: number;
+}
+
+export type Difference = Drift & { problem: 'missing' | 'changed' };
+
+export const MAIN_TABLE = 254;
+/** What every veth has that is made without an MTU (ether_setup). */
+const ETHERNET_MTU = 1500;
+/** What IPv6 makes of metric 0 (IP6_RT_PRIO_USER). */
+const IPV6_METRIC = 1024;
+/** Of a route that says nothing about it (effects/address.ts). */
+const ROUTE_METRIC = 100;
+
+export function expectedInside(attachment: Attachment): ExpectedInside {
+  const { link, mac, mtu, addresses, routes, defaultMetric } = attachment;
+  const wanted: ExpectedRoute[] = [];
+  for (const { gateway } of addresses) {
+    if (gateway === null || defaultMetric === null) continue;
+    const destination = gateway.includes(':') ? '::' : '0.0.0.0';
+    wanted.push({ destination, prefix: 0, gateway, metric: metricOf(gateway, defaultMetric) });
+  }
+  for (const { destination, prefix, gateway, metric } of routes) {
+    wanted.push({ destination, prefix, gateway, metric: metricOf(gateway, metric ?? ROUTE_METRIC) });
+  }
+  return {
+    link,
+    mac,
+    mtu: mtu ?? ETHERNET_MTU,
+    addresses: addresses.map(({ address, prefix }) => ({ address, prefix })),
+    routes: withoutRivals(wanted, new Set()),
+  };
+}
+
+export function expectedOutside({ hostLink, alias, bridge, mtu }: Attachment): ExpectedOutside {
+  return { link: hostLink, alias, master: bridge, mtu: mtu ?? ETHERNET_MTU };
+}
+
+/** What of these attachments of one container is not, or not so, in the container's namespace. */
+export function compareInside(attachments: readonly Attachment[], dump: Dump): Difference[] {
+  const links = new Map(dump.links.map((link) => [link.name, link]));
+  const main = dump.routes.filter(({ table }) => table === MAIN_TABLE);
+  const taken = new Set<string>();
+  return attachments.flatMap((attachment) => {
+    const { network } = attachment;
+    const expected = expectedInside(attachment);
+    const routes = withoutRivals(expected.routes, taken);
+    const link = links.get(expected.link);
+    const on = (what: string) => `${what} on ${expected.link}`;
+    const found: Difference[] = [];
+    if (link === undefined) return [missing('link', expected.link, network)];
+    if (link.mac !== expected.mac) found.push(changed('link', on(`mac ${expected.mac}`), network));
+    if (link.mtu !== expected.mtu) found.push(changed('link', on(`mtu ${expected.mtu}`), network));
+    if (!link.up) found.push(changed('link', on('up'), network));
+    for (const { address, prefix } of expected.addresses) {
+      const same = dump.addresses.filter((seen) => seen.link === link.index && seen.address === address);
+      if (same.some((seen) => seen.prefix === prefix)) continue;
+      const object = on(`${address}/${prefix}`);
+      found.push(same.length > 0 ? changed('address', object, network) : missing('address', object, network));
+    }
+    for (const route of routes) {
+      const rivals = main.filter((seen) => rivalry(seen) === rivalry(route));
+      const there = rivals.some(
+        (seen) => seen.gateway === route.gateway && seen.link === link.index && seen.type === 'unicast',
+      );
+      if (there) continue;
+      const object = on(`${destinationText(route)} via ${route.gateway}`);
+      found.push(rivals.length > 0 ? changed('route', object, network) : missing('route', object, network));
+    }
+    return found;
+  });
+}
+
+/** What of these attachments is not, or not so, in their outside. `links`: those of these names and their bridges, at least. */
+export function compareOutside(attachments: readonly Attachment[], links: readonly LinkSeen[]): Difference[] {
+  const byName = new Map(links.map((link) => [link.name, link]));
+  return attachments.flatMap((attachment) => {
+    const { network } = attachment;
+    const expected = expectedOutside(attachment);
+    const link = byName.get(expected.link);
+    const on = (what: string) => `${what} on ${expected.link}`;
+    if (link === undefined) return [missing('link', expected.link, network)];
+    // Not ours: the rest of it is not our business.
+    if (link.alias !== expected.alias) return [changed('link', on(`alias ${expected.alias}`), network)];
+    const found: Difference[] = [];
+    const master = byName.get(expected.master);
+    if (master === undefined || link.master !== master.index) {
+      found.push(changed('link', on(`master ${expected.master}`), network));
+    }
+    if (link.mtu !== expected.mtu) found.push(changed('link', on(`mtu ${expected.mtu}`), network));
+    if (!link.up) found.push(changed('link', on('up'), network));
+    return found;
+  });
+}
+
+const missing = (kind: Drift['kind'], object: string, network: string): Difference => ({
+  kind,
+  object,
+  network,
+  problem: 'missing',
+});
+const changed = (kind: Drift['kind'], object: string, network: string): Difference => ({
+  kind,
+  object,
+  network,
+  problem: 'changed',
+});
+
+const metricOf = (gateway: string, metric: number): number =>
+  metric === 0 && gateway.includes(':') ? IPV6_METRIC : metric;
+
+/** Of routes that agree in this the kernel takes only the first (NLM_F_EXCL). */
+const rivalry = ({ destination, prefix, metric }: Pick<RouteSeen, 'destination' | 'prefix' | 'metric'>): string =>
+  `${destination}/${prefix} ${metric}`;
+
+/** Those that are the first of their kind; `taken` are the ones before, and all of them afterwards. */
+function withoutRivals(routes: readonly ExpectedRoute[], taken: Set<string>): ExpectedRoute[] {
+  return routes.filter((route) => {
+    const key = rivalry(route);
+    if (taken.has(key)) return false;
+    taken.add(key);
+    return true;
+  });
+}
+
+/** As ip-route(8) has it. */
+function destinationText({ destination, prefix }: ExpectedRoute): string {
+  return prefix === 0 ? 'default' : `${destination}/${prefix}`;
+}

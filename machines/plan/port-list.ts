@@ -1,0 +1,227 @@
+/**
+ * Lists of published ports: made as short as they can be, and taken apart again where a part of them goes.
+ *
+ * Guarantees: pure, the caller's arrays are left as they are. What a list means is the set of its pairs (host address,
+ * protocol, host port -> container port): coalescing keeps it, says the same whatever the order, and changes nothing the
+ * second time; subtracting leaves exactly the pairs that were not named. Conflicts inside a list are faults.
+ * Limits: knows one list; what other containers and the host have is for plan/ports.ts and the kernel.
+ *
+ * As Podman does (ParsePortMapping): a pair named twice is one, also where ranges overlap; the same container port left
+ * to chance twice is one wish, and overlapping ranges left to chance are one range; neighbours left to chance stay
+ * apart, because as one range they would have to be given consecutive host ports.
+ */
+import type { ResolvedPort, Wish } from '../../state/container.ts';
+import type { Fault } from '../../state/faults.ts';
+
+/** Consecutive ports of one host address, as asked for. `host` 0: whichever. */
+interface Run {
+  address: string;
+  protocol: ResolvedPort['protocol'];
+  host: number;
+  container: number;
+  range: number;
+  /** `address` is where an outer publisher listens. */
+  outer: boolean;
+}
+
+const runOf = (mapping: Wish): Run => ({
+  address: mapping.outer_ip ?? mapping.host_ip ?? '',
+  protocol: mapping.protocol ?? 'tcp',
+  host: mapping.host_port ?? 0,
+  container: mapping.container_port,
+  range: mapping.range ?? 1,
+  outer: mapping.outer_ip !== undefined,
+});
+
+const runOfPort = (port: ResolvedPort): Run => ({
+  address: port.outerIp ?? port.hostIp,
+  protocol: port.protocol,
+  host: port.hostPort,
+  container: port.containerPort,
+  range: port.range,
+  outer: port.outerIp !== null,
+});
+
+/** Sorted by host address (as text), protocol, host port, container port; ranges as long as they go. */
+export function coalesce(mappings: readonly Wish[]): { ports: Wish[] } | { fault: Fault } {
+  const runs = mappings.map(runOf).sort(inOrder);
+  const fault = conflict(runs.filter(({ host }) => host !== 0));
+  if (fault !== null) return { fault };
+  const lines = new Map<string, Run[]>();
+  for (const run of runs) {
+    // Two runs can be one only on the same line: the same distance between host and container port.
+    const line = `${run.address} ${run.protocol} ${run.host === 0 ? 'any' : run.host - run.container}`;
+    lines.set(line, [...join(lines.get(line) ?? [], run)]);
+  }
+  return { ports: [...lines.values()].flat().sort(inOrder).map(mappingOf) };
+}
+
+/** Of published ports, those that mappings name (host port 0: whichever leads there) and those that stay. */
+export function subtract(
+  ports: readonly ResolvedPort[],
+  mappings: readonly Wish[],
+): { taken: ResolvedPort[]; left: ResolvedPort[] } {
+  return cut(ports, runOfPort, mappings.map(runOf), (port, offset, range) => ({
+    ...port,
+    hostPort: port.hostPort + offset,
+    containerPort: port.containerPort + offset,
+    range,
+  }));
+}
+
+/** The same for what is only asked for yet. A mapping with a host port does not name one that is left to chance. */
+export function subtractMappings(ports: readonly Wish[], mappings: readonly Wish[]): { taken: Wish[]; left: Wish[] } {
+  return cut(ports, runOf, mappings.map(runOf), (port, offset, range) => {
+    const host = port.host_port ?? 0;
+    return {
+      ...port,
+      ...(host === 0 ? {} : { host_port: host + offset }),
+      container_port: port.container_port + offset,
+      range,
+    };
+  });
+}
+
+/** Published ports less others of them. */
+export function without(ports: readonly ResolvedPort[], gone: readonly ResolvedPort[]): ResolvedPort[] {
+  return subtract(ports, gone.map(wishOf)).left;
+}
+
+/** What is asked for once these of it are no longer published; a port left to chance is one wish of its container port. */
+export function unrequest(requested: readonly Wish[], gone: readonly ResolvedPort[]): Wish[] {
+  const byNumber = subtractMappings(requested, gone.map(wishOf));
+  let chosen = subtract(gone, byNumber.taken).left;
+  return byNumber.left.flatMap((wish) => {
+    if ((wish.host_port ?? 0) !== 0) return [wish];
+    const given = oneEach(subtract(chosen, [wish]).taken);
+    chosen = without(chosen, given);
+    return subtractMappings(
+      [wish],
+      given.map((port) => ({ ...wishOf(port), host_port: 0 })),
+    ).left;
+  });
+}
+
+/** Of ports that lead to the same container port the first. */
+function oneEach(ports: readonly ResolvedPort[]): ResolvedPort[] {
+  const first: ResolvedPort[] = [];
+  for (const port of ports) {
+    first.push(
+      ...subtract(
+        [port],
+        first.map((other) => ({ ...wishOf(other), host_port: 0 })),
+      ).left,
+    );
+  }
+  return first;
+}
+
+/** Whether there is an address that both mean: "" is every one, 0.0.0.0 and :: every one of their family. */
+export function meet(a: string, b: string): boolean {
+  return covers(a, b) || covers(b, a);
+}
+
+function covers(wide: string, narrow: string): boolean {
+  if (wide === '' || wide === narrow) return true;
+  if (wide === '0.0.0.0') return narrow === '' || !narrow.includes(':');
+  return wide === '::' && (narrow === '' || narrow.includes(':'));
+}
+
+const wishOf = (port: ResolvedPort): Wish => mappingOf(runOfPort(port));
+
+const mappingOf = ({ address, protocol, host, container, range, outer }: Run): Wish => ({
+  host_ip: outer ? '' : address,
+  host_port: host,
+  container_port: container,
+  protocol,
+  range,
+  ...(outer ? { outer_ip: address } : {}),
+});
+
+function inOrder(a: Run, b: Run): number {
+  const text = compare(a.address, b.address) || compare(a.protocol, b.protocol);
+  return text || a.host - b.host || a.container - b.container || a.range - b.range;
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Runs of one line, in order, and the next one: it extends the last, or begins a new one. */
+function join(line: readonly Run[], next: Run): readonly Run[] {
+  const last = line.at(-1);
+  const end = last === undefined ? 0 : last.container + last.range;
+  const reaches = next.host === 0 ? next.container < end : next.container <= end;
+  if (last === undefined || !reaches) return [...line, next];
+  const range = Math.max(end, next.container + next.range) - last.container;
+  return [...line.slice(0, -1), { ...last, range }];
+}
+
+/** Two runs that want one host port for different container ports, or for host addresses that are not the same. */
+function conflict(runs: readonly Run[]): Fault | null {
+  const byPort = [...runs].sort((a, b) => compare(a.protocol, b.protocol) || a.host - b.host || inOrder(a, b));
+  for (const [i, run] of byPort.entries()) {
+    for (let j = i + 1; j < byPort.length; j++) {
+      const other = byPort[j];
+      if (other === undefined || other.protocol !== run.protocol || other.host >= run.host + run.range) break;
+      const same = other.address === run.address && other.host - other.container === run.host - run.container;
+      if (same || !meet(run.address, other.address)) continue;
+      const message = `ports ${inWords(run)} and ${inWords(other)} overlap: a host port leads to one place`;
+      return { code: 'BAD_REQUEST', message };
+    }
+  }
+  return null;
+}
+
+/** [::1]:8080-8081:80-81/tcp, as it is written on a command line. */
+function inWords({ address, protocol, host, container, range }: Run): string {
+  const at = address === '' ? '' : address.includes(':') ? `[${address}]:` : `${address}:`;
+  const span = (first: number) => (range === 1 ? `${first}` : `${first}-${first + range - 1}`);
+  return `${at}${span(host)}:${span(container)}/${protocol}`;
+}
+
+/** Each port in the pieces that some of `wanted` name, and the pieces between. */
+function cut<Port>(
+  ports: readonly Port[],
+  runOfIt: (port: Port) => Run,
+  wanted: readonly Run[],
+  piece: (port: Port, offset: number, range: number) => Port,
+): { taken: Port[]; left: Port[] } {
+  const taken: Port[] = [];
+  const left: Port[] = [];
+  for (const port of ports) {
+    const run = runOfIt(port);
+    const pieceOf = (from: number, to: number) => (to - from === run.range ? port : piece(port, from, to - from));
+    let at = 0;
+    for (const { from, to } of spans(wanted.flatMap((wish) => overlap(run, wish)))) {
+      if (from > at) left.push(pieceOf(at, from));
+      taken.push(pieceOf(from, to));
+      at = to;
+    }
+    if (at < run.range) left.push(pieceOf(at, run.range));
+  }
+  return { taken, left };
+}
+
+interface Span {
+  from: number;
+  to: number;
+}
+
+/** The same, in order, those that touch as one. */
+function spans(parts: readonly Span[]): Span[] {
+  const result: Span[] = [];
+  for (const part of [...parts].sort((a, b) => a.from - b.from)) {
+    const last = result.at(-1);
+    if (last !== undefined && part.from <= last.to) last.to = Math.max(last.to, part.to);
+    else result.push({ ...part });
+  }
+  return result;
+}
+
+/** The part of a run that a wish names, counted from the beginning of the run. */
+function overlap(run: Run, wish: Run): Span[] {
+  if (run.address !== wish.address || run.protocol !== wish.protocol) return [];
+  if (wish.host !== 0 && (run.host === 0 || run.host - run.container !== wish.host - wish.container)) return [];
+  const from = Math.max(0, wish.container - run.container);
+  const to = Math.min(run.range, wish.container + wish.range - run.container);
+  return from < to ? [{ from, to }] : [];
+}

@@ -1,0 +1,114 @@
+/**
+ * What a create event comes to: everything about a new container that is chosen or observed once, so that its machine has
+ * nothing to look up.
+ *
+ * Guarantees: refuses what cannot be (a namespace of its own and of others at once, a process that has ended, itself) with
+ * nothing changed. A shared namespace is that of its first owner, through as many sharers as there are.
+ * Limits: whether addresses and ports are free is for the machines that grant them.
+ */
+import { randomBytes } from 'node:crypto';
+import type { ContainerInput } from '../machines/container-inputs.ts';
+import { netnsName } from '../machines/plan/attachment.ts';
+import { processStartTime } from '../native/index.ts';
+import type { ContainerContext } from '../state/container.ts';
+import type { CreateEvent, NetnsSource } from '../state/event.ts';
+import { FaultError } from '../state/faults.ts';
+import { DEFAULT_NETWORK } from '../state/network.ts';
+import { noSuchContainer, wanted } from './events.ts';
+
+export interface Surroundings {
+  bootId: string;
+  instance: string;
+  netnsDir: string;
+  /** Who publishes ports one machine further out, null for nobody. */
+  publisher: string | null;
+  /** Later than that of any container before. */
+  generation: number;
+  container(id: string): ContainerContext | undefined;
+  /** A network's name from its name, id or the beginning of one id alone. Throws NO_SUCH_NETWORK. */
+  networkName(text: string): string;
+}
+
+export function planContainer(event: CreateEvent, around: Surroundings): ContainerInput {
+  const { id } = event;
+  const { generation } = around;
+  const netns: NetnsSource = event.netns ?? { mode: 'new' };
+  const pid = netns.mode === 'pid' ? netns.pid : event.bound_to;
+  if (pid !== event.bound_to && event.bound_to !== undefined) {
+    throw new FaultError('BAD_REQUEST', `container ${id} has the namespace of ${pid}: it is bound to that process`);
+  }
+  const request = { netns, ...requested(event, netns, around) };
+  const token = randomBytes(16).toString('hex');
+  const path = `${around.netnsDir}/${netnsName(token)}`;
+  return {
+    id,
+    name: event.name ?? id,
+    hostname: event.hostname ?? null,
+    pod: event.pod ?? null,
+    generation,
+    owner: `${id}:${generation}`,
+    token,
+    bootId: around.bootId,
+    createdAt: Date.now(),
+    instance: around.instance,
+    outside: event.outside ?? null,
+    netns: netns.mode === 'host' ? null : { path, owned: netns.mode === 'new', ...sourceOf(netns, id, around) },
+    boundTo: boundTo(pid),
+    publisher: publisherOf(event, around),
+    files: event.files ?? false,
+    request,
+  };
+}
+
+/** The process that a container ends with. */
+export function boundTo(pid: number | undefined): ContainerContext['boundTo'] {
+  if (pid === undefined) return null;
+  try {
+    return { pid, startTime: processStartTime(pid) };
+  } catch {
+    throw new FaultError('NO_SUCH_PROCESS', `no process ${pid}`, { object: String(pid) });
+  }
+}
+
+/** Networks and ports as they will be attached. */
+export function requested(
+  event: CreateEvent,
+  netns: NetnsSource,
+  around: Pick<Surroundings, 'networkName' | 'publisher'>,
+) {
+  const asked = event.networks ?? (['new', 'pid'].includes(netns.mode) ? { [DEFAULT_NETWORK]: {} } : {});
+  const networks: typeof asked = {};
+  for (const [text, options] of Object.entries(asked)) {
+    const name = event.networks === undefined ? text : around.networkName(text);
+    if (name in networks) throw new FaultError('BAD_REQUEST', `network ${name} is named twice`);
+    networks[name] = options;
+  }
+  const ports = wanted(event.port_mappings ?? [], publisherOf(event, around));
+  const shares = netns.mode === 'host' || netns.mode === 'container';
+  if (shares && (Object.keys(networks).length > 0 || ports.length > 0)) {
+    const whose = netns.mode === 'host' ? 'the host' : netns.id;
+    throw new FaultError(
+      'BAD_REQUEST',
+      `container ${event.id} uses the namespace of ${whose}: it has no networks or ports of its own`,
+    );
+  }
+  return { networks, ports };
+}
+
+/** A publisher leads to this machine's own addresses: in an outside of its own a container is published inside it alone. */
+function publisherOf(event: CreateEvent, around: Pick<Surroundings, 'publisher'>): string | null {
+  return event.outside === undefined ? around.publisher : null;
+}
+
+/** Where a joined namespace is joined from, and whose it is when it is shared. */
+function sourceOf(netns: NetnsSource, id: string, around: Surroundings): { from: string | null; of: string | null } {
+  if (netns.mode === 'path') return { from: netns.path, of: null };
+  if (netns.mode !== 'container') return { from: null, of: null };
+  if (netns.id === id) throw new FaultError('BAD_REQUEST', `container ${id} cannot join its own namespace`);
+  const target = around.container(netns.id);
+  if (target === undefined) throw noSuchContainer(netns.id);
+  if (target.netns === null) {
+    throw new FaultError('BAD_REQUEST', `container ${netns.id} is in the host's namespace: use netns host`);
+  }
+  return { from: target.netns.path, of: target.netns.of ?? target.owner };
+}

@@ -1,0 +1,325 @@
+/**
+ * The watch on one outside: hears what the kernel announces, looks where that leads, and tells the machine whose it is.
+ *
+ * Guarantees: it changes nothing itself. Announcements are gathered for a moment and looked at together, one look after
+ * another. Who is busy is not judged, but looked at again when it has come to rest; who is on the way out is left alone.
+ * Bridges come first: what hangs on them is put right with them.
+ * Limits: see drift-clues.ts for what is announced at all.
+ */
+import type { AnyActorRef } from 'xstate';
+import type { RulesetFindings } from '../machines/firewall.ts';
+import type { Difference } from '../machines/plan/expected.ts';
+import type { Kernel } from '../effects/kernel.ts';
+import type { Drift } from '../state/container.ts';
+import type { DriftPolicies } from '../state/drift.ts';
+import type { Containers } from './containers.ts';
+import type { DriftHappening, RepairedHappening } from './happening.ts';
+import type { Shared } from './shared.ts';
+import { Clues, CLUES } from './drift-clues.ts';
+import { OutsideLook } from './drift-look.ts';
+import { DriftRecord } from './drift-record.ts';
+import type { ContainerActor } from './snapshot.ts';
+import { isLeaving, isSteady, membersOf } from './standing.ts';
+
+export interface WatchParts {
+  kernel: Kernel;
+  containers: Pick<Containers, 'all' | 'neighbours'>;
+  shared: Pick<Shared, 'networksIn' | 'firewall' | 'outsides'>;
+  policies: DriftPolicies;
+  announce: (happening: DriftHappening | RepairedHappening) => void;
+  failed: (what: string, error: unknown) => void;
+}
+
+/** What comes within this time is looked at together: one `ip link del` is announced five times. */
+const GATHER_MS = 10;
+/** Containers looked into at the same time. */
+const AT_ONCE = 4;
+/** How long not to look for the owner of a namespace again when the last look did not find one. */
+const STRANGERS_MS = 1000;
+
+/** What there is to look at of one container. */
+interface Concern {
+  host?: boolean;
+  inside?: boolean;
+  rules?: boolean;
+}
+
+export class OutsideWatch {
+  readonly #parts: WatchParts;
+  readonly #outside: string | null;
+  /** How aliases of ours begin. */
+  readonly #prefix: string;
+  readonly #record: DriftRecord;
+  #clues = new Clues();
+  #timer: NodeJS.Timeout | null = null;
+  #looking: Promise<void> = Promise.resolve();
+  #stops: (() => void)[] = [];
+  #closed = false;
+  /** Whose namespace has which nsid. */
+  readonly #owners = new Map<number, string>();
+  #strangersUntil = 0;
+  readonly #waiting = new Map<string, Concern>();
+
+  constructor(parts: WatchParts, outside: string | null) {
+    this.#parts = parts;
+    this.#outside = outside;
+    this.#prefix = `cleat:${parts.kernel.instance.name}:`;
+    this.#record = new DriftRecord(parts.announce);
+  }
+
+  /** Listen, and look at everything: much may have happened before. */
+  async open(): Promise<void> {
+    const { kernel } = this.#parts;
+    const { kernel: native } = kernel.outside(this.#outside);
+    const heard = (event: Parameters<Clues['take']>[0]) => {
+      if (this.#clues.take(event, this.#prefix)) this.#gather();
+    };
+    this.#stops = await Promise.all([
+      native.nftMonitor(kernel.instance.table, (event) => {
+        if (event.type === 'changed') this.#record.changedBy(event.command, event.pid);
+        this.#verify();
+      }),
+      native.monitor(heard, undefined, [...CLUES], true),
+    ]);
+    if (this.#closed) return this.close();
+    this.#clues.everything = true;
+    this.#gather();
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const stop of this.#stops.splice(0)) stop();
+  }
+
+  /** Resolves when the look that is due has been taken. */
+  async settled(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 2 * GATHER_MS));
+    await this.#looking;
+  }
+
+  found({ repaired, left }: RulesetFindings): void {
+    this.#record.found(repaired, left, (owner) => this.#actorOf(owner));
+    if (repaired.length === 0) return;
+    // What busy ones have published was not put back with the rest: they may have been about to take it away.
+    for (const snapshot of this.#parts.containers.all()) {
+      const { outside, owner, ports } = snapshot.context;
+      if (outside !== this.#outside || ports.length === 0 || isSteady(snapshot)) continue;
+      const actor = this.#actorOf(owner);
+      if (actor !== null) this.#whenSteady(actor, owner, { rules: true });
+    }
+  }
+
+  present(): Drift[] {
+    return this.#record.present();
+  }
+
+  #verify(): void {
+    this.#parts.shared.firewall(this.#outside).send({ type: 'verify' });
+  }
+
+  #actorOf(owner: string): ContainerActor | null {
+    return this.#parts.containers.neighbours.container(owner);
+  }
+
+  #gather(): void {
+    if (this.#timer !== null || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      const clues = this.#clues;
+      this.#clues = new Clues();
+      this.#looking = this.#looking
+        .then(() => this.#look(clues))
+        .catch((error: unknown) => this.#parts.failed(`watch on ${this.#outside ?? 'the host'}`, error));
+    }, GATHER_MS);
+  }
+
+  async #look(clues: Clues): Promise<void> {
+    const { kernel } = this.#parts;
+    if (clues.everything) this.#verify();
+    const networks = this.#networksOf(clues);
+    const concerns = this.#concernsOf(clues, networks);
+    const look = new OutsideLook(kernel, this.#outside, concerns.size);
+    if (!clues.everything) await this.#resolve(clues, look, concerns, networks);
+    const mended = await Promise.all([...networks].map((name) => this.#judgeNetwork(name, look)));
+    const next = mended.includes(true) ? new OutsideLook(kernel, this.#outside, concerns.size) : look;
+    const queue = [...concerns];
+    const work = async () => {
+      for (let one = queue.shift(); one !== undefined; one = queue.shift()) await this.#judge(...one, next);
+    };
+    await Promise.all(Array.from({ length: Math.min(AT_ONCE, queue.length) }, work));
+  }
+
+  #networksOf({ everything, networks, gone }: Clues): Set<string> {
+    const all = [...this.#parts.shared.networksIn(this.#outside)];
+    if (everything) return new Set(all.map(([name]) => name));
+    const found = new Set(networks);
+    if (gone.size === 0) return found;
+    for (const [name, actor] of all) {
+      const { subnets } = actor.getSnapshot().context.definition;
+      const v6 = subnets.some(({ subnet }) => subnet.includes(':'));
+      const ours = subnets.some(({ subnet, gateway }) => gone.has(gateway) || gone.has(subnet));
+      if (ours || (v6 && gone.has('::1/128'))) found.add(name);
+    }
+    return found;
+  }
+
+  #concernsOf({ everything, hosts, insides }: Clues, networks: Set<string>): Map<string, Concern> {
+    const concerns = new Map<string, Concern>();
+    if (everything) {
+      for (const { context } of this.#parts.containers.all()) {
+        if (context.outside !== this.#outside || context.attachments.length === 0) continue;
+        concerns.set(context.owner, { host: true, inside: true });
+      }
+      return concerns;
+    }
+    for (const [owner, of] of hosts) {
+      const snapshot = this.#actorOf(owner)?.getSnapshot();
+      // Teardown, and what is left of it: nearly all of what is announced.
+      if (snapshot === undefined || isLeaving(snapshot)) continue;
+      // When the host's end goes, the other goes with it. One that is down, or has no bridge, is the bridge's affair.
+      concerns.set(owner, { host: true, inside: true });
+      if (isSteady(snapshot)) for (const network of of) networks.add(network);
+    }
+    for (const owner of insides) concerns.set(owner, { ...concerns.get(owner), inside: true });
+    return concerns;
+  }
+
+  /** Whose namespaces, and whose links, these are. */
+  async #resolve(
+    { nsids, ports }: Clues,
+    look: OutsideLook,
+    concerns: Map<string, Concern>,
+    networks: Set<string>,
+  ): Promise<void> {
+    /** Those of nobody we know. */
+    const strangers = () => {
+      const owners = [...nsids].map((nsid) => this.#owners.get(nsid));
+      const known = owners.filter((owner) => owner !== undefined && this.#actorOf(owner) !== null);
+      for (const owner of known) {
+        if (owner !== undefined) concerns.set(owner, { ...concerns.get(owner), inside: true });
+      }
+      return nsids.size - known.length;
+    };
+    const unknown = strangers();
+    if (ports.size === 0 && (unknown === 0 || performance.now() < this.#strangersUntil)) return;
+    for (const { alias, netnsId, name } of await look.links()) {
+      if (!alias.startsWith(this.#prefix)) continue;
+      const [id = '', generation = '', network] = alias.slice(this.#prefix.length).split(':');
+      if (network === undefined) continue;
+      if (netnsId !== null) this.#owners.set(netnsId, `${id}:${generation}`);
+      if (ports.has(name)) networks.add(network);
+    }
+    if (unknown > 0 && strangers() === unknown) this.#strangersUntil = performance.now() + STRANGERS_MS;
+  }
+
+  /** Answers whether something was put back: what was dumped before is old. */
+  async #judgeNetwork(name: string, look: OutsideLook): Promise<boolean> {
+    const key = { network: name };
+    const actor = this.#parts.shared.networksIn(this.#outside).get(name);
+    const snapshot = actor?.getSnapshot();
+    if (actor === undefined || snapshot === undefined || !snapshot.hasTag('standing')) {
+      this.#record.forget(key);
+      return false;
+    }
+    if (!snapshot.hasTag('rest')) return this.#again(actor, name);
+    const { definition } = snapshot.context;
+    const all = this.#parts.containers.all();
+    const before = membersOf(all, this.#outside, name);
+    const seen = await look.network(definition, before);
+    const now = actor.getSnapshot();
+    if (!now.hasTag('rest') || now.context.definition !== definition) return this.#again(actor, name);
+    // Without those that have begun something since.
+    const still = new Set(membersOf(this.#parts.containers.all(), this.#outside, name).map(({ hostLink }) => hostLink));
+    const busy = before.filter(({ hostLink }) => !still.has(hostLink));
+    const { repair, alert } = this.#byPolicy(
+      seen.filter(({ object }) => !busy.some(({ hostLink }) => object.endsWith(` on ${hostLink}`))),
+    );
+    this.#record.leave(key, alert, null);
+    if (!this.#record.mayRepair(key, repair)) return false;
+    actor.send({ type: 'drifted' });
+    await atRest(actor);
+    this.#clues.networks.add(name);
+    this.#gather();
+    return true;
+  }
+
+  async #judge(owner: string, concern: Concern, look: OutsideLook): Promise<void> {
+    const key = { owner };
+    const actor = this.#actorOf(owner);
+    const snapshot = actor?.getSnapshot();
+    if (actor === null || snapshot === undefined || isLeaving(snapshot)) return this.#record.forget(key);
+    if (!isSteady(snapshot)) return this.#whenSteady(actor, owner, concern);
+    const { context } = snapshot;
+    if (context.attachments.length === 0) return;
+    const seen = [
+      ...(concern.host === true ? await look.host(context) : []),
+      ...(concern.inside === true ? await look.inside(context) : []),
+    ];
+    const now = actor.getSnapshot();
+    if (!isSteady(now) || now.context.attachments !== context.attachments) {
+      return this.#whenSteady(actor, owner, concern);
+    }
+    const { repair, alert } = this.#byPolicy(seen);
+    this.#record.leave(key, alert, actor);
+    if (!this.#record.mayRepair(key, repair)) return;
+    actor.send({ type: 'drifted', drift: repair });
+    this.#whenSteady(actor, owner, { host: true, inside: true });
+  }
+
+  #byPolicy(seen: readonly Difference[]): { repair: Drift[]; alert: Drift[] } {
+    const { policies } = this.#parts;
+    const result: { repair: Drift[]; alert: Drift[] } = { repair: [], alert: [] };
+    for (const { kind, object, network } of seen) {
+      // Of no network: the namespace itself, which no machine could make again.
+      const policy = network === null && policies[kind] === 'repair' ? 'alert' : policies[kind];
+      if (policy !== 'ignore') result[policy].push({ kind, object, network });
+    }
+    return result;
+  }
+
+  #again(actor: AnyActorRef, network: string): false {
+    void atRest(actor).then(() => {
+      this.#clues.networks.add(network);
+      this.#gather();
+    });
+    return false;
+  }
+
+  #whenSteady(actor: ContainerActor, owner: string, concern: Concern): void {
+    const waiting = this.#waiting.get(owner);
+    this.#waiting.set(owner, { ...waiting, ...concern });
+    if (waiting !== undefined) return;
+    void until(actor, () => isSteady(actor.getSnapshot()) || isLeaving(actor.getSnapshot())).then(() => {
+      const due = this.#waiting.get(owner) ?? {};
+      this.#waiting.delete(owner);
+      if (this.#closed || isLeaving(actor.getSnapshot())) return this.#record.forget({ owner });
+      if (due.rules === true) this.#verify();
+      if (due.host === true) this.#clues.hosts.set(owner, this.#clues.hosts.get(owner) ?? new Set());
+      if (due.inside === true) this.#clues.insides.add(owner);
+      if (due.host === true || due.inside === true) this.#gather();
+    });
+  }
+}
+
+const atRest = (actor: AnyActorRef): Promise<void> =>
+  until(actor, () => {
+    const state = actor.getSnapshot() as { status: string; hasTag(tag: string): boolean };
+    return state.status !== 'active' || state.hasTag('rest');
+  });
+
+/** Resolves as soon as it is so, or when the actor has ended. */
+function until(actor: AnyActorRef, so: () => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    if (so()) return resolve();
+    const subscription = actor.subscribe({
+      next: () => {
+        if (!so()) return;
+        subscription.unsubscribe();
+        resolve();
+      },
+      complete: resolve,
+      error: () => resolve(),
+    });
+  });
+}

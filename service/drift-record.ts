@@ -1,0 +1,145 @@
+/**
+ * What is known of drift in one outside, and what has been said of it: to containers, to whoever follows events.
+ *
+ * Guarantees: each thing is said once when it is found and once when it is whole again. A repair that does not help is
+ * not asked for again before something else happens; then it counts as what policy leaves, and is said once. What policy
+ * leaves as it is, is in the container's own context (`noticed`), where `ps` and `inspect` see it.
+ * Limits: lost with the daemon: the look at the start finds again what is still so.
+ */
+import type { Found } from '../machines/firewall.ts';
+import type { Drift } from '../state/container.ts';
+import { byNetwork, type DriftHappening, type RepairedHappening } from './happening.ts';
+import { stateName, type ContainerActor } from './snapshot.ts';
+
+/** Whose drift it is: a container's by its owner (id:generation), or a network's. */
+export type Key = { owner: string } | { network: string };
+
+const textOf = (key: Key): string => ('owner' in key ? `container ${key.owner}` : `network ${key.network}`);
+
+export class DriftRecord {
+  readonly #announce: (happening: DriftHappening | RepairedHappening) => void;
+  /** What was asked to be repaired, until a look finds it so. */
+  readonly #mending = new Map<string, readonly Drift[]>();
+  /** What links and bridges are left with, by policy. */
+  readonly #left = new Map<string, readonly Drift[]>();
+  /** The same of the table. */
+  #table: readonly Found[] = [];
+  #author: { who: string; until: number } | null = null;
+
+  constructor(announce: (happening: DriftHappening | RepairedHappening) => void) {
+    this.#announce = announce;
+  }
+
+  /** Somebody else has just changed the table: what is found now is their doing. */
+  changedBy(command: string | null, pid: number | null): void {
+    const who = command === null ? null : pid === null ? command : `${command} (pid ${pid})`;
+    this.#author = who === null ? null : { who, until: performance.now() + 1000 };
+  }
+
+  /**
+   * Something was found that policy says to repair, or nothing was: whether to ask for the repair. What was asked for
+   * before and is found no more is whole again.
+   */
+  mayRepair(key: Key, drift: readonly Drift[]): boolean {
+    const text = textOf(key);
+    const before = this.#mending.get(text) ?? [];
+    const whole = news(drift, before);
+    const fresh = news(before, drift);
+    if (whole.length > 0) this.#sayRepaired(key, whole);
+    if (drift.length === 0 || (fresh.length === 0 && before.length > 0)) {
+      this.#mending.delete(text);
+      this.#say(key, drift, 'alert', null);
+      return false;
+    }
+    this.#mending.set(text, drift);
+    this.#say(key, fresh, 'repair', null);
+    return true;
+  }
+
+  /** What is left as it is of links, bridges and what is on them. */
+  leave(key: Key, drift: readonly Drift[], actor: ContainerActor | null): void {
+    const text = textOf(key);
+    this.#say(key, news(this.#left.get(text) ?? [], drift), 'alert', null);
+    if (drift.length === 0) this.#left.delete(text);
+    else this.#left.set(text, drift);
+    if (actor !== null) this.#notice(actor);
+  }
+
+  /** What a look at the table has put back and left. `find`: the container of an owner. */
+  found(repaired: readonly Found[], left: readonly Found[], find: (owner: string) => ContainerActor | null): void {
+    const by = this.#author !== null && performance.now() < this.#author.until ? this.#author.who : null;
+    for (const [owner, drift] of byOwner(repaired)) {
+      this.#sayOf(owner, drift, 'repair', by);
+      this.#sayRepairedOf(owner, drift);
+    }
+    const known = new Set(this.#table.map((one) => JSON.stringify(one)));
+    for (const [owner, drift] of byOwner(left.filter((one) => !known.has(JSON.stringify(one))))) {
+      this.#sayOf(owner, drift, 'alert', by);
+    }
+    const owners = new Set([...this.#table, ...left].map(({ owner }) => owner));
+    this.#table = left;
+    for (const owner of owners) {
+      const actor = owner === null ? null : find(owner);
+      if (actor !== null) this.#notice(actor);
+    }
+  }
+
+  /** It is going or gone: nobody puts anything back, and nobody wants to know. */
+  forget(key: Key): void {
+    this.#mending.delete(textOf(key));
+    this.#left.delete(textOf(key));
+  }
+
+  /** What shared things are left with. */
+  present(): Drift[] {
+    const table = this.#table.filter(({ owner }) => owner === null).map(({ drift }) => drift);
+    const networks = [...this.#left].filter(([text]) => text.startsWith('network ')).flatMap(([, drift]) => drift);
+    return [...table, ...networks];
+  }
+
+  #notice(actor: ContainerActor): void {
+    const snapshot = actor.getSnapshot();
+    // One that is degraded knows what it lacks, and is at it.
+    if (snapshot.status !== 'active' || stateName(snapshot) !== 'up') return;
+    const { owner, drift: shown } = snapshot.context;
+    const table = this.#table.filter((one) => one.owner === owner).map(({ drift }) => drift);
+    const drift = [...table, ...(this.#left.get(textOf({ owner })) ?? [])];
+    if (JSON.stringify(shown) !== JSON.stringify(drift)) actor.send({ type: 'noticed', drift });
+  }
+
+  #say(key: Key, drift: readonly Drift[], action: 'repair' | 'alert', by: string | null): void {
+    this.#sayOf('owner' in key ? key.owner : null, drift, action, by);
+  }
+
+  #sayOf(owner: string | null, drift: readonly Drift[], action: 'repair' | 'alert', by: string | null): void {
+    const id = owner === null ? null : idOf(owner);
+    for (const [network, part] of byNetwork(drift)) {
+      this.#announce({ type: 'drift', t: Date.now(), id, network, drift: part, action, by });
+    }
+  }
+
+  #sayRepaired(key: Key, drift: readonly Drift[]): void {
+    this.#sayRepairedOf('owner' in key ? key.owner : null, drift);
+  }
+
+  #sayRepairedOf(owner: string | null, drift: readonly Drift[]): void {
+    const id = owner === null ? null : idOf(owner);
+    for (const [network, part] of byNetwork(drift)) {
+      this.#announce({ type: 'repaired', t: Date.now(), id, network, drift: part });
+    }
+  }
+}
+
+const idOf = (owner: string): string => owner.slice(0, owner.lastIndexOf(':'));
+
+/** Those of `now` that are not among `before`. */
+function news(before: readonly Drift[], now: readonly Drift[]): Drift[] {
+  const known = new Set(before.map((one) => JSON.stringify(one)));
+  return now.filter((one) => !known.has(JSON.stringify(one)));
+}
+
+function byOwner(found: readonly Found[]): [owner: string | null, drift: Drift[]][] {
+  const groups = new Map<string | null, Drift[]>();
+  for (const { owner, drift } of found) groups.set(owner, [...(groups.get(owner) ?? []), drift]);
+  return [...groups];
+}

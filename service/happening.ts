@@ -1,0 +1,42 @@
+/**
+ * What happens, as it is told to whoever follows (GET /v1/events).
+ *
+ * Guarantees: types and one function, nothing runs by itself. One happening speaks of one container or one network.
+ */
+import type { Drift } from '../state/container.ts';
+import type { Fault } from '../state/faults.ts';
+
+/** What happens, as it happens: requested, then done or failed; and every state passed on the way. */
+export type Happening =
+  | { type: 'requested' | 'done'; t: number; id: string; event: string; network: string | null }
+  | { type: 'failed'; t: number; id: string; event: string; network: string | null; fault: Fault }
+  | { type: 'state'; t: number; id: string; from: string; to: string }
+  | DriftHappening
+  | RepairedHappening;
+
+export interface DriftHappening {
+  type: 'drift';
+  t: number;
+  /** null: something that containers share. */
+  id: string | null;
+  network: string | null;
+  drift: Drift[];
+  action: 'repair' | 'alert';
+  /** Who did it, where the kernel says so: "nft (pid 4242)". */
+  by: string | null;
+}
+
+export interface RepairedHappening {
+  type: 'repaired';
+  t: number;
+  id: string | null;
+  network: string | null;
+  drift: Drift[];
+}
+
+/** Things of one network belong together. */
+export function byNetwork(drift: readonly Drift[]): [network: string | null, drift: Drift[]][] {
+  const groups = new Map<string | null, Drift[]>();
+  for (const one of drift) groups.set(one.network, [...(groups.get(one.network) ?? []), one]);
+  return [...groups];
+}

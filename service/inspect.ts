@@ -1,0 +1,115 @@
+/**
+ * One container in full: how it should be, how clients of Docker and Podman read that, and where the kernel differs.
+ *
+ * Guarantees: never fails for what it finds: a namespace that cannot be read is a difference. What is compared is one
+ * state at rest: what an operation under way has not made yet, or has taken away, is not drift. A container that shares
+ * another's namespace shows the other's settings, through as many as share.
+ * Limits: of ports, rules, tables and DNS it repeats what was recorded; `audit` compares ports. Of a container that does
+ * not come to rest while we look, all drift is as recorded.
+ */
+import type { Kernel } from '../effects/kernel.ts';
+import { compareInside, compareOutside, type Difference, type Dump } from '../machines/plan/expected.ts';
+import type { ContainerContext } from '../state/container.ts';
+import type { Containers } from './containers.ts';
+import { interfacesIn } from './joined.ts';
+import { dumpOf, lookInside, type Look } from './look.ts';
+import { networkSettings, type NetworkSettings } from './network-settings.ts';
+import type { Networks } from './networks.ts';
+import { stateName, type ContainerSnapshot } from './snapshot.ts';
+import type { ContainerView } from './view.ts';
+
+export interface InspectParts {
+  containers: Pick<Containers, 'get'>;
+  networks: Pick<Networks, 'get'>;
+  kernel: Kernel;
+  view(snapshot: ContainerSnapshot): ContainerView;
+}
+
+export type Inspection = Omit<ContainerView, 'drift'> & { NetworkSettings: NetworkSettings; drift: Difference[] };
+
+/** Others may change a container while we look; then we look again, but not for ever. */
+const LOOKS = 3;
+
+/** What looking finds by itself: of these nothing recorded is needed. */
+const LOOKED_AT = new Set(['link', 'address', 'route']);
+
+/** As it is now; null when there is no such container. */
+export async function inspect(parts: InspectParts, id: string): Promise<Inspection | null> {
+  for (let looks = 1; ; looks++) {
+    const snapshot = parts.containers.get(id);
+    if (snapshot === undefined) return null;
+    const inspection = await inspectSnapshot(parts, snapshot);
+    if (looks === LOOKS || !atRest(snapshot) || parts.containers.get(id) === snapshot) return inspection;
+  }
+}
+
+/** As it was in this snapshot; if it is not so any more, drift is as recorded. */
+export async function inspectSnapshot(parts: InspectParts, snapshot: ContainerSnapshot): Promise<Inspection> {
+  const { context } = snapshot;
+  const owner = ownerOf(parts, context);
+  const shown = owner ?? context;
+  // Also one whose owner has gone: what is there is all that can be said.
+  const joined = owner === null || ['path', 'pid'].includes(owner.request.netns.mode);
+  const judged = atRest(snapshot);
+  const look = joined || judged ? await lookInside(parts.kernel, context, dumpOf) : null;
+  const seen = joined && look !== null && 'seen' in look ? interfacesIn(look.seen) : null;
+  const found = judged ? await driftOf(parts.kernel, context, look) : [];
+  const current = parts.containers.get(context.id) === snapshot;
+  return {
+    ...parts.view(snapshot),
+    NetworkSettings: networkSettings(shown, (network) => networkId(parts, network), seen),
+    drift: judged && current ? found : recorded(context),
+  };
+}
+
+const atRest = (snapshot: ContainerSnapshot): boolean =>
+  snapshot.hasTag('rest') && ['up', 'degraded'].includes(stateName(snapshot)) && snapshot.context.change === null;
+
+/** The container whose namespace this is, or null when it is no more. */
+function ownerOf({ containers }: InspectParts, context: ContainerContext): ContainerContext | null {
+  const owner = context.netns?.of ?? null;
+  if (owner === null) return context;
+  const found = containers.get(owner.slice(0, owner.lastIndexOf(':')))?.context;
+  return found?.owner === owner ? found : null;
+}
+
+/** The name itself when there is no such network, or none any more. */
+function networkId({ networks }: InspectParts, network: string): string {
+  try {
+    return networks.get(network).id;
+  } catch {
+    return network;
+  }
+}
+
+async function driftOf(kernel: Kernel, context: ContainerContext, look: Look<Dump> | null): Promise<Difference[]> {
+  return [
+    ...(await driftOutside(kernel, context)),
+    ...(look === null ? [] : driftInside(context, look)),
+    ...recorded(context).filter(({ kind }) => !LOOKED_AT.has(kind)),
+  ];
+}
+
+function driftInside({ attachments }: ContainerContext, look: Look<Dump>): Difference[] {
+  if ('seen' in look) return compareInside(attachments, look.seen);
+  return [{ kind: 'link', object: look.path, network: null, problem: look.problem }];
+}
+
+async function driftOutside(kernel: Kernel, { attachments, outside }: ContainerContext): Promise<Difference[]> {
+  if (attachments.length === 0) return [];
+  const names = [...new Set(attachments.flatMap(({ hostLink, bridge }) => [hostLink, bridge]))];
+  try {
+    const { kernel: native } = kernel.outside(outside);
+    const links = await Promise.all(names.map((name) => native.link(name)));
+    return compareOutside(
+      attachments,
+      links.filter((link) => link !== null),
+    );
+  } catch {
+    return [{ kind: 'link', object: outside ?? 'outside', network: null, problem: 'missing' }];
+  }
+}
+
+function recorded({ drift }: ContainerContext): Difference[] {
+  return drift.map(({ kind, object, network }) => ({ kind, object, network, problem: 'missing' }));
+}

@@ -1,0 +1,73 @@
+/**
+ * What containers are to each other: users of a namespace, givers and takers of a port.
+ *
+ * Guarantees: views over the containers there are, nothing of its own that could disagree with them.
+ * Limits: answers for this moment; whoever needs more watches the machine it is given.
+ */
+import { publishAddresses } from '../machines/plan/attachment.ts';
+import { coveredBy } from '../machines/plan/change.ts';
+import { without } from '../machines/plan/port-list.ts';
+import { portTargets } from '../machines/plan/ports.ts';
+import type { ContainerContext, PortTarget, ResolvedPort } from '../state/container.ts';
+import type { LifecycleEvent } from '../state/event.ts';
+import { FaultError } from '../state/faults.ts';
+import { noSuchContainer, wanted } from './events.ts';
+import type { ContainerActor, ContainerSnapshot } from './snapshot.ts';
+
+type PublishEvent = Extract<LifecycleEvent, { type: 'publish' }>;
+
+export class Neighbours {
+  readonly #find: (id: string) => ContainerActor | undefined;
+  readonly #all: () => ContainerSnapshot[];
+
+  constructor(find: (id: string) => ContainerActor | undefined, all: () => ContainerSnapshot[]) {
+    this.#find = find;
+    this.#all = all;
+  }
+
+  /** The container of this generation. */
+  container(owner: string): ContainerActor | null {
+    const actor = this.#find(owner.slice(0, owner.lastIndexOf(':')));
+    return actor !== undefined && actor.getSnapshot().context.owner === owner ? actor : null;
+  }
+
+  /** Ids of other containers in the namespace of an owner. */
+  usersOf(owner: string): string[] {
+    return this.#all().flatMap(({ context }) => (context.netns?.of === owner ? [context.id] : []));
+  }
+
+  /** Who gives up the ports that an event asks for, and which; null when it takes none over. */
+  giver(event: PublishEvent, context: ContainerContext): { owner: string; ports: ResolvedPort[] } | null {
+    const { from: id } = event;
+    if (id === undefined) return null;
+    const giver = this.#find(id)?.getSnapshot().context;
+    if (giver === undefined) throw noSuchContainer(id);
+    if (id === event.id) throw new FaultError('BAD_REQUEST', `container ${id} cannot take a port over from itself`);
+    if (giver.outside !== context.outside) {
+      throw new FaultError('BAD_REQUEST', `containers ${id} and ${event.id} are not on the same outside`);
+    }
+    if (event.port_mappings.some(({ host_port: port = 0 }) => port === 0)) {
+      throw new FaultError('BAD_REQUEST', 'a port that is taken over has a host port');
+    }
+    const ports = coveredBy(giver.ports, wanted(event.port_mappings, giver.publisher));
+    if (ports.length > 0) return { owner: giver.owner, ports };
+    throw new FaultError('NOT_PUBLISHED', `container ${id} does not publish these ports`, { owner: id });
+  }
+
+  /** Ask `giver` to hand over ports: where they lead there, from now until the taker is at rest. Null: it does not. */
+  yields(giver: string, taker: string, ports: readonly ResolvedPort[]): PortTarget[] | null {
+    const actor = this.container(giver);
+    if (actor === null) return null;
+    actor.send({ type: 'yield', ports: [...ports], taker });
+    const snapshot = actor.getSnapshot();
+    if (!snapshot.matches('yielding') || snapshot.context.change?.taker !== taker) return null;
+    return portTargets(snapshot.context.change.ports, publishAddresses(snapshot.context.attachments));
+  }
+
+  /** Whether an owner has all of these host ports. */
+  holds(owner: string, ports: readonly ResolvedPort[]): boolean {
+    const held = this.container(owner)?.getSnapshot().context.ports ?? [];
+    const hostSide = (port: ResolvedPort) => ({ ...port, containerPort: port.hostPort });
+    return without(ports.map(hostSide), held.map(hostSide)).length === 0;
+  }
+}

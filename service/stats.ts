@@ -1,0 +1,119 @@
+/**
+ * How much has gone through each interface of a container, counted by the kernel since the interface was made.
+ *
+ * Guarantees: every interface but loopback, sorted by name, whoever made it; all counters of each. A shared namespace has
+ * the same counters for all that share it, and its networks are told whichever of them they belong to. Without a
+ * namespace (netns host) the interfaces are null, which is no error.
+ * Limits: a counter is a number of 53 bits.
+ */
+import type { Kernel } from '../effects/kernel.ts';
+import type { Link } from '../native/index.ts';
+import type { ContainerContext } from '../state/container.ts';
+import { FaultError } from '../state/faults.ts';
+import type { Containers } from './containers.ts';
+import { noSuchContainer } from './events.ts';
+import { LOOPBACK_INDEX } from './joined.ts';
+import { lookInside, type Look } from './look.ts';
+
+export interface StatsParts {
+  containers: Pick<Containers, 'get' | 'all'>;
+  kernel: Kernel;
+}
+
+interface InterfaceStats {
+  /** Null: not made by cleat. */
+  network: string | null;
+  rx_bytes: number;
+  rx_packets: number;
+  rx_errors: number;
+  rx_dropped: number;
+  tx_bytes: number;
+  tx_packets: number;
+  tx_errors: number;
+  tx_dropped: number;
+}
+
+export interface ContainerStats {
+  id: string;
+  /** RFC 3339. */
+  read: string;
+  interfaces: Record<string, InterfaceStats> | null;
+}
+
+/** How many namespaces are read at once: the thread that reads them also makes networks. */
+const AT_ONCE = 8;
+
+export async function statsOf(parts: StatsParts, id: string): Promise<ContainerStats> {
+  const context = parts.containers.get(id)?.context;
+  if (context === undefined) throw noSuchContainer(id);
+  const look = await lookAtLinks(parts, context);
+  if (look !== null && !('seen' in look)) {
+    if (parts.containers.get(id) === undefined) throw noSuchContainer(id); // it went while we looked
+    const { path, why, errno, syscall } = look;
+    throw new FaultError('KERNEL', `the namespace of ${id} at ${path} cannot be read: ${why}`, {
+      object: path,
+      ...(errno === undefined ? {} : { errno }),
+      ...(syscall === undefined ? {} : { syscall }),
+    });
+  }
+  return answer(context, look, networksByNamespace(parts));
+}
+
+/** Of all containers; null for those whose namespace cannot be read, or has gone meanwhile. */
+export async function statsOfAll(parts: StatsParts): Promise<ContainerStats[]> {
+  const contexts = parts.containers.all().map(({ context }) => context);
+  const networks = networksByNamespace(parts);
+  const answers: ContainerStats[] = [];
+  let next = 0;
+  const reader = async (): Promise<void> => {
+    for (let i = next++; i < contexts.length; i = next++) {
+      const context = contexts[i] as ContainerContext;
+      answers[i] = answer(context, await lookAtLinks(parts, context), networks);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, reader));
+  return answers;
+}
+
+function lookAtLinks({ kernel }: StatsParts, context: ContainerContext): Promise<Look<Link[]> | null> {
+  return lookInside(kernel, context, (native, path) => native.links(path));
+}
+
+type ByNamespace = ReadonlyMap<string, ReadonlyMap<string, string>>;
+
+const keyOf = ({ identity }: ContainerContext): string => (identity === null ? '' : `${identity.dev}:${identity.ino}`);
+
+/** The network of each interface that cleat has made, per namespace: a sharer has none of its own. */
+function networksByNamespace({ containers }: StatsParts): ByNamespace {
+  const all = new Map<string, Map<string, string>>();
+  for (const { context } of containers.all()) {
+    const here = all.get(keyOf(context)) ?? new Map<string, string>();
+    for (const { link, network } of context.attachments) here.set(link, network);
+    all.set(keyOf(context), here);
+  }
+  return all;
+}
+
+function answer(context: ContainerContext, look: Look<Link[]> | null, networks: ByNamespace): ContainerStats {
+  const read = new Date().toISOString();
+  if (look === null || !('seen' in look)) return { id: context.id, read, interfaces: null };
+  const here = networks.get(keyOf(context));
+  const entries = look.seen
+    .filter(({ index }) => index !== LOOPBACK_INDEX)
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, statistics }): [string, InterfaceStats] => [
+      name,
+      {
+        network: here?.get(name) ?? null,
+        rx_bytes: statistics.rxBytes,
+        rx_packets: statistics.rxPackets,
+        rx_errors: statistics.rxErrors,
+        rx_dropped: statistics.rxDropped,
+        tx_bytes: statistics.txBytes,
+        tx_packets: statistics.txPackets,
+        tx_errors: statistics.txErrors,
+        tx_dropped: statistics.txDropped,
+      },
+    ]);
+  return { id: context.id, read, interfaces: Object.fromEntries(entries) };
+}

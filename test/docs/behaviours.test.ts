@@ -1,0 +1,129 @@
+/**
+ * docs/behaviours.md keeps what it promises: every row once and in its place, every file and name there, every test one
+ * that exists. And the check itself: each thing it looks for is broken once.
+ *
+ * Limits: that a test shows what its row says is for whoever reads both.
+ */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const ROOT = resolve(import.meta.dirname, '../../..');
+const PAGE = readFileSync(join(ROOT, 'docs/behaviours.md'), 'utf8');
+
+const count = (letter: string, from: number, to: number): string[] =>
+  Array.from({ length: to - from + 1 }, (_, i) => `${letter}${from + i}`);
+
+/** The first row of each section, and the one after the last. */
+const FIRSTS = [1, 15, 19, 31, 37, 55, 58, 62, 69, 90, 91, 107, 112, 117, 127, 130, 134, 135, 141];
+const SECTIONS: Record<string, string[]> = {
+  ...Object.fromEntries(
+    FIRSTS.slice(0, -1).map((first, i) => [
+      String.fromCharCode('A'.charCodeAt(0) + i),
+      count('B', first, (FIRSTS[i + 1] ?? 0) - 1),
+    ]),
+  ),
+  S: count('D', 1, 81),
+};
+
+const PATH = /^(machines|effects|native|state|service|cli|bench|test|scripts|docs)(\/[\w.-]+)+$/;
+/** Of what is not open: a file, or why there is none. */
+const PLACE = /^differently: .|`[a-z]+\/[^`]+`/;
+const NAME = /^#?[A-Za-z_]\w*$/;
+const TEST = /^`(test\/[\w./-]+\.test\.ts)`: "(.+)"$/;
+
+const sources = new Map<string, string>();
+function sourceOf(path: string): string | null {
+  const file = join(ROOT, path);
+  if (!existsSync(file)) return null;
+  const known = sources.get(path) ?? (statSync(file).isFile() ? readFileSync(file, 'utf8') : '');
+  sources.set(path, known);
+  return known;
+}
+
+/** What is wrong with a page: an objection each, none when all is well. */
+function objections(page: string): string[] {
+  const wrong: string[] = [];
+  const found: Record<string, string[]> = {};
+  let section = '';
+  for (const line of page.split('\n')) {
+    section = /^## ([A-Z])\. ./.exec(line)?.[1] ?? section;
+    if (!/^\| *[BD]\d/.test(line)) continue;
+    const [row = '', ...cells] = line
+      .slice(1, line.lastIndexOf('|'))
+      .split(' | ')
+      .map((cell) => cell.trim());
+    (found[section] ??= []).push(row);
+    if (cells.length !== 3 || cells.includes('')) wrong.push(`${row}: a cell is empty, or one too many`);
+    const [, where = '', shown = ''] = cells;
+    wrong.push(...[...whereabouts(where), ...tests(shown)].map((text) => `${row}: ${text}`));
+    if (!PLACE.test(where) && !shown.includes('open: ')) wrong.push(`${row}: neither a file nor a difference`);
+  }
+  for (const name of new Set([...Object.keys(SECTIONS), ...Object.keys(found)])) {
+    const [is, should] = [found[name] ?? [], SECTIONS[name] ?? []];
+    if (is.join(' ') !== should.join(' ')) wrong.push(`section ${name}: ${is.join(' ')}, not ${should.join(' ')}`);
+  }
+  return wrong;
+}
+
+/** Paths lead somewhere, and names are in one of the files named beside them. */
+function whereabouts(cell: string): string[] {
+  const quoted = [...cell.matchAll(/`([^`]+)`/g)].map(([, text = '']) => text);
+  const paths = quoted.filter((text) => PATH.test(text));
+  const texts = paths.map(sourceOf);
+  const missing = paths.filter((_, i) => texts[i] === null).map((path) => `there is no ${path}`);
+  if (paths.length === 0) return missing;
+  const unknown = quoted.filter((text) => NAME.test(text) && !texts.some((source) => source?.includes(text)));
+  return [...missing, ...unknown.map((name) => `${name} is not in ${paths.join(', ')}`)];
+}
+
+/** Tests with their titles, or the beginnings of them; or `open` and why. */
+function tests(cell: string): string[] {
+  return cell.split('; ').flatMap((part) => {
+    if (/^open: \S.*\w/.test(part)) return [];
+    const [, path = '', title = ''] = TEST.exec(part) ?? [];
+    if (path === '') return [`neither a test nor open with the reason: ${part}`];
+    const source = sourceOf(path);
+    if (source === null) return [`there is no ${path}`];
+    const titles = [...source.matchAll(/\(\s*(['"`])((?:\\.|(?!\1).)+)\1/g)].map(([, , text = '']) => text);
+    const begin = titles.filter((text) => text.startsWith(title));
+    if (begin.length === 0) return [`no test in ${path} begins with "${title}"`];
+    return begin.length > 1 && !begin.includes(title) ? [`several tests in ${path} begin with "${title}"`] : [];
+  });
+}
+
+const behaviours = suite('docs/behaviours.md');
+
+behaviours('every row is there, and what it names exists', () => {
+  assert.is(objections(PAGE).join('\n'), '');
+});
+
+behaviours('what is wrong with a page is found', () => {
+  const lineOf = (row: string) => PAGE.split('\n').find((line) => line.startsWith(`| ${row} `)) ?? '';
+  const [first, open] = [lineOf('B1'), lineOf('B37')];
+  assert.match(first, 'test/service/lifecycle.test.ts');
+  assert.match(open, 'open: ');
+  const changes: [string, string, RegExp][] = [
+    [`${first}\n`, '', /^section A: B2 /m],
+    [first, `${first}\n${first}`, /^section A: B1 B1 B2 /m],
+    [`${open}\n`, '', /^section E: B38 /m],
+    ['## S. ', '## R. ', /^section S: , not D1 /m],
+    ['`service/creation.ts`', '`service/kreation.ts`', /^B1: there is no service\/kreation\.ts/m],
+    ['`planContainer`', '`planKontainer`', /^B1: planKontainer is not in service\/creation\.ts/m],
+    ['test/service/lifecycle.test.ts', 'test/service/life.test.ts', /^B1: there is no test\/service\/life\.test\.ts/m],
+    ['"netns new: a namespace of', '"netns new: a name of', /^B1: no test in \S+ begins with "netns new: a name of/m],
+    [first, first.replace(/"netns new: [^"]+"/, '"netns"'), /^B1: several tests in \S+ begin with "netns"/m],
+    [open, open.replace(/open: .*\|$/, 'open |'), /^B37: neither a test nor open with the reason: open/m],
+    [open, open.replace(/\| [^|]+\| open/, '| | open'), /^B37: a cell is empty/m],
+    [first, first.replace(/`service[^|]*/, 'somewhere '), /^B1: neither a file nor a difference/m],
+    [first, first.replace(/ \|$/, ' | more |'), /^B1: a cell is empty, or one too many/m],
+  ];
+  for (const [was, is, expected] of changes) {
+    const page = PAGE.replace(was, is);
+    assert.is.not(page, PAGE, `nothing changed: ${was}`);
+    assert.match(objections(page).join('\n'), expected);
+  }
+});
+
+behaviours.run();

@@ -1,0 +1,226 @@
+/**
+ * The resolver with the real aardvark-dns: what containers are told, what leaves the machine, and what is there after a
+ * crash of either, or of both.
+ *
+ * timeout: 180
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { dig, Upstream } from '../harness/dns.ts';
+import { ended } from '../harness/inside.ts';
+import { addContainer, addNetwork, ip, TestResolver } from '../harness/names.ts';
+import { until } from '../harness/native.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+
+requirePrivateNamespace();
+ip('link add world type bridge\nlink set world up\naddr add 10.99.1.2/24 dev world\naddr add 10.99.2.2/24 dev world\n');
+const resolvConf = '/run/resolv.conf';
+writeFileSync(resolvConf, 'nameserver 10.99.1.2\n');
+execFileSync('mount', ['--bind', resolvConf, '/etc/resolv.conf']);
+const host = await Upstream.at('10.99.1.2', '7.7.7.1');
+const special = await Upstream.at('10.99.2.2', '7.7.7.2');
+
+const front = addNetwork('front', { prefix6: 'fd00:89' });
+const back = addNetwork('back', { internal: true });
+const own = addNetwork('own', { servers: ['10.99.2.2'] });
+const web = addContainer('web', 2, ['web', 'www', 'shop', '0123456789ab'], [front]);
+const db = addContainer('db', 3, ['db', 'shop', 'ba9876543210'], [front]);
+const vault = addContainer('vault', 4, ['vault'], [back]);
+const both = addContainer('both', 5, ['both'], [front, back]);
+const mail = addContainer('mail', 6, ['mail'], [own]);
+
+const names = suite('the resolver');
+let resolver: TestResolver;
+names.before.each(() => {
+  resolver = new TestResolver();
+  host.asked.length = special.asked.length = 0;
+  writeFileSync(resolvConf, 'nameserver 10.99.1.2\n');
+});
+names.after.each(async () => {
+  await resolver.end();
+  assert.equal(resolver.processes(), []);
+  assert.equal(readdirSync(resolver.runDir), []);
+});
+names.after(() => {
+  host.close();
+  special.close();
+});
+
+/** Asked by the container at the gateway of its first network. */
+const from = (container: typeof web, name: string, type: 'A' | 'AAAA' | 'PTR' | 'MX' = 'A', at = 0) =>
+  dig(resolver.outside, container[0]!.netns, container[0]!.listen[at]!, name, type);
+
+names('containers find each other by name, alias and short id', async () => {
+  assert.equal(await resolver.register('web:1', web), { type: 'named' });
+  assert.equal(await resolver.register('db:1', db), { type: 'named' });
+  assert.is(await from(web, 'db'), 'NOERROR 10.89.0.3');
+  assert.is(await from(db, 'WWW'), 'NOERROR 10.89.0.2');
+  assert.is(await from(db, '0123456789ab'), 'NOERROR 10.89.0.2');
+  assert.is(await from(db, 'web.dns.podman'), 'NOERROR 10.89.0.2');
+  assert.is(await from(db, 'web', 'AAAA'), 'NOERROR fd00:89::2');
+  assert.is(await from(db, 'web', 'A', 1), 'NOERROR 10.89.0.2', 'at the IPv6 gateway');
+  assert.is(await from(web, 'shop'), 'NOERROR 10.89.0.2 10.89.0.3', 'an alias may belong to two');
+  assert.is(await from(web, '3.0.89.10.in-addr.arpa', 'PTR'), 'NOERROR ba9876543210 db shop');
+});
+
+names('a name that was given back is not known any more; the others are', async () => {
+  await Promise.all([resolver.register('web:1', web), resolver.register('db:1', db)]);
+  assert.equal(await resolver.unregister('web:1', ['front']), { type: 'unnamed' });
+  await resolver.until('serving');
+  await until('web is forgotten', async () => (await from(db, 'web')) === 'NXDOMAIN');
+  assert.is(await from(web, 'shop'), 'NOERROR 10.89.0.3');
+});
+
+names('its own zone is never asked of the world, everything else is', async () => {
+  await resolver.register('web:1', web);
+  assert.is(await from(web, 'example.com'), 'NOERROR 7.7.7.1');
+  assert.equal(host.asked.splice(0), ['example.com A']);
+  for (const name of ['nobody', 'nobody.dns.podman', 'a.b.dns.podman']) assert.is(await from(web, name), 'NXDOMAIN');
+  assert.is(await from(web, 'web', 'MX'), 'NOERROR');
+  assert.is(await from(web, 'web.dns.podman', 'MX'), 'NOERROR');
+  assert.equal(host.asked, []);
+});
+
+names('an internal network asks nobody, not even for one who forges its address', async () => {
+  await resolver.register('vault:1', vault);
+  assert.is(await from(vault, 'vault'), 'NOERROR 10.89.1.4');
+  for (const name of ['example.com', 'nobody', 'DNS.PODMAN']) assert.is(await from(vault, name), 'NXDOMAIN');
+  assert.is(await from(vault, '9.9.9.9.in-addr.arpa', 'PTR'), 'NXDOMAIN');
+  const forge = (address: string) =>
+    execFileSync('ip', ['-n', 'vault', '-batch', '-'], {
+      input: `addr flush dev eth0\naddr add ${address}/24 dev eth0\n`,
+    });
+  forge('10.89.1.77');
+  assert.is(await from(vault, 'example.com'), 'NXDOMAIN');
+  forge('10.89.1.4');
+  assert.equal([host.asked, special.asked], [[], []]);
+});
+
+names('a container on an open and an internal network knows the names of both, and the world', async () => {
+  await Promise.all([resolver.register('vault:1', vault), resolver.register('both:1', both)]);
+  assert.is(await from(both, 'vault'), 'NOERROR 10.89.1.4');
+  assert.is(await from(both, 'both'), 'NOERROR 10.89.0.5 10.89.1.5');
+  assert.is(await from(both, 'example.com'), 'NOERROR 7.7.7.1');
+  assert.is(await from(vault, 'both'), 'NOERROR 10.89.1.5');
+  await resolver.register('web:1', web);
+  assert.is(await from(web, 'vault'), 'NXDOMAIN', 'to others the internal network stays unknown');
+});
+
+names('servers of a network are asked instead of those of the host, and can be changed', async () => {
+  await Promise.all([resolver.register('mail:1', mail), resolver.register('web:1', web)]);
+  assert.is(await from(mail, 'one.example'), 'NOERROR 7.7.7.2');
+  assert.equal(await resolver.revise(own, ['10.99.1.2']), { type: 'revised', network: 'own' });
+  await until('asks the other one', async () => (await from(mail, 'two.example')) === 'NOERROR 7.7.7.1');
+  assert.equal(special.asked, ['one.example A']);
+});
+
+names('a refresh reads the resolv.conf of the host again', async () => {
+  await resolver.register('web:1', web);
+  writeFileSync(resolvConf, 'nameserver 10.99.2.2\n');
+  assert.is(await from(web, 'one.example'), 'NOERROR 7.7.7.1');
+  resolver.actor.send({ type: 'refresh' });
+  await until('asks the new one', async () => (await from(web, 'two.example')) === 'NOERROR 7.7.7.2');
+});
+
+names('killed, it comes back with all names; registering does not wait for the pause', async () => {
+  await resolver.register('web:1', web);
+  const [pid] = resolver.processes() as [number];
+  process.kill(pid, 'SIGKILL');
+  await resolver.until('restarting');
+  assert.equal(await resolver.register('db:1', db), { type: 'named' });
+  assert.is(await from(db, 'web'), 'NOERROR 10.89.0.2');
+  assert.is(resolver.processes().length, 1);
+  assert.is.not(resolver.processes()[0], pid);
+});
+
+names('killed, it comes back by itself', async () => {
+  await resolver.register('web:1', web);
+  process.kill(resolver.processes()[0]!, 'SIGKILL');
+  await resolver.until('restarting');
+  await resolver.until('steadying');
+  await until('it answers', async () => (await from(web, 'web')) === 'NOERROR 10.89.0.2');
+});
+
+names('the next daemon finds the same process, mends the files, and hears when it ends', async () => {
+  await Promise.all([resolver.register('web:1', web), resolver.register('db:1', db)]);
+  const before = resolver.processes();
+  const file = `${resolver.directory}/open/front.zone`;
+  writeFileSync(file, '10.89.0.1\n');
+  resolver.forget({ 'web:1': web, 'db:1': db });
+  await resolver.until('serving');
+  assert.equal(resolver.processes(), before);
+  await until('it answers', async () => (await from(web, 'db')) === 'NOERROR 10.89.0.3');
+  process.kill(before[0]!, 'SIGKILL');
+  await resolver.until('restarting');
+  await resolver.until('steadying');
+  await until('it answers', async () => (await from(web, 'db')) === 'NOERROR 10.89.0.3');
+});
+
+names('the next daemon ends what has no names left, pid file or not', async () => {
+  await resolver.register('web:1', web);
+  const [pid] = resolver.processes() as [number];
+  execFileSync('rm', [`${resolver.directory}/open/aardvark.pid`]);
+  resolver.forget({});
+  await resolver.until('idle');
+  await ended(pid);
+  assert.not(existsSync(resolver.directory));
+});
+
+names('a process of somebody else that has the pid in the file is left alone', async () => {
+  await resolver.register('web:1', web);
+  const [pid] = resolver.processes() as [number];
+  writeFileSync(`${resolver.directory}/open/aardvark.pid`, String(process.pid));
+  resolver.forget({ 'web:1': web });
+  await resolver.until('serving');
+  assert.equal(await resolver.register('db:1', db), { type: 'named' });
+  await ended(pid);
+  assert.is(resolver.processes().length, 1);
+});
+
+names('what cannot be answered for is refused, with the reason, and does not stay', async () => {
+  await resolver.register('web:1', web);
+  const lost = db.map((entry) => ({ ...entry, listen: ['10.89.0.1', '10.77.0.1'] }));
+  const answer = await resolver.register('db:1', lost);
+  assert.is(answer.type, 'refused');
+  assert.is(answer.type === 'refused' && answer.fault.code, 'DNS_FAILED');
+  assert.match(answer.type === 'refused' ? answer.fault.message : '', '10.77.0.1');
+  await resolver.until('serving');
+  assert.equal(Object.keys(resolver.actor.getSnapshot().context.names), ['web:1']);
+});
+
+names('who has the port is named', async () => {
+  const taken = await Upstream.at('10.89.2.1', '7.7.7.3');
+  try {
+    const answer = await resolver.register('mail:1', mail);
+    assert.match(answer.type === 'refused' ? answer.fault.message : '', `pid ${process.pid}`);
+  } finally {
+    taken.close();
+  }
+});
+
+names('fifty at once are a few rounds', async () => {
+  const all = Array.from({ length: 50 }, (_, n) =>
+    web.map((entry) => ({ ...entry, addresses: [`10.89.0.${100 + n}`], names: [`n${n}`] })),
+  );
+  const states: string[] = [];
+  const subscription = resolver.actor.subscribe(({ value }) => states.push(String(value)));
+  const answers = await Promise.all(all.map((entries, n) => resolver.register(`n${n}:1`, entries)));
+  subscription.unsubscribe();
+  assert.equal(new Set(answers.map(({ type }) => type)), new Set(['named']));
+  const rounds = states.filter((state, n) => state === 'writing' && states[n - 1] !== 'writing').length;
+  assert.is(rounds, 2, 'the first alone, all others together');
+  assert.is(await from(web, 'n49'), 'NOERROR 10.89.0.149');
+});
+
+names('without the program: refused as unavailable, and nothing is left', async () => {
+  const without = new TestResolver(['/nonexistent/aardvark-dns']);
+  const answer = await without.register('web:1', web);
+  assert.is(answer.type === 'refused' && answer.fault.code, 'DNS_UNAVAILABLE');
+  await without.until('idle');
+  assert.equal(readdirSync(without.runDir), []);
+  without.actor.stop();
+});
+
+names.run();

@@ -1,0 +1,128 @@
+/**
+ * The table compared with what should be, on a real kernel: what was made is found as it should be; each thing that
+ * others change is found, by its kind, and one transaction of the repair brings all of it back.
+ */
+import { execFileSync } from 'node:child_process';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { removeTable, type NetworkRules } from '../../effects/ruleset.ts';
+import { compareRuleset, ourSets, repairOf, wholeRuleset, type Standing } from '../../effects/ruleset-compare.ts';
+import { openOutside } from '../../native/index.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+
+requirePrivateNamespace();
+
+const TABLE = 'cleat-test';
+const outside = openOutside();
+const rules = (bridge: string, subnet: string, more: Partial<NetworkRules> = {}): NetworkRules => ({
+  bridge,
+  subnets: [{ cidr: subnet }],
+  internal: false,
+  isolate: 'strict',
+  masquerade: true,
+  ...more,
+});
+const STANDING: Standing = {
+  networks: [
+    { network: 'web', rules: rules('cl-web', '10.89.0.0/24', { isolate: 'open' }) },
+    { network: 'back', rules: rules('cl-back', 'fd00:90::/64', { isolate: 'isolated' }) },
+    { network: 'inner', rules: rules('cl-inner', '10.91.0.0/24', { internal: true, masquerade: false }) },
+  ],
+  ports: [
+    { protocol: 'tcp', hostIp: '', hostPort: 8080, address: '10.89.0.2', containerPort: 80, owner: 'a:1' },
+    { protocol: 'udp', hostIp: '127.0.0.1', hostPort: 53, address: '10.89.0.3', containerPort: 53, owner: 'b:2' },
+    { protocol: 'tcp', hostIp: '::1', hostPort: 81, address: 'fd00:90::2', containerPort: 80, owner: 'c:3' },
+  ],
+};
+
+async function look() {
+  const table = await outside.nftTable('inet', TABLE);
+  const sets = ourSets(TABLE).filter((set) => table?.sets.some(({ name }) => name === set) === true);
+  const dumps = await Promise.all(sets.map((set) => outside.nftElements('inet', TABLE, set)));
+  return { table, elements: new Map(sets.map((set, i) => [set, dumps[i] ?? []])) };
+}
+const differences = async (standing = STANDING) => compareRuleset(TABLE, standing, await look());
+const said = async () =>
+  (await differences()).map(({ kind, object, network, owner }) => `${kind} ${object} ${network ?? owner ?? '-'}`);
+const listing = () =>
+  execFileSync('nft', ['list', 'table', 'inet', TABLE], { encoding: 'utf8' }).split('\n').sort().join('\n');
+
+const compare = suite('ruleset compared');
+compare.before.each(async () => outside.nft([...removeTable(TABLE), ...wholeRuleset(TABLE, STANDING)]));
+compare.after(async () => outside.nft(removeTable(TABLE)));
+
+compare('what was made is as it should be, also when it is made twice', async () => {
+  assert.equal(await differences(), []);
+  await outside.nft(wholeRuleset(TABLE, STANDING));
+  assert.equal(await differences(), []);
+});
+
+compare('what should not be there any more is not asked for', async () => {
+  assert.equal(await differences({ networks: STANDING.networks.slice(1), ports: [] }), []);
+});
+
+const BROKEN: Record<string, [command: string, expected: string[]]> = {
+  'a table that is gone': [`delete table inet ${TABLE}`, [`table inet ${TABLE} -`]],
+  'a base chain': [`flush chain inet ${TABLE} publish`, ['table chain publish -']],
+  'a chain of a network': [`flush chain inet ${TABLE} to-cl-web`, ['rule chain to-cl-web web']],
+  'a rule more': [`insert rule inet ${TABLE} from-cl-back accept`, ['rule chain from-cl-back back']],
+  'a way to a chain': [`delete element inet ${TABLE} nat_to { "cl-web" }`, ['rule cl-web in nat_to web']],
+  'a way to another chain': [
+    `delete element inet ${TABLE} forward_to { "cl-web" }\nadd element inet ${TABLE} forward_to { "cl-web" : accept }`,
+    ['rule cl-web in forward_to web'],
+  ],
+  'a network that is less open': [`delete element inet ${TABLE} open { "cl-web" }`, ['rule cl-web in open web']],
+  'a network that is more open': [`add element inet ${TABLE} open { "cl-inner" }`, ['rule cl-inner in open inner']],
+  'a port': [`delete element inet ${TABLE} ports4 { tcp . 8080 }`, ['port tcp *:8080 -> 10.89.0.2:80 a:1']],
+  'a port on one address': [
+    `delete element inet ${TABLE} hostports4 { 127.0.0.1 . udp . 53 }`,
+    ['port udp 127.0.0.1:53 -> 10.89.0.3:53 b:2'],
+  ],
+  'a port that is led elsewhere': [
+    `delete element inet ${TABLE} ports4 { tcp . 8080 }\nadd element inet ${TABLE} ports4 { tcp . 8080 : 10.89.0.9 . 80 }`,
+    ['port tcp *:8080 -> 10.89.0.2:80 a:1'],
+  ],
+  'all ports': [
+    `flush map inet ${TABLE} ports4\nflush map inet ${TABLE} hostports4\nflush map inet ${TABLE} hostports6`,
+    [
+      'port tcp *:8080 -> 10.89.0.2:80 a:1',
+      'port udp 127.0.0.1:53 -> 10.89.0.3:53 b:2',
+      'port tcp ::1:81 -> fd00:90::2:80 c:3',
+    ],
+  ],
+  'a set with what speaks of it': [
+    `flush chain inet ${TABLE} publish\ndelete map inet ${TABLE} ports4`,
+    ['table set ports4 -', 'table chain publish -', 'port tcp *:8080 -> 10.89.0.2:80 a:1'],
+  ],
+  'a set of another kind': [
+    `flush chain inet ${TABLE} publish\ndelete map inet ${TABLE} ports4\nadd set inet ${TABLE} ports4 { type inet_service; }`,
+    ['table set ports4 -', 'table chain publish -', 'port tcp *:8080 -> 10.89.0.2:80 a:1'],
+  ],
+  'a hook that is none any more': [
+    `flush chain inet ${TABLE} forward\ndelete chain inet ${TABLE} forward\nadd chain inet ${TABLE} forward`,
+    ['table chain forward -'],
+  ],
+};
+for (const [what, [command, expected]] of Object.entries(BROKEN)) {
+  compare(`${what}: found, and one transaction brings it back`, async () => {
+    const before = listing();
+    execFileSync('nft', ['-f', '-'], { input: command });
+    assert.equal((await said()).sort(), [...expected].sort());
+    await outside.nft(repairOf(TABLE, await differences(), STANDING));
+    assert.equal(await differences(), []);
+    assert.is(listing(), before);
+  });
+}
+
+compare('what does not differ is not touched', async () => {
+  const handles = async () =>
+    (await outside.nftTable('inet', TABLE))?.chains
+      .filter(({ name }) => name !== 'to-cl-web')
+      .flatMap(({ rules: all }) => all.map(({ handle }) => handle));
+  const before = await handles();
+  execFileSync('nft', ['flush', 'chain', 'inet', TABLE, 'to-cl-web']);
+  await outside.nft(repairOf(TABLE, await differences(), STANDING));
+  assert.equal(await handles(), before);
+});
+
+compare.run();

@@ -1,0 +1,69 @@
+/**
+ * What tests of the resolver ask and are asked: questions out of a container's namespace, and a server of the world that
+ * writes down what reaches it.
+ *
+ * Guarantees: a question is one packet and at most one answer; the world answers A with an address of its own choosing
+ * and everything else with nothing.
+ * Limits: UDP.
+ */
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { decode, encode, RECURSION_DESIRED, RECURSION_AVAILABLE, type RecordType } from 'dns-packet';
+import type { Outside } from '../../native/index.ts';
+
+/** "NOERROR 10.89.0.2 10.89.0.3" (sorted), "NXDOMAIN", or "silence". */
+export async function dig(
+  outside: Outside,
+  netns: string | undefined,
+  server: string,
+  name: string,
+  type: RecordType = 'A',
+): Promise<string> {
+  const v6 = server.includes(':');
+  const fd = await outside.udpSocket(v6 ? 6 : 4, netns);
+  const socket = createSocket(v6 ? 'udp6' : 'udp4');
+  await new Promise<void>((bound) => socket.bind({ fd }, bound));
+  try {
+    const answered = once(socket, 'message', { signal: AbortSignal.timeout(400) });
+    socket.send(encode({ type: 'query', id: 7, flags: RECURSION_DESIRED, questions: [{ name, type }] }), 53, server);
+    const [message] = (await answered) as [Buffer];
+    const { rcode, answers } = decode(message) as ReturnType<typeof decode> & { rcode: string };
+    const values = (answers ?? []).map((record) =>
+      'data' in record && typeof record.data === 'string' ? record.data : '',
+    );
+    return [rcode, ...values.sort()].join(' ');
+  } catch {
+    return 'silence';
+  } finally {
+    socket.close();
+  }
+}
+
+export class Upstream {
+  /** "example.com A", in the order they came. */
+  readonly asked: string[] = [];
+  readonly #socket: Socket;
+
+  constructor(socket: Socket, says: string) {
+    this.#socket = socket;
+    socket.on('message', (message, { address, port }) => {
+      const { id, questions = [] } = decode(message);
+      for (const { name, type } of questions) this.asked.push(`${name} ${type}`);
+      const answers = questions
+        .filter(({ type }) => type === 'A')
+        .map(({ name }) => ({ type: 'A' as const, name, ttl: 5, data: says }));
+      const flags = RECURSION_DESIRED | RECURSION_AVAILABLE;
+      socket.send(encode({ type: 'response', id: id ?? 0, flags, questions, answers }), port, address);
+    });
+  }
+
+  static async at(address: string, says: string): Promise<Upstream> {
+    const socket = createSocket('udp4');
+    await new Promise<void>((listening) => socket.bind(53, address, listening));
+    return new Upstream(socket, says);
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * What a container's context says must be in the world of strings, and what may be.
+ *
+ * Guarantees: whatever is there is spoken of by the context, at every moment; at rest in `up` there is exactly what the
+ * context says, and in `created` nothing but the namespace.
+ * Limits: one container; others in the same world are left out by their owner.
+ */
+import { allPorts, namesOfChange } from '../../machines/plan/change.ts';
+import { publishAddresses } from '../../machines/plan/attachment.ts';
+import { nameEntries } from '../../machines/plan/names.ts';
+import { portTargets } from '../../machines/plan/ports.ts';
+import type { ContainerContext } from '../../state/container.ts';
+import { known, nameOf, type Snapshot } from './container-model.ts';
+import { element, outerOf, type World } from './world.ts';
+
+/** What is there of this owner, one line each. */
+function seen(world: World, { owner, id }: ContainerContext): string[] {
+  const mine = <T extends { owner: string }>(all: Map<string, T>) =>
+    [...all].filter(([, thing]) => thing.owner === owner);
+  return [
+    ...mine(world.links).flatMap(([name, { inside, addresses }]) => [
+      `link ${name} as ${inside}`,
+      ...addresses.map((address) => `address ${address} on ${name}`),
+    ]),
+    ...mine(world.elements).map(([key, { to }]) => `port ${key} to ${to}`),
+    ...[...world.names].flatMap(([key, to]) => (key.startsWith(`${owner} on `) ? [`name of ${key} is ${to}`] : [])),
+    ...[...world.exposed].map((key) => `outer ${key}`),
+    ...(world.files.has(id) ? ['files'] : []),
+  ].sort();
+}
+
+/** What has to be there once it is up. */
+function due(context: ContainerContext): string[] {
+  const { attachments, ports, owner, publisher, files } = context;
+  return [
+    ...attachments.flatMap(({ hostLink, link, addresses }) => [
+      `link ${hostLink} as ${link}`,
+      ...addresses.map(({ address }) => `address ${address} on ${hostLink}`),
+    ]),
+    ...portTargets(ports, publishAddresses(attachments)).map((target) => {
+      const { key, to } = element({ ...target, owner });
+      return `port ${key} to ${to}`;
+    }),
+    ...nameEntries(context, attachments).map(
+      ({ network, addresses }) => `name of ${owner} on ${network} is ${addresses.join(' ')}`,
+    ),
+    ...(publisher === null ? [] : ports.map((port) => `outer ${outerOf(port)}`)),
+    ...(files ? ['files'] : []),
+  ].sort();
+}
+
+/** What is there and is not spoken of. */
+function strays(world: World, context: ContainerContext): string[] {
+  const { owner, change } = context;
+  const links = new Map<string, Set<string>>();
+  for (const { hostLink, addresses } of known(context)) {
+    const all = links.get(hostLink) ?? new Set();
+    for (const { address } of addresses) all.add(address);
+    links.set(hostLink, all);
+  }
+  const ports = new Set(
+    portTargets(allPorts(context), [
+      ...known(context).flatMap(({ addresses }) => addresses.map(({ address }) => address)),
+      ...(change?.led ?? []),
+    ]).map((target) => `${element({ ...target, owner }).key} ${element({ ...target, owner }).to}`),
+  );
+  const names = new Set(
+    [...nameEntries(context, known(context)), ...namesOfChange(context)].map(({ network }) => network),
+  );
+  const outer = new Set(allPorts(context).map(outerOf));
+  return [
+    ...[...world.links].flatMap(([name, link]) =>
+      link.owner !== owner
+        ? []
+        : links.get(name) === undefined
+          ? [`link ${name}`]
+          : link.addresses.filter((address) => !links.get(name)?.has(address)).map((address) => `address ${address}`),
+    ),
+    ...[...world.elements].flatMap(([key, { to, owner: of }]) =>
+      of === owner && !ports.has(`${key} ${to}`) ? [`port ${key} to ${to}`] : [],
+    ),
+    ...[...world.names.keys()].flatMap((key) =>
+      key.startsWith(`${owner} on `) && !names.has(key.slice(`${owner} on `.length)) ? [`name ${key}`] : [],
+    ),
+    ...[...world.exposed].filter((key) => !outer.has(key)).map((key) => `outer ${key}`),
+    ...(world.files.has(context.id) && !context.files ? ['files'] : []),
+  ];
+}
+
+/** Objections to a container as it stands now, between two effects. */
+export function objectionsTo(world: World, state: Snapshot): string[] {
+  const { context } = state;
+  const wrong = strays(world, context).map((what) => `${nameOf(state)}: not spoken of: ${what}`);
+  const wanted = state.value === 'up' ? due(context) : state.value === 'created' ? [] : null;
+  if (wanted === null) return wrong;
+  const there = seen(world, context).filter((line) => state.value === 'up' || line !== 'files');
+  return [
+    ...wrong,
+    ...wanted.filter((line) => !there.includes(line)).map((line) => `${nameOf(state)}: missing: ${line}`),
+    ...there.filter((line) => !wanted.includes(line)).map((line) => `${nameOf(state)}: too much: ${line}`),
+  ];
+}

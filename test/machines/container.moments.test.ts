@@ -1,0 +1,170 @@
+/**
+ * The daemon ends at every moment of an operation, and goes on: before and after each effect, and between any two files.
+ *
+ * Guarantees: each operation is cut once at each place that a run without a cut passes; afterwards everything comes to
+ * rest with exactly what the containers say in the world, and torn down it leaves nothing.
+ * Limits: one cut per run; several, and failures beside them, are in container.commands.test.ts.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { LifecycleEvent } from '../../state/event.ts';
+import { definition } from '../harness/fixtures.ts';
+import { Fleet } from '../harness/fleet.ts';
+import { comeToRest, leftOf, objectionsAtRest, tell, type Word } from '../harness/fleet-words.ts';
+import { settled } from '../harness/world.ts';
+
+const NETWORKS = new Map(
+  [
+    definition('web', '10.89.0.0/29', '10.89.0.1'),
+    definition('back', '10.89.1.0/29', '10.89.1.1', { dns_enabled: true }),
+  ].map((network) => [network.name, network]),
+);
+
+const P80 = { host_port: 8080, container_port: 80 };
+const P90 = { host_port: 9090, container_port: 90 };
+
+const up = (id: string, networks: string[], ports: (typeof P80)[]): LifecycleEvent[] => [
+  {
+    type: 'create',
+    id,
+    files: true,
+    networks: Object.fromEntries(networks.map((network) => [network, {}])),
+    port_mappings: ports,
+  },
+  { type: 'configure', id },
+];
+
+interface Story {
+  before: LifecycleEvent[];
+  /** What is cut. */
+  happens: (LifecycleEvent | Word)[];
+  /** What has to be so at the end, however it was cut; undefined when it is. */
+  end: (fleet: Fleet) => string | undefined;
+}
+
+const portsOf = (fleet: Fleet, id: string) =>
+  (fleet.containers.get(id)?.context.ports ?? []).map(({ hostPort }) => hostPort).join();
+
+const STORIES: Record<string, Story> = {
+  'a container is made and configured': {
+    before: [],
+    happens: up('a', ['web', 'back'], [P80]),
+    end: () => undefined,
+  },
+  'ports move from one container to another': {
+    before: [...up('a', ['web', 'back'], [P80, P90]), ...up('b', ['web'], [])],
+    happens: [{ type: 'publish', id: 'b', port_mappings: [P80], from: 'a' }],
+    end: (fleet) => {
+      const now = `${portsOf(fleet, 'a')} ${portsOf(fleet, 'b')}`;
+      return ['9090 8080', '8080,9090 '].includes(now) ? undefined : now;
+    },
+  },
+  'a network that leads out comes, and the ports with it': {
+    before: up('a', ['web'], [P80]),
+    happens: [{ type: 'connect', id: 'a', network: 'back', options: { gateway_priority: 1 } }],
+    end: () => undefined,
+  },
+  'the network that leads out goes': {
+    before: up('a', ['web', 'back'], [P80]),
+    happens: [{ type: 'disconnect', id: 'a', network: 'web' }],
+    end: () => undefined,
+  },
+  'the last network goes, by force': {
+    before: up('a', ['back'], [P80]),
+    happens: [{ type: 'disconnect', id: 'a', network: 'back', force: true }],
+    end: () => undefined,
+  },
+  'links are made anew': {
+    before: up('a', ['web', 'back'], [P80]),
+    happens: [{ type: 'reload', id: 'a', full: true }],
+    end: () => undefined,
+  },
+  'a network has other terms': {
+    before: up('a', ['web', 'back'], [P80]),
+    happens: [{ what: 'adjust', id: 'a', network: 'back' }],
+    end: () => undefined,
+  },
+  'others take a link away': {
+    before: up('a', ['web', 'back'], [P80]),
+    happens: [{ what: 'drifted', id: 'a', network: 'web' }],
+    end: () => undefined,
+  },
+  'the owner of a namespace goes before its user': {
+    before: [
+      ...up('a', ['web'], [P80]),
+      { type: 'create', id: 's', netns: { mode: 'container', id: 'a' } },
+      { type: 'configure', id: 's' },
+    ],
+    happens: [
+      { type: 'teardown', id: 'a' },
+      { type: 'teardown', id: 's' },
+    ],
+    end: (fleet) => {
+      const [a, s] = [fleet.containers.get('a'), fleet.containers.get('s')];
+      return s === undefined && a?.context.held === true ? 'a is held for nobody' : undefined;
+    },
+  },
+  'a container is torn down': {
+    before: up('a', ['web', 'back'], [P80]),
+    happens: [{ type: 'teardown', id: 'a' }],
+    end: () => undefined,
+  },
+};
+
+/** Where to cut: before the n-th effect, after it, or after the n-th file. */
+interface Cut {
+  at: 'before' | 'after' | 'file';
+  n: number;
+}
+
+/** Tell a story; true when it was cut. */
+async function live({ before, happens, end }: Story, cut: Cut): Promise<{ cut: boolean; wrong: string[] }> {
+  const fleet = new Fleet(NETWORKS);
+  for (const word of before) {
+    tell(fleet, word);
+    await comeToRest(fleet);
+  }
+  const lives = fleet.lives;
+  if (cut.at === 'file') fleet.crashAfterWrites(cut.n);
+  let effects = 0;
+  for (const word of happens) {
+    tell(fleet, word);
+    await comeToRest(fleet, async (effect) => {
+      const now = cut.at !== 'file' && fleet.lives === lives && effects++ === cut.n;
+      if (now) await fleet.crash(() => cut.at === 'after');
+      else effect.end('done');
+    });
+  }
+  fleet.crashAfterWrites(Infinity);
+  const wrong = [...objectionsAtRest(fleet), end(fleet) ?? []].flat();
+  for (const { context } of fleet.containers.all()) tell(fleet, { type: 'teardown', id: context.id });
+  await comeToRest(fleet);
+  await settled();
+  return { cut: fleet.lives > lives, wrong: [...wrong, ...leftOf(fleet, ['web', 'back'])] };
+}
+
+const moments = suite('every moment');
+
+let cuts = 0;
+
+for (const [what, story] of Object.entries(STORIES)) {
+  moments(what, async () => {
+    const objections: string[] = [];
+    for (const at of ['before', 'after', 'file'] as const) {
+      for (let n = at === 'file' ? 1 : 0; ; n++) {
+        const told = await live(story, { at, n });
+        objections.push(...told.wrong.map((text) => `cut ${at} ${n}: ${text}`));
+        if (!told.cut) break;
+        cuts++;
+      }
+    }
+    assert.equal(objections, []);
+  });
+}
+
+moments('there were some', () => {
+  console.log(`${cuts} cuts`);
+  assert.ok(cuts > 100, String(cuts));
+});
+
+moments.run();

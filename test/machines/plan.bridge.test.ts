@@ -1,0 +1,72 @@
+/**
+ * What a network means in the kernel of its outside: one difference for each thing that is missing or changed, none for
+ * what others added.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { compareBridge } from '../../machines/plan/expected-bridge.ts';
+import type { Dump } from '../../machines/plan/expected.ts';
+import { definition } from '../harness/fixtures.ts';
+
+const WEB = definition('web', '10.89.0.0/24', '10.89.0.1', {
+  subnets: [
+    { subnet: '10.89.0.0/24', gateway: '10.89.0.1' },
+    { subnet: 'fd00:89::/64', gateway: 'fd00:89::1' },
+  ],
+});
+const ALIAS = 'cleat:main:network:web';
+const MEMBERS = [
+  { hostLink: 've1', alias: 'cleat:main:a:1:web' },
+  { hostLink: 've2', alias: 'cleat:main:b:1:web' },
+];
+const link = (index: number, name: string, alias: string, master = 0) => {
+  return { index, name, alias, master, mac: '', mtu: 1500, up: true };
+};
+const route = (destination: string, prefix: number, table = 254) => {
+  return { destination, prefix, table, gateway: null, link: 7, metric: 0, type: 'unicast' };
+};
+const WHOLE: Dump = {
+  links: [
+    link(7, 'cl-web', ALIAS),
+    link(8, 've1', 'cleat:main:a:1:web', 7),
+    link(9, 've2', 'cleat:main:b:1:web', 7),
+    link(2, 'eth0', ''),
+  ],
+  addresses: [
+    { link: 7, address: '10.89.0.1', prefix: 24 },
+    { link: 7, address: 'fd00:89::1', prefix: 64 },
+    { link: 7, address: '192.0.2.1', prefix: 24 },
+  ],
+  routes: [route('10.89.0.0', 24), route('fd00:89::', 64), route('::1', 128, 255)],
+};
+const said = (dump: Dump) =>
+  compareBridge(WEB, ALIAS, MEMBERS, dump).map(({ kind, object, problem }) => `${kind} ${object} ${problem}`);
+const withLink = (name: string, more: object): Dump => ({
+  ...WHOLE,
+  links: WHOLE.links.map((one) => (one.name === name ? { ...one, ...more } : one)),
+});
+
+const plan = suite('plan of a bridge');
+
+plan('as it should be, with what others added', () => assert.equal(said(WHOLE), []));
+plan('a bridge that is gone is one difference', () => {
+  assert.equal(said({ links: [], addresses: [], routes: [] }), ['link cl-web missing']);
+});
+plan('a bridge of somebody else is not judged', () => {
+  assert.equal(said(withLink('cl-web', { alias: 'theirs', mtu: 9000 })), [`link alias ${ALIAS} on cl-web changed`]);
+});
+plan('MTU, up, addresses, routes, ports: one by one', () => {
+  assert.equal(said(withLink('cl-web', { mtu: 1400 })), ['link mtu 1500 on cl-web changed']);
+  assert.equal(said(withLink('cl-web', { up: false })), ['link up on cl-web changed']);
+  assert.equal(said({ ...WHOLE, addresses: WHOLE.addresses.slice(1) }), ['address 10.89.0.1/24 on cl-web missing']);
+  assert.equal(said({ ...WHOLE, routes: WHOLE.routes.slice(1) }), ['route 10.89.0.0/24 on cl-web missing']);
+  assert.equal(said({ ...WHOLE, routes: WHOLE.routes.slice(0, 2) }), ['route ::1 on cl-web missing']);
+  assert.equal(said(withLink('ve2', { master: 0 })), ['link master cl-web on ve2 changed']);
+  assert.equal(said(withLink('ve1', { up: false })), ['link up on ve1 changed']);
+});
+plan('a member that is gone, or another by its name, is not the bridge’s affair', () => {
+  assert.equal(said({ ...WHOLE, links: WHOLE.links.slice(0, 2) }), []);
+  assert.equal(said(withLink('ve1', { alias: 'theirs', master: 0 })), []);
+});
+
+plan.run();

@@ -1,0 +1,214 @@
+/**
+ * What an attachment means in the kernel, and how differences are named: each thing that can be taken away or bent is, one
+ * at a time, and nothing else is found.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  compareInside,
+  compareOutside,
+  expectedInside,
+  expectedOutside,
+  type Difference,
+  type Dump,
+  type LinkSeen,
+} from '../../machines/plan/expected.ts';
+import type { Attachment } from '../../state/container.ts';
+import { leaseOf } from '../harness/fixtures.ts';
+
+const expected = suite('what is expected');
+
+const attachment = (more: Partial<Attachment> = {}): Attachment => ({
+  ...leaseOf('web'),
+  addresses: [
+    { address: '10.89.0.2', prefix: 24, gateway: '10.89.0.1' },
+    { address: 'fd00::2', prefix: 64, gateway: 'fd00::1' },
+  ],
+  routes: [{ destination: '10.7.0.0', prefix: 16, gateway: '10.89.0.9', metric: null }],
+  mac: '02:00:00:00:00:01',
+  mtu: 1400,
+  ordinal: 0,
+  hostLink: 've0',
+  link: 'eth0',
+  alias: 'cleat:main:c1:7:web',
+  aliases: [],
+  gatewayPriority: 0,
+  ...more,
+});
+
+const link = (index: number, name: string, more: Partial<LinkSeen> = {}): LinkSeen => ({
+  index,
+  name,
+  mac: '02:00:00:00:00:01',
+  mtu: 1400,
+  up: true,
+  master: 0,
+  alias: '',
+  ...more,
+});
+
+/** The kernel as it is when everything has been made. */
+function dumpOf(...attachments: Attachment[]): Dump {
+  const links = [link(1, 'lo', { mtu: 65_536, mac: '00:00:00:00:00:00' })];
+  const dump = { links, addresses: [] as Dump['addresses'][number][], routes: [] as Dump['routes'][number][] };
+  attachments.forEach((one, n) => {
+    const inside = expectedInside(one);
+    const index = n + 2;
+    links.push(link(index, inside.link, { mac: inside.mac, mtu: inside.mtu }));
+    for (const { address, prefix } of inside.addresses) {
+      dump.addresses.push({ link: index, address, prefix });
+      dump.routes.push(route({ destination: address, prefix, gateway: null, link: index, metric: 0 }));
+    }
+    for (const wanted of inside.routes) dump.routes.push(route({ ...wanted, link: index }));
+  });
+  return dump;
+}
+
+const route = (more: Partial<Dump['routes'][number]>): Dump['routes'][number] => ({
+  destination: '0.0.0.0',
+  prefix: 0,
+  gateway: null,
+  link: 2,
+  metric: 100,
+  table: 254,
+  type: 'unicast',
+  ...more,
+});
+
+const words = (differences: Difference[]): string[] =>
+  differences.map(({ kind, object, network, problem }) => `${problem} ${kind} ${object} (${network})`);
+
+expected('inside: names, addresses, default routes per family, and the routes of the network', () => {
+  assert.equal(expectedInside(attachment()), {
+    link: 'eth0',
+    mac: '02:00:00:00:00:01',
+    mtu: 1400,
+    addresses: [
+      { address: '10.89.0.2', prefix: 24 },
+      { address: 'fd00::2', prefix: 64 },
+    ],
+    routes: [
+      { destination: '0.0.0.0', prefix: 0, gateway: '10.89.0.1', metric: 100 },
+      { destination: '::', prefix: 0, gateway: 'fd00::1', metric: 100 },
+      { destination: '10.7.0.0', prefix: 16, gateway: '10.89.0.9', metric: 100 },
+    ],
+  });
+  assert.equal(expectedOutside(attachment()), {
+    link: 've0',
+    alias: 'cleat:main:c1:7:web',
+    master: 'cl-web',
+    mtu: 1400,
+  });
+});
+
+expected('what the kernel fills in: an MTU, the metric 0 of IPv6, the first of routes that are the same to it', () => {
+  assert.is(expectedInside(attachment({ mtu: null })).mtu, 1500);
+  const zero = expectedInside(attachment({ defaultMetric: 0, routes: [] })).routes;
+  assert.equal(
+    zero.map(({ metric }) => metric),
+    [0, 1024],
+  );
+  const addresses = [
+    { address: '10.89.0.2', prefix: 24, gateway: '10.89.0.1' },
+    { address: '10.90.0.2', prefix: 24, gateway: '10.90.0.1' },
+  ];
+  const two = expectedInside(attachment({ addresses, routes: [] })).routes;
+  assert.equal(
+    two.map(({ gateway }) => gateway),
+    ['10.89.0.1'],
+  );
+});
+
+expected('no default route where there is no gateway, or none is wanted', () => {
+  const addresses = [{ address: '10.89.0.2', prefix: 24, gateway: null }];
+  assert.equal(expectedInside(attachment({ addresses, routes: [] })).routes, []);
+  assert.equal(expectedInside(attachment({ defaultMetric: null, routes: [] })).routes, []);
+});
+
+expected('as it was made: no difference', () => {
+  const [one, two] = [attachment(), attachment({ network: 'back', link: 'eth1', hostLink: 've1', defaultMetric: 101 })];
+  assert.equal(compareInside([one, two], dumpOf(one, two)), []);
+  const port = { alias: one.alias, master: 7 };
+  assert.equal(compareOutside([one], [link(3, 've0', port), link(7, 'cl-web')]), []);
+  // Two networks with the same route: the kernel has taken the first.
+  const dump = dumpOf(one, two);
+  const once = dump.routes.filter(({ destination, link: on }) => !(destination === '10.7.0.0' && on === 3));
+  assert.equal(compareInside([one, two], { ...dump, routes: once }), []);
+});
+
+expected('inside: each thing that is gone or bent is found, and nothing else', () => {
+  const one = attachment();
+  const full = dumpOf(one);
+  const bend = (more: Partial<LinkSeen>): Dump => ({
+    ...full,
+    links: full.links.map((seen) => (seen.name === 'eth0' ? { ...seen, ...more } : seen)),
+  });
+  const routes = (change: (seen: Dump['routes'][number]) => Dump['routes'][number] | null): Dump => ({
+    ...full,
+    routes: full.routes.map(change).filter((seen) => seen !== null),
+  });
+  const isDefault = (seen: Dump['routes'][number]) => seen.prefix === 0 && seen.destination === '0.0.0.0';
+  const cases: [Dump, string][] = [
+    [{ ...full, links: [full.links[0]!] }, 'missing link eth0 (web)'],
+    [bend({ name: 'eth9' }), 'missing link eth0 (web)'],
+    [bend({ mac: '02:00:00:00:00:02' }), 'changed link mac 02:00:00:00:00:01 on eth0 (web)'],
+    [bend({ mtu: 1500 }), 'changed link mtu 1400 on eth0 (web)'],
+    [bend({ up: false }), 'changed link up on eth0 (web)'],
+    [{ ...full, addresses: full.addresses.slice(1) }, 'missing address 10.89.0.2/24 on eth0 (web)'],
+    [
+      { ...full, addresses: [{ link: 2, address: '10.89.0.2', prefix: 16 }, ...full.addresses.slice(1)] },
+      'changed address 10.89.0.2/24 on eth0 (web)',
+    ],
+    [
+      { ...full, addresses: [{ link: 1, address: '10.89.0.2', prefix: 24 }, ...full.addresses.slice(1)] },
+      'missing address 10.89.0.2/24 on eth0 (web)',
+    ],
+    [routes((seen) => (isDefault(seen) ? null : seen)), 'missing route default via 10.89.0.1 on eth0 (web)'],
+    [
+      routes((seen) => (isDefault(seen) ? { ...seen, gateway: '10.89.0.7' } : seen)),
+      'changed route default via 10.89.0.1 on eth0 (web)',
+    ],
+    [
+      routes((seen) => (isDefault(seen) ? { ...seen, table: 100 } : seen)),
+      'missing route default via 10.89.0.1 on eth0 (web)',
+    ],
+    [
+      routes((seen) => (isDefault(seen) ? { ...seen, type: 'blackhole' } : seen)),
+      'changed route default via 10.89.0.1 on eth0 (web)',
+    ],
+    [routes((seen) => (seen.destination === '::' ? null : seen)), 'missing route default via fd00::1 on eth0 (web)'],
+    [
+      routes((seen) => (seen.destination === '10.7.0.0' ? { ...seen, metric: 7 } : seen)),
+      'missing route 10.7.0.0/16 via 10.89.0.9 on eth0 (web)',
+    ],
+  ];
+  for (const [dump, difference] of cases) assert.equal(words(compareInside([one], dump)), [difference]);
+});
+
+expected('outside: the same', () => {
+  const one = attachment();
+  const bridge = link(7, 'cl-web');
+  const port = (more: Partial<LinkSeen> = {}) => link(3, 've0', { alias: one.alias, master: 7, ...more });
+  const cases: [LinkSeen[], string][] = [
+    [[bridge], 'missing link ve0 (web)'],
+    [[bridge, port({ alias: 'theirs', master: 0 })], `changed link alias ${one.alias} on ve0 (web)`],
+    [[bridge, port({ master: 0 })], 'changed link master cl-web on ve0 (web)'],
+    [[port()], 'changed link master cl-web on ve0 (web)'],
+    [[bridge, port({ mtu: 1500 })], 'changed link mtu 1400 on ve0 (web)'],
+    [[bridge, port({ up: false })], 'changed link up on ve0 (web)'],
+  ];
+  for (const [links, difference] of cases) assert.equal(words(compareOutside([one], links)), [difference]);
+});
+
+expected('what others add is theirs', () => {
+  const one = attachment();
+  const full = dumpOf(one);
+  const theirs: Dump = {
+    links: [...full.links, link(9, 'tun0')],
+    addresses: [...full.addresses, { link: 2, address: '10.89.0.77', prefix: 24 }],
+    routes: [...full.routes, route({ gateway: '10.89.0.77', metric: 5 })],
+  };
+  assert.equal(compareInside([one], theirs), []);
+});
+
+expected.run();

@@ -1,0 +1,164 @@
+/**
+ * Names as processes in containers find them, answered by the real aardvark-dns: by name, alias, short id, hostname and
+ * pod; as soon as the event that brought them has answered; and gone with it.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openOutside } from '../../native/index.ts';
+import type { ContainerView } from '../../service/view.ts';
+import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
+import { dig } from '../harness/dns.ts';
+import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { rounds } from '../harness/rounds.ts';
+
+requirePrivateNamespace();
+
+const outside = openOutside();
+const daemon = new TestDaemon();
+const dns = suite('dns');
+const twice = rounds(dns, daemon);
+let empty: Picture;
+
+dns.before(async () => {
+  empty = inspectKernel();
+  await daemon.start();
+  await daemon.network({
+    name: 'front',
+    subnets: [{ subnet: '10.71.0.0/24' }, { subnet: 'fd00:71::/64' }],
+    dns_enabled: true,
+  });
+  await daemon.network({ name: 'back', subnets: [{ subnet: '10.72.0.0/24' }], dns_enabled: true });
+  await daemon.network({ name: 'quiet', subnets: [{ subnet: '10.73.0.0/24' }] });
+  await calm();
+});
+
+dns.after(async () => {
+  await daemon.stop();
+  assert.equal(resolvers(), []);
+  await comesBackTo(empty, () => inspectKernel());
+});
+
+const pathOf = ({ netns }: Pick<ContainerView, 'netns'>): string => netns.path ?? '';
+
+/**
+ * What a process in the namespace is answered. Silence is asked again, as any stub resolver does: aardvark-dns 1.4 drops
+ * what comes while it reads names that others have brought.
+ */
+async function lookUp(netns: string, server: string, name: string, type: 'A' | 'AAAA' = 'A'): Promise<string[]> {
+  for (let n = 0; n < 5; n++) {
+    const answer = await dig(outside, netns, server, name, type);
+    if (answer !== 'silence') return answer.split(' ').slice(1);
+  }
+  return [];
+}
+
+/** Pids of servers whose configuration lies in the daemon's directory. */
+function resolvers(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+        return line.includes('aardvark-dns') && line.includes(daemon.directory);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+twice('by name, alias, short id and hostname, in both families, when configure has answered', async () => {
+  const id = 'a1b2c3d4e5f6a7b8c9';
+  const db = await daemon.up(id, {
+    name: 'db',
+    hostname: 'db.internal',
+    networks: { front: { aliases: ['database', 'Pg'] } },
+  });
+  const web = await daemon.up('web', { networks: on('front') });
+  for (const name of ['db', 'database', 'pg', 'PG', id.slice(0, 12), 'db.internal']) {
+    assert.equal(await lookUp(pathOf(web), '10.71.0.1', name), [addressOf(db, 'front')], name);
+    assert.equal(await lookUp(pathOf(web), '10.71.0.1', name, 'AAAA'), [addressOf(db, 'front', 6)], name);
+  }
+  assert.equal(await lookUp(pathOf(db), '10.71.0.1', 'web'), [addressOf(web, 'front')]);
+  await daemon.down('web', id);
+});
+
+twice('a pod has the name, its infra container has not', async () => {
+  const infra = await daemon.up('infra', { name: 'k8s-infra', pod: 'shop', networks: on('front') });
+  const web = await daemon.up('web', { networks: on('front') });
+  assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'shop'), [addressOf(infra, 'front')]);
+  assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'k8s-infra'), []);
+  await daemon.down('web', 'infra');
+});
+
+twice('connect brings names, disconnect takes them away, on that network alone', async () => {
+  await daemon.up('db', { networks: on('quiet') });
+  const web = await daemon.up('web', { networks: on('front', 'back') });
+  assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'db'), []);
+  const now = await daemon.done({ type: 'connect', id: 'db', network: 'back', options: { aliases: ['store'] } });
+  assert.equal(await lookUp(pathOf(web), '10.72.0.1', 'store'), [addressOf(now, 'back')]);
+  await daemon.done({ type: 'disconnect', id: 'db', network: 'back' });
+  const limit = performance.now() + 2000;
+  while ((await lookUp(pathOf(web), '10.72.0.1', 'store')).length > 0) {
+    assert.ok(performance.now() < limit, 'the name stays');
+    await new Promise((next) => setTimeout(next, 10));
+  }
+  await daemon.down('web', 'db');
+});
+
+twice('many at once: every one is resolvable when its configure has answered', async () => {
+  const asker = await daemon.up('asker', { networks: on('front') });
+  const ids = Array.from({ length: 30 }, (_, n) => `c${n}`);
+  await Promise.all(
+    ids.map(async (id) => {
+      const view = await daemon.up(id, { networks: on('front') });
+      assert.equal(await lookUp(pathOf(asker), '10.71.0.1', id), [addressOf(view, 'front')]);
+    }),
+  );
+  assert.is(resolvers().length, 1);
+  await daemon.down('asker', ...ids);
+});
+
+twice('the server lives on when the daemon is killed, is adopted, and is started again when it dies', async () => {
+  const web = await daemon.up('web', { networks: on('front') });
+  const before = resolvers();
+  assert.is(before.length, 1);
+  await daemon.kill();
+  assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'web'), [addressOf(web, 'front')]);
+  await daemon.start();
+  assert.equal(resolvers(), before);
+  const db = await daemon.up('db', { networks: on('front') });
+  assert.equal(resolvers(), before);
+  process.kill(before[0]!, 'SIGKILL');
+  const limit = performance.now() + 5000;
+  while ((await lookUp(pathOf(web), '10.71.0.1', 'db')).length === 0) {
+    assert.ok(performance.now() < limit, 'no server comes back');
+    await new Promise((next) => setTimeout(next, 20));
+  }
+  assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'db'), [addressOf(db, 'front')]);
+  await daemon.down('web', 'db');
+  assert.equal(resolvers(), []);
+});
+
+dns('update: names stay on a network whose DNS servers change', async () => {
+  const web = await daemon.up('web', { networks: on('back') });
+  const change = async (servers: string[]) =>
+    (await daemon.request('PATCH', '/v1/networks/back', { network_dns_servers: servers })).status;
+  assert.is(await change(['192.0.2.53']), 200);
+  assert.equal(await lookUp(pathOf(web), '10.72.0.1', 'web'), [addressOf(web, 'back')]);
+  assert.is(await change([]), 200);
+  await daemon.down('web');
+});
+
+dns('a network is made with DNS where there is a server for it, and without it on request', async () => {
+  const { body: yes } = await daemon.request<{ dns_enabled: boolean }>('POST', '/v1/networks', { name: 'yes' });
+  assert.is(yes.dns_enabled, true);
+  const no = await daemon.network({ name: 'no', dns_enabled: false });
+  assert.is(no.dns_enabled, false);
+  await daemon.request('DELETE', '/v1/networks/yes');
+  await daemon.request('DELETE', '/v1/networks/no');
+});
+
+dns.run();

@@ -1,0 +1,372 @@
+/**
+ * What others take away from under a running daemon is put back, and only that: the table and its parts, bridges, links,
+ * addresses and routes, on a real kernel, with the tools that people use. Connections go on; what policy says to leave is
+ * left and shown.
+ * Limits: that it is fast is measured elsewhere; here it only has to happen.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Happening } from '../../service/happening.ts';
+import type { ContainerView } from '../../service/view.ts';
+import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
+import { withAgents } from '../harness/inside.ts';
+import { comesBackTo, inside, inspect, ipJson } from '../harness/picture.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { clear } from '../harness/rounds.ts';
+import { Transfer } from '../harness/transfer.ts';
+
+requirePrivateNamespace();
+
+const daemon = new TestDaemon();
+const drift = suite('drift');
+const seen: Happening[] = [];
+let stream: IncomingMessage | null = null;
+
+const sh = (command: string): string => execFileSync('sh', ['-c', command], { encoding: 'utf8' });
+const path = ({ netns }: ContainerView): string => netns.path ?? '';
+
+async function start(...policies: string[]): Promise<void> {
+  daemon.drift = policies;
+  await daemon.start();
+  const outgoing = request({ socketPath: daemon.socket, method: 'GET', path: '/v1/events', agent: false });
+  outgoing.end();
+  [stream] = (await once(outgoing, 'response')) as [IncomingMessage];
+  stream.on('error', () => {});
+  createInterface({ input: stream })
+    .on('line', (line) => seen.push(JSON.parse(line) as Happening))
+    .on('error', () => {});
+}
+
+drift.before(async () => {
+  sh('sysctl -qw net.bridge.bridge-nf-call-ip6tables=0 2>/dev/null || true'); // for ports on [::1]: docs/firewall.md
+  await start();
+  for (const [name, subnet] of [
+    ['web', '10.50.0.0/24'],
+    ['back', '10.51.0.0/24'],
+  ] as const) {
+    await daemon.network({ name, subnets: [{ subnet }, { subnet: `fd00:${subnet.split('.')[1]}::/64` }] });
+  }
+});
+drift.after(async () => {
+  stream?.destroy();
+  await daemon.stop();
+});
+
+// Those that a failed test left behind: the next one tells its own story.
+drift.before.each(async () => {
+  await clear(daemon);
+  await until('nothing left', () => table() === '');
+});
+
+const table = (): string => /table inet (cleat\S*)/.exec(sh('nft list tables'))?.[1] ?? '';
+
+/** The ruleset as text without what is new with each rule. */
+function ruleset(): string {
+  return inspectRules()
+    .map((line) => line.replace(/"handle":\s*\d+,?\s*/g, ''))
+    .sort()
+    .join('\n');
+}
+const inspectRules = (): string[] => inspect(daemon)['ruleset'] ?? [];
+
+/** Links, addresses and routes of a namespace as text, without numbers that are new with each link. */
+function network(netns?: string): string {
+  const links = ipJson<Record<string, unknown>[]>(netns, 'address').filter(
+    ({ ifname, linkinfo }) => linkinfo !== null && !String(ifname).startsWith('run'),
+  );
+  const lines = links.map((link) =>
+    JSON.stringify([
+      link['ifname'],
+      link['master'],
+      link['mtu'],
+      link['operstate'],
+      (link['addr_info'] as Record<string, unknown>[])
+        .filter(({ scope }) => scope === 'global')
+        .map(({ local, prefixlen }) => `${String(local)}/${String(prefixlen)}`)
+        .sort(),
+    ]),
+  );
+  const routes = ['-4', '-6'].flatMap((family) =>
+    ipJson<Record<string, unknown>[]>(netns, family, 'route').map(({ dst, gateway, dev, metric }) =>
+      JSON.stringify([dst, gateway, dev, metric]),
+    ),
+  );
+  return [...lines, ...routes]
+    .filter((line) => !line.includes('"fe80'))
+    .sort()
+    .join('\n');
+}
+
+/** Wait for it, as long as a slow machine may take. */
+async function until(what: string, so: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!(await so())) {
+    if (performance.now() > deadline) throw new Error(`${what}: not within 10 s\n${daemon.log()}`);
+    await sleep(5);
+  }
+}
+
+/** Two containers, one on each network, the first with a published port of each kind. */
+async function pair(): Promise<[ContainerView, ContainerView]> {
+  const ports = [port(8080, 80), port(8081, 81, { host_ip: '127.0.0.1' })];
+  const a = await daemon.up('a', { networks: on('web'), port_mappings: ports });
+  return [a, await daemon.up('b', { networks: on('back') })];
+}
+
+const said = (type: string): Happening[] => seen.filter((happening) => happening.type === type);
+const kinds = (type: string): string[] => [
+  ...new Set(said(type).flatMap((happening) => ('drift' in happening ? happening.drift.map(({ kind }) => kind) : []))),
+];
+
+/** How often the daemon changed nftables while `work` ran. */
+async function transactions(work: () => Promise<void>): Promise<number> {
+  const monitor = spawn('nft', ['monitor'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines: string[] = [];
+  createInterface({ input: monitor.stdout }).on('line', (line) => lines.push(line));
+  const mark = async (name: string) => {
+    await until('nft monitor', () => {
+      sh(`nft add table inet ${name}; nft delete table inet ${name}`);
+      return lines.some((line) => line.includes(`add table inet ${name}`));
+    });
+  };
+  await mark('begins');
+  const from = lines.length;
+  await work();
+  await mark('ends');
+  monitor.kill();
+  return lines.slice(from).filter((line) => /new generation .* \((?!nft)/.test(line)).length;
+}
+
+/** Break it, and wait until all is as it was, and the daemon has said so. */
+function repaired(title: string, kind: string, breaking: (a: ContainerView, b: ContainerView) => string): void {
+  drift(title, async () => {
+    const before = inspect(daemon);
+    const [a, b] = await pair();
+    const was = { rules: ruleset(), host: network(), a: network(path(a)), b: network(path(b)) };
+    const now = () => ({ rules: ruleset(), host: network(), a: network(path(a)), b: network(path(b)) });
+    seen.length = 0;
+    sh(breaking(a, b));
+    await until('repaired', () => said('repaired').length > 0);
+    await until('as it was', () => JSON.stringify(now()) === JSON.stringify(was));
+    assert.ok(kinds('repaired').includes(kind), `${kinds('repaired').join()} were repaired, not ${kind}`);
+    assert.equal(
+      said('drift').filter((happening) => happening.type === 'drift' && happening.action !== 'repair'),
+      [],
+    );
+    const { body } = await daemon.get('/v1/containers/a');
+    assert.equal([body.state, body.drift, body.fault], ['up', [], null]);
+    assert.is((await daemon.get<{ clean: boolean }>('/v1/audit')).body.clean, true);
+    await withAgents([path(a), path(b), null], async (inA, inB, host) => {
+      await inA.serve('a', 'tcp', 80);
+      await inA.serve('a', 'tcp', 81);
+      const reached = {
+        'port from loopback': await host.dial('tcp', '127.0.0.1', 8080),
+        'port from loopback 6': await host.dial('tcp', '::1', 8080),
+        'port on loopback': await host.dial('tcp', '127.0.0.1', 8081),
+        'port from the other network': await inB.dial('tcp', '10.51.0.1', 8080),
+        'address from the other network': await inB.dial('tcp', addressOf(a, 'web'), 80),
+        'address 6 from the host': await host.dial('tcp', addressOf(a, 'web', 6), 80),
+      };
+      assert.equal(
+        Object.entries(reached).map(([how, answer]) => `${how}: ${answer.split(' ')[0]}`),
+        Object.keys(reached).map((how) => `${how}: ${how === 'address from the other network' ? 'timeout' : 'a'}`),
+      );
+    });
+    await clear(daemon);
+    await comesBackTo(before, () => inspect(daemon));
+  });
+}
+
+const bridge = (subnet: string): string =>
+  ipJson<{ ifname: string; addr_info: { local: string }[] }[]>(undefined, 'address').find(({ addr_info }) =>
+    addr_info.some(({ local }) => local === subnet),
+  )?.ifname ?? '';
+const web = (): string => bridge('10.50.0.1');
+const hostLink = ({ id }: ContainerView): string =>
+  ipJson<{ ifname: string; ifalias?: string }[]>(undefined, 'link').find(({ ifalias = '' }) =>
+    ifalias.includes(`:${id}:`),
+  )?.ifname ?? '';
+const enter = (container: ContainerView, command: string): string => `nsenter --net=${path(container)} -- ${command}`;
+
+// --- The table ----------------------------------------------------------------------------------------------------
+
+drift('nft flush ruleset: one transaction puts everything back, and connections go on', async () => {
+  const before = inspect(daemon);
+  const [a] = await pair();
+  const was = ruleset();
+  // Not through a published port: while there is no table nothing is translated, and the host answers for itself.
+  const transfer = await Transfer.start(path(a), 80, addressOf(a, 'web'), 80);
+  seen.length = 0;
+  const count = await transactions(async () => {
+    sh('nft flush ruleset');
+    await until('the rules', () => ruleset() === was);
+  });
+  assert.is(count, 1);
+  const [first] = said('drift');
+  assert.ok(first?.type === 'drift' && first.by?.startsWith('nft') === true, JSON.stringify(first));
+  await transfer.stop();
+  await clear(daemon);
+  await comesBackTo(before, () => inspect(daemon));
+});
+
+repaired('nft flush ruleset: isolation and ports are back', 'table', () => 'nft flush ruleset');
+repaired('the table is deleted', 'table', () => `nft delete table inet ${table()}`);
+repaired('a base chain is flushed', 'table', () => `nft flush chain inet ${table()} prerouting`);
+repaired('the chain of a network is flushed', 'rule', () => `nft flush chain inet ${table()} to-${web()}`);
+repaired('a rule is put before ours', 'rule', () => `nft insert rule inet ${table()} to-${web()} accept`);
+repaired(
+  'a network is taken out of the dispatch',
+  'rule',
+  () => `nft delete element inet ${table()} forward_to '{ "${web()}" }'`,
+);
+repaired('a published port is deleted', 'port', () => `nft delete element inet ${table()} ports4 '{ tcp . 8080 }'`);
+repaired('a published port is led elsewhere', 'port', () => {
+  const element = `element inet ${table()} ports4 { tcp . 8080`;
+  return `printf 'delete ${element} }\\nadd ${element} : 10.51.0.99 . 80 }\\n' | nft -f -`;
+});
+
+drift('what others add to the table, and their own tables, are left alone', async () => {
+  await pair();
+  const name = table();
+  sh(`nft add chain inet ${name} theirs; nft add rule inet ${name} theirs counter; nft add table inet theirs`);
+  sh(`nft add element inet ${name} ports4 '{ tcp . 9999 : 10.50.0.99 . 99 }'`);
+  seen.length = 0;
+  sh(`nft flush chain inet ${name} forward`);
+  await until('repaired', () => said('repaired').length > 0);
+  assert.match(sh(`nft list chain inet ${name} theirs`), /counter/);
+  assert.match(sh(`nft list map inet ${name} ports4`), /9999/);
+  sh(`nft delete chain inet ${name} theirs; nft delete table inet theirs`);
+  sh(`nft delete element inet ${name} ports4 '{ tcp . 9999 }'`);
+  await clear(daemon);
+});
+
+// --- Links, addresses, routes ---------------------------------------------------------------------------------------
+
+repaired('the bridge is deleted', 'link', () => `ip link del ${web()}`);
+repaired('the bridge is down', 'link', () => `ip link set ${web()} down`);
+repaired('an address of the bridge is deleted', 'address', () => `ip addr del 10.50.0.1/24 dev ${web()}`);
+repaired('the IPv6 address of the bridge is deleted', 'address', () => `ip addr del fd00:50::1/64 dev ${web()}`);
+repaired('the route of the bridge is deleted', 'route', () => `ip route del 10.50.0.0/24 dev ${web()}`);
+repaired(
+  'the local route of the bridge is deleted',
+  'route',
+  () => `ip -6 route del local ::1 dev ${web()} table local`,
+);
+repaired('a link is taken from its bridge', 'link', (a) => `ip link set ${hostLink(a)} nomaster`);
+repaired('bridge and rules go together', 'link', () => `ip link del ${web()}; nft flush ruleset`);
+repaired("the host's end of a link is down", 'link', (a) => `ip link set ${hostLink(a)} down`);
+repaired("the host's end of a link is deleted", 'link', (a) => `ip link del ${hostLink(a)}`);
+repaired('the link inside is deleted', 'link', (a) => enter(a, 'ip link del eth0'));
+repaired('the link inside is down', 'link', (a) => enter(a, 'ip link set eth0 down'));
+repaired('an address inside is deleted', 'address', (a) => enter(a, `ip addr del ${addressOf(a, 'web')}/24 dev eth0`));
+repaired('the IPv6 address inside is deleted', 'address', (a) =>
+  enter(a, `ip addr del ${addressOf(a, 'web', 6)}/64 dev eth0`),
+);
+repaired('the default route inside is deleted', 'route', (a) => enter(a, 'ip route del default'));
+
+// --- Policies -------------------------------------------------------------------------------------------------------
+
+drift('alert: left as it is, and shown until it is mended; ignore: nothing', async () => {
+  stream?.destroy();
+  await daemon.stop();
+  await start('route=alert', 'port=ignore', 'rule=alert');
+  const [a] = await pair();
+  seen.length = 0;
+  sh(enter(a, 'ip route del default'));
+  const state = async () => (await daemon.get('/v1/containers/a')).body;
+  await until('noticed', async () => (await state()).drift?.length === 1);
+  assert.equal((await state()).drift?.[0]?.kind, 'route');
+  assert.is((await state()).state, 'up');
+  await until('said', () => said('drift').length > 0);
+  assert.ok(said('drift').every((happening) => happening.type === 'drift' && happening.action === 'alert'));
+  assert.not.match(inside(path(a), 'ip', 'route'), /default/);
+
+  sh(`nft flush chain inet ${table()} to-${web()}`);
+  const doctor = async () => JSON.stringify((await daemon.get<object>('/v1/doctor')).body);
+  await until('in doctor', async () => (await doctor()).includes(`chain to-${web()}`));
+
+  // Something else that is repaired says nothing of these.
+  seen.length = 0;
+  sh(`nft delete element inet ${table()} ports4 '{ tcp . 8080 }'`);
+  sh(`ip addr del 10.50.0.1/24 dev ${web()}`);
+  await until('repaired', () => said('repaired').length > 0);
+  assert.equal(kinds('repaired'), ['address']);
+  assert.not.match(inside(path(a), 'ip', 'route'), /default via 10/);
+  assert.not.match(sh(`nft list map inet ${table()} ports4`), /8080/);
+  assert.equal(
+    (await state()).drift?.map(({ kind }) => kind),
+    ['route'],
+  );
+
+  await daemon.done({ type: 'reload', id: 'a', full: true });
+  await until('mended', async () => (await state()).drift?.length === 0);
+  assert.match(inside(path(a), 'ip', 'route'), /default/);
+  stream?.destroy();
+  await daemon.stop();
+  await start();
+  await until('the rules', () => sh(`nft list chain inet ${table()} to-${web()}`).includes('drop'));
+  await until('the port', () => sh(`nft list map inet ${table()} ports4`).includes('8080'));
+  await clear(daemon);
+});
+
+// --- Without the daemon, and while it is busy -------------------------------------------------------------------------
+
+drift('what went while there was no daemon is back soon after the start', async () => {
+  const before = inspect(daemon);
+  const [a, b] = await pair();
+  const was = [ruleset(), network(), network(path(a)), network(path(b))];
+  await daemon.kill();
+  sh(`nft flush ruleset; ip link del ${web()}; ip link del ${hostLink(b)}`);
+  sh(enter(a, 'ip addr flush dev eth0'));
+  stream?.destroy();
+  seen.length = 0;
+  await start();
+  await until(
+    'as it was',
+    () => JSON.stringify([ruleset(), network(), network(path(a)), network(path(b))]) === JSON.stringify(was),
+  );
+  await clear(daemon);
+  await comesBackTo(before, () => inspect(daemon));
+});
+
+drift('a storm of it while containers come and go ends with everything right', async () => {
+  const before = inspect(daemon);
+  const [a] = await pair();
+  let stop = false;
+  const storm = (async () => {
+    while (!stop) {
+      sh(`nft flush ruleset; ip link set ${hostLink(a)} nomaster 2>/dev/null || true`);
+      await sleep(15);
+    }
+  })();
+  const answers: number[] = [];
+  for (let i = 0; i < 12; i++) {
+    await daemon.event({ type: 'create', id: `s${i}`, networks: on('web'), port_mappings: [port(9000 + i, 80)] });
+    answers.push((await daemon.event({ type: 'configure', id: `s${i}` })).status);
+    if (i % 2 === 0) await daemon.event({ type: 'teardown', id: `s${i}` });
+  }
+  stop = true;
+  await storm;
+  // Some may have been refused: the table went in the middle of theirs. None may be half of anything.
+  assert.ok(
+    answers.some((status) => status === 200),
+    answers.join(),
+  );
+  await until('clean', async () => (await daemon.get<{ clean: boolean }>('/v1/audit')).body.clean);
+  await until('the port', async () => {
+    const { body } = await daemon.get<ContainerView[]>('/v1/containers');
+    const map = sh(`nft list map inet ${table()} ports4`);
+    return body
+      .filter(({ state }) => state === 'up')
+      .every(({ ports }) => ports.every((p) => p.host_ip !== '' || map.includes(`tcp . ${p.host_port} `)));
+  });
+  await clear(daemon);
+  await comesBackTo(before, () => inspect(daemon));
+});
+
+drift.run();
