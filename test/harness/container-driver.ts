@@ -3,8 +3,8 @@
  * conversation that would give it.
  *
  * Guarantees: an effect that the machine has left behind happens all the same (a system call is not stopped), before the
- * next one begins, as in effects/effect.ts, which is what runs here. After each step the world is compared with what the
- * context says (standing.ts).
+ * next one begins, as in effects/effect.ts, which is what runs here. At the end of the walk, and in whatever follows, the
+ * world is compared with what the context says (standing.ts).
  * Limits: attachments are the real machine's; that it ends in an error is told to the container alone.
  */
 import {
@@ -134,17 +134,18 @@ function begin(variant: Variant, failing: Ending, world: World, how: { snapshot?
 
 export async function drive(variant: Variant, steps: readonly NamedStep[], failing: Ending): Promise<Run> {
   const { actor } = begin(variant, failing, new World(false), {});
+  await settled();
   for (const { event, name } of steps.slice(1)) {
-    await settled();
     await apply(run, event);
     await settled();
-    look(run);
     const now = nameOf(actor.getSnapshot());
     if (now !== name) {
       run.objections.push(`after ${event.type} it is ${now}, not ${name}`);
       break;
     }
   }
+  // The way here is looked at where it is a walk of its own.
+  look(run);
   return run;
 }
 

@@ -75,7 +75,7 @@ const joins = (networks: string[], ports: Wish[]): ContainerInput => ({
 
 export const VARIANTS: Record<string, Variant> = {
   own: {
-    input: own({ web: {} }, [P1]),
+    input: own({ web: {} }, []),
     lease: leaseOf,
     words: {
       created: [CONFIGURE],

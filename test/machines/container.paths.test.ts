@@ -19,6 +19,7 @@ import {
   type Step,
 } from '../harness/container-model.ts';
 import { VARIANTS, type Variant } from '../harness/container-variants.ts';
+import { subtract } from '../../machines/plan/port-list.ts';
 import { containerMachine } from '../../machines/container.ts';
 import type { ContainerEvent } from '../../machines/container-inputs.ts';
 import { none, statesOf } from '../harness/machines.ts';
@@ -58,6 +59,15 @@ function succeed(from: Snapshot, variant: Variant, until: (state: Snapshot) => b
     [state] = transition(containerMachine, state, next as ContainerEvent);
   }
   return state;
+}
+
+/** Exactly this walk: states found by the search differ in what their key leaves out. */
+function again(steps: readonly Step[]): Snapshot[] {
+  let [state] = initialTransition(containerMachine, steps[0]!.state.context);
+  return [
+    state,
+    ...steps.slice(1).map(({ event }) => ([state] = transition(containerMachine, state, event as ContainerEvent))[0]),
+  ];
 }
 
 const paths = suite('container paths');
@@ -142,21 +152,50 @@ paths('an operation that failed has changed nothing', () => {
         return undefined;
       }
       failures++;
-      // Exactly this walk: states found by the search differ in what their key leaves out.
-      const events = steps.slice(1).map(({ event }) => event as ContainerEvent);
-      const input = steps[0]!.state.context;
-      let state: Snapshot = initialTransition(containerMachine, input)[0];
-      let before: Snapshot = state;
-      for (const event of events) {
-        const [next] = transition(containerMachine, state, event);
-        if (next.context.operation.n !== state.context.operation.n) before = state;
-        state = next;
-      }
+      const states = again(steps);
+      const state = states.at(-1)!;
+      const began = states.findIndex(({ context }) => context.operation.n === state.context.operation.n);
+      const before = states[began - 1]!;
       const [was, is] = [facts({ ...before, context: { ...before.context, operation } } as Snapshot), facts(state)];
       return was === is ? undefined : `${operation.type} failed\n      was ${was}\n      is  ${is}`;
     }),
   );
   assert.ok(failures > 50, `only ${failures}`);
+});
+
+/** What an operation without a fault must have come to. */
+const asked: Record<string, (event: ContainerEvent, state: Snapshot) => boolean> = {
+  configure: (_, { context }) => context.configured,
+  connect: (event, { context }) =>
+    event.type === 'connect' && context.attachments.some(({ network }) => network === event.network),
+  disconnect: (event, { context }) =>
+    event.type === 'disconnect' &&
+    !(event.network in context.request.networks) &&
+    context.attachments.every(({ network }) => network !== event.network),
+  publish: (event, { context }) =>
+    event.type === 'publish' && event.ports.every((port) => subtract(context.ports, [port]).taken.length > 0),
+  unpublish: (event, { context }) =>
+    event.type === 'unpublish' && event.ports.every((port) => subtract(context.ports, [port]).taken.length === 0),
+};
+
+paths('an operation that did not fail has done what was asked', () => {
+  let successes = 0;
+  none(
+    everyWalk((steps, last) => {
+      if (!['up', 'degraded'].includes(nameOf(last)) || last.context.fault !== null) return undefined;
+      const states = again(steps);
+      const { n, type } = states.at(-1)!.context.operation;
+      const began = states.findIndex(({ context }) => context.operation.n === n);
+      const event = steps[began]?.event as ContainerEvent | undefined;
+      // Where it came to rest first: what was repaired later has no fault either.
+      const before = states.slice(began, -1).some((state) => ['up', 'degraded'].includes(nameOf(state)));
+      const done = asked[type];
+      if (done === undefined || event?.type !== type || before) return undefined;
+      successes++;
+      return done(event, states.at(-1)!) ? undefined : `${type} is not done`;
+    }),
+  );
+  assert.ok(successes > 50, `only ${successes}`);
 });
 
 paths('gone is reached from everywhere by a teardown and success', () => {
