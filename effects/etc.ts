@@ -67,7 +67,12 @@ export function etcEffects({ runDir, resolvConf: renderResolvConf, hostsFile: re
 
     /** The host's resolv.conf has changed. A container whose files are not there (yet, or any more) gets none. */
     refreshFiles: (input: FilesInput): void => {
-      if (existsSync(home(input.id))) write(input);
+      if (!existsSync(home(input.id))) return;
+      try {
+        write(input);
+      } catch (error) {
+        throw unwritable(error);
+      }
     },
   };
 }

@@ -19,7 +19,7 @@ import { setupContainer } from './container-words.ts';
 // --- The way in -------------------------------------------------------------------------------------------------
 
 /** The stages of an addition, each with the question whether there is anything to do in it. */
-export const STAGES = [
+const STAGES = [
   { target: 'announcing', guard: 'announces' },
   { target: 'attaching', guard: 'attaches' },
   { target: 'naming', guard: 'names' },
@@ -27,8 +27,8 @@ export const STAGES = [
   { target: 'noting', guard: 'notes' },
 ] as const;
 
-export type StageName = (typeof STAGES)[number]['target'];
-export type End = 'adopt' | 'settle';
+type StageName = (typeof STAGES)[number]['target'];
+type End = 'adopt' | 'settle';
 
 /** To the next stage that has something to do, or to the end. */
 export const onward = <Action extends string>(
@@ -42,7 +42,7 @@ export const onward = <Action extends string>(
 ];
 
 /** An addition that fails is blamed; an adjustment is also turned round. */
-export type Undo = 'revertAll';
+type Undo = 'revertAll';
 
 export const naming = (done: string, failed: string, end: End, ...undo: Undo[]) =>
   setupContainer.createStateConfig({
@@ -171,7 +171,7 @@ export const detaching = (next: object) =>
   });
 
 /** The steps of a teardown, and of an undone addition, each with the question whether there is anything to do in it. */
-export const OUT = [
+const OUT = [
   { target: 'retracting', guard: 'retracts' },
   { target: 'withdrawing', guard: 'removes' },
   { target: 'unnaming', guard: 'names' },
@@ -180,7 +180,7 @@ export const OUT = [
   { target: 'clearing', guard: 'notes' },
 ] as const;
 
-export const BACK = [
+const BACK = [
   { target: 'retracting', guard: 'retracts' },
   { target: 'restoring', guard: 'restores' },
   { target: 'unnaming', guard: 'names' },
@@ -188,7 +188,7 @@ export const BACK = [
 ] as const;
 
 /** To the next step that has something to do; when this one failed, with the fault kept. */
-export const next =
+const next =
   <Step extends { target: string; guard: string }>(steps: readonly Step[]) =>
   (after: Step['target'] | 'choosing', ...actions: 'keepFault'[]) => [
     ...steps.slice(steps.findIndex(({ target }) => target === after) + 1).map((step) => ({ ...step, actions })),

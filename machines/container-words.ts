@@ -52,24 +52,24 @@ import type {
 // --- Questions to the context -----------------------------------------------------------------------------------
 
 /** The context as an event leaves it: with what was granted in it. Stages ahead are judged by it. */
-export const ahead = ({ context, event }: In & { event: ContainerEvent }): ContainerContext => {
+const ahead = ({ context, event }: In & { event: ContainerEvent }): ContainerContext => {
   if (event.type !== 'leased') return context;
   const plan = planned(context, event);
   return 'context' in plan ? plan.context : context;
 };
 
-export const blame = (code: Fault['code'], message: string): Fault => ({ code, message });
+const blame = (code: Fault['code'], message: string): Fault => ({ code, message });
 
 /** What an effect was rejected with (error events of children are not part of the event union). */
-export const errorIn = (event: object): unknown => ('error' in event ? event.error : undefined);
+const errorIn = (event: object): unknown => ('error' in event ? event.error : undefined);
 
-export const networkIn = (event: ContainerEvent): string => ('network' in event ? event.network : '');
+const networkIn = (event: ContainerEvent): string => ('network' in event ? event.network : '');
 
 /** How the attachment that was just tried came out. */
-export const outcomeIn = (event: object): string =>
+const outcomeIn = (event: object): string =>
   'output' in event ? (event.output as { outcome: string }).outcome : 'failed';
 
-export const faultIn = (event: object): Fault =>
+const faultIn = (event: object): Fault =>
   ('output' in event ? (event.output as { fault: Fault | null }).fault : null) ?? faultOf(errorIn(event));
 
 export const setupContainer = setup({

@@ -48,6 +48,7 @@ import type { NetworkDefinition } from '../state/network.ts';
 import { SnapshotStore } from '../state/store.ts';
 import { createApi } from './api.ts';
 import { audit } from './audit.ts';
+import { ContainerFiles } from './container-files.ts';
 import { Containers } from './containers.ts';
 import { doctor } from './doctor.ts';
 import { driftChecks } from './drift-checks.ts';
@@ -184,10 +185,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   containers.restored();
   await networks.ensureDefault();
   void networks.finish(previous.map(({ name }) => name)).catch((error: unknown) => failed('update of networks', error));
+  const files = new ContainerFiles(containers, etc.refreshFiles);
   const hostFile = new FileWatch(RESOLV_CONF, () => {
     shared.refreshResolvers();
-    for (const { context } of containers.all()) if (context.files) etc.refreshFiles(context);
+    files.refresh();
   });
+  files.refresh(); // it may have changed while nobody watched
 
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const directories = { runDir, stateDir, netnsDir };
@@ -208,7 +211,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         unreadable: [...unreadable, ...recovered.unreadable],
         publisher: () => publishing.checks(),
       });
-      return { checks: [...checks, ...driftChecks(watch.present(), shared.troubles())] };
+      const troubles = [...shared.troubles(), ...files.troubles()];
+      return { checks: [...checks, ...driftChecks(watch.present(), troubles)] };
     },
     version: () => ({ version, api: 'v1', instance: instance.name, pid: process.pid, boot_id: bootId }),
   });
@@ -226,6 +230,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     api,
     close: async () => {
       hostFile.close();
+      files.close();
       watch.close();
       await api.close();
       await containers.close(STOP_MS);

@@ -132,8 +132,11 @@ export class Shared implements Directory {
 
   /** What is wrong with machines that try by themselves to mend it. */
   troubles(): { outside: string | null; what: string; fault: Fault }[] {
-    return [...this.#outsides].flatMap(([outside, { firewall, networks }]) => {
-      const all: [string, AnyActorRef][] = [['firewall', firewall]];
+    return [...this.#outsides].flatMap(([outside, { firewall, resolver, networks }]) => {
+      const all: [string, AnyActorRef][] = [
+        ['firewall', firewall],
+        ['resolver', resolver],
+      ];
       for (const [name, actor] of networks) all.push([`network ${name}`, actor]);
       return all.flatMap(([what, actor]) => {
         const { context } = actor.getSnapshot() as { context: { fault: Fault | null; attempts: number } };

@@ -9,7 +9,7 @@ import type { Attachment, ContainerContext, Lease, PortTarget, ResolvedPort, Wis
 import type { Fault } from '../../state/faults.ts';
 import { planAttachments, publishAddresses } from './attachment.ts';
 import { nameEntries, type NameEntry } from './names.ts';
-import { subtract, without } from './port-list.ts';
+import { without } from './port-list.ts';
 import { portTargets } from './ports.ts';
 
 export type Change = NonNullable<ContainerContext['change']>;
@@ -227,27 +227,25 @@ export function adopted(context: ContainerContext): Partial<ContainerContext> {
   };
 }
 
-/** Ports that the wishes of another container collide with, as far as they do. */
-export function coveredBy(ports: readonly ResolvedPort[], wishes: readonly Wish[]): ResolvedPort[] {
-  const single = ports.flatMap((port) =>
-    Array.from({ length: port.range }, (_, i) => ({
-      ...port,
-      hostPort: port.hostPort + i,
-      containerPort: port.containerPort + i,
-      range: 1,
-    })),
-  );
-  const meant = single.filter((port) =>
-    wishes.some((wish) => {
-      const first = wish.host_port ?? 0;
-      return (
-        (wish.protocol ?? 'tcp') === port.protocol &&
-        port.hostPort >= first &&
-        port.hostPort < first + (wish.range ?? 1) &&
-        subtract([{ ...port, containerPort: 1 }], [{ ...wish, host_port: port.hostPort, container_port: 1, range: 1 }])
-          .taken.length > 0
-      );
-    }),
-  );
-  return meant;
-}
+/** Published ports, one by one, that have the host side of one of these wishes: protocol, address, port. */
+export const coveredBy = (ports: readonly ResolvedPort[], wishes: readonly Wish[]): ResolvedPort[] =>
+  ports
+    .flatMap((port) =>
+      Array.from({ length: port.range }, (_, i) => ({
+        ...port,
+        hostPort: port.hostPort + i,
+        containerPort: port.containerPort + i,
+        range: 1,
+      })),
+    )
+    .filter((port) =>
+      wishes.some((wish) => {
+        const offset = port.hostPort - (wish.host_port ?? 0);
+        return (
+          (wish.protocol ?? 'tcp') === port.protocol &&
+          (wish.outer_ip ?? wish.host_ip ?? '') === (port.outerIp ?? port.hostIp) &&
+          offset >= 0 &&
+          offset < (wish.range ?? 1)
+        );
+      }),
+    );

@@ -3,10 +3,11 @@
  * place when networks come and go, and gone with it.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
+import { until } from '../harness/native.ts';
 import { calm } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
@@ -18,6 +19,10 @@ const files = suite('files of a container');
 const twice = rounds(files, daemon);
 
 files.before(async () => {
+  // An /etc of our own, in which the daemon sees each change of resolv.conf; a mount over the file alone would hide them.
+  const etc = '/run/host-etc'; // a tmpfs of the test
+  execFileSync('cp', ['-a', '/etc', etc]);
+  execFileSync('mount', ['--bind', etc, '/etc']);
   await daemon.start();
   await daemon.network({
     name: 'front',
@@ -83,6 +88,31 @@ twice('only for those who ask', async () => {
   await daemon.up('a', { networks: on('front') });
   assert.not.ok(existsSync(`${daemon.runDir}/etc`));
   await daemon.down('a');
+});
+
+twice('they follow the resolv.conf of the host; one that cannot be written is told, and tried again', async () => {
+  const search = (id: string) => linesOf(path(id, 'resolv.conf')).filter((line) => line.startsWith('search '));
+  const host = (domain: string) => writeFileSync('/etc/resolv.conf', `nameserver 10.9.9.9\nsearch ${domain}\n`);
+  const doctor = async () => JSON.stringify((await daemon.get<object>('/v1/doctor')).body);
+  for (const id of ['a', 'b']) await daemon.up(id, { files: true, networks: on('front') });
+  const hosts = readFileSync(path('a', 'hosts'));
+  rmSync(path('a', 'hosts'));
+  symlinkSync('/nowhere', path('a', 'hosts')); // never followed
+  host('one.example');
+  await until('the other has it', () => search('b').includes('search dns.podman one.example'));
+  await until('doctor tells', async () => (await doctor()).includes('files of container a: cannot write'));
+  rmSync(path('a', 'hosts'));
+  await until('mended', () => existsSync(path('a', 'hosts')));
+  assert.equal(readFileSync(path('a', 'hosts')), hosts);
+  assert.equal(search('a'), ['search dns.podman one.example']);
+  assert.not.ok((await doctor()).includes('files of container'));
+  await daemon.kill();
+  host('two.example');
+  await daemon.start();
+  for (const id of ['a', 'b']) {
+    await until(`${id} has caught up`, () => search(id).includes('search dns.podman two.example'));
+  }
+  for (const id of ['a', 'b']) await daemon.down(id);
 });
 
 files.run();
