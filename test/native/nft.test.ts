@@ -423,6 +423,10 @@ nat('conntrack entries of an address are forgotten, the others stay', async () =
   execFileSync('ip', ['-batch', '-'], {
     input: 'link set lo up\naddress add 10.9.0.1/32 dev lo\naddress add fd00:9::1/128 dev lo nodad\n',
   });
+  // The kernel adds the local route of an IPv6 address later (addrconf_dad_work); until then the prefix's route on lo is
+  // one that discards and reports success (fib6_is_reject), so that what is sent is never tracked.
+  const local = () => execFileSync('ip', ['-6', 'route', 'show', 'table', 'local', 'fd00:9::1']).length > 0;
+  await until('fd00:9::1 is local', local);
   // Any rule with ct makes the kernel track connections in this namespace.
   await outside.nft([
     {
