@@ -14,33 +14,15 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { AnyActorRef } from 'xstate';
-import * as ask from '../effects/ask.ts';
-import { ensureAddresses } from '../effects/address.ts';
-import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/bridge.ts';
-import { defineEffect, type EffectRunner, type Verb } from '../effects/effect.ts';
-import { fanOut } from '../effects/fan-out.ts';
-import { lowerFirewall, raiseFirewall, readSwitches } from '../effects/firewall.ts';
-import { repairRuleset } from '../effects/firewall-repair.ts';
+import type { EffectRunner, Verb } from '../effects/effect.ts';
 import { Kernel, type Instance } from '../effects/kernel.ts';
 import { etcEffects, RESOLV_CONF } from '../effects/etc.ts';
-import { awaitLinksGone, ensureLink, removeLink } from '../effects/link.ts';
-import { replaceLink, reviseLink } from '../effects/relink.ts';
-import { ensureNamespace, removeNamespace } from '../effects/netns.ts';
-import { publish, unpublish } from '../effects/ports.ts';
-import { expose, unexpose } from '../effects/publisher.ts';
-import { resolverEffects } from '../effects/resolver.ts';
-import { attachmentMachine } from '../machines/attachment.ts';
-import { containerMachine } from '../machines/container.ts';
-import { firewallMachine } from '../machines/firewall.ts';
-import { networkMachine, type RaiseInput } from '../machines/network.ts';
 import { hostsFile } from '../machines/plan/hosts.ts';
-import { follows } from '../machines/plan/lease.ts';
 import { resolvConf } from '../machines/plan/resolv-conf.ts';
-import { resolverMachine } from '../machines/resolver.ts';
 import { lockFile } from '../native/index.ts';
 import { DefinitionStore } from '../state/definitions.ts';
-import { ExposedStore } from '../state/exposed.ts';
 import type { DriftPolicies } from '../state/drift.ts';
+import { ExposedStore } from '../state/exposed.ts';
 import { FaultError } from '../state/faults.ts';
 import { Journal } from '../state/journal.ts';
 import { PublisherUrl } from '../state/names.ts';
@@ -60,7 +42,7 @@ import { Networks } from './networks.ts';
 import { Publishing } from './publisher.ts';
 import { recover } from './recovery.ts';
 import { FileWatch } from './resolv-watch.ts';
-import { membersOf, rulesetOf } from './standing.ts';
+import { provideContainer, provideShared } from './provide.ts';
 import { Shared, type SharedMachines } from './shared.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
 import { statsOf, statsOfAll } from './stats.ts';
@@ -255,95 +237,4 @@ function instanceOf(stateDir: string): Instance {
   // Group numbers: any 32 bits that nobody else uses; the lowest bit marks links on their way out.
   const group = 0x4000_0000 | (Number.parseInt(main ? '0c1ea700' : hash, 16) & 0x3fff_fffe);
   return { name: main ? 'main' : hash, table: main ? 'cleat' : `cleat-${hash}`, group, doomedGroup: group | 1 };
-}
-
-interface Own extends ReturnType<typeof etcEffects> {
-  exposed: ExposedStore;
-}
-
-function provideContainer(
-  runner: EffectRunner,
-  kernel: Kernel,
-  shared: Shared,
-  { exposed, ensureFiles, removeFiles }: Own,
-) {
-  const attachment = attachmentMachine.provide({
-    actors: {
-      ensureLink: defineEffect(runner, 'add', 'ensureLink', ensureLink(kernel)),
-      ensureAddresses: defineEffect(runner, 'add', 'ensureAddresses', ensureAddresses(kernel)),
-      replaceLink: defineEffect(runner, 'remove', 'replaceLink', replaceLink(kernel)),
-      reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel)),
-      removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
-    },
-  });
-  return containerMachine.provide({
-    actors: {
-      attachment,
-      ensureNamespace: defineEffect(runner, 'add', 'ensureNamespace', ensureNamespace(kernel)),
-      removeNamespace: defineEffect(runner, 'remove', 'removeNamespace', removeNamespace(kernel)),
-      expose: defineEffect(runner, 'add', 'expose', expose(exposed)),
-      unexpose: defineEffect(runner, 'remove', 'unexpose', unexpose(exposed)),
-      publish: defineEffect(runner, 'add', 'publish', publish(kernel)),
-      unpublish: defineEffect(runner, 'remove', 'unpublish', unpublish(kernel)),
-      awaitLinksGone: defineEffect(runner, 'remove', 'awaitLinksGone', awaitLinksGone(kernel)),
-      lease: ask.lease(shared, kernel),
-      release: ask.release(shared, (root) => runner.commit(root, 'remove')),
-      ensureFiles: defineEffect(runner, 'add', 'ensureFiles', ensureFiles),
-      removeFiles: defineEffect(runner, 'remove', 'removeFiles', removeFiles),
-      name: ask.name(shared),
-      unname: ask.unname(shared),
-      verifyFirewall: ask.verifyFirewall(shared),
-      awaitVerdict: ask.awaitVerdict(shared),
-      backOff: ask.backOff(),
-    },
-  });
-}
-
-/** What the shared machines need of those that are made after them. */
-interface Others {
-  runDir: string;
-  containers(): Containers;
-  record(definition: NetworkDefinition): void;
-  policies: DriftPolicies;
-}
-
-function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shared, others: Others): SharedMachines {
-  const recordDefinition = ({ definition }: RaiseInput) => Promise.resolve(others.record(definition));
-  const members = (outside: string | null, network: string) => membersOf(others.containers().all(), outside, network);
-  const { runDir } = others;
-  const resolver = resolverEffects({ kernel, runDir, exited: (outside) => shared.resolverExited(outside) });
-  const ruleset = (outside: string | null) => rulesetOf(others.containers().all(), shared.standingIn(outside), outside);
-  return {
-    resolver: resolverMachine.provide({
-      actors: {
-        writeZones: defineEffect(runner, 'add', 'writeZones', resolver.writeZones),
-        ensureResolver: defineEffect(runner, 'add', 'ensureResolver', resolver.ensureResolver),
-        askNames: defineEffect(runner, 'add', 'askNames', resolver.askNames),
-        stopResolver: defineEffect(runner, 'remove', 'stopResolver', resolver.stopResolver),
-        backOff: ask.backOff(),
-      },
-    }),
-    firewall: firewallMachine.provide({
-      actors: {
-        readSwitches: defineEffect(runner, 'add', 'readSwitches', readSwitches(kernel)),
-        raiseFirewall: defineEffect(runner, 'add', 'raiseFirewall', raiseFirewall(kernel)),
-        lowerFirewall: defineEffect(runner, 'remove', 'lowerFirewall', lowerFirewall(kernel)),
-        repairRuleset: defineEffect(runner, 'add', 'repairRuleset', repairRuleset(kernel, ruleset, others.policies)),
-        backOff: ask.backOff(),
-      },
-    }),
-    network: networkMachine.provide({
-      actors: {
-        raiseNetwork: defineEffect(runner, 'add', 'raiseNetwork', raiseNetwork(kernel)),
-        lowerNetwork: defineEffect(runner, 'remove', 'lowerNetwork', lowerNetwork(kernel)),
-        reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', reviseNetwork(kernel)),
-        repairNetwork: defineEffect(runner, 'add', 'repairNetwork', repairNetwork(kernel, members)),
-        recordDefinition: defineEffect(runner, 'add', 'recordDefinition', recordDefinition),
-        fanOut: fanOut(shared, follows),
-        holdFirewall: ask.holdFirewall(shared),
-        releaseFirewall: ask.releaseFirewall(shared),
-        backOff: ask.backOff(),
-      },
-    }),
-  };
 }

@@ -9,20 +9,25 @@
  * Limits: needs root, util-linux and iproute2. Disk and cgroups are the machine's: a test removes what it makes
  * there. No network.
  *
- * Usage: node dist/test/run.js [--dir DIRECTORY] [SUBSTRING...]
+ * Usage: node dist/test/run.js [--prove] [--dir DIRECTORY] [SUBSTRING...] [NAME=NUMBER...]
  *   SUBSTRING   only files whose path contains one of them
+ *   --prove     everything instead of what fits in minutes: only the files that report what they tried
+ *               (test/harness/proof.ts), and a table of it at the end
+ *   NAME=NUMBER how much of NAME to try (cycles=1000), whatever is usual
  *   --dir       tests are here instead of in test/ (the runner's own tests)
- * A test file may say in a comment before its first import: `timeout: 300` (seconds, default 120), `alone` (nothing
- * else runs at the same time).
+ * A test file may say in a comment before its first import: `timeout: 300` (seconds, default 120), `proving: 3600` (the
+ * same with --prove, default 1800), `alone` (nothing else runs at the same time).
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { table } from '../cli/table.ts';
 
 const AT_ONCE = 2;
 const DEFAULT_TIMEOUT_S = 120;
+const DEFAULT_PROVING_S = 1800;
 const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
 
 /**
@@ -61,7 +66,13 @@ interface Outcome {
   seconds: number;
 }
 
-const { values, positionals } = parseArgs({ options: { dir: { type: 'string' } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { dir: { type: 'string' }, prove: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const amounts = positionals.filter((text) => text.includes('='));
+const wanted = positionals.filter((text) => !text.includes('='));
+const proofs: { file: string; count: string; what: string; outcome: Outcome }[] = [];
 const root = resolve(import.meta.dirname, '../..');
 const directory = resolve(values.dir ?? join(root, 'test'));
 const running = new Set<() => void>();
@@ -72,7 +83,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
-const files = findFiles().filter(({ name }) => positionals.length === 0 || positionals.some((p) => name.includes(p)));
+const files = findFiles()
+  .filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
+  .filter(({ source }) => !values.prove || /harness\/proof\.[jt]s/.test(source));
 const width = Math.max(...files.map(({ name }) => name.length), 0);
 let passed = 0;
 let failed = 0;
@@ -81,7 +94,7 @@ if (process.getuid?.() !== 0) {
   console.log('the tests need root: each file runs in namespaces of its own');
   failed = 1;
 } else if (files.length === 0) {
-  console.log(`no test file in ${directory}${positionals.length > 0 ? ` matches ${positionals.join(' ')}` : ''}`);
+  console.log(`no test file in ${directory}${wanted.length > 0 ? ` matches ${wanted.join(' ')}` : ''}`);
   failed = 1;
 } else {
   const queue = files.filter(({ alone }) => !alone);
@@ -91,6 +104,7 @@ if (process.getuid?.() !== 0) {
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   for (const file of files.filter(({ alone }) => alone)) report(file, await runFile(file));
 }
+if (values.prove) console.log(`\n${await tabulate()}\n`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 
@@ -104,13 +118,14 @@ function findFiles(): TestFile[] {
 function describe(path: string): TestFile {
   const source = readFileSync(path, 'utf8');
   const head = source.split(/^import\b/m, 1)[0] ?? '';
-  const timeout = /^[\s/*]*timeout:\s*(\d+)\s*$/m.exec(head)?.[1];
+  const seconds = (word: string, usual: number) =>
+    Number(new RegExp(`^[\\s/*]*${word}:\\s*(\\d+)\\s*$`, 'm').exec(head)?.[1] ?? usual);
   const compiled = join(root, 'dist', relative(root, path).replace(/\.ts$/, '.js'));
   return {
     name: relative(directory, path),
     source,
     script: path.endsWith('.ts') ? compiled : path,
-    timeoutS: timeout === undefined ? DEFAULT_TIMEOUT_S : Number(timeout),
+    timeoutS: values.prove ? seconds('proving', DEFAULT_PROVING_S) : seconds('timeout', DEFAULT_TIMEOUT_S),
     alone: /^[\s/*]*alone\b/m.test(head),
   };
 }
@@ -188,7 +203,11 @@ async function spawnIsolated(file: TestFile): Promise<{ output: string; code: st
 function environment(scratch: string): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: scratch, HOME: scratch, NO_COLOR: '1' };
   // uvu's report is parsed, and npm's or a session's settings must not decide what a test sees.
-  for (const key of Object.keys(env)) if (/^(FORCE_COLOR|NODE_OPTIONS|XDG_|npm_)/.test(key)) delete env[key];
+  for (const key of Object.keys(env)) {
+    if (/^(FORCE_COLOR|NODE_OPTIONS|XDG_|npm_|CLEAT_PROVE)/.test(key)) delete env[key];
+  }
+  if (values.prove) env['CLEAT_PROVE'] = '1';
+  for (const [name = '', amount] of amounts.map((text) => text.split('='))) env[`CLEAT_PROVE_${name}`] = amount;
   return env;
 }
 
@@ -200,7 +219,21 @@ function report(file: TestFile, outcome: Outcome): void {
   console.log(
     `${verdict} ${file.name.padEnd(width)} ${String(outcome.passed).padStart(4)} passed ${seconds.padStart(8)}`,
   );
+  for (const [, count = '', what = ''] of outcome.output.matchAll(/^proved (\d+) (.*)$/gm)) {
+    proofs.push({ file: file.name, count, what, outcome });
+  }
+  if (values.prove && !proofs.some(({ file: of }) => of === file.name)) {
+    proofs.push({ file: file.name, count: '-', what: 'ended before it said', outcome });
+  }
   if (outcome.failed === 0) return;
   if (outcome.output !== '') console.log(outcome.output.replace(/^/gm, '  | '));
   console.log(`  ${file.name} ${outcome.problem ?? 'failed'}`);
+}
+
+/** What was tried, how many, what failed: one row for each report of a file. */
+function tabulate(): Promise<string> {
+  const rows = proofs.map(({ file, count, what, outcome }) => {
+    return [what, count, String(outcome.failed), outcome.seconds.toFixed(0), file];
+  });
+  return table(['TRIED', 'HOW MANY', 'FAILED', 'SECONDS', 'FILE'], rows);
 }

@@ -129,6 +129,26 @@ runner('is red for a file that dies, whatever it printed before', () => {
   expectRed(runOn({ 'a.test.mjs': `${forged}\n${GREEN}` }), '0 passed, 1 failed', /more than one/);
 });
 
+runner('with --prove runs the files that report, and makes a table of what they tried', () => {
+  const proof = JSON.stringify(new URL('../harness/proof.js', import.meta.url).href);
+  const reports = (body: string) =>
+    `\n\nimport { effort, proved } from ${proof};\ntest('t', () => { ${body} });\ntest.run();\n`;
+  const files = {
+    'a.test.mjs': reports(`proved('cycles', effort('cycles', 3, 40)); proved('faults', effort('faults', 5, 60));`),
+    'b.test.mjs': GREEN,
+  };
+  const usual = runOn(files);
+  assert.is(usual.verdict, '3 passed, 0 failed', usual.output);
+  const all = runOn(files, '--prove', 'cycles=7');
+  assert.is(all.verdict, '1 passed, 0 failed', all.output);
+  assert.match(all.output, /^cycles +7 +0 +\d+ +a\.test\.mjs$/m);
+  assert.match(all.output, /^faults +60 +0 +\d+ +a\.test\.mjs$/m);
+  expectRed(runOn(files, '--prove', 'cycles=x'), '0 passed, 1 failed', /cycles=x is not a whole number/);
+  const silent = runOn({ 'a.test.mjs': reports(`throw new Error('at once')`) }, '--prove');
+  expectRed(silent, '0 passed, 1 failed', /^ended before it said +- +1 /m);
+  expectRed(runOn({ 'a.test.mjs': reports(`proved('nothing', 0)`) }), '0 passed, 1 failed', /nothing was tried/);
+});
+
 runner('gives each file namespaces, /run, /sys and a TMPDIR of its own', () => {
   const body = `// alone\n
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';

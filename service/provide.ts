@@ -1,0 +1,124 @@
+/**
+ * The machines with their hands: each actor that a machine names, and the effect or conversation that is it.
+ *
+ * Guarantees: every effect is named after its actor and runs under the rules of effects/effect.ts.
+ */
+import * as ask from '../effects/ask.ts';
+import { ensureAddresses } from '../effects/address.ts';
+import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/bridge.ts';
+import { defineEffect, type EffectRunner } from '../effects/effect.ts';
+import type { etcEffects } from '../effects/etc.ts';
+import { fanOut } from '../effects/fan-out.ts';
+import { lowerFirewall, raiseFirewall, readSwitches } from '../effects/firewall.ts';
+import { repairRuleset } from '../effects/firewall-repair.ts';
+import type { Kernel } from '../effects/kernel.ts';
+import { awaitLinksGone, ensureLink, removeLink } from '../effects/link.ts';
+import { ensureNamespace, removeNamespace } from '../effects/netns.ts';
+import { publish, unpublish } from '../effects/ports.ts';
+import { expose, unexpose } from '../effects/publisher.ts';
+import { replaceLink, reviseLink } from '../effects/relink.ts';
+import { resolverEffects } from '../effects/resolver.ts';
+import { attachmentMachine } from '../machines/attachment.ts';
+import { containerMachine } from '../machines/container.ts';
+import { firewallMachine } from '../machines/firewall.ts';
+import { networkMachine, type RaiseInput } from '../machines/network.ts';
+import { follows } from '../machines/plan/lease.ts';
+import { resolverMachine } from '../machines/resolver.ts';
+import type { DriftPolicies } from '../state/drift.ts';
+import type { ExposedStore } from '../state/exposed.ts';
+import type { NetworkDefinition } from '../state/network.ts';
+import type { Containers } from './containers.ts';
+import type { Shared, SharedMachines } from './shared.ts';
+import { membersOf, rulesetOf } from './standing.ts';
+
+/** What is a container's alone, besides the kernel. */
+interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'removeFiles'> {
+  exposed: ExposedStore;
+}
+
+export function provideContainer(
+  runner: EffectRunner,
+  kernel: Kernel,
+  shared: Shared,
+  { exposed, ensureFiles, removeFiles }: Own,
+) {
+  const attachment = attachmentMachine.provide({
+    actors: {
+      ensureLink: defineEffect(runner, 'add', 'ensureLink', ensureLink(kernel)),
+      ensureAddresses: defineEffect(runner, 'add', 'ensureAddresses', ensureAddresses(kernel)),
+      replaceLink: defineEffect(runner, 'remove', 'replaceLink', replaceLink(kernel)),
+      reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel)),
+      removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
+    },
+  });
+  return containerMachine.provide({
+    actors: {
+      attachment,
+      ensureNamespace: defineEffect(runner, 'add', 'ensureNamespace', ensureNamespace(kernel)),
+      removeNamespace: defineEffect(runner, 'remove', 'removeNamespace', removeNamespace(kernel)),
+      expose: defineEffect(runner, 'add', 'expose', expose(exposed)),
+      unexpose: defineEffect(runner, 'remove', 'unexpose', unexpose(exposed)),
+      publish: defineEffect(runner, 'add', 'publish', publish(kernel)),
+      unpublish: defineEffect(runner, 'remove', 'unpublish', unpublish(kernel)),
+      awaitLinksGone: defineEffect(runner, 'remove', 'awaitLinksGone', awaitLinksGone(kernel)),
+      lease: ask.lease(shared, kernel),
+      release: ask.release(shared, (root) => runner.commit(root, 'remove')),
+      ensureFiles: defineEffect(runner, 'add', 'ensureFiles', ensureFiles),
+      removeFiles: defineEffect(runner, 'remove', 'removeFiles', removeFiles),
+      name: ask.name(shared),
+      unname: ask.unname(shared),
+      verifyFirewall: ask.verifyFirewall(shared),
+      awaitVerdict: ask.awaitVerdict(shared),
+      backOff: ask.backOff(),
+    },
+  });
+}
+
+/** What the shared machines need of those that are made after them. */
+interface Others {
+  runDir: string;
+  containers(): Containers;
+  record(definition: NetworkDefinition): void;
+  policies: DriftPolicies;
+}
+
+export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shared, others: Others): SharedMachines {
+  const recordDefinition = ({ definition }: RaiseInput) => Promise.resolve(others.record(definition));
+  const members = (outside: string | null, network: string) => membersOf(others.containers().all(), outside, network);
+  const { runDir } = others;
+  const resolver = resolverEffects({ kernel, runDir, exited: (outside) => shared.resolverExited(outside) });
+  const ruleset = (outside: string | null) => rulesetOf(others.containers().all(), shared.standingIn(outside), outside);
+  return {
+    resolver: resolverMachine.provide({
+      actors: {
+        writeZones: defineEffect(runner, 'add', 'writeZones', resolver.writeZones),
+        ensureResolver: defineEffect(runner, 'add', 'ensureResolver', resolver.ensureResolver),
+        askNames: defineEffect(runner, 'add', 'askNames', resolver.askNames),
+        stopResolver: defineEffect(runner, 'remove', 'stopResolver', resolver.stopResolver),
+        backOff: ask.backOff(),
+      },
+    }),
+    firewall: firewallMachine.provide({
+      actors: {
+        readSwitches: defineEffect(runner, 'add', 'readSwitches', readSwitches(kernel)),
+        raiseFirewall: defineEffect(runner, 'add', 'raiseFirewall', raiseFirewall(kernel)),
+        lowerFirewall: defineEffect(runner, 'remove', 'lowerFirewall', lowerFirewall(kernel)),
+        repairRuleset: defineEffect(runner, 'add', 'repairRuleset', repairRuleset(kernel, ruleset, others.policies)),
+        backOff: ask.backOff(),
+      },
+    }),
+    network: networkMachine.provide({
+      actors: {
+        raiseNetwork: defineEffect(runner, 'add', 'raiseNetwork', raiseNetwork(kernel)),
+        lowerNetwork: defineEffect(runner, 'remove', 'lowerNetwork', lowerNetwork(kernel)),
+        reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', reviseNetwork(kernel)),
+        repairNetwork: defineEffect(runner, 'add', 'repairNetwork', repairNetwork(kernel, members)),
+        recordDefinition: defineEffect(runner, 'add', 'recordDefinition', recordDefinition),
+        fanOut: fanOut(shared, follows),
+        holdFirewall: ask.holdFirewall(shared),
+        releaseFirewall: ask.releaseFirewall(shared),
+        backOff: ask.backOff(),
+      },
+    }),
+  };
+}
