@@ -87,13 +87,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   const instance = instanceOf(stateDir);
   const kernel = new Kernel(instance);
-  const journal = new Journal(join(runDir, 'journal'));
+  const journal = new Journal(join(runDir, 'journal'), failpoint);
   const containerStore = new SnapshotStore(join(runDir, 'containers'), failpoint);
   const outsideStore = new SnapshotStore(join(runDir, 'outsides'), failpoint);
-  const definitionStore = new DefinitionStore(join(stateDir, 'networks'));
+  const definitionStore = new DefinitionStore(join(stateDir, 'networks'), failpoint);
   const { definitions: known, previous, unreadable } = definitionStore.load();
   for (const file of unreadable) log.error({ file }, 'network definition set aside: not readable');
-  const exposed = new ExposedStore(join(stateDir, 'exposed.json'));
+  const exposed = new ExposedStore(stateDir, failpoint);
   unreadable.push(...exposed.load().unreadable);
   const definitions = new Map<string, NetworkDefinition>(known.map((definition) => [definition.name, definition]));
   const failed = (what: string, error: unknown) => log.error({ what, error }, 'a machine failed');

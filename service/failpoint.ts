@@ -1,9 +1,9 @@
 /**
- * Named places where a crash test ends the daemon, as abruptly as power does: SIGKILL to itself.
+ * Named places where a test ends the daemon, as abruptly as power does (SIGKILL to itself), or halts it (SIGSTOP).
  *
  * CLEAT_FAILPOINTS names a directory. Every point passed is appended to `log` there, one name a line. While there is a
- * file `kill` with `name#n` in it, the n-th passing of that point since the file was written is the last thing the
- * daemon does, e.g. `ensureLink:durable#2`.
+ * file `order` with `SIGNAL name#n` in it, the n-th passing of that point since the file was written is where the daemon
+ * sends itself the signal, e.g. `SIGKILL ensureLink:durable#2`.
  *
  * Guarantees: without the variable a failpoint is an empty function.
  */
@@ -18,15 +18,15 @@ function watching(where: string): (name: string) => void {
   let left = 0;
   return (name) => {
     appendFileSync(`${where}/log`, `${name}\n`);
-    const now = readOrder(`${where}/kill`);
-    const [target, count] = now.split('#');
+    const now = readOrder(`${where}/order`);
+    const [, signal = '', target, count] = /^(SIG\w+) (.*)#(\d+)$/.exec(now) ?? [];
     if (now !== order) {
       order = now;
       left = Number(count);
     }
-    if (name !== target || --left > 0) return;
-    process.kill(process.pid, 'SIGKILL');
-    throw new Error('outlived SIGKILL'); // the signal is delivered on the way out of kill(2)
+    if (name !== target || --left !== 0) return;
+    process.kill(process.pid, signal);
+    if (signal === 'SIGKILL') throw new Error('outlived SIGKILL'); // it is delivered on the way out of kill(2)
   };
 }
 

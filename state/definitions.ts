@@ -6,43 +6,33 @@
  * set aside as *.unreadable and stops nothing else. <name>.json is what the network is to be, at any moment.
  * Limits: read once at start; files changed by hand are seen by the next start.
  */
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NetworkDefinition } from './network.ts';
+import { WholeFiles, type Failpoint } from './whole-file.ts';
 
 export class DefinitionStore {
-  readonly #directory: string;
+  readonly #files: WholeFiles;
 
-  constructor(directory: string) {
-    this.#directory = directory;
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  constructor(directory: string, failpoint: Failpoint) {
+    this.#files = new WholeFiles(directory, 'networks', failpoint, { durable: true });
   }
 
   load(): { definitions: NetworkDefinition[]; previous: NetworkDefinition[]; unreadable: string[] } {
+    this.#files.sweep();
     const definitions: NetworkDefinition[] = [];
     const previous: NetworkDefinition[] = [];
     const unreadable: string[] = [];
-    for (const file of readdirSync(this.#directory).sort()) {
+    for (const file of readdirSync(this.#files.directory).sort()) {
       const ending = /\.(json|previous)$/.exec(file)?.[0];
       if (ending === undefined) continue;
-      const path = join(this.#directory, file);
       try {
-        const definition = NetworkDefinition.parse(JSON.parse(readFileSync(path, 'utf8')));
+        const text = readFileSync(join(this.#files.directory, file), 'utf8');
+        const definition = NetworkDefinition.parse(JSON.parse(text));
         if (`${definition.name}${ending}` !== file) throw new Error('the name inside is another');
         (ending === '.json' ? definitions : previous).push(definition);
       } catch {
-        renameSync(path, `${path}.unreadable`);
-        unreadable.push(`${path}.unreadable`);
+        unreadable.push(this.#files.setAside(file));
       }
     }
     return { definitions, previous, unreadable };
@@ -60,36 +50,15 @@ export class DefinitionStore {
 
   /** The network is what <name>.json says, everywhere. */
   settle(name: string): void {
-    rmSync(join(this.#directory, `${name}.previous`), { force: true });
-    this.#sync();
-  }
-
-  #write(definition: NetworkDefinition, name: string): void {
-    const path = join(this.#directory, name);
-    const file = openSync(`${path}.tmp`, 'w', 0o600);
-    try {
-      writeFileSync(file, `${JSON.stringify(definition, null, 2)}\n`);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(`${path}.tmp`, path);
-    this.#sync();
+    this.#files.remove(`${name}.previous`);
   }
 
   remove(name: string): void {
-    rmSync(join(this.#directory, `${name}.json`), { force: true });
-    rmSync(join(this.#directory, `${name}.previous`), { force: true });
-    this.#sync();
+    this.#files.remove(`${name}.json`);
+    this.#files.remove(`${name}.previous`);
   }
 
-  /** The rename itself must be on disk too. */
-  #sync(): void {
-    const directory = openSync(this.#directory, 'r');
-    try {
-      fsyncSync(directory);
-    } finally {
-      closeSync(directory);
-    }
+  #write(definition: NetworkDefinition, file: string): void {
+    this.#files.write(file, `${JSON.stringify(definition, null, 2)}\n`);
   }
 }

@@ -7,10 +7,11 @@
  * known to be gone) is known until the daemon ends; at the next start it is what no container wants.
  * Limits: one file for all publishers, written again at each change: made for hundreds of ports, not for all of them.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { FaultError } from './faults.ts';
+import { WholeFiles, type Failpoint } from './whole-file.ts';
 
 const Entry = z.strictObject({
   publisher: z.string(),
@@ -23,19 +24,24 @@ export type Exposed = Omit<Entry, 'publisher'>;
 
 const Record_ = z.strictObject({ version: z.literal(1), exposed: z.array(Entry) });
 
+const FILE = 'exposed.json';
+
 const keyOf = (publisher: string, { protocol, local }: Exposed): string => `${publisher} ${protocol}/${local}`;
 
 export class ExposedStore {
+  readonly #files: WholeFiles;
   readonly #path: string;
   #entries = new Map<string, Entry>();
   readonly #owed = new Set<string>();
 
-  constructor(path: string) {
-    this.#path = path;
+  constructor(directory: string, failpoint: Failpoint) {
+    this.#files = new WholeFiles(directory, 'exposed', failpoint, { durable: true });
+    this.#path = join(directory, FILE);
   }
 
   /** Once, before anything else. */
   load(): { unreadable: string[] } {
+    this.#files.sweep();
     let text: string;
     try {
       text = readFileSync(this.#path, 'utf8');
@@ -49,8 +55,7 @@ export class ExposedStore {
       }
       return { unreadable: [] };
     } catch {
-      renameSync(this.#path, `${this.#path}.unreadable`);
-      return { unreadable: [`${this.#path}.unreadable`] };
+      return { unreadable: [this.#files.setAside(FILE)] };
     }
   }
 
@@ -101,20 +106,7 @@ export class ExposedStore {
 
   #write(entries: Map<string, Entry>): void {
     try {
-      const file = openSync(`${this.#path}.tmp`, 'w', 0o600);
-      try {
-        writeFileSync(file, `${JSON.stringify({ version: 1, exposed: [...entries.values()] })}\n`);
-        fsyncSync(file);
-      } finally {
-        closeSync(file);
-      }
-      renameSync(`${this.#path}.tmp`, this.#path);
-      const directory = openSync(dirname(this.#path), 'r');
-      try {
-        fsyncSync(directory); // the rename itself
-      } finally {
-        closeSync(directory);
-      }
+      this.#files.write(FILE, `${JSON.stringify({ version: 1, exposed: [...entries.values()] })}\n`);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       throw new FaultError('STATE_UNWRITABLE', `${this.#path} cannot be written: ${why}`, { object: this.#path });

@@ -11,6 +11,7 @@
 import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Fault } from './faults.ts';
+import type { Failpoint } from './whole-file.ts';
 
 const LIMIT = 256 * 1024;
 
@@ -33,9 +34,11 @@ export class Journal {
   /** Of the files written to since the start. */
   readonly #sizes = new Map<string, number>();
   #flushing = false;
+  readonly #failpoint: Failpoint;
 
-  constructor(directory: string) {
+  constructor(directory: string, failpoint: Failpoint) {
     this.#directory = directory;
+    this.#failpoint = failpoint;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   }
 
@@ -55,18 +58,21 @@ export class Journal {
     this.#flushing = false;
     for (const [id, entries] of this.#waiting) {
       const path = this.#path(id);
+      this.#failpoint('journal.append:before');
       try {
         // A line of its own, also after one that a crash cut short.
         const text = `\n${entries.map((entry) => JSON.stringify(entry)).join('\n')}\n`;
         appendFileSync(path, text, { mode: 0o600 });
         const size = (this.#sizes.get(id) ?? statSync(path).size - text.length) + text.length;
         this.#sizes.set(id, size);
-        if (size <= LIMIT) continue;
-        renameSync(path, `${path}.1`);
-        this.#sizes.delete(id);
+        if (size > LIMIT) {
+          renameSync(path, `${path}.1`);
+          this.#sizes.delete(id);
+        }
       } catch {
         // Full disk: the snapshot store reports that where it matters.
       }
+      this.#failpoint('journal.append:after');
     }
     this.#waiting.clear();
   }
@@ -89,6 +95,7 @@ export class Journal {
   remove(id: string): void {
     this.#waiting.delete(id);
     this.#sizes.delete(id);
+    this.#failpoint('journal.remove:before');
     for (const path of [this.#path(id), `${this.#path(id)}.1`]) {
       try {
         unlinkSync(path);
@@ -96,6 +103,7 @@ export class Journal {
         // Never written, or never grew that long.
       }
     }
+    this.#failpoint('journal.remove:after');
   }
 
   #path(id: string): string {

@@ -5,24 +5,16 @@
  *   <run-dir>/outsides/<key>.json       what was found before cleat changed it, per outside namespace
  *   <run-dir>/containers/<file>.unreadable   set aside: could not be understood, never deleted
  *
- * Guarantees: a reader sees the old file or the new one, never half of one (write to a temporary name, then rename(2)).
+ * Guarantees: a reader sees the old file or the new one, never half of one (whole-file.ts).
  * commit() resolves when everything the machine had decided at the time of the call is in the file; commits of many
  * machines share one turn of the event loop. A machine that has not changed since its last write is not written again.
  * Limits: no fsync. After a power loss the kernel objects are gone too, and the boot id in the snapshot says so. The
  * writes are synchronous: on tmpfs, where run-dir belongs, one costs about 0.1 ms, as much as a hop to a thread and back.
  */
-import {
-  mkdirSync,
-  openSync,
-  closeSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { FaultError } from './faults.ts';
+import { WholeFiles, type Failpoint } from './whole-file.ts';
 
 /** A machine's record, read at the moment it is written. */
 export interface Source {
@@ -36,19 +28,14 @@ export interface Loaded {
   record: unknown;
 }
 
-/** Called before and after each step that a crash could separate: `store.write:before`, ... (crash tests kill there). */
-export type Failpoint = (name: string) => void;
-
 export class SnapshotStore {
-  readonly #directory: string;
-  readonly #failpoint: Failpoint;
+  readonly #files: WholeFiles;
   readonly #dirty = new Map<string, Source>();
   #next: Promise<ReadonlyMap<string, unknown>> | null = null;
 
+  /** Its failpoints are named after the last part of the directory: `containers.write:before`, ... */
   constructor(directory: string, failpoint: Failpoint) {
-    this.#directory = directory;
-    this.#failpoint = failpoint;
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.#files = new WholeFiles(directory, basename(directory), failpoint, { durable: false });
   }
 
   /** Something changed: the next commit has something to write. */
@@ -68,31 +55,25 @@ export class SnapshotStore {
   /** Forget the record. Absent is fine. */
   remove(id: string): void {
     this.#dirty.delete(id);
-    this.#failpoint('store.remove:before');
     try {
-      unlinkSync(this.#path(id));
+      this.#files.remove(`${id}.json`);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unwritable(error);
+      throw unwritable(error);
     }
-    this.#failpoint('store.remove:after');
   }
 
   /** All records, and the names of the files that had to be set aside. */
   load(): { records: Loaded[]; unreadable: string[] } {
     const records: Loaded[] = [];
     const unreadable: string[] = [];
-    for (const file of readdirSync(this.#directory)) {
-      if (file.endsWith('.tmp')) {
-        unlinkSync(join(this.#directory, file)); // a write that was cut short: the file it was for is whole
-      } else if (file.endsWith('.json')) {
-        try {
-          records.push({
-            id: file.slice(0, -5),
-            record: JSON.parse(readFileSync(join(this.#directory, file), 'utf8')),
-          });
-        } catch {
-          unreadable.push(this.setAside(file.slice(0, -5)));
-        }
+    this.#files.sweep();
+    for (const file of readdirSync(this.#files.directory)) {
+      if (!file.endsWith('.json')) continue;
+      const id = file.slice(0, -5);
+      try {
+        records.push({ id, record: JSON.parse(readFileSync(join(this.#files.directory, file), 'utf8')) });
+      } catch {
+        unreadable.push(this.setAside(id));
       }
     }
     return { records, unreadable };
@@ -100,9 +81,7 @@ export class SnapshotStore {
 
   /** Keep a record that cannot be used, under a name that is never read again; returns that path. */
   setAside(id: string): string {
-    const aside = `${this.#path(id)}.unreadable`;
-    renameSync(this.#path(id), aside);
-    return aside;
+    return this.#files.setAside(`${id}.json`);
   }
 
   #schedule(): Promise<ReadonlyMap<string, unknown>> {
@@ -122,7 +101,7 @@ export class SnapshotStore {
     const failures = new Map<string, unknown>();
     for (const [id, { read, written }] of this.#dirty) {
       try {
-        this.#write(id, JSON.stringify(read()));
+        this.#files.write(`${id}.json`, JSON.stringify(read()));
         this.#dirty.delete(id);
         written?.();
       } catch (error) {
@@ -130,24 +109,6 @@ export class SnapshotStore {
       }
     }
     return failures;
-  }
-
-  #write(id: string, text: string): void {
-    this.#failpoint('store.write:before');
-    const path = this.#path(id);
-    const temporary = `${path}.tmp`;
-    const file = openSync(temporary, 'w', 0o600);
-    try {
-      writeFileSync(file, text); // all of it: one write(2) on a nearly full disk writes a part, and calls that success
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, path);
-    this.#failpoint('store.write:after');
-  }
-
-  #path(id: string): string {
-    return join(this.#directory, `${id}.json`);
   }
 }
 

@@ -2,7 +2,7 @@
  * The outer publisher, asked through the effects that ship, of a stand-in that answers as gvproxy does (see
  * harness/gvproxy.ts): all or nothing, twice the same, what is not ours, and every way of not answering.
  */
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -28,14 +28,15 @@ const port = (hostPort: number, more: Partial<ResolvedPort> = {}): ResolvedPort 
   ...more,
 });
 
-const exposedFile = () => join(mkdtempSync(join(tmpdir(), 'exposed-')), 'exposed.json');
+const scratch = () => mkdtempSync(join(tmpdir(), 'exposed-'));
+const ledgerIn = (directory: string) => new ExposedStore(directory, () => {});
 
 /** A publisher, a ledger and the effects, and the publisher stopped at the end. */
 async function within(
   work: (on: {
     gvproxy: FakeGvproxy;
     ledger: ExposedStore;
-    file: string;
+    directory: string;
     expose: (...ports: ResolvedPort[]) => Promise<Fault | null>;
     unexpose: (...ports: ResolvedPort[]) => Promise<Fault | null>;
     reconcile: (wanted: ResolvedPort[], stale?: ResolvedPort[]) => Promise<Reconciled>;
@@ -43,14 +44,14 @@ async function within(
   socket: string | null = null,
 ): Promise<void> {
   const gvproxy = await new FakeGvproxy(socket).start();
-  const file = exposedFile();
-  const ledger = new ExposedStore(file);
+  const directory = scratch();
+  const ledger = ledgerIn(directory);
   const { url } = gvproxy;
   try {
     await work({
       gvproxy,
       ledger,
-      file,
+      directory,
       expose: (...ports) => faultOf(expose(ledger)({ publisher: url, ports })),
       unexpose: (...ports) => unexpose(ledger)({ publisher: url, ports }),
       reconcile: (wanted, stale = []) => reconcile(ledger)({ publisher: url, wanted, stale }),
@@ -247,13 +248,13 @@ publisher('an exposure that is done and not answered is undone', async () => {
 });
 
 publisher('an exposure that cannot be undone is owed, on disk, and goes at the next start', async () => {
-  await within(async ({ gvproxy, file, expose }) => {
+  await within(async ({ gvproxy, directory, expose }) => {
     gvproxy.misbehave = (path, { local }) => (path === 'unexpose' || local === ':8081' ? 'close' : 'well');
     const fault = await expose(port(8080), port(8081));
     assert.is(fault?.code, 'PUBLISHER_FAILED');
     assert.equal(gvproxy.forwards, [`tcp :8080 ${US}:8080`]);
     gvproxy.misbehave = null;
-    const next = new ExposedStore(file);
+    const next = ledgerIn(directory);
     assert.equal(next.load(), { unreadable: [] });
     assert.equal(next.publishers(), [gvproxy.url]);
     const done = await reconcile(next)({ publisher: gvproxy.url, wanted: [], stale: [] });
@@ -320,20 +321,23 @@ publisher('many ports', async () => {
 
 publisher('the ledger: a file that makes no sense is set aside', () => {
   for (const text of ['', '{}', '{"version":2,"exposed":[]}', '{"version":1,"exposed":[{"local":":1"}]}']) {
-    const file = exposedFile();
+    const directory = scratch();
+    const file = join(directory, 'exposed.json');
     writeFileSync(file, text);
-    const store = new ExposedStore(file);
+    const store = ledgerIn(directory);
     assert.equal(store.load(), { unreadable: [`${file}.unreadable`] });
     assert.is(readFileSync(`${file}.unreadable`, 'utf8'), text);
     store.add('http://p', [{ protocol: 'tcp', local: ':1', remote: 'a:1' }]);
-    const again = new ExposedStore(file);
+    const again = ledgerIn(directory);
     assert.equal([again.load().unreadable, again.publishers()], [[], ['http://p']]);
   }
 });
 
 publisher('the ledger: what cannot be written is not asked for', async () => {
   await within(async ({ gvproxy }) => {
-    const ledger = new ExposedStore('/nonexistent/exposed.json');
+    const directory = scratch();
+    const ledger = ledgerIn(directory);
+    rmSync(directory, { recursive: true });
     const fault = await faultOf(expose(ledger)({ publisher: gvproxy.url, ports: [port(8080)] }));
     assert.is(fault?.code, 'STATE_UNWRITABLE');
     assert.equal(gvproxy.forwards, []);

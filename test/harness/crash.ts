@@ -2,137 +2,141 @@
  * Kill the daemon at every failpoint that a scenario passes, one run of the scenario per point.
  *
  * Guarantees: the points are learnt by running the scenario once, so a new effect joins without being asked. After each
- * kill and start: the containers come to rest (absent, created or up, nothing in between) within a second, the audit
- * finds nothing, and when they are torn down the kernel is byte for byte what it was.
+ * kill and start: within a second the containers are at rest, and everything is exactly as it was before the step in which
+ * the daemon died, or exactly as after it (sight.ts), nothing in between; the audit finds nothing; the witness has not
+ * lost a byte; and when the scenario's containers are torn down the kernel is byte for byte what it was.
+ * Limits: points behind a timer (the journal, a state at rest) are passed more or less often as events come closer
+ * together; a run that passes one less often than the first is not counted.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { AuditReport } from '../../service/audit.ts';
-import type { LifecycleEvent } from '../../state/event.ts';
-import { TestDaemon } from './daemon.ts';
-import { comesBackTo, inspectKernel } from './picture.ts';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { test } from 'uvu';
+import { Life, stepName, type Scenario } from './life.ts';
+import { effort, proved } from './proof.ts';
 
-const PATIENCE_MS = 5000;
+/** Behind a timer. */
+const LOOSE = /^(containers\.write|journal)/;
+const REST_MS = 1000;
+
+/** A test file of its own for one scenario: `few` kills in npm test, evenly spread; every one in npm run prove. */
+export function surviveKills(name: string, scenario: Scenario, few: number): void {
+  test(`${name}: killed anywhere, it is exactly before or exactly after`, async () => {
+    const life = await Life.start(scenario);
+    try {
+      const crash = new CrashTest(life);
+      const points = await crash.learn();
+      const kills = await crash.survive(spread(points, effort('kills', few, Infinity)));
+      const bytes = await life.end();
+      if (scenario.witness) console.log(`  ${bytes} bytes transferred beside it`);
+      proved(`kill -9 at ${new Set(points.map(kindOf)).size} kinds of point: ${name}`, kills);
+    } catch (error) {
+      await life.abandon();
+      throw error;
+    }
+  });
+  test.run();
+}
+
+/** `limit` of them, as far from each other as can be. */
+export function spread<T>(all: readonly T[], limit: number): T[] {
+  if (all.length <= limit) return [...all];
+  return Array.from({ length: limit }, (_, i) => all[Math.floor((i * all.length) / limit)] as T);
+}
+
+const kindOf = (point: string): string => point.replace(/#\d+$/, '');
 
 export class CrashTest {
-  readonly daemon = new TestDaemon();
-  readonly #events: readonly LifecycleEvent[];
-  readonly #failpoints: string;
-  readonly #ids: readonly string[];
-  readonly #only: RegExp;
+  readonly #life: Life;
+  /** What there is after each step, without a kill; the first is before all of them. */
+  #shapes: string[] = [];
 
-  /** Lives of containers, from create to teardown; `only` narrows the points (all unless given). */
-  constructor(events: readonly LifecycleEvent[], only = /^/) {
-    this.#events = events;
-    this.#only = only;
-    this.#ids = [...new Set(events.map(({ id }) => id))];
-    this.#failpoints = `${this.daemon.directory}/failpoints`;
-    mkdirSync(this.#failpoints);
-    this.daemon.environment = { CLEAT_FAILPOINTS: this.#failpoints };
+  constructor(life: Life) {
+    this.#life = life;
   }
 
-  /** Resolves with how many kills were survived, at how many kinds of point; rejects at the first that was not. */
-  async run(): Promise<{ kills: number; failpoints: number }> {
-    const before = inspectKernel();
+  /** Play it once: every point that was passed, with its number: "ensureLink:durable#2". */
+  async learn(): Promise<string[]> {
+    const life = this.#life;
     this.#passed();
-    if (!(await this.#live())) throw new Error(`the scenario without a kill: the daemon died\n${this.daemon.log()}`);
-    await comesBackTo(before, () => inspectKernel());
+    this.#shapes = [(await life.see()).shape];
+    const { reached } = await life.play((_, { shape }) => this.#shapes.push(shape));
+    if (reached < life.scenario.steps.length) throw new Error(`without a kill: the daemon died\n${life.daemon.log()}`);
+    const passed = this.#passed();
+    await life.clear();
     const counts = new Map<string, number>();
-    const points = this.#passed()
-      .filter((name) => this.#only.test(name))
-      .map((name) => {
-        const count = (counts.get(name) ?? 0) + 1;
-        counts.set(name, count);
-        return `${name}#${count}`;
-      });
+    return passed.map((name) => {
+      const count = (counts.get(name) ?? 0) + 1;
+      counts.set(name, count);
+      return `${name}#${count}`;
+    });
+  }
+
+  /** How many kills there were; rejects at the first that was not survived. */
+  async survive(points: readonly string[]): Promise<number> {
     let kills = 0;
     for (const point of points) {
       try {
         if (await this.#survive(point)) kills++;
-        await comesBackTo(before, () => inspectKernel());
+        await this.#life.clear();
       } catch (error) {
         const { message, details = '' } = error as Error & { details?: string };
         throw new Error(`killed at ${point}: ${message}\n${details}`, { cause: error });
       }
     }
-    return { kills, failpoints: counts.size };
+    return kills;
   }
 
   /** False when the daemon was not killed. */
   async #survive(point: string): Promise<boolean> {
-    writeFileSync(`${this.#failpoints}/kill`, point);
-    const lived = await this.#live();
-    rmSync(`${this.#failpoints}/kill`);
-    if (lived) {
-      // How many writes there are depends on how close together the events come: see REST_WRITE_MS.
-      if (point.startsWith('store.write:')) return false;
+    const life = this.#life;
+    writeFileSync(`${life.failpoints}/order`, `SIGKILL ${point}`);
+    const { reached, before } = await life.play();
+    const killed = !(await life.alive());
+    rmSync(`${life.failpoints}/order`);
+    if (!killed) {
+      // What comes behind the last answer is passed while the containers are cleared away.
+      if (LOOSE.test(point)) return false;
       throw new Error('the point was not reached');
     }
-    await this.daemon.kill(); // it is dead already: this reaps it
-    await this.daemon.start();
-    const began = performance.now();
-    await this.#until('at rest', async () => {
-      for (const id of this.#ids) {
-        const { status, body, text } = await this.daemon.get(`/v1/containers/${id}`);
-        if (status !== 404 && !['created', 'up'].includes(body.state ?? '')) return text;
-      }
-      return null;
-    });
-    const took = performance.now() - began;
-    if (took > 1000) throw new Error(`came to rest only after ${took} ms`);
-    await this.#clean();
-    const { body: all } = await this.daemon.get<{ id: string; leftovers: unknown[] }[]>('/v1/containers');
-    const left = all.filter(({ id }) => this.#ids.includes(id));
-    for (const { id, leftovers } of left) {
-      if (leftovers.length > 0) throw new Error(`leftovers of ${id}: ${JSON.stringify(leftovers)}`);
-    }
-    await this.daemon.down(...left.map(({ id }) => id));
+    await life.daemon.kill(); // it is dead already: this reaps it
+    await life.daemon.start();
+    const took = await life.rest();
+    if (took > REST_MS) throw new Error(`came to rest only after ${took} ms`);
+    await life.whole();
+    await this.#compare(reached, before);
     return true;
   }
 
-  /** True when the scenario went to its end, false when the daemon died on the way. */
-  async #live(): Promise<boolean> {
-    for (const event of this.#events) {
-      const answer = await this.daemon.event(event).catch(() => null);
-      if (answer === null) return false;
-      if (answer.status !== 200) throw new Error(`${event.type}: ${answer.text}`);
-    }
-    try {
-      for (const id of this.#ids) await this.daemon.gone(id);
-      await this.#clean();
-      await sleep(100); // networks are lowered behind the last answer
-      await this.#clean();
-      return true;
-    } catch {
-      if (await this.daemon.get('/v1/version').catch(() => null))
-        throw new Error('the scenario does not come to an end');
-      return false;
-    }
-  }
-
-  #clean(): Promise<void> {
-    return this.#until('clean', async () => {
-      const { body } = await this.daemon.get<AuditReport>('/v1/audit');
-      return body.clean ? null : JSON.stringify(body.findings);
-    });
-  }
-
-  async #until(what: string, missing: () => Promise<string | null>): Promise<void> {
-    const limit = performance.now() + PATIENCE_MS;
-    for (;;) {
-      const still = await missing();
-      if (still === null) return;
-      if (performance.now() > limit)
-        throw new Error(`not ${what} within ${PATIENCE_MS} ms: ${still}\n${this.daemon.log()}`);
-      await sleep(10);
-    }
+  /** Exactly as before the step in which it died, or as after it. */
+  async #compare(reached: number, before: { exact: string; shape: string } | null): Promise<void> {
+    const steps = this.#life.scenario.steps;
+    const [was = '', is] = [this.#shapes[reached], this.#shapes[reached + 1]];
+    const now = await this.#life.see();
+    if (now.shape === is) return;
+    if (now.shape === was && (before === null || before.shape !== was || now.exact === before.exact)) return;
+    const step = steps[reached];
+    const where = step === undefined ? 'after the last step' : `in ${stepName(step)}`;
+    const details = [
+      ...lost('before', was, now.shape),
+      ...lost('after', is ?? '', now.shape),
+      ...(now.shape === was ? lost('exactly before', before?.exact ?? '', now.exact) : []),
+    ];
+    throw new Error(`it died ${where}, and is neither before nor after:\n${details.join('\n')}`);
   }
 
   /** The points passed since this was last asked. */
   #passed(): string[] {
-    const log = `${this.#failpoints}/log`;
+    const log = `${this.#life.failpoints}/log`;
     const names = readFileSync(log, 'utf8').split('\n');
     writeFileSync(log, '');
     return names.filter((name) => name !== '');
   }
+}
+
+/** Lines that differ, and from what. */
+function lost(from: string, was: string, is: string): string[] {
+  const [a, b] = [new Set(was.split('\n')), new Set(is.split('\n'))];
+  return [
+    ...[...a].filter((line) => !b.has(line)).map((line) => `- ${from}: ${line}`),
+    ...[...b].filter((line) => !a.has(line)).map((line) => `+ not ${from}: ${line}`),
+  ];
 }

@@ -8,6 +8,7 @@
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { decode, encode, RECURSION_DESIRED, RECURSION_AVAILABLE, type RecordType } from 'dns-packet';
 import type { Outside } from '../../native/index.ts';
 
@@ -66,4 +67,19 @@ export class Upstream {
   close(): void {
     this.#socket.close();
   }
+}
+
+/** Pids of the DNS servers whose configuration lies below a directory. */
+export function resolversIn(directory: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+        return line.includes('aardvark-dns') && line.includes(directory);
+      } catch {
+        return false; // it has ended meanwhile
+      }
+    })
+    .map(Number);
 }

@@ -173,10 +173,10 @@ export class Fleet {
       if (!stage.dead) this.problems.push(`${what}: ${String(error)}`);
     };
     const containerStore = new SnapshotStore(join(this.#directory, 'containers'), (name) => {
-      if (name === 'store.write:after' && !stage.dead) this.#written();
+      if (name === 'containers.write:after' && !stage.dead) this.#written();
     });
     const outsideStore = new SnapshotStore(join(this.#directory, 'outsides'), failpoint);
-    const journal = new Journal(join(this.#directory, 'journal'));
+    const journal = new Journal(join(this.#directory, 'journal'), () => {});
     // As in service/daemon.ts.
     const containerRunner: EffectRunner = {
       failpoint,

@@ -2,13 +2,13 @@
  * Names as processes in containers find them, answered by the real aardvark-dns: by name, alias, short id, hostname and
  * pod; as soon as the event that brought them has answered; and gone with it.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openOutside } from '../../native/index.ts';
 import type { ContainerView } from '../../service/view.ts';
 import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
-import { dig } from '../harness/dns.ts';
+import { dig, resolversIn } from '../harness/dns.ts';
 import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
@@ -36,7 +36,7 @@ dns.before(async () => {
 
 dns.after(async () => {
   await daemon.stop();
-  assert.equal(resolvers(), []);
+  assert.equal(resolversIn(daemon.directory), []);
   await comesBackTo(empty, () => inspectKernel());
 });
 
@@ -52,21 +52,6 @@ async function lookUp(netns: string, server: string, name: string, type: 'A' | '
     if (answer !== 'silence') return answer.split(' ').slice(1);
   }
   return [];
-}
-
-/** Pids of servers whose configuration lies in the daemon's directory. */
-function resolvers(): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-        return line.includes('aardvark-dns') && line.includes(daemon.directory);
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
 }
 
 twice('by name, alias, short id and hostname, in both families, when configure has answered', async () => {
@@ -117,20 +102,20 @@ twice('many at once: every one is resolvable when its configure has answered', a
       assert.equal(await lookUp(pathOf(asker), '10.71.0.1', id), [addressOf(view, 'front')]);
     }),
   );
-  assert.is(resolvers().length, 1);
+  assert.is(resolversIn(daemon.directory).length, 1);
   await daemon.down('asker', ...ids);
 });
 
 twice('the server lives on when the daemon is killed, is adopted, and is started again when it dies', async () => {
   const web = await daemon.up('web', { networks: on('front') });
-  const before = resolvers();
+  const before = resolversIn(daemon.directory);
   assert.is(before.length, 1);
   await daemon.kill();
   assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'web'), [addressOf(web, 'front')]);
   await daemon.start();
-  assert.equal(resolvers(), before);
+  assert.equal(resolversIn(daemon.directory), before);
   const db = await daemon.up('db', { networks: on('front') });
-  assert.equal(resolvers(), before);
+  assert.equal(resolversIn(daemon.directory), before);
   process.kill(before[0]!, 'SIGKILL');
   const limit = performance.now() + 5000;
   while ((await lookUp(pathOf(web), '10.71.0.1', 'db')).length === 0) {
@@ -139,7 +124,7 @@ twice('the server lives on when the daemon is killed, is adopted, and is started
   }
   assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'db'), [addressOf(db, 'front')]);
   await daemon.down('web', 'db');
-  assert.equal(resolvers(), []);
+  assert.equal(resolversIn(daemon.directory), []);
 });
 
 dns('update: names stay on a network whose DNS servers change', async () => {

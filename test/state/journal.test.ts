@@ -22,7 +22,7 @@ const entry = (t: number, more: Partial<JournalEntry> = {}): JournalEntry => ({
 const journal = suite('journal');
 
 journal('reads back what was appended, each container its own', () => {
-  const history = new Journal(scratch());
+  const history = new Journal(scratch(), () => {});
   history.append('a', entry(1));
   history.append('b', entry(2));
   history.append('a', entry(3, { fault: { code: 'KERNEL', message: 'no\nnewline' } }));
@@ -33,25 +33,25 @@ journal('reads back what was appended, each container its own', () => {
 
 journal('writes by itself, soon', async () => {
   const directory = scratch();
-  new Journal(directory).append('a', entry(1));
+  new Journal(directory, () => {}).append('a', entry(1));
   for (let i = 0; i < 200 && readdirSync(directory).length === 0; i++) await new Promise((next) => setTimeout(next, 5));
   assert.equal(JSON.parse(readFileSync(join(directory, 'a.ndjson'), 'utf8')), entry(1));
 });
 
 journal('half a line, of a crash, is skipped; the lines around it are not', () => {
   const directory = scratch();
-  const history = new Journal(directory);
+  const history = new Journal(directory, () => {});
   history.append('a', entry(1));
   history.flush();
   appendFileSync(join(directory, 'a.ndjson'), '{"t":2,"mach');
-  const next = new Journal(directory);
+  const next = new Journal(directory, () => {});
   next.append('a', entry(3));
   assert.equal(next.read('a'), [entry(1), entry(3)]);
 });
 
 journal('is bounded, and keeps the newest', () => {
   const directory = scratch();
-  const history = new Journal(directory);
+  const history = new Journal(directory, () => {});
   const BATCH = 100;
   for (let t = 0; t < 10_000; t++) {
     history.append('a', entry(t));
@@ -67,7 +67,7 @@ journal('is bounded, and keeps the newest', () => {
 
 journal('of a container that is gone nothing is left', () => {
   const directory = scratch();
-  const history = new Journal(directory);
+  const history = new Journal(directory, () => {});
   for (let t = 0; t < 4000; t++) history.append('a', entry(t));
   history.flush();
   history.append('a', entry(1));
@@ -78,7 +78,7 @@ journal('of a container that is gone nothing is left', () => {
 
 journal('a journal that cannot be written stops nobody', () => {
   const directory = scratch();
-  const history = new Journal(directory);
+  const history = new Journal(directory, () => {});
   history.append('no/such/folder', entry(1));
   history.append('a', entry(2));
   history.flush();

@@ -57,7 +57,7 @@ type Kept = Awaited<ReturnType<typeof attaching>>;
 async function start(damage: (record: Kept) => unknown) {
   const directory = mkdtempSync(join(tmpdir(), 'recovery-'));
   const store = new SnapshotStore(directory, () => {});
-  const journal = new Journal(join(directory, 'journal'));
+  const journal = new Journal(join(directory, 'journal'), () => {});
   const write = (id: string, text: string) => writeFileSync(join(directory, `${id}.json`), text);
   const record = await attaching('bad');
   const damaged = damage(record) ?? record;
@@ -141,7 +141,7 @@ recovery('the probe changes nothing of what is loaded', async () => {
 recovery('what a container of another boot had published further out is handed on', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'recovery-'));
   const store = new SnapshotStore(directory, () => {});
-  const journal = new Journal(join(directory, 'journal'));
+  const journal = new Journal(join(directory, 'journal'), () => {});
   for (const [id, publisher] of [
     ['out', 'http://gateway'],
     ['in', null],

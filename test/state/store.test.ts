@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DefinitionStore } from '../../state/definitions.ts';
@@ -68,7 +68,8 @@ store('a commit resolves after the file is there, with the state at the time of 
   await committed;
   assert.equal(read(directory, 'a'), { state: 'after' });
   assert.equal(written, ['after']);
-  assert.equal(passed, ['store.write:before', 'store.write:after']);
+  const name = basename(directory);
+  assert.equal(passed, [`${name}.write:before`, `${name}.write:written`, `${name}.write:after`]);
 });
 
 store('one turn writes all that changed, and what did not change is not written', async () => {
@@ -162,7 +163,7 @@ store('a nearly full disk: half a record never takes the place of a whole one', 
 
 store('a nearly full disk: the same for network definitions', async () => {
   await onTiny(8, (directory) => {
-    const definitions = new DefinitionStore(directory);
+    const definitions = new DefinitionStore(directory, () => {});
     const labels = (text: string) => definition('web', '10.89.0.0/24', '10.89.0.1', { labels: { text } });
     definitions.save(labels('old'));
     writeFileSync(join(directory, 'ballast'), 'x'.repeat((statfsSync(directory).bavail - 1) * 4096));
@@ -186,13 +187,13 @@ store('a record that cannot be written does not keep the others from it', async 
 
 store('network definitions: whole, under their own name, the rest set aside', () => {
   const directory = scratch();
-  const definitions = new DefinitionStore(directory);
+  const definitions = new DefinitionStore(directory, () => {});
   const web = definition('web', '10.89.0.0/24', '10.89.0.1');
   definitions.save(web);
   definitions.save({ ...web, labels: { again: '1' } });
   writeFileSync(join(directory, 'other.json'), JSON.stringify(web));
   writeFileSync(join(directory, 'half.json'), '{');
-  const { definitions: found, unreadable } = new DefinitionStore(directory).load();
+  const { definitions: found, unreadable } = new DefinitionStore(directory, () => {}).load();
   assert.equal(found, [{ ...web, labels: { again: '1' } }]);
   assert.equal(
     unreadable.sort(),
@@ -205,15 +206,19 @@ store('network definitions: whole, under their own name, the rest set aside', ()
 
 store('network definitions: what was before an update stays beside it until that is settled', () => {
   const directory = scratch();
-  const definitions = new DefinitionStore(directory);
+  const definitions = new DefinitionStore(directory, () => {});
   const web = definition('web', '10.89.0.0/24', '10.89.0.1');
   const next = { ...web, options: { mtu: '1400' } };
   definitions.save(web);
   definitions.begin(web, next);
-  assert.equal(new DefinitionStore(directory).load(), { definitions: [next], previous: [web], unreadable: [] });
+  assert.equal(new DefinitionStore(directory, () => {}).load(), {
+    definitions: [next],
+    previous: [web],
+    unreadable: [],
+  });
   definitions.settle('web');
   definitions.settle('web');
-  assert.equal(new DefinitionStore(directory).load(), { definitions: [next], previous: [], unreadable: [] });
+  assert.equal(new DefinitionStore(directory, () => {}).load(), { definitions: [next], previous: [], unreadable: [] });
   definitions.begin(next, web);
   definitions.remove('web');
   assert.equal(definitions.load(), { definitions: [], previous: [], unreadable: [] });

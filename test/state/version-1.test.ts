@@ -115,7 +115,7 @@ version1('what was at rest stays there', () => {
 version1('a start loads them', () => {
   const directory = mkdtempSync(join(tmpdir(), 'version-1-'));
   const store = new SnapshotStore(directory, () => {});
-  const journal = new Journal(join(directory, 'journal'));
+  const journal = new Journal(join(directory, 'journal'), () => {});
   for (const { record } of LINES) {
     writeFileSync(join(directory, 'c1.json'), JSON.stringify(record));
     const { containers } = recover({ store, journal, machine: containerMachine, bootId: 'boot' });

@@ -1,0 +1,88 @@
+/**
+ * A directory of files that are replaced whole.
+ *
+ * Guarantees: a reader sees the old file or the new one, never half of one (a temporary name, then rename(2)). What a crash
+ * left half-written is gone after sweep(). Each step that a crash could separate is a failpoint: `<name>.write:before`,
+ * `<name>.write:written` (beside the old file, which still counts), `<name>.write:after`, `<name>.remove:before`,
+ * `<name>.remove:after`.
+ * With `durable`, what a call did outlives a power loss from when it returns: the file and the directory are fsynced.
+ * Errors: as node:fs throws them; the old file is then still there.
+ */
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Called at each step that a crash could separate (crash tests kill there). */
+export type Failpoint = (name: string) => void;
+
+const ENDING = '.tmp';
+
+/** Names of all that were made so far: crash tests look whether they were there. */
+export const fileNames = new Set<string>();
+
+export class WholeFiles {
+  readonly directory: string;
+  readonly #name: string;
+  readonly #failpoint: Failpoint;
+  readonly #durable: boolean;
+
+  /** The directory is made if it is not there, for its owner alone. */
+  constructor(directory: string, name: string, failpoint: Failpoint, { durable }: { durable: boolean }) {
+    this.directory = directory;
+    this.#name = name;
+    this.#failpoint = failpoint;
+    this.#durable = durable;
+    fileNames.add(name);
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  }
+
+  write(file: string, text: string): void {
+    this.#failpoint(`${this.#name}.write:before`);
+    const path = join(this.directory, file);
+    const descriptor = openSync(`${path}${ENDING}`, 'w', 0o600);
+    try {
+      writeFileSync(descriptor, text); // all of it: one write(2) on a nearly full disk writes a part, and calls that success
+      if (this.#durable) fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    this.#failpoint(`${this.#name}.write:written`);
+    renameSync(`${path}${ENDING}`, path);
+    if (this.#durable) this.#syncNames();
+    this.#failpoint(`${this.#name}.write:after`);
+  }
+
+  /** Absent is fine. */
+  remove(file: string): void {
+    this.#failpoint(`${this.#name}.remove:before`);
+    try {
+      unlinkSync(join(this.directory, file));
+      if (this.#durable) this.#syncNames();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+    this.#failpoint(`${this.#name}.remove:after`);
+  }
+
+  /** Keep a file that cannot be used, under a name that is never read again; returns that path. */
+  setAside(file: string): string {
+    const path = join(this.directory, file);
+    renameSync(path, `${path}.unreadable`);
+    return `${path}.unreadable`;
+  }
+
+  /** Remove what writes that were cut short left behind: the files they were for are whole. Before the first write. */
+  sweep(): void {
+    for (const file of readdirSync(this.directory)) {
+      if (file.endsWith(ENDING)) unlinkSync(join(this.directory, file));
+    }
+  }
+
+  #syncNames(): void {
+    const descriptor = openSync(this.directory, 'r');
+    try {
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+  }
+}

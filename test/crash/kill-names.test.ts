@@ -1,0 +1,12 @@
+// timeout: 300
+// proving: 1200
+/**
+ * kill -9 at every failpoint (../harness/crash.ts): names, files and an outer publisher.
+ */
+import { surviveKills } from '../harness/crash.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { names } from './scenarios.ts';
+
+requirePrivateNamespace();
+
+surviveKills('names, files and an outer publisher', names, 25);

@@ -1,0 +1,12 @@
+// timeout: 300
+// proving: 1200
+/**
+ * kill -9 at every failpoint (../harness/crash.ts): a network that changes under its containers, and one that cannot.
+ */
+import { surviveKills } from '../harness/crash.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { update } from './scenarios.ts';
+
+requirePrivateNamespace();
+
+surviveKills('a network that changes under its containers, and one that cannot', update, 25);

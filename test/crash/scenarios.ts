@@ -1,0 +1,136 @@
+/**
+ * Lives of containers with every kind of event and every effect in them: what crash, interference and mutation tests play.
+ *
+ * Guarantees: together they pass the failpoints of every effect and of every file that is written (points.test.ts).
+ */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { on, port, type TestDaemon } from '../harness/daemon.ts';
+import { resolversIn } from '../harness/dns.ts';
+import type { Scenario } from '../harness/life.ts';
+
+const ip = (...args: string[]): void => void execFileSync('ip', args);
+const nft = (...args: string[]): void => void execFileSync('nft', args);
+
+const bridgeOf = (daemon: TestDaemon, network: string): string => {
+  const text = readFileSync(`${daemon.stateDir}/networks/${network}.json`, 'utf8');
+  return (JSON.parse(text) as { network_interface: string }).network_interface;
+};
+
+/** The only container: its networks, the firewall and the forwarding switches are raised for it and lowered after it. */
+export const alone: Scenario = {
+  networks: [{ name: 'dual', ipv6_enabled: true }],
+  witness: false,
+  steps: [
+    { type: 'create', id: 'life', networks: on('dual'), port_mappings: [port(8081, 80)] },
+    { type: 'configure', id: 'life' },
+    { type: 'teardown', id: 'life' },
+  ],
+};
+
+/** Every kind of event, beside another container. */
+export const beside: Scenario = {
+  networks: [{ name: 'dual', ipv6_enabled: true }, { name: 'second' }],
+  witness: true,
+  steps: [
+    { type: 'create', id: 'life', networks: on('second'), port_mappings: [port(0, 53, { protocol: 'udp' })] },
+    { type: 'configure', id: 'life' },
+    { type: 'connect', id: 'life', network: 'dual' },
+    { type: 'publish', id: 'life', port_mappings: [port(8082, 82)] },
+    { type: 'reload', id: 'life' },
+    { type: 'unpublish', id: 'life', port_mappings: [port(8082, 82)] },
+    { type: 'disconnect', id: 'life', network: 'second' },
+    { type: 'teardown', id: 'life' },
+  ],
+};
+
+/** The primary network changes, links are replaced, ports change hands, a namespace outlives its owner. */
+export const live: Scenario = {
+  networks: [
+    { name: 'front', ipv6_enabled: true },
+    { name: 'back', ipv6_enabled: true },
+  ],
+  witness: true,
+  steps: [
+    { type: 'create', id: 'blue', networks: on('front'), port_mappings: [port(8080, 80, { range: 2 })] },
+    { type: 'configure', id: 'blue' },
+    { type: 'create', id: 'green', networks: on('front') },
+    { type: 'configure', id: 'green' },
+    { type: 'connect', id: 'blue', network: 'back', options: { gateway_priority: 3 } },
+    { type: 'reload', id: 'blue', full: true },
+    { type: 'publish', id: 'green', port_mappings: [port(8080, 8000)], from: 'blue' },
+    { type: 'disconnect', id: 'blue', network: 'back' },
+    { type: 'unpublish', id: 'blue', port_mappings: [port(8081, 81)] },
+    { type: 'create', id: 'side', netns: { mode: 'container', id: 'green' } },
+    { type: 'teardown', id: 'green' },
+    { type: 'teardown', id: 'blue' },
+    { type: 'teardown', id: 'side' },
+  ],
+};
+
+/** A network changes under two containers, and cannot change. */
+export const update: Scenario = {
+  networks: [
+    { name: 'front', ipv6_enabled: true },
+    { name: 'net', subnets: [{ subnet: '10.60.0.0/24' }] },
+  ],
+  witness: true,
+  steps: [
+    { type: 'create', id: 'one', networks: on('net'), port_mappings: [port(8083, 80)] },
+    { type: 'configure', id: 'one' },
+    { type: 'create', id: 'two', networks: on('net', 'front') },
+    { type: 'configure', id: 'two' },
+    { type: 'update', network: 'net', change: { options: { mtu: '1400' }, ipv6_enabled: true } },
+    {
+      type: 'update',
+      network: 'net',
+      change: { options: { mtu: '1300' }, routes: [{ destination: '198.51.100.0/24', gateway: '192.0.2.1' }] },
+      refused: true,
+    },
+    { type: 'update', network: 'net', change: { options: { isolate: 'true' } } },
+    { type: 'teardown', id: 'one' },
+    { type: 'teardown', id: 'two' },
+  ],
+};
+
+/** Others take away what is ours, and it is put back. */
+export const damage: Scenario = {
+  networks: [
+    { name: 'front', ipv6_enabled: true },
+    { name: 'web', subnets: [{ subnet: '10.50.0.0/24' }] },
+  ],
+  witness: false,
+  steps: [
+    { type: 'create', id: 'life', networks: on('web'), port_mappings: [port(8084, 80)] },
+    { type: 'configure', id: 'life' },
+    { type: 'damage', what: 'the ruleset is flushed', act: () => nft('flush', 'ruleset') },
+    { type: 'damage', what: 'the bridge is deleted', act: (daemon) => ip('link', 'del', bridgeOf(daemon, 'web')) },
+    { type: 'teardown', id: 'life' },
+  ],
+};
+
+/** Names, files, and an outer publisher. */
+export const names: Scenario = {
+  networks: [
+    { name: 'front', ipv6_enabled: true },
+    { name: 'named', dns_enabled: true, subnets: [{ subnet: '10.70.0.0/24' }] },
+  ],
+  witness: true,
+  publisher: true,
+  steps: [
+    { type: 'create', id: 'db', networks: on('named'), files: true, port_mappings: [port(8085, 80)] },
+    { type: 'configure', id: 'db' },
+    { type: 'create', id: 'app', networks: on('named') },
+    { type: 'configure', id: 'app' },
+    {
+      type: 'damage',
+      what: 'the resolver is killed',
+      act: (daemon) => resolversIn(daemon.directory).forEach((pid) => process.kill(pid, 'SIGKILL')),
+    },
+    { type: 'unpublish', id: 'db', port_mappings: [port(8085, 80)] },
+    { type: 'teardown', id: 'app' },
+    { type: 'teardown', id: 'db' },
+  ],
+};
+
+export const scenarios: Record<string, Scenario> = { alone, beside, live, update, damage, names };

@@ -1,0 +1,242 @@
+/**
+ * A scenario as a daemon lives it: what is there before, and steps that change it; played as often as a test wants, with
+ * whatever the test does to the daemon meanwhile.
+ *
+ * Guarantees: after `end()` the kernel is byte for byte what it was before `Life.start()`. The witness is a container that
+ * no step touches, with a transfer under way from start to end, of which not one byte may be lost.
+ * Limits: steps come one after the other; each waits for the answer to the one before.
+ */
+import { mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AuditReport } from '../../service/audit.ts';
+import type { LifecycleEvent } from '../../state/event.ts';
+import type { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
+import { on, port, TestDaemon } from './daemon.ts';
+import { FakeGvproxy } from './gvproxy.ts';
+import { comesBackTo, inspectKernel, type Picture } from './picture.ts';
+import { see, type Sight } from './sight.ts';
+import { Transfer } from './transfer.ts';
+
+/** A change of a network; `refused`: containers cannot follow it, and everything goes back. */
+interface Update {
+  type: 'update';
+  network: string;
+  change: NetworkUpdate;
+  refused?: boolean;
+}
+
+/** What somebody else does to the host; the step is over when everything is whole again. */
+interface Damage {
+  type: 'damage';
+  what: string;
+  act: (daemon: TestDaemon) => Promise<void> | void;
+}
+
+export type Step = LifecycleEvent | Update | Damage;
+
+export interface Scenario {
+  networks: NetworkRequest[];
+  /** Beside it lives a container with a transfer, on the first network: if any has IPv6, that one has. */
+  witness: boolean;
+  /** Ports are announced to an outer publisher. */
+  publisher?: boolean;
+  steps: Step[];
+}
+
+/** How far a run came: to `steps.length`, or the daemon died during this step (it is 0 for the first). */
+export interface Played {
+  reached: number;
+  /** What was seen before the step in which it died; null: it died before anyone could look. */
+  before: Sight | null;
+}
+
+/** How long a thing may take before a test calls it stuck. */
+const PATIENCE_MS = 10_000;
+
+/** States in which nothing is under way and nothing wrong. */
+const RESTS = ['created', 'up'];
+
+export const stepName = (step: Step): string =>
+  step.type === 'damage'
+    ? step.what
+    : step.type === 'update'
+      ? `update of ${step.network}`
+      : `${step.type} of ${step.id}`;
+
+export class Life {
+  readonly daemon = new TestDaemon();
+  readonly scenario: Scenario;
+  readonly ids: readonly string[];
+  /** The kernel with the witness and nothing else. */
+  alone: Picture = {};
+  readonly #empty = inspectKernel();
+  #transfer: Transfer | null = null;
+  #gvproxy: FakeGvproxy | null = null;
+
+  private constructor(scenario: Scenario) {
+    this.scenario = scenario;
+    this.ids = [...new Set(scenario.steps.flatMap((step) => ('id' in step ? [step.id] : [])))];
+    mkdirSync(this.failpoints);
+    this.daemon.environment = { CLEAT_FAILPOINTS: this.failpoints };
+  }
+
+  static async start(scenario: Scenario): Promise<Life> {
+    const life = new Life(scenario);
+    const { daemon } = life;
+    if (scenario.publisher === true) {
+      life.#gvproxy = await new FakeGvproxy().start();
+      daemon.publisher = life.#gvproxy.url;
+    }
+    await daemon.start();
+    for (const network of scenario.networks) await daemon.network(network);
+    if (scenario.witness) {
+      const networks = on(scenario.networks[0]?.name ?? '');
+      const { netns } = await daemon.up('witness', { networks, port_mappings: [port(9090, 80)] });
+      life.#transfer = await Transfer.start(netns.path ?? '', 80, '127.0.0.1', 9090);
+    }
+    life.alone = inspectKernel();
+    return life;
+  }
+
+  get failpoints(): string {
+    return `${this.daemon.directory}/failpoints`;
+  }
+
+  /** Play the steps. `watch` is told what there is after each. Rejects when a step is answered as it must not be. */
+  async play(watch: (step: number, sight: Sight) => void = () => {}): Promise<Played> {
+    let before: Sight | null = await this.see();
+    for (const [reached, step] of this.scenario.steps.entries()) {
+      if (!(await this.#take(step))) return { reached, before };
+      before = await this.rest()
+        .then(() => this.clean()) // networks are lowered behind the last answer
+        .then(() => this.see())
+        .catch(() => null);
+      if (before === null) {
+        if (await this.alive()) throw new Error(`after ${stepName(step)}: cannot be looked at`);
+        return { reached: reached + 1, before };
+      }
+      watch(reached, before);
+    }
+    return { reached: this.scenario.steps.length, before };
+  }
+
+  see(): Promise<Sight> {
+    const networks = this.scenario.networks.map(({ name }) => name);
+    return see(this.daemon, this.ids, networks);
+  }
+
+  async alive(): Promise<boolean> {
+    return (await this.daemon.get('/v1/version').catch(() => null)) !== null;
+  }
+
+  /** False: the daemon died before it answered. */
+  async #take(step: Step): Promise<boolean> {
+    if (step.type === 'damage') {
+      await step.act(this.daemon);
+      // Whoever died of it is no more whole than the rest.
+      return this.whole().then(
+        () => true,
+        async (error: unknown) => {
+          if (await this.alive()) throw error;
+          return false;
+        },
+      );
+    }
+    const answer = await this.#ask(step).catch(() => null);
+    if (answer === null) return false;
+    const { status, text } = answer;
+    const refused = step.type === 'update' && step.refused === true;
+    if (refused ? status < 400 || status >= 500 : status !== 200)
+      throw new Error(`${stepName(step)}: ${status} ${text}`);
+    return true;
+  }
+
+  #ask(step: LifecycleEvent | Update): Promise<{ status: number; text: string }> {
+    if (step.type !== 'update') return this.daemon.event(step);
+    return this.daemon.request('PATCH', `/v1/networks/${step.network}`, step.change);
+  }
+
+  /** Every container of the scenario is absent, created or up, and no network is on its way; how long that took in ms. */
+  async rest(): Promise<number> {
+    const began = performance.now();
+    await this.until('at rest', async () => {
+      for (const id of this.ids) {
+        const { status, body, text } = await this.daemon.get(`/v1/containers/${id}`);
+        if (status !== 404 && !RESTS.includes(body.state ?? '')) return text;
+      }
+      return null;
+    });
+    return performance.now() - began;
+  }
+
+  /** The audit finds nothing. */
+  clean(): Promise<void> {
+    return this.until('clean', async () => {
+      const { body } = await this.daemon.get<AuditReport>('/v1/audit');
+      return body.clean ? null : JSON.stringify(body.findings);
+    });
+  }
+
+  /** Clean, and no container says that something of it is missing or wrong. */
+  async whole(): Promise<void> {
+    await this.until('whole', async () => {
+      for (const id of this.ids) {
+        const { status, body, text } = await this.daemon.get(`/v1/containers/${id}`);
+        if (status !== 404 && (body.drift?.length !== 0 || !RESTS.includes(body.state ?? ''))) return text;
+      }
+      const { body } = await this.daemon.get<{ checks: { name: string; ok: boolean }[] }>('/v1/doctor');
+      const ill = body.checks.filter(({ ok, name }) => !ok && ['drift', 'unfinished'].includes(name));
+      return ill.length === 0 ? null : JSON.stringify(ill);
+    });
+    await this.clean();
+  }
+
+  /** Tear down what the scenario has made, put back the networks it changed: the witness is alone again. */
+  async clear(): Promise<void> {
+    for (const id of this.ids) {
+      const { status, body } = await this.daemon.get(`/v1/containers/${id}`);
+      if (status === 404) continue;
+      if (body.leftovers !== undefined && body.leftovers.length > 0) {
+        throw new Error(`leftovers of ${id}: ${JSON.stringify(body.leftovers)}`);
+      }
+      await this.daemon.done({ type: 'teardown', id });
+    }
+    await Promise.all(this.ids.map((id) => this.daemon.gone(id)));
+    const changed = new Set(this.scenario.steps.flatMap((step) => (step.type === 'update' ? [step.network] : [])));
+    for (const network of this.scenario.networks.filter(({ name }) => changed.has(name))) {
+      const path = `/v1/networks/${network.name}`;
+      await this.until(`${network.name} unused`, async () => {
+        const { status, text } = await this.daemon.request('DELETE', path);
+        return status === 204 ? null : text;
+      });
+      await this.daemon.network(network);
+    }
+    await comesBackTo(this.alone, () => inspectKernel());
+  }
+
+  /** How many bytes the witness has got, every one of them right; 0 without one. */
+  async end(): Promise<number> {
+    const bytes = (await this.#transfer?.stop()) ?? 0;
+    if (this.scenario.witness) await this.daemon.down('witness');
+    await this.daemon.stop();
+    await this.#gvproxy?.stop();
+    await comesBackTo(this.#empty, () => inspectKernel());
+    return bytes;
+  }
+
+  /** When the test has failed: or its process would not end. */
+  async abandon(): Promise<void> {
+    await Promise.allSettled([this.#transfer?.stop(), this.daemon.kill(), this.#gvproxy?.stop()]);
+  }
+
+  async until(what: string, missing: () => Promise<string | null>): Promise<void> {
+    const limit = performance.now() + PATIENCE_MS;
+    for (;;) {
+      const still = await missing();
+      if (still === null) return;
+      if (performance.now() > limit)
+        throw new Error(`not ${what} within ${PATIENCE_MS} ms: ${still}\n${this.daemon.log()}`);
+      await sleep(10);
+    }
+  }
+}

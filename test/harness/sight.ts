@@ -1,0 +1,97 @@
+/**
+ * What there is of some containers and networks: what the daemon says, what their namespaces say, what the firewall says.
+ *
+ * Guarantees: two sights with the same `exact` are of the same addresses, MACs and ports; with the same `shape`, of the
+ * same things whatever addresses, names and random ports they were given. Nothing that is new with every start is in it.
+ * Limits: containers between two states are described by what they are in the middle of; wait until they are at rest.
+ */
+import { execFileSync } from 'node:child_process';
+import type { NetworkDefinition } from '../../state/network.ts';
+import type { TestDaemon } from './daemon.ts';
+import { inspectKernel, ipJson } from './picture.ts';
+
+export interface Sight {
+  exact: string;
+  shape: string;
+}
+
+export async function see(daemon: TestDaemon, ids: readonly string[], networks: readonly string[]): Promise<Sight> {
+  const lines: string[] = [];
+  for (const id of ids) {
+    const { status, body } = await daemon.get(`/v1/containers/${id}`);
+    if (status === 404) {
+      lines.push(`${id} absent`);
+      continue;
+    }
+    const { state, networks: has, requested_networks, ports, netns, held, files, bound_to } = body;
+    lines.push(`${id} ${JSON.stringify({ state, has, requested_networks, ports, held, files, bound_to })}`);
+    const path = netns?.mode === 'new' ? netns.path : null;
+    if (typeof path === 'string') lines.push(...inside(path).map((line) => `${id}: ${line}`));
+  }
+  for (const network of networks) {
+    const { body } = await daemon.get<NetworkDefinition>(`/v1/networks/${network}`);
+    const { subnets, options, routes, network_dns_servers, internal, dns_enabled, ipv6_enabled } = body;
+    const definition = { subnets, options, routes, network_dns_servers, internal, dns_enabled, ipv6_enabled };
+    lines.push(`${network} ${JSON.stringify(definition)}`);
+    lines.push(...bridge(body.network_interface).map((line) => `${network}: ${line}`));
+  }
+  lines.push(...ruleset());
+  const exact = lines.join('\n');
+  return { exact, shape: shapeOf(lines) };
+}
+
+/** Links, addresses and routes of a container. */
+function inside(path: string): string[] {
+  const links = ipJson<Link[]>(path, 'address').map(describe);
+  const routes = ['-4', '-6'].flatMap((family) =>
+    ipJson<Record<string, unknown>[]>(path, family, 'route').map(({ dst, gateway, dev, metric }) =>
+      JSON.stringify([dst, gateway, dev, metric]),
+    ),
+  );
+  return [...links, ...routes].sort();
+}
+
+interface Link {
+  ifname: string;
+  address: string;
+  mtu: number;
+  operstate: string;
+  addr_info: { local: string; prefixlen: number; scope: string }[];
+}
+
+function describe({ ifname, address, mtu, operstate, addr_info }: Link): string {
+  const addresses = addr_info
+    .filter(({ scope }) => scope === 'global')
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
+  return JSON.stringify([ifname, address, mtu, operstate, addresses.sort()]);
+}
+
+/** A bridge is there as long as somebody uses it; nobody chose its MAC. */
+function bridge(name: string): string[] {
+  try {
+    const out = execFileSync('ip', ['-j', 'address', 'show', 'dev', name], { stdio: ['ignore', 'pipe', 'ignore'] });
+    return (JSON.parse(out.toString()) as Link[]).map((link) => describe({ ...link, address: '', operstate: '' }));
+  } catch {
+    return [];
+  }
+}
+
+/** Without handles, which are new with each rule, and in an order of its own: rules of a chain keep theirs by content. */
+function ruleset(): string[] {
+  return (inspectKernel()['ruleset'] ?? []).map((line) => line.replace(/"handle": ?\d+,? ?/g, '')).sort();
+}
+
+/** Addresses, MACs, generations, names of links made for one life, and ports that nobody asked for, are as good as others. */
+function shapeOf(lines: readonly string[]): string {
+  return lines
+    .map((line) =>
+      line
+        .replace(/\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b/g, 'MAC')
+        .replace(/\b\d+\.\d+\.\d+\.\d+\b/g, 'IP4')
+        .replace(/\bfd[0-9a-f]{2}:[0-9a-f:]*/g, 'IP6')
+        .replace(/"cleat [0-9a-f]{8}"/g, '"HASH"') // of a rule's content, addresses and all
+        .replace(/\b\d{5,}\b/g, 'N'),
+    )
+    .sort()
+    .join('\n');
+}
