@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditReport } from '../../service/audit.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
-import { on, port, TestDaemon } from './daemon.ts';
+import { on, port, TestDaemon, type Answer } from './daemon.ts';
 import { FakeGvproxy } from './gvproxy.ts';
 import { comesBackTo, inspectKernel, type Picture } from './picture.ts';
 import { see, type Sight } from './sight.ts';
@@ -142,7 +142,7 @@ export class Life {
         },
       );
     }
-    const answer = await this.#ask(step).catch(() => null);
+    const answer = await this.ask(step).catch(() => null);
     if (answer === null) return false;
     const { status, text } = answer;
     const refused = step.type === 'update' && step.refused === true;
@@ -151,7 +151,8 @@ export class Life {
     return true;
   }
 
-  #ask(step: LifecycleEvent | Update): Promise<{ status: number; text: string }> {
+  /** The answer, whatever it is; rejects when the daemon died before it answered. */
+  ask(step: LifecycleEvent | Update): Promise<Answer> {
     if (step.type !== 'update') return this.daemon.event(step);
     return this.daemon.request('PATCH', `/v1/networks/${step.network}`, step.change);
   }

@@ -1,0 +1,186 @@
+// timeout: 300
+// proving: 3600
+/**
+ * What others do to the host in the middle of an operation: the daemon is halted at a failpoint (SIGSTOP), somebody takes
+ * something of ours away, and the daemon goes on.
+ *
+ * Guarantees, for each kind of interference at each failpoint between effects: every answer is a success or a fault that
+ * says what failed; the containers come to rest in a state that has a name; what was taken away is put back, unless it is
+ * the namespace itself; and when all is torn down the kernel is byte for byte what it was.
+ * Limits: no witness, since a flushed ruleset cuts translated connections (docs/decisions/0011). A moved link is moved to a
+ * namespace of a stranger, and ends with the container's.
+ */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import { CrashTest, spread } from '../harness/crash.ts';
+import { resolversIn } from '../harness/dns.ts';
+import { Life, stepName, type Scenario } from '../harness/life.ts';
+import { ipJson } from '../harness/picture.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { effort, proved } from '../harness/proof.ts';
+import { beside, live, names, update } from './scenarios.ts';
+
+requirePrivateNamespace();
+
+interface Interference {
+  name: string;
+  /** What it did, or null when there was nothing to take away. */
+  act: (life: Life) => string | null;
+  /** It cannot be put back: only teardown is left. */
+  final?: boolean;
+  /** In these scenarios alone. */
+  only?: string[];
+}
+
+const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: 'ignore' });
+
+const linksOf = (prefix: RegExp): string[] =>
+  ipJson<{ ifname: string }[]>(undefined, 'link')
+    .map(({ ifname }) => ifname)
+    .filter((name) => prefix.test(name));
+
+/** Pinned namespaces that are mounted now. */
+const pins = ({ daemon }: Life): string[] =>
+  readdirSync(daemon.netnsDir)
+    .map((name) => `${daemon.netnsDir}/${name}`)
+    .filter((path) => readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `));
+
+const first = (all: string[], act: (one: string) => void): string | null => {
+  const [one] = all;
+  if (one === undefined) return null;
+  act(one);
+  return one;
+};
+
+const KINDS: Interference[] = [
+  {
+    name: 'the ruleset is flushed',
+    act: () => {
+      execFileSync('nft', ['flush', 'ruleset']);
+      return 'all';
+    },
+  },
+  { name: 'a bridge is deleted', act: () => first(linksOf(/^cleat/), (name) => ip('link', 'del', name)) },
+  { name: 'a link is deleted', act: () => first(linksOf(/^ve/), (name) => ip('link', 'del', name)) },
+  {
+    name: 'a link is moved away',
+    act: () => first(linksOf(/^ve/), (name) => ip('link', 'set', name, 'netns', 'theirs')),
+  },
+  {
+    name: 'the addresses in a container are removed',
+    act: (life) =>
+      first(pins(life), (path) => {
+        for (const { ifname } of ipJson<{ ifname: string }[]>(path, 'link').filter(({ ifname }) => ifname !== 'lo'))
+          execFileSync('nsenter', [`--net=${path}`, 'ip', 'address', 'flush', 'dev', ifname]);
+      }),
+  },
+  {
+    name: 'a namespace is unmounted',
+    act: (life) => first(pins(life), (path) => execFileSync('umount', [path])),
+    final: true,
+  },
+  {
+    name: 'the resolver is killed',
+    act: ({ daemon }) =>
+      first(resolversIn(daemon.directory).map(String), (pid) => process.kill(Number(pid), 'SIGKILL')),
+    only: ['names'],
+  },
+];
+
+/** Between effects, where a snapshot is on disk and something has just been done or is about to be. */
+const BETWEEN = /:(durable|after)#\d+$/;
+
+const test = suite('interference');
+
+test.before(() => ip('netns', 'add', 'theirs'));
+
+for (const [name, scenario] of Object.entries({ beside, live, update, names })) {
+  test(`${name}: what others take away in the middle of an operation is put back, or named`, async () => {
+    const quiet: Scenario = { ...scenario, witness: false };
+    const life = await Life.start(quiet);
+    try {
+      const points = (await new CrashTest(life).learn()).filter((point) => BETWEEN.test(point));
+      const kinds = KINDS.filter(({ only }) => only === undefined || only.includes(name));
+      // Point by point, so that a part of all is a part of every kind.
+      const pairs = points.flatMap((point) => kinds.map((kind) => ({ point, kind })));
+      let happened = 0;
+      for (const pair of spread(pairs, effort('interferences', 7, Infinity))) {
+        if (await interfere(life, pair.point, pair.kind)) happened++;
+      }
+      await life.end();
+      proved(`interferences in the middle of an operation: ${name}`, happened);
+    } catch (error) {
+      await life.abandon();
+      throw error;
+    }
+  });
+}
+
+test.run();
+
+/** False when there was nothing to take away at that point. */
+async function interfere(life: Life, point: string, kind: Interference): Promise<boolean> {
+  const answers: string[] = [];
+  try {
+    writeFileSync(`${life.failpoints}/order`, `SIGSTOP ${point}`);
+    const playing = play(life, answers);
+    const halted = await haltOf(life, playing);
+    rmSync(`${life.failpoints}/order`);
+    const what = halted ? kind.act(life) : null;
+    if (halted) process.kill(life.daemon.pid, 'SIGCONT');
+    await playing;
+    await rest(life);
+    // Of a namespace that is gone only the container remains to be torn down.
+    if (kind.final !== true) await life.whole();
+    await life.clear();
+    const left = ipJson<{ ifname: string }[]>('/run/netns/theirs', 'link').filter(({ ifname }) => ifname !== 'lo');
+    if (left.length > 0) throw new Error(`what was moved away is left there: ${JSON.stringify(left)}`);
+    return what !== null;
+  } catch (error) {
+    const { message, details = '' } = error as Error & { details?: string };
+    throw new Error(`${kind.name} at ${point}: ${message}\n${details}\n${answers.join('\n')}`, { cause: error });
+  }
+}
+
+/** Every step, whatever the ones before were answered: what fails must say what failed. */
+async function play(life: Life, answers: string[]): Promise<void> {
+  for (const step of life.scenario.steps) {
+    if (step.type === 'damage') {
+      await step.act(life.daemon);
+      continue;
+    }
+    const { status, body, text } = await life.ask(step);
+    answers.push(`${stepName(step)}: ${status} ${JSON.stringify(body.error ?? body.state)}`);
+    if (status === 200) continue;
+    const { code = '', message = '' } = body.error ?? {};
+    if (code === '' || code === 'INTERNAL' || message === '') throw new Error(`${stepName(step)}: ${status} ${text}`);
+  }
+}
+
+/** True when the daemon has halted, false when the steps came to their end without. */
+async function haltOf({ daemon }: Life, playing: Promise<void>): Promise<boolean> {
+  let over = false;
+  playing.then(
+    () => (over = true),
+    () => (over = true),
+  );
+  for (;;) {
+    if (/^State:\s+T/m.test(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))) return true;
+    if (over) return false;
+    await sleep(1);
+  }
+}
+
+/** Nothing is on its way: every container is in a state that it can stay in. */
+function rest(life: Life): Promise<void> {
+  const stays = ['created', 'up', 'degraded', 'failed', 'teardownFailed'];
+  return life.until('at rest', async () => {
+    for (const id of life.ids) {
+      const { status, body, text } = await life.daemon.get(`/v1/containers/${id}`);
+      if (status !== 404 && !stays.includes(body.state ?? '')) return text;
+    }
+    return null;
+  });
+}
