@@ -2,7 +2,7 @@
  * What outer publishers were asked to listen for, on disk: <state-dir>/exposed.json. A publisher lives on another machine,
  * so it goes on listening when this daemon is killed and when this machine is started anew.
  *
- * Guarantees: written whole and fsynced before an addition returns; an entry stays until its removal is reported. A file
+ * Guarantees: written whole and fsynced before an addition returns; an entry stays until its removal is reported, the file as long as there is an entry. A file
  * that cannot be understood is set aside as *.unreadable, and begins anew. What is owed (to be taken away, and not yet
  * known to be gone) is known until the daemon ends; at the next start it is what no container wants.
  * Limits: one file for all publishers, written again at each change: made for hundreds of ports, not for all of them.
@@ -106,7 +106,8 @@ export class ExposedStore {
 
   #write(entries: Map<string, Entry>): void {
     try {
-      this.#files.write(FILE, `${JSON.stringify({ version: 1, exposed: [...entries.values()] })}\n`);
+      if (entries.size === 0) this.#files.remove(FILE);
+      else this.#files.write(FILE, `${JSON.stringify({ version: 1, exposed: [...entries.values()] })}\n`);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       throw new FaultError('STATE_UNWRITABLE', `${this.#path} cannot be written: ${why}`, { object: this.#path });

@@ -11,12 +11,12 @@
  *
  * Usage: node dist/test/run.js [--prove] [--dir DIRECTORY] [SUBSTRING...] [NAME=NUMBER...]
  *   SUBSTRING   only files whose path contains one of them
- *   --prove     everything instead of what fits in minutes: only the files that report what they tried
- *               (test/harness/proof.ts), and a table of it at the end
+ *   --prove     everything instead of what fits in minutes: only the files that say `proving`, and a table of what they
+ *               report that they tried (test/harness/proof.ts)
  *   NAME=NUMBER how much of NAME to try (cycles=1000), whatever is usual
  *   --dir       tests are here instead of in test/ (the runner's own tests)
  * A test file may say in a comment before its first import: `timeout: 300` (seconds, default 120), `proving: 3600` (the
- * same with --prove, default 1800), `alone` (nothing else runs at the same time).
+ * same with --prove), `alone` (nothing else runs at the same time).
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
@@ -27,7 +27,6 @@ import { table } from '../cli/table.ts';
 
 const AT_ONCE = 2;
 const DEFAULT_TIMEOUT_S = 120;
-const DEFAULT_PROVING_S = 1800;
 const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
 
 /**
@@ -55,6 +54,8 @@ interface TestFile {
   source: string;
   script: string;
   timeoutS: number;
+  /** With --prove; undefined when it has nothing to prove. */
+  provingS: number | undefined;
   alone: boolean;
 }
 
@@ -85,7 +86,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 
 const files = findFiles()
   .filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
-  .filter(({ source }) => !values.prove || /harness\/proof\.[jt]s/.test(source));
+  .filter(({ provingS }) => !values.prove || provingS !== undefined);
 const width = Math.max(...files.map(({ name }) => name.length), 0);
 let passed = 0;
 let failed = 0;
@@ -118,14 +119,18 @@ function findFiles(): TestFile[] {
 function describe(path: string): TestFile {
   const source = readFileSync(path, 'utf8');
   const head = source.split(/^import\b/m, 1)[0] ?? '';
-  const seconds = (word: string, usual: number) =>
-    Number(new RegExp(`^[\\s/*]*${word}:\\s*(\\d+)\\s*$`, 'm').exec(head)?.[1] ?? usual);
+  const seconds = (word: string): number | undefined => {
+    const text = new RegExp(`^[\\s/*]*${word}:\\s*(\\d+)\\s*$`, 'm').exec(head)?.[1];
+    return text === undefined ? undefined : Number(text);
+  };
+  const provingS = seconds('proving');
   const compiled = join(root, 'dist', relative(root, path).replace(/\.ts$/, '.js'));
   return {
     name: relative(directory, path),
     source,
     script: path.endsWith('.ts') ? compiled : path,
-    timeoutS: values.prove ? seconds('proving', DEFAULT_PROVING_S) : seconds('timeout', DEFAULT_TIMEOUT_S),
+    timeoutS: (values.prove ? provingS : seconds('timeout')) ?? DEFAULT_TIMEOUT_S,
+    provingS,
     alone: /^[\s/*]*alone\b/m.test(head),
   };
 }

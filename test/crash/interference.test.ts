@@ -78,7 +78,7 @@ const KINDS: Interference[] = [
   },
   {
     name: 'a namespace is unmounted',
-    act: (life) => first(pins(life), (path) => execFileSync('umount', [path])),
+    act: (life) => first(pins(life), (path) => execFileSync('umount', ['--lazy', path])),
     final: true,
   },
   {

@@ -1,4 +1,4 @@
-// timeout: 120
+// proving: 300
 /**
  * Nothing is left out: every effect of every machine that is shipped, and every kind of file that is written, is passed by
  * a scenario of scenarios.ts, at each of its failpoints. What is built later fails here until a scenario has it.
@@ -90,10 +90,7 @@ points('every failpoint of every effect and of every kind of file is passed by a
   const wanted = [
     ...[...effectNames].flatMap((name) => ['before', 'durable', 'after'].map((when) => `${name}:${when}`)),
     ...[...fileNames].flatMap((name) => ['before', 'written', 'after'].map((when) => `${name}.write:${when}`)),
-    ...['containers', 'outsides', 'networks', 'journal'].flatMap((name) => [
-      `${name}.remove:before`,
-      `${name}.remove:after`,
-    ]),
+    ...[...fileNames, 'journal'].flatMap((name) => [`${name}.remove:before`, `${name}.remove:after`]),
     'journal.append:before',
     'journal.append:after',
   ];

@@ -17,10 +17,11 @@ const bridgeOf = (daemon: TestDaemon, network: string): string => {
   return (JSON.parse(text) as { network_interface: string }).network_interface;
 };
 
-/** The only container: its networks, the firewall and the forwarding switches are raised for it and lowered after it. */
+/** The only container: networks, firewall and switches are raised for it, the ledger of ports begins and ends with it. */
 export const alone: Scenario = {
   networks: [{ name: 'dual', ipv6_enabled: true }],
   witness: false,
+  publisher: true,
   steps: [
     { type: 'create', id: 'life', networks: on('dual'), port_mappings: [port(8081, 80)] },
     { type: 'configure', id: 'life' },

@@ -2,18 +2,20 @@
  * A scenario as a daemon lives it: what is there before, and steps that change it; played as often as a test wants, with
  * whatever the test does to the daemon meanwhile.
  *
- * Guarantees: after `end()` the kernel is byte for byte what it was before `Life.start()`. The witness is a container that
+ * Guarantees: after `clear()` nothing is left but the witness: kernel, files, DNS servers and forwards of the outer publisher
+ * are what they were before the first step. After `end()` the kernel is byte for byte what it was. The witness is a container that
  * no step touches, with a transfer under way from start to end, of which not one byte may be lost.
  * Limits: steps come one after the other; each waits for the answer to the one before.
  */
-import { mkdirSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditReport } from '../../service/audit.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import { on, port, TestDaemon, type Answer } from './daemon.ts';
+import { resolversIn } from './dns.ts';
 import { FakeGvproxy } from './gvproxy.ts';
-import { comesBackTo, inspectKernel, type Picture } from './picture.ts';
+import { comesBackTo, inspect, inspectKernel, type Picture } from './picture.ts';
 import { see, type Sight } from './sight.ts';
 import { Transfer } from './transfer.ts';
 
@@ -67,8 +69,9 @@ export class Life {
   readonly daemon = new TestDaemon();
   readonly scenario: Scenario;
   readonly ids: readonly string[];
-  /** The kernel with the witness and nothing else. */
-  alone: Picture = {};
+  readonly failpoints = mkdtempSync('/run/failpoints-');
+  /** With the witness and nothing else. */
+  #alone: Picture = {};
   readonly #empty = inspectKernel();
   #transfer: Transfer | null = null;
   #gvproxy: FakeGvproxy | null = null;
@@ -76,7 +79,6 @@ export class Life {
   private constructor(scenario: Scenario) {
     this.scenario = scenario;
     this.ids = [...new Set(scenario.steps.flatMap((step) => ('id' in step ? [step.id] : [])))];
-    mkdirSync(this.failpoints);
     this.daemon.environment = { CLEAT_FAILPOINTS: this.failpoints };
   }
 
@@ -94,12 +96,18 @@ export class Life {
       const { netns } = await daemon.up('witness', { networks, port_mappings: [port(9090, 80)] });
       life.#transfer = await Transfer.start(netns.path ?? '', 80, '127.0.0.1', 9090);
     }
-    life.alone = inspectKernel();
+    life.#alone = life.#look();
     return life;
   }
 
-  get failpoints(): string {
-    return `${this.daemon.directory}/failpoints`;
+  #look(): Picture {
+    const { files = [], ...kernel } = inspect(this.daemon);
+    return {
+      ...kernel,
+      files: files.map((line) => line.split(' ')[0] ?? ''),
+      forwards: this.#gvproxy?.forwards ?? [],
+      resolvers: resolversIn(this.daemon.directory).map(() => 'aardvark-dns'),
+    };
   }
 
   /** Play the steps. `watch` is told what there is after each. Rejects when a step is answered as it must not be. */
@@ -212,7 +220,7 @@ export class Life {
       });
       await this.daemon.network(network);
     }
-    await comesBackTo(this.alone, () => inspectKernel());
+    await comesBackTo(this.#alone, () => this.#look());
   }
 
   /** How many bytes the witness has got, every one of them right; 0 without one. */

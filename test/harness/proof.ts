@@ -4,8 +4,7 @@
  * The same test files run twice: in `npm test` with as much as fits in minutes, in `npm run prove` with everything.
  * `npm run prove -- cycles=1000` sets one figure by its name.
  *
- * Guarantees: what is reported is a line that the runner (test/run.ts) collects into its table; a file that reports
- * is one that `npm run prove` runs. Numbers are checked: 0, or text, is refused rather than trying nothing.
+ * Guarantees: what is reported is a line that the runner (test/run.ts) collects into its table. Numbers are checked: 0, or text, is refused rather than trying nothing.
  */
 const PROVING = process.env['CLEAT_PROVE'] !== undefined;
 
@@ -17,9 +16,6 @@ export function effort(name: string, few: number, many: number): number {
   if (!Number.isSafeInteger(count) || count < 1) throw new Error(`${name}=${set} is not a whole number from 1 up`);
   return count;
 }
-
-/** Whether everything is to be tried, for what cannot be counted beforehand. */
-export const everything = PROVING;
 
 /** A row of the table: what was tried, and how many; whatever failed is a failed test. */
 export function proved(what: string, count: number): void {

@@ -8,7 +8,7 @@
 import { execFileSync } from 'node:child_process';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { TestDaemon } from './daemon.ts';
-import { inspectKernel, ipJson } from './picture.ts';
+import { inspectRuleset, ipJson } from './picture.ts';
 
 export interface Sight {
   exact: string;
@@ -78,7 +78,9 @@ function bridge(name: string): string[] {
 
 /** Without handles, which are new with each rule, and in an order of its own: rules of a chain keep theirs by content. */
 function ruleset(): string[] {
-  return (inspectKernel()['ruleset'] ?? []).map((line) => line.replace(/"handle": ?\d+,? ?/g, '')).sort();
+  return inspectRuleset()
+    .map((line) => line.replace(/"handle": ?\d+,? ?/g, ''))
+    .sort();
 }
 
 /** Addresses, MACs, generations, names of links made for one life, and ports that nobody asked for, are as good as others. */

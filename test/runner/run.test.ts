@@ -129,10 +129,10 @@ runner('is red for a file that dies, whatever it printed before', () => {
   expectRed(runOn({ 'a.test.mjs': `${forged}\n${GREEN}` }), '0 passed, 1 failed', /more than one/);
 });
 
-runner('with --prove runs the files that report, and makes a table of what they tried', () => {
+runner('with --prove runs the files that say so, and makes a table of what they tried', () => {
   const proof = JSON.stringify(new URL('../harness/proof.js', import.meta.url).href);
   const reports = (body: string) =>
-    `\n\nimport { effort, proved } from ${proof};\ntest('t', () => { ${body} });\ntest.run();\n`;
+    `// proving: 60\n\nimport { effort, proved } from ${proof};\ntest('t', () => { ${body} });\ntest.run();\n`;
   const files = {
     'a.test.mjs': reports(`proved('cycles', effort('cycles', 3, 40)); proved('faults', effort('faults', 5, 60));`),
     'b.test.mjs': GREEN,

@@ -1,0 +1,154 @@
+/**
+ * Defects planted on purpose: each is one change of one line, and a test that must see it.
+ *
+ * Limits: what is written here is the source as it is; a mutant whose line has changed fails, and is to be written anew.
+ */
+export interface Mutant {
+  name: string;
+  file: string;
+  find: string;
+  replace: string;
+  /** The test files that are run, by a part of their path. */
+  test: string;
+  /** What they must say: that they failed for this reason. */
+  seen: RegExp;
+}
+
+export const mutants: Mutant[] = [
+  {
+    name: 'a published port is lost',
+    file: 'effects/ports.ts',
+    find: 'const add = elements(kernel, targets).add;',
+    replace: 'const add = elements(kernel, targets.slice(1)).add;',
+    test: 'crash/kill-alone',
+    seen: /"kind":"port".*"problem":"missing"/,
+  },
+  {
+    name: 'an unpublished port stays',
+    file: 'effects/ports.ts',
+    find: 'return await done(native, elements(kernel, targets).remove);',
+    replace: 'return await done(native, elements(kernel, targets.slice(1)).remove);',
+    test: 'crash/kill-beside',
+    seen: /"kind":"port".*"problem":"leaked"/,
+  },
+  {
+    name: 'an effect begins before its intent is on disk',
+    file: 'effects/effect.ts',
+    find: 'await runner.commit(root, verb);',
+    replace: 'await Promise.resolve(verb);',
+    test: 'crash/kill-alone',
+    seen: /killed at \w+:(durable|after)/,
+  },
+  {
+    name: 'what is on disk is taken to name everything',
+    file: 'service/containers.ts',
+    find: 'durable.attachments === context.attachments &&',
+    replace: '',
+    test: 'crash/kill-',
+    seen: /killed at \w+:(durable|after)/,
+  },
+  {
+    name: 'an address is given back before that is on disk',
+    file: 'service/provide.ts',
+    find: "ask.release(shared, (root) => runner.commit(root, 'remove'))",
+    replace: 'ask.release(shared, () => Promise.resolve())',
+    test: 'crash/kill-',
+    seen: /killed at /,
+  },
+  {
+    name: 'a link stays when its network is disconnected',
+    file: 'effects/link.ts',
+    find: 'await removeIfOurs(kernel, on, attachment);',
+    replace: 'await Promise.resolve();',
+    test: 'crash/kill-beside',
+    seen: /"kind":"link".*"problem":"leaked"/,
+  },
+  {
+    name: 'a bridge stays when its last container has gone',
+    file: 'effects/bridge.ts',
+    find: 'if (link !== null && isOurs(kernel, link, alias)) await removeLinks(on, kernel, [name]);',
+    replace: '',
+    test: 'crash/kill-alone',
+    seen: /"kind":"link".*"problem":"leaked"/,
+  },
+  {
+    name: 'rules of a network stay',
+    file: 'effects/bridge.ts',
+    find: 'await on.kernel.nft(removeNetworkRules(kernel.instance.table, rulesOf(definition)));',
+    replace: '',
+    test: 'crash/kill-beside',
+    seen: /\+ ruleset/,
+  },
+  {
+    name: 'the forwarding switches are not put back',
+    file: 'effects/firewall.ts',
+    find: 'for (const [key, value] of Object.entries(found ?? {})) await writeIfThere(native, key, value);',
+    replace: 'await writeIfThere(native, Object.keys(found ?? {}).join(), "");',
+    test: 'crash/kill-alone',
+    seen: /ip_forward|forwarding/,
+  },
+  {
+    name: 'leases are not read back at start',
+    file: 'service/daemon.ts',
+    find: 'shared.recover(contexts);',
+    replace: '',
+    test: 'crash/kill-',
+    seen: /killed at /,
+  },
+  {
+    name: 'nobody watches what others take away',
+    file: 'service/daemon.ts',
+    find: "watch.start().catch((error: unknown) => failed('watch on drift', error));",
+    replace: '',
+    test: 'crash/kill-damage',
+    seen: /not whole within|not clean within/,
+  },
+  {
+    name: 'what a write that was cut short left is not swept',
+    file: 'state/whole-file.ts',
+    find: 'if (file.endsWith(ENDING)) unlinkSync(join(this.directory, file));',
+    replace: '',
+    test: 'crash/kill-update',
+    seen: /\.tmp/,
+  },
+  {
+    name: 'a file is written in place',
+    file: 'state/whole-file.ts',
+    find: "const descriptor = openSync(`${path}${ENDING}`, 'w', 0o600);",
+    replace: "const descriptor = openSync(path, 'w', 0o600); writeFileSync(`${path}${ENDING}`, text);",
+    test: 'state/store',
+    seen: /FAIL/,
+  },
+  {
+    name: 'files of a container stay',
+    file: 'effects/etc.ts',
+    find: 'rmSync(home(id), { recursive: true, force: true });',
+    replace: '',
+    test: 'crash/kill-names',
+    seen: /\+ files: run\/etc/,
+  },
+  {
+    name: 'the outer publisher is not told that ports go',
+    file: 'effects/publisher.ts',
+    find: "ledger.owe(publisher, forwardsOf(ports, ''));",
+    replace: 'if (ports.length > 0) return null;',
+    test: 'crash/kill-names',
+    seen: /\+ forwards/,
+  },
+  {
+    name: 'the DNS server is left running',
+    file: 'effects/resolver.ts',
+    find: 'await stop(directory);\n    }',
+    replace: '}',
+    test: 'crash/kill-names',
+    seen: /\+ resolvers/,
+  },
+  {
+    name: 'an update of a network forgets that it had begun',
+    file: 'state/definitions.ts',
+    find: 'this.#write(before, `${before.name}.previous`);',
+    replace: '',
+    test: 'crash/kill-update',
+    seen: /neither before nor after|not \w+ within/,
+  },
+];

@@ -1,0 +1,60 @@
+// timeout: 300
+// proving: 5400
+/**
+ * The tests see what they are there to see: each planted defect (mutants.ts) makes the tests that are named with it fail,
+ * and for the right reason.
+ *
+ * Guarantees: each mutant is built from a copy of the sources of its own; a line that is not there exactly once is an error.
+ * Limits: the addon is not built anew: mutants are in TypeScript.
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { effort, proved } from '../harness/proof.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { mutants, type Mutant } from './mutants.ts';
+
+requirePrivateNamespace();
+
+const ROOT = resolve(import.meta.dirname, '../../..');
+const SOURCES = ['machines', 'effects', 'native', 'state', 'service', 'cli', 'bench', 'test', 'scripts', 'docs'];
+const FILES = ['package.json', 'tsconfig.json'];
+
+const planted = suite('planted defects');
+const chosen = mutants.slice(0, effort('mutants', 2, mutants.length));
+
+for (const mutant of chosen) {
+  planted(`${mutant.name}: ${mutant.test} sees it`, () => {
+    const { status, output } = run(mutant);
+    assert.is(status, 1, `not seen:\n${output}`);
+    assert.match(output, mutant.seen, `seen, but not for this reason:\n${output.slice(0, 3000)}`);
+  });
+}
+
+planted.after(() => proved('planted defects, each of them seen', chosen.length));
+
+planted.run();
+
+function run({ file, find, replace, test }: Mutant): { status: number | null; output: string } {
+  const copy = mkdtempSync(join(tmpdir(), 'mutant-'));
+  try {
+    for (const name of [...SOURCES, ...FILES]) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
+    for (const name of ['node_modules', 'build']) symlinkSync(join(ROOT, name), join(copy, name));
+    const source = readFileSync(join(copy, file), 'utf8');
+    if (source.split(find).length !== 2) throw new Error(`${file} has not exactly one: ${find}`);
+    writeFileSync(
+      join(copy, file),
+      source.replace(find, () => replace),
+    );
+    // Types may object to what is planted; what counts is that it runs.
+    spawnSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.'], { cwd: copy });
+    const runner = [join(copy, 'dist/test/run.js'), '--prove', test, 'kills=60'];
+    const { status, stdout, stderr } = spawnSync(process.execPath, runner, { cwd: copy, encoding: 'utf8' });
+    return { status, output: stdout + stderr };
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+}
