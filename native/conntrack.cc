@@ -21,9 +21,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <unordered_set>
+#include <optional>
 #include <vector>
 
+#include "conntrack-entry.h"
 #include "input.h"
 #include "nfnl.h"
 #include "nft.h"
@@ -33,50 +34,6 @@ namespace cleat {
 namespace {
 
 constexpr size_t kDeletesPerSend = 256;
-
-nlmsghdr* Begin(char* buffer, uint16_t type, uint16_t flags, int family) {
-  nlmsghdr* message = mnl_nlmsg_put_header(buffer);
-  message->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | type;
-  message->nlmsg_flags = NLM_F_REQUEST | flags;
-  auto* header = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(nfgenmsg)));
-  header->nfgen_family = static_cast<uint8_t>(family);
-  header->version = NFNETLINK_V0;
-  return message;
-}
-
-using Addresses = std::unordered_set<std::string>;  // as bytes, 4 or 16
-
-// Whether an entry has one of the addresses anywhere in its tuples.
-bool Holds(const nlmsghdr* entry, const Addresses& addresses) {
-  bool holds = false;
-  EachAttribute(entry, sizeof(nfgenmsg), [&](const nlattr* tuple) {
-    const uint16_t type = mnl_attr_get_type(tuple);
-    if (type != CTA_TUPLE_ORIG && type != CTA_TUPLE_REPLY) return;
-    EachAttribute(tuple, [&](const nlattr* ip) {
-      if (mnl_attr_get_type(ip) != CTA_TUPLE_IP) return;
-      EachAttribute(ip, [&](const nlattr* value) {
-        const char* bytes = static_cast<const char*>(mnl_attr_get_payload(value));
-        holds |= addresses.count(std::string(bytes, mnl_attr_get_payload_len(value))) != 0;
-      });
-    });
-  });
-  return holds;
-}
-
-// The request that deletes an entry: its original tuple, zone and id, as the dump gave them.
-std::string DeleteRequest(const nlmsghdr* entry, uint32_t number) {
-  char buffer[1024];
-  const int family = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(entry))->nfgen_family;
-  nlmsghdr* request = Begin(buffer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, family);
-  request->nlmsg_seq = number;
-  EachAttribute(entry, sizeof(nfgenmsg), [&](const nlattr* attribute) {
-    const uint16_t type = mnl_attr_get_type(attribute);
-    if (type != CTA_TUPLE_ORIG && type != CTA_ZONE && type != CTA_ID) return;
-    mnl_attr_put_check(request, sizeof buffer, attribute->nla_type, mnl_attr_get_payload_len(attribute),
-                       mnl_attr_get_payload(attribute));
-  });
-  return std::string(buffer, request->nlmsg_len);
-}
 
 // What a kernel without (this part of) connection tracking answers; an unknown subsystem is EINVAL (nfnetlink.c).
 bool Unsupported(const Failure& failure) {
@@ -128,19 +85,20 @@ class FlushJob : public Job {
 
   // How many entries the namespace has.
   static Failure Count(Nfnl& socket, uint32_t* entries) {
-    char buffer[64];
-    nlmsghdr* request = Begin(buffer, IPCTNL_MSG_CT_GET_STATS, NLM_F_ACK, AF_UNSPEC);
+    alignas(nlmsghdr) char buffer[64];
+    nlmsghdr* request = BeginConntrack(buffer, IPCTNL_MSG_CT_GET_STATS, NLM_F_ACK, AF_UNSPEC);
     return socket.Request(request, "IPCTNL_MSG_CT_GET_STATS", "conntrack", [&](const nlmsghdr* answer) {
       EachAttribute(answer, sizeof(nfgenmsg), [&](const nlattr* attribute) {
-        if (mnl_attr_get_type(attribute) == CTA_STATS_GLOBAL_ENTRIES) *entries = ntohl(mnl_attr_get_u32(attribute));
+        if (mnl_attr_get_type(attribute) != CTA_STATS_GLOBAL_ENTRIES) return;
+        if (const std::optional<uint32_t> count = NumberOf<uint32_t>(attribute)) *entries = ntohl(*count);
       });
     });
   }
 
   Failure Dump(Nfnl& socket, std::vector<std::string>* deletes) const {
     deletes->clear();
-    char buffer[64];
-    nlmsghdr* request = Begin(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
+    alignas(nlmsghdr) char buffer[64];
+    nlmsghdr* request = BeginConntrack(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
     return socket.Request(request, "IPCTNL_MSG_CT_GET", "conntrack", [&](const nlmsghdr* entry) {
       if (!Holds(entry, addresses_)) return;
       deletes->push_back(DeleteRequest(entry, deletes->size() % kDeletesPerSend));

@@ -23,9 +23,30 @@ uint32_t OffsetOf(const nlmsghdr* answer) {
   if (!(answer->nlmsg_flags & NLM_F_ACK_TLVS)) return 0;
   uint32_t offset = 0;
   EachAttribute(answer, sizeof(nlmsgerr), [&](const nlattr* attribute) {
-    if (mnl_attr_get_type(attribute) == NLMSGERR_ATTR_OFFS) offset = mnl_attr_get_u32(attribute);
+    if (mnl_attr_get_type(attribute) == NLMSGERR_ATTR_OFFS) offset = NumberOf<uint32_t>(attribute).value_or(0);
   });
   return offset;
+}
+
+// The next datagram from the kernel, or -1 with errno. Whoever has CAP_NET_ADMIN in the namespace, which a user's own
+// may be, can write to the socket as well (netlink_sendmsg); only port 0 is the kernel.
+ssize_t Receive(int fd, std::vector<char>& buffer, int flags) {
+  for (;;) {
+    sockaddr_nl from{};
+    iovec part{buffer.data(), buffer.size()};
+    msghdr message{};
+    message.msg_name = &from;
+    message.msg_namelen = sizeof from;
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    const ssize_t size = recvmsg(fd, &message, flags);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return -1;
+    if (from.nl_pid != 0) continue;
+    if ((message.msg_flags & MSG_TRUNC) == 0) return size;
+    errno = EMSGSIZE;
+    return -1;
+  }
 }
 
 // The ports of this process's sockets. A port is one socket's in one namespace only.
@@ -123,9 +144,8 @@ Failure Nfnl::Commit(std::string* messages, Refusal* refusal, size_t* acks) {
   size_t acknowledged = 0;
   bool answered = false;
   for (;;) {
-    ssize_t size = recv(mnl_socket_get_fd(socket_), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    const ssize_t size = Receive(mnl_socket_get_fd(socket_), buffer, MSG_DONTWAIT);
     if (size < 0 && errno == EAGAIN) break;
-    if (size < 0 && errno == EINTR) continue;
     if (size < 0 && errno == ENOBUFS) continue;  // so many refusals that some were lost: the first one was not
     if (size < 0) return {errno, "recvmsg", "nfnetlink"};
     int rest = static_cast<int>(size);
@@ -134,11 +154,11 @@ Failure Nfnl::Commit(std::string* messages, Refusal* refusal, size_t* acks) {
       const uint32_t index = answer->nlmsg_seq - first;  // right across a wrap of the counter, too
       if (answer->nlmsg_type != NLMSG_ERROR || index >= count) continue;
       answered = true;
-      const auto* error = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(answer));
-      if (error->error == 0) {
+      const int error = ErrorOf(answer);
+      if (error == 0) {
         acknowledged++;
       } else if (refusal->error == 0) {
-        *refusal = {-error->error, index, OffsetOf(answer)};
+        *refusal = {error, index, OffsetOf(answer)};
       }
     }
   }
@@ -154,22 +174,15 @@ Failure Nfnl::Request(nlmsghdr* request, const char* name, const std::string& ob
   std::vector<char> buffer(kReceive);
   bool interrupted = false;
   for (;;) {
-    ssize_t size = mnl_socket_recvfrom(socket_, buffer.data(), buffer.size());
-    if (size < 0 && errno == EINTR) continue;
+    const ssize_t size = Receive(mnl_socket_get_fd(socket_), buffer, 0);
     if (size < 0) return {errno, "recvmsg", object};
     int rest = static_cast<int>(size);
     for (auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data()); mnl_nlmsg_ok(answer, rest);
          answer = mnl_nlmsg_next(answer, &rest)) {
       if (answer->nlmsg_seq != request->nlmsg_seq) continue;
       if (answer->nlmsg_flags & NLM_F_DUMP_INTR) interrupted = true;
-      if (answer->nlmsg_type == NLMSG_ERROR) {
-        const auto* error = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(answer));
-        return error->error == 0 ? Failure{} : Failure{-error->error, name, object};
-      }
-      if (answer->nlmsg_type == NLMSG_DONE) {
-        // A dump that fails half-way says so here (af_netlink.c, netlink_dump_done).
-        const int error = *static_cast<const int*>(mnl_nlmsg_get_payload(answer));
-        if (error < 0) return {-error, name, object};
+      if (answer->nlmsg_type == NLMSG_ERROR || answer->nlmsg_type == NLMSG_DONE) {
+        if (const int error = ErrorOf(answer)) return {error, name, object};
         return interrupted ? Failure{EINTR, name, object} : Failure{};
       }
       handler(answer);

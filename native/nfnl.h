@@ -1,7 +1,8 @@
 // nfnl.h: the nfnetlink socket of an outside namespace: batches (nf_tables transactions), requests and dumps.
 //
 // Guarantees: Commit is one sendmsg whatever the size, and reports the first message the kernel refused; Dump hands
-// over every message of one consistent dump or returns EINTR (NLM_F_DUMP_INTR), never part of one silently.
+// over every message of one consistent dump or returns EINTR (NLM_F_DUMP_INTR), never part of one silently. Only the
+// kernel is believed: who else writes to the socket is not heard.
 //
 // Limits: a batch has to fit in the socket's send buffer. It is raised as far as needed with SO_SNDBUFFORCE; a user
 // namespace that may not do that is held to net.core.wmem_max (about 4,000 port elements with the default): EMSGSIZE.

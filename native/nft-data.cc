@@ -1,5 +1,4 @@
-// nft-data.cc: see nft-data.h. nft keeps these numbers and layouts in its own sources (include/datatype.h, udata.c);
-// they are part of what a ruleset looks like to everybody, and do not change.
+// nft-data.cc: see nft-data.h. The layout of userdata is nft's (udata.c).
 #include "nft-data.h"
 
 #include <arpa/inet.h>
@@ -12,24 +11,11 @@
 namespace cleat {
 namespace {
 
-constexpr NftType kTypes[] = {
-    {"ipv4_addr", 7, 4, false},     {"ipv6_addr", 8, 16, false}, {"inet_proto", 12, 1, false},
-    {"inet_service", 13, 2, false}, {"mark", 19, 4, true},       {"ifname", 41, IFNAMSIZ, true},
-};
-
-// A concatenation's number has 6 bits for each part, the first part highest (nftables, concat_subtype_add).
-constexpr unsigned kTypeBits = 6;
-constexpr uint32_t kTypeMask = (1U << kTypeBits) - 1;
-
 constexpr NftWord kVerdicts[] = {
     {"accept", NF_ACCEPT}, {"drop", NF_DROP}, {"return", NFT_RETURN}, {"jump", NFT_JUMP}, {"goto", NFT_GOTO},
 };
 
 constexpr size_t kCommentLimit = 128;  // with its NUL; NFTNL_UDATA_COMMENT_MAXLEN
-
-size_t Padded(size_t size) {
-  return (size + 3) & ~size_t{3};
-}
 
 template <typename T>
 std::string Bytes(T value) {
@@ -44,47 +30,16 @@ std::string AddressBytes(Input& input, Napi::Object object, const char* key, int
 
 }  // namespace
 
-uint32_t NftTypes::number() const {
-  uint32_t number = 0;
-  for (const NftType* part : parts) number = number << kTypeBits | part->number;
-  return number;
-}
-
-uint32_t NftTypes::length() const {
-  if (parts.size() == 1) return parts[0]->length;
-  uint32_t length = 0;
-  for (const NftType* part : parts) length += Padded(part->length);
-  return length;
-}
-
-std::string NftTypes::Name() const {
-  std::string name;
-  for (const NftType* part : parts) name += (name.empty() ? "" : " . ") + std::string(part->name);
-  return name;
-}
-
 NftTypes ReadTypes(Input& input, Napi::Value value, const char* what) {
   NftTypes types;
   for (const std::string& text : input.Texts(value, what)) {
-    const size_t before = types.parts.size();
-    for (const NftType& type : kTypes) {
-      if (text == type.name) types.parts.push_back(&type);
+    if (const NftType* type = TypeNamed(text)) {
+      types.parts.push_back(type);
+    } else {
+      input.Invalid("nft", std::string(what) + " " + text);
     }
-    if (types.parts.size() == before) input.Invalid("nft", std::string(what) + " " + text);
   }
   if (input.ok() && (types.parts.empty() || types.length() > NFT_DATA_VALUE_MAXLEN)) input.Invalid("nft", what);
-  return types;
-}
-
-NftTypes TypesOf(uint32_t number) {
-  NftTypes types;
-  for (; number != 0; number >>= kTypeBits) {
-    const size_t before = types.parts.size();
-    for (const NftType& type : kTypes) {
-      if ((number & kTypeMask) == type.number) types.parts.insert(types.parts.begin(), &type);
-    }
-    if (types.parts.size() == before) return {};
-  }
   return types;
 }
 
@@ -117,7 +72,7 @@ std::string ReadData(Input& input, Napi::Value value, const char* what) {
   std::string bytes;
   for (Napi::Value part : parts) {
     bytes += ReadDatum(input, part, what);
-    if (parts.size() > 1) bytes.resize(Padded(bytes.size()));
+    if (parts.size() > 1) bytes.resize(NftPadded(bytes.size()));
   }
   if (input.ok() && (bytes.empty() || bytes.size() > NFT_DATA_VALUE_MAXLEN)) input.Invalid("nft", what);
   return bytes;
@@ -149,7 +104,7 @@ Napi::Value WriteData(Napi::Env env, const NftTypes& types, const std::string& b
       datum["ifname"] = std::string(part, strnlen(part, IFNAMSIZ));
     }
     data.Set(data.Length(), datum);
-    offset += Padded(type->length);
+    offset += NftPadded(type->length);
   }
   return data;
 }
@@ -185,17 +140,6 @@ std::string ReadComment(Input& input, Napi::Object object) {
   }
   std::string userdata = {0, static_cast<char>(text.size() + 1)};
   return userdata.append(text.c_str(), text.size() + 1);
-}
-
-std::string CommentOf(const void* userdata, size_t size) {
-  const char* bytes = static_cast<const char*>(userdata);
-  for (size_t at = 0; at + 2 <= size;) {
-    const size_t length = static_cast<uint8_t>(bytes[at + 1]);
-    if (at + 2 + length > size) break;
-    if (bytes[at] == 0) return std::string(bytes + at + 2, strnlen(bytes + at + 2, length));
-    at += 2 + length;
-  }
-  return {};
 }
 
 }  // namespace cleat

@@ -5,15 +5,11 @@
 // No element is missing and none is there twice, even while the kernel resizes the set.
 // Limits: elements are counted by dumping them (NFTA_SET_COUNT is newer than the kernels we run on), about 1 ms for
 // each thousand.
-#include <arpa/inet.h>
-#include <endian.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/common.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 
-#include <cstring>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,53 +18,11 @@
 #include "input.h"
 #include "nfnl.h"
 #include "nft-data.h"
+#include "nft-decode.h"
 #include "nft.h"
-#include "nlattr.h"
 
 namespace cleat {
 namespace {
-
-// Attributes of a message or nest, by type; the kernel's are well-formed.
-class Attributes {
- public:
-  explicit Attributes(const nlmsghdr* message) {
-    EachAttribute(message, sizeof(nfgenmsg), [this](const nlattr* attribute) { Keep(attribute); });
-  }
-  explicit Attributes(const nlattr* nest) {
-    EachAttribute(nest, [this](const nlattr* attribute) { Keep(attribute); });
-  }
-
-  const nlattr* operator[](uint16_t type) const { return type < kTypes ? found_[type] : nullptr; }
-  std::string Text(uint16_t type) const {
-    const nlattr* attribute = (*this)[type];
-    return attribute == nullptr ? "" : std::string(mnl_attr_get_str(attribute));
-  }
-  uint32_t U32(uint16_t type) const {
-    const nlattr* attribute = (*this)[type];
-    return attribute == nullptr ? 0 : ntohl(mnl_attr_get_u32(attribute));
-  }
-  uint64_t U64(uint16_t type) const {
-    const nlattr* attribute = (*this)[type];
-    return attribute == nullptr ? 0 : be64toh(mnl_attr_get_u64(attribute));
-  }
-  std::string Bytes(uint16_t type) const {
-    const nlattr* attribute = (*this)[type];
-    if (attribute == nullptr) return {};
-    return std::string(static_cast<const char*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute));
-  }
-  std::string Comment(uint16_t type) const {
-    const std::string userdata = Bytes(type);
-    return CommentOf(userdata.data(), userdata.size());
-  }
-
- private:
-  static constexpr uint16_t kTypes = 32;  // more than any object here has
-  void Keep(const nlattr* attribute) {
-    const uint16_t type = mnl_attr_get_type(attribute);
-    if (type < kTypes) found_[type] = attribute;
-  }
-  const nlattr* found_[kTypes] = {};
-};
 
 // The dumps of one table, all of the same generation.
 class Reader {
@@ -83,8 +37,8 @@ class Reader {
     for (const auto& [attribute, text] : names) mnl_attr_put_strz(request, attribute, text.c_str());
     bool mixed = false;
     Failure failure = socket_.Request(request, name, table_, [&](const nlmsghdr* answer) {
-      const uint16_t generation = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(answer))->res_id;
-      if (generation_ && *generation_ != generation) mixed = true;
+      const std::optional<uint16_t> generation = GenerationOf(answer);
+      if (generation_ && generation_ != generation) mixed = true;
       generation_ = generation;
       handler(answer);
     });
@@ -98,10 +52,6 @@ class Reader {
   std::optional<uint16_t> generation_;
 };
 
-std::string TypeName(const Attributes& set) {
-  return TypesOf(set.U32(NFTA_SET_KEY_TYPE)).Name();
-}
-
 // Dumps the elements of a set. The kernel goes on where it was by counting (nf_tables_dump_set), and does not say so
 // when the hash table was resized in between, as happens for a moment after many elements were added: as many elements
 // are then missing as are there twice. Seen twice is therefore EINTR, as if it had said so.
@@ -110,11 +60,8 @@ Failure EachElement(Reader& reader, const std::string& table, const std::string&
   std::unordered_set<std::string> keys;
   bool twice = false;
   const Nfnl::Handler handler = [&](const nlmsghdr* answer) {
-    const nlattr* list = Attributes(answer)[NFTA_SET_ELEM_LIST_ELEMENTS];
-    if (list == nullptr) return;
-    EachAttribute(list, [&](const nlattr* nest) {
-      const Attributes element(nest);
-      if (!keys.insert(element.Bytes(NFTA_SET_ELEM_KEY)).second) twice = true;
+    DecodeElements(answer, [&](ElementFacts& element) {
+      if (!keys.insert(element.key).second) twice = true;
       fn(element);
     });
   };
@@ -189,33 +136,28 @@ class TableJob : public Job {
     sets_.clear();
     Reader reader(socket, table_);
     Failure failure = reader.Get(NFT_MSG_GETTABLE, "NFT_MSG_GETTABLE", NLM_F_ACK, {{NFTA_TABLE_NAME, table_}},
-                                 [&](const nlmsghdr* answer) { handle_ = Attributes(answer).U64(NFTA_TABLE_HANDLE); });
+                                 [&](const nlmsghdr* answer) { handle_ = DecodeTableHandle(answer); });
     if (failure) return failure;
     failure = reader.Get(NFT_MSG_GETCHAIN, "NFT_MSG_GETCHAIN", NLM_F_DUMP, {{NFTA_CHAIN_TABLE, table_}},
                          [&](const nlmsghdr* answer) {
-                           const Attributes chain(answer);
+                           const ChainFacts chain = DecodeChain(answer);
                            // Older kernels dump the chains of all tables.
-                           if (chain.Text(NFTA_CHAIN_TABLE) != table_) return;
-                           chains_[chain.Text(NFTA_CHAIN_NAME)].hooked = chain[NFTA_CHAIN_HOOK] != nullptr;
+                           if (chain.table == table_) chains_[chain.name].hooked = chain.hooked;
                          });
     if (failure) return failure;
     failure = reader.Get(NFT_MSG_GETRULE, "NFT_MSG_GETRULE", NLM_F_DUMP, {{NFTA_RULE_TABLE, table_}},
                          [&](const nlmsghdr* answer) {
-                           const Attributes rule(answer);
-                           if (rule.Text(NFTA_RULE_TABLE) != table_) return;
-                           chains_[rule.Text(NFTA_RULE_CHAIN)].rules.push_back(
-                               {rule.U64(NFTA_RULE_HANDLE), rule.Comment(NFTA_RULE_USERDATA)});
+                           const RuleFacts rule = DecodeRule(answer);
+                           if (rule.table == table_) chains_[rule.chain].rules.push_back({rule.handle, rule.comment});
                          });
     if (failure) return failure;
     failure = reader.Get(NFT_MSG_GETSET, "NFT_MSG_GETSET", NLM_F_DUMP, {{NFTA_SET_TABLE, table_}},
                          [&](const nlmsghdr* answer) {
-                           const Attributes set(answer);
-                           if (set.Text(NFTA_SET_TABLE) != table_) return;
-                           const bool map = (set.U32(NFTA_SET_FLAGS) & NFT_SET_MAP) != 0;
-                           sets_[set.Text(NFTA_SET_NAME)] = {TypeName(set), map, 0};
+                           const SetFacts set = DecodeSet(answer);
+                           if (set.table == table_) sets_[set.name] = {set.key.Name(), set.map, 0};
                          });
     for (auto entry = sets_.begin(); !failure && entry != sets_.end(); ++entry) {
-      failure = EachElement(reader, table_, entry->first, [&](const Attributes&) { entry->second.elements++; });
+      failure = EachElement(reader, table_, entry->first, [&](const ElementFacts&) { entry->second.elements++; });
     }
     return failure;
   }
@@ -241,7 +183,7 @@ class ElementsJob : public Job {
   Napi::Value Resolve(Napi::Env env) override {
     Napi::Array elements = Napi::Array::New(env, elements_.size());
     uint32_t index = 0;
-    for (const ElementSeen& seen : elements_) {
+    for (const ElementFacts& seen : elements_) {
       Napi::HandleScope scope(env);
       Napi::Object element = Napi::Object::New(env);
       element["key"] = WriteData(env, key_, seen.key);
@@ -257,47 +199,25 @@ class ElementsJob : public Job {
   }
 
  private:
-  struct ElementSeen {
-    std::string key;
-    std::string data;
-    std::optional<NftVerdict> verdict;
-    std::string comment;
-  };
-
   Failure Read(Nfnl& socket) {
     elements_.clear();
     Reader reader(socket, table_);
     Failure failure = reader.Get(NFT_MSG_GETSET, "NFT_MSG_GETSET", NLM_F_ACK,
                                  {{NFTA_SET_TABLE, table_}, {NFTA_SET_NAME, set_}}, [&](const nlmsghdr* answer) {
-                                   const Attributes set(answer);
-                                   key_ = TypesOf(set.U32(NFTA_SET_KEY_TYPE));
-                                   data_ = TypesOf(set.U32(NFTA_SET_DATA_TYPE));
+                                   SetFacts set = DecodeSet(answer);
+                                   key_ = std::move(set.key);
+                                   data_ = std::move(set.data);
                                  });
     if (failure) return failure;
     if (key_.parts.empty()) return {EOPNOTSUPP, "NFT_MSG_GETSET", table_};  // a key of types that we do not have
-    return EachElement(reader, table_, set_, [&](const Attributes& element) { elements_.push_back(Parse(element)); });
-  }
-
-  static ElementSeen Parse(const Attributes& element) {
-    ElementSeen seen;
-    if (const nlattr* key = element[NFTA_SET_ELEM_KEY]) seen.key = Attributes(key).Bytes(NFTA_DATA_VALUE);
-    if (const nlattr* value = element[NFTA_SET_ELEM_DATA]) {
-      const Attributes data(value);
-      seen.data = data.Bytes(NFTA_DATA_VALUE);
-      if (const nlattr* verdict = data[NFTA_DATA_VERDICT]) {
-        const Attributes parts(verdict);
-        seen.verdict = NftVerdict{static_cast<int32_t>(parts.U32(NFTA_VERDICT_CODE)), parts.Text(NFTA_VERDICT_CHAIN)};
-      }
-    }
-    seen.comment = element.Comment(NFTA_SET_ELEM_USERDATA);
-    return seen;
+    return EachElement(reader, table_, set_, [&](ElementFacts& element) { elements_.push_back(std::move(element)); });
   }
 
   const std::string table_;
   const std::string set_;
   NftTypes key_;
   NftTypes data_;
-  std::vector<ElementSeen> elements_;
+  std::vector<ElementFacts> elements_;
 };
 
 // The names given, checked; the first argument is the family, which has one value.

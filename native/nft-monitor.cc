@@ -6,25 +6,22 @@
 // Whose a transaction is, its netlink port tells, which is on every message of it. NFTA_GEN_PROC_PID does not: it is
 // the id of a thread, in the initial pid namespace, which need not be ours.
 //
-// How: the messages of a transaction come in one piece, and a NFT_MSG_NEWGEN ends it (nf_tables_commit). Those of this
-// outside's own transactions stay in the kernel, by a filter on the port, and the event loop does not wake for them: no
-// difference to not listening (71 us for one element, 1.9 ms for 500), where reading them costs 18 us a transaction.
+// How: nft-transaction.h. What this outside's own transactions announce stays in the kernel, by a filter on the port,
+// and the event loop does not wake for it: no difference to not listening (71 us for one element, 1.9 ms for 500),
+// where reading costs 18 us a transaction.
 // Limits: as soon as anybody listens, in whatever namespace, the kernel makes a message for each element of a
 // transaction and keeps them all until its end: 100 MB for 20,000 elements.
 #include <arpa/inet.h>
-#include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 
 #include <cstddef>
-#include <cstring>
 #include <utility>
 
 #include "announcements.h"
 #include "input.h"
+#include "nft-transaction.h"
 #include "nft.h"
-#include "nlattr.h"
 
 namespace cleat {
 
@@ -47,49 +44,24 @@ Subscription SubscriptionBut(uint32_t port) {
 
 class Reader : public Announcements {
  public:
-  Reader(Napi::Function listener, std::string table) : Announcements(listener), table_(std::move(table)) {}
+  Reader(Napi::Function listener, std::string table) : Announcements(listener), transactions_(std::move(table)) {}
 
   Identity netns;  // that is listened in; known before the first message
 
  private:
   Napi::Value Take(Napi::Env env, const nlmsghdr* message, std::optional<int>) override {
-    if (NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_NFTABLES) return {};
-    if (NFNL_MSG_TYPE(message->nlmsg_type) != NFT_MSG_NEWGEN) {
-      touched_ = touched_ || IsOfTable(message);
-      return {};
-    }
-    if (!std::exchange(touched_, false) || Nfnl::IsOurs(netns, message->nlmsg_pid)) return {};
+    const std::optional<Transaction> transaction = transactions_.Take(message);
+    if (!transaction || Nfnl::IsOurs(netns, transaction->port)) return {};
     Napi::Object event = Event(env, "changed");
-    event.Set("pid", env.Null());
-    event.Set("command", env.Null());
-    EachAttribute(message, sizeof(nfgenmsg), [&](const nlattr* attribute) {
-      const char* payload = static_cast<const char*>(mnl_attr_get_payload(attribute));
-      const size_t size = mnl_attr_get_payload_len(attribute);
-      if (mnl_attr_get_type(attribute) == NFTA_GEN_PROC_PID && size >= sizeof(uint32_t)) {
-        event.Set("pid", ntohl(mnl_attr_get_u32(attribute)));
-      } else if (mnl_attr_get_type(attribute) == NFTA_GEN_PROC_NAME) {
-        event.Set("command", std::string(payload, strnlen(payload, size)));
-      }
-    });
+    event.Set("pid", transaction->pid ? Napi::Value(Napi::Number::New(env, *transaction->pid)) : env.Null());
+    event.Set("command",
+              transaction->command ? Napi::Value(Napi::String::New(env, *transaction->command)) : env.Null());
     return event;
   }
 
-  void Forget() override { touched_ = false; }
+  void Forget() override { transactions_.Forget(); }
 
-  // Every message about something in a table begins with the table's name, whatever is done to what (NFTA_TABLE_NAME,
-  // NFTA_CHAIN_TABLE ...: attribute 1). By that, not by type: kernels add types (NFT_MSG_DESTROYTABLE ..., 6.3).
-  bool IsOfTable(const nlmsghdr* message) const {
-    if (mnl_nlmsg_get_payload_len(message) < sizeof(nfgenmsg) + sizeof(nlattr)) return false;
-    if (static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(message))->nfgen_family != NFPROTO_INET) return false;
-    auto* first = static_cast<const nlattr*>(mnl_nlmsg_get_payload_offset(message, sizeof(nfgenmsg)));
-    if (!mnl_attr_ok(first, static_cast<int>(mnl_nlmsg_get_payload_len(message) - sizeof(nfgenmsg)))) return false;
-    const char* name = static_cast<const char*>(mnl_attr_get_payload(first));
-    return mnl_attr_get_type(first) == NFTA_TABLE_NAME &&
-           table_.compare(0, std::string::npos, name, strnlen(name, mnl_attr_get_payload_len(first))) == 0;
-  }
-
-  const std::string table_;
-  bool touched_ = false;  // by the transaction whose messages are coming in
+  TransactionReader transactions_;
 };
 
 class MonitorJob : public Job {

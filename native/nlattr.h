@@ -1,35 +1,77 @@
-// nlattr.h: walking netlink attributes from C++ (libmnl's mnl_attr_for_each does not compile as C++: it assigns void*).
+// nlattr.h: reading netlink messages from C++: headers, attributes, answers (libmnl's mnl_attr_for_each does not
+// compile as C++: it assigns void*; its getters believe the length).
 //
-// Guarantees: stays within the message or nest whatever the lengths in it say (mnl_attr_ok).
+// Guarantees: nothing outside the message or nest is read whatever the lengths in it say: what is too short for its
+// type is not there.
 #pragma once
 
 #include <libmnl/libmnl.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
 
 namespace cleat {
 
 template <typename Fn>
 void EachAttribute(const void* first, size_t size, Fn fn) {
-  const char* end = static_cast<const char*>(first) + size;
   auto* attribute = static_cast<const nlattr*>(first);
-  while (mnl_attr_ok(attribute, static_cast<int>(end - reinterpret_cast<const char*>(attribute)))) {
+  for (int left = static_cast<int>(size); mnl_attr_ok(attribute, left); attribute = mnl_attr_next(attribute)) {
+    left -= static_cast<int>(MNL_ALIGN(attribute->nla_len));
     fn(attribute);
-    attribute = mnl_attr_next(attribute);
   }
 }
 
-// The attributes behind a fixed header of `offset` bytes.
+// The attributes behind a fixed header of `header` bytes.
 template <typename Fn>
-void EachAttribute(const nlmsghdr* message, size_t offset, Fn fn) {
-  auto* first = static_cast<const char*>(mnl_nlmsg_get_payload_offset(message, offset));
-  EachAttribute(first, static_cast<size_t>(static_cast<char*>(mnl_nlmsg_get_payload_tail(message)) - first), fn);
+void EachAttribute(const nlmsghdr* message, size_t header, Fn fn) {
+  const size_t payload = mnl_nlmsg_get_payload_len(message);
+  const size_t offset = std::min<size_t>(MNL_ALIGN(header), payload);
+  EachAttribute(static_cast<const char*>(mnl_nlmsg_get_payload(message)) + offset, payload - offset, fn);
 }
 
 template <typename Fn>
 void EachAttribute(const nlattr* nest, Fn fn) {
   EachAttribute(mnl_attr_get_payload(nest), mnl_attr_get_payload_len(nest), fn);
+}
+
+// The fixed header that a message begins with, or nullptr.
+template <typename Header>
+const Header* HeaderOf(const nlmsghdr* message) {
+  if (mnl_nlmsg_get_payload_len(message) < sizeof(Header)) return nullptr;
+  return static_cast<const Header*>(mnl_nlmsg_get_payload(message));
+}
+
+// A number, in the byte order it came in.
+template <typename Number>
+std::optional<Number> NumberOf(const nlattr* attribute) {
+  Number number;
+  if (mnl_attr_get_payload_len(attribute) < sizeof number) return std::nullopt;
+  memcpy(&number, mnl_attr_get_payload(attribute), sizeof number);
+  return number;
+}
+
+inline std::string BytesOf(const nlattr* attribute) {
+  return std::string(static_cast<const char*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute));
+}
+
+// Text, which may end in a NUL byte or not (IFLA_IFALIAS does not count on it).
+inline std::string TextOf(const nlattr* attribute) {
+  const char* text = static_cast<const char*>(mnl_attr_get_payload(attribute));
+  return std::string(text, strnlen(text, mnl_attr_get_payload_len(attribute)));
+}
+
+// The errno that an NLMSG_ERROR or NLMSG_DONE reports, 0 for none: both begin with an int that is 0 or a negative errno
+// (netlink(7); NLMSG_DONE carries that of a dump that broke off). EBADMSG when it does not say one.
+inline int ErrorOf(const nlmsghdr* answer) {
+  constexpr int kMaxErrno = 4095;  // MAX_ERRNO, include/linux/err.h
+  const int* error = HeaderOf<int>(answer);
+  if (error == nullptr || *error < -kMaxErrno) return EBADMSG;
+  return *error < 0 ? -*error : 0;
 }
 
 }  // namespace cleat

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "link-flags.h"
+#include "nlattr.h"
 
 namespace cleat {
 
@@ -54,7 +55,7 @@ void RtnlBatch::Flush() {
         // Unsigned difference: correct across the wrap, and huge for a sequence number that is not ours.
         size_t offset = header->nlmsg_seq - first_sequence_;
         if (header->nlmsg_type != NLMSG_ERROR || offset >= owners_.size()) return true;
-        int error = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(header))->error;
+        int error = ErrorOf(header);
         int& slot = errors_[owners_[offset]];
         if (slot == 0) slot = error;
         return --left != 0;

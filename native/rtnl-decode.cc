@@ -7,59 +7,21 @@
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <cstring>
 
 #include "address.h"
-#include "rtnl-request.h"
+#include "nlattr.h"
 
 namespace cleat {
 
 namespace {
-
-// The attributes in some bytes, for range-for (libmnl's macros are C: they lean on void* converting by itself).
-class Attributes {
- public:
-  Attributes(const void* first, size_t size) : first_(first), size_(static_cast<int>(size)) {}
-
-  struct Iterator {
-    const nlattr* attr;
-    int left;
-    const nlattr* operator*() const { return attr; }
-    void operator++() {
-      left -= MNL_ALIGN(attr->nla_len);
-      attr = mnl_attr_next(attr);
-    }
-    bool operator!=(std::nullptr_t) const { return mnl_attr_ok(attr, left); }
-  };
-  Iterator begin() const { return {static_cast<const nlattr*>(first_), size_}; }
-  std::nullptr_t end() const { return nullptr; }
-
- private:
-  const void* const first_;
-  const int size_;
-};
-
-Attributes AttributesAfter(const nlmsghdr* message, size_t header) {
-  size_t payload = mnl_nlmsg_get_payload_len(message);
-  size_t offset = std::min<size_t>(MNL_ALIGN(header), payload);
-  return {static_cast<const char*>(mnl_nlmsg_get_payload(message)) + offset, payload - offset};
-}
 
 const void* Bytes(const nlattr* attr, size_t at_least) {
   return mnl_attr_get_payload_len(attr) >= at_least ? mnl_attr_get_payload(attr) : nullptr;
 }
 
 uint32_t Number(const nlattr* attr) {
-  uint32_t number = 0;
-  if (const void* bytes = Bytes(attr, sizeof number)) memcpy(&number, bytes, sizeof number);
-  return number;
-}
-
-// Strings may end in a NUL byte or not (IFLA_IFALIAS does not count on it).
-std::string Text(const nlattr* attr) {
-  const char* text = static_cast<const char*>(mnl_attr_get_payload(attr));
-  return std::string(text, strnlen(text, mnl_attr_get_payload_len(attr)));
+  return NumberOf<uint32_t>(attr).value_or(0);
 }
 
 std::string Ip(int family, const nlattr* attr) {
@@ -76,17 +38,17 @@ const char* AnyAddress(int family) {
 }
 
 template <typename Header>
-const Header* HeaderOf(const nlmsghdr* message, uint16_t added, uint16_t deleted) {
+const Header* InfoOf(const nlmsghdr* message, uint16_t added, uint16_t deleted) {
   if (message->nlmsg_type != added && message->nlmsg_type != deleted) return nullptr;
-  if (mnl_nlmsg_get_payload_len(message) < sizeof(Header)) return nullptr;
-  return static_cast<const Header*>(mnl_nlmsg_get_payload(message));
+  return HeaderOf<Header>(message);
 }
 
 std::string KindOf(const nlattr* link_info) {
-  for (const nlattr* attr : Attributes(mnl_attr_get_payload(link_info), mnl_attr_get_payload_len(link_info))) {
-    if (mnl_attr_get_type(attr) == IFLA_INFO_KIND) return Text(attr);
-  }
-  return "";
+  std::string kind;
+  EachAttribute(link_info, [&](const nlattr* attr) {
+    if (mnl_attr_get_type(attr) == IFLA_INFO_KIND) kind = TextOf(attr);
+  });
+  return kind;
 }
 
 // An IPv4 route over an IPv6 next hop (struct rtvia).
@@ -100,15 +62,15 @@ std::optional<std::string> Via(const nlattr* attr) {
 }
 
 bool DecodeLinkOf(unsigned char family, const nlmsghdr* message, LinkFacts* link) {
-  const auto* info = HeaderOf<ifinfomsg>(message, RTM_NEWLINK, RTM_DELLINK);
+  const auto* info = InfoOf<ifinfomsg>(message, RTM_NEWLINK, RTM_DELLINK);
   if (info == nullptr || info->ifi_family != family) return false;
   link->index = info->ifi_index;
   link->up = (info->ifi_flags & IFF_UP) != 0;
   link->lower_up = (info->ifi_flags & IFF_LOWER_UP) != 0;
-  for (const nlattr* attr : AttributesAfter(message, sizeof *info)) {
+  EachAttribute(message, sizeof *info, [&](const nlattr* attr) {
     switch (mnl_attr_get_type(attr)) {
       case IFLA_IFNAME:
-        link->name = Text(attr);
+        link->name = TextOf(attr);
         break;
       case IFLA_ADDRESS:
         link->mac = FormatMacAddress(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
@@ -130,7 +92,7 @@ bool DecodeLinkOf(unsigned char family, const nlmsghdr* message, LinkFacts* link
         link->group = Number(attr);
         break;
       case IFLA_IFALIAS:
-        link->alias = Text(attr);
+        link->alias = TextOf(attr);
         break;
       case IFLA_LINKINFO:
         link->kind = KindOf(attr);
@@ -141,7 +103,7 @@ bool DecodeLinkOf(unsigned char family, const nlmsghdr* message, LinkFacts* link
                std::min<size_t>(mnl_attr_get_payload_len(attr), sizeof link->statistics));
         break;
     }
-  }
+  });
   return true;
 }
 
@@ -156,14 +118,14 @@ bool DecodePort(const nlmsghdr* message, LinkFacts* port) {
 }
 
 bool DecodeAddress(const nlmsghdr* message, AddressFacts* address) {
-  const auto* info = HeaderOf<ifaddrmsg>(message, RTM_NEWADDR, RTM_DELADDR);
+  const auto* info = InfoOf<ifaddrmsg>(message, RTM_NEWADDR, RTM_DELADDR);
   if (info == nullptr || !IsInternet(info->ifa_family)) return false;
   address->link = info->ifa_index;
   address->prefix = info->ifa_prefixlen;
   address->scope = info->ifa_scope;
   uint32_t flags = info->ifa_flags;
   std::string local;
-  for (const nlattr* attr : AttributesAfter(message, sizeof *info)) {
+  EachAttribute(message, sizeof *info, [&](const nlattr* attr) {
     switch (mnl_attr_get_type(attr)) {
       case IFA_LOCAL:
         local = Ip(info->ifa_family, attr);
@@ -175,7 +137,7 @@ bool DecodeAddress(const nlmsghdr* message, AddressFacts* address) {
         flags = Number(attr);
         break;
     }
-  }
+  });
   // On a point-to-point link IFA_ADDRESS is the other end's, IFA_LOCAL ours (linux/if_addr.h).
   if (!local.empty()) address->address = local;
   address->tentative = (flags & IFA_F_TENTATIVE) != 0;
@@ -183,14 +145,14 @@ bool DecodeAddress(const nlmsghdr* message, AddressFacts* address) {
 }
 
 bool DecodeRoute(const nlmsghdr* message, RouteFacts* route) {
-  const auto* info = HeaderOf<rtmsg>(message, RTM_NEWROUTE, RTM_DELROUTE);
+  const auto* info = InfoOf<rtmsg>(message, RTM_NEWROUTE, RTM_DELROUTE);
   if (info == nullptr || !IsInternet(info->rtm_family)) return false;
   route->destination = AnyAddress(info->rtm_family);
   route->prefix = info->rtm_dst_len;
   route->table = info->rtm_table;
   route->type = info->rtm_type;
   route->protocol = info->rtm_protocol;
-  for (const nlattr* attr : AttributesAfter(message, sizeof *info)) {
+  EachAttribute(message, sizeof *info, [&](const nlattr* attr) {
     switch (mnl_attr_get_type(attr)) {
       case RTA_DST:
         route->destination = Ip(info->rtm_family, attr);
@@ -211,16 +173,16 @@ bool DecodeRoute(const nlmsghdr* message, RouteFacts* route) {
         route->table = Number(attr);
         break;
     }
-  }
+  });
   return true;
 }
 
 bool DecodeNeighbour(const nlmsghdr* message, NeighbourFacts* neighbour) {
-  const auto* info = HeaderOf<ndmsg>(message, RTM_NEWNEIGH, RTM_DELNEIGH);
+  const auto* info = InfoOf<ndmsg>(message, RTM_NEWNEIGH, RTM_DELNEIGH);
   if (info == nullptr || !IsInternet(info->ndm_family)) return false;
   neighbour->link = info->ndm_ifindex;
   neighbour->state = info->ndm_state;
-  for (const nlattr* attr : AttributesAfter(message, sizeof *info)) {
+  EachAttribute(message, sizeof *info, [&](const nlattr* attr) {
     switch (mnl_attr_get_type(attr)) {
       case NDA_DST:
         neighbour->address = Ip(info->ndm_family, attr);
@@ -229,71 +191,8 @@ bool DecodeNeighbour(const nlmsghdr* message, NeighbourFacts* neighbour) {
         neighbour->mac = FormatMacAddress(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
         break;
     }
-  }
+  });
   return true;
-}
-
-static Napi::Value Count(Napi::Env env, uint64_t count) {
-  return Napi::Number::New(env, static_cast<double>(count));
-}
-
-Napi::Value ToValue(Napi::Env env, const LinkFacts& link) {
-  Napi::Object statistics = Napi::Object::New(env);
-  statistics.Set("rxBytes", Count(env, link.statistics.rx_bytes));
-  statistics.Set("rxPackets", Count(env, link.statistics.rx_packets));
-  statistics.Set("rxErrors", Count(env, link.statistics.rx_errors));
-  statistics.Set("rxDropped", Count(env, link.statistics.rx_dropped));
-  statistics.Set("txBytes", Count(env, link.statistics.tx_bytes));
-  statistics.Set("txPackets", Count(env, link.statistics.tx_packets));
-  statistics.Set("txErrors", Count(env, link.statistics.tx_errors));
-  statistics.Set("txDropped", Count(env, link.statistics.tx_dropped));
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("index", link.index);
-  object.Set("name", link.name);
-  object.Set("kind", link.kind);
-  object.Set("mac", link.mac);
-  object.Set("mtu", link.mtu);
-  object.Set("up", Napi::Boolean::New(env, link.up));
-  object.Set("lowerUp", Napi::Boolean::New(env, link.lower_up));
-  object.Set("master", link.master);
-  object.Set("link", link.link);
-  object.Set("netnsId", link.netns_id ? Napi::Value(Napi::Number::New(env, *link.netns_id)) : env.Null());
-  object.Set("group", link.group);
-  object.Set("alias", link.alias);
-  object.Set("statistics", statistics);
-  return object;
-}
-
-Napi::Value ToValue(Napi::Env env, const AddressFacts& address) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("link", address.link);
-  object.Set("address", address.address);
-  object.Set("prefix", static_cast<uint32_t>(address.prefix));
-  object.Set("scope", static_cast<uint32_t>(address.scope));
-  object.Set("tentative", Napi::Boolean::New(env, address.tentative));
-  return object;
-}
-
-Napi::Value ToValue(Napi::Env env, const RouteFacts& route) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("destination", route.destination);
-  object.Set("prefix", static_cast<uint32_t>(route.prefix));
-  object.Set("gateway", route.gateway ? Napi::Value(Napi::String::New(env, *route.gateway)) : env.Null());
-  object.Set("link", route.link);
-  object.Set("metric", route.metric);
-  object.Set("table", route.table);
-  object.Set("type", RouteTypeName(route.type));
-  object.Set("protocol", static_cast<uint32_t>(route.protocol));
-  return object;
-}
-
-Napi::Value ToValue(Napi::Env env, const NeighbourFacts& neighbour) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("link", neighbour.link);
-  object.Set("address", neighbour.address);
-  object.Set("mac", neighbour.mac);
-  object.Set("state", static_cast<uint32_t>(neighbour.state));
-  return object;
 }
 
 }  // namespace cleat

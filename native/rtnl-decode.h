@@ -1,4 +1,4 @@
-// rtnl-decode.h: what rtnetlink says, as C++ values, and those as JavaScript objects (index.ts: Link, Address, ...).
+// rtnl-decode.h: what rtnetlink says, as C++ values (as JavaScript objects: rtnl-value.h).
 //
 // Guarantees: the decoders believe nothing: a message of another type or family, or shorter than its header, is false;
 // attributes too short for their type are skipped. They touch no JavaScript and may run on any thread.
@@ -6,7 +6,6 @@
 
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
-#include <napi.h>
 
 #include <optional>
 #include <string>
@@ -62,10 +61,5 @@ bool DecodePort(const nlmsghdr* message, LinkFacts* port);
 bool DecodeAddress(const nlmsghdr* message, AddressFacts* address);
 bool DecodeRoute(const nlmsghdr* message, RouteFacts* route);
 bool DecodeNeighbour(const nlmsghdr* message, NeighbourFacts* neighbour);
-
-Napi::Value ToValue(Napi::Env env, const LinkFacts& link);
-Napi::Value ToValue(Napi::Env env, const AddressFacts& address);
-Napi::Value ToValue(Napi::Env env, const RouteFacts& route);
-Napi::Value ToValue(Napi::Env env, const NeighbourFacts& neighbour);
 
 }  // namespace cleat

@@ -8,7 +8,6 @@
 #include <linux/rtnetlink.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "input.h"
 #include "nlattr.h"
@@ -22,8 +21,7 @@ namespace {
 int NsidIn(const nlmsghdr* answer) {
   int32_t nsid = NETNSA_NSID_NOT_ASSIGNED;
   EachAttribute(answer, sizeof(rtgenmsg), [&](const nlattr* attribute) {
-    if (mnl_attr_get_type(attribute) != NETNSA_NSID || mnl_attr_get_payload_len(attribute) < sizeof nsid) return;
-    memcpy(&nsid, mnl_attr_get_payload(attribute), sizeof nsid);
+    if (mnl_attr_get_type(attribute) == NETNSA_NSID) nsid = NumberOf<int32_t>(attribute).value_or(nsid);
   });
   return nsid;
 }
@@ -72,7 +70,7 @@ class NsidJob : public Job {
     Failure failure = socket.Receive(name, [&](const nlmsghdr* message) {
       if (message->nlmsg_seq != sequence) return true;
       if (message->nlmsg_type == NLMSG_ERROR) {
-        error = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message))->error;
+        error = ErrorOf(message);
       } else {
         nsid_ = NsidIn(message);
       }

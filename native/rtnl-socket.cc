@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "nlattr.h"
+
 namespace cleat {
 
 // The kernel fills dump answers up to the largest receive it has seen, at most 32 KB (netlink_recvmsg, netlink_dump).
@@ -69,10 +71,7 @@ Failure RtnlSocket::DumpOnce(nlmsghdr* request, const char* name, const std::fun
     if (header->nlmsg_seq != request->nlmsg_seq) return true;
     if ((header->nlmsg_flags & NLM_F_DUMP_INTR) != 0) *interrupted = true;
     if (header->nlmsg_type == NLMSG_ERROR || header->nlmsg_type == NLMSG_DONE) {
-      // Both begin with an int: 0 or a negative errno (NLMSG_DONE carries that of a dump that broke off).
-      if (mnl_nlmsg_get_payload_len(header) >= sizeof(int)) {
-        error = -*static_cast<const int*>(mnl_nlmsg_get_payload(header));
-      }
+      error = ErrorOf(header);
       return false;
     }
     if (header->nlmsg_type >= NLMSG_MIN_TYPE) each(header);

@@ -8,10 +8,12 @@
 #include <cerrno>
 
 #include "input.h"
+#include "nlattr.h"
 #include "nsfile.h"
 #include "rtnl-batch.h"
 #include "rtnl-decode.h"
 #include "rtnl-request.h"
+#include "rtnl-value.h"
 
 namespace cleat {
 
@@ -139,7 +141,7 @@ class LinkJob : public Job {
       if (message->nlmsg_seq != sequence) return true;
       LinkFacts link;
       if (message->nlmsg_type == NLMSG_ERROR) {
-        error = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message))->error;
+        error = ErrorOf(message);
       } else if (DecodeLink(message, &link)) {
         link_ = std::move(link);
       }

@@ -1,0 +1,59 @@
+// nft-decode.h: what the kernel says of a table, as C++ values: the answers to NFT_MSG_GET* (nf_tables_api.c).
+//
+// Guarantees: nothing is believed: what is missing or too short for its type is 0 or "". No JavaScript, any thread.
+// Limits: what nft-dump.cc reads; expressions are not looked at.
+#pragma once
+
+#include <libmnl/libmnl.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "nft-type.h"
+
+namespace cleat {
+
+struct ChainFacts {
+  std::string table;
+  std::string name;
+  bool hooked = false;
+};
+
+struct RuleFacts {
+  std::string table;
+  std::string chain;
+  uint64_t handle = 0;
+  std::string comment;
+};
+
+struct SetFacts {
+  std::string table;
+  std::string name;
+  bool map = false;
+  NftTypes key;
+  NftTypes data;
+};
+
+struct ElementFacts {
+  std::string key;   // as the kernel keeps it (nft-data.h)
+  std::string data;  // of a map, likewise
+  std::optional<NftVerdict> verdict;
+  std::string comment;
+};
+
+// The low 16 bits of the ruleset's generation, which every answer carries; nothing for what is no answer.
+std::optional<uint16_t> GenerationOf(const nlmsghdr* answer);
+
+uint64_t DecodeTableHandle(const nlmsghdr* answer);
+ChainFacts DecodeChain(const nlmsghdr* answer);
+RuleFacts DecodeRule(const nlmsghdr* answer);
+SetFacts DecodeSet(const nlmsghdr* answer);
+// Each element of the list in an answer to NFT_MSG_GETSETELEM.
+void DecodeElements(const nlmsghdr* answer, const std::function<void(ElementFacts&)>& each);
+
+// The comment in userdata of nft's layout (type, length, value), "" for none.
+std::string CommentOf(const std::string& userdata);
+
+}  // namespace cleat
