@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "nlattr.h"
+
 namespace cleat {
 
 namespace {
@@ -95,7 +97,7 @@ void Announcements::Drain(Poll& poll) {
       TellLoss(poll);
       lost_ = true;
     } else if (from.nl_pid == 0) {
-      Deliver(poll, static_cast<int>(size), NsidOf(&message));
+      Deliver(poll, static_cast<size_t>(size), NsidOf(&message));
     }
   }
   // The queue may have ended with the batch: nothing would wake us to see it.
@@ -103,12 +105,13 @@ void Announcements::Drain(Poll& poll) {
   if (lost_ && !poll.stopped() && ::poll(&rest, 1, 0) == 0) TellLoss(poll);
 }
 
-void Announcements::Deliver(Poll& poll, int left, std::optional<int> nsid) {
-  const auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
-  for (; mnl_nlmsg_ok(message, left) && !poll.stopped(); message = mnl_nlmsg_next(message, &left)) {
+void Announcements::Deliver(Poll& poll, size_t size, std::optional<int> nsid) {
+  EachMessage(buffer_.data(), size, [&](const nlmsghdr* message) {
+    if (poll.stopped()) return false;
     Napi::Value event = Take(poll.env(), message, nsid);
     if (!event.IsEmpty()) CallBack(poll.env(), listener_, {event});
-  }
+    return true;
+  });
 }
 
 void Announcements::TellLoss(Poll& poll) {

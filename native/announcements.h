@@ -54,7 +54,7 @@ class Announcements {
   virtual void Forget() {}
 
   void Drain(Poll& poll);
-  void Deliver(Poll& poll, int size, std::optional<int> nsid);
+  void Deliver(Poll& poll, size_t size, std::optional<int> nsid);
   void TellLoss(Poll& poll);
 
   Napi::FunctionReference listener_;

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <tuple>
 #include <vector>
@@ -130,12 +131,11 @@ Failure Nfnl::Commit(std::string* messages, Refusal* refusal, size_t* acks) {
   if (Failure failure = Reserve(messages->size())) return failure;
   const uint32_t first = sequence_ + 1;
   uint32_t count = 0;
-  int left = static_cast<int>(messages->size());
-  for (auto* header = reinterpret_cast<nlmsghdr*>(messages->data()); mnl_nlmsg_ok(header, left);
-       header = mnl_nlmsg_next(header, &left)) {
-    header->nlmsg_seq += first;
+  EachMessage(messages->data(), messages->size(), [&](const nlmsghdr* header) {
+    const_cast<nlmsghdr*>(header)->nlmsg_seq += first;
     count++;
-  }
+    return true;
+  });
   sequence_ += count;
   if (mnl_socket_sendto(socket_, messages->data(), messages->size()) < 0) return {errno, "sendmsg", "nfnetlink"};
 
@@ -148,11 +148,9 @@ Failure Nfnl::Commit(std::string* messages, Refusal* refusal, size_t* acks) {
     if (size < 0 && errno == EAGAIN) break;
     if (size < 0 && errno == ENOBUFS) continue;  // so many refusals that some were lost: the first one was not
     if (size < 0) return {errno, "recvmsg", "nfnetlink"};
-    int rest = static_cast<int>(size);
-    for (auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data()); mnl_nlmsg_ok(answer, rest);
-         answer = mnl_nlmsg_next(answer, &rest)) {
+    EachMessage(buffer.data(), static_cast<size_t>(size), [&](const nlmsghdr* answer) {
       const uint32_t index = answer->nlmsg_seq - first;  // right across a wrap of the counter, too
-      if (answer->nlmsg_type != NLMSG_ERROR || index >= count) continue;
+      if (answer->nlmsg_type != NLMSG_ERROR || index >= count) return true;
       answered = true;
       const int error = ErrorOf(answer);
       if (error == 0) {
@@ -160,7 +158,8 @@ Failure Nfnl::Commit(std::string* messages, Refusal* refusal, size_t* acks) {
       } else if (refusal->error == 0) {
         *refusal = {error, index, OffsetOf(answer)};
       }
-    }
+      return true;
+    });
   }
   if (acks != nullptr) *acks = acknowledged;
   if (!answered) return {ENOBUFS, "recvmsg", "nfnetlink"};
@@ -176,17 +175,22 @@ Failure Nfnl::Request(nlmsghdr* request, const char* name, const std::string& ob
   for (;;) {
     const ssize_t size = Receive(mnl_socket_get_fd(socket_), buffer, 0);
     if (size < 0) return {errno, "recvmsg", object};
-    int rest = static_cast<int>(size);
-    for (auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data()); mnl_nlmsg_ok(answer, rest);
-         answer = mnl_nlmsg_next(answer, &rest)) {
-      if (answer->nlmsg_seq != request->nlmsg_seq) continue;
+    std::optional<Failure> end;
+    EachMessage(buffer.data(), static_cast<size_t>(size), [&](const nlmsghdr* answer) {
+      if (answer->nlmsg_seq != request->nlmsg_seq) return true;
       if (answer->nlmsg_flags & NLM_F_DUMP_INTR) interrupted = true;
-      if (answer->nlmsg_type == NLMSG_ERROR || answer->nlmsg_type == NLMSG_DONE) {
-        if (const int error = ErrorOf(answer)) return {error, name, object};
-        return interrupted ? Failure{EINTR, name, object} : Failure{};
+      if (answer->nlmsg_type != NLMSG_ERROR && answer->nlmsg_type != NLMSG_DONE) {
+        handler(answer);
+        return true;
       }
-      handler(answer);
-    }
+      if (const int error = ErrorOf(answer)) {
+        end = Failure{error, name, object};
+      } else {
+        end = interrupted ? Failure{EINTR, name, object} : Failure{};
+      }
+      return false;
+    });
+    if (end) return *end;
   }
 }
 

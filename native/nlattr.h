@@ -17,6 +17,21 @@
 
 namespace cleat {
 
+// The messages of a datagram, in aligned memory, until `fn` has seen enough (false). Not by mnl_nlmsg_ok, which takes a
+// length from 2^31 up for a negative number, and lets it pass.
+template <typename Fn>
+void EachMessage(const void* datagram, size_t size, Fn fn) {
+  const char* at = static_cast<const char*>(datagram);
+  while (size >= sizeof(nlmsghdr)) {
+    const auto* message = reinterpret_cast<const nlmsghdr*>(at);
+    const size_t length = message->nlmsg_len;
+    if (length < sizeof(nlmsghdr) || length > size || !fn(message)) return;
+    const size_t step = std::min<size_t>(NLMSG_ALIGN(length), size);
+    at += step;
+    size -= step;
+  }
+}
+
 template <typename Fn>
 void EachAttribute(const void* first, size_t size, Fn fn) {
   auto* attribute = static_cast<const nlattr*>(first);

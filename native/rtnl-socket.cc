@@ -53,11 +53,9 @@ Failure RtnlSocket::Receive(const char* name, const std::function<bool(const nlm
     if (size < 0) return {errno == EAGAIN ? ENOBUFS : errno, "recvmsg", name};
     if ((message.msg_flags & MSG_TRUNC) != 0) return {EMSGSIZE, "recvmsg", name};
     if (from.nl_pid != 0) continue;  // any process may write to a netlink socket; only pid 0 is the kernel
-    int left = static_cast<int>(size);
-    const nlmsghdr* header = reinterpret_cast<const nlmsghdr*>(buffer_.data());
-    for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
-      if (!each(header)) return {};
-    }
+    bool more = true;
+    EachMessage(buffer_.data(), static_cast<size_t>(size), [&](const nlmsghdr* header) { return more = each(header); });
+    if (!more) return {};
   }
 }
 

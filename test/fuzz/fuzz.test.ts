@@ -1,0 +1,184 @@
+/**
+ * Coverage-guided fuzzing of everything native that reads what others wrote: netlink messages, the JSON and HTTP of the
+ * OCI hook. libFuzzer with ASan and UBSan; each target (*.cc beside this file) also says what must hold of the result.
+ *
+ * Seeds are real: what the kernel of this machine says of a network made for that (world.sh, capture.py), what a runtime
+ * and the daemon say. What was found to be of interest is kept below build/sanitized/fuzz/corpus, for the next run to
+ * begin with. An input that crashed a target once is in regressions/TARGET, by the name of what was wrong.
+ */
+// timeout: 300
+// proving: 5400
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { effort, everything, proved } from '../harness/proof.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { build, type Patch, ROOT, SANITIZED } from '../harness/sanitized.ts';
+
+requirePrivateNamespace();
+
+const FUZZ = join(ROOT, 'test/fuzz');
+const EXECUTIONS = effort('executions', 20_000, 5_000_000);
+/** Where inputs are slow, or the machine is. */
+const LIMIT_S = everything ? 600 : 20;
+/** How many executions a target may need to find a mistake made on purpose. */
+const FINDS_WITHIN = 2_000_000;
+
+const STATE = {
+  ociVersion: '1.0.2',
+  id: 'web1',
+  status: 'creating',
+  pid: 4242,
+  bundle: '/b',
+  annotations: {
+    'cleat.network': 'web, db',
+    'cleat.ports': '8080:80/tcp,127.0.0.1:53:53/udp,[::1]:8081:80,8000-8009:80-89/sctp,443',
+    'cleat.ip': '10.0.0.5, fd00::5',
+    'cleat.mac': '02:00:5e:10:00:01',
+    'cleat.interface': 'lan0',
+    'org.example': 'x',
+  },
+};
+const CHUNKED =
+  'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 ; a=b\r\n{"a":\r\n2\r\n1}\r\n0\r\nTrailer: x\r\n\r\n';
+
+interface Target {
+  sources: string[];
+  /** Besides those of the kernel. */
+  seeds?: string[];
+  /** A check taken away: the target has to find out. */
+  mistake: Patch;
+}
+
+const TARGETS: Record<string, Target> = {
+  rtnl: {
+    sources: ['native/rtnl-decode.cc', 'native/address.cc'],
+    mistake: { source: 'native/rtnl-decode.cc', from: '>= at_least ?', to: '>= 1 ?' },
+  },
+  'nft-dump': {
+    sources: ['native/nft-decode.cc', 'native/nft-type.cc'],
+    mistake: { source: 'native/nft-decode.cc', from: 'TextOf(attribute);', to: 'mnl_attr_get_str(attribute);' },
+  },
+  'nft-transaction': {
+    sources: ['native/nft-transaction.cc'],
+    mistake: {
+      source: 'native/nft-transaction.cc',
+      from: 'if (const std::optional<uint32_t> pid = NumberOf<uint32_t>(attribute)) transaction.pid = ntohl(*pid);',
+      to: 'transaction.pid = ntohl(mnl_attr_get_u32(attribute)) / (mnl_attr_get_payload_len(attribute) / 4);',
+    },
+  },
+  conntrack: {
+    sources: ['native/conntrack-entry.cc'],
+    mistake: {
+      source: 'native/conntrack-entry.cc',
+      from: 'mnl_attr_put_check(request, sizeof buffer,',
+      to: 'mnl_attr_put(request,',
+    },
+  },
+  json: {
+    sources: ['native/hook/json.cc'],
+    seeds: [JSON.stringify(STATE), '[1e5, -0.25, true, {"\\u00e9\\ud83d\\ude00\\n": null}, "\u{1F600}"]'],
+    mistake: {
+      source: 'native/hook/json.cc',
+      from: 'if (first == 0xED && second > 0x9F) return 0;',
+      to: 'if (first == 0xE1) return 4;',
+    },
+  },
+  http: {
+    sources: ['native/hook/http.cc'],
+    seeds: [
+      `\x80${CHUNKED}`,
+      `\x40HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n${CHUNKED}`,
+      '\xa0HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\n{"error":{}}',
+      '\x20HTTP/1.0 200\r\n\r\nall there is',
+    ],
+    mistake: {
+      source: 'native/hook/http.cc',
+      from: 'if (rest.size() < *head.length) result = ReplyParse::kIncomplete;',
+      to: '',
+    },
+  },
+  'oci-state': {
+    sources: ['native/hook/json.cc', 'native/hook/container.cc'],
+    seeds: [JSON.stringify(STATE), JSON.stringify({ id: 'a', pid: 1, annotations: { 'cleat.network': 'none' } })],
+    mistake: {
+      source: 'native/hook/container.cc',
+      from: "c == '_' || c == '.' || c == '-';",
+      to: "c == '_' || c >= '!';",
+    },
+  },
+};
+
+const seeds = mkdtempSync(join(tmpdir(), 'seeds-'));
+const fuzz = suite('fuzz');
+
+fuzz.before(() => {
+  execFileSync('python3', [join(FUZZ, 'capture.py'), seeds, 'sh', join(FUZZ, 'world.sh')], { stdio: 'inherit' });
+  for (const [name, { seeds: own = [] }] of Object.entries(TARGETS)) {
+    mkdirSync(join(seeds, name), { recursive: true });
+    for (const [i, seed] of own.entries()) writeFileSync(join(seeds, name, `own-${i}`), seed, 'latin1');
+  }
+});
+
+function buildTarget(name: string, patch?: Patch): Promise<string> {
+  const recipe = { output: name, sources: [`test/fuzz/${name}.cc`, ...TARGETS[name]!.sources], libraries: ['-lmnl'] };
+  return build('fuzz', patch === undefined ? recipe : { ...recipe, patch });
+}
+
+/** Runs a target; its output. Crashing inputs go to `artifacts`. */
+function run(program: string, argv: string[], artifacts: string): { status: number | null; output: string } {
+  mkdirSync(artifacts, { recursive: true });
+  const all = [...argv, `-artifact_prefix=${artifacts}/`, '-timeout=10', '-rss_limit_mb=1024', '-len_control=0'];
+  const { status, stderr } = spawnSync(program, all, { encoding: 'utf8', maxBuffer: 1 << 28 });
+  return { status, output: stderr };
+}
+
+function executed(output: string): number {
+  return Number(/stat::number_of_executed_units: (\d+)/.exec(output)?.[1] ?? 0);
+}
+
+for (const [name, target] of Object.entries(TARGETS)) {
+  fuzz(`${name}: no input does harm`, async () => {
+    const program = await buildTarget(name);
+    const regressions = join(FUZZ, 'regressions', name);
+    if (existsSync(regressions)) {
+      for (const file of readdirSync(regressions)) {
+        const { status, output } = run(program, [join(regressions, file)], seeds);
+        assert.is(status, 0, `${file}\n${output}`);
+      }
+    }
+    const corpus = join(SANITIZED, 'fuzz/corpus', name);
+    mkdirSync(corpus, { recursive: true });
+    const found = readdirSync(join(seeds, name)).length;
+    assert.ok(found > 0, 'no seed: the kernel said nothing');
+    const argv = [
+      `-runs=${EXECUTIONS}`,
+      `-max_total_time=${LIMIT_S}`,
+      '-print_final_stats=1',
+      corpus,
+      join(seeds, name),
+    ];
+    const { status, output } = run(program, argv, join(SANITIZED, 'fuzz/crashes', name));
+    assert.is(status, 0, output);
+    proved(`inputs to ${name}`, executed(output));
+  });
+
+  // Which mistakes a target finds is the same each time: once in a while is enough.
+  if (!everything && name !== 'nft-dump' && name !== 'json') continue;
+  fuzz(`${name}: a mistake made on purpose is found`, async () => {
+    const program = await buildTarget(name, target.mistake);
+    const corpus = mkdtempSync(join(tmpdir(), 'corpus-'));
+    const argv = [`-runs=${FINDS_WITHIN}`, '-max_total_time=60', '-seed=1', corpus, join(seeds, name)];
+    const { status, output } = run(program, argv, join(seeds, 'crashes'));
+    assert.is.not(status, 0, `not within ${FINDS_WITHIN} executions`);
+    assert.match(output, /ERROR: AddressSanitizer|runtime error:|not so:/);
+    rmSync(corpus, { recursive: true });
+  });
+}
+
+fuzz.after(() => rmSync(seeds, { recursive: true }));
+
+fuzz.run();

@@ -1,0 +1,43 @@
+// Fuzz target: what rtnetlink dumps and announces (native/rtnl-decode.h), and its answers.
+//
+// Checked besides memory: text is text, an object is of one kind, an errno is one.
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include "../../native/nlattr.h"
+#include "../../native/rtnl-decode.h"
+#include "datagram.h"
+#include "must.h"
+
+namespace {
+
+bool IsText(const std::string& text) {
+  return text.find('\0') == std::string::npos;
+}
+
+void Take(const nlmsghdr* message) {
+  cleat::LinkFacts link;
+  cleat::LinkFacts port;
+  cleat::AddressFacts address;
+  cleat::RouteFacts route;
+  cleat::NeighbourFacts neighbour;
+  const bool is_link = cleat::DecodeLink(message, &link);
+  const bool is_port = cleat::DecodePort(message, &port);
+  const bool is_address = cleat::DecodeAddress(message, &address);
+  const bool is_route = cleat::DecodeRoute(message, &route);
+  const bool is_neighbour = cleat::DecodeNeighbour(message, &neighbour);
+  MUST(is_link + is_port + is_address + is_route + is_neighbour <= 1);
+  MUST(IsText(link.name) && IsText(link.kind) && IsText(link.alias) && IsText(link.mac));
+  MUST(!link.netns_id || *link.netns_id >= 0);
+  MUST(address.address.size() < 46 && route.destination.size() < 46 && neighbour.address.size() < 46);
+  const int error = cleat::ErrorOf(message);
+  MUST(error >= 0 && error < 4096);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  EachMessageOf(data, size, Take);
+  AsOneMessage(data, size, Take);
+  return 0;
+}

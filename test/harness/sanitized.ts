@@ -1,0 +1,215 @@
+/**
+ * Native code built so that it says what it does wrong: with the sanitizers of the compilers, and as fuzz targets.
+ *
+ * Guarantees: what is built is the sources of the tree with the flags of binding.gyp's target, plus those of the
+ * variant; only what changed is compiled again, judged by the content of every file that went into it, so that the
+ * first build takes a minute for each variant and the next ones nothing. A `patch` builds the same with one source
+ * changed, aside: to see that what should be noticed is. The first mistake ends the program with EXIT_CODE.
+ * Limits: libraries (libmnl, libnftnl, libstdc++, node) are as they are installed: only what the sanitizers intercept
+ * is seen of them. Below build/sanitized; two tests may build at the same time, of different variants.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+
+export const ROOT = resolve(import.meta.dirname, '../../..');
+export const SANITIZED = join(ROOT, 'build/sanitized');
+/** What a sanitized program ends with when it did something wrong; no program of ours ends with it by itself. */
+export const EXIT_CODE = 99;
+
+const UNDEFINED = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
+const VARIANTS = {
+  /** libFuzzer (clang alone has it) with ASan and UBSan. */
+  fuzz: {
+    compiler: 'clang++',
+    compile: ['-fsanitize=fuzzer-no-link', ...UNDEFINED],
+    link: ['-fsanitize=fuzzer', ...UNDEFINED],
+  },
+  /** ASan and UBSan. */
+  address: { compiler: 'g++', compile: UNDEFINED, link: UNDEFINED },
+  /** TSan. */
+  thread: { compiler: 'g++', compile: ['-fsanitize=thread'], link: ['-fsanitize=thread'] },
+};
+export type Variant = keyof typeof VARIANTS;
+
+const COMMON = ['-std=c++17', '-O1', '-g1', '-fno-omit-frame-pointer', '-fno-exceptions', '-fPIC', '-D_GNU_SOURCE'];
+
+/** A change to one source: the first `from` in it becomes `to`. */
+export interface Patch {
+  source: string;
+  from: string;
+  to: string;
+}
+
+export interface Recipe {
+  /** Below build/sanitized/VARIANT, or its PATCHED folder. */
+  output: string;
+  /** From the root of the tree. */
+  sources: string[];
+  flags?: string[];
+  libraries?: string[];
+  patch?: Patch;
+}
+
+interface GypTarget {
+  target_name: string;
+  sources: string[];
+  defines: string[];
+}
+
+/** A target of binding.gyp, which is Python's notation. */
+function gypTarget(name: string): GypTarget {
+  const program = 'import ast, json, sys; print(json.dumps(ast.literal_eval(sys.stdin.read())))';
+  const input = readFileSync(join(ROOT, 'binding.gyp'));
+  const { stdout, stderr } = spawnSync('python3', ['-c', program], { input, encoding: 'utf8' });
+  if (stdout === '') throw new Error(`binding.gyp: ${stderr}`);
+  const { targets } = JSON.parse(stdout) as { targets: GypTarget[] };
+  const target = targets.find(({ target_name }) => target_name === name);
+  if (target === undefined) throw new Error(`binding.gyp has no target ${name}`);
+  return target;
+}
+
+/** Where the headers of the running node are, as the build finds them. */
+function nodeDir(): string {
+  const program = "import { findNodeDir } from './scripts/node-headers.mjs'; console.log(findNodeDir().nodedir)";
+  const argv = ['--input-type=module', '--eval', program];
+  return spawnSync(process.execPath, argv, { cwd: ROOT, encoding: 'utf8' }).stdout.trim();
+}
+
+/** The addon; its path. */
+export function buildAddon(variant: Variant, patch?: Patch): Promise<string> {
+  const { sources, defines } = gypTarget('cleat');
+  const include = [`-I${nodeDir()}/include/node`, `-I${join(ROOT, 'node_modules/node-addon-api')}`];
+  const flags = [...include, ...defines.map((define) => `-D${define}`)];
+  const recipe = { output: 'cleat.node', sources, flags, libraries: ['-shared', '-lmnl', '-lnftnl'] };
+  return build(variant, patch === undefined ? recipe : { ...recipe, patch });
+}
+
+/** The OCI hook; its path. */
+export function buildHook(variant: Variant): Promise<string> {
+  return build(variant, { output: 'cleat-oci-hook', sources: gypTarget('cleat-oci-hook').sources });
+}
+
+/** Builds what the recipe says; the path of it. */
+export async function build(variant: Variant, recipe: Recipe): Promise<string> {
+  const { compiler, link } = VARIANTS[variant];
+  const { patch } = recipe;
+  const folder = join(
+    SANITIZED,
+    variant,
+    patch === undefined ? '' : `patched-${digest(JSON.stringify(patch)).slice(0, 8)}`,
+  );
+  const objects: { path: string; key: string }[] = [];
+  const queue = [...recipe.sources];
+  const work = async (): Promise<void> => {
+    for (let source = queue.shift(); source !== undefined; source = queue.shift()) {
+      const own = source === patch?.source ? patched(patch, folder) : undefined;
+      objects.push(await compile(variant, source, recipe.flags ?? [], own));
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
+  objects.sort((a, b) => (a.path < b.path ? -1 : 1));
+  const output = join(folder, recipe.output);
+  const argv = [...link, ...objects.map(({ path }) => path), ...(recipe.libraries ?? [])];
+  const key = digest(JSON.stringify([argv, objects.map((object) => object.key)]));
+  if (existsSync(output) && read(`${output}.key`) === key) return output;
+  mkdirSync(dirname(output), { recursive: true });
+  rmSync(`${output}.key`, { force: true });
+  await run(compiler, [...argv, '-o', `${output}.new`]);
+  renameSync(`${output}.new`, output);
+  writeFileSync(`${output}.key`, key);
+  return output;
+}
+
+/** The changed copy of a source. */
+function patched({ source, from, to }: Patch, folder: string): string {
+  const text = readFileSync(join(ROOT, source), 'utf8');
+  if (!text.includes(from)) throw new Error(`${source} has no ${JSON.stringify(from)} any more`);
+  const path = join(folder, basename(source));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(
+    path,
+    text.replace(from, () => to),
+  );
+  return path;
+}
+
+/** `instead`: the file that has the source's text. */
+async function compile(
+  variant: Variant,
+  source: string,
+  flags: string[],
+  instead?: string,
+): Promise<{ path: string; key: string }> {
+  const path = instead === undefined ? join(SANITIZED, variant, `${source}.o`) : `${instead}.o`;
+  const beside = ['-iquote', join(ROOT, dirname(source)), '-iquote', join(ROOT, 'native')];
+  const argv = [...COMMON, ...VARIANTS[variant].compile, ...flags, ...beside, '-c', instead ?? join(ROOT, source)];
+  // What went into it, as the compiler said the last time.
+  const key = (): string => {
+    const inputs = (read(`${path}.d`) ?? '').replace(/^.*?:/, '').split(/[\s\\]+/);
+    return digest(JSON.stringify([argv, inputs.filter((input) => input !== '').map((input) => [input, read(input)])]));
+  };
+  const before = key();
+  if (existsSync(path) && read(`${path}.key`) === before) return { path, key: before };
+  mkdirSync(dirname(path), { recursive: true });
+  rmSync(`${path}.key`, { force: true });
+  await run(VARIANTS[variant].compiler, [...argv, '-MMD', '-MF', `${path}.d`, '-o', path]);
+  const after = key();
+  writeFileSync(`${path}.key`, after);
+  return { path, key: after };
+}
+
+function run(command: string, argv: string[]): Promise<void> {
+  return new Promise((settle, fail) => {
+    const child = spawn(command, argv, { stdio: ['ignore', 'ignore', 'pipe'] });
+    let output = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text));
+    child.on('error', fail);
+    child.on('close', (code) => (code === 0 ? settle() : fail(new Error(`${command} ${argv.join(' ')}\n${output}`))));
+  });
+}
+
+function read(path: string): string | undefined {
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+}
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+// --- Running ------------------------------------------------------------------------------------------------------
+
+/** The environment in which a program of a variant reports to files in `directory`. */
+export function reporting(variant: 'address' | 'thread', directory: string): Record<string, string> {
+  const log = `log_path=${join(directory, 'report')}`;
+  // TSan goes on, and ends as the program does: most of what it says is of V8.
+  if (variant === 'thread') return { TSAN_OPTIONS: `${log}:exitcode=0` };
+  // What node has when it ends it leaves to the kernel, which is no leak.
+  const asan = `${log}:exitcode=${EXIT_CODE}:detect_leaks=0`;
+  return { ASAN_OPTIONS: asan, UBSAN_OPTIONS: `${log}:exitcode=${EXIT_CODE}:print_stacktrace=1` };
+}
+
+/** What was reported of our code, one text each. */
+export function reports(directory: string): string[] {
+  return readdirSync(directory)
+    .map((name) => readFileSync(join(directory, name), 'utf8'))
+    .flatMap((text) => text.split(/^=+$/m))
+    .filter((text) => /ERROR: AddressSanitizer|runtime error:|WARNING: ThreadSanitizer/.test(text))
+    .filter((text) => !text.includes('ThreadSanitizer') || text.includes('cleat.node'));
+}
+
+/**
+ * A copy of the running node that loads a sanitizer's library before all others, as an addon needs that was built with
+ * it. Not by LD_PRELOAD, which every program would inherit that node starts.
+ */
+export async function sanitizedNode(variant: 'address' | 'thread'): Promise<string> {
+  const output = join(SANITIZED, variant, 'node');
+  const key = digest(`${process.version} ${statSync(process.execPath).mtimeMs}`);
+  if (existsSync(output) && read(`${output}.key`) === key) return output;
+  const library = variant === 'address' ? 'libasan.so.8' : 'libtsan.so.2';
+  await run('patchelf', ['--add-needed', library, '--output', output, process.execPath]);
+  writeFileSync(`${output}.key`, key);
+  return output;
+}
