@@ -1,0 +1,107 @@
+/**
+ * The addon and its threads under the sanitizers: the tests of native/, and in `npm run prove` lives of the daemon, with
+ * an addon built with ASan and UBSan, then with TSan.
+ *
+ * How: in this file's own mount namespace the addon and node are replaced by sanitized ones, so that the tests run as
+ * they are, each with the sanitizer in its node and in no other program (`ip` itself has something for ASan to say).
+ * Node is a copy of the real one that loads the sanitizer's library first. V8 and libuv are not built for TSan, so only
+ * what a report says of the addon counts; their mutexes are seen, as those of any program.
+ * Limits: what a test measures of memory is not what it is without a sanitizer, so those tests may fail here, no others.
+ */
+// timeout: 400
+// proving: 3600
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { everything, proved } from '../harness/proof.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { buildAddon, type Patch, reporting, reports, ROOT, sanitizedNode } from '../harness/sanitized.ts';
+
+requirePrivateNamespace();
+
+const ADDON = join(ROOT, 'build/Release/cleat.node');
+const LIVES = ['service/lifecycle', 'service/drift.test', 'service/ports', 'service/rebuild', 'service/outsides'];
+const FEW = { address: ['native/rtnl', 'native/nft.test'], thread: ['native/monitor'] };
+const MANY = ['native/', ...LIVES];
+/** They measure the memory of the process. */
+const MEASURES_MEMORY = /memory/;
+
+interface Run {
+  output: string;
+  /** What was said of the addon. */
+  reports: string[];
+}
+
+/** Runs tests by the parts of their names, with an addon of a variant. */
+async function runTests(variant: 'address' | 'thread', parts: string[], patch?: Patch): Promise<Run> {
+  const directory = mkdtempSync(join(tmpdir(), 'reports-'));
+  const mounts = [
+    [await buildAddon(variant, patch), ADDON],
+    [await sanitizedNode(variant), process.execPath],
+  ] as const;
+  for (const mount of mounts) execFileSync('mount', ['--bind', ...mount]);
+  try {
+    // TSan has fixed ideas of where memory is: without -R it ends at once on machines that randomise much of an address.
+    const child = spawn('setarch', ['-R', process.execPath, join(ROOT, 'dist/test/run.js'), ...parts], {
+      env: { ...process.env, ...reporting(variant, directory) },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+    await new Promise((settle) => child.on('close', settle));
+    return { output, reports: reports(directory) };
+  } finally {
+    for (const [, at] of mounts.toReversed()) execFileSync('umount', [at]);
+  }
+}
+
+/** How many tests passed; throws when others failed than those that measure memory, or something was reported. */
+function judge({ output, reports: said }: Run): number {
+  assert.equal(said, []);
+  const failed = [...output.matchAll(/^ +\| +FAIL +(?:\S+ +)?"(.*)"$/gm)].map(([, name = '']) => name);
+  assert.equal(
+    failed.filter((name) => !MEASURES_MEMORY.test(name)),
+    [],
+    output,
+  );
+  const [, passed = '0', others = '0'] = /^(\d+) passed, (\d+) failed$/m.exec(output) ?? [];
+  assert.is(Number(others), failed.length, output);
+  assert.ok(Number(passed) > 0, output);
+  return Number(passed);
+}
+
+const sanitized = suite('sanitized');
+
+sanitized('the addon does nothing that ASan and UBSan object to', async () => {
+  const passed = judge(await runTests('address', everything ? MANY : FEW.address));
+  proved('tests under ASan and UBSan', passed);
+});
+
+sanitized('its threads share nothing without a lock (TSan)', async () => {
+  const passed = judge(await runTests('thread', everything ? MANY : FEW.thread));
+  proved('tests under TSan', passed);
+});
+
+sanitized('a lock that is missing is noticed', async () => {
+  const lock = '  {\n    std::lock_guard<std::mutex> lock(mutex_);\n    queue_.push_back(job.release());\n  }';
+  const patch = { source: 'native/worker.cc', from: lock, to: '  queue_.push_back(job.release());' };
+  const { reports: said, output } = await runTests('thread', ['native/udp-socket'], patch);
+  assert.ok(said.length > 0, output);
+  assert.match(said.join('\n'), /data race[^]*worker\.cc/);
+});
+
+sanitized('a byte written beyond the end is noticed', async () => {
+  const patch = {
+    source: 'native/rtnl-socket.cc',
+    from: 'buffer_.resize(kReceiveSize);',
+    to: 'buffer_.resize(kReceiveSize), buffer_.shrink_to_fit(), const_cast<volatile char*>(buffer_.data())[kReceiveSize] = 0;',
+  };
+  const { reports: said, output } = await runTests('address', ['native/rtnl'], patch);
+  assert.ok(said.length > 0, output);
+  assert.match(said.join('\n'), /heap-buffer-overflow[^]*rtnl-socket\.cc/);
+});
+
+sanitized.run();
