@@ -61,11 +61,16 @@ struct Answer {
   }
 };
 
-// For people: control characters in a text from elsewhere must not reach their terminal.
+// For people: control characters in a text from elsewhere must not reach their terminal, neither those of ASCII nor
+// U+0080 to U+009F (C1; U+009B begins what ESC [ begins), which are 0xC2 and one byte in UTF-8.
 int Fail(const std::string& text, int code = EXIT_FAILURE) {
   std::string line = "cleat-oci-hook: " + text;
-  std::replace_if(
-      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
+  for (size_t i = 0; i < line.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(line[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < line.size() ? line[i + 1] : '\0');
+    if (byte == 0xC2 && next >= 0x80 && next <= 0x9F) line.erase(i, 1);
+    if (byte < 0x20 || byte == 0x7F || (byte == 0xC2 && next >= 0x80 && next <= 0x9F)) line[i] = ' ';
+  }
   std::fprintf(stderr, "%s\n", line.c_str());
   return code;
 }
@@ -153,7 +158,7 @@ bool AwaitGone(const Invocation& invocation, const Container& container, const D
   if (!IsLeaving(view)) {
     // Or its process was killed just now, and the daemon is about to hear of it.
     std::optional<int64_t> pid = view.body.FindInteger("bound_to");
-    if (!pid || IsRunning(*pid, kDyingMs)) return false;
+    if (!pid || IsRunning(*pid, std::min(kDyingMs, deadline.Left()))) return false;
   }
   std::string wait = PathOf(container) + "?wait=gone&timeout=" + std::to_string(deadline.Left());
   return Get(invocation, wait, deadline, &view).empty() && (view.ok() || view.status == 404);

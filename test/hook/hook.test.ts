@@ -305,6 +305,29 @@ ends('before long when the daemon does not answer', async () => {
   }
 });
 
+ends('in time while the process of the container that has the id lives on', async () => {
+  const exists = fault('CONTAINER_EXISTS', 'container web1 exists already (up)');
+  const up = plain(200, { id: 'web1', state: 'up', bound_to: process.pid });
+  const took: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const server = await new Scripted([chunked(line(1, 409, exists) + line(2, 409, exists)), up, up]).listen();
+    const env = { CLEAT_HOOK_TIMEOUT_MS: '100' };
+    const ended = await run(HOOK, ['--socket', server.path, 'createRuntime'], state(), env);
+    server.close();
+    assert.match(ended.stderr, /exists already|in time/);
+    took.push(ended.ms);
+  }
+  // It used to wait 500 ms for the process to die, whatever its deadline.
+  assert.ok(Math.min(...took) < 490, took.join(' '));
+});
+
+ends('with nothing in its message that a terminal would obey', async () => {
+  const message = 'a\u001b[2Jb\u007fc\u009b2Jd\u0085e\u00a0f';
+  const ended = await hook('createRuntime', [plain(500, fault('INTERNAL', message)), NO_SUCH]);
+  assert.is(ended.code, 1);
+  assert.match(ended.stderr, /web1: a \[2Jb c 2Jd e\u00a0f \(INTERNAL\)/);
+});
+
 ends('when there is no daemon', async () => {
   for (const stage of ['createRuntime', 'poststop']) {
     const ended = await run(HOOK, [stage], state(), { CLEAT_SOCKET: '/run/absent.sock' });

@@ -1,0 +1,279 @@
+/**
+ * cleat-oci-hook as a runtime calls it, with ASan and UBSan: arguments, environment, container states and daemons that
+ * are nearly right, broken, slow, endless or absent, from a grammar of each.
+ *
+ * Whatever it meets: it ends with a documented code (docs/oci-hook.md) not long after its deadline, with nothing on
+ * stderr or one line that a terminal may be given; it is called wrongly when it says so and only then; nothing is sent
+ * for a state it refused; it tears down only what it was told is this container's.
+ */
+// timeout: 180
+// proving: 3600
+import { spawn } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { effort, everything, proved } from '../harness/proof.ts';
+import { buildHook } from '../harness/sanitized.ts';
+
+const CALLS = effort('calls', 100, 4000);
+/** A hook that has not ended by then hangs: its deadlines here are below a second, and 2 s for cleaning up. */
+const PATIENCE_MS = 30_000;
+const PID = 4242;
+const DEAD = 4_194_300;
+const MEBIBYTE = 1 << 20;
+
+// --- What it is given ---------------------------------------------------------------------------------------------
+
+const word = fc.string({ unit: 'binary', maxLength: 12 }).map((text) => text.replaceAll('\0', '\x01'));
+const nearly = (text: string) =>
+  fc.oneof(
+    { weight: 8, arbitrary: fc.constant(text) },
+    fc
+      .tuple(fc.nat(text.length), word, fc.nat(3))
+      .map(([at, insert, cut]) => text.slice(0, at) + insert + text.slice(at + cut)),
+  );
+
+const argument = fc.oneof(fc.constantFrom('createRuntime', 'poststop', '--socket', '', '-', '--help', 'create'), word);
+const argv: fc.Arbitrary<string[]> = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom('createRuntime', 'poststop').map((only) => [only]) },
+  fc.array(argument, { maxLength: 5 }),
+);
+const timeout = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom('1', '20', '150', '300') },
+  fc.constantFrom('', '0', '-1', '600001', '99999999999999999999', '20 ', '1e2', '0x20'),
+);
+
+const number = fc.oneof(fc.constantFrom('80', '8080', '80-89', '0', '65536', '90-80', ''), word);
+const mapping = fc
+  .tuple(
+    fc.array(fc.oneof(number, fc.constantFrom('127.0.0.1', '[::1]', '::1')), { maxLength: 4 }),
+    fc.constantFrom('', '/tcp', '/udp', '/icmp', '/'),
+  )
+  .map(([parts, protocol]) => parts.join(':') + protocol);
+const list = (item: fc.Arbitrary<string>) => fc.array(item, { maxLength: 3 }).map((items) => items.join(','));
+const annotations = fc.oneof(
+  fc.record(
+    {
+      'cleat.network': fc.oneof(list(fc.constantFrom('web', 'db', '', 'none', ' x ')), word),
+      'cleat.ports': list(mapping),
+      'cleat.ip': list(fc.oneof(fc.constantFrom('10.0.0.5', 'fd00::5'), word)),
+      'cleat.mac': word,
+      'cleat.interface': word,
+    },
+    { requiredKeys: [] },
+  ),
+  fc.dictionary(fc.oneof(fc.constantFrom('cleat.network', 'cleat.x', 'org.x'), word), fc.jsonValue(), { maxKeys: 3 }),
+  fc.jsonValue(),
+);
+const state = fc
+  .record(
+    {
+      ociVersion: fc.constant('1.0.2'),
+      id: fc.oneof({ weight: 6, arbitrary: fc.constant('web1') }, word),
+      status: fc.constant('creating'),
+      pid: fc.oneof({ weight: 6, arbitrary: fc.constant(PID) }, fc.constantFrom(0, -1, 1.5, 2 ** 40), fc.jsonValue()),
+      annotations,
+    },
+    { requiredKeys: ['id', 'pid'] },
+  )
+  .map((value) => JSON.stringify(value));
+const input = fc.oneof(
+  { weight: 8, arbitrary: state },
+  state.chain(nearly),
+  fc.json(),
+  word,
+  fc.constantFrom(
+    '['.repeat(100),
+    `{"id":"${'x'.repeat(300)}"}`,
+    ' '.repeat(MEBIBYTE + 1),
+    `"${'x'.repeat(MEBIBYTE - 2)}"`,
+  ),
+);
+/** Whether the runtime closes stdin after the state. */
+const ends = fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, fc.constant(false));
+
+// --- What it is answered ------------------------------------------------------------------------------------------
+
+const boundTo = fc.constantFrom(PID, DEAD, process.pid, 0, -1, 2 ** 40, null, 'x');
+const fault = fc
+  .tuple(fc.constantFrom('CONTAINER_EXISTS', 'NO_SUCH_CONTAINER', 'INTERNAL'), word, word)
+  .map(([code, message, hint]) => ({ error: { code, message: `${message}\x1b[2J\u009b2J`, hint } }));
+const view = fc
+  .tuple(boundTo, fc.constantFrom('up', 'draining', 'tearingDown.links', 'gone'))
+  .map(([bound_to, at]) => ({ id: 'web1', state: at, bound_to }));
+const status = fc.constantFrom(200, 200, 202, 404, 409, 500);
+const body = fc.oneof(
+  fc
+    .tuple(status, fc.oneof(view, fault, fc.jsonValue()))
+    .map(([code, value]) => ({ code, text: JSON.stringify(value) })),
+  fc
+    .array(fc.tuple(fc.constantFrom(1, 2, 3), status, fc.oneof(view, fault)), { minLength: 1, maxLength: 3 })
+    .map((lines) => ({
+      code: 200,
+      text: lines.map(([line, code, of]) => `${JSON.stringify({ line, status: code, body: of })}\n`).join(''),
+    })),
+  fc.constant({
+    code: 200,
+    text: `${JSON.stringify({ line: 1, status: 200, body: {} })}\n${JSON.stringify({ line: 2, status: 200, body: {} })}\n`,
+  }),
+);
+const http = fc.tuple(body, fc.boolean()).map(([{ code, text }, chunked]) => {
+  const head = `HTTP/1.1 ${code} Whatever\r\n`;
+  if (!chunked) return `${head}Content-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
+  return `${head}Transfer-Encoding: chunked\r\n\r\n${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n0\r\n\r\n`;
+});
+interface Answer {
+  how: 'whole' | 'drip' | 'endless' | 'hold' | 'close' | 'reset';
+  text: string;
+}
+const answer: fc.Arbitrary<Answer> = fc.record({
+  how: fc.constantFrom(
+    'whole' as const,
+    'whole' as const,
+    'whole' as const,
+    'drip',
+    'endless',
+    'hold',
+    'close',
+    'reset',
+  ),
+  text: fc.oneof({ weight: 6, arbitrary: http }, http.chain(nearly), word),
+});
+
+/** A daemon on a socket of its own that gives the nth connection the nth answer. */
+class Daemon {
+  readonly path = join(mkdtempSync(join(tmpdir(), 'hook-')), 's');
+  readonly asked: string[] = [];
+  answers: Answer[] = [];
+  readonly #open = new Set<Socket>();
+  readonly #server = createServer((socket) => {
+    const number = this.asked.push('') - 1;
+    const { how, text } = this.answers[number] ?? { how: 'hold', text: '' };
+    this.#open.add(socket);
+    socket.on('error', () => {}).on('close', () => this.#open.delete(socket));
+    if (how === 'close') return void socket.end();
+    if (how === 'reset') return void socket.destroy();
+    socket.setEncoding('utf8').once('data', () => this.#answer(socket, how, text));
+    socket.on('data', (more) => (this.asked[number] += String(more)));
+  });
+
+  listen(): Promise<void> {
+    return new Promise((ready) => this.#server.listen(this.path, ready));
+  }
+
+  /** Forgets what was. */
+  begin(answers: Answer[]): void {
+    for (const socket of this.#open) socket.destroy();
+    this.asked.length = 0;
+    this.answers = answers;
+  }
+
+  close(): void {
+    this.begin([]);
+    this.#server.close();
+  }
+
+  #answer(socket: Socket, how: Answer['how'], text: string): void {
+    if (how === 'whole') socket.end(text);
+    if (how === 'endless') socket.write(text.repeat(1 + (5 * MEBIBYTE) / Math.max(text.length, 1)));
+    if (how === 'drip') {
+      let at = 0;
+      const timer = setInterval(() => (at < text.length ? socket.write(text.slice(at, (at += 7))) : socket.end()), 2);
+      socket.on('close', () => clearInterval(timer));
+    }
+  }
+}
+
+// --- What it does -------------------------------------------------------------------------------------------------
+
+interface Ended {
+  code: number | string;
+  stderr: string;
+}
+
+function call(program: string, args: string[], env: NodeJS.ProcessEnv, text: string, end: boolean): Promise<Ended> {
+  const child = spawn(program, args, { env, stdio: ['pipe', 'inherit', 'pipe'] });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (more: string) => (stderr += more));
+  child.stdin.on('error', () => {}).write(text);
+  if (end) child.stdin.end();
+  const timer = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS);
+  return new Promise((settle, fail) => {
+    child.on('error', fail);
+    child.on('exit', () => child.stdin.destroy());
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      settle({ code: code ?? signal ?? 'nothing', stderr });
+    });
+  });
+}
+
+/** Whether it is called as documented: one hook, --socket PATH any number of times, a deadline of 1 to 600000. */
+function isUsage(args: string[], limit: string): boolean {
+  if (!/^\d+$/.test(limit) || Number(limit) < 1 || Number(limit) > 600_000) return false;
+  const hooks: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    if (args[i] === '--socket' && i + 1 < args.length) i++;
+    else hooks.push(args[i] ?? '');
+  }
+  return hooks.length === 1 && ['createRuntime', 'poststop'].includes(hooks[0] ?? '');
+}
+
+/** Whether an answer may have said that a process of this number is what the container is bound to. */
+function says(answers: Answer[], pid: number): boolean {
+  return answers.some(({ text }) => text.includes(`"bound_to":${pid}`));
+}
+
+/** What it says of a state that it does not act on. */
+const REFUSED_STATE =
+  /^cleat-oci-hook: (?:stdin|the container (?:id|state)|annotation|unknown annotation|the annotations)/;
+
+const hook = suite('hook');
+
+hook('ends as documented, whatever it meets', async () => {
+  const program = await buildHook('address');
+  const daemon = new Daemon();
+  await daemon.listen();
+  let calls = 0;
+  const codes = new Set<number | string>();
+  const property = fc.asyncProperty(
+    argv,
+    timeout,
+    input,
+    ends,
+    fc.array(answer, { maxLength: 5 }),
+    async (args, limit, text, end, answers) => {
+      daemon.begin(answers);
+      const env = { CLEAT_SOCKET: daemon.path, CLEAT_HOOK_TIMEOUT_MS: limit, ASAN_OPTIONS: 'exitcode=99' };
+      const { code, stderr } = await call(program, args, env, text, end);
+      calls++;
+      codes.add(code);
+      assert.ok(code === 0 || code === 1 || code === 2, `${code}\n${stderr}`);
+      assert.is(code === 2, !isUsage(args, limit), stderr);
+      if (code !== 0 || stderr !== '') assert.match(stderr, /^cleat-oci-hook: \P{Cc}+\n$/u);
+      const sent = daemon.asked.join('\n');
+      if (REFUSED_STATE.test(stderr)) assert.is(sent, '', 'refused, but something was sent');
+      if (sent.includes('"type":"teardown"')) {
+        // After the end any process will do that does not run; before, only the container's own.
+        const bound = args.includes('poststop') ? [PID, DEAD] : [PID];
+        assert.ok(
+          bound.some((pid) => says(answers, pid)),
+          'not its container',
+        );
+      }
+    },
+  );
+  try {
+    await fc.assert(property, { numRuns: CALLS, endOnFailure: true, includeErrorInReport: true });
+  } finally {
+    daemon.close();
+  }
+  if (everything) assert.is(codes.size, 3, 'each end is reached');
+  proved('calls of cleat-oci-hook from a grammar, under ASan and UBSan', calls);
+});
+
+hook.run();
