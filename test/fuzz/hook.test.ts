@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { effort, everything, proved } from '../harness/proof.ts';
+import { effort, proved } from '../harness/proof.ts';
 import { buildHook } from '../harness/sanitized.ts';
 
 const CALLS = effort('calls', 100, 4000);
@@ -272,7 +272,7 @@ hook('ends as documented, whatever it meets', async () => {
   } finally {
     daemon.close();
   }
-  if (everything) assert.is(codes.size, 3, 'each end is reached');
+  if (calls >= 1000) assert.is(codes.size, 3, 'each end is reached');
   proved('calls of cleat-oci-hook from a grammar, under ASan and UBSan', calls);
 });
 
