@@ -124,8 +124,10 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
 
     const expected = new Map<string, { id: string; steady: boolean }>();
     for (const { context, state } of mine) {
-      const claimed = [...context.ports, ...(context.change?.ports ?? [])];
-      const targets = portTargets(claimed, publishAddresses(context.attachments));
+      const { ports, change, attachments } = context;
+      const primary = publishAddresses(attachments);
+      const leads = STEADY.has(state) ? primary : [...new Set([...primary, ...passing(context)])];
+      const targets = leads.flatMap((address) => portTargets([...ports, ...(change?.ports ?? [])], [address]));
       const planned = portElements(
         instance.table,
         targets.map((target) => ({ ...target, owner: context.owner })),
@@ -163,6 +165,13 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
     ports,
     findings,
   };
+}
+
+/** In the middle of an operation ports may lead to where they led before, or to any network they are on their way to. */
+function passing({ attachments, change }: ContainerContext): string[] {
+  const known = [...attachments, ...(change?.before ?? [])];
+  const addresses = known.filter(({ internal }) => !internal).flatMap((attachment) => attachment.addresses);
+  return [...addresses.map(({ address }) => address), ...(change?.led ?? [])];
 }
 
 /** None when the table has gone since we saw it, with the last network. */
