@@ -51,7 +51,11 @@ export function addressRequests({ link, addresses, routes, defaultMetric }: Atta
   return requests;
 }
 
-/** From what one attachment has to what another has: additions first, so that nothing is missing in between. */
+/**
+ * From what one attachment has to what another has: additions first, so that nothing is missing in between. What is to be
+ * there is asked for again at the end: an IPv4 address takes those added after it in the same subnet away with it, and
+ * the last of a link its routes (net/ipv4/devinet.c, __inet_del_ifa without promote_secondaries).
+ */
 export function addressChanges(from: Attachment, to: Attachment): RtnlRequest[] {
   const [before, after] = [addressRequests(from), addressRequests(to)];
   const less = (a: Added[], b: Added[]) => {
@@ -63,5 +67,5 @@ export function addressChanges(from: Attachment, to: Attachment): RtnlRequest[] 
     .map((request): RtnlRequest =>
       request.op === 'address.add' ? { ...request, op: 'address.del' } : { ...request, op: 'route.del' },
     );
-  return [...less(after, before), ...removed];
+  return [...less(after, before), ...removed, ...(removed.length > 0 ? after : [])];
 }
