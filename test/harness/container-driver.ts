@@ -4,7 +4,8 @@
  *
  * Guarantees: an effect that the machine has left behind happens all the same (a system call is not stopped), before the
  * next one begins, as in effects/effect.ts, which is what runs here. At the end of the walk, and in whatever follows, the
- * world is compared with what the context says (standing.ts).
+ * world is compared with what the context says (standing.ts); a world with a kernel beside it (kernel-world.ts) is asked
+ * after every step.
  * Limits: attachments are the real machine's; that it ends in an error is told to the container alone.
  */
 import {
@@ -21,6 +22,7 @@ import { containerMachine } from '../../machines/container.ts';
 import type { ContainerEvent, LeaseInput, ReleaseInput, VerdictInput } from '../../machines/container-inputs.ts';
 import type { NameInput, UnnameInput } from '../../machines/resolver.ts';
 import type { NameEntry } from '../../machines/plan/names.ts';
+import type { OwnedTarget } from '../../machines/plan/change.ts';
 import { portTargets } from '../../machines/plan/ports.ts';
 import {
   eventsIn,
@@ -34,7 +36,7 @@ import {
 } from './container-model.ts';
 import { GIVER, GIVER_ADDRESS, type Variant } from './container-variants.ts';
 import { objectionsTo } from './standing.ts';
-import { element, settled, Stage, World, type Ending } from './world.ts';
+import { settled, Stage, World, type Ending } from './world.ts';
 
 interface Talk {
   name: string;
@@ -127,17 +129,24 @@ function begin(variant: Variant, failing: Ending, world: World, how: { snapshot?
     if (objection !== undefined) run.objections.push(`not named in the context: ${objection}`);
   });
   run = { variant, actor, stage, talk: null, granted: new Set(), failing, taken, objections: [] };
+  lent = [];
   actor.subscribe({ error: (error) => run.objections.push(`machine failed: ${String(error)}`) });
   actor.start();
   return run;
 }
 
-export async function drive(variant: Variant, steps: readonly NamedStep[], failing: Ending): Promise<Run> {
-  const { actor } = begin(variant, failing, new World(false), {});
-  await settled();
+export async function drive(
+  variant: Variant,
+  steps: readonly NamedStep[],
+  failing: Ending,
+  world = new World(false),
+): Promise<Run> {
+  const { actor, objections } = begin(variant, failing, world, {});
+  await calm(run);
   for (const { event, name } of steps.slice(1)) {
     await apply(run, event);
-    await settled();
+    await calm(run);
+    objections.push(...(await world.audit(actor.getSnapshot())));
     const now = nameOf(actor.getSnapshot());
     if (now !== name) {
       run.objections.push(`after ${event.type} it is ${now}, not ${name}`);
@@ -147,6 +156,12 @@ export async function drive(variant: Variant, steps: readonly NamedStep[], faili
   // The way here is looked at where it is a walk of its own.
   look(run);
   return run;
+}
+
+/** All that can happen without the test has happened, in the world too. */
+async function calm({ stage }: Run): Promise<void> {
+  await stage.happening;
+  await settled();
 }
 
 /** Let everything succeed until the container is up, created, or gone: what is wrong then stays so. */
@@ -170,7 +185,7 @@ export async function finish(on: Run): Promise<void> {
   await succeed(on, () => false);
   const { status } = actor.getSnapshot();
   if (status === 'active') objections.push(`torn down, it ends in ${nameOf(actor.getSnapshot())}`);
-  for (const [key, { owner }] of stage.world.elements) if (owner === GIVER) stage.world.elements.delete(key);
+  await stage.world.reclaim(lent);
   if (status !== 'error') {
     objections.push(...stage.world.contents().map((left) => `left behind: ${left}`));
     objections.push(...[...granted].map((left) => `never given back: ${left}`));
@@ -184,14 +199,15 @@ export async function finish(on: Run): Promise<void> {
 async function succeed(on: Run, until: () => boolean): Promise<void> {
   const { actor, stage } = on;
   for (let i = 0; i < 80 && actor.getSnapshot().status === 'active' && !until(); i++) {
-    await settled();
+    await calm(on);
     if (stage.pending[0] !== undefined) stage.pending[0].end('done');
     else if (on.talk !== null) {
       const [good] = eventsIn(actor.getSnapshot(), on.variant);
-      if (good !== undefined) converse(on, good.type, good);
+      if (good !== undefined) await converse(on, good.type, good);
     }
-    await settled();
+    await calm(on);
     look(on);
+    on.objections.push(...(await stage.world.audit(actor.getSnapshot())));
   }
 }
 
@@ -211,11 +227,11 @@ async function apply(on: Run, event: ModelEvent): Promise<void> {
     const failing = end[2] === 'unexpose' ? 'late' : on.failing;
     stage.pending[0]?.end(end[1] === 'done' ? 'done' : failing);
   } else if (on.talk !== null && TALKS[on.talk.name]?.includes(event.type)) {
-    converse(on, event.type, event);
+    await converse(on, event.type, event);
   } else {
     const begun = [...stage.pending];
     const before = childrenOf(actor.getSnapshot());
-    happen(on, event as ContainerEvent);
+    await happen(on, event as ContainerEvent);
     actor.send(event as ContainerEvent);
     const after = new Set(childrenOf(actor.getSnapshot()));
     if (before.some((child) => !after.has(child))) for (const left of begun) left.end('done');
@@ -223,26 +239,26 @@ async function apply(on: Run, event: ModelEvent): Promise<void> {
 }
 
 /** What others did, of which the event tells. */
-function happen({ stage: { world }, actor }: Run, event: ContainerEvent): void {
+async function happen({ stage: { world }, actor }: Run, event: ContainerEvent): Promise<void> {
   const { attachments } = actor.getSnapshot().context;
   if (event.type === 'drifted') {
-    world.damaged = true;
-    for (const { hostLink, network } of attachments) {
-      if (event.drift.some((drift) => drift.network === network)) world.links.delete(hostLink);
-    }
+    const gone = attachments.filter(({ network }) => event.drift.some((drift) => drift.network === network));
+    await world.lose(gone.map(({ hostLink }) => hostLink));
   } else if (event.type === 'publish' && event.from !== null) {
-    for (const target of portTargets(event.from.ports, [GIVER_ADDRESS])) {
-      const { key, to } = element({ ...target, owner: GIVER });
-      world.elements.set(key, { to, owner: GIVER });
-    }
+    lent = portTargets(event.from.ports, [GIVER_ADDRESS]).map((target) => ({ ...target, owner: GIVER }));
+    await world.lend(lent);
   }
 }
+
+/** What the giver had published, to be taken away at the end. */
+let lent: OwnedTarget[] = [];
 
 const childrenOf = (snapshot: Snapshot): AnyActorRef[] =>
   waitsFor(snapshot).flatMap((id) => (snapshot.children as Record<string, AnyActorRef>)[id] ?? []);
 
 /** The endings that lead the attachment's machine to this outcome. */
-async function attachment({ stage, failing }: Run, outcome: string): Promise<void> {
+async function attachment(on: Run, outcome: string): Promise<void> {
+  const { stage, failing } = on;
   const { verb = 'attach', predecessor = null } = (stage.pending[0]?.input ?? {}) as Partial<AttachmentInput>;
   const endings: Record<string, Ending[]> = {
     'attach detached': ['late', 'done'],
@@ -255,7 +271,7 @@ async function attachment({ stage, failing }: Run, outcome: string): Promise<voi
   };
   for (const how of endings[`${verb} ${outcome}`] ?? [failing]) {
     stage.pending[0]?.end(how);
-    await settled();
+    await calm(on);
   }
 }
 
@@ -268,7 +284,7 @@ function tell({ stage: { world } }: Run, { owner, entries }: { owner: string; en
 }
 
 /** Answer the conversation under way, keeping count of what is granted. */
-function converse(on: Run, type: string, event: ModelEvent): void {
+async function converse(on: Run, type: string, event: ModelEvent): Promise<void> {
   const { talk: now, granted, stage, actor } = on;
   if (now === null) return;
   const { world } = stage;
@@ -294,10 +310,7 @@ function converse(on: Run, type: string, event: ModelEvent): void {
   if (type === 'taken' || type === 'kept') {
     const { ports } = now.input as VerdictInput;
     const { owner } = actor.getSnapshot().context;
-    for (const target of portTargets(ports, ['10.89.0.2'])) {
-      const { key } = element({ ...target, owner });
-      if (world.elements.get(key)?.owner === owner) world.elements.delete(key);
-    }
+    await world.reclaim(portTargets(ports, ['10.89.0.2']).map((target) => ({ ...target, owner })));
     world.exposed.clear();
   }
   now.say(event);

@@ -28,8 +28,12 @@ export const GIVER = 'c2:3';
 export const GIVER_ADDRESS = '10.89.7.7';
 export const TAKER = 'c3:5';
 
-const joined = { path: '/run/cleat/netns-1', owned: false, from: '/run/netns/theirs', of: null };
-const shared = { ...joined, from: '/run/cleat/netns-2', of: GIVER };
+/** Namespaces that are joined: the neighbour's, and one that nobody here has made. */
+export const NEIGHBOUR_PATH = '/run/cleat/netns-2';
+export const OUTSIDER_PATH = '/run/netns/theirs';
+
+const joined = { path: '/run/cleat/netns-1', owned: false, from: OUTSIDER_PATH, of: null };
+const shared = { ...joined, from: NEIGHBOUR_PATH, of: GIVER };
 
 const connect = (network: string, options: AttachmentOptions = {}): ContainerEvent => ({
   type: 'connect',

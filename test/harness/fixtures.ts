@@ -64,16 +64,18 @@ const ADDRESSES: Record<string, string> = { web: '10.89.0.2', back: '10.89.1.2',
 
 /** `inner` is an internal network. */
 export function leaseOf(network: string): Lease {
+  const address = ADDRESSES[network] ?? '10.89.9.2';
+  const internal = network === 'inner';
   return {
     network,
     networkId: 'f'.repeat(64),
     bridge: `cl-${network}`,
-    addresses: [{ address: ADDRESSES[network] ?? '10.89.9.2', prefix: 24, gateway: '10.89.0.1' }],
+    addresses: [{ address, prefix: 24, gateway: internal ? null : address.replace(/\d+$/, '1') }],
     mac: null,
     mtu: null,
     routes: [],
-    defaultMetric: 100,
-    internal: network === 'inner',
+    defaultMetric: internal ? null : 100,
+    internal,
     dns: null,
   };
 }

@@ -14,6 +14,7 @@ import type { OwnedTarget, PublishInput } from '../../machines/plan/change.ts';
 import type { FilesInput } from '../../machines/plan/hosts.ts';
 import type { NameEntry, Zone } from '../../machines/plan/names.ts';
 import type { ResolvedPort } from '../../state/container.ts';
+import type { Snapshot } from './container-model.ts';
 
 /** Where namespaces are that containers of ours can share. */
 export const OURS = '/run/cleat/netns';
@@ -159,6 +160,30 @@ export class World {
     },
   };
 
+  /** Somebody takes links away. */
+  lose(names: readonly string[]): void | Promise<void> {
+    this.damaged = true;
+    for (const name of names) this.links.delete(name);
+  }
+
+  /** Ports that another container publishes. */
+  lend(targets: readonly OwnedTarget[]): void | Promise<void> {
+    for (const target of targets) this.elements.set(element(target).key, { ...element(target), owner: target.owner });
+  }
+
+  /** Ports of these owners go, whoever has them in their hands. */
+  reclaim(targets: readonly OwnedTarget[]): void | Promise<void> {
+    for (const target of targets) {
+      const { key } = element(target);
+      if (this.elements.get(key)?.owner === target.owner) this.elements.delete(key);
+    }
+  }
+
+  /** Objections of whoever else knows what is there, to a container in this state: here there is nobody else. */
+  audit(_state: Snapshot): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
   /** What the resolver is told. */
   name(owner: string, entries: readonly NameEntry[]): void {
     for (const { network, addresses } of entries) this.names.set(`${owner} on ${network}`, addresses.join(' '));
@@ -236,6 +261,8 @@ export interface Pending {
 /** Effects that have begun wait here until the test ends them, oldest first. */
 export class Stage {
   readonly pending: Pending[] = [];
+  /** Resolves when the last effect that was ended has happened: in a world of strings at once. */
+  happening: Promise<unknown> = Promise.resolve();
   readonly world: World;
   /** Told of each effect as it begins. */
   readonly begun: (name: string, input: unknown) => void;
@@ -257,10 +284,14 @@ export class Stage {
           input,
           end: (how) => {
             this.pending.splice(this.pending.indexOf(entry), 1);
-            try {
-              const output = how === 'failed' || this.dead ? undefined : this.world.effects[name]?.(input as never);
+            const answer = (output: unknown) => {
               if (how === 'done' && !this.dead) resolve(output as never);
               else reject(new Error(`${name} ${how}`));
+            };
+            try {
+              const output = how === 'failed' || this.dead ? undefined : this.world.effects[name]?.(input as never);
+              if (output instanceof Promise) this.happening = output.then(answer, reject);
+              else answer(output);
             } catch (error) {
               reject(error as Error);
             }

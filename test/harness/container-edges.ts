@@ -1,0 +1,36 @@
+/**
+ * The transitions of the container machine, and which of them no walk can take.
+ *
+ * Guarantees: read from the machine that ships, so a new transition is one that has to be taken.
+ * Limits: what is impossible is said here by hand, and why; container.driven.test.ts counts that no other is missed.
+ */
+import { containerMachine } from '../../machines/container.ts';
+import { statesOf } from './machines.ts';
+
+/** Every transition there is: "container.up configure 0". */
+export const EDGES = [containerMachine.root, ...statesOf(containerMachine.root)].flatMap((node) => [
+  ...(node.always ?? []).map((_, n) => `${node.id}  ${n}`),
+  ...[...node.transitions].flatMap(([type, all]) => all.map((_, n) => `${node.id} ${type} ${n}`)),
+]);
+
+/** Ways that the stages of a change have alike, and that this kind of change cannot go. */
+const IMPOSSIBLE = [
+  // A container without networks has no ports, and whoever asks for ports gets them announced before anything else.
+  /^container\.configuring\.leasing leased [4-7]$/,
+  /^container\.configuring\.announcing xstate\.done\.actor\.expose [1-4]$/,
+  // A connection brings one network and no ports.
+  /^container\.connecting\.leasing ( \d|leased [124-7])$/,
+  /^container\.connecting\.announcing /,
+  /^container\.connecting\.attaching xstate\.done\.actor\.attachment 1$/,
+  // Ports come without networks, and there is at least one.
+  /^container\.publishing\.leasing ( \d|leased [034])$/,
+  /^container\.publishing\.announcing xstate\.done\.actor\.expose [0134]$/,
+  /^container\.publishing\.(attaching|naming) /,
+  // Whoever has names has a link, and whoever has ports or names has a namespace.
+  /^container\.rollingBack\.unnaming unnamed 1$/,
+  /^container\.tearingDown\.retracting xstate\.\w+\.actor\.unexpose [45]$/,
+  /^container\.tearingDown\.withdrawing xstate\.\w+\.actor\.unpublish [34]$/,
+  /^container\.tearingDown\.unnaming unnamed [23]$/,
+];
+
+export const isPossible = (edge: string): boolean => !IMPOSSIBLE.some((pattern) => pattern.test(edge));

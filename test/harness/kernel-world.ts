@@ -1,0 +1,198 @@
+/**
+ * The world of strings with the real kernel beside it: each effect is the real one, and what the strings say of it follows.
+ *
+ * Guarantees: what all containers stand on (firewall table, bridges, the namespaces that are joined) is really there, and
+ * a neighbour with its record, whose ports are taken over and whose namespace is shared. After every step the auditor of
+ * the daemon (service/audit.ts) reads kernel, mounts and the container's present record: nothing is there that no record
+ * names, and at rest nothing is missing, addresses and routes inside included.
+ * Limits: the outer publisher and the resolver stay strings. One ground at a time in a network and mount namespace.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { createActor } from 'xstate';
+import { ensureAddresses } from '../../effects/address.ts';
+import { lowerNetwork, raiseNetwork } from '../../effects/bridge.ts';
+import { etcEffects } from '../../effects/etc.ts';
+import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall.ts';
+import { Kernel } from '../../effects/kernel.ts';
+import { awaitLinksGone, ensureLink, removeLink } from '../../effects/link.ts';
+import { ensureNamespace, removeNamespace } from '../../effects/netns.ts';
+import { publish, unpublish } from '../../effects/ports.ts';
+import { replaceLink, reviseLink } from '../../effects/relink.ts';
+import { containerMachine } from '../../machines/container.ts';
+import type { Switches } from '../../machines/firewall.ts';
+import { planAttachments } from '../../machines/plan/attachment.ts';
+import type { OwnedTarget } from '../../machines/plan/change.ts';
+import { compareInside, compareOutside } from '../../machines/plan/expected.ts';
+import { hostsFile } from '../../machines/plan/hosts.ts';
+import { resolvConf } from '../../machines/plan/resolv-conf.ts';
+import { audit } from '../../service/audit.ts';
+import { dumpOf, lookInside } from '../../service/look.ts';
+import type { ContainerContext } from '../../state/container.ts';
+import { nameOf, type Snapshot } from './container-model.ts';
+import { GIVER, GIVER_ADDRESS, NEIGHBOUR_PATH, OUTSIDER_PATH, P1, P2 } from './container-variants.ts';
+import { containerInput, definition, leaseOf, resolve } from './fixtures.ts';
+import { World } from './world.ts';
+
+const NETWORKS = ['web', 'back', 'inner'].map((name, n) =>
+  definition(name, `10.89.${n}.0/24`, `10.89.${n}.1`, { internal: name === 'inner' }),
+);
+const NETNS_DIR = dirname(NEIGHBOUR_PATH);
+const JOINED = [NEIGHBOUR_PATH, OUTSIDER_PATH];
+
+type Effect = (input: never) => Promise<unknown>;
+
+/** What a container stands on: raised once, for worlds one after the other. */
+export class Ground {
+  readonly kernel = new Kernel({ name: 'main', table: 'cleat', group: 0x4c1e_a700, doomedGroup: 0x4c1e_a701 });
+  readonly hands: Record<string, Effect>;
+  readonly #home = mkdtempSync('/run/ground-');
+  readonly #places = { runDir: `${this.#home}/run`, stateDir: `${this.#home}/state`, netnsDir: NETNS_DIR };
+  #found: Switches = {};
+  /** How often the auditor has looked. */
+  looks = 0;
+
+  constructor() {
+    const { kernel } = this;
+    const { ensureFiles, removeFiles } = etcEffects({ runDir: this.#places.runDir, resolvConf, hostsFile });
+    this.hands = {
+      ensureNamespace: ensureNamespace(kernel),
+      removeNamespace: removeNamespace(kernel),
+      ensureLink: ensureLink(kernel),
+      ensureAddresses: ensureAddresses(kernel),
+      replaceLink: replaceLink(kernel),
+      reviseLink: reviseLink(kernel),
+      removeLink: removeLink(kernel),
+      publish: publish(kernel),
+      unpublish: unpublish(kernel),
+      awaitLinksGone: awaitLinksGone(kernel),
+      ensureFiles,
+      removeFiles,
+    };
+  }
+
+  async raise(): Promise<void> {
+    const { kernel } = this;
+    for (const path of [...JOINED.map(dirname), `${this.#places.runDir}/containers`])
+      mkdirSync(path, { recursive: true });
+    mkdirSync(`${this.#places.stateDir}/networks`, { recursive: true });
+    this.#found = await readSwitches(kernel)({ outside: null });
+    await raiseFirewall(kernel)({ outside: null, found: this.#found });
+    for (const network of NETWORKS) {
+      await raiseNetwork(kernel)({ definition: network, outside: null });
+      writeFileSync(`${this.#places.stateDir}/networks/${network.name}.json`, JSON.stringify(network));
+    }
+    for (const path of JOINED)
+      await ensureNamespace(kernel)({ owner: GIVER, outside: null, path, source: { mode: 'new' } });
+    // Busy: what it has may be there or not.
+    this.record({ value: 'publishing', context: neighbour() });
+  }
+
+  async lower(): Promise<void> {
+    const { kernel } = this;
+    for (const path of JOINED)
+      await removeNamespace(kernel)({ owner: GIVER, outside: null, path, source: { mode: 'new' } });
+    for (const network of NETWORKS) await lowerNetwork(kernel)({ definition: network, outside: null });
+    await lowerFirewall(kernel)({ outside: null, found: this.#found });
+    rmSync(this.#home, { recursive: true });
+  }
+
+  record({ value, context }: { value: unknown; context: ContainerContext }): void {
+    writeFileSync(this.#recordOf(context), JSON.stringify({ snapshot: { value, context } }));
+  }
+
+  forget(context: ContainerContext): void {
+    rmSync(this.#recordOf(context), { force: true });
+  }
+
+  #recordOf({ id }: ContainerContext): string {
+    return join(this.#places.runDir, 'containers', `${id}.json`);
+  }
+
+  /** Each finding of the auditor as a line. */
+  async findings(): Promise<string[]> {
+    this.looks++;
+    const { findings } = await audit(this.kernel, this.#places);
+    return findings.map(({ kind, object, problem, owner = '' }) => `${problem}: ${kind} ${object} ${owner}`);
+  }
+
+  /** What of a container's attachments is not as it should be. */
+  async differences(context: ContainerContext): Promise<string[]> {
+    const look = await lookInside(this.kernel, context, dumpOf);
+    if (look === null) return [];
+    if (!('seen' in look)) return [`${look.path}: ${look.why}`];
+    const outside = compareOutside(context.attachments, await this.kernel.outside(null).kernel.links());
+    return [...compareInside(context.attachments, look.seen), ...outside].map((one) => JSON.stringify(one));
+  }
+}
+
+/** It is on every network, so that none is without a user, and has every port that is ever taken over. */
+function neighbour(): ContainerContext {
+  const [id = '', generation = ''] = GIVER.split(':');
+  const input = containerInput({
+    id,
+    owner: GIVER,
+    generation: Number(generation),
+    token: 'f'.repeat(32),
+    netns: { path: NEIGHBOUR_PATH, owned: true, from: null, of: null },
+  });
+  const { context } = createActor(containerMachine, { input }).getSnapshot();
+  const leases = NETWORKS.map(({ name }) => {
+    const [of] = leaseOf(name).addresses;
+    const address = name === 'web' ? GIVER_ADDRESS : `${of?.address}00`;
+    return { ...leaseOf(name), addresses: [{ prefix: 24, gateway: null, ...of, address }] };
+  });
+  const planned = planAttachments(context, leases, {}, []);
+  if ('fault' in planned) throw new Error(planned.fault.message);
+  return { ...context, ...planned, ports: [resolve(P1), resolve(P2)] };
+}
+
+/** One container's kernel, from before its first effect until after its last. */
+export class KernelWorld extends World {
+  readonly #ground: Ground;
+  /** As it was when the auditor looked last; null once an effect has begun. */
+  #seen: Snapshot | null = null;
+
+  constructor(ground: Ground) {
+    super(false);
+    this.#ground = ground;
+    for (const [name, real] of Object.entries(ground.hands)) {
+      const strings = this.effects[name];
+      this.effects[name] = async (input: never) => {
+        this.#seen = null;
+        const output = await real(input);
+        strings?.(input);
+        return output;
+      };
+    }
+  }
+
+  override async lose(names: readonly string[]): Promise<void> {
+    await super.lose(names);
+    const { kernel } = this.#ground.kernel.outside(null);
+    if (names.length > 0) await kernel.rtnl(names.map((name) => ({ op: 'link.del', name })));
+  }
+
+  override async lend(targets: readonly OwnedTarget[]): Promise<void> {
+    await super.lend(targets);
+    await this.#ground.hands['publish']?.({ outside: null, targets, replacing: [] } as never);
+  }
+
+  override async reclaim(targets: readonly OwnedTarget[]): Promise<void> {
+    await super.reclaim(targets);
+    await this.#ground.hands['unpublish']?.({ outside: null, targets: [], replacing: targets } as never);
+  }
+
+  override async audit(state: Snapshot): Promise<string[]> {
+    if (state === this.#seen) return [];
+    this.#seen = state;
+    const { context } = state;
+    if (state.status === 'active') this.#ground.record(state);
+    else this.#ground.forget(context);
+    const found = await this.#ground.findings();
+    // Degraded is who knows that something is missing.
+    const wrong = state.value === 'degraded' ? found.filter((line) => !line.startsWith('missing: ')) : found;
+    const different = state.value === 'up' ? await this.#ground.differences(context) : [];
+    return [...wrong, ...different].map((what) => `${nameOf(state)}: in the kernel ${what}`);
+  }
+}

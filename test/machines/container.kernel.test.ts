@@ -1,0 +1,133 @@
+// timeout: 180
+// proving: 5400
+/**
+ * The container machine walked on the real kernel: the walks of container.driven.test.ts with the effects that ship. After
+ * each step an auditor that knows nothing of the walk compares kernel, mounts and the container's record; after each walk
+ * nothing is left, and at the end the kernel is as it was before.
+ *
+ * Limits: in npm test as few walks as take every kind of step (a state, what happens, the next state) that any walk takes;
+ * what several containers do to each other is in service/random.test.ts.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Ending } from '../harness/world.ts';
+import { EDGES, isPossible } from '../harness/container-edges.ts';
+import { drive, finish, recoverOf } from '../harness/container-driver.ts';
+import { titleOf, walksOf, withNames, type NamedStep } from '../harness/container-model.ts';
+import { VARIANTS } from '../harness/container-variants.ts';
+import { Ground, KernelWorld } from '../harness/kernel-world.ts';
+import { none } from '../harness/machines.ts';
+import { comesBackTo, inspectKernel } from '../harness/picture.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { everything, proved } from '../harness/proof.ts';
+
+requirePrivateNamespace();
+
+interface Walk {
+  variant: string;
+  steps: NamedStep[];
+  /** "created configure -> configuring.leasing" */
+  kinds: Set<string>;
+}
+
+const WALKS = Object.entries(VARIANTS).flatMap(([variant, of]) =>
+  withNames(walksOf(of)).map((steps): Walk => ({ variant, steps, kinds: new Set(kindsOf(steps)) })),
+);
+const KINDS = new Set(WALKS.flatMap(({ kinds }) => [...kinds]));
+
+function kindsOf(steps: readonly NamedStep[]): string[] {
+  return steps.slice(1).map(({ event, name }, n) => {
+    const { outcome = '' } = (event.output ?? {}) as { outcome?: string };
+    return `${steps[n]?.name} ${event.type} ${outcome} -> ${name}`;
+  });
+}
+
+/** As little as has every kind of step: each time the walk that brings the most for its length. */
+function cover(walks: readonly Walk[]): Walk[] {
+  const open = new Set(KINDS);
+  const chosen: Walk[] = [];
+  const gain = ({ kinds, steps }: Walk) => [...kinds].filter((kind) => open.has(kind)).length / steps.length;
+  while (open.size > 0) {
+    const best = walks.reduce((one, other) => (gain(other) > gain(one) ? other : one));
+    chosen.push(best);
+    for (const kind of best.kinds) open.delete(kind);
+  }
+  return chosen;
+}
+
+/** With effects that fail before they have happened, and after; left alone until all is well, or torn down at once. */
+const WAYS: { failing: Ending; alone: boolean }[] = [
+  { failing: 'failed', alone: false },
+  { failing: 'late', alone: true },
+  { failing: 'failed', alone: true },
+  { failing: 'late', alone: false },
+];
+
+const runs = (everything ? WALKS : cover(WALKS)).map((walk, n) => ({ ...walk, ...WAYS[n % WAYS.length]! }));
+
+const kernel = suite('container on the kernel');
+const ground = new Ground();
+const before = inspectKernel();
+const taken = new Set<string>();
+const kinds = new Set<string>();
+
+kernel.before(() => ground.raise());
+
+for (const variant of Object.keys(VARIANTS)) {
+  kernel(`as its record says, after each step: ${variant}`, async () => {
+    const objections: string[] = [];
+    for (const { steps, failing, alone } of runs.filter((run) => run.variant === variant)) {
+      const run = await drive(VARIANTS[variant]!, steps, failing, new KernelWorld(ground));
+      if (alone) await recoverOf(run);
+      await finish(run);
+      objections.push(...(await ground.findings()).map((left) => `left behind in the kernel: ${left}`));
+      for (const edge of run.taken) taken.add(edge);
+      for (const kind of kindsOf(steps)) kinds.add(kind);
+      for (const objection of run.objections) objections.push(`${objection}\n    ${failing}: ${titleOf(steps)}`);
+    }
+    none(objections);
+  });
+}
+
+// Found by these walks, and kept: each is what failed before.
+
+const found = (what: string, variant: string, end: RegExp) =>
+  kernel(what, async () => {
+    const walk = WALKS.find(({ variant: of, steps }) => of === variant && end.test(titleOf(steps)));
+    assert.ok(walk, 'there is no such walk any more');
+    const run = await drive(VARIANTS[variant]!, walk.steps, 'failed', new KernelWorld(ground));
+    await finish(run);
+    none(run.objections);
+  });
+
+found(
+  'the auditor knows where ports lead while the primary network changes',
+  'primary',
+  / up -connect-> connecting\.leasing -leased-> connecting\.attaching$/,
+);
+found(
+  'the auditor knows where ports lead while their network goes',
+  'forced',
+  / up -disconnect-> disconnecting\.diverting -done:publish-> disconnecting\.unnaming$/,
+);
+found(
+  'another address in the same subnet does not go with the one that it replaces, nor does the way out',
+  'adjustedAlone',
+  / up -adjust-> adjusting\.revising -done:attachment=attached-> up$/,
+);
+
+kernel('every kind of step was taken, and the kernel is as it was found', async () => {
+  assert.is(kinds.size, KINDS.size);
+  await ground.lower();
+  await comesBackTo(before, () => inspectKernel());
+  proved('walks of the container machine on the real kernel', runs.length);
+  proved(`transitions of ${EDGES.filter(isPossible).length} that can be, taken on the real kernel`, taken.size);
+  proved('states compared with the real kernel', ground.looks);
+});
+
+// The watch on links ends with the process, and would keep it: uvu sets the exit code when it has reported.
+setInterval(() => {
+  if (process.exitCode !== undefined) process.exit();
+}, 50);
+
+kernel.run();
