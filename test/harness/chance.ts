@@ -1,0 +1,172 @@
+/**
+ * What may be said to a daemon by chance, and what each word makes of a container: the smallest model of the lifecycle.
+ *
+ * Guarantees: a command is plain JSON: what was printed can be pasted and is said again. Of a word the model knows what the
+ * container is like when it succeeds; that it is unchanged when it fails needs no model.
+ * Limits: whether a word succeeds is the daemon's to say. Host ports are always asked for by number.
+ */
+import fc from 'fast-check';
+import type { ContainerContext } from '../../state/container.ts';
+import type { LifecycleEvent, PortMapping } from '../../state/event.ts';
+
+/** The next step of a container that wants to be up: create it, or configure it, or repair it. */
+export type Command = LifecycleEvent | { type: 'go'; id: string } | { type: 'update'; network: string; mtu: string };
+
+/** Said at the same time; and then the daemon is killed: where it passes a point, or after so many milliseconds. */
+export interface Group {
+  commands: Command[];
+  kill?: string | number;
+}
+
+/** A container as far as it matters, null where there is none. */
+export type Shape = { state: string; held: boolean; networks: string[]; ports: string[] } | null;
+
+const INTERNAL = 'inner';
+export const NETWORKS = ['front', 'dual', INTERNAL];
+
+const P80: PortMapping = { host_port: 8080, container_port: 80 };
+const LOCAL80: PortMapping = { host_ip: '127.0.0.1', host_port: 8080, container_port: 80 };
+const P90: PortMapping = { host_port: 9090, container_port: 90, protocol: 'udp' };
+
+/** What a container asks for when it is created by `go`. */
+const WISHES: Record<string, Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>> = {
+  a: { networks: { front: {}, dual: {} }, port_mappings: [P80] },
+  b: { networks: { dual: {} }, port_mappings: [P90] },
+  c: { networks: { front: {} } },
+  s: { netns: { mode: 'container', id: 'a' } },
+  t: { netns: { mode: 'container', id: 's' } },
+};
+
+/** The event that is said, to a container of this shape. */
+export function eventOf(command: Exclude<Command, { type: 'update' }>, shape: Shape): LifecycleEvent {
+  if (command.type !== 'go') return command;
+  const { id } = command;
+  if (shape === null) return { type: 'create', id, ...WISHES[id] };
+  return shape.state === 'created' ? { type: 'configure', id } : { type: 'reload', id };
+}
+
+const portText = ({ host_ip = '', host_port = 0, container_port, protocol = 'tcp' }: PortMapping): string =>
+  `${host_ip}:${host_port}->${container_port}/${protocol}`;
+
+const sorted = (all: Iterable<string>): string[] => [...new Set(all)].sort();
+
+/** What it is like according to its record. */
+export function shapeOf({ value, context }: { value: unknown; context: ContainerContext }): Shape {
+  const { held, request, attachments, ports, configured } = context;
+  const state = typeof value === 'string' ? value : JSON.stringify(value);
+  const asked = { networks: Object.keys(request.networks), ports: request.ports.map(portText) };
+  const has = {
+    networks: attachments.map(({ network }) => network),
+    ports: ports.map((port) =>
+      portText({
+        host_ip: port.hostIp,
+        host_port: port.hostPort,
+        container_port: port.containerPort,
+        protocol: port.protocol,
+      }),
+    ),
+  };
+  const { networks, ports: published } = configured ? has : asked;
+  return { state, held, networks: sorted(networks), ports: sorted(published) };
+}
+
+/** What an event that succeeds makes of a container: one of these. */
+export function after(shape: Shape, event: LifecycleEvent): Shape[] {
+  if (event.type === 'create') {
+    const { networks = {}, port_mappings = [] } = event;
+    if (shape !== null) return [{ ...shape, held: false }];
+    return [
+      {
+        state: 'created',
+        held: false,
+        networks: sorted(Object.keys(networks)),
+        ports: sorted(port_mappings.map(portText)),
+      },
+    ];
+  }
+  if (shape === null) return [];
+  const { networks, ports } = shape;
+  switch (event.type) {
+    case 'configure':
+      return [{ ...shape, state: 'up' }];
+    case 'connect':
+      return [{ ...shape, networks: sorted([...networks, event.network]) }];
+    case 'disconnect': {
+      const left = networks.filter((network) => network !== event.network);
+      // Ports that lead nowhere any more go too; who is not configured keeps the wish.
+      const kept = shape.state === 'created' || left.some((network) => network !== INTERNAL);
+      return [{ ...shape, networks: left, ports: kept ? ports : [] }];
+    }
+    case 'publish':
+      return [{ ...shape, ports: sorted([...ports, ...event.port_mappings.map(portText)]) }];
+    case 'unpublish':
+      return [lessPorts(shape, event.port_mappings)];
+    case 'reload':
+      return [shape];
+    case 'teardown':
+      return [null, { ...shape, held: true }];
+  }
+}
+
+export function lessPorts(shape: NonNullable<Shape>, mappings: readonly PortMapping[]): NonNullable<Shape> {
+  const gone = new Set(mappings.map(portText));
+  return { ...shape, ports: shape.ports.filter((port) => !gone.has(port)) };
+}
+
+/** Where it may be killed (effects/effect.ts, state/store.ts). */
+const EFFECTS = [
+  'ensureNamespace removeNamespace ensureLink ensureAddresses removeLink replaceLink reviseLink publish unpublish',
+  'awaitLinksGone readSwitches raiseFirewall lowerFirewall raiseNetwork lowerNetwork reviseNetwork recordDefinition',
+].flatMap((names) => names.split(' '));
+
+const owner = fc.constantFrom('a', 'b', 'c');
+const anyone = fc.constantFrom('a', 'b', 'c', 's', 't');
+const network = fc.constantFrom(...NETWORKS);
+const ports = fc.constantFrom<PortMapping[][]>([P80], [P90], [LOCAL80], [P80, P90]);
+const given = fc.constantFrom<PortMapping[][]>([P80], [P90], [P80, P90]);
+
+const command: fc.Arbitrary<Command> = fc.oneof(
+  { weight: 6, arbitrary: anyone.map((id) => ({ type: 'go' as const, id })) },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(owner, network, fc.constantFrom({}, {}, { gateway_priority: 1 }))
+      .map(([id, to, options]) => ({ type: 'connect' as const, id, network: to, options })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(owner, network).map(([id, of]) => ({ type: 'disconnect' as const, id, network: of })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(owner, ports).map(([id, port_mappings]) => ({ type: 'publish' as const, id, port_mappings })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(owner, owner, given)
+      .map(([id, from, port_mappings]) => ({ type: 'publish' as const, id, from, port_mappings })),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(owner, ports).map(([id, port_mappings]) => ({ type: 'unpublish' as const, id, port_mappings })),
+  },
+  { weight: 2, arbitrary: fc.tuple(anyone, fc.boolean()).map(([id, full]) => ({ type: 'reload' as const, id, full })) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(network, fc.constantFrom('1300', '1400', '1500'))
+      .map(([name, mtu]) => ({ type: 'update' as const, network: name, mtu })),
+  },
+  { weight: 2, arbitrary: anyone.map((id) => ({ type: 'teardown' as const, id })) },
+);
+
+const point = fc
+  .tuple(fc.constantFrom(...EFFECTS), fc.constantFrom('before', 'durable', 'after'), fc.integer({ min: 1, max: 2 }))
+  .map(([name, when, n]) => `${name}:${when}#${n}`);
+const write = fc.integer({ min: 1, max: 8 }).map((n) => `store.write:after#${n}`);
+const kill = fc.oneof(point, point, write, fc.integer({ min: 0, max: 40 }));
+
+export const group: fc.Arbitrary<Group> = fc
+  .tuple(fc.array(command, { minLength: 1, maxLength: 4 }), fc.option(kill, { freq: 2 }))
+  .map(([commands, at]) => (at === null ? { commands } : { commands, kill: at }));

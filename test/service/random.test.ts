@@ -1,0 +1,277 @@
+// timeout: 240
+// proving: 3600
+/**
+ * A daemon on the real kernel, told by chance: several containers, several words at the same time, SIGKILL at a point of
+ * an effect or at any moment, and a start after it.
+ *
+ * What must hold once all has come to rest: a word that was answered with success has happened, one that was refused has
+ * changed nothing, one that was not answered has happened or not, and never half; the auditor and a look into each
+ * namespace find nothing; while it went on no specification (specifications.ts) was violated; and when all is torn down the
+ * kernel is as it was.
+ * Limits: of two words to one container at the same time only what must always hold is judged. `seed=N` on the command
+ * line of the runner tries what N stands for.
+ */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import fc from 'fast-check';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { AuditReport } from '../../service/audit.ts';
+import type { ContainerView } from '../../service/view.ts';
+import type { ContainerContext } from '../../state/container.ts';
+import type { LifecycleEvent } from '../../state/event.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
+import { after, eventOf, group, lessPorts, NETWORKS, shapeOf, type Group, type Shape } from '../harness/chance.ts';
+import { TestDaemon, type Answer } from '../harness/daemon.ts';
+import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { effort, proved } from '../harness/proof.ts';
+import { clear } from '../harness/rounds.ts';
+import { Witness } from '../harness/witness.ts';
+
+requirePrivateNamespace();
+
+/** What others do on the machine may take its time; what is wrong stays so. */
+const PATIENCE_MS = 20_000;
+/** What a request may be refused with, and nothing be wrong. */
+const REFUSALS = new Set(
+  `NO_SUCH_CONTAINER CONTAINER_EXISTS ILLEGAL_EVENT SUPERSEDED PORT_TAKEN PORTS_NEED_NETWORK MODE_NOT_SUPPORTED
+   NOT_CONNECTED ALREADY_CONNECTED NOT_PUBLISHED NETWORK_UPDATE_FAILED BAD_REQUEST`.split(/\s+/),
+);
+
+const daemon = new TestDaemon();
+const failpoints = `${daemon.directory}/failpoints`;
+const order = `${failpoints}/kill`;
+const counts = { commands: 0, succeeded: 0, groups: 0, kills: 0 };
+let witness: Witness;
+let empty: Picture;
+
+interface Said {
+  event: LifecycleEvent;
+  /** Null: the daemon was killed before it answered. */
+  answer: Answer | null;
+}
+
+/** What each container is like according to its record. */
+async function shapes(): Promise<Map<string, NonNullable<Shape>>> {
+  const { body } = await daemon.get<ContainerView[]>('/v1/containers');
+  return new Map(
+    body.map(({ id, ...view }) => {
+      const text = readFileSync(`${daemon.runDir}/containers/${id}.json`, 'utf8');
+      const shape = shapeOf((JSON.parse(text) as { snapshot: { value: unknown; context: ContainerContext } }).snapshot);
+      if (shape === null || view.state !== shape.state || view.held !== shape.held)
+        throw new Error(`${id} is shown as ${view.state}, and its record says ${shape?.state}`);
+      return [id, shape];
+    }),
+  );
+}
+
+async function until(what: string, wrong: () => Promise<string>): Promise<void> {
+  const limit = performance.now() + PATIENCE_MS;
+  for (let still = await wrong(); still !== ''; still = await wrong()) {
+    if (performance.now() > limit) throw new Error(`not ${what}: ${still}`);
+    await sleep(5);
+  }
+}
+
+/** Every container created or up, and held only as long as somebody is in its namespace. */
+async function rest(): Promise<void> {
+  await until('at rest', async () => {
+    const { body } = await daemon.get<ContainerView[]>('/v1/containers');
+    const busy = body.filter(({ state }) => state !== 'created' && state !== 'up');
+    const used = body.some(({ netns }) => netns.mode === 'container');
+    const forgotten = used ? [] : body.filter(({ held }) => held);
+    return [...busy, ...forgotten].map(({ id, state, fault }) => `${id} ${state} ${JSON.stringify(fault)}`).join(', ');
+  });
+  await until('as recorded', () =>
+    shapes().then(
+      () => '',
+      (error: Error) => error.message,
+    ),
+  );
+  await until('clean', async () => {
+    const { body } = await daemon.get<AuditReport>('/v1/audit');
+    return body.findings.map((finding) => JSON.stringify(finding)).join(', ');
+  });
+  for (const id of (await shapes()).keys()) {
+    await until('without drift', async () => {
+      const { body } = await daemon.get(`/v1/containers/${id}`);
+      return (body.drift ?? []).map((drift) => `${id} ${JSON.stringify(drift)}`).join(', ');
+    });
+  }
+}
+
+const mtuOf = async (network: string): Promise<string | undefined> =>
+  (await daemon.get<NetworkDefinition>(`/v1/networks/${network}`)).body.options.mtu;
+
+async function say(events: Promise<Answer>): Promise<Answer | null> {
+  counts.commands++;
+  const answer = await events.catch(() => null);
+  if (answer !== null && answer.status < 300) counts.succeeded++;
+  const code = answer?.body?.error?.code;
+  if (code !== undefined && !REFUSALS.has(code)) throw new Error(`answered: ${answer?.text}`);
+  return answer;
+}
+
+/** Say all of it at once, kill the daemon where it is to be killed, and judge what has become of it. */
+async function play({ commands, kill }: Group): Promise<void> {
+  counts.groups++;
+  const before = await shapes();
+  const shape = (id: string): Shape => before.get(id) ?? null;
+  const mtus = new Map(
+    await Promise.all(NETWORKS.map(async (name) => [name, [await mtuOf(name)]] as [string, (string | undefined)[]])),
+  );
+  if (typeof kill === 'string') writeFileSync(order, kill);
+  const said: Promise<Said | null>[] = commands.map(async (command) => {
+    if (command.type !== 'update') {
+      const event = eventOf(command, shape(command.id));
+      return { event, answer: await say(daemon.event(event)) };
+    }
+    const { network, mtu } = command;
+    const answer = await say(daemon.request('PATCH', `/v1/networks/${network}`, { options: { mtu } }));
+    if (answer === null || answer.status === 200) mtus.get(network)?.push(mtu);
+    return null;
+  });
+  const all = Promise.all(said);
+  if (typeof kill === 'number') {
+    all.catch(() => {}); // waited for below
+    await sleep(kill);
+    await daemon.kill();
+  }
+  const heard = (await all).filter((one) => one !== null);
+  if (typeof kill === 'string') rmSync(order);
+  if (kill !== undefined) {
+    if ((await daemon.get('/v1/version').catch(() => null)) === null) counts.kills++;
+    await daemon.kill();
+    await daemon.start();
+  }
+  await rest();
+  witness.look();
+  judge(shape, await shapes(), heard);
+  for (const [network, allowed] of mtus) {
+    const now = await mtuOf(network);
+    if (!allowed.includes(now)) throw new Error(`network ${network} has MTU ${now}, not one of ${allowed.join(' ')}`);
+  }
+  const { violations } = witness.specifications;
+  if (violations.length > 0) throw new Error(violations.join('\n'));
+}
+
+/** Everyone to whom at most one word was said. */
+function judge(
+  before: (id: string) => Shape,
+  now: ReadonlyMap<string, NonNullable<Shape>>,
+  heard: readonly Said[],
+): void {
+  const concerned = new Map<string, number>();
+  const concern = (id: string) => concerned.set(id, (concerned.get(id) ?? 0) + 1);
+  for (const { event } of heard) {
+    concern(event.id);
+    if (event.type === 'publish' && event.from !== undefined) concern(event.from);
+    // Whoever shares a namespace keeps its owner, or lets it go.
+    if (event.type === 'teardown') for (const id of ['a', 's']) if (id !== event.id) concern(id);
+  }
+  for (const { event, answer } of heard) {
+    const { id } = event;
+    const was = before(id);
+    const is = now.get(id) ?? null;
+    const same = (shape: Shape) => isDeepStrictEqual(shape, is);
+    const given = event.type === 'publish' ? event.from : undefined;
+    if (concerned.get(id) !== 1 || (given !== undefined && concerned.get(given) !== 1)) continue;
+    const possible = [
+      ...(answer?.status === 200 ? [] : [was]),
+      ...(answer === null || answer.status === 200 ? after(was, event) : []),
+    ];
+    if (!possible.some(same)) {
+      const text = answer === null ? 'not answered' : `${answer.status} ${answer.body?.error?.code ?? ''}`;
+      throw new Error(`${JSON.stringify(event)} (${text}): was ${text_(was)}, is ${text_(is)}`);
+    }
+    if (event.type !== 'publish' || given === undefined) continue;
+    const giver = before(given);
+    const left = giver === null || same(was) ? giver : lessPorts(giver, event.port_mappings);
+    const has = now.get(given) ?? null;
+    if (!isDeepStrictEqual(left, has))
+      throw new Error(`${JSON.stringify(event)}: the giver was ${text_(giver)}, is ${text_(has)}`);
+  }
+  for (const [id, is] of now) {
+    if (!concerned.has(id) && !isDeepStrictEqual(is, before(id)))
+      throw new Error(`nobody spoke to ${id}: was ${text_(before(id))}, is ${text_(is)}`);
+  }
+}
+
+const text_ = (shape: Shape): string => JSON.stringify(shape);
+
+/** From nothing to nothing. */
+async function live(groups: readonly Group[]): Promise<void> {
+  for (const one of groups) await play(one);
+  await clear(daemon);
+  await rest();
+  await comesBackTo(empty, () => inspectKernel(), PATIENCE_MS);
+  const { violations } = witness.specifications;
+  if (violations.length > 0) throw new Error(violations.join('\n'));
+}
+
+/** After a failure: whatever is left goes, so that the next sequence tells its own story. */
+async function anew(): Promise<void> {
+  rmSync(order, { force: true });
+  witness.close();
+  await daemon.kill();
+  await daemon.start();
+  await clear(daemon).catch(() => {});
+  await comesBackTo(empty, () => inspectKernel(), PATIENCE_MS).catch(() => {});
+  witness = new Witness(`${daemon.runDir}/containers`);
+}
+
+const random = suite('random');
+
+random.before(async () => {
+  mkdirSync(failpoints);
+  daemon.environment = { CLEAT_FAILPOINTS: failpoints };
+  await daemon.start();
+  await daemon.network({ name: 'front', subnets: [{ subnet: '10.90.0.0/28' }] });
+  await daemon.network({ name: 'dual', ipv6_enabled: true });
+  await daemon.network({ name: 'inner', internal: true });
+  await calm();
+  empty = inspectKernel();
+  witness = new Witness(`${daemon.runDir}/containers`);
+});
+
+random.after(async () => {
+  witness.close();
+  await daemon.kill(); // a failed test may have left it unable to stop
+});
+
+const UP: Group[] = [{ commands: ['a', 'b', 'c'].map((id) => ({ type: 'go', id })) }];
+UP.push(...UP, { commands: [{ type: 'go', id: 's' }] });
+
+random('words by chance, side by side and cut short: nothing half, nothing twice, nothing left', async () => {
+  let last: Promise<void> = Promise.resolve();
+  const property = fc.asyncProperty(fc.array(group, { minLength: 3, maxLength: 10, size: 'max' }), (groups) => {
+    last = live([...UP, ...groups]).catch(async (error: Error & { details?: string }) => {
+      console.log(`\n${error.message}\n${error.details ?? ''}\n${JSON.stringify(groups)}`);
+      await anew();
+      throw error;
+    });
+    return last;
+  });
+  const { CLEAT_PROVE_seed: seed, CLEAT_PROVE_path: path } = process.env;
+  const result = await fc.check(property, {
+    numRuns: effort('sequences', 3, 400),
+    ...(seed === undefined ? {} : { seed: Number(seed) }),
+    ...(path === undefined ? {} : { path }),
+    interruptAfterTimeLimit: effort('milliseconds', 60_000, 1_500_000), // that is the limit of shrinking, too
+  });
+  await last.catch(() => {}); // one that was interrupted goes on to its end
+  const { counterexample, errorInstance } = result;
+  if (counterexample !== null)
+    console.log(`seed=${result.seed} path=${result.counterexamplePath}\n${JSON.stringify(counterexample[0])}`);
+  const { message, details = '' } = (errorInstance ?? {}) as { message?: string; details?: string };
+  assert.ok(!result.failed, `${message}\n${details}`);
+  const { commands, succeeded, groups, kills } = counts;
+  console.log(`${result.numRuns} sequences, ${groups} groups, ${succeeded} of ${commands} commands succeeded`);
+  proved('random commands to a daemon on the real kernel, side by side', commands);
+  proved('SIGKILLs among them, at a point of an effect or at any moment', kills);
+  proved('words told to the specifications of addresses, ports and namespaces', witness.specifications.told);
+});
+
+random.run();
