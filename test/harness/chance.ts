@@ -113,7 +113,7 @@ export function lessPorts(shape: NonNullable<Shape>, mappings: readonly PortMapp
   return { ...shape, ports: shape.ports.filter((port) => !gone.has(port)) };
 }
 
-/** Where it may be killed (effects/effect.ts, state/store.ts). */
+/** Where it may be killed (effects/effect.ts, state/whole-file.ts). */
 const EFFECTS = [
   'ensureNamespace removeNamespace ensureLink ensureAddresses removeLink replaceLink reviseLink publish unpublish',
   'awaitLinksGone readSwitches raiseFirewall lowerFirewall raiseNetwork lowerNetwork reviseNetwork recordDefinition',
@@ -164,7 +164,17 @@ const command: fc.Arbitrary<Command> = fc.oneof(
 const point = fc
   .tuple(fc.constantFrom(...EFFECTS), fc.constantFrom('before', 'durable', 'after'), fc.integer({ min: 1, max: 2 }))
   .map(([name, when, n]) => `${name}:${when}#${n}`);
-const write = fc.integer({ min: 1, max: 8 }).map((n) => `store.write:after#${n}`);
+const write = fc
+  .tuple(
+    fc.constantFrom(
+      'containers.write:before',
+      'containers.write:written',
+      'containers.write:after',
+      'networks.write:after',
+    ),
+    fc.integer({ min: 1, max: 8 }),
+  )
+  .map(([name, n]) => `${name}#${n}`);
 const kill = fc.oneof(point, point, write, fc.integer({ min: 0, max: 40 }));
 
 export const group: fc.Arbitrary<Group> = fc

@@ -42,7 +42,7 @@ const REFUSALS = new Set(
 
 const daemon = new TestDaemon();
 const failpoints = `${daemon.directory}/failpoints`;
-const order = `${failpoints}/kill`;
+const order = `${failpoints}/order`;
 const counts = { commands: 0, succeeded: 0, groups: 0, kills: 0 };
 let witness: Witness;
 let empty: Picture;
@@ -122,7 +122,7 @@ async function play({ commands, kill }: Group): Promise<void> {
   const mtus = new Map(
     await Promise.all(NETWORKS.map(async (name) => [name, [await mtuOf(name)]] as [string, (string | undefined)[]])),
   );
-  if (typeof kill === 'string') writeFileSync(order, kill);
+  if (typeof kill === 'string') writeFileSync(order, `SIGKILL ${kill}`);
   const said: Promise<Said | null>[] = commands.map(async (command) => {
     if (command.type !== 'update') {
       const event = eventOf(command, shape(command.id));
@@ -256,7 +256,7 @@ random('words by chance, side by side and cut short: nothing half, nothing twice
   });
   const { CLEAT_PROVE_seed: seed, CLEAT_PROVE_path: path } = process.env;
   const result = await fc.check(property, {
-    numRuns: effort('sequences', 3, 400),
+    numRuns: effort('sequences', 2, 400),
     ...(seed === undefined ? {} : { seed: Number(seed) }),
     ...(path === undefined ? {} : { path }),
     interruptAfterTimeLimit: effort('milliseconds', 60_000, 1_500_000), // that is the limit of shrinking, too
