@@ -64,20 +64,19 @@ export const repairNetwork =
     await dressBridge(native, definition);
     const bridge = await native.link(name);
     const links = new Map((await native.links()).map((link) => [link.name, link]));
-    const strays = members(outside, definition.name).filter(({ hostLink, alias }) => {
-      const link = links.get(hostLink);
-      return link?.alias === alias && (link.master !== bridge?.index || !link.up);
-    });
+    const ports = members(outside, definition.name).filter(
+      ({ hostLink, alias }) => links.get(hostLink)?.alias === alias,
+    );
+    const isStray = (link: Link | undefined) => link?.master !== bridge?.index || link?.up !== true;
     const replies = await native.rtnl([
       // The kernel's own, which came with the addresses: those may be there, and these gone.
       ...definition.subnets.map(({ subnet }) => connected(name, subnet)),
-      // What a port is flagged with it loses with its bridge (link.ts).
-      ...strays.map((member): RtnlRequest => ({
+      // What a port is flagged with it loses with its bridge (link.ts), and no dump shows it.
+      ...ports.map(({ hostLink }): RtnlRequest => ({
         op: 'link.set',
-        name: member.hostLink,
-        master: name,
-        up: true,
+        name: hostLink,
         hairpin: true,
+        ...(isStray(links.get(hostLink)) ? { master: name, up: true } : {}),
       })),
     ]);
     // ENODEV: gone meanwhile, with its container.

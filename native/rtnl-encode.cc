@@ -115,7 +115,7 @@ void EncodeLinkLocal(const LinkSet& set, RtnlBatch& batch) {
 void EncodeHairpin(const LinkSet& set, RtnlBatch& batch) {
   ifinfomsg* info;
   nlmsghdr* message = batch.Add(RTM_NEWLINK, 0, &info);
-  mnl_attr_put_strz(message, IFLA_IFNAME, set.name.c_str());
+  mnl_attr_put_strz(message, IFLA_IFNAME, set.rename ? set.rename->c_str() : set.name.c_str());
   nlattr* link_info = mnl_attr_nest_start(message, IFLA_LINKINFO);
   mnl_attr_put_str(message, IFLA_INFO_SLAVE_KIND, "bridge");
   nlattr* port = mnl_attr_nest_start(message, IFLA_INFO_SLAVE_DATA);
@@ -142,7 +142,6 @@ int Encode(const LinkSet& set, RtnlBatch& batch) {
     if (int error = OpenForBatch(*set.netns, batch, &netns)) return error;
   }
   if (set.no_link_local) EncodeLinkLocal(set, batch);
-  if (set.hairpin) EncodeHairpin(set, batch);
   ifinfomsg* info;
   nlmsghdr* message = batch.Add(RTM_SETLINK, 0, &info);
   if (set.rename || set.netns) batch.NamesChange();
@@ -157,6 +156,7 @@ int Encode(const LinkSet& set, RtnlBatch& batch) {
   if (set.group) mnl_attr_put_u32(message, IFLA_GROUP, *set.group);
   if (set.alias) mnl_attr_put_str(message, IFLA_IFALIAS, set.alias->c_str());
   if (set.netns) mnl_attr_put_u32(message, IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
+  if (set.hairpin) EncodeHairpin(set, batch);  // after the master: only a port has it
   return 0;
 }
 
