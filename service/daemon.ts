@@ -193,7 +193,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         unreadable: [...unreadable, ...recovered.unreadable],
         publisher: () => publishing.checks(),
       });
-      const troubles = [...shared.troubles(), ...files.troubles()];
+      const troubles = [...shared.troubles(), ...networks.troubles(), ...files.troubles()];
       return { checks: [...checks, ...driftChecks(watch.present(), troubles)] };
     },
     version: () => ({ version, api: 'v1', instance: instance.name, pid: process.pid, boot_id: bootId }),

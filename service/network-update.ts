@@ -13,8 +13,8 @@ import type { NetworkDefinition } from '../state/network.ts';
 export interface UpdateParts {
   /** The machines that there are at this moment. */
   machines(): AnyActorRef[];
-  /** On disk, and what is found from now on. */
-  record(definition: NetworkDefinition): void;
+  /** What is found from now on, and on disk as soon as that can be. */
+  revert(definition: NetworkDefinition): void;
 }
 
 export async function updateMachines(
@@ -42,7 +42,7 @@ interface Resting {
 }
 
 async function goBack(parts: UpdateParts, before: NetworkDefinition): Promise<void> {
-  parts.record(before);
+  parts.revert(before);
   await tellAll(parts, before, true);
 }
 

@@ -3,19 +3,23 @@
  *
  * Guarantees: a definition is on disk before it is answered; one at a time, so that two requests do not choose the same
  * subnet; a network in use is not removed, and says by whom. An update is on disk before anything is changed, and what
- * was before stays beside it until all containers have followed, or all have gone back.
+ * was before stays beside it until all containers have followed, or all have gone back. When a file cannot be written
+ * nothing is changed; what has reached the disk all the same is undone there, as soon as that can be.
  * Limits: name, bridge and the subnets that there are do not change once made.
  */
 import { randomBytes } from 'node:crypto';
 import { findAardvark } from '../effects/aardvark.ts';
+import { toFault } from '../effects/effect.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { planNetwork } from '../machines/plan/network.ts';
 import { planUpdate } from '../machines/plan/network-update.ts';
 import type { DefinitionStore } from '../state/definitions.ts';
-import { FaultError } from '../state/faults.ts';
+import { FaultError, type Fault } from '../state/faults.ts';
 import { DEFAULT_NETWORK, type NetworkDefinition, type NetworkRequest, type NetworkUpdate } from '../state/network.ts';
 import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
 import type { Shared } from './shared.ts';
+
+const SETTLE_AGAIN_MS = 1000;
 
 export class Networks {
   readonly #definitions: Map<string, NetworkDefinition>;
@@ -23,6 +27,8 @@ export class Networks {
   readonly #shared: Shared;
   readonly #kernel: Kernel;
   readonly #bridgePrefix: string;
+  /** Networks whose files are not as they should be, and why. */
+  readonly #unsettled = new Map<string, Fault>();
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(parts: {
@@ -87,10 +93,10 @@ export class Networks {
       if ('fault' in plan) throw new FaultError(plan.fault.code, plan.fault.message, plan.fault);
       const next = plan.definition;
       if (next === before) return before;
-      this.#store.begin(before, next);
+      this.#written(before.name, () => this.#store.begin(before, next));
       this.#definitions.set(next.name, next);
       const fault = await updateMachines(this.#updating(next.name), before, next);
-      this.#store.settle(next.name);
+      this.#settle(next.name);
       if (fault !== null) throw new FaultError(fault.code, fault.message, fault);
       return next;
     });
@@ -98,7 +104,7 @@ export class Networks {
 
   /** The definition is this from now on, whatever happens to the daemon. */
   record(definition: NetworkDefinition): void {
-    this.#store.save(definition);
+    this.#written(definition.name, () => this.#store.save(definition));
     this.#definitions.set(definition.name, definition);
   }
 
@@ -107,9 +113,14 @@ export class Networks {
     return this.#inTurn(async () => {
       for (const name of names) {
         if (this.#definitions.has(name)) await finishUpdate(this.#updating(name), () => this.get(name));
-        this.#store.settle(name);
+        this.#settle(name);
       }
     });
+  }
+
+  /** Files that could not be made to say what is so. */
+  troubles(): { outside: null; what: string; fault: Fault }[] {
+    return [...this.#unsettled].map(([name, fault]) => ({ outside: null, what: `file of network ${name}`, fault }));
   }
 
   remove(name: string): Promise<void> {
@@ -122,14 +133,45 @@ export class Networks {
         const by = users.length > 0 ? ids.join(', ') : 'a bridge that could not be removed';
         throw new FaultError('NETWORK_IN_USE', `network ${definition.name} is being used by ${by}`, { owner: by });
       }
-      this.#store.remove(definition.name);
+      this.#written(definition.name, () => this.#store.remove(definition.name));
       this.#definitions.delete(definition.name);
       this.#shared.forget(definition.name);
     });
   }
 
+  /** A write that fails may have happened, or half of it: the files are made to say what is still so. */
+  #written(name: string, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.#settle(name);
+      throw error;
+    }
+  }
+
+  /** The files say what is so, and nothing of an update stays behind; a disk that does not let us is asked again. */
+  #settle(name: string): void {
+    try {
+      this.#store.settle(name, this.#definitions.get(name) ?? null);
+      this.#unsettled.delete(name);
+    } catch (error) {
+      this.#unsettled.set(name, toFault(error, 'settle'));
+      setTimeout(() => void this.#inTurn(() => this.#settle(name)), SETTLE_AGAIN_MS).unref();
+    }
+  }
+
+  /** Back to what it was, in any case: a file that cannot be written now is written when the update is settled. */
+  #revert(definition: NetworkDefinition): void {
+    this.#definitions.set(definition.name, definition);
+    try {
+      this.#store.save(definition);
+    } catch (error) {
+      this.#unsettled.set(definition.name, toFault(error, 'revert'));
+    }
+  }
+
   #updating(name: string): UpdateParts {
-    return { machines: () => this.#shared.machinesOf(name), record: (definition) => this.record(definition) };
+    return { machines: () => this.#shared.machinesOf(name), revert: (definition) => this.#revert(definition) };
   }
 
   /** Destinations of the host's own routes: subnets keep off them. */

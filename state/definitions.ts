@@ -4,12 +4,13 @@
  *
  * Guarantees: written whole and fsynced (they are configuration: they outlive a boot); a file that cannot be read is
  * set aside as *.unreadable and stops nothing else. <name>.json is what the network is to be, at any moment.
+ * What cannot be written is STATE_UNWRITABLE.
  * Limits: read once at start; files changed by hand are seen by the next start.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NetworkDefinition } from './network.ts';
-import { WholeFiles, type Failpoint } from './whole-file.ts';
+import { isShortage, unwritable, WholeFiles, type Failpoint } from './whole-file.ts';
 
 export class DefinitionStore {
   readonly #files: WholeFiles;
@@ -31,7 +32,8 @@ export class DefinitionStore {
         const definition = NetworkDefinition.parse(JSON.parse(text));
         if (`${definition.name}${ending}` !== file) throw new Error('the name inside is another');
         (ending === '.json' ? definitions : previous).push(definition);
-      } catch {
+      } catch (error) {
+        if (isShortage(error)) throw error;
         unreadable.push(this.#files.setAside(file));
       }
     }
@@ -48,17 +50,42 @@ export class DefinitionStore {
     this.save(next);
   }
 
-  /** The network is what <name>.json says, everywhere. */
-  settle(name: string): void {
-    this.#files.remove(`${name}.previous`);
+  /** The network is this (null: there is none), everywhere: nothing is under way. */
+  settle(name: string, definition: NetworkDefinition | null): void {
+    if (definition === null) return this.remove(name);
+    if (!this.#says(definition)) this.save(definition);
+    this.#remove(`${name}.previous`);
   }
 
   remove(name: string): void {
-    this.#files.remove(`${name}.json`);
-    this.#files.remove(`${name}.previous`);
+    this.#remove(`${name}.json`);
+    this.#remove(`${name}.previous`);
+  }
+
+  #says(definition: NetworkDefinition): boolean {
+    try {
+      const path = join(this.#files.directory, `${definition.name}.json`);
+      return readFileSync(path, 'utf8') === textOf(definition);
+    } catch {
+      return false;
+    }
+  }
+
+  #remove(file: string): void {
+    try {
+      this.#files.remove(file);
+    } catch (error) {
+      throw unwritable(error);
+    }
   }
 
   #write(definition: NetworkDefinition, file: string): void {
-    this.#files.write(file, `${JSON.stringify(definition, null, 2)}\n`);
+    try {
+      this.#files.write(file, textOf(definition));
+    } catch (error) {
+      throw unwritable(error);
+    }
   }
 }
+
+const textOf = (definition: NetworkDefinition): string => `${JSON.stringify(definition, null, 2)}\n`;

@@ -13,8 +13,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { FaultError } from './faults.ts';
-import { WholeFiles, type Failpoint } from './whole-file.ts';
+import { isShortage, unwritable, WholeFiles, type Failpoint } from './whole-file.ts';
 
 /** A machine's record, read at the moment it is written. */
 export interface Source {
@@ -72,7 +71,8 @@ export class SnapshotStore {
       const id = file.slice(0, -5);
       try {
         records.push({ id, record: JSON.parse(readFileSync(join(this.#files.directory, file), 'utf8')) });
-      } catch {
+      } catch (error) {
+        if (isShortage(error)) throw error;
         unreadable.push(this.setAside(id));
       }
     }
@@ -110,13 +110,4 @@ export class SnapshotStore {
     }
     return failures;
   }
-}
-
-function unwritable(error: unknown): FaultError {
-  const { message, code } = error as NodeJS.ErrnoException;
-  return new FaultError(
-    'STATE_UNWRITABLE',
-    `cannot write state: ${message}`,
-    code === undefined ? {} : { errno: code },
-  );
 }

@@ -6,10 +6,12 @@
  * `<name>.write:written` (beside the old file, which still counts), `<name>.write:after`, `<name>.remove:before`,
  * `<name>.remove:after`.
  * With `durable`, what a call did outlives a power loss from when it returns: the file and the directory are fsynced.
- * Errors: as node:fs throws them; the old file is then still there.
+ * Errors: as node:fs throws them; the old file is then still there, and the temporary one is not, if that can be. A
+ * durable write that fails after its rename has happened all the same.
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { FaultError } from './faults.ts';
 
 /** Called at each step that a crash could separate (crash tests kill there). */
 export type Failpoint = (name: string) => void;
@@ -38,15 +40,20 @@ export class WholeFiles {
   write(file: string, text: string): void {
     this.#failpoint(`${this.#name}.write:before`);
     const path = join(this.directory, file);
-    const descriptor = openSync(`${path}${ENDING}`, 'w', 0o600);
     try {
-      writeFileSync(descriptor, text); // all of it: one write(2) on a nearly full disk writes a part, and calls that success
-      if (this.#durable) fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
+      const descriptor = openSync(`${path}${ENDING}`, 'w', 0o600);
+      try {
+        writeFileSync(descriptor, text); // all of it: one write(2) on a nearly full disk writes a part, and calls that success
+        if (this.#durable) fsyncSync(descriptor);
+      } finally {
+        closeSync(descriptor);
+      }
+      this.#failpoint(`${this.#name}.write:written`);
+      renameSync(`${path}${ENDING}`, path);
+    } catch (error) {
+      removeQuietly(`${path}${ENDING}`); // it takes room, and nobody may ever write here again
+      throw error;
     }
-    this.#failpoint(`${this.#name}.write:written`);
-    renameSync(`${path}${ENDING}`, path);
     if (this.#durable) this.#syncNames();
     this.#failpoint(`${this.#name}.write:after`);
   }
@@ -85,4 +92,29 @@ export class WholeFiles {
       closeSync(descriptor);
     }
   }
+}
+
+function removeQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // never made; or swept by the next start
+  }
+}
+
+/** What Node says of a file that cannot be written, as a fault. */
+export function unwritable(error: unknown): FaultError {
+  if (error instanceof FaultError) return error;
+  const { message, code } = error as NodeJS.ErrnoException;
+  return new FaultError(
+    'STATE_UNWRITABLE',
+    `cannot write state: ${message}`,
+    code === undefined ? {} : { errno: code },
+  );
+}
+
+/** The file may be as good as ever: it is this machine, now, that cannot open another one (open(2)). */
+export function isShortage(error: unknown): boolean {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR'].includes(code);
 }

@@ -44,7 +44,7 @@ const outsides = suite('update in several outsides');
 outsides('one after another, each is told once', async () => {
   const log: string[] = [];
   const machines = [machine(log, 'a', true, OLD), machine(log, 'b', true, OLD)];
-  const parts = { machines: () => machines, record: () => log.push('record') };
+  const parts = { machines: () => machines, revert: () => log.push('record') };
   assert.is(await updateMachines(parts, OLD, NEW), null);
   assert.equal(log, ['a new', 'b new']);
   assert.equal(definitions(machines), [NEW, NEW]);
@@ -53,7 +53,7 @@ outsides('one after another, each is told once', async () => {
 outsides('when one refuses, the old one is on disk before the others go back', async () => {
   const log: string[] = [];
   const machines = [machine(log, 'a', true, OLD), machine(log, 'b', false, OLD), machine(log, 'c', true, OLD)];
-  const parts = { machines: () => machines, record: (is: NetworkDefinition) => log.push(`record ${is === OLD}`) };
+  const parts = { machines: () => machines, revert: (is: NetworkDefinition) => log.push(`record ${is === OLD}`) };
   assert.is(await updateMachines(parts, OLD, NEW), FAULT);
   assert.equal(log, ['a new', 'b new', 'record true', 'a old insist']);
   assert.equal(definitions(machines), [OLD, OLD, OLD]);
@@ -64,7 +64,7 @@ outsides('after a crash: where one goes back by itself, so do the others', async
   const machines = [machine(log, 'a', true, NEW, false), machine(log, 'b', false, NEW, false)];
   // What the machine that cannot go on writes is what counts from then on.
   let file: NetworkDefinition = NEW;
-  const parts = { machines: () => machines, record: (is: NetworkDefinition) => (file = is) };
+  const parts = { machines: () => machines, revert: (is: NetworkDefinition) => (file = is) };
   const finished = finishUpdate(parts, () => file);
   file = OLD;
   for (const actor of machines) actor.send({ type: 'rest' });
@@ -76,7 +76,7 @@ outsides('after a crash: where one goes back by itself, so do the others', async
 outsides('after a crash: where all go on, nothing is left to do', async () => {
   const log: string[] = [];
   const machines = [machine(log, 'a', true, NEW)];
-  await finishUpdate({ machines: () => machines, record: () => log.push('record') }, () => NEW);
+  await finishUpdate({ machines: () => machines, revert: () => log.push('record') }, () => NEW);
   assert.equal(log, []);
 });
 

@@ -216,8 +216,8 @@ store('network definitions: what was before an update stays beside it until that
     previous: [web],
     unreadable: [],
   });
-  definitions.settle('web');
-  definitions.settle('web');
+  definitions.settle('web', next);
+  definitions.settle('web', next);
   assert.equal(new DefinitionStore(directory, () => {}).load(), { definitions: [next], previous: [], unreadable: [] });
   definitions.begin(next, web);
   definitions.remove('web');
