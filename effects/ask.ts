@@ -33,9 +33,6 @@ export interface Directory {
   holds(owner: string, ports: readonly ResolvedPort[]): boolean;
 }
 
-/** Between two attempts to write what is to be given back. */
-const COMMIT_RETRY_MS = 1000;
-
 /** How often ports that the host turns out to listen on are replaced by other random ones. */
 const PORT_ATTEMPTS = 16;
 
@@ -174,13 +171,13 @@ async function heldByHost(kernel: Kernel, outside: string | null, ports: readonl
 
 /**
  * Give leases and ports back. That the container holds nothing of them any more is on disk first: else a network that was
- * lowered after its last user would, after a crash, be taken to stand.
+ * lowered after its last user would, after a crash, be taken to stand. Ends with `released`, or `refused` when the disk
+ * does not take it: then everything is still held.
  */
 export const release = (directory: Directory, commit: (root: AnyActorRef) => Promise<void>) =>
   fromCallback<EventObject, ReleaseInput>(({ input, self, system, sendBack, receive }) => {
     const { owner, outside, networks, ports } = input;
     const waiting = new Set<string>();
-    let timer: NodeJS.Timeout | undefined;
     let left = false;
     receive((event) => {
       const answer = event as NetworkAnswer;
@@ -202,17 +199,13 @@ export const release = (directory: Directory, commit: (root: AnyActorRef) => Pro
       for (const network of known) network.send({ type: 'leave', owner, from: self });
       if (known.length === 0) sendBack({ type: 'released' });
     };
-    // A disk that is full holds leases back, and is tried again.
-    const attempt = () => {
-      commit(system.get(ROOT) as AnyActorRef).then(giveBack, () => {
-        if (!left) timer = setTimeout(attempt, COMMIT_RETRY_MS);
-      });
+    const refuse = (error: unknown) => {
+      if (!left) sendBack({ type: 'refused', fault: toFault(error, 'release') });
     };
-    if (networks.length > 0) attempt();
+    if (networks.length > 0) commit(system.get(ROOT) as AnyActorRef).then(giveBack, refuse);
     else giveBack();
     return () => {
       left = true;
-      clearTimeout(timer);
     };
   });
 

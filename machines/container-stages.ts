@@ -197,11 +197,15 @@ const next =
 export const outward = next(OUT);
 export const backward = next(BACK);
 
-export const releasing = (done: string, actions: ('drop' | 'calm' | 'forgetNetworks' | 'forgetPorts')[]) =>
+/** A disk that is full holds everything back: `failed` says so, and it is tried again from there. */
+export const releasing = (done: string, actions: ('drop' | 'calm' | 'forgetNetworks')[], ...refused: 'goOn'[]) =>
   setupContainer.createStateConfig({
     description: 'The kernel holds nothing of the change: addresses and host ports go back to their owners.',
     invoke: { id: 'release', src: 'release', input: releaseInput('everything') },
-    on: { released: { target: done, actions } },
+    on: {
+      released: { target: done, actions },
+      refused: { target: '#container.failed', actions: [...refused, 'keepRefusal'] },
+    },
   });
 
 /** While others use the namespace, its owner's end is only noted. */

@@ -420,11 +420,13 @@ export const containerMachine = setupContainer.createMachine({
       initial: 'choosing',
       states: {
         choosing: {
-          description: 'Ports first, if any led there; then names, then the link.',
+          description:
+            'Ports first, if any led there; then names, then the link. What is gone already is only given back.',
           always: [
             { guard: 'diverts', target: 'diverting' },
             { guard: 'names', target: 'unnaming' },
-            { target: 'detaching' },
+            { guard: 'attaches', target: 'detaching' },
+            { target: 'releasing' },
           ],
         },
         diverting: {
@@ -433,7 +435,11 @@ export const containerMachine = setupContainer.createMachine({
             id: 'publish',
             src: 'publish',
             input: ({ context }) => diversion(context),
-            onDone: [{ guard: 'names', target: 'unnaming' }, { target: 'detaching' }],
+            onDone: [
+              { guard: 'names', target: 'unnaming' },
+              { guard: 'attaches', target: 'detaching' },
+              { target: 'releasing' },
+            ],
             onError: [
               { guard: 'forced', target: '#container.failed', actions: 'keepFault' },
               { target: 'returning', actions: 'blameError' },
@@ -471,7 +477,7 @@ export const containerMachine = setupContainer.createMachine({
             onError: 'releasing',
           },
         },
-        releasing: releasing('#container.settling', ['forgetNetworks', 'drop']),
+        releasing: releasing('#container.settling', ['forgetNetworks', 'drop'], 'goOn'),
         reattaching: {
           description: 'The link could not be taken away: makes sure that it is whole.',
           invoke: {
@@ -535,7 +541,11 @@ export const containerMachine = setupContainer.createMachine({
           },
         },
         retracting: retracting({ target: 'releasing' }),
-        releasing: releasing('#container.up', ['forgetPorts', 'drop']),
+        releasing: {
+          description: 'Nothing leads there any more: the host ports go back to their owner.',
+          invoke: { id: 'release', src: 'release', input: releaseInput('ports') },
+          on: { released: { target: '#container.up', actions: ['forgetPorts', 'drop'] } },
+        },
       },
     },
     rollingBack: {
@@ -678,6 +688,7 @@ export const containerMachine = setupContainer.createMachine({
       ...releasing('gone', ['drop']),
       on: {
         released: { target: 'gone', actions: 'drop' },
+        refused: { target: 'teardownFailed', actions: 'keepRefusal' },
         teardown: { actions: 'accept' },
         'process.exited': {},
       },

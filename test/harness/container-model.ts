@@ -41,7 +41,7 @@ export const waitsFor = (snapshot: Snapshot): string[] =>
 /** What conversations end with, the good end first. */
 export const TALKS: Record<string, string[]> = {
   lease: ['leased', 'refused'],
-  release: ['released'],
+  release: ['released', 'refused'],
   name: ['named', 'refused'],
   unname: ['unnamed'],
   verifyFirewall: ['verified', 'refused'],
@@ -63,6 +63,11 @@ function answers(snapshot: Snapshot, id: string, variant: Variant): ModelEvent[]
     const ports = (change?.wanted ?? []).map((wish) => ({ ...resolve(wish), ...outer }));
     const given = portTargets(change?.taking?.ports ?? [], [GIVER_ADDRESS]);
     return [{ type: 'leased', leases, ports, inside: [], given } as ModelEvent, refused];
+  }
+  if (id === 'release') {
+    // What it writes before it gives leases back may not be written; ports alone are given back at once.
+    const leases = Object.keys(change?.networks ?? {}).length > 0 && !/^(yielding|tearingDown)/.test(nameOf(snapshot));
+    return [{ type: 'released' } as ModelEvent, ...(leases ? [refused] : [])];
   }
   if (id in TALKS) return TALKS[id]!.map((type) => (type === 'refused' ? refused : { type }));
   if (id === 'ensureNamespace') return [done(id, { dev: 4, ino: 1 }), failed(id)];
