@@ -16,6 +16,7 @@
  */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { ZodError } from 'zod';
+import { toFault } from '../effects/effect.ts';
 import { LifecycleEvent } from '../state/event.ts';
 import { FAULTS, FaultError, type Fault } from '../state/faults.ts';
 import { ContainerId } from '../state/names.ts';
@@ -223,13 +224,12 @@ function refusal(error: unknown): { status: number; body: unknown } {
 }
 
 function faultOfRequest(error: unknown): Fault {
-  if (error instanceof Error && 'fault' in error) return error.fault as Fault;
   const { code = '', message } = error as { code?: string; message: string };
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return { code: 'BODY_TOO_LARGE', message: `the body is larger than ${MAX_LINE} bytes` };
   }
   if (code.startsWith('FST_ERR_') || error instanceof SyntaxError) return { code: 'BAD_REQUEST', message };
-  return { code: 'INTERNAL', message };
+  return toFault(error, 'request');
 }
 
 function withHint(fault: Fault): Fault & { hint: string } {

@@ -53,6 +53,8 @@ const PASSING_MS = 10_000;
 
 /** How long a state at rest may wait for its write. */
 const REST_WRITE_MS = 5;
+/** When it cannot be written: until the next attempt. */
+const WRITE_AGAIN_MS = 1000;
 
 interface Entry {
   actor: ContainerActor;
@@ -352,10 +354,18 @@ export class Containers {
     this.#desert(context.owner);
     // The state at rest goes to disk after the answer, or with the next event's intent if that comes first. Until then the
     // intent is there, which leads to the same state.
+    this.#writeAtRest(id, REST_WRITE_MS);
+  }
+
+  /** A disk that is full is asked again: a crash must not find an operation that has ended long ago. */
+  #writeAtRest(id: string, ms: number): void {
     setTimeout(() => {
       if (!this.#entries.has(id)) return;
-      this.#parts.store.commit(id).catch((error: unknown) => this.#parts.failed(`container ${id}`, error));
-    }, REST_WRITE_MS).unref();
+      this.#parts.store.commit(id).catch((error: unknown) => {
+        this.#parts.failed(`container ${id}`, error);
+        this.#writeAtRest(id, WRITE_AGAIN_MS);
+      });
+    }, ms).unref();
   }
 
   /** An owner that left others behind goes when the last of them has gone. */

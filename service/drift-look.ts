@@ -1,8 +1,8 @@
 /**
  * One look at the kernel of an outside: what a network or a container should have there, and what is different.
  *
- * Guarantees: changes nothing. What all of a look need (the links of the outside) is dumped once, and only when it is
- * needed; for a few links they are asked for one by one.
+ * Guarantees: changes nothing. What cannot be read is an error, never a difference. What all of a look need (the links of
+ * the outside) is dumped once, and only when it is needed; for a few links they are asked for one by one.
  * Limits: a look is as old as its oldest dump: whoever acts on it has the effects look again.
  */
 import { bridgeAlias } from '../effects/bridge.ts';
@@ -16,6 +16,9 @@ import { dumpOf, lookInside } from './look.ts';
 
 /** Up to so many containers, their links are asked for by name. */
 const FEW = 4;
+
+/** What the kernel says of a pin that is not there, or not one any more. All else says that we could not look. */
+const GONE = new Set(['ENOENT', 'EINVAL']);
 
 export class OutsideLook {
   readonly #kernel: Kernel;
@@ -58,6 +61,9 @@ export class OutsideLook {
     const look = await lookInside(this.#kernel, context, dumpOf);
     if (look === null) return [];
     if ('seen' in look) return compareInside(context.attachments, look.seen);
+    if (look.problem === 'missing' && !GONE.has(look.errno ?? '')) {
+      throw new Error(`cannot look into ${look.path}: ${look.why}`);
+    }
     // Not to be put back: whoever lives in it has it still, and a new one would be another.
     return [{ kind: 'link', object: look.path, network: null, problem: look.problem }];
   }

@@ -2,7 +2,7 @@
  * The watch on one outside: hears what the kernel announces, looks where that leads, and tells the machine whose it is.
  *
  * Guarantees: it changes nothing itself. Announcements are gathered for a moment and looked at together, one look after
- * another. Who is busy is not judged, but looked at again when it has come to rest; who is on the way out is left alone.
+ * another; one that cannot be taken is taken again, at everything. Who is busy is not judged, but looked at again when it has come to rest; who is on the way out is left alone.
  * Bridges come first: what hangs on them is put right with them.
  * Limits: see drift-clues.ts for what is announced at all.
  */
@@ -32,6 +32,8 @@ export interface WatchParts {
 
 /** What comes within this time is looked at together: one `ip link del` is announced five times. */
 const GATHER_MS = 10;
+/** How long to wait after a look that could not be taken: whatever is short may be there again. */
+const BLIND_MS = 1000;
 /** Containers looked into at the same time. */
 const AT_ONCE = 4;
 /** How long not to look for the owner of a namespace again when the last look did not find one. */
@@ -122,7 +124,7 @@ export class OutsideWatch {
     return this.#parts.containers.neighbours.container(owner);
   }
 
-  #gather(): void {
+  #gather(ms = GATHER_MS): void {
     if (this.#timer !== null || this.#closed) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
@@ -130,8 +132,13 @@ export class OutsideWatch {
       this.#clues = new Clues();
       this.#looking = this.#looking
         .then(() => this.#look(clues))
-        .catch((error: unknown) => this.#parts.failed(`watch on ${this.#outside ?? 'the host'}`, error));
-    }, GATHER_MS);
+        .catch((error: unknown) => {
+          this.#parts.failed(`watch on ${this.#outside ?? 'the host'}`, error);
+          // What it was about is gone with it: nothing would lead there again.
+          this.#clues.everything = true;
+          this.#gather(BLIND_MS);
+        });
+    }, ms);
   }
 
   async #look(clues: Clues): Promise<void> {

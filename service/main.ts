@@ -23,7 +23,10 @@ export interface MainOptions {
 
 export async function main(options: MainOptions): Promise<void> {
   const runDir = options.runDir ?? '/run/cleat';
-  const log = pino({ name: 'cleat', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
+  // By default pino knows errors as `err` alone; any other is {} in the log.
+  const serializers = { error: pino.stdSerializers.err };
+  const settings = { name: 'cleat', level: options.logLevel ?? 'info', serializers };
+  const log = pino(settings, pino.destination({ fd: 2, sync: true }));
   if (process.getuid?.() !== 0) {
     process.stderr.write('Error: the daemon changes network namespaces and firewall rules: run it as root\n');
     process.exitCode = 1;
