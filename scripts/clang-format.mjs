@@ -1,5 +1,5 @@
 /**
- * Formats the C and C++ sources under native/, bench/ and test/fuzz/ with clang-format; --check only reports.
+ * Formats the C and C++ sources under native/, bench/ and test/ with clang-format; --check only reports.
  *
  * Guarantees: with --check no file is written and the exit code is 1 when one is not formatted.
  * Limits: clang-format is Debian's; other major versions may disagree about a line or two.
@@ -10,7 +10,7 @@ import { join, relative } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
 const check = process.argv.includes('--check');
-const files = ['native', 'bench', 'test/fuzz'].flatMap((folder) => {
+const files = ['native', 'bench', 'test'].flatMap((folder) => {
   if (!existsSync(join(root, folder))) return [];
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.(cc|c|h)$/.test(entry.name))

@@ -24,7 +24,7 @@ const NODE_NEEDED = [20, 19];
 
 /** Debian packages, and what goes without when one is absent. */
 const DEBIAN_PACKAGES = {
-  'g++': 'compiles the addon and the small executables',
+  'g++': 'compiles the addon, the small executables, and what tests put in front of the C library',
   make: 'drives the native build',
   python3: 'node-gyp is written in it; small servers in demo and tests',
   'pkg-config': 'finds the netlink libraries',

@@ -1,0 +1,67 @@
+// timeout: 300
+// proving: 3600
+/**
+ * The n-th call for a namespace, a mount, a socket or a switch of the kernel fails, in every verb of a container's life.
+ */
+import { suite } from 'uvu';
+import { FaultLife } from '../harness/fault-life.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { effort } from '../harness/proof.ts';
+
+requirePrivateNamespace();
+
+const test = suite('a life in which the kernel is short of things');
+const life = new FaultLife();
+
+test.before(() => life.start());
+test.after(() => life.stop());
+
+test('switches', async () => {
+  await life.go(
+    'switches refused',
+    [
+      { kind: 'switch', action: 'fail', errno: 'EACCES' },
+      { kind: 'switch', action: 'fail', errno: 'EIO' },
+    ],
+    effort('switches', 20, 1),
+  );
+});
+
+test('namespaces and mounts', async () => {
+  await life.go(
+    'namespace calls failed',
+    [
+      { kind: 'namespace', action: 'fail', errno: 'ENOMEM' },
+      { kind: 'namespace', action: 'fail', errno: 'EPERM' },
+    ],
+    effort('namespaces', 60, 1),
+    undefined,
+    // A thread that cannot go back to its own namespace must not go on in a stranger's (native/worker.h).
+    /^setns/,
+  );
+});
+
+test('sockets', async () => {
+  await life.go(
+    'socket calls failed',
+    [
+      { kind: 'socket', action: 'fail', errno: 'ENOMEM' },
+      { kind: 'socket', action: 'fail', errno: 'EMFILE' },
+    ],
+    effort('sockets', 60, 1),
+  );
+});
+
+test('slow', async () => {
+  await life.go(
+    'slow calls',
+    [
+      { kind: 'request', action: 'delay', ms: 300, harmless: true },
+      { kind: 'store', action: 'delay', ms: 100, harmless: true },
+      { kind: 'namespace', action: 'delay', ms: 300, harmless: true },
+    ],
+    effort('slow', 170, 9),
+  );
+});
+
+test.run();

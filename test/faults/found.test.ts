@@ -1,0 +1,143 @@
+/**
+ * What faults have found, each at the call that showed it.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { on, TestDaemon } from '../harness/daemon.ts';
+import { Faults, type Strike } from '../harness/faults.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+
+requirePrivateNamespace();
+
+const test = suite('found by faults');
+const daemon = new TestDaemon();
+const faults = new Faults(daemon);
+const networks = `${daemon.stateDir}/networks`;
+
+test.before(async () => {
+  await daemon.start();
+  await daemon.network({ name: 'front' });
+  await daemon.network({ name: 'back' });
+});
+test.after(async () => {
+  await daemon.kill();
+});
+test.after.each(() => void faults.revoke());
+
+const brief = { name: 'brief', dns_enabled: false };
+const update = (mtu: string) => daemon.request('PATCH', '/v1/networks/front', { options: { mtu } });
+
+async function until(what: string, so: () => Promise<boolean> | boolean): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (await so()) return;
+    await sleep(10);
+  }
+  throw new Error(`never ${what}`);
+}
+
+/** For what has no number of its own: the first call whose text fits. */
+async function strikeAt(fits: RegExp, strike: Strike, request: () => Promise<unknown>, undo: () => Promise<unknown>) {
+  for (let n = 1; n < 100; n++) {
+    faults.order({ ...strike, action: 'delay', ms: 0 }, n);
+    await request();
+    await sleep(20);
+    const { what, struck } = faults.revoke();
+    await undo();
+    if (struck === false) break;
+    if (fits.test(what)) return faults.order(strike, n);
+  }
+  throw new Error(`no call is like ${String(fits)}`);
+}
+
+test('what the kernel refuses outside of an effect says errno and system call', async () => {
+  faults.order({ kind: 'request', action: 'fail', errno: 'ENOMEM' }, 1);
+  const { status, body } = await daemon.request('POST', '/v1/networks', brief);
+  assert.is(status, 500);
+  assert.equal([body.error?.code, body.error?.errno], ['KERNEL', 'ENOMEM']);
+  assert.match(body.error?.syscall ?? '', /^RTM_GET/);
+});
+
+test('a network whose file cannot be written is refused, and not there at the next start', async () => {
+  for (const action of ['fail', 'after'] as const) {
+    for (let n = 1; ; n++) {
+      faults.order({ kind: 'store', action, errno: 'EIO' }, n);
+      const { status, body } = await daemon.request('POST', '/v1/networks', brief);
+      const { struck } = faults.revoke();
+      if (struck === true && status !== 201) assert.is(body.error?.code, 'STATE_UNWRITABLE');
+      await until(
+        'as answered',
+        () => readdirSync(networks).some((name) => name.startsWith('brief')) === (status === 201),
+      );
+      if (status === 201) assert.is((await daemon.request('DELETE', '/v1/networks/brief')).status, 204);
+      if (struck === false) break;
+    }
+  }
+});
+
+test('an update whose last write fails is done; what it leaves behind is taken away later', async () => {
+  const last = { kind: 'store', action: 'fail', errno: 'EIO' } as const;
+  await strikeAt(
+    /^unlink .*front.previous/,
+    last,
+    () => update('1400'),
+    () => update('1500'),
+  );
+  assert.is((await update('1400')).status, 200);
+  faults.revoke();
+  assert.ok(readdirSync(networks).includes('front.previous'));
+  assert.match((await daemon.get('/v1/doctor')).text, /file of network front/);
+  await until('settled', () => !readdirSync(networks).includes('front.previous'));
+  assert.not.match((await daemon.get('/v1/doctor')).text, /file of network front/);
+});
+
+test('a disconnect that cannot be written down is answered, and ends when there is room', async () => {
+  await daemon.up('c2', { networks: on('front', 'back') });
+  const disconnect = () => daemon.event({ type: 'disconnect', id: 'c2', network: 'front' });
+  const connect = () => daemon.event({ type: 'connect', id: 'c2', network: 'front' });
+  // Somewhere behind the removal of the link: the lease is given back only when that is written.
+  let unfinished = 0;
+  for (let n = 5; unfinished === 0; n++) {
+    faults.order({ kind: 'store', action: 'fail', errno: 'ENOSPC', lasting: true }, n);
+    const { status, body } = await disconnect();
+    if (status !== 200)
+      assert.ok(['STATE_UNWRITABLE', 'UNFINISHED'].includes(body.error?.code ?? ''), body.error?.code);
+    if (body.error?.code === 'UNFINISHED') unfinished++;
+    const { struck } = faults.revoke();
+    await until('up', async () => (await daemon.get('/v1/containers/c2')).body.state === 'up');
+    if (status !== 200) await disconnect();
+    assert.equal(Object.keys((await daemon.get('/v1/containers/c2')).body.networks ?? {}), ['back']);
+    assert.ok(struck, 'one of them could not be finished');
+    assert.is((await connect()).status, 200);
+  }
+  await daemon.down('c2');
+});
+
+test('a start that is short of descriptors sets nothing aside', async () => {
+  await daemon.up('c3', { networks: on('front') });
+  await sleep(50);
+  await daemon.kill();
+  const kept = readFileSync(`${daemon.runDir}/containers/c3.json`, 'utf8');
+  let refused = 0;
+  for (let n = 5; ; n++) {
+    faults.order({ kind: 'store', action: 'fail', errno: 'EMFILE' }, n);
+    await daemon.start().catch(() => refused++);
+    const { what } = faults.revoke();
+    await daemon.kill();
+    const files = [`${daemon.runDir}/containers`, networks].flatMap((directory) => readdirSync(directory));
+    assert.equal(
+      files.filter((name) => name.endsWith('.unreadable')),
+      [],
+      what,
+    );
+    if (/c3.json$/.test(what)) break;
+  }
+  assert.ok(refused > 0);
+  assert.is(JSON.parse(kept).snapshot.context.id, 'c3');
+  await daemon.start();
+  assert.is((await daemon.get('/v1/containers/c3')).body.state, 'up');
+  await daemon.down('c3');
+});
+
+test.run();

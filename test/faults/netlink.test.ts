@@ -1,0 +1,66 @@
+// timeout: 300
+// proving: 3600
+/**
+ * The n-th netlink request is refused, its answer is lost, its dump interrupted, in every verb of a container's life.
+ */
+import { suite } from 'uvu';
+import { FaultLife } from '../harness/fault-life.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { effort } from '../harness/proof.ts';
+
+requirePrivateNamespace();
+
+const test = suite('a life in which netlink goes wrong');
+const life = new FaultLife();
+
+test.before(() => life.start());
+test.after(() => life.stop());
+
+test('the kernel refuses, or the system call does', async () => {
+  await life.go(
+    'netlink requests refused',
+    [
+      { kind: 'request', action: 'fail', errno: 'ENOMEM' },
+      { kind: 'request', action: 'fail', errno: 'EPERM' },
+      { kind: 'request', action: 'fail', errno: 'EBUSY' },
+      { kind: 'request', action: 'break', errno: 'ENOBUFS' },
+    ],
+    effort('refused', 240, 1),
+  );
+});
+
+test('the kernel does what it is asked, and nobody hears of it', async () => {
+  await life.go('acknowledgements lost', [{ kind: 'request', action: 'lose' }], effort('lost', 80, 1));
+});
+
+test('an answer cannot be received', async () => {
+  await life.go(
+    'netlink answers not received',
+    [
+      { kind: 'answer', action: 'fail', errno: 'ENOBUFS' },
+      { kind: 'answer', action: 'fail', errno: 'ENOMEM' },
+    ],
+    effort('answers', 170, 1),
+  );
+});
+
+test('what is listed has changed meanwhile', async () => {
+  await life.go(
+    'dumps interrupted',
+    [
+      { kind: 'answer', action: 'interrupt', harmless: true },
+      { kind: 'answer', action: 'interrupt', lasting: true },
+    ],
+    effort('interrupted', 170, 2),
+  );
+});
+
+test('announcements are lost', async () => {
+  await life.go(
+    'announcements lost',
+    [{ kind: 'news', action: 'fail', errno: 'ENOBUFS', harmless: true }],
+    effort('news', 60, 2),
+  );
+});
+
+test.run();

@@ -1,0 +1,137 @@
+/**
+ * Orders to the calls of a daemon: the n-th of a kind is refused, fails, is slow, waits, or its answer is lost.
+ *
+ * The daemon is the one that is shipped; test/faults/interpose.c stands between it and the C library. One order at a
+ * time: `order()` counts and strikes from then on, `revoke()` ends that and says what came of it.
+ *
+ * Guarantees: what is not ordered happens as it would without all this. Calls are counted from 1, from the order on.
+ * Limits: needs a C compiler. Threads of the daemon share the count, so where two of them work at once, which call is the
+ * n-th may differ from run to run; `what` says which one it was.
+ */
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readSync, writeSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { TestDaemon } from './daemon.ts';
+
+/**
+ * request    netlink messages to the kernel; a transaction of nftables counts as one
+ * answer     receives on the sockets of these
+ * news       receives on sockets that listen to announcements
+ * store      open, write, fsync, rename, unlink, rmdir, mkdir below the run and the state directory
+ * switch     open, read, write of /proc/sys/net
+ * namespace  setns, unshare, mount, umount, statfs; opening namespaces and the places they are pinned to
+ * socket     socket, bind, ioctl of netlink sockets and of those that try out ports
+ * helper     what starts, finds and signals other processes
+ */
+const KINDS = ['request', 'answer', 'news', 'store', 'switch', 'namespace', 'socket', 'helper'] as const;
+export type Kind = (typeof KINDS)[number];
+
+/**
+ * fail       it does not happen, and the caller is told `errno`; of a request the kernel says so, in an answer
+ * break      the system call that sends requests fails
+ * lose       the kernel does what was asked, and its answer does not fit into the socket
+ * interrupt  the answer says that what is being listed has changed meanwhile
+ * after      it happens, and the caller is told `errno`
+ * full       from here on the disk has no room; the first write has room for half of it
+ * delay      it happens after so many milliseconds
+ * hold       it happens when release() is called: `meanwhile` is over
+ */
+const ACTIONS = ['fail', 'break', 'lose', 'interrupt', 'after', 'full', 'delay', 'hold'] as const;
+
+export interface Strike {
+  kind: Kind;
+  action: (typeof ACTIONS)[number];
+  errno?: keyof typeof constants.errno;
+  ms?: number;
+  /** All calls from the n-th on, not that one alone. */
+  lasting?: boolean;
+  /** What happens to the world while a call is held, and what mends it again. */
+  meanwhile?: () => void;
+  mend?: () => void;
+  /** The daemon is killed behind the answer, and started again. */
+  kill?: boolean;
+  /** Nobody is to be told of it: the answer is success. */
+  harmless?: boolean;
+}
+
+export interface Outcome {
+  /** Calls of the kind since the order. */
+  count: number;
+  /** Whether it struck; 'in vain' when what it struck could not suffer that. */
+  struck: boolean | 'in vain';
+  /** The call that it struck first. */
+  what: string;
+}
+
+/** Offsets of struct order in interpose.c. */
+const AT = { armed: 0, count: 24, released: 32, clock: 36, what: 40, end: 256 };
+
+export class Faults {
+  readonly #fd: number;
+
+  /** For a daemon that is not started yet. */
+  constructor(daemon: TestDaemon) {
+    const library = join(mkdtempSync(join(tmpdir(), 'faults-')), 'interpose.so');
+    const source = resolve(import.meta.dirname, '../../../test/faults/interpose.c');
+    const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC'];
+    execFileSync('cc', [...flags, '-o', library, source, '-ldl']);
+    const path = `${daemon.directory}/faults`;
+    this.#fd = openSync(path, 'w+');
+    writeSync(this.#fd, Buffer.alloc(AT.end), 0, AT.end, 0);
+    Object.assign(daemon.environment, {
+      LD_PRELOAD: library,
+      CLEAT_FAULTS: path,
+      CLEAT_FAULTS_RUN: daemon.runDir,
+      CLEAT_FAULTS_STATE: daemon.stateDir,
+      CLEAT_FAULTS_NETNS: daemon.netnsDir,
+    });
+  }
+
+  /** With n = 0 it only counts. */
+  order({ kind, action, errno, ms, lasting = false }: Strike, n: number): void {
+    this.revoke();
+    const argument = errno === undefined ? (ms ?? 0) : constants.errno[errno];
+    const last = n > 0 && (lasting || action === 'full') ? 0xffff_ffff : n;
+    const words = [KINDS.indexOf(kind) + 1, n, last, ACTIONS.indexOf(action) + 1, argument, 0, 0, 0];
+    this.#write(AT.armed + 4, words);
+    writeSync(this.#fd, Buffer.alloc(AT.end - AT.what), 0, AT.end - AT.what, AT.what);
+    if (action === 'full') this.#write(AT.armed + 20, [constants.errno.ENOSPC]);
+    this.#write(AT.armed, [1]);
+  }
+
+  look(): Outcome {
+    const bytes = Buffer.alloc(AT.end);
+    readSync(this.#fd, bytes, 0, AT.end, 0);
+    const text = bytes.toString('latin1', AT.what);
+    const hit = bytes.readUInt32LE(AT.count + 4);
+    const struck = hit === 2 ? 'in vain' : hit === 1;
+    return { count: bytes.readUInt32LE(AT.count), struck, what: text.slice(0, text.indexOf('\0')).trim() };
+  }
+
+  revoke(): Outcome {
+    this.#write(AT.armed, [0]);
+    this.release();
+    return this.look();
+  }
+
+  /** Let go of what is held. */
+  release(): void {
+    this.#write(AT.released, [1]);
+  }
+
+  /** Have CLOCK_REALTIME be off by so many seconds from now on, for the daemon alone. */
+  setClock(seconds: number): void {
+    this.#write(AT.clock, [seconds]);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #write(at: number, words: readonly number[]): void {
+    const bytes = Buffer.alloc(words.length * 4);
+    words.forEach((word, i) => bytes.writeInt32LE(word | 0, i * 4));
+    writeSync(this.#fd, bytes, 0, bytes.length, at);
+  }
+}
