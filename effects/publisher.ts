@@ -96,13 +96,15 @@ export const unexpose =
 
 /**
  * At a start: expose what is wanted and missing (the publisher may have been started anew), and take away what is stale or
- * in the ledger, and not wanted. Never rejects.
+ * in the ledger, and not wanted. What is `undecided` is left as it is: a machine in the middle of an operation makes it so
+ * or takes it away. Never rejects.
  */
 export const reconcile =
   (ledger: Ledger) =>
   async (input: {
     publisher: string;
     wanted: readonly ResolvedPort[];
+    undecided: readonly ResolvedPort[];
     stale: readonly ResolvedPort[];
   }): Promise<Reconciled> => {
     const { publisher } = input;
@@ -110,7 +112,7 @@ export const reconcile =
       return await inTurn(publisher, RECONCILE_MS, async (client) => {
         const { there, address } = await client.list();
         const wanted = forwardsOf(input.wanted, address);
-        const keys = new Set(wanted.map(keyOf));
+        const keys = new Set([...wanted, ...forwardsOf(input.undecided, address)].map(keyOf));
         const stale = [...forwardsOf(input.stale, address), ...ledger.of(publisher)];
         const unwanted = stale.filter((forward) => !keys.has(keyOf(forward)));
         // First: what is stale may be in the way of what is wanted.

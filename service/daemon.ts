@@ -162,7 +162,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   for (const file of recovered.unreadable) log.error({ file }, 'snapshot set aside: not readable');
   const contexts = recovered.containers.map(({ context }) => context);
   shared.recover(contexts);
-  publishing.start(contexts, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
+  publishing.start(recovered.containers, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
   for (const { id, snapshot } of recovered.containers) containers.restore(id, snapshot);
   containers.restored();
   await networks.ensureDefault();

@@ -7,14 +7,32 @@
  * Limits: once per start. Ports that are owed to a publisher go with the next call to it, not by themselves.
  */
 import { askPublisher, reconcile, type Ledger, type Reconciled } from '../effects/publisher.ts';
-import type { ContainerContext, ResolvedPort } from '../state/container.ts';
+import type { ResolvedPort } from '../state/container.ts';
 import type { Check } from './doctor.ts';
+import type { Recovered } from './recovery.ts';
+import { stateName } from './snapshot.ts';
+import { LEAVING, STEADY } from './standing.ts';
 
 interface Parts {
   /** The one that new containers get, null for none. */
   publisher: string | null;
   ledger: Ledger & { publishers(): string[] };
   log: { info(fields: object, text: string): void; error(fields: object, text: string): void };
+}
+
+/**
+ * What is to be listened for is certain while a container rests, and when it goes: nothing. In the middle of a change it
+ * is the machine's to say, and a way out that has told the publisher already must not be undone.
+ */
+function portsOf({ context, snapshot }: Recovered['containers'][number]) {
+  const { publisher, ports, change } = context;
+  const [state = ''] = stateName(snapshot as { value: unknown }).split('.');
+  const steady = STEADY.has(state);
+  return {
+    publisher,
+    wanted: steady ? ports : [],
+    undecided: steady || LEAVING.has(state) ? [] : [...ports, ...(change?.ports ?? [])],
+  };
 }
 
 export class Publishing {
@@ -30,17 +48,19 @@ export class Publishing {
    * the containers start: what they ask of a publisher then comes after this.
    */
   start(
-    containers: readonly ContainerContext[],
+    containers: readonly Recovered['containers'][number][],
     stale: readonly { publisher: string; ports: ResolvedPort[] }[],
   ): Promise<void> {
-    const used = containers.flatMap(({ publisher }) => publisher ?? []);
+    const ports = containers.map(portsOf);
+    const used = ports.flatMap(({ publisher }) => publisher ?? []);
     const known = new Set([...used, ...stale.map(({ publisher }) => publisher), ...this.#parts.ledger.publishers()]);
     const work = [...known].map(async (publisher) => {
       const of = <T extends { publisher: string | null }>(all: readonly T[]) =>
         all.filter((one) => one.publisher === publisher);
       const result = await reconcile(this.#parts.ledger)({
         publisher,
-        wanted: of(containers).flatMap(({ ports }) => ports),
+        wanted: of(ports).flatMap(({ wanted }) => wanted),
+        undecided: of(ports).flatMap(({ undecided }) => undecided),
         stale: of(stale).flatMap(({ ports }) => ports),
       });
       this.#last.set(publisher, result);

@@ -14,9 +14,16 @@ import type { NetworkDefinition } from '../state/network.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
 
 /** States in which everything a container's context names has been made, and nothing been taken away. */
-const STEADY = new Set(['created', 'up', 'degraded']);
+export const STEADY: ReadonlySet<string> = new Set(['created', 'up', 'degraded']);
 /** States that lead to the end, and to nothing else. */
-const LEAVING = new Set(['tearingDown', 'draining', 'releasing', 'teardownFailed', 'abandoning', 'gone']);
+export const LEAVING: ReadonlySet<string> = new Set([
+  'tearingDown',
+  'draining',
+  'releasing',
+  'teardownFailed',
+  'abandoning',
+  'gone',
+]);
 
 export function isSteady(snapshot: ContainerSnapshot): boolean {
   return snapshot.status === 'active' && STEADY.has(stateName(snapshot)) && snapshot.hasTag('rest');

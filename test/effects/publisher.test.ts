@@ -54,7 +54,7 @@ async function within(
       directory,
       expose: (...ports) => faultOf(expose(ledger)({ publisher: url, ports })),
       unexpose: (...ports) => unexpose(ledger)({ publisher: url, ports }),
-      reconcile: (wanted, stale = []) => reconcile(ledger)({ publisher: url, wanted, stale }),
+      reconcile: (wanted, stale = []) => reconcile(ledger)({ publisher: url, wanted, undecided: [], stale }),
     });
   } finally {
     await gvproxy.stop();
@@ -257,7 +257,7 @@ publisher('an exposure that cannot be undone is owed, on disk, and goes at the n
     const next = ledgerIn(directory);
     assert.equal(next.load(), { unreadable: [] });
     assert.equal(next.publishers(), [gvproxy.url]);
-    const done = await reconcile(next)({ publisher: gvproxy.url, wanted: [], stale: [] });
+    const done = await reconcile(next)({ publisher: gvproxy.url, wanted: [], undecided: [], stale: [] });
     assert.equal(done, { exposed: [], unexposed: ['tcp/:8080'], faults: [] });
     assert.equal([gvproxy.forwards, next.of(gvproxy.url)], [[], []]);
   });

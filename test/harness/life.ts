@@ -115,13 +115,13 @@ export class Life {
     let before: Sight | null = await this.see();
     for (const [reached, step] of this.scenario.steps.entries()) {
       if (!(await this.#take(step))) return { reached, before };
-      before = await this.rest()
-        .then(() => this.clean()) // networks are lowered behind the last answer
-        .then(() => this.see())
-        .catch(() => null);
-      if (before === null) {
-        if (await this.alive()) throw new Error(`after ${stepName(step)}: cannot be looked at`);
-        return { reached: reached + 1, before };
+      try {
+        await this.rest();
+        await this.clean(); // networks are lowered behind the last answer
+        before = await this.see();
+      } catch (error) {
+        if (await this.alive()) throw new Error(`after ${stepName(step)}: ${String(error)}`, { cause: error });
+        return { reached: reached + 1, before: null };
       }
       watch(reached, before);
     }

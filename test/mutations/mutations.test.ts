@@ -24,6 +24,7 @@ const SOURCES = ['machines', 'effects', 'native', 'state', 'service', 'cli', 'be
 const FILES = ['package.json', 'tsconfig.json'];
 
 const planted = suite('planted defects');
+let seen = 0;
 const chosen = mutants.slice(0, effort('mutants', 2, mutants.length));
 
 for (const mutant of chosen) {
@@ -31,10 +32,11 @@ for (const mutant of chosen) {
     const { status, output } = run(mutant);
     assert.is(status, 1, `not seen:\n${output}`);
     assert.match(output, mutant.seen, `seen, but not for this reason:\n${output.slice(0, 3000)}`);
+    seen++;
   });
 }
 
-planted.after(() => proved('planted defects, each of them seen', chosen.length));
+planted.after(() => proved('planted defects that are seen', seen));
 
 planted.run();
 

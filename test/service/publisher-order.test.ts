@@ -2,7 +2,7 @@
  * A container with an outer publisher, step by step: its ports are announced before anything is made and taken back
  * first; a publisher that refuses stops the way in, and nothing of it stops the way out.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { on, port, TestDaemon } from '../harness/daemon.ts';
@@ -130,6 +130,21 @@ order('who waits for the publisher holds nobody else up', async () => {
   assert.equal([status, body.error?.code], [502, 'PUBLISHER_FAILED']);
   gvproxy.behave = 'well';
   await daemon.down('a');
+  await comesBackTo(empty, () => inspectKernel());
+});
+
+order('killed on its way out, what it has taken back is not announced again by the start', async () => {
+  await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
+  writeFileSync(`${failpoints}/order`, 'SIGKILL unpublish:durable#1');
+  await daemon.event({ type: 'teardown', id: 'a' }).catch(() => null);
+  rmSync(`${failpoints}/order`);
+  await daemon.kill();
+  assert.equal(gvproxy.forwards, []);
+  const before = gvproxy.requests.length;
+  await daemon.start();
+  await daemon.gone('a');
+  const asked = gvproxy.requests.slice(before).filter((request) => request !== 'all');
+  assert.equal([asked, gvproxy.forwards], [[], []]);
   await comesBackTo(empty, () => inspectKernel());
 });
 
