@@ -109,7 +109,7 @@ async function dressBridge(native: Outside, definition: NetworkDefinition): Prom
   const name = definition.network_interface;
   const v6 = definition.subnets.some(({ subnet }) => subnet.includes(':'));
   await native.sysctlWrite({
-    // Lets packets from 127.0.0.1 leave through the bridge to a published port; strangers' are dropped in raw.
+    // Lets packets from 127.0.0.1 leave through the bridge to a published port; strangers' from or to it are dropped in raw.
     [`net/ipv4/conf/${name}/route_localnet`]: '1',
     [`net/ipv6/conf/${name}/disable_ipv6`]: v6 ? '0' : '1',
     ...(v6 ? { [`net/ipv6/conf/${name}/accept_ra`]: '0', [`net/ipv6/conf/${name}/accept_dad`]: '0' } : {}),

@@ -8,7 +8,9 @@
  *
  *     raw          prerouting -300   127/8 and ::1 only from lo: a neighbour's frame for 127.0.0.1 must not reach a port
  *                                    published there (moby#45610, CVE-2020-8558; ::1 matters where br_netfilter shows
- *                                    bridged frames to us before ip6_rcv can refuse them)
+ *                                    bridged frames to us before ip6_rcv can refuse them). Neither to it nor from it:
+ *                                    route_localnet (bridge.ts) also takes away the kernel's own refusal of sources in
+ *                                    127/8, and a service of the host may believe who comes from there
  *     prerouting   nat -100          } to an address of this host (fib: CVE-2025-67499, nothing that merely passes
  *     output       nat -100          } through is caught): jump publish
  *     publish                        dnat through hostports4/6 (host IP . protocol . port), then ports4/6 (protocol . port)
@@ -119,8 +121,11 @@ export function baseRules(table: string): NftOperation[] {
       chain: name,
     })),
 
-    add('raw', interfaceIs('from', 'lo', 'neq'), inNetwork('daddr', '127.0.0.0/8'), verdict('drop')),
-    add('raw', interfaceIs('from', 'lo', 'neq'), inNetwork('daddr', '::1/128'), verdict('drop')),
+    ...['127.0.0.0/8', '::1/128'].flatMap((loopback) =>
+      (['daddr', 'saddr'] as const).map((which) =>
+        add('raw', interfaceIs('from', 'lo', 'neq'), inNetwork(which, loopback), verdict('drop')),
+      ),
+    ),
     add('prerouting', toThisHost(), jump('publish')),
     add('output', toThisHost(), jump('publish')),
     ...FAMILIES.map((family) => add('publish', dnatByHostAddress(family))),

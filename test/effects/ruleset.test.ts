@@ -90,7 +90,9 @@ rules('reads as intended, in the words of nft', async () => {
   const text = listing();
   for (const line of [
     'iifname != "lo" ip daddr 127.0.0.0/8 drop',
+    'iifname != "lo" ip saddr 127.0.0.0/8 drop',
     'iifname != "lo" ip6 daddr ::1 drop',
+    'iifname != "lo" ip6 saddr ::1 drop',
     'fib daddr type local jump publish',
     'dnat ip to ip daddr . meta l4proto . th dport map @hostports4',
     'dnat ip6 to ip6 daddr . meta l4proto . th dport map @hostports6',
