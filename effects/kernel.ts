@@ -5,6 +5,7 @@
  * thread and its own watch on links.
  * Limits: an outside that has gone away stays open until the daemon ends (its namespace lives as long).
  */
+import { statSync } from 'node:fs';
 import { EventEmitter } from 'eventemitter3';
 import { isKernelError, openOutside, type Outside } from '../native/index.ts';
 import { EffectError } from './effect.ts';
@@ -58,6 +59,25 @@ export class Kernel {
         .catch(() => {}); // without notifications waits fall back to looking (link.ts)
     }
     return outside;
+  }
+
+  /**
+   * The path by which the namespace at `path` is open already, null for the daemon's own: however it is called, an outside
+   * is one namespace, with one owner of its firewall. `path` itself when it is none of them, or nothing is there.
+   */
+  nameOf(path: string): string | null {
+    let found: { dev: number; ino: number };
+    try {
+      found = statSync(path);
+    } catch {
+      return path;
+    }
+    this.outside(null);
+    for (const [known, { kernel }] of this.#outsides) {
+      const { dev, ino } = kernel.identity();
+      if (dev === found.dev && ino === found.ino) return known;
+    }
+    return path;
   }
 
   /** For taking things away: null when the outside is gone, and with it everything that was in it. */

@@ -114,10 +114,10 @@ export const setupContainer = setup({
       event.type === 'connect' &&
       context.attachments.some(({ network }) => network === event.network) &&
       sameOptions(context.request.networks[event.network] ?? {}, event.options),
-    requested: ({ context, event }) => networkIn(event) in context.request.networks,
+    requested: ({ context, event }) => Object.hasOwn(context.request.networks, networkIn(event)),
     requestedAlike: ({ context, event }) =>
       event.type === 'connect' &&
-      event.network in context.request.networks &&
+      Object.hasOwn(context.request.networks, event.network) &&
       sameOptions(context.request.networks[event.network] ?? {}, event.options),
     published: ({ context, event }) =>
       event.type === 'unpublish' && subtract(context.ports, event.ports).taken.length > 0,
@@ -164,7 +164,11 @@ export const setupContainer = setup({
     forced: ({ context }) => changeOf(context).force,
     wasDisconnecting: ({ context }) => {
       const networks = Object.keys(changeOf(context).networks);
-      return context.configured && networks.length > 0 && networks.every((name) => name in context.request.networks);
+      return (
+        context.configured &&
+        networks.length > 0 &&
+        networks.every((name) => Object.hasOwn(context.request.networks, name))
+      );
     },
     ailing: ({ context }) => context.configured && context.attempts > 0,
     unplannable: ({ context, event }) => event.type === 'leased' && 'fault' in planned(context, event),
@@ -341,7 +345,9 @@ export const setupContainer = setup({
       request: ({ context }) => ({
         ...context.request,
         networks: Object.fromEntries(
-          Object.entries(context.request.networks).filter(([network]) => !(network in changeOf(context).networks)),
+          Object.entries(context.request.networks).filter(
+            ([network]) => !Object.hasOwn(changeOf(context).networks, network),
+          ),
         ),
         ports: unrequest(context.request.ports, changeOf(context).ports),
       }),

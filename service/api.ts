@@ -11,9 +11,14 @@
  *
  * Guarantees: the object that is authorised is the object that is executed; a body over the limit is refused before it
  * is read (moby CVE-2026-34040); a request that is not complete changes nothing; an error is
- * {"error": Fault and hint} with the status of state/faults.ts.
- * Limits: who may connect is the file mode of the socket; who may name paths and pids is authorise.ts.
+ * {"error": Fault and hint} with the status of state/faults.ts, for what is no HTTP as well. What a client makes the
+ * daemon keep is bounded: connections, events under way on one stream, answers that it does not read.
+ * Limits: who may connect is the file mode of the socket; who may name paths and pids is authorise.ts. A request without
+ * Host, or that expects something else than to go on, is answered by Node, with a status alone (400, 417).
  */
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { ZodError } from 'zod';
 import { toFault } from '../effects/effect.ts';
@@ -47,16 +52,30 @@ export interface ApiParts {
 
 const MAX_WAIT_MS = 300_000;
 
+/** One more is closed at once. Each is a descriptor of the daemon, which needs some for its own work. */
+const MAX_CONNECTIONS = 1024;
+
+/** From the connection to the end of the headers: nobody who means it takes longer on a Unix socket. */
+const HEADERS_MS = 5000;
+
+/** Events of one stream under way at the same time; lines after them wait in the socket. */
+const MAX_UNDER_WAY = 4096;
+
 export function createApi(parts: ApiParts): FastifyInstance {
   const { containers, networks } = parts;
   const api = Fastify({
     bodyLimit: MAX_LINE,
     forceCloseConnections: true,
+    exposeHeadRoutes: false, // of a stream without an end too
     logger: false,
+    // A stream of events may stay open for months, so the whole of a request has no limit; its headers do.
+    http: { requestTimeout: 0, headersTimeout: HEADERS_MS, connectionsCheckingInterval: HEADERS_MS / 2 },
+    clientErrorHandler: refuseBytes,
     // What the router refuses before there is a route: bad escapes, parameters that are too long.
     frameworkErrors: (error, _request, reply) => void sendFault(reply, faultOfRequest(error)),
   });
 
+  api.server.maxConnections = MAX_CONNECTIONS;
   api.setErrorHandler((error, _request, reply) => sendFault(reply, faultOfRequest(error)));
   api.setNotFoundHandler((request, reply) =>
     sendFault(reply, { code: 'NO_SUCH_ROUTE', message: `${request.method} ${request.url}: no such route` }),
@@ -92,6 +111,8 @@ export function createApi(parts: ApiParts): FastifyInstance {
     out.writeHead(200, { 'content-type': 'application/x-ndjson' });
     /** The last event of each container that has one under way. */
     const tails = new Map<unknown, Promise<void>>();
+    let underWay = 0;
+    let goOn = () => {};
     let line = 0;
     /** Per container, the last line that had come when its create failed: what was sent in the hope of it is not tried. */
     const hopeless = new Map<unknown, number>();
@@ -118,6 +139,14 @@ export function createApi(parts: ApiParts): FastifyInstance {
           hopeless.delete(key);
         });
         tails.set(key, mine);
+        underWay++;
+        void mine.then(() => {
+          underWay--;
+          goOn();
+        });
+        if (underWay >= MAX_UNDER_WAY) await new Promise<void>((resolve) => (goOn = resolve));
+        // Who sends and does not read is heard again when it has read.
+        if (out.writableNeedDrain && !out.destroyed) await drained(out);
       }
     } catch (error) {
       write(line + 1, refusal(error));
@@ -228,8 +257,30 @@ function faultOfRequest(error: unknown): Fault {
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return { code: 'BODY_TOO_LARGE', message: `the body is larger than ${MAX_LINE} bytes` };
   }
+  if (code === 'ECONNRESET') return { code: 'BAD_REQUEST', message: 'the request breaks off' };
   if (code.startsWith('FST_ERR_') || error instanceof SyntaxError) return { code: 'BAD_REQUEST', message };
   return toFault(error, 'request');
+}
+
+/** Resolves when all that was written has gone to the socket, or nothing will any more. */
+async function drained(out: ServerResponse): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  await Promise.race([once(out, 'drain', { signal }), once(out, 'close', { signal })]).catch(() => {});
+  over.abort();
+}
+
+/** Bytes that are no HTTP, or headers that are too long or never end. Nothing is said into the middle of an answer. */
+function refuseBytes(error: Error & { code: string }, socket: Socket): void {
+  const { _httpMessage: begun } = socket as Socket & { _httpMessage?: { headersSent: boolean } | null };
+  if (socket.writable && error.code !== 'ECONNRESET' && begun?.headersSent !== true) {
+    const body = JSON.stringify({ error: withHint({ code: 'BAD_REQUEST', message: `no HTTP: ${error.message}` }) });
+    socket.write(
+      `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    );
+  }
+  socket.destroySoon();
 }
 
 function withHint(fault: Fault): Fault & { hint: string } {

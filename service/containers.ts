@@ -43,6 +43,8 @@ export interface ContainersParts {
   netnsDir: string;
   /** A network's name from its name, id or the beginning of one id alone. Throws NO_SUCH_NETWORK. */
   networkName: (text: string) => string;
+  /** The path by which the outside at this path is known, null for the daemon's own. */
+  outsideName: (path: string) => string | null;
   /** Who publishes ports one machine further out, null for nobody. */
   publisher: string | null;
   failed: (what: string, error: unknown) => void;
@@ -119,7 +121,8 @@ export class Containers {
 
   /** Resolves when the container is in a state of this name (or gone), rejects with DEADLINE after `ms`. */
   async waitFor(id: string, state: string, ms: number): Promise<ContainerSnapshot | null> {
-    if (!(state in this.#parts.machine.states)) throw new FaultError('BAD_REQUEST', `there is no state ${state}`);
+    if (!Object.hasOwn(this.#parts.machine.states, state))
+      throw new FaultError('BAD_REQUEST', `there is no state ${state}`);
     const actor = this.#entries.get(id)?.actor;
     if (actor === undefined) {
       if (state === 'gone') return null;
@@ -186,13 +189,19 @@ export class Containers {
     const existing = this.#entries.get(event.id);
     if (existing !== undefined) return this.#resume(event, existing);
     this.#lastGeneration = Math.max(Date.now(), this.#lastGeneration + 1);
-    const input = planContainer(event, {
+    const input = planContainer(this.#located(event), {
       ...this.#parts,
       generation: this.#lastGeneration,
       container: (id) => this.#lasting(id),
     });
     this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
     return this.#start(event.id, { input }).actor;
+  }
+
+  /** The event with its outside as it is known already; without it where that is the daemon's own. */
+  #located({ outside: path, ...event }: CreateEvent): CreateEvent {
+    const outside = path === undefined ? null : this.#parts.outsideName(path);
+    return outside === null ? event : { ...event, outside };
   }
 
   /** One whose namespace can be shared: not one that is on its way in or out. */
@@ -258,7 +267,7 @@ export class Containers {
 
   /** A network that is gone can still be disconnected from, by the name that the container knows. */
   #networkName({ context }: ContainerSnapshot, type: string, text: string): string {
-    if (type === 'disconnect' && text in context.request.networks) return text;
+    if (type === 'disconnect' && Object.hasOwn(context.request.networks, text)) return text;
     return this.#parts.networkName(text);
   }
 

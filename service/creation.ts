@@ -80,7 +80,7 @@ export function requested(
   const networks: typeof asked = {};
   for (const [text, options] of Object.entries(asked)) {
     const name = event.networks === undefined ? text : around.networkName(text);
-    if (name in networks) throw new FaultError('BAD_REQUEST', `network ${name} is named twice`);
+    if (Object.hasOwn(networks, name)) throw new FaultError('BAD_REQUEST', `network ${name} is named twice`);
     networks[name] = options;
   }
   const ports = wanted(event.port_mappings ?? [], publisherOf(event, around));

@@ -1,7 +1,7 @@
 /**
  * The daemon put together: machines to effects, effects to the kernel, state to disk, all of it to the socket.
  *
- * Guarantees: one daemon per pair of directories (locks); everything that a snapshot speaks of is running again before
+ * Guarantees: one daemon per pair of directories (locks), and nobody else writes to them; everything that a snapshot speaks of is running again before
  * the socket answers; a stop leaves every container as it is.
  * Limits: a failure before the socket answers ends the start with a fault.
  *
@@ -9,7 +9,7 @@
  *   <state-dir>  0700  lock, networks/, exposed.json
  */
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
@@ -74,10 +74,10 @@ export interface Daemon {
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { runDir, stateDir, netnsDir, socket, log } = options;
   const publisher = publisherOf(options.publisher);
-  mkdirSync(runDir, { recursive: true, mode: 0o750 });
-  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  ownDirectory(runDir, 0o750);
+  ownDirectory(stateDir, 0o700);
   // 0711: entered by name by those who know one (B17).
-  mkdirSync(netnsDir, { recursive: true, mode: 0o711 });
+  ownDirectory(netnsDir, 0o711);
   for (const directory of [runDir, stateDir]) {
     if (!lockFile(join(directory, 'lock'))) {
       throw new FaultError('STATE_IN_USE', `another cleat daemon uses ${directory}`, { object: directory });
@@ -135,6 +135,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     instance: instance.name,
     netnsDir,
     networkName: (text) => networks.get(text).name,
+    outsideName: (path) => kernel.nameOf(path),
     publisher,
     failed,
   });
@@ -220,6 +221,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       rmSync(socket, { force: true });
     },
   };
+}
+
+/**
+ * Made with this mode, or found: then nobody else may write to it, who could plant there what the daemon follows or
+ * believes (links, snapshots). The directories that it lies in are the administrator's to judge.
+ */
+function ownDirectory(path: string, mode: number): void {
+  mkdirSync(path, { recursive: true, mode });
+  const found = statSync(path);
+  const stranger = [lstatSync(path), found].find(({ uid }) => uid !== process.getuid?.()); // a link has an owner too
+  if (stranger === undefined && (found.mode & 0o022) === 0) return;
+  const why = stranger === undefined ? 'others may write to it' : `it belongs to uid ${stranger.uid}`;
+  throw new FaultError('STATE_UNSAFE', `${path} is no place for the daemon: ${why}`, { object: path });
 }
 
 function publisherOf(text: string | null): string | null {

@@ -13,6 +13,7 @@ import { FaultError } from '../state/faults.ts';
 import type { Containers } from './containers.ts';
 import { noSuchContainer } from './events.ts';
 import { LOOPBACK_INDEX } from './joined.ts';
+import { isLeaving } from './standing.ts';
 import { lookInside, type Look } from './look.ts';
 
 export interface StatsParts {
@@ -48,7 +49,8 @@ export async function statsOf(parts: StatsParts, id: string): Promise<ContainerS
   if (context === undefined) throw noSuchContainer(id);
   const look = await lookAtLinks(parts, context);
   if (look !== null && !('seen' in look)) {
-    if (parts.containers.get(id) === undefined) throw noSuchContainer(id); // it went while we looked
+    const now = parts.containers.get(id);
+    if (now === undefined || isLeaving(now)) throw noSuchContainer(id); // it goes, or went while we looked
     const { path, why, errno, syscall } = look;
     throw new FaultError('KERNEL', `the namespace of ${id} at ${path} cannot be read: ${why}`, {
       object: path,

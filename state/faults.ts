@@ -44,6 +44,7 @@ export const FAULTS = {
   STATE_UNWRITABLE: [507, 'Free space in or mend the run and state directories; nothing was changed.'],
   UNREADABLE_STATE: [500, 'The file was set aside as *.unreadable: look at it and remove it.'],
   STATE_IN_USE: [409, 'Another daemon runs on these directories: stop it, or use other --run-dir and --state-dir.'],
+  STATE_UNSAFE: [500, 'Give it to the user of the daemon alone (chown, chmod go-w), or use another directory.'],
   UNFINISHED: [500, 'What is left is listed, and is tried again by itself; send teardown to try at once.'],
   INTERNAL: [500, 'A defect in cleat: please report it with the journal of the container.'],
 } as const satisfies Record<string, readonly [status: number, hint: string]>;

@@ -37,11 +37,11 @@ export const begin = (context: ContainerContext, what: Partial<Change>): Change 
 
 /** Attachments without those of the change's networks. */
 export const staying = (context: ContainerContext): Attachment[] =>
-  context.attachments.filter(({ network }) => !(network in changeOf(context).networks));
+  context.attachments.filter(({ network }) => !Object.hasOwn(changeOf(context).networks, network));
 
 /** Attachments of the change's networks. */
 export const leaving = (context: ContainerContext): Attachment[] =>
-  context.attachments.filter(({ network }) => network in changeOf(context).networks);
+  context.attachments.filter(({ network }) => Object.hasOwn(changeOf(context).networks, network));
 
 /** Of published ports, those that lead nowhere any more once only these attachments are left. */
 export const stranded = (ports: readonly ResolvedPort[], attachments: readonly Attachment[]): ResolvedPort[] => {

@@ -37,6 +37,8 @@ export class TestDaemon {
   environment: Record<string, string> = {};
   /** Its outer publisher, if it is to have one. */
   publisher: string | null = null;
+  /** A command that becomes the daemon, with its own arguments: setpriv, for one. */
+  launcher: string[] = [];
   /** KIND=POLICY: what it does about drift. */
   drift: string[] = [];
   #child: ChildProcess | null = null;
@@ -86,7 +88,9 @@ export class TestDaemon {
     const publisher = this.publisher ?? undefined;
     const { drift } = this;
     const argument = JSON.stringify({ runDir, stateDir, netnsDir, socket, publisher, drift, ...places });
-    const child = spawn(process.execPath, [...process.execArgv, import.meta.filename, 'daemon', argument], {
+    const command = [process.execPath, ...process.execArgv, import.meta.filename, 'daemon', argument];
+    const [program = '', ...rest] = [...this.launcher, ...command];
+    const child = spawn(program, rest, {
       stdio: ['ignore', log, log],
       env: { ...process.env, ...this.environment },
     });

@@ -283,6 +283,7 @@ export class Fleet {
       },
     });
     const containers = new Containers({
+      outsideName: (path) => path,
       machine,
       store: containerStore,
       journal,

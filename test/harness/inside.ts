@@ -51,9 +51,10 @@ export function endSleepers(): void {
   for (const child of sleepers) child.kill('SIGKILL');
 }
 
-/** A process with a network namespace of its own that does nothing. */
-export async function sleeper(): Promise<ChildProcess> {
-  const child = spawn('unshare', ['--net', 'sh', '-c', 'echo ready; exec sleep 1000'], {
+/** A process with a network namespace of its own that does nothing; another user's, when one is given. */
+export async function sleeper(uid = 0): Promise<ChildProcess> {
+  const user = uid === 0 ? [] : ['setpriv', `--reuid=${uid}`, '--clear-groups'];
+  const child = spawn('unshare', ['--net', ...user, 'sh', '-c', 'echo ready; exec sleep 1000'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   await once(child.stdout, 'data');

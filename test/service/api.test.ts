@@ -2,7 +2,7 @@
  * The API as a program uses it: events in and out as streams, waiting and not waiting, history, its own description,
  * and who is allowed what.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
@@ -12,6 +12,7 @@ import * as assert from 'uvu/assert';
 import type { Happening } from '../../service/happening.ts';
 import type { JournalEntry } from '../../state/journal.ts';
 import { type Body, on, port, TestDaemon } from '../harness/daemon.ts';
+import { asUser, sayAs } from '../harness/peer.ts';
 import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -299,21 +300,7 @@ api('the socket is for root and its group; the directories for root', () => {
   assert.is(mode(daemon.netnsDir), '711');
 });
 
-/** The answer to an event from another user: its status and code, or why there was none. */
-function as(uid: number, gid: number, event: object): string {
-  const program = `
-    const [socketPath, body] = process.argv.slice(1);
-    const outgoing = require('node:http').request({ socketPath, method: 'POST', path: '/v1/events', headers: { 'content-type': 'application/json' } });
-    outgoing.on('error', ({ code }) => console.log(code));
-    outgoing.on('response', async (answer) => {
-      const { error, state } = JSON.parse((await answer.toArray()).join(''));
-      console.log(answer.statusCode, error?.code ?? state);
-    });
-    outgoing.end(body);`;
-  const who = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
-  const argv = [...who, '--', process.execPath, '-e', program, daemon.socket, JSON.stringify(event)];
-  return spawnSync('setpriv', argv, { encoding: 'utf8', cwd: '/' }).stdout.trim();
-}
+const as = (uid: number, gid: number, event: object): string => sayAs(daemon, asUser(uid, gid), event);
 
 api('a user of the group may give a container a network, but not name paths, processes or outsides', async () => {
   const path = addNetns('theirs');

@@ -4,12 +4,13 @@
  */
 import { once } from 'node:events';
 import { mkdirSync, rmSync } from 'node:fs';
-import { createConnection, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { on, TestDaemon } from '../harness/daemon.ts';
 import { calm, comesBackTo, inspect } from '../harness/picture.ts';
+import { connectTo, said } from '../harness/raw-client.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -18,21 +19,7 @@ const daemon = new TestDaemon();
 const MIB = 1024 * 1024;
 const NDJSON = { 'content-type': 'application/x-ndjson' };
 
-/** A connection that nothing is known about but its bytes. */
-async function connect(): Promise<Socket> {
-  const socket = createConnection(daemon.socket);
-  socket.on('error', () => {});
-  await once(socket, 'connect');
-  return socket;
-}
-
-/** Everything the daemon answers until it closes, or for a while. */
-async function said(socket: Socket, patience = 1000): Promise<string> {
-  let text = '';
-  socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-  await Promise.race([once(socket, 'close').catch(() => {}), sleep(patience)]);
-  return text;
-}
+const connect = () => connectTo(daemon.socket);
 
 /** The bytes of a request that announces `length` bytes of body. */
 function head(length: number, type = 'application/json'): string {

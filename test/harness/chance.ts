@@ -1,0 +1,31 @@
+/**
+ * Properties that are tried with values by chance, told so that a failure can be tried again.
+ *
+ * Guarantees: a failure names the seed, the path of the shrunk value and the value itself; the same `seed=` and `path=`
+ * for the runner give that value again.
+ * Limits: fast-check's own report says neither what failed nor, in uvu, how the two sides differ.
+ */
+import fc from 'fast-check';
+import { effort } from './proof.ts';
+
+export async function tryByChance<T>(
+  values: fc.Arbitrary<T>,
+  rounds: number,
+  attempt: (value: T) => Promise<void>,
+  show: (value: T) => string,
+): Promise<void> {
+  const chance = Date.now() & 0x7fff_ffff;
+  const path = process.env['CLEAT_PROVE_path'];
+  const outcome = await fc.check(fc.asyncProperty(values, attempt), {
+    seed: effort('seed', chance, chance),
+    numRuns: rounds,
+    ...(path === undefined ? {} : { path }),
+  });
+  if (!outcome.failed) return;
+  const [value] = outcome.counterexample ?? [];
+  const { details = '' } = (outcome.errorInstance ?? {}) as { details?: string };
+  const again = `seed=${outcome.seed} path=${outcome.counterexamplePath}`;
+  throw new Error(
+    [again, value === undefined ? '' : show(value), String(outcome.errorInstance), details].join('\n').slice(0, 20_000),
+  );
+}

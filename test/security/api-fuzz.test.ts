@@ -1,0 +1,219 @@
+/**
+ * Requests by chance, derived from the API's own description, valid or not, on containers and networks that exist, come
+ * and go: nothing that a client can say makes the daemon fail.
+ *
+ * What must hold: an answer is 2xx, or 4xx with a code of the table and a hint; never 5xx (but 504 for a wait that was
+ * asked for). A request that was refused has changed nothing in the kernel, and nothing on disk where it was refused by
+ * its words. After each round the audit is clean; when all is torn down, kernel and files are byte for byte what they
+ * were. The daemon's descriptors and memory are where they were.
+ * Limits: one request after another; what happens side by side is in conflicts.test.ts and test/crash. What was found is
+ * below as tests of their own. `requests=N` tries more; a failure prints seed and path, and the requests it took.
+ *
+ * timeout: 180
+ * proving: 3600
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import fc from 'fast-check';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { FAULTS, type FaultCode } from '../../state/faults.ts';
+import { requestsOf, type ApiRequest, type Description, type Words } from '../harness/api-grammar.ts';
+import { tryByChance } from '../harness/chance.ts';
+import { type Answer, on, port, TestDaemon } from '../harness/daemon.ts';
+import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';
+import { calm, comesBackTo, inspect, type Picture } from '../harness/picture.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { effort, proved } from '../harness/proof.ts';
+
+requirePrivateNamespace();
+
+const REQUESTS = effort('requests', 160, 10_000);
+const PER_ROUND = 20;
+/** How often the whole world is compared before and after a request. */
+const LOOK_EVERY = 16;
+/** Far above what any request takes, two seconds of a resolver that does not answer included. */
+const ANSWER_MS = 20_000;
+
+const daemon = new TestDaemon();
+const fuzz = suite('api fuzz');
+let empty: Picture;
+let tried = 0;
+let outside: string;
+
+fuzz.before(async () => {
+  outside = addNetns('outside');
+  const theirs = addNetns('theirs');
+  await daemon.start();
+  // An outside stays open once it was used.
+  for (const path of [undefined, outside, theirs]) {
+    await daemon.up('warm', path === undefined ? {} : { outside: path, networks: on('cleat') });
+    await daemon.down('warm');
+  }
+  await tearDown();
+  await calm();
+  empty = inspect(daemon, outside);
+});
+fuzz.after(async () => {
+  endSleepers();
+  await daemon.stop();
+});
+
+// --- What is said -------------------------------------------------------------------------------------------------
+
+const IDS = ['x1', 'x1', 'x2', 'x2', 'x3', 'constructor'];
+const NETWORKS = ['web', 'web', 'n', 'm', 'cleat', 'toString'];
+const ADDRESSES = [
+  '10.70.0.2',
+  '10.70.0.1',
+  '10.70.0.7',
+  '10.71.0.9',
+  '127.0.0.1',
+  '0.0.0.0',
+  '::',
+  '::1',
+  'fd00:70::9',
+];
+const ODD_ADDRESSES = ['255.255.255.255', '224.0.0.1', 'fe80::1', 'ff02::1', '::ffff:10.70.0.3', '10.70.0.300'];
+const SUBNETS = ['10.71.0.0/24', '10.70.0.0/28', '10.72.0.0/30', '10.72.0.9/31', '192.168.0.0/16', '0.0.0.0/0', '::/0'];
+const ODD_SUBNETS = ['127.0.0.0/8', '224.0.0.0/4', '240.0.0.0/4', '169.254.0.0/16', 'fe80::/64', 'ff00::/8', '::1/128'];
+
+function words(pid: number): Words {
+  return {
+    id: IDS,
+    name: [...NETWORKS, ...IDS],
+    network: NETWORKS,
+    networks: NETWORKS,
+    from: IDS,
+    pod: ['p', 'x1'],
+    hostname: ['a', 'db.internal', 'x'.repeat(64)],
+    aliases: ['a', 'db', 'DB', 'x.y'],
+    path: ['/run/netns/theirs', '/run/netns/nope', '/etc/passwd', '/proc/self/ns/net', '/proc/self/ns/mnt', '/run'],
+    outside: [outside, outside, '/run/netns/theirs', '/dev/null', '/proc/1/ns/net'],
+    pid: [pid, pid, process.pid, 1, 4_194_304],
+    bound_to: [pid, 4_194_304],
+    static_ips: [...ADDRESSES, ...ODD_ADDRESSES],
+    static_mac: ['02:00:00:00:00:01', '02:00:00:00:00:02', 'FE:FF:FF:FF:FF:FF'],
+    interface_name: ['eth0', 'eth1', 'lo', 'all', 'default', 'a.b', 'fifteen-letters'],
+    network_interface: ['br0', 'br1', 'lo', 'all', 'default', 'a.b', 'fifteen-letters', 'bonding_masters'],
+    host_ip: ['', '127.0.0.1', ...ADDRESSES],
+    host_port: [8080, 8080, 8081, 0, 65_535, 1, 50_000],
+    container_port: [80, 80, 81, 65_535],
+    range: [1, 1, 2, 100],
+    subnet: [...SUBNETS, ...ODD_SUBNETS],
+    gateway: ['10.71.0.1', '10.71.0.254', '10.70.0.1', ...ADDRESSES, ...ODD_ADDRESSES],
+    start_ip: ['10.71.0.10', '10.71.0.0', '10.71.0.255'],
+    end_ip: ['10.71.0.20', '10.71.0.9', '10.71.0.255'],
+    destination: ['192.0.2.0/24', '0.0.0.0/0', '::/0', '10.70.0.0/29', '127.0.0.0/8', 'fd00:99::/64', '10.99.0.1/32'],
+    network_dns_servers: ['192.0.2.53', 'fd00::53', '0.0.0.0', '255.255.255.255', 'fe80::1'],
+    mtu: ['1500', '68', '69', '1279', '1280', '9000', '65535', '65536', '0'],
+    metric: ['0', '100', '999999999', '4294967296'],
+    no_default_route: ['true', '0'],
+    labels: ['a', 'b'],
+    wait: ['up', 'gone', 'created', 'toString', 'creating'],
+    timeout: [0, 1, 20, 'x', '1e1', '-1', ''],
+  };
+}
+
+// --- What must hold -----------------------------------------------------------------------------------------------
+
+/** What is known by the words of the request alone, or by what there is: nothing is written down. */
+const BY_WORDS: readonly FaultCode[] = ['BAD_REQUEST', 'BODY_TOO_LARGE', 'NO_SUCH_CONTAINER', 'NO_SUCH_NETWORK'];
+
+async function say({ method, path, headers, body }: ApiRequest): Promise<Answer | null> {
+  // The one never ends, the other after 30 s: that they do what they should is in api.test.ts.
+  if (method === 'GET' && (path.startsWith('/v1/events') || /wait=(?!.*timeout=)/.test(path))) return null;
+  const late = sleep(ANSWER_MS, null, { ref: false }).then(() => {
+    throw new Error(`no answer to ${method} ${path} ${body} after ${ANSWER_MS} ms`);
+  });
+  return Promise.race([daemon.request(method, path, body ?? undefined, headers), late]);
+}
+
+function acceptable({ status, text, body }: Answer): void {
+  if (status < 300) return;
+  const { code, message, hint } = body?.error ?? {};
+  const known = code !== undefined && code in FAULTS && FAULTS[code][0] === status;
+  const whose = status < 500 || code === 'DEADLINE';
+  assert.ok(known && whose && Boolean(message) && Boolean(hint), `${status} ${text}`);
+}
+
+/** Nothing is on its way: two looks see the same. */
+async function still(): Promise<Picture> {
+  let before = inspect(daemon, outside);
+  for (let n = 0; n < 100; n++) {
+    await sleep(20);
+    const now = inspect(daemon, outside);
+    if (isDeepStrictEqual(now, before)) return now;
+    before = now;
+  }
+  throw new Error('it never comes to rest');
+}
+
+async function round(requests: readonly ApiRequest[]): Promise<void> {
+  await daemon.network({ name: 'cleat', subnets: [{ subnet: '10.89.0.0/24' }] });
+  await daemon.network({ name: 'web', subnets: [{ subnet: '10.70.0.0/29' }, { subnet: 'fd00:70::/64' }] });
+  await daemon.up('x1', { networks: on('web'), port_mappings: [port(8080, 80)] });
+  await daemon.done({ type: 'create', id: 'x2', networks: on('web', 'cleat') });
+  try {
+    for (const request of requests) {
+      const looked = tried++ % LOOK_EVERY === 0 ? await still() : null;
+      const answer = await say(request);
+      if (answer === null) continue;
+      acceptable(answer);
+      if (looked === null || answer.status < 400) continue;
+      const by = BY_WORDS.includes(answer.body.error!.code);
+      const part = (picture: Picture) => (by ? picture : { ...picture, files: [] });
+      await comesBackTo(part(looked), () => part(inspect(daemon, outside)));
+    }
+    await comesClean();
+  } finally {
+    await tearDown();
+  }
+  await comesBackTo(empty, () => inspect(daemon, outside));
+}
+
+/** At once, or as soon as what a teardown has left to the kernel is gone. */
+async function comesClean(): Promise<void> {
+  for (let n = 0; ; n++) {
+    const { body, text } = await daemon.get<{ clean: boolean }>('/v1/audit');
+    if (body.clean) return;
+    if (n === 100) throw new Error(`the audit never is clean: ${text}`);
+    await sleep(20);
+  }
+}
+
+async function tearDown(): Promise<void> {
+  for (let n = 0; n < 50; n++) {
+    const { body } = await daemon.get<{ id: string }[]>('/v1/containers');
+    if (body.length === 0) break;
+    await Promise.all(body.map(({ id }) => daemon.event({ type: 'teardown', id })));
+    await sleep(n === 0 ? 0 : 20);
+  }
+  const { body } = await daemon.get<{ name: string }[]>('/v1/networks');
+  for (const { name } of body) await daemon.request('DELETE', `/v1/networks/${name}`);
+}
+
+const descriptors = (): number => readdirSync(`/proc/${daemon.pid}/fd`).length;
+const residentMiB = (): number =>
+  Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))?.[1]) / 1024;
+
+fuzz('no request that the grammar can make is answered with 5xx, or leaves anything behind', async () => {
+  const { pid = 0 } = await sleeper();
+  const { body: description } = await daemon.get<Description>('/v1/openapi.json');
+  const requests = fc.array(requestsOf(description, words(pid)), {
+    minLength: 1,
+    maxLength: PER_ROUND * 2,
+    size: 'max',
+  });
+  await round(fc.sample(requests, { seed: 1, numRuns: 1 })[0] ?? []);
+  const [fds, mib] = [descriptors(), residentMiB()];
+  await tryByChance(requests, Math.ceil(REQUESTS / PER_ROUND), round, (all) =>
+    all.map(({ method, path, body }) => `  ${method} ${path} ${body ?? ''}`).join('\n'),
+  );
+  assert.ok(descriptors() <= fds + 10, `${fds} descriptors became ${descriptors()}`);
+  assert.ok(residentMiB() < mib + 150, `${mib} MiB became ${residentMiB()}`);
+  proved('API requests from a grammar', tried);
+});
+
+fuzz.run();
