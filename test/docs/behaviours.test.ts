@@ -4,12 +4,12 @@
  *
  * Limits: that a test shows what its row says is for whoever reads both.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { cellsOf, ROOT, tests, whereabouts } from '../harness/references.ts';
 
-const ROOT = resolve(import.meta.dirname, '../../..');
 const PAGE = readFileSync(join(ROOT, 'docs/behaviours.md'), 'utf8');
 
 const count = (letter: string, from: number, to: number): string[] =>
@@ -27,20 +27,8 @@ const SECTIONS: Record<string, string[]> = {
   S: count('D', 1, 81),
 };
 
-const PATH = /^(machines|effects|native|state|service|cli|bench|test|scripts|docs)(\/[\w.-]+)+$/;
 /** Of what is not open: a file, or why there is none. */
 const PLACE = /^differently: .|`[a-z]+\/[^`]+`/;
-const NAME = /^#?[A-Za-z_]\w*$/;
-const TEST = /^`(test\/[\w./-]+\.test\.ts)`: "(.+)"$/;
-
-const sources = new Map<string, string>();
-function sourceOf(path: string): string | null {
-  const file = join(ROOT, path);
-  if (!existsSync(file)) return null;
-  const known = sources.get(path) ?? (statSync(file).isFile() ? readFileSync(file, 'utf8') : '');
-  sources.set(path, known);
-  return known;
-}
 
 /** What is wrong with a page: an objection each, none when all is well. */
 function objections(page: string): string[] {
@@ -50,10 +38,7 @@ function objections(page: string): string[] {
   for (const line of page.split('\n')) {
     section = /^## ([A-Z])\. ./.exec(line)?.[1] ?? section;
     if (!/^\| *[BD]\d/.test(line)) continue;
-    const [row = '', ...cells] = line
-      .slice(1, line.lastIndexOf('|'))
-      .split(' | ')
-      .map((cell) => cell.trim());
+    const [row = '', ...cells] = cellsOf(line);
     (found[section] ??= []).push(row);
     if (cells.length !== 3 || cells.includes('')) wrong.push(`${row}: a cell is empty, or one too many`);
     const [, where = '', shown = ''] = cells;
@@ -65,32 +50,6 @@ function objections(page: string): string[] {
     if (is.join(' ') !== should.join(' ')) wrong.push(`section ${name}: ${is.join(' ')}, not ${should.join(' ')}`);
   }
   return wrong;
-}
-
-/** Paths lead somewhere, and names are in one of the files named beside them. */
-function whereabouts(cell: string): string[] {
-  const quoted = [...cell.matchAll(/`([^`]+)`/g)].map(([, text = '']) => text);
-  const paths = quoted.filter((text) => PATH.test(text));
-  const texts = paths.map(sourceOf);
-  const missing = paths.filter((_, i) => texts[i] === null).map((path) => `there is no ${path}`);
-  if (paths.length === 0) return missing;
-  const unknown = quoted.filter((text) => NAME.test(text) && !texts.some((source) => source?.includes(text)));
-  return [...missing, ...unknown.map((name) => `${name} is not in ${paths.join(', ')}`)];
-}
-
-/** Tests with their titles, or the beginnings of them; or `open` and why. */
-function tests(cell: string): string[] {
-  return cell.split('; ').flatMap((part) => {
-    if (/^open: \S.*\w/.test(part)) return [];
-    const [, path = '', title = ''] = TEST.exec(part) ?? [];
-    if (path === '') return [`neither a test nor open with the reason: ${part}`];
-    const source = sourceOf(path);
-    if (source === null) return [`there is no ${path}`];
-    const titles = [...source.matchAll(/\(\s*(['"`])((?:\\.|(?!\1).)+)\1/g)].map(([, , text = '']) => text);
-    const begin = titles.filter((text) => text.startsWith(title));
-    if (begin.length === 0) return [`no test in ${path} begins with "${title}"`];
-    return begin.length > 1 && !begin.includes(title) ? [`several tests in ${path} begin with "${title}"`] : [];
-  });
 }
 
 const behaviours = suite('docs/behaviours.md');

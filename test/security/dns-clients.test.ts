@@ -1,0 +1,72 @@
+/**
+ * Clients of the resolver who mean no good: those who hold connections open, and those who ask without listening.
+ */
+import { createConnection } from 'node:net';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openOutside } from '../../native/index.ts';
+import type { ContainerView } from '../../service/view.ts';
+import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
+import { dig } from '../harness/dns.ts';
+import { send, macOf, udp } from '../harness/frames.ts';
+import { withAgents } from '../harness/inside.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+
+requirePrivateNamespace();
+
+const GATEWAY = '10.70.0.1';
+const outside = openOutside();
+const daemon = new TestDaemon();
+const dns = suite('dns clients');
+let web: ContainerView;
+let bridge: string;
+
+dns.before(async () => {
+  await daemon.start();
+  const network = { name: 'web', subnets: [{ subnet: '10.70.0.0/24' }], dns_enabled: true };
+  bridge = (await daemon.network(network)).network_interface;
+  web = await daemon.up('web', { networks: on('web') });
+});
+dns.after(async () => {
+  await daemon.down('web');
+  await daemon.stop();
+});
+
+/** Asked again when nothing comes, as any stub resolver does. */
+async function answered(): Promise<void> {
+  for (let n = 0; n < 5; n++) {
+    const answer = await dig(outside, web.netns.path ?? undefined, GATEWAY, 'web');
+    if (answer === 'silence') continue;
+    assert.is(answer, `NOERROR ${addressOf(web, 'web')}`);
+    return;
+  }
+  throw new Error('the resolver is silent');
+}
+
+dns(
+  'a client that holds a connection open holds nobody up: there is none to be had, and names are answered',
+  async () => {
+    await withAgents([web.netns.path], async (client) => {
+      assert.is(await client.dial('tcp', GATEWAY, 53), 'ECONNREFUSED');
+    });
+    // As a process of the host it would get in, if there were anything to get into.
+    const socket = createConnection({ host: GATEWAY, port: 53 });
+    const outcome = await new Promise((resolve) => {
+      socket.on('connect', () => resolve('connected')).on('error', ({ message }) => resolve(message));
+    });
+    socket.destroy();
+    assert.match(String(outcome), /ECONNREFUSED/);
+    await answered();
+  },
+);
+
+dns('a flood of what is no question leaves the answers as they were', async () => {
+  const source = addressOf(web, 'web');
+  const nonsense = Array.from({ length: 300 }, () => udp({ from: source, to: GATEWAY, port: 53 }));
+  for (let n = 0; n < 2; n++) {
+    send(web.netns.path ?? '', 'eth0', macOf(undefined, bridge), ...nonsense);
+    await answered();
+  }
+});
+
+dns.run();
