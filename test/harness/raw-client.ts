@@ -14,10 +14,10 @@ export async function connectTo(path: string): Promise<Socket> {
   return socket;
 }
 
-/** Everything the daemon answers until it closes, or for a while. */
-export async function said(socket: Socket, patience = 1000): Promise<string> {
+/** Everything the daemon answers until it closes, or for a while; latin1 has a character for each byte. */
+export async function said(socket: Socket, patience = 1000, encoding: 'utf8' | 'latin1' = 'utf8'): Promise<string> {
   let text = '';
-  socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+  socket.setEncoding(encoding).on('data', (chunk: string) => (text += chunk));
   await Promise.race([once(socket, 'close').catch(() => {}), sleep(patience)]);
   return text;
 }

@@ -95,7 +95,7 @@ function unchunked(text: string): [body: string, rest: string] {
 
 async function speak({ bytes: all, pauses }: Spoken): Promise<string> {
   const socket = await connectTo(daemon.socket);
-  const answered = said(socket, QUIET_MS);
+  const answered = said(socket, QUIET_MS, 'latin1');
   let at = 0;
   for (const pause of [...pauses, all.length]) {
     if (pause > at) socket.write(all.slice(at, pause), 'latin1');
