@@ -27,74 +27,31 @@ const commandLines = suite('command lines');
 commandLines.before(() => shell.startDaemon());
 commandLines.after(async () => void (await shell.endDaemon('SIGTERM')));
 
+const words = (text: string): string[] => text.trim().split(/\s+/);
+
 const COMMANDS = [
-  ...['create', 'configure', 'reload', 'connect', 'disconnect', 'publish', 'unpublish', 'teardown', 'ps', 'inspect'],
-  ...[
-    'stats',
-    'history',
-    'audit',
-    'doctor',
-    'version',
-    'help',
-    'network',
-    'network ls',
-    'network create',
-    'network rm',
-  ],
-  ...['network inspect', 'network update', 'nonsense', '', '--help', '--version', 'run'],
+  ...words(`create configure reload connect disconnect publish unpublish teardown ps inspect stats history audit doctor
+    version help network nonsense --help --version run`),
+  '',
+  'network ls',
+  'network create',
+  'network rm',
+  'network inspect',
+  'network update',
 ];
-const OPTIONS = [
-  ...['--network', '-p', '--publish', '--pid', '--bound-to', '--name', '--files', '--outside', '--full', '-a', '-q'],
-  ...['--ip', '--ip6', '--mac', '--alias', '--gw-priority', '--from', '-i', '--no-wait', '-f', '--subnet', '--gateway'],
-  ...[
-    '--ip-range',
-    '--ipv6',
-    '--internal',
-    '--disable-dns',
-    '--dns',
-    '--opt',
-    '--route',
-    '--label',
-    '--interface-name',
-  ],
-  ...['--format', '--format=json', '--socket', '--nonsense', '--', '-', '-x', '--timeout', '--wait', '--hostname'],
-];
+const OPTIONS =
+  words(`--network -p --publish --pid --bound-to --name --hostname --files --outside --full -a -q --ip --ip6
+  --mac --alias --gw-priority --from -i --no-wait -f --subnet --gateway --ip-range --ipv6 --internal --disable-dns --dns
+  --opt --route --label --interface-name --format --format=json --socket --timeout --wait --nonsense -- - -x`);
 const VALUES = [
-  ...['a', 'b', 'web', 'cleat', 'constructor', '__proto__', '../x', '', ' ', 'ä', '0', '-1', '65536', '1e9', 'NaN'],
-  ...[
-    '8080:80',
-    '80',
-    '8080:80/udp',
-    '[::1]:80:80',
-    '1-65535:1-65535',
-    ':::',
-    '80/icmp',
-    'x:y',
-    '99999999999999999999',
-  ],
-  ...[
-    '10.90.0.0/24',
-    '10.90.0.5',
-    'fd00::/64',
-    '10.90.0.1-10.90.0.9',
-    '02:00:00:00:00:01',
-    'mtu=1400',
-    'mtu',
-    '=',
-    'a=b=c',
-  ],
-  ...[
-    'web:ip=10.90.0.5',
-    'web:ip=',
-    'web:nonsense=1',
-    'none',
-    'host',
-    'container:',
-    'container:a',
-    'ns:',
-    'ns:/etc/passwd',
-  ],
-  ...['192.0.2.0/24,10.89.0.9', ',', 'json', 'table', '/run/no.sock', 'x'.repeat(300), '%s%n', '$(id)', '\n'],
+  ...words(`a b web cleat constructor __proto__ ../x ä 0 -1 65536 1e9 NaN 8080:80 80 8080:80/udp [::1]:80:80
+    1-65535:1-65535 ::: 80/icmp x:y 99999999999999999999 10.90.0.0/24 10.90.0.5 fd00::/64 10.90.0.1-10.90.0.9
+    02:00:00:00:00:01 mtu=1400 mtu = a=b=c web:ip=10.90.0.5 web:ip= web:nonsense=1 none host container: container:a ns:
+    ns:/etc/passwd 192.0.2.0/24,10.89.0.9 , json table /run/no.sock %s%n $(id)`),
+  '',
+  ' ',
+  '\n',
+  'x'.repeat(300),
 ];
 
 const commandLine = fc
@@ -109,10 +66,10 @@ const commandLine = fc
       { maxLength: 6 },
     ),
   )
-  .map(([command, words]) => [
+  .map(([command, rest]) => [
     ...command.split(' '),
-    ...words,
-    ...(command === 'run' && !words.includes('--') ? ['--', 'true'] : []),
+    ...rest,
+    ...(command === 'run' && !rest.includes('--') ? ['--', 'true'] : []),
   ]);
 
 commandLines('any command line ends with a code of the table, and says in words what is wrong', async () => {
