@@ -14,6 +14,7 @@ import type { Kernel } from './kernel.ts';
 import { removeLinks } from './link.ts';
 import { refuse, stranger } from './refusal.ts';
 import { networkRules, removeNetworkRules } from './ruleset.ts';
+import { writeIfThere } from './switches.ts';
 
 /** What a bridge has that nobody gave another: the kernel's default for Ethernet. */
 const DEFAULT_MTU = 1500;
@@ -111,10 +112,16 @@ async function dressBridge(native: Outside, definition: NetworkDefinition): Prom
   await native.sysctlWrite({
     // Lets packets from 127.0.0.1 leave through the bridge to a published port; strangers' from or to it are dropped in raw.
     [`net/ipv4/conf/${name}/route_localnet`]: '1',
-    [`net/ipv6/conf/${name}/disable_ipv6`]: v6 ? '0' : '1',
-    ...(v6 ? { [`net/ipv6/conf/${name}/accept_ra`]: '0', [`net/ipv6/conf/${name}/accept_dad`]: '0' } : {}),
-    ...(v6 ? { 'net/ipv6/conf/all/forwarding': '1' } : {}),
+    ...(v6
+      ? {
+          [`net/ipv6/conf/${name}/disable_ipv6`]: '0',
+          [`net/ipv6/conf/${name}/accept_ra`]: '0',
+          [`net/ipv6/conf/${name}/accept_dad`]: '0',
+          'net/ipv6/conf/all/forwarding': '1',
+        }
+      : {}),
   });
+  if (!v6) await writeIfThere(native, { [`net/ipv6/conf/${name}/disable_ipv6`]: '1' });
   const requests: RtnlRequest[] = definition.subnets.map(({ subnet, gateway }) =>
     addressOf('address.add', name, subnet, gateway),
   );

@@ -5,9 +5,9 @@
  * Limits: interfaces that appear while the firewall is up keep what they were born with.
  */
 import type { Switches } from '../machines/firewall.ts';
-import { isKernelError, type Outside } from '../native/index.ts';
 import type { Kernel } from './kernel.ts';
 import { baseRules, removeTable } from './ruleset.ts';
+import { writeIfThere } from './switches.ts';
 
 interface Where {
   outside: string | null;
@@ -39,7 +39,7 @@ export const raiseFirewall =
     const { kernel: native } = kernel.outside(outside);
     await native.nft(baseRules(kernel.instance.table));
     for (const key of Object.keys(found ?? {})) {
-      if (key.endsWith('/accept_ra')) await writeIfThere(native, key, '2');
+      if (key.endsWith('/accept_ra')) await writeIfThere(native, { [key]: '2' });
     }
     await native.sysctlWrite({ 'net/ipv4/ip_forward': '1' });
   };
@@ -50,15 +50,6 @@ export const lowerFirewall =
     const native = kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined) return;
     // ip_forward first: writing it resets the per-interface switches.
-    for (const [key, value] of Object.entries(found ?? {})) await writeIfThere(native, key, value);
+    for (const [key, value] of Object.entries(found ?? {})) await writeIfThere(native, { [key]: value });
     await native.nft(removeTable(kernel.instance.table));
   };
-
-/** The switches of an interface go with it, at any time. */
-async function writeIfThere(native: Outside, key: string, value: string): Promise<void> {
-  try {
-    await native.sysctlWrite({ [key]: value });
-  } catch (error) {
-    if (!isKernelError(error) || error.code !== 'ENOENT') throw error;
-  }
-}

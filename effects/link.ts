@@ -15,6 +15,7 @@ import { EffectError } from './effect.ts';
 import type { Kernel, OutsideKernel } from './kernel.ts';
 import { NAMESPACE_SYSCTLS } from './netns.ts';
 import { refuse, stranger } from './refusal.ts';
+import { hasIpv6, writeIfThere } from './switches.ts';
 
 /** How long the kernel may take to reap the links of a namespace that is gone before we remove them ourselves. */
 const REAP_MS = 300;
@@ -43,7 +44,7 @@ export const ensureLink =
 /** In a namespace of others its defaults are theirs: only our own link gets what one of ours has for all, before it is up. */
 export async function setSwitches(native: Outside, link: string, netns: string): Promise<void> {
   const switches = Object.entries(NAMESPACE_SYSCTLS).map(([key, value]) => [key.replace('default', link), value]);
-  await native.sysctlWrite(Object.fromEntries(switches) as Record<string, string>, netns);
+  await writeIfThere(native, Object.fromEntries(switches) as Record<string, string>, netns);
 }
 
 export async function makePair(kernel: Kernel, { attachment, netns, owned, outside }: AttachmentInput): Promise<void> {
@@ -63,7 +64,13 @@ export async function makePair(kernel: Kernel, { attachment, netns, owned, outsi
     },
     // No address of its own on a bridge port: nobody speaks to it, and making one costs time.
     // With br_netfilter, a container reaches its own published port only if its bridge port may answer itself.
-    { op: 'link.set', name: hostLink, alias, noLinkLocal: true, hairpin: true },
+    {
+      op: 'link.set',
+      name: hostLink,
+      alias,
+      hairpin: true,
+      ...(mtu === null || hasIpv6(mtu) ? { noLinkLocal: true } : {}),
+    },
   ];
   const [made, ...tagged] = await native.rtnl(make);
   if (made?.code !== 'EEXIST') return refuse([...(made === undefined ? [] : [made]), ...tagged], hostLink);

@@ -9,15 +9,12 @@ import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition, NetworkUpdate, Subnet } from '../../state/network.ts';
 import {
   completeSubnet,
-  refuse,
   takenSubnets,
+  tooSmall,
   uniqueLocal,
   type CompleteSubnet,
   type Surroundings,
 } from './network.ts';
-
-/** An interface with a smaller MTU loses its IPv6 (RFC 8200, 5; addrconf_notify in the kernel). */
-const IPV6_MIN_MTU = 1280;
 
 export function planUpdate(
   definition: NetworkDefinition,
@@ -49,10 +46,8 @@ export function planUpdate(
     routes: update.routes ?? definition.routes,
     network_dns_servers: update.network_dns_servers ?? definition.network_dns_servers,
   };
-  const { mtu } = next.options;
-  if (next.ipv6_enabled && mtu !== undefined && Number(mtu) < IPV6_MIN_MTU) {
-    return refuse('BAD_REQUEST', `an MTU of ${mtu} is too small for IPv6, which needs ${IPV6_MIN_MTU}`);
-  }
+  const small = tooSmall(next);
+  if (small !== null) return small;
   return { definition: same(definition, next) ? definition : next };
 }
 

@@ -66,6 +66,9 @@ export function planNetwork(
     const whose = owner === undefined ? 'a link of the host' : `network ${owner}`;
     return refuse('INTERFACE_TAKEN', `interface name ${bridge} is used by ${whose}`, whose);
   }
+  const ipv6_enabled = subnets.some(({ subnet }) => subnet.includes(':'));
+  const small = tooSmall({ ipv6_enabled, options: request.options ?? {} });
+  if (small !== null) return small;
   return {
     definition: {
       name: request.name,
@@ -76,7 +79,7 @@ export function planNetwork(
       subnets,
       routes: request.routes ?? [],
       network_dns_servers: request.network_dns_servers ?? [],
-      ipv6_enabled: subnets.some(({ subnet }) => subnet.includes(':')),
+      ipv6_enabled,
       internal,
       dns_enabled: request.dns_enabled ?? around.resolver,
       labels: request.labels ?? {},
@@ -142,6 +145,17 @@ export function completeSubnet(
     return refuse('BAD_REQUEST', `lease range ${start}-${end} of ${subnet} ends before it begins`);
   }
   return { subnet: { ...wanted, gateway } };
+}
+
+/** An interface with a smaller MTU has no IPv6 (RFC 8200, 5; addrconf_notify in the kernel). */
+const IPV6_MIN_MTU = 1280;
+
+export function tooSmall({
+  ipv6_enabled,
+  options: { mtu },
+}: Pick<NetworkDefinition, 'ipv6_enabled' | 'options'>): { fault: Fault } | null {
+  if (!ipv6_enabled || mtu === undefined || Number(mtu) >= IPV6_MIN_MTU) return null;
+  return refuse('BAD_REQUEST', `an MTU of ${mtu} is too small for IPv6, which needs ${IPV6_MIN_MTU}`);
 }
 
 /** fd + 40 random bits + subnet 0 (RFC 4193, 3.1). */

@@ -76,6 +76,18 @@ found('counters of a container that is being torn down: it is gone, and nothing 
   }
 });
 
+found('a network whose MTU is too small for IPv6 has none, and cannot be made with it', async () => {
+  const both = { name: 'both', ipv6_enabled: true, dns_enabled: false, options: { mtu: '1279' } };
+  const refused = await daemon.request('POST', '/v1/networks', both);
+  assert.is(refused.body.error?.code, 'BAD_REQUEST', refused.text);
+  await daemon.network({ name: 'small', options: { mtu: '1279' } });
+  await daemon.up('a', { networks: on('small') });
+  await daemon.up('b', { netns: { mode: 'path', path: addNetns('joined') }, networks: on('small') });
+  assert.is((await daemon.get<{ clean: boolean }>('/v1/audit')).body.clean, true);
+  await daemon.down('a', 'b');
+  await daemon.request('DELETE', '/v1/networks/small');
+});
+
 found('HEAD of a stream without an end is no route', async () => {
   const socket = await connectTo(daemon.socket);
   socket.write('HEAD /v1/events HTTP/1.1\r\nhost: x\r\n\r\n');
