@@ -1,8 +1,7 @@
 /**
  * Bytes by chance that are almost HTTP: a good request with something about its bytes wrong, alone or after another.
  *
- * Guarantees: the same seed gives the same bytes. What has been said wrongly is never a whole event with an id that is
- * not `id`, so that a test can tell what may be there afterwards.
+ * Guarantees: the same seed gives the same bytes. A container that they make has `id`, or an id one or two bytes from it.
  * Limits: HTTP/1.x (RFC 9112). Bytes are latin1 text.
  */
 import fc from 'fast-check';
