@@ -8,6 +8,9 @@
 import fc from 'fast-check';
 import { effort } from './proof.ts';
 
+/** How long a failure is made smaller: it has to be told before the file's time is over. */
+const SHRINKING_MS = 30_000;
+
 export async function tryByChance<T>(
   values: fc.Arbitrary<T>,
   rounds: number,
@@ -16,7 +19,17 @@ export async function tryByChance<T>(
 ): Promise<void> {
   const chance = Date.now() & 0x7fff_ffff;
   const path = process.env['CLEAT_PROVE_path'];
-  const outcome = await fc.check(fc.asyncProperty(values, attempt), {
+  let failedAt = Infinity;
+  const property = fc.asyncProperty(values, async (value) => {
+    if (performance.now() > failedAt + SHRINKING_MS) return; // as small as it gets in time
+    try {
+      await attempt(value);
+    } catch (error) {
+      failedAt = Math.min(failedAt, performance.now());
+      throw error;
+    }
+  });
+  const outcome = await fc.check(property, {
     seed: effort('seed', chance, chance),
     numRuns: rounds,
     ...(path === undefined ? {} : { path }),
