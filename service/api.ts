@@ -259,7 +259,7 @@ function faultOfRequest(error: unknown): Fault {
   }
   if (code === 'ECONNRESET') return { code: 'BAD_REQUEST', message: 'the request breaks off' };
   if (code.startsWith('FST_ERR_') || error instanceof SyntaxError) return { code: 'BAD_REQUEST', message };
-  return toFault(error, 'request');
+  return error instanceof FaultError ? error.fault : toFault(error, 'request');
 }
 
 /** Resolves when all that was written has gone to the socket, or nothing will any more. */

@@ -189,19 +189,13 @@ export class Containers {
     const existing = this.#entries.get(event.id);
     if (existing !== undefined) return this.#resume(event, existing);
     this.#lastGeneration = Math.max(Date.now(), this.#lastGeneration + 1);
-    const input = planContainer(this.#located(event), {
+    const input = planContainer(event, {
       ...this.#parts,
       generation: this.#lastGeneration,
       container: (id) => this.#lasting(id),
     });
     this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
     return this.#start(event.id, { input }).actor;
-  }
-
-  /** The event with its outside as it is known already; without it where that is the daemon's own. */
-  #located({ outside: path, ...event }: CreateEvent): CreateEvent {
-    const outside = path === undefined ? null : this.#parts.outsideName(path);
-    return outside === null ? event : { ...event, outside };
   }
 
   /** One whose namespace can be shared: not one that is on its way in or out. */

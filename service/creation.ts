@@ -27,6 +27,8 @@ export interface Surroundings {
   container(id: string): ContainerContext | undefined;
   /** A network's name from its name, id or the beginning of one id alone. Throws NO_SUCH_NETWORK. */
   networkName(text: string): string;
+  /** The path by which the outside at this path is known, null for the daemon's own. */
+  outsideName(path: string): string | null;
 }
 
 export function planContainer(event: CreateEvent, around: Surroundings): ContainerInput {
@@ -51,7 +53,7 @@ export function planContainer(event: CreateEvent, around: Surroundings): Contain
     bootId: around.bootId,
     createdAt: Date.now(),
     instance: around.instance,
-    outside: event.outside ?? null,
+    outside: outsideOf(event, around),
     netns: netns.mode === 'host' ? null : { path, owned: netns.mode === 'new', ...sourceOf(netns, id, around) },
     boundTo: boundTo(pid),
     publisher: publisherOf(event, around),
@@ -74,7 +76,7 @@ export function boundTo(pid: number | undefined): ContainerContext['boundTo'] {
 export function requested(
   event: CreateEvent,
   netns: NetnsSource,
-  around: Pick<Surroundings, 'networkName' | 'publisher'>,
+  around: Pick<Surroundings, 'networkName' | 'outsideName' | 'publisher'>,
 ) {
   const asked = event.networks ?? (['new', 'pid'].includes(netns.mode) ? { [DEFAULT_NETWORK]: {} } : {});
   const networks: typeof asked = {};
@@ -96,9 +98,12 @@ export function requested(
 }
 
 /** A publisher leads to this machine's own addresses: in an outside of its own a container is published inside it alone. */
-function publisherOf(event: CreateEvent, around: Pick<Surroundings, 'publisher'>): string | null {
-  return event.outside === undefined ? around.publisher : null;
+function publisherOf(event: CreateEvent, around: Pick<Surroundings, 'outsideName' | 'publisher'>): string | null {
+  return outsideOf(event, around) === null ? around.publisher : null;
 }
+
+const outsideOf = ({ outside }: CreateEvent, around: Pick<Surroundings, 'outsideName'>): string | null =>
+  outside === undefined ? null : around.outsideName(outside);
 
 /** Where a joined namespace is joined from, and whose it is when it is shared. */
 function sourceOf(netns: NetnsSource, id: string, around: Surroundings): { from: string | null; of: string | null } {

@@ -16,7 +16,7 @@
  *   NAME=NUMBER how much of NAME to try (cycles=1000), whatever is usual
  *   --dir       tests are here instead of in test/ (the runner's own tests)
  * A test file may say in a comment before its first import: `timeout: 300` (seconds, default 120), `proving: 3600` (the
- * same with --prove), `alone` (nothing else runs at the same time).
+ * same with --prove), `proving only: 3600` (it takes too long for everyday), `alone` (nothing else runs at the same time).
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
@@ -56,6 +56,8 @@ interface TestFile {
   timeoutS: number;
   /** With --prove; undefined when it has nothing to prove. */
   provingS: number | undefined;
+  /** Without --prove it is run too. */
+  everyday: boolean;
   alone: boolean;
 }
 
@@ -86,7 +88,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 
 const files = findFiles()
   .filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
-  .filter(({ provingS }) => !values.prove || provingS !== undefined);
+  .filter(({ provingS, everyday }) => (values.prove ? provingS !== undefined : everyday));
 const width = Math.max(...files.map(({ name }) => name.length), 0);
 let passed = 0;
 let failed = 0;
@@ -123,7 +125,8 @@ function describe(path: string): TestFile {
     const text = new RegExp(`^[\\s/*]*${word}:\\s*(\\d+)\\s*$`, 'm').exec(head)?.[1];
     return text === undefined ? undefined : Number(text);
   };
-  const provingS = seconds('proving');
+  const provingOnlyS = seconds('proving only');
+  const provingS = seconds('proving') ?? provingOnlyS;
   const compiled = join(root, 'dist', relative(root, path).replace(/\.ts$/, '.js'));
   return {
     name: relative(directory, path),
@@ -131,6 +134,7 @@ function describe(path: string): TestFile {
     script: path.endsWith('.ts') ? compiled : path,
     timeoutS: (values.prove ? provingS : seconds('timeout')) ?? DEFAULT_TIMEOUT_S,
     provingS,
+    everyday: provingOnlyS === undefined,
     alone: /^[\s/*]*alone\b/m.test(head),
   };
 }

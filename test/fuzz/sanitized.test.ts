@@ -1,5 +1,5 @@
 /**
- * The addon and its threads under the sanitizers: the tests of native/, and in `npm run prove` lives of the daemon, with
+ * The addon and its threads under the sanitizers: the tests of native/ and lives of the daemon, with
  * an addon built with ASan and UBSan, then with TSan.
  *
  * How: in this file's own mount namespace the addon and node are replaced by sanitized ones, so that the tests run as
@@ -8,15 +8,14 @@
  * what a report says of the addon counts; their mutexes are seen, as those of any program.
  * Limits: what a test measures of memory is not what it is without a sanitizer, so those tests may fail here, no others.
  */
-// timeout: 400
-// proving: 3600
+// proving only: 3600
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { effort, proved } from '../harness/proof.ts';
+import { proved } from '../harness/proof.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { buildAddon, type Patch, reporting, reports, ROOT, sanitizedNode } from '../harness/sanitized.ts';
 
@@ -24,12 +23,7 @@ requirePrivateNamespace();
 
 const ADDON = join(ROOT, 'build/Release/cleat.node');
 const LIVES = ['service/lifecycle', 'service/drift.test', 'service/ports', 'service/rebuild', 'service/outsides'];
-const FEW = { address: ['native/rtnl', 'native/nft.test'], thread: ['native/monitor'] };
-const MANY = ['native/', ...LIVES];
-/** Parts of names of test files: as many as is asked for. */
-function testsOf(variant: 'address' | 'thread'): string[] {
-  return [...FEW[variant], ...MANY].slice(0, effort(`${variant}-files`, FEW[variant].length, 99));
-}
+const TESTS = ['native/', ...LIVES];
 
 /** They measure the memory of the process. */
 const MEASURES_MEMORY = /memory/;
@@ -81,12 +75,12 @@ function judge({ output, reports: said }: Run): number {
 const sanitized = suite('sanitized');
 
 sanitized('the addon does nothing that ASan and UBSan object to', async () => {
-  const passed = judge(await runTests('address', testsOf('address')));
+  const passed = judge(await runTests('address', TESTS));
   proved('tests under ASan and UBSan', passed);
 });
 
 sanitized('its threads share nothing without a lock (TSan)', async () => {
-  const passed = judge(await runTests('thread', testsOf('thread')));
+  const passed = judge(await runTests('thread', TESTS));
   proved('tests under TSan', passed);
 });
 

@@ -1,3 +1,4 @@
+// proving: 1800
 /**
  * Three containers on two networks, and one that shares a namespace, driven by chance: lifecycle events, what others do
  * behind their back, effects that succeed, fail or succeed unheard, and crashes at any point, also between two files, with
@@ -6,7 +7,7 @@
  * What must hold at every moment: an address, a port and a link have one owner; whatever the kernel holds is named by a
  * file on disk; nothing is made before what it stands on, or taken away under it. Whenever all is at rest: what is there is
  * what the containers say. And at the end, when everything was torn down: nothing is left.
- * Limits: CLEAT_RUNS in the environment runs it longer; CLEAT_SEED and CLEAT_PATH run one again, and say how it goes.
+ * Limits: `seed=N path=P` for the runner run one again, and say how it goes.
  */
 import fc from 'fast-check';
 import { suite } from 'uvu';
@@ -15,11 +16,12 @@ import type { CreateEvent, LifecycleEvent, PortMapping } from '../../state/event
 import { definition } from '../harness/fixtures.ts';
 import { Fleet } from '../harness/fleet.ts';
 import { comeToRest, leftOf, objectionsAtRest, objectionsTo, tell, type Word } from '../harness/fleet-words.ts';
+import { effort, proved } from '../harness/proof.ts';
 import { settled, type Ending } from '../harness/world.ts';
 
-const RUNS = Number(process.env['CLEAT_RUNS'] ?? 120);
-const SEED = process.env['CLEAT_SEED'];
-const PATH = process.env['CLEAT_PATH'];
+const RUNS = effort('runs', 120, 3000);
+const CHANCE = Date.now() & 0x7fff_ffff;
+const PATH = process.env['CLEAT_PROVE_path'];
 
 const NETWORKS = new Map(
   [
@@ -243,16 +245,15 @@ commands('nothing is owned twice, nothing is unnamed, nothing is left', async ()
     const left = leftOf(fleet, [...NETWORKS.keys()]);
     if (left.length > 0) throw new Error(`left at the end:\n${left.join('\n')}`);
   });
-  const started = performance.now();
   const result = await fc.check(property, {
     numRuns: RUNS,
-    interruptAfterTimeLimit: 60_000,
-    ...(SEED === undefined ? {} : { seed: Number(SEED) }),
+    seed: effort('seed', CHANCE, CHANCE),
     ...(PATH === undefined ? {} : { path: PATH }),
   });
-  console.log(`${result.numRuns} runs, ${commandsRun} commands, ${Math.round(performance.now() - started)} ms`);
   const why = result.errorInstance instanceof Error ? result.errorInstance.message : '';
   assert.ok(!result.failed, `${fc.defaultReportMessage(result) ?? ''}\n${why}`);
+  proved('sequences of words to several containers, on a world of strings', result.numRuns);
+  proved('words in them', commandsRun);
 });
 
 commands.run();

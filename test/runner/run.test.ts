@@ -137,6 +137,8 @@ runner('with --prove runs the files that say so, and makes a table of what they 
     'a.test.mjs': reports(`proved('cycles', effort('cycles', 3, 40)); proved('faults', effort('faults', 5, 60));`),
     'b.test.mjs': GREEN,
   };
+  const long = runOn({ ...files, 'c.test.mjs': `// proving only: 60\n\n${GREEN}` });
+  assert.is(long.verdict, '3 passed, 0 failed', long.output);
   const usual = runOn(files);
   assert.is(usual.verdict, '3 passed, 0 failed', usual.output);
   const all = runOn(files, '--prove', 'cycles=7');

@@ -143,6 +143,7 @@ places('ids that are names of files of the daemon, or of its neighbours, are ids
   assert.equal(body.map(({ id }) => id).sort(), [...ids].sort());
   await daemon.kill();
   await daemon.start();
+  for (const id of ids) await daemon.get(`/v1/containers/${id}?wait=up&timeout=10000`); // the last one may be on its way
   const { body: again } = await daemon.get<{ id: string; state: string }[]>('/v1/containers');
   assert.equal(again.map(({ id, state }) => `${id} ${state}`).sort(), ids.map((id) => `${id} up`).sort());
   await daemon.down(...ids);

@@ -22,7 +22,16 @@ import type { ContainerView } from '../../service/view.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
-import { after, eventOf, group, lessPorts, NETWORKS, shapeOf, type Group, type Shape } from '../harness/random-words.ts';
+import {
+  after,
+  eventOf,
+  group,
+  lessPorts,
+  NETWORKS,
+  shapeOf,
+  type Group,
+  type Shape,
+} from '../harness/random-words.ts';
 import { TestDaemon, type Answer } from '../harness/daemon.ts';
 import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
