@@ -19,7 +19,7 @@ import { Shell } from './shell.ts';
 
 requirePrivateNamespace();
 
-const LINES = effort('lines', 24, 1500);
+const LINES = effort('lines', 24, 400);
 const CODES = [0, 1, 2, 3, 125, 126, 127];
 
 const shell = new Shell();

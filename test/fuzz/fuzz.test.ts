@@ -21,9 +21,9 @@ import { build, type Patch, ROOT, SANITIZED } from '../harness/sanitized.ts';
 requirePrivateNamespace();
 
 const FUZZ = join(ROOT, 'test/fuzz');
-const EXECUTIONS = effort('executions', 20_000, 5_000_000);
+const EXECUTIONS = effort('executions', 20_000, 3_000_000);
 /** Where inputs are slow, or the machine is. */
-const LIMIT_S = effort('seconds', 20, 600);
+const LIMIT_S = effort('seconds', 20, 120);
 /** How many executions a target may need to find a mistake made on purpose. */
 const FINDS_WITHIN = 2_000_000;
 

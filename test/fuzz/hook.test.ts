@@ -19,7 +19,7 @@ import * as assert from 'uvu/assert';
 import { effort, proved } from '../harness/proof.ts';
 import { buildHook } from '../harness/sanitized.ts';
 
-const CALLS = effort('calls', 100, 4000);
+const CALLS = effort('calls', 100, 1500);
 /** A hook that has not ended by then hangs: its deadlines here are below a second, and 2 s for cleaning up. */
 const PATIENCE_MS = 30_000;
 const PID = 4242;

@@ -29,7 +29,7 @@ import { effort, proved } from '../harness/proof.ts';
 
 requirePrivateNamespace();
 
-const REQUESTS = effort('requests', 160, 10_000);
+const REQUESTS = effort('requests', 160, 4000);
 const PER_ROUND = 20;
 /** How often the whole world is compared before and after a request. */
 const LOOK_EVERY = 16;

@@ -25,7 +25,7 @@ import { connectTo, said } from '../harness/raw-client.ts';
 
 requirePrivateNamespace();
 
-const CONNECTIONS = effort('connections', 400, 60_000);
+const CONNECTIONS = effort('connections', 400, 10_000);
 const AT_ONCE = 30;
 /** How long a connection is listened to that the daemon does not close. */
 const QUIET_MS = 60;

@@ -265,10 +265,10 @@ random('words by chance, side by side and cut short: nothing half, nothing twice
   });
   const { CLEAT_PROVE_seed: seed, CLEAT_PROVE_path: path } = process.env;
   const result = await fc.check(property, {
-    numRuns: effort('sequences', 2, 400),
+    numRuns: effort('sequences', 2, 100),
     ...(seed === undefined ? {} : { seed: Number(seed) }),
     ...(path === undefined ? {} : { path }),
-    interruptAfterTimeLimit: effort('milliseconds', 60_000, 1_500_000), // that is the limit of shrinking, too
+    interruptAfterTimeLimit: effort('milliseconds', 60_000, 600_000), // that is the limit of shrinking, too
   });
   await last.catch(() => {}); // one that was interrupted goes on to its end
   const { counterexample, errorInstance } = result;
