@@ -3,14 +3,14 @@
  * again and again, for as long as a test lasts.
  *
  * Guarantees: every message counts: `stop()` rejects if one was not answered within 5 s, or with anything else.
- * Limits: UDP over IPv4, from the host itself, about 10 messages a second and container.
+ * Limits: UDP over IPv4, from the host itself, about one message a second and container.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const PAUSE_MS = 100;
+const PAUSE_MS = 1000;
 const LOST_MS = 5000;
 const PROGRAM = new URL('../../../test/harness/echo.py', import.meta.url).pathname;
 
