@@ -20,6 +20,7 @@
         "native/loop-poll.cc",
         "native/monitor.cc",
         "native/netns.cc",
+        "native/netlink-receive.cc",
         "native/nfnl.cc",
         "native/nft-batch.cc",
         "native/nft-data.cc",

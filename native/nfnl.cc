@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "netlink-receive.h"
 #include "nlattr.h"
 
 namespace cleat {
@@ -27,27 +28,6 @@ uint32_t OffsetOf(const nlmsghdr* answer) {
     if (mnl_attr_get_type(attribute) == NLMSGERR_ATTR_OFFS) offset = NumberOf<uint32_t>(attribute).value_or(0);
   });
   return offset;
-}
-
-// The next datagram from the kernel, or -1 with errno. Whoever has CAP_NET_ADMIN in the namespace, which a user's own
-// may be, can write to the socket as well (netlink_sendmsg); only port 0 is the kernel.
-ssize_t Receive(int fd, std::vector<char>& buffer, int flags) {
-  for (;;) {
-    sockaddr_nl from{};
-    iovec part{buffer.data(), buffer.size()};
-    msghdr message{};
-    message.msg_name = &from;
-    message.msg_namelen = sizeof from;
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    const ssize_t size = recvmsg(fd, &message, flags);
-    if (size < 0 && errno == EINTR) continue;
-    if (size < 0) return -1;
-    if (from.nl_pid != 0) continue;
-    if ((message.msg_flags & MSG_TRUNC) == 0) return size;
-    errno = EMSGSIZE;
-    return -1;
-  }
 }
 
 // The ports of this process's sockets. A port is one socket's in one namespace only.
@@ -144,7 +124,7 @@ Failure Nfnl::Commit(std::string* messages, Refusal* refusal, size_t* acks) {
   size_t acknowledged = 0;
   bool answered = false;
   for (;;) {
-    const ssize_t size = Receive(mnl_socket_get_fd(socket_), buffer, MSG_DONTWAIT);
+    const ssize_t size = ReceiveFromKernel(mnl_socket_get_fd(socket_), buffer, MSG_DONTWAIT);
     if (size < 0 && errno == EAGAIN) break;
     if (size < 0 && errno == ENOBUFS) continue;  // so many refusals that some were lost: the first one was not
     if (size < 0) return {errno, "recvmsg", "nfnetlink"};
@@ -173,7 +153,7 @@ Failure Nfnl::Request(nlmsghdr* request, const char* name, const std::string& ob
   std::vector<char> buffer(kReceive);
   bool interrupted = false;
   for (;;) {
-    const ssize_t size = Receive(mnl_socket_get_fd(socket_), buffer, 0);
+    const ssize_t size = ReceiveFromKernel(mnl_socket_get_fd(socket_), buffer, 0);
     if (size < 0) return {errno, "recvmsg", object};
     std::optional<Failure> end;
     EachMessage(buffer.data(), static_cast<size_t>(size), [&](const nlmsghdr* answer) {

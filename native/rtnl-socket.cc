@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "netlink-receive.h"
 #include "nlattr.h"
 
 namespace cleat {
@@ -41,18 +42,9 @@ Failure RtnlSocket::Send(const void* messages, size_t size, const char* name) {
 
 Failure RtnlSocket::Receive(const char* name, const std::function<bool(const nlmsghdr*)>& each) {
   for (;;) {
-    sockaddr_nl from{};
-    iovec part{buffer_.data(), buffer_.size()};
-    msghdr message{};
-    message.msg_name = &from;
-    message.msg_namelen = sizeof from;
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    ssize_t size = recvmsg(fd_.get(), &message, 0);
+    const ssize_t size = ReceiveFromKernel(fd_.get(), buffer_, 0);
     // EAGAIN: an answer was lost (see the header). Never reported as such: EAGAIN would read as "try again later".
     if (size < 0) return {errno == EAGAIN ? ENOBUFS : errno, "recvmsg", name};
-    if ((message.msg_flags & MSG_TRUNC) != 0) return {EMSGSIZE, "recvmsg", name};
-    if (from.nl_pid != 0) continue;  // any process may write to a netlink socket; only pid 0 is the kernel
     bool more = true;
     EachMessage(buffer_.data(), static_cast<size_t>(size), [&](const nlmsghdr* header) { return more = each(header); });
     if (!more) return {};
