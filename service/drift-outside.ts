@@ -2,11 +2,11 @@
  * The watch on one outside: hears what the kernel announces, looks where that leads, and tells the machine whose it is.
  *
  * Guarantees: it changes nothing itself. Announcements are gathered for a moment and looked at together, one look after
- * another; one that cannot be taken is taken again, at everything. Who is busy is not judged, but looked at again when it has come to rest; who is on the way out is left alone.
- * Bridges come first: what hangs on them is put right with them.
+ * another; one that cannot be taken is taken again, at everything. Who is busy is not judged, but looked at again when it
+ * has come to rest; who is on the way out is left alone. Bridges come first: what hangs on them is put right with them.
  * Limits: see drift-clues.ts for what is announced at all.
  */
-import type { AnyActorRef } from 'xstate';
+import { waitFor, type AnyActorRef } from 'xstate';
 import type { RulesetFindings } from '../machines/firewall.ts';
 import type { Difference } from '../machines/plan/expected.ts';
 import type { Kernel } from '../effects/kernel.ts';
@@ -316,17 +316,8 @@ const atRest = (actor: AnyActorRef): Promise<void> =>
   });
 
 /** Resolves as soon as it is so, or when the actor has ended. */
-function until(actor: AnyActorRef, so: () => boolean): Promise<void> {
-  return new Promise((resolve) => {
-    if (so()) return resolve();
-    const subscription = actor.subscribe({
-      next: () => {
-        if (!so()) return;
-        subscription.unsubscribe();
-        resolve();
-      },
-      complete: resolve,
-      error: () => resolve(),
-    });
-  });
-}
+const until = (actor: AnyActorRef, so: () => boolean): Promise<void> =>
+  waitFor(actor, so, { timeout: Infinity }).then(
+    () => {},
+    () => {},
+  );
