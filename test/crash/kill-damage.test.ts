@@ -9,4 +9,4 @@ import { damage } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('what others have taken away, while it is put back', damage, 18);
+surviveKills('what others have taken away, while it is put back', damage, 12);

@@ -12,5 +12,5 @@ requirePrivateNamespace();
 surviveKills(
   'changes of running containers: primary networks, full reloads, ports that change hands, held namespaces',
   live,
-  24,
+  16,
 );

@@ -9,4 +9,4 @@ import { names } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('names, files and an outer publisher', names, 18);
+surviveKills('names, files and an outer publisher', names, 12);
