@@ -46,46 +46,10 @@ export interface Container {
   leftovers: Fault[];
 }
 
-/** Of GET /v1/stats and /v1/containers/ID/stats. Null: no namespace of its own, or none that can be read. */
-export interface Stats {
-  id: string;
-  read: string;
-  interfaces: Record<string, InterfaceStats> | null;
-}
-
-export interface InterfaceStats {
-  network: string | null;
-  rx_bytes: number;
-  rx_packets: number;
-  rx_errors: number;
-  rx_dropped: number;
-  tx_bytes: number;
-  tx_packets: number;
-  tx_errors: number;
-  tx_dropped: number;
-}
-
 export interface Gone {
   id: string;
   state: 'gone';
 }
-
-/** One line of GET /v1/events. */
-export type Happening =
-  | { type: 'requested' | 'done'; t: number; id: string; event: string; network: string | null }
-  | { type: 'failed'; t: number; id: string; event: string; network: string | null; fault: Fault }
-  | { type: 'state'; t: number; id: string; from: string; to: string }
-  /** id null: something that containers share. */
-  | {
-      type: 'drift';
-      t: number;
-      id: string | null;
-      network: string | null;
-      drift: Drift[];
-      action: 'repair' | 'alert';
-      by: string | null;
-    }
-  | { type: 'repaired'; t: number; id: string | null; network: string | null; drift: Drift[] };
 
 /** One line of the answer to POST /v1/events with many events. */
 export interface EventAnswer {

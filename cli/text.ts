@@ -3,7 +3,8 @@
  *
  * Guarantees: pure; times are given in, not looked up.
  */
-import type { Container, Happening, PublishedPort } from './answers.ts';
+import type { Happening } from '../state/happening.ts';
+import type { Container, PublishedPort } from './answers.ts';
 
 /** "127.0.0.1:8080->80/tcp", "*:8000-8010->9000-9010/udp". */
 export function portText({ host_ip, host_port, container_port, protocol, range }: PublishedPort): string {

@@ -9,7 +9,6 @@ import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
 import type { LeaseInput, ReleaseInput, VerdictInput } from '../machines/container-inputs.ts';
 import type { FirewallAnswer } from '../machines/firewall.ts';
 import type { HoldInput, NetworkAnswer } from '../machines/network.ts';
-import type { NameEntry, Names } from '../machines/plan/names.ts';
 import type { PortsAnswer } from '../machines/ports.ts';
 import type { NameInput, ResolverAnswer, UnnameInput } from '../machines/resolver.ts';
 import type { PortProbe } from '../native/index.ts';
@@ -25,6 +24,10 @@ export interface Directory {
   firewall(outside: string | null): AnyActorRef;
   ports(outside: string | null): AnyActorRef;
   resolver(outside: string | null): AnyActorRef;
+}
+
+/** What containers are to each other. An owner is id:generation. */
+export interface NeighbourDirectory {
   /** The container of this generation, null when it is gone. */
   container(owner: string): AnyActorRef | null;
   /** Ask `giver` to hand over ports: where they lead there, from now until the taker is at rest. Null: it does not. */
@@ -36,7 +39,7 @@ export interface Directory {
 /** How often ports that the host turns out to listen on are replaced by other random ones. */
 const PORT_ATTEMPTS = 16;
 
-export const lease = (directory: Directory, kernel: Kernel) =>
+export const lease = (directory: Directory, neighbours: () => NeighbourDirectory, kernel: Kernel) =>
   fromCallback<EventObject, LeaseInput>(({ input, self, sendBack, receive }) => {
     const { owner, outside, networks, taking } = input;
     const leases = new Map<string, Lease>();
@@ -65,7 +68,7 @@ export const lease = (directory: Directory, kernel: Kernel) =>
     /** The other container first: once it has agreed, its ports are ours to claim. */
     const take = ({ owner: giver, ports: theirs }: NonNullable<LeaseInput['taking']>) => {
       if (settled) return;
-      const targets = directory.yields(giver, owner, theirs);
+      const targets = neighbours().yields(giver, owner, theirs);
       if (targets === null) {
         const id = giver.slice(0, giver.lastIndexOf(':'));
         return refuse({ code: 'NOT_PUBLISHED', message: `container ${id} does not give these ports away`, owner: id });
@@ -188,11 +191,7 @@ export const release = (directory: Directory, commit: (root: AnyActorRef) => Pro
       if (left) return;
       if (ports.length > 0) directory.ports(outside).send({ type: 'unclaim', owner, ports });
       // Names are given back long before; a restart between the two read them back from the container's snapshot.
-      const resolver = directory.resolver(outside);
-      const named = namesIn(resolver, owner).filter(({ network }) => networks.includes(network));
-      if (named.length > 0) {
-        resolver.send({ type: 'unregister', owner, networks: named.map(({ network }) => network), from: self });
-      }
+      if (networks.length > 0) directory.resolver(outside).send({ type: 'unregister', owner, networks, from: self });
       // A network that does not exist any more holds no lease.
       const known = networks.flatMap((name) => directory.network(outside, name) ?? []);
       networks.filter((name) => directory.network(outside, name) !== null).forEach((name) => waiting.add(name));
@@ -208,9 +207,6 @@ export const release = (directory: Directory, commit: (root: AnyActorRef) => Pro
       left = true;
     };
   });
-
-const namesIn = (resolver: AnyActorRef, owner: string): readonly NameEntry[] =>
-  (resolver.getSnapshot() as { context: { names?: Names } }).context.names?.[owner] ?? [];
 
 /** hold and release of the firewall by a network; its answers are the network machine's events as they are. */
 const ofFirewall = (directory: Directory, type: 'hold' | 'release') =>
@@ -230,18 +226,18 @@ export const verifyFirewall = (directory: Directory) =>
   });
 
 /** Wait until the container that takes ports over is at rest: `taken` if it has them then, else `kept`. */
-export const awaitVerdict = (directory: Directory) =>
+export const awaitVerdict = (neighbours: () => NeighbourDirectory) =>
   fromCallback<EventObject, VerdictInput>(({ input, sendBack }) => {
     const { taker, ports } = input;
     let stop = () => {};
     const begin = setImmediate(() => {
-      const actor = directory.container(taker);
+      const actor = neighbours().container(taker);
       if (actor === null) return sendBack({ type: 'kept' });
       const look = () => {
         const snapshot = actor.getSnapshot() as { status: string; hasTag: (tag: string) => boolean };
         if (snapshot.status === 'active' && !snapshot.hasTag('rest')) return;
         stop();
-        sendBack({ type: directory.holds(taker, ports) ? 'taken' : 'kept' });
+        sendBack({ type: neighbours().holds(taker, ports) ? 'taken' : 'kept' });
       };
       const subscription = actor.subscribe({ next: look, complete: look });
       stop = () => subscription.unsubscribe();

@@ -11,12 +11,7 @@ import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
 import type { FanOutInput } from '../machines/network.ts';
 import type { ContainerContext, Lease } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
-
-/** Where containers are found: by their owner, id:generation. */
-export interface ContainerDirectory {
-  /** null: it is gone, or another generation has its id. */
-  container(owner: string): AnyActorRef | null;
-}
+import type { NeighbourDirectory } from './ask.ts';
 
 /** As much of a container's state as matters here. */
 interface Seen {
@@ -34,14 +29,17 @@ const PATIENCE_MS = 10_000;
 const FOLLOW_MS = 60_000;
 
 /** `follows`: whether what is held has all that the new lease has. */
-export const fanOut = (directory: ContainerDirectory, follows: (held: Lease, wanted: Lease) => boolean) =>
+export const fanOut = (
+  neighbours: () => Pick<NeighbourDirectory, 'container'>,
+  follows: (held: Lease, wanted: Lease) => boolean,
+) =>
   fromCallback<EventObject, FanOutInput>(({ input, sendBack }) => {
     const queue = Object.entries(input.leases);
     let fault: Fault | null = null;
     const work = async () => {
       for (let next = queue.shift(); next !== undefined && fault === null; next = queue.shift()) {
         const [owner, lease] = next;
-        const actor = directory.container(owner);
+        const actor = neighbours().container(owner);
         if (actor === null) continue;
         const problem = await adjust(actor, input.network, lease, follows);
         if (problem !== null) fault ??= cannotFollow(input.network, owner, problem);

@@ -132,13 +132,15 @@ const setupResolver = setup({
     unregister: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'unregister') return;
       const { owner, networks, from } = event;
+      enqueue.sendTo(from, { type: 'unnamed' } satisfies ResolverAnswer);
+      // With a lease names go too, at the latest: most have gone before.
+      if (!(context.names[owner] ?? []).some(({ network }) => networks.includes(network))) return;
       enqueue.assign({
         names: withoutNetworks(context.names, owner, networks),
         waiting: without(context.waiting, owner, networks),
         round: without(context.round, owner, networks),
         dirty: true,
       });
-      enqueue.sendTo(from, { type: 'unnamed' } satisfies ResolverAnswer);
     }),
     register: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'register') return;

@@ -28,7 +28,7 @@ import { ContainerId } from '../state/names.ts';
 import { NetworkRequest, NetworkUpdate } from '../state/network.ts';
 import { authorise, type Peer, peerOf } from './authorise.ts';
 import type { Containers } from './containers.ts';
-import type { Happening } from './happening.ts';
+import type { Happening } from '../state/happening.ts';
 import type { ContainerSnapshot } from './snapshot.ts';
 import { noSuchContainer } from './events.ts';
 import type { Networks } from './networks.ts';

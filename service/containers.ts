@@ -21,7 +21,7 @@ import type { Journal } from '../state/journal.ts';
 import { CONTAINER_VERSION } from '../state/migrations.ts';
 import type { SnapshotStore } from '../state/store.ts';
 import { boundTo, planContainer, requested } from './creation.ts';
-import type { Happening } from './happening.ts';
+import type { Happening } from '../state/happening.ts';
 import { illegal, legalEvents, noSuchContainer, toMachineEvent } from './events.ts';
 import { Neighbours } from './neighbours.ts';
 import { isLeaving } from './standing.ts';

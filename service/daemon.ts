@@ -34,7 +34,7 @@ import { ContainerFiles } from './container-files.ts';
 import { Containers } from './containers.ts';
 import { doctor } from './doctor.ts';
 import { driftChecks } from './drift-checks.ts';
-import type { DriftHappening, RepairedHappening } from './happening.ts';
+import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
 import { DriftWatch } from './drift.ts';
 import { failpoint } from './failpoint.ts';
 import { inspect, inspectSnapshot } from './inspect.ts';
@@ -104,7 +104,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       if (machines.shared === null) throw new Error('asked for a machine before there are any');
       return machines.shared;
     },
-    neighbours: () => containers.neighbours,
     watcher: () => watch,
     definitions,
     previous: new Map(previous.map((definition) => [definition.name, definition])),
@@ -119,7 +118,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   };
   const outsideRunner: EffectRunner = { failpoint, commit: (root: AnyActorRef) => outsideStore.commit(root.id) };
   const etc = etcEffects({ runDir, resolvConf, hostsFile });
-  const containerMachineProvided = provideContainer(containerRunner, kernel, shared, { ...etc, exposed });
+  const containerMachineProvided = provideContainer(containerRunner, kernel, shared, {
+    ...etc,
+    exposed,
+    neighbours: () => containers.neighbours,
+  });
   machines.shared = provideShared(outsideRunner, kernel, shared, {
     runDir,
     containers: () => containers,

@@ -13,7 +13,7 @@ import type { Kernel } from '../effects/kernel.ts';
 import type { Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { Containers } from './containers.ts';
-import type { DriftHappening, RepairedHappening } from './happening.ts';
+import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
 import type { Shared } from './shared.ts';
 import { Clues, CLUES } from './drift-clues.ts';
 import { OutsideLook } from './drift-look.ts';

@@ -8,7 +8,7 @@
  */
 import type { Found } from '../machines/firewall.ts';
 import type { Drift } from '../state/container.ts';
-import { byNetwork, type DriftHappening, type RepairedHappening } from './happening.ts';
+import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
 import { stateName, type ContainerActor } from './snapshot.ts';
 
 /** Whose drift it is: a container's by its owner (id:generation), or a network's. */
@@ -141,5 +141,12 @@ function news(before: readonly Drift[], now: readonly Drift[]): Drift[] {
 function byOwner(found: readonly Found[]): [owner: string | null, drift: Drift[]][] {
   const groups = new Map<string | null, Drift[]>();
   for (const { owner, drift } of found) groups.set(owner, [...(groups.get(owner) ?? []), drift]);
+  return [...groups];
+}
+
+/** Things of one network belong together. */
+function byNetwork(drift: readonly Drift[]): [network: string | null, drift: Drift[]][] {
+  const groups = new Map<string | null, Drift[]>();
+  for (const one of drift) groups.set(one.network, [...(groups.get(one.network) ?? []), one]);
   return [...groups];
 }

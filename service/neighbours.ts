@@ -4,6 +4,7 @@
  * Guarantees: views over the containers there are, nothing of its own that could disagree with them.
  * Limits: answers for this moment; whoever needs more watches the machine it is given.
  */
+import type { NeighbourDirectory } from '../effects/ask.ts';
 import { publishAddresses } from '../machines/plan/attachment.ts';
 import { coveredBy } from '../machines/plan/change.ts';
 import { without } from '../machines/plan/port-list.ts';
@@ -16,7 +17,7 @@ import type { ContainerActor, ContainerSnapshot } from './snapshot.ts';
 
 type PublishEvent = Extract<LifecycleEvent, { type: 'publish' }>;
 
-export class Neighbours {
+export class Neighbours implements NeighbourDirectory {
   readonly #find: (id: string) => ContainerActor | undefined;
   readonly #all: () => ContainerSnapshot[];
 
@@ -25,7 +26,6 @@ export class Neighbours {
     this.#all = all;
   }
 
-  /** The container of this generation. */
   container(owner: string): ContainerActor | null {
     const actor = this.#find(owner.slice(0, owner.lastIndexOf(':')));
     return actor !== undefined && actor.getSnapshot().context.owner === owner ? actor : null;
@@ -54,7 +54,6 @@ export class Neighbours {
     throw new FaultError('NOT_PUBLISHED', `container ${id} does not publish these ports`, { owner: id });
   }
 
-  /** Ask `giver` to hand over ports: where they lead there, from now until the taker is at rest. Null: it does not. */
   yields(giver: string, taker: string, ports: readonly ResolvedPort[]): PortTarget[] | null {
     const actor = this.container(giver);
     if (actor === null) return null;
@@ -64,7 +63,6 @@ export class Neighbours {
     return portTargets(snapshot.context.change.ports, publishAddresses(snapshot.context.attachments));
   }
 
-  /** Whether an owner has all of these host ports. */
   holds(owner: string, ports: readonly ResolvedPort[]): boolean {
     const held = this.container(owner)?.getSnapshot().context.ports ?? [];
     const hostSide = (port: ResolvedPort) => ({ ...port, containerPort: port.hostPort });

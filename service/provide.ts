@@ -28,19 +28,21 @@ import type { DriftPolicies } from '../state/drift.ts';
 import type { ExposedStore } from '../state/exposed.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { Containers } from './containers.ts';
+import type { Neighbours } from './neighbours.ts';
 import type { Shared, SharedMachines } from './shared.ts';
 import { membersOf, rulesetOf } from './standing.ts';
 
 /** What is a container's alone, besides the kernel. */
 interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'removeFiles'> {
   exposed: ExposedStore;
+  neighbours: () => Neighbours;
 }
 
 export function provideContainer(
   runner: EffectRunner,
   kernel: Kernel,
   shared: Shared,
-  { exposed, ensureFiles, removeFiles }: Own,
+  { exposed, neighbours, ensureFiles, removeFiles }: Own,
 ) {
   const attachment = attachmentMachine.provide({
     actors: {
@@ -61,14 +63,14 @@ export function provideContainer(
       publish: defineEffect(runner, 'add', 'publish', publish(kernel)),
       unpublish: defineEffect(runner, 'remove', 'unpublish', unpublish(kernel)),
       awaitLinksGone: defineEffect(runner, 'remove', 'awaitLinksGone', awaitLinksGone(kernel)),
-      lease: ask.lease(shared, kernel),
+      lease: ask.lease(shared, neighbours, kernel),
       release: ask.release(shared, (root) => runner.commit(root, 'remove')),
       ensureFiles: defineEffect(runner, 'add', 'ensureFiles', ensureFiles),
       removeFiles: defineEffect(runner, 'remove', 'removeFiles', removeFiles),
       name: ask.name(shared),
       unname: ask.unname(shared),
       verifyFirewall: ask.verifyFirewall(shared),
-      awaitVerdict: ask.awaitVerdict(shared),
+      awaitVerdict: ask.awaitVerdict(neighbours),
       backOff: ask.backOff(),
     },
   });
@@ -114,7 +116,7 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
         reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', reviseNetwork(kernel)),
         repairNetwork: defineEffect(runner, 'add', 'repairNetwork', repairNetwork(kernel, members)),
         recordDefinition: defineEffect(runner, 'add', 'recordDefinition', recordDefinition),
-        fanOut: fanOut(shared, follows),
+        fanOut: fanOut(() => others.containers().neighbours, follows),
         holdFirewall: ask.holdFirewall(shared),
         releaseFirewall: ask.releaseFirewall(shared),
         backOff: ask.backOff(),

@@ -17,7 +17,7 @@ import { portsMachine } from '../machines/ports.ts';
 import type { resolverMachine } from '../machines/resolver.ts';
 import type { Claims } from '../machines/plan/ports.ts';
 import type { Leases } from '../machines/plan/lease.ts';
-import type { ContainerContext, PortTarget, ResolvedPort } from '../state/container.ts';
+import type { ContainerContext } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { SnapshotStore } from '../state/store.ts';
@@ -42,9 +42,6 @@ interface Outside {
   networks: Map<string, ActorRefFrom<typeof networkMachine>>;
 }
 
-/** What containers are to each other: asked of their registry. */
-type Neighbours = Pick<Directory, 'container' | 'yields' | 'holds'>;
-
 /** What the snapshots say of an outside. */
 interface Adopted {
   networks: string[];
@@ -64,7 +61,6 @@ export interface OutsideWatcher {
 
 export class Shared implements Directory {
   readonly #watcher: () => OutsideWatcher | null;
-  readonly #neighbours: () => Neighbours;
   readonly #machines: () => SharedMachines;
   readonly #definitions: ReadonlyMap<string, NetworkDefinition>;
   readonly #previous: ReadonlyMap<string, NetworkDefinition>;
@@ -75,7 +71,6 @@ export class Shared implements Directory {
 
   constructor(parts: {
     machines: () => SharedMachines;
-    neighbours: () => Neighbours;
     watcher?: () => OutsideWatcher | null;
     definitions: ReadonlyMap<string, NetworkDefinition>;
     /** What definitions were before an update that a crash interrupted. */
@@ -85,7 +80,6 @@ export class Shared implements Directory {
     failed: (what: string, error: unknown) => void;
   }) {
     this.#machines = parts.machines;
-    this.#neighbours = parts.neighbours;
     this.#watcher = parts.watcher ?? (() => null);
     this.#definitions = parts.definitions;
     this.#previous = parts.previous ?? new Map();
@@ -105,18 +99,6 @@ export class Shared implements Directory {
 
   ports(outside: string | null): AnyActorRef {
     return this.#outside(outside).ports;
-  }
-
-  container(owner: string): AnyActorRef | null {
-    return this.#neighbours().container(owner);
-  }
-
-  yields(giver: string, taker: string, ports: readonly ResolvedPort[]): PortTarget[] | null {
-    return this.#neighbours().yields(giver, taker, ports);
-  }
-
-  holds(owner: string, ports: readonly ResolvedPort[]): boolean {
-    return this.#neighbours().holds(owner, ports);
   }
 
   /** Those of one outside, by name. */

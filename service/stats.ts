@@ -10,6 +10,7 @@ import type { Kernel } from '../effects/kernel.ts';
 import type { Link } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
 import { FaultError } from '../state/faults.ts';
+import type { ContainerStats, InterfaceStats } from '../state/stats.ts';
 import type { Containers } from './containers.ts';
 import { noSuchContainer } from './events.ts';
 import { LOOPBACK_INDEX } from './joined.ts';
@@ -19,26 +20,6 @@ import { lookInside, type Look } from './look.ts';
 export interface StatsParts {
   containers: Pick<Containers, 'get' | 'all'>;
   kernel: Kernel;
-}
-
-interface InterfaceStats {
-  /** Null: not made by cleat. */
-  network: string | null;
-  rx_bytes: number;
-  rx_packets: number;
-  rx_errors: number;
-  rx_dropped: number;
-  tx_bytes: number;
-  tx_packets: number;
-  tx_errors: number;
-  tx_dropped: number;
-}
-
-export interface ContainerStats {
-  id: string;
-  /** RFC 3339. */
-  read: string;
-  interfaces: Record<string, InterfaceStats> | null;
 }
 
 /** How many namespaces are read at once: the thread that reads them also makes networks. */

@@ -5,7 +5,9 @@
  */
 import type { Command } from 'commander';
 import type { JournalEntry } from '../../state/journal.ts';
-import type { Container, Happening, Stats } from '../answers.ts';
+import type { Happening } from '../../state/happening.ts';
+import type { ContainerStats } from '../../state/stats.ts';
+import type { Container } from '../answers.ts';
 import { Session, subcommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { each, reportFailures } from '../report.ts';
@@ -86,9 +88,9 @@ function addStats(program: Command): void {
     const client = await session.client();
     const results =
       ids.length === 0
-        ? await client.get<Stats[]>('/v1/stats')
-        : await each(ids, (id) => client.get<Stats>(`/v1/containers/${encodeURIComponent(id)}/stats`));
-    const answers = results.filter((result): result is Stats => !(result instanceof Failure));
+        ? await client.get<ContainerStats[]>('/v1/stats')
+        : await each(ids, (id) => client.get<ContainerStats>(`/v1/containers/${encodeURIComponent(id)}/stats`));
+    const answers = results.filter((result): result is ContainerStats => !(result instanceof Failure));
     await session.table(answers, STATS, answers.flatMap(statsRows));
     reportFailures(session, results);
   });
@@ -109,7 +111,7 @@ const STATS = [
 ];
 
 /** One per interface; one of dashes where there is none, so that every container is seen. */
-function statsRows({ id, interfaces }: Stats): string[][] {
+function statsRows({ id, interfaces }: ContainerStats): string[][] {
   const rows = Object.entries(interfaces ?? {}).map(([name, one]) => {
     const counts = [one.rx_packets, one.rx_errors, one.rx_dropped, one.tx_packets, one.tx_errors, one.tx_dropped];
     const [rx, tx] = [counts.slice(0, 3).map(String), counts.slice(3).map(String)];

@@ -8,7 +8,8 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Audit, Container, Gone, Stats, Version } from '../../cli/answers.ts';
+import type { Audit, Container, Gone, Version } from '../../cli/answers.ts';
+import type { ContainerStats } from '../../state/stats.ts';
 import type { Inspection } from '../../service/inspect.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { processState, until } from '../harness/native.ts';
@@ -166,9 +167,9 @@ commands('stats: what has gone through each interface, of all or of those named'
   assert.match(table[0]?.['TX PKTS'] ?? '', /^\d+$/);
   assert.is(table[0]?.['RX ERR'], '0');
   assert.equal(Object.keys(rows(await shell.ok('stats', 'host'))[0] ?? {}).length, 11);
-  const [one] = await shell.json<Stats[]>('stats', 'a');
+  const [one] = await shell.json<ContainerStats[]>('stats', 'a');
   assert.ok((one?.interfaces?.eth0?.tx_bytes ?? 0) >= 20_000);
-  const all = await shell.json<Stats[]>('stats');
+  const all = await shell.json<ContainerStats[]>('stats');
   assert.equal(
     all.map(({ id, interfaces }) => [id, interfaces === null]),
     [

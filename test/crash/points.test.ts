@@ -43,7 +43,12 @@ const nothing = () => {
 };
 const runner = { failpoint: () => {}, commit: () => Promise.resolve() };
 const none = {} as never;
-const container = provideContainer(runner, none, none, { exposed: none, ensureFiles: none, removeFiles: none });
+const container = provideContainer(runner, none, none, {
+  exposed: none,
+  neighbours: nothing,
+  ensureFiles: none,
+  removeFiles: none,
+});
 const shared = provideShared(runner, none, none, {
   runDir: tmpdir(),
   containers: nothing,

@@ -47,9 +47,6 @@ async function converse(resolver: AnyActorRef, kind: 'name' | 'unname', entries:
     network: () => null,
     firewall: () => resolver,
     ports: () => resolver,
-    container: () => null,
-    yields: () => null,
-    holds: () => false,
     resolver: () => resolver,
   };
   const answers: EventObject[] = [];

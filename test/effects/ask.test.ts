@@ -17,6 +17,9 @@ import type { Fault } from '../../state/faults.ts';
 import { resolve } from '../harness/fixtures.ts';
 import { settled } from '../harness/world.ts';
 
+/** A container without others. */
+const alone = () => ({ container: () => null, yields: () => null, holds: () => false });
+
 /** Asks for ports, on a host that listens on `busy`; what was answered, and who holds what afterwards. */
 async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}) {
   const ports = createActor(portsMachine, { input: { adopted } });
@@ -27,9 +30,6 @@ async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}
     firewall: () => none,
     ports: () => ports as AnyActorRef,
     resolver: () => none,
-    container: () => null,
-    yields: () => null,
-    holds: () => false,
   };
   const portProbe = (probes: PortProbe[]) =>
     Promise.resolve(
@@ -40,7 +40,7 @@ async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}
   const kernel = { outside: () => ({ kernel: { portProbe } }) } as unknown as Kernel;
   const answers: EventObject[] = [];
   const input: LeaseInput = { owner: 'me', outside: null, networks: {}, ports: mappings, inside: null, taking: null };
-  const asker = setup({ actors: { lease: lease(directory, kernel) } }).createMachine({
+  const asker = setup({ actors: { lease: lease(directory, alone, kernel) } }).createMachine({
     invoke: { src: 'lease', input },
     on: {
       leased: { actions: ({ event }) => answers.push(event) },

@@ -86,7 +86,7 @@ const leaseOfActor = (actor: AnyActorRef) => (actor.getSnapshot() as { context: 
 function begin(containers: Record<string, AnyActorRef | null>, wanted: Lease = NEW) {
   const answers: { type: string; fault?: Fault }[] = [];
   const leases = Object.fromEntries(Object.keys(containers).map((owner) => [owner, wanted]));
-  const logic = fanOut({ container: (owner) => containers[owner] ?? null }, follows);
+  const logic = fanOut(() => ({ container: (owner) => containers[owner] ?? null }), follows);
   const parent = createActor(
     setup({ actors: { logic } }).createMachine({
       invoke: { src: 'logic', input: { network: 'web', outside: null, leases } },

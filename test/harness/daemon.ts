@@ -14,6 +14,7 @@ import type { Fault } from '../../state/faults.ts';
 import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state/event.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
 import type { Inspection } from '../../service/inspect.ts';
+import type { AuditReport } from '../../service/audit.ts';
 import type { ContainerView } from '../../service/view.ts';
 
 export type CreateOptions = Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>;
@@ -187,6 +188,12 @@ export class TestDaemon {
     if (status !== 200 && status !== 404) throw new Error(`${id} is not gone: ${text}`);
   }
 
+  /** Rejects with what the audit finds. */
+  async clean(): Promise<void> {
+    const { body } = await this.get<AuditReport>('/v1/audit');
+    if (!body.clean) throw new Error(`the audit finds ${JSON.stringify(body.findings)}`);
+  }
+
   /** Without DNS, unless asked for. */
   async network(request: NetworkRequest): Promise<NetworkDefinition> {
     const asked = { dns_enabled: false, ...request };
@@ -207,6 +214,9 @@ interface Places {
 export function asAnswered({ NetworkSettings: _added, ...view }: Body): Body {
   return view;
 }
+
+/** Where its namespace is pinned. */
+export const pathOf = ({ netns }: Pick<ContainerView, 'netns'>): string => netns.path ?? '';
 
 /** Networks by name alone. */
 export function on(...networks: string[]): Record<string, AttachmentOptions> {

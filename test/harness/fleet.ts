@@ -205,12 +205,12 @@ export class Fleet {
     const machines: { of: SharedMachines | null } = { of: null };
     const shared = new Shared({
       machines: () => machines.of!,
-      neighbours: () => containers.neighbours,
       definitions: this.#definitions,
       store: outsideStore,
       bootId: BOOT,
       failed,
     });
+    const neighbours = () => containers.neighbours;
     const outside = (name: string) => effect(outsideRunner, name);
     // Whoever asks is named, and zones are written: the machine itself is driven in resolver.paths.test.ts.
     const well = (output: unknown) => fromPromise(() => Promise.resolve(output)) as never;
@@ -245,7 +245,7 @@ export class Fleet {
           reviseNetwork: outside('reviseNetwork'),
           repairNetwork: outside('repairNetwork'),
           recordDefinition: outside('recordDefinition'),
-          fanOut: fanOut(shared, follows),
+          fanOut: fanOut(neighbours, follows),
           holdFirewall: ask.holdFirewall(shared),
           releaseFirewall: ask.releaseFirewall(shared),
           backOff,
@@ -273,12 +273,12 @@ export class Fleet {
         ensureFiles: own('ensureFiles'),
         removeFiles: own('removeFiles'),
         awaitLinksGone: own('awaitLinksGone'),
-        lease: ask.lease(shared, quiet),
+        lease: ask.lease(shared, neighbours, quiet),
         release: ask.release(shared, (root) => containerRunner.commit(root, 'remove')),
         name: ask.name(shared),
         unname: ask.unname(shared),
         verifyFirewall: firewallOf,
-        awaitVerdict: ask.awaitVerdict(shared),
+        awaitVerdict: ask.awaitVerdict(neighbours),
         backOff,
       },
     });

@@ -15,7 +15,11 @@ import {
   type MachineSnapshot,
 } from 'xstate';
 import { getAdjacencyMap, getShortestPaths } from 'xstate/graph';
+import type { Test } from 'uvu';
+import * as assert from 'uvu/assert';
 import { FAULT } from './fixtures.ts';
+import { none } from './machines.ts';
+import { proved } from './proof.ts';
 import { settled } from './world.ts';
 
 /** What comes from outside and waits for no answer. */
@@ -165,12 +169,31 @@ export class Driven {
   }
 }
 
-/** One line each; of those that begin alike the first, with the way there. */
-export function kindsOf(objections: readonly string[]): string[] {
-  const kinds = new Map<string, string>();
-  for (const text of objections) {
-    const kind = text.split('\n')[0] ?? '';
-    if (!kinds.has(kind)) kinds.set(kind, text);
+interface Walked {
+  name: string;
+  walks: readonly (readonly Step[])[];
+}
+
+/** Tests of the walks by themselves: together they reach every state, and each invariant holds all along. */
+export function judged(
+  paths: Test,
+  machine: AnyStateMachine,
+  all: readonly Walked[],
+  invariants: Record<string, (state: AnySnapshot) => boolean>,
+): void {
+  paths('reach every state', () => {
+    const walks = all.flatMap((walked) => walked.walks);
+    proved(`walks of the ${machine.id} machine by itself`, walks.length);
+    const reached = new Set(walks.flatMap((steps) => steps.map(({ state }) => String(state.value))));
+    const states = Object.keys(machine.states).filter((name) => name !== 'deciding');
+    assert.equal([...reached].sort(), states.sort());
+  });
+  for (const [what, holds] of Object.entries(invariants)) {
+    paths(what, () => {
+      const broken = all.flatMap(({ name, walks }) =>
+        walks.filter((steps) => !steps.every(({ state }) => holds(state))).map((steps) => `${name}\n${titleOf(steps)}`),
+      );
+      none(broken);
+    });
   }
-  return [...kinds.values()];
 }

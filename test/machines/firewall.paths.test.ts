@@ -5,19 +5,18 @@
  * began after the question.
  */
 import { suite } from 'uvu';
-import * as assert from 'uvu/assert';
 import { firewallMachine } from '../../machines/firewall.ts';
 import {
   answersIn,
   asker,
   Driven,
-  kindsOf,
+  judged,
   titleOf,
   walksOf,
   type AnySnapshot,
   type Event,
 } from '../harness/shared-driver.ts';
-import { proved } from '../harness/proof.ts';
+import { none } from '../harness/machines.ts';
 
 const FOUND = { 'net/ipv4/ip_forward': '0' };
 const INPUTS = {
@@ -76,22 +75,6 @@ const WALKS = SCENARIOS.map(([name, input, asked]) => ({
 
 const paths = suite('firewall paths');
 
-paths('reach every state', () => {
-  proved(
-    'walks of the firewall machine by itself',
-    WALKS.reduce((sum, { walks }) => sum + walks.length, 0),
-  );
-  const reached = new Set(
-    WALKS.flatMap(({ walks }) => walks.flatMap((steps) => steps.map(({ state }) => String(state.value)))),
-  );
-  assert.equal(
-    [...reached].sort(),
-    Object.keys(firewallMachine.states)
-      .filter((name) => name !== 'deciding')
-      .sort(),
-  );
-});
-
 const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
   'is never in error': ({ status }) => status === 'active',
   'who waits is a holder': (state) =>
@@ -107,14 +90,7 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
     factsOf(state).found !== null,
 };
 
-for (const [what, holds] of Object.entries(INVARIANTS)) {
-  paths(what, () => {
-    const broken = WALKS.flatMap(({ name, walks }) =>
-      walks.filter((steps) => !steps.every(({ state }) => holds(state))).map((steps) => `${name}\n${titleOf(steps)}`),
-    );
-    assert.equal(kindsOf(broken), []);
-  });
-}
+judged(paths, firewallMachine, WALKS, INVARIANTS);
 
 for (const { name, input, walks } of WALKS) {
   paths(`driven: ${name}`, async () => {
@@ -150,7 +126,7 @@ for (const { name, input, walks } of WALKS) {
       driven.actor.stop();
       objections.push(...driven.objections.map((text) => `${text}\n${titleOf(steps)}`));
     }
-    assert.equal(kindsOf(objections), []);
+    none(objections);
   });
 }
 

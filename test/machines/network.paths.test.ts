@@ -6,7 +6,6 @@
  * Limits: two definitions; containers follow or do not, all at once.
  */
 import { suite } from 'uvu';
-import * as assert from 'uvu/assert';
 import type { Lease } from '../../state/container.ts';
 import { networkMachine, type NetworkInput } from '../../machines/network.ts';
 import { grantLease } from '../../machines/plan/lease.ts';
@@ -16,13 +15,13 @@ import {
   answersIn,
   asker,
   Driven,
-  kindsOf,
+  judged,
   titleOf,
   walksOf,
   type AnySnapshot,
   type Event,
 } from '../harness/shared-driver.ts';
-import { proved } from '../harness/proof.ts';
+import { none } from '../harness/machines.ts';
 
 const WEB = definition('web', '10.89.0.0/24', '10.89.0.1');
 /** The same with IPv6 and another MTU. */
@@ -112,22 +111,6 @@ const WALKS = Object.entries(SCENARIOS).map(([name, { input, questions }]) => ({
 
 const paths = suite('network paths');
 
-paths('reach every state', () => {
-  proved(
-    'walks of the network machine by itself',
-    WALKS.reduce((sum, { walks }) => sum + walks.length, 0),
-  );
-  const reached = new Set(
-    WALKS.flatMap(({ walks }) => walks.flatMap((steps) => steps.map(({ state }) => String(state.value)))),
-  );
-  assert.equal(
-    [...reached].sort(),
-    Object.keys(networkMachine.states)
-      .filter((name) => name !== 'deciding')
-      .sort(),
-  );
-});
-
 const RESTING = new Set(
   Object.entries(networkMachine.states)
     .filter(([name, { tags }]) => tags.includes('rest') && name !== 'up')
@@ -152,14 +135,7 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
     !RESTING.has(String(state.value)) || factsOf(state).waiting.length === 0,
 };
 
-for (const [what, holds] of Object.entries(INVARIANTS)) {
-  paths(what, () => {
-    const broken = WALKS.flatMap(({ name, walks }) =>
-      walks.filter((steps) => !steps.every(({ state }) => holds(state))).map((steps) => `${name}\n${titleOf(steps)}`),
-    );
-    assert.equal(kindsOf(broken), []);
-  });
-}
+judged(paths, networkMachine, WALKS, INVARIANTS);
 
 for (const { name, input, walks } of WALKS) {
   paths(`driven: ${name}`, async () => {
@@ -217,7 +193,7 @@ for (const { name, input, walks } of WALKS) {
       driven.actor.stop();
       objections.push(...driven.objections.map((text) => `${text}\n${titleOf(steps)}`));
     }
-    assert.equal(kindsOf(objections), []);
+    none(objections);
   });
 }
 

@@ -4,20 +4,19 @@
  * was refused has none, a server that ends comes back, and with the last name it goes.
  */
 import { suite } from 'uvu';
-import * as assert from 'uvu/assert';
 import type { NameEntry, Names } from '../../machines/plan/names.ts';
 import { resolverMachine, type ResolverInput } from '../../machines/resolver.ts';
 import {
   answersIn,
   asker,
   Driven,
-  kindsOf,
+  judged,
   titleOf,
   walksOf,
   type AnySnapshot,
   type Event,
 } from '../harness/shared-driver.ts';
-import { proved } from '../harness/proof.ts';
+import { none } from '../harness/machines.ts';
 
 const entry = (name: string): NameEntry => ({
   network: 'n',
@@ -104,22 +103,6 @@ const WALKS = CASES.map(({ name, input, happens }) => ({
 
 const paths = suite('resolver paths');
 
-paths('reach every state', () => {
-  proved(
-    'walks of the resolver machine by itself',
-    WALKS.reduce((sum, { walks }) => sum + walks.length, 0),
-  );
-  const reached = new Set(
-    WALKS.flatMap(({ walks }) => walks.flatMap((steps) => steps.map(({ state }) => String(state.value)))),
-  );
-  assert.equal(
-    [...reached].sort(),
-    Object.keys(resolverMachine.states)
-      .filter((name) => name !== 'deciding')
-      .sort(),
-  );
-});
-
 const UNDER_WAY = ['writing', 'starting', 'asking'];
 const SERVES = ['serving', 'steadying'];
 const isIn = (state: AnySnapshot, states: string[]) => states.includes(String(state.value));
@@ -142,14 +125,7 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
     !isIn(state, ['restarting', 'stopFailed']) || factsOf(state).waiting.length === 0,
 };
 
-for (const [what, holds] of Object.entries(INVARIANTS)) {
-  paths(what, () => {
-    const broken = WALKS.flatMap(({ name, walks }) =>
-      walks.filter((steps) => !steps.every(({ state }) => holds(state))).map((steps) => `${name}\n${titleOf(steps)}`),
-    );
-    assert.equal(kindsOf(broken), []);
-  });
-}
+judged(paths, resolverMachine, WALKS, INVARIANTS);
 
 for (const { name, input, walks } of WALKS) {
   paths(`driven: ${name}`, async () => {
@@ -191,7 +167,7 @@ for (const { name, input, walks } of WALKS) {
       driven.actor.stop();
       objections.push(...driven.objections.map((text) => `${text}\n${titleOf(steps)}`));
     }
-    assert.equal(kindsOf(objections), []);
+    none(objections);
   });
 }
 

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { advertise, arrived, arrives, macOf, send, udp, type Datagram } from '../harness/frames.ts';
 import { addNetns } from '../harness/inside.ts';
 import { inside, ipJson } from '../harness/picture.ts';
@@ -32,8 +32,6 @@ const daemon = new TestDaemon();
 const frames = suite('forged frames');
 let web: ContainerView, peer: ContainerView, other: ContainerView, four: ContainerView;
 let bridge: string, lan: string;
-
-const pathOf = ({ netns }: ContainerView): string => netns.path ?? '';
 
 frames.before(async () => {
   lan = addNetns('lan');

@@ -9,7 +9,7 @@ import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Happening } from '../../service/happening.ts';
+import type { Happening } from '../../state/happening.ts';
 import type { JournalEntry } from '../../state/journal.ts';
 import { type Body, on, port, TestDaemon } from '../harness/daemon.ts';
 import { asUser, sayAs } from '../harness/peer.ts';

@@ -6,8 +6,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openOutside } from '../../native/index.ts';
-import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { dig, resolversIn } from '../harness/dns.ts';
 import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -39,8 +38,6 @@ dns.after(async () => {
   assert.equal(resolversIn(daemon.directory), []);
   await comesBackTo(empty, () => inspectKernel());
 });
-
-const pathOf = ({ netns }: Pick<ContainerView, 'netns'>): string => netns.path ?? '';
 
 /**
  * What a process in the namespace is answered. Silence is asked again, as any stub resolver does: aardvark-dns 1.4 drops

@@ -11,9 +11,9 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Happening } from '../../service/happening.ts';
+import type { Happening } from '../../state/happening.ts';
 import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { withAgents } from '../harness/inside.ts';
 import { comesBackTo, inside, inspect, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -28,7 +28,6 @@ const seen: Happening[] = [];
 let stream: IncomingMessage | null = null;
 
 const sh = (command: string): string => execFileSync('sh', ['-c', command], { encoding: 'utf8' });
-const path = ({ netns }: ContainerView): string => netns.path ?? '';
 
 async function start(...policies: string[]): Promise<void> {
   daemon.drift = policies;
@@ -147,8 +146,8 @@ function repaired(title: string, kind: string, breaking: (a: ContainerView, b: C
   drift(title, async () => {
     const before = inspect(daemon);
     const [a, b] = await pair();
-    const was = { rules: ruleset(), host: network(), a: network(path(a)), b: network(path(b)) };
-    const now = () => ({ rules: ruleset(), host: network(), a: network(path(a)), b: network(path(b)) });
+    const was = { rules: ruleset(), host: network(), a: network(pathOf(a)), b: network(pathOf(b)) };
+    const now = () => ({ rules: ruleset(), host: network(), a: network(pathOf(a)), b: network(pathOf(b)) });
     seen.length = 0;
     sh(breaking(a, b));
     await until('repaired', () => said('repaired').length > 0);
@@ -161,7 +160,7 @@ function repaired(title: string, kind: string, breaking: (a: ContainerView, b: C
     const { body } = await daemon.get('/v1/containers/a');
     assert.equal([body.state, body.drift, body.fault], ['up', [], null]);
     assert.is((await daemon.get<{ clean: boolean }>('/v1/audit')).body.clean, true);
-    await withAgents([path(a), path(b), null], async (inA, inB, host) => {
+    await withAgents([pathOf(a), pathOf(b), null], async (inA, inB, host) => {
       await inA.serve('a', 'tcp', 80);
       await inA.serve('a', 'tcp', 81);
       const reached = {
@@ -191,7 +190,7 @@ const hostLink = ({ id }: ContainerView): string =>
   ipJson<{ ifname: string; ifalias?: string }[]>(undefined, 'link').find(({ ifalias = '' }) =>
     ifalias.includes(`:${id}:`),
   )?.ifname ?? '';
-const enter = (container: ContainerView, command: string): string => `nsenter --net=${path(container)} -- ${command}`;
+const enter = (container: ContainerView, command: string): string => `nsenter --net=${pathOf(container)} -- ${command}`;
 
 // --- The table ----------------------------------------------------------------------------------------------------
 
@@ -200,7 +199,7 @@ drift('nft flush ruleset: one transaction puts everything back, and connections 
   const [a] = await pair();
   const was = ruleset();
   // Not through a published port: while there is no table nothing is translated, and the host answers for itself.
-  const transfer = await Transfer.start(path(a), 80, addressOf(a, 'web'), 80);
+  const transfer = await Transfer.start(pathOf(a), 80, addressOf(a, 'web'), 80);
   seen.length = 0;
   const count = await transactions(async () => {
     sh('nft flush ruleset');
@@ -284,7 +283,7 @@ drift('alert: left as it is, and shown until it is mended; ignore: nothing', asy
   assert.is((await state()).state, 'up');
   await until('said', () => said('drift').length > 0);
   assert.ok(said('drift').every((happening) => happening.type === 'drift' && happening.action === 'alert'));
-  assert.not.match(inside(path(a), 'ip', 'route'), /default/);
+  assert.not.match(inside(pathOf(a), 'ip', 'route'), /default/);
 
   sh(`nft flush chain inet ${table()} to-${web()}`);
   const doctor = async () => JSON.stringify((await daemon.get<object>('/v1/doctor')).body);
@@ -296,7 +295,7 @@ drift('alert: left as it is, and shown until it is mended; ignore: nothing', asy
   sh(`ip addr del 10.50.0.1/24 dev ${web()}`);
   await until('repaired', () => said('repaired').length > 0);
   assert.equal(kinds('repaired'), ['address']);
-  assert.not.match(inside(path(a), 'ip', 'route'), /default via 10/);
+  assert.not.match(inside(pathOf(a), 'ip', 'route'), /default via 10/);
   assert.not.match(sh(`nft list map inet ${table()} ports4`), /8080/);
   assert.equal(
     (await state()).drift?.map(({ kind }) => kind),
@@ -305,7 +304,7 @@ drift('alert: left as it is, and shown until it is mended; ignore: nothing', asy
 
   await daemon.done({ type: 'reload', id: 'a', full: true });
   await until('mended', async () => (await state()).drift?.length === 0);
-  assert.match(inside(path(a), 'ip', 'route'), /default/);
+  assert.match(inside(pathOf(a), 'ip', 'route'), /default/);
   stream?.destroy();
   await daemon.stop();
   await start();
@@ -319,7 +318,7 @@ drift('alert: left as it is, and shown until it is mended; ignore: nothing', asy
 drift('what went while there was no daemon is back soon after the start', async () => {
   const before = inspect(daemon);
   const [a, b] = await pair();
-  const was = [ruleset(), network(), network(path(a)), network(path(b))];
+  const was = [ruleset(), network(), network(pathOf(a)), network(pathOf(b))];
   await daemon.kill();
   sh(`nft flush ruleset; ip link del ${web()}; ip link del ${hostLink(b)}`);
   sh(enter(a, 'ip addr flush dev eth0'));
@@ -328,7 +327,7 @@ drift('what went while there was no daemon is back soon after the start', async 
   await start();
   await until(
     'as it was',
-    () => JSON.stringify([ruleset(), network(), network(path(a)), network(path(b))]) === JSON.stringify(was),
+    () => JSON.stringify([ruleset(), network(), network(pathOf(a)), network(pathOf(b))]) === JSON.stringify(was),
   );
   await clear(daemon);
   await comesBackTo(before, () => inspect(daemon));

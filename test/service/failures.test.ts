@@ -6,10 +6,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport } from '../../service/audit.ts';
-import type { ContainerView } from '../../service/view.ts';
 import type { ContainerContext } from '../../state/container.ts';
-import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { calm, inside, inspectKernel } from '../harness/picture.ts';
@@ -36,9 +34,6 @@ failures.before(async () => {
 failures.after(async () => {
   await daemon.stop();
 });
-
-const pathOf = ({ netns }: Pick<ContainerView, 'netns'>): string => netns.path ?? '';
-const clean = async () => assert.equal((await daemon.get<AuditReport>('/v1/audit')).body.findings, []);
 
 twice('a namespace that cannot be made: the fault says where and why, and there is no container', async () => {
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', daemon.netnsDir]);
@@ -112,7 +107,7 @@ twice('reload --full that fails leaves the old link with everything on it, and s
   }
   assert.is((await daemon.get('/v1/containers/a')).body.state, 'up');
   assert.equal(inspectKernel(path), before);
-  await clean();
+  await daemon.clean();
   // With the name free again it is done, with the same static addresses, MAC and name.
   inside(path, 'ip', 'link', 'del', taken);
   const rebuilt = await daemon.done({ type: 'reload', id: 'a', full: true });
@@ -121,7 +116,7 @@ twice('reload --full that fails leaves the old link with everything on it, and s
     await agent.serve('a', 'tcp', 80);
     assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'a 10.72.0.1');
   });
-  await clean();
+  await daemon.clean();
   await daemon.down('a');
 });
 

@@ -9,8 +9,7 @@ import { existsSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, ended, endSleepers, removeNetns, sleeper, withAgents } from '../harness/inside.ts';
 import { comesBackTo, inside, inspectKernel, ipJson, mounts } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -33,7 +32,6 @@ lifecycle.after(async () => {
 });
 
 const links = (netns: string) => ipJson<{ ifname: string }[]>(netns, 'link').map(({ ifname }) => ifname);
-const pathOf = (container: ContainerView): string => container.netns.path ?? '';
 
 twice('netns new: a namespace of its own from create on, a network from configure on', async () => {
   const created = await daemon.done({ type: 'create', id: 'a', networks: on('web') });

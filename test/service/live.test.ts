@@ -5,9 +5,8 @@
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport as Audit } from '../../service/audit.ts';
 import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
 import { calm, comesBackTo, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -41,8 +40,6 @@ live.after(async () => {
   await comesBackTo(empty, () => inspectKernel());
 });
 
-const clean = async () => assert.equal((await daemon.get<Audit>('/v1/audit')).body.findings, []);
-const pathOf = ({ netns }: Pick<ContainerView, 'netns'>): string => netns.path ?? '';
 const links = (view: Pick<ContainerView, 'netns'>): string[] =>
   ipJson<{ ifname: string }[]>(pathOf(view), 'link').map(({ ifname }) => ifname);
 const defaults = (view: Pick<ContainerView, 'netns'>): string[] =>
@@ -65,7 +62,7 @@ twice('connect: by the beginning of an id, with the lowest name that neither sna
   });
   assert.is(taken.body.error?.code, 'INTERFACE_TAKEN');
   assert.equal(links(up), ['lo', 'eth0', 'eth1', 'eth2']);
-  await clean();
+  await daemon.clean();
   await daemon.down('web');
 });
 
@@ -91,12 +88,12 @@ twice('gateway priority: the network with the highest leads out and has the port
     await daemon.done({ type: 'connect', id: 'web', network: 'back', options: { gateway_priority: 7 } });
     assert.equal(defaults(up), ['eth1', 'eth0']);
     assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'web 10.72.0.1');
-    await clean();
+    await daemon.clean();
     await daemon.done({ type: 'disconnect', id: 'web', network: 'back' });
     assert.equal(defaults(up), ['eth0']);
     assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'web 10.71.0.1');
   });
-  await clean();
+  await daemon.clean();
   await daemon.down('web');
 });
 
@@ -208,7 +205,7 @@ twice('a port changes hands in one transaction: no dial is ever refused', async 
     [8080, 1],
   ]);
   assert.equal(await has('green'), []);
-  await clean();
+  await daemon.clean();
   await daemon.down('blue', 'green');
 });
 
@@ -228,7 +225,7 @@ twice('a port that is not there, or not to be given, is not taken', async () => 
   await daemon.done({ type: 'configure', id: 'raw' });
   assert.is((await daemon.event({ type: 'publish', id: 'raw', port_mappings: [port(8080, 80)] })).status, 409);
   assert.is((await daemon.get('/v1/containers/blue')).body.state, 'up');
-  await clean();
+  await daemon.clean();
   await daemon.down('blue', 'green', 'raw');
 });
 

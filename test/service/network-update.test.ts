@@ -8,7 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetworkDefinition, NetworkUpdate } from '../../state/network.ts';
 import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, TestDaemon, type Answer } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, TestDaemon, type Answer } from '../harness/daemon.ts';
 import { withAgents } from '../harness/inside.ts';
 import { ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -42,11 +42,10 @@ interface Link {
   mtu: number;
   addr_info: { local: string; prefixlen: number; scope: string }[];
 }
-const path = ({ netns }: ContainerView): string => netns.path ?? '';
 const view = async (id: string): Promise<ContainerView> =>
   (await daemon.get(`/v1/containers/${id}`)).body as ContainerView;
 const inside = async (id: string): Promise<Link> => {
-  const found = ipJson<Link[]>(path(await view(id)), 'address').find(({ ifname }) => ifname === 'eth0');
+  const found = ipJson<Link[]>(pathOf(await view(id)), 'address').find(({ ifname }) => ifname === 'eth0');
   if (found === undefined) throw new Error(`${id} has no eth0`);
   return found;
 };
@@ -57,7 +56,7 @@ const globals = (link: Link | undefined): string[] =>
     .filter(({ scope }) => scope === 'global')
     .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
 const routes = async (id: string): Promise<string[]> =>
-  ipJson<{ dst: string; gateway?: string }[]>(path(await view(id)), '-4', 'route')
+  ipJson<{ dst: string; gateway?: string }[]>(pathOf(await view(id)), '-4', 'route')
     .filter(({ gateway }) => gateway !== undefined)
     .map(({ dst, gateway }) => `${dst} via ${gateway}`)
     .sort();
@@ -99,7 +98,7 @@ changing('isolation: who reaches whom changes under open connections', async () 
   await network('other', '10.61.0.0/24');
   await changed('other', { options: { isolate: 'true' } });
   const [a, b] = [await daemon.up('a', { networks: on('net') }), await daemon.up('b', { networks: on('other') })];
-  await withAgents([path(a), path(b)], async (inA, inB) => {
+  await withAgents([pathOf(a), pathOf(b)], async (inA, inB) => {
     await inB.serve('b', 'tcp', 80);
     assert.is(await inA.dial('tcp', addressOf(b, 'other'), 80, 500), 'timeout');
     await changed('net', { options: { isolate: 'false' } });
@@ -143,7 +142,7 @@ changing(
   async (made) => {
     const [a, b] = [await daemon.up('a', { networks: on('net') }), await daemon.up('b', { networks: on('net') })];
     const had = [addressOf(a, 'net'), addressOf(b, 'net')];
-    await withAgents([path(a), path(b)], async (inA, inB) => {
+    await withAgents([pathOf(a), pathOf(b)], async (inA, inB) => {
       await inA.serve('a', 'tcp', 80);
       const next = await changed('net', { ipv6_enabled: true, subnets: [{ subnet: '10.62.0.0/24' }] });
       const [x, y] = [await view('a'), await view('b')];

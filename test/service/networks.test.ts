@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetworkRequest } from '../../state/network.ts';
 import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { agentIn, withAgents } from '../harness/inside.ts';
 import { comesBackTo, inspect, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -68,12 +68,11 @@ interface Link {
   addr_info: { family: string; local: string; prefixlen: number; scope: string }[];
 }
 
-const path = (container: ContainerView): string => container.netns.path ?? '';
 const links = (container: ContainerView) =>
-  ipJson<Link[]>(path(container), 'address').filter(({ ifname }) => ifname !== 'lo');
+  ipJson<Link[]>(pathOf(container), 'address').filter(({ ifname }) => ifname !== 'lo');
 /** "default via 10.70.0.1 dev eth0 metric 100" */
 const routes = (container: ContainerView, family: '-4' | '-6' = '-4') =>
-  ipJson<Route[]>(path(container), family, 'route')
+  ipJson<Route[]>(pathOf(container), family, 'route')
     .filter(({ gateway }) => gateway !== undefined)
     .map(({ dst, gateway, dev, metric }) => `${dst} via ${gateway} dev ${dev} metric ${metric}`)
     .sort();
@@ -104,7 +103,7 @@ twice('IPv6 alone: one address, usable at once, no IPv4', async () => {
   assert.equal(routes(up), []);
   assert.equal(routes(up, '-6'), ['default via fd00:71::1 dev eth0 metric 100']);
   const other = await daemon.up('b', { networks: on('six') });
-  await withAgents([path(up), path(other), null], async (a, b, host) => {
+  await withAgents([pathOf(up), pathOf(other), null], async (a, b, host) => {
     await a.serve('a', 'tcp', 80);
     assert.is(await b.dial('tcp', addressOf(up, 'six', 6), 80), `a ${addressOf(other, 'six', 6)}`);
     assert.is(await host.dial('tcp', addressOf(up, 'six', 6), 80), 'a fd00:71::1');
@@ -210,7 +209,7 @@ twice('an internal network speaks to itself alone', async () => {
     await daemon.up('c', { networks: on('a-false') }),
   ];
   assert.equal(routes(a), []);
-  await withAgents([path(a), path(b), path(c)], async (inA, inB, inC) => {
+  await withAgents([pathOf(a), pathOf(b), pathOf(c)], async (inA, inB, inC) => {
     await inA.serve('a', 'tcp', 80);
     await inC.serve('c', 'tcp', 80);
     assert.is(await inB.dial('tcp', addressOf(a, 'inner'), 80), `a ${addressOf(b, 'inner')}`);
@@ -229,7 +228,7 @@ networks('who reaches whom between networks is as their isolation says, in both 
   const all = await Promise.all(
     names.map(async (name) => {
       const container = await daemon.up(name, { networks: on(name) });
-      const agent = await agentIn(path(container));
+      const agent = await agentIn(pathOf(container));
       await agent.serve(name, 'tcp', 80);
       return { name, container, agent };
     }),

@@ -5,9 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport as Audit } from '../../service/audit.ts';
-import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
 import { calm, comesBackTo, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -47,8 +45,6 @@ interface IpLink {
   ifindex: number;
   address: string;
 }
-const clean = async () => assert.equal((await daemon.get<Audit>('/v1/audit')).body.findings, []);
-const pathOf = ({ netns }: Pick<ContainerView, 'netns'>): string => netns.path ?? '';
 const linksOf = (path: string) => ipJson<IpLink[]>(path, 'link').filter(({ ifname }) => ifname !== 'lo');
 
 /** Everything inside but what tells one link from its successor. */
@@ -84,7 +80,7 @@ twice('every link is new, and nothing else is; a transfer and published ports go
     assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'web 10.71.0.1');
     assert.is(await host.dial('tcp', addressOf(up, 'back', 6), 80), 'web fd00:72::1');
   });
-  await clean();
+  await daemon.clean();
   await daemon.down('web');
 });
 
@@ -99,7 +95,7 @@ twice('in a namespace of others, too', async () => {
   assert.equal(inside(path), before);
   assert.not.equal(linksOf(path)[0]?.ifindex, ifindex);
   assert.is(pathOf(up) === '', false);
-  await clean();
+  await daemon.clean();
   await daemon.down('guest');
   removeNetns('theirs');
 });

@@ -4,9 +4,8 @@
 import { existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport as Audit } from '../../service/audit.ts';
 import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { ended, sleeper, withAgents } from '../harness/inside.ts';
 import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -32,8 +31,6 @@ shared.after(async () => {
   await comesBackTo(empty, () => inspectKernel());
 });
 
-const clean = async () => assert.equal((await daemon.get<Audit>('/v1/audit')).body.findings, []);
-const pathOf = ({ netns }: Pick<ContainerView, 'netns'>): string => netns.path ?? '';
 const state = async (id: string) => {
   const { status, body } = await daemon.get(`/v1/containers/${id}`);
   return status === 404 ? 'gone' : `${body.state}${body.held === true ? ' held' : ''}`;
@@ -49,7 +46,7 @@ twice('the owner leaves first: addresses, ports and links stay until the last us
   assert.is(left.state, 'up');
   assert.is(left.held, true);
   await daemon.down('app'); // the one in the middle of the line
-  await clean();
+  await daemon.clean();
   await withAgents([pathOf(far), null], async (inside, host) => {
     await inside.serve('side', 'tcp', 80);
     assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'side 10.71.0.1');

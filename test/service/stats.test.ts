@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerStats } from '../../service/stats.ts';
+import type { ContainerStats } from '../../state/stats.ts';
 import { addressOf, on, TestDaemon, type Body } from '../harness/daemon.ts';
 import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';

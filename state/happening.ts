@@ -1,10 +1,10 @@
 /**
  * What happens, as it is told to whoever follows (GET /v1/events).
  *
- * Guarantees: types and one function, nothing runs by itself. One happening speaks of one container or one network.
+ * Guarantees: types alone. One happening speaks of one container or one network.
  */
-import type { Drift } from '../state/container.ts';
-import type { Fault } from '../state/faults.ts';
+import type { Drift } from './container.ts';
+import type { Fault } from './faults.ts';
 
 /** What happens, as it happens: requested, then done or failed; and every state passed on the way. */
 export type Happening =
@@ -32,11 +32,4 @@ export interface RepairedHappening {
   id: string | null;
   network: string | null;
   drift: Drift[];
-}
-
-/** Things of one network belong together. */
-export function byNetwork(drift: readonly Drift[]): [network: string | null, drift: Drift[]][] {
-  const groups = new Map<string | null, Drift[]>();
-  for (const one of drift) groups.set(one.network, [...(groups.get(one.network) ?? []), one]);
-  return [...groups];
 }
