@@ -1,0 +1,51 @@
+/**
+ * A user-mode uplink: the program that is a container's way out where there is no bridge, slirp4netns or pasta.
+ *
+ * Guarantees: shapes alone. What is asked for is the reference's `key=value` list; what is kept has nothing left to choose.
+ */
+import { z } from 'zod';
+
+export const UPLINK_PROGRAMS = ['slirp4netns', 'pasta'] as const;
+export type UplinkProgram = (typeof UPLINK_PROGRAMS)[number];
+
+/** As it is asked for: options as after `--network slirp4netns:` or `--network pasta:`, in order; of equals the last counts. */
+export const UplinkRequest = z.strictObject({
+  program: z.enum(UPLINK_PROGRAMS),
+  options: z.array(z.string().min(1).max(1024)).max(64).optional(),
+});
+export type UplinkRequest = z.infer<typeof UplinkRequest>;
+
+export const SlirpSettings = z.object({
+  program: z.literal('slirp4netns'),
+  /** Absolute path of the executable. */
+  file: z.string(),
+  /** IPv4 network in canonical form: "10.0.2.0/24". Guest +100, gateway +2, DNS +3 (B66). */
+  cidr: z.string(),
+  mtu: z.int(),
+  ipv6: z.boolean(),
+  hostLoopback: z.boolean(),
+  /** IPv4 address or interface name, null for what routing says. */
+  outboundAddr: z.string().nullable(),
+  outboundAddr6: z.string().nullable(),
+});
+export type SlirpSettings = z.infer<typeof SlirpSettings>;
+
+export const PastaSettings = z.object({
+  program: z.literal('pasta'),
+  file: z.string(),
+  /** The caller's own options, each checked, as pasta takes them: ["--mtu", "1500"]. */
+  args: z.array(z.string()),
+});
+export type PastaSettings = z.infer<typeof PastaSettings>;
+
+/** A program with everything decided: kept in the attachment that it makes. */
+export const UplinkSettings = z.discriminatedUnion('program', [SlirpSettings, PastaSettings]);
+export type UplinkSettings = z.infer<typeof UplinkSettings>;
+
+/**
+ * Who carries published ports to a container. firewall: nftables, on a bridge. forwarder: our own process. slirp4netns: the
+ * uplink itself, over its API socket. pasta: the uplink itself, once, when it starts.
+ */
+export const PORT_HANDLERS = ['firewall', 'forwarder', 'slirp4netns', 'pasta'] as const;
+export const PortHandler = z.enum(PORT_HANDLERS);
+export type PortHandler = z.infer<typeof PortHandler>;
