@@ -3,14 +3,14 @@
  *
  * Guarantees: the rules stand before the bridge is up, and go after nothing can cross it. A bridge of ours is known by
  * its alias. Run twice, the outcome is the same.
- * Limits: raising leaves a bridge that is there already its MTU; addresses that others gave it stay.
+ * Limits: addresses that others gave a bridge that is in use stay. Raising is for the first user: a bridge that is there
+ * by then is what could not be lowered, and may be of another definition, so it is made anew.
  */
-import { isDeepStrictEqual } from 'node:util';
 import type { RaiseInput, ReviseInput } from '../machines/network.ts';
 import type { Member } from '../machines/plan/expected-bridge.ts';
 import { isKernelError, type Link, type Outside, type RtnlRequest } from '../native/index.ts';
 import type { NetworkDefinition } from '../state/network.ts';
-import type { Kernel } from './kernel.ts';
+import type { Kernel, OutsideKernel } from './kernel.ts';
 import { removeLinks } from './link.ts';
 import { refuse, stranger } from './refusal.ts';
 import { networkRules, removeNetworkRules } from './ruleset.ts';
@@ -22,15 +22,18 @@ const DEFAULT_MTU = 1500;
 export const raiseNetwork =
   (kernel: Kernel) =>
   async ({ definition, outside }: RaiseInput): Promise<void> => {
-    const { kernel: native } = kernel.outside(outside);
+    const on = kernel.outside(outside);
+    const { kernel: native } = on;
+    await removeBridge(kernel, on, definition);
     await makeBridge(kernel, native, definition);
     await native.nft(networkRules(kernel.instance.table, rulesOf(definition)));
+    await setMtu(native, definition);
     await dressBridge(native, definition);
   };
 
 /**
  * From one definition to another on a bridge that is in use: what the new one has more, then what the old one had more.
- * The rules change in one transaction, if at all.
+ * The rules change in one transaction.
  */
 export const reviseNetwork =
   (kernel: Kernel) =>
@@ -38,9 +41,8 @@ export const reviseNetwork =
     const { kernel: native } = kernel.outside(outside);
     const name = to.network_interface;
     await makeBridge(kernel, native, to);
-    const [were, are] = [rulesOf(from), rulesOf(to)];
-    // One and the same definition: what was before is not known.
-    if (from === to || !isDeepStrictEqual(were, are)) await native.nft(networkRules(kernel.instance.table, are));
+    // Whatever `from` had: after a change that failed it is what the bridge may have, not what it has.
+    await native.nft(networkRules(kernel.instance.table, rulesOf(to)));
     await setMtu(native, to);
     await dressBridge(native, to);
     const kept = new Set(to.subnets.map(({ subnet }) => subnet));
@@ -91,11 +93,10 @@ export const repairNetwork =
 async function makeBridge(kernel: Kernel, native: Outside, definition: NetworkDefinition): Promise<void> {
   const name = definition.network_interface;
   const alias = bridgeAlias(kernel.instance.name, definition.name);
-  const mtu = definition.options.mtu === undefined ? {} : { mtu: Number(definition.options.mtu) };
   // A MAC of its own: without one a bridge takes the lowest of its ports', and the gateway's would change with them.
   const mac = ['02', ...(definition.id.slice(0, 10).match(/../g) ?? [])].join(':');
   // Not in one go with the alias: after EEXIST the alias would be given to a bridge of somebody else.
-  const made = await native.rtnl([{ op: 'link.add', kind: 'bridge', name, mac, group: kernel.instance.group, ...mtu }]);
+  const made = await native.rtnl([{ op: 'link.add', kind: 'bridge', name, mac, group: kernel.instance.group }]);
   if (made[0]?.code === 'EEXIST') {
     const link = await native.link(name);
     if (link !== null && !isOurs(kernel, link, alias)) throw stranger(name, link.alias);
@@ -147,6 +148,7 @@ async function dressBridge(native: Outside, definition: NetworkDefinition): Prom
   );
 }
 
+/** After it is made: an MTU that a bridge is made with gives way to that of its ports (br_mtu_auto_adjust in the kernel). */
 async function setMtu(native: Outside, { network_interface: name, options }: NetworkDefinition): Promise<void> {
   const mtu = Number(options.mtu ?? DEFAULT_MTU);
   const link = await native.link(name);
@@ -174,16 +176,20 @@ export const lowerNetwork =
   async ({ definition, outside }: RaiseInput): Promise<void> => {
     const on = kernel.outsideIfThere(outside);
     if (on === null) return;
-    const name = definition.network_interface;
-    const link = await on.kernel.link(name);
-    const alias = bridgeAlias(kernel.instance.name, definition.name);
-    if (link !== null && isOurs(kernel, link, alias)) await removeLinks(on, kernel, [name]);
+    await removeBridge(kernel, on, definition);
     try {
       await on.kernel.nft(removeNetworkRules(kernel.instance.table, rulesOf(definition)));
     } catch (error) {
       if (!isKernelError(error) || error.code !== 'ENOENT') throw error; // the table is gone, and these with it
     }
   };
+
+async function removeBridge(kernel: Kernel, on: OutsideKernel, definition: NetworkDefinition): Promise<void> {
+  const name = definition.network_interface;
+  const link = await on.kernel.link(name);
+  const alias = bridgeAlias(kernel.instance.name, definition.name);
+  if (link !== null && isOurs(kernel, link, alias)) await removeLinks(on, kernel, [name]);
+}
 
 /** By its alias; or by its group alone, when a crash came between the two. */
 function isOurs(kernel: Kernel, link: Link, alias: string): boolean {

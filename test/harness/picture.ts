@@ -25,7 +25,8 @@ const QUESTIONS = {
   routes6: 'ip -j -p -6 route show table all',
   rules: 'ip -4 rule; ip -6 rule',
   ruleset: 'nft -j list ruleset',
-  switches: "sysctl -a --pattern '^net.(ipv4.ip_forward|ipv4.conf|ipv6.conf)' 2>/dev/null",
+  // Not sysctl(8), which reads all that there is. Some cannot be read (stable_secret).
+  switches: '(cd /proc/sys/net; grep -r . ipv4/ip_forward ipv4/conf ipv6/conf 2>/dev/null) | sort',
 };
 
 /** The kernel as seen in a network namespace (our own unless a path is given). */

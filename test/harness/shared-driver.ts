@@ -2,7 +2,8 @@
  * The machines that containers share (network, firewall), walked: the walks of their model, and an actor driven along one,
  * with askers that remember what they were answered.
  *
- * Guarantees: two askers are enough for first, last, and one among others.
+ * Guarantees: two askers are enough for first, last, and one among others. What a test lets happen is over before the
+ * machine hears of it.
  * Limits: effects change nothing by themselves: the test says what each does.
  */
 import {
@@ -20,7 +21,7 @@ import * as assert from 'uvu/assert';
 import { FAULT } from './fixtures.ts';
 import { none } from './machines.ts';
 import { proved } from './proof.ts';
-import { settled } from './world.ts';
+import { settled, type Ending } from './world.ts';
 
 /** What comes from outside and waits for no answer. */
 const TOLD = new Set(['drifted', 'verify']);
@@ -93,23 +94,43 @@ export const titleOf = (steps: readonly Step[]): string =>
     })
     .join(' -');
 
+/** Of each step what it was: "up drifted -> repairing". */
+export const kindsOf = (steps: readonly Step[]): string[] =>
+  steps
+    .slice(1)
+    .map(({ event, state }, n) => `${String(steps[n]?.state.value)} ${event.type} -> ${String(state.value)}`);
+
+/** What effects and others do, and whoever looks at it. */
+interface Beside {
+  /** What an effect that fails has done: nothing, or everything. */
+  failing?: Ending;
+  /** An effect ended like this, or a conversation with this answer; returns what the effect returns. */
+  happens(id: string, how: string, input: unknown): unknown;
+  /** Before this is sent to the machine, where others say it. */
+  before?(event: Event, state: AnySnapshot): Promise<void>;
+  /** Objections to what there is, after a step that led here. */
+  look?(state: AnySnapshot): Promise<string[]>;
+}
+
 export class Driven {
   readonly actor;
-  readonly pending: { id: string; end: (ok: boolean, output?: unknown) => void }[] = [];
-  talk: { id: string; say: (event: Event) => void } | null = null;
+  readonly pending: { id: string; end: (ok: boolean, output?: unknown) => Promise<void> }[] = [];
+  talk: { id: string; say: (event: Event) => Promise<void> } | null = null;
   readonly objections: string[] = [];
+  readonly #beside: Beside;
 
-  /** `happens`: an effect ended (done, failed), or a conversation with this answer. */
-  constructor(machine: AnyStateMachine, input: unknown, happens: (id: string, how: string) => unknown) {
+  constructor(machine: AnyStateMachine, input: unknown, beside: Beside) {
+    this.#beside = beside;
+    const { failing = 'failed' } = beside;
     const actors = Object.fromEntries(
       Object.keys(machine.implementations.actors).map((id) => [
         id,
         /^(hold|release|backOff|fanOut)/.test(id)
-          ? fromCallback<EventObject>(({ sendBack }) => {
+          ? fromCallback<EventObject>(({ sendBack, input: of }) => {
               const mine = {
                 id,
-                say: (event: Event) => {
-                  happens(id, event.type);
+                say: async (event: Event) => {
+                  await beside.happens(id, event.type, of);
                   sendBack(event);
                 },
               };
@@ -119,14 +140,19 @@ export class Driven {
               };
             })
           : fromPromise(
-              ({ signal }) =>
+              ({ signal, input: of }) =>
                 new Promise((resolve, reject) => {
                   const mine = {
                     id,
-                    end: (ok: boolean, output?: unknown) => {
-                      const usual = happens(id, ok ? 'done' : 'failed');
-                      if (ok) resolve(output ?? usual);
-                      else reject(Object.assign(new Error(id), { fault: FAULT }));
+                    end: async (ok: boolean, output?: unknown) => {
+                      try {
+                        const usual = await beside.happens(id, ok ? 'done' : failing, of);
+                        if (ok) resolve(output ?? usual);
+                        else reject(Object.assign(new Error(id), { fault: FAULT }));
+                      } catch (error) {
+                        this.objections.push(`${id} of itself: ${String(error)}`);
+                        reject(error as Error);
+                      }
                     },
                   };
                   this.pending.push(mine);
@@ -143,27 +169,43 @@ export class Driven {
     this.actor.start();
   }
 
+  get state(): AnySnapshot {
+    return this.actor.getSnapshot() as AnySnapshot;
+  }
+
   async walk(steps: readonly Step[]): Promise<void> {
     for (const { event, state } of steps.slice(1)) {
       const end = /^xstate\.(done|error)\.actor\./.exec(event.type);
-      if (end !== null) this.pending.shift()?.end(end[1] === 'done', event['output']);
-      else if ('from' in event || TOLD.has(event.type)) this.actor.send(event);
-      else this.talk?.say(event);
-      await settled();
-      const now = String((this.actor.getSnapshot() as AnySnapshot).value);
+      if (end !== null) await this.pending.shift()?.end(end[1] === 'done', event['output']);
+      else if ('from' in event || TOLD.has(event.type)) await this.tell(event);
+      else await this.talk?.say(event);
+      await this.#look();
+      const now = String(this.state.value);
       if (now !== String(state.value))
         this.objections.push(`after ${event.type} it is ${now}, not ${String(state.value)}`);
     }
+  }
+
+  /** Somebody says this. */
+  async tell(event: Event): Promise<void> {
+    await this.#beside.before?.(event, this.state);
+    this.actor.send(event);
+  }
+
+  async #look(): Promise<void> {
+    await settled();
+    const objections = (await this.#beside.look?.(this.state)) ?? [];
+    this.objections.push(...objections.map((text) => `${String(this.state.value)}: ${text}`));
   }
 
   /** Everything succeeds until nothing is waited for. */
   async rest(good: Record<string, Event>): Promise<void> {
     for (let i = 0; i < 40; i++) {
       const talk = this.talk;
-      if (this.pending[0] !== undefined) this.pending.shift()?.end(true);
-      else if (talk !== null) talk.say(good[talk.id] ?? { type: 'retry' });
+      if (this.pending[0] !== undefined) await this.pending.shift()?.end(true);
+      else if (talk !== null) await talk.say(good[talk.id] ?? { type: 'retry' });
       else return;
-      await settled();
+      await this.#look();
     }
     this.objections.push('never comes to rest');
   }

@@ -10,7 +10,6 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Ending } from '../harness/world.ts';
 import { EDGES, isPossible } from '../harness/container-edges.ts';
 import { drive, finish, recoverOf } from '../harness/container-driver.ts';
 import { titleOf, walksOf, withNames, type NamedStep } from '../harness/container-model.ts';
@@ -19,7 +18,8 @@ import { Ground, KernelWorld } from '../harness/kernel-world.ts';
 import { none } from '../harness/machines.ts';
 import { comesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
-import { effort, proved } from '../harness/proof.ts';
+import { proved } from '../harness/proof.ts';
+import { kindsIn, runsOf } from '../harness/cover.ts';
 
 requirePrivateNamespace();
 
@@ -33,7 +33,7 @@ interface Walk {
 const WALKS = Object.entries(VARIANTS).flatMap(([variant, of]) =>
   withNames(walksOf(of)).map((steps): Walk => ({ variant, steps, kinds: new Set(kindsOf(steps)) })),
 );
-const KINDS = new Set(WALKS.flatMap(({ kinds }) => [...kinds]));
+const KINDS = kindsIn(WALKS);
 
 function kindsOf(steps: readonly NamedStep[]): string[] {
   return steps.slice(1).map(({ event, name }, n) => {
@@ -42,31 +42,7 @@ function kindsOf(steps: readonly NamedStep[]): string[] {
   });
 }
 
-/** As little as has every kind of step: each time the walk that brings the most for its length. */
-function cover(walks: readonly Walk[]): Walk[] {
-  const open = new Set(KINDS);
-  const chosen: Walk[] = [];
-  const gain = ({ kinds, steps }: Walk) => [...kinds].filter((kind) => open.has(kind)).length / steps.length;
-  while (open.size > 0) {
-    const best = walks.reduce((one, other) => (gain(other) > gain(one) ? other : one));
-    chosen.push(best);
-    for (const kind of best.kinds) open.delete(kind);
-  }
-  return chosen;
-}
-
-/** With effects that fail before they have happened, and after; left alone until all is well, or torn down at once. */
-const WAYS: { failing: Ending; alone: boolean }[] = [
-  { failing: 'failed', alone: false },
-  { failing: 'late', alone: true },
-  { failing: 'failed', alone: true },
-  { failing: 'late', alone: false },
-];
-
-const runs = (effort('walks', 1, WALKS.length) === WALKS.length ? WALKS : cover(WALKS)).map((walk, n) => ({
-  ...walk,
-  ...WAYS[n % WAYS.length]!,
-}));
+const runs = runsOf(WALKS);
 
 const kernel = suite('container on the kernel');
 const ground = new Ground();

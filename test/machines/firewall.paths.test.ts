@@ -6,72 +6,9 @@
  */
 import { suite } from 'uvu';
 import { firewallMachine } from '../../machines/firewall.ts';
-import {
-  answersIn,
-  asker,
-  Driven,
-  judged,
-  titleOf,
-  walksOf,
-  type AnySnapshot,
-  type Event,
-} from '../harness/shared-driver.ts';
+import { askers, CLEAN, factsOf, FOUND, WALKS } from '../harness/firewall-model.ts';
 import { none } from '../harness/machines.ts';
-
-const FOUND = { 'net/ipv4/ip_forward': '0' };
-const INPUTS = {
-  fresh: { outside: null, adopted: [], found: null },
-  adopted: { outside: null, adopted: ['a'], found: FOUND },
-  'left behind': { outside: null, adopted: [], found: FOUND },
-};
-
-const askers = { a: asker(), b: asker(), v: asker() };
-const questions: Event[] = (['a', 'b'] as const).flatMap((owner) => [
-  { type: 'hold', owner, from: askers[owner].ref },
-  { type: 'release', owner, from: askers[owner].ref },
-]);
-const verify: Event = { type: 'verify', owner: 'v', from: askers.v.ref };
-const CLEAN = { repaired: [], left: [] };
-
-interface Facts {
-  holders: string[];
-  waiting: { owner: string }[];
-  found: unknown;
-  verifiers: unknown[];
-  next: unknown[] | null;
-  fault: unknown;
-}
-const factsOf = (state: AnySnapshot): Facts => state.context as unknown as Facts;
-const keyOf = (state: AnySnapshot): string => {
-  const { holders, waiting, found, fault, verifiers, next } = factsOf(state);
-  return JSON.stringify([
-    state.value,
-    [...holders].sort(),
-    waiting.map(({ owner }) => owner).sort(),
-    found !== null,
-    fault !== null,
-    Math.min(verifiers.length, 1),
-    next === null ? null : Math.min(next.length, 1),
-  ]);
-};
-
-const TALKS: Record<string, Event[]> = { backOff: [{ type: 'retry' }] };
-const SCENARIOS: [name: string, input: (typeof INPUTS)[keyof typeof INPUTS], questions: Event[]][] = [
-  ...Object.entries(INPUTS).map(([name, input]) => [name, input, questions] as (typeof SCENARIOS)[number]),
-  // One holder is enough for these: it may come and go meanwhile.
-  ['verified', INPUTS.adopted, [...questions.slice(1, 3), verify, { type: 'verify' }]],
-  ['verified from the beginning', INPUTS.fresh, [...questions.slice(0, 2), verify]],
-];
-const WALKS = SCENARIOS.map(([name, input, asked]) => ({
-  name,
-  input,
-  walks: walksOf(
-    firewallMachine,
-    input,
-    (state) => [...answersIn(state, TALKS, { readSwitches: FOUND, repairRuleset: CLEAN }), ...asked],
-    keyOf,
-  ),
-}));
+import { Driven, judged, titleOf, type AnySnapshot } from '../harness/shared-driver.ts';
 
 const paths = suite('firewall paths');
 
@@ -98,11 +35,13 @@ for (const { name, input, walks } of WALKS) {
     for (const steps of walks) {
       let table = input.found !== null;
       for (const { answers } of Object.values(askers)) answers.length = 0;
-      const driven = new Driven(firewallMachine, input, (id, how) => {
-        if (how === 'failed') return undefined;
-        if (id === 'raiseFirewall') table = true;
-        if (id === 'lowerFirewall') table = false;
-        return id === 'readSwitches' ? FOUND : id === 'repairRuleset' ? CLEAN : undefined;
+      const driven = new Driven(firewallMachine, input, {
+        happens: (id, how) => {
+          if (how === 'failed') return undefined;
+          if (id === 'raiseFirewall') table = true;
+          if (id === 'lowerFirewall') table = false;
+          return id === 'readSwitches' ? FOUND : id === 'repairRuleset' ? CLEAN : undefined;
+        },
       });
       await driven.walk(steps);
       await driven.rest({});
@@ -114,7 +53,7 @@ for (const { name, input, walks } of WALKS) {
         const asked = steps.filter(({ event }) => event['owner'] === owner).map(({ event }) => event.type);
         const last = answers.findLast(({ type }) => type !== 'released')?.type;
         if (asked.at(-1) !== 'hold') continue;
-        const holds = factsOf(driven.actor.getSnapshot() as AnySnapshot).holders.includes(owner);
+        const holds = factsOf(driven.state).holders.includes(owner);
         if (last === undefined) driven.objections.push(`${owner} was not answered`);
         if (holds !== (last === 'held'))
           driven.objections.push(`${owner} was told ${last}, and ${holds ? 'holds' : 'does not hold'} it`);

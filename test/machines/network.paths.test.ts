@@ -3,111 +3,13 @@
  * Every edge of the network's machine, pure and driven: each question is answered once, leases are never lost nor kept by
  * those who were refused, and when all have left, bridge and firewall are given back. An update ends with definition,
  * file, bridge and containers all new, or all old, or in a state that tries again.
- * Limits: two definitions; containers follow or do not, all at once.
+ * Limits: those of network-model.ts.
  */
 import { suite } from 'uvu';
-import type { Lease } from '../../state/container.ts';
-import { networkMachine, type NetworkInput } from '../../machines/network.ts';
-import { grantLease } from '../../machines/plan/lease.ts';
-import type { NetworkDefinition } from '../../state/network.ts';
-import { definition, FAULT } from '../harness/fixtures.ts';
-import {
-  answersIn,
-  asker,
-  Driven,
-  judged,
-  titleOf,
-  walksOf,
-  type AnySnapshot,
-  type Event,
-} from '../harness/shared-driver.ts';
+import { networkMachine } from '../../machines/network.ts';
 import { none } from '../harness/machines.ts';
-
-const WEB = definition('web', '10.89.0.0/24', '10.89.0.1');
-/** The same with IPv6 and another MTU. */
-const SIX: NetworkDefinition = {
-  ...WEB,
-  subnets: [...WEB.subnets, { subnet: 'fd00:89::/64', gateway: 'fd00:89::1' }],
-  options: { mtu: '1400' },
-};
-const granted = grantLease(WEB, {}, {}, 'a', { static_ips: ['10.89.0.7'] });
-if ('fault' in granted) throw new Error(granted.fault.message);
-const ADOPTED: Record<string, Lease> = { a: granted.lease };
-const input = (more: Partial<NetworkInput>): NetworkInput => ({
-  definition: WEB,
-  previous: null,
-  outside: null,
-  adopted: {},
-  recovering: true,
-  ...more,
-});
-const TALKS: Record<string, Event[]> = {
-  holdFirewall: [{ type: 'held' }, { type: 'refused', fault: FAULT }],
-  releaseFirewall: [{ type: 'released' }],
-  backOff: [{ type: 'retry' }],
-  fanOut: [{ type: 'followed' }, { type: 'stuck', fault: FAULT }],
-};
-const GOOD: Record<string, Event> = {
-  holdFirewall: { type: 'held' },
-  releaseFirewall: { type: 'released' },
-  fanOut: { type: 'followed' },
-};
-
-const askers = { a: asker(), b: asker(), u: asker() };
-const users = (['a', 'b'] as const).flatMap((owner): Event[] => [
-  { type: 'join', owner, options: {}, from: askers[owner].ref },
-  { type: 'leave', owner, from: askers[owner].ref },
-]);
-const update: Event = { type: 'update', definition: SIX, insist: false, owner: 'u', from: askers.u.ref };
-const back: Event = { ...update, definition: WEB, insist: true };
-const drifted: Event = { type: 'drifted' };
-const [joinA, leaveA, joinB, leaveB] = users as [Event, Event, Event, Event];
-
-/** Not everything everywhere: each scenario asks what belongs to it. */
-const SCENARIOS: Record<string, { input: NetworkInput; questions: Event[] }> = {
-  fresh: { input: input({ recovering: false }), questions: users },
-  adopted: { input: input({ adopted: ADOPTED }), questions: users },
-  recovering: { input: input({}), questions: users },
-  drift: { input: input({ adopted: ADOPTED }), questions: [drifted, leaveA, joinB, leaveB] },
-  'update at rest': { input: input({ adopted: ADOPTED }), questions: [update, leaveA, joinB] },
-  'update and back': { input: input({ adopted: ADOPTED }), questions: [update, back, drifted] },
-  'update on the way up and down': { input: input({ recovering: false }), questions: [update, joinA, leaveA] },
-  // A crash in the middle of an update; and a file that somebody has edited.
-  interrupted: { input: input({ adopted: ADOPTED, definition: SIX, previous: WEB }), questions: [leaveA, joinB, back] },
-  edited: { input: input({ adopted: ADOPTED, definition: SIX }), questions: [leaveA, joinB, drifted] },
-};
-
-interface Facts {
-  leases: Record<string, Lease>;
-  waiting: { owner: string }[];
-  definition: NetworkDefinition;
-  asked: { definition: NetworkDefinition } | null;
-  revision: { from: unknown; back: unknown; asker: unknown; fault: unknown } | null;
-  recovering: boolean;
-  fault: unknown;
-  attempts: number;
-}
-const factsOf = (state: AnySnapshot): Facts => state.context as unknown as Facts;
-const keyOf = (state: AnySnapshot): string => {
-  const { leases, waiting, recovering, fault, definition: now, asked, revision, attempts } = factsOf(state);
-  return JSON.stringify([
-    state.value,
-    Object.keys(leases).sort(),
-    waiting.map(({ owner }) => owner).sort(),
-    recovering,
-    fault !== null,
-    now === SIX,
-    asked === null ? null : asked.definition === SIX,
-    revision === null ? null : [revision.back !== null, revision.asker !== null, revision.fault !== null],
-    attempts > 0,
-  ]);
-};
-
-const WALKS = Object.entries(SCENARIOS).map(([name, { input, questions }]) => ({
-  name,
-  input,
-  walks: walksOf(networkMachine, input, (state) => [...answersIn(state, TALKS, {}), ...questions], keyOf),
-}));
+import { askers, factsOf, GOOD, SIX, update, WALKS, WEB } from '../harness/network-model.ts';
+import { Driven, judged, titleOf, type AnySnapshot } from '../harness/shared-driver.ts';
 
 const paths = suite('network paths');
 
@@ -145,19 +47,21 @@ for (const { name, input, walks } of WALKS) {
       const was = input.previous ?? ('a' in input.adopted ? WEB : null);
       const world = { bridge: input.recovering, held: 'a' in input.adopted, built: was, followed: was };
       for (const { answers } of Object.values(askers)) answers.length = 0;
-      const driven: Driven = new Driven(networkMachine, input, (id, how) => {
-        const { definition: now } = factsOf(driven.actor.getSnapshot() as AnySnapshot);
-        // Half of it may have happened; and some may have followed, and others not.
-        if (id === 'reviseNetwork' && how === 'failed') world.built = null;
-        if (how === 'stuck') world.followed = null;
-        if (how === 'failed') return;
-        if (id === 'raiseNetwork') world.bridge = true;
-        if (id === 'raiseNetwork' || id === 'reviseNetwork') world.built = now;
-        if (id === 'lowerNetwork') world.bridge = false;
-        if (how === 'held') world.held = true;
-        if (how === 'released') world.held = false;
-        // Everybody in turn: also those who joined before it.
-        if (how === 'followed' || id === 'raiseNetwork') world.followed = now;
+      const driven: Driven = new Driven(networkMachine, input, {
+        happens: (id, how) => {
+          const { definition: now } = factsOf(driven.state);
+          // Half of it may have happened; and some may have followed, and others not.
+          if (id === 'reviseNetwork' && how === 'failed') world.built = null;
+          if (how === 'stuck') world.followed = null;
+          if (how === 'failed') return;
+          if (id === 'raiseNetwork') world.bridge = true;
+          if (id === 'raiseNetwork' || id === 'reviseNetwork') world.built = now;
+          if (id === 'lowerNetwork') world.bridge = false;
+          if (how === 'held') world.held = true;
+          if (how === 'released') world.held = false;
+          // Everybody in turn: also those who joined before it.
+          if (how === 'followed' || id === 'raiseNetwork') world.followed = now;
+        },
       });
       await driven.walk(steps);
       await driven.rest(GOOD);
@@ -171,11 +75,11 @@ for (const { name, input, walks } of WALKS) {
           driven.objections.push(`${owner}: ${asked.join()} got ${got.join()}`);
         const last = got.findLast((type) => type !== 'left');
         if (asked.at(-1) === 'join' && last === undefined) driven.objections.push(`${owner} was not answered`);
-        const has = owner in factsOf(driven.actor.getSnapshot() as AnySnapshot).leases;
+        const has = owner in factsOf(driven.state).leases;
         if (asked.at(-1) === 'join' && has !== (last === 'leased'))
           driven.objections.push(`${owner} was told ${last}, and ${has ? 'has' : 'has no'} lease`);
       }
-      const state = driven.actor.getSnapshot() as AnySnapshot;
+      const state = driven.state;
       const { definition: now } = factsOf(state);
       if (state.value === 'up' && (world.built !== now || world.followed !== now))
         driven.objections.push('definition, bridge and containers are not one');

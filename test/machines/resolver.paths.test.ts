@@ -134,18 +134,20 @@ for (const { name, input, walks } of WALKS) {
       let files = input.recovering;
       let server = input.recovering;
       for (const { answers } of [...Object.values(askers), reviser]) answers.length = 0;
-      const driven = new Driven(resolverMachine, input, (id) => {
-        if (id === 'writeZones') files = true;
-        if (id === 'ensureResolver') {
-          if (!files) driven.objections.push('started without files');
-          server = true;
-        }
-        if (id === 'stopResolver') files = server = false;
-        return OUTPUTS[id as keyof typeof OUTPUTS];
+      const driven = new Driven(resolverMachine, input, {
+        happens: (id) => {
+          if (id === 'writeZones') files = true;
+          if (id === 'ensureResolver') {
+            if (!files) driven.objections.push('started without files');
+            server = true;
+          }
+          if (id === 'stopResolver') files = server = false;
+          return OUTPUTS[id as keyof typeof OUTPUTS];
+        },
       });
       await driven.walk(steps);
       await driven.rest({});
-      const { names } = factsOf(driven.actor.getSnapshot() as AnySnapshot);
+      const { names } = factsOf(driven.state);
       for (const [owner, { answers }] of Object.entries(askers)) {
         const asked = steps.filter(({ event }) => event['owner'] === owner).map(({ event }) => event.type);
         const last = answers.findLast(({ type }) => type !== 'unnamed')?.type;

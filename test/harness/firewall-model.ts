@@ -1,0 +1,63 @@
+/**
+ * What the firewall's machine is walked with: two networks that hold it and somebody who asks to verify it, in scenarios
+ * of their own; and all the walks that come of it.
+ *
+ * Limits: what the switches were found as is one of them, off.
+ */
+import { firewallMachine } from '../../machines/firewall.ts';
+import { answersIn, asker, walksOf, type AnySnapshot, type Event } from './shared-driver.ts';
+
+export const FOUND = { 'net/ipv4/ip_forward': '0' };
+const INPUTS = {
+  fresh: { outside: null, adopted: [], found: null },
+  adopted: { outside: null, adopted: ['a'], found: FOUND },
+  'left behind': { outside: null, adopted: [], found: FOUND },
+};
+
+export const askers = { a: asker(), b: asker(), v: asker() };
+const questions: Event[] = (['a', 'b'] as const).flatMap((owner) => [
+  { type: 'hold', owner, from: askers[owner].ref },
+  { type: 'release', owner, from: askers[owner].ref },
+]);
+const verify: Event = { type: 'verify', owner: 'v', from: askers.v.ref };
+export const CLEAN = { repaired: [], left: [] };
+
+interface Facts {
+  holders: string[];
+  waiting: { owner: string }[];
+  found: unknown;
+  verifiers: unknown[];
+  next: unknown[] | null;
+  fault: unknown;
+}
+export const factsOf = (state: AnySnapshot): Facts => state.context as unknown as Facts;
+const keyOf = (state: AnySnapshot): string => {
+  const { holders, waiting, found, fault, verifiers, next } = factsOf(state);
+  return JSON.stringify([
+    state.value,
+    [...holders].sort(),
+    waiting.map(({ owner }) => owner).sort(),
+    found !== null,
+    fault !== null,
+    Math.min(verifiers.length, 1),
+    next === null ? null : Math.min(next.length, 1),
+  ]);
+};
+
+const TALKS: Record<string, Event[]> = { backOff: [{ type: 'retry' }] };
+const SCENARIOS: [name: string, input: (typeof INPUTS)[keyof typeof INPUTS], questions: Event[]][] = [
+  ...Object.entries(INPUTS).map(([name, input]) => [name, input, questions] as (typeof SCENARIOS)[number]),
+  // One holder is enough for these: it may come and go meanwhile.
+  ['verified', INPUTS.adopted, [...questions.slice(1, 3), verify, { type: 'verify' }]],
+  ['verified from the beginning', INPUTS.fresh, [...questions.slice(0, 2), verify]],
+];
+export const WALKS = SCENARIOS.map(([name, input, asked]) => ({
+  name,
+  input,
+  walks: walksOf(
+    firewallMachine,
+    input,
+    (state) => [...answersIn(state, TALKS, { readSwitches: FOUND, repairRuleset: CLEAN }), ...asked],
+    keyOf,
+  ),
+}));

@@ -1,0 +1,98 @@
+/**
+ * What the network's machine is walked with: two definitions, two containers, somebody who changes it, and each question
+ * that can be asked of it in scenarios of their own; and all the walks that come of it.
+ *
+ * Limits: containers follow or do not, all at once.
+ */
+import { networkMachine, type NetworkInput } from '../../machines/network.ts';
+import { grantLease } from '../../machines/plan/lease.ts';
+import type { Lease } from '../../state/container.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
+import { definition, FAULT } from './fixtures.ts';
+import { answersIn, asker, walksOf, type AnySnapshot, type Event } from './shared-driver.ts';
+
+export const WEB = definition('web', '10.89.0.0/24', '10.89.0.1');
+/** The same with IPv6 and another MTU. */
+export const SIX: NetworkDefinition = {
+  ...WEB,
+  subnets: [...WEB.subnets, { subnet: 'fd00:89::/64', gateway: 'fd00:89::1' }],
+  options: { mtu: '1400' },
+};
+const granted = grantLease(WEB, {}, {}, 'a', { static_ips: ['10.89.0.7'] });
+if ('fault' in granted) throw new Error(granted.fault.message);
+const ADOPTED: Record<string, Lease> = { a: granted.lease };
+const input = (more: Partial<NetworkInput>): NetworkInput => ({
+  definition: WEB,
+  previous: null,
+  outside: null,
+  adopted: {},
+  recovering: true,
+  ...more,
+});
+const TALKS: Record<string, Event[]> = {
+  holdFirewall: [{ type: 'held' }, { type: 'refused', fault: FAULT }],
+  releaseFirewall: [{ type: 'released' }],
+  backOff: [{ type: 'retry' }],
+  fanOut: [{ type: 'followed' }, { type: 'stuck', fault: FAULT }],
+};
+export const GOOD: Record<string, Event> = {
+  holdFirewall: { type: 'held' },
+  releaseFirewall: { type: 'released' },
+  fanOut: { type: 'followed' },
+};
+
+export const askers = { a: asker(), b: asker(), u: asker() };
+const users = (['a', 'b'] as const).flatMap((owner): Event[] => [
+  { type: 'join', owner, options: {}, from: askers[owner].ref },
+  { type: 'leave', owner, from: askers[owner].ref },
+]);
+export const update: Event = { type: 'update', definition: SIX, insist: false, owner: 'u', from: askers.u.ref };
+const back: Event = { ...update, definition: WEB, insist: true };
+const drifted: Event = { type: 'drifted' };
+const [joinA, leaveA, joinB, leaveB] = users as [Event, Event, Event, Event];
+
+/** Not everything everywhere: each scenario asks what belongs to it. */
+const SCENARIOS: Record<string, { input: NetworkInput; questions: Event[] }> = {
+  fresh: { input: input({ recovering: false }), questions: users },
+  adopted: { input: input({ adopted: ADOPTED }), questions: users },
+  recovering: { input: input({}), questions: users },
+  drift: { input: input({ adopted: ADOPTED }), questions: [drifted, leaveA, joinB, leaveB] },
+  'update at rest': { input: input({ adopted: ADOPTED }), questions: [update, leaveA, joinB] },
+  'update and back': { input: input({ adopted: ADOPTED }), questions: [update, back, drifted] },
+  'update on the way up and down': { input: input({ recovering: false }), questions: [update, joinA, leaveA] },
+  // A crash in the middle of an update; and a file that somebody has edited.
+  interrupted: { input: input({ adopted: ADOPTED, definition: SIX, previous: WEB }), questions: [leaveA, joinB, back] },
+  edited: { input: input({ adopted: ADOPTED, definition: SIX }), questions: [leaveA, joinB, drifted] },
+};
+
+interface Facts {
+  leases: Record<string, Lease>;
+  waiting: { owner: string }[];
+  definition: NetworkDefinition;
+  asked: { definition: NetworkDefinition } | null;
+  revision: { from: unknown; back: unknown; asker: unknown; fault: unknown } | null;
+  recovering: boolean;
+  fault: unknown;
+  attempts: number;
+}
+export const factsOf = (state: AnySnapshot): Facts => state.context as unknown as Facts;
+const keyOf = (state: AnySnapshot): string => {
+  const { leases, waiting, recovering, fault, definition: now, asked, revision, attempts } = factsOf(state);
+  return JSON.stringify([
+    state.value,
+    Object.keys(leases).sort(),
+    waiting.map(({ owner }) => owner).sort(),
+    recovering,
+    fault !== null,
+    now === SIX,
+    asked === null ? null : asked.definition === SIX,
+    revision === null ? null : [revision.back !== null, revision.asker !== null, revision.fault !== null],
+    attempts > 0,
+  ]);
+};
+
+export const WALKS = Object.entries(SCENARIOS).map(([name, { input, questions }]) => ({
+  name,
+  input,
+  walks: walksOf(networkMachine, input, (state) => [...answersIn(state, TALKS, {}), ...questions], keyOf),
+}));

@@ -1,0 +1,108 @@
+// timeout: 120
+// proving: 7200
+/**
+ * The network's machine walked on the real kernel: the walks of network.paths.test.ts with the effects that ship and the
+ * real firewall below. After each step the kernel is compared with what the last effect should have made of it, and at
+ * rest with the machine's definition; after each walk nothing is left.
+ *
+ * Limits: those of network-ground.ts; in npm test as few walks as take every kind of step that any walk takes.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { networkMachine, type NetworkInput } from '../../machines/network.ts';
+import { kindsIn, runsOf } from '../harness/cover.ts';
+import { none } from '../harness/machines.ts';
+import { NetworkGround } from '../harness/network-ground.ts';
+import { askers, GOOD, SIX, WALKS, WEB } from '../harness/network-model.ts';
+import { comesBackTo, inspectKernel } from '../harness/picture.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { proved } from '../harness/proof.ts';
+import { Driven, kindsOf, titleOf } from '../harness/shared-driver.ts';
+
+requirePrivateNamespace();
+
+const ALL = WALKS.flatMap(({ name, input, walks }) =>
+  walks.map((steps) => ({ name, input, steps, kinds: new Set(kindsOf(steps)) })),
+);
+const RUNS = runsOf(ALL);
+
+const kernel = suite('network on the kernel');
+const before = inspectKernel();
+const ground = new NetworkGround();
+const kinds = new Set<string>();
+
+kernel.before(() => ground.prepare());
+
+/** What a daemon finds that starts with this. */
+function leftBy({ adopted, previous, recovering }: NetworkInput, n: number) {
+  if ('a' in adopted) return previous ?? WEB;
+  // Of a bridge without users a crash has left everything, or nothing.
+  return recovering && n % 2 === 0 ? WEB : null;
+}
+
+/** Objections to one walk, until all have left and nothing is left. */
+async function walk({ input, steps, failing, alone }: (typeof RUNS)[number], n: number): Promise<string[]> {
+  await ground.begin(leftBy(input, n), Object.keys(input.adopted));
+  const driven = new Driven(networkMachine, input, {
+    failing,
+    happens: (id, how, on) => ground.happens(id, how, on),
+    before: (event, state) => ground.before(event, state),
+    look: (state) => ground.look(state),
+  });
+  await driven.walk(steps);
+  if (alone) await driven.rest(GOOD);
+  for (const owner of ['a', 'b'] as const) await driven.tell({ type: 'leave', owner, from: askers[owner].ref });
+  await driven.rest(GOOD);
+  driven.actor.stop();
+  return driven.objections.map((text) => `${text}\n    ${failing}: ${titleOf(steps)}`);
+}
+
+for (const { name } of WALKS) {
+  kernel(`as its definition says, after each step: ${name}`, async () => {
+    const objections: string[] = [];
+    for (const [n, run] of RUNS.filter((one) => one.name === name).entries()) {
+      objections.push(...(await walk(run, n)));
+      for (const kind of run.kinds) kinds.add(kind);
+    }
+    none(objections);
+  });
+}
+
+// Found by these walks, and kept: each is what failed before.
+
+kernel('a bridge has the MTU of its definition, whatever its ports have', () => {
+  assert.ok(ground.pictures.has('six with a', 'link cl-web mtu: 1400'));
+});
+
+kernel(
+  'a bridge that could not be lowered keeps nothing of its definition when it is raised with another',
+  async () => {
+    await ground.begin({ ...SIX, subnets: [{ subnet: '10.89.1.0/24', gateway: '10.89.1.1' }] }, []);
+    await ground.happens('raiseNetwork', 'done', { definition: WEB, outside: null });
+    none(await ground.compare());
+    await ground.happens('lowerNetwork', 'done', { definition: WEB, outside: null });
+    await ground.happens('releaseFirewall', 'released', null);
+    none(await ground.compare());
+  },
+);
+
+kernel('an update that comes after one that could not be taken back has its own rules', async () => {
+  const end = /behind -update u-> revising -done:reviseNetwork-> fanning$/;
+  const again = ALL.find(({ name, steps }) => name === 'update at rest' && end.test(titleOf(steps)));
+  assert.ok(again, 'there is no such walk any more');
+  none(await walk({ ...again, failing: 'failed', alone: true }, 0));
+});
+
+kernel('every kind of step was taken, and the kernel is as it was found', async () => {
+  assert.is(kinds.size, kindsIn(ALL).size);
+  await comesBackTo(before, () => inspectKernel());
+  proved('walks of the network machine on the real kernel', RUNS.length);
+  proved('pictures of a bridge compared with the real kernel', ground.pictures.looks);
+});
+
+// The watch on links ends with the process, and would keep it: uvu sets the exit code when it has reported.
+setInterval(() => {
+  if (process.exitCode !== undefined) process.exit();
+}, 50);
+
+kernel.run();
