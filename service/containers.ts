@@ -22,6 +22,7 @@ import { CONTAINER_VERSION } from '../state/migrations.ts';
 import type { SnapshotStore } from '../state/store.ts';
 import { boundTo, planContainer, requested } from './creation.ts';
 import type { Happening } from '../state/happening.ts';
+import { endings } from './endings.ts';
 import { illegal, legalEvents, noSuchContainer, toMachineEvent } from './events.ts';
 import { Neighbours } from './neighbours.ts';
 import { isLeaving } from './standing.ts';
@@ -314,17 +315,11 @@ export class Containers {
     });
     const entry: Entry = { actor, unwatch: null };
     this.#entries.set(id, entry);
-    // What a restart interrupted comes to its end like any other; what was at rest has had its end.
-    const found = actor.getSnapshot();
-    let settled = 'input' in how || !found.hasTag('rest') ? 0 : found.context.operation.n;
     actor.subscribe({
-      next: (snapshot) => {
-        const { operation } = snapshot.context;
-        if (operation.n === settled || !snapshot.hasTag('rest')) return;
-        settled = operation.n;
-        // After the inspection event that announces the state itself.
-        queueMicrotask(() => this.#settled(id, snapshot));
-      },
+      next: endings(id, actor.getSnapshot(), 'input' in how, (ending, rests) => {
+        this.#announce(ending);
+        if (rests) this.#settled(id, actor.getSnapshot().context.owner);
+      }),
       complete: () => {
         entry.unwatch?.();
         this.#entries.delete(id);
@@ -347,14 +342,8 @@ export class Containers {
     return entry;
   }
 
-  #settled(id: string, { context }: ContainerSnapshot): void {
-    const fault = context.fault ?? context.leftovers[0];
-    const { type: event, network } = context.operation;
-    const t = Date.now();
-    this.#announce(
-      fault === undefined ? { type: 'done', t, id, event, network } : { type: 'failed', t, id, event, network, fault },
-    );
-    this.#desert(context.owner);
+  #settled(id: string, owner: string): void {
+    this.#desert(owner);
     // The state at rest goes to disk after the answer, or with the next event's intent if that comes first. Until then the
     // intent is there, which leads to the same state.
     this.#writeAtRest(id, REST_WRITE_MS);

@@ -84,13 +84,32 @@ export async function comesBackTo(before: Picture, look: () => Picture, patience
   assert.is(differences(before, now).join('\n'), '');
 }
 
-/** Link-local addresses of new links appear by themselves: wait until the last is there before taking a picture. */
+/**
+ * What IPv6 makes by itself of a link that has a carrier (a multicast route, a link-local address) comes when the kernel
+ * has the time (linkwatch, DAD): wait until the last is there before taking a picture.
+ */
 export async function calm(netns?: string): Promise<void> {
-  for (;;) {
-    const links = ipJson<{ addr_info?: { tentative?: boolean }[] }[]>(netns, '-6', 'address');
-    if (links.every(({ addr_info = [] }) => addr_info.every(({ tentative }) => tentative !== true))) return;
-    await sleep(50);
-  }
+  while (awaited(netns).length > 0) await sleep(20);
+}
+
+/** Links that something is still to come to. */
+function awaited(netns: string | undefined): string[] {
+  type Link = { ifname: string; flags: string[]; inet6_addr_gen_mode?: string };
+  type Addressed = { ifname: string; addr_info?: { local?: string; tentative?: boolean }[] };
+  const links = ipJson<Link[]>(netns, '-d', 'link');
+  const addressed = ipJson<Addressed[]>(netns, '-6', 'address');
+  const routed = ipJson<{ dev: string }[]>(netns, '-6', 'route', 'show', 'table', 'local', 'ff00::/8');
+  // Of a link with an MTU too small for it there is no such switch.
+  const switches = run(['sh', '-c', 'cd /proc/sys/net/ipv6/conf && grep . */disable_ipv6'], netns).split('\n');
+  const waits = ({ ifname, flags, inet6_addr_gen_mode: mode }: Link) => {
+    const own = addressed.find((one) => one.ifname === ifname)?.addr_info ?? [];
+    if (own.some(({ tentative }) => tentative === true)) return true;
+    const ready = !flags.includes('LOOPBACK') && flags.includes('UP') && flags.includes('LOWER_UP');
+    if (!ready || !switches.includes(`${ifname}/disable_ipv6:0`)) return false;
+    const itself = mode === undefined || mode === 'none' || own.some(({ local = '' }) => local.startsWith('fe80:'));
+    return !itself || !routed.some(({ dev }) => dev === ifname);
+  };
+  return links.filter(waits).map(({ ifname }) => ifname);
 }
 
 /** Only the lines that came (+) or went (-), part by part. */

@@ -168,6 +168,16 @@ api('what happens is told as it happens: requested, the states passed, then done
   assert.ok(one.seen.length > 0 && one.seen.every(({ id }) => id === 'b'));
 });
 
+api('what leaves nothing has its end too: a container without networks that is torn down', async () => {
+  const { seen, stop } = await follow('?id=e');
+  const words = () => seen.flatMap((event) => ('event' in event ? [`${event.type} ${event.event}`] : []));
+  await daemon.done({ type: 'create', id: 'e', networks: {} });
+  await daemon.down('e');
+  await until('the last event', () => words().at(-1) === 'done teardown');
+  stop();
+  assert.equal(words(), ['requested create', 'done create', 'requested teardown', 'done teardown']);
+});
+
 api('the same as server-sent events', async () => {
   const answer = await open('GET', '/v1/events', { accept: 'text/event-stream' });
   assert.is(answer.headers['content-type'], 'text/event-stream');

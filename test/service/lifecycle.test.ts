@@ -11,7 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, ended, endSleepers, removeNetns, sleeper, withAgents } from '../harness/inside.ts';
-import { comesBackTo, inside, inspectKernel, ipJson, mounts } from '../harness/picture.ts';
+import { calm, comesBackTo, inside, inspectKernel, ipJson, mounts } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
 
@@ -167,6 +167,7 @@ twice('the namespace of the host is not configured as if it were a container', a
 
 twice('configure, connect and reload of a container that is up change nothing', async () => {
   await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
+  await calm();
   const before = inspectKernel();
   const again = await daemon.done({ type: 'configure', id: 'a' });
   assert.is(again.state, 'up');

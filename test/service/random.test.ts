@@ -6,7 +6,8 @@
  *
  * What must hold once all has come to rest: a word that was answered with success has happened, one that was refused has
  * changed nothing, one that was not answered has happened or not, and never half; the auditor and a look into each
- * namespace find nothing; while it went on no specification (specifications.ts) was violated; and when all is torn down the
+ * namespace find nothing; while it went on no specification (specifications.ts) was violated, and the daemon's
+ * own account (hearing.ts) had an end to everything; and when all is torn down the
  * kernel is as it was.
  * Limits: of two words to one container at the same time only what must always hold is judged. `seed=N` on the command
  * line of the runner tries what N stands for.
@@ -33,6 +34,7 @@ import {
   type Shape,
 } from '../harness/random-words.ts';
 import { TestDaemon, type Answer } from '../harness/daemon.ts';
+import { follow, Hearing } from '../harness/hearing.ts';
 import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, proved } from '../harness/proof.ts';
@@ -53,6 +55,7 @@ const daemon = new TestDaemon();
 const failpoints = `${daemon.directory}/failpoints`;
 const order = `${failpoints}/order`;
 const counts = { commands: 0, succeeded: 0, groups: 0, kills: 0 };
+const hearing = new Hearing();
 let witness: Witness;
 let empty: Picture;
 
@@ -82,6 +85,20 @@ async function until(what: string, wrong: () => Promise<string>): Promise<void> 
     if (performance.now() > limit) throw new Error(`not ${what}: ${still}`);
     await sleep(5);
   }
+}
+
+/** A daemon, and its account of itself. */
+async function begin(): Promise<void> {
+  hearing.died();
+  await daemon.start();
+  await follow(daemon.socket, (happening) => hearing.hear(happening));
+}
+
+/** Neither who watches nor who listens objects. */
+async function unobjected(): Promise<void> {
+  await until('told to its end', () => Promise.resolve(hearing.owed().join(', ')));
+  const violations = [...witness.specifications.violations, ...hearing.violations];
+  if (violations.length > 0) throw new Error(violations.join('\n'));
 }
 
 /** Every container created or up, and held only as long as somebody is in its namespace. */
@@ -153,7 +170,7 @@ async function play({ commands, kill }: Group): Promise<void> {
   if (kill !== undefined) {
     if ((await daemon.get('/v1/version').catch(() => null)) === null) counts.kills++;
     await daemon.kill();
-    await daemon.start();
+    await begin();
   }
   await rest();
   witness.look();
@@ -162,8 +179,7 @@ async function play({ commands, kill }: Group): Promise<void> {
     const now = await mtuOf(network);
     if (!allowed.includes(now)) throw new Error(`network ${network} has MTU ${now}, not one of ${allowed.join(' ')}`);
   }
-  const { violations } = witness.specifications;
-  if (violations.length > 0) throw new Error(violations.join('\n'));
+  await unobjected();
 }
 
 /** Everyone to whom at most one word was said. */
@@ -216,8 +232,7 @@ async function live(groups: readonly Group[]): Promise<void> {
   await clear(daemon);
   await rest();
   await comesBackTo(empty, () => inspectKernel(), PATIENCE_MS);
-  const { violations } = witness.specifications;
-  if (violations.length > 0) throw new Error(violations.join('\n'));
+  await unobjected();
 }
 
 /** After a failure: whatever is left goes, so that the next sequence tells its own story. */
@@ -225,10 +240,11 @@ async function anew(): Promise<void> {
   rmSync(order, { force: true });
   witness.close();
   await daemon.kill();
-  await daemon.start();
+  await begin();
   await clear(daemon).catch(() => {});
   await comesBackTo(empty, () => inspectKernel(), PATIENCE_MS).catch(() => {});
   witness = new Witness(`${daemon.runDir}/containers`);
+  hearing.violations.length = 0;
 }
 
 const random = suite('random');
@@ -236,7 +252,7 @@ const random = suite('random');
 random.before(async () => {
   mkdirSync(failpoints);
   daemon.environment = { CLEAT_FAILPOINTS: failpoints };
-  await daemon.start();
+  await begin();
   await daemon.network({ name: 'front', subnets: [{ subnet: '10.90.0.0/28' }] });
   await daemon.network({ name: 'dual', ipv6_enabled: true });
   await daemon.network({ name: 'inner', internal: true });
@@ -289,6 +305,7 @@ random('words by chance, side by side and cut short: nothing half, nothing twice
   proved('random commands to a daemon on the real kernel, side by side', commands);
   proved('SIGKILLs among them, at a point of an effect or at any moment', kills);
   proved('words told to the specifications of addresses, ports and namespaces', witness.specifications.told);
+  proved("happenings of the daemon's own account judged", hearing.heard);
 });
 
 random.run();

@@ -4,6 +4,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ContainerContext } from '../../state/container.ts';
+import type { Happening } from '../../state/happening.ts';
+import { Hearing } from '../harness/hearing.ts';
 import { Specifications, type Words } from '../harness/specifications.ts';
 import { see, type Seen } from '../harness/witness.ts';
 
@@ -104,6 +106,51 @@ specifications('what a witness sees is told: a namespace that goes under its use
   assert.equal(told.violations, []);
   see(told, first, { mounts: new Set(['/run/s:2']), containers });
   assert.is(told.violations.length, 1);
+});
+
+const said = (type: 'requested' | 'done', event: string): Happening => ({ type, t: 0, id: 'a', event, network: null });
+const state = (from: string, to: string): Happening => ({ type: 'state', t: 0, id: 'a', from, to });
+
+const ACCOUNTS: [what: string, right: Happening[], wrong: Happening[]][] = [
+  [
+    'what ends was requested',
+    [said('requested', 'create'), said('done', 'create'), said('done', 'drifted')],
+    [said('done', 'create')],
+  ],
+  [
+    'what was requested ends once',
+    [said('requested', 'create'), said('done', 'create')],
+    [said('requested', 'create'), said('done', 'create'), said('done', 'create')],
+  ],
+  [
+    'states follow one another',
+    [state('', 'up'), state('up', 'gone'), state('', 'up')],
+    [state('', 'up'), state('', 'gone')],
+  ],
+];
+
+for (const [what, right, wrong] of ACCOUNTS) {
+  specifications(`what a daemon says of itself: ${what}`, () => {
+    const violations = (account: readonly Happening[]) => {
+      const hearing = new Hearing();
+      for (const happening of account) hearing.hear(happening);
+      return hearing.violations.length + hearing.owed().length;
+    };
+    assert.is(violations(right), 0);
+    assert.is(violations(wrong), 1);
+  });
+}
+
+specifications('what a daemon says of itself: what was requested ends', () => {
+  const hearing = new Hearing();
+  hearing.hear(said('requested', 'create'));
+  assert.is(hearing.owed().length, 1);
+  // What was under way when it was killed may end, once.
+  hearing.died();
+  hearing.hear(said('done', 'create'));
+  assert.equal([...hearing.owed(), ...hearing.violations], []);
+  hearing.hear(said('done', 'create'));
+  assert.is(hearing.violations.length, 1);
 });
 
 specifications.run();

@@ -1,0 +1,80 @@
+/**
+ * Somebody who follows what a daemon says of itself (GET /v1/events), and what must hold of that: what ended was requested
+ * before, or is an operation of the daemon's own; what was requested ends once; a container's states follow one another.
+ *
+ * Limits: the stream names an event and a network, never an address or a port: it cannot tell the specifications
+ * (specifications.ts) who owns what. What was under way when a daemon was killed may end in the life of the next, or not.
+ */
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
+import { LifecycleEvent } from '../../state/event.ts';
+import type { Happening } from '../../state/happening.ts';
+
+const WORDS = new Set<string>(LifecycleEvent.options.map(({ shape }) => shape.type.value));
+
+/** What one life of a daemon has said of one container. */
+interface Heard {
+  /** Requested, and not ended: "connect web". */
+  open: string[];
+  /** Null: nothing yet. */
+  state: string | null;
+  /** What an earlier life was asked for may still end, once. */
+  inherited: boolean;
+}
+
+export class Hearing {
+  readonly violations: string[] = [];
+  /** How many happenings were judged. */
+  heard = 0;
+  readonly #containers = new Map<string, Heard>();
+  #inherits = false;
+
+  /** What is open, of whom. */
+  owed(): string[] {
+    return [...this.#containers].flatMap(([id, { open }]) => open.map((what) => `${id}: ${what} has not ended`));
+  }
+
+  /** The daemon was killed: the next begins without a past that we know of. */
+  died(): void {
+    this.#containers.clear();
+    this.#inherits = true;
+  }
+
+  hear(happening: Happening): void {
+    const { type, id } = happening;
+    if (id === null || type === 'drift' || type === 'repaired') return;
+    this.heard++;
+    const of = this.#containers.get(id) ?? { open: [], state: null, inherited: this.#inherits };
+    this.#containers.set(id, of);
+    const wrong = (what: string) => this.violations.push(`${what}: ${JSON.stringify(happening)}`);
+    if (type === 'state') {
+      if (of.state !== null && happening.from !== of.state) wrong(`it was ${of.state}`);
+      of.state = happening.to === 'gone' ? '' : happening.to;
+      return;
+    }
+    const what = `${happening.event} ${happening.network ?? ''}`;
+    if (type === 'requested') {
+      of.open.push(what);
+      return;
+    }
+    const at = of.open.indexOf(what);
+    if (at !== -1) of.open.splice(at, 1);
+    else if (of.inherited) of.inherited = false;
+    else if (WORDS.has(happening.event)) wrong('it was not requested, or has ended before');
+  }
+}
+
+/** Follow a daemon from now on, until it ends. */
+export async function follow(socketPath: string, hear: (happening: Happening) => void): Promise<void> {
+  const outgoing = request({ socketPath, path: '/v1/events', agent: false });
+  outgoing.end();
+  const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
+  answer.on('error', () => {}); // it was killed
+  createInterface({ input: answer })
+    .on('line', (line) => {
+      // The last line of one that was killed may be cut short.
+      if (line.endsWith('}')) hear(JSON.parse(line) as Happening);
+    })
+    .on('error', () => {});
+}
