@@ -1,5 +1,5 @@
 /**
- * Addresses and routes inside the container.
+ * Addresses, routes and the MAC of the gateway inside the container.
  *
  * Guarantees: usable when this returns (no duplicate address detection); what is there already is success. Removed with
  * the link.
@@ -9,14 +9,15 @@ import type { AttachmentInput } from '../machines/attachment.ts';
 import type { Outside, RtnlRequest } from '../native/index.ts';
 import type { Attachment } from '../state/container.ts';
 import type { Kernel } from './kernel.ts';
+import { gatewayNeighbours, type BridgeMac } from './neighbour.ts';
 import { refuse } from './refusal.ts';
 
 export const ensureAddresses =
-  (kernel: Kernel) =>
+  (kernel: Kernel, macOf: BridgeMac) =>
   async ({ attachment, netns, outside }: AttachmentInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
     await allowFamilies(native, attachment, attachment.link, netns);
-    const replies = await native.rtnl(addressRequests(attachment), netns);
+    const replies = await native.rtnl([...addressRequests(attachment), ...gatewayNeighbours(attachment, macOf)], netns);
     refuse(
       replies.filter(({ code }) => code !== 'EEXIST'),
       `${attachment.link} in ${netns}`,

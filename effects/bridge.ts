@@ -12,6 +12,7 @@ import { isKernelError, type Link, type Outside, type RtnlRequest } from '../nat
 import type { NetworkDefinition } from '../state/network.ts';
 import type { Kernel, OutsideKernel } from './kernel.ts';
 import { removeLinks } from './link.ts';
+import { hostNeighbours } from './neighbour.ts';
 import { refuse, stranger } from './refusal.ts';
 import { networkRules, removeNetworkRules } from './ruleset.ts';
 import { writeIfThere } from './switches.ts';
@@ -21,11 +22,11 @@ const DEFAULT_MTU = 1500;
 
 export const raiseNetwork =
   (kernel: Kernel) =>
-  async ({ definition, outside }: RaiseInput): Promise<void> => {
+  async ({ definition, mac, outside }: RaiseInput): Promise<void> => {
     const on = kernel.outside(outside);
     const { kernel: native } = on;
     await removeBridge(kernel, on, definition);
-    await makeBridge(kernel, native, definition);
+    await makeBridge(kernel, native, definition, mac);
     await native.nft(networkRules(kernel.instance.table, rulesOf(definition)));
     await setMtu(native, definition);
     await dressBridge(native, definition);
@@ -37,10 +38,10 @@ export const raiseNetwork =
  */
 export const reviseNetwork =
   (kernel: Kernel) =>
-  async ({ from, to, outside }: ReviseInput): Promise<void> => {
+  async ({ from, to, mac, outside }: ReviseInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
     const name = to.network_interface;
-    await makeBridge(kernel, native, to);
+    await makeBridge(kernel, native, to, mac);
     // Whatever `from` had: after a change that failed it is what the bridge may have, not what it has.
     await native.nft(networkRules(kernel.instance.table, rulesOf(to)));
     await setMtu(native, to);
@@ -59,10 +60,11 @@ export const reviseNetwork =
 /** Put back what is missing of a bridge that is in use, and make these links its ports again. The rules stand. */
 export const repairNetwork =
   (kernel: Kernel, members: (outside: string | null, network: string) => readonly Member[]) =>
-  async ({ definition, outside }: RaiseInput): Promise<void> => {
+  async ({ definition, mac, outside }: RaiseInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
     const name = definition.network_interface;
-    await makeBridge(kernel, native, definition);
+    await makeBridge(kernel, native, definition, mac);
+    await setMac(native, name, mac);
     await setMtu(native, definition);
     await dressBridge(native, definition);
     const bridge = await native.link(name);
@@ -74,6 +76,8 @@ export const repairNetwork =
     const replies = await native.rtnl([
       // The kernel's own, which came with the addresses: those may be there, and these gone.
       ...definition.subnets.map(({ subnet }) => connected(name, subnet)),
+      // With its link down, or another MAC, the bridge forgot them.
+      ...ports.flatMap((port) => hostNeighbours({ ...port, bridge: name })),
       // What a port is flagged with it loses with its bridge (link.ts), and no dump shows it.
       ...ports.map(({ hostLink }): RtnlRequest => ({
         op: 'link.set',
@@ -90,11 +94,9 @@ export const repairNetwork =
   };
 
 /** The link alone: ours by its alias, or made. */
-async function makeBridge(kernel: Kernel, native: Outside, definition: NetworkDefinition): Promise<void> {
+async function makeBridge(kernel: Kernel, native: Outside, definition: NetworkDefinition, mac: string): Promise<void> {
   const name = definition.network_interface;
   const alias = bridgeAlias(kernel.instance.name, definition.name);
-  // A MAC of its own: without one a bridge takes the lowest of its ports', and the gateway's would change with them.
-  const mac = ['02', ...(definition.id.slice(0, 10).match(/../g) ?? [])].join(':');
   // Not in one go with the alias: after EEXIST the alias would be given to a bridge of somebody else.
   const made = await native.rtnl([{ op: 'link.add', kind: 'bridge', name, mac, group: kernel.instance.group }]);
   if (made[0]?.code === 'EEXIST') {
@@ -153,6 +155,12 @@ async function setMtu(native: Outside, { network_interface: name, options }: Net
   const mtu = Number(options.mtu ?? DEFAULT_MTU);
   const link = await native.link(name);
   if (link?.mtu !== mtu) refuse(await native.rtnl([{ op: 'link.set', name, mtu }]), name);
+}
+
+/** Only where it is another: the kernel forgets all neighbours of a link whose MAC is set, to the same one too. */
+async function setMac(native: Outside, name: string, mac: string): Promise<void> {
+  const link = await native.link(name);
+  if (link?.mac !== mac) refuse(await native.rtnl([{ op: 'link.set', name, mac }]), name);
 }
 
 function connected(link: string, subnet: string): RtnlRequest {

@@ -10,6 +10,7 @@ import type { Attachment } from '../state/container.ts';
 import { addressChanges, addressRequests, allowFamilies } from './address.ts';
 import type { Kernel } from './kernel.ts';
 import { makePair, removeIfOurs, removeLinks, setSwitches, VETH_MTU } from './link.ts';
+import { forgetNeighbours, gatewayChanges, gatewayNeighbours, hostNeighbours, type BridgeMac } from './neighbour.ts';
 import { refuse } from './refusal.ts';
 
 /**
@@ -18,7 +19,7 @@ import { refuse } from './refusal.ts';
  * notice. Which of the two stands in a crash's wake is seen by looking.
  */
 export const replaceLink =
-  (kernel: Kernel) =>
+  (kernel: Kernel, macOf: BridgeMac) =>
   async (input: AttachmentInput): Promise<void> => {
     const { attachment, predecessor, netns, outside } = input;
     const on = kernel.outside(outside);
@@ -51,6 +52,7 @@ export const replaceLink =
               { op: 'link.set', name, rename: link },
               { op: 'link.set', name: link, up: true },
               ...addressRequests(attachment),
+              ...gatewayNeighbours(attachment, macOf),
             ],
             netns,
           ),
@@ -68,7 +70,7 @@ export const replaceLink =
 
 /** Other addresses, routes or MTU on a link that stands. */
 export const reviseLink =
-  (kernel: Kernel) =>
+  (kernel: Kernel, macOf: BridgeMac) =>
   async ({ attachment, predecessor, netns, outside }: AttachmentInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
     const { hostLink, link } = attachment;
@@ -77,11 +79,23 @@ export const reviseLink =
       refuse(await native.rtnl([{ op: 'link.set', name: hostLink, mtu }]), hostLink);
       refuse(await native.rtnl([{ op: 'link.set', name: link, mtu }], netns), link);
     }
+    refuse(await native.rtnl(hostNeighbours(attachment)), attachment.bridge);
     await allowFamilies(native, attachment, link, netns);
-    const replies = await native.rtnl(addressChanges(predecessor ?? attachment, attachment), netns);
+    const before = predecessor ?? attachment;
+    // Neighbours last: with its last address of a family a link forgets all it knew of that (fib_inetaddr_event).
+    const replies = await native.rtnl(
+      [...addressChanges(before, attachment), ...gatewayChanges(before, attachment, macOf)],
+      netns,
+    );
     // There already, or gone already: the outcome of an earlier run.
     refuse(
-      replies.filter(({ code }) => !['EEXIST', 'ESRCH', 'EADDRNOTAVAIL'].includes(code)),
+      replies.filter(({ code }) => !['EEXIST', 'ESRCH', 'EADDRNOTAVAIL', 'ENOENT'].includes(code)),
       `${link} in ${netns}`,
+    );
+    const kept = new Set(attachment.addresses.map(({ address }) => address));
+    const gone = before.addresses.filter(({ address }) => !kept.has(address));
+    await forgetNeighbours(
+      native,
+      gone.map(({ address }) => ({ bridge: before.bridge, address })),
     );
   };

@@ -83,7 +83,8 @@ export const attachmentMachine = setup({
     },
     linking: {
       description:
-        'Owns a veth pair from here on: host end on the bridge, other end in the container. Leaves when both ends are up.',
+        'Owns a veth pair from here on: host end on the bridge, which knows the MAC of the other, in the container. ' +
+        'Leaves when both ends are up.',
       invoke: {
         id: 'ensureLink',
         src: 'ensureLink',
@@ -96,7 +97,7 @@ export const attachmentMachine = setup({
       },
     },
     addressing: {
-      description: 'Owns addresses and routes inside the container. Leaves when the kernel has all of them.',
+      description: 'Owns addresses, routes and the MAC of the gateway inside. Leaves when the kernel has all of them.',
       invoke: {
         id: 'ensureAddresses',
         src: 'ensureAddresses',
@@ -132,7 +133,8 @@ export const attachmentMachine = setup({
     },
     unlinking: {
       description:
-        'Takes the veth away, and with it every address and route. Must not answer before the kernel has forgotten it.',
+        'Takes the veth away, with every address and route, and what the bridge knows of it. Must not answer before the ' +
+        'kernel has forgotten it.',
       invoke: {
         id: 'removeLink',
         src: 'removeLink',

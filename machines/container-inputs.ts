@@ -95,6 +95,8 @@ export interface DrainInput {
   owner: string;
   outside: string | null;
   links: string[];
+  /** Addresses whose MAC the bridge knows. */
+  neighbours: { bridge: string; address: string }[];
   /** Container addresses that published ports led to: their tracked connections are forgotten. */
   addresses: string[];
 }
@@ -177,3 +179,15 @@ export const attachmentInput =
       owner: context.owner,
     };
   };
+
+export const drainInput = ({ context }: In): DrainInput => {
+  const { before, ports, led } = changeOf(context);
+  const all = [...context.attachments, ...before];
+  return {
+    owner: context.owner,
+    outside: context.outside,
+    links: [...new Set(all.map(({ hostLink }) => hostLink))],
+    neighbours: all.flatMap(({ bridge, addresses }) => addresses.map(({ address }) => ({ bridge, address }))),
+    addresses: ports.length > 0 ? led : [],
+  };
+};

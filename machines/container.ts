@@ -34,6 +34,7 @@ import {
   nameInput,
   filesInput,
   attachmentInput,
+  drainInput,
 } from './container-inputs.ts';
 import {
   onward,
@@ -672,12 +673,7 @@ export const containerMachine = setupContainer.createMachine({
       invoke: {
         id: 'awaitLinksGone',
         src: 'awaitLinksGone',
-        input: ({ context }) => ({
-          owner: context.owner,
-          outside: context.outside,
-          links: [...new Set([...context.attachments, ...changeOf(context).before].map(({ hostLink }) => hostLink))],
-          addresses: changeOf(context).ports.length > 0 ? changeOf(context).led : [],
-        }),
+        input: drainInput,
         onDone: { target: 'releasing', actions: 'dropLinks' },
         onError: { target: 'teardownFailed', actions: 'keepFault' },
       },

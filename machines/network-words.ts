@@ -10,6 +10,7 @@ import type { AttachmentOptions } from '../state/event.ts';
 import type { Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import { conversation, effect, faultOf, type Asker } from './contract.ts';
+import { bridgeMac } from './plan/neighbours.ts';
 import { follows, grantLease, reviseLeases, type Cursors, type Leases } from './plan/lease.ts';
 
 export interface NetworkInput {
@@ -77,12 +78,15 @@ export type NetworkAnswer =
 
 export interface RaiseInput {
   definition: NetworkDefinition;
+  /** MAC of the bridge. */
+  mac: string;
   outside: string | null;
 }
 
 export interface ReviseInput {
   from: NetworkDefinition;
   to: NetworkDefinition;
+  mac: string;
   outside: string | null;
 }
 
@@ -101,6 +105,7 @@ type Args = { context: NetworkContext };
 
 export const raiseInput = ({ context }: Args): RaiseInput => ({
   definition: context.definition,
+  mac: bridgeMac(context.definition.id),
   outside: context.outside,
 });
 
@@ -112,6 +117,7 @@ export const holdInput = ({ context }: Args): HoldInput => ({
 export const reviseInput = ({ context }: Args): ReviseInput => ({
   from: context.revision?.from ?? context.definition,
   to: context.definition,
+  mac: bridgeMac(context.definition.id),
   outside: context.outside,
 });
 

@@ -84,7 +84,9 @@ export type RtnlRequest =
       type?: 'unicast' | 'local' | 'blackhole' | 'unreachable' | 'prohibit';
       scope?: 'global' | 'link' | 'host';
     }
-  | { op: 'neighbour.add' | 'neighbour.del'; link: string; address: string; mac?: string };
+  /** Permanent (NUD_PERMANENT), whatever was there before: never asked for, never forgotten, counted by no gc_thresh. */
+  | { op: 'neighbour.replace'; link: string; address: string; mac: string }
+  | { op: 'neighbour.del'; link: string; address: string };
 
 /** Per request, in order: 0 when done, else the errno (positive) and its name. */
 export interface RtnlReply {
@@ -148,6 +150,7 @@ export interface Neighbour {
   link: number;
   address: string;
   mac: string;
+  /** NUD_* (linux/neighbour.h). */
   state: number;
 }
 

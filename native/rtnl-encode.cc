@@ -245,11 +245,12 @@ int Encode(const RouteChange& change, RtnlBatch& batch) {
 
 int Encode(const NeighbourChange& change, RtnlBatch& batch) {
   int index = 0;
-  if (change.add && !change.mac) return EINVAL;
+  if (change.replace && !change.mac) return EINVAL;
   if (int error = batch.IndexOf(change.link, &index)) return error;
   ndmsg* info;
+  // Replaced, not added: the kernel may have an entry of its own making by then (neigh_add in net/core/neighbour.c).
   nlmsghdr* message =
-      change.add ? batch.Add(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_EXCL, &info) : batch.Add(RTM_DELNEIGH, 0, &info);
+      change.replace ? batch.Add(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &info) : batch.Add(RTM_DELNEIGH, 0, &info);
   info->ndm_family = static_cast<uint8_t>(change.address.family);
   info->ndm_ifindex = index;
   info->ndm_state = NUD_PERMANENT;

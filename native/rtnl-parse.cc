@@ -115,9 +115,9 @@ RouteChange ParseRouteChange(Input& input, Napi::Object from, RouteChange::Verb 
   return change;
 }
 
-NeighbourChange ParseNeighbourChange(Input& input, Napi::Object from, bool add) {
+NeighbourChange ParseNeighbourChange(Input& input, Napi::Object from, bool replace) {
   NeighbourChange change;
-  change.add = add;
+  change.replace = replace;
   change.link = input.Text(from, "link");
   change.address = input.Address(from, "address");
   change.mac = input.OptionalMac(from, "mac");
@@ -134,7 +134,8 @@ RtnlRequest ParseRequest(Input& input, Napi::Object from) {
   if (op == "route.add") return ParseRouteChange(input, from, RouteChange::Verb::kAdd);
   if (op == "route.replace") return ParseRouteChange(input, from, RouteChange::Verb::kReplace);
   if (op == "route.del") return ParseRouteChange(input, from, RouteChange::Verb::kDel);
-  if (op == "neighbour.add" || op == "neighbour.del") return ParseNeighbourChange(input, from, op == "neighbour.add");
+  if (op == "neighbour.replace") return ParseNeighbourChange(input, from, true);
+  if (op == "neighbour.del") return ParseNeighbourChange(input, from, false);
   input.WrongType("op", "one of RtnlRequest's");
   return LinkDel{};
 }

@@ -77,7 +77,7 @@ struct RouteChange {
 };
 
 struct NeighbourChange {
-  bool add = false;
+  bool replace = false;
   std::string link;
   IpAddress address;
   std::optional<MacAddress> mac;

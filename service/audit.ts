@@ -13,13 +13,14 @@ import { bridgeAlias } from '../effects/bridge.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { portElements, PORT_MAPS } from '../effects/ruleset.ts';
 import { publishAddresses } from '../machines/plan/attachment.ts';
+import { knownOutside, PERMANENT, type Known } from '../machines/plan/neighbours.ts';
 import { portTargets } from '../machines/plan/ports.ts';
-import { isKernelError, type NftElement, type Outside } from '../native/index.ts';
-import { ContainerContext } from '../state/container.ts';
+import { isKernelError, type Link, type Neighbour, type NftElement, type Outside } from '../native/index.ts';
+import { ContainerContext, type Attachment } from '../state/container.ts';
 import { NetworkDefinition } from '../state/network.ts';
 
 export interface Finding {
-  kind: 'link' | 'namespace' | 'port' | 'address' | 'table' | 'snapshot';
+  kind: 'link' | 'namespace' | 'port' | 'address' | 'neighbour' | 'table' | 'snapshot';
   object: string;
   problem: 'leaked' | 'missing' | 'owned twice' | 'unreadable';
   owner?: string;
@@ -122,6 +123,9 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
       }
     }
 
+    const standing = all.filter(({ alias }) => alias.startsWith(bridgeAlias(instance.name, '')));
+    findings.push(...judgeNeighbours(mine, standing, await native.neighbours()));
+
     const expected = new Map<string, { id: string; steady: boolean }>();
     for (const { context, state } of mine) {
       const { ports, change, attachments } = context;
@@ -165,6 +169,36 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
     ports,
     findings,
   };
+}
+
+/** What the bridges know of containers, and of nobody else: whose address is at which MAC. */
+function judgeNeighbours(
+  snapshots: readonly Snapshot[],
+  bridges: readonly Link[],
+  seen: readonly Neighbour[],
+): Finding[] {
+  const names = new Map(bridges.map(({ index, name }) => [index, name]));
+  const keyOf = (bridge: string, { address, mac }: Known) => `${address} at ${mac} on ${bridge}`;
+  const keysOf = (attachments: readonly Attachment[]) =>
+    attachments.flatMap((attachment) => knownOutside(attachment).map((known) => keyOf(attachment.bridge, known)));
+  const found = new Set<string>();
+  for (const { link, state, ...known } of seen) {
+    const bridge = names.get(link);
+    if (bridge !== undefined && state === PERMANENT) found.add(keyOf(bridge, known));
+  }
+  const named = new Set(
+    snapshots.flatMap(({ context }) => keysOf([...context.attachments, ...(context.change?.before ?? [])])),
+  );
+  const leaked = [...found].filter((key) => !named.has(key));
+  const missing = snapshots.flatMap(({ state, context }) =>
+    STEADY.has(state) ? keysOf(context.attachments).map((key) => ({ key, owner: context.id })) : [],
+  );
+  return [
+    ...leaked.map((object): Finding => ({ kind: 'neighbour', object, problem: 'leaked' })),
+    ...missing
+      .filter(({ key }) => !found.has(key))
+      .map(({ key, owner }): Finding => ({ kind: 'neighbour', object: key, problem: 'missing', owner })),
+  ];
 }
 
 /** In the middle of an operation ports may lead to where they led before, or to any network they are on their way to. */

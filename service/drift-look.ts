@@ -9,7 +9,7 @@ import { bridgeAlias } from '../effects/bridge.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { compareInside, compareOutside, type Difference } from '../machines/plan/expected.ts';
 import { compareBridge, type Member } from '../machines/plan/expected-bridge.ts';
-import type { Address, Link, Outside, Route } from '../native/index.ts';
+import type { Address, Link, Neighbour, Outside, Route } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import { dumpOf, lookInside } from './look.ts';
@@ -25,7 +25,7 @@ export class OutsideLook {
   readonly #native: Outside;
   readonly #few: boolean;
   #links: Promise<Link[]> | null = null;
-  #rest: Promise<[Address[], Route[]]> | null = null;
+  #rest: Promise<[Address[], Route[], Neighbour[]]> | null = null;
 
   /** `containers`: how many of them will be looked at. */
   constructor(kernel: Kernel, outside: string | null, containers: number) {
@@ -39,10 +39,10 @@ export class OutsideLook {
   }
 
   async network(definition: NetworkDefinition, members: readonly Member[]): Promise<Difference[]> {
-    this.#rest ??= Promise.all([this.#native.addresses(), this.#native.routes()]);
-    const [links, [addresses, routes]] = await Promise.all([this.links(), this.#rest]);
+    this.#rest ??= Promise.all([this.#native.addresses(), this.#native.routes(), this.#native.neighbours()]);
+    const [links, [addresses, routes, neighbours]] = await Promise.all([this.links(), this.#rest]);
     const alias = bridgeAlias(this.#kernel.instance.name, definition.name);
-    return compareBridge(definition, alias, members, { links, addresses, routes });
+    return compareBridge(definition, alias, members, { links, addresses, routes, neighbours });
   }
 
   async host({ attachments }: ContainerContext): Promise<Difference[]> {

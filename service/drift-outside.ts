@@ -9,6 +9,7 @@
 import { waitFor, type AnyActorRef } from 'xstate';
 import type { RulesetFindings } from '../machines/firewall.ts';
 import type { Difference } from '../machines/plan/expected.ts';
+import type { Member } from '../machines/plan/expected-bridge.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import type { Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
@@ -240,7 +241,7 @@ export class OutsideWatch {
     const still = new Set(membersOf(this.#parts.containers.all(), this.#outside, name).map(({ hostLink }) => hostLink));
     const busy = before.filter(({ hostLink }) => !still.has(hostLink));
     const { repair, alert } = this.#byPolicy(
-      seen.filter(({ object }) => !busy.some(({ hostLink }) => object.endsWith(` on ${hostLink}`))),
+      seen.filter((difference) => !busy.some((member) => concerns(difference, member))),
     );
     this.#record.leave(key, alert, null);
     if (!this.#record.mayRepair(key, repair)) return false;
@@ -307,6 +308,12 @@ export class OutsideWatch {
       if (due.host === true || due.inside === true) this.#gather();
     });
   }
+}
+
+/** Whether a difference of a bridge is about this port of it. */
+function concerns({ kind, object }: Difference, { hostLink, addresses }: Member): boolean {
+  if (kind === 'neighbour') return addresses.some(({ address }) => object.startsWith(`${address} `));
+  return object.endsWith(` on ${hostLink}`);
 }
 
 const atRest = (actor: AnyActorRef): Promise<void> =>

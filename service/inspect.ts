@@ -31,7 +31,7 @@ export type Inspection = Omit<ContainerView, 'drift'> & { NetworkSettings: Netwo
 const LOOKS = 3;
 
 /** What looking finds by itself: of these nothing recorded is needed. */
-const LOOKED_AT = new Set(['link', 'address', 'route']);
+const LOOKED_AT = new Set(['link', 'address', 'route', 'neighbour']);
 
 /** As it is now; null when there is no such container. */
 export async function inspect(parts: InspectParts, id: string): Promise<Inspection | null> {

@@ -20,7 +20,7 @@ export interface Interface {
 /** Of every namespace's loopback (LOOPBACK_IFINDEX), whatever its name. */
 export const LOOPBACK_INDEX = 1;
 
-export function interfacesIn({ links, addresses, routes }: Dump): Interface[] {
+export function interfacesIn({ links, addresses, routes }: Omit<Dump, 'neighbours'>): Interface[] {
   const leadingOut = routes
     .filter(({ table, type, prefix }) => table === MAIN_TABLE && type === 'unicast' && prefix === 0)
     .sort((a, b) => a.metric - b.metric);

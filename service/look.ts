@@ -41,10 +41,11 @@ export async function lookInside<T>(
 }
 
 export async function dumpOf(native: Outside, path: string): Promise<Dump> {
-  const [links, addresses, routes] = await Promise.all([
+  const [links, addresses, routes, neighbours] = await Promise.all([
     native.links(path),
     native.addresses(path),
     native.routes(path),
+    native.neighbours(path),
   ]);
-  return { links, addresses, routes };
+  return { links, addresses, routes, neighbours };
 }

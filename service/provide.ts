@@ -21,6 +21,7 @@ import { resolverEffects } from '../effects/resolver.ts';
 import { attachmentMachine } from '../machines/attachment.ts';
 import { containerMachine } from '../machines/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
+import { bridgeMac } from '../machines/plan/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
 import { follows } from '../machines/plan/lease.ts';
 import { resolverMachine } from '../machines/resolver.ts';
@@ -47,9 +48,9 @@ export function provideContainer(
   const attachment = attachmentMachine.provide({
     actors: {
       ensureLink: defineEffect(runner, 'add', 'ensureLink', ensureLink(kernel)),
-      ensureAddresses: defineEffect(runner, 'add', 'ensureAddresses', ensureAddresses(kernel)),
-      replaceLink: defineEffect(runner, 'remove', 'replaceLink', replaceLink(kernel)),
-      reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel)),
+      ensureAddresses: defineEffect(runner, 'add', 'ensureAddresses', ensureAddresses(kernel, bridgeMac)),
+      replaceLink: defineEffect(runner, 'remove', 'replaceLink', replaceLink(kernel, bridgeMac)),
+      reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel, bridgeMac)),
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
     },
   });

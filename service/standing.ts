@@ -49,7 +49,7 @@ export function membersOf(
     .flatMap(({ context: { owner, attachments } }) =>
       attachments
         .filter((attachment) => attachment.network === network)
-        .map(({ hostLink, alias }) => ({ hostLink, alias, owner })),
+        .map(({ hostLink, alias, addresses, mac }) => ({ hostLink, alias, addresses, mac, owner })),
     );
 }
 

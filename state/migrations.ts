@@ -7,6 +7,7 @@
  * Limits: forwards only. A daemon that is older than its snapshots sets them aside and says so.
  */
 import { fromVersion1 } from './version-1.ts';
+import { fromVersion2 } from './version-2.ts';
 
 export interface VersionedRecord {
   machine: string;
@@ -18,9 +19,9 @@ export interface VersionedRecord {
 export type Migrations = Readonly<Record<string, (snapshot: unknown) => unknown>>;
 
 /** The version of the container records that this daemon writes. */
-export const CONTAINER_VERSION = '2';
+export const CONTAINER_VERSION = '3';
 
-export const CONTAINER_MIGRATIONS: Migrations = { '1': fromVersion1 };
+export const CONTAINER_MIGRATIONS: Migrations = { '1': fromVersion1, '2': fromVersion2 };
 
 export function migrate(record: unknown, migrations: Migrations, wanted: string): VersionedRecord | null {
   if (typeof record !== 'object' || record === null) return null;

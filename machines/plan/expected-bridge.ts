@@ -6,24 +6,23 @@
  * Limits: what the definition says and nothing else; rules are effects/ruleset-compare.ts. A member that is not there is
  * its container's affair.
  */
+import type { Attachment } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { AddressSeen, Difference, Dump, LinkSeen, RouteSeen } from './expected.ts';
+import { bridgeMac, compareNeighbours, knownOutside, type Known } from './neighbours.ts';
 
-/** A host link of a container on the network, and the name that says it is ours. */
-export interface Member {
-  hostLink: string;
-  alias: string;
-}
+/** A host link of a container on the network, the name that says it is ours, and who is behind it. */
+export type Member = Pick<Attachment, 'hostLink' | 'alias' | 'addresses' | 'mac'>;
 
 const ETHERNET_MTU = 1500;
 const LOCAL_TABLE = 255;
 const MAIN_TABLE = 254;
 
 export function compareBridge(
-  { name: network, network_interface: bridge, subnets, options }: NetworkDefinition,
+  { name: network, id, network_interface: bridge, subnets, options }: NetworkDefinition,
   alias: string,
   members: readonly Member[],
-  { links, addresses, routes }: Dump,
+  { links, addresses, routes, neighbours }: Dump,
 ): Difference[] {
   const difference = (kind: 'link' | 'address' | 'route', object: string, problem: Difference['problem']) => ({
     kind,
@@ -36,6 +35,7 @@ export function compareBridge(
   // Somebody else has taken the name: what is missing is the bridge.
   if (link.alias !== alias) return [difference('link', `alias ${alias} on ${bridge}`, 'changed')];
   const found: Difference[] = [];
+  if (link.mac !== bridgeMac(id)) found.push(difference('link', `mac ${bridgeMac(id)} on ${bridge}`, 'changed'));
   if (link.mtu !== Number(options.mtu ?? ETHERNET_MTU)) {
     found.push(difference('link', `mtu ${options.mtu ?? ETHERNET_MTU} on ${bridge}`, 'changed'));
   }
@@ -53,17 +53,21 @@ export function compareBridge(
   if (v6 && link.up && !leads(routes, link, '::1', 128, LOCAL_TABLE)) {
     found.push(difference('route', `::1 on ${bridge}`, 'missing'));
   }
+  // A link that is down has forgotten them, one without an address those of its family.
+  const has4 = addresses.some((seen) => seen.link === link.index && !seen.address.includes(':'));
+  const known: Known[] = [];
   const byName = new Map(links.map((other) => [other.name, other]));
   for (const member of members) {
     const port = byName.get(member.hostLink);
     if (port === undefined || port.alias !== member.alias) continue;
+    if (link.up) known.push(...knownOutside(member).filter(({ address }) => has4 || address.includes(':')));
     if (port.master !== link.index) {
       found.push(difference('link', `master ${bridge} on ${member.hostLink}`, 'changed'));
     } else if (!port.up) {
       found.push(difference('link', `up on ${member.hostLink}`, 'changed'));
     }
   }
-  return found;
+  return [...found, ...compareNeighbours(known, link, neighbours, network)];
 }
 
 function has(addresses: readonly AddressSeen[], link: LinkSeen, address: string, prefix: number): boolean {

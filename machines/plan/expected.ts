@@ -7,6 +7,7 @@
  * for each address. A bridge port's flags (hairpin) are not in the dumps.
  */
 import type { Attachment, Drift } from '../../state/container.ts';
+import { compareNeighbours, knownInside, type NeighbourSeen } from './neighbours.ts';
 
 /** Of native's Link, Address and Route, what is compared. */
 export interface LinkSeen {
@@ -37,6 +38,7 @@ export interface Dump {
   links: readonly LinkSeen[];
   addresses: readonly AddressSeen[];
   routes: readonly RouteSeen[];
+  neighbours: readonly NeighbourSeen[];
 }
 
 export interface ExpectedRoute {
@@ -126,6 +128,12 @@ export function compareInside(attachments: readonly Attachment[], dump: Dump): D
       const object = on(`${destinationText(route)} via ${route.gateway}`);
       found.push(rivals.length > 0 ? changed('route', object, network) : missing('route', object, network));
     }
+    // A link that is down has forgotten them, one without an address those of its family.
+    const there = attachment.addresses.filter(({ address }) =>
+      dump.addresses.some((seen) => seen.link === link.index && seen.address === address),
+    );
+    const known = link.up ? knownInside({ ...attachment, addresses: there }) : [];
+    found.push(...compareNeighbours(known, link, dump.neighbours, network));
     return found;
   });
 }

@@ -25,6 +25,7 @@ import { planAttachments } from '../../machines/plan/attachment.ts';
 import type { OwnedTarget } from '../../machines/plan/change.ts';
 import { compareInside, compareOutside } from '../../machines/plan/expected.ts';
 import { hostsFile } from '../../machines/plan/hosts.ts';
+import { bridgeMac } from '../../machines/plan/neighbours.ts';
 import { resolvConf } from '../../machines/plan/resolv-conf.ts';
 import { audit } from '../../service/audit.ts';
 import { dumpOf, lookInside } from '../../service/look.ts';
@@ -59,9 +60,9 @@ export class Ground {
       ensureNamespace: ensureNamespace(kernel),
       removeNamespace: removeNamespace(kernel),
       ensureLink: ensureLink(kernel),
-      ensureAddresses: ensureAddresses(kernel),
-      replaceLink: replaceLink(kernel),
-      reviseLink: reviseLink(kernel),
+      ensureAddresses: ensureAddresses(kernel, bridgeMac),
+      replaceLink: replaceLink(kernel, bridgeMac),
+      reviseLink: reviseLink(kernel, bridgeMac),
       removeLink: removeLink(kernel),
       publish: publish(kernel),
       unpublish: unpublish(kernel),
@@ -79,7 +80,7 @@ export class Ground {
     this.#found = await readSwitches(kernel)({ outside: null });
     await raiseFirewall(kernel)({ outside: null, found: this.#found });
     for (const network of NETWORKS) {
-      await raiseNetwork(kernel)({ definition: network, outside: null });
+      await raiseNetwork(kernel)({ definition: network, mac: bridgeMac(network.id), outside: null });
       writeFileSync(`${this.#places.stateDir}/networks/${network.name}.json`, JSON.stringify(network));
     }
     for (const path of JOINED)
@@ -92,7 +93,9 @@ export class Ground {
     const { kernel } = this;
     for (const path of JOINED)
       await removeNamespace(kernel)({ owner: GIVER, outside: null, path, source: { mode: 'new' } });
-    for (const network of NETWORKS) await lowerNetwork(kernel)({ definition: network, outside: null });
+    for (const network of NETWORKS) {
+      await lowerNetwork(kernel)({ definition: network, mac: bridgeMac(network.id), outside: null });
+    }
     await lowerFirewall(kernel)({ outside: null, found: this.#found });
     rmSync(this.#home, { recursive: true });
   }

@@ -2,9 +2,9 @@
  * What is really there, asked of the kernel's own tools and the file system, never of the daemon: to be compared byte
  * for byte before and after.
  *
- * Guarantees: links, addresses, routes, rules, nftables, mounts, the switches of net/ipv4 and net/ipv6, and every file
+ * Guarantees: links, addresses, routes, rules, permanent neighbours, nftables, mounts, the switches of net/ipv4 and net/ipv6, and every file
  * (with its content) of a daemon. Times that the kernel counts down by itself are left out.
- * Limits: connection tracking and neighbour tables are not looked at: they forget by themselves.
+ * Limits: connection tracking and neighbours that were asked for are not looked at: they are forgotten by themselves.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -24,6 +24,7 @@ const QUESTIONS = {
   routes4: 'ip -j -p -4 route show table all',
   routes6: 'ip -j -p -6 route show table all',
   rules: 'ip -4 rule; ip -6 rule',
+  neighbours: 'ip neighbour show nud permanent',
   ruleset: 'nft -j list ruleset',
   // Not sysctl(8), which reads all that there is. Some cannot be read (stable_secret).
   switches: '(cd /proc/sys/net; grep -r . ipv4/ip_forward ipv4/conf ipv6/conf 2>/dev/null) | sort',

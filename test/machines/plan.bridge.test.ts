@@ -6,6 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compareBridge } from '../../machines/plan/expected-bridge.ts';
 import type { Dump } from '../../machines/plan/expected.ts';
+import { bridgeMac, PERMANENT } from '../../machines/plan/neighbours.ts';
 import { definition } from '../harness/fixtures.ts';
 
 const WEB = definition('web', '10.89.0.0/24', '10.89.0.1', {
@@ -15,12 +16,13 @@ const WEB = definition('web', '10.89.0.0/24', '10.89.0.1', {
   ],
 });
 const ALIAS = 'cleat:main:network:web';
+const behind = (address: string, mac: string) => ({ addresses: [{ address, prefix: 24, gateway: null }], mac });
 const MEMBERS = [
-  { hostLink: 've1', alias: 'cleat:main:a:1:web' },
-  { hostLink: 've2', alias: 'cleat:main:b:1:web' },
+  { hostLink: 've1', alias: 'cleat:main:a:1:web', ...behind('10.89.0.2', '02:00:00:00:00:0a') },
+  { hostLink: 've2', alias: 'cleat:main:b:1:web', ...behind('10.89.0.3', '02:00:00:00:00:0b') },
 ];
 const link = (index: number, name: string, alias: string, master = 0) => {
-  return { index, name, alias, master, mac: '', mtu: 1500, up: true };
+  return { index, name, alias, master, mac: bridgeMac(WEB.id), mtu: 1500, up: true };
 };
 const route = (destination: string, prefix: number, table = 254) => {
   return { destination, prefix, table, gateway: null, link: 7, metric: 0, type: 'unicast' };
@@ -38,6 +40,11 @@ const WHOLE: Dump = {
     { link: 7, address: '192.0.2.1', prefix: 24 },
   ],
   routes: [route('10.89.0.0', 24), route('fd00:89::', 64), route('::1', 128, 255)],
+  neighbours: [
+    { link: 7, address: '10.89.0.2', mac: '02:00:00:00:00:0a', state: PERMANENT },
+    { link: 7, address: '10.89.0.3', mac: '02:00:00:00:00:0b', state: PERMANENT },
+    { link: 7, address: '10.89.0.99', mac: '02:00:00:00:00:99', state: PERMANENT },
+  ],
 };
 const said = (dump: Dump) =>
   compareBridge(WEB, ALIAS, MEMBERS, dump).map(({ kind, object, problem }) => `${kind} ${object} ${problem}`);
@@ -50,7 +57,7 @@ const plan = suite('plan of a bridge');
 
 plan('as it should be, with what others added', () => assert.equal(said(WHOLE), []));
 plan('a bridge that is gone is one difference', () => {
-  assert.equal(said({ links: [], addresses: [], routes: [] }), ['link cl-web missing']);
+  assert.equal(said({ links: [], addresses: [], routes: [], neighbours: [] }), ['link cl-web missing']);
 });
 plan('a bridge of somebody else is not judged', () => {
   assert.equal(said(withLink('cl-web', { alias: 'theirs', mtu: 9000 })), [`link alias ${ALIAS} on cl-web changed`]);
@@ -58,11 +65,24 @@ plan('a bridge of somebody else is not judged', () => {
 plan('MTU, up, addresses, routes, ports: one by one', () => {
   assert.equal(said(withLink('cl-web', { mtu: 1400 })), ['link mtu 1500 on cl-web changed']);
   assert.equal(said(withLink('cl-web', { up: false })), ['link up on cl-web changed']);
+  assert.equal(said(withLink('cl-web', { mac: '02:00:00:00:00:01' })), [
+    `link mac ${bridgeMac(WEB.id)} on cl-web changed`,
+  ]);
   assert.equal(said({ ...WHOLE, addresses: WHOLE.addresses.slice(1) }), ['address 10.89.0.1/24 on cl-web missing']);
   assert.equal(said({ ...WHOLE, routes: WHOLE.routes.slice(1) }), ['route 10.89.0.0/24 on cl-web missing']);
   assert.equal(said({ ...WHOLE, routes: WHOLE.routes.slice(0, 2) }), ['route ::1 on cl-web missing']);
   assert.equal(said(withLink('ve2', { master: 0 })), ['link master cl-web on ve2 changed']);
   assert.equal(said(withLink('ve1', { up: false })), ['link up on ve1 changed']);
+});
+plan('whose MAC the bridge knows: not at all, by asking, or another one', () => {
+  const [a, b, other] = WHOLE.neighbours;
+  if (a === undefined || b === undefined || other === undefined) throw new Error('three are known');
+  const object = 'neighbour 10.89.0.2 at 02:00:00:00:00:0a on cl-web';
+  const withA = (...as: typeof WHOLE.neighbours) => said({ ...WHOLE, neighbours: [...as, b, other] });
+  assert.equal(withA(), [`${object} missing`]);
+  assert.equal(withA({ ...a, link: 8 }), [`${object} missing`]);
+  assert.equal(withA({ ...a, state: 2 }), [`${object} missing`]);
+  assert.equal(withA({ ...a, mac: '02:00:00:00:00:ff' }), [`${object} changed`]);
 });
 plan('a member that is gone, or another by its name, is not the bridge’s affair', () => {
   assert.equal(said({ ...WHOLE, links: WHOLE.links.slice(0, 2) }), []);

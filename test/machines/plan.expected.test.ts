@@ -13,6 +13,7 @@ import {
   type Dump,
   type LinkSeen,
 } from '../../machines/plan/expected.ts';
+import { knownInside, PERMANENT } from '../../machines/plan/neighbours.ts';
 import type { Attachment } from '../../state/container.ts';
 import { leaseOf } from '../harness/fixtures.ts';
 
@@ -50,7 +51,12 @@ const link = (index: number, name: string, more: Partial<LinkSeen> = {}): LinkSe
 /** The kernel as it is when everything has been made. */
 function dumpOf(...attachments: Attachment[]): Dump {
   const links = [link(1, 'lo', { mtu: 65_536, mac: '00:00:00:00:00:00' })];
-  const dump = { links, addresses: [] as Dump['addresses'][number][], routes: [] as Dump['routes'][number][] };
+  const dump = {
+    links,
+    addresses: [] as Dump['addresses'][number][],
+    routes: [] as Dump['routes'][number][],
+    neighbours: [] as Dump['neighbours'][number][],
+  };
   attachments.forEach((one, n) => {
     const inside = expectedInside(one);
     const index = n + 2;
@@ -60,6 +66,7 @@ function dumpOf(...attachments: Attachment[]): Dump {
       dump.routes.push(route({ destination: address, prefix, gateway: null, link: index, metric: 0 }));
     }
     for (const wanted of inside.routes) dump.routes.push(route({ ...wanted, link: index }));
+    for (const known of knownInside(one)) dump.neighbours.push({ ...known, link: index, state: PERMANENT });
   });
   return dump;
 }
@@ -154,6 +161,10 @@ expected('inside: each thing that is gone or bent is found, and nothing else', (
     [bend({ mac: '02:00:00:00:00:02' }), 'changed link mac 02:00:00:00:00:01 on eth0 (web)'],
     [bend({ mtu: 1500 }), 'changed link mtu 1400 on eth0 (web)'],
     [bend({ up: false }), 'changed link up on eth0 (web)'],
+    [
+      { ...full, neighbours: full.neighbours.slice(1) },
+      'missing neighbour 10.89.0.1 at 02:ff:ff:ff:ff:ff on eth0 (web)',
+    ],
     [{ ...full, addresses: full.addresses.slice(1) }, 'missing address 10.89.0.2/24 on eth0 (web)'],
     [
       { ...full, addresses: [{ link: 2, address: '10.89.0.2', prefix: 16 }, ...full.addresses.slice(1)] },
@@ -207,6 +218,7 @@ expected('what others add is theirs', () => {
     links: [...full.links, link(9, 'tun0')],
     addresses: [...full.addresses, { link: 2, address: '10.89.0.77', prefix: 24 }],
     routes: [...full.routes, route({ gateway: '10.89.0.77', metric: 5 })],
+    neighbours: [...full.neighbours, { link: 2, address: '10.89.0.77', mac: '02:00:00:00:00:77', state: 2 }],
   };
   assert.equal(compareInside([one], theirs), []);
 });

@@ -50,12 +50,13 @@ test('a container is set up in two batches', async () => {
           { op: 'route.add', destination: '::', prefix: 0, gateway: 'fd00:89::1', link: 'eth0', metric: 100 },
           { op: 'route.add', destination: '192.0.2.0', prefix: 24, type: 'blackhole' },
           { op: 'route.add', destination: '198.51.100.0', prefix: 24, link: 'eth0', table: 1000 },
-          { op: 'neighbour.add', link: 'eth0', address: '10.89.0.9', mac: '02:00:00:00:00:09' },
+          { op: 'neighbour.replace', link: 'eth0', address: '10.89.0.9', mac: '02:00:00:00:00:08' },
+          { op: 'neighbour.replace', link: 'eth0', address: '10.89.0.9', mac: '02:00:00:00:00:09' },
         ],
         inside,
       ),
     ),
-    ['ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'],
+    ['ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'],
   );
 
   const bridge = await outside.link('br0');
@@ -113,7 +114,7 @@ test('each request has its own answer, and one failure stops nothing', async () 
         { op: 'link.del', name: 'absent' },
         { op: 'address.del', link: 'a', address: '10.0.0.1', prefix: 8 },
         { op: 'route.add', destination: '10.0.0.1', prefix: 8, link: 'a' },
-        { op: 'neighbour.add', link: 'a', address: '10.0.0.1' },
+        { op: 'neighbour.replace', link: 'a', address: '10.0.0.1' } as RtnlRequest,
         { op: 'link.delGroup', group: 99 },
         { op: 'link.set', name: 'a', alias: 'last' },
       ]),

@@ -34,7 +34,7 @@ const DAMAGES: Record<string, (text: string) => string> = {
   'cut-short': (text) => text.slice(0, text.length / 2),
   empty: () => '',
   'no-snapshot': () => '{"machine":"container"}',
-  'other-version': (text) => text.replace('"version":"2"', '"version":"999"'),
+  'other-version': (text) => text.replace(/"version":"\d+"/, '"version":"999"'),
   'unknown-state': (text) => text.replace('"value":"up"', '"value":"dancing"'),
   'other-id': (text) => text.replaceAll('"id":"other-id"', '"id":"another"'),
   'no-context': (text) => text.replace('"context":', '"contents":'),

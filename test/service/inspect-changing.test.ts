@@ -61,6 +61,7 @@ function partsOf(get: () => ContainerSnapshot | undefined): InspectParts & { loo
     },
     addresses: () => Promise.resolve([]),
     routes: () => Promise.resolve([]),
+    neighbours: () => Promise.resolve([]),
   };
   const outside = { kernel: native };
   const kernel = { outside: () => outside, outsideIfThere: () => outside } as unknown as Kernel;

@@ -3,7 +3,7 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Dump, LinkSeen, RouteSeen } from '../../machines/plan/expected.ts';
+import type { LinkSeen, RouteSeen } from '../../machines/plan/expected.ts';
 import { interfacesIn } from '../../service/joined.ts';
 import { networkSettings, type NetworkSettings, type Settled } from '../../service/network-settings.ts';
 import type { Attachment, LeasedAddress, ResolvedPort } from '../../state/container.ts';
@@ -230,7 +230,7 @@ const route = (link: number, gateway: string | null, more: Partial<RouteSeen> = 
 const joined = suite('joined');
 
 joined('interfaces by name; the first address is the address, other MACs are additional', () => {
-  const dump: Dump = {
+  const dump: Parameters<typeof interfacesIn>[0] = {
     links: [link(1, 'lo', '00:00:00:00:00:00'), link(2, 'tun0', ''), link(4, 'eth1'), link(3, 'eth0')],
     addresses: [
       { link: 1, address: '127.0.0.1', prefix: 8 },
@@ -262,7 +262,7 @@ joined('interfaces by name; the first address is the address, other MACs are add
 });
 
 joined('not shown: loopback whatever its name, link-local and multicast, interfaces with nothing else', () => {
-  const dump: Dump = {
+  const dump: Parameters<typeof interfacesIn>[0] = {
     links: [link(1, 'renamed'), link(2, 'eth0'), link(3, 'eth1'), link(4, 'eth2')],
     addresses: [
       { link: 1, address: '10.9.0.1', prefix: 32 },

@@ -235,12 +235,18 @@ inspecting('what is taken away or bent by hand is drift', async () => {
   assert.equal(said(await inspect('a')), []);
   const bridge = ipJson<{ master?: string }[]>(undefined, 'link', 'show', web)[0]?.master;
   const alias = ipJson<{ ifalias: string }[]>(undefined, 'link', 'show', web)[0]!.ifalias;
+  const bridgeMac = ipJson<{ address: string }[]>(undefined, 'link', 'show', bridge!)[0]!.address;
   /** What is done, what is found, and how it is put back. */
   const cases: [string[], string, string[]][] = [
     [
       ['address', 'del', '10.70.0.7/24', 'dev', 'eth0'],
       'missing address 10.70.0.7/24 on eth0 (web)|missing route default via 10.70.0.1 on eth0 (web)',
       ['address', 'add', '10.70.0.7/24', 'dev', 'eth0'],
+    ],
+    [
+      ['neighbour', 'del', 'fd00:70::1', 'dev', 'eth0'],
+      `missing neighbour fd00:70::1 at ${bridgeMac} on eth0 (web)`,
+      ['neighbour', 'replace', 'fd00:70::1', 'lladdr', bridgeMac, 'dev', 'eth0'],
     ],
     [
       ['route', 'del', '10.99.0.0/16'],
@@ -267,7 +273,10 @@ inspecting('what is taken away or bent by hand is drift', async () => {
     ip(path, ...change);
     assert.is(said(await inspect('a')).join('|'), found);
     ip(path, ...undo);
-    if (found.includes('default via 10.70')) ip(path, ...'route add default via 10.70.0.1 metric 100'.split(' '));
+    if (found.includes('default via 10.70')) {
+      ip(path, ...'route add default via 10.70.0.1 metric 100'.split(' '));
+      ip(path, ...`neighbour replace 10.70.0.1 lladdr ${bridgeMac} dev eth0`.split(' '));
+    }
     assert.equal(said(await inspect('a')), [], change.join(' '));
   }
   const outside: [string[], string, string[]][] = [
