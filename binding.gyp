@@ -81,5 +81,20 @@
       "defines": ["_GNU_SOURCE"],
       "ldflags": ["-static"],
     },
+    {
+      # Static, for the same reasons; and one of it runs for every container that has such an uplink.
+      "target_name": "cleat-keeper",
+      "type": "executable",
+      "sources": [
+        "native/keeper/child.cc",
+        "native/keeper/keeper.cc",
+        "native/keeper/log.cc",
+        "native/keeper/options.cc",
+        "native/keeper/process.cc",
+        "native/keeper/status.cc",
+      ],
+      "defines": ["_GNU_SOURCE"],
+      "ldflags": ["-static"],
+    },
   ],
 }

@@ -49,3 +49,32 @@ export type UplinkSettings = z.infer<typeof UplinkSettings>;
 export const PORT_HANDLERS = ['firewall', 'forwarder', 'slirp4netns', 'pasta'] as const;
 export const PortHandler = z.enum(PORT_HANDLERS);
 export type PortHandler = z.infer<typeof PortHandler>;
+
+/** What an executable can do: the long options that its --help names, sorted. */
+export const UplinkFeatures = z.object({ flags: z.array(z.string()) });
+export type UplinkFeatures = z.infer<typeof UplinkFeatures>;
+
+/** What the program has made in the namespace, as the kernel shows it. */
+export const UplinkLink = z.object({
+  name: z.string(),
+  mtu: z.int(),
+  addresses: z.array(z.object({ address: z.string(), prefix: z.int(), gateway: z.string().nullable() })),
+});
+export type UplinkLink = z.infer<typeof UplinkLink>;
+
+/** The process of an uplink, as its keeper tells of it (native/keeper/status.h). */
+export interface UplinkStatus {
+  state: 'starting' | 'ready' | 'ended';
+  keeper: { pid: number; startTime: number };
+  /** Null when it was never begun. */
+  child: { pid: number; startTime: number } | null;
+  readyMs: number | null;
+  code: number | null;
+  signal: number | null;
+  /** Why the keeper ended it: not ready in time, the bound process ended, told to; '' for by itself, or the keeper died. */
+  cause: 'deadline' | 'bound' | 'told' | '';
+  /** Why it was never run. */
+  error: string;
+  /** The end of what it said. */
+  output: string;
+}

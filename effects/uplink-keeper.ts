@@ -1,0 +1,101 @@
+/**
+ * What is found of an uplink: its keeper (native/keeper/keeper.cc), its program, what both say, by the directory alone.
+ *
+ * Guarantees: a process is known by pid and start time, so that one that has the pid by chance is never taken for ours.
+ * Reading changes nothing; a file that is missing or of no use counts as not there.
+ * Limits: what the files say is what the keeper wrote: the directory has to be the daemon's alone.
+ */
+import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { isKernelError, processStartTime, watchProcess, type Child } from '../native/index.ts';
+import type { UplinkStatus } from '../state/uplink.ts';
+
+/** Files in an uplink's directory. */
+export const CLAIM = 'keeper';
+export const STATUS = 'status';
+
+/** Of what a program said: as much as the keeper itself keeps of it in its status. */
+const TAIL_BYTES = 4096;
+
+/** The keeper that has the directory, alive or not; null when there never was one. */
+export function claimOf(directory: string): Child | null {
+  const [, pid, startTime] = /^(\d+) (\d+)\n$/.exec(textOf(`${directory}/${CLAIM}`) ?? '') ?? [];
+  return pid === undefined || startTime === undefined ? null : { pid: Number(pid), startTime: Number(startTime) };
+}
+
+/** The last that the keeper told. */
+export function statusOf(directory: string): UplinkStatus | null {
+  try {
+    return JSON.parse(textOf(`${directory}/${STATUS}`) ?? 'null') as UplinkStatus | null;
+  } catch {
+    return null;
+  }
+}
+
+/** For whoever wants to know how it is, and what the program said last: null when nothing was started. */
+export function findUplink(directory: string): UplinkStatus | null {
+  const status = statusOf(directory);
+  if (status === null || status.state === 'ended') return status;
+  const output = logOf(status) ?? status.output;
+  return isAlive(status.keeper) && isAlive(status.child)
+    ? { ...status, output }
+    : { ...status, state: 'ended', output: status.output };
+}
+
+export function isAlive(process: Child | null): boolean {
+  try {
+    return process !== null && processStartTime(process.pid) === process.startTime;
+  } catch {
+    return false;
+  }
+}
+
+/** The words of a process's command line, null when it is gone. */
+export function commandOf(process: Child): string[] | null {
+  const words = textOf(`/proc/${process.pid}/cmdline`)?.split('\0').slice(0, -1) ?? null;
+  return isAlive(process) ? words : null;
+}
+
+/** Calls back once, as soon as the keeper of the directory has ended, or a turn later when it has by now. */
+export function watchUplink(directory: string, ended: () => void): () => void {
+  return watch(claimOf(directory), ended);
+}
+
+export function watch(process: Child | null, ended: () => void): () => void {
+  try {
+    if (process !== null) return watchProcess(process.pid, process.startTime, ended);
+  } catch (error) {
+    if (!isKernelError(error)) throw error;
+  }
+  const turn = setImmediate(ended);
+  return () => clearImmediate(turn);
+}
+
+/** What the program has said up to now: the keeper's own descriptor of a file without a name. */
+function logOf({ keeper, log }: UplinkStatus & { log?: number | null }): string | null {
+  if (typeof log !== 'number') return null;
+  let fd: number;
+  try {
+    fd = openSync(`/proc/${keeper.pid}/fd/${log}`, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch {
+    return null;
+  }
+  try {
+    if (!isAlive(keeper)) return null; // it may have been another's
+    const bytes = Buffer.alloc(TAIL_BYTES);
+    const { size } = fstatSync(fd);
+    const got = readSync(fd, bytes, 0, TAIL_BYTES, Math.max(0, size - TAIL_BYTES));
+    return bytes.toString('latin1', 0, got).replace(/[^\n\t -~]/g, '?');
+  } catch {
+    return null;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,158 @@
+// child.cc: see child.h.
+#include "child.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace cleat_keeper {
+
+namespace {
+
+// Above every descriptor that the program is given (options.cc).
+constexpr int kOutOfTheWay = 16;
+
+struct ExecFailure {
+  int error;
+  char step[28];
+};
+
+struct Pipe {
+  cleat::UniqueFd reading;
+  cleat::UniqueFd writing;
+
+  bool Open() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return false;
+    reading.Reset(ends[0]);
+    writing.Reset(ends[1]);
+    return true;
+  }
+};
+
+std::string Why(const std::string& step, int error) {
+  return step + ": " + strerror(error);
+}
+
+[[noreturn]] void Fail(int report, const char* step) {
+  ExecFailure failure{errno, {}};
+  strncpy(failure.step, step, sizeof failure.step - 1);
+  // A pipe takes this whole or not at all (PIPE_BUF).
+  [[maybe_unused]] ssize_t written = write(report, &failure, sizeof failure);
+  _exit(127);
+}
+
+void Place(int from, int to, int report) {
+  if (from >= 0 && to >= 0 && dup2(from, to) < 0) Fail(report, "dup2");
+}
+
+int Lift(int fd, int report) {
+  if (fd < 0) return -1;
+  int lifted = fcntl(fd, F_DUPFD_CLOEXEC, kOutOfTheWay);
+  if (lifted < 0) Fail(report, "fcntl(F_DUPFD)");
+  return lifted;
+}
+
+struct Descriptors {
+  int report;
+  int go;
+  int null;
+  int log;
+  int exit;
+  int ready;
+};
+
+[[noreturn]] void Become(const Options& options, pid_t keeper, int directory, Descriptors fds) {
+  fds.report = fcntl(fds.report, F_DUPFD_CLOEXEC, kOutOfTheWay);
+  if (fds.report < 0) _exit(127);
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) Fail(fds.report, "prctl(PR_SET_PDEATHSIG)");
+  if (getppid() != keeper) _exit(127);  // it died before we asked to be told
+  if (setsid() < 0) Fail(fds.report, "setsid");
+  for (int signal : {SIGHUP, SIGINT, SIGPIPE}) ::signal(signal, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+
+  char byte;
+  ssize_t told;
+  do {
+    told = read(fds.go, &byte, 1);
+  } while (told < 0 && errno == EINTR);
+  if (told != 1) _exit(127);  // the keeper gave up, or died
+
+  // An unmount in there must not reach ours (slirp4netns#153), one of ours must reach it, or it would hold what is
+  // gone.
+  if (options.own_mounts && unshare(CLONE_NEWNS) != 0) Fail(fds.report, "unshare(CLONE_NEWNS)");
+  if (options.own_mounts && mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) Fail(fds.report, "mount");
+  if (fchdir(directory) != 0) Fail(fds.report, "fchdir");
+  // Twice: what goes to one number may sit on another.
+  for (int* fd : {&fds.null, &fds.log, &fds.exit, &fds.ready}) *fd = Lift(*fd, fds.report);
+  // What the keeper was given beyond 0 to 2 is nobody's business.
+  if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) Fail(fds.report, "close_range");
+  Place(fds.null, STDIN_FILENO, fds.report);
+  Place(fds.log, STDOUT_FILENO, fds.report);
+  Place(fds.log, STDERR_FILENO, fds.report);
+  Place(fds.exit, options.exit_fd, fds.report);
+  Place(fds.ready, options.ready_fd, fds.report);
+  execv(options.program[0], options.program);
+  Fail(fds.report, "execve");
+}
+
+}  // namespace
+
+std::string Start(const Options& options, int directory, int log, Child* child) {
+  Pipe go;
+  Pipe report;
+  Pipe exit;
+  Pipe ready;
+  if (!go.Open() || !report.Open()) return Why("pipe2", errno);
+  if (options.exit_fd >= 0 && !exit.Open()) return Why("pipe2", errno);
+  if (options.ready_fd >= 0 && !ready.Open()) return Why("pipe2", errno);
+  cleat::UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null) return Why("/dev/null", errno);
+
+  pid_t keeper = getpid();
+  pid_t pid = fork();
+  if (pid < 0) return Why("fork", errno);
+  if (pid == 0) {
+    // The other ends: while we hold one, nobody sees its end.
+    for (Pipe* pipe : {&go, &exit}) pipe->writing.Reset();
+    for (Pipe* pipe : {&report, &ready}) pipe->reading.Reset();
+    Become(options, keeper, directory,
+           {report.writing.get(), go.reading.get(), null.get(), log, exit.reading.get(), ready.writing.get()});
+  }
+  child->process = {pid, StartTime(pid)};
+  child->go = std::move(go.writing);
+  child->error = std::move(report.reading);
+  child->exit = std::move(exit.writing);
+  child->ready = std::move(ready.reading);
+  child->pidfd.Reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (child->pidfd && child->process.start >= 0) return "";
+  int error = errno;
+  kill(pid, SIGKILL);
+  return Why("pidfd_open", error);
+}
+
+std::string Run(Child* child) {
+  // Should it be gone already, the pipe below says so.
+  [[maybe_unused]] ssize_t told = write(child->go.get(), "", 1);
+  child->go.Reset();
+  ExecFailure failure{};
+  ssize_t size;
+  do {
+    size = read(child->error.get(), &failure, sizeof failure);
+  } while (size < 0 && errno == EINTR);
+  child->error.Reset();
+  if (size != static_cast<ssize_t>(sizeof failure)) return "";
+  return Why(failure.step, failure.error);
+}
+
+}  // namespace cleat_keeper

@@ -1,0 +1,65 @@
+// status.cc: see status.h.
+#include "status.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace cleat_keeper {
+
+namespace {
+
+constexpr char kName[] = "status";
+constexpr char kNewName[] = "status.new";
+
+// `text` is printable ASCII, newline or tab (log.h).
+std::string Quoted(const std::string& text) {
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else
+      out += c;
+  }
+  return out + "\"";
+}
+
+std::string Number(int64_t value, int64_t none) {
+  return value == none ? "null" : std::to_string(value);
+}
+
+std::string Json(const Process& process) {
+  if (process.pid == 0) return "null";
+  return "{\"pid\":" + std::to_string(process.pid) + ",\"startTime\":" + std::to_string(process.start) + "}";
+}
+
+std::string Json(const Status& status) {
+  return std::string("{\"state\":\"") + status.state + "\",\"keeper\":" + Json(status.keeper) +
+         ",\"child\":" + Json(status.child) + ",\"log\":" + Number(status.log, -1) +
+         ",\"readyMs\":" + Number(status.ready_ms, -1) + ",\"code\":" + Number(status.code, -1) +
+         ",\"signal\":" + Number(status.signal, 0) + ",\"cause\":\"" + status.cause +
+         "\",\"error\":" + Quoted(status.error) + ",\"output\":" + Quoted(status.output) + "}\n";
+}
+
+}  // namespace
+
+bool Write(int directory, const Status& status) {
+  cleat::UniqueFd file(openat(directory, kNewName, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return false;
+  std::string text = Json(status);
+  ssize_t written = write(file.get(), text.data(), text.size());
+  if (written != static_cast<ssize_t>(text.size())) {
+    int error = written < 0 ? errno : ENOSPC;
+    unlinkat(directory, kNewName, 0);
+    errno = error;
+    return false;
+  }
+  return renameat(directory, kNewName, directory, kName) == 0;
+}
+
+}  // namespace cleat_keeper

@@ -1,0 +1,224 @@
+/**
+ * cleat-keeper: the program's life is in its hands, whichever of the two ends first, and however.
+ *
+ * The programs are small scripts: what real ones do is in test/effects/uplink.test.ts.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { findUplink, isAlive, statusOf, watch } from '../../effects/uplink-keeper.ts';
+import { processStartTime, signalProcess, spawn, type Child } from '../../native/index.ts';
+import { endSleepers, sleeper } from '../harness/inside.ts';
+import { until } from '../harness/native.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { Uplinks } from '../harness/uplink.ts';
+
+requirePrivateNamespace();
+
+const KEEPER = resolve(import.meta.dirname, '../../../build/Release/cleat-keeper');
+const uplinks = new Uplinks();
+const directory = uplinks.at('one');
+
+interface More {
+  ready?: number | null;
+  exit?: boolean;
+  mounts?: boolean;
+  bound?: Child;
+}
+
+function keep(program: string[], { ready = 4, exit = false, mounts = false, bound }: More = {}): Child {
+  const args = [
+    '--directory',
+    directory,
+    ...(ready === null ? [] : ['--ready-fd', `${ready}`, '--ready-ms', '2000']),
+    ...(exit ? ['--exit-fd', '3'] : []),
+    ...(mounts ? ['--own-mounts'] : []),
+    ...(bound === undefined ? [] : ['--bound-pid', `${bound.pid}`, '--bound-start', `${bound.startTime}`]),
+    '--',
+    ...program,
+  ];
+  return spawn({ file: KEEPER, args, env: {}, fds: [-1, -1, -1], ownSession: true });
+}
+
+const ended = (process: Child) => new Promise<void>((resolve) => void watch(process, resolve));
+const state = () => statusOf(directory)?.state;
+const script = (...lines: string[]) => uplinks.broken('program', ...lines);
+
+const keeper = suite('cleat-keeper');
+
+keeper.before.each(() => {
+  mkdirSync(directory, { recursive: true });
+});
+keeper.after.each(async () => {
+  await until('all has ended', () => uplinks.running().length === 0);
+  rmSync(directory, { recursive: true, force: true });
+  uplinks.nothingLeft();
+});
+keeper.after(() => {
+  endSleepers();
+  uplinks.end();
+});
+
+keeper('says that the program is ready, who it is, and how it ended', async () => {
+  const process = keep([script('echo hello; echo "a \\"b\\" \\001" >&2; echo 1 >&4; read _; exit 3'), 'word']);
+  await ended(process); // its stdin is /dev/null: read fails at once
+  const status = statusOf(directory);
+  assert.is(status?.state, 'ended');
+  assert.equal(status?.keeper, process);
+  assert.is(status?.code, 3);
+  assert.is(status?.signal, null);
+  assert.is(status?.cause, '');
+  assert.is(status?.output, 'hello\na "b" ?\n');
+  assert.ok(status?.readyMs !== null);
+});
+
+keeper('the program gets the descriptors it is to have, its directory, and nothing else', async () => {
+  const process = keep([script('ls /proc/self/fd; pwd; echo 1 >&4; exec sleep 60')], { exit: true });
+  await until('it is ready', () => state() === 'ready');
+  // One more is the directory that ls reads.
+  assert.is(findUplink(directory)?.output, `0\n1\n2\n3\n4\n5\n${directory}\n`);
+  const { child } = statusOf(directory) ?? {};
+  assert.is(readFileSync(`/proc/${child?.pid}/stat`, 'utf8').split(' ')[5], `${child?.pid}`, 'a session of its own');
+  signalProcess(process.pid, process.startTime, 15);
+  await ended(process);
+  assert.is(statusOf(directory)?.cause, 'told');
+  assert.is(statusOf(directory)?.signal, 15);
+});
+
+keeper('a program that cannot be run is told of at once, and so is one that is gone at once', async () => {
+  await ended(keep(['/nonexistent/program']));
+  assert.is(statusOf(directory)?.error, 'execve: No such file or directory');
+  assert.is(state(), 'ended');
+  rmSync(directory, { recursive: true });
+  mkdirSync(directory);
+  const started = performance.now();
+  await ended(keep([script('echo it is broken; exit 7')]));
+  assert.is(statusOf(directory)?.output, 'it is broken\n');
+  assert.is(statusOf(directory)?.code, 7);
+  assert.is(statusOf(directory)?.readyMs, null);
+  assert.ok(performance.now() - started < 2000, 'long before the deadline');
+});
+
+keeper('one that is never ready is ended; one that does not listen is killed, with what it started', async () => {
+  const stubborn = script("trap '' TERM; sleep 50 & sleep 51 & while :; do wait; sleep 52; done");
+  await ended(keep([stubborn]));
+  assert.is(statusOf(directory)?.cause, 'deadline');
+  assert.is(statusOf(directory)?.signal, 9);
+  assert.equal(uplinks.running(), []);
+});
+
+keeper('closing the ready pipe without a word is no readiness', async () => {
+  const process = keep([script('exec 4>&-; exec sleep 60')]);
+  await ended(process);
+  assert.is(statusOf(directory)?.cause, 'deadline');
+  assert.is(statusOf(directory)?.readyMs, null);
+});
+
+keeper('killed, it takes the program along; the program sees it by the pipe, or dies of it', async () => {
+  for (const exit of [false, true]) {
+    const process = keep([script('echo 1 >&4; exec sleep 60')], { exit });
+    await until('it is ready', () => state() === 'ready');
+    const child = statusOf(directory)?.child ?? null;
+    assert.ok(isAlive(child));
+    signalProcess(process.pid, process.startTime, 9);
+    await ended(child!);
+    assert.is(findUplink(directory)?.state, 'ended');
+    rmSync(directory, { recursive: true });
+    mkdirSync(directory);
+  }
+});
+
+keeper('ends the program with the bound process, and starts none for one that has ended', async () => {
+  const shell = await sleeper();
+  const bound = { pid: shell.pid ?? 0, startTime: processStartTime(shell.pid ?? 0) };
+  const process = keep([script('echo 1 >&4; exec sleep 60')], { bound });
+  await until('it is ready', () => state() === 'ready');
+  shell.kill('SIGKILL');
+  await ended(process);
+  assert.is(statusOf(directory)?.cause, 'bound');
+  rmSync(directory, { recursive: true });
+  mkdirSync(directory);
+  await ended(keep([script('touch ran; exec sleep 60')], { bound: { ...bound, pid: 1 } }));
+  assert.is(statusOf(directory)?.error, 'process 1 has ended');
+  assert.not.ok(existsSync(join(directory, 'ran')));
+});
+
+keeper(
+  'has the directory alone: a second one runs nothing, nor does one that comes when the name is gone',
+  async () => {
+    const process = keep([script('echo 1 >&4; exec sleep 60')]);
+    await until('it is ready', () => state() === 'ready');
+    const before = statusOf(directory);
+    await ended(keep([script('touch ran; exec sleep 60')]));
+    assert.equal(statusOf(directory), before);
+    assert.not.ok(existsSync(join(directory, 'ran')));
+    renameSync(directory, `${directory}.away`);
+    await ended(keep([script('echo 1 >&4; exec sleep 60')]));
+    assert.not.ok(existsSync(directory));
+    signalProcess(process.pid, process.startTime, 15);
+    await ended(process);
+    // Its own files went along with the name.
+    assert.equal(readdirSync(`${directory}.away`).sort(), ['keeper', 'status']);
+    rmSync(`${directory}.away`, { recursive: true });
+  },
+);
+
+keeper('mounts of the program stay its own', async () => {
+  const place = uplinks.broken('place');
+  const process = keep([script(`mount --bind /dev/null ${place}; echo 1 >&4; exec sleep 60`)], { mounts: true });
+  await until('it is ready', () => state() === 'ready');
+  assert.not.ok(readFileSync('/proc/self/mountinfo', 'utf8').includes(place));
+  const pid = statusOf(directory)?.child?.pid;
+  assert.ok(readFileSync(`/proc/${pid}/mountinfo`, 'utf8').includes(place));
+  signalProcess(process.pid, process.startTime, 15);
+  await ended(process);
+});
+
+keeper('what the program says never blocks it, and takes a bounded room', async () => {
+  const chatter =
+    'i=0; while [ $i -lt 3000 ]; do echo "$i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' +
+    'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' +
+    'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"; ' +
+    'i=$((i+1)); done';
+  const process = keep([script(chatter, 'echo last words', 'echo 1 >&4', 'exec sleep 60')]);
+  await until('it is ready', () => state() === 'ready');
+  const log = (statusOf(directory) as unknown as { log: number }).log;
+  const blocks = () =>
+    Number(spawnSync('stat', ['-L', '-c', '%b', `/proc/${process.pid}/fd/${log}`], { encoding: 'utf8' }).stdout);
+  await until('the beginning is given back', () => blocks() * 512 < 300 * 1024);
+  const output = findUplink(directory)?.output ?? '';
+  assert.ok(output.length <= 4096 && output.endsWith('last words\n'), output);
+  signalProcess(process.pid, process.startTime, 15);
+  await ended(process);
+  assert.ok(statusOf(directory)?.output.endsWith('last words\n'));
+});
+
+keeper('does not understand what it does not know', () => {
+  const cases = [
+    [[], '--directory is missing'],
+    [['--directory', 'relative', '--', '/bin/true'], 'not understood: --directory relative'],
+    [['--directory', directory], '-- and the path of a program are missing'],
+    [['--directory', directory, '--', 'true'], '-- and the path of a program are missing'],
+    [['--directory', directory, '--ready-fd', '2', '--', '/bin/true'], 'not understood: --ready-fd 2'],
+    [['--directory', directory, '--ready-fd', '4', '--', '/bin/true'], '--ready-fd needs --ready-ms'],
+    [['--directory', directory, '--bound-pid', '12x', '--', '/bin/true'], 'not understood: --bound-pid 12x'],
+    [['--surprise', 'x', '--', '/bin/true'], 'not understood: --surprise x'],
+  ] as const;
+  for (const [args, message] of cases) {
+    const { status, stderr } = spawnSync(KEEPER, [...args], { encoding: 'utf8' });
+    assert.is(status, 2);
+    assert.is(stderr, `cleat-keeper: ${message}\n`);
+  }
+});
+
+keeper('a file where the directory should be is no directory', async () => {
+  rmSync(directory, { recursive: true });
+  writeFileSync(directory, '');
+  await ended(keep([script('exec sleep 60')]));
+  assert.is(readFileSync(directory, 'utf8'), '');
+  rmSync(directory);
+});
+
+keeper.run();
