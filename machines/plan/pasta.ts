@@ -1,0 +1,167 @@
+/**
+ * pasta (passt 2023_03): from its own options, as Podman passes them on, to settings, and from those to arguments.
+ *
+ * Guarantees: pure. An option is one of those listed here, written out or as its letter, with a value of its kind: a
+ * daemon with privileges starts it, so nothing that names a file, a descriptor, a user, a namespace or a command is
+ * passed on. Of equals pasta takes the last, a container's after the engine's. Podman's defaults where nothing is said:
+ * --config-net, nothing forwarded by itself, the gateway is not the host.
+ * Limits: host ports are published by their owner's list, never by -t or -u (only `none`, as a word of its own). pasta
+ * takes one host address per host port and protocol, and no port while it runs.
+ *
+ * Found by trying: it stays in the foreground (--foreground) and writes its pid (--pid) once all is set up, so a pipe as
+ * that file tells when it is ready. Root is told to become `nobody` and then may not enter root's namespaces, nor open a
+ * /dev/net/tun of mode 0600; with --runas 0:0 it keeps CAP_NET_BIND_SERVICE and CAP_SYS_ADMIN, in an empty root
+ * directory of its own and behind seccomp. It ends by itself when the path of the namespace is removed. What a server in
+ * the container says before the client has spoken can be lost. Of a port for every address it is content with one family.
+ * The host itself reaches a published UDP port only over loopback, and only where both numbers are the same.
+ */
+import ipaddr from 'ipaddr.js';
+import type { ResolvedPort } from '../../state/container.ts';
+import type { Fault } from '../../state/faults.ts';
+import type { PastaSettings, UplinkFeatures } from '../../state/uplink.ts';
+
+const KINDS = {
+  none: () => true,
+  mtu: (text: string) => /^\d{1,5}$/.test(text) && Number(text) <= 65_520,
+  address: isAddress,
+  server: (text: string) => text === 'none' || isAddress(text),
+  mask: (text: string) => /^([1-9]|[12]\d|3[0-2])$/.test(text) || ipaddr.IPv4.isValidFourPartDecimal(text),
+  mac: (text: string) => /^[\da-f]{2}(:[\da-f]{2}){5}$/i.test(text),
+  // dev_valid_name() in net/core/dev.c; none that could be taken for an option.
+  link: (text: string) => /^[^\s/:-][^\s/:]{0,14}$/.test(text) && text !== '.' && text !== '..',
+  domains: (text: string) => /^[\w.]([\w. -]{0,250})$/.test(text),
+  none_only: (text: string) => text === 'none',
+  ports: (text: string) => text === 'none' || text === 'auto' || /^[~\d][\d,:~-]{0,250}$/.test(text),
+} satisfies Record<string, (text: string) => boolean>;
+
+type Kind = keyof typeof KINDS;
+
+function isAddress(text: string): boolean {
+  return ipaddr.IPv4.isValidFourPartDecimal(text) || (ipaddr.IPv6.isValid(text) && !text.includes('%'));
+}
+
+/** Long option, its letter, what it takes. */
+const OPTIONS: readonly (readonly [long: string, letter: string, kind: Kind])[] = [
+  ['--mtu', '-m', 'mtu'],
+  ['--address', '-a', 'address'],
+  ['--netmask', '-n', 'mask'],
+  ['--mac-addr', '-M', 'mac'],
+  ['--gateway', '-g', 'address'],
+  ['--interface', '-i', 'link'],
+  ['--outbound', '-o', 'address'],
+  ['--outbound-if4', '', 'link'],
+  ['--outbound-if6', '', 'link'],
+  ['--dns', '-D', 'server'],
+  ['--dns-forward', '', 'address'],
+  ['--search', '-S', 'domains'],
+  ['--dhcp-dns', '', 'none'],
+  ['--dhcp-search', '', 'none'],
+  ['--no-tcp', '', 'none'],
+  ['--no-udp', '', 'none'],
+  ['--no-icmp', '', 'none'],
+  ['--no-dhcp', '', 'none'],
+  ['--no-ndp', '', 'none'],
+  ['--no-dhcpv6', '', 'none'],
+  ['--no-ra', '', 'none'],
+  ['--no-map-gw', '', 'none'],
+  ['--ipv4-only', '-4', 'none'],
+  ['--ipv6-only', '-6', 'none'],
+  ['--ns-ifname', '-I', 'link'],
+  ['--ns-mac-addr', '', 'mac'],
+  ['--config-net', '', 'none'],
+  ['--tcp-ports', '-t', 'none_only'],
+  ['--udp-ports', '-u', 'none_only'],
+  ['--tcp-ns', '-T', 'ports'],
+  ['--udp-ns', '-U', 'ports'],
+];
+
+/** Podman's own word: not pasta's, but the absence of --no-map-gw. */
+const MAP_GATEWAY = '--map-gw';
+/** Ours to say: what is published is known only when it starts. */
+const OURS = ['--tcp-ports', '--udp-ports', '--no-map-gw', '--config-net'];
+
+/** `engine` and `container`: each word of the command line an item, as between the commas of `--network pasta:`. */
+export function parsePasta(
+  engine: readonly string[],
+  container: readonly string[],
+  file: string,
+): { settings: PastaSettings } | { fault: Fault } {
+  const args: string[] = [];
+  const seen = new Set<string>();
+  let mapGateway = false;
+  const words = [...engine, ...container];
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? '';
+    if (word === MAP_GATEWAY) {
+      mapGateway = true;
+      continue;
+    }
+    const at = word.startsWith('--') ? word.indexOf('=') : -1;
+    const name = at < 0 ? word : word.slice(0, at);
+    const [long, , kind] = OPTIONS.find(([long, letter]) => name === long || (letter !== '' && name === letter)) ?? [];
+    if (long === undefined || kind === undefined) return bad(`unknown option for pasta: ${JSON.stringify(word)}`);
+    if (kind === 'none' && at >= 0) return bad(`pasta option ${long} takes no value`);
+    const value = kind === 'none' ? null : at >= 0 ? word.slice(at + 1) : words[++i];
+    if (value === undefined) return bad(`pasta option ${long} needs a value`);
+    if (value !== null && !KINDS[kind](value)) return bad(invalid(long, value));
+    seen.add(long);
+    if (!OURS.includes(long)) args.push(...(value === null ? [long] : [long, value]));
+  }
+  for (const long of ['--tcp-ns', '--udp-ns']) if (!seen.has(long)) args.push(long, 'none');
+  if (!mapGateway) args.push('--no-map-gw');
+  if (seen.has('--ipv4-only') && seen.has('--ipv6-only'))
+    return bad('pasta options --ipv4-only and --ipv6-only exclude each other');
+  return { settings: { program: 'pasta', file, args } };
+}
+
+const invalid = (long: string, value: string): string =>
+  `invalid value of ${long} for pasta: ${JSON.stringify(value)}` +
+  (long === '--tcp-ports' || long === '--udp-ports' ? ' (ports are published by the list of ports)' : '');
+
+/** In the program: what it writes its pid to when it is ready. */
+export const PASTA_READY_FD = 4;
+
+export function pastaArguments(
+  settings: PastaSettings,
+  { flags }: UplinkFeatures,
+  netns: string,
+  ports: readonly ResolvedPort[],
+): { args: string[] } | { fault: Fault } {
+  const unknown = settings.args.find((arg) => arg.startsWith('--') && !flags.includes(arg));
+  if (unknown !== undefined) return bad(`${unknown} not supported by pasta`);
+  const refused = refusal(ports);
+  if (refused !== null) return bad(refused);
+  const published = (['tcp', 'udp'] as const).flatMap((protocol) => {
+    const specs = ports.filter((port) => port.protocol === protocol).map(specOf);
+    return (specs.length === 0 ? ['none'] : specs).flatMap((spec) => [`--${protocol}-ports`, spec]);
+  });
+  const args = ['--config-net', ...settings.args, ...published, '--foreground', '--quiet', '--stderr'];
+  return { args: [...args, '--runas', '0:0', '--pid', `/proc/self/fd/${PASTA_READY_FD}`, '--netns', netns] };
+}
+
+/** The name of the link it makes, where that was asked for; else it is that of the outside's link it copies. */
+export function pastaLink(settings: PastaSettings): string | null {
+  const at = settings.args.lastIndexOf('--ns-ifname');
+  return at < 0 ? null : (settings.args[at + 1] ?? null);
+}
+
+function refusal(ports: readonly ResolvedPort[]): string | null {
+  const seen = new Map<string, string>();
+  for (const { protocol, hostIp, hostPort, range } of ports) {
+    if (protocol === 'sctp') return 'sctp not supported by pasta';
+    for (let port = hostPort; port < hostPort + range; port++) {
+      const key = `${port}/${protocol}`;
+      if (seen.has(key)) return `pasta cannot publish host port ${key} twice, even at different host addresses`;
+      seen.set(key, hostIp);
+    }
+  }
+  return null;
+}
+
+/** [address/]first[-last]:first[-last] (passt(1), --tcp-ports). */
+function specOf({ hostIp, hostPort, containerPort, range }: ResolvedPort): string {
+  const span = (first: number) => (range === 1 ? `${first}` : `${first}-${first + range - 1}`);
+  return `${hostIp === '' ? '' : `${hostIp}/`}${span(hostPort)}:${span(containerPort)}`;
+}
+
+const bad = (message: string): { fault: Fault } => ({ fault: { code: 'BAD_REQUEST', message } });
