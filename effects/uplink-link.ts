@@ -1,0 +1,125 @@
+/**
+ * What an uplink has made in the container's namespace: looked at, completed, told.
+ *
+ * Guarantees: success means that the program runs, and that the kernel has its link, up, with the address that was planned
+ * and a way out; for pasta, that the program itself holds every port it was to publish (it says nothing of one that is
+ * taken, unless all are). IPv6 of slirp4netns is put on here, usable at once (no duplicate address detection,
+ * podman#11062), and the same addresses every time: its router's announcements are not needed.
+ * Limits: who holds a port is not known across pid namespaces; then it counts as ours.
+ */
+import type { UplinkVerify } from '../machines/plan/uplink.ts';
+import type { Address, Link, Outside, PortProbe, Route } from '../native/index.ts';
+import type { ResolvedPort } from '../state/container.ts';
+import type { UplinkLink } from '../state/uplink.ts';
+import { EffectError } from './effect.ts';
+import type { Kernel } from './kernel.ts';
+import { refuse } from './refusal.ts';
+import { findUplink } from './uplink-keeper.ts';
+
+/** rtnetlink(7): RT_SCOPE_UNIVERSE. */
+const GLOBAL = 0;
+
+export const verifyUplink =
+  (kernel: Pick<Kernel, 'outside'>) =>
+  async (input: UplinkVerify): Promise<UplinkLink> => {
+    const { program, directory, netns, address, ipv6, ports } = input;
+    const { kernel: native } = kernel.outside(input.outside);
+    const status = findUplink(directory);
+    if (status?.state !== 'ready') throw fault(`${program} does not run`, directory);
+    const link = await linkOf(native, input);
+    if (ipv6 !== null) await addIpv6(native, link.name, netns, ipv6);
+    const [addresses, routes] = await Promise.all([native.addresses(netns), native.routes(netns)]);
+    const found = whatIsThere(link, addresses, routes);
+    if (found.addresses.length === 0) throw fault(`${link.name} of ${program} has no address`, link.name);
+    if (address !== null && !found.addresses.some((one) => one.address === address.address)) {
+      throw fault(`${link.name} of ${program} does not have ${address.address}/${address.prefix}`, link.name);
+    }
+    if (found.addresses.every(({ gateway }) => gateway === null)) {
+      throw fault(`${link.name} of ${program} has no default route`, link.name);
+    }
+    await holdsPorts(native, program, status.child?.pid ?? 0, ports);
+    return found;
+  };
+
+async function linkOf(native: Outside, { program, netns, link: name }: UplinkVerify): Promise<Link> {
+  const taps = (await native.links(netns)).filter(({ kind }) => kind === 'tun');
+  const link = name === null ? taps[0] : taps.find((tap) => tap.name === name);
+  if (link === undefined) throw fault(`${program} is ready, but ${name ?? 'its link'} is not there`, name ?? netns);
+  if (!link.up) throw fault(`${link.name} of ${program} is down`, link.name);
+  return link;
+}
+
+async function addIpv6(
+  native: Outside,
+  link: string,
+  netns: string,
+  { address, prefix, gateway }: NonNullable<UplinkVerify['ipv6']>,
+): Promise<void> {
+  const path = `net/ipv6/conf/${link}`;
+  await native.sysctlWrite(
+    { [`${path}/accept_dad`]: '0', [`${path}/accept_ra`]: '0', [`${path}/disable_ipv6`]: '0' },
+    netns,
+  );
+  const replies = await native.rtnl(
+    [
+      { op: 'address.add', link, address, prefix },
+      { op: 'route.add', destination: '::', prefix: 0, gateway, link },
+    ],
+    netns,
+  );
+  refuse(
+    replies.filter(({ code }) => code !== 'EEXIST'),
+    `${link} in ${netns}`,
+  );
+}
+
+function whatIsThere(link: Link, addresses: readonly Address[], routes: readonly Route[]): UplinkLink {
+  const out = routes.filter(
+    ({ link: index, prefix, gateway }) => index === link.index && prefix === 0 && gateway !== null,
+  );
+  const gatewayOf = (v6: boolean) => out.find(({ destination }) => destination.includes(':') === v6)?.gateway ?? null;
+  return {
+    name: link.name,
+    mtu: link.mtu,
+    addresses: addresses
+      .filter(({ link: index, scope }) => index === link.index && scope === GLOBAL)
+      .map(({ address, prefix }) => ({ address, prefix, gateway: gatewayOf(address.includes(':')) })),
+  };
+}
+
+/** Each port at its host address; one for every address, in one family at least, and in none by somebody else. */
+async function holdsPorts(
+  native: Outside,
+  program: string,
+  pid: number,
+  ports: readonly ResolvedPort[],
+): Promise<void> {
+  const probes = ports.flatMap(probesOf);
+  if (probes.length === 0) return;
+  const held = new Set<string>();
+  for (const { index, pid: holder, command } of await native.portProbe(probes)) {
+    const name = nameOf(probes[index]);
+    if (holder !== null && holder !== pid) {
+      const owner = `pid ${holder} (${command})`;
+      throw new EffectError({ code: 'PORT_TAKEN', message: `port ${name} is in use by ${owner}`, object: name, owner });
+    }
+    held.add(name);
+  }
+  const silent = probes.map(nameOf).find((name) => !held.has(name));
+  if (silent !== undefined) throw fault(`${program} does not listen on ${silent}`, silent);
+}
+
+function probesOf({ protocol, hostIp, hostPort, range }: ResolvedPort): PortProbe[] {
+  const families = ([4, 6] as const).filter((family) => hostIp === '' || hostIp.includes(':') === (family === 6));
+  return families.flatMap((family) =>
+    Array.from({ length: range }, (_, i): PortProbe => ({ protocol, family, address: hostIp, port: hostPort + i })),
+  );
+}
+
+function nameOf(probe: PortProbe | undefined): string {
+  const { address, port, protocol } = probe ?? { address: '', port: 0, protocol: 'tcp' };
+  const at = address === '' ? '' : address.includes(':') ? `[${address}]:` : `${address}:`;
+  return `${at}${port}/${protocol}`;
+}
+
+const fault = (message: string, object: string) => new EffectError({ code: 'UPLINK_FAILED', message, object });

@@ -1,0 +1,207 @@
+/**
+ * The process of an uplink, known by its directory: started or adopted, and ended with everything that is its own.
+ *
+ * Guarantees: ensure returns when the program says that it is ready, and leaves nothing when it does not; a program that
+ * runs with the very same arguments is adopted. How it failed is known the moment it ends (D8). Remove returns when keeper
+ * and program are gone, and the directory with them; nothing that is not ours is signalled. Neither needs the namespace.
+ * Limits: one ensure or remove of a directory at a time. The keeper is in a session of its own, and in our cgroup.
+ */
+import { mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync, watch as watchFiles } from 'node:fs';
+import { join } from 'node:path';
+import type { UplinkStart } from '../machines/plan/uplink.ts';
+import { isKernelError, signalProcess, spawn, type Child } from '../native/index.ts';
+import type { UplinkStatus } from '../state/uplink.ts';
+import { EffectError, unwritable } from './effect.ts';
+import { CLAIM, claimOf, commandOf, findUplink, isAlive, STATUS, statusOf, watch } from './uplink-keeper.ts';
+
+const KEEPER = join(import.meta.dirname, '../../build/Release/cleat-keeper');
+const SIGKILL = 9;
+const SIGTERM = 15;
+/** slirp4netns takes 5 ms, pasta 30 ms. */
+export const READY_MS = 5000;
+/** A keeper ends its program within a second (kGraceMs in keeper.cc). */
+const END_MS = 3000;
+/** Each time something came into the directory while it was being removed. */
+const ROUNDS = 20;
+
+export async function ensureUplink(input: UplinkStart, readyMs = READY_MS): Promise<void> {
+  const { directory } = input;
+  const command = [KEEPER, ...argumentsOf(input, readyMs)];
+  const patience = readyMs + END_MS;
+  const before = claimOf(directory);
+  if (before !== null && commandOf(before)?.join('\0') === command.join('\0')) {
+    await settled(directory, patience, () => before);
+    if (findUplink(directory)?.state === 'ready') return;
+  }
+  await removeUplink(directory);
+  attempt(() => mkdirSync(directory, { recursive: true, mode: 0o700 }), []);
+  const status = await settled(directory, patience, () => begin(input, command));
+  if (status?.state === 'ready') return;
+  await removeUplink(directory);
+  throw failed(input, status, readyMs);
+}
+
+function argumentsOf({ directory, boundTo, exitFd, readyFd, ownMounts, file, args }: UplinkStart, readyMs: number) {
+  return [
+    '--directory',
+    directory,
+    ...(boundTo === null ? [] : ['--bound-pid', `${boundTo.pid}`, '--bound-start', `${boundTo.startTime}`]),
+    ...(exitFd === null ? [] : ['--exit-fd', `${exitFd}`]),
+    ...(readyFd === null ? [] : ['--ready-fd', `${readyFd}`, '--ready-ms', `${readyMs}`]),
+    ...(ownMounts ? ['--own-mounts'] : []),
+    '--',
+    file,
+    ...args,
+  ];
+}
+
+function begin({ program, outside }: UplinkStart, [file = '', ...args]: string[]): Child {
+  try {
+    return spawn({
+      file,
+      args,
+      env: {},
+      fds: [-1, -1, -1],
+      ownSession: true,
+      ...(outside === null ? {} : { netns: outside }),
+    });
+  } catch (error) {
+    if (!isKernelError(error)) throw error;
+    const { code: errno, syscall, object } = error;
+    const message = `failed to start ${program} process: ${error.message}`;
+    throw new EffectError({ code: 'UPLINK_FAILED', message, errno, syscall, object });
+  }
+}
+
+/** What became of it: ready, ended, or after so long neither. Told by the directory (inotify(7)) and the keeper's end. */
+async function settled(directory: string, ms: number, start: () => Child): Promise<UplinkStatus | null> {
+  return new Promise((resolve, reject) => {
+    const ends: (() => void)[] = [];
+    const settle = () => {
+      for (const end of ends.splice(0)) end();
+      resolve(statusOf(directory));
+    };
+    try {
+      // Before the start, so that nothing is missed.
+      const look = () => {
+        if (['ready', 'ended'].includes(statusOf(directory)?.state ?? '')) settle();
+      };
+      const files = watchFiles(directory, look);
+      ends.push(() => files.close());
+      const unwatch = watch(start(), settle);
+      const timer = setTimeout(settle, ms);
+      ends.push(unwatch, () => clearTimeout(timer));
+      look();
+    } catch (error) {
+      for (const end of ends.splice(0)) end();
+      reject(error instanceof Error ? error : new Error(String(error)));
+    }
+  });
+}
+
+/** B53, B55-B57: what it was that failed. */
+function failed({ program, boundTo, file }: UplinkStart, status: UplinkStatus | null, readyMs: number): EffectError {
+  const fault = (message: string) => new EffectError({ code: 'UPLINK_FAILED', message, object: file });
+  if (status === null) return fault(`failed to start ${program} process: its keeper ended without a word`);
+  const said = quoted(status.output);
+  if (status.cause === 'bound' || (boundTo !== null && status.error.startsWith('process '))) {
+    return new EffectError({ code: 'NO_SUCH_PROCESS', message: `process ${boundTo?.pid} has ended` });
+  }
+  if (status.error !== '') return fault(`failed to start ${program} process: ${status.error}`);
+  if (status.cause === 'deadline' || status.state !== 'ended') {
+    const message = `${program} was not ready after ${readyMs} ms, and was ended${said === '""' ? '' : `: ${said}`}`;
+    return new EffectError({ code: 'DEADLINE', message, object: file });
+  }
+  if (status.signal !== null)
+    return fault(`${program} killed by signal ${status.signal}${said === '""' ? '' : `: ${said}`}`);
+  return fault(`${program} failed: ${said} (exit status ${status.code})`);
+}
+
+/** As Go's %q, without the program's usage, and what pasta says of each line of its own where there is no syslog. */
+const quoted = (output: string): string =>
+  JSON.stringify(
+    output
+      .replace(/^Failed to send \d+ bytes to syslog\n/gm, '')
+      .replace(/^Usage: [^]*/m, '')
+      .trim(),
+  );
+
+/** Ends keeper and program of this directory, and removes it. None is fine. */
+export async function removeUplink(directory: string): Promise<void> {
+  // The name goes first: a keeper that comes late finds nothing, and one that is in there already is found below.
+  const doomed = `${directory}.doomed`;
+  await clear(doomed); // of a remove that was cut short
+  attempt(() => renameSync(directory, doomed), ['ENOENT']);
+  await clear(doomed);
+}
+
+async function clear(directory: string): Promise<void> {
+  for (let round = 0; round < ROUNDS; round++) {
+    const keeper = claimOf(directory);
+    if (keeper !== null) await end(keeper);
+    // Should the keeper have been killed, and its program changed its credentials, nobody has ended that.
+    const child = statusOf(directory)?.child ?? null;
+    if (child !== null) await end(child, SIGKILL);
+    const files = filesIn(directory);
+    if (files === null) return;
+    // A claim that came after the look above: its keeper first.
+    if (keeper === null && files.includes(CLAIM) && claimOf(directory) !== null) continue;
+    // The claim last: with it the status is found again, if this is cut short.
+    const inOrder = [...files.filter((file) => file !== CLAIM && file !== STATUS), STATUS, CLAIM];
+    for (const file of inOrder) attempt(() => unlinkSync(join(directory, file)), ['ENOENT']);
+    if (attempt(() => rmdirSync(directory), ['ENOENT', 'ENOTEMPTY'])) return;
+  }
+  throw new EffectError({ code: 'UPLINK_FAILED', message: `${directory} cannot be removed`, object: directory });
+}
+
+function filesIn(directory: string): string[] | null {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw unwritable(error);
+  }
+}
+
+/** False when it fails with one of these; ENOENT is as good as done. */
+function attempt(work: () => void, codes: readonly string[]): boolean {
+  try {
+    work();
+    return true;
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!codes.includes(code)) throw unwritable(error);
+    return code === 'ENOENT';
+  }
+}
+
+/** Returns when it is gone. */
+async function end(process: Child, first = SIGTERM): Promise<void> {
+  for (const number of first === SIGKILL ? [SIGKILL] : [first, SIGKILL]) {
+    if (!isAlive(process)) return;
+    signal(process, number);
+    if (await ended(process, END_MS)) return;
+  }
+  throw new EffectError({ code: 'UPLINK_FAILED', message: `process ${process.pid} of an uplink does not end` });
+}
+
+function signal({ pid, startTime }: Child, number: number): void {
+  try {
+    signalProcess(pid, startTime, number);
+  } catch (error) {
+    if (!isKernelError(error) || error.code !== 'ESRCH') throw error;
+  }
+}
+
+function ended(process: Child, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const unwatch = watch(process, () => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+    const timer = setTimeout(() => {
+      unwatch();
+      resolve(false);
+    }, ms);
+  });
+}

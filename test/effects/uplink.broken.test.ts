@@ -1,0 +1,147 @@
+/**
+ * Executables that are not what they should be: each is told of in the reference's words, as soon as it is known, and
+ * nothing of it is left.
+ */
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { findUplink } from '../../effects/uplink-keeper.ts';
+import { probeUplink, uplinkFile } from '../../effects/uplink-probe.ts';
+import { ensureUplink, removeUplink } from '../../effects/uplink-process.ts';
+import { EffectError } from '../../effects/effect.ts';
+import type { UplinkStart } from '../../machines/plan/uplink.ts';
+import type { Fault } from '../../state/faults.ts';
+import { until } from '../harness/native.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { Uplinks } from '../harness/uplink.ts';
+
+requirePrivateNamespace();
+const uplinks = new Uplinks();
+const directory = uplinks.at('c1');
+
+async function faultOf(work: Promise<unknown>): Promise<Fault> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof EffectError) return error.fault;
+    throw error;
+  }
+  throw new Error('it did not fail');
+}
+
+const start = (file: string): UplinkStart => ({
+  program: 'slirp4netns',
+  file,
+  args: ['word'],
+  missing: [],
+  exitFd: 3,
+  readyFd: 4,
+  ownMounts: false,
+  directory,
+  outside: null,
+  netns: '/run/netns/none',
+  boundTo: null,
+});
+
+const broken = suite('broken uplinks');
+
+broken.after.each(async () => {
+  await until('all has ended', () => uplinks.running().length === 0);
+  uplinks.nothingLeft();
+});
+broken.after(() => uplinks.end());
+
+broken('the real ones are asked once, until they change', async () => {
+  const real = await probeUplink({ program: 'slirp4netns', file: uplinkFile('slirp4netns') });
+  for (const flag of ['--cidr', '--enable-sandbox', '--api-socket', '--outbound-addr6', '--netns-type']) {
+    assert.ok(real.flags.includes(flag), flag);
+  }
+  const pasta = await probeUplink({ program: 'pasta', file: uplinkFile('pasta') });
+  for (const flag of ['--config-net', '--no-map-gw', '--runas', '--tcp-ports'])
+    assert.ok(pasta.flags.includes(flag), flag);
+  const count = `${uplinks.scripts}/count`;
+  const file = uplinks.broken('counting', `echo x >> ${count}`, 'echo "  -m, --mtu=MTU   and --cidr"');
+  assert.equal(await probeUplink({ program: 'slirp4netns', file }), { flags: ['--cidr', '--mtu'] });
+  assert.equal(await probeUplink({ program: 'slirp4netns', file }), { flags: ['--cidr', '--mtu'] });
+  writeFileSync(file, '#!/bin/sh\necho "--other"\n');
+  assert.equal(await probeUplink({ program: 'slirp4netns', file }), { flags: ['--other'] });
+});
+
+broken('what cannot be asked is refused, with the reason', async () => {
+  const nowhere = await faultOf(probeUplink({ program: 'slirp4netns', file: '/nonexistent/slirp4netns' }));
+  assert.is(nowhere.code, 'UPLINK_FAILED');
+  assert.match(nowhere.message, "could not find slirp4netns, the network namespace can't be configured");
+  assert.is(uplinkFile('pasta', ['/nonexistent']), '/usr/bin/pasta');
+  const cases: [file: string, reason: string][] = [
+    [uplinks.broken('silent'), 'it says nothing'],
+    [uplinks.broken('strange', 'echo hello world; exit 3'), 'hello world'],
+    [uplinks.broken('endless', 'exec sleep 60'), 'no answer to --help after 3000 ms'],
+    [uplinks.broken('locked'), 'EACCES'],
+  ];
+  chmodSync(cases[3]![0], 0o644);
+  for (const [file, reason] of cases) {
+    const fault = await faultOf(probeUplink({ program: 'pasta', file }));
+    assert.equal(fault, {
+      code: 'UPLINK_FAILED',
+      message: `error checking pasta binary ${file}: ${JSON.stringify(reason)}`,
+      object: file,
+    });
+  }
+  const flood = uplinks.broken('flood', 'while :; do echo "--flag padding padding padding padding padding"; done');
+  assert.equal(await probeUplink({ program: 'pasta', file: flood }), { flags: ['--flag'] });
+});
+
+broken('one that prints and dies, dies of a signal, or cannot be run, is told of at once', async () => {
+  const started = performance.now();
+  const cases: [file: string, message: string][] = [
+    [uplinks.broken('dies', 'echo "no \\"tap\\""; exit 4'), 'slirp4netns failed: "no \\"tap\\"" (exit status 4)'],
+    [uplinks.broken('quiet', 'exit 0'), 'slirp4netns failed: "" (exit status 0)'],
+    [uplinks.broken('signal', 'kill -9 $$'), 'slirp4netns killed by signal 9'],
+    [
+      uplinks.broken('syslog', 'echo "Failed to send 3 bytes to syslog"; echo why; exit 1'),
+      'slirp4netns failed: "why" (exit status 1)',
+    ],
+    ['/nonexistent/slirp4netns', 'failed to start slirp4netns process: execve: No such file or directory'],
+  ];
+  for (const [file, message] of cases) {
+    assert.equal(await faultOf(ensureUplink(start(file))), { code: 'UPLINK_FAILED', message, object: file });
+    uplinks.nothingLeft();
+  }
+  assert.ok(performance.now() - started < 5000, 'long before the deadline');
+});
+
+broken('one that hangs is ended, with what it started', async () => {
+  const file = uplinks.broken(
+    'hangs',
+    "trap '' TERM",
+    'echo waiting for Godot',
+    'sleep 61 &',
+    'while :; do sleep 62; done',
+  );
+  assert.equal(await faultOf(ensureUplink(start(file), 200)), {
+    code: 'DEADLINE',
+    message: 'slirp4netns was not ready after 200 ms, and was ended: "waiting for Godot"',
+    object: file,
+  });
+});
+
+broken('one that is not listening when it is to end is killed', async () => {
+  const file = uplinks.broken('stubborn', "trap '' TERM", 'echo 1 >&4', 'while :; do sleep 63; done');
+  await ensureUplink(start(file));
+  assert.is(findUplink(directory)?.state, 'ready');
+  await removeUplink(directory);
+  assert.is(findUplink(directory), null);
+});
+
+broken('a directory that cannot be made, or that cannot be removed, is an error', async () => {
+  writeFileSync(`${uplinks.scripts}/file`, '');
+  const file = uplinks.broken('fine', 'echo 1 >&4', 'exec sleep 60');
+  const unmade = await faultOf(ensureUplink({ ...start(file), directory: `${uplinks.scripts}/file/x` }));
+  assert.equal([unmade.code, unmade.errno], ['STATE_UNWRITABLE', 'ENOTDIR']);
+  mkdirSync(`${directory}/deeper`, { recursive: true });
+  const unmoved = await faultOf(removeUplink(directory));
+  assert.equal([unmoved.code, unmoved.errno], ['STATE_UNWRITABLE', 'EISDIR']);
+  rmSync(`${directory}.doomed`, { recursive: true });
+});
+
+broken.run();

@@ -1,0 +1,211 @@
+/**
+ * Ports that slirp4netns carries, over its API: the real program, and sockets that answer nonsense or nothing.
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { EffectError } from '../../effects/effect.ts';
+import { listForwards } from '../../effects/slirp-api.ts';
+import { slirpForward, slirpUnforward } from '../../effects/slirp-forward.ts';
+import { uplinkFile } from '../../effects/uplink-probe.ts';
+import type { OwnedTarget } from '../../machines/plan/change.ts';
+import { parseSlirp } from '../../machines/plan/slirp4netns.ts';
+import type { UplinkInput } from '../../machines/plan/uplink.ts';
+import type { Fault } from '../../state/faults.ts';
+import { dial } from '../harness/agent.ts';
+import { agentIn, removeNetns } from '../harness/inside.ts';
+import { openDescriptors } from '../harness/native.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { container, makeWorld, runUplink, Uplinks } from '../harness/uplink.ts';
+
+requirePrivateNamespace();
+makeWorld();
+const netns = await container('c1');
+const inside = await agentIn(netns);
+await inside.serve('inside 80', 'tcp', 80);
+await inside.serve('inside 90', 'udp', 90);
+const uplinks = new Uplinks();
+/** Longer than a socket's path may be. */
+const directory = join(uplinks.at('c'.repeat(120)), 'd'.repeat(120));
+
+const parsed = parseSlirp({ engine: [], container: [], file: uplinkFile('slirp4netns'), isInterface: () => false });
+if ('fault' in parsed) throw new Error(parsed.fault.message);
+const { settings } = parsed;
+const input = (verb: UplinkInput['verb']): UplinkInput => ({
+  verb,
+  owner: 'c1:1',
+  directory,
+  outside: null,
+  netns,
+  boundTo: null,
+  settings,
+  apiSocket: true,
+  ports: [],
+});
+
+const target = (hostPort: number, containerPort = 80, more: Partial<OwnedTarget> = {}): OwnedTarget => ({
+  owner: 'c1:1',
+  protocol: 'tcp',
+  hostIp: '',
+  hostPort,
+  address: '10.0.2.100',
+  containerPort,
+  ...more,
+});
+
+async function faultOf(work: Promise<unknown>): Promise<Fault> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof EffectError) return error.fault;
+    throw error;
+  }
+  throw new Error('it did not fail');
+}
+
+const shown = async () =>
+  (await listForwards(directory)).map(
+    ({ proto, host_addr, host_port, guest_addr, guest_port }) =>
+      `${host_addr}:${host_port} ${guest_addr}:${guest_port}/${proto}`,
+  );
+
+const forward = suite('ports over the API of slirp4netns');
+
+forward.before.each(async () => {
+  const { fault } = await runUplink(input('start'));
+  assert.is(fault, null);
+});
+forward.after.each(async () => {
+  await runUplink(input('stop'));
+  assert.not.ok(existsSync(directory));
+});
+forward.after(() => {
+  inside.stop();
+  removeNetns('c1');
+  uplinks.end();
+});
+
+forward('come, stay when asked for again, and go, one as the other', async () => {
+  const targets = [target(8080), target(8090, 90, { protocol: 'udp' }), target(8081, 80, { hostIp: '127.0.0.1' })];
+  const all = ['0.0.0.0:8080 10.0.2.100:80/tcp', '0.0.0.0:8090 10.0.2.100:90/udp', '127.0.0.1:8081 10.0.2.100:80/tcp'];
+  const descriptors = openDescriptors();
+  for (let again = 0; again < 2; again++) {
+    await slirpForward({ directory, targets, replacing: [] });
+    assert.equal(await shown(), all);
+  }
+  assert.ok(openDescriptors() <= descriptors);
+  assert.match(await dial('tcp', '10.99.1.2', 8080), 'inside 80');
+  assert.match(await dial('udp', '10.99.1.2', 8090), 'inside 90');
+  assert.match(await dial('tcp', '127.0.0.1', 8081), 'inside 80');
+  assert.is(await dial('tcp', '10.99.1.2', 8081), 'ECONNREFUSED');
+  for (let again = 0; again < 2; again++) {
+    await slirpUnforward({ directory, targets: targets.slice(1) });
+    assert.equal(await shown(), all.slice(0, 1));
+  }
+  assert.is(await dial('tcp', '127.0.0.1', 8081), 'ECONNREFUSED');
+});
+
+forward('one is put in the place of another, on the same host port or elsewhere', async () => {
+  await slirpForward({ directory, targets: [target(8080, 81), target(8081)], replacing: [] });
+  await slirpForward({ directory, targets: [target(8080), target(8082)], replacing: [target(8080, 81), target(8081)] });
+  assert.equal(await shown(), ['0.0.0.0:8080 10.0.2.100:80/tcp', '0.0.0.0:8082 10.0.2.100:80/tcp']);
+  assert.match(await dial('tcp', '10.99.1.2', 8080), 'inside 80');
+});
+
+forward('a port that is in use takes the whole change back', async () => {
+  await slirpForward({ directory, targets: [target(8080, 81)], replacing: [] });
+  const server = createServer();
+  await new Promise<void>((listening) => server.listen(8099, '0.0.0.0', listening));
+  try {
+    const targets = [target(8080), target(8081), target(8099), target(8100)];
+    const fault = await faultOf(slirpForward({ directory, targets, replacing: [target(8080, 81)] }));
+    const reason = 'bad request: add_hostfwd: slirp_add_hostfwd failed';
+    assert.equal(fault, {
+      code: 'UPLINK_FAILED',
+      message: `error from slirp4netns while setting up port redirection: ${reason} (0.0.0.0:8099/tcp)`,
+      object: '0.0.0.0:8099/tcp',
+    });
+    assert.equal(await shown(), ['0.0.0.0:8080 10.0.2.100:81/tcp']);
+  } finally {
+    server.close();
+  }
+});
+
+forward('what it cannot carry is refused before anything is done', async () => {
+  for (const one of [
+    target(1, 1, { protocol: 'sctp' }),
+    target(1, 1, { hostIp: '::1' }),
+    target(1, 1, { address: 'fd00::100' }),
+  ]) {
+    const fault = await faultOf(slirpForward({ directory, targets: [target(8080), one], replacing: [] }));
+    assert.match(fault.message, 'it forwards tcp and udp over IPv4');
+    await slirpUnforward({ directory, targets: [one] });
+  }
+  assert.equal(await shown(), []);
+});
+
+forward('very many are listed and taken away whole', async () => {
+  const targets = Array.from({ length: 400 }, (_, i) => target(20_000 + i, 80));
+  await slirpForward({ directory, targets, replacing: [] });
+  assert.is((await shown()).length, 400);
+  await slirpUnforward({ directory, targets });
+  assert.equal(await shown(), []);
+});
+
+forward('where the program is gone, so is what it carried; nothing new can be asked of it', async () => {
+  await runUplink(input('stop'));
+  await slirpUnforward({ directory, targets: [target(8080)] });
+  const fault = await faultOf(slirpForward({ directory, targets: [target(8080)], replacing: [] }));
+  assert.equal(fault, {
+    code: 'UPLINK_FAILED',
+    message: `cannot open connection to ${directory}/api: ENOENT`,
+    object: `${directory}/api`,
+    errno: 'ENOENT',
+  });
+  mkdirSync(directory, { recursive: true });
+});
+
+/** A socket in the place of the program's, that answers this and ends (null: says nothing at all). */
+async function answering(answer: string | null): Promise<() => Promise<void>> {
+  await runUplink(input('stop'));
+  mkdirSync(directory, { recursive: true });
+  const open = new Set<Socket>();
+  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+    open.add(socket);
+    socket.on('error', () => {}).resume();
+    if (answer !== null) socket.end(answer);
+  });
+  const fd = await import('node:fs').then(({ openSync }) => openSync(directory, 'r'));
+  await new Promise<void>((listening) => server.listen(`/proc/self/fd/${fd}/api`, listening));
+  return async () => {
+    for (const socket of open) socket.destroy();
+    await new Promise((closed) => server.close(closed));
+    await import('node:fs').then(({ closeSync }) => closeSync(fd));
+  };
+}
+
+forward('an answer that is none is an error that shows it, and one that does not come is not waited for', async () => {
+  const cases: [answer: string | null, message: string][] = [
+    ['hello', 'error parsing error status from slirp4netns: "hello"'],
+    ['', 'error parsing error status from slirp4netns: ""'],
+    ['{"entries":[{"id":1', 'error parsing error status from slirp4netns: "{\\"entries\\":[{\\"id\\":1"'],
+    ['null', 'error parsing error status from slirp4netns: "null"'],
+    ['{"return":{}}', 'error parsing error status from slirp4netns: "{\\"return\\":{}}"'],
+    ['{"error":{"desc":"no"}}', 'error from slirp4netns while setting up port redirection: no'],
+    ['{"error":3}', 'error from slirp4netns while setting up port redirection: 3'],
+    [null, `cannot read from control socket ${directory}/api: no answer after 3000 ms`],
+    ['x'.repeat(17 * 1024 * 1024), `cannot read from control socket ${directory}/api: too much`],
+  ];
+  for (const [answer, message] of cases) {
+    const close = await answering(answer);
+    try {
+      assert.is((await faultOf(listForwards(directory))).message, message);
+    } finally {
+      await close();
+    }
+  }
+});
+
+forward.run();

@@ -1,0 +1,230 @@
+/**
+ * slirp4netns as the way out of a container, the real program: what its options do, what becomes of it when it, its keeper,
+ * its container or the daemon dies, and that nothing is left when it is taken away.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { findUplink, isAlive, watchUplink } from '../../effects/uplink-keeper.ts';
+import { uplinkFile } from '../../effects/uplink-probe.ts';
+import { removeUplink } from '../../effects/uplink-process.ts';
+import type { UplinkInput } from '../../machines/plan/uplink.ts';
+import { parseSlirp } from '../../machines/plan/slirp4netns.ts';
+import { processStartTime } from '../../native/index.ts';
+import type { SlirpSettings } from '../../state/uplink.ts';
+import { dial } from '../harness/agent.ts';
+import { agentIn, ended, endSleepers, removeNetns, sleeper, withAgents } from '../harness/inside.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { container, makeWorld, runUplink, Uplinks } from '../harness/uplink.ts';
+
+requirePrivateNamespace();
+makeWorld();
+execFileSync('ip', ['addr', 'add', '10.99.1.3/24', 'dev', 'world']);
+const world = await agentIn(null);
+await world.serve('world', 'tcp', 7001);
+await world.serve('world', 'udp', 7001);
+const netns = await container('c1');
+const other = await container('c2');
+const uplinks = new Uplinks();
+const directory = uplinks.at('c1');
+
+function settings(...options: string[]): SlirpSettings {
+  const file = uplinkFile('slirp4netns');
+  const parsed = parseSlirp({ engine: [], container: options, file, isInterface: (name) => name === 'world' });
+  if ('fault' in parsed) throw new Error(parsed.fault.message);
+  return parsed.settings;
+}
+
+const input = (verb: UplinkInput['verb'], more: Partial<UplinkInput> = {}): UplinkInput => ({
+  verb,
+  owner: 'c1:1',
+  directory,
+  outside: null,
+  netns,
+  boundTo: null,
+  settings: settings(),
+  apiSocket: true,
+  ports: [],
+  ...more,
+});
+const stopped = { outcome: 'stopped', link: null, missing: [], fault: null };
+const child = () => findUplink(directory)?.child?.pid ?? 0;
+const keeper = () => findUplink(directory)?.keeper.pid ?? 0;
+
+const slirp = suite('slirp4netns');
+
+slirp.after.each(async () => {
+  assert.equal(await runUplink(input('stop')), stopped);
+  uplinks.nothingLeft();
+});
+slirp.after(() => {
+  world.stop();
+  endSleepers();
+  removeNetns('c1');
+  removeNetns('c2');
+  uplinks.end();
+});
+
+slirp('leads out, not to the loopback of the host, and shows what it made', async () => {
+  const output = await runUplink(input('start'));
+  assert.equal(output, {
+    outcome: 'ready',
+    link: { name: 'tap0', mtu: 65_520, addresses: [{ address: '10.0.2.100', prefix: 24, gateway: '10.0.2.2' }] },
+    missing: [],
+    fault: null,
+  });
+  await withAgents([netns], async (inside) => {
+    assert.is(await inside.dial('tcp', '10.99.1.2', 7001), 'world 10.99.1.2');
+    assert.is(await inside.dial('udp', '10.99.1.2', 7001), 'world 10.99.1.2');
+    assert.is.not(await inside.dial('tcp', '10.0.2.2', 7001), 'world 127.0.0.1');
+  });
+  const status = findUplink(directory);
+  assert.is(status?.state, 'ready');
+  assert.match(status?.output ?? '', 'received tapfd');
+  assert.ok((status?.readyMs ?? 9999) < 5000);
+  // Its sandbox has unmounted what it sees of /run; ours is as it was (nothingLeft), its privileges are gone.
+  assert.match(readFileSync(`/proc/${child()}/status`, 'utf8'), /CapEff:\t0000000000000400\n/);
+  assert.match(readFileSync(`/proc/${child()}/status`, 'utf8'), /Seccomp:\t2\n/);
+});
+
+slirp('options are kept: network, MTU, IPv6, loopback of the host', async () => {
+  const wanted = settings('cidr=10.5.0.7/16', 'mtu=1500', 'enable_ipv6=true', 'allow_host_loopback=true');
+  const output = await runUplink(input('start', { settings: wanted }));
+  assert.equal(output.fault, null);
+  assert.equal(output.link, {
+    name: 'tap0',
+    mtu: 1500,
+    addresses: [
+      { address: '10.5.0.100', prefix: 16, gateway: '10.5.0.2' },
+      { address: 'fd00::100', prefix: 64, gateway: 'fd00::2' },
+    ],
+  });
+  await withAgents([netns], async (inside) => {
+    assert.is(await inside.dial('tcp', 'fd99::2', 7001), 'world fd99::2');
+    assert.is(await inside.dial('tcp', '10.5.0.2', 7001), 'world 127.0.0.1');
+  });
+});
+
+slirp('leaves by the address asked for', async () => {
+  await runUplink(input('start', { settings: settings('outbound_addr=10.99.1.3') }));
+  await withAgents([netns], async (inside) => {
+    assert.is(await inside.dial('tcp', '10.99.1.2', 7001), 'world 10.99.1.3');
+  });
+});
+
+slirp('what runs well is adopted by whoever starts or repairs it; other options start another', async () => {
+  await runUplink(input('start'));
+  const [pid, parent] = [child(), keeper()];
+  assert.is((await runUplink(input('start'))).outcome, 'ready');
+  assert.is((await runUplink(input('repair'))).outcome, 'ready');
+  assert.equal([child(), keeper()], [pid, parent]);
+  assert.is((await runUplink(input('start', { settings: settings('mtu=1400') }))).link?.mtu, 1400);
+  assert.is.not(child(), pid);
+  await ended(pid);
+});
+
+slirp('killed, its end is told, and repairing starts another; so it is when its keeper is killed', async () => {
+  await runUplink(input('start'));
+  for (const victim of [child, keeper]) {
+    const [pid, parent] = [child(), keeper()];
+    const told = new Promise<void>((resolve) => void watchUplink(directory, () => resolve()));
+    process.kill(victim(), 'SIGKILL');
+    await told;
+    assert.is(findUplink(directory)?.state, 'ended');
+    await Promise.all([ended(pid), ended(parent)]);
+    assert.is((await runUplink(input('repair'))).outcome, 'ready');
+    assert.is.not(child(), pid);
+  }
+  await withAgents([netns], async (inside) => {
+    assert.is(await inside.dial('tcp', '10.99.1.2', 7001), 'world 10.99.1.2');
+  });
+});
+
+slirp('told of an end that has been already', async () => {
+  await new Promise<void>((resolve) => void watchUplink(directory, () => resolve()));
+  assert.is(findUplink(directory), null);
+});
+
+slirp('ends with the process it is bound to, and does not start for one that has ended', async () => {
+  const shell = await sleeper();
+  const boundTo = { pid: shell.pid ?? 0, startTime: processStartTime(shell.pid ?? 0) };
+  assert.is((await runUplink(input('start', { boundTo }))).outcome, 'ready');
+  const told = new Promise<void>((resolve) => void watchUplink(directory, () => resolve()));
+  shell.kill('SIGKILL');
+  await told;
+  assert.is(findUplink(directory)?.cause, 'bound');
+  const output = await runUplink(input('start', { boundTo }));
+  assert.is(output.outcome, 'stopped');
+  assert.equal(output.fault, { code: 'NO_SUCH_PROCESS', message: `process ${boundTo.pid} has ended` });
+});
+
+slirp('what a daemon left that died on the way does not matter', async () => {
+  const states = [
+    () => mkdirSync(directory),
+    () => {
+      mkdirSync(directory);
+      writeFileSync(`${directory}/keeper`, `${process.pid} 1\n`);
+      writeFileSync(`${directory}/status`, '{"state":');
+      symlinkSync('/etc', `${directory}/link`);
+    },
+    () => mkdirSync(`${directory}.doomed`),
+  ];
+  for (const prepare of states) {
+    prepare();
+    assert.is((await runUplink(input('start'))).outcome, 'ready');
+    assert.equal(await runUplink(input('stop')), stopped);
+    uplinks.nothingLeft();
+  }
+  // Cut short between the two: the name is gone, the program is not.
+  await runUplink(input('start'));
+  const pid = child();
+  renameSync(directory, `${directory}.doomed`);
+  assert.is((await runUplink(input('start'))).outcome, 'ready');
+  await ended(pid);
+  assert.is.not(child(), pid);
+});
+
+slirp('is taken away without its files, its namespace, or itself', async () => {
+  await runUplink(input('start'));
+  const pid = child();
+  rmSync(`${directory}/status`);
+  await removeUplink(directory);
+  await ended(pid);
+  await runUplink(input('start', { netns: other }));
+  const second = child();
+  removeNetns('c2');
+  await removeUplink(directory);
+  await ended(second);
+  await container('c2');
+});
+
+slirp('two have nothing to do with each other', async () => {
+  const theirs = input('start', { directory: uplinks.at('c2'), netns: other });
+  const outputs = await Promise.all([runUplink(input('start')), runUplink(theirs)]);
+  assert.equal(
+    outputs.map(({ outcome }) => outcome),
+    ['ready', 'ready'],
+  );
+  const status = findUplink(theirs.directory);
+  assert.equal(await runUplink(input('stop')), stopped);
+  assert.ok(isAlive(status?.child ?? null));
+  assert.equal(await runUplink({ ...theirs, verb: 'stop' }), stopped);
+});
+
+slirp('a start in a namespace that is not there says so, and leaves nothing', async () => {
+  const output = await runUplink(input('start', { netns: '/run/netns/nowhere' }));
+  assert.is(output.outcome, 'stopped');
+  assert.is(output.fault?.code, 'UPLINK_FAILED');
+  const reason = 'existing path expected when --netns-type=path: No such file or directory';
+  assert.ok(output.fault?.message.startsWith(`slirp4netns failed: "${reason}`), output.fault?.message);
+  assert.ok(output.fault?.message.endsWith('" (exit status 1)'), output.fault?.message);
+  uplinks.nothingLeft();
+});
+
+slirp('the host is as it was: dialling it does not depend on any of this', async () => {
+  await runUplink(input('start'));
+  assert.is(await dial('tcp', '10.99.1.2', 7001), 'world 10.99.1.2');
+});
+
+slirp.run();
