@@ -18,6 +18,7 @@ import { firewallMachine } from '../machines/firewall.ts';
 import { networkMachine } from '../machines/network.ts';
 import { portsMachine } from '../machines/ports.ts';
 import { resolverMachine } from '../machines/resolver.ts';
+import { uplinkMachine } from '../machines/uplink.ts';
 import { FAULTS } from '../state/faults.ts';
 
 const MACHINES: Record<string, [machine: AnyStateMachine, title: string]> = {
@@ -27,6 +28,7 @@ const MACHINES: Record<string, [machine: AnyStateMachine, title: string]> = {
   firewall: [firewallMachine, 'What the networks of one outside share: the nftables table and the switches'],
   ports: [portsMachine, 'The host ports of one outside'],
   resolver: [resolverMachine, 'The names of one outside, and the server that answers for them'],
+  uplink: [uplinkMachine, 'The user-mode uplink of one container, while it is started, repaired or stopped'],
 };
 
 const MADE = '<!-- Made by `npm run docs` from the code; changes here are overwritten. -->';

@@ -9,6 +9,7 @@ import { firewallMachine } from '../../machines/firewall.ts';
 import { networkMachine } from '../../machines/network.ts';
 import { portsMachine } from '../../machines/ports.ts';
 import { resolverMachine } from '../../machines/resolver.ts';
+import { uplinkMachine } from '../../machines/uplink.ts';
 
 export const MACHINES: Record<string, AnyStateMachine> = {
   container: containerMachine,
@@ -17,6 +18,7 @@ export const MACHINES: Record<string, AnyStateMachine> = {
   firewall: firewallMachine,
   ports: portsMachine,
   resolver: resolverMachine,
+  uplink: uplinkMachine,
 };
 
 /** Every state of a machine but its root, in the order they are written. */
