@@ -35,6 +35,7 @@ export const FAULTS = {
   DNS_UNAVAILABLE: [409, 'Install aardvark-dns (Debian: apt install aardvark-dns), or use a network without DNS.'],
   DNS_FAILED: [500, 'The resolver did not answer as it should; `cleat doctor` says what is known of it.'],
   UPLINK_FAILED: [500, 'The message has what slirp4netns or pasta said; mend its options, or install it.'],
+  FORWARDER_FAILED: [500, 'The forwarder of published ports did not answer as it should: end it, and publish again.'],
   PUBLISHER_FAILED: [502, 'The outer port publisher refused or did not answer; `cleat doctor` says where it is.'],
   NETWORK_UPDATE_FAILED: [409, 'Nothing was changed: the container named could not follow.'],
   NO_SUCH_PROCESS: [409, 'The process has ended, or its pid is wrong.'],

@@ -10,11 +10,15 @@
 #include <utility>
 #include <vector>
 
-#include "json.h"
+#include "../json/json.h"
 
 namespace cleat_hook {
 
 namespace {
+
+using cleat::JsonValue;
+using cleat::ParseJson;
+using cleat::QuoteJson;
 
 // As in state/names.ts and state/network.ts.
 constexpr size_t kMaxId = 100;

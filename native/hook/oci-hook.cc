@@ -27,13 +27,16 @@
 #include <string_view>
 
 #include "../fd.h"
+#include "../json/json.h"
 #include "container.h"
 #include "http.h"
-#include "json.h"
 
 namespace cleat_hook {
 
 namespace {
+
+using cleat::JsonValue;
+using cleat::ParseJson;
 
 constexpr int64_t kTimeoutMs = 10'000;
 constexpr int64_t kMaxTimeoutMs = 600'000;

@@ -79,10 +79,10 @@ const TARGETS: Record<string, Target> = {
     },
   },
   json: {
-    sources: ['native/hook/json.cc'],
+    sources: ['native/json/json.cc'],
     seeds: [JSON.stringify(STATE), '[1e5, -0.25, true, {"\\u00e9\\ud83d\\ude00\\n": null}, "\u{1F600}"]'],
     mistake: {
-      source: 'native/hook/json.cc',
+      source: 'native/json/json.cc',
       from: 'if (first == 0xED && second > 0x9F) return 0;',
       to: 'if (first == 0xE1) return 4;',
     },
@@ -102,7 +102,7 @@ const TARGETS: Record<string, Target> = {
     },
   },
   'oci-state': {
-    sources: ['native/hook/json.cc', 'native/hook/container.cc'],
+    sources: ['native/json/json.cc', 'native/hook/container.cc'],
     seeds: [JSON.stringify(STATE), JSON.stringify({ id: 'a', pid: 1, annotations: { 'cleat.network': 'none' } })],
     mistake: {
       source: 'native/hook/container.cc',

@@ -1,8 +1,8 @@
-// Fuzz target: the JSON of the OCI hook (native/hook/json.h).
+// Fuzz target: the JSON of the small executables (native/json/json.h).
 //
 // Checked besides memory: what was accepted can be written down and read again as the same; depth and size are bounded;
 // nothing changes with space around it, nothing is accepted with half of it missing or more behind it.
-#include "../../native/hook/json.h"
+#include "../../native/json/json.h"
 
 #include <memory>
 
@@ -10,20 +10,25 @@
 
 namespace {
 
-using cleat_hook::JsonMember;
-using cleat_hook::JsonValue;
+using cleat::JsonMember;
+using cleat::JsonValue;
 using Kind = JsonValue::Kind;
 
 bool Same(const JsonValue& a, const JsonValue& b) {
   if (a.kind != b.kind || a.text != b.text || a.members.size() != b.members.size()) return false;
+  if (a.items.size() != b.items.size()) return false;
   for (size_t i = 0; i < a.members.size(); ++i) {
     if (a.members[i].name != b.members[i].name || !Same(a.members[i].value, b.members[i].value)) return false;
+  }
+  for (size_t i = 0; i < a.items.size(); ++i) {
+    if (!Same(a.items[i], b.items[i])) return false;
   }
   return true;
 }
 
 std::string Write(const JsonValue& value, int depth) {
-  MUST(depth <= cleat_hook::kMaxJsonDepth);
+  MUST(depth <= cleat::kMaxJsonDepth);
+  std::string text;
   switch (value.kind) {
     case Kind::kNull:
       return "null";
@@ -34,15 +39,15 @@ std::string Write(const JsonValue& value, int depth) {
     case Kind::kNumber:
       return value.text;
     case Kind::kString:
-      return cleat_hook::QuoteJson(value.text);
+      return cleat::QuoteJson(value.text);
     case Kind::kArray:
-      return "[]";  // its items are not kept
+      for (const JsonValue& item : value.items) text += (text.empty() ? "" : ",") + Write(item, depth + 1);
+      return "[" + text + "]";
     case Kind::kObject:
       break;
   }
-  std::string text;
   for (const JsonMember& member : value.members) {
-    text += (text.empty() ? "" : ",") + cleat_hook::QuoteJson(member.name) + ":" + Write(member.value, depth + 1);
+    text += (text.empty() ? "" : ",") + cleat::QuoteJson(member.name) + ":" + Write(member.value, depth + 1);
     MUST(value.Find(member.name) == &member.value);
   }
   return "{" + text + "}";
@@ -52,7 +57,7 @@ std::optional<JsonValue> Parse(const std::string& text) {
   // Without the NUL that a string has behind its end.
   const std::unique_ptr<char[]> bytes(new char[text.size()]);
   text.copy(bytes.get(), text.size());
-  return cleat_hook::ParseJson(bytes.get(), text.size());
+  return cleat::ParseJson(bytes.get(), text.size());
 }
 
 }  // namespace

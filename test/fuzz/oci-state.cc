@@ -5,17 +5,17 @@
 #include <string>
 
 #include "../../native/hook/container.h"
-#include "../../native/hook/json.h"
+#include "../../native/json/json.h"
 #include "must.h"
 
 namespace {
 
+using cleat::JsonValue;
 using cleat_hook::Container;
-using cleat_hook::JsonValue;
 using cleat_hook::Stage;
 
 JsonValue Event(const std::string& text, const std::string& id) {
-  const std::optional<JsonValue> event = cleat_hook::ParseJson(text.data(), text.size());
+  const std::optional<JsonValue> event = cleat::ParseJson(text.data(), text.size());
   MUST(event && event->kind == JsonValue::Kind::kObject);
   MUST(event->FindString("id") == id && event->FindString("type"));
   return *event;

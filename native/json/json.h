@@ -1,9 +1,9 @@
-// json.h: the JSON that an OCI hook meets: a container state on stdin, answers of the daemon.
+// json.h: the JSON that the small executables meet: a container state on stdin, answers and requests of the daemon.
 //
 // Guarantees: ParseJson is a pure function of (data, size): no I/O, no global state, no exception, no recursion deeper
 // than kMaxJsonDepth, work and memory proportional to size. It accepts exactly RFC 8259 in UTF-8, and refuses what is
 // ambiguous: text after the value, a name given twice in one object, half a surrogate pair.
-// Limits: arrays are checked, but their items are not kept: nothing the hook reads is in one. A number stays text.
+// Limits: a number stays text.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cleat_hook {
+namespace cleat {
 
 // Runtimes and the daemon stay below 10.
 constexpr int kMaxJsonDepth = 64;
@@ -26,6 +26,7 @@ struct JsonValue {
   Kind kind = Kind::kNull;
   std::string text;                 // a string decoded, a number as written
   std::vector<JsonMember> members;  // of an object, in the order of the text
+  std::vector<JsonValue> items;     // of an array
 
   // The member of that name, or nullptr; also when this is no object.
   const JsonValue* Find(std::string_view name) const;
@@ -46,4 +47,4 @@ std::optional<JsonValue> ParseJson(const char* data, size_t size);
 // `text` as a JSON string, with its quotes. `text` must be UTF-8.
 std::string QuoteJson(std::string_view text);
 
-}  // namespace cleat_hook
+}  // namespace cleat

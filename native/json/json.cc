@@ -4,7 +4,7 @@
 #include <charconv>
 #include <set>
 
-namespace cleat_hook {
+namespace cleat {
 
 namespace {
 
@@ -113,8 +113,7 @@ class Parser {
     SkipSpace();
     if (Take(']')) return true;
     do {
-      JsonValue unused;
-      if (!Value(depth - 1, &unused)) return false;
+      if (!Value(depth - 1, &out->items.emplace_back())) return false;
       SkipSpace();
     } while (Take(','));
     return Take(']');
@@ -265,4 +264,4 @@ std::string QuoteJson(std::string_view text) {
   return out + "\"";
 }
 
-}  // namespace cleat_hook
+}  // namespace cleat

@@ -1,0 +1,204 @@
+/**
+ * Published ports carried by the forwarder process of an outside (native/forwarder), where there is no bridge for the
+ * firewall to lead them over.
+ *
+ * Guarantees: the ports of a call come, go or change hands in one request, or none does; a port that is led elsewhere
+ * refuses no dial meanwhile, and connections that exist go on. Run twice, the outcome is the same. The process is started
+ * with the first port, in a session of its own: it outlives the daemon, and ends by itself after its last port.
+ * Limits: tcp and udp. With the process the connections end; it is not restarted here, but by publishing again.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { OwnedTarget } from '../machines/plan/change.ts';
+import { isKernelError, processStartTime, spawn, type Child } from '../native/index.ts';
+import { EffectError, unwritable } from './effect.ts';
+import { ask, failed, garbage, inTurn, SOCKET, type Answer, type Refusal } from './forwarder-client.ts';
+import { outsideKey } from './kernel.ts';
+
+export interface ForwarderPlaces {
+  /** <run-dir>/forwarder */
+  directory: string;
+  /** Absolute path of cleat-forwarder. */
+  executable: string;
+}
+
+export interface ForwardInput {
+  outside: string | null;
+  /** Where all of the targets are. */
+  netns: { path: string; dev: number; ino: number };
+  /** What is to be there afterwards, in place of `replacing`. hostIp is always an address. */
+  targets: OwnedTarget[];
+  replacing: OwnedTarget[];
+}
+
+export interface ForwardRule {
+  owner: string;
+  protocol: 'tcp' | 'udp';
+  host_ip: string;
+  host_port: number;
+  netns: string;
+  dev: number;
+  ino: number;
+  address: string;
+  container_port: number;
+  /** Clients have their own address in the container. */
+  source_kept: boolean;
+  connections: number;
+  /** To the container, and from it. */
+  bytes_in: number;
+  bytes_out: number;
+}
+
+/** Shorter than the deadline of an effect. It answers in a millisecond, 10,000 ports take it 200. */
+const PATIENCE_MS = 5000;
+/** It starts in two. */
+const PAUSE_MS = 2;
+
+export const forward =
+  (places: ForwarderPlaces) =>
+  async ({ outside, netns, targets, replacing }: ForwardInput): Promise<void> => {
+    if (targets.length === 0) return unforward(places)({ outside, netns, targets, replacing });
+    refuseSctp(targets);
+    const directory = directoryOf(places, outside);
+    const add = targets.map((target) => ({
+      ...keyOf(target),
+      netns: netns.path,
+      dev: netns.dev,
+      ino: netns.ino,
+      address: target.address,
+      container_port: target.containerPort,
+    }));
+    await inTurn(directory, async () => {
+      try {
+        mkdirSync(directory, { recursive: true, mode: 0o700 });
+      } catch (error) {
+        throw unwritable(error);
+      }
+      const request = { op: 'change', remove: replacing.map(keyOf), add };
+      expectDone(await insist(directory, request, () => start(places.executable, directory, outside)));
+    });
+  };
+
+export const unforward =
+  (places: ForwarderPlaces) =>
+  async ({ outside, replacing }: ForwardInput): Promise<void> => {
+    if (replacing.length === 0) return;
+    const directory = directoryOf(places, outside);
+    const request = { op: 'change', remove: replacing.filter(carried).map(keyOf), add: [] };
+    const answer = await inTurn(directory, () => insist(directory, request, null));
+    if (answer !== null) expectDone(answer);
+  };
+
+/** Every rule of an outside; null when no process runs there. */
+export const listForwards =
+  (places: ForwarderPlaces) =>
+  async (outside: string | null): Promise<ForwardRule[] | null> => {
+    const directory = directoryOf(places, outside);
+    const answer = await inTurn(directory, () => insist(directory, { op: 'list' }, null));
+    if (answer === null) return null;
+    if (!answer.ok || !Array.isArray(answer['rules'])) throw garbage(JSON.stringify(answer));
+    return answer['rules'] as ForwardRule[];
+  };
+
+/** The process of an outside, null when there is none. */
+export const forwarderProcess =
+  (places: ForwarderPlaces) =>
+  async (outside: string | null): Promise<Child | null> => {
+    const directory = directoryOf(places, outside);
+    const answer = await inTurn(directory, () => insist(directory, { op: 'who' }, null));
+    if (answer === null) return null;
+    const pid = answer.ok ? answer['pid'] : null;
+    if (!Number.isSafeInteger(pid)) throw garbage(JSON.stringify(answer));
+    try {
+      return { pid: pid as number, startTime: processStartTime(pid as number) };
+    } catch (error) {
+      if (isKernelError(error) && error.code === 'ESRCH') return null;
+      throw error;
+    }
+  };
+
+const directoryOf = (places: ForwarderPlaces, outside: string | null) => join(places.directory, outsideKey(outside));
+
+const carried = ({ protocol }: OwnedTarget): boolean => protocol !== 'sctp';
+
+function refuseSctp(targets: readonly OwnedTarget[]): void {
+  if (targets.every(carried)) return;
+  throw new EffectError({ code: 'BAD_REQUEST', message: 'a forwarder publishes tcp and udp ports, not sctp' });
+}
+
+const keyOf = ({ owner, protocol, hostIp, hostPort }: OwnedTarget) => ({
+  owner,
+  protocol,
+  host_ip: hostIp,
+  host_port: hostPort,
+});
+
+/**
+ * Ask until there is an answer: a forwarder that has nothing to do may end at any moment. `begin` starts one where there
+ * is none; without it, none is the answer null. Asking again is safe: every request has the same outcome twice.
+ */
+async function insist(directory: string, request: object, begin: () => Child): Promise<Answer>;
+async function insist(directory: string, request: object, begin: null): Promise<Answer | null>;
+async function insist(directory: string, request: object, begin: (() => Child) | null): Promise<Answer | null> {
+  const deadline = performance.now() + PATIENCE_MS;
+  let started: Child | null = null;
+  for (;;) {
+    const left = deadline - performance.now();
+    if (left <= 0) throw failed(`the forwarder did not start to answer within ${PATIENCE_MS} ms`);
+    const answer = await ask(directory, request, left);
+    if (typeof answer === 'object') return answer;
+    if (answer === 'absent') {
+      if (begin === null) return null;
+      // One that is there ends at once when another has the lock, which may be about to end as well.
+      if (started === null || !lives(started)) started = begin();
+    }
+    await sleep(PAUSE_MS);
+  }
+}
+
+function start(executable: string, directory: string, outside: string | null): Child {
+  return spawn({
+    file: executable,
+    args: ['--socket', join(directory, SOCKET)],
+    env: {},
+    fds: [-1, -1, -1],
+    ownSession: true,
+    ...(outside === null ? {} : { netns: outside }),
+  });
+}
+
+function lives({ pid, startTime }: Child): boolean {
+  try {
+    return processStartTime(pid) === startTime;
+  } catch {
+    return false;
+  }
+}
+
+function expectDone(answer: Answer): void {
+  if (!answer.ok) throw refused(answer.error);
+}
+
+function refused({ message, errno, syscall, owner, protocol, host_ip, host_port }: Refusal): EffectError {
+  const host = host_ip === undefined ? '' : host_ip.includes(':') ? `[${host_ip}]:` : `${host_ip}:`;
+  const port = `${host}${host_port}/${protocol}`;
+  if (errno === undefined || host_port === undefined) return failed(`the forwarder refused: ${message}`);
+  if (errno === 'EADDRINUSE') {
+    const container = owner?.replace(/:\d+$/, '');
+    const who = container === undefined ? 'another process' : `container ${container}`;
+    return new EffectError({
+      code: 'PORT_TAKEN',
+      message: `port ${port} is in use on the host by ${who}`,
+      errno,
+      owner: container ?? who,
+    });
+  }
+  return new EffectError({
+    code: 'KERNEL',
+    message: `${syscall}: ${errno} (port ${port}: ${message})`,
+    errno,
+    ...(syscall === undefined ? {} : { syscall }),
+    object: port,
+  });
+}

@@ -1,0 +1,145 @@
+// cleat-forwarder: carries the published ports of one outside network namespace into containers, without bridge or NAT.
+//
+//   cleat-forwarder --socket PATH [--idle SECONDS]
+//
+// It listens in the namespace it is started in, connects from inside the containers' namespaces, and moves the bytes
+// with splice(2). The daemon tells it what to publish (request.h); when the daemon ends, it and its connections live
+// on.
+//
+// Guarantees: one process for all ports. It ends by itself when it has had no port for SECONDS (10): it does not
+// outlive its last one, whether there is a daemon or not. A second one for the same PATH ends at once with 0. SIGTERM
+// ends it. Limits: needs CAP_SYS_ADMIN over the containers' namespaces and its own (setns(2)), CAP_NET_ADMIN in the
+// containers' for clients to keep their addresses. Nothing of it is handed to a successor: with the process,
+// connections end. Exit: 0 done or not needed, 1 it could not begin (the reason is on stderr), 2 called wrongly.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "control.h"
+#include "engine.h"
+#include "place.h"
+#include "table.h"
+
+namespace cleat_forwarder {
+
+namespace {
+
+constexpr int kIdleS = 10;
+constexpr int kMaxIdleS = 86'400;
+constexpr int kUsage = 2;
+// Two for a connection: half a million of them.
+constexpr rlim_t kDescriptors = 1 << 20;
+
+struct Invocation {
+  std::string socket;
+  int idle_s = kIdleS;
+};
+
+bool ReadInvocation(int argc, char** argv, Invocation* out) {
+  for (int i = 1; i + 1 < argc; i += 2) {
+    std::string_view option = argv[i];
+    std::string_view value = argv[i + 1];
+    if (option == "--socket") {
+      out->socket = value;
+    } else if (option == "--idle") {
+      auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out->idle_s);
+      if (error != std::errc() || end != value.data() + value.size()) return false;
+      if (out->idle_s < 1 || out->idle_s > kMaxIdleS) return false;
+    } else {
+      return false;
+    }
+  }
+  return argc % 2 == 1 && !out->socket.empty();
+}
+
+int Fail(const Trouble& trouble) {
+  std::fprintf(stderr, "cleat-forwarder: %s: %s\n", trouble.syscall, std::strerror(trouble.error));
+  return 1;
+}
+
+// As many descriptors as one may have; less is no reason not to begin.
+void RaiseLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  rlimit more{kDescriptors, kDescriptors};
+  if (limit.rlim_max >= kDescriptors || setrlimit(RLIMIT_NOFILE, &more) != 0) {
+    more = {limit.rlim_max, limit.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &more);
+  }
+}
+
+class Termination : public Source {
+ public:
+  int Watch(Engine* engine) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, nullptr);
+    fd_.Reset(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    return fd_ ? engine->Watch(fd_.get(), EPOLLIN, this) : errno;
+  }
+  void Ready(uint32_t) override { asked = true; }
+
+  bool asked = false;
+
+ private:
+  UniqueFd fd_;
+};
+
+int Run(const Invocation& invocation) {
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
+  RaiseLimit();
+  Engine engine;
+  if (int error = engine.Open(); error != 0) return Fail({error, "epoll_create1, pipe2"});
+  Table table(&engine);
+  Control control(&engine, &table);
+  bool taken = false;
+  // Before the socket is there: who can connect is answered.
+  if (Trouble trouble = RememberHome()) return Fail(trouble);
+  Termination termination;
+  if (int error = termination.Watch(&engine); error != 0) return Fail({error, "signalfd"});
+  if (Trouble trouble = control.Open(invocation.socket, &taken)) return taken ? 0 : Fail(trouble);
+
+  const int64_t idle_ms = int64_t{invocation.idle_s} * 1000;
+  int64_t empty_since = engine.now();
+  int64_t ticked = engine.now();
+  while (!termination.asked) {
+    int64_t now = engine.now();
+    if (!table.empty()) {
+      empty_since = now;
+    } else if (now - empty_since >= idle_ms) {
+      break;
+    }
+    bool ticking = engine.open > 0 || table.empty();
+    engine.Turn(ticking ? kTickMs : -1);
+    if (engine.open > 0 && engine.now() - ticked >= kTickMs) {
+      ticked = engine.now();
+      table.Tick();
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace cleat_forwarder
+
+int main(int argc, char** argv) {
+  cleat_forwarder::Invocation invocation;
+  if (!cleat_forwarder::ReadInvocation(argc, argv, &invocation)) {
+    std::fprintf(stderr, "usage: cleat-forwarder --socket PATH [--idle SECONDS]\n");
+    return cleat_forwarder::kUsage;
+  }
+  return cleat_forwarder::Run(invocation);
+}

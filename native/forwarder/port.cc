@@ -1,0 +1,54 @@
+// port.cc: see port.h.
+#include "port.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "tcp-port.h"
+#include "udp-port.h"
+
+namespace cleat_forwarder {
+
+namespace {
+
+void Share(const UniqueFd& socket, int on) {
+  setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+}
+
+}  // namespace
+
+std::unique_ptr<Port> Port::Make(Engine* engine, const Key& key, Route route) {
+  if (key.protocol == Protocol::kTcp) return std::make_unique<TcpPort>(engine, key, std::move(route));
+  return std::make_unique<UdpPort>(engine, key, std::move(route));
+}
+
+Trouble Port::Open(const std::vector<Port*>& giving_way) {
+  const Endpoint& at = key_.at;
+  int type = key_.protocol == Protocol::kTcp ? SOCK_STREAM : SOCK_DGRAM;
+  socket_.Reset(socket(at.family(), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket_) return {errno, "socket"};
+  constexpr int kOn = 1;
+  // "::" is IPv6 alone: IPv4 is published by itself.
+  if (at.family() == AF_INET6 && setsockopt(socket_.get(), SOL_IPV6, IPV6_V6ONLY, &kOn, sizeof kOn) != 0) {
+    return {errno, "setsockopt(IPV6_V6ONLY)"};
+  }
+  if (Trouble trouble = Prepare()) return trouble;
+  // Shared with nobody but those that give way, and only until both are bound.
+  if (!giving_way.empty()) {
+    Share(socket_, 1);
+    for (Port* port : giving_way) Share(port->socket_, 1);
+  }
+  Trouble trouble;
+  if (bind(socket_.get(), at.data(), at.size()) != 0) trouble = {errno, "bind"};
+  if (!trouble) trouble = Begin();
+  if (!giving_way.empty()) {
+    Share(socket_, 0);
+    for (Port* port : giving_way) Share(port->socket_, 0);
+  }
+  if (trouble) return trouble;
+  if (int error = engine_->Watch(socket_.get(), EPOLLIN, this); error != 0) return {error, "epoll_ctl"};
+  return {};
+}
+
+}  // namespace cleat_forwarder

@@ -1,0 +1,68 @@
+// request.h: what the daemon asks of the forwarder, and what it is answered: one line of JSON each way.
+//
+//   {"op":"change","remove":[{owner,protocol,host_ip,host_port}],
+//    "add":[{owner,protocol,host_ip,host_port,netns,dev,ino,address,container_port}]}
+//     -> {"ok":true,"source_kept":[true,...]}      in the order of add
+//   {"op":"list"} -> {"ok":true,"pid":N,"rules":[...]}
+//   {"op":"who"} -> {"ok":true,"pid":N,"rules":N}
+//   anything that was refused -> {"ok":false,"error":{"message","errno","syscall","owner","protocol","host_ip",
+//     "host_port"}}, what does not apply left out; nothing was changed then.
+//
+// Lines on a stream, because one change may name every port there is: no datagram would take it.
+//
+// Guarantees: ReadRequest is a pure function of (data, size). What it accepts is complete: known protocols, literal
+// addresses, ports in range, absolute paths; no member that it does not know, which a newer daemon might mean something
+// by. Limits: kMaxRequest bytes, about 60,000 ports.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "endpoint.h"
+
+namespace cleat_forwarder {
+
+constexpr size_t kMaxRequest = size_t{16} << 20;
+
+struct Removal {
+  std::string owner;
+  Key key;
+};
+
+struct Addition {
+  std::string owner;
+  Key key;
+  std::string netns;
+  uint64_t dev = 0;
+  uint64_t ino = 0;
+  Endpoint to;
+};
+
+struct Request {
+  enum class Op { kChange, kList, kWho };
+
+  Op op = Op::kWho;
+  std::vector<Removal> remove;
+  std::vector<Addition> add;
+};
+
+// Why it is none; empty when `out` is complete.
+std::string ReadRequest(const char* data, size_t size, Request* out);
+
+struct Refusal {
+  std::string message;
+  int error = 0;        // errno, 0 for none
+  std::string syscall;  // what failed
+  std::string owner;    // who has what was asked for
+  const Key* key = nullptr;
+};
+
+std::string Refuse(const Refusal& refusal);
+
+// "protocol":"tcp","host_ip":"0.0.0.0","host_port":80
+std::string KeyMembers(const Key& key);
+
+}  // namespace cleat_forwarder

@@ -1,0 +1,184 @@
+// table.cc: see table.h.
+#include "table.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "../json/json.h"
+
+namespace cleat_forwarder {
+
+namespace {
+
+using cleat::QuoteJson;
+
+// How often namespaces with connections are looked for.
+constexpr int64_t kLookMs = 2000;
+
+}  // namespace
+
+// What a change will do, made before anything is done.
+struct Table::Plan {
+  // Places of the additions, each opened and compared once.
+  std::map<Identity, std::shared_ptr<Place>> places;
+  std::set<std::pair<Identity, std::string>> checked;
+  std::vector<Route> routes;                 // as add
+  std::vector<std::unique_ptr<Port>> fresh;  // open, where there was none
+  std::set<Key> wanted;                      // ports of the additions
+  std::set<Key> leaving;                     // ports that go
+};
+
+std::string Table::Handle(const Request& request) {
+  switch (request.op) {
+    case Request::Op::kChange:
+      return Change(request);
+    case Request::Op::kList:
+      return List();
+    case Request::Op::kWho:
+      break;
+  }
+  return "{\"ok\":true,\"pid\":" + std::to_string(getpid()) + ",\"rules\":" + std::to_string(ports_.size()) + "}";
+}
+
+std::string Table::Change(const Request& request) {
+  Plan plan;
+  for (const Addition& addition : request.add) plan.wanted.insert(addition.key);
+  // Whose a port may be that an addition takes.
+  std::set<std::pair<Key, std::string>> given;
+  for (const Removal& removal : request.remove) {
+    given.insert({removal.key, removal.owner});
+    auto port = ports_.find(removal.key);
+    bool its = port != ports_.end() && port->second->route().owner == removal.owner;
+    if (its && plan.wanted.count(removal.key) == 0) plan.leaving.insert(removal.key);
+  }
+
+  for (const Addition& addition : request.add) {
+    auto held = ports_.find(addition.key);
+    if (held == ports_.end()) continue;
+    const std::string& owner = held->second->route().owner;
+    if (owner == addition.owner || given.count({addition.key, owner}) > 0) continue;
+    return Refuse({"the port is published already", EADDRINUSE, "bind", owner, &addition.key});
+  }
+  for (const Addition& addition : request.add) {
+    std::shared_ptr<Place> place;
+    if (Trouble trouble = PlaceOf(addition, &plan, &place)) {
+      return Refuse(
+          {"no such network namespace: " + addition.netns, trouble.error, trouble.syscall, "", &addition.key});
+    }
+    plan.routes.push_back({addition.owner, std::move(place), addition.to});
+  }
+  for (size_t i = 0; i < request.add.size(); ++i) {
+    const Key& key = request.add[i].key;
+    if (ports_.count(key) > 0) continue;
+    std::vector<Port*> giving_way;
+    for (const Key& leaving : plan.leaving) {
+      if (Collide(leaving, key)) giving_way.push_back(ports_.find(leaving)->second.get());
+    }
+    std::unique_ptr<Port> port = Port::Make(engine_, key, plan.routes[i]);
+    if (Trouble trouble = port->Open(giving_way)) {
+      return Refuse({"the port cannot be opened", trouble.error, trouble.syscall, "", &key});
+    }
+    plan.fresh.push_back(std::move(port));
+  }
+  for (const auto& [identity, place] : plan.places) place->KeepSources();
+
+  Commit(request, &plan);
+  std::string kept;
+  for (const Addition& addition : request.add) {
+    kept += kept.empty() ? "" : ",";
+    kept += ports_.find(addition.key)->second->keeps_source() ? "true" : "false";
+  }
+  return "{\"ok\":true,\"source_kept\":[" + kept + "]}";
+}
+
+Trouble Table::PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* out) {
+  const Identity identity{addition.dev, addition.ino};
+  std::shared_ptr<Place>& place = plan->places[identity];
+  if (place == nullptr) {
+    auto known = places_.find(identity);
+    if (known != places_.end()) place = known->second.lock();
+  }
+  // By the name that is given now: what it was known by may be gone.
+  if (plan->checked.count({identity, addition.netns}) == 0) {
+    if (Trouble trouble = Place(addition.netns, addition.dev, addition.ino).Check()) return trouble;
+    plan->checked.insert({identity, addition.netns});
+  }
+  if (place == nullptr) place = std::make_shared<Place>(addition.netns, addition.dev, addition.ino);
+  *out = place;
+  return {};
+}
+
+void Table::Commit(const Request& request, Plan* plan) {
+  for (const auto& [identity, place] : plan->places) places_[identity] = place;
+  for (const Addition& addition : request.add) plan->places[{addition.dev, addition.ino}]->Rename(addition.netns);
+  for (std::unique_ptr<Port>& port : plan->fresh) {
+    const Key key = port->key();
+    ports_[key] = std::move(port);
+  }
+  for (size_t i = 0; i < request.add.size(); ++i) {
+    const Route& to = plan->routes[i];
+    Port& port = *ports_.find(request.add[i].key)->second;
+    const Route& now = port.route();
+    bool same = now.owner == to.owner && now.place == to.place && now.to == to.to;
+    if (!same) port.Lead(to);
+  }
+  for (const Removal& removal : request.remove) {
+    auto port = ports_.find(removal.key);
+    if (port == ports_.end()) continue;
+    if (plan->leaving.count(removal.key) > 0) {
+      Close(port);
+    } else if (port->second->route().owner != removal.owner && plan->wanted.count(removal.key) == 0) {
+      // It was given away earlier; what came for this owner goes with it.
+      port->second->EndThose([&removal](const Route& route) { return route.owner == removal.owner; });
+    }
+  }
+  for (auto place = places_.begin(); place != places_.end();) {
+    place = place->second.expired() ? places_.erase(place) : std::next(place);
+  }
+}
+
+void Table::Close(Ports::iterator port) {
+  port->second->End();
+  engine_->Bury(std::move(port->second));
+  ports_.erase(port);
+}
+
+std::string Table::List() const {
+  std::string json = "{\"ok\":true,\"pid\":" + std::to_string(getpid()) + ",\"rules\":[";
+  for (const auto& [key, port] : ports_) {
+    const Route& route = port->route();
+    if (json.back() != '[') json += ',';
+    json += "{\"owner\":" + QuoteJson(route.owner) + "," + KeyMembers(key);
+    json += ",\"netns\":" + QuoteJson(route.place->path());
+    json += ",\"dev\":" + std::to_string(route.place->dev()) + ",\"ino\":" + std::to_string(route.place->ino());
+    json += ",\"address\":\"" + route.to.Address() + "\",\"container_port\":" + std::to_string(route.to.port());
+    json += std::string(",\"source_kept\":") + (port->keeps_source() ? "true" : "false");
+    json += ",\"connections\":" + std::to_string(port->connections());
+    json += ",\"bytes_in\":" + std::to_string(port->bytes_in) + ",\"bytes_out\":" + std::to_string(port->bytes_out);
+    json += '}';
+  }
+  return json + "]}";
+}
+
+void Table::Tick() {
+  for (auto& [key, port] : ports_) port->Tick();
+  if (engine_->now() - looked_at_ < kLookMs) return;
+  looked_at_ = engine_->now();
+  // A connection would keep its namespace, and what is in it, from ending.
+  std::set<const Place*> gone;
+  for (const auto& [identity, place] : places_) {
+    std::shared_ptr<Place> there = place.lock();
+    if (there != nullptr && there->Check()) gone.insert(there.get());
+  }
+  if (gone.empty()) return;
+  for (auto& [key, port] : ports_) {
+    port->EndThose([&gone](const Route& route) { return gone.count(route.place.get()) > 0; });
+  }
+}
+
+}  // namespace cleat_forwarder

@@ -1,0 +1,49 @@
+// table.h: all published ports of one outside namespace, and the transaction that changes them.
+//
+// Guarantees: a change is made as a whole or not at all: everything that can be refused (a port that is taken, a
+// namespace that is not the one meant) happens before the first port is led elsewhere or closed. The same change twice
+// has the same outcome. A port ends what came through it; what has come for an owner that the port is not of any more
+// ends when that owner is taken away, or its namespace has gone.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "engine.h"
+#include "port.h"
+#include "request.h"
+
+namespace cleat_forwarder {
+
+class Table {
+ public:
+  explicit Table(Engine* engine) : engine_(engine) {}
+
+  // The answer.
+  std::string Handle(const Request& request);
+
+  bool empty() const { return ports_.empty(); }
+  // Once a second, while there are connections.
+  void Tick();
+
+ private:
+  using Ports = std::map<Key, std::unique_ptr<Port>>;
+  using Identity = std::pair<uint64_t, uint64_t>;
+  struct Plan;
+
+  std::string Change(const Request& request);
+  std::string List() const;
+  // Find, or find out that it is not to be had.
+  Trouble PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* place);
+  void Commit(const Request& request, Plan* plan);
+  void Close(Ports::iterator port);
+
+  Engine* const engine_;
+  Ports ports_;
+  std::map<Identity, std::weak_ptr<Place>> places_;
+  int64_t looked_at_ = 0;
+};
+
+}  // namespace cleat_forwarder

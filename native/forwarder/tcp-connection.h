@@ -1,0 +1,89 @@
+// tcp-connection.h: one client of a TCP port: a socket outside, one inside, and what flows between them.
+//
+// Guarantees: bytes pass from socket to socket through a pipe (splice(2)), without being copied to this process. Each
+// direction ends by itself: the end of data is passed on as such (shutdown(2)) after the last byte. An end that is
+// broken (reset, timed out) breaks the other, after what it had still sent was delivered, or kPartingMs. A side that
+// does not read holds up nobody but its own sender. No time limit on silence; a client that is not there any more is
+// found out by keep-alive probes, as the container cannot see it.
+#pragma once
+
+#include <list>
+#include <memory>
+
+#include "engine.h"
+#include "place.h"
+
+namespace cleat_forwarder {
+
+class TcpPort;
+
+class Connection : public Worker {
+ public:
+  // A socket inside on its way to where the route leads, from the client's own address where that can be.
+  static Trouble Dial(const Route& route, const Endpoint& client, UniqueFd* socket);
+  // Close with a reset instead of an end (SO_LINGER, socket(7)).
+  static void Reset(UniqueFd* socket);
+
+  Connection(Engine* engine, TcpPort* port, std::shared_ptr<const Route> route, UniqueFd client, UniqueFd inside);
+  ~Connection() override;
+
+  // False: out of memory, nothing is watched.
+  bool Begin();
+  void Placed(std::list<Connection*>::iterator self) { self_ = self; }
+  const Route& route() const { return *route_; }
+
+  void Work() override { Step(); }
+  // Reset both sides at once.
+  void Abort();
+
+ private:
+  enum class State { kConnecting, kOpen, kParting };
+  static constexpr int kClient = 0;
+  static constexpr int kInside = 1;
+
+  // Ready is told once for each change (EPOLLET): readable and writable hold until a call says otherwise.
+  struct End : Source {
+    void Ready(uint32_t events) override { of->OnReady(which, events); }
+
+    Connection* of = nullptr;
+    int which = 0;
+    UniqueFd socket;
+    bool readable = true;
+    bool writable = true;
+    bool failed = false;
+  };
+
+  // From one end to the other.
+  struct Way {
+    Pipe pipe;
+    size_t held = 0;     // bytes in the pipe
+    bool ended = false;  // nothing more will be read
+    bool done = false;   // and the other end knows
+  };
+
+  enum class Pumped { kWaits, kMore, kNoPipe };
+
+  void OnReady(int which, uint32_t events);
+  bool Connected();
+  void Step();
+  Pumped Pump(int from);
+  void ReleasePipe(Way* way);
+  // That end is of no use any more.
+  void Break(int which);
+  void Part();
+  // All was said: close both sides.
+  void Finish();
+  void Over();
+
+  Engine* const engine_;
+  TcpPort* const port_;
+  std::shared_ptr<const Route> route_;
+  std::list<Connection*>::iterator self_;
+  End ends_[2];
+  Way ways_[2];  // ways_[i] is from ends_[i]
+  State state_ = State::kConnecting;
+  int broken_ = 0;             // kParting: which end
+  int64_t parting_until_ = 0;  // kParting
+};
+
+}  // namespace cleat_forwarder
