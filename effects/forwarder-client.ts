@@ -106,8 +106,13 @@ function parse(text: string): Answer {
   if (typeof value !== 'object' || value === null || !('ok' in value)) throw garbage(text);
   if (value.ok === true) return value as Answer;
   const { error } = value as { error?: unknown };
-  if (value.ok !== false || typeof error !== 'object' || error === null || !('message' in error)) throw garbage(text);
-  return { ok: false, error: error as Refusal };
+  if (value.ok !== false || !isRefusal(error)) throw garbage(text);
+  return { ok: false, error };
+}
+
+function isRefusal(error: unknown): error is Refusal {
+  if (typeof error !== 'object' || error === null || !('message' in error)) return false;
+  return Object.entries(error).every(([name, one]) => typeof one === (name === 'host_port' ? 'number' : 'string'));
 }
 
 export const garbage = (text: string) => failed(`the forwarder has answered ${JSON.stringify(text.slice(0, 100))}`);

@@ -52,6 +52,8 @@ export interface ForwardRule {
 
 /** Shorter than the deadline of an effect. It answers in a millisecond, 10,000 ports take it 200. */
 const PATIENCE_MS = 5000;
+/** How long it waits for a port after its last. */
+const IDLE_S = '1';
 /** It starts in two. */
 const PAUSE_MS = 2;
 
@@ -97,9 +99,17 @@ export const listForwards =
     const directory = directoryOf(places, outside);
     const answer = await inTurn(directory, () => insist(directory, { op: 'list' }, null));
     if (answer === null) return null;
-    if (!answer.ok || !Array.isArray(answer['rules'])) throw garbage(JSON.stringify(answer));
-    return answer['rules'] as ForwardRule[];
+    const rules = answer.ok ? answer['rules'] : null;
+    if (!Array.isArray(rules) || !rules.every(isRule)) throw garbage(JSON.stringify(answer));
+    return rules;
   };
+
+/** By what it is known by, and where it leads. */
+function isRule(rule: unknown): rule is ForwardRule {
+  if (typeof rule !== 'object' || rule === null) return false;
+  const { owner, protocol, host_ip, host_port, address } = rule as Record<keyof ForwardRule, unknown>;
+  return typeof host_port === 'number' && [owner, protocol, host_ip, address].every((one) => typeof one === 'string');
+}
 
 /** The process of an outside, null when there is none. */
 export const forwarderProcess =
@@ -144,7 +154,7 @@ async function insist(directory: string, request: object, begin: (() => Child) |
   const deadline = performance.now() + PATIENCE_MS;
   let started: Child | null = null;
   for (;;) {
-    const left = deadline - performance.now();
+    const left = Math.ceil(deadline - performance.now());
     if (left <= 0) throw failed(`the forwarder did not start to answer within ${PATIENCE_MS} ms`);
     const answer = await ask(directory, request, left);
     if (typeof answer === 'object') return answer;
@@ -160,7 +170,7 @@ async function insist(directory: string, request: object, begin: (() => Child) |
 function start(executable: string, directory: string, outside: string | null): Child {
   return spawn({
     file: executable,
-    args: ['--socket', join(directory, SOCKET)],
+    args: ['--socket', join(directory, SOCKET), '--idle', IDLE_S],
     env: {},
     fds: [-1, -1, -1],
     ownSession: true,

@@ -1,10 +1,9 @@
-// engine.h: the one loop of the forwarder: who is ready, who wants another turn, and the pipes that data passes
-// through.
+// engine.h: a loop: who is ready, who wants another turn, and the pipes that data passes through.
 //
 // Guarantees: nobody is called for a descriptor that was closed earlier in the same turn and freed: what is closed is
 // buried, and freed when the turn is over. A pipe is held only while there is data in it: an idle connection costs its
-// two descriptors. Of kReserve pipes none is given back, so that data flows on when no descriptor is left. Limits: one
-// thread.
+// two descriptors. Of kReserve pipes none is given back, so that data flows on when no descriptor is left.
+// Limits: an engine belongs to one thread.
 #pragma once
 
 #include <sys/epoll.h>

@@ -6,11 +6,12 @@
 // with splice(2). The daemon tells it what to publish (request.h); when the daemon ends, it and its connections live
 // on.
 //
-// Guarantees: one process for all ports. It ends by itself when it has had no port for SECONDS (10): it does not
-// outlive its last one, whether there is a daemon or not. A second one for the same PATH ends at once with 0. SIGTERM
-// ends it. Limits: needs CAP_SYS_ADMIN over the containers' namespaces and its own (setns(2)), CAP_NET_ADMIN in the
-// containers' for clients to keep their addresses. Nothing of it is handed to a successor: with the process,
-// connections end. Exit: 0 done or not needed, 1 it could not begin (the reason is on stderr), 2 called wrongly.
+// Guarantees: one process for all ports, with a fixed number of threads. It ends by itself when it has had no port for
+// SECONDS (10): it does not outlive its last one, whether there is a daemon or not. A second one for the same PATH ends
+// at once with 0. SIGTERM ends it. Limits: needs CAP_SYS_ADMIN over the containers' namespaces and its own (setns(2)),
+// CAP_NET_ADMIN in the containers' for clients to keep their addresses. Nothing of it is handed to a successor: with
+// the process, connections end. Exit: 0 done or not needed, 1 it could not begin (the reason is on stderr), 2 called
+// wrongly.
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -26,6 +27,7 @@
 
 #include "control.h"
 #include "engine.h"
+#include "lane.h"
 #include "place.h"
 #include "table.h"
 
@@ -102,7 +104,8 @@ int Run(const Invocation& invocation) {
   RaiseLimit();
   Engine engine;
   if (int error = engine.Open(); error != 0) return Fail({error, "epoll_create1, pipe2"});
-  Table table(&engine);
+  Lanes lanes;
+  Table table(&engine, &lanes);
   Control control(&engine, &table);
   bool taken = false;
   // Before the socket is there: who can connect is answered.
@@ -110,10 +113,17 @@ int Run(const Invocation& invocation) {
   Termination termination;
   if (int error = termination.Watch(&engine); error != 0) return Fail({error, "signalfd"});
   if (Trouble trouble = control.Open(invocation.socket, &taken)) return taken ? 0 : Fail(trouble);
+  // Signals are blocked: the lanes inherit that. From here on the process is left by _exit alone: they run on to the
+  // last moment, and nothing of theirs is taken from under them.
+  if (int error = lanes.Start(); error != 0) {
+    control.Close();
+    _exit(Fail({error, "eventfd, epoll_create1, pipe2"}));
+  }
 
   const int64_t idle_ms = int64_t{invocation.idle_s} * 1000;
   int64_t empty_since = engine.now();
   int64_t ticked = engine.now();
+  bool to_tick = false;
   while (!termination.asked) {
     int64_t now = engine.now();
     if (!table.empty()) {
@@ -121,14 +131,18 @@ int Run(const Invocation& invocation) {
     } else if (now - empty_since >= idle_ms) {
       break;
     }
-    bool ticking = engine.open > 0 || table.empty();
-    engine.Turn(ticking ? kTickMs : -1);
-    if (engine.open > 0 && engine.now() - ticked >= kTickMs) {
+    // Once more after the last connection: what it leaves is tidied up.
+    if (engine.open + lanes.load() > 0) to_tick = true;
+    engine.Turn(to_tick || table.empty() ? kTickMs : -1);
+    if (to_tick && engine.now() - ticked >= kTickMs) {
       ticked = engine.now();
+      to_tick = false;
       table.Tick();
     }
   }
-  return 0;
+  control.Close();
+  table.End();
+  _exit(0);
 }
 
 }  // namespace

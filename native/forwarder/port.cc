@@ -18,8 +18,8 @@ void Share(const UniqueFd& socket, int on) {
 
 }  // namespace
 
-std::unique_ptr<Port> Port::Make(Engine* engine, const Key& key, Route route) {
-  if (key.protocol == Protocol::kTcp) return std::make_unique<TcpPort>(engine, key, std::move(route));
+std::unique_ptr<Port> Port::Make(Engine* engine, Lanes* lanes, const Key& key, Route route) {
+  if (key.protocol == Protocol::kTcp) return std::make_unique<TcpPort>(engine, lanes, key, std::move(route));
   return std::make_unique<UdpPort>(engine, key, std::move(route));
 }
 

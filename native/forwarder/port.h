@@ -10,13 +10,14 @@
 
 #include "endpoint.h"
 #include "engine.h"
+#include "lane.h"
 #include "place.h"
 
 namespace cleat_forwarder {
 
 class Port : public Source, public Worker {
  public:
-  static std::unique_ptr<Port> Make(Engine* engine, const Key& key, Route route);
+  static std::unique_ptr<Port> Make(Engine* engine, Lanes* lanes, const Key& key, Route route);
 
   const Key& key() const { return key_; }
   const Route& route() const { return *route_; }
@@ -38,8 +39,8 @@ class Port : public Source, public Worker {
   virtual size_t connections() const = 0;
   // Whether clients of the port's family keep their addresses.
   virtual bool keeps_source() const = 0;
-  uint64_t bytes_in = 0;   // to the container
-  uint64_t bytes_out = 0;  // from it
+  virtual uint64_t bytes_in() const = 0;   // to the container
+  virtual uint64_t bytes_out() const = 0;  // from it
 
  protected:
   Port(Engine* engine, const Key& key, Route route) : engine_(engine), key_(key) { Lead(std::move(route)); }

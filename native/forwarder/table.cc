@@ -79,7 +79,7 @@ std::string Table::Change(const Request& request) {
     for (const Key& leaving : plan.leaving) {
       if (Collide(leaving, key)) giving_way.push_back(ports_.find(leaving)->second.get());
     }
-    std::unique_ptr<Port> port = Port::Make(engine_, key, plan.routes[i]);
+    std::unique_ptr<Port> port = Port::Make(engine_, lanes_, key, plan.routes[i]);
     if (Trouble trouble = port->Open(giving_way)) {
       return Refuse({"the port cannot be opened", trouble.error, trouble.syscall, "", &key});
     }
@@ -101,7 +101,7 @@ Trouble Table::PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Pla
   std::shared_ptr<Place>& place = plan->places[identity];
   if (place == nullptr) {
     auto known = places_.find(identity);
-    if (known != places_.end()) place = known->second.lock();
+    if (known != places_.end()) place = known->second;
   }
   // By the name that is given now: what it was known by may be gone.
   if (plan->checked.count({identity, addition.netns}) == 0) {
@@ -137,8 +137,14 @@ void Table::Commit(const Request& request, Plan* plan) {
       port->second->EndThose([&removal](const Route& route) { return route.owner == removal.owner; });
     }
   }
+  plan->places.clear();
+  plan->routes.clear();
+  ForgetPlaces();
+}
+
+void Table::ForgetPlaces() {
   for (auto place = places_.begin(); place != places_.end();) {
-    place = place->second.expired() ? places_.erase(place) : std::next(place);
+    place = place->second.use_count() == 1 ? places_.erase(place) : std::next(place);
   }
 }
 
@@ -146,6 +152,11 @@ void Table::Close(Ports::iterator port) {
   port->second->End();
   engine_->Bury(std::move(port->second));
   ports_.erase(port);
+}
+
+void Table::End() {
+  while (!ports_.empty()) Close(ports_.begin());
+  ForgetPlaces();
 }
 
 std::string Table::List() const {
@@ -159,7 +170,7 @@ std::string Table::List() const {
     json += ",\"address\":\"" + route.to.Address() + "\",\"container_port\":" + std::to_string(route.to.port());
     json += std::string(",\"source_kept\":") + (port->keeps_source() ? "true" : "false");
     json += ",\"connections\":" + std::to_string(port->connections());
-    json += ",\"bytes_in\":" + std::to_string(port->bytes_in) + ",\"bytes_out\":" + std::to_string(port->bytes_out);
+    json += ",\"bytes_in\":" + std::to_string(port->bytes_in()) + ",\"bytes_out\":" + std::to_string(port->bytes_out());
     json += '}';
   }
   return json + "]}";
@@ -167,13 +178,13 @@ std::string Table::List() const {
 
 void Table::Tick() {
   for (auto& [key, port] : ports_) port->Tick();
+  ForgetPlaces();
   if (engine_->now() - looked_at_ < kLookMs) return;
   looked_at_ = engine_->now();
   // A connection would keep its namespace, and what is in it, from ending.
   std::set<const Place*> gone;
   for (const auto& [identity, place] : places_) {
-    std::shared_ptr<Place> there = place.lock();
-    if (there != nullptr && there->Check()) gone.insert(there.get());
+    if (place->Check()) gone.insert(place.get());
   }
   if (gone.empty()) return;
   for (auto& [key, port] : ports_) {

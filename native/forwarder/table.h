@@ -19,14 +19,16 @@ namespace cleat_forwarder {
 
 class Table {
  public:
-  explicit Table(Engine* engine) : engine_(engine) {}
+  Table(Engine* engine, Lanes* lanes) : engine_(engine), lanes_(lanes) {}
 
   // The answer.
   std::string Handle(const Request& request);
 
   bool empty() const { return ports_.empty(); }
-  // Once a second, while there are connections.
+  // Once a second, while there are connections, and once after the last.
   void Tick();
+  // All ports go, and what they have made.
+  void End();
 
  private:
   using Ports = std::map<Key, std::unique_ptr<Port>>;
@@ -39,10 +41,13 @@ class Table {
   Trouble PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* place);
   void Commit(const Request& request, Plan* plan);
   void Close(Ports::iterator port);
+  void ForgetPlaces();
 
   Engine* const engine_;
+  Lanes* const lanes_;
   Ports ports_;
-  std::map<Identity, std::weak_ptr<Place>> places_;
+  // Let go of here, when nothing leads there any more: not by a lane with its last connection.
+  std::map<Identity, std::shared_ptr<Place>> places_;
   int64_t looked_at_ = 0;
 };
 

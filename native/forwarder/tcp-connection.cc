@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "keep.h"
-#include "tcp-port.h"
 
 namespace cleat_forwarder {
 
@@ -81,9 +80,11 @@ void Connection::Reset(UniqueFd* socket) {
   socket->Reset();
 }
 
-Connection::Connection(Engine* engine, TcpPort* port, std::shared_ptr<const Route> route, UniqueFd client,
-                       UniqueFd inside)
-    : engine_(engine), port_(port), route_(std::move(route)) {
+Connection::Connection(Lane* lane, size_t number, std::shared_ptr<Traffic> traffic, std::shared_ptr<const Route> route,
+                       UniqueFd client, UniqueFd inside)
+    : lane_(lane), engine_(lane->engine()), number_(number), traffic_(std::move(traffic)), route_(std::move(route)) {
+  lane_->load++;
+  traffic_->connections++;
   ends_[kClient].socket = std::move(client);
   ends_[kInside].socket = std::move(inside);
   for (int i : {kClient, kInside}) {
@@ -94,7 +95,16 @@ Connection::Connection(Engine* engine, TcpPort* port, std::shared_ptr<const Rout
 
 Connection::~Connection() = default;
 
-bool Connection::Begin() {
+void Connection::Begin(std::unique_ptr<Connection> connection) {
+  Connection* self = connection.release();
+  std::list<Connection*>& held = self->traffic_->held[self->number_];
+  self->self_ = held.insert(held.end(), self);
+  self->engine_->open++;
+  if (!self->Watch()) self->Abort();
+}
+
+// False when there is no memory for it.
+bool Connection::Watch() {
   int client = ends_[kClient].socket.get();
   Set(client, SOL_SOCKET, SO_KEEPALIVE, 1);
   Set(client, SOL_TCP, TCP_KEEPIDLE, kKeepIdleS);
@@ -103,12 +113,8 @@ bool Connection::Begin() {
   for (End& end : ends_) {
     // What was sent in one piece leaves in one piece: nothing is held back for more.
     Set(end.socket.get(), SOL_TCP, TCP_NODELAY, 1);
-    if (engine_->Watch(end.socket.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &end) != 0) {
-      for (End& each : ends_) Reset(&each.socket);
-      return false;
-    }
+    if (engine_->Watch(end.socket.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &end) != 0) return false;
   }
-  engine_->open++;
   return true;
 }
 
@@ -164,7 +170,7 @@ Connection::Pumped Connection::Pump(int i) {
   Way& way = ways_[i];
   End& from = ends_[i];
   End& to = ends_[1 - i];
-  uint64_t& count = i == kClient ? port_->bytes_in : port_->bytes_out;
+  std::atomic<uint64_t>& count = i == kClient ? traffic_->in : traffic_->out;
   if (way.done) {
     from.readable = false;
     return Pumped::kWaits;
@@ -176,7 +182,7 @@ Connection::Pumped Connection::Pump(int i) {
           splice(way.pipe.out.get(), nullptr, to.socket.get(), nullptr, way.held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
       if (n > 0) {
         way.held -= static_cast<size_t>(n);
-        count += static_cast<uint64_t>(n);
+        count.fetch_add(static_cast<uint64_t>(n), std::memory_order_relaxed);
       } else if (n < 0 && errno == EAGAIN) {
         to.writable = false;
       } else if (n == 0 || errno != EINTR) {
@@ -266,7 +272,9 @@ void Connection::Over() {
   }
   route_.reset();
   engine_->open--;
-  port_->Forget(self_);
+  traffic_->held[number_].erase(self_);
+  traffic_->connections--;
+  lane_->load--;
   engine_->Bury(std::unique_ptr<Worker>(this));
 }
 

@@ -7,15 +7,27 @@
 // found out by keep-alive probes, as the container cannot see it.
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <memory>
+#include <vector>
 
-#include "engine.h"
+#include "lane.h"
 #include "place.h"
 
 namespace cleat_forwarder {
 
-class TcpPort;
+// What the connections of one port have in common. Counted by their lanes, read by others.
+class Connection;
+struct Traffic {
+  explicit Traffic(size_t lanes) : held(lanes) {}
+
+  std::atomic<uint64_t> in = 0;   // to the container
+  std::atomic<uint64_t> out = 0;  // from it
+  std::atomic<size_t> connections = 0;
+  // For each lane, those that it has: the lane's own.
+  std::vector<std::list<Connection*>> held;
+};
 
 class Connection : public Worker {
  public:
@@ -24,12 +36,12 @@ class Connection : public Worker {
   // Close with a reset instead of an end (SO_LINGER, socket(7)).
   static void Reset(UniqueFd* socket);
 
-  Connection(Engine* engine, TcpPort* port, std::shared_ptr<const Route> route, UniqueFd client, UniqueFd inside);
+  Connection(Lane* lane, size_t number, std::shared_ptr<Traffic> traffic, std::shared_ptr<const Route> route,
+             UniqueFd client, UniqueFd inside);
   ~Connection() override;
 
-  // False: out of memory, nothing is watched.
-  bool Begin();
-  void Placed(std::list<Connection*>::iterator self) { self_ = self; }
+  // From here on all is for the lane alone to call. It is its own until it is over, which may be at once.
+  static void Begin(std::unique_ptr<Connection> connection);
   const Route& route() const { return *route_; }
 
   void Work() override { Step(); }
@@ -63,6 +75,7 @@ class Connection : public Worker {
 
   enum class Pumped { kWaits, kMore, kNoPipe };
 
+  bool Watch();
   void OnReady(int which, uint32_t events);
   bool Connected();
   void Step();
@@ -75,8 +88,10 @@ class Connection : public Worker {
   void Finish();
   void Over();
 
-  Engine* const engine_;
-  TcpPort* const port_;
+  Lane* const lane_;
+  Engine* const engine_;  // the lane's
+  const size_t number_;   // of the lane
+  const std::shared_ptr<Traffic> traffic_;
   std::shared_ptr<const Route> route_;
   std::list<Connection*>::iterator self_;
   End ends_[2];

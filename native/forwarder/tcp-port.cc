@@ -5,8 +5,6 @@
 
 #include <cerrno>
 
-#include "tcp-connection.h"
-
 namespace cleat_forwarder {
 
 namespace {
@@ -65,11 +63,10 @@ bool TcpPort::TakeIn(UniqueFd client, const Endpoint& from) {
     Connection::Reset(&client);
     return !IsShortage(trouble.error);
   }
-  auto connection = std::make_unique<Connection>(engine_, this, route_, std::move(client), std::move(inside));
-  if (!connection->Begin()) return false;
-  connections_.push_back(connection.get());
-  connection->Placed(std::prev(connections_.end()));
-  connection.release();  // its own from here on: it is buried when it is over
+  size_t number = lanes_->Idlest();
+  Lane& lane = (*lanes_)[number];
+  auto* connection = new Connection(&lane, number, traffic_, route_, std::move(client), std::move(inside));
+  lane.Post([connection] { Connection::Begin(std::unique_ptr<Connection>(connection)); });
   return true;
 }
 
@@ -83,9 +80,15 @@ void TcpPort::Work() {
 }
 
 void TcpPort::EndThose(const Judge& judge) {
-  for (auto next = connections_.begin(); next != connections_.end();) {
-    Connection* connection = *next++;
-    if (judge(connection->route())) connection->Abort();
+  if (traffic_->connections == 0) return;
+  for (size_t i = 0; i < lanes_->count(); ++i) {
+    (*lanes_)[i].Call([this, &judge, i] {
+      std::list<Connection*>& held = traffic_->held[i];
+      for (auto next = held.begin(); next != held.end();) {
+        Connection* connection = *next++;
+        if (judge(connection->route())) connection->Abort();
+      }
+    });
   }
 }
 

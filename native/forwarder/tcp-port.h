@@ -4,28 +4,25 @@
 // they wait in the backlog (one is reset when the shortage is the machine's).
 #pragma once
 
-#include <list>
-
 #include "port.h"
+#include "tcp-connection.h"
 
 namespace cleat_forwarder {
 
-class Connection;
-
 class TcpPort : public Port {
  public:
-  TcpPort(Engine* engine, const Key& key, Route route) : Port(engine, key, std::move(route)) {}
+  TcpPort(Engine* engine, Lanes* lanes, const Key& key, Route route)
+      : Port(engine, key, std::move(route)), lanes_(lanes), traffic_(std::make_shared<Traffic>(lanes->count())) {}
   ~TcpPort() override;
 
   void Ready(uint32_t events) override;
   void Work() override;
   void EndThose(const Judge& judge) override;
   void End() override;
-  size_t connections() const override { return connections_.size(); }
+  size_t connections() const override { return traffic_->connections; }
+  uint64_t bytes_in() const override { return traffic_->in; }
+  uint64_t bytes_out() const override { return traffic_->out; }
   bool keeps_source() const override;
-
-  // Called by a connection that is over.
-  void Forget(std::list<Connection*>::iterator connection) { connections_.erase(connection); }
 
  protected:
   Trouble Prepare() override;
@@ -36,7 +33,8 @@ class TcpPort : public Port {
   bool TakeIn(UniqueFd client, const Endpoint& from);
   void Pause();
 
-  std::list<Connection*> connections_;
+  Lanes* const lanes_;
+  const std::shared_ptr<Traffic> traffic_;
   int newest_ = 0;  // descriptor of the last client
 };
 

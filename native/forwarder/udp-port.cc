@@ -113,7 +113,7 @@ void UdpPort::FromClient(const Way& way, const char* data, size_t size) {
   // What an earlier datagram has met (ECONNREFUSED) is told by the next call, in place of what it was called for.
   for (int attempt = 0; attempt < 2; ++attempt) {
     if (send(client->socket.get(), data, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) continue;
-    bytes_in += size;
+    in_ += size;
     return;
   }
 }
@@ -191,7 +191,7 @@ void UdpPort::Answer(const Way& way, const char* data, size_t size) {
     info->cmsg_len = CMSG_LEN(sizeof from);
     std::memcpy(CMSG_DATA(info), &from, sizeof from);
   }
-  if (sendmsg(socket_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) bytes_out += size;
+  if (sendmsg(socket_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) out_ += size;
 }
 
 void UdpPort::Work() {}

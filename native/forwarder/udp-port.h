@@ -27,6 +27,8 @@ class UdpPort : public Port {
   void Tick() override;
   size_t connections() const override { return clients_.size(); }
   bool keeps_source() const override { return false; }
+  uint64_t bytes_in() const override { return in_; }
+  uint64_t bytes_out() const override { return out_; }
 
  protected:
   Trouble Prepare() override;
@@ -63,6 +65,8 @@ class UdpPort : public Port {
 
   Clients clients_;
   std::map<Way, Clients::iterator> by_way_;
+  uint64_t in_ = 0;
+  uint64_t out_ = 0;
 };
 
 }  // namespace cleat_forwarder

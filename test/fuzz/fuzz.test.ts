@@ -1,6 +1,6 @@
 /**
  * Coverage-guided fuzzing of everything native that reads what others wrote: netlink messages, the JSON and HTTP of the
- * OCI hook. libFuzzer with ASan and UBSan; each target (*.cc beside this file) also says what must hold of the result.
+ * OCI hook, requests to the forwarder. libFuzzer with ASan and UBSan; each target (*.cc beside this file) also says what must hold of the result.
  *
  * Seeds are real: what the kernel of this machine says of a network made for that (world.sh, capture.py), what a runtime
  * and the daemon say. What was found to be of interest is kept below build/sanitized/fuzz/corpus, for the next run to
@@ -44,6 +44,18 @@ const STATE = {
 };
 const CHUNKED =
   'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 ; a=b\r\n{"a":\r\n2\r\n1}\r\n0\r\nTrailer: x\r\n\r\n';
+
+const FORWARD = {
+  owner: 'a:1',
+  protocol: 'tcp',
+  host_ip: '0.0.0.0',
+  host_port: 80,
+  netns: '/run/netns/a',
+  dev: 4,
+  ino: 4026532462,
+  address: '10.0.2.100',
+  container_port: 80,
+};
 
 interface Target {
   sources: string[];
@@ -110,9 +122,26 @@ const TARGETS: Record<string, Target> = {
       to: "c == '_' || c >= '!';",
     },
   },
+  'forward-request': {
+    sources: ['native/json/json.cc', 'native/forwarder/request.cc', 'native/forwarder/endpoint.cc'],
+    seeds: [
+      '{"op":"who"}',
+      '{"op":"list"}',
+      JSON.stringify({
+        op: 'change',
+        remove: [{ owner: 'a:1', protocol: 'udp', host_ip: '::', host_port: 53 }],
+        add: [FORWARD, { ...FORWARD, host_ip: 'fd00::1', address: 'fd00:1::2' }],
+      }),
+    ],
+    mistake: {
+      source: 'native/forwarder/request.cc',
+      from: 'list == nullptr || ',
+      to: '',
+    },
+  },
 };
 
-const MISTAKEN = ['nft-dump', 'json', ...Object.keys(TARGETS)].slice(0, effort('mistakes', 2, 9));
+const MISTAKEN = ['nft-dump', 'json', ...Object.keys(TARGETS)].slice(0, effort('mistakes', 2, 10));
 const seeds = mkdtempSync(join(tmpdir(), 'seeds-'));
 const fuzz = suite('fuzz');
 

@@ -1,0 +1,255 @@
+/**
+ * Published ports carried by the forwarder, through the effects that ship: started with the first port, twice the same,
+ * all or nothing, what is not ours, where it is found again, and every way of not answering.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { EffectError } from '../../effects/effect.ts';
+import {
+  forward,
+  forwarderProcess,
+  listForwards,
+  unforward,
+  type ForwarderPlaces,
+  type ForwardInput,
+} from '../../effects/forwarder.ts';
+import { outsideKey } from '../../effects/kernel.ts';
+import type { OwnedTarget } from '../../machines/plan/change.ts';
+import { signalProcess, watchProcess } from '../../native/index.ts';
+import type { Fault } from '../../state/faults.ts';
+import { dial } from '../harness/agent.ts';
+import { container, endChildren, EXECUTABLE, outside, type Container } from '../harness/forward-world.ts';
+import { addNetns, withAgents } from '../harness/inside.ts';
+import { kernelFailure, openDescriptors, scratch, until } from '../harness/native.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+
+requirePrivateNamespace();
+
+const [a, b] = await Promise.all([container('a', 1), container('b', 2)]);
+
+const placesIn = (directory = scratch(), executable = EXECUTABLE): ForwarderPlaces => ({
+  directory: join(directory, 'forwarder'),
+  executable,
+});
+
+const target = (at: Container, hostPort: number, more: Partial<OwnedTarget> = {}): OwnedTarget => ({
+  owner: `${at.name}:1`,
+  protocol: 'tcp',
+  hostIp: '0.0.0.0',
+  hostPort,
+  address: at.v4,
+  containerPort: 80,
+  ...more,
+});
+
+const input = (at: Container, targets: OwnedTarget[], replacing: OwnedTarget[] = []): ForwardInput => ({
+  outside: null,
+  netns: at.netns,
+  targets,
+  replacing,
+});
+
+async function faultOf(work: Promise<unknown>): Promise<Fault> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof EffectError) return error.fault;
+    throw error;
+  }
+  throw new Error('it did not fail');
+}
+
+/** End the process of an outside, and wait for it. */
+async function end(places: ForwarderPlaces, where: string | null = null, signal = 9): Promise<void> {
+  const process = await forwarderProcess(places)(where);
+  if (process === null) return;
+  const ended = new Promise<void>((done) => watchProcess(process.pid, process.startTime, done));
+  signalProcess(process.pid, process.startTime, signal);
+  await ended;
+}
+
+const forwarding = suite('forwarder effects');
+forwarding.after(endChildren);
+
+forwarding('started with the first port; twice the same is the same', async () => {
+  const places = placesIn();
+  assert.is(await listForwards(places)(null), null);
+  assert.is(await forwarderProcess(places)(null), null);
+  await unforward(places)(input(a, [], [target(a, 8080)]));
+  assert.is(await listForwards(places)(null), null, 'nothing is started to take away');
+
+  await forward(places)(input(a, [target(a, 8080)]));
+  const first = await forwarderProcess(places)(null);
+  const descriptors = openDescriptors();
+  await forward(places)(input(a, [target(a, 8080)]));
+  assert.equal(await forwarderProcess(places)(null), first);
+  assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
+  const [rule, ...more] = (await listForwards(places)(null)) ?? [];
+  assert.equal(more, []);
+  assert.ok(rule !== undefined && rule.source_kept && rule.connections >= 0 && rule.bytes_out > 0);
+  assert.equal(
+    [rule.owner, rule.protocol, rule.host_ip, rule.host_port, rule.netns, rule.ino, rule.address, rule.container_port],
+    ['a:1', 'tcp', '0.0.0.0', 8080, a.netns.path, a.netns.ino, a.v4, 80],
+  );
+
+  await forward(places)(input(b, [target(b, 8080)], [target(a, 8080)]));
+  assert.match(await dial('tcp', '127.0.0.1', 8080), /^b /);
+  await unforward(places)(input(a, [], [target(a, 8080)]));
+  assert.match(await dial('tcp', '127.0.0.1', 8080), /^b /, "what is another's stays");
+  for (let again = 0; again < 2; again++) await forward(places)(input(b, [], [target(b, 8080)]));
+  assert.is(await dial('tcp', '127.0.0.1', 8080), 'ECONNREFUSED');
+  assert.equal(await listForwards(places)(null), []);
+  await end(places, null, 15);
+  assert.is(await listForwards(places)(null), null);
+  await until('descriptors are given back', () => openDescriptors() <= descriptors);
+});
+
+forwarding('calls at the same time start one process, and every port of them is there', async () => {
+  const places = placesIn();
+  const ports = Array.from({ length: 30 }, (_, i) => 8100 + i);
+  await Promise.all(ports.map((port) => forward(places)(input(a, [target(a, port)]))));
+  const rules = (await listForwards(places)(null)) ?? [];
+  assert.equal(
+    rules.map(({ host_port }) => host_port),
+    ports,
+  );
+  await end(places);
+  // What is left of one that was killed is in nobody's way.
+  await forward(places)(input(a, [target(a, 8100)]));
+  assert.match(await dial('tcp', '127.0.0.1', 8100), /^a /);
+  await end(places);
+});
+
+forwarding('a port that is taken: by whom, and nothing is changed', async () => {
+  const places = placesIn();
+  await forward(places)(input(a, [target(a, 8080)]));
+  const server = createServer().listen(8082, '127.0.0.1');
+  await once(server, 'listening');
+  const foreign = await faultOf(forward(places)(input(b, [target(b, 8081), target(b, 8082)])));
+  assert.equal(
+    [foreign.code, foreign.message, foreign.errno, foreign.owner],
+    ['PORT_TAKEN', 'port 0.0.0.0:8082/tcp is in use on the host by another process', 'EADDRINUSE', 'another process'],
+  );
+  server.close();
+  const ours = await faultOf(forward(places)(input(b, [target(b, 8080)])));
+  assert.equal(
+    [ours.code, ours.message, ours.owner],
+    ['PORT_TAKEN', 'port 0.0.0.0:8080/tcp is in use on the host by container a', 'a'],
+  );
+  const nowhere = await faultOf(forward(places)(input(b, [target(b, 8081, { hostIp: '198.51.100.1' })])));
+  assert.equal(
+    [nowhere.code, nowhere.errno, nowhere.syscall, nowhere.object],
+    ['KERNEL', 'EADDRNOTAVAIL', 'bind', '198.51.100.1:8081/tcp'],
+  );
+  const gone = { ...input(b, [target(b, 8081)]), netns: { ...b.netns, ino: 1 } };
+  assert.is((await faultOf(forward(places)(gone))).errno, 'ESTALE');
+  assert.is((await faultOf(forward(places)(input(b, [target(b, 8081, { protocol: 'sctp' })])))).code, 'BAD_REQUEST');
+  await unforward(places)(input(b, [], [target(b, 8081, { protocol: 'sctp' })]));
+  assert.is((await listForwards(places)(null))?.length, 1);
+  await end(places);
+});
+
+forwarding('each outside has its own', async () => {
+  const places = placesIn();
+  const other = addNetns('other');
+  await forward(places)(input(a, [target(a, 8080)]));
+  await forward(places)({ ...input(b, [target(b, 8080)]), outside: other });
+  assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
+  await withAgents([other], async (there) => {
+    assert.match(await there.dial('tcp', '127.0.0.1', 8080), /^b /);
+  });
+  const [here, there] = await Promise.all([null, other].map((each) => forwarderProcess(places)(each)));
+  assert.is.not(here?.pid, there?.pid);
+  for (const each of [null, other]) await end(places, each);
+  const absent = { ...input(a, [target(a, 8080)]), outside: '/absent' };
+  assert.is((await kernelFailure(forward(places)(absent))).object, '/absent');
+});
+
+forwarding('a connection outlives the daemon', async () => {
+  const directory = scratch();
+  const places = placesIn(directory);
+  const program = `
+    import { forward } from ${JSON.stringify(new URL('../../effects/forwarder.js', import.meta.url).href)};
+    await forward(${JSON.stringify(places)})(${JSON.stringify(input(a, [target(a, 8080)]))});
+    process.kill(process.pid, 'SIGKILL');`;
+  const daemon = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'inherit', detached: true });
+  assert.equal(await once(daemon, 'exit'), [null, 'SIGKILL']);
+  assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
+  const [rule] = (await listForwards(places)(null)) ?? [];
+  assert.is(rule?.owner, 'a:1');
+  await end(places);
+});
+
+/** Something else in the forwarder's place. */
+async function impostor(places: ForwarderPlaces, answer: (socket: Socket) => void): Promise<Server> {
+  const directory = join(places.directory, outsideKey(null));
+  mkdirSync(directory, { recursive: true });
+  const server = createServer((socket) => {
+    socket.on('error', () => {}).once('data', () => answer(socket));
+  });
+  await new Promise<void>((ready) => server.listen(join(directory, 'socket'), ready));
+  return server;
+}
+
+forwarding('answers that are none, and none at all', async () => {
+  const list = [
+    '{"ok":true}\n',
+    '{"ok":true,"rules":[null]}\n',
+    '{"ok":true,"rules":[{"owner":"a:1","host_port":1}]}\n',
+  ];
+  const refusal = '{"ok":false,"error":{"message":"no","errno":"EADDRINUSE","host_ip":7,"host_port":1}}\n';
+  const answers = [
+    'x\n',
+    '{}\n',
+    '{"ok":1}\n',
+    '{"ok":false}\n',
+    '{"ok":false,"error":{}}\n',
+    refusal,
+    '[]\n',
+    ...list,
+  ];
+  for (const text of answers) {
+    const places = placesIn();
+    const server = await impostor(places, (socket) => socket.end(text));
+    assert.is((await faultOf(listForwards(places)(null))).code, 'FORWARDER_FAILED', text);
+    if (!list.includes(text)) {
+      const { code } = await faultOf(unforward(places)(input(a, [], [target(a, 8080)])));
+      assert.is(code, 'FORWARDER_FAILED', text);
+    }
+    server.close();
+  }
+  const places = placesIn();
+  const sockets: Socket[] = [];
+  const server = await impostor(places, (socket) => sockets.push(socket));
+  const { code, message } = await faultOf(forward(places)(input(a, [target(a, 8080)])));
+  assert.is(code, 'FORWARDER_FAILED');
+  assert.match(message, /has not answered within \d+ ms/);
+  for (const socket of sockets) socket.destroy();
+  server.close();
+});
+
+forwarding('a program that cannot be started, or ends at once', async () => {
+  const nothing = placesIn(scratch(), '/absent');
+  assert.is((await kernelFailure(forward(nothing)(input(a, [target(a, 8080)])))).code, 'ENOENT');
+  const directory = scratch();
+  const broken = join(directory, 'broken');
+  writeFileSync(broken, '#!/bin/sh\nexit 1\n');
+  chmodSync(broken, 0o755);
+  const { code } = await faultOf(forward(placesIn(directory, broken))(input(a, [target(a, 8080)])));
+  assert.is(code, 'FORWARDER_FAILED');
+});
+
+forwarding('it ends by itself after its last port', async () => {
+  const places = placesIn();
+  await forward(places)(input(a, [target(a, 8080)]));
+  await unforward(places)(input(a, [], [target(a, 8080)]));
+  await until('it has ended', async () => (await forwarderProcess(places)(null)) === null, 15_000);
+  assert.is((await outside.routes(a.netns.path)).filter(({ table }) => table > 255).length, 0);
+});
+
+forwarding.run();

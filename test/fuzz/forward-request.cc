@@ -1,0 +1,76 @@
+// Fuzz target: what the forwarder is asked (native/forwarder/request.h).
+//
+// Checked besides memory: there is a reason or a request, never both; what was accepted keeps to what is promised of
+// it, can be written down, and is read again as the same; a refusal of it is JSON.
+#include <memory>
+#include <set>
+
+#include "../../native/forwarder/request.h"
+#include "../../native/json/json.h"
+#include "must.h"
+
+namespace {
+
+using cleat_forwarder::Addition;
+using cleat_forwarder::Key;
+using cleat_forwarder::Removal;
+using cleat_forwarder::Request;
+
+std::string Read(const std::string& text, Request* request) {
+  // Without the NUL that a string has behind its end.
+  const std::unique_ptr<char[]> bytes(new char[text.size()]);
+  text.copy(bytes.get(), text.size());
+  return cleat_forwarder::ReadRequest(bytes.get(), text.size(), request);
+}
+
+std::string Begin(const std::string& owner, const Key& key) {
+  return "{\"owner\":" + cleat::QuoteJson(owner) + "," + cleat_forwarder::KeyMembers(key);
+}
+
+std::string Write(const Request& request) {
+  if (request.op == Request::Op::kWho) return "{\"op\":\"who\"}";
+  if (request.op == Request::Op::kList) return "{\"op\":\"list\"}";
+  std::string remove;
+  std::string add;
+  for (const Removal& removal : request.remove) {
+    remove += (remove.empty() ? "" : ",") + Begin(removal.owner, removal.key) + "}";
+  }
+  for (const Addition& addition : request.add) {
+    add += (add.empty() ? "" : ",") + Begin(addition.owner, addition.key) +
+           ",\"netns\":" + cleat::QuoteJson(addition.netns) + ",\"dev\":" + std::to_string(addition.dev) +
+           ",\"ino\":" + std::to_string(addition.ino) + ",\"address\":\"" + addition.to.Address() +
+           "\",\"container_port\":" + std::to_string(addition.to.port()) + "}";
+  }
+  return "{\"op\":\"change\",\"remove\":[" + remove + "],\"add\":[" + add + "]}";
+}
+
+void Judge(const std::string& owner, const Key& key) {
+  MUST(!owner.empty() && owner.size() <= 255 && key.at.port() > 0 && !key.at.IsMulticast());
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Request request;
+  const std::string problem = Read(std::string(reinterpret_cast<const char*>(data), size), &request);
+  if (!problem.empty()) {
+    const std::string refusal = cleat_forwarder::Refuse({problem});
+    MUST(cleat::ParseJson(refusal.data(), refusal.size()));
+    return 0;
+  }
+  std::set<Key> keys;
+  for (const Removal& removal : request.remove) Judge(removal.owner, removal.key);
+  for (const Addition& addition : request.add) {
+    Judge(addition.owner, addition.key);
+    MUST(keys.insert(addition.key).second);
+    MUST(addition.netns.front() == '/' && addition.netns.find('\0') == std::string::npos);
+    MUST(addition.to.port() > 0 && !addition.to.IsAny() && !addition.to.IsLoopback() && !addition.to.IsMulticast());
+    const std::string refusal = cleat_forwarder::Refuse({"x", 98, "bind", addition.owner, &addition.key});
+    MUST(cleat::ParseJson(refusal.data(), refusal.size()));
+  }
+  Request again;
+  MUST(Read(Write(request), &again).empty());
+  MUST(again.op == request.op && again.remove.size() == request.remove.size());
+  MUST(again.add.size() == request.add.size() && Write(again) == Write(request));
+  return 0;
+}
