@@ -84,6 +84,12 @@ export class Client {
     return this.send('GET', '/v1/containers');
   }
 
+  /** Where a container's namespace is. */
+  async netnsOf(id: string): Promise<string> {
+    const { body } = await this.send('GET', `/v1/containers/${id}`);
+    return (JSON.parse(body) as { netns: { path: string } }).netns.path;
+  }
+
   waitGone(id: string): Promise<Answer> {
     return this.send('GET', `/v1/containers/${id}?wait=gone`, undefined, undefined, true);
   }

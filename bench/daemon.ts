@@ -40,6 +40,15 @@ export class Daemon {
     return `${this.run}/cleat.sock`;
   }
 
+  /** Where its forwarder and its uplinks have their directories. */
+  get runFolder(): string {
+    return `${this.run}/run`;
+  }
+
+  get pid(): number {
+    return this.child!.pid!;
+  }
+
   client(connections = 1): Client {
     return new Client(this.socket, connections);
   }
@@ -47,7 +56,7 @@ export class Daemon {
   /** Milliseconds from spawn until GET /v1/version is answered. */
   async start(): Promise<number> {
     const log = openSync(`${this.folder}/log`, 'a');
-    const places = ['--run-dir', `${this.run}/run`, '--state-dir', `${this.folder}/state`];
+    const places = ['--run-dir', this.runFolder, '--state-dir', `${this.folder}/state`];
     const args = ['daemon', ...places, '--netns-dir', `${this.run}/netns`];
     const start = performance.now();
     this.child = spawn(process.execPath, [PROGRAM, ...args, '--socket', this.socket], { stdio: ['ignore', log, log] });

@@ -3,7 +3,7 @@
  *
  * Guarantees: everything happens in namespaces and a folder of its own (arena.ts), gone afterwards; each budget is
  * printed with the number it is judged by, and the exit code is 0 whatever the numbers are: a slow machine is no error.
- * Limits: under five minutes, under one with --quick (fewer samples: for a look, not for a claim); root.
+ * Limits: under eight minutes, under two with --quick (fewer samples: for a look, not for a claim); root.
  */
 import { readFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
@@ -11,16 +11,19 @@ import { parseArgs } from 'node:util';
 import { RUN, furnish, insideFolder, runInside } from './arena.ts';
 import { burst, gone } from './burst.ts';
 import { Floor } from './floor.ts';
+import { forwarding } from './forwarding.ts';
 import { growth } from './growth.ts';
 import { lifecycle } from './lifecycle.ts';
 import { findPeers } from './peers.ts';
 import { startCost } from './program.ts';
 import { published } from './published.ts';
+import { publishing } from './publishing.ts';
+import { ready } from './ready.ts';
 import { ms, render, type Report } from './report.ts';
 import { memory } from './residence.ts';
 import { Context, type Scenario } from './scenario.ts';
 
-const SCENARIOS: Scenario[] = [...lifecycle, published, gone, burst, growth, memory];
+const SCENARIOS: Scenario[] = [...lifecycle, published, gone, burst, growth, forwarding, publishing, ready, memory];
 
 const { values: options } = parseArgs({
   options: { quick: { type: 'boolean' }, only: { type: 'string', multiple: true }, json: { type: 'boolean' } },

@@ -92,7 +92,8 @@ async function guarded(samples: Samples, work: () => Promise<void>): Promise<voi
   }
 }
 
-function rotated<T>(items: T[], by: number): T[] {
+/** The order of a round: everyone is first in turn. */
+export function rotated<T>(items: T[], by: number): T[] {
   const at = items.length === 0 ? 0 : by % items.length;
   return [...items.slice(at), ...items.slice(0, at)];
 }

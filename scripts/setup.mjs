@@ -49,7 +49,8 @@ const DEBIAN_PACKAGES = {
 const BENCH_PACKAGES = {
   netavark: 'benchmark peer',
   'containernetworking-plugins': 'benchmark peer: the CNI chain',
-  iperf3: 'throughput of forwarded ports',
+  podman: 'benchmark peer: rootlessport, which carries published ports of rootless containers',
+  socat: 'benchmark peer: a port carried by a process for each connection',
 };
 
 const args = process.argv.slice(2);

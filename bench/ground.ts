@@ -1,0 +1,67 @@
+/**
+ * Namespaces for the peers of user-mode networking, and a way out for what needs one to start.
+ *
+ * Guarantees: made by the addon alone; everything stands in the benchmark's own namespaces and goes with them.
+ * Limits: IPv4; up to 250 namespaces with a veth, 10.81.N.2 each.
+ */
+import { mkdirSync } from 'node:fs';
+import { openOutside, type RtnlReply, type RtnlRequest } from '../native/index.ts';
+import { RUN } from './arena.ts';
+
+const folder = `${RUN}/ground`;
+/** Numbers are never used twice: a veth goes some time after its namespace. */
+let made = 0;
+
+export interface Place {
+  netns: string;
+  /** Of its eth0, reached over a veth from here. */
+  address: string;
+}
+
+export class Ground {
+  readonly #outside = openOutside();
+
+  constructor() {
+    mkdirSync(folder, { recursive: true });
+  }
+
+  async bare(name: string): Promise<string> {
+    const netns = `${folder}/${name}`;
+    await this.#outside.netnsCreate(netns, {});
+    return netns;
+  }
+
+  async remove(netns: string): Promise<void> {
+    await this.#outside.netnsRemove(netns);
+  }
+
+  /** With a veth of its own, and no bridge. */
+  async linked(name: string): Promise<Place> {
+    const netns = await this.bare(name);
+    const n = ++made;
+    const address = `10.81.${n}.2`;
+    const near = `ground${n}`;
+    const peer = { name: 'eth0', up: true, netns };
+    await this.#must([
+      { op: 'link.add', kind: 'veth', name: near, up: true, peer },
+      { op: 'address.add', link: near, address: `10.81.${n}.1`, prefix: 24 },
+    ]);
+    await this.#must([{ op: 'address.add', link: 'eth0', address, prefix: 24 }], netns);
+    return { netns, address };
+  }
+
+  /** pasta copies the addresses of the link that leads out (pasta(1)): without one it does not start. */
+  async wayOut(): Promise<void> {
+    await this.#must([
+      { op: 'link.add', kind: 'bridge', name: 'world0', up: true },
+      { op: 'address.add', link: 'world0', address: '10.82.0.2', prefix: 24 },
+      { op: 'route.add', destination: '0.0.0.0', prefix: 0, link: 'world0', gateway: '10.82.0.1' },
+    ]);
+  }
+
+  async #must(requests: RtnlRequest[], netns?: string): Promise<void> {
+    const replies: RtnlReply[] = await this.#outside.rtnl(requests, netns);
+    const wrong = replies.find(({ errno }) => errno !== 0);
+    if (wrong !== undefined) throw new Error(`the ground of the benchmark: ${JSON.stringify(wrong)}`);
+  }
+}
