@@ -36,6 +36,8 @@ export interface Container {
   bound_to: number | null;
   networks: Record<string, StatusBlock>;
   requested_networks: Record<string, AttachmentOptions>;
+  /** The program that leads out instead of networks. */
+  uplink: { program: string; addresses: { address: string; prefix: number }[] } | null;
   ports: PublishedPort[];
   /** Paths of the files kept for it, null when none were asked for. */
   files: { resolv_conf: string; hosts: string } | null;

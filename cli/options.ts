@@ -3,15 +3,17 @@
  *
  *   ports     [HOSTIP:][HOSTPORT[-HOSTPORT]:]PORT[-PORT][/tcp|udp|sctp]      127.0.0.1:8080:80  [::1]::53/udp  9000-9010
  *   networks  NAME[:ip=ADDR,ip6=ADDR,mac=MAC,interface_name=NAME,alias=NAME,gw-priority=N]
- *             or   none | host | container:ID | ns:PATH
+ *             or   none | host | container:ID | ns:PATH | slirp4netns[:KEY=VALUE,...] | pasta[:OPTION,...]
  *
  * Guarantees: pure; what is not understood is refused with the word that is wrong, never guessed at.
  * Limits: form only. Whether an address is free or a network exists is for the daemon to say.
  */
 import { isIP } from 'node:net';
 import type { AttachmentOptions, CreateEvent, PortMapping } from '../state/event.ts';
+import type { UplinkProgram, UplinkRequest } from '../state/uplink.ts';
 import { usage, type Failure } from './failure.ts';
 
+const PROGRAMS: readonly UplinkProgram[] = ['slirp4netns', 'pasta'];
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 type Protocol = (typeof PROTOCOLS)[number];
 
@@ -76,10 +78,11 @@ function parseRange(text: string, wrong: (why: string) => Failure): { first: num
 }
 
 const NETWORK_HINT =
-  'A network is NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..,gw-priority=..], or one of none, host, container:ID, ns:PATH.';
+  'A network is NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..,gw-priority=..], or one of none, host, container:ID, ' +
+  'ns:PATH, slirp4netns[:KEY=VALUE,..], pasta[:OPTION,..].';
 
 /** The part of a create event that --network, -p, --pid and their like decide. */
-export type Wiring = Pick<CreateEvent, 'netns' | 'networks' | 'port_mappings'>;
+export type Wiring = Pick<CreateEvent, 'netns' | 'networks' | 'uplink' | 'port_mappings'>;
 
 export interface WiringOptions {
   network?: string[];
@@ -92,9 +95,14 @@ export function parseWiring({ network = [], publish = [], pid }: WiringOptions):
   let netns: CreateEvent['netns'] = pid === undefined ? undefined : { mode: 'pid', pid };
   let said = pid === undefined ? '' : '--pid';
   let none = false;
+  let uplink: UplinkRequest | undefined;
   for (const text of network) {
     const mode = parseMode(text);
-    if (mode === 'none') {
+    const program = parseUplink(text);
+    if (program !== null) {
+      if (uplink !== undefined) throw usage(`--network ${uplink.program} and --network ${text} exclude each other`);
+      uplink = program;
+    } else if (mode === 'none') {
       none = true;
     } else if (mode !== null) {
       if (netns !== undefined) throw usage(`${said} and --network ${text} exclude each other`, NETWORK_HINT);
@@ -107,6 +115,12 @@ export function parseWiring({ network = [], publish = [], pid }: WiringOptions):
     }
   }
   const [first] = networks.keys();
+  if (uplink !== undefined) {
+    const other = first ?? (none ? 'none' : undefined);
+    if (other !== undefined) throw usage(`--network ${uplink.program} and --network ${other} exclude each other`);
+    if (netns?.mode === 'host' || netns?.mode === 'container')
+      throw usage(`--network ${uplink.program} and ${said} exclude each other`);
+  }
   if (none && first !== undefined) throw usage(`--network none and --network ${first} exclude each other`);
   if (none && netns !== undefined && netns.mode !== 'pid') throw usage(`--network none and ${said} exclude each other`);
   if ((netns?.mode === 'host' || netns?.mode === 'container') && (first !== undefined || publish.length > 0)) {
@@ -119,6 +133,7 @@ export function parseWiring({ network = [], publish = [], pid }: WiringOptions):
   return {
     ...(netns === undefined ? {} : { netns }),
     ...(none || first !== undefined ? { networks: Object.fromEntries(networks) } : {}),
+    ...(uplink === undefined ? {} : { uplink }),
     ...(publish.length === 0 ? {} : { port_mappings: publish.map(parsePort) }),
   };
 }
@@ -131,6 +146,21 @@ function parseMode(text: string): 'none' | NonNullable<CreateEvent['netns']> | n
   if (word === undefined) return null;
   if (value === '') throw usage(`--network ${text} lacks ${word === 'ns' ? 'a path' : 'an id'}`, NETWORK_HINT);
   return word === 'ns' ? { mode: 'path', path: value } : { mode: 'container', id: value };
+}
+
+/** slirp4netns or pasta, with its options as they are: the daemon knows them. */
+function parseUplink(text: string): UplinkRequest | null {
+  const colon = text.indexOf(':');
+  const program = PROGRAMS.find((known) => known === (colon === -1 ? text : text.slice(0, colon)));
+  if (program === undefined) return null;
+  const options =
+    colon === -1
+      ? []
+      : text
+          .slice(colon + 1)
+          .split(',')
+          .filter((option) => option !== '');
+  return options.length === 0 ? { program } : { program, options };
 }
 
 /** NAME[:key=value,...]. Addresses have colons of their own: only the first one separates. */

@@ -11,6 +11,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
+import type { PortHandler } from '../state/uplink.ts';
 import type { Container } from './answers.ts';
 import type { Client } from './client.ts';
 import { EXIT, explain, Failure } from './failure.ts';
@@ -23,6 +24,7 @@ type Forwarded = (typeof FORWARDED)[number];
 
 export interface RunOptions extends WiringOptions {
   name?: string;
+  portHandler?: PortHandler;
 }
 
 /** Resolves with the exit code. */
@@ -38,7 +40,8 @@ export async function run(client: Client, options: RunOptions, argv: string[]): 
     process.on(signal, () => (target === null ? early.abort(signal) : target(signal)));
   }
 
-  await client.event({ type: 'create', id, ...wiring, bound_to: process.pid });
+  const handler = options.portHandler === undefined ? {} : { port_handler: options.portHandler };
+  await client.event({ type: 'create', id, ...wiring, ...handler, bound_to: process.pid });
   let code: number;
   try {
     const container = (await client.event({ type: 'configure', id })) as Container;

@@ -13,15 +13,17 @@ export function portText({ host_ip, host_port, container_port, protocol, range }
   return `${host}:${span(host_port)}->${span(container_port)}/${protocol}`;
 }
 
-/** The addresses of a container, in the order of its networks. */
-export function addressesOf({ networks }: Pick<Container, 'networks'>): string[] {
-  return Object.values(networks).flatMap(({ interfaces }) =>
+/** The addresses of a container, in the order of its networks, or those behind its uplink. */
+export function addressesOf({ networks, uplink }: Pick<Container, 'networks' | 'uplink'>): string[] {
+  const own = Object.values(networks).flatMap(({ interfaces }) =>
     Object.values(interfaces).flatMap(({ subnets }) => subnets.map(({ ipnet }) => ipnet.split('/')[0] ?? '')),
   );
+  return [...own, ...(uplink?.addresses ?? []).map(({ address }) => address)];
 }
 
 /** What it is connected to; before configure, what it will be. */
-export function networksOf({ networks, requested_networks, netns }: Container): string[] {
+export function networksOf({ networks, requested_networks, uplink, netns }: Container): string[] {
+  if (uplink !== null) return [uplink.program];
   const names = Object.keys(networks).length > 0 ? Object.keys(networks) : Object.keys(requested_networks);
   if (names.length > 0) return names;
   if (netns.mode === 'host') return ['host'];

@@ -97,7 +97,7 @@ export const lease = (directory: Directory, neighbours: () => NeighbourDirectory
       });
     };
     const probe = async () => {
-      const busy = await heldByHost(kernel, outside, claimed);
+      const busy = await heldByHost(kernel, outside, claimed, taking?.ports ?? []);
       if (settled) return;
       if (busy === null) return grant();
       const random = input.ports.some(
@@ -147,12 +147,26 @@ export const lease = (directory: Directory, neighbours: () => NeighbourDirectory
     };
   });
 
-/** The first of these ports that something on the host listens on already, or null. */
-async function heldByHost(kernel: Kernel, outside: string | null, ports: readonly ResolvedPort[]) {
+/**
+ * The first of these ports that something on the host listens on already, or null. Where another container gives them away
+ * it is what carries its ports that listens.
+ */
+async function heldByHost(
+  kernel: Kernel,
+  outside: string | null,
+  ports: readonly ResolvedPort[],
+  given: readonly ResolvedPort[],
+) {
+  const isGiven = (protocol: string, hostIp: string, port: number) =>
+    given.some(
+      (one) =>
+        one.protocol === protocol && one.hostIp === hostIp && port >= one.hostPort && port < one.hostPort + one.range,
+    );
   const probes: (PortProbe & { containerPort: number })[] = [];
   for (const { protocol, hostIp: address, hostPort, containerPort, range } of ports) {
     const families = address === '' ? ([4, 6] as const) : ([address.includes(':') ? 6 : 4] as const);
     for (let i = 0; i < range; i++) {
+      if (isGiven(protocol, address, hostPort + i)) continue;
       for (const family of families) probes.push({ protocol, family, address, port: hostPort + i, containerPort });
     }
   }

@@ -16,7 +16,6 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
-  rmdirSync,
   rmSync,
   writeSync,
 } from 'node:fs';
@@ -24,6 +23,7 @@ import { join } from 'node:path';
 import type { FilesInput, hostsFile } from '../machines/plan/hosts.ts';
 import type { HostFiles, resolvConf } from '../machines/plan/resolv-conf.ts';
 import { unwritable } from './effect.ts';
+import { removeIfEmpty } from './home.ts';
 
 export interface EtcParts {
   runDir: string;
@@ -39,7 +39,7 @@ export function etcEffects({ runDir, resolvConf: renderResolvConf, hostsFile: re
 
   const write = (input: FilesInput) => {
     const host: HostFiles = { resolvConf: read(RESOLV_CONF) ?? '', behindStub: read(BEHIND_STUB) };
-    writeInPlace(join(home(input.id), 'resolv.conf'), renderResolvConf({ attachments: input.attachments, host }));
+    writeInPlace(join(home(input.id), 'resolv.conf'), renderResolvConf({ ...input, host }));
     writeInPlace(join(home(input.id), 'hosts'), renderHosts(input));
   };
 
@@ -57,11 +57,7 @@ export function etcEffects({ runDir, resolvConf: renderResolvConf, hostsFile: re
 
     removeFiles: async ({ id }: { id: string }): Promise<void> => {
       rmSync(home(id), { recursive: true, force: true });
-      try {
-        rmdirSync(join(runDir, 'etc'));
-      } catch {
-        // others have files there, or there is none
-      }
+      removeIfEmpty(join(runDir, 'etc'));
       return Promise.resolve();
     },
 

@@ -2,14 +2,15 @@
  * The veth pair of an attachment with what its bridge knows of it, and how both go away.
  *
  * Guarantees: both ends are made in one message, the peer directly in the container (0.3 ms; moving it there later
- * would cost 20 ms of RCU). A link of ours is known by its alias and its group; one of the same name that is not in our
- * group is never taken over nor removed (its alias may become ours: making and naming are one batch). Removals asked for
+ * would cost 20 ms of RCU). A link of ours is known by its group and its alias, or no alias where the kernel made it and
+ * would not name it; one of the same name that is not in our group is never taken over nor removed (its alias may become
+ * ours: making and naming are one batch). Removals asked for
  * together are done by one RTM_DELLINK on a group: one RCU grace period, not one each.
  * Limits: a link that is there already is kept if its peer is the planned one, else made anew.
  */
 import type { AttachmentInput } from '../machines/attachment.ts';
 import type { DrainInput } from '../machines/container-inputs.ts';
-import type { Outside, RtnlRequest } from '../native/index.ts';
+import type { Link, Outside, RtnlRequest } from '../native/index.ts';
 import type { Attachment } from '../state/container.ts';
 import { EffectError } from './effect.ts';
 import type { Kernel, OutsideKernel } from './kernel.ts';
@@ -88,9 +89,10 @@ export async function makePair(kernel: Kernel, { attachment, netns, owned, outsi
       object: link,
     });
   }
-  if (host.alias !== alias || host.group !== kernel.instance.group) throw stranger(hostLink, host.alias);
+  if (!isOurs(kernel, host, alias)) throw stranger(hostLink, host.alias);
+  const finished = host.alias === alias && host.group === kernel.instance.group;
   const peer = await native.link(link, netns);
-  if (peer?.link === host.index && peer.mac === mac) {
+  if (finished && peer?.link === host.index && peer.mac === mac) {
     // Made by an earlier run of this effect, or standing all the time: only what others may have changed about it.
     const again: RtnlRequest = { op: 'link.set', name: hostLink, master: bridge, up: true, hairpin: true, ...size };
     refuse(await native.rtnl([again]), hostLink);
@@ -120,7 +122,12 @@ export const removeLink =
 
 export async function removeIfOurs(kernel: Kernel, on: OutsideKernel, { hostLink, alias }: Attachment): Promise<void> {
   const host = await on.kernel.link(hostLink);
-  if (host?.alias === alias && host.group === kernel.instance.group) await removeLinks(on, kernel, [hostLink]);
+  if (host !== null && isOurs(kernel, host, alias)) await removeLinks(on, kernel, [hostLink]);
+}
+
+/** Also one that was made and not named, or moved to the group of those that go, and is still there. */
+function isOurs({ instance }: Kernel, { alias, group }: Link, wanted: string): boolean {
+  return (alias === wanted || alias === '') && (group === instance.group || group === instance.doomedGroup);
 }
 
 /**

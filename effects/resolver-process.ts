@@ -7,13 +7,11 @@
  */
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isKernelError, processStartTime, signalProcess, spawn, watchProcess, type Child } from '../native/index.ts';
+import { processStartTime, spawn, type Child } from '../native/index.ts';
 import { argumentsOf, ENVIRONMENT, PID_FILE, type Part } from './aardvark.ts';
 import { EffectError } from './effect.ts';
+import { ended, SIGHUP, SIGKILL, signal, SIGTERM } from './process.ts';
 
-const SIGHUP = 1;
-const SIGKILL = 9;
-const SIGTERM = 15;
 /** It takes 7 ms. */
 const START_MS = 3000;
 const STOP_MS = 2000;
@@ -77,17 +75,6 @@ export function reload(server: Child | null): void {
   if (server !== null) signal(server, SIGHUP);
 }
 
-/** Calls back once when it ends; returns what stops the watch. One that is gone already is reported too, a turn later. */
-export function watch(server: Child, exited: () => void): () => void {
-  try {
-    return watchProcess(server.pid, server.startTime, exited);
-  } catch (error) {
-    if (!isKernelError(error)) throw error;
-    const turn = setImmediate(exited);
-    return () => clearImmediate(turn);
-  }
-}
-
 /** Ends every process that serves this directory, and removes its pid file. None is fine. */
 export async function stop(directory: string): Promise<void> {
   for (const server of await all(directory)) {
@@ -110,26 +97,4 @@ async function all(directory: string): Promise<Child[]> {
     if (server !== null) found.push(server);
   }
   return found;
-}
-
-function signal({ pid, startTime }: Child, number: number): void {
-  try {
-    signalProcess(pid, startTime, number);
-  } catch (error) {
-    if (!isKernelError(error) || error.code !== 'ESRCH') throw error;
-  }
-}
-
-/** False when it has not ended within `ms`. */
-function ended(server: Child, ms: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const unwatch = watch(server, () => {
-      clearTimeout(timer);
-      resolve(true);
-    });
-    const timer = setTimeout(() => {
-      unwatch();
-      resolve(false);
-    }, ms);
-  });
 }

@@ -16,7 +16,6 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
-  rmdirSync,
   rmSync,
   unlinkSync,
   writeFileSync,
@@ -27,8 +26,10 @@ import type { Outside } from '../native/index.ts';
 import { findAardvark, PARTS, PID_FILE, zoneFiles, type Part } from './aardvark.ts';
 import { ask, familyOf, type Question } from './dns-query.ts';
 import { EffectError, unwritable } from './effect.ts';
+import { removeIfEmpty } from './home.ts';
 import { outsideKey, type Kernel } from './kernel.ts';
-import { find, reload, start, stop, watch } from './resolver-process.ts';
+import { watch } from './process.ts';
+import { find, reload, start, stop } from './resolver-process.ts';
 
 export interface ResolverParts {
   kernel: Kernel;
@@ -139,11 +140,7 @@ export function resolverEffects({ kernel, runDir, exited, places }: ResolverPart
       await stop(directory);
     }
     rmSync(home(outside), { recursive: true, force: true });
-    try {
-      rmdirSync(join(runDir, 'dns'));
-    } catch {
-      // other outsides have one
-    }
+    removeIfEmpty(join(runDir, 'dns'));
   };
 
   return { writeZones, ensureResolver, askNames, stopResolver };

@@ -33,8 +33,19 @@ export class SlirpGone extends EffectError {}
 
 export async function listForwards(directory: string): Promise<HostForward[]> {
   const reply = await ask(directory, { execute: 'list_hostfwd' });
-  if (!('entries' in reply) || !Array.isArray(reply.entries)) throw garbled(directory, JSON.stringify(reply));
-  return reply.entries as HostForward[];
+  const { entries } = reply as { entries?: unknown };
+  if (!Array.isArray(entries) || !entries.every(isForward)) throw garbled(directory, JSON.stringify(reply));
+  return entries;
+}
+
+/** Whoever answers speaks with the container all the time: what it says is not taken for what it should be. */
+function isForward(entry: unknown): entry is HostForward {
+  if (typeof entry !== 'object' || entry === null) return false;
+  const { id, proto, host_addr, host_port, guest_addr, guest_port } = entry as Record<keyof HostForward, unknown>;
+  return (
+    [id, host_port, guest_port].every((one) => Number.isSafeInteger(one)) &&
+    [proto, host_addr, guest_addr].every((one) => typeof one === 'string')
+  );
 }
 
 export async function addForward(directory: string, forward: Omit<HostForward, 'id'>): Promise<void> {

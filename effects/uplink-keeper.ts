@@ -2,16 +2,21 @@
  * What is found of an uplink: its keeper (native/keeper/keeper.cc), its program, what both say, by the directory alone.
  *
  * Guarantees: a process is known by pid and start time, so that one that has the pid by chance is never taken for ours.
- * Reading changes nothing; a file that is missing or of no use counts as not there.
+ * Reading changes nothing; a file that is missing or of no use counts as not there. That one cannot be read, or a process
+ * not be looked for, is an error: whoever took it for an end would leave the program running.
  * Limits: what the files say is what the keeper wrote: the directory has to be the daemon's alone.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-import { isKernelError, processStartTime, watchProcess, type Child } from '../native/index.ts';
+import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { isKernelError, processStartTime, type Child } from '../native/index.ts';
+import { watch } from './process.ts';
 import type { UplinkStatus } from '../state/uplink.ts';
+import { EffectError } from './effect.ts';
 
 /** Files in an uplink's directory. */
 export const CLAIM = 'keeper';
 export const STATUS = 'status';
+/** What its name ends with while it is being removed. */
+export const DOOMED = '.doomed';
 
 /** Of what a program said: as much as the keeper itself keeps of it in its status. */
 const TAIL_BYTES = 4096;
@@ -24,8 +29,9 @@ export function claimOf(directory: string): Child | null {
 
 /** The last that the keeper told. */
 export function statusOf(directory: string): UplinkStatus | null {
+  const text = textOf(`${directory}/${STATUS}`) ?? 'null';
   try {
-    return JSON.parse(textOf(`${directory}/${STATUS}`) ?? 'null') as UplinkStatus | null;
+    return JSON.parse(text) as UplinkStatus | null;
   } catch {
     return null;
   }
@@ -41,11 +47,22 @@ export function findUplink(directory: string): UplinkStatus | null {
     : { ...status, state: 'ended', output: status.output };
 }
 
+/** Names of all that were started in `parent` and not wholly removed, each once. */
+export function listUplinks(parent: string): string[] {
+  try {
+    return [...new Set(readdirSync(parent).map((name) => name.replace(/\.doomed$/, '')))].sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
 export function isAlive(process: Child | null): boolean {
   try {
     return process !== null && processStartTime(process.pid) === process.startTime;
-  } catch {
-    return false;
+  } catch (error) {
+    if (isKernelError(error) && error.code === 'ESRCH') return false;
+    throw error;
   }
 }
 
@@ -58,16 +75,6 @@ export function commandOf(process: Child): string[] | null {
 /** Calls back once, as soon as the keeper of the directory has ended, or a turn later when it has by now. */
 export function watchUplink(directory: string, ended: () => void): () => void {
   return watch(claimOf(directory), ended);
-}
-
-export function watch(process: Child | null, ended: () => void): () => void {
-  try {
-    if (process !== null) return watchProcess(process.pid, process.startTime, ended);
-  } catch (error) {
-    if (!isKernelError(error)) throw error;
-  }
-  const turn = setImmediate(ended);
-  return () => clearImmediate(turn);
 }
 
 /** What the program has said up to now: the keeper's own descriptor of a file without a name. */
@@ -95,7 +102,14 @@ function logOf({ keeper, log }: UplinkStatus & { log?: number | null }): string 
 function textOf(path: string): string | null {
   try {
     return readFileSync(path, 'utf8');
-  } catch {
-    return null;
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (['ENOENT', 'ENOTDIR', 'ESRCH'].includes(code)) return null;
+    throw new EffectError({
+      code: 'UPLINK_FAILED',
+      message: `cannot read ${path}: ${code}`,
+      errno: code,
+      object: path,
+    });
   }
 }

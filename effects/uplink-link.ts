@@ -31,10 +31,11 @@ export const verifyUplink =
     const [addresses, routes] = await Promise.all([native.addresses(netns), native.routes(netns)]);
     const found = whatIsThere(link, addresses, routes);
     if (found.addresses.length === 0) throw fault(`${link.name} of ${program} has no address`, link.name);
-    if (address !== null && !found.addresses.some((one) => one.address === address.address)) {
-      throw fault(`${link.name} of ${program} does not have ${address.address}/${address.prefix}`, link.name);
+    const planned = found.addresses.filter((one) => address === null || one.address === address.address);
+    if (planned.length === 0) {
+      throw fault(`${link.name} of ${program} does not have ${address?.address}/${address?.prefix}`, link.name);
     }
-    if (found.addresses.every(({ gateway }) => gateway === null)) {
+    if (planned.every(({ gateway }) => gateway === null)) {
       throw fault(`${link.name} of ${program} has no default route`, link.name);
     }
     await holdsPorts(native, program, status.child?.pid ?? 0, ports);
@@ -80,6 +81,7 @@ function whatIsThere(link: Link, addresses: readonly Address[], routes: readonly
   const gatewayOf = (v6: boolean) => out.find(({ destination }) => destination.includes(':') === v6)?.gateway ?? null;
   return {
     name: link.name,
+    mac: link.mac,
     mtu: link.mtu,
     addresses: addresses
       .filter(({ link: index, scope }) => index === link.index && scope === GLOBAL)

@@ -13,6 +13,8 @@ import { EffectError } from './effect.ts';
 const PLACES = ['/usr/bin', '/usr/local/bin', '/usr/libexec/podman', '/usr/lib/podman'];
 /** It takes 3 ms. */
 const PATIENCE_MS = 3000;
+/** For what is still in the pipes when it has ended. */
+const REST_MS = 500;
 const MOST_BYTES = 64 * 1024;
 
 /** Where the program is, or would be: what is not there is found out by the probe. */
@@ -57,33 +59,26 @@ function help(program: UplinkProgram, file: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, ['--help'], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
+    const timers: NodeJS.Timeout[] = [];
+    const settle = (problem?: string) => {
+      for (const timer of timers) clearTimeout(timer);
+      child.stdout.destroy();
+      child.stderr.destroy();
       child.kill('SIGKILL');
-    }, PATIENCE_MS);
+      if (problem === undefined) resolve(said);
+      else reject(unusable(program, file, problem));
+    };
+    timers.push(setTimeout(() => settle(`no answer to --help after ${PATIENCE_MS} ms`), PATIENCE_MS));
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
-        if (said.length < MOST_BYTES) said += text;
-        else child.kill('SIGKILL');
+        said += text;
+        if (said.length > MOST_BYTES) settle();
       });
     }
-    const fail = (reason: string) => reject(unusable(program, file, reason));
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      clearTimeout(timer);
-      fail(error.code ?? error.message);
-    });
-    // Not 'close': something it started may hold the pipes for ever.
-    child.on('exit', () => {
-      clearTimeout(timer);
-      // What it wrote last may still be in the pipes: both are read to what is there.
-      setImmediate(() => {
-        child.stdout.destroy();
-        child.stderr.destroy();
-        if (late) fail(`no answer to --help after ${PATIENCE_MS} ms`);
-        else resolve(said);
-      });
-    });
+    child.on('error', (error: NodeJS.ErrnoException) => settle(error.code ?? error.message));
+    child.on('close', () => settle());
+    // Something that it started may hold the pipes for ever.
+    child.on('exit', () => timers.push(setTimeout(settle, REST_MS)));
   });
 }
 

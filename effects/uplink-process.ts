@@ -8,40 +8,51 @@
  */
 import { mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync, watch as watchFiles } from 'node:fs';
 import { join } from 'node:path';
-import type { UplinkStart } from '../machines/plan/uplink.ts';
-import { isKernelError, signalProcess, spawn, type Child } from '../native/index.ts';
-import type { UplinkStatus } from '../state/uplink.ts';
+import type { UplinkProcess } from '../machines/plan/uplink.ts';
+import { isKernelError, spawn, type Child } from '../native/index.ts';
+import type { UplinkProgram, UplinkStatus } from '../state/uplink.ts';
 import { EffectError, unwritable } from './effect.ts';
-import { CLAIM, claimOf, commandOf, findUplink, isAlive, STATUS, statusOf, watch } from './uplink-keeper.ts';
+import { ended, SIGKILL, signal, SIGTERM, watch } from './process.ts';
+import { CLAIM, claimOf, commandOf, DOOMED, findUplink, isAlive, STATUS, statusOf } from './uplink-keeper.ts';
 
 const KEEPER = join(import.meta.dirname, '../../build/Release/cleat-keeper');
-const SIGKILL = 9;
-const SIGTERM = 15;
 /** slirp4netns takes 5 ms, pasta 30 ms. */
 export const READY_MS = 5000;
 /** A keeper ends its program within a second (kGraceMs in keeper.cc). */
 const END_MS = 3000;
+/** The first may be spoilt by what an earlier daemon left. */
+const TURNS = 3;
 /** Each time something came into the directory while it was being removed. */
 const ROUNDS = 20;
 
-export async function ensureUplink(input: UplinkStart, readyMs = READY_MS): Promise<void> {
+export async function ensureUplink(input: UplinkProcess, readyMs = READY_MS): Promise<void> {
   const { directory } = input;
   const command = [KEEPER, ...argumentsOf(input, readyMs)];
   const patience = readyMs + END_MS;
-  const before = claimOf(directory);
-  if (before !== null && commandOf(before)?.join('\0') === command.join('\0')) {
-    await settled(directory, patience, () => before);
-    if (findUplink(directory)?.state === 'ready') return;
+  let status: UplinkStatus | null = null;
+  for (let turn = 0; turn < TURNS; turn++) {
+    const before = claimOf(directory);
+    if (isKeptAs(before, command)) {
+      await settled(directory, patience, () => before);
+      if (findUplink(directory)?.state === 'ready') return;
+    }
+    await removeUplink(directory);
+    attempt(() => mkdirSync(directory, { recursive: true, mode: 0o700 }), []);
+    let own: Child | null = null;
+    status = await settled(directory, patience, () => (own = begin(input, command)));
+    const claim = claimOf(directory);
+    if (status?.state === 'ready' && isKeptAs(claim, command)) return;
+    // Or else the keeper of a daemon that died as it began it came late, into the new directory, and was faster.
+    if (claim === null || JSON.stringify(claim) === JSON.stringify(own)) break;
   }
-  await removeUplink(directory);
-  attempt(() => mkdirSync(directory, { recursive: true, mode: 0o700 }), []);
-  const status = await settled(directory, patience, () => begin(input, command));
-  if (status?.state === 'ready') return;
   await removeUplink(directory);
   throw failed(input, status, readyMs);
 }
 
-function argumentsOf({ directory, boundTo, exitFd, readyFd, ownMounts, file, args }: UplinkStart, readyMs: number) {
+const isKeptAs = (keeper: Child | null, command: readonly string[]): keeper is Child =>
+  keeper !== null && commandOf(keeper)?.join('\0') === command.join('\0');
+
+function argumentsOf({ directory, boundTo, exitFd, readyFd, ownMounts, file, args }: UplinkProcess, readyMs: number) {
   return [
     '--directory',
     directory,
@@ -55,7 +66,7 @@ function argumentsOf({ directory, boundTo, exitFd, readyFd, ownMounts, file, arg
   ];
 }
 
-function begin({ program, outside }: UplinkStart, [file = '', ...args]: string[]): Child {
+function begin({ program, outside }: UplinkProcess, [file = '', ...args]: string[]): Child {
   try {
     return spawn({
       file,
@@ -77,30 +88,41 @@ function begin({ program, outside }: UplinkStart, [file = '', ...args]: string[]
 async function settled(directory: string, ms: number, start: () => Child): Promise<UplinkStatus | null> {
   return new Promise((resolve, reject) => {
     const ends: (() => void)[] = [];
-    const settle = () => {
+    const fail = (error: unknown) => {
+      for (const end of ends.splice(0)) end();
+      reject(error instanceof Error ? error : new Error(String(error)));
+    };
+    const unlessFailed = (work: () => void) => () => {
+      try {
+        work();
+      } catch (error) {
+        fail(error);
+      }
+    };
+    const settle = unlessFailed(() => {
       for (const end of ends.splice(0)) end();
       resolve(statusOf(directory));
-    };
+    });
     try {
       // Before the start, so that nothing is missed.
-      const look = () => {
+      const look = unlessFailed(() => {
         if (['ready', 'ended'].includes(statusOf(directory)?.state ?? '')) settle();
-      };
-      const files = watchFiles(directory, look);
+      });
+      // Should it fail, the keeper's end and the timer still tell.
+      const files = watchFiles(directory, look).on('error', () => {});
       ends.push(() => files.close());
       const unwatch = watch(start(), settle);
       const timer = setTimeout(settle, ms);
       ends.push(unwatch, () => clearTimeout(timer));
       look();
     } catch (error) {
-      for (const end of ends.splice(0)) end();
-      reject(error instanceof Error ? error : new Error(String(error)));
+      fail(error);
     }
   });
 }
 
 /** B53, B55-B57: what it was that failed. */
-function failed({ program, boundTo, file }: UplinkStart, status: UplinkStatus | null, readyMs: number): EffectError {
+function failed({ program, boundTo, file }: UplinkProcess, status: UplinkStatus | null, readyMs: number): EffectError {
   const fault = (message: string) => new EffectError({ code: 'UPLINK_FAILED', message, object: file });
   if (status === null) return fault(`failed to start ${program} process: its keeper ended without a word`);
   const said = quoted(status.output);
@@ -112,9 +134,16 @@ function failed({ program, boundTo, file }: UplinkStart, status: UplinkStatus | 
     const message = `${program} was not ready after ${readyMs} ms, and was ended${said === '""' ? '' : `: ${said}`}`;
     return new EffectError({ code: 'DEADLINE', message, object: file });
   }
-  if (status.signal !== null)
-    return fault(`${program} killed by signal ${status.signal}${said === '""' ? '' : `: ${said}`}`);
-  return fault(`${program} failed: ${said} (exit status ${status.code})`);
+  return fault(howEnded(program, status));
+}
+
+/** In the reference's words (B57). */
+export function howEnded(program: UplinkProgram, { signal, code, output }: UplinkStatus): string {
+  const said = quoted(output);
+  // Neither: its keeper was killed, and it went with it.
+  if (signal === null && code === null) return `${program} ended with its keeper`;
+  if (signal !== null) return `${program} killed by signal ${signal}${said === '""' ? '' : `: ${said}`}`;
+  return `${program} failed: ${said} (exit status ${code})`;
 }
 
 /** As Go's %q, without the program's usage, and what pasta says of each line of its own where there is no syslog. */
@@ -129,7 +158,7 @@ const quoted = (output: string): string =>
 /** Ends keeper and program of this directory, and removes it. None is fine. */
 export async function removeUplink(directory: string): Promise<void> {
   // The name goes first: a keeper that comes late finds nothing, and one that is in there already is found below.
-  const doomed = `${directory}.doomed`;
+  const doomed = `${directory}${DOOMED}`;
   await clear(doomed); // of a remove that was cut short
   attempt(() => renameSync(directory, doomed), ['ENOENT']);
   await clear(doomed);
@@ -183,25 +212,4 @@ async function end(process: Child, first = SIGTERM): Promise<void> {
     if (await ended(process, END_MS)) return;
   }
   throw new EffectError({ code: 'UPLINK_FAILED', message: `process ${process.pid} of an uplink does not end` });
-}
-
-function signal({ pid, startTime }: Child, number: number): void {
-  try {
-    signalProcess(pid, startTime, number);
-  } catch (error) {
-    if (!isKernelError(error) || error.code !== 'ESRCH') throw error;
-  }
-}
-
-function ended(process: Child, ms: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const unwatch = watch(process, () => {
-      clearTimeout(timer);
-      resolve(true);
-    });
-    const timer = setTimeout(() => {
-      unwatch();
-      resolve(false);
-    }, ms);
-  });
 }

@@ -1,12 +1,16 @@
 /**
  * The effects of machines/uplink.ts, under its names.
  *
- * Guarantees: what a start changes in the container's namespace beside the link is as it was when it returns: pasta gives
- * its link the addresses of the outside's while it starts, and needs IPv6 to be there by then.
+ * Guarantees: a start leaves what runs as it should, and puts another in the place of what does not. What it changes in
+ * the container's namespace beside the link is as it was when it returns: pasta gives its link the addresses of the
+ * outside's while it starts, and needs IPv6 to be there by then.
  * Limits: a crash in between leaves IPv6 on for links that are made later in this namespace.
  */
-import type { UplinkStart } from '../machines/plan/uplink.ts';
+import { resolve } from 'node:path';
+import type { UplinkStart, UplinkVerify } from '../machines/plan/uplink.ts';
+import { removeIfEmpty } from './home.ts';
 import type { Kernel } from './kernel.ts';
+import { findUplink } from './uplink-keeper.ts';
 import { verifyUplink } from './uplink-link.ts';
 import { probeUplink } from './uplink-probe.ts';
 import { ensureUplink, removeUplink } from './uplink-process.ts';
@@ -14,25 +18,46 @@ import { ensureUplink, removeUplink } from './uplink-process.ts';
 /** IPv6 is there, and addresses can be used at once. */
 const OPEN = { 'net/ipv6/conf/default/disable_ipv6': '0', 'net/ipv6/conf/default/accept_dad': '0' };
 
-export const uplinkEffects = (kernel: Pick<Kernel, 'outside'>) => ({
-  probeUplink,
-  startUplink: startUplink(kernel),
-  verifyUplink: verifyUplink(kernel),
-  stopUplink: ({ directory }: { directory: string }) => removeUplink(directory),
-});
-
-const startUplink =
-  (kernel: Pick<Kernel, 'outside'>) =>
-  async (input: UplinkStart): Promise<void> => {
-    if (input.program !== 'pasta') return ensureUplink(input);
-    const { kernel: native } = kernel.outside(input.outside);
-    const keys = Object.keys(OPEN);
-    const values = await native.sysctlRead(keys, input.netns);
-    const there = keys.flatMap((key, i) => (values[i] === null || values[i] === undefined ? [] : [[key, values[i]]]));
-    if (there.length === keys.length) await native.sysctlWrite(OPEN, input.netns);
-    try {
-      await ensureUplink(input);
-    } finally {
-      await native.sysctlWrite(Object.fromEntries(there) as Record<string, string>, input.netns);
-    }
+/** `home`: where the directories of uplinks are. */
+export const uplinkEffects = (kernel: Pick<Kernel, 'outside'>, home: string) => {
+  const at = <Input extends { directory: string }>(input: Input): Input => ({
+    ...input,
+    directory: resolve(home, input.directory),
+  });
+  return {
+    probeUplink,
+    startUplink: (input: UplinkStart) => startUplink(kernel)(at(input)),
+    verifyUplink: (input: UplinkVerify) => verifyUplink(kernel)(at(input)),
+    stopUplink: async (input: { directory: string }): Promise<void> => {
+      await removeUplink(at(input).directory);
+      removeIfEmpty(home);
+    },
   };
+};
+
+const startUplink = (kernel: Pick<Kernel, 'outside'>) => {
+  const verify = verifyUplink(kernel);
+  return async (input: UplinkStart): Promise<void> => {
+    // One that runs and has lost its link, say, will not make another.
+    const stands = findUplink(input.directory)?.state === 'ready';
+    if (stands && !(await verify(input.verify).then(Boolean, () => false))) await removeUplink(input.directory);
+    if (input.program === 'pasta') await withIpv6(kernel, input, () => ensureUplink(input));
+    else await ensureUplink(input);
+  };
+};
+
+async function withIpv6(kernel: Pick<Kernel, 'outside'>, { outside, netns }: UplinkStart, work: () => Promise<void>) {
+  const { kernel: native } = kernel.outside(outside);
+  const keys = Object.keys(OPEN);
+  const values = await native.sysctlRead(keys, netns);
+  const before = keys.flatMap((key, i): [string, string][] =>
+    typeof values[i] === 'string' ? [[key, values[i]]] : [],
+  );
+  if (before.length === 0) return work(); // a kernel without IPv6
+  await native.sysctlWrite(OPEN, netns);
+  try {
+    await work();
+  } finally {
+    await native.sysctlWrite(Object.fromEntries(before), netns);
+  }
+}

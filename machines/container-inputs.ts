@@ -8,9 +8,10 @@ import type { ContainerContext, Drift, Lease, ProcessIdentity, ResolvedPort, Wis
 import type { AttachmentOptions } from '../state/event.ts';
 import type { Fault } from '../state/faults.ts';
 import type { AttachmentInput } from './attachment.ts';
-import { changeOf, namesOfChange, type Granted } from './plan/change.ts';
+import { allPorts, changeOf, namesOfChange, type Granted } from './plan/change.ts';
 import type { FilesInput } from './plan/hosts.ts';
 import type { NameInput, UnnameInput } from './resolver.ts';
+import type { UplinkInput } from './plan/uplink.ts';
 
 export type ContainerInput = Omit<
   ContainerContext,
@@ -47,6 +48,8 @@ export type ContainerEvent =
   | { type: 'adjust'; network: string; lease: Lease }
   /** Others took something away: put it back, or (noticed) only know of it. */
   | { type: 'drifted' | 'noticed'; drift: Drift[] }
+  /** Its uplink has ended; `soon`: hardly begun. */
+  | { type: 'lost'; drift: Drift[]; fault: Fault; soon: boolean }
   /** Another container takes over these ports. */
   | { type: 'yield'; ports: ResolvedPort[]; taker: string }
   | ({ type: 'leased' } & Granted)
@@ -160,7 +163,19 @@ export const filesInput = ({ context }: In): FilesInput => ({
   hostname: context.hostname,
   pod: context.pod,
   attachments: context.attachments,
+  ...(context.uplink === undefined ? {} : { uplink: context.uplink }),
 });
+
+export const uplinkInput =
+  (verb: UplinkInput['verb']) =>
+  ({ context }: In): UplinkInput => {
+    const { uplink, netns, token, owner, outside, boundTo, portHandler } = context;
+    if (uplink === undefined || netns === null) throw new Error(`no uplink to ${verb}`);
+    const ports = portHandler === 'pasta' ? allPorts(context) : [];
+    const apiSocket = portHandler === 'slirp4netns';
+    const { settings } = uplink;
+    return { verb, owner, directory: token, outside, netns: netns.path, boundTo, settings, apiSocket, ports };
+  };
 
 export const attachmentInput =
   (verb: AttachmentInput['verb']) =>

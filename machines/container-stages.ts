@@ -13,6 +13,7 @@ import {
   unnameInput,
   filesInput,
   attachmentInput,
+  uplinkInput,
 } from './container-inputs.ts';
 import { setupContainer } from './container-words.ts';
 
@@ -21,6 +22,7 @@ import { setupContainer } from './container-words.ts';
 /** The stages of an addition, each with the question whether there is anything to do in it. */
 const STAGES = [
   { target: 'announcing', guard: 'announces' },
+  { target: 'uplinking', guard: 'uplinks' },
   { target: 'attaching', guard: 'attaches' },
   { target: 'naming', guard: 'names' },
   { target: 'exposing', guard: 'exposes' },
@@ -128,6 +130,20 @@ export const adding = (done: string) =>
           onError: { target: '#container.rollingBack', actions: 'blameError' },
         },
       },
+      uplinking: {
+        description: 'The program that leads out is started, by a machine of its own, and seen to be ready.',
+        invoke: {
+          id: 'uplink',
+          src: 'uplink',
+          input: uplinkInput('start'),
+          onDone: [
+            { guard: 'notReady', target: '#container.rollingBack', actions: 'blameOutcome' },
+            { guard: 'portsWithoutNetwork', target: '#container.rollingBack', actions: ['blamePorts', 'join'] },
+            ...onward('uplinking', done, 'adopt', ['join']),
+          ],
+          onError: { target: '#container.rollingBack', actions: 'blameError' },
+        },
+      },
       naming: naming(done, '#container.rollingBack', 'adopt'),
       exposing: exposing(done, '#container.rollingBack', 'adopt'),
       noting: noting(done, '#container.rollingBack', 'adopt'),
@@ -170,12 +186,20 @@ export const detaching = (next: object) =>
     },
   });
 
+/** Ends the program that leads out. */
+export const unlinking = (next: object[], failed: object[]) =>
+  setupContainer.createStateConfig({
+    description: 'Ends the program that leads out, and everything that it has made goes with it.',
+    invoke: { id: 'uplink', src: 'uplink', input: uplinkInput('stop'), onDone: next, onError: failed },
+  });
+
 /** The steps of a teardown, and of an undone addition, each with the question whether there is anything to do in it. */
 const OUT = [
   { target: 'retracting', guard: 'retracts' },
   { target: 'withdrawing', guard: 'removes' },
   { target: 'unnaming', guard: 'names' },
   { target: 'detaching', guard: 'detachesLinks' },
+  { target: 'unlinking', guard: 'hasUplink' },
   { target: 'removingNamespace', guard: 'hasNamespace' },
   { target: 'clearing', guard: 'notes' },
 ] as const;
@@ -185,12 +209,13 @@ const BACK = [
   { target: 'restoring', guard: 'restores' },
   { target: 'unnaming', guard: 'names' },
   { target: 'detaching', guard: 'attaches' },
+  { target: 'unlinking', guard: 'uplinks' },
 ] as const;
 
 /** To the next step that has something to do; when this one failed, with the fault kept. */
 const next =
   <Step extends { target: string; guard: string }>(steps: readonly Step[]) =>
-  (after: Step['target'] | 'choosing', ...actions: 'keepFault'[]) => [
+  (after: Step['target'] | 'choosing', ...actions: ('keepFault' | 'keepStuck' | 'unjoin')[]) => [
     ...steps.slice(steps.findIndex(({ target }) => target === after) + 1).map((step) => ({ ...step, actions })),
     { target: 'judging', actions },
   ];

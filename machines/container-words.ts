@@ -9,9 +9,10 @@
 import { assign, setup } from 'xstate';
 import type { ContainerContext } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
+import type { Uplink } from '../state/uplink.ts';
 import { attachmentMachine } from './attachment.ts';
 import { conversation, effect, faultOf } from './contract.ts';
-import { publishAddresses, relinked, revised } from './plan/attachment.ts';
+import { relinked, revised } from './plan/attachment.ts';
 import {
   adopted,
   allPorts,
@@ -33,10 +34,10 @@ import {
   type PublishInput,
 } from './plan/change.ts';
 import { subtract, subtractMappings, unrequest, without } from './plan/port-list.ts';
-import { portTargets } from './plan/ports.ts';
 import type { FilesInput } from './plan/hosts.ts';
 import { sameOptions } from './plan/options.ts';
 import type { NameInput, UnnameInput } from './resolver.ts';
+import { uplinkMachine, type UplinkOutput } from './uplink.ts';
 import type {
   ContainerInput,
   ContainerEvent,
@@ -51,8 +52,10 @@ import type {
 
 // --- Questions to the context -----------------------------------------------------------------------------------
 
-/** The context as an event leaves it: with what was granted in it. Stages ahead are judged by it. */
+/** The context as an event leaves it: with what was granted or made in it. Stages ahead are judged by it. */
 const ahead = ({ context, event }: In & { event: ContainerEvent }): ContainerContext => {
+  const made = madeIn(event);
+  if (made !== null && context.uplink !== undefined) return { ...context, uplink: { ...context.uplink, ...made } };
   if (event.type !== 'leased') return context;
   const plan = planned(context, event);
   return 'context' in plan ? plan.context : context;
@@ -60,12 +63,26 @@ const ahead = ({ context, event }: In & { event: ContainerEvent }): ContainerCon
 
 const blame = (code: Fault['code'], message: string): Fault => ({ code, message });
 
+const nowhere = ({ id, uplink }: ContainerContext): Fault =>
+  blame(
+    'PORTS_NEED_NETWORK',
+    uplink === undefined
+      ? `container ${id} has no bridge network that its ports could lead to`
+      : `container ${id} has no address of the family that its ports ask for`,
+  );
+
 /** What an effect was rejected with (error events of children are not part of the event union). */
 const errorIn = (event: object): unknown => ('error' in event ? event.error : undefined);
 
 const networkIn = (event: ContainerEvent): string => ('network' in event ? event.network : '');
 
-/** How the attachment that was just tried came out. */
+/** What the uplink's machine says that there is now. */
+const madeIn = (event: object): Pick<Uplink, 'made' | 'missing'> | null => {
+  const { link = null, missing = [] } = ('output' in event ? (event.output ?? {}) : {}) as Partial<UplinkOutput>;
+  return link === null ? null : { made: link, missing };
+};
+
+/** How the attachment or uplink that was just tried came out. */
 const outcomeIn = (event: object): string =>
   'output' in event ? (event.output as { outcome: string }).outcome : 'failed';
 
@@ -82,6 +99,7 @@ export const setupContainer = setup({
   },
   actors: {
     attachment: attachmentMachine,
+    uplink: uplinkMachine,
     ensureNamespace: effect<{ dev: number; ino: number }, NamespaceInput>('ensureNamespace'),
     removeNamespace: effect<void, NamespaceInput>('removeNamespace'),
     lease: conversation<LeaseInput>('lease'),
@@ -105,6 +123,19 @@ export const setupContainer = setup({
     hasNamespace: ({ context }) => context.netns !== null,
     /** It uses a namespace that others look after. */
     sharesNamespace: ({ context }) => ['host', 'container'].includes(context.request.netns.mode),
+    /** The same, or its way out is a program: either way networks are not for it. */
+    takesNoNetwork: ({ context }) =>
+      context.uplink !== undefined || ['host', 'container'].includes(context.request.netns.mode),
+    hasUplink: ({ context }) => context.uplink !== undefined,
+    /** It is part of configure. */
+    uplinks: ({ context }) => context.uplink !== undefined && !context.configured,
+    restarts: ({ context }) => changeOf(context).uplink === 'restart',
+    mendsUplink: ({ context }) => changeOf(context).uplink !== undefined,
+    notReady: ({ event }) => outcomeIn(event) !== 'ready',
+    /** Again: once may be chance. */
+    endedSoon: ({ context, event }) => event.type === 'lost' && event.soon && (context.uplink?.endedSoon ?? 0) > 0,
+    /** What carries its ports was told them when it started. */
+    portsAreFixed: ({ context }) => context.portHandler === 'pasta',
     configured: ({ context }) => context.configured,
     hasUsers: ({ event }) => 'users' in event && event.users.length > 0,
     held: ({ context }) => context.held,
@@ -136,7 +167,8 @@ export const setupContainer = setup({
     notes: ({ context }) => context.files,
     diverts: ({ context }) => changesPorts(diversion(context)),
     restores: ({ context }) => changesPorts(restoration(context)),
-    removes: ({ context }) => changesPorts(removal(context)),
+    /** What slirp4netns carries goes with it. */
+    removes: ({ context }) => context.portHandler !== 'slirp4netns' && changesPorts(removal(context)),
     retracts: ({ context }) => context.publisher !== null && changeOf(context).ports.length > 0,
     detachesLinks: ({ context }) => changeOf(context).todo.length > 0 && context.netns?.owned !== true,
     asserts: ({ context }) => changeOf(context).ports.length > 0,
@@ -154,9 +186,14 @@ export const setupContainer = setup({
     noLinks: ({ context }) => context.attachments.length === 0,
     noPorts: ({ context }) => changeOf(context).ports.length === 0,
     nothingToAdd: ({ context }) =>
-      Object.keys(changeOf(context).networks).length === 0 && changeOf(context).wanted.length === 0,
+      (context.uplink === undefined || context.configured) &&
+      Object.keys(changeOf(context).networks).length === 0 &&
+      changeOf(context).wanted.length === 0,
     onlyNotes: ({ context }) =>
-      context.files && Object.keys(changeOf(context).networks).length === 0 && changeOf(context).wanted.length === 0,
+      context.files &&
+      (context.uplink === undefined || context.configured) &&
+      Object.keys(changeOf(context).networks).length === 0 &&
+      changeOf(context).wanted.length === 0,
     // What it was that could not be undone is seen from the change: the last word may have been another.
     wasRebuilding: ({ context }) =>
       changeOf(context).before.length > 0 && Object.keys(changeOf(context).networks).length === 0,
@@ -173,10 +210,8 @@ export const setupContainer = setup({
     ailing: ({ context }) => context.configured && context.attempts > 0,
     unplannable: ({ context, event }) => event.type === 'leased' && 'fault' in planned(context, event),
     portsWithoutNetwork: (args) => {
-      const { ports } = changeOf(ahead(args));
-      if (ports.length === 0) return false;
-      const addresses = publishAddresses(ahead(args).attachments);
-      return ports.some((port) => portTargets([{ ...port, range: 1 }], addresses).length === 0);
+      const context = ahead(args);
+      return stranded(context, changeOf(context).ports, context.attachments).length > 0;
     },
   },
   actions: {
@@ -242,7 +277,21 @@ export const setupContainer = setup({
       // Whoever does not know what has drifted looks at everything; so does one that something was missing of before.
       const all = named.size === 0 || event.type !== 'drifted' || context.attempts > 0;
       const todo = context.attachments.map(({ network }) => network).filter((network) => all || named.has(network));
-      return { drift, change: begin(context, { todo, ports: context.ports }) };
+      const uplink = context.uplink !== undefined && (all || drift.some(({ kind }) => kind === 'uplink'));
+      return {
+        drift,
+        change: begin(context, { todo, ports: context.ports, ...(uplink ? { uplink: 'repair' as const } : {}) }),
+      };
+    }),
+    beginRestart: assign({ change: ({ context }) => begin(context, { ports: context.ports, uplink: 'restart' }) }),
+    /** One that ends again and again as soon as it has begun is tried with growing pauses. */
+    mourn: assign({
+      uplink: ({ context: { uplink }, event }) =>
+        uplink === undefined || event.type !== 'lost'
+          ? uplink
+          : { ...uplink, endedSoon: event.soon ? uplink.endedSoon + 1 : 0 },
+      drift: ({ context, event }) => (event.type === 'lost' ? event.drift : context.drift),
+      fault: ({ context, event }) => (event.type === 'lost' && event.soon ? event.fault : context.fault),
     }),
     beginYield: assign({
       change: ({ context, event }) =>
@@ -255,7 +304,7 @@ export const setupContainer = setup({
         const rest = context.attachments.filter((attachment) => attachment.network !== network);
         return begin(context, {
           networks: { [network]: {} },
-          ports: stranded(context.ports, rest),
+          ports: stranded(context, context.ports, rest),
           todo: [network],
           force,
         });
@@ -294,6 +343,12 @@ export const setupContainer = setup({
 
     // What happens to it on the way.
     plan: assign((args) => (args.event.type === 'leased' ? ahead(args) : {})),
+    join: assign((args) => {
+      const { uplink } = ahead(args);
+      return uplink === undefined ? {} : { uplink };
+    }),
+    /** The program is no more. */
+    unjoin: assign(({ context: { uplink } }) => (uplink === undefined ? {} : { uplink: { ...uplink, made: null } })),
     nextTodo: assign({ change: ({ context }) => ({ ...changeOf(context), todo: changeOf(context).todo.slice(1) }) }),
     /** Attachments still to be replaced are what they were; of the present one the roles are swapped. */
     revertRest: assign(({ context }) => {
@@ -383,6 +438,11 @@ export const setupContainer = setup({
     blameRefusal: assign({ fault: ({ event }) => ('fault' in event ? event.fault : null) }),
     /** A step of the way out failed: it is a leftover, and the way out goes on. */
     keepFault: assign({ leftovers: ({ context, event }) => [...context.leftovers, faultIn(event)] }),
+    /** The same, where the step itself tells how it came out. */
+    keepStuck: assign({
+      leftovers: ({ context, event }) =>
+        outcomeIn(event) === 'stuck' ? [...context.leftovers, faultIn(event)] : context.leftovers,
+    }),
     /** Neither gone nor whole: what was asked for is tried again, not its undoing. */
     goOn: assign({
       leftovers: ({ context }) => (context.fault === null ? context.leftovers : [...context.leftovers, context.fault]),
@@ -397,20 +457,28 @@ export const setupContainer = setup({
       fault: ({ context, event }) => {
         if (event.type !== 'leased') return context.fault;
         const plan = planned(context, event);
-        return 'fault' in plan
-          ? plan.fault
-          : blame('PORTS_NEED_NETWORK', `container ${context.id} has no bridge network that its ports could lead to`);
+        return 'fault' in plan ? plan.fault : nowhere(context);
       },
       change: ({ context, event }) => ({
         ...changeOf(context),
         ports: event.type === 'leased' ? without(event.ports, context.ports) : [],
       }),
     }),
+    blamePorts: assign({ fault: ({ context }) => nowhere(context) }),
     blameMode: assign({
+      fault: ({ context: { id, request } }) =>
+        blame(
+          'MODE_NOT_SUPPORTED',
+          request.uplink === undefined
+            ? `container ${id} shares a namespace: "${request.netns.mode}" is not supported`
+            : `container ${id} is on no network: "${request.uplink.program}" is not supported`,
+        ),
+    }),
+    blameFixedPorts: assign({
       fault: ({ context }) =>
         blame(
           'MODE_NOT_SUPPORTED',
-          `container ${context.id} shares a namespace: "${context.request.netns.mode}" is not supported`,
+          `pasta of container ${context.id} was told its ports when it started: with port handler "forwarder" they can change`,
         ),
     }),
     blameConnected: assign({

@@ -35,6 +35,7 @@ import {
   filesInput,
   attachmentInput,
   drainInput,
+  uplinkInput,
 } from './container-inputs.ts';
 import {
   onward,
@@ -45,6 +46,7 @@ import {
   retracting,
   unnaming,
   detaching,
+  unlinking,
   outward,
   backward,
   releasing,
@@ -55,7 +57,7 @@ import { setupContainer } from './container-words.ts';
 
 export const containerMachine = setupContainer.createMachine({
   id: 'container',
-  version: '2',
+  version: '3',
   options: { maxIterations: 50 },
   context: ({ input }) => ({
     ...input,
@@ -114,7 +116,7 @@ export const containerMachine = setupContainer.createMachine({
         ...atRest,
         configure: { target: 'configuring', actions: ['accept', 'beginConfigure'] },
         connect: [
-          { guard: 'sharesNamespace', actions: ['accept', 'blameMode'] },
+          { guard: 'takesNoNetwork', actions: ['accept', 'blameMode'] },
           { guard: 'requestedAlike', actions: 'accept' },
           { guard: 'requested', actions: ['accept', 'blameConnected'] },
           { actions: ['accept', 'beginConnect', 'request'] },
@@ -145,7 +147,7 @@ export const containerMachine = setupContainer.createMachine({
         ...atRest,
         configure: { actions: 'accept' },
         connect: [
-          { guard: 'sharesNamespace', actions: ['accept', 'blameMode'] },
+          { guard: 'takesNoNetwork', actions: ['accept', 'blameMode'] },
           { guard: 'attachedAlike', actions: 'accept' },
           { guard: 'attached', actions: ['accept', 'blameConnected'] },
           { target: 'connecting', actions: ['accept', 'beginConnect'] },
@@ -156,18 +158,25 @@ export const containerMachine = setupContainer.createMachine({
         ],
         publish: [
           { guard: 'sharesNamespace', actions: ['accept', 'blameMode'] },
+          { guard: 'portsAreFixed', actions: ['accept', 'blameFixedPorts'] },
           { target: 'publishing', actions: ['accept', 'beginPublish'] },
         ],
         unpublish: [
+          { guard: 'portsAreFixed', actions: ['accept', 'blameFixedPorts'] },
           { guard: 'published', target: 'unpublishing', actions: ['accept', 'beginUnpublish'] },
           { actions: ['accept', 'blameNotPublished'] },
         ],
         reload: [
+          { guard: 'hasUplink', target: 'repairing', actions: ['accept', 'beginRestart'] },
           { guard: 'rebuilds', target: 'rebuilding', actions: ['accept', 'beginRebuild'] },
           { target: 'reloading', actions: ['accept', 'beginReload'] },
         ],
         adjust: { guard: 'attached', target: 'adjusting', actions: ['accept', 'beginAdjust'] },
         drifted: { target: 'repairing', actions: ['accept', 'beginRepair'] },
+        lost: [
+          { guard: 'endedSoon', target: 'degraded', actions: ['accept', 'mourn'] },
+          { target: 'repairing', actions: ['accept', 'mourn', 'beginRepair'] },
+        ],
         noticed: { actions: 'notice' },
         yield: { guard: 'has', target: 'yielding', actions: ['accept', 'beginYield'] },
       },
@@ -300,13 +309,17 @@ export const containerMachine = setupContainer.createMachine({
     },
     repairing: {
       tags: 'passing',
-      description: 'Others took something away: makes what is missing, and touches nothing else.',
+      description:
+        'Others took something away, or the uplink ended: makes what is missing, and touches nothing else. On reload the ' +
+        'uplink is started anew.',
       initial: 'choosing',
       states: {
         choosing: {
           description: 'Links first, if any of ours are meant; then the outer publisher and ports.',
           always: [
             { guard: 'attaches', target: 'mending' },
+            { guard: 'restarts', target: 'unlinking' },
+            { guard: 'mendsUplink', target: 'relinking' },
             { guard: 'announces', target: 'announcing' },
             { guard: 'asserts', target: 'asserting' },
             { target: '#container.up', actions: 'mend' },
@@ -324,6 +337,28 @@ export const containerMachine = setupContainer.createMachine({
               { guard: 'announces', target: 'announcing' },
               { guard: 'asserts', target: 'asserting' },
               { target: '#container.up', actions: 'mend' },
+            ],
+            onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
+          },
+        },
+        unlinking: unlinking(
+          [
+            { guard: 'stuck', target: '#container.degraded', actions: ['blameOutcome', 'settle'] },
+            { target: 'relinking' },
+          ],
+          [{ target: '#container.degraded', actions: ['blameError', 'settle'] }],
+        ),
+        relinking: {
+          description: 'Has the program that leads out run, as far as it does not; every port is given to it again.',
+          invoke: {
+            id: 'uplink',
+            src: 'uplink',
+            input: uplinkInput('repair'),
+            onDone: [
+              { guard: 'notReady', target: '#container.degraded', actions: ['blameOutcome', 'settle'] },
+              { guard: 'announces', target: 'announcing', actions: 'join' },
+              { guard: 'asserts', target: 'asserting', actions: 'join' },
+              { target: '#container.up', actions: ['join', 'mend'] },
             ],
             onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
           },
@@ -356,13 +391,18 @@ export const containerMachine = setupContainer.createMachine({
         'Something is missing and could not be made again: `fault` says what failed last. All of it is tried again by ' +
         'itself.',
       entry: 'countAttempt',
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts + Math.max(0, (context.uplink?.endedSoon ?? 0) - 2) }),
+      },
       on: {
         ...atRest,
         retry: { target: 'repairing', actions: 'beginRepair' },
         configure: { target: 'repairing', actions: ['accept', 'beginRepair'] },
         drifted: { target: 'repairing', actions: ['accept', 'beginRepair'] },
         noticed: { actions: 'notice' },
+        lost: {},
         disconnect: [
           { guard: 'attached', target: 'disconnecting', actions: ['accept', 'beginDisconnect'] },
           { actions: ['accept', 'blameNotConnected'] },
@@ -571,6 +611,7 @@ export const containerMachine = setupContainer.createMachine({
         },
         unnaming: unnaming(backward('unnaming')),
         detaching: detaching({ target: 'judging' }),
+        unlinking: unlinking(backward('unlinking', 'keepStuck', 'unjoin'), backward('unlinking', 'keepFault')),
         judging: {
           description: 'What could not be taken away keeps its address and ports: nothing is given back before.',
           always: [
@@ -627,6 +668,7 @@ export const containerMachine = setupContainer.createMachine({
         },
         unnaming: unnaming(outward('unnaming')),
         detaching: detaching({ target: 'removingNamespace' }),
+        unlinking: unlinking(outward('unlinking', 'keepStuck'), outward('unlinking', 'keepFault')),
         removingNamespace: {
           description:
             'Unpins the namespace: links in one of ours go with it. From here on nothing leads to the container any more.',

@@ -33,19 +33,17 @@ interface UplinkContext extends UplinkInput, UplinkOutput {
   launch: Launch | null;
 }
 
-const startOf = ({ settings, directory, outside, netns, boundTo, launch }: UplinkContext): UplinkStart => ({
-  args: [],
-  missing: [],
-  exitFd: null,
-  readyFd: null,
-  ownMounts: false,
-  ...launch,
-  program: settings.program,
-  file: settings.file,
-  directory,
-  outside,
-  netns,
-  boundTo,
+const NOTHING: Launch = { args: [], missing: [], exitFd: null, readyFd: null, ownMounts: false };
+
+const startOf = (context: UplinkContext): UplinkStart => ({
+  ...(context.launch ?? NOTHING),
+  program: context.settings.program,
+  file: context.settings.file,
+  directory: context.directory,
+  outside: context.outside,
+  netns: context.netns,
+  boundTo: context.boundTo,
+  verify: planVerify(context),
 });
 
 export const uplinkMachine = setup({

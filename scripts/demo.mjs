@@ -33,6 +33,7 @@ const MIB = 1 << 20;
 const BYTES = 256 * MIB;
 const RATE = 40 * MIB;
 const PORT = 8080;
+const GUEST_PORT = 8082;
 
 const root = join(import.meta.dirname, '..');
 const main = join(root, 'dist/cli/main.js');
@@ -243,6 +244,28 @@ async function story(directory, daemon) {
   for (const port of [PORT, 9000]) await through(port);
   await type('disconnect', 'back', 'page');
   await type('ps');
+
+  begin('A process behind slirp4netns, without a bridge, and slirp4netns is killed');
+  const guestWords = ['run', '--name', 'guest', '--network', 'slirp4netns', '-p', `${GUEST_PORT}:80`, '--'];
+  echo(['cleat', ...guestWords, 'node', 'demo-program.mjs', 'serve', '&']);
+  const guest = spawn(process.execPath, [main, ...guestWords, process.execPath, program, 'serve'], { stdio: 'ignore' });
+  const guestEnded = new Promise((settle) => guest.on('exit', settle));
+  const served = async () =>
+    (await run(['curl', '-sS', '--max-time', '1', `http://127.0.0.1:${GUEST_PORT}/`])).code === 0;
+  await until('guest serves', served);
+  await through(GUEST_PORT);
+  await type('ps');
+  const { pid: slirp } = (await inspect('guest')).uplink.process;
+  echo(['kill', '-9', String(slirp)]);
+  process.kill(slirp, 'SIGKILL');
+  await until('it runs again', async () => {
+    const { state, pid, down_ms: down } = (await inspect('guest')).uplink.process;
+    return state === 'ready' && pid !== slirp && down > 0 ? (say(`it was away for ${down} ms`) ?? true) : undefined;
+  });
+  await through(GUEST_PORT);
+  guest.kill('SIGTERM');
+  await guestEnded;
+  await until('guest is gone', async () => !(await ask('ps')).some(({ id }) => id === 'guest'));
 
   if (process.argv.includes('--stay')) stay(directory, daemon);
 

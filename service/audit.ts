@@ -18,13 +18,8 @@ import { portTargets } from '../machines/plan/ports.ts';
 import { isKernelError, type Link, type Neighbour, type NftElement, type Outside } from '../native/index.ts';
 import { ContainerContext, type Attachment } from '../state/container.ts';
 import { NetworkDefinition } from '../state/network.ts';
-
-export interface Finding {
-  kind: 'link' | 'namespace' | 'port' | 'address' | 'neighbour' | 'table' | 'snapshot';
-  object: string;
-  problem: 'leaked' | 'missing' | 'owned twice' | 'unreadable';
-  owner?: string;
-}
+import { auditCarried, auditUplinks, type Judged } from './audit-user-mode.ts';
+import type { Finding } from './finding.ts';
 
 export interface AuditReport {
   clean: boolean;
@@ -48,6 +43,8 @@ interface Snapshot {
 
 /** States in which everything a snapshot names has been made, and nothing been taken away. */
 const STEADY = new Set(['created', 'up', 'degraded']);
+
+const judged = ({ state, context }: Snapshot): Judged => ({ context, steady: STEADY.has(state) });
 
 export async function audit(kernel: Kernel, directories: Directories): Promise<AuditReport> {
   const { instance } = kernel;
@@ -127,7 +124,8 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
     findings.push(...judgeNeighbours(mine, standing, await native.neighbours()));
 
     const expected = new Map<string, { id: string; steady: boolean }>();
-    for (const { context, state } of mine) {
+    // What other handlers carry is no element of the table.
+    for (const { context, state } of mine.filter((one) => one.context.portHandler === undefined)) {
       const { ports, change, attachments } = context;
       const primary = publishAddresses(attachments);
       const leads = STEADY.has(state) ? primary : [...new Set([...primary, ...passing(context)])];
@@ -160,7 +158,11 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
     for (const [key, { id, steady }] of expected) {
       if (steady && !found.has(key)) findings.push({ kind: 'port', object: key, problem: 'missing', owner: id });
     }
+    const carried = await auditCarried(directories.runDir, outside, mine.map(judged));
+    ports += carried.ports;
+    findings.push(...carried.findings);
   }
+  findings.push(...auditUplinks(directories.runDir, snapshots.map(judged)));
   return {
     clean: findings.length === 0,
     containers: snapshots.length,

@@ -26,6 +26,7 @@ import { endings } from './endings.ts';
 import { illegal, legalEvents, noSuchContainer, toMachineEvent } from './events.ts';
 import { Neighbours } from './neighbours.ts';
 import { isLeaving } from './standing.ts';
+import { refuseSctp, type UplinkPrograms } from './uplink-request.ts';
 import { atRest, inState } from './waiting.ts';
 import { stateName, type ContainerActor, type ContainerSnapshot } from './snapshot.ts';
 
@@ -48,6 +49,7 @@ export interface ContainersParts {
   outsideName: (path: string) => string | null;
   /** Who publishes ports one machine further out, null for nobody. */
   publisher: string | null;
+  uplinks: UplinkPrograms;
   failed: (what: string, error: unknown) => void;
 }
 
@@ -161,6 +163,7 @@ export class Containers {
       durable.operation.n === context.operation.n &&
       durable.netns === context.netns &&
       durable.attachments === context.attachments &&
+      durable.uplink === context.uplink &&
       durable.change?.ports === context.change?.ports
     );
   }
@@ -235,6 +238,7 @@ export class Containers {
     const before = actor.getSnapshot();
     // Not snapshot.can(): it takes the whole transition on trial, and our guards never leave an event unanswered.
     if (!legalEvents(before).includes(event.type)) throw illegal(before, event.type);
+    if (event.type === 'publish') refuseSctp(event.id, before.context.portHandler ?? 'firewall', event.port_mappings);
     const machineEvent = toMachineEvent(event, {
       networkName: (text) => this.#networkName(before, event.type, text),
       users: () => this.neighbours.usersOf(before.context.owner),
@@ -329,17 +333,24 @@ export class Containers {
         const from = since.get(actor.sessionId)?.state ?? '';
         this.#announce({ type: 'state', t: Date.now(), id, from, to: 'gone' });
         journal.remove(id);
-        try {
-          store.remove(id);
-        } catch (error) {
-          this.#parts.failed(`container ${id}`, error); // the next start finds it, and finds nothing left to do
-        }
+        this.#forget(id);
       },
       error: (error) => this.#parts.failed(`container ${id}`, error),
     });
     actor.start();
     this.#watch(entry);
     return entry;
+  }
+
+  /** Should the daemon end before it can be removed: the next start finds it, and finds nothing left to do. */
+  #forget(id: string): void {
+    if (this.#entries.has(id)) return; // it is the next one's by now
+    try {
+      this.#parts.store.remove(id);
+    } catch (error) {
+      this.#parts.failed(`container ${id}`, error);
+      setTimeout(() => this.#forget(id), WRITE_AGAIN_MS).unref();
+    }
   }
 
   #settled(id: string, owner: string): void {

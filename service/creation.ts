@@ -11,10 +11,11 @@ import type { ContainerInput } from '../machines/container-inputs.ts';
 import { netnsName } from '../machines/plan/attachment.ts';
 import { processStartTime } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
-import type { CreateEvent, NetnsSource } from '../state/event.ts';
+import type { AttachmentOptions, CreateEvent, NetnsSource } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import { DEFAULT_NETWORK } from '../state/network.ts';
 import { noSuchContainer, wanted } from './events.ts';
+import { wayOut, type UplinkPrograms } from './uplink-request.ts';
 
 export interface Surroundings {
   bootId: string;
@@ -22,6 +23,7 @@ export interface Surroundings {
   netnsDir: string;
   /** Who publishes ports one machine further out, null for nobody. */
   publisher: string | null;
+  uplinks: UplinkPrograms;
   /** Later than that of any container before. */
   generation: number;
   container(id: string): ContainerContext | undefined;
@@ -58,6 +60,7 @@ export function planContainer(event: CreateEvent, around: Surroundings): Contain
     boundTo: boundTo(pid),
     publisher: publisherOf(event, around),
     files: event.files ?? false,
+    ...wayOut(event, around.uplinks),
     request,
   };
 }
@@ -78,7 +81,9 @@ export function requested(
   netns: NetnsSource,
   around: Pick<Surroundings, 'networkName' | 'outsideName' | 'publisher'>,
 ) {
-  const asked = event.networks ?? (['new', 'pid'].includes(netns.mode) ? { [DEFAULT_NETWORK]: {} } : {});
+  const usual: Record<string, AttachmentOptions> =
+    event.uplink === undefined && ['new', 'pid'].includes(netns.mode) ? { [DEFAULT_NETWORK]: {} } : {};
+  const asked = event.networks ?? usual;
   const networks: typeof asked = {};
   for (const [text, options] of Object.entries(asked)) {
     const name = event.networks === undefined ? text : around.networkName(text);
@@ -94,7 +99,7 @@ export function requested(
       `container ${event.id} uses the namespace of ${whose}: it has no networks or ports of its own`,
     );
   }
-  return { networks, ports };
+  return { networks, ...(event.uplink === undefined ? {} : { uplink: event.uplink }), ports };
 }
 
 /** A publisher leads to this machine's own addresses: in an outside of its own a container is published inside it alone. */

@@ -22,6 +22,7 @@ import { resolvConf } from '../machines/plan/resolv-conf.ts';
 import { lockFile } from '../native/index.ts';
 import { DefinitionStore } from '../state/definitions.ts';
 import type { DriftPolicies } from '../state/drift.ts';
+import type { ContainerContext } from '../state/container.ts';
 import { ExposedStore } from '../state/exposed.ts';
 import { FaultError } from '../state/faults.ts';
 import { Journal } from '../state/journal.ts';
@@ -37,12 +38,15 @@ import { driftChecks } from './drift-checks.ts';
 import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
 import { DriftWatch } from './drift.ts';
 import { failpoint } from './failpoint.ts';
+import { ForwarderWatch } from './forwarder-watch.ts';
 import { inspect, inspectSnapshot } from './inspect.ts';
 import { Networks } from './networks.ts';
 import { Publishing } from './publisher.ts';
 import { recover } from './recovery.ts';
 import { FileWatch } from './resolv-watch.ts';
 import { provideContainer, provideShared } from './provide.ts';
+import type { UplinkPrograms } from './uplink-request.ts';
+import { UplinkWatch } from './uplink-watch.ts';
 import { Shared, type SharedMachines } from './shared.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
 import { statsOf, statsOfAll } from './stats.ts';
@@ -57,11 +61,15 @@ export interface DaemonOptions {
   publisher: string | null;
   /** What is done about each kind of drift. */
   drift: DriftPolicies;
+  /** Of each program for user-mode networking: where it is, and options that come before a container's own. */
+  uplinks: UplinkPrograms;
   log: { info(fields: object, text: string): void; error(fields: object, text: string): void };
 }
 
 /** The state directory of the daemon that a machine has when nobody says otherwise. */
 export const DEFAULT_STATE_DIR = '/var/lib/cleat';
+
+const FORWARDER_PROGRAM = join(import.meta.dirname, '../../build/Release/cleat-forwarder');
 
 /** How long a stop lets what is under way come to its end. */
 const STOP_MS = 5000;
@@ -118,9 +126,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   };
   const outsideRunner: EffectRunner = { failpoint, commit: (root: AnyActorRef) => outsideStore.commit(root.id) };
   const etc = etcEffects({ runDir, resolvConf, hostsFile });
+  const places = {
+    uplinks: join(runDir, 'uplinks'),
+    forwarder: { directory: join(runDir, 'forwarder'), executable: FORWARDER_PROGRAM },
+  };
   const containerMachineProvided = provideContainer(containerRunner, kernel, shared, {
     ...etc,
     exposed,
+    places,
     neighbours: () => containers.neighbours,
   });
   machines.shared = provideShared(outsideRunner, kernel, shared, {
@@ -140,6 +153,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     networkName: (text) => networks.get(text).name,
     outsideName: (path) => kernel.nameOf(path),
     publisher,
+    uplinks: options.uplinks,
     failed,
   });
   const networks = new Networks({
@@ -161,6 +175,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   };
   const watch: DriftWatch = new DriftWatch({ kernel, containers, shared, policies: options.drift, announce, failed });
 
+  const watchParts = { containers, policies: options.drift, announce, failed };
+  const uplinks = new UplinkWatch({ ...watchParts, home: places.uplinks, kernel });
+  const forwarders = new ForwarderWatch({ ...watchParts, places: places.forwarder });
+
   const publishing = new Publishing({ publisher, ledger: exposed, log });
   const recovered = recover({ store: containerStore, journal, machine: containerMachineProvided, bootId });
   for (const file of recovered.unreadable) log.error({ file }, 'snapshot set aside: not readable');
@@ -181,13 +199,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const directories = { runDir, stateDir, netnsDir };
   const view = (snapshot: ContainerSnapshot) => containerView(snapshot, join(runDir, 'etc'));
+  const inspectParts = {
+    containers,
+    networks,
+    kernel,
+    view,
+    uplink: (context: ContainerContext) => uplinks.process(context),
+  };
   const api = createApi({
     containers,
     networks,
     view,
     history: (id) => journal.read(id),
-    inspect: (id) => inspect({ containers, networks, kernel, view }, id),
-    inspectSnapshot: (snapshot) => inspectSnapshot({ containers, networks, kernel, view }, snapshot),
+    inspect: (id) => inspect(inspectParts, id),
+    inspectSnapshot: (snapshot) => inspectSnapshot(inspectParts, snapshot),
     stats: (id) => statsOf({ containers, kernel }, id),
     statsOfAll: () => statsOfAll({ containers, kernel }),
     audit: () => audit(kernel, directories),
@@ -195,6 +220,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       const { checks } = await doctor(kernel, {
         ...directories,
         unreadable: [...unreadable, ...recovered.unreadable],
+        uplinks: options.uplinks,
         publisher: () => publishing.checks(),
       });
       const troubles = [...shared.troubles(), ...networks.troubles(), ...files.troubles()];
@@ -212,12 +238,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   chmodSync(socket, 0o660);
   log.info({ socket, containers: recovered.containers.length, instance: instance.name }, 'ready');
   watch.start().catch((error: unknown) => failed('watch on drift', error));
+  uplinks.start();
+  forwarders.start();
   return {
     api,
     close: async () => {
       hostFile.close();
       files.close();
       watch.close();
+      uplinks.close();
+      forwarders.close();
       await api.close();
       await containers.close(STOP_MS);
       await shared.settled(STOP_MS);

@@ -4,9 +4,11 @@
  * Guarantees: changes nothing; each check says what it means for the user and what to do.
  * Limits: looks at the daemon's own outside.
  */
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { findAardvark } from '../effects/aardvark.ts';
 import type { Kernel } from '../effects/kernel.ts';
+import { UPLINK_PROGRAMS, type UplinkProgram } from '../state/uplink.ts';
+import type { UplinkPrograms } from './uplink-request.ts';
 
 export interface Check {
   name: string;
@@ -22,6 +24,8 @@ interface Surroundings {
   stateDir: string;
   netnsDir: string;
   unreadable: string[];
+  /** As the daemon was told where they are. */
+  uplinks: UplinkPrograms;
   /** Of the outer publisher, if there is one. */
   publisher: () => Promise<Check[]>;
 }
@@ -57,7 +61,9 @@ export async function doctor(kernel: Kernel, around: Surroundings): Promise<{ ch
       hint: 'look at it, remove what it names by hand (cleat audit lists it), then remove the file',
     });
   }
-  checks.push(sctp(), resolver(), ...(await around.publisher()));
+  checks.push(sctp(), resolver());
+  checks.push(...UPLINK_PROGRAMS.map((program) => uplink(program, around.uplinks[program].file)));
+  checks.push(...(await around.publisher()));
   return { checks };
 }
 
@@ -127,4 +133,28 @@ function resolver(): Check {
     text: path === null ? 'no aardvark-dns: networks with DNS cannot be used' : `${path} answers for containers`,
     ...(path === null ? { hint: 'apt install aardvark-dns' } : {}),
   };
+}
+
+/** Whether it can do what is asked of it is seen when it starts: here only whether there is one to run. */
+function uplink(program: UplinkProgram, path: string): Check {
+  const ok = isExecutable(path);
+  return {
+    name: program,
+    ok,
+    severity: 'note',
+    text: ok ? `${path} can lead containers out` : `no ${path}: containers cannot have ${program} as their way out`,
+    ...(ok ? {} : { hint: `apt install ${PACKAGES[program]}, or say where it is: cleat daemon --${program} PATH` }),
+  };
+}
+
+/** Of Debian. */
+const PACKAGES: Record<UplinkProgram, string> = { slirp4netns: 'slirp4netns', pasta: 'passt' };
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }

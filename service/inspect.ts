@@ -9,6 +9,7 @@
  */
 import type { Kernel } from '../effects/kernel.ts';
 import { compareInside, compareOutside, type Difference, type Dump } from '../machines/plan/expected.ts';
+import { compareUplink } from '../machines/plan/uplink-inside.ts';
 import type { ContainerContext } from '../state/container.ts';
 import type { Containers } from './containers.ts';
 import { interfacesIn } from './joined.ts';
@@ -16,6 +17,7 @@ import { dumpOf, lookInside, type Look } from './look.ts';
 import { networkSettings, type NetworkSettings } from './network-settings.ts';
 import type { Networks } from './networks.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
+import type { UplinkProcess } from './uplink-watch.ts';
 import type { ContainerView } from './view.ts';
 
 export interface InspectParts {
@@ -23,15 +25,21 @@ export interface InspectParts {
   networks: Pick<Networks, 'get'>;
   kernel: Kernel;
   view(snapshot: ContainerSnapshot): ContainerView;
+  /** Of the process that is a container's uplink. */
+  uplink(context: ContainerContext): UplinkProcess | null;
 }
 
-export type Inspection = Omit<ContainerView, 'drift'> & { NetworkSettings: NetworkSettings; drift: Difference[] };
+export type Inspection = Omit<ContainerView, 'drift' | 'uplink'> & {
+  NetworkSettings: NetworkSettings;
+  uplink: (NonNullable<ContainerView['uplink']> & { process: UplinkProcess | null }) | null;
+  drift: Difference[];
+};
 
 /** Others may change a container while we look; then we look again, but not for ever. */
 const LOOKS = 3;
 
 /** What looking finds by itself: of these nothing recorded is needed. */
-const LOOKED_AT = new Set(['link', 'address', 'route', 'neighbour']);
+const LOOKED_AT = new Set(['link', 'address', 'route', 'neighbour', 'uplink']);
 
 /** As it is now; null when there is no such container. */
 export async function inspect(parts: InspectParts, id: string): Promise<Inspection | null> {
@@ -53,10 +61,13 @@ export async function inspectSnapshot(parts: InspectParts, snapshot: ContainerSn
   const judged = atRest(snapshot);
   const look = joined || judged ? await lookInside(parts.kernel, context, dumpOf) : null;
   const seen = joined && look !== null && 'seen' in look ? interfacesIn(look.seen) : null;
-  const found = judged ? await driftOf(parts.kernel, context, look) : [];
+  const process = context.uplink === undefined ? null : parts.uplink(context);
+  const found = judged ? await driftOf(parts.kernel, context, look, process) : [];
   const current = parts.containers.get(context.id) === snapshot;
+  const view = parts.view(snapshot);
   return {
-    ...parts.view(snapshot),
+    ...view,
+    uplink: view.uplink === null ? null : { ...view.uplink, process },
     NetworkSettings: networkSettings(shown, (network) => networkId(parts, network), seen),
     drift: judged && current ? found : recorded(context),
   };
@@ -82,16 +93,32 @@ function networkId({ networks }: InspectParts, network: string): string {
   }
 }
 
-async function driftOf(kernel: Kernel, context: ContainerContext, look: Look<Dump> | null): Promise<Difference[]> {
+async function driftOf(
+  kernel: Kernel,
+  context: ContainerContext,
+  look: Look<Dump> | null,
+  process: UplinkProcess | null,
+): Promise<Difference[]> {
+  const { uplink } = context;
   return [
+    ...(uplink?.made && process?.state !== 'ready' ? [ended(uplink.settings.program)] : []),
     ...(await driftOutside(kernel, context)),
     ...(look === null ? [] : driftInside(context, look)),
     ...recorded(context).filter(({ kind }) => !LOOKED_AT.has(kind)),
   ];
 }
 
-function driftInside({ attachments }: ContainerContext, look: Look<Dump>): Difference[] {
-  if ('seen' in look) return compareInside(attachments, look.seen);
+const ended = (program: string): Difference => ({
+  kind: 'uplink',
+  object: program,
+  network: null,
+  problem: 'missing',
+});
+
+function driftInside({ attachments, uplink }: ContainerContext, look: Look<Dump>): Difference[] {
+  const made = uplink?.made ?? null;
+  if ('seen' in look)
+    return [...compareInside(attachments, look.seen), ...(made === null ? [] : compareUplink(made, look.seen))];
   return [{ kind: 'link', object: look.path, network: null, problem: look.problem }];
 }
 

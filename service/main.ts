@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { driftPolicies } from '../state/drift.ts';
 import { DEFAULT_STATE_DIR, startDaemon, type Daemon } from './daemon.ts';
+import { USUAL_PROGRAMS } from './uplink-request.ts';
 
 export interface MainOptions {
   runDir?: string;
@@ -18,6 +19,10 @@ export interface MainOptions {
   publisher?: string;
   /** KIND=POLICY, any number of them. */
   drift?: string[];
+  slirp4netns?: string;
+  slirp4netnsOptions?: string[];
+  pasta?: string;
+  pastaOptions?: string[];
   logLevel?: string;
 }
 
@@ -41,6 +46,13 @@ export async function main(options: MainOptions): Promise<void> {
       socket: options.socket ?? join(runDir, 'cleat.sock'),
       publisher: options.publisher ?? null,
       drift: driftPolicies(options.drift ?? []),
+      uplinks: {
+        slirp4netns: {
+          file: options.slirp4netns ?? USUAL_PROGRAMS.slirp4netns.file,
+          options: options.slirp4netnsOptions ?? [],
+        },
+        pasta: { file: options.pasta ?? USUAL_PROGRAMS.pasta.file, options: options.pastaOptions ?? [] },
+      },
       log,
     });
   } catch (error) {

@@ -5,15 +5,18 @@
  * Limits: answers for this moment; whoever needs more watches the machine it is given.
  */
 import type { NeighbourDirectory } from '../effects/ask.ts';
-import { publishAddresses } from '../machines/plan/attachment.ts';
-import { coveredBy } from '../machines/plan/change.ts';
+import { coveredBy, leadsTo } from '../machines/plan/change.ts';
 import { without } from '../machines/plan/port-list.ts';
-import { portTargets } from '../machines/plan/ports.ts';
+import { targetsFor } from '../machines/plan/ports.ts';
 import type { ContainerContext, PortTarget, ResolvedPort } from '../state/container.ts';
 import type { LifecycleEvent } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
+import type { PortHandler } from '../state/uplink.ts';
 import { noSuchContainer, wanted } from './events.ts';
 import type { ContainerActor, ContainerSnapshot } from './snapshot.ts';
+
+/** Those that many containers share: an uplink has the ports of one. */
+const HANDS_OVER = new Set<PortHandler | undefined>([undefined, 'forwarder']);
 
 type PublishEvent = Extract<LifecycleEvent, { type: 'publish' }>;
 
@@ -46,6 +49,13 @@ export class Neighbours implements NeighbourDirectory {
     if (giver.outside !== context.outside) {
       throw new FaultError('BAD_REQUEST', `containers ${id} and ${event.id} are not on the same outside`);
     }
+    if (giver.portHandler !== context.portHandler || !HANDS_OVER.has(context.portHandler)) {
+      const handlers = [giver, context].map(({ portHandler }) => portHandler ?? 'firewall');
+      throw new FaultError(
+        'BAD_REQUEST',
+        `a port cannot go from one port handler to another: ${handlers.join(' -> ')}`,
+      );
+    }
     if (event.port_mappings.some(({ host_port: port = 0 }) => port === 0)) {
       throw new FaultError('BAD_REQUEST', 'a port that is taken over has a host port');
     }
@@ -60,7 +70,8 @@ export class Neighbours implements NeighbourDirectory {
     actor.send({ type: 'yield', ports: [...ports], taker });
     const snapshot = actor.getSnapshot();
     if (!snapshot.matches('yielding') || snapshot.context.change?.taker !== taker) return null;
-    return portTargets(snapshot.context.change.ports, publishAddresses(snapshot.context.attachments));
+    const { context } = snapshot;
+    return targetsFor(context.portHandler, snapshot.context.change.ports, leadsTo(context));
   }
 
   holds(owner: string, ports: readonly ResolvedPort[]): boolean {

@@ -58,7 +58,10 @@ export interface NetworkSettings extends BasicConfig {
   Networks: Record<string, NetworkEntry>;
 }
 
-export type Settled = Pick<ContainerContext, 'attachments' | 'request' | 'ports' | 'configured' | 'netns' | 'identity'>;
+export type Settled = Pick<
+  ContainerContext,
+  'attachments' | 'uplink' | 'request' | 'ports' | 'configured' | 'netns' | 'identity'
+>;
 
 /**
  * `networkId` is asked about networks that are not attached. `seen`: what a joined namespace was found to have, null
@@ -72,9 +75,11 @@ export function networkSettings(
   const Networks = networksOf(container, networkId);
   const [only] = container.attachments;
   const alone = Object.keys(Networks).length === 1 && only?.network === DEFAULT_NETWORK;
-  const { netns, identity } = container;
+  const { netns, identity, uplink } = container;
+  const made = uplink?.made ?? null;
+  const own = alone ? [planned(only)] : made === null ? [] : [made];
   return {
-    ...basicConfig(seen ?? (alone ? [planned(only)] : [])),
+    ...basicConfig(seen ?? own),
     Bridge: '',
     SandboxID: '',
     HairpinMode: false,

@@ -14,10 +14,11 @@ import { repairRuleset } from '../effects/firewall-repair.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { awaitLinksGone, ensureLink, removeLink } from '../effects/link.ts';
 import { ensureNamespace, removeNamespace } from '../effects/netns.ts';
-import { publish, unpublish } from '../effects/ports.ts';
+import { publish, unpublish, type HandlerPlaces } from '../effects/port-handlers.ts';
 import { expose, unexpose } from '../effects/publisher.ts';
 import { replaceLink, reviseLink } from '../effects/relink.ts';
 import { resolverEffects } from '../effects/resolver.ts';
+import { uplinkEffects } from '../effects/uplink.ts';
 import { attachmentMachine } from '../machines/attachment.ts';
 import { containerMachine } from '../machines/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
@@ -25,6 +26,7 @@ import { bridgeMac } from '../machines/plan/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
 import { follows } from '../machines/plan/lease.ts';
 import { resolverMachine } from '../machines/resolver.ts';
+import { uplinkMachine } from '../machines/uplink.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { ExposedStore } from '../state/exposed.ts';
 import type { NetworkDefinition } from '../state/network.ts';
@@ -33,9 +35,13 @@ import type { Neighbours } from './neighbours.ts';
 import type { Shared, SharedMachines } from './shared.ts';
 import { membersOf, rulesetOf } from './standing.ts';
 
+/** To be ready, or ended again: effects/uplink-process.ts has deadlines of its own. */
+const UPLINK_MS = 20_000;
+
 /** What is a container's alone, besides the kernel. */
 interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'removeFiles'> {
   exposed: ExposedStore;
+  places: HandlerPlaces;
   neighbours: () => Neighbours;
 }
 
@@ -43,7 +49,7 @@ export function provideContainer(
   runner: EffectRunner,
   kernel: Kernel,
   shared: Shared,
-  { exposed, neighbours, ensureFiles, removeFiles }: Own,
+  { exposed, places, neighbours, ensureFiles, removeFiles }: Own,
 ) {
   const attachment = attachmentMachine.provide({
     actors: {
@@ -54,15 +60,25 @@ export function provideContainer(
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
     },
   });
+  const hands = uplinkEffects(kernel, places.uplinks);
+  const uplink = uplinkMachine.provide({
+    actors: {
+      probeUplink: defineEffect(runner, 'add', 'probeUplink', hands.probeUplink),
+      startUplink: defineEffect(runner, 'add', 'startUplink', hands.startUplink, UPLINK_MS),
+      verifyUplink: defineEffect(runner, 'add', 'verifyUplink', hands.verifyUplink),
+      stopUplink: defineEffect(runner, 'remove', 'stopUplink', hands.stopUplink),
+    },
+  });
   return containerMachine.provide({
     actors: {
       attachment,
+      uplink,
       ensureNamespace: defineEffect(runner, 'add', 'ensureNamespace', ensureNamespace(kernel)),
       removeNamespace: defineEffect(runner, 'remove', 'removeNamespace', removeNamespace(kernel)),
       expose: defineEffect(runner, 'add', 'expose', expose(exposed)),
       unexpose: defineEffect(runner, 'remove', 'unexpose', unexpose(exposed)),
-      publish: defineEffect(runner, 'add', 'publish', publish(kernel)),
-      unpublish: defineEffect(runner, 'remove', 'unpublish', unpublish(kernel)),
+      publish: defineEffect(runner, 'add', 'publish', publish(kernel, places)),
+      unpublish: defineEffect(runner, 'remove', 'unpublish', unpublish(kernel, places)),
       awaitLinksGone: defineEffect(runner, 'remove', 'awaitLinksGone', awaitLinksGone(kernel)),
       lease: ask.lease(shared, neighbours, kernel),
       release: ask.release(shared, (root) => runner.commit(root, 'remove')),

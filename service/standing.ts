@@ -63,8 +63,8 @@ export function rulesetOf(
     networks: networks.map((definition) => ({ network: definition.name, rules: rulesOf(definition) })),
     ports: containers
       .filter((snapshot) => snapshot.context.outside === outside && keepsPorts(snapshot))
-      .flatMap(({ context: { owner, ports, attachments } }) =>
-        ports.length === 0
+      .flatMap(({ context: { owner, ports, portHandler, attachments } }) =>
+        ports.length === 0 || portHandler !== undefined
           ? []
           : portTargets(ports, publishAddresses(attachments)).map((target) => ({ ...target, owner })),
       ),

@@ -72,6 +72,8 @@ function networksByNamespace({ containers }: StatsParts): ByNamespace {
   for (const { context } of containers.all()) {
     const here = all.get(keyOf(context)) ?? new Map<string, string>();
     for (const { link, network } of context.attachments) here.set(link, network);
+    const { uplink } = context;
+    if (uplink?.made) here.set(uplink.made.name, uplink.settings.program);
     all.set(keyOf(context), here);
   }
   return all;

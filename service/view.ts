@@ -6,7 +6,9 @@
  * Limits: says what should be; `audit` says what is.
  */
 import { SEARCH_DOMAIN } from '../machines/plan/resolv-conf.ts';
+import { uplinkServers } from '../machines/plan/uplink-inside.ts';
 import type { Attachment } from '../state/container.ts';
+import type { Uplink } from '../state/uplink.ts';
 import { legalEvents } from './events.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
 
@@ -23,6 +25,18 @@ function statusBlock(attachment: Attachment) {
       },
     },
     ...(attachment.dns === null ? {} : { dns_server_ips: attachment.dns.listen, dns_search_domains: [SEARCH_DOMAIN] }),
+  };
+}
+
+/** What is asked of the program, and what it was found to have made. */
+function uplinkView({ settings, made, missing }: Uplink) {
+  return {
+    ...settings,
+    missing,
+    interface: made?.name ?? null,
+    mac: made?.mac ?? null,
+    addresses: made?.addresses ?? [],
+    dns: uplinkServers(settings),
   };
 }
 
@@ -49,6 +63,8 @@ export function containerView(snapshot: ContainerSnapshot, etc: string) {
       context.attachments.map((attachment) => [attachment.network, statusBlock(attachment)]),
     ),
     requested_networks: context.request.networks,
+    uplink: context.uplink === undefined ? null : uplinkView(context.uplink),
+    port_handler: context.portHandler ?? 'firewall',
     ports: context.ports.map((port) => ({
       host_ip: port.outerIp ?? port.hostIp,
       host_port: port.hostPort,

@@ -10,6 +10,7 @@ import { PortMapping, AttachmentOptions, NetnsSource } from './event.ts';
 import { DRIFT_KINDS } from './drift.ts';
 import { Fault } from './faults.ts';
 import { ContainerId, InterfaceName, IpAddress, NetworkName } from './names.ts';
+import { PortHandler, Uplink, UplinkRequest } from './uplink.ts';
 
 /** An address given to a container, with the gateway of its subnet (null on internal networks). */
 export const LeasedAddress = z.object({
@@ -101,6 +102,8 @@ export type Drift = z.infer<typeof Drift>;
 export const ContainerRequest = z.object({
   netns: NetnsSource,
   networks: z.record(NetworkName, AttachmentOptions),
+  /** Instead of networks. */
+  uplink: UplinkRequest.optional(),
   ports: z.array(Wish),
 });
 export type ContainerRequest = z.infer<typeof ContainerRequest>;
@@ -139,6 +142,10 @@ export const ContainerContext = z.object({
   /** resolv.conf and hosts are kept for this container in the run directory. */
   files: z.boolean(),
   request: ContainerRequest,
+  /** Its way out, where that is a program of its own and not a network. */
+  uplink: Uplink.optional(),
+  /** Who carries its published ports; absent: the firewall. */
+  portHandler: PortHandler.exclude(['firewall']).optional(),
   attachments: z.array(Attachment),
   ports: z.array(ResolvedPort),
   nextOrdinal: z.int(),
@@ -165,6 +172,8 @@ export const ContainerContext = z.object({
       taker: z.string().nullable(),
       /** Goes on when something cannot be taken away. */
       force: z.boolean(),
+      /** The uplink is looked at and mended, or started anew. */
+      uplink: z.enum(['repair', 'restart']).optional(),
     })
     .nullable(),
   /** Counts accepted events; the reply to event n waits for the rest state after it. `network`: the one it is about. */

@@ -16,6 +16,7 @@ import {
   Pid,
   PortNumber,
 } from './names.ts';
+import { PortHandler, UplinkRequest } from './uplink.ts';
 
 export const AttachmentOptions = z.strictObject({
   static_ips: z.array(IpAddress).max(16).optional(),
@@ -69,7 +70,11 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     netns: NetnsSource.optional(),
     /** Absent: the default network (for netns new and pid), none otherwise. {}: none. */
     networks: networks.optional(),
+    /** A user-mode program instead of networks: slirp4netns or pasta. */
+    uplink: UplinkRequest.optional(),
     port_mappings: ports.optional(),
+    /** Who carries published ports: the firewall on networks, the forwarder or the program itself on an uplink. */
+    port_handler: PortHandler.optional(),
     /** Tear down when this process ends; for netns pid it is that process. */
     bound_to: Pid.optional(),
     /** The network namespace that holds the bridge and the rules; the daemon's own unless given. */

@@ -2,7 +2,7 @@
  * How much has gone through the interfaces of a container: an answer of GET /v1/stats and /v1/containers/ID/stats.
  */
 export interface InterfaceStats {
-  /** Null: not made by cleat. */
+  /** Or the program of an uplink. Null: not made by cleat. */
   network: string | null;
   rx_bytes: number;
   rx_packets: number;

@@ -4,6 +4,7 @@
  * Guarantees: shapes alone. What is asked for is the reference's `key=value` list; what is kept has nothing left to choose.
  */
 import { z } from 'zod';
+import { InterfaceName } from './names.ts';
 
 export const UPLINK_PROGRAMS = ['slirp4netns', 'pasta'] as const;
 export type UplinkProgram = (typeof UPLINK_PROGRAMS)[number];
@@ -42,6 +43,27 @@ export type PastaSettings = z.infer<typeof PastaSettings>;
 export const UplinkSettings = z.discriminatedUnion('program', [SlirpSettings, PastaSettings]);
 export type UplinkSettings = z.infer<typeof UplinkSettings>;
 
+/** What the program has made in the namespace, as the kernel shows it. */
+export const UplinkLink = z.object({
+  name: InterfaceName,
+  mac: z.string(),
+  mtu: z.int(),
+  addresses: z.array(z.object({ address: z.string(), prefix: z.int(), gateway: z.string().nullable() })),
+});
+export type UplinkLink = z.infer<typeof UplinkLink>;
+
+/** The uplink of one container. Its process is found by the container's token, not by anything in here. */
+export const Uplink = z.object({
+  settings: UplinkSettings,
+  /** Null: not started yet, or not any more. */
+  made: UplinkLink.nullable(),
+  /** Hardening that was asked for and that the executable does not know. */
+  missing: z.array(z.string()),
+  /** How often in a row it ended soon after it was ready. */
+  endedSoon: z.int(),
+});
+export type Uplink = z.infer<typeof Uplink>;
+
 /**
  * Who carries published ports to a container. firewall: nftables, on a bridge. forwarder: our own process. slirp4netns: the
  * uplink itself, over its API socket. pasta: the uplink itself, once, when it starts.
@@ -53,14 +75,6 @@ export type PortHandler = z.infer<typeof PortHandler>;
 /** What an executable can do: the long options that its --help names, sorted. */
 export const UplinkFeatures = z.object({ flags: z.array(z.string()) });
 export type UplinkFeatures = z.infer<typeof UplinkFeatures>;
-
-/** What the program has made in the namespace, as the kernel shows it. */
-export const UplinkLink = z.object({
-  name: z.string(),
-  mtu: z.int(),
-  addresses: z.array(z.object({ address: z.string(), prefix: z.int(), gateway: z.string().nullable() })),
-});
-export type UplinkLink = z.infer<typeof UplinkLink>;
 
 /** The process of an uplink, as its keeper tells of it (native/keeper/status.h). */
 export interface UplinkStatus {

@@ -1,5 +1,6 @@
 /**
- * Container records of version 2, as version 3 has them: 3 also takes away what a bridge knows of the container.
+ * Container records of version 2, as version 3 has them: 3 also takes away what a bridge knows of the container, and
+ * knows uplinks and port handlers, which no container of 2 has.
  *
  * Guarantees: pure, over plain JSON; only who waits for its links to go is told more, all else is the same in both.
  * Limits: what does not look like a record of 2 throws, or is judged by whoever calls.

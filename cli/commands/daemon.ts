@@ -17,6 +17,10 @@ interface Flags {
   netnsDir?: string;
   publisher?: string;
   drift?: string[];
+  slirp4netns?: string;
+  slirp4netnsOption?: string[];
+  pasta?: string;
+  pastaOption?: string[];
   logLevel?: string;
 }
 
@@ -34,10 +38,19 @@ export function addDaemonCommand(program: Command): void {
     )
     .option(
       '--drift <kind=policy>',
-      'what is done when others take away link, address, route, table, rule, port or dns: repair, alert or ignore; ' +
+      'what is done when others take away link, address, route, table, rule, port, dns or uplink: repair, alert or ' +
+        'ignore; ' +
         'again for another kind (env: CLEAT_DRIFT=route=alert,port=ignore; default: repair)',
       collect,
     )
+    .option('--slirp4netns <path>', 'the program (env: CLEAT_SLIRP4NETNS; default: /usr/bin/slirp4netns)')
+    .option(
+      '--slirp4netns-option <key=value>',
+      'for every container that does not say otherwise; again for more',
+      collect,
+    )
+    .option('--pasta <path>', 'the program (env: CLEAT_PASTA; default: /usr/bin/pasta)')
+    .option('--pasta-option <word>', 'for every container, before its own; again for more', collect)
     .addOption(
       new Option('--log-level <level>', 'how much to log (env: CLEAT_LOG_LEVEL; default: info)').choices(LEVELS),
     )
@@ -50,6 +63,10 @@ export function addDaemonCommand(program: Command): void {
         socket: commonOptions(command).socket ?? fromEnvironment('SOCKET'),
         publisher: flags.publisher ?? fromEnvironment('PUBLISHER'),
         drift: flags.drift ?? fromEnvironment('DRIFT')?.split(','),
+        slirp4netns: flags.slirp4netns ?? fromEnvironment('SLIRP4NETNS'),
+        slirp4netnsOptions: flags.slirp4netnsOption,
+        pasta: flags.pasta ?? fromEnvironment('PASTA'),
+        pastaOptions: flags.pastaOption,
         logLevel: flags.logLevel ?? fromEnvironment('LOG_LEVEL'),
       };
       // oxlint-disable-next-line no-restricted-imports -- the door described above

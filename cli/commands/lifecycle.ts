@@ -4,8 +4,9 @@
  * Guarantees: when the command ends with 0 the event is done, and with teardown nothing of the container is left
  * (--no-wait: its teardown is certain). What was made or changed is named on stdout.
  */
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { LifecycleEvent } from '../../state/event.ts';
+import type { PortHandler } from '../../state/uplink.ts';
 import type { Container, EventAnswer, Gone } from '../answers.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
@@ -16,7 +17,8 @@ import { reportAll } from '../report.ts';
 import { portText } from '../text.ts';
 
 export const NETWORK_HELP =
-  'network NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..,gw-priority=..], none, host, container:ID or ns:PATH';
+  'network NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..,gw-priority=..], none, host, container:ID, ns:PATH, ' +
+  'slirp4netns[:KEY=VALUE,..] or pasta[:OPTION,..]';
 export const PUBLISH_HELP = 'publish [HOSTIP:][HOSTPORT:]PORT[-PORT][/PROTO]';
 
 export function addLifecycleCommands(program: Command): void {
@@ -39,17 +41,27 @@ interface CreateFlags {
   pod?: string;
   files?: boolean;
   outside?: string;
+  portHandler?: PortHandler;
 }
+
+const PORT_HANDLERS: readonly PortHandler[] = ['firewall', 'forwarder', 'slirp4netns', 'pasta'];
+
+export const portHandlerOption = () =>
+  new Option('--port-handler <handler>', 'who carries published ports (default: what suits the network)').choices(
+    PORT_HANDLERS,
+  );
 
 function addCreate(program: Command): void {
   subcommand(program, 'create <id>', 'give a container a network namespace of its own', [
     'cleat create web -p 8080:80                       # on the default network',
     'cleat create db --network back:ip=10.90.0.5,alias=database --network front',
     'cleat create sidecar --network container:web      # the same namespace as web',
+    'cleat create guest --network slirp4netns:mtu=1500 -p 8080:80',
     'cleat create app --pid 4242 -p [::1]:8443:443     # the namespace of a process; torn down when it ends',
   ])
     .option('--network <network>', `${NETWORK_HELP} (again for more)`, collect)
     .option('-p, --publish <port>', `${PUBLISH_HELP} (again for more)`, collect)
+    .addOption(portHandlerOption())
     .option('--pid <pid>', 'use the network namespace of this process, and tear down when it ends', parsePid)
     .option('--bound-to <pid>', 'tear down when this process ends', parsePid)
     .option('--name <name>', 'a name for people and name servers (default: the id)')
@@ -58,7 +70,7 @@ function addCreate(program: Command): void {
     .option('--files', 'keep a resolv.conf and a hosts file for it, to be bind-mounted (`cleat inspect` says where)')
     .option('--outside <path>', "network namespace that holds the bridge and the rules (default: the daemon's)")
     .action(async (id: string, flags: CreateFlags, command: Command) => {
-      const { name, hostname, pod, files, boundTo, outside } = flags;
+      const { name, hostname, pod, files, boundTo, outside, portHandler } = flags;
       await send(command, {
         type: 'create',
         id,
@@ -69,6 +81,7 @@ function addCreate(program: Command): void {
         ...(files === undefined ? {} : { files }),
         ...(boundTo === undefined ? {} : { bound_to: boundTo }),
         ...(outside === undefined ? {} : { outside }),
+        ...(portHandler === undefined ? {} : { port_handler: portHandler }),
       });
     });
 }

@@ -8,7 +8,7 @@ import { Option, type Command } from 'commander';
 import { collect, Session, subcommand } from '../command.ts';
 import { EXIT, Failure } from '../failure.ts';
 import type { RunOptions } from '../run.ts';
-import { NETWORK_HELP, PUBLISH_HELP } from './lifecycle.ts';
+import { NETWORK_HELP, portHandlerOption, PUBLISH_HELP } from './lifecycle.ts';
 
 export function addRunCommand(program: Command): void {
   subcommand(program, 'run <cmd> [args...]', 'run a process with a network of its own, which ends with it', [
@@ -20,6 +20,7 @@ export function addRunCommand(program: Command): void {
     .passThroughOptions()
     .option('--network <network>', `${NETWORK_HELP} (again for more)`, collect)
     .option('-p, --publish <port>', `${PUBLISH_HELP} (again for more)`, collect)
+    .addOption(portHandlerOption())
     .option('--name <id>', 'its id (default: run- and 8 hex digits)')
     .addOption(new Option('--rm').hideHelp()) // what docker and podman users type; it is always so
     .addHelpText(

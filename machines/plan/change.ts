@@ -10,7 +10,7 @@ import type { Fault } from '../../state/faults.ts';
 import { planAttachments, publishAddresses } from './attachment.ts';
 import { nameEntries, type NameEntry } from './names.ts';
 import { without } from './port-list.ts';
-import { portTargets } from './ports.ts';
+import { targetsFor } from './ports.ts';
 
 export type Change = NonNullable<ContainerContext['change']>;
 
@@ -31,9 +31,19 @@ export const changeOf = (context: ContainerContext): Change => context.change ??
 
 export const begin = (context: ContainerContext, what: Partial<Change>): Change => ({
   ...NO_CHANGE,
-  led: publishAddresses(context.attachments),
+  led: leadsTo(context),
   ...what,
 });
+
+/** Where published ports lead, an address per family at most: on the first of these networks, or behind the uplink. */
+export const leadsTo = (
+  context: ContainerContext,
+  attachments: readonly Attachment[] = context.attachments,
+): string[] => {
+  const made = context.uplink?.made ?? null;
+  const first = (v6: boolean) => made?.addresses.find(({ address }) => address.includes(':') === v6)?.address ?? [];
+  return [...publishAddresses(attachments), ...[first(false), first(true)].flat()];
+};
 
 /** Attachments without those of the change's networks. */
 export const staying = (context: ContainerContext): Attachment[] =>
@@ -43,10 +53,15 @@ export const staying = (context: ContainerContext): Attachment[] =>
 export const leaving = (context: ContainerContext): Attachment[] =>
   context.attachments.filter(({ network }) => Object.hasOwn(changeOf(context).networks, network));
 
-/** Of published ports, those that lead nowhere any more once only these attachments are left. */
-export const stranded = (ports: readonly ResolvedPort[], attachments: readonly Attachment[]): ResolvedPort[] => {
-  const addresses = publishAddresses(attachments);
-  return ports.filter((port) => portTargets([{ ...port, range: 1 }], addresses).length === 0);
+/** Of these ports, those that lead nowhere with these attachments; none while what leads out is not known. */
+export const stranded = (
+  context: ContainerContext,
+  ports: readonly ResolvedPort[],
+  attachments: readonly Attachment[],
+): ResolvedPort[] => {
+  if (context.portHandler === 'pasta' || context.uplink?.made === null) return [];
+  const addresses = leadsTo(context, attachments);
+  return ports.filter((port) => targetsFor(context.portHandler, [{ ...port, range: 1 }], addresses).length === 0);
 };
 
 // --- Ports in the firewall --------------------------------------------------------------------------------------
@@ -54,8 +69,15 @@ export const stranded = (ports: readonly ResolvedPort[], attachments: readonly A
 /** A port in the firewall, and whose it is. */
 export type OwnedTarget = PortTarget & { owner: string };
 
+/** Who carries the ports, when it is not the firewall, and what it has to know of the container. */
+export type Through =
+  | { handler: 'forwarder'; netns: { path: string; dev: number; ino: number } }
+  | { handler: 'slirp4netns'; directory: string };
+
 export interface PublishInput {
   outside: string | null;
+  /** Absent: the firewall. */
+  through?: Through;
   /** What is to be there afterwards, in place of `replacing`, in one transaction. */
   targets: OwnedTarget[];
   replacing: OwnedTarget[];
@@ -73,15 +95,22 @@ const less = (a: readonly OwnedTarget[], b: readonly OwnedTarget[]): OwnedTarget
   return a.filter((target) => !keys.has(keyOf(target)));
 };
 
+/** Where a call about ports goes. */
+const addressee = ({ outside, portHandler, netns, identity, token }: ContainerContext) => {
+  if (portHandler === 'slirp4netns') return { outside, through: { handler: portHandler, directory: token } };
+  if (portHandler !== 'forwarder' || netns === null || identity === null) return { outside };
+  return { outside, through: { handler: portHandler, netns: { path: netns.path, ...identity } } };
+};
+
 const difference = (context: ContainerContext, from: OwnedTarget[], to: OwnedTarget[]): PublishInput => ({
-  outside: context.outside,
+  ...addressee(context),
   targets: less(to, from),
   replacing: less(from, to),
 });
 
 /** What was in the firewall when the change began, of our own. */
 const targetsBefore = (context: ContainerContext): OwnedTarget[] =>
-  owned(context.owner, portTargets(context.ports, changeOf(context).led));
+  owned(context.owner, targetsFor(context.portHandler, context.ports, changeOf(context).led));
 
 /** What another container gives away. It puts it back itself, should we not have it in the end: it may be gone by then. */
 function targetsGiven(context: ContainerContext): OwnedTarget[] {
@@ -93,7 +122,7 @@ const targetsOf = (
   context: ContainerContext,
   ports: readonly ResolvedPort[],
   attachments: readonly Attachment[],
-): OwnedTarget[] => owned(context.owner, portTargets(ports, publishAddresses(attachments)));
+): OwnedTarget[] => owned(context.owner, targetsFor(context.portHandler, ports, leadsTo(context, attachments)));
 
 /** Published ports together with those of the change. */
 export const allPorts = (context: ContainerContext): ResolvedPort[] => [
@@ -141,20 +170,20 @@ const earlier = (context: ContainerContext): Attachment[] => {
 
 /** Wherever published ports may lead, however far the change has come. */
 export const whereLed = (context: ContainerContext): string[] => {
-  const ways = [context.attachments, staying(context), earlier(context)].flatMap(publishAddresses);
+  const ways = [context.attachments, staying(context), earlier(context)].flatMap((some) => leadsTo(context, some));
   return [...new Set([...changeOf(context).led, ...ways])];
 };
 
 /** Everything that may be there goes. */
 export const removal = (context: ContainerContext): PublishInput => ({
-  outside: context.outside,
+  ...addressee(context),
   targets: [],
-  replacing: owned(context.owner, portTargets(changeOf(context).ports, changeOf(context).led)),
+  replacing: owned(context.owner, targetsFor(context.portHandler, changeOf(context).ports, changeOf(context).led)),
 });
 
 /** Everything published is there, as it should be at rest. */
 export const assertion = (context: ContainerContext): PublishInput => ({
-  outside: context.outside,
+  ...addressee(context),
   targets: targetsOf(context, context.ports, context.attachments),
   replacing: [],
 });

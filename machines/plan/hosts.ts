@@ -9,13 +9,15 @@ import { dnsNames } from './names.ts';
 import { byPrecedence } from './attachment.ts';
 
 /** What both files of a container are made of. */
-export type FilesInput = Pick<ContainerContext, 'id' | 'name' | 'pod' | 'hostname' | 'attachments'>;
+export type FilesInput = Pick<ContainerContext, 'id' | 'name' | 'pod' | 'hostname' | 'attachments' | 'uplink'>;
 
 /** Podman's name for it. */
 const HOST_NAME = 'host.containers.internal';
 
-export function hostsFile({ name, pod, hostname, attachments }: FilesInput): string {
-  const ordered = byPrecedence(attachments);
+export function hostsFile({ id, name, pod, hostname, attachments, uplink }: FilesInput): string {
+  const made = uplink?.made ?? null;
+  const joined = made === null ? [] : [{ ...made, aliases: [id.slice(0, 12)] }];
+  const ordered = [...byPrecedence(attachments), ...joined];
   const own = ordered.flatMap(({ addresses, aliases }) => {
     const names = dnsNames([...(hostname === null ? [] : [hostname]), pod ?? name, ...aliases]);
     return names.length === 0 ? [] : addresses.map(({ address }) => `${address} ${names.join(' ')}`);

@@ -9,6 +9,7 @@
  */
 import type { PortTarget, ResolvedPort, Wish } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
+import type { PortHandler } from '../../state/uplink.ts';
 import { meet, without } from './port-list.ts';
 
 /** The container of an owner (id:generation). */
@@ -106,6 +107,37 @@ export function portTargets(
     }
   }
   return targets;
+}
+
+/** The same for whoever carries the ports: undefined is the firewall. pasta is told once, when it starts. */
+export function targetsFor(
+  handler: PortHandler | undefined,
+  ports: readonly ResolvedPort[],
+  addresses: readonly string[],
+): PortTarget[] {
+  if (handler === 'pasta') return [];
+  if (handler === 'forwarder') return forwardTargets(ports, addresses);
+  return portTargets(ports, handler === 'slirp4netns' ? addresses.filter((one) => !one.includes(':')) : addresses);
+}
+
+/**
+ * For the forwarder, which can lead from one family to the other: every host address is a literal, and where the container
+ * has no address of its family, any will do.
+ */
+function forwardTargets(ports: readonly ResolvedPort[], addresses: readonly string[]): PortTarget[] {
+  const targets = new Map<string, PortTarget>();
+  for (const { protocol, hostIp: asked, hostPort, containerPort, range } of ports) {
+    for (const hostIp of asked === '' ? ['0.0.0.0', '::'] : [asked]) {
+      const address = addresses.find((one) => one.includes(':') === hostIp.includes(':')) ?? addresses[0];
+      if (address === undefined) continue;
+      for (let i = 0; i < range; i++) {
+        const target = { protocol, hostIp, hostPort: hostPort + i, address, containerPort: containerPort + i };
+        const key = `${protocol} ${hostIp} ${target.hostPort}`;
+        if (!targets.has(key)) targets.set(key, target);
+      }
+    }
+  }
+  return [...targets.values()];
 }
 
 export function describe(port: ResolvedPort): string {

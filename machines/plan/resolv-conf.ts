@@ -4,11 +4,13 @@
  * Guarantees: pure. On a network with DNS the gateways are asked, and nobody else: a name of a container never goes to
  * the host's servers from in here. A container that has a network with a way out asks the gateways of such networks
  * alone: those of internal ones say NXDOMAIN to everything they do not know, which ends a search.
+ * Behind an uplink its own server comes first, then those of the host that can be reached through it.
  * Limits: three servers, which is as many as resolvers read (MAXNS in resolv.h). Without DNS networks, and when the host
  * asks only itself, there may be no server left: the file then names none.
  */
-import type { Attachment } from '../../state/container.ts';
+import type { Attachment, ContainerContext } from '../../state/container.ts';
 import { byPrecedence } from './attachment.ts';
+import { uplinkServers } from './uplink-inside.ts';
 
 /** What aardvark-dns takes off a name before it looks it up. */
 export const SEARCH_DOMAIN = 'dns.podman';
@@ -29,11 +31,19 @@ interface Parsed {
   options: string[];
 }
 
-export function resolvConf({ attachments, host }: { attachments: readonly Attachment[]; host: HostFiles }): string {
+interface Input extends Pick<ContainerContext, 'attachments' | 'uplink'> {
+  host: HostFiles;
+}
+
+export function resolvConf({ attachments, uplink, host }: Input): string {
   const mine = parse(host.resolvConf);
   const gateways = gatewaysOf(attachments);
   const named = gateways.length > 0;
-  const servers = named ? gateways : usable(mine, host.behindStub, attachments);
+  const made = uplink?.made ?? null;
+  const addresses = [...attachments, ...(made === null ? [] : [made])].flatMap((one) => one.addresses);
+  const v6 = addresses.some(({ address }) => isV6(address));
+  const ownServers = uplink === undefined ? [] : uplinkServers(uplink.settings);
+  const servers = named ? gateways : [...ownServers, ...usable(mine, host.behindStub, v6)];
   const search = [...new Set(named ? [SEARCH_DOMAIN, ...mine.search] : mine.search)];
   // aardvark-dns 1.4 has no TCP.
   const options = named ? mine.options.filter((option) => option !== 'use-vc') : mine.options;
@@ -56,8 +66,7 @@ function gatewaysOf(attachments: readonly Attachment[]): string[] {
 }
 
 /** Those of the host that mean the same from in here: not its loopback, not what is scoped to one of its links. */
-function usable({ servers }: Parsed, behindStub: string | null, attachments: readonly Attachment[]): string[] {
-  const v6 = attachments.some(({ addresses }) => addresses.some(({ address }) => isV6(address)));
+function usable({ servers }: Parsed, behindStub: string | null, v6: boolean): string[] {
   const reachable = (server: string) =>
     !/^127\.|^::1$|^fe[89ab]/i.test(server) && !server.includes('%') && (v6 || !isV6(server));
   const own = servers.filter(reachable);

@@ -27,7 +27,7 @@ export interface UplinkInput {
    */
   verb: 'start' | 'stop' | 'repair';
   owner: string;
-  /** <run-dir>/uplinks/<token>: everything of this uplink that is no process is in there. */
+  /** Below <run-dir>/uplinks: everything of this uplink that is no process is in there. */
   directory: string;
   /** Path of the outside namespace, null for the daemon's own: the program works from there. */
   outside: string | null;
@@ -52,14 +52,20 @@ export interface Launch {
   ownMounts: boolean;
 }
 
-/** What `startUplink` is given. */
-export interface UplinkStart extends Launch {
+/** The process to be: everything its keeper is told. */
+export interface UplinkProcess extends Launch {
   program: UplinkProgram;
   file: string;
   directory: string;
   outside: string | null;
   netns: string;
   boundTo: ProcessIdentity | null;
+}
+
+/** What `startUplink` is given. */
+export interface UplinkStart extends UplinkProcess {
+  /** One that runs already is left as it is when all this is there. */
+  verify: UplinkVerify;
 }
 
 /** What `verifyUplink` is given: what has to be there when the program says that it is ready. */

@@ -161,6 +161,16 @@ networks('what a container asks for', () => {
       { netns: { mode: 'pid', pid: 42 }, networks: {} },
     ],
     [{ pid: 42 }, { netns: { mode: 'pid', pid: 42 } }],
+    [{ network: ['slirp4netns'] }, { uplink: { program: 'slirp4netns' } }],
+    [
+      { network: ['slirp4netns:mtu=1500,cidr=10.0.3.0/24'], pid: 42, publish: ['80'] },
+      {
+        netns: { mode: 'pid', pid: 42 },
+        uplink: { program: 'slirp4netns', options: ['mtu=1500', 'cidr=10.0.3.0/24'] },
+        port_mappings: [{ container_port: 80 }],
+      },
+    ],
+    [{ network: ['pasta:--mtu,1500'] }, { uplink: { program: 'pasta', options: ['--mtu', '1500'] } }],
   ];
   for (const [options, wiring] of cases) {
     assert.equal(parseWiring(options), wiring);

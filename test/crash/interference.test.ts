@@ -19,15 +19,16 @@ import { resolversIn } from '../harness/dns.ts';
 import { Life, stepName, type Scenario } from '../harness/life.ts';
 import { ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { forwardersOf, signalAll, uplinksOf } from '../harness/programs.ts';
 import { effort, proved } from '../harness/proof.ts';
-import { beside, live, names, update } from './scenarios.ts';
+import { beside, live, names, programs, update } from './scenarios.ts';
 
 requirePrivateNamespace();
 
 interface Interference {
   name: string;
   /** What it did, or null when there was nothing to take away. */
-  act: (life: Life) => string | null;
+  act: (life: Life) => string | number | null;
   /** It cannot be put back: only teardown is left. */
   final?: boolean;
   /** In these scenarios alone. */
@@ -47,12 +48,30 @@ const pins = ({ daemon }: Life): string[] =>
     .map((name) => `${daemon.netnsDir}/${name}`)
     .filter((path) => readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `));
 
-const first = (all: string[], act: (one: string) => void): string | null => {
+/** A link of a namespace that has gone may go by itself between the look and the act. */
+const firstLink = (prefix: RegExp, act: (name: string) => void): string | null => {
+  for (const name of linksOf(prefix)) {
+    try {
+      act(name);
+      return name;
+    } catch (error) {
+      if (linksOf(prefix).includes(name)) throw error;
+    }
+  }
+  return null;
+};
+
+function first<T>(all: T[], act: (one: T) => void): T | null {
   const [one] = all;
   if (one === undefined) return null;
   act(one);
   return one;
-};
+}
+
+const killed = (pid: number): void => signalAll([pid], 'SIGKILL');
+
+/** Scenarios with bridges, and links of ours in containers. */
+const BRIDGED = ['beside', 'live', 'update', 'names'];
 
 const KINDS: Interference[] = [
   {
@@ -62,11 +81,16 @@ const KINDS: Interference[] = [
       return 'all';
     },
   },
-  { name: 'a bridge is deleted', act: () => first(linksOf(/^cleat/), (name) => ip('link', 'del', name)) },
-  { name: 'a link is deleted', act: () => first(linksOf(/^ve/), (name) => ip('link', 'del', name)) },
+  {
+    name: 'a bridge is deleted',
+    act: () => firstLink(/^cleat/, (name) => ip('link', 'del', name)),
+    only: BRIDGED,
+  },
+  { name: 'a link is deleted', act: () => firstLink(/^ve/, (name) => ip('link', 'del', name)), only: BRIDGED },
   {
     name: 'a link is moved away',
-    act: () => first(linksOf(/^ve/), (name) => ip('link', 'set', name, 'netns', 'theirs')),
+    act: () => firstLink(/^ve/, (name) => ip('link', 'set', name, 'netns', 'theirs')),
+    only: BRIDGED,
   },
   {
     name: 'the addresses in a container are removed',
@@ -75,6 +99,7 @@ const KINDS: Interference[] = [
         for (const { ifname } of ipJson<{ ifname: string }[]>(path, 'link').filter(({ ifname }) => ifname !== 'lo'))
           execFileSync('nsenter', [`--net=${path}`, 'ip', 'address', 'flush', 'dev', ifname]);
       }),
+    only: BRIDGED,
   },
   {
     name: 'a namespace is unmounted',
@@ -83,9 +108,19 @@ const KINDS: Interference[] = [
   },
   {
     name: 'the resolver is killed',
-    act: ({ daemon }) =>
-      first(resolversIn(daemon.directory).map(String), (pid) => process.kill(Number(pid), 'SIGKILL')),
+    act: ({ daemon }) => first(resolversIn(daemon.directory), killed),
     only: ['names'],
+  },
+  { name: 'an uplink is killed', act: ({ daemon }) => first(uplinksOf(daemon), killed), only: ['programs'] },
+  { name: 'the forwarder is killed', act: ({ daemon }) => first(forwardersOf(daemon), killed), only: ['programs'] },
+  {
+    name: 'tap0 is deleted',
+    act: (life) =>
+      first(
+        pins(life).filter((path) => ipJson<{ ifname: string }[]>(path, 'link').some(({ ifname }) => ifname === 'tap0')),
+        (path) => execFileSync('nsenter', [`--net=${path}`, 'ip', 'link', 'del', 'tap0']),
+      ),
+    only: ['programs'],
   },
 ];
 
@@ -98,7 +133,7 @@ const test = suite('interference');
 
 test.before(() => ip('netns', 'add', 'theirs'));
 
-for (const [name, scenario] of Object.entries({ beside, live, update, names })) {
+for (const [name, scenario] of Object.entries({ beside, live, update, names, programs })) {
   test(`${name}: what others take away in the middle of an operation is put back, or named`, async () => {
     const quiet: Scenario = { ...scenario, witness: false };
     const life = await Life.start(quiet);

@@ -35,6 +35,7 @@ const CONVERSATIONS = [
   'release',
   'releaseFirewall',
   'unname',
+  'uplink',
   'verifyFirewall',
 ];
 
@@ -45,6 +46,7 @@ const runner = { failpoint: () => {}, commit: () => Promise.resolve() };
 const none = {} as never;
 const container = provideContainer(runner, none, none, {
   exposed: none,
+  places: none,
   neighbours: nothing,
   ensureFiles: none,
   removeFiles: none,

@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { on, port, type TestDaemon } from '../harness/daemon.ts';
 import { resolversIn } from '../harness/dns.ts';
 import type { Scenario } from '../harness/life.ts';
+import { forwardersOf, signalAll, uplinksOf } from '../harness/programs.ts';
 
 const ip = (...args: string[]): void => void execFileSync('ip', args);
 const nft = (...args: string[]): void => void execFileSync('nft', args);
@@ -134,4 +135,29 @@ export const names: Scenario = {
   ],
 };
 
-export const scenarios: Record<string, Scenario> = { alone, beside, live, update, damage, names };
+/** Programs lead out instead of networks, they and the forwarder carry ports, and end. */
+export const programs: Scenario = {
+  networks: [{ name: 'front', ipv6_enabled: true }],
+  witness: true,
+  steps: [
+    { type: 'create', id: 'out', uplink: { program: 'slirp4netns' }, port_mappings: [port(8086, 80)] },
+    { type: 'configure', id: 'out' },
+    {
+      type: 'create',
+      id: 'own',
+      uplink: { program: 'slirp4netns', options: ['port_handler=slirp4netns'] },
+      files: true,
+      port_mappings: [port(8087, 80)],
+    },
+    { type: 'configure', id: 'own' },
+    { type: 'publish', id: 'own', port_mappings: [port(8088, 81)] },
+    { type: 'reload', id: 'out' },
+    { type: 'damage', what: 'the programs are killed', act: (daemon) => signalAll(uplinksOf(daemon), 'SIGKILL') },
+    { type: 'damage', what: 'the forwarder is killed', act: (daemon) => signalAll(forwardersOf(daemon), 'SIGKILL') },
+    { type: 'unpublish', id: 'out', port_mappings: [port(8086, 80)] },
+    { type: 'teardown', id: 'own' },
+    { type: 'teardown', id: 'out' },
+  ],
+};
+
+export const scenarios: Record<string, Scenario> = { alone, beside, live, update, damage, names, programs };

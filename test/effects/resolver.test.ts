@@ -112,8 +112,11 @@ names('servers of a network are asked instead of those of the host, and can be c
   await Promise.all([resolver.register('mail:1', mail), resolver.register('web:1', web)]);
   assert.is(await from(mail, 'one.example'), 'NOERROR 7.7.7.2');
   assert.equal(await resolver.revise(own, ['10.99.1.2']), { type: 'revised', network: 'own' });
+  // aardvark-dns reads it in its own time: what was asked until then may have gone to the old one.
   await until('asks the other one', async () => (await from(mail, 'two.example')) === 'NOERROR 7.7.7.1');
-  assert.equal(special.asked, ['one.example A']);
+  special.asked.length = 0;
+  assert.is(await from(mail, 'three.example'), 'NOERROR 7.7.7.1');
+  assert.equal(special.asked, []);
 });
 
 names('a refresh reads the resolv.conf of the host again', async () => {

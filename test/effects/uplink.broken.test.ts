@@ -9,7 +9,7 @@ import { findUplink } from '../../effects/uplink-keeper.ts';
 import { probeUplink, uplinkFile } from '../../effects/uplink-probe.ts';
 import { ensureUplink, removeUplink } from '../../effects/uplink-process.ts';
 import { EffectError } from '../../effects/effect.ts';
-import type { UplinkStart } from '../../machines/plan/uplink.ts';
+import type { UplinkProcess } from '../../machines/plan/uplink.ts';
 import type { Fault } from '../../state/faults.ts';
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -29,7 +29,7 @@ async function faultOf(work: Promise<unknown>): Promise<Fault> {
   throw new Error('it did not fail');
 }
 
-const start = (file: string): UplinkStart => ({
+const start = (file: string): UplinkProcess => ({
   program: 'slirp4netns',
   file,
   args: ['word'],
@@ -87,6 +87,8 @@ broken('what cannot be asked is refused, with the reason', async () => {
       object: file,
     });
   }
+  const parent = uplinks.broken('parent', 'sleep 2 & echo --flag');
+  assert.equal(await probeUplink({ program: 'pasta', file: parent }), { flags: ['--flag'] });
   const flood = uplinks.broken('flood', 'while :; do echo "--flag padding padding padding padding padding"; done');
   assert.equal(await probeUplink({ program: 'pasta', file: flood }), { flags: ['--flag'] });
 });
@@ -123,6 +125,17 @@ broken('one that hangs is ended, with what it started', async () => {
     message: 'slirp4netns was not ready after 200 ms, and was ended: "waiting for Godot"',
     object: file,
   });
+});
+
+broken('a start that was cut short is waited for by the next', async () => {
+  const slow = uplinks.broken('slow', 'sleep 0.3', 'echo 1 >&4', 'exec sleep 60');
+  const first = ensureUplink(start(slow));
+  await until('it runs', () => findUplink(directory)?.state === 'starting');
+  const child = findUplink(directory)?.child;
+  await ensureUplink(start(slow));
+  await first;
+  assert.equal(findUplink(directory)?.child, child);
+  await removeUplink(directory);
 });
 
 broken('one that is not listening when it is to end is killed', async () => {

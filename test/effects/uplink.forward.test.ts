@@ -193,6 +193,8 @@ forward('an answer that is none is an error that shows it, and one that does not
     ['{"entries":[{"id":1', 'error parsing error status from slirp4netns: "{\\"entries\\":[{\\"id\\":1"'],
     ['null', 'error parsing error status from slirp4netns: "null"'],
     ['{"return":{}}', 'error parsing error status from slirp4netns: "{\\"return\\":{}}"'],
+    ['{"entries":[null]}', 'error parsing error status from slirp4netns: "{\\"entries\\":[null]}"'],
+    ['{"entries":[{"id":1}]}', 'error parsing error status from slirp4netns: "{\\"entries\\":[{\\"id\\":1}]}"'],
     ['{"error":{"desc":"no"}}', 'error from slirp4netns while setting up port redirection: no'],
     ['{"error":3}', 'error from slirp4netns while setting up port redirection: 3'],
     [null, `cannot read from control socket ${directory}/api: no answer after 3000 ms`],

@@ -16,7 +16,7 @@ import type { ResolvedPort } from '../../state/container.ts';
 import type { PastaSettings } from '../../state/uplink.ts';
 import { addNetns, agentIn, ended, removeNetns, withAgents } from '../harness/inside.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
-import { container, makeWorld, outside, runUplink, Uplinks } from '../harness/uplink.ts';
+import { container, makeWorld, outside, runUplink, Uplinks, settled } from '../harness/uplink.ts';
 
 requirePrivateNamespace();
 makeWorld();
@@ -109,14 +109,18 @@ pasta.after(() => {
 
 pasta('gives the container the addresses of the host, and leads out; the gateway is not the host', async () => {
   const output = await runUplink(input('start'));
-  assert.is(output.fault, null);
-  assert.equal(output.link, {
-    name: 'world',
-    mtu: 65_520,
-    addresses: [
-      { address: '10.99.1.2', prefix: 24, gateway: '10.99.1.1' },
-      { address: 'fd99::2', prefix: 64, gateway: 'fd99::1' },
-    ],
+  assert.equal(settled(output), {
+    outcome: 'ready',
+    link: {
+      name: 'world',
+      mtu: 65_520,
+      addresses: [
+        { address: '10.99.1.2', prefix: 24, gateway: '10.99.1.1' },
+        { address: 'fd99::2', prefix: 64, gateway: 'fd99::1' },
+      ],
+    },
+    missing: output.missing,
+    fault: null,
   });
   const keys = ['net/ipv6/conf/default/disable_ipv6', 'net/ipv6/conf/default/accept_dad'];
   assert.equal(await outside.sysctlRead(keys, netns), ['1', '0'], 'as it was');
@@ -141,11 +145,15 @@ pasta('options are kept; what leads out leads to the host, too, where that is as
     '--map-gw',
   );
   const output = await runUplink(input('start', { settings: wanted }));
-  assert.is(output.fault, null);
-  assert.equal(output.link, {
-    name: 'eth9',
-    mtu: 1500,
-    addresses: [{ address: '10.5.0.9', prefix: 24, gateway: '10.5.0.1' }],
+  assert.equal(settled(output), {
+    outcome: 'ready',
+    link: {
+      name: 'eth9',
+      mtu: 1500,
+      addresses: [{ address: '10.5.0.9', prefix: 24, gateway: '10.5.0.1' }],
+    },
+    missing: output.missing,
+    fault: null,
   });
   await withAgents([netns], async (inside) => {
     assert.is(await inside.dial('tcp', '10.99.1.2', 7001), 'world 10.99.1.2');

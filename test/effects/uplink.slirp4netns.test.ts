@@ -2,21 +2,23 @@
  * slirp4netns as the way out of a container, the real program: what its options do, what becomes of it when it, its keeper,
  * its container or the daemon dies, and that nothing is left when it is taken away.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findUplink, isAlive, watchUplink } from '../../effects/uplink-keeper.ts';
-import { uplinkFile } from '../../effects/uplink-probe.ts';
+import { findUplink, isAlive, listUplinks, watchUplink } from '../../effects/uplink-keeper.ts';
+import { probeUplink, uplinkFile } from '../../effects/uplink-probe.ts';
 import { removeUplink } from '../../effects/uplink-process.ts';
-import type { UplinkInput } from '../../machines/plan/uplink.ts';
+import { planLaunch, type UplinkInput } from '../../machines/plan/uplink.ts';
 import { parseSlirp } from '../../machines/plan/slirp4netns.ts';
 import { processStartTime } from '../../native/index.ts';
 import type { SlirpSettings } from '../../state/uplink.ts';
 import { dial } from '../harness/agent.ts';
 import { agentIn, ended, endSleepers, removeNetns, sleeper, withAgents } from '../harness/inside.ts';
+import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
-import { container, makeWorld, runUplink, Uplinks } from '../harness/uplink.ts';
+import { container, makeWorld, runUplink, Uplinks, settled } from '../harness/uplink.ts';
 
 requirePrivateNamespace();
 makeWorld();
@@ -68,7 +70,7 @@ slirp.after(() => {
 
 slirp('leads out, not to the loopback of the host, and shows what it made', async () => {
   const output = await runUplink(input('start'));
-  assert.equal(output, {
+  assert.equal(settled(output), {
     outcome: 'ready',
     link: { name: 'tap0', mtu: 65_520, addresses: [{ address: '10.0.2.100', prefix: 24, gateway: '10.0.2.2' }] },
     missing: [],
@@ -91,14 +93,18 @@ slirp('leads out, not to the loopback of the host, and shows what it made', asyn
 slirp('options are kept: network, MTU, IPv6, loopback of the host', async () => {
   const wanted = settings('cidr=10.5.0.7/16', 'mtu=1500', 'enable_ipv6=true', 'allow_host_loopback=true');
   const output = await runUplink(input('start', { settings: wanted }));
-  assert.equal(output.fault, null);
-  assert.equal(output.link, {
-    name: 'tap0',
-    mtu: 1500,
-    addresses: [
-      { address: '10.5.0.100', prefix: 16, gateway: '10.5.0.2' },
-      { address: 'fd00::100', prefix: 64, gateway: 'fd00::2' },
-    ],
+  assert.equal(settled(output), {
+    outcome: 'ready',
+    link: {
+      name: 'tap0',
+      mtu: 1500,
+      addresses: [
+        { address: '10.5.0.100', prefix: 16, gateway: '10.5.0.2' },
+        { address: 'fd00::100', prefix: 64, gateway: 'fd00::2' },
+      ],
+    },
+    missing: [],
+    fault: null,
   });
   await withAgents([netns], async (inside) => {
     assert.is(await inside.dial('tcp', 'fd99::2', 7001), 'world fd99::2');
@@ -141,6 +147,24 @@ slirp('killed, its end is told, and repairing starts another; so it is when its 
   });
 });
 
+slirp('one that runs and has lost its link, its address or its route is started again', async () => {
+  await runUplink(input('start', { settings: settings('enable_ipv6=true') }));
+  for (const loss of ['link del tap0', 'addr flush dev tap0', 'route del default', 'link set tap0 down']) {
+    const pid = child();
+    execFileSync('ip', ['-n', 'c1', ...loss.split(' ')]);
+    const output = await runUplink(input('repair', { settings: settings('enable_ipv6=true') }));
+    assert.equal([output.outcome, output.fault], ['ready', null], loss);
+    assert.is.not(child(), pid, loss);
+    assert.equal(
+      output.link?.addresses.map(({ address, gateway }) => [address, gateway]),
+      [
+        ['10.0.2.100', '10.0.2.2'],
+        ['fd00::100', 'fd00::2'],
+      ],
+    );
+  }
+});
+
 slirp('told of an end that has been already', async () => {
   await new Promise<void>((resolve) => void watchUplink(directory, () => resolve()));
   assert.is(findUplink(directory), null);
@@ -180,9 +204,36 @@ slirp('what a daemon left that died on the way does not matter', async () => {
   await runUplink(input('start'));
   const pid = child();
   renameSync(directory, `${directory}.doomed`);
+  mkdirSync(directory);
+  assert.equal(listUplinks(uplinks.parent), ['c1']);
   assert.is((await runUplink(input('start'))).outcome, 'ready');
   await ended(pid);
   assert.is.not(child(), pid);
+});
+
+slirp('a daemon may be killed at any moment of a start: the next one has it, once', async () => {
+  const wanted = input('start');
+  const launch = planLaunch(wanted, await probeUplink({ program: 'slirp4netns', file: wanted.settings.file }));
+  const start = { ...wanted, ...launch, program: 'slirp4netns', file: wanted.settings.file };
+  const program = `import(${JSON.stringify(new URL('../../effects/uplink-process.js', import.meta.url))})
+    .then(async ({ ensureUplink }) => {
+      process.send('now');
+      await ensureUplink(${JSON.stringify(start)});
+    });`;
+  for (let ms = 0; ms <= 24; ms += 3) {
+    const daemon = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const exited = once(daemon, 'exit'); // it may be done before we kill it
+    await once(daemon, 'message');
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    daemon.kill('SIGKILL');
+    await exited;
+    const output = await runUplink(wanted);
+    assert.equal([output.outcome, output.fault], ['ready', null], `after ${ms} ms`);
+    // One that came too late is gone in a moment.
+    await until('there is one keeper and one program', () => uplinks.running().length === 2);
+    assert.equal(await runUplink(input('stop')), stopped);
+    uplinks.nothingLeft();
+  }
 });
 
 slirp('is taken away without its files, its namespace, or itself', async () => {

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { AuditReport } from '../../service/audit.ts';
 import { on, TestDaemon } from '../harness/daemon.ts';
 import { Faults, type Strike } from '../harness/faults.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -112,6 +113,27 @@ test('a disconnect that cannot be written down is answered, and ends when there 
     assert.is((await connect()).status, 200);
   }
   await daemon.down('c2');
+});
+
+test('a link that was made and could not be named goes with the rest', async () => {
+  let refused = 0;
+  for (let n = 1; ; n++) {
+    await daemon.done({ type: 'create', id: 'c4', networks: on('front') });
+    faults.order({ kind: 'request', action: 'fail', errno: 'EPERM' }, n);
+    const { status } = await daemon.event({ type: 'configure', id: 'c4' });
+    const { struck, what } = faults.revoke();
+    if (status !== 200) {
+      refused++;
+      await until(
+        `rolled back after ${what}`,
+        async () => (await daemon.get('/v1/containers/c4')).body.state === 'created',
+      );
+      await until(`clean after ${what}`, async () => (await daemon.get<AuditReport>('/v1/audit')).body.clean);
+    }
+    await daemon.down('c4');
+    if (struck === false) break;
+  }
+  assert.ok(refused > 3);
 });
 
 test('a start that is short of descriptors sets nothing aside', async () => {

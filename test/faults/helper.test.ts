@@ -100,6 +100,7 @@ test('the server is killed, hangs, or is slow', async () => {
     mend: () => signal('SIGCONT'),
   };
   await life.go('servers killed, slow and hung', [killed, slow, hung], effort('servers', 120, 3), LIFE);
+  signal('SIGCONT'); // the last may have been made slow just now, and what follows holds our own timer up
   const mate = await life.daemon.get('/v1/containers/mate');
   const addresses = ['named', 'hidden'].map((network) => addressOf({ networks: mate.body.networks ?? {} }, network));
   const server = addresses[0]?.replace(/\d+$/, '1');
@@ -112,9 +113,15 @@ test('the server is killed, hangs, or is slow', async () => {
       '-c',
       `
 import socket, struct
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3)
-s.sendto(struct.pack('>6H', 7, 256, 1, 0, 0, 0) + b'\\x04mate\\x00\\x00\\x01\\x00\\x01', ('${server}', 53))
-print('.'.join(map(str, s.recv(512)[-4:])))`,
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
+# Silence is asked again, as any stub resolver does: aardvark-dns 1.4 drops what comes while it reads names.
+for last in (False, False, False, False, True):
+    s.sendto(struct.pack('>6H', 7, 256, 1, 0, 0, 0) + b'\\x04mate\\x00\\x00\\x01\\x00\\x01', ('${server}', 53))
+    try:
+        print('.'.join(map(str, s.recv(512)[-4:])))
+        break
+    except TimeoutError:
+        if last: raise`,
     ],
     { encoding: 'utf8' },
   );

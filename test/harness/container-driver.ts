@@ -21,6 +21,7 @@ import { attachmentMachine, type AttachmentInput } from '../../machines/attachme
 import { containerMachine } from '../../machines/container.ts';
 import type { ContainerEvent, LeaseInput, ReleaseInput, VerdictInput } from '../../machines/container-inputs.ts';
 import type { NameInput, UnnameInput } from '../../machines/resolver.ts';
+import { uplinkMachine } from '../../machines/uplink.ts';
 import type { NameEntry } from '../../machines/plan/names.ts';
 import type { OwnedTarget } from '../../machines/plan/change.ts';
 import { portTargets } from '../../machines/plan/ports.ts';
@@ -87,6 +88,9 @@ const machine = containerMachine.provide({
   actors: {
     attachment: attachmentMachine.provide({
       actors: provided(['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'], effect),
+    }),
+    uplink: uplinkMachine.provide({
+      actors: provided(['probeUplink', 'startUplink', 'verifyUplink', 'stopUplink'], effect),
     }),
     ...provided([...EFFECTS, 'removeFiles', 'awaitLinksGone'], effect),
     ...provided(Object.keys(TALKS), talk),
@@ -221,8 +225,8 @@ async function apply(on: Run, event: ModelEvent): Promise<void> {
   const { actor, stage } = on;
   const end = /^xstate\.(done|error)\.actor\.(.*)$/.exec(event.type);
   const outcome = (event.output as { outcome?: string } | undefined)?.outcome;
-  if (outcome !== undefined) return attachment(on, outcome);
-  if (end !== null && end[2] !== 'attachment') {
+  if (outcome !== undefined) return end?.[2] === 'uplink' ? uplink(on, outcome) : attachment(on, outcome);
+  if (end !== null && end[2] !== 'attachment' && end[2] !== 'uplink') {
     // What the outer publisher cannot be told now, it is told later (state/exposed.ts).
     const failing = end[2] === 'unexpose' ? 'late' : on.failing;
     stage.pending[0]?.end(end[1] === 'done' ? 'done' : failing);
@@ -240,8 +244,10 @@ async function apply(on: Run, event: ModelEvent): Promise<void> {
 
 /** What others did, of which the event tells. */
 async function happen({ stage: { world }, actor }: Run, event: ContainerEvent): Promise<void> {
-  const { attachments } = actor.getSnapshot().context;
-  if (event.type === 'drifted') {
+  const { attachments, token } = actor.getSnapshot().context;
+  if (event.type === 'lost') {
+    await world.end(token);
+  } else if (event.type === 'drifted') {
     const gone = attachments.filter(({ network }) => event.drift.some((drift) => drift.network === network));
     await world.lose(gone.map(({ hostLink }) => hostLink));
   } else if (event.type === 'publish' && event.from !== null) {
@@ -270,6 +276,23 @@ async function attachment(on: Run, outcome: string): Promise<void> {
     'detach detached': ['done'],
   };
   for (const how of endings[`${verb} ${outcome}`] ?? [failing]) {
+    stage.pending[0]?.end(how);
+    await calm(on);
+  }
+}
+
+/** The same for that of an uplink: it is asked what it can do, started, seen to be ready. */
+async function uplink(on: Run, outcome: string): Promise<void> {
+  const { stage, failing } = on;
+  const endings: Record<string, Ending[]> = {
+    'probeUplink ready': ['done', 'done', 'done'],
+    'probeUplink stopped': ['done', 'late', 'done'],
+    'stopUplink stopped': ['done'],
+  };
+  const begun = stage.pending[0]?.name ?? '';
+  // One that is started and gets stuck could not be stopped either.
+  const stuck: Ending[] = begun === 'stopUplink' ? [failing] : ['done', failing, 'failed'];
+  for (const how of endings[`${begun} ${outcome}`] ?? stuck) {
     stage.pending[0]?.end(how);
     await calm(on);
   }

@@ -16,21 +16,25 @@ export const EDGES = [containerMachine.root, ...statesOf(containerMachine.root)]
 /** Ways that the stages of a change have alike, and that this kind of change cannot go. */
 const IMPOSSIBLE = [
   // A container without networks has no ports, and whoever asks for ports gets them announced before anything else.
-  /^container\.configuring\.leasing leased [4-7]$/,
-  /^container\.configuring\.announcing xstate\.done\.actor\.expose [1-4]$/,
+  /^container\.configuring\.leasing leased [5-8]$/,
+  /^container\.configuring\.announcing xstate\.done\.actor\.expose [2-5]$/,
+  // Whoever has an uplink has no network, and its machine ends in no error.
+  /^container\.configuring\.uplinking xstate\.done\.actor\.uplink [23]$/,
   // A connection brings one network and no ports.
-  /^container\.connecting\.leasing ( \d|leased [124-7])$/,
+  /^container\.connecting\.leasing ( \d|leased [1-35-8])$/,
+  /^container\.(connecting|publishing)\.uplinking /,
   /^container\.connecting\.announcing /,
   /^container\.connecting\.attaching xstate\.done\.actor\.attachment 1$/,
   // Ports come without networks, and there is at least one.
-  /^container\.publishing\.leasing ( \d|leased [034])$/,
-  /^container\.publishing\.announcing xstate\.done\.actor\.expose [0134]$/,
+  /^container\.publishing\.leasing ( \d|leased [0345])$/,
+  /^container\.publishing\.announcing xstate\.done\.actor\.expose [01245]$/,
   /^container\.publishing\.(attaching|naming) /,
   // Whoever has names has a link, and whoever has ports or names has a namespace.
-  /^container\.rollingBack\.unnaming unnamed 1$/,
-  /^container\.tearingDown\.retracting xstate\.\w+\.actor\.unexpose [45]$/,
-  /^container\.tearingDown\.withdrawing xstate\.\w+\.actor\.unpublish [34]$/,
-  /^container\.tearingDown\.unnaming unnamed [23]$/,
+  /^container\.rollingBack\.unnaming unnamed [12]$/,
+  /^container\.tearingDown\.retracting xstate\.\w+\.actor\.unexpose [56]$/,
+  /^container\.tearingDown\.withdrawing xstate\.\w+\.actor\.unpublish [45]$/,
+  /^container\.tearingDown\.unnaming unnamed [134]$/,
+  /^container\.tearingDown\.unlinking xstate\.\w+\.actor\.uplink [12]$/,
 ];
 
 export const isPossible = (edge: string): boolean => !IMPOSSIBLE.some((pattern) => pattern.test(edge));

@@ -10,10 +10,10 @@ import type { SnapshotFrom } from 'xstate';
 import type { AttachmentInput } from '../../machines/attachment.ts';
 import { containerMachine } from '../../machines/container.ts';
 import type { ContainerEvent } from '../../machines/container-inputs.ts';
-import { allPorts, type OwnedTarget } from '../../machines/plan/change.ts';
+import { allPorts, leadsTo, stranded, type OwnedTarget } from '../../machines/plan/change.ts';
 import { portTargets } from '../../machines/plan/ports.ts';
-import { publishAddresses } from '../../machines/plan/attachment.ts';
 import { ContainerContext, type Attachment } from '../../state/container.ts';
+import type { UplinkLink } from '../../state/uplink.ts';
 import { GIVER_ADDRESS, type Variant } from './container-variants.ts';
 import { FAULT, resolve } from './fixtures.ts';
 
@@ -53,6 +53,17 @@ export const TALKS: Record<string, string[]> = {
 const OUTCOMES: Record<string, string[]> = {
   attaching: ['attached', 'detached', 'stuck'],
   detaching: ['detached', 'stuck'],
+  uplinking: ['ready', 'stopped', 'stuck'],
+  relinking: ['ready', 'stuck'],
+  unlinking: ['stopped', 'stuck'],
+};
+
+/** What a program that is ready has made. */
+export const MADE: UplinkLink = {
+  name: 'tap0',
+  mac: '02:00:00:00:00:01',
+  mtu: 65_520,
+  addresses: [{ address: '10.0.2.100', prefix: 24, gateway: '10.0.2.2' }],
 };
 
 function answers(snapshot: Snapshot, id: string, variant: Variant): ModelEvent[] {
@@ -71,11 +82,12 @@ function answers(snapshot: Snapshot, id: string, variant: Variant): ModelEvent[]
   }
   if (id in TALKS) return TALKS[id]!.map((type) => (type === 'refused' ? refused : { type }));
   if (id === 'ensureNamespace') return [done(id, { dev: 4, ino: 1 }), failed(id)];
-  if (id !== 'attachment') return [done(id), failed(id)];
+  if (id !== 'attachment' && id !== 'uplink') return [done(id), failed(id)];
   const leaf = nameOf(snapshot).split('.').at(-1) ?? '';
   const outcomes = OUTCOMES[leaf] ?? ['attached', 'stuck'];
   const fault = (outcome: string) => (outcome === outcomes[0] ? null : FAULT);
-  return [...outcomes.map((outcome) => done(id, { outcome, fault: fault(outcome) })), failed(id)];
+  const made = (outcome: string) => (id !== 'uplink' ? {} : { link: outcome === 'ready' ? MADE : null, missing: [] });
+  return [...outcomes.map((outcome) => done(id, { outcome, fault: fault(outcome), ...made(outcome) })), failed(id)];
 }
 
 /** Whatever can happen next; the first answer of a child is its success. */
@@ -101,7 +113,7 @@ const within = (attachments: readonly Attachment[]): string =>
   attachments.map(({ network, addresses }) => `${network} ${addresses[0]?.address}`).join('+');
 
 export function keyOf({ value, context, status }: Snapshot): string {
-  const { configured, attachments, ports, change, fault, leftovers, request, held, drift, attempts } = context;
+  const { configured, attachments, uplink, ports, change, fault, leftovers, request, held, drift, attempts } = context;
   const networks = (record: object) => Object.keys(record).sort().join('+');
   return JSON.stringify([
     status,
@@ -109,6 +121,7 @@ export function keyOf({ value, context, status }: Snapshot): string {
     configured,
     held,
     within(attachments),
+    uplink && [uplink.made !== null, uplink.endedSoon > 0],
     ports.map(({ hostPort }) => hostPort).join('+'),
     fault !== null,
     leftovers.length > 0,
@@ -125,6 +138,7 @@ export function keyOf({ value, context, status }: Snapshot): string {
       change.taking?.targets.length ?? null,
       change.taker,
       change.force,
+      change.uplink ?? null,
     ],
     // Once configured, what was asked for decides nothing any more.
     configured ? null : [networks(request.networks), request.ports.length],
@@ -205,9 +219,7 @@ export const INVARIANTS: Record<string, (state: Snapshot) => string | undefined>
   },
   'up: every published port leads somewhere': ({ value, context }) => {
     if (value !== 'up') return undefined;
-    const nowhere = context.ports.find(
-      (port) => portTargets([port], publishAddresses(context.attachments)).length === 0,
-    );
+    const [nowhere] = stranded(context, context.ports, context.attachments);
     return nowhere === undefined ? undefined : `port ${nowhere.hostPort} leads nowhere`;
   },
   'failure has a reason': (state) =>
@@ -228,12 +240,12 @@ export function speaksOf(context: ContainerContext, { protocol, hostIp, hostPort
   const named = ports.some(
     (port) =>
       port.protocol === protocol &&
-      port.hostIp === hostIp &&
+      (port.hostIp === hostIp || (port.hostIp === '' && ['0.0.0.0', '::'].includes(hostIp))) &&
       hostPort >= port.hostPort &&
       hostPort < port.hostPort + port.range,
   );
   const addresses = known(context).flatMap((attachment) => attachment.addresses.map((leased) => leased.address));
-  return named && [...addresses, ...(context.change?.led ?? [])].includes(address);
+  return named && [...addresses, ...leadsTo(context), ...(context.change?.led ?? [])].includes(address);
 }
 
 /** What an effect is about to touch without the context by which it would be found after a crash. */

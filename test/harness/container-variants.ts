@@ -8,7 +8,8 @@
 import type { ContainerEvent, ContainerInput } from '../../machines/container-inputs.ts';
 import type { Drift, Lease, Wish } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
-import { containerInput, leaseOf, resolve } from './fixtures.ts';
+import type { UplinkSettings } from '../../state/uplink.ts';
+import { containerInput, FAULT, leaseOf, resolve } from './fixtures.ts';
 
 /** States in which words are said; `everywhere` is every state that is not the last. */
 export type Where = 'created' | 'up' | 'degraded' | 'failed' | 'everywhere';
@@ -61,6 +62,36 @@ const moved = (lease: Lease): Lease => ({
   ...lease,
   mtu: 1400,
   addresses: lease.addresses.map((leased) => ({ ...leased, address: leased.address.replace(/\.\d+$/, '.99') })),
+});
+
+/** Behind a program instead of networks. */
+export const SLIRP: UplinkSettings = {
+  program: 'slirp4netns',
+  file: '/usr/bin/slirp4netns',
+  cidr: '10.0.2.0/24',
+  mtu: 65_520,
+  ipv6: false,
+  hostLoopback: false,
+  outboundAddr: null,
+  outboundAddr6: null,
+};
+const PASTA: UplinkSettings = { program: 'pasta', file: '/usr/bin/pasta', args: [] };
+const behind = (
+  settings: UplinkSettings,
+  portHandler: NonNullable<ContainerInput['portHandler']>,
+  ports: Wish[],
+  more: Partial<ContainerInput> = {},
+): ContainerInput => ({
+  ...own({}, ports, more),
+  request: { netns: { mode: 'new' }, networks: {}, uplink: { program: settings.program }, ports },
+  uplink: { settings, made: null, missing: [], endedSoon: 0 },
+  portHandler,
+});
+const lost = (soon: boolean): ContainerEvent => ({
+  type: 'lost',
+  drift: [{ kind: 'uplink', object: 'slirp4netns', network: null }],
+  fault: FAULT,
+  soon,
 });
 
 const own = (
@@ -271,6 +302,43 @@ export const VARIANTS: Record<string, Variant> = {
     input: own({ web: {} }, []),
     lease: leaseOf,
     words: { created: [CONFIGURE, takeOver(P1)], up: [takeOver(P1)] },
+  },
+  /** A program leads out, and the forwarder in. */
+  behindSlirp: {
+    input: behind(SLIRP, 'forwarder', [P1]),
+    lease: leaseOf,
+    words: {
+      created: [CONFIGURE, connect('web')],
+      up: [RELOAD, connect('web'), lost(true), lost(false)],
+      degraded: [CONFIGURE, lost(true)],
+    },
+  },
+  behindSlirpLive: {
+    input: behind(SLIRP, 'forwarder', [P1]),
+    lease: leaseOf,
+    words: { created: [CONFIGURE], up: [publish(P2), unpublish(P1)] },
+  },
+  /** The program carries the ports too, behind an outer publisher; files say whom to ask for names. */
+  behindSlirpAlone: {
+    input: behind(SLIRP, 'slirp4netns', [P1], { files: true, publisher: 'outer' }),
+    lease: leaseOf,
+    words: { created: [CONFIGURE], up: [lost(false)] },
+  },
+  behindSlirpClosed: {
+    input: behind(SLIRP, 'forwarder', []),
+    lease: leaseOf,
+    words: { created: [CONFIGURE], up: [RELOAD] },
+  },
+  /** It has no address of the family that is asked for: only seen once it runs. */
+  behindSlirpUseless: {
+    input: behind(SLIRP, 'slirp4netns', [{ ...P1, host_ip: '::1' }]),
+    lease: leaseOf,
+    words: { created: [CONFIGURE] },
+  },
+  behindPasta: {
+    input: behind(PASTA, 'pasta', [P1], { files: true }),
+    lease: leaseOf,
+    words: { created: [CONFIGURE, publish(P2)], up: [RELOAD, publish(P2), unpublish(P1)] },
   },
   /** Others use its namespace, and then no longer do. */
   held: {

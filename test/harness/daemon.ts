@@ -15,6 +15,7 @@ import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
 import type { Inspection } from '../../service/inspect.ts';
 import type { AuditReport } from '../../service/audit.ts';
+import type { MainOptions } from '../../service/main.ts';
 import type { ContainerView } from '../../service/view.ts';
 
 export type CreateOptions = Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>;
@@ -40,6 +41,8 @@ export class TestDaemon {
   publisher: string | null = null;
   /** A command that becomes the daemon, with its own arguments: setpriv, for one. */
   launcher: string[] = [];
+  /** Programs for user-mode networking, as on the command line. */
+  uplinks: Pick<MainOptions, 'slirp4netns' | 'slirp4netnsOptions' | 'pasta' | 'pastaOptions'> = {};
   /** KIND=POLICY: what it does about drift. */
   drift: string[] = [];
   #child: ChildProcess | null = null;
@@ -88,7 +91,16 @@ export class TestDaemon {
     const log = openSync(`${this.directory}/log`, 'a');
     const publisher = this.publisher ?? undefined;
     const { drift } = this;
-    const argument = JSON.stringify({ runDir, stateDir, netnsDir, socket, publisher, drift, ...places });
+    const argument = JSON.stringify({
+      runDir,
+      stateDir,
+      netnsDir,
+      socket,
+      publisher,
+      drift,
+      ...this.uplinks,
+      ...places,
+    });
     const command = [process.execPath, ...process.execArgv, import.meta.filename, 'daemon', argument];
     const [program = '', ...rest] = [...this.launcher, ...command];
     const child = spawn(program, rest, {

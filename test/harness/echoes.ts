@@ -2,7 +2,8 @@
  * Traffic through the published ports of many containers at once: a numbered message to each, and the same one back,
  * again and again, for as long as a test lasts.
  *
- * Guarantees: every message counts: `stop()` rejects if one was not answered within 5 s, or with anything else.
+ * Guarantees: every message counts: `lost` rejects as soon as one was not answered within 5 s, or with anything else, and so
+ * does `stop()`.
  * Limits: UDP over IPv4, from the host itself, about one message a second and container.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -17,13 +18,18 @@ const PROGRAM = new URL('../../../test/harness/echo.py', import.meta.url).pathna
 export class Echoes {
   readonly #server: ChildProcess;
   readonly #talks: Promise<void>[];
+  /** Never resolves. */
+  readonly lost: Promise<never>;
   #ending = false;
   #count = 0;
 
   private constructor(server: ChildProcess, ports: readonly number[]) {
     this.#server = server;
     this.#talks = ports.map((port, i) => this.#talk(port, (i * PAUSE_MS) / ports.length));
-    for (const talk of this.#talks) talk.catch(() => {}); // stop() tells
+    this.lost = new Promise((_, reject) => {
+      for (const talk of this.#talks) talk.catch(reject);
+    });
+    this.lost.catch(() => {}); // stop() tells those who do not ask
   }
 
   /** Echo on `port` in each of the namespaces, and speak to each through its published port on the host. */

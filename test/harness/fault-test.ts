@@ -273,11 +273,13 @@ export class FaultTest {
       if (status === 404 || !['created', 'up'].includes(body.state ?? '')) return status === 404 ? null : text;
       const path = body.netns?.path ?? '';
       const nets = Object.values(body.networks ?? {}).flatMap(({ interfaces }) => Object.values(interfaces));
-      const subnets = body.state === 'up' ? nets.flatMap((one) => one.subnets ?? []).map(({ ipnet }) => ipnet) : [];
+      const leased = nets.flatMap((one) => one.subnets ?? []).map(({ ipnet }) => ipnet);
+      const led = (body.uplink?.addresses ?? []).map(({ address, prefix }) => `${address}/${prefix}`);
+      const subnets = body.state === 'up' ? [...leased, ...led] : [];
       const script = 'ip -o address show scope global; ip -4 route; ip -6 route';
       const seen = execFileSync('nsenter', [`--net=${path}`, '--', 'sh', '-c', script], { encoding: 'utf8' });
       const missing = subnets.filter((ipnet) => !seen.includes(` ${ipnet} `));
-      const ways = nets.some((one) => one.subnets?.some(({ gateway }) => gateway !== undefined));
+      const ways = led.length > 0 || nets.some((one) => one.subnets?.some(({ gateway }) => gateway !== undefined));
       if (subnets.length > 0 && ways && !/^default via [\d.]+ /m.test(seen)) missing.push('a default route');
       if (missing.length > 0) return `${missing.join(', ')} missing: ${seen}`;
       const count = seen.match(/ scope global/g)?.length ?? 0;
@@ -306,8 +308,15 @@ export class FaultTest {
     const helpers = processes(this.#daemon.runDir);
     const steady = files.filter((line) => !/^faults |^run\/journal\//.test(line));
     // A helper that had to be started again is another process.
-    const named = steady.map((line) => line.replace(/(\.pid|\/networks\/.*\.json) (\d+) .*/, '$1 $2'));
-    return { ...kernel, helpers, files: named, networks: definitions(`${this.#daemon.stateDir}/networks`) };
+    const named = steady.map((line) => line.replace(/(\.pid|\/(?:networks|containers)\/.*\.json) (\d+) .*/, '$1 $2'));
+    const { runDir, stateDir } = this.#daemon;
+    return {
+      ...kernel,
+      helpers,
+      files: named,
+      networks: definitions(`${stateDir}/networks`),
+      containers: snapshots(`${runDir}/containers`),
+    };
   }
 }
 
@@ -317,6 +326,13 @@ function definitions(directory: string): string[] {
     const fields = JSON.parse(readFileSync(join(directory, name), 'utf8')) as object;
     return JSON.stringify(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
   });
+}
+
+/** One that lost what a killed program did for it has had it put back: that was one more operation. */
+function snapshots(directory: string): string[] {
+  return readdirSync(directory).map((name) =>
+    readFileSync(join(directory, name), 'utf8').replace(/"operation":\s*\{[^}]*\}/, ''),
+  );
 }
 
 /** Command lines that name a directory below this one, of all but the daemon. */

@@ -23,6 +23,7 @@ import { resolverMachine, type WriteInput } from '../../machines/resolver.ts';
 import { Containers } from '../../service/containers.ts';
 import { stateName, type ContainerActor } from '../../service/snapshot.ts';
 import { recover } from '../../service/recovery.ts';
+import { USUAL_PROGRAMS } from '../../service/uplink-request.ts';
 import { Shared, type SharedMachines } from '../../service/shared.ts';
 import { Journal } from '../../state/journal.ts';
 import type { ContainerContext } from '../../state/container.ts';
@@ -291,6 +292,7 @@ export class Fleet {
       instance: 'main',
       netnsDir: OURS,
       publisher: null,
+      uplinks: USUAL_PROGRAMS,
       networkName: (text) => text,
       failed,
     });

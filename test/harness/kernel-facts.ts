@@ -1,8 +1,8 @@
 /**
  * The kernel's own tools' picture (picture.ts) as a set of facts that two kernels of the same content have alike.
  *
- * Guarantees: a line per property of a link, and per address, route, rule and switch, without the numbers that count up with each thing made
- * and the order that comes of them.
+ * Guarantees: a line per property of a link, and per address, route, rule and switch, without the numbers that count up
+ * with each thing made and the order that comes of them.
  * Limits: what follows a link's carrier is left out, the kernel works that out later (linkwatch): operational state, and
  * link-local addresses with their routes.
  */

@@ -9,6 +9,7 @@
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { createActor } from 'xstate';
 import { ensureAddresses } from '../../effects/address.ts';
 import { lowerNetwork, raiseNetwork } from '../../effects/bridge.ts';
@@ -17,8 +18,10 @@ import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewa
 import { Kernel } from '../../effects/kernel.ts';
 import { awaitLinksGone, ensureLink, removeLink } from '../../effects/link.ts';
 import { ensureNamespace, removeNamespace } from '../../effects/netns.ts';
-import { publish, unpublish } from '../../effects/ports.ts';
+import { publish, unpublish } from '../../effects/port-handlers.ts';
 import { replaceLink, reviseLink } from '../../effects/relink.ts';
+import { uplinkEffects } from '../../effects/uplink.ts';
+import { findUplink } from '../../effects/uplink-keeper.ts';
 import { containerMachine } from '../../machines/container.ts';
 import type { Switches } from '../../machines/firewall.ts';
 import { planAttachments } from '../../machines/plan/attachment.ts';
@@ -29,10 +32,12 @@ import { bridgeMac } from '../../machines/plan/neighbours.ts';
 import { resolvConf } from '../../machines/plan/resolv-conf.ts';
 import { audit } from '../../service/audit.ts';
 import { dumpOf, lookInside } from '../../service/look.ts';
+import type { RtnlRequest } from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { nameOf, type Snapshot } from './container-model.ts';
 import { GIVER, GIVER_ADDRESS, NEIGHBOUR_PATH, OUTSIDER_PATH, P1, P2 } from './container-variants.ts';
 import { containerInput, definition, leaseOf, resolve } from './fixtures.ts';
+import { ended } from './inside.ts';
 import { World } from './world.ts';
 
 const NETWORKS = ['web', 'back', 'inner'].map((name, n) =>
@@ -40,6 +45,15 @@ const NETWORKS = ['web', 'back', 'inner'].map((name, n) =>
 );
 const NETNS_DIR = dirname(NEIGHBOUR_PATH);
 const JOINED = [NEIGHBOUR_PATH, OUTSIDER_PATH];
+
+const FORWARDER = fileURLToPath(new URL('../../../build/Release/cleat-forwarder', import.meta.url));
+
+/** What programs for user-mode networking find to lead out by. */
+const WAY_OUT: RtnlRequest[] = [
+  { op: 'link.add', kind: 'ifb', name: 'wayout', up: true },
+  { op: 'address.add', link: 'wayout', address: '192.0.2.1', prefix: 24 },
+  { op: 'route.add', destination: '0.0.0.0', prefix: 0, gateway: '192.0.2.254', link: 'wayout' },
+];
 
 type Effect = (input: never) => Promise<unknown>;
 
@@ -50,11 +64,20 @@ export class Ground {
   readonly #home = mkdtempSync('/run/ground-');
   readonly #places = { runDir: `${this.#home}/run`, stateDir: `${this.#home}/state`, netnsDir: NETNS_DIR };
   #found: Switches = {};
+  /** Where the directories of uplinks are. */
+  get uplinks(): string {
+    return `${this.#places.runDir}/uplinks`;
+  }
+
   /** How often the auditor has looked. */
   looks = 0;
 
   constructor() {
     const { kernel } = this;
+    const places = {
+      uplinks: this.uplinks,
+      forwarder: { directory: `${this.#places.runDir}/forwarder`, executable: FORWARDER },
+    };
     const { ensureFiles, removeFiles } = etcEffects({ runDir: this.#places.runDir, resolvConf, hostsFile });
     this.hands = {
       ensureNamespace: ensureNamespace(kernel),
@@ -64,8 +87,9 @@ export class Ground {
       replaceLink: replaceLink(kernel, bridgeMac),
       reviseLink: reviseLink(kernel, bridgeMac),
       removeLink: removeLink(kernel),
-      publish: publish(kernel),
-      unpublish: unpublish(kernel),
+      ...uplinkEffects(kernel, this.uplinks),
+      publish: publish(kernel, places),
+      unpublish: unpublish(kernel, places),
       awaitLinksGone: awaitLinksGone(kernel),
       ensureFiles,
       removeFiles,
@@ -85,6 +109,7 @@ export class Ground {
     }
     for (const path of JOINED)
       await ensureNamespace(kernel)({ owner: GIVER, outside: null, path, source: { mode: 'new' } });
+    await kernel.outside(null).kernel.rtnl(WAY_OUT);
     // Busy: what it has may be there or not.
     this.record({ value: 'publishing', context: neighbour() });
   }
@@ -96,6 +121,7 @@ export class Ground {
     for (const network of NETWORKS) {
       await lowerNetwork(kernel)({ definition: network, mac: bridgeMac(network.id), outside: null });
     }
+    await kernel.outside(null).kernel.rtnl([{ op: 'link.del', name: 'wayout' }]);
     await lowerFirewall(kernel)({ outside: null, found: this.#found });
     rmSync(this.#home, { recursive: true });
   }
@@ -174,6 +200,14 @@ export class KernelWorld extends World {
     await super.lose(names);
     const { kernel } = this.#ground.kernel.outside(null);
     if (names.length > 0) await kernel.rtnl(names.map((name) => ({ op: 'link.del', name })));
+  }
+
+  override async end(key: string): Promise<void> {
+    await super.end(key);
+    const { state, child = null } = findUplink(`${this.#ground.uplinks}/${key}`) ?? {};
+    if (state !== 'ready' || child === null) return;
+    process.kill(child.pid, 'SIGKILL');
+    await ended(child.pid);
   }
 
   override async lend(targets: readonly OwnedTarget[]): Promise<void> {

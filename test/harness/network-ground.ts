@@ -14,6 +14,7 @@ import { Kernel } from '../../effects/kernel.ts';
 import { refuse } from '../../effects/refusal.ts';
 import type { Switches } from '../../machines/firewall.ts';
 import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
+import { bridgeMac } from '../../machines/plan/neighbours.ts';
 import type { Outside, RtnlRequest } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { Pictures } from './kernel-facts.ts';
@@ -23,7 +24,13 @@ import type { AnySnapshot, Event } from './shared-driver.ts';
 const BRIDGE = WEB.network_interface;
 const GROUP = 0x4c1e_a700;
 const MACS: Record<string, string> = { a: '02:00:00:00:00:0a', b: '02:00:00:00:00:0b' };
-const linkOf = (owner: string) => ({ hostLink: `cl-host-${owner}`, alias: `cleat:main:link:${owner}` });
+/** Nobody is to be reached there. */
+const linkOf = (owner: string) => ({
+  hostLink: `cl-host-${owner}`,
+  alias: `cleat:main:link:${owner}`,
+  addresses: [],
+  mac: MACS[owner] ?? '',
+});
 
 /**
  * Of switches that stay as an earlier definition had them: forwarding of IPv6, which the firewall puts back, and how a bridge
@@ -62,7 +69,7 @@ export class NetworkGround {
         await this.begin(definition, owners);
         this.pictures.take(this.#title());
         await this.#leave(...owners);
-        await lowerNetwork(this.#kernel)({ definition, outside: null });
+        await lowerNetwork(this.#kernel)({ definition, mac: bridgeMac(definition.id), outside: null });
         await this.#release();
       }
     }
@@ -75,7 +82,7 @@ export class NetworkGround {
     this.pictures.touched();
     if (built === null) return;
     await this.#hold();
-    await raiseNetwork(this.#kernel)({ definition: built, outside: null });
+    await raiseNetwork(this.#kernel)({ definition: built, mac: bridgeMac(built.id), outside: null });
     for (const owner of owners) await this.#attach(owner);
   }
 

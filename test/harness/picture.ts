@@ -24,7 +24,7 @@ const QUESTIONS = {
   routes4: 'ip -j -p -4 route show table all',
   routes6: 'ip -j -p -6 route show table all',
   rules: 'ip -4 rule; ip -6 rule',
-  neighbours: 'ip neighbour show nud permanent',
+  neighbours: 'ip neighbour show nud permanent | sort',
   ruleset: 'nft -j list ruleset',
   // Not sysctl(8), which reads all that there is. Some cannot be read (stable_secret).
   switches: '(cd /proc/sys/net; grep -r . ipv4/ip_forward ipv4/conf ipv6/conf 2>/dev/null) | sort',

@@ -5,16 +5,15 @@
  * context says, and in `created` nothing but the namespace.
  * Limits: one container; others in the same world are left out by their owner.
  */
-import { allPorts, namesOfChange } from '../../machines/plan/change.ts';
-import { publishAddresses } from '../../machines/plan/attachment.ts';
+import { allPorts, leadsTo, namesOfChange } from '../../machines/plan/change.ts';
 import { nameEntries } from '../../machines/plan/names.ts';
-import { portTargets } from '../../machines/plan/ports.ts';
-import type { ContainerContext } from '../../state/container.ts';
+import { targetsFor } from '../../machines/plan/ports.ts';
+import type { ContainerContext, ResolvedPort } from '../../state/container.ts';
 import { known, nameOf, type Snapshot } from './container-model.ts';
 import { element, outerOf, type World } from './world.ts';
 
 /** What is there of this owner, one line each. */
-function seen(world: World, { owner, id }: ContainerContext): string[] {
+function seen(world: World, { owner, id, token }: ContainerContext): string[] {
   const mine = <T extends { owner: string }>(all: Map<string, T>) =>
     [...all].filter(([, thing]) => thing.owner === owner);
   return [
@@ -25,8 +24,19 @@ function seen(world: World, { owner, id }: ContainerContext): string[] {
     ...mine(world.elements).map(([key, { to }]) => `port ${key} to ${to}`),
     ...[...world.names].flatMap(([key, to]) => (key.startsWith(`${owner} on `) ? [`name of ${key} is ${to}`] : [])),
     ...[...world.exposed].map((key) => `outer ${key}`),
+    ...(world.uplinks.has(token) ? ['uplink'] : []),
     ...(world.files.has(id) ? ['files'] : []),
   ].sort();
+}
+
+/** Where ports lead, each line once: to the forwarder both families of the host can be one place. */
+function lines(
+  { owner, portHandler }: ContainerContext,
+  ports: readonly ResolvedPort[],
+  addresses: string[],
+): string[] {
+  const all = targetsFor(portHandler, ports, addresses).map((target) => element({ ...target, owner }));
+  return [...new Set(all.map(({ key, to }) => `${key} to ${to}`))];
 }
 
 /** What has to be there once it is up. */
@@ -37,10 +47,8 @@ function due(context: ContainerContext): string[] {
       `link ${hostLink} as ${link}`,
       ...addresses.map(({ address }) => `address ${address} on ${hostLink}`),
     ]),
-    ...portTargets(ports, publishAddresses(attachments)).map((target) => {
-      const { key, to } = element({ ...target, owner });
-      return `port ${key} to ${to}`;
-    }),
+    ...lines(context, ports, leadsTo(context)).map((line) => `port ${line}`),
+    ...(context.uplink === undefined ? [] : ['uplink']),
     ...nameEntries(context, attachments).map(
       ({ network, addresses }) => `name of ${owner} on ${network} is ${addresses.join(' ')}`,
     ),
@@ -59,10 +67,11 @@ function strays(world: World, context: ContainerContext): string[] {
     links.set(hostLink, all);
   }
   const ports = new Set(
-    portTargets(allPorts(context), [
+    lines(context, allPorts(context), [
       ...known(context).flatMap(({ addresses }) => addresses.map(({ address }) => address)),
+      ...leadsTo(context),
       ...(change?.led ?? []),
-    ]).map((target) => `${element({ ...target, owner }).key} ${element({ ...target, owner }).to}`),
+    ]),
   );
   const names = new Set(
     [...nameEntries(context, known(context)), ...namesOfChange(context)].map(({ network }) => network),
@@ -77,12 +86,13 @@ function strays(world: World, context: ContainerContext): string[] {
           : link.addresses.filter((address) => !links.get(name)?.has(address)).map((address) => `address ${address}`),
     ),
     ...[...world.elements].flatMap(([key, { to, owner: of }]) =>
-      of === owner && !ports.has(`${key} ${to}`) ? [`port ${key} to ${to}`] : [],
+      of === owner && !ports.has(`${key} to ${to}`) ? [`port ${key} to ${to}`] : [],
     ),
     ...[...world.names.keys()].flatMap((key) =>
       key.startsWith(`${owner} on `) && !names.has(key.slice(`${owner} on `.length)) ? [`name ${key}`] : [],
     ),
     ...[...world.exposed].filter((key) => !outer.has(key)).map((key) => `outer ${key}`),
+    ...(world.uplinks.has(context.token) && context.uplink === undefined ? ['uplink'] : []),
     ...(world.files.has(context.id) && !context.files ? ['files'] : []),
   ];
 }

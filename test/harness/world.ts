@@ -13,8 +13,10 @@ import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
 import type { OwnedTarget, PublishInput } from '../../machines/plan/change.ts';
 import type { FilesInput } from '../../machines/plan/hosts.ts';
 import type { NameEntry, Zone } from '../../machines/plan/names.ts';
+import type { UplinkStart, UplinkVerify } from '../../machines/plan/uplink.ts';
 import type { ResolvedPort } from '../../state/container.ts';
-import type { Snapshot } from './container-model.ts';
+import type { UplinkLink } from '../../state/uplink.ts';
+import { MADE, type Snapshot } from './container-model.ts';
 
 /** Where namespaces are that containers of ours can share. */
 export const OURS = '/run/cleat/netns';
@@ -29,16 +31,32 @@ interface Link {
   addresses: string[];
 }
 
+/** What slirp4netns 1.2 can do, as far as it is asked for. */
+const FLAGS = [
+  '--api-socket',
+  '--cidr',
+  '--configure',
+  '--disable-host-loopback',
+  '--enable-sandbox',
+  '--enable-seccomp',
+  '--exit-fd',
+  '--mtu',
+  '--netns-type',
+  '--ready-fd',
+];
+
 export class World {
   /** Path -> made by us, or the path at which what it joined is at home. */
   readonly namespaces = new Map<string, string>();
   readonly links = new Map<string, Link>();
   /** Published ports: what the packet matches -> where it goes. */
-  readonly elements = new Map<string, { to: string; owner: string }>();
+  readonly elements = new Map<string, { to: string; owner: string; within?: string }>();
   /** What the resolver answers: owner and network -> addresses. */
   readonly names = new Map<string, string>();
   /** Host ports that the outer publisher listens on. */
   readonly exposed = new Set<string>();
+  /** Programs that lead out: owner -> what the program has made. */
+  readonly uplinks = new Map<string, UplinkLink>();
   /** Containers that have files. */
   readonly files = new Set<string>();
   readonly bridges = new Set<string>();
@@ -62,6 +80,7 @@ export class World {
       ...[...this.elements].map(([key, { to, owner }]) => `port ${key} -> ${to} of ${owner}`),
       ...[...this.names.keys()].map((key) => `name of ${key}`),
       ...[...this.exposed].map((key) => `outer ${key}`),
+      ...[...this.uplinks.keys()].map((owner) => `uplink of ${owner}`),
       ...[...this.files].map((id) => `files of ${id}`),
       ...[...this.bridges].map((name) => `bridge ${name}`),
       ...(this.firewall ? ['firewall'] : []),
@@ -112,7 +131,8 @@ export class World {
     },
     awaitLinksGone: ({ links }: DrainInput) => links.forEach((name) => this.links.delete(name)),
     // As in effects/ports.ts: all of it, or if that is not possible, what comes, and of what goes whatever is still ours.
-    publish: ({ targets, replacing }: PublishInput) => {
+    publish: ({ targets, replacing, through }: PublishInput) => {
+      const within = through?.handler === 'slirp4netns' ? { within: through.directory } : {};
       const untouched = (target: OwnedTarget) => {
         const there = this.elements.get(element(target).key);
         return there === undefined || (there.to === element(target).to && there.owner === target.owner);
@@ -121,13 +141,16 @@ export class World {
       for (const target of targets) {
         const { key, to } = element(target);
         if (!untouched(target) && !goes.has(key)) throw new Error(`EEXIST: port ${key}`);
-        const leads = [...this.links.values()].some(
-          (link) => link.owner === target.owner && link.addresses.includes(target.address),
-        );
+        const ways = [...this.links.values()].filter((link) => link.owner === target.owner);
+        const behind = [...this.uplinks.values()].flatMap(({ addresses }) => addresses);
+        const leads =
+          ways.some(({ addresses }) => addresses.includes(target.address)) ||
+          behind.some(({ address }) => address === target.address);
         this.#never(!leads && !this.damaged, `port ${key} of ${target.owner} leads to ${to}, which it does not have`);
       }
       this.#withdraw(replacing);
-      for (const target of targets) this.elements.set(element(target).key, { ...element(target), owner: target.owner });
+      for (const target of targets)
+        this.elements.set(element(target).key, { ...element(target), owner: target.owner, ...within });
     },
     unpublish: ({ replacing }: PublishInput) => this.#withdraw(replacing),
     expose: ({ publisher, ports }: OuterInput) => {
@@ -135,6 +158,16 @@ export class World {
       for (const port of ports) this.exposed.add(outerOf(port));
     },
     unexpose: ({ ports }: OuterInput) => ports.forEach((port) => this.exposed.delete(outerOf(port))),
+    probeUplink: () => ({ flags: FLAGS }),
+    startUplink: ({ directory, netns }: UplinkStart) => {
+      this.#never(!this.namespaces.has(netns), `an uplink is started in a namespace that is not there`);
+      this.uplinks.set(directory, MADE);
+    },
+    verifyUplink: ({ directory }: UplinkVerify) => {
+      this.#never(!this.uplinks.has(directory), `an uplink is looked at that was not started`);
+      return MADE;
+    },
+    stopUplink: ({ directory }: { directory: string }) => this.#endUplink(directory),
     ensureFiles: ({ id }: FilesInput) => void this.files.add(id),
     removeFiles: ({ id }: FilesInput) => void this.files.delete(id),
     raiseNetwork: ({ definition }: RaiseInput) => {
@@ -159,6 +192,12 @@ export class World {
       this.firewall = false;
     },
   };
+
+  /** A program ends by itself. */
+  end(key: string): void | Promise<void> {
+    this.damaged = true;
+    this.#endUplink(key);
+  }
 
   /** Somebody takes links away. */
   lose(names: readonly string[]): void | Promise<void> {
@@ -223,6 +262,12 @@ export class World {
       }
       if (!mine.addresses.includes(address)) mine.addresses.push(address);
     }
+  }
+
+  /** What it carries goes with it. */
+  #endUplink(directory: string): void {
+    this.uplinks.delete(directory);
+    for (const [key, { within }] of this.elements) if (within === directory) this.elements.delete(key);
   }
 
   #withdraw(targets: readonly OwnedTarget[]): void {

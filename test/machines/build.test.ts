@@ -28,6 +28,7 @@ const INPUTS: Record<string, unknown> = {
   firewall: { outside: null, adopted: [], found: null },
   ports: { adopted: {} },
   resolver: { outside: null, adopted: {}, recovering: false },
+  uplink: { verb: 'start', settings: { program: 'slirp4netns', file: '/usr/bin/slirp4netns' } },
 };
 
 /** Sources that answer with events instead of an end, and the events. */

@@ -9,6 +9,7 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { bridgeMac } from '../../machines/plan/neighbours.ts';
 import { networkMachine, type NetworkInput } from '../../machines/network.ts';
 import { kindsIn, runsOf } from '../harness/cover.ts';
 import { none } from '../harness/machines.ts';
@@ -78,9 +79,9 @@ kernel(
   'a bridge that could not be lowered keeps nothing of its definition when it is raised with another',
   async () => {
     await ground.begin({ ...SIX, subnets: [{ subnet: '10.89.1.0/24', gateway: '10.89.1.1' }] }, []);
-    await ground.happens('raiseNetwork', 'done', { definition: WEB, outside: null });
+    await ground.happens('raiseNetwork', 'done', { definition: WEB, mac: bridgeMac(WEB.id), outside: null });
     none(await ground.compare());
-    await ground.happens('lowerNetwork', 'done', { definition: WEB, outside: null });
+    await ground.happens('lowerNetwork', 'done', { definition: WEB, mac: bridgeMac(WEB.id), outside: null });
     await ground.happens('releaseFirewall', 'released', null);
     none(await ground.compare());
   },

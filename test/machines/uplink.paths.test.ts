@@ -17,7 +17,7 @@ const FEATURES: UplinkFeatures = {
 };
 /** It does not even know namespaces by path. */
 const OLD: UplinkFeatures = { flags: ['--api-socket'] };
-const LINK: UplinkLink = { name: 'tap0', mtu: 1500, addresses: [] };
+const LINK: UplinkLink = { name: 'tap0', mac: '', mtu: 1500, addresses: [] };
 const SECOND = { ...FAULT, message: 'and again' };
 
 const inputOf = (verb: UplinkInput['verb']): UplinkInput => ({

@@ -80,6 +80,14 @@ export const mutants: Mutant[] = [
     seen: /"kind":"link".*"problem":"leaked"/,
   },
   {
+    name: 'a bridge still knows who has gone',
+    file: 'effects/neighbour.ts',
+    find: 'if (known.length === 0) return;',
+    replace: 'return;',
+    test: 'crash/kill-beside',
+    seen: /"kind":"neighbour".*"problem":"leaked"/,
+  },
+  {
     name: 'a bridge stays when its last container has gone',
     file: 'effects/bridge.ts',
     find: 'if (link !== null && isOurs(kernel, link, alias)) await removeLinks(on, kernel, [name]);',

@@ -8,7 +8,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findUplink, isAlive, statusOf, watch } from '../../effects/uplink-keeper.ts';
+import { watch } from '../../effects/process.ts';
+import { findUplink, isAlive, statusOf } from '../../effects/uplink-keeper.ts';
 import { processStartTime, signalProcess, spawn, type Child } from '../../native/index.ts';
 import { endSleepers, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';

@@ -152,7 +152,7 @@ places('ids that are names of files of the daemon, or of its neighbours, are ids
   await comesBackTo(before, () => inspectKernel());
 });
 
-places('nothing but the command `cleat run` starts a program by way of the shell, Node or $PATH', () => {
+places('nothing but the command `cleat run` starts a program by way of the shell or $PATH', () => {
   const sources = ['effects', 'machines', 'native', 'service', 'state', 'cli'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
       .filter((file) => /\.(ts|cc|h)$/.test(file))
@@ -163,8 +163,13 @@ places('nothing but the command `cleat run` starts a program by way of the shell
   const starts = /node:child_process|\b(system|popen|posix_spawnp|execvp|execlp|execvpe)\s*\(/;
   assert.equal(
     sources.filter((file) => starts.test(readFileSync(join(ROOT, file), 'utf8'))),
-    ['cli/run.ts'],
+    // What the first asks is asked by full path, in an empty environment: Node alone has pipes to read the answer from.
+    ['effects/uplink-probe.ts', 'cli/run.ts'],
   );
+  const probe = readFileSync(join(ROOT, 'effects/uplink-probe.ts'), 'utf8');
+  assert.equal(probe.match(/\bspawn\(.*/g), [
+    "spawn(file, ['--help'], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });",
+  ]);
 });
 
 // --- With how little it works -------------------------------------------------------------------------------------

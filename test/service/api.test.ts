@@ -258,6 +258,14 @@ api('version, doctor and audit', async () => {
   const doctor = await daemon.get<{ checks: { name: string; ok: boolean; text: string }[] }>('/v1/doctor');
   assert.ok(doctor.body.checks.every(({ name, text }) => name !== '' && text !== ''));
   assert.ok(doctor.body.checks.filter(({ name }) => name === 'directory').every(({ ok }) => ok));
+  const programs = doctor.body.checks.filter(({ name }) => ['slirp4netns', 'pasta'].includes(name));
+  assert.equal(
+    programs.map(({ ok, text }) => [ok, text]),
+    [
+      [true, '/usr/bin/slirp4netns can lead containers out'],
+      [true, '/usr/bin/pasta can lead containers out'],
+    ],
+  );
   await daemon.up('a', { networks: on('cleat'), port_mappings: [port(8080, 80)] });
   const audit = await daemon.get<{ clean: boolean; containers: number; ports: number }>('/v1/audit');
   assert.is(audit.body.clean, true, audit.text);

@@ -71,7 +71,7 @@ function partsOf(get: () => ContainerSnapshot | undefined): InspectParts & { loo
     },
   };
   const view = (snapshot: ContainerSnapshot) => containerView(snapshot, '/run/cleat/etc');
-  return { containers: { get }, networks, kernel, view, looked: () => looks };
+  return { containers: { get }, networks, kernel, view, uplink: () => null, looked: () => looks };
 }
 
 const RECORDED = { kind: 'port' as const, object: 'ports4 [6,8080]', network: null };

@@ -1,0 +1,44 @@
+/**
+ * A process that is known by pid and start time: watched, signalled, waited for.
+ *
+ * Guarantees: one that has the pid by chance is never taken for ours. None, or one that has ended, is one whose end is told
+ * a turn later, and a signal to it is nothing.
+ */
+import { isKernelError, signalProcess, watchProcess, type Child } from '../native/index.ts';
+
+export const SIGHUP = 1;
+export const SIGKILL = 9;
+export const SIGTERM = 15;
+
+/** Calls back once when it ends; returns what stops the watch. */
+export function watch(process: Child | null, ended: () => void): () => void {
+  try {
+    if (process !== null) return watchProcess(process.pid, process.startTime, ended);
+  } catch (error) {
+    if (!isKernelError(error)) throw error;
+  }
+  const turn = setImmediate(ended);
+  return () => clearImmediate(turn);
+}
+
+export function signal({ pid, startTime }: Child, number: number): void {
+  try {
+    signalProcess(pid, startTime, number);
+  } catch (error) {
+    if (!isKernelError(error) || error.code !== 'ESRCH') throw error;
+  }
+}
+
+/** False when it has not ended within `ms`. */
+export function ended(process: Child, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const unwatch = watch(process, () => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+    const timer = setTimeout(() => {
+      unwatch();
+      resolve(false);
+    }, ms);
+  });
+}

@@ -1,0 +1,242 @@
+/**
+ * The watch on uplinks: the program that leads a container out is missed the moment it ends or has no link any more
+ * (slirp4netns goes on without), and its machine is told.
+ *
+ * Guarantees: every container that comes to rest in `up` has its program watched from then on, or is told that it has none;
+ * nothing is looked at in turns. One that ends soon after it was ready counts as `soon`: its machine waits longer each time
+ * (the circuit breaker: at last it is tried once a minute). How often it ended and for how long it was away is kept for
+ * `inspect`.
+ * Limits: an address or a route that is taken from the link is not missed. What is kept is lost with the daemon; that the program ended while there was no daemon is seen at the start.
+ */
+import { join } from 'node:path';
+import type { Kernel } from '../effects/kernel.ts';
+import { findUplink, watchUplink } from '../effects/uplink-keeper.ts';
+import { howEnded } from '../effects/uplink-process.ts';
+import type { RtnlNotification } from '../native/index.ts';
+import type { ContainerContext, Drift } from '../state/container.ts';
+import type { DriftPolicies } from '../state/drift.ts';
+import type { Fault } from '../state/faults.ts';
+import type { DriftHappening, Happening, RepairedHappening } from '../state/happening.ts';
+import type { Uplink, UplinkProgram, UplinkStatus } from '../state/uplink.ts';
+import type { Containers } from './containers.ts';
+import { stateName, type ContainerActor } from './snapshot.ts';
+
+/** One that has run this long is well: what ends it is no defect of its own. */
+const SOON_MS = 10_000;
+/** When a program ends, its link goes first: that it has ended is known by then. */
+const LINK_MS = 100;
+/** What could not be looked at is looked at again. */
+const AGAIN_MS = 1000;
+
+export interface UplinkHistory {
+  /** How often the program has ended by itself, or lost its link. */
+  ended: number;
+  /** For how long there was none, all together. */
+  down_ms: number;
+  /** Since when there is none (RFC 3339), null while it runs. */
+  down_since: string | null;
+  /** What it said when it ended last. */
+  last: string | null;
+}
+
+/** What `inspect` shows of it. */
+export interface UplinkProcess extends UplinkHistory {
+  state: 'starting' | 'ready' | 'ended' | 'none';
+  pid: number | null;
+  /** How long it took to be ready. */
+  ready_ms: number | null;
+  /** The end of what it said. */
+  log: string;
+}
+
+const NO_HISTORY: UplinkHistory = { ended: 0, down_ms: 0, down_since: null, last: null };
+
+interface Watched {
+  pid: number | null;
+  /** The keeper of a program that has no link any more: that it runs means nothing. */
+  linkless: number | null;
+  since: number;
+  unwatch: () => void;
+  history: UplinkHistory;
+}
+
+export interface UplinkWatchParts {
+  /** Where the directories of uplinks are. */
+  home: string;
+  kernel: Pick<Kernel, 'outsideIfThere'>;
+  containers: Pick<Containers, 'all' | 'bus' | 'neighbours'>;
+  policies: DriftPolicies;
+  announce: (happening: DriftHappening | RepairedHappening) => void;
+  failed: (what: string, error: unknown) => void;
+}
+
+export class UplinkWatch {
+  readonly #parts: UplinkWatchParts;
+  readonly #watched = new Map<string, Watched>();
+  #again: NodeJS.Timeout | undefined;
+  readonly #heard = (happening: Happening) => {
+    if (happening.type !== 'state') return;
+    // The machine is in the middle of its step: it is looked at after it.
+    if (happening.to === 'up' || happening.to === 'gone') setImmediate(() => this.#look());
+  };
+
+  constructor(parts: UplinkWatchParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#parts.containers.bus.on('happening', this.#heard);
+    this.#look();
+  }
+
+  close(): void {
+    this.#parts.containers.bus.off('happening', this.#heard);
+    clearTimeout(this.#again);
+    for (const { unwatch } of this.#watched.values()) unwatch();
+  }
+
+  process({ owner, token }: Pick<ContainerContext, 'owner' | 'token'>): UplinkProcess {
+    const found = findUplink(join(this.#parts.home, token));
+    const history = this.#watched.get(owner)?.history ?? NO_HISTORY;
+    if (found === null) return { ...history, state: 'none', pid: null, ready_ms: null, log: '' };
+    const { state, child, readyMs, output } = found;
+    return { ...history, state, pid: child?.pid ?? null, ready_ms: readyMs, log: output };
+  }
+
+  /** Nobody is left unwatched because a file or a process could not be looked at. */
+  #lookAgain(owner: string, error: unknown): void {
+    if (this.#again === undefined) this.#parts.failed(`uplink of ${owner}`, error);
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => {
+      this.#look();
+      this.#again = undefined;
+    }, AGAIN_MS);
+  }
+
+  /** Everybody who has an uplink: there are few of them, and looking costs a file. */
+  #look(): void {
+    const there = new Set<string>();
+    for (const snapshot of this.#parts.containers.all()) {
+      const { owner, uplink } = snapshot.context;
+      if (uplink === undefined) continue;
+      there.add(owner);
+      if (stateName(snapshot) !== 'up') continue;
+      try {
+        this.#at(snapshot.context, uplink);
+      } catch (error) {
+        this.#lookAgain(owner, error);
+      }
+    }
+    for (const [owner, { unwatch }] of this.#watched) {
+      if (there.has(owner)) continue;
+      unwatch();
+      this.#watched.delete(owner);
+    }
+  }
+
+  #at(context: ContainerContext, { settings: { program }, made }: Uplink): void {
+    const { owner, token } = context;
+    const known = this.#watched.get(owner);
+    const directory = join(this.#parts.home, token);
+    const found = findUplink(directory);
+    if (found === null || found.state !== 'ready') return this.#lost(owner, token, program);
+    const { pid } = found.keeper;
+    if (known?.pid === pid) return;
+    if (known?.linkless === pid) return this.#lost(owner, token, program, pid);
+    known?.unwatch();
+    const ends = [
+      watchUplink(directory, () => this.#lost(owner, token, program)),
+      this.#watchLink(context, made?.name ?? null, () => this.#lost(owner, token, program, pid)),
+    ];
+    const watched: Watched = {
+      pid,
+      linkless: null,
+      since: performance.now(),
+      unwatch: () => ends.forEach((end) => end()),
+      history: known?.history ?? { ...NO_HISTORY },
+    };
+    this.#watched.set(owner, watched);
+    const { history } = watched;
+    if (history.down_since === null) return;
+    history.down_ms += Date.now() - Date.parse(history.down_since);
+    history.down_since = null;
+    this.#parts.announce({ type: 'repaired', t: Date.now(), ...about(owner, program) });
+  }
+
+  /** Of a namespace that cannot be looked into nothing is said: `inspect` does. */
+  #watchLink({ outside, netns }: ContainerContext, name: string | null, lost: () => void): () => void {
+    const native = this.#parts.kernel.outsideIfThere(outside)?.kernel;
+    if (native === undefined || netns === null || name === null) return () => {};
+    let stop: (() => void) | null = () => {};
+    const look = async () => {
+      if (stop === null || (await native.link(name, netns.path).catch(() => true)) !== null) return;
+      setTimeout(() => stop !== null && lost(), LINK_MS).unref();
+    };
+    const heard = (event: RtnlNotification) => {
+      if (event.type === 'overrun' || (event.type === 'link.del' && event.name === name)) void look();
+    };
+    native.monitor(heard, netns.path, ['link.del']).then(
+      (end) => {
+        if (stop === null) return end();
+        stop = end;
+        void look(); // it may have gone before we listened
+      },
+      () => {},
+    );
+    return () => {
+      stop?.();
+      stop = null;
+    };
+  }
+
+  /** It has ended, or was not there to begin with; or runs, and the one of this keeper is without its link. */
+  #lost(owner: string, token: string, program: UplinkProgram, linkless: number | null = null): void {
+    const actor = this.#parts.containers.neighbours.container(owner);
+    const known = this.#watched.get(owner);
+    // On its way out or started anew it is meant to end; whoever is busy is looked at again when it comes to rest.
+    if (actor === null || stateName(actor.getSnapshot()) !== 'up') return;
+    known?.unwatch();
+    let status: UplinkStatus | null;
+    try {
+      status = findUplink(join(this.#parts.home, token));
+      if (status?.state === 'ready' && linkless === null) throw new Error('its keeper cannot be watched');
+    } catch (error) {
+      if (known !== undefined) known.pid = null;
+      return this.#lookAgain(owner, error);
+    }
+    const last = linkless !== null ? `${program} has lost its link` : status && howEnded(program, status);
+    const history = known?.history ?? { ...NO_HISTORY };
+    const soon = known !== undefined && known.pid !== null && performance.now() - known.since < SOON_MS;
+    const first = history.down_since === null;
+    if (first) {
+      history.ended++;
+      history.down_since = new Date().toISOString();
+      history.last = last;
+    }
+    this.#watched.set(owner, { pid: null, linkless, since: 0, unwatch: () => {}, history });
+    this.#tell(actor, owner, program, first, soon, last);
+  }
+
+  #tell(
+    actor: ContainerActor,
+    owner: string,
+    program: UplinkProgram,
+    first: boolean,
+    soon: boolean,
+    last: string | null,
+  ) {
+    const policy = this.#parts.policies.uplink;
+    const { drift } = about(owner, program);
+    if (policy !== 'ignore' && first) {
+      this.#parts.announce({ type: 'drift', t: Date.now(), ...about(owner, program), action: policy, by: null });
+    }
+    const fault: Fault = { code: 'UPLINK_FAILED', message: last ?? `${program} has ended`, object: program };
+    if (policy === 'repair') actor.send({ type: 'lost', drift, fault, soon });
+    if (policy === 'alert') actor.send({ type: 'noticed', drift });
+  }
+}
+
+function about(owner: string, program: UplinkProgram) {
+  const drift: Drift[] = [{ kind: 'uplink', object: program, network: null }];
+  return { id: owner.slice(0, owner.lastIndexOf(':')), network: null, drift };
+}

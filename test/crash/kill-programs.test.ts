@@ -1,0 +1,12 @@
+// timeout: 300
+// proving: 1200
+/**
+ * kill -9 at every failpoint (../harness/crash.ts): programs that lead out, and what carries ports to them.
+ */
+import { surviveKills } from '../harness/crash.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { programs } from './scenarios.ts';
+
+requirePrivateNamespace();
+
+surviveKills('programs that lead out, and what carries ports to them', programs, 14);
