@@ -11,7 +11,7 @@
  * figures are in docs/reliability.md. Memory of a daemon that is never killed: memory.test.ts.
  */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -55,6 +55,7 @@ test('containers come and go, the daemon dies now and then, and nothing is left 
   await churn(1, 2); // what the first container of a kind leaves for good, it leaves now
   await restart();
   await sleep(500); // the connection that found it serving is closed
+  while (existsSync(`${daemon.runDir}/forwarder`)) await sleep(20); // it ends a second after its last port
   const before = census();
 
   const paths = await standing();

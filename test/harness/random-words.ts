@@ -26,6 +26,7 @@ export const NETWORKS = ['front', 'dual', INTERNAL];
 
 const P80: PortMapping = { host_port: 8080, container_port: 80 };
 const LOCAL80: PortMapping = { host_ip: '127.0.0.1', host_port: 8080, container_port: 80 };
+const P70: PortMapping = { host_port: 7070, container_port: 70 };
 const P90: PortMapping = { host_port: 9090, container_port: 90, protocol: 'udp' };
 
 /** What a container asks for when it is created by `go`. */
@@ -35,6 +36,7 @@ const WISHES: Record<string, Omit<Extract<LifecycleEvent, { type: 'create' }>, '
   c: { networks: { front: {} } },
   s: { netns: { mode: 'container', id: 'a' } },
   t: { netns: { mode: 'container', id: 's' } },
+  u: { uplink: { program: 'slirp4netns' }, port_mappings: [P70] },
 };
 
 /** The event that is said, to a container of this shape. */
@@ -116,11 +118,14 @@ export function lessPorts(shape: NonNullable<Shape>, mappings: readonly PortMapp
 /** Where it may be killed (effects/effect.ts, state/whole-file.ts). */
 const EFFECTS = [
   'ensureNamespace removeNamespace ensureLink ensureAddresses removeLink replaceLink reviseLink publish unpublish',
+  'probeUplink startUplink verifyUplink stopUplink',
   'awaitLinksGone readSwitches raiseFirewall lowerFirewall raiseNetwork lowerNetwork reviseNetwork recordDefinition',
 ].flatMap((names) => names.split(' '));
 
 const owner = fc.constantFrom('a', 'b', 'c');
-const anyone = fc.constantFrom('a', 'b', 'c', 's', 't');
+/** With ports of its own: behind a program, too, whose ports the forwarder carries. */
+const publisher = fc.constantFrom('a', 'b', 'c', 'u');
+const anyone = fc.constantFrom('a', 'b', 'c', 's', 't', 'u');
 const network = fc.constantFrom(...NETWORKS);
 const ports = fc.constantFrom<PortMapping[][]>([P80], [P90], [LOCAL80], [P80, P90]);
 const given = fc.constantFrom<PortMapping[][]>([P80], [P90], [P80, P90]);
@@ -139,7 +144,9 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   },
   {
     weight: 2,
-    arbitrary: fc.tuple(owner, ports).map(([id, port_mappings]) => ({ type: 'publish' as const, id, port_mappings })),
+    arbitrary: fc
+      .tuple(publisher, ports)
+      .map(([id, port_mappings]) => ({ type: 'publish' as const, id, port_mappings })),
   },
   {
     weight: 2,
@@ -149,7 +156,9 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   },
   {
     weight: 1,
-    arbitrary: fc.tuple(owner, ports).map(([id, port_mappings]) => ({ type: 'unpublish' as const, id, port_mappings })),
+    arbitrary: fc
+      .tuple(publisher, ports)
+      .map(([id, port_mappings]) => ({ type: 'unpublish' as const, id, port_mappings })),
   },
   { weight: 2, arbitrary: fc.tuple(anyone, fc.boolean()).map(([id, full]) => ({ type: 'reload' as const, id, full })) },
   {

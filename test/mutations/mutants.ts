@@ -159,4 +159,28 @@ export const mutants: Mutant[] = [
     test: 'crash/kill-update',
     seen: /neither before nor after|not \w+ within/,
   },
+  {
+    name: 'a program is left running when its container is torn down',
+    file: 'effects/uplink.ts',
+    find: 'await removeUplink(at(input).directory);',
+    replace: 'at(input);',
+    test: 'crash/kill-programs',
+    seen: /killed at |"kind":"uplink".*"problem":"leaked"|run\/uplinks/,
+  },
+  {
+    name: 'that a program has ended is not told',
+    file: 'service/uplink-watch.ts',
+    find: "if (policy === 'repair') actor.send({ type: 'lost', drift, fault, soon });",
+    replace: '',
+    test: 'crash/kill-programs',
+    seen: /not whole within/,
+  },
+  {
+    name: 'the forwarder still carries a port that was unpublished',
+    file: 'effects/forwarder.ts',
+    find: 'remove: replacing.filter(carried).map(keyOf), add: [] };',
+    replace: 'remove: replacing.slice(1).filter(carried).map(keyOf), add: [] };',
+    test: 'crash/kill-programs',
+    seen: /"kind":"port".*"problem":"leaked"/,
+  },
 ];

@@ -266,7 +266,7 @@ random.after(async () => {
   await daemon.kill(); // a failed test may have left it unable to stop
 });
 
-const UP: Group[] = [{ commands: ['a', 'b', 'c'].map((id) => ({ type: 'go', id })) }];
+const UP: Group[] = [{ commands: ['a', 'b', 'c', 'u'].map((id) => ({ type: 'go', id })) }];
 UP.push(...UP, { commands: [{ type: 'go', id: 's' }] });
 
 /** Tried first, always: few sequences by chance may have no kill in them. */
