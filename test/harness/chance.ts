@@ -6,7 +6,7 @@
  * Limits: fast-check's own report says neither what failed nor, in uvu, how the two sides differ.
  */
 import fc from 'fast-check';
-import { effort } from './proof.ts';
+import { seed } from './proof.ts';
 
 /** How long a failure is made smaller: it has to be told before the file's time is over. */
 const SHRINKING_MS = 30_000;
@@ -17,7 +17,6 @@ export async function tryByChance<T>(
   attempt: (value: T) => Promise<void>,
   show: (value: T) => string,
 ): Promise<void> {
-  const chance = Date.now() & 0x7fff_ffff;
   const path = process.env['CLEAT_PROVE_path'];
   let failedAt = Infinity;
   const property = fc.asyncProperty(values, async (value) => {
@@ -30,7 +29,7 @@ export async function tryByChance<T>(
     }
   });
   const outcome = await fc.check(property, {
-    seed: effort('seed', chance, chance),
+    seed: seed(),
     numRuns: rounds,
     ...(path === undefined ? {} : { path }),
   });

@@ -17,6 +17,9 @@ export function effort(name: string, few: number, many: number): number {
   return count;
 }
 
+/** Of what is tried by chance: in npm test the same every time, in npm run prove never twice, unless it is asked for. */
+export const seed = (): number => effort('seed', 1, Date.now() & 0x7fff_ffff);
+
 /** A row of the table: what was tried, and how many; whatever failed is a failed test. */
 export function proved(what: string, count: number): void {
   if (!(count > 0)) throw new Error(`${what}: nothing was tried`);

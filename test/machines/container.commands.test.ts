@@ -16,11 +16,10 @@ import type { CreateEvent, LifecycleEvent, PortMapping } from '../../state/event
 import { definition } from '../harness/fixtures.ts';
 import { Fleet } from '../harness/fleet.ts';
 import { comeToRest, leftOf, objectionsAtRest, objectionsTo, tell, type Word } from '../harness/fleet-words.ts';
-import { effort, proved } from '../harness/proof.ts';
+import { effort, proved, seed } from '../harness/proof.ts';
 import { settled, type Ending } from '../harness/world.ts';
 
 const RUNS = effort('runs', 120, 3000);
-const CHANCE = Date.now() & 0x7fff_ffff;
 const PATH = process.env['CLEAT_PROVE_path'];
 
 const NETWORKS = new Map(
@@ -247,7 +246,7 @@ commands('nothing is owned twice, nothing is unnamed, nothing is left', async ()
   });
   const result = await fc.check(property, {
     numRuns: RUNS,
-    seed: effort('seed', CHANCE, CHANCE),
+    seed: seed(),
     ...(PATH === undefined ? {} : { path: PATH }),
   });
   const why = result.errorInstance instanceof Error ? result.errorInstance.message : '';

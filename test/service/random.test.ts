@@ -37,7 +37,7 @@ import { TestDaemon, type Answer } from '../harness/daemon.ts';
 import { follow, Hearing } from '../harness/hearing.ts';
 import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
-import { effort, proved } from '../harness/proof.ts';
+import { effort, proved, seed } from '../harness/proof.ts';
 import { clear } from '../harness/rounds.ts';
 import { Witness } from '../harness/witness.ts';
 
@@ -286,11 +286,11 @@ random('words by chance, side by side and cut short: nothing half, nothing twice
     });
     return last;
   });
-  const { CLEAT_PROVE_seed: seed, CLEAT_PROVE_path: path } = process.env;
+  const { CLEAT_PROVE_path: path } = process.env;
   const result = await fc.check(property, {
     numRuns: effort('sequences', 3, 100),
     examples: [[CUT_SHORT]],
-    ...(seed === undefined ? {} : { seed: Number(seed) }),
+    seed: seed(),
     ...(path === undefined ? {} : { path }),
     interruptAfterTimeLimit: effort('milliseconds', 60_000, 600_000), // that is the limit of shrinking, too
   });
