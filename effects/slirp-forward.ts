@@ -22,6 +22,7 @@ export interface SlirpForwardInput {
 type Forward = Omit<HostForward, 'id'>;
 
 export async function slirpForward({ directory, targets, replacing }: SlirpForwardInput): Promise<void> {
+  if (targets.length === 0) return slirpUnforward({ directory, targets: replacing });
   const wanted = new Map(targets.map(forwardOf).map((forward) => [keyOf(forward), forward]));
   const unwanted = new Set(replacing.filter(isCarried).map(forwardOf).map(keyOf));
   const present = await listForwards(directory);

@@ -157,6 +157,7 @@ forward('very many are listed and taken away whole', async () => {
 forward('where the program is gone, so is what it carried; nothing new can be asked of it', async () => {
   await runUplink(input('stop'));
   await slirpUnforward({ directory, targets: [target(8080)] });
+  await slirpForward({ directory, targets: [], replacing: [target(8080)] }); // what takes back a publish that failed
   const fault = await faultOf(slirpForward({ directory, targets: [target(8080)], replacing: [] }));
   assert.equal(fault, {
     code: 'UPLINK_FAILED',
