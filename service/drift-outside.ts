@@ -37,7 +37,7 @@ const GATHER_MS = 10;
 const BLIND_MS = 1000;
 /** Containers looked into at the same time. */
 const AT_ONCE = 4;
-/** How long not to look for the owner of a namespace again when the last look did not find one. */
+/** How long owners of namespaces are not looked for when the last look did not find one. */
 const STRANGERS_MS = 1000;
 
 /** What there is to look at of one container. */
@@ -60,7 +60,10 @@ export class OutsideWatch {
   #closed = false;
   /** Whose namespace has which nsid. */
   readonly #owners = new Map<number, string>();
-  #strangersUntil = 0;
+  /** Runs while owners are not looked for. */
+  #strangersTimer: NodeJS.Timeout | null = null;
+  /** Namespaces of nobody we know in which something went in that time: looked for when it is over. */
+  readonly #strangers = new Set<number>();
   readonly #waiting = new Map<string, Concern>();
 
   constructor(parts: WatchParts, outside: string | null) {
@@ -92,6 +95,7 @@ export class OutsideWatch {
   close(): void {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#strangersTimer !== null) clearTimeout(this.#strangersTimer);
     for (const stop of this.#stops.splice(0)) stop();
   }
 
@@ -202,15 +206,22 @@ export class OutsideWatch {
   ): Promise<void> {
     /** Those of nobody we know. */
     const strangers = () => {
-      const owners = [...nsids].map((nsid) => this.#owners.get(nsid));
-      const known = owners.filter((owner) => owner !== undefined && this.#actorOf(owner) !== null);
-      for (const owner of known) {
-        if (owner !== undefined) concerns.set(owner, { ...concerns.get(owner), inside: true });
+      const unknown: number[] = [];
+      for (const nsid of nsids) {
+        const owner = this.#owners.get(nsid);
+        if (owner === undefined || this.#actorOf(owner) === null) unknown.push(nsid);
+        else concerns.set(owner, { ...concerns.get(owner), inside: true });
       }
-      return nsids.size - known.length;
+      return unknown;
     };
     const unknown = strangers();
-    if (ports.size === 0 && (unknown === 0 || performance.now() < this.#strangersUntil)) return;
+    if (ports.size === 0) {
+      if (unknown.length === 0) return;
+      if (this.#strangersTimer !== null) {
+        for (const nsid of unknown) this.#strangers.add(nsid);
+        return;
+      }
+    }
     for (const { alias, netnsId, name } of await look.links()) {
       if (!alias.startsWith(this.#prefix)) continue;
       const [id = '', generation = '', network] = alias.slice(this.#prefix.length).split(':');
@@ -218,7 +229,18 @@ export class OutsideWatch {
       if (netnsId !== null) this.#owners.set(netnsId, `${id}:${generation}`);
       if (ports.has(name)) networks.add(network);
     }
-    if (unknown > 0 && strangers() === unknown) this.#strangersUntil = performance.now() + STRANGERS_MS;
+    if (unknown.length > 0 && strangers().length === unknown.length) this.#restFromStrangers();
+  }
+
+  #restFromStrangers(): void {
+    if (this.#strangersTimer !== null || this.#closed) return;
+    this.#strangersTimer = setTimeout(() => {
+      this.#strangersTimer = null;
+      if (this.#strangers.size === 0) return;
+      for (const nsid of this.#strangers) this.#clues.nsids.add(nsid);
+      this.#strangers.clear();
+      this.#gather();
+    }, STRANGERS_MS);
   }
 
   /** Answers whether something was put back: what was dumped before is old. */
