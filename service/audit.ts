@@ -4,7 +4,8 @@
  * Guarantees: reads everything anew from its source (files, mountinfo, kernel dumps), nothing from the daemon's memory;
  * changes nothing. Both ways: what is there without a snapshot naming it (leaked), and what a snapshot at rest names
  * that is not there (missing).
- * Limits: containers in the middle of an operation are not judged for what is missing. Looks at the outsides that
+ * Limits: containers in the middle of an operation are not judged for what is missing; whoever asks waits first until
+ * bridges and tables that are on their way out, after the last container was answered, have gone. Looks at the outsides that
  * snapshots name and the daemon's own.
  */
 import { readdirSync, readFileSync } from 'node:fs';

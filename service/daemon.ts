@@ -73,6 +73,8 @@ const FORWARDER_PROGRAM = join(import.meta.dirname, '../../build/Release/cleat-f
 
 /** How long a stop lets what is under way come to its end. */
 const STOP_MS = 5000;
+/** How long an audit waits for what is being raised or lowered: a bridge on its way out is not left behind. */
+const AUDIT_MS = 5000;
 
 export interface Daemon {
   api: FastifyInstance;
@@ -215,7 +217,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     inspectSnapshot: (snapshot) => inspectSnapshot(inspectParts, snapshot),
     stats: (id) => statsOf({ containers, kernel }, id),
     statsOfAll: () => statsOfAll({ containers, kernel }),
-    audit: () => audit(kernel, directories),
+    audit: async () => {
+      await shared.settled(AUDIT_MS);
+      return audit(kernel, directories);
+    },
     doctor: async () => {
       const { checks } = await doctor(kernel, {
         ...directories,
