@@ -34,8 +34,12 @@ void Poll::Stop() {
   // The handle, and with it this object and its descriptor, must outlive the close callback. That is also what lets
   // `ready` stop its own poll.
   handle_.data = new std::shared_ptr<Poll>(std::move(self_));
-  uv_close(reinterpret_cast<uv_handle_t*>(&handle_),
-           [](uv_handle_t* handle) { delete static_cast<std::shared_ptr<Poll>*>(handle->data); });
+  uv_close(reinterpret_cast<uv_handle_t*>(&handle_), [](uv_handle_t* handle) {
+    auto* self = static_cast<std::shared_ptr<Poll>*>(handle->data);
+    // Now, not with the object: whoever could stop it holds that until garbage is collected.
+    (*self)->fd_ = UniqueFd();
+    delete self;
+  });
 }
 
 void CallBack(Napi::Env env, const Napi::FunctionReference& function, std::initializer_list<napi_value> arguments) {

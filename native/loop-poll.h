@@ -36,7 +36,7 @@ class Poll : public std::enable_shared_from_this<Poll> {
   static void StopHook(void* poll) { static_cast<Poll*>(poll)->Stop(); }
 
   const Napi::Env env_;
-  const UniqueFd fd_;
+  UniqueFd fd_;
   Ready ready_;
   uv_poll_t handle_{};
   std::shared_ptr<Poll> self_;  // while polling

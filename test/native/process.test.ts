@@ -1,7 +1,7 @@
 /** Other processes through the addon: starting, watching, signalling, telling apart. */
 import { spawn as nodeSpawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -255,6 +255,27 @@ test('many children leave no descriptor and no memory behind', async () => {
   assert.ok(openDescriptors() <= descriptors);
   const grown = (process.memoryUsage().rss - resident) / 400;
   assert.ok(grown < 20_000, `${grown} bytes a cycle`);
+});
+
+test('the descriptor of a watch that has ended goes with it, also while somebody could still stop it', async () => {
+  const pidfds = () =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[pidfd]';
+      } catch {
+        return false; // the one of the directory itself
+      }
+    }).length;
+  const child = nodeSpawn('sleep', ['60']);
+  await once(child, 'spawn');
+  const pid = child.pid ?? 0;
+  const before = pidfds();
+  let ended = false;
+  const stop = watchProcess(pid, processStartTime(pid), () => (ended = true));
+  assert.is(pidfds(), before + 1);
+  child.kill('SIGKILL');
+  await until('it is closed', () => ended && pidfds() === before);
+  stop();
 });
 
 test.run();
