@@ -9,15 +9,18 @@ import type { AttachmentInput } from '../machines/attachment.ts';
 import type { Outside, RtnlRequest } from '../native/index.ts';
 import type { Attachment } from '../state/container.ts';
 import type { Kernel } from './kernel.ts';
-import { gatewayNeighbours, type BridgeMac } from './neighbour.ts';
+import { gatewayNeighbours, type KnownInside } from './neighbour.ts';
 import { refuse } from './refusal.ts';
 
 export const ensureAddresses =
-  (kernel: Kernel, macOf: BridgeMac) =>
+  (kernel: Kernel, knownInside: KnownInside) =>
   async ({ attachment, netns, outside }: AttachmentInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
     await allowFamilies(native, attachment, attachment.link, netns);
-    const replies = await native.rtnl([...addressRequests(attachment), ...gatewayNeighbours(attachment, macOf)], netns);
+    const replies = await native.rtnl(
+      [...addressRequests(attachment), ...gatewayNeighbours(attachment, knownInside)],
+      netns,
+    );
     refuse(
       replies.filter(({ code }) => code !== 'EEXIST'),
       `${attachment.link} in ${netns}`,

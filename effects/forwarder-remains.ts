@@ -4,11 +4,11 @@
  * Guarantees: removed only where nobody answers, and never under one that is just being started (in turn with whoever asks
  * for one). None is fine.
  */
-import { readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ForwarderPlaces } from './forwarder.ts';
 import { ask, inTurn } from './forwarder-client.ts';
-import { removeIfEmpty } from './home.ts';
+import { namesIn, removeIfEmpty } from './home.ts';
 
 const PATIENCE_MS = 1000;
 
@@ -25,12 +25,4 @@ export async function removeRemains({ directory: home }: ForwarderPlaces): Promi
   }
   removeIfEmpty(home);
   return running;
-}
-
-function namesIn(home: string): string[] {
-  try {
-    return readdirSync(home);
-  } catch {
-    return [];
-  }
 }

@@ -4,7 +4,7 @@
  * Guarantees: one that others use, or that is not there, is left as it is; anything else that keeps it is an error, and the
  * effect is run again.
  */
-import { rmdirSync } from 'node:fs';
+import { readdirSync, rmdirSync } from 'node:fs';
 import { unwritable } from './effect.ts';
 
 export function removeIfEmpty(home: string): void {
@@ -13,5 +13,15 @@ export function removeIfEmpty(home: string): void {
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
     if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw unwritable(error);
+  }
+}
+
+/** What lies in it: nothing, where it is not there. */
+export function namesIn(home: string): string[] {
+  try {
+    return readdirSync(home);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
   }
 }

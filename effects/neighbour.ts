@@ -13,20 +13,18 @@ import { refuse } from './refusal.ts';
 export const hostNeighbours = ({ bridge, addresses, mac }: Pick<Attachment, 'bridge' | 'addresses' | 'mac'>) =>
   addresses.map(({ address }): RtnlRequest => ({ op: 'neighbour.replace', link: bridge, address, mac }));
 
-/** Given by whoever plans: the MAC of a network's bridge, by its id. */
-export type BridgeMac = (networkId: string) => string;
+/** Given by whoever plans: the gateways that an attachment knows inside, each with its MAC. */
+export type KnownInside = (attachment: Attachment) => { address: string; mac: string }[];
 
-export function gatewayNeighbours({ link, networkId, addresses }: Attachment, macOf: BridgeMac): RtnlRequest[] {
-  const mac = macOf(networkId);
-  return gatewaysOf(addresses).map((address) => ({ op: 'neighbour.replace', link, address, mac }));
-}
+export const gatewayNeighbours = (attachment: Attachment, knownInside: KnownInside) =>
+  knownInside(attachment).map((known): RtnlRequest => ({ op: 'neighbour.replace', link: attachment.link, ...known }));
 
 /** From what is known inside with one attachment to what is with another. */
-export function gatewayChanges(from: Attachment, to: Attachment, macOf: BridgeMac): RtnlRequest[] {
-  const kept = new Set(gatewaysOf(to.addresses));
-  const gone = gatewaysOf(from.addresses).filter((address) => !kept.has(address));
-  const removed = gone.map((address): RtnlRequest => ({ op: 'neighbour.del', link: to.link, address }));
-  return [...removed, ...gatewayNeighbours(to, macOf)];
+export function gatewayChanges(from: Attachment, to: Attachment, knownInside: KnownInside): RtnlRequest[] {
+  const kept = new Set(knownInside(to).map(({ address }) => address));
+  const gone = knownInside(from).filter(({ address }) => !kept.has(address));
+  const removed = gone.map(({ address }): RtnlRequest => ({ op: 'neighbour.del', link: to.link, address }));
+  return [...removed, ...gatewayNeighbours(to, knownInside)];
 }
 
 /** Addresses that were a container's on this bridge, and are no more. */
@@ -41,7 +39,3 @@ export async function forgetNeighbours(
     known.map(({ address }) => address).join(' '),
   );
 }
-
-const gatewaysOf = (addresses: Attachment['addresses']): string[] => [
-  ...new Set(addresses.flatMap(({ gateway }) => gateway ?? [])),
-];

@@ -10,7 +10,7 @@ import type { Attachment } from '../state/container.ts';
 import { addressChanges, addressRequests, allowFamilies } from './address.ts';
 import type { Kernel } from './kernel.ts';
 import { makePair, removeIfOurs, removeLinks, setSwitches, VETH_MTU } from './link.ts';
-import { forgetNeighbours, gatewayChanges, gatewayNeighbours, hostNeighbours, type BridgeMac } from './neighbour.ts';
+import { forgetNeighbours, gatewayChanges, gatewayNeighbours, hostNeighbours, type KnownInside } from './neighbour.ts';
 import { refuse } from './refusal.ts';
 
 /**
@@ -19,7 +19,7 @@ import { refuse } from './refusal.ts';
  * notice. Which of the two stands in a crash's wake is seen by looking.
  */
 export const replaceLink =
-  (kernel: Kernel, macOf: BridgeMac) =>
+  (kernel: Kernel, knownInside: KnownInside) =>
   async (input: AttachmentInput): Promise<void> => {
     const { attachment, predecessor, netns, outside } = input;
     const on = kernel.outside(outside);
@@ -52,7 +52,7 @@ export const replaceLink =
               { op: 'link.set', name, rename: link },
               { op: 'link.set', name: link, up: true },
               ...addressRequests(attachment),
-              ...gatewayNeighbours(attachment, macOf),
+              ...gatewayNeighbours(attachment, knownInside),
             ],
             netns,
           ),
@@ -70,7 +70,7 @@ export const replaceLink =
 
 /** Other addresses, routes or MTU on a link that stands. */
 export const reviseLink =
-  (kernel: Kernel, macOf: BridgeMac) =>
+  (kernel: Kernel, knownInside: KnownInside) =>
   async ({ attachment, predecessor, netns, outside }: AttachmentInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
     const { hostLink, link } = attachment;
@@ -84,7 +84,7 @@ export const reviseLink =
     const before = predecessor ?? attachment;
     // Neighbours last: with its last address of a family a link forgets all it knew of that (fib_inetaddr_event).
     const replies = await native.rtnl(
-      [...addressChanges(before, attachment), ...gatewayChanges(before, attachment, macOf)],
+      [...addressChanges(before, attachment), ...gatewayChanges(before, attachment, knownInside)],
       netns,
     );
     // There already, or gone already: the outcome of an earlier run.

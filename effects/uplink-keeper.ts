@@ -6,11 +6,12 @@
  * not be looked for, is an error: whoever took it for an end would leave the program running.
  * Limits: what the files say is what the keeper wrote: the directory has to be the daemon's alone.
  */
-import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { isKernelError, processStartTime, type Child } from '../native/index.ts';
-import { watch } from './process.ts';
 import type { UplinkStatus } from '../state/uplink.ts';
 import { EffectError } from './effect.ts';
+import { namesIn } from './home.ts';
+import { watch } from './process.ts';
 
 /** Files in an uplink's directory. */
 export const CLAIM = 'keeper';
@@ -42,19 +43,12 @@ export function findUplink(directory: string): UplinkStatus | null {
   const status = statusOf(directory);
   if (status === null || status.state === 'ended') return status;
   const output = logOf(status) ?? status.output;
-  return isAlive(status.keeper) && isAlive(status.child)
-    ? { ...status, output }
-    : { ...status, state: 'ended', output: status.output };
+  return isAlive(status.keeper) && isAlive(status.child) ? { ...status, output } : { ...status, state: 'ended' };
 }
 
 /** Names of all that were started in `parent` and not wholly removed, each once. */
 export function listUplinks(parent: string): string[] {
-  try {
-    return [...new Set(readdirSync(parent).map((name) => name.replace(/\.doomed$/, '')))].sort();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
+  return [...new Set(namesIn(parent).map((name) => name.replace(/\.doomed$/, '')))].sort();
 }
 
 export function isAlive(process: Child | null): boolean {

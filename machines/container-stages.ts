@@ -22,7 +22,7 @@ import { setupContainer } from './container-words.ts';
 /** The stages of an addition, each with the question whether there is anything to do in it. */
 const STAGES = [
   { target: 'announcing', guard: 'announces' },
-  { target: 'uplinking', guard: 'uplinks' },
+  { target: 'startingUplink', guard: 'uplinks' },
   { target: 'attaching', guard: 'attaches' },
   { target: 'naming', guard: 'names' },
   { target: 'exposing', guard: 'exposes' },
@@ -130,7 +130,7 @@ export const adding = (done: string) =>
           onError: { target: '#container.rollingBack', actions: 'blameError' },
         },
       },
-      uplinking: {
+      startingUplink: {
         description: 'The program that leads out is started, by a machine of its own, and seen to be ready.',
         invoke: {
           id: 'uplink',
@@ -138,8 +138,8 @@ export const adding = (done: string) =>
           input: uplinkInput('start'),
           onDone: [
             { guard: 'notReady', target: '#container.rollingBack', actions: 'blameOutcome' },
-            { guard: 'portsWithoutNetwork', target: '#container.rollingBack', actions: ['blamePorts', 'join'] },
-            ...onward('uplinking', done, 'adopt', ['join']),
+            { guard: 'portsWithoutNetwork', target: '#container.rollingBack', actions: ['blamePorts', 'noteUplink'] },
+            ...onward('startingUplink', done, 'adopt', ['noteUplink']),
           ],
           onError: { target: '#container.rollingBack', actions: 'blameError' },
         },
@@ -187,7 +187,7 @@ export const detaching = (next: object) =>
   });
 
 /** Ends the program that leads out. */
-export const unlinking = (next: object[], failed: object[]) =>
+export const stoppingUplink = (next: object[], failed: object[]) =>
   setupContainer.createStateConfig({
     description: 'Ends the program that leads out, and everything that it has made goes with it.',
     invoke: { id: 'uplink', src: 'uplink', input: uplinkInput('stop'), onDone: next, onError: failed },
@@ -199,7 +199,7 @@ const OUT = [
   { target: 'withdrawing', guard: 'removes' },
   { target: 'unnaming', guard: 'names' },
   { target: 'detaching', guard: 'detachesLinks' },
-  { target: 'unlinking', guard: 'hasUplink' },
+  { target: 'stoppingUplink', guard: 'hasUplink' },
   { target: 'removingNamespace', guard: 'hasNamespace' },
   { target: 'clearing', guard: 'notes' },
 ] as const;
@@ -209,13 +209,13 @@ const BACK = [
   { target: 'restoring', guard: 'restores' },
   { target: 'unnaming', guard: 'names' },
   { target: 'detaching', guard: 'attaches' },
-  { target: 'unlinking', guard: 'uplinks' },
+  { target: 'stoppingUplink', guard: 'uplinks' },
 ] as const;
 
 /** To the next step that has something to do; when this one failed, with the fault kept. */
 const next =
   <Step extends { target: string; guard: string }>(steps: readonly Step[]) =>
-  (after: Step['target'] | 'choosing', ...actions: ('keepFault' | 'keepStuck' | 'unjoin')[]) => [
+  (after: Step['target'] | 'choosing', ...actions: ('keepFault' | 'keepStuck' | 'forgetUplink')[]) => [
     ...steps.slice(steps.findIndex(({ target }) => target === after) + 1).map((step) => ({ ...step, actions })),
     { target: 'judging', actions },
   ];

@@ -82,6 +82,17 @@ const madeIn = (event: object): Pick<Uplink, 'made' | 'missing'> | null => {
   return link === null ? null : { made: link, missing };
 };
 
+const sharesNamespace = ({ request }: ContainerContext): boolean => ['host', 'container'].includes(request.netns.mode);
+
+/** Once: it is part of configure. */
+const startsUplink = ({ uplink, configured }: ContainerContext): boolean => uplink !== undefined && !configured;
+
+/** The change brings no uplink, no network and no port. */
+const addsNothing = (context: ContainerContext): boolean => {
+  const { networks, wanted } = changeOf(context);
+  return !startsUplink(context) && Object.keys(networks).length === 0 && wanted.length === 0;
+};
+
 /** How the attachment or uplink that was just tried came out. */
 const outcomeIn = (event: object): string =>
   'output' in event ? (event.output as { outcome: string }).outcome : 'failed';
@@ -122,13 +133,11 @@ export const setupContainer = setup({
     noNamespace: ({ context }) => context.netns === null,
     hasNamespace: ({ context }) => context.netns !== null,
     /** It uses a namespace that others look after. */
-    sharesNamespace: ({ context }) => ['host', 'container'].includes(context.request.netns.mode),
+    sharesNamespace: ({ context }) => sharesNamespace(context),
     /** The same, or its way out is a program: either way networks are not for it. */
-    takesNoNetwork: ({ context }) =>
-      context.uplink !== undefined || ['host', 'container'].includes(context.request.netns.mode),
+    takesNoNetwork: ({ context }) => context.uplink !== undefined || sharesNamespace(context),
     hasUplink: ({ context }) => context.uplink !== undefined,
-    /** It is part of configure. */
-    uplinks: ({ context }) => context.uplink !== undefined && !context.configured,
+    uplinks: ({ context }) => startsUplink(context),
     restarts: ({ context }) => changeOf(context).uplink === 'restart',
     mendsUplink: ({ context }) => changeOf(context).uplink !== undefined,
     notReady: ({ event }) => outcomeIn(event) !== 'ready',
@@ -185,15 +194,8 @@ export const setupContainer = setup({
       Object.keys(changeOf(context).networks).length === 0 && changeOf(context).ports.length === 0,
     noLinks: ({ context }) => context.attachments.length === 0,
     noPorts: ({ context }) => changeOf(context).ports.length === 0,
-    nothingToAdd: ({ context }) =>
-      (context.uplink === undefined || context.configured) &&
-      Object.keys(changeOf(context).networks).length === 0 &&
-      changeOf(context).wanted.length === 0,
-    onlyNotes: ({ context }) =>
-      context.files &&
-      (context.uplink === undefined || context.configured) &&
-      Object.keys(changeOf(context).networks).length === 0 &&
-      changeOf(context).wanted.length === 0,
+    nothingToAdd: ({ context }) => addsNothing(context),
+    onlyNotes: ({ context }) => context.files && addsNothing(context),
     // What it was that could not be undone is seen from the change: the last word may have been another.
     wasRebuilding: ({ context }) =>
       changeOf(context).before.length > 0 && Object.keys(changeOf(context).networks).length === 0,
@@ -285,7 +287,7 @@ export const setupContainer = setup({
     }),
     beginRestart: assign({ change: ({ context }) => begin(context, { ports: context.ports, uplink: 'restart' }) }),
     /** One that ends again and again as soon as it has begun is tried with growing pauses. */
-    mourn: assign({
+    noteLost: assign({
       uplink: ({ context: { uplink }, event }) =>
         uplink === undefined || event.type !== 'lost'
           ? uplink
@@ -343,12 +345,14 @@ export const setupContainer = setup({
 
     // What happens to it on the way.
     plan: assign((args) => (args.event.type === 'leased' ? ahead(args) : {})),
-    join: assign((args) => {
+    noteUplink: assign((args) => {
       const { uplink } = ahead(args);
       return uplink === undefined ? {} : { uplink };
     }),
     /** The program is no more. */
-    unjoin: assign(({ context: { uplink } }) => (uplink === undefined ? {} : { uplink: { ...uplink, made: null } })),
+    forgetUplink: assign(({ context: { uplink } }) =>
+      uplink === undefined ? {} : { uplink: { ...uplink, made: null } },
+    ),
     nextTodo: assign({ change: ({ context }) => ({ ...changeOf(context), todo: changeOf(context).todo.slice(1) }) }),
     /** Attachments still to be replaced are what they were; of the present one the roles are swapped. */
     revertRest: assign(({ context }) => {

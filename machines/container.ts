@@ -46,7 +46,7 @@ import {
   retracting,
   unnaming,
   detaching,
-  unlinking,
+  stoppingUplink,
   outward,
   backward,
   releasing,
@@ -174,8 +174,8 @@ export const containerMachine = setupContainer.createMachine({
         adjust: { guard: 'attached', target: 'adjusting', actions: ['accept', 'beginAdjust'] },
         drifted: { target: 'repairing', actions: ['accept', 'beginRepair'] },
         lost: [
-          { guard: 'endedSoon', target: 'degraded', actions: ['accept', 'mourn'] },
-          { target: 'repairing', actions: ['accept', 'mourn', 'beginRepair'] },
+          { guard: 'endedSoon', target: 'degraded', actions: ['accept', 'noteLost'] },
+          { target: 'repairing', actions: ['accept', 'noteLost', 'beginRepair'] },
         ],
         noticed: { actions: 'notice' },
         yield: { guard: 'has', target: 'yielding', actions: ['accept', 'beginYield'] },
@@ -318,8 +318,8 @@ export const containerMachine = setupContainer.createMachine({
           description: 'Links first, if any of ours are meant; then the outer publisher and ports.',
           always: [
             { guard: 'attaches', target: 'mending' },
-            { guard: 'restarts', target: 'unlinking' },
-            { guard: 'mendsUplink', target: 'relinking' },
+            { guard: 'restarts', target: 'stoppingUplink' },
+            { guard: 'mendsUplink', target: 'mendingUplink' },
             { guard: 'announces', target: 'announcing' },
             { guard: 'asserts', target: 'asserting' },
             { target: '#container.up', actions: 'mend' },
@@ -341,14 +341,14 @@ export const containerMachine = setupContainer.createMachine({
             onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
           },
         },
-        unlinking: unlinking(
+        stoppingUplink: stoppingUplink(
           [
             { guard: 'stuck', target: '#container.degraded', actions: ['blameOutcome', 'settle'] },
-            { target: 'relinking' },
+            { target: 'mendingUplink' },
           ],
           [{ target: '#container.degraded', actions: ['blameError', 'settle'] }],
         ),
-        relinking: {
+        mendingUplink: {
           description: 'Has the program that leads out run, as far as it does not; every port is given to it again.',
           invoke: {
             id: 'uplink',
@@ -356,9 +356,9 @@ export const containerMachine = setupContainer.createMachine({
             input: uplinkInput('repair'),
             onDone: [
               { guard: 'notReady', target: '#container.degraded', actions: ['blameOutcome', 'settle'] },
-              { guard: 'announces', target: 'announcing', actions: 'join' },
-              { guard: 'asserts', target: 'asserting', actions: 'join' },
-              { target: '#container.up', actions: ['join', 'mend'] },
+              { guard: 'announces', target: 'announcing', actions: 'noteUplink' },
+              { guard: 'asserts', target: 'asserting', actions: 'noteUplink' },
+              { target: '#container.up', actions: ['noteUplink', 'mend'] },
             ],
             onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
           },
@@ -611,7 +611,10 @@ export const containerMachine = setupContainer.createMachine({
         },
         unnaming: unnaming(backward('unnaming')),
         detaching: detaching({ target: 'judging' }),
-        unlinking: unlinking(backward('unlinking', 'keepStuck', 'unjoin'), backward('unlinking', 'keepFault')),
+        stoppingUplink: stoppingUplink(
+          backward('stoppingUplink', 'keepStuck', 'forgetUplink'),
+          backward('stoppingUplink', 'keepFault'),
+        ),
         judging: {
           description: 'What could not be taken away keeps its address and ports: nothing is given back before.',
           always: [
@@ -668,7 +671,7 @@ export const containerMachine = setupContainer.createMachine({
         },
         unnaming: unnaming(outward('unnaming')),
         detaching: detaching({ target: 'removingNamespace' }),
-        unlinking: unlinking(outward('unlinking', 'keepStuck'), outward('unlinking', 'keepFault')),
+        stoppingUplink: stoppingUplink(outward('stoppingUplink', 'keepStuck'), outward('stoppingUplink', 'keepFault')),
         removingNamespace: {
           description:
             'Unpins the namespace: links in one of ours go with it. From here on nothing leads to the container any more.',

@@ -46,6 +46,12 @@ const startOf = (context: UplinkContext): UplinkStart => ({
   verify: planVerify(context),
 });
 
+/** What a repair finds stays as it is; what a start has made goes again. */
+const back = [
+  { guard: 'stands', target: 'stuck', actions: 'blame' },
+  { target: 'stopping', actions: 'blame' },
+] as const;
+
 export const uplinkMachine = setup({
   types: {
     context: {} as UplinkContext,
@@ -90,10 +96,7 @@ export const uplinkMachine = setup({
         src: 'probeUplink',
         input: ({ context: { settings } }) => ({ program: settings.program, file: settings.file }),
         onDone: { target: 'deciding', actions: { type: 'plan', params: ({ event }) => event.output } },
-        onError: [
-          { guard: 'stands', target: 'stuck', actions: 'blame' },
-          { target: 'stopping', actions: 'blame' },
-        ],
+        onError: back,
       },
     },
     deciding: {
@@ -109,10 +112,7 @@ export const uplinkMachine = setup({
         src: 'startUplink',
         input: ({ context }) => startOf(context),
         onDone: 'verifying',
-        onError: [
-          { guard: 'stands', target: 'stuck', actions: 'blame' },
-          { target: 'stopping', actions: 'blame' },
-        ],
+        onError: back,
       },
     },
     verifying: {
@@ -122,10 +122,7 @@ export const uplinkMachine = setup({
         src: 'verifyUplink',
         input: ({ context }) => planVerify(context),
         onDone: { target: 'ready', actions: assign({ link: ({ event }) => event.output }) },
-        onError: [
-          { guard: 'stands', target: 'stuck', actions: 'blame' },
-          { target: 'stopping', actions: 'blame' },
-        ],
+        onError: back,
       },
     },
     stopping: {

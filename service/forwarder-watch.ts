@@ -134,8 +134,8 @@ export class ForwarderWatch {
 
   /** The process of an outside, watched from now on; null when there is none. */
   async #watch(outside: string | null): Promise<number | null> {
-    const known = this.#processes.get(outside);
     const process = await forwarderProcess(this.#parts.places)(outside);
+    const known = this.#processes.get(outside); // who asked at the same time may watch it by now
     if (process === null || process.pid === known?.pid) return process?.pid ?? null;
     known?.unwatch();
     this.#processes.delete(outside);

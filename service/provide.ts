@@ -22,7 +22,7 @@ import { uplinkEffects } from '../effects/uplink.ts';
 import { attachmentMachine } from '../machines/attachment.ts';
 import { containerMachine } from '../machines/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
-import { bridgeMac } from '../machines/plan/neighbours.ts';
+import { knownInside } from '../machines/plan/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
 import { follows } from '../machines/plan/lease.ts';
 import { resolverMachine } from '../machines/resolver.ts';
@@ -54,9 +54,9 @@ export function provideContainer(
   const attachment = attachmentMachine.provide({
     actors: {
       ensureLink: defineEffect(runner, 'add', 'ensureLink', ensureLink(kernel)),
-      ensureAddresses: defineEffect(runner, 'add', 'ensureAddresses', ensureAddresses(kernel, bridgeMac)),
-      replaceLink: defineEffect(runner, 'remove', 'replaceLink', replaceLink(kernel, bridgeMac)),
-      reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel, bridgeMac)),
+      ensureAddresses: defineEffect(runner, 'add', 'ensureAddresses', ensureAddresses(kernel, knownInside)),
+      replaceLink: defineEffect(runner, 'remove', 'replaceLink', replaceLink(kernel, knownInside)),
+      reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel, knownInside)),
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
     },
   });

@@ -6,7 +6,8 @@
  * nothing is looked at in turns. One that ends soon after it was ready counts as `soon`: its machine waits longer each time
  * (the circuit breaker: at last it is tried once a minute). How often it ended and for how long it was away is kept for
  * `inspect`.
- * Limits: an address or a route that is taken from the link is not missed. What is kept is lost with the daemon; that the program ended while there was no daemon is seen at the start.
+ * Limits: an address or a route that is taken from the link is not missed. What is kept is lost with the daemon; that the
+ * program ended while there was no daemon is seen at the start.
  */
 import { join } from 'node:path';
 import type { Kernel } from '../effects/kernel.ts';
@@ -107,10 +108,11 @@ export class UplinkWatch {
   #lookAgain(owner: string, error: unknown): void {
     if (this.#again === undefined) this.#parts.failed(`uplink of ${owner}`, error);
     clearTimeout(this.#again);
-    this.#again = setTimeout(() => {
+    const timer = setTimeout(() => {
       this.#look();
-      this.#again = undefined;
+      if (this.#again === timer) this.#again = undefined; // else it has failed again
     }, AGAIN_MS);
+    this.#again = timer;
   }
 
   /** Everybody who has an uplink: there are few of them, and looking costs a file. */

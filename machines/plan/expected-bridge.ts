@@ -8,7 +8,7 @@
  */
 import type { Attachment } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
-import type { AddressSeen, Difference, Dump, LinkSeen, RouteSeen } from './expected.ts';
+import { MAIN_TABLE, type AddressSeen, type Difference, type Dump, type LinkSeen, type RouteSeen } from './expected.ts';
 import { bridgeMac, compareNeighbours, knownOutside, type Known } from './neighbours.ts';
 
 /** A host link of a container on the network, the name that says it is ours, and who is behind it. */
@@ -16,7 +16,6 @@ export type Member = Pick<Attachment, 'hostLink' | 'alias' | 'addresses' | 'mac'
 
 const ETHERNET_MTU = 1500;
 const LOCAL_TABLE = 255;
-const MAIN_TABLE = 254;
 
 export function compareBridge(
   { name: network, id, network_interface: bridge, subnets, options }: NetworkDefinition,

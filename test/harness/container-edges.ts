@@ -19,10 +19,10 @@ const IMPOSSIBLE = [
   /^container\.configuring\.leasing leased [5-8]$/,
   /^container\.configuring\.announcing xstate\.done\.actor\.expose [2-5]$/,
   // Whoever has an uplink has no network, and its machine ends in no error.
-  /^container\.configuring\.uplinking xstate\.done\.actor\.uplink [23]$/,
+  /^container\.configuring\.startingUplink xstate\.done\.actor\.uplink [23]$/,
   // A connection brings one network and no ports.
   /^container\.connecting\.leasing ( \d|leased [1-35-8])$/,
-  /^container\.(connecting|publishing)\.uplinking /,
+  /^container\.(connecting|publishing)\.startingUplink /,
   /^container\.connecting\.announcing /,
   /^container\.connecting\.attaching xstate\.done\.actor\.attachment 1$/,
   // Ports come without networks, and there is at least one.
@@ -34,7 +34,7 @@ const IMPOSSIBLE = [
   /^container\.tearingDown\.retracting xstate\.\w+\.actor\.unexpose [56]$/,
   /^container\.tearingDown\.withdrawing xstate\.\w+\.actor\.unpublish [45]$/,
   /^container\.tearingDown\.unnaming unnamed [134]$/,
-  /^container\.tearingDown\.unlinking xstate\.\w+\.actor\.uplink [12]$/,
+  /^container\.tearingDown\.stoppingUplink xstate\.\w+\.actor\.uplink [12]$/,
 ];
 
 export const isPossible = (edge: string): boolean => !IMPOSSIBLE.some((pattern) => pattern.test(edge));

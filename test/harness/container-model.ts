@@ -53,9 +53,9 @@ export const TALKS: Record<string, string[]> = {
 const OUTCOMES: Record<string, string[]> = {
   attaching: ['attached', 'detached', 'stuck'],
   detaching: ['detached', 'stuck'],
-  uplinking: ['ready', 'stopped', 'stuck'],
-  relinking: ['ready', 'stuck'],
-  unlinking: ['stopped', 'stuck'],
+  startingUplink: ['ready', 'stopped', 'stuck'],
+  mendingUplink: ['ready', 'stuck'],
+  stoppingUplink: ['stopped', 'stuck'],
 };
 
 /** What a program that is ready has made. */

@@ -28,7 +28,7 @@ import { planAttachments } from '../../machines/plan/attachment.ts';
 import type { OwnedTarget } from '../../machines/plan/change.ts';
 import { compareInside, compareOutside } from '../../machines/plan/expected.ts';
 import { hostsFile } from '../../machines/plan/hosts.ts';
-import { bridgeMac } from '../../machines/plan/neighbours.ts';
+import { bridgeMac, knownInside } from '../../machines/plan/neighbours.ts';
 import { resolvConf } from '../../machines/plan/resolv-conf.ts';
 import { audit } from '../../service/audit.ts';
 import { dumpOf, lookInside } from '../../service/look.ts';
@@ -83,9 +83,9 @@ export class Ground {
       ensureNamespace: ensureNamespace(kernel),
       removeNamespace: removeNamespace(kernel),
       ensureLink: ensureLink(kernel),
-      ensureAddresses: ensureAddresses(kernel, bridgeMac),
-      replaceLink: replaceLink(kernel, bridgeMac),
-      reviseLink: reviseLink(kernel, bridgeMac),
+      ensureAddresses: ensureAddresses(kernel, knownInside),
+      replaceLink: replaceLink(kernel, knownInside),
+      reviseLink: reviseLink(kernel, knownInside),
       removeLink: removeLink(kernel),
       ...uplinkEffects(kernel, this.uplinks),
       publish: publish(kernel, places),
