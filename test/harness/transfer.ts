@@ -45,14 +45,15 @@ export class Transfer {
     socket.on('end', () => fail('the connection ended'));
   }
 
-  /** Serve inside `netns` on `port`, and read from `host`:`published`. */
+  /** Serve inside `netns` on `port`, and read from `host`:`published`: under way when it returns. */
   static async start(netns: string, port: number, host: string, published: number): Promise<Transfer> {
     const args = [`--net=${netns}`, '--', process.execPath, import.meta.filename, 'serve', String(port)];
     const server = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'inherit'] });
     await new Promise((ready) => server.stdout.once('data', ready));
     const socket = connect({ host, port: published });
-    await new Promise((connected, failed) => socket.once('connect', connected).once('error', failed));
-    return new Transfer(server, socket);
+    const transfer = new Transfer(server, socket);
+    await new Promise((begun) => socket.once('data', begun).once('close', begun));
+    return transfer;
   }
 
   get bytes(): number {
