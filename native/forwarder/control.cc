@@ -35,7 +35,9 @@ class Control::Session : public Source, public Worker {
   void Ready(uint32_t events) override {
     if (buried()) return;
     if (!answer_.empty() && !Send()) return;
-    if (answer_.empty() && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) Receive();
+    // A line that waits has its turn in Work; until then nothing more is taken in.
+    bool waits = looked_ < received_.size();
+    if (answer_.empty() && !waits && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) Receive();
   }
   void Work() override { Answer(); }
 

@@ -173,6 +173,32 @@ life('what is no request changes nothing, and is said to be none', async () => {
   await forwarder.stop();
 });
 
+life('whoever asks much and reads late gets an answer to each request, in order', async () => {
+  const forwarder = await new Forwarder().started();
+  await forwarder.change(Array.from({ length: 500 }, (_, i) => rule(a, 10_000 + i, 80)));
+  // Answers fill the socket's buffer while requests keep coming in: two lists, or seven requests of this size.
+  const requests = Array.from({ length: 60 }, (_, i) => (i % 2 === 0 ? '{"op":"list"}' : '{"op":"who"}'));
+  const socket = await forwarder.connect();
+  for (const request of requests) socket.write(`${request.padEnd(30_000)}\n`);
+  let said = '';
+  socket.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+    socket.pause();
+    setTimeout(() => socket.resume(), 2);
+  });
+  await until('each has its answer', () => said.split('\n').length > requests.length);
+  const answers = said.trimEnd().split('\n');
+  assert.is(answers.length, requests.length);
+  for (const [i, answer] of answers.entries()) {
+    const { ok, rules } = JSON.parse(answer);
+    assert.ok(ok);
+    assert.is(Array.isArray(rules) ? rules.length : rules, 500, `of request ${i}`);
+    assert.is(Array.isArray(rules), i % 2 === 0, `of request ${i}`);
+  }
+  socket.destroy();
+  await forwarder.stop();
+});
+
 life('other users are not heard', async () => {
   const forwarder = await new Forwarder().started();
   const ask = (uid: number) => {
