@@ -45,10 +45,6 @@ export class Daemon {
     return `${this.run}/run`;
   }
 
-  get pid(): number {
-    return this.child!.pid!;
-  }
-
   client(connections = 1): Client {
     return new Client(this.socket, connections);
   }

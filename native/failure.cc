@@ -1,14 +1,9 @@
 // failure.cc: see failure.h.
 #include "failure.h"
 
-#include <cstring>
+#include <napi.h>
 
 namespace cleat {
-
-std::string ErrnoName(int error) {
-  const char* name = strerrorname_np(error);
-  return name != nullptr ? name : "E" + std::to_string(error);
-}
 
 Napi::Error ToError(Napi::Env env, const Failure& failure) {
   std::string text = failure.syscall + " " + failure.object + ": " + strerror(failure.error);

@@ -2,12 +2,17 @@
 //
 // Guarantees: every failure that reaches JavaScript is an Error with `code` (errno name, "ENODEV"), `errno` (positive
 // number), `syscall` ("RTM_NEWLINK", "mount") and `object` (what it was done to: a path, an interface name).
-// Nothing in native/ throws across a thread or returns a bare errno.
+// Nothing in the addon throws across a thread or returns a bare errno.
+// Limits: all but ToError is for the small executables too, which know no JavaScript: nothing of napi.h is included.
 #pragma once
 
-#include <napi.h>
-
+#include <cstring>
 #include <string>
+
+namespace Napi {
+class Env;
+class Error;
+}  // namespace Napi
 
 namespace cleat {
 
@@ -20,7 +25,10 @@ struct Failure {
 };
 
 // errno's symbolic name ("EEXIST"); "E<number>" for one that has none.
-std::string ErrnoName(int error);
+inline std::string ErrnoName(int error) {
+  const char* name = strerrorname_np(error);
+  return name != nullptr ? name : "E" + std::to_string(error);
+}
 
 // The JavaScript Error described at the top of this file.
 Napi::Error ToError(Napi::Env env, const Failure& failure);

@@ -55,6 +55,13 @@ Napi::Value Outside::GetIdentity(const Napi::CallbackInfo& info) {
   return ToValue(info.Env(), identity_);
 }
 
+Napi::Value ToValue(Napi::Env env, const Identity& identity) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("dev", identity.dev);
+  object.Set("ino", identity.ino);
+  return object;
+}
+
 void RegisterNetns(Napi::Env env, Napi::Object exports) {
   auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(Outside::Define(env)));
   constructor->SuppressDestruct();

@@ -48,6 +48,9 @@ class Outside : public Napi::ObjectWrap<Outside> {
   std::optional<Worker> worker_;  // last: its thread ends before what it uses
 };
 
+// { dev, ino }
+Napi::Value ToValue(Napi::Env env, const Identity& identity);
+
 // exports.openOutside
 void RegisterNetns(Napi::Env env, Napi::Object exports);
 

@@ -25,7 +25,7 @@ Failure CheckNetns(int fd, const std::string& object) {
 }
 
 Failure OpenNetns(const std::string& path, UniqueFd* netns) {
-  // O_NONBLOCK: a path that turns out to be a FIFO must not hang the worker.
+  // O_NONBLOCK: a path that turns out to be a FIFO must not hang the thread.
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) return {errno, "open", path};
   if (Failure failure = CheckNetns(fd.get(), path)) return failure;
@@ -39,13 +39,6 @@ Failure IdentifyNetns(int fd, const std::string& object, Identity* identity) {
   identity->dev = static_cast<double>(status.st_dev);
   identity->ino = static_cast<double>(status.st_ino);
   return {};
-}
-
-Napi::Value ToValue(Napi::Env env, const Identity& identity) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("dev", identity.dev);
-  object.Set("ino", identity.ino);
-  return object;
 }
 
 }  // namespace cleat

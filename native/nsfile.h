@@ -4,8 +4,6 @@
 // Limits: needs NS_GET_NSTYPE (Linux 4.11).
 #pragma once
 
-#include <napi.h>
-
 #include <string>
 
 #include "failure.h"
@@ -26,8 +24,5 @@ Failure CheckNetns(int fd, const std::string& object);
 Failure OpenNetns(const std::string& path, UniqueFd* netns);
 
 Failure IdentifyNetns(int fd, const std::string& object, Identity* identity);
-
-// { dev, ino }
-Napi::Value ToValue(Napi::Env env, const Identity& identity);
 
 }  // namespace cleat

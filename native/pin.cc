@@ -15,6 +15,7 @@
 #include "fd.h"
 #include "input.h"
 #include "link-flags.h"
+#include "netns.h"
 #include "nsfile.h"
 #include "sysctl.h"
 

@@ -123,7 +123,7 @@ Control::~Control() {
   Close();
 }
 
-Trouble Control::Open(const std::string& path, bool* taken) {
+Failure Control::Open(const std::string& path, bool* taken) {
   size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   name_ = slash == std::string::npos ? path : path.substr(slash + 1);
@@ -151,7 +151,7 @@ Trouble Control::Open(const std::string& path, bool* taken) {
   if (error != 0) return {error, "bind"};
   if (listen(socket_.get(), kBacklog) != 0) return {errno, "listen"};
   error = engine_->Watch(socket_.get(), EPOLLIN, this);
-  return error == 0 ? Trouble{} : Trouble{error, "epoll_ctl"};
+  return error == 0 ? Failure{} : Failure{error, "epoll_ctl"};
 }
 
 void Control::Close() {

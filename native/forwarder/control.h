@@ -23,7 +23,7 @@ class Control : public Source {
   ~Control() override;
 
   // `taken`: another instance has it.
-  Trouble Open(const std::string& path, bool* taken);
+  Failure Open(const std::string& path, bool* taken);
   // Nobody can connect any more.
   void Close();
 

@@ -1,7 +1,7 @@
 // endpoint.h: an address and a port, and what a published port is known by.
 //
 // Guarantees: an Endpoint is always one of IPv4 or IPv6, its unused bytes zero, so that equal ones have equal bytes.
-// Limits: no scope: a link-local address without its link leads nowhere.
+// Limits: what is parsed has no scope: a link-local address without its link leads nowhere.
 #pragma once
 
 #include <netinet/in.h>

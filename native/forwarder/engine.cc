@@ -50,9 +50,9 @@ int Engine::Watch(int fd, uint32_t events, Source* source) {
   return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
-int Engine::Rewatch(int fd, uint32_t events, Source* source) {
+void Engine::Rewatch(int fd, uint32_t events, Source* source) {
   epoll_event event{events, {source}};
-  return epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
 }
 
 void Engine::Again(Worker* worker) {

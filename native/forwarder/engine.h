@@ -9,7 +9,6 @@
 #include <sys/epoll.h>
 
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <vector>
 
@@ -57,7 +56,8 @@ class Engine {
 
   // 0 or errno. A descriptor leaves the loop when it is closed.
   int Watch(int fd, uint32_t events, Source* source);
-  int Rewatch(int fd, uint32_t events, Source* source);
+  // Of one that is watched: that does not fail (epoll_ctl(2)).
+  void Rewatch(int fd, uint32_t events, Source* source);
 
   void Again(Worker* worker);
   void Later(Worker* worker);

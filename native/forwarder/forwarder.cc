@@ -13,7 +13,6 @@
 // the process, connections end. Exit: 0 done or not needed, 1 it could not begin (the reason is on stderr), 2 called
 // wrongly.
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -63,8 +62,8 @@ bool ReadInvocation(int argc, char** argv, Invocation* out) {
   return argc % 2 == 1 && !out->socket.empty();
 }
 
-int Fail(const Trouble& trouble) {
-  std::fprintf(stderr, "cleat-forwarder: %s: %s\n", trouble.syscall, std::strerror(trouble.error));
+int Fail(const Failure& failure) {
+  std::fprintf(stderr, "cleat-forwarder: %s: %s\n", failure.syscall.c_str(), std::strerror(failure.error));
   return 1;
 }
 
@@ -109,10 +108,10 @@ int Run(const Invocation& invocation) {
   Control control(&engine, &table);
   bool taken = false;
   // Before the socket is there: who can connect is answered.
-  if (Trouble trouble = RememberHome()) return Fail(trouble);
+  if (Failure failure = RememberHome()) return Fail(failure);
   Termination termination;
   if (int error = termination.Watch(&engine); error != 0) return Fail({error, "signalfd"});
-  if (Trouble trouble = control.Open(invocation.socket, &taken)) return taken ? 0 : Fail(trouble);
+  if (Failure failure = control.Open(invocation.socket, &taken)) return taken ? 0 : Fail(failure);
   // Signals are blocked: the lanes inherit that. From here on the process is left by _exit alone: they run on to the
   // last moment, and nothing of theirs is taken from under them.
   if (int error = lanes.Start(); error != 0) {

@@ -3,8 +3,7 @@
 // The socket inside is bound to the client's address (IP_TRANSPARENT, ip(7)) and marked. What the container answers
 // must come to that socket, and not be routed out to the client:
 //   - the mark passes to the accepted connection (net.ipv4.tcp_fwmark_accept, for IPv6 too) and to answers that no
-//   socket
-//     gives, resets above all (fwmark_reflect): Documentation/networking/ip-sysctl.rst;
+//     socket gives, resets above all (fwmark_reflect): Documentation/networking/ip-sysctl.rst;
 //   - what is marked is looked up in a table of its own (rule kMark -> kTable), where every address is local.
 // Connections of the container itself are not marked and not concerned.
 //

@@ -2,17 +2,14 @@
 #include "place.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <linux/nsfs.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 
 #include <cerrno>
 #include <cstdlib>
 
+#include "../nsfile.h"
 #include "keep.h"
 
 namespace cleat_forwarder {
@@ -45,7 +42,7 @@ class Visit {
 
 }  // namespace
 
-Trouble RememberHome() {
+Failure RememberHome() {
   home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
   if (home < 0) return {errno, "open"};
   if (setns(home, CLONE_NEWNET) != 0) return {errno, "setns"};
@@ -60,15 +57,9 @@ Place::~Place() {
   if (visit.error() == 0) StopKeeping();
 }
 
-Trouble Place::Open(UniqueFd* netns) const {
-  // O_NONBLOCK: a path that turns out to be a FIFO must not hang everyone.
-  UniqueFd fd(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!fd) return {errno, "open"};
-  struct statfs filesystem;
-  if (fstatfs(fd.get(), &filesystem) != 0) return {errno, "fstatfs"};
-  // The ioctl only means what we think it means on nsfs (ioctl_ns(2)).
-  if (filesystem.f_type != NSFS_MAGIC) return {EINVAL, "fstatfs"};
-  if (ioctl(fd.get(), NS_GET_NSTYPE) != CLONE_NEWNET) return {EINVAL, "ioctl(NS_GET_NSTYPE)"};
+Failure Place::Open(UniqueFd* netns) const {
+  UniqueFd fd;
+  if (Failure failure = cleat::OpenNetns(path_, &fd)) return failure;
   struct stat status;
   if (fstat(fd.get(), &status) != 0) return {errno, "fstat"};
   if (status.st_dev != dev_ || status.st_ino != ino_) return {ESTALE, "fstat"};
@@ -76,7 +67,7 @@ Trouble Place::Open(UniqueFd* netns) const {
   return {};
 }
 
-Trouble Place::Check() const {
+Failure Place::Check() const {
   UniqueFd netns;
   return Open(&netns);
 }
@@ -90,13 +81,13 @@ void Place::KeepSources() {
   keeps_v6_ = Keep(AF_INET6);
 }
 
-Trouble Place::MakeSocket(sa_family_t family, int type, UniqueFd* out) const {
+Failure Place::MakeSocket(sa_family_t family, int type, UniqueFd* out) const {
   UniqueFd netns;
-  if (Trouble trouble = Open(&netns)) return trouble;
+  if (Failure failure = Open(&netns)) return failure;
   Visit visit(netns);
   if (visit.error() != 0) return {visit.error(), "setns"};
   out->Reset(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  return *out ? Trouble{} : Trouble{errno, "socket"};
+  return *out ? Failure{} : Failure{errno, "socket"};
 }
 
 }  // namespace cleat_forwarder

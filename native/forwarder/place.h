@@ -13,24 +13,18 @@
 #include <memory>
 #include <string>
 
+#include "../failure.h"
 #include "../fd.h"
 #include "endpoint.h"
 
 namespace cleat_forwarder {
 
+using cleat::Failure;
 using cleat::UniqueFd;
-
-// What failed, of a system call.
-struct Trouble {
-  int error = 0;
-  const char* syscall = "";
-
-  explicit operator bool() const { return error != 0; }
-};
 
 // Once, before any other thing here: the namespace that the process is in is the one to come back to. It leaves and
 // comes back, to see that it may.
-Trouble RememberHome();
+Failure RememberHome();
 
 class Place {
  public:
@@ -47,17 +41,17 @@ class Place {
   void Rename(const std::string& path) { path_ = path; }
 
   // Whether the path leads there now.
-  Trouble Check() const;
+  Failure Check() const;
 
   // Have the namespace let clients keep their addresses (keep.h), as far as it goes. May be called again.
   void KeepSources();
   bool keeps(sa_family_t family) const { return family == AF_INET ? keeps_v4_ : keeps_v6_; }
 
   // A socket in there, O_NONBLOCK and O_CLOEXEC.
-  Trouble MakeSocket(sa_family_t family, int type, UniqueFd* socket) const;
+  Failure MakeSocket(sa_family_t family, int type, UniqueFd* socket) const;
 
  private:
-  Trouble Open(UniqueFd* netns) const;
+  Failure Open(UniqueFd* netns) const;
 
   std::string path_;
   const uint64_t dev_;

@@ -23,7 +23,7 @@ std::unique_ptr<Port> Port::Make(Engine* engine, Lanes* lanes, const Key& key, R
   return std::make_unique<UdpPort>(engine, key, std::move(route));
 }
 
-Trouble Port::Open(const std::vector<Port*>& giving_way) {
+Failure Port::Open(const std::vector<Port*>& giving_way) {
   const Endpoint& at = key_.at;
   int type = key_.protocol == Protocol::kTcp ? SOCK_STREAM : SOCK_DGRAM;
   socket_.Reset(socket(at.family(), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -33,20 +33,20 @@ Trouble Port::Open(const std::vector<Port*>& giving_way) {
   if (at.family() == AF_INET6 && setsockopt(socket_.get(), SOL_IPV6, IPV6_V6ONLY, &kOn, sizeof kOn) != 0) {
     return {errno, "setsockopt(IPV6_V6ONLY)"};
   }
-  if (Trouble trouble = Prepare()) return trouble;
+  if (Failure failure = Prepare()) return failure;
   // Shared with nobody but those that give way, and only until both are bound.
   if (!giving_way.empty()) {
     Share(socket_, 1);
     for (Port* port : giving_way) Share(port->socket_, 1);
   }
-  Trouble trouble;
-  if (bind(socket_.get(), at.data(), at.size()) != 0) trouble = {errno, "bind"};
-  if (!trouble) trouble = Begin();
+  Failure failure;
+  if (bind(socket_.get(), at.data(), at.size()) != 0) failure = {errno, "bind"};
+  if (!failure) failure = Begin();
   if (!giving_way.empty()) {
     Share(socket_, 0);
     for (Port* port : giving_way) Share(port->socket_, 0);
   }
-  if (trouble) return trouble;
+  if (failure) return failure;
   if (int error = engine_->Watch(socket_.get(), EPOLLIN, this); error != 0) return {error, "epoll_ctl"};
   return {};
 }

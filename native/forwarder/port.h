@@ -24,7 +24,7 @@ class Port : public Source, public Worker {
 
   // Bind, and be called for what comes. `giving_way`: ports of ours that will be closed when this one is there, but
   // hold its address until then.
-  Trouble Open(const std::vector<Port*>& giving_way);
+  Failure Open(const std::vector<Port*>& giving_way);
 
   // From now on.
   void Lead(Route route) { route_ = std::make_shared<const Route>(std::move(route)); }
@@ -44,8 +44,8 @@ class Port : public Source, public Worker {
 
  protected:
   Port(Engine* engine, const Key& key, Route route) : engine_(engine), key_(key) { Lead(std::move(route)); }
-  virtual Trouble Prepare() = 0;
-  virtual Trouble Begin() = 0;
+  virtual Failure Prepare() = 0;
+  virtual Failure Begin() = 0;
 
   Engine* const engine_;
   UniqueFd socket_;

@@ -2,10 +2,10 @@
 #include "request.h"
 
 #include <climits>
-#include <cstring>
 #include <optional>
 #include <set>
 
+#include "../failure.h"
 #include "../json/json.h"
 
 namespace cleat_forwarder {
@@ -55,7 +55,8 @@ const char* ReadKey(const JsonValue& value, std::string* owner, Key* key) {
 
 const char* ReadTarget(const JsonValue& value, Addition* addition) {
   std::optional<std::string> netns = value.FindString("netns");
-  bool path = netns && netns->size() < PATH_MAX && netns->front() == '/' && netns->find('\0') == std::string::npos;
+  bool path = netns && !netns->empty() && netns->size() < PATH_MAX && netns->front() == '/' &&
+              netns->find('\0') == std::string::npos;
   if (!path) return "netns";
   addition->netns = std::move(*netns);
   std::optional<uint64_t> dev = NumberOf(value, "dev");
@@ -137,8 +138,7 @@ std::string KeyMembers(const Key& key) {
 std::string Refuse(const Refusal& refusal) {
   std::string json = "{\"ok\":false,\"error\":{\"message\":" + QuoteJson(refusal.message);
   if (refusal.error != 0) {
-    const char* name = strerrorname_np(refusal.error);
-    json += ",\"errno\":" + QuoteJson(name != nullptr ? name : "E" + std::to_string(refusal.error));
+    json += ",\"errno\":" + QuoteJson(cleat::ErrnoName(refusal.error));
   }
   if (!refusal.syscall.empty()) json += ",\"syscall\":" + QuoteJson(refusal.syscall);
   if (!refusal.owner.empty()) json += ",\"owner\":" + QuoteJson(refusal.owner);

@@ -3,9 +3,7 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <optional>
 #include <set>
 #include <vector>
 
@@ -66,9 +64,9 @@ std::string Table::Change(const Request& request) {
   }
   for (const Addition& addition : request.add) {
     std::shared_ptr<Place> place;
-    if (Trouble trouble = PlaceOf(addition, &plan, &place)) {
+    if (Failure failure = PlaceOf(addition, &plan, &place)) {
       return Refuse(
-          {"no such network namespace: " + addition.netns, trouble.error, trouble.syscall, "", &addition.key});
+          {"no such network namespace: " + addition.netns, failure.error, failure.syscall, "", &addition.key});
     }
     plan.routes.push_back({addition.owner, std::move(place), addition.to});
   }
@@ -80,8 +78,8 @@ std::string Table::Change(const Request& request) {
       if (Collide(leaving, key)) giving_way.push_back(ports_.find(leaving)->second.get());
     }
     std::unique_ptr<Port> port = Port::Make(engine_, lanes_, key, plan.routes[i]);
-    if (Trouble trouble = port->Open(giving_way)) {
-      return Refuse({"the port cannot be opened", trouble.error, trouble.syscall, "", &key});
+    if (Failure failure = port->Open(giving_way)) {
+      return Refuse({"the port cannot be opened", failure.error, failure.syscall, "", &key});
     }
     plan.fresh.push_back(std::move(port));
   }
@@ -96,7 +94,7 @@ std::string Table::Change(const Request& request) {
   return "{\"ok\":true,\"source_kept\":[" + kept + "]}";
 }
 
-Trouble Table::PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* out) {
+Failure Table::PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* out) {
   const Identity identity{addition.dev, addition.ino};
   std::shared_ptr<Place>& place = plan->places[identity];
   if (place == nullptr) {
@@ -105,7 +103,7 @@ Trouble Table::PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Pla
   }
   // By the name that is given now: what it was known by may be gone.
   if (plan->checked.count({identity, addition.netns}) == 0) {
-    if (Trouble trouble = Place(addition.netns, addition.dev, addition.ino).Check()) return trouble;
+    if (Failure failure = Place(addition.netns, addition.dev, addition.ino).Check()) return failure;
     plan->checked.insert({identity, addition.netns});
   }
   if (place == nullptr) place = std::make_shared<Place>(addition.netns, addition.dev, addition.ino);

@@ -38,7 +38,7 @@ class Table {
   std::string Change(const Request& request);
   std::string List() const;
   // Find, or find out that it is not to be had.
-  Trouble PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* place);
+  Failure PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* place);
   void Commit(const Request& request, Plan* plan);
   void Close(Ports::iterator port);
   void ForgetPlaces();

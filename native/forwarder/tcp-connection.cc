@@ -51,8 +51,8 @@ bool IsAboutAddress(int error) {
 
 enum class From { kClient, kClientAddress, kOwn };
 
-Trouble DialFrom(From source, const Route& route, const Endpoint& client, UniqueFd* out) {
-  if (Trouble trouble = route.place->MakeSocket(route.to.family(), SOCK_STREAM, out)) return trouble;
+Failure DialFrom(From source, const Route& route, const Endpoint& client, UniqueFd* out) {
+  if (Failure failure = route.place->MakeSocket(route.to.family(), SOCK_STREAM, out)) return failure;
   if (source != From::kOwn && !BindTo(out->get(), client, source == From::kClient)) return {errno, "bind"};
   if (connect(out->get(), route.to.data(), route.to.size()) == 0 || errno == EINPROGRESS) return {};
   return {errno, "connect"};
@@ -60,15 +60,15 @@ Trouble DialFrom(From source, const Route& route, const Endpoint& client, Unique
 
 }  // namespace
 
-Trouble Connection::Dial(const Route& route, const Endpoint& client, UniqueFd* out) {
+Failure Connection::Dial(const Route& route, const Endpoint& client, UniqueFd* out) {
   bool keep = client.family() == route.to.family() && route.place->keeps(client.family()) && !client.IsLoopback() &&
               !client.IsLinkLocal();
   if (keep) {
     // The port may be taken in there, or be one that needs a privilege; where even the address cannot be had, a
     // connection from the container's own is better than none.
     for (From source : {From::kClient, From::kClientAddress}) {
-      Trouble trouble = DialFrom(source, route, client, out);
-      if (!IsAboutAddress(trouble.error)) return trouble;
+      Failure failure = DialFrom(source, route, client, out);
+      if (!IsAboutAddress(failure.error)) return failure;
     }
   }
   return DialFrom(From::kOwn, route, client, out);
@@ -92,8 +92,6 @@ Connection::Connection(Lane* lane, size_t number, std::shared_ptr<Traffic> traff
     ends_[i].which = i;
   }
 }
-
-Connection::~Connection() = default;
 
 void Connection::Begin(std::unique_ptr<Connection> connection) {
   Connection* self = connection.release();

@@ -32,13 +32,12 @@ struct Traffic {
 class Connection : public Worker {
  public:
   // A socket inside on its way to where the route leads, from the client's own address where that can be.
-  static Trouble Dial(const Route& route, const Endpoint& client, UniqueFd* socket);
+  static Failure Dial(const Route& route, const Endpoint& client, UniqueFd* socket);
   // Close with a reset instead of an end (SO_LINGER, socket(7)).
   static void Reset(UniqueFd* socket);
 
   Connection(Lane* lane, size_t number, std::shared_ptr<Traffic> traffic, std::shared_ptr<const Route> route,
              UniqueFd client, UniqueFd inside);
-  ~Connection() override;
 
   // From here on all is for the lane alone to call. It is its own until it is over, which may be at once.
   static void Begin(std::unique_ptr<Connection> connection);

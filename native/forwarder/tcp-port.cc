@@ -20,16 +20,14 @@ bool IsShortage(int error) {
 
 }  // namespace
 
-TcpPort::~TcpPort() = default;
-
-Trouble TcpPort::Prepare() {
+Failure TcpPort::Prepare() {
   constexpr int kOn = 1;
   // Connections of an earlier listener that linger do not keep the port (socket(7)); a listener does.
   if (setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &kOn, sizeof kOn) != 0) return {errno, "setsockopt"};
   return {};
 }
 
-Trouble TcpPort::Begin() {
+Failure TcpPort::Begin() {
   if (listen(socket_.get(), kBacklog) != 0) return {errno, "listen"};
   return {};
 }
@@ -58,10 +56,10 @@ void TcpPort::Ready(uint32_t) {
 
 bool TcpPort::TakeIn(UniqueFd client, const Endpoint& from) {
   UniqueFd inside;
-  Trouble trouble = Connection::Dial(*route_, from, &inside);
-  if (trouble) {
+  Failure failure = Connection::Dial(*route_, from, &inside);
+  if (failure) {
     Connection::Reset(&client);
-    return !IsShortage(trouble.error);
+    return !IsShortage(failure.error);
   }
   size_t number = lanes_->Idlest();
   Lane& lane = (*lanes_)[number];

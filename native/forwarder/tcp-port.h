@@ -13,7 +13,6 @@ class TcpPort : public Port {
  public:
   TcpPort(Engine* engine, Lanes* lanes, const Key& key, Route route)
       : Port(engine, key, std::move(route)), lanes_(lanes), traffic_(std::make_shared<Traffic>(lanes->count())) {}
-  ~TcpPort() override;
 
   void Ready(uint32_t events) override;
   void Work() override;
@@ -25,8 +24,8 @@ class TcpPort : public Port {
   bool keeps_source() const override;
 
  protected:
-  Trouble Prepare() override;
-  Trouble Begin() override;
+  Failure Prepare() override;
+  Failure Begin() override;
 
  private:
   // False when there are no descriptors left.

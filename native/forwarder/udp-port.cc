@@ -59,9 +59,7 @@ bool UdpPort::Way::operator<(const Way& other) const {
   return std::tie(client, local, interface) < std::tie(other.client, other.local, other.interface);
 }
 
-UdpPort::~UdpPort() = default;
-
-Trouble UdpPort::Prepare() {
+Failure UdpPort::Prepare() {
   constexpr int kOn = 1;
   bool v4 = key().at.family() == AF_INET;
   // With each datagram, the address that it was sent to (ip(7), ipv6(7)).

@@ -2,7 +2,8 @@
 //
 // Guarantees: an answer leaves from the address that the client has spoken to. A client that is silent for kIdleMs,
 // both ways, is forgotten; of kMaxClients on one port, the one that was silent longest makes room for a new one. Led
-// elsewhere, the port sends what comes next there; answers to what went before still arrive.
+// elsewhere, the port sends what comes next there; answers to what went before still arrive, until the client speaks
+// again.
 // Limits: the container sees its own address as that of all clients (keep.h). What does not fit into a socket's buffer
 // is lost, as UDP is. ICMP errors are not passed on.
 #pragma once
@@ -18,7 +19,6 @@ namespace cleat_forwarder {
 class UdpPort : public Port {
  public:
   UdpPort(Engine* engine, const Key& key, Route route) : Port(engine, key, std::move(route)) {}
-  ~UdpPort() override;
 
   void Ready(uint32_t events) override;
   void Work() override;
@@ -31,8 +31,8 @@ class UdpPort : public Port {
   uint64_t bytes_out() const override { return out_; }
 
  protected:
-  Trouble Prepare() override;
-  Trouble Begin() override { return {}; }
+  Failure Prepare() override;
+  Failure Begin() override { return {}; }
 
  private:
   // Who speaks, and to which of our addresses (its port is the port's own).

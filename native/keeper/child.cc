@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "../pidfd.h"
+
 namespace cleat_keeper {
 
 namespace {
@@ -129,16 +131,15 @@ std::string Start(const Options& options, int directory, int log, Child* child) 
     Become(options, keeper, directory,
            {report.writing.get(), go.reading.get(), null.get(), log, exit.reading.get(), ready.writing.get()});
   }
-  child->process = {pid, StartTime(pid)};
+  child->process.pid = pid;
   child->go = std::move(go.writing);
   child->error = std::move(report.reading);
   child->exit = std::move(exit.writing);
   child->ready = std::move(ready.reading);
-  child->pidfd.Reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  if (child->pidfd && child->process.start >= 0) return "";
-  int error = errno;
+  cleat::Failure failure = cleat::HoldProcess(pid, &child->pidfd, &child->process.start);
+  if (!failure) return "";
   kill(pid, SIGKILL);
-  return Why("pidfd_open", error);
+  return Why(failure.syscall, failure.error);
 }
 
 std::string Run(Child* child) {

@@ -9,11 +9,9 @@
 //
 // Guarantees:
 // - One keeper per DIR: the claim is made exclusively, in a directory that is there. Whoever wants the program gone
-// takes
-//   the directory's name away first, and a keeper that comes too late starts nothing.
-// - No program without its pid on disk. It ends with the keeper (child.h), with the bound process, when it is not ready
-// in
-//   time, and on SIGTERM: asked first, killed after kGraceMs. The process group goes with it.
+//   takes the directory's name away first, and a keeper that comes too late starts nothing.
+// - No program without its pid on disk. It ends with the keeper (child.h), with the bound process, when it is not
+//   ready in time, and on SIGTERM: asked first, killed after kGraceMs. The process group goes with it.
 // - Nothing is waited for by looking again and again: one poll(2) on descriptors and one deadline.
 // Limits: a program that leaves its process group and its session is not followed. A stopped keeper (SIGSTOP) sees
 // nothing, and does not bound the log.
@@ -34,6 +32,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../pidfd.h"
 #include "child.h"
 #include "log.h"
 #include "options.h"
@@ -120,7 +119,10 @@ std::string Keeper::Prepare() {
   if (!directory_) return options_.directory + ": " + strerror(errno);
   signals_ = Signals();
   if (!signals_) return std::string("signalfd: ") + strerror(errno);
-  status_.keeper = {getpid(), StartTime(getpid())};
+  status_.keeper.pid = getpid();
+  if (cleat::Failure failure = cleat::ReadStartTime(getpid(), &status_.keeper.start)) {
+    return failure.object + ": " + strerror(failure.error);
+  }
   if (!Claim(directory_.get(), status_.keeper)) return options_.directory + "/" + kClaim + ": " + strerror(errno);
   return "";
 }
@@ -137,8 +139,12 @@ int Keeper::Keep() {
   // Its pid is on disk before it is run.
   if (status_.error.empty() && !Save()) status_.error = std::string("status: ") + strerror(errno);
   if (status_.error.empty() && options_.bound_pid != 0) {
-    bound_ = Hold({options_.bound_pid, options_.bound_start});
-    if (!bound_) status_.error = "process " + std::to_string(options_.bound_pid) + " has ended";
+    cleat::Failure failure = cleat::HoldProcessOf(options_.bound_pid, options_.bound_start, &bound_);
+    if (failure.error == ESRCH) {
+      status_.error = failure.object + " has ended";
+    } else if (failure) {
+      status_.error = failure.syscall + " " + failure.object + ": " + strerror(failure.error);
+    }
   }
   started_ = Now();
   bool run = status_.error.empty();

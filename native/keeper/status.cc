@@ -7,27 +7,15 @@
 
 #include <cerrno>
 
+#include "../fd.h"
+#include "../json/json.h"
+
 namespace cleat_keeper {
 
 namespace {
 
 constexpr char kName[] = "status";
 constexpr char kNewName[] = "status.new";
-
-// `text` is printable ASCII, newline or tab (log.h).
-std::string Quoted(const std::string& text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (c == '\n')
-      out += "\\n";
-    else if (c == '\t')
-      out += "\\t";
-    else
-      out += c;
-  }
-  return out + "\"";
-}
 
 std::string Number(int64_t value, int64_t none) {
   return value == none ? "null" : std::to_string(value);
@@ -43,7 +31,7 @@ std::string Json(const Status& status) {
          ",\"child\":" + Json(status.child) + ",\"log\":" + Number(status.log, -1) +
          ",\"readyMs\":" + Number(status.ready_ms, -1) + ",\"code\":" + Number(status.code, -1) +
          ",\"signal\":" + Number(status.signal, 0) + ",\"cause\":\"" + status.cause +
-         "\",\"error\":" + Quoted(status.error) + ",\"output\":" + Quoted(status.output) + "}\n";
+         "\",\"error\":" + cleat::QuoteJson(status.error) + ",\"output\":" + cleat::QuoteJson(status.output) + "}\n";
 }
 
 }  // namespace

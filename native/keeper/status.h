@@ -1,7 +1,7 @@
 // status.h: what is known of the program, in a file that whoever cares may read at any time.
 //
 // Guarantees: the file is replaced whole (rename(2)); it is JSON in ASCII. Limits: it says what was so when the keeper
-// last had something to say; whether the keeper lives is for the reader to find out.
+// last had something to say, and room to write it; whether the keeper lives is for the reader to find out.
 #pragma once
 
 #include <cstdint>
