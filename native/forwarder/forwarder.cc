@@ -123,6 +123,7 @@ int Run(const Invocation& invocation) {
   int64_t empty_since = engine.now();
   int64_t ticked = engine.now();
   bool to_tick = false;
+  auto has_connections = [&] { return engine.open + lanes.load() > 0; };
   while (!termination.asked) {
     int64_t now = engine.now();
     if (!table.empty()) {
@@ -131,11 +132,12 @@ int Run(const Invocation& invocation) {
       break;
     }
     // Once more after the last connection: what it leaves is tidied up.
-    if (engine.open + lanes.load() > 0) to_tick = true;
+    to_tick = to_tick || has_connections();
     engine.Turn(to_tick || table.empty() ? kTickMs : -1);
     if (to_tick && engine.now() - ticked >= kTickMs) {
       ticked = engine.now();
-      to_tick = false;
+      // Asked before: one that ends while it ticks, or by that, is tidied up by the next.
+      to_tick = has_connections();
       table.Tick();
     }
   }
