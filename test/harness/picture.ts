@@ -2,8 +2,8 @@
  * What is really there, asked of the kernel's own tools and the file system, never of the daemon: to be compared byte
  * for byte before and after.
  *
- * Guarantees: links, addresses, routes, rules, permanent neighbours, nftables, mounts, the switches of net/ipv4 and net/ipv6, and every file
- * (with its content) of a daemon. Times that the kernel counts down by itself are left out.
+ * Guarantees: links, addresses, routes, rules, permanent neighbours, nftables, mounts, the switches of net/ipv4 and
+ * net/ipv6, and every file (with its content) of a daemon. Times that the kernel counts down by itself are left out.
  * Limits: connection tracking and neighbours that were asked for are not looked at: they are forgotten by themselves.
  */
 import { execFileSync } from 'node:child_process';

@@ -135,6 +135,8 @@ twice('before configure, connect, disconnect and publish change what it will do'
 
 twice('a connect that fails leaves kernel, leases and ports exactly as they were', async () => {
   const up = await daemon.up('web', { networks: on('front'), port_mappings: [port(8080, 80)] });
+  await calm();
+  await calm(pathOf(up));
   const before = {
     host: inspectKernel(),
     inside: inspectKernel(pathOf(up)),
