@@ -1,6 +1,8 @@
 /**
  * What users may write, and what it means to the API; what they may not, and which word is blamed. Every accepted form is
  * also put through the schema of the API, which has the last word.
+ *
+ * Over 400 lines because it is tables of what is written and what it means, one row a form.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

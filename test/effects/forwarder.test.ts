@@ -4,12 +4,11 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EffectError } from '../../effects/effect.ts';
 import {
   forward,
   forwarderProcess,
@@ -21,12 +20,13 @@ import {
 import { outsideKey } from '../../effects/kernel.ts';
 import type { OwnedTarget } from '../../machines/plan/change.ts';
 import { signalProcess, watchProcess } from '../../native/index.ts';
-import type { Fault } from '../../state/faults.ts';
 import { dial } from '../harness/agent.ts';
+import { faultOf } from '../harness/effects.ts';
 import { container, endChildren, EXECUTABLE, outside, type Container } from '../harness/forward-world.ts';
 import { addNetns, withAgents } from '../harness/inside.ts';
 import { kernelFailure, openDescriptors, scratch, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { answering } from '../harness/programs.ts';
 
 requirePrivateNamespace();
 
@@ -53,16 +53,6 @@ const input = (at: Container, targets: OwnedTarget[], replacing: OwnedTarget[] =
   targets,
   replacing,
 });
-
-async function faultOf(work: Promise<unknown>): Promise<Fault> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof EffectError) return error.fault;
-    throw error;
-  }
-  throw new Error('it did not fail');
-}
 
 /** End the process of an outside, and wait for it. */
 async function end(places: ForwarderPlaces, where: string | null = null, signal = 9): Promise<void> {
@@ -186,15 +176,8 @@ forwarding('a connection outlives the daemon', async () => {
 });
 
 /** Something else in the forwarder's place. */
-async function impostor(places: ForwarderPlaces, answer: (socket: Socket) => void): Promise<Server> {
-  const directory = join(places.directory, outsideKey(null));
-  mkdirSync(directory, { recursive: true });
-  const server = createServer((socket) => {
-    socket.on('error', () => {}).once('data', () => answer(socket));
-  });
-  await new Promise<void>((ready) => server.listen(join(directory, 'socket'), ready));
-  return server;
-}
+const impostor = ({ directory }: ForwarderPlaces, answer: string | null) =>
+  answering(join(directory, outsideKey(null)), 'socket', answer);
 
 forwarding('answers that are none, and none at all', async () => {
   const list = [
@@ -215,22 +198,20 @@ forwarding('answers that are none, and none at all', async () => {
   ];
   for (const text of answers) {
     const places = placesIn();
-    const server = await impostor(places, (socket) => socket.end(text));
+    const close = await impostor(places, text);
     assert.is((await faultOf(listForwards(places)(null))).code, 'FORWARDER_FAILED', text);
     if (!list.includes(text)) {
       const { code } = await faultOf(unforward(places)(input(a, [], [target(a, 8080)])));
       assert.is(code, 'FORWARDER_FAILED', text);
     }
-    server.close();
+    await close();
   }
   const places = placesIn();
-  const sockets: Socket[] = [];
-  const server = await impostor(places, (socket) => sockets.push(socket));
+  const close = await impostor(places, null);
   const { code, message } = await faultOf(forward(places)(input(a, [target(a, 8080)])));
   assert.is(code, 'FORWARDER_FAILED');
   assert.match(message, /has not answered within \d+ ms/);
-  for (const socket of sockets) socket.destroy();
-  server.close();
+  await close();
 });
 
 forwarding('a program that cannot be started, or ends at once', async () => {

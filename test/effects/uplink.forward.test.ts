@@ -2,23 +2,23 @@
  * Ports that slirp4netns carries, over its API: the real program, and sockets that answer nonsense or nothing.
  */
 import { existsSync, mkdirSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EffectError } from '../../effects/effect.ts';
 import { listForwards } from '../../effects/slirp-api.ts';
 import { slirpForward, slirpUnforward } from '../../effects/slirp-forward.ts';
 import { uplinkFile } from '../../effects/uplink-probe.ts';
 import type { OwnedTarget } from '../../machines/plan/change.ts';
 import { parseSlirp } from '../../machines/plan/slirp4netns.ts';
 import type { UplinkInput } from '../../machines/plan/uplink.ts';
-import type { Fault } from '../../state/faults.ts';
 import { dial } from '../harness/agent.ts';
+import { faultOf } from '../harness/effects.ts';
 import { agentIn, removeNetns } from '../harness/inside.ts';
 import { openDescriptors } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
-import { container, makeWorld, runUplink, Uplinks } from '../harness/uplink.ts';
+import { answering } from '../harness/programs.ts';
+import { container, makeWorld, runUplink, uplinkInput, Uplinks } from '../harness/uplink.ts';
 
 requirePrivateNamespace();
 makeWorld();
@@ -33,17 +33,8 @@ const directory = join(uplinks.at('c'.repeat(120)), 'd'.repeat(120));
 const parsed = parseSlirp({ engine: [], container: [], file: uplinkFile('slirp4netns'), isInterface: () => false });
 if ('fault' in parsed) throw new Error(parsed.fault.message);
 const { settings } = parsed;
-const input = (verb: UplinkInput['verb']): UplinkInput => ({
-  verb,
-  owner: 'c1:1',
-  directory,
-  outside: null,
-  netns,
-  boundTo: null,
-  settings,
-  apiSocket: true,
-  ports: [],
-});
+const input = (verb: UplinkInput['verb']): UplinkInput =>
+  uplinkInput(verb, { directory, netns, settings, apiSocket: true });
 
 const target = (hostPort: number, containerPort = 80, more: Partial<OwnedTarget> = {}): OwnedTarget => ({
   owner: 'c1:1',
@@ -54,16 +45,6 @@ const target = (hostPort: number, containerPort = 80, more: Partial<OwnedTarget>
   containerPort,
   ...more,
 });
-
-async function faultOf(work: Promise<unknown>): Promise<Fault> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof EffectError) return error.fault;
-    throw error;
-  }
-  throw new Error('it did not fail');
-}
 
 const shown = async () =>
   (await listForwards(directory)).map(
@@ -168,25 +149,6 @@ forward('where the program is gone, so is what it carried; nothing new can be as
   mkdirSync(directory, { recursive: true });
 });
 
-/** A socket in the place of the program's, that answers this and ends (null: says nothing at all). */
-async function answering(answer: string | null): Promise<() => Promise<void>> {
-  await runUplink(input('stop'));
-  mkdirSync(directory, { recursive: true });
-  const open = new Set<Socket>();
-  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
-    open.add(socket);
-    socket.on('error', () => {}).resume();
-    if (answer !== null) socket.end(answer);
-  });
-  const fd = await import('node:fs').then(({ openSync }) => openSync(directory, 'r'));
-  await new Promise<void>((listening) => server.listen(`/proc/self/fd/${fd}/api`, listening));
-  return async () => {
-    for (const socket of open) socket.destroy();
-    await new Promise((closed) => server.close(closed));
-    await import('node:fs').then(({ closeSync }) => closeSync(fd));
-  };
-}
-
 forward('an answer that is none is an error that shows it, and one that does not come is not waited for', async () => {
   const cases: [answer: string | null, message: string][] = [
     ['hello', 'error parsing error status from slirp4netns: "hello"'],
@@ -202,7 +164,8 @@ forward('an answer that is none is an error that shows it, and one that does not
     ['x'.repeat(17 * 1024 * 1024), `cannot read from control socket ${directory}/api: too much`],
   ];
   for (const [answer, message] of cases) {
-    const close = await answering(answer);
+    await runUplink(input('stop'));
+    const close = await answering(directory, 'api', answer);
     try {
       assert.is((await faultOf(listForwards(directory))).message, message);
     } finally {

@@ -8,21 +8,28 @@ import { readFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findUplink, watchUplink } from '../../effects/uplink-keeper.ts';
+import { findUplink } from '../../effects/uplink-keeper.ts';
 import { uplinkFile } from '../../effects/uplink-probe.ts';
 import { parsePasta } from '../../machines/plan/pasta.ts';
 import type { UplinkInput } from '../../machines/plan/uplink.ts';
-import type { ResolvedPort } from '../../state/container.ts';
+import type { PortMapping } from '../../state/event.ts';
 import type { PastaSettings } from '../../state/uplink.ts';
-import { addNetns, agentIn, ended, removeNetns, withAgents } from '../harness/inside.ts';
+import { resolve } from '../harness/fixtures.ts';
+import { addNetns, ended, removeNetns, withAgents } from '../harness/inside.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
-import { container, makeWorld, outside, runUplink, Uplinks, settled } from '../harness/uplink.ts';
+import {
+  container,
+  makeServedWorld,
+  outside,
+  runUplink,
+  settled,
+  toldOfEnd,
+  uplinkInput,
+  Uplinks,
+} from '../harness/uplink.ts';
 
 requirePrivateNamespace();
-makeWorld();
-const world = await agentIn(null);
-await world.serve('world', 'tcp', 7001);
-await world.serve('world', 'udp', 7001);
+const world = await makeServedWorld();
 addNetns('peer');
 execFileSync('ip', ['-batch', '-'], {
   input: 'link add p0 type veth peer name p1 netns peer\nlink set p0 master world up\n',
@@ -38,33 +45,11 @@ function settings(...options: string[]): PastaSettings {
   return parsed.settings;
 }
 
-const port = (
-  hostIp: string,
-  hostPort: number,
-  containerPort: number,
-  more: Partial<ResolvedPort> = {},
-): ResolvedPort => ({
-  protocol: 'tcp',
-  hostIp,
-  hostPort,
-  containerPort,
-  range: 1,
-  outerIp: null,
-  ...more,
-});
+const port = (host_ip: string, host_port: number, container_port: number, more: Partial<PortMapping> = {}) =>
+  resolve({ host_ip, host_port, container_port, ...more });
 
-const input = (verb: UplinkInput['verb'], more: Partial<UplinkInput> = {}): UplinkInput => ({
-  verb,
-  owner: 'c1:1',
-  directory,
-  outside: null,
-  netns,
-  boundTo: null,
-  settings: settings(),
-  apiSocket: false,
-  ports: [],
-  ...more,
-});
+const input = (verb: UplinkInput['verb'], more: Partial<UplinkInput> = {}): UplinkInput =>
+  uplinkInput(verb, { directory, netns, settings: settings(), ...more });
 const child = () => findUplink(directory)?.child?.pid ?? 0;
 
 /** Servers in the container that answer when they are spoken to: what one says at once, this pasta loses (plan/pasta.ts). */
@@ -233,7 +218,7 @@ pasta('is adopted, started again when it was killed, and ends with its keeper', 
 
 pasta('ends by itself when the namespace is taken away', async () => {
   await runUplink(input('start'));
-  const told = new Promise<void>((resolve) => void watchUplink(directory, () => resolve()));
+  const told = toldOfEnd(directory);
   removeNetns('c1');
   await told;
   assert.is(findUplink(directory)?.code, 0);

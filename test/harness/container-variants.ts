@@ -9,7 +9,7 @@ import type { ContainerEvent, ContainerInput } from '../../machines/container-in
 import type { Drift, Lease, Wish } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { UplinkSettings } from '../../state/uplink.ts';
-import { containerInput, FAULT, leaseOf, resolve } from './fixtures.ts';
+import { containerInput, FAULT, leaseOf, resolve, SLIRP } from './fixtures.ts';
 
 /** States in which words are said; `everywhere` is every state that is not the last. */
 export type Where = 'created' | 'up' | 'degraded' | 'failed' | 'everywhere';
@@ -64,18 +64,8 @@ const moved = (lease: Lease): Lease => ({
   addresses: lease.addresses.map((leased) => ({ ...leased, address: leased.address.replace(/\.\d+$/, '.99') })),
 });
 
-/** Behind a program instead of networks. */
-export const SLIRP: UplinkSettings = {
-  program: 'slirp4netns',
-  file: '/usr/bin/slirp4netns',
-  cidr: '10.0.2.0/24',
-  mtu: 65_520,
-  ipv6: false,
-  hostLoopback: false,
-  outboundAddr: null,
-  outboundAddr6: null,
-};
 const PASTA: UplinkSettings = { program: 'pasta', file: '/usr/bin/pasta', args: [] };
+/** Behind a program instead of networks. */
 const behind = (
   settings: UplinkSettings,
   portHandler: NonNullable<ContainerInput['portHandler']>,

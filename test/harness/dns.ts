@@ -2,18 +2,30 @@
  * What tests of the resolver ask and are asked: questions out of a container's namespace, and a server of the world that
  * writes down what reaches it.
  *
- * Guarantees: a question is one packet and at most one answer; the world answers A with an address of its own choosing
+ * Guarantees: silence is asked again, as any stub resolver does: aardvark-dns 1.4 drops what comes while it reads names
+ * that others have brought. A packet has at most one answer; the world answers A with an address of its own choosing
  * and everything else with nothing.
  * Limits: UDP.
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
 import { decode, encode, RECURSION_DESIRED, RECURSION_AVAILABLE, type RecordType } from 'dns-packet';
 import type { Outside } from '../../native/index.ts';
+import { commandLines } from './native.ts';
+
+const SILENCE = 'silence';
+const TRIES = 5;
 
 /** "NOERROR 10.89.0.2 10.89.0.3" (sorted), "NXDOMAIN", or "silence". */
-export async function dig(
+export async function dig(...question: Parameters<typeof ask>): Promise<string> {
+  for (let n = 1; n < TRIES; n++) {
+    const answer = await ask(...question);
+    if (answer !== SILENCE) return answer;
+  }
+  return ask(...question);
+}
+
+async function ask(
   outside: Outside,
   netns: string | undefined,
   server: string,
@@ -34,7 +46,7 @@ export async function dig(
     );
     return [rcode, ...values.sort()].join(' ');
   } catch {
-    return 'silence';
+    return SILENCE;
   } finally {
     socket.close();
   }
@@ -71,15 +83,7 @@ export class Upstream {
 
 /** Pids of the DNS servers whose configuration lies below a directory. */
 export function resolversIn(directory: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-        return line.includes('aardvark-dns') && line.includes(directory);
-      } catch {
-        return false; // it has ended meanwhile
-      }
-    })
-    .map(Number);
+  return [...commandLines()]
+    .filter(([, words]) => ['aardvark-dns', directory].every((text) => words.some((word) => word.includes(text))))
+    .map(([pid]) => pid);
 }

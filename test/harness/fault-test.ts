@@ -21,7 +21,8 @@ import type { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS } from '../../state/faults.ts';
 import type { Answer, TestDaemon } from './daemon.ts';
 import type { Faults, Kind, Outcome, Strike } from './faults.ts';
-import { comesBackTo, inspect, type Picture } from './picture.ts';
+import { commandLines } from './native.ts';
+import { comesBackTo, inspect, unlessGone, type Picture } from './picture.ts';
 
 /** One request, and the answers that mean that it is done. */
 export interface Step {
@@ -322,29 +323,26 @@ export class FaultTest {
 
 /** What the files say: after a start the same is written in another order. */
 function definitions(directory: string): string[] {
-  return readdirSync(directory).map((name) => {
-    const fields = JSON.parse(readFileSync(join(directory, name), 'utf8')) as object;
+  return contents(directory).map((text) => {
+    const fields = JSON.parse(text) as object;
     return JSON.stringify(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
   });
 }
 
 /** One that lost what a killed program did for it has had it put back: that was one more operation. */
 function snapshots(directory: string): string[] {
-  return readdirSync(directory).map((name) =>
-    readFileSync(join(directory, name), 'utf8').replace(/"operation":\s*\{[^}]*\}/, ''),
-  );
+  return contents(directory).map((text) => text.replace(/"operation":\s*\{[^}]*\}/, ''));
+}
+
+function contents(directory: string): string[] {
+  return readdirSync(directory).flatMap((name) => unlessGone(() => [readFileSync(join(directory, name), 'utf8')]));
 }
 
 /** Command lines that name a directory below this one, of all but the daemon. */
 function processes(directory: string): string[] {
-  return readdirSync('/proc').flatMap((pid) => {
-    try {
-      const line = /^\d+$/.test(pid) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
-      return line.includes(`\0${directory}/`) ? [line.replaceAll('\0', ' ')] : [];
-    } catch {
-      return []; // it has ended
-    }
-  });
+  return [...commandLines().values()]
+    .filter((words) => words.slice(1).some((word) => word.startsWith(`${directory}/`)))
+    .map((words) => words.join(' '));
 }
 
 const succeeded = ({ status }: Answer): boolean => status >= 200 && status < 300;

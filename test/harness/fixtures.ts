@@ -9,6 +9,7 @@ import type { Lease, ResolvedPort } from '../../state/container.ts';
 import type { PortMapping } from '../../state/event.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
+import type { SlirpSettings } from '../../state/uplink.ts';
 
 export const TOKEN = '0123456789abcdef0123456789abcdef';
 export const FAULT: Fault = { code: 'KERNEL', message: 'the kernel said no', errno: 'EIO' };
@@ -79,6 +80,18 @@ export function leaseOf(network: string): Lease {
     dns: null,
   };
 }
+
+/** What slirp4netns is run with when nothing is asked for. */
+export const SLIRP: SlirpSettings = {
+  program: 'slirp4netns',
+  file: '/usr/bin/slirp4netns',
+  cidr: '10.0.2.0/24',
+  mtu: 65_520,
+  ipv6: false,
+  hostLoopback: false,
+  outboundAddr: null,
+  outboundAddr6: null,
+};
 
 export const resolve = (mapping: PortMapping): ResolvedPort => ({
   protocol: mapping.protocol ?? 'tcp',

@@ -8,13 +8,13 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { openOutside } from '../../native/index.ts';
-import { codes, scratch } from './native.ts';
+import { built, codes, scratch } from './native.ts';
 
-export const EXECUTABLE = resolve(import.meta.dirname, '../../../build/Release/cleat-forwarder');
+export const EXECUTABLE = built('cleat-forwarder');
 const SERVER = new URL('./forward-server.js', import.meta.url).pathname;
 
 export const outside = openOutside();
@@ -35,7 +35,7 @@ export interface Container {
 }
 
 /** Container number n, with its servers. */
-export async function container(name: string, n: number, serving = true): Promise<Container> {
+export async function container(name: string, n: number): Promise<Container> {
   const path = join(directory, name);
   const [v4, v6] = [`10.0.${n}.2`, `fd00:${n}::2`];
   const identity = await outside.netnsCreate(path, {
@@ -60,7 +60,7 @@ export async function container(name: string, n: number, serving = true): Promis
   const server = spawn('nsenter', enter, { stdio: ['ignore', 'pipe', 'inherit'] });
   children.push(server);
   server.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
-  if (serving) await once(server.stdout, 'data');
+  await once(server.stdout, 'data');
   return { name, netns: { path, ...identity }, v4, v6, server, said: () => said };
 }
 
@@ -86,7 +86,7 @@ export async function neighbour(): Promise<string> {
   return path;
 }
 
-export interface Rule {
+interface Rule {
   owner: string;
   protocol: string;
   host_ip: string;
@@ -111,7 +111,7 @@ export const keyOf = ({ owner, protocol, host_ip, host_port }: Rule): Rule => {
 };
 
 // oxlint-disable-next-line typescript/no-explicit-any -- what comes is what is tested
-export type Reply = any;
+type Reply = any;
 
 export class Forwarder {
   readonly directory = scratch();
@@ -201,8 +201,3 @@ export class Forwarder {
     await this.ended();
   }
 }
-
-export const identityOf = (path: string) => {
-  const { dev, ino } = statSync(path);
-  return { path, dev, ino };
-};

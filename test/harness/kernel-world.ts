@@ -9,7 +9,6 @@
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { createActor } from 'xstate';
 import { ensureAddresses } from '../../effects/address.ts';
 import { lowerNetwork, raiseNetwork } from '../../effects/bridge.ts';
@@ -38,6 +37,7 @@ import { nameOf, type Snapshot } from './container-model.ts';
 import { GIVER, GIVER_ADDRESS, NEIGHBOUR_PATH, OUTSIDER_PATH, P1, P2 } from './container-variants.ts';
 import { containerInput, definition, leaseOf, resolve } from './fixtures.ts';
 import { ended } from './inside.ts';
+import { built } from './native.ts';
 import { World } from './world.ts';
 
 const NETWORKS = ['web', 'back', 'inner'].map((name, n) =>
@@ -45,8 +45,6 @@ const NETWORKS = ['web', 'back', 'inner'].map((name, n) =>
 );
 const NETNS_DIR = dirname(NEIGHBOUR_PATH);
 const JOINED = [NEIGHBOUR_PATH, OUTSIDER_PATH];
-
-const FORWARDER = fileURLToPath(new URL('../../../build/Release/cleat-forwarder', import.meta.url));
 
 /** What programs for user-mode networking find to lead out by. */
 const WAY_OUT: RtnlRequest[] = [
@@ -76,7 +74,7 @@ export class Ground {
     const { kernel } = this;
     const places = {
       uplinks: this.uplinks,
-      forwarder: { directory: `${this.#places.runDir}/forwarder`, executable: FORWARDER },
+      forwarder: { directory: `${this.#places.runDir}/forwarder`, executable: built('cleat-forwarder') },
     };
     const { ensureFiles, removeFiles } = etcEffects({ runDir: this.#places.runDir, resolvConf, hostsFile });
     this.hands = {

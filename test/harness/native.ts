@@ -1,13 +1,17 @@
 /**
- * What the tests of native/ have in common: places for namespaces, failures as values, processes to look at.
+ * What tests have in common that look at processes, files and the kernel's answers: places of their own, failures as
+ * values, patience, the executables that were built.
  *
- * Limits: for tests of the addon itself; nothing here knows a container.
+ * Limits: nothing here knows a container.
  */
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { KernelError, RtnlReply } from '../../native/index.ts';
 import { isKernelError } from '../../native/index.ts';
+
+/** The path of an executable of ours. */
+export const built = (name: string): string => resolve(import.meta.dirname, '../../../build/Release', name);
 
 export function scratch(): string {
   return mkdtempSync(join(tmpdir(), 'cleat-native-'));
@@ -37,6 +41,13 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
+/** For a file with a watch on links, which would keep its process: it ends once uvu has reported and set the exit code. */
+export function endWithReport(): void {
+  setInterval(() => {
+    if (process.exitCode !== undefined) process.exit();
+  }, 50);
+}
+
 export function openDescriptors(): number {
   return readdirSync('/proc/self/fd').length;
 }
@@ -48,6 +59,21 @@ export function processState(pid: number): string | null {
   } catch {
     return null;
   }
+}
+
+/** Of every process that is there: its pid, and its command line word by word. */
+export function commandLines(): Map<number, string[]> {
+  const found = new Map<number, string[]>();
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const line = readFileSync(`/proc/${name}/cmdline`, 'utf8');
+      if (line !== '') found.set(Number(name), line.replace(/\0$/, '').split('\0'));
+    } catch {
+      // it has just ended
+    }
+  }
+  return found;
 }
 
 /** Lines of a mount table that mention a path. */

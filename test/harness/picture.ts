@@ -159,18 +159,30 @@ export function mounts(): string[] {
     .map((line) => line.split(' ').slice(2).join(' '));
 }
 
-/** Path, mode and content of every file below a directory, without the log. */
+/** Path, mode and content of every file below a directory, without the log and without what goes just now. */
 function files(directory: string, below = ''): string[] {
   return readdirSync(join(directory, below))
     .sort()
     .flatMap((name) => {
       const path = join(below, name);
-      const { mode, size } = lstatSync(join(directory, path));
-      const entry = `${path} ${mode.toString(8)}`;
-      if (path === 'log') return [];
-      if (mode >> 12 === 0o04) return [entry, ...files(directory, path)];
-      // Regular files; pinned namespaces cannot be read.
-      const content = mode >> 12 === 0o10 && size > 0 ? readFileSync(join(directory, path)) : '';
-      return [`${entry} ${createHash('sha256').update(content).digest('hex').slice(0, 16)}`];
+      return unlessGone(() => {
+        const { mode, size } = lstatSync(join(directory, path));
+        const entry = `${path} ${mode.toString(8)}`;
+        if (path === 'log') return [];
+        if (mode >> 12 === 0o04) return [entry, ...files(directory, path)];
+        // Regular files; pinned namespaces cannot be read.
+        const content = mode >> 12 === 0o10 && size > 0 ? readFileSync(join(directory, path)) : '';
+        return [`${entry} ${createHash('sha256').update(content).digest('hex').slice(0, 16)}`];
+      });
     });
+}
+
+/** Of a file that was listed a moment ago; nothing when it is not there any more. */
+export function unlessGone(look: () => string[]): string[] {
+  try {
+    return look();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }

@@ -5,11 +5,12 @@
  * Guarantees: found by what they were started with, never by name alone, so that nobody else's is signalled.
  * Limits: of a daemon in the test's own pid namespace.
  */
-import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
 import { findUplink, listUplinks } from '../../effects/uplink-keeper.ts';
 import type { UplinkStatus } from '../../state/uplink.ts';
 import type { TestDaemon } from './daemon.ts';
+import { commandLines } from './native.ts';
 
 type Places = Pick<TestDaemon, 'runDir'>;
 
@@ -22,13 +23,9 @@ export const uplinksOf = (daemon: Places): number[] => statuses(daemon).flatMap(
 export const keepersOf = (daemon: Places): number[] => statuses(daemon).map(({ keeper }) => keeper.pid);
 
 export const forwardersOf = ({ runDir }: Places): number[] =>
-  readdirSync('/proc').flatMap((name) => {
-    if (!/^\d+$/.test(name)) return [];
-    const [file, ...words] = commandLine(name);
-    return file?.endsWith('/cleat-forwarder') === true && words.some((word) => word.startsWith(`${runDir}/`))
-      ? [Number(name)]
-      : [];
-  });
+  [...commandLines()].flatMap(([pid, [file, ...words]]) =>
+    file?.endsWith('/cleat-forwarder') === true && words.some((word) => word.startsWith(`${runDir}/`)) ? [pid] : [],
+  );
 
 /** API sockets of slirp4netns, and those of forwarders. */
 export const apiSocketsOf = ({ runDir }: Places): string[] => socketsBelow(`${runDir}/uplinks`, 'api');
@@ -52,36 +49,57 @@ export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void
   }
 }
 
-function commandLine(pid: string): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-  } catch {
-    return []; // it has ended
+/** Says this to whoever has spoken, null for nothing at all, and does not hang up by itself. */
+class Answerer {
+  readonly server: Server;
+  readonly #open = new Set<Socket>();
+
+  constructor(answer: string | null) {
+    this.server = createServer({ allowHalfOpen: true }, (socket) => {
+      this.#open.add(socket);
+      socket.on('error', () => {}).on('close', () => this.#open.delete(socket));
+      socket.once('data', () => answer !== null && socket.end(answer)).resume();
+    });
   }
+
+  async close(): Promise<void> {
+    for (const socket of this.#open) socket.destroy();
+    await new Promise((closed) => this.server.close(closed));
+  }
+}
+
+/** Answers by this name in a directory where nobody does, until that is taken away; the path may be of any length. */
+export async function answering(directory: string, name: string, answer: string | null): Promise<() => Promise<void>> {
+  mkdirSync(directory, { recursive: true });
+  const fd = openSync(directory, 'r');
+  const answerer = new Answerer(answer);
+  await new Promise<void>((listening) => answerer.server.listen(`/proc/self/fd/${fd}/${name}`, listening));
+  return async () => {
+    await answerer.close();
+    closeSync(fd);
+  };
 }
 
 /** Answers in the place of every socket at these paths, until it is taken away: with `answer`, null for nothing at all. */
 export class Impostor {
   readonly #paths: readonly string[];
-  readonly #servers: Server[] = [];
+  readonly #answerers: Answerer[] = [];
 
   constructor(paths: readonly string[], answer: string | null) {
     this.#paths = paths;
     for (const path of this.#paths) {
       renameSync(path, `${path}.real`);
       // Closing removes the name that it was bound to, and nothing else.
-      const server = createServer((socket) => {
-        socket.on('error', () => {});
-        socket.on('data', () => answer !== null && socket.end(answer));
-      }).listen(`${path}.false`);
+      const answerer = new Answerer(answer);
+      answerer.server.listen(`${path}.false`);
       renameSync(`${path}.false`, path);
-      this.#servers.push(server);
+      this.#answerers.push(answerer);
     }
   }
 
   /** Those that are still there answer for themselves again. */
   end(): void {
     for (const path of this.#paths) if (existsSync(`${path}.real`)) renameSync(`${path}.real`, path);
-    for (const server of this.#servers) server.close();
+    for (const answerer of this.#answerers) void answerer.close();
   }
 }

@@ -11,15 +11,18 @@ import * as assert from 'uvu/assert';
 import { createActor, fromPromise, toPromise } from 'xstate';
 import type { Kernel } from '../../effects/kernel.ts';
 import { uplinkEffects } from '../../effects/uplink.ts';
+import { watchUplink } from '../../effects/uplink-keeper.ts';
 import type { UplinkInput, UplinkStart, UplinkVerify } from '../../machines/plan/uplink.ts';
 import { uplinkMachine, type UplinkOutput } from '../../machines/uplink.ts';
 import { openOutside } from '../../native/index.ts';
 import type { UplinkFeatures, UplinkLink } from '../../state/uplink.ts';
-import { addNetns } from './inside.ts';
+import type { Agent } from './agent.ts';
+import { addNetns, agentIn } from './inside.ts';
+import { commandLines } from './native.ts';
 
 export const outside = openOutside();
 /** Without the watch on links, which would keep the test from ending. */
-export const kernel = { outside: () => ({ kernel: outside }) } as unknown as Kernel;
+const kernel = { outside: () => ({ kernel: outside }) } as unknown as Kernel;
 
 /** The outside has a link with addresses of both families and the default routes. */
 export function makeWorld(): void {
@@ -33,6 +36,15 @@ export function makeWorld(): void {
       'route add ::/0 via fd99::1 dev world',
     ].join('\n'),
   });
+}
+
+/** The same, and somebody who says "world CLIENT" on port 7001, of TCP and UDP. */
+export async function makeServedWorld(): Promise<Agent> {
+  makeWorld();
+  const agent = await agentIn(null);
+  await agent.serve('world', 'tcp', 7001);
+  await agent.serve('world', 'udp', 7001);
+  return agent;
 }
 
 /** A container's namespace as the daemon makes it: no IPv6 until somebody wants it. */
@@ -49,26 +61,21 @@ export async function container(name: string): Promise<string> {
   return path;
 }
 
-/** What runs in this pid namespace beside the test and its shell: pid to command line. */
-export function processes(): Map<number, string> {
-  const found = new Map<number, string>();
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name) || Number(name) === 1 || Number(name) === process.pid) continue;
-    try {
-      const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-      if (words !== '') found.set(Number(name), words);
-    } catch {
-      // it has just ended
-    }
-  }
-  return found;
-}
+/** What an uplink is asked, with nothing special about it: of container c1, on the side of the test. */
+export const uplinkInput = (
+  verb: UplinkInput['verb'],
+  of: Pick<UplinkInput, 'directory' | 'netns' | 'settings'> & Partial<UplinkInput>,
+): UplinkInput => ({ verb, owner: 'c1:1', outside: null, boundTo: null, apiSocket: false, ports: [], ...of });
+
+/** Resolves when the end of an uplink is told. */
+export const toldOfEnd = (directory: string): Promise<void> =>
+  new Promise((resolve) => void watchUplink(directory, () => resolve()));
 
 /** A directory for uplinks, and the check that nothing is left in it, nor running, nor mounted. */
 export class Uplinks {
   readonly parent = mkdtempSync(join(tmpdir(), 'uplinks-'));
   readonly #mounts = mounts();
-  readonly #before = new Set(processes().keys());
+  readonly #before = new Set(commandLines().keys());
 
   at(token: string): string {
     return join(this.parent, token);
@@ -87,14 +94,9 @@ export class Uplinks {
   }
 
   running(): string[] {
-    return [...processes()].filter(([pid]) => !this.#before.has(pid)).map(([pid, words]) => `${pid} ${words}`);
-  }
-
-  /** The pid of the one process whose command line begins with this. */
-  pidOf(words: string): number {
-    const found = [...processes()].filter(([pid, line]) => !this.#before.has(pid) && line.startsWith(words));
-    assert.is(found.length, 1, `one process of ${words}: ${this.running().join(', ')}`);
-    return found[0]?.[0] ?? 0;
+    return [...commandLines()]
+      .filter(([pid]) => !this.#before.has(pid))
+      .map(([pid, words]) => `${pid} ${words.join(' ')}`);
   }
 
   nothingLeft(): void {

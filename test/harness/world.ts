@@ -55,7 +55,7 @@ export class World {
   readonly names = new Map<string, string>();
   /** Host ports that the outer publisher listens on. */
   readonly exposed = new Set<string>();
-  /** Programs that lead out: owner -> what the program has made. */
+  /** Programs that lead out: their directory -> what each has made. */
   readonly uplinks = new Map<string, UplinkLink>();
   /** Containers that have files. */
   readonly files = new Set<string>();
@@ -80,7 +80,7 @@ export class World {
       ...[...this.elements].map(([key, { to, owner }]) => `port ${key} -> ${to} of ${owner}`),
       ...[...this.names.keys()].map((key) => `name of ${key}`),
       ...[...this.exposed].map((key) => `outer ${key}`),
-      ...[...this.uplinks.keys()].map((owner) => `uplink of ${owner}`),
+      ...[...this.uplinks.keys()].map((directory) => `uplink in ${directory}`),
       ...[...this.files].map((id) => `files of ${id}`),
       ...[...this.bridges].map((name) => `bridge ${name}`),
       ...(this.firewall ? ['firewall'] : []),

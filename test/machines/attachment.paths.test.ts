@@ -9,7 +9,7 @@ import { getSimplePaths } from 'xstate/graph';
 import { attachmentMachine, type AttachmentInput } from '../../machines/attachment.ts';
 import type { Attachment } from '../../state/container.ts';
 import { FAULT, leaseOf } from '../harness/fixtures.ts';
-import { settled } from '../harness/world.ts';
+import { answersOf, endingsOf, Scripted, titleOf } from '../harness/simple-paths.ts';
 
 const attachment: Attachment = {
   ...leaseOf('web'),
@@ -42,12 +42,11 @@ const inputOf = (kind: string): AttachmentInput => ({
   owner: 'c1:7',
 });
 
-const EFFECTS = ['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'] as const;
-const SECOND = { ...FAULT, message: 'and again' };
-const events = EFFECTS.flatMap((id) => [
-  { type: `xstate.done.actor.${id}`, actorId: id },
-  { type: `xstate.error.actor.${id}`, actorId: id, error: { fault: id === 'removeLink' ? SECOND : FAULT } },
-]) as unknown as EventFrom<typeof attachmentMachine>[];
+const EFFECTS = {
+  all: ['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'],
+  undoes: 'removeLink',
+};
+const events = endingsOf(EFFECTS) as unknown as EventFrom<typeof attachmentMachine>[];
 
 const pathsOf = (kind: string) =>
   getSimplePaths(attachmentMachine, {
@@ -61,17 +60,7 @@ const pathsOf = (kind: string) =>
 const paths = suite('attachment paths');
 
 paths('are as many as there are ways to fail', () => {
-  const ends = (kind: string) =>
-    pathsOf(kind)
-      .filter(({ state }) => state.status === 'done')
-      .map(({ state, steps }) => {
-        const effects = steps.slice(1).map(({ event: { type } }) => {
-          const [, how, , id] = type.split('.');
-          return `${how === 'done' ? '' : '!'}${id}`;
-        });
-        return `${effects.join(' ')}: ${state.output?.outcome}`;
-      })
-      .sort();
+  const ends = (kind: string) => answersOf(pathsOf(kind));
   assert.is(ends('attach').length, 5);
   assert.equal(ends('detach'), ['!removeLink: stuck', 'removeLink: detached']);
   const whole = 'ensureLink ensureAddresses';
@@ -84,42 +73,25 @@ paths('are as many as there are ways to fail', () => {
 
 for (const kind of Object.keys(KINDS)) {
   for (const { state, steps } of pathsOf(kind)) {
-    const title = steps.map(({ event, state: to }) => `${event.type} ${String(to.value)}`).join(' > ');
-
-    paths(`${kind}: ${title}`, async () => {
+    paths(`${kind}: ${titleOf(steps)}`, async () => {
       let links = kind === 'attach' ? 0 : 1;
-      const waiting: { id: string; end: (ok: boolean) => void }[] = [];
-      const scripted = (id: (typeof EFFECTS)[number]) =>
+      const scripted = new Scripted(EFFECTS, (id, ok) => {
+        // A link may be there although making it failed; one that could not be removed is.
+        if (id === 'ensureLink') links = 1;
+        if (id === 'removeLink' && ok) links = 0;
+      });
+      const effect = (id: string) =>
         fromPromise<void, AttachmentInput>(({ input }) => {
           assert.equal([input.attachment.hostLink, input.predecessor], ['ve0', inputOf(kind).predecessor]);
-          return new Promise<void>((resolve, reject) => {
-            const end = (ok: boolean) => {
-              // A link may be there although making it failed; one that could not be removed is.
-              if (id === 'ensureLink') links = 1;
-              if (id === 'removeLink' && ok) links = 0;
-              if (ok) resolve();
-              else reject(Object.assign(new Error(id), { fault: id === 'removeLink' ? SECOND : FAULT }));
-            };
-            waiting.push({ id, end });
-          });
+          return scripted.run<void>(id);
         });
       const machine = attachmentMachine.provide({
-        actors: Object.fromEntries(EFFECTS.map((id) => [id, scripted(id)])),
+        actors: Object.fromEntries(EFFECTS.all.map((id) => [id, effect(id)])),
       });
       const actor = createActor(machine, { input: inputOf(kind) });
-      actor.start();
-      for (const { event, state: expected } of steps.slice(1)) {
-        const [, how, , id] = event.type.split('.');
-        const effect = waiting.shift();
-        assert.is(effect?.id, id);
-        effect?.end(how === 'done');
-        await settled();
-        assert.is(actor.getSnapshot().value, expected.value);
-      }
-      if (state.status !== 'done') {
-        actor.stop();
-        return;
-      }
+      const answered = await scripted.drive(actor, steps);
+      assert.is(answered, state.status === 'done');
+      if (!answered) return;
       const { output } = actor.getSnapshot();
       assert.equal(output, state.output);
       assert.is(links, { attached: 1, detached: 0, stuck: 1 }[output?.outcome ?? 'stuck']);

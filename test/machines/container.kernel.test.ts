@@ -16,6 +16,7 @@ import { titleOf, walksOf, withNames, type NamedStep } from '../harness/containe
 import { VARIANTS } from '../harness/container-variants.ts';
 import { Ground, KernelWorld } from '../harness/kernel-world.ts';
 import { none } from '../harness/machines.ts';
+import { endWithReport } from '../harness/native.ts';
 import { comesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { proved } from '../harness/proof.ts';
@@ -104,9 +105,5 @@ kernel('every kind of step was taken, and the kernel is as it was found', async 
   proved('states compared with the real kernel', ground.looks);
 });
 
-// The watch on links ends with the process, and would keep it: uvu sets the exit code when it has reported.
-setInterval(() => {
-  if (process.exitCode !== undefined) process.exit();
-}, 50);
-
+endWithReport();
 kernel.run();

@@ -14,6 +14,7 @@ import { kindsIn, runsOf } from '../harness/cover.ts';
 import { FirewallGround } from '../harness/firewall-ground.ts';
 import { askers, WALKS } from '../harness/firewall-model.ts';
 import { none } from '../harness/machines.ts';
+import { endWithReport } from '../harness/native.ts';
 import { comesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { proved } from '../harness/proof.ts';
@@ -71,9 +72,5 @@ kernel('every kind of step was taken, and the kernel is as it was found', async 
   proved('pictures of the table and the switches compared with the real kernel', ground.pictures.looks);
 });
 
-// The watch on links ends with the process, and would keep it: uvu sets the exit code when it has reported.
-setInterval(() => {
-  if (process.exitCode !== undefined) process.exit();
-}, 50);
-
+endWithReport();
 kernel.run();

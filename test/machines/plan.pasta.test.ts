@@ -5,6 +5,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parsePasta, pastaArguments, pastaLink } from '../../machines/plan/pasta.ts';
 import type { ResolvedPort } from '../../state/container.ts';
+import type { PortMapping } from '../../state/event.ts';
+import { resolve } from '../harness/fixtures.ts';
 
 const FILE = '/usr/bin/pasta';
 const FLAGS = ['--mtu', '--ns-ifname', '--no-map-gw', '--tcp-ns', '--udp-ns', '--dns-forward', '--ipv4-only'];
@@ -22,15 +24,8 @@ const refused = (...words: string[]): string => {
   return parsed.fault.message;
 };
 
-const port = (hostIp: string, hostPort: number, more: Partial<ResolvedPort> = {}): ResolvedPort => ({
-  protocol: 'tcp',
-  hostIp,
-  hostPort,
-  containerPort: 80,
-  range: 1,
-  outerIp: null,
-  ...more,
-});
+const port = (host_ip: string, host_port: number, more: Partial<PortMapping> = {}): ResolvedPort =>
+  resolve({ host_ip, host_port, container_port: 80, ...more });
 const run = (args: string[], ports: ResolvedPort[] = [], flags = FLAGS) =>
   pastaArguments({ program: 'pasta', file: FILE, args }, { flags }, '/run/netns/x', ports);
 
@@ -169,7 +164,7 @@ pasta('arguments: what is asked for, the published ports, and how it is kept', (
     port('', 8080),
     port('10.1.1.1', 8081, { range: 3 }),
     port('::1', 8090),
-    port('', 53, { protocol: 'udp', containerPort: 53 }),
+    port('', 53, { protocol: 'udp', container_port: 53 }),
   ];
   const published = ['--tcp-ports', '8080:80', '--tcp-ports', '10.1.1.1/8081-8083:80-82', '--tcp-ports', '::1/8090:80'];
   assert.equal(run([], ports), { args: ['--config-net', ...published, '--udp-ports', '53:53', ...kept] });

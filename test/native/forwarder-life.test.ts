@@ -49,8 +49,8 @@ life('it ends when it has had no port for a while, and not before', async () => 
   await new Promise((later) => setTimeout(later, 2500));
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
   const held = await forwarder.connect(); // whoever is still connected does not keep it
-  await forwarder.change([], [keyOf(rule(a, 8080, 80))]);
   const since = performance.now();
+  await forwarder.change([], [keyOf(rule(a, 8080, 80))]);
   assert.is(await forwarder.ended(), 0);
   assert.ok(performance.now() - since >= 900);
   assert.is(existsSync(forwarder.socket), false);

@@ -5,8 +5,6 @@
  * Limits: that it is fast is measured elsewhere; here it only has to happen.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { request, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -14,6 +12,7 @@ import * as assert from 'uvu/assert';
 import type { Happening } from '../../state/happening.ts';
 import type { ContainerView } from '../../service/view.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
+import { follow } from '../harness/hearing.ts';
 import { withAgents } from '../harness/inside.ts';
 import { comesBackTo, inside, inspect, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -25,20 +24,13 @@ requirePrivateNamespace();
 const daemon = new TestDaemon();
 const drift = suite('drift');
 const seen: Happening[] = [];
-let stream: IncomingMessage | null = null;
 
 const sh = (command: string): string => execFileSync('sh', ['-c', command], { encoding: 'utf8' });
 
 async function start(...policies: string[]): Promise<void> {
   daemon.drift = policies;
   await daemon.start();
-  const outgoing = request({ socketPath: daemon.socket, method: 'GET', path: '/v1/events', agent: false });
-  outgoing.end();
-  [stream] = (await once(outgoing, 'response')) as [IncomingMessage];
-  stream.on('error', () => {});
-  createInterface({ input: stream })
-    .on('line', (line) => seen.push(JSON.parse(line) as Happening))
-    .on('error', () => {});
+  await follow(daemon.socket, (happening) => seen.push(happening));
 }
 
 drift.before(async () => {
@@ -52,7 +44,6 @@ drift.before(async () => {
   }
 });
 drift.after(async () => {
-  stream?.destroy();
   await daemon.stop();
 });
 
@@ -284,7 +275,6 @@ drift("a stranger's namespace that is never quiet keeps nobody's from being seen
 // --- Policies -------------------------------------------------------------------------------------------------------
 
 drift('alert: left as it is, and shown until it is mended; ignore: nothing', async () => {
-  stream?.destroy();
   await daemon.stop();
   await start('route=alert', 'port=ignore', 'rule=alert');
   const [a] = await pair();
@@ -318,7 +308,6 @@ drift('alert: left as it is, and shown until it is mended; ignore: nothing', asy
   await daemon.done({ type: 'reload', id: 'a', full: true });
   await until('mended', async () => (await state()).drift?.length === 0);
   assert.match(inside(pathOf(a), 'ip', 'route'), /default/);
-  stream?.destroy();
   await daemon.stop();
   await start();
   await until('the rules', () => sh(`nft list chain inet ${table()} to-${web()}`).includes('drop'));
@@ -335,7 +324,6 @@ drift('what went while there was no daemon is back soon after the start', async 
   await daemon.kill();
   sh(`nft flush ruleset; ip link del ${web()}; ip link del ${hostLink(b)}`);
   sh(enter(a, 'ip addr flush dev eth0'));
-  stream?.destroy();
   seen.length = 0;
   await start();
   await until(

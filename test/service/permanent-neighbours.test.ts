@@ -34,15 +34,14 @@ const onLink = (link: string, netns?: string): string[] =>
 
 const sorted = (...lines: string[]): string[] => lines.sort();
 
-/** What there should be of these on the bridge, and inside each of them. */
-function whole(network: string, ...containers: ContainerView[]): void {
-  const link = bridge;
+/** What there should be of these on the bridge of web, and inside each of them. */
+function whole(...containers: ContainerView[]): void {
   const outside = containers.flatMap((container) => {
     const mac = macOf(pathOf(container), 'eth0');
-    return [`${addressOf(container, network)} ${mac}`, `${addressOf(container, network, 6)} ${mac}`];
+    return [`${addressOf(container, 'web')} ${mac}`, `${addressOf(container, 'web', 6)} ${mac}`];
   });
-  assert.equal(onLink(link), sorted(...outside));
-  const gateways = sorted(`10.60.0.1 ${macOf(undefined, link)}`, `fd00:60::1 ${macOf(undefined, link)}`);
+  assert.equal(onLink(bridge), sorted(...outside));
+  const gateways = sorted(`10.60.0.1 ${macOf(undefined, bridge)}`, `fd00:60::1 ${macOf(undefined, bridge)}`);
   for (const container of containers) assert.equal(onLink('eth0', pathOf(container)), gateways);
 }
 
@@ -67,11 +66,11 @@ known.after.each(async () => {
 known('made with the container, kept by a full reload, gone with it', async () => {
   const a = await daemon.up('a', { networks: on('web') });
   const b = await daemon.up('b', { networks: on('web') });
-  whole('web', a, b);
+  whole(a, b);
   await daemon.done({ type: 'reload', id: 'a', full: true });
-  whole('web', a, b);
+  whole(a, b);
   await daemon.down('a');
-  whole('web', b);
+  whole(b);
 });
 
 known('a container speaks without asking for anybody', async () => {
@@ -97,7 +96,7 @@ known('connect and disconnect', async () => {
   const b = await daemon.up('b', { networks: on('other') });
   await daemon.done({ type: 'disconnect', id: 'a', network: 'other' });
   assert.equal(onLink(other.network_interface), [`${addressOf(b, 'other')} ${macOf(pathOf(b), 'eth0')}`]);
-  whole('web', a);
+  whole(a);
 });
 
 known('an update of the network: those of the subnets that it gains', async () => {
@@ -120,7 +119,7 @@ known('what the kernel forgets with a link that goes down is put back', async ()
   const b = await daemon.up('b', { networks: on('web') });
   const isWhole = () => {
     try {
-      whole('web', a, b);
+      whole(a, b);
       return true;
     } catch {
       return false;
@@ -145,7 +144,7 @@ known('a bridge whose MAC was changed gets it back', async () => {
   // The change itself is not announced to the watch: that the link goes down is.
   execFileSync('ip', ['-batch', '-'], { input: `link set ${bridge} address 02:00:00:00:00:01\n${bounced(bridge)}` });
   await until('its MAC', () => macOf(undefined, bridge) === mac && onLink(bridge).length === 2);
-  whole('web', a);
+  whole(a);
 });
 
 known('the audit finds what is missing, and what nobody names', async () => {
@@ -186,7 +185,7 @@ known('a daemon that died in the middle of a teardown leaves none', async () => 
   await daemon.kill();
   await daemon.start();
   await daemon.gone('a');
-  whole('web', b);
+  whole(b);
 });
 
 const bounced = (link: string) => `link set ${link} down\nlink set ${link} up\n`;

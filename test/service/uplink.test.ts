@@ -1,92 +1,28 @@
 // timeout: 240
 /**
- * User-mode networking as a container and its clients find it: the real slirp4netns and pasta, their ports, their ends, and
- * a daemon that is killed meanwhile.
+ * User-mode networking as a container and its clients find it: the real slirp4netns and pasta, their options, their ports,
+ * and what is refused.
  *
- * Limits: nothing is resolved: there is no name server to ask. That a mount of ours outlives slirp4netns' sandbox is seen in
- * effects/uplink-process.test.ts.
+ * Limits: nothing is resolved: there is no name server to ask. What becomes of them is in uplink-life.test.ts.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../service/doctor.ts';
 import type { Inspection } from '../../service/inspect.ts';
-import type { Happening } from '../../state/happening.ts';
-import type { ContainerView } from '../../service/view.ts';
 import type { ContainerStats } from '../../state/stats.ts';
-import type { Agent } from '../harness/agent.ts';
-import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
-import { follow } from '../harness/hearing.ts';
-import { addNetns, agentIn, ended, endSleepers, sleeper, withAgents } from '../harness/inside.ts';
-import { until } from '../harness/native.ts';
-import { calm, comesBackTo, inspect, ipJson, type Picture } from '../harness/picture.ts';
+import { on, pathOf, port } from '../harness/daemon.ts';
+import { addNetns, sleeper, withAgents } from '../harness/inside.ts';
+import { inspect, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
-import { clear } from '../harness/rounds.ts';
-import { Transfer } from '../harness/transfer.ts';
+import { HOST, LAN, SLIRP, wayOut } from '../harness/way-out.ts';
 
 requirePrivateNamespace();
 
-const HOST = '192.0.2.1';
-const LAN = '192.0.2.2';
-const SLIRP = { program: 'slirp4netns' } as const;
-
 type SlirpShown = Extract<NonNullable<Inspection['uplink']>, { program: 'slirp4netns' }>;
 
-const daemon = new TestDaemon();
 const uplink = suite('uplink');
-const seen: Happening[] = [];
-let before: Picture;
-let lan: Agent, host: Agent;
-
-uplink.before(async () => {
-  const netns = addNetns('lan');
-  execFileSync('ip', ['link', 'add', 'lan0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns]);
-  execFileSync('ip', ['-batch', '-'], {
-    input: `addr add ${HOST}/24 dev lan0\nlink set lan0 up\nroute add default via ${LAN}\n`,
-  });
-  execFileSync('ip', ['-n', 'lan', '-batch', '-'], { input: `addr add ${LAN}/24 dev eth0\nlink set eth0 up\n` });
-  await calm();
-  [lan, host] = await Promise.all([agentIn(netns), agentIn(null)]);
-  await lan.serve('lan', 'tcp', 7000);
-  await lan.serve('lan', 'udp', 7000);
-  await host.serve('host', 'tcp', 7001);
-  await daemon.start();
-  await daemon.network({ name: 'web', subnets: [{ subnet: '10.50.0.0/24' }] });
-  await daemon.network({ name: 'back', subnets: [{ subnet: '10.51.0.0/24' }] });
-  before = inspect(daemon);
-});
-// Those that a failed test left behind: the next one tells its own story.
-uplink.before.each(async () => {
-  if (daemon.pid === 0) await daemon.start();
-  await clear(daemon);
-});
-uplink.after(async () => {
-  lan.stop();
-  host.stop();
-  endSleepers();
-  await daemon.kill();
-});
-
-const shown = async (id: string): Promise<Inspection> => (await daemon.get<Inspection>(`/v1/containers/${id}`)).body;
-const process_ = async (id: string) => {
-  const { uplink: found } = await shown(id);
-  if (!found?.process?.pid) throw new Error(`${id} has no process: ${JSON.stringify(found)}`);
-  return found.process as typeof found.process & { pid: number };
-};
-/** Whether it is up with a process that is not this one. */
-const another = async (id: string, pid: number) => {
-  const { state, uplink: found } = await shown(id);
-  const now = found?.process?.pid ?? null;
-  return state === 'up' && found?.process?.state === 'ready' && now !== null && now !== pid;
-};
-const isUp = async (id: string) => (await daemon.get<ContainerView>(`/v1/containers/${id}`)).body.state === 'up';
-/** Everything is torn down: as before, processes too. */
-async function nothingLeft(...ids: string[]): Promise<void> {
-  await daemon.down(...ids);
-  await comesBackTo(before, () => inspect(daemon));
-  await daemon.clean();
-}
+const { daemon, lan, host, before, shown, isUp, restart, asBefore, nothingLeft } = await wayOut(uplink);
 
 uplink('slirp4netns: an interface, a way out, and no way in to the host', async () => {
   const up = await daemon.up('a', { uplink: SLIRP, files: true });
@@ -114,9 +50,7 @@ uplink('slirp4netns: an interface, a way out, and no way in to the host', async 
 });
 
 uplink('slirp4netns: every option, the engine before the container', async () => {
-  await daemon.stop();
-  daemon.uplinks = { slirp4netnsOptions: ['mtu=1400', 'cidr=10.7.0.0/24'] };
-  await daemon.start();
+  await restart({ uplinks: { slirp4netnsOptions: ['mtu=1400', 'cidr=10.7.0.0/24'] } });
   const options = ['cidr=10.9.0.0/16', 'allow_host_loopback=true', 'enable_ipv6=true', `outbound_addr=${HOST}`];
   const up = await daemon.up('a', { uplink: { ...SLIRP, options } });
   const found = (await shown('a')).uplink as SlirpShown;
@@ -130,10 +64,8 @@ uplink('slirp4netns: every option, the engine before the container', async () =>
     assert.match(await inside.dial('tcp', '10.9.0.2', 7001, 2000), /^host/);
   });
   await daemon.down('a');
-  await daemon.stop();
-  daemon.uplinks = {};
-  await daemon.start();
-  await comesBackTo(before, () => inspect(daemon));
+  await restart({ uplinks: {} });
+  await asBefore();
 });
 
 for (const [what, create] of [
@@ -246,162 +178,6 @@ uplink('pasta: the addresses of the host, ports told at its start, and not chang
   await nothingLeft('a');
 });
 
-uplink('kill -9 of the daemon: the program and every connection go on, and are taken up again', async () => {
-  const up = await daemon.up('a', { uplink: SLIRP, port_mappings: [port(8080, 80), port(9000, 4000)] });
-  const { pid } = await process_('a');
-  const transfer = await Transfer.start(pathOf(up), 4000, '127.0.0.1', 9000);
-  await daemon.kill();
-  await withAgents([pathOf(up)], async (inside) => {
-    await inside.serve('a', 'tcp', 80);
-    assert.is(await lan.dial('tcp', HOST, 8080, 2000), `a ${LAN}`);
-    await daemon.start();
-    assert.is((await process_('a')).pid, pid);
-    assert.is(await lan.dial('tcp', HOST, 8080, 2000), `a ${LAN}`);
-    await daemon.done({ type: 'publish', id: 'a', port_mappings: [port(8081, 80)] });
-    assert.is(await lan.dial('tcp', HOST, 8081, 2000), `a ${LAN}`);
-  });
-  assert.ok((await transfer.stop()) > 0);
-  await daemon.clean();
-  await nothingLeft('a');
-});
-
-uplink(
-  'a program that ends is missed at once, runs again with its ports, and inspect says how long it was away',
-  async () => {
-    await follow(daemon.socket, (happening) => seen.push(happening));
-    const up = await daemon.up('a', {
-      uplink: { ...SLIRP, options: ['port_handler=slirp4netns'] },
-      port_mappings: [port(8080, 80)],
-    });
-    const { pid } = await process_('a');
-    seen.length = 0;
-    process.kill(pid, 'SIGKILL');
-    await until('it runs again', () => another('a', pid));
-    const now = await process_('a');
-    assert.not.equal(now.pid, pid);
-    assert.is(now.ended, 1);
-    assert.match(now.last ?? '', /killed by signal/);
-    await until('said', () => seen.some(({ type }) => type === 'repaired'));
-    assert.ok((await process_('a')).down_ms > 0);
-    const kinds = seen.filter((one) => one.type === 'drift').map((one) => one.drift[0]?.kind);
-    assert.equal(kinds, ['uplink']);
-    assert.equal(
-      [...new Set(seen.filter((one) => one.type === 'state').map((one) => one.to))].filter((to) => !to.includes('.')),
-      ['up'],
-    );
-    await withAgents([pathOf(up)], async (inside) => {
-      await inside.serve('a', 'tcp', 80);
-      assert.match(await lan.dial('tcp', HOST, 8080, 2000), /^a /);
-      assert.is(await inside.dial('tcp', LAN, 7000, 2000), `lan ${HOST}`);
-    });
-    // Again, and hardly begun: this time it waits a moment, and says why.
-    process.kill(now.pid, 'SIGKILL');
-    await until('it waits', async () => (await shown('a')).state === 'degraded');
-    assert.match((await shown('a')).fault?.message ?? '', /killed by signal 9/);
-    await until('it runs again', () => isUp('a'));
-    assert.is((await process_('a')).ended, 2);
-    await nothingLeft('a');
-  },
-);
-
-uplink('a program whose link is deleted is started again: it would run on, and lead nowhere', async () => {
-  const up = await daemon.up('a', { uplink: SLIRP, port_mappings: [port(8080, 80)] });
-  const { pid } = await process_('a');
-  execFileSync('nsenter', [`--net=${pathOf(up)}`, 'ip', 'link', 'del', 'tap0']);
-  await until('it runs again', () => another('a', pid));
-  await ended(pid);
-  const { ended: times, last } = await process_('a');
-  assert.equal([times, last], [1, 'slirp4netns has lost its link']);
-  assert.equal((await shown('a')).drift, []);
-  await withAgents([pathOf(up)], async (inside) => {
-    await inside.serve('a', 'tcp', 80);
-    assert.is(await inside.dial('tcp', LAN, 7000, 2000), `lan ${HOST}`);
-    assert.is(await lan.dial('tcp', HOST, 8080, 2000), `a ${LAN}`);
-  });
-  await nothingLeft('a');
-});
-
-uplink('left alone, one without its link is shown as that, and told of once', async () => {
-  await daemon.stop();
-  daemon.drift = ['uplink=alert'];
-  await daemon.start();
-  const up = await daemon.up('a', { uplink: SLIRP });
-  const { pid } = await process_('a');
-  await follow(daemon.socket, (happening) => seen.push(happening));
-  seen.length = 0;
-  execFileSync('nsenter', [`--net=${pathOf(up)}`, 'ip', 'link', 'del', 'tap0']);
-  await until('told', () => seen.some(({ type }) => type === 'drift'));
-  await daemon.done({ type: 'publish', id: 'a', port_mappings: [port(8080, 80)] }); // at rest again, looked at again
-  const { down_since: since, last, pid: now } = await process_('a');
-  assert.equal([last, now], ['slirp4netns has lost its link', pid]);
-  assert.ok(since !== null);
-  assert.equal(seen.filter(({ type }) => type === 'drift' || type === 'repaired').length, 1);
-  await daemon.stop();
-  daemon.drift = [];
-  await daemon.start();
-  await nothingLeft('a');
-});
-
-uplink('reload starts it anew: another process, the same ports, and what was taken from its link is back', async () => {
-  const up = await daemon.up('a', { uplink: SLIRP, port_mappings: [port(8080, 80)] });
-  const { pid } = await process_('a');
-  execFileSync('nsenter', [`--net=${pathOf(up)}`, 'ip', 'route', 'del', 'default']);
-  assert.equal(
-    (await shown('a')).drift.map(({ kind }) => kind),
-    ['route'],
-  );
-  await daemon.done({ type: 'reload', id: 'a' });
-  const now = await process_('a');
-  assert.not.equal(now.pid, pid);
-  assert.is(now.ended, 0);
-  await ended(pid);
-  assert.equal((await shown('a')).drift, []);
-  await withAgents([pathOf(up)], async (inside) => {
-    await inside.serve('a', 'tcp', 80);
-    assert.is(await inside.dial('tcp', LAN, 7000, 2000), `lan ${HOST}`);
-    assert.is(await lan.dial('tcp', HOST, 8080, 2000), `a ${LAN}`);
-  });
-  await nothingLeft('a');
-});
-
-uplink('a forwarder that ends is started again, with the ports of everybody', async () => {
-  const [a, b] = [
-    await daemon.up('a', { uplink: SLIRP, port_mappings: [port(8080, 80)] }),
-    await daemon.up('b', { networks: on('web'), port_handler: 'forwarder', port_mappings: [port(8090, 80)] }),
-  ];
-  const pid = Number(
-    execFileSync('sh', ['-c', "ss -Hltnp 'sport = :8080' | grep -o 'pid=[0-9]*' | head -1"], {
-      encoding: 'utf8',
-    }).replace(/\D/g, ''),
-  );
-  assert.ok(pid > 1);
-  await withAgents([pathOf(a), pathOf(b)], async (inA, inB) => {
-    await inA.serve('a', 'tcp', 80);
-    await inB.serve('b', 'tcp', 80);
-    process.kill(pid, 'SIGKILL');
-    await until('both are there again', async () => {
-      const answers = [await lan.dial('tcp', HOST, 8080, 500), await lan.dial('tcp', HOST, 8090, 500)];
-      return answers.join() === `a ${LAN},b ${LAN}`;
-    });
-  });
-  await until('at rest', async () => (await isUp('a')) && (await isUp('b')));
-  await daemon.clean();
-  await nothingLeft('a', 'b');
-});
-
-uplink('it ends with the process that is named, daemon or not', async () => {
-  const bound = await sleeper();
-  await daemon.up('a', { uplink: SLIRP, bound_to: bound.pid!, port_mappings: [port(8080, 80)] });
-  const { pid } = await process_('a');
-  await daemon.kill();
-  bound.kill('SIGKILL');
-  await ended(pid);
-  await daemon.start();
-  await daemon.gone('a');
-  await comesBackTo(before, () => inspect(daemon));
-  await daemon.clean();
-});
-
 uplink('a process of its own, and a namespace of others', async () => {
   const guest = await sleeper();
   await daemon.up('a', { netns: { mode: 'pid', pid: guest.pid! }, uplink: SLIRP });
@@ -419,7 +195,7 @@ uplink('a process of its own, and a namespace of others', async () => {
   execFileSync('ip', ['netns', 'del', 'theirs']);
   guest.kill('SIGKILL');
   await daemon.gone('a');
-  await comesBackTo(before, () => inspect(daemon));
+  await asBefore();
 });
 
 // --- What cannot be ---------------------------------------------------------------------------------------------
@@ -462,41 +238,6 @@ uplink('refused: a network beside it, a namespace of others, a handler that cann
   assert.match(connect.body.error?.message ?? '', /"slirp4netns" is not supported/);
   await nothingLeft('a');
 });
-
-for (const [what, script, message] of [
-  ['prints and dies', 'echo "no luck" >&2; exit 3', /no luck/],
-  ['does nothing for ever', 'exec sleep 1000', /^slirp4netns was not ready after 5000 ms/],
-  ['cannot be executed', null, /EACCES/],
-  ['is not there', undefined, /could not find slirp4netns/],
-] as const) {
-  uplink(`a program that ${what}: a fault, and nothing is left`, async () => {
-    const file = `${daemon.directory}/program`;
-    if (script !== undefined) {
-      // What it says of itself is what the real one says.
-      const help = '[ "$1" = --help ] && exec /usr/bin/slirp4netns --help';
-      writeFileSync(file, script === null ? '' : `#!/bin/sh\n${help}\n${script}\n`);
-      if (script !== null) chmodSync(file, 0o755);
-    }
-    await daemon.stop();
-    daemon.uplinks = { slirp4netns: file };
-    await daemon.start();
-    const { checks } = (await daemon.get<{ checks: Check[] }>('/v1/doctor')).body;
-    const { ok, text } = checks.find(({ name }) => name === 'slirp4netns') ?? { ok: null, text: '' };
-    assert.equal([ok, text.includes(file)], [Boolean(script), true], text);
-    await daemon.done({ type: 'create', id: 'a', uplink: SLIRP });
-    const { status, body } = await daemon.event({ type: 'configure', id: 'a' });
-    assert.ok(['UPLINK_FAILED', 'DEADLINE'].includes(body.error?.code ?? ''), `${status} ${body.error?.code}`);
-    assert.match(body.error?.message ?? '', message);
-    assert.is((await shown('a')).state, 'created');
-    assert.equal(existsSync(`${daemon.runDir}/uplinks`) ? readdirSync(`${daemon.runDir}/uplinks`) : [], []);
-    await daemon.down('a');
-    await daemon.stop();
-    daemon.uplinks = {};
-    if (script !== undefined) execFileSync('rm', ['-f', file]);
-    await daemon.start();
-    await comesBackTo(before, () => inspect(daemon));
-  });
-}
 
 uplink('a port that somebody listens on: a fault, and the program has gone again', async () => {
   await host.serve('busy', 'tcp', 8099);
