@@ -1,29 +1,38 @@
 /**
- * The addon and its threads under the sanitizers: the tests of native/ and lives of the daemon, with
- * an addon built with ASan and UBSan, then with TSan.
+ * The addon, the forwarder and the keeper, with their threads, under the sanitizers: the tests of native/ and lives of the
+ * daemon, with all three built with ASan and UBSan, then with TSan.
  *
- * How: in this file's own mount namespace the addon and node are replaced by sanitized ones, so that the tests run as
- * they are, each with the sanitizer in its node and in no other program (`ip` itself has something for ASan to say).
+ * How: in this file's own mount namespace they and node are replaced by sanitized ones, so that the tests run as
+ * they are, each with the sanitizer in these and in no other program (`ip` itself has something for ASan to say).
  * Node is a copy of the real one that loads the sanitizer's library first. V8 and libuv are not built for TSan, so only
- * what a report says of the addon counts; their mutexes are seen, as those of any program.
+ * what a report says of ours counts; their mutexes are seen, as those of any program.
  * Limits: what a test measures of memory is not what it is without a sanitizer, so those tests may fail here, no others.
  */
 // proving only: 3600
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { proved } from '../harness/proof.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
-import { buildAddon, type Patch, reporting, reports, ROOT, sanitizedNode } from '../harness/sanitized.ts';
+import {
+  buildAddon,
+  buildProgram,
+  type Patch,
+  reporting,
+  reports,
+  ROOT,
+  SANITIZED,
+  sanitizedNode,
+} from '../harness/sanitized.ts';
 
 requirePrivateNamespace();
 
-const ADDON = join(ROOT, 'build/Release/cleat.node');
-const LIVES = ['service/lifecycle', 'service/drift.test', 'service/ports', 'service/rebuild', 'service/outsides'];
-const TESTS = ['native/', ...LIVES];
+const BUILT = join(ROOT, 'build/Release');
+const PROGRAMS = ['cleat-forwarder', 'cleat-keeper'];
+const LIVES = ['lifecycle', 'drift.test', 'ports', 'rebuild', 'outsides', 'uplink'].map((name) => `service/${name}`);
+const TESTS = ['native/', 'effects/forwarder', 'effects/uplink', ...LIVES];
 
 /** They measure the memory of the process. */
 const MEASURES_MEMORY = /memory/;
@@ -34,13 +43,24 @@ interface Run {
   reports: string[];
 }
 
-/** Runs tests by the parts of their names, with an addon of a variant. */
-async function runTests(variant: 'address' | 'thread', parts: string[], patch?: Patch): Promise<Run> {
-  const directory = mkdtempSync(join(tmpdir(), 'reports-'));
+/** Runs tests by the parts of their names, with what is ours of a variant; `patch` is of a source of `patched`. */
+async function runTests(
+  variant: 'address' | 'thread',
+  parts: string[],
+  patch?: Patch,
+  patched = 'cleat.node',
+): Promise<Run> {
+  const directory = join(SANITIZED, variant, 'reports');
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
+  const patchOf = (name: string): Patch | undefined => (name === patched ? patch : undefined);
   const mounts = [
-    [await buildAddon(variant, patch), ADDON],
+    [await buildAddon(variant, patchOf('cleat.node')), join(BUILT, 'cleat.node')],
     [await sanitizedNode(variant), process.execPath],
-  ] as const;
+  ];
+  for (const name of PROGRAMS) {
+    mounts.push([await buildProgram(variant, name, directory, patchOf(name)), join(BUILT, name)]);
+  }
   for (const mount of mounts) execFileSync('mount', ['--bind', ...mount]);
   try {
     // TSan has fixed ideas of where memory is: without -R it ends at once on machines that randomise much of an address.
@@ -53,7 +73,7 @@ async function runTests(variant: 'address' | 'thread', parts: string[], patch?: 
     await new Promise((settle) => child.on('close', settle));
     return { output, reports: reports(directory) };
   } finally {
-    for (const [, at] of mounts.toReversed()) execFileSync('umount', [at]);
+    for (const [, at = ''] of mounts.toReversed()) execFileSync('umount', [at]);
   }
 }
 
@@ -90,6 +110,14 @@ sanitized('a lock that is missing is noticed', async () => {
   const { reports: said, output } = await runTests('thread', ['native/udp-socket'], patch);
   assert.ok(said.length > 0, output);
   assert.match(said.join('\n'), /data race[^]*worker\.cc/);
+});
+
+sanitized('one that is missing in the forwarder is, too', async () => {
+  const lock = '    std::lock_guard lock(mutex_);\n    posted_.push_back(std::move(work));';
+  const patch = { source: 'native/forwarder/lane.cc', from: lock, to: 'posted_.push_back(std::move(work));' };
+  const { reports: said, output } = await runTests('thread', ['native/forwarder.'], patch, 'cleat-forwarder');
+  assert.ok(said.length > 0, output);
+  assert.match(said.join('\n'), /data race[^]*lane\.cc/);
 });
 
 sanitized('a byte written beyond the end is noticed', async () => {

@@ -152,18 +152,14 @@ export class Forwarder {
     return JSON.parse(await this.send(`${JSON.stringify(request)}\n`));
   }
 
-  /** All that it answers, to a line or until it closes. */
+  /** All that it answers, to a line or until it closes; it has closed its side by then. */
   async send(text: string | Buffer): Promise<string> {
     const socket = await this.connect();
     let answer = '';
     socket.on('error', () => {}).setEncoding('utf8');
     socket.write(text);
-    const ended = new Promise<void>((done) => {
-      socket.on('data', (more: string) => (answer += more).endsWith('\n') && done());
-      socket.on('close', () => done());
-    });
-    await ended;
-    socket.destroy();
+    socket.on('data', (more: string) => (answer += more).endsWith('\n') && socket.end());
+    await new Promise<void>((done) => socket.on('close', () => done()));
     return answer;
   }
 

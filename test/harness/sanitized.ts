@@ -12,7 +12,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 
 export const ROOT = resolve(import.meta.dirname, '../../..');
 export const SANITIZED = join(ROOT, 'build/sanitized');
@@ -90,6 +90,28 @@ export function buildAddon(variant: Variant, patch?: Patch): Promise<string> {
 /** The OCI hook; its path. */
 export function buildHook(variant: Variant): Promise<string> {
   return build(variant, { output: 'cleat-oci-hook', sources: gypTarget('cleat-oci-hook').sources });
+}
+
+/**
+ * An executable that the daemon starts, without any environment: how it reports, and to files in which `directory`, is
+ * built into it (sanitizer/common_interface_defs.h). Its path.
+ */
+export function buildProgram(
+  variant: 'address' | 'thread',
+  name: string,
+  directory: string,
+  patch?: Patch,
+): Promise<string> {
+  const options = join(SANITIZED, variant, 'options.cc');
+  mkdirSync(dirname(options), { recursive: true });
+  const functions = Object.entries(reporting(variant, directory, true)).map(([key, value]) => {
+    const of = key.replace('_OPTIONS', '').toLowerCase();
+    return `extern "C" const char* __${of}_default_options() { return ${JSON.stringify(value)}; }\n`;
+  });
+  writeFileSync(options, functions.join(''));
+  const sources = [...gypTarget(name).sources, relative(ROOT, options)];
+  const recipe = { output: name, sources, libraries: ['-pthread'] };
+  return build(variant, patch === undefined ? recipe : { ...recipe, patch });
 }
 
 /** Builds what the recipe says; the path of it. */
@@ -181,13 +203,15 @@ function digest(text: string): string {
 
 // --- Running ------------------------------------------------------------------------------------------------------
 
-/** The environment in which a program of a variant reports to files in `directory`. */
-export function reporting(variant: 'address' | 'thread', directory: string): Record<string, string> {
+/**
+ * The environment in which a program of a variant reports to files in `directory`; `leaks`: of what it has lost, too, when it ends.
+ */
+export function reporting(variant: 'address' | 'thread', directory: string, leaks = false): Record<string, string> {
   const log = `log_path=${join(directory, 'report')}`;
   // TSan goes on, and ends as the program does: most of what it says is of V8.
   if (variant === 'thread') return { TSAN_OPTIONS: `${log}:exitcode=0` };
   // What node has when it ends it leaves to the kernel, which is no leak.
-  const asan = `${log}:exitcode=${EXIT_CODE}:detect_leaks=0`;
+  const asan = `${log}:exitcode=${EXIT_CODE}:detect_leaks=${leaks ? 1 : 0}`;
   return { ASAN_OPTIONS: asan, UBSAN_OPTIONS: `${log}:exitcode=${EXIT_CODE}:print_stacktrace=1` };
 }
 
@@ -196,8 +220,8 @@ export function reports(directory: string): string[] {
   return readdirSync(directory)
     .map((name) => readFileSync(join(directory, name), 'utf8'))
     .flatMap((text) => text.split(/^=+$/m))
-    .filter((text) => /ERROR: AddressSanitizer|runtime error:|WARNING: ThreadSanitizer/.test(text))
-    .filter((text) => !text.includes('ThreadSanitizer') || text.includes('cleat.node'));
+    .filter((text) => /ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer/.test(text))
+    .filter((text) => !text.includes('ThreadSanitizer') || /\bcleat[.-]/.test(text));
 }
 
 /**
