@@ -9,12 +9,13 @@
  * Limits: needs root, util-linux and iproute2. Disk and cgroups are the machine's: a test removes what it makes
  * there. No network.
  *
- * Usage: node dist/test/run.js [--prove] [--dir DIRECTORY] [SUBSTRING...] [NAME=NUMBER...]
+ * Usage: node dist/test/run.js [--prove] [--dir DIRECTORY] [--patience N] [SUBSTRING...] [NAME=NUMBER...]
  *   SUBSTRING   only files whose path contains one of them
  *   --prove     everything instead of what fits in minutes: only the files that say `proving`, and a table of what they
  *               report that they tried (test/harness/proof.ts)
  *   NAME=NUMBER how much of NAME to try (cycles=1000), whatever is usual
  *   --dir       tests are here instead of in test/ (the runner's own tests)
+ *   --patience  files may take N times as long as they say (under a sanitizer)
  * A test file may say in a comment before its first import: `timeout: 300` (seconds, default 120), `proving: 3600` (the
  * same with --prove), `proving only: 3600` (it takes too long for everyday), `alone` (nothing else runs at the same time).
  */
@@ -70,7 +71,11 @@ interface Outcome {
 }
 
 const { values, positionals } = parseArgs({
-  options: { dir: { type: 'string' }, prove: { type: 'boolean', default: false } },
+  options: {
+    dir: { type: 'string' },
+    prove: { type: 'boolean', default: false },
+    patience: { type: 'string', default: '1' },
+  },
   allowPositionals: true,
 });
 const amounts = positionals.filter((text) => text.includes('='));
@@ -132,7 +137,7 @@ function describe(path: string): TestFile {
     name: relative(directory, path),
     source,
     script: path.endsWith('.ts') ? compiled : path,
-    timeoutS: (values.prove ? provingS : seconds('timeout')) ?? DEFAULT_TIMEOUT_S,
+    timeoutS: ((values.prove ? provingS : seconds('timeout')) ?? DEFAULT_TIMEOUT_S) * Number(values.patience),
     provingS,
     everyday: provingOnlyS === undefined,
     alone: /^[\s/*]*alone\b/m.test(head),

@@ -19,6 +19,7 @@ import { requirePrivateNamespace } from '../harness/private.ts';
 import {
   buildAddon,
   buildProgram,
+  keepReports,
   type Patch,
   reporting,
   reports,
@@ -62,9 +63,11 @@ async function runTests(
     mounts.push([await buildProgram(variant, name, directory, patchOf(name)), join(BUILT, name)]);
   }
   for (const mount of mounts) execFileSync('mount', ['--bind', ...mount]);
+  const keeping = keepReports(directory);
   try {
     // TSan has fixed ideas of where memory is: without -R it ends at once on machines that randomise much of an address.
-    const child = spawn('setarch', ['-R', process.execPath, join(ROOT, 'dist/test/run.js'), ...parts], {
+    const argv = ['-R', process.execPath, join(ROOT, 'dist/test/run.js'), '--patience', '5', ...parts];
+    const child = spawn('setarch', argv, {
       env: { ...process.env, ...reporting(variant, directory) },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -73,6 +76,7 @@ async function runTests(
     await new Promise((settle) => child.on('close', settle));
     return { output, reports: reports(directory) };
   } finally {
+    keeping.stop();
     for (const [, at = ''] of mounts.toReversed()) execFileSync('umount', [at]);
   }
 }
