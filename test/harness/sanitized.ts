@@ -6,11 +6,11 @@
  * first build takes a minute for each variant and the next ones nothing. A `patch` builds the same with one source
  * changed, aside: to see that what should be noticed is. The first mistake ends the program with EXIT_CODE.
  * Limits: libraries (libmnl, libnftnl, libstdc++, node) are as they are installed: only what the sanitizers intercept
- * is seen of them. Below build/sanitized; two tests may build at the same time, of different variants.
+ * is seen of them. Below build/sanitized.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 
@@ -138,10 +138,10 @@ export async function build(variant: Variant, recipe: Recipe): Promise<string> {
   const key = digest(JSON.stringify([argv, objects.map((object) => object.key)]));
   if (existsSync(output) && read(`${output}.key`) === key) return output;
   mkdirSync(dirname(output), { recursive: true });
-  rmSync(`${output}.key`, { force: true });
-  await run(compiler, [...argv, '-o', `${output}.new`]);
-  renameSync(`${output}.new`, output);
-  writeFileSync(`${output}.key`, key);
+  await into([output, `${output}.key`], async ([program = '', note = '']) => {
+    await run(compiler, [...argv, '-o', program]);
+    writeFileSync(note, key);
+  });
   return output;
 }
 
@@ -176,11 +176,19 @@ async function compile(
   const before = key();
   if (existsSync(path) && read(`${path}.key`) === before) return { path, key: before };
   mkdirSync(dirname(path), { recursive: true });
-  rmSync(`${path}.key`, { force: true });
-  await run(VARIANTS[variant].compiler, [...argv, '-MMD', '-MF', `${path}.d`, '-o', path]);
+  await into([path, `${path}.d`], ([object = '', inputs = '']) =>
+    run(VARIANTS[variant].compiler, [...argv, '-MMD', '-MF', inputs, '-o', object]),
+  );
   const after = key();
-  writeFileSync(`${path}.key`, after);
+  await into([`${path}.key`], ([note = '']) => writeFileSync(note, after));
   return { path, key: after };
+}
+
+/** Writes files under other names, then puts them in place: whoever builds the same at the same time does no harm. */
+async function into(paths: string[], write: (instead: string[]) => Promise<void> | void): Promise<void> {
+  const instead = paths.map((path) => `${path}.${randomUUID()}`);
+  await write(instead);
+  for (const [i, path] of paths.entries()) renameSync(instead[i] ?? '', path);
 }
 
 function run(command: string, argv: string[]): Promise<void> {
