@@ -23,8 +23,8 @@ import {
   type Patch,
   reporting,
   reports,
+  reportsOf,
   ROOT,
-  SANITIZED,
   sanitizedNode,
 } from '../harness/sanitized.ts';
 
@@ -51,7 +51,7 @@ async function runTests(
   patch?: Patch,
   patched = 'cleat.node',
 ): Promise<Run> {
-  const directory = join(SANITIZED, variant, 'reports');
+  const directory = reportsOf(variant);
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
   const patchOf = (name: string): Patch | undefined => (name === patched ? patch : undefined);
@@ -60,7 +60,7 @@ async function runTests(
     [await sanitizedNode(variant), process.execPath],
   ];
   for (const name of PROGRAMS) {
-    mounts.push([await buildProgram(variant, name, directory, patchOf(name)), join(BUILT, name)]);
+    mounts.push([await buildProgram(variant, name, patchOf(name)), join(BUILT, name)]);
   }
   for (const mount of mounts) execFileSync('mount', ['--bind', ...mount]);
   const keeping = keepReports(directory);

@@ -118,9 +118,9 @@ export class Forwarder {
   readonly socket = join(this.directory, 'socket');
   readonly child: ChildProcess;
 
-  constructor(args: string[] = ['--idle', '30'], socket?: string) {
+  constructor(args: string[] = ['--idle', '30'], socket?: string, executable = EXECUTABLE) {
     if (socket !== undefined) this.socket = socket;
-    this.child = spawn(EXECUTABLE, ['--socket', this.socket, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
+    this.child = spawn(executable, ['--socket', this.socket, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
     children.push(this.child);
   }
 

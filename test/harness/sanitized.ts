@@ -92,25 +92,36 @@ export function buildHook(variant: Variant): Promise<string> {
   return build(variant, { output: 'cleat-oci-hook', sources: gypTarget('cleat-oci-hook').sources });
 }
 
+/** LSan looks when exit(3) is called; who leaves by _exit(2) asks it. Not what was forked off. */
+const LOOK_AT_EXIT = `
+#include <sanitizer/lsan_interface.h>
+#include <unistd.h>
+static const pid_t begun = getpid();
+extern "C" void __real__exit(int) __attribute__((noreturn));
+extern "C" void __wrap__exit(int code) {
+  __real__exit(getpid() == begun && __lsan_do_recoverable_leak_check() != 0 ? ${EXIT_CODE} : code);
+}
+`;
+
+/** Where programs report that the daemon starts, without any environment. */
+export const reportsOf = (variant: 'address' | 'thread'): string => join(SANITIZED, variant, 'reports');
+
 /**
- * An executable that the daemon starts, without any environment: how it reports, and to files in which `directory`, is
- * built into it (sanitizer/common_interface_defs.h). Its path.
+ * An executable that the daemon starts: how it reports, and where, is built into it (sanitizer/common_interface_defs.h). Its
+ * path.
  */
-export function buildProgram(
-  variant: 'address' | 'thread',
-  name: string,
-  directory: string,
-  patch?: Patch,
-): Promise<string> {
+export async function buildProgram(variant: 'address' | 'thread', name: string, patch?: Patch): Promise<string> {
   const options = join(SANITIZED, variant, 'options.cc');
   mkdirSync(dirname(options), { recursive: true });
-  const functions = Object.entries(reporting(variant, directory, true)).map(([key, value]) => {
+  const functions = Object.entries(reporting(variant, reportsOf(variant), true)).map(([key, value]) => {
     const of = key.replace('_OPTIONS', '').toLowerCase();
     return `extern "C" const char* __${of}_default_options() { return ${JSON.stringify(value)}; }\n`;
   });
-  writeFileSync(options, functions.join(''));
+  if (variant === 'address') functions.push(LOOK_AT_EXIT);
+  await into([options], ([file = '']) => writeFileSync(file, functions.join('')));
   const sources = [...gypTarget(name).sources, relative(ROOT, options)];
-  const recipe = { output: name, sources, libraries: ['-pthread'] };
+  const libraries = ['-pthread', ...(variant === 'address' ? ['-Wl,--wrap=_exit'] : [])];
+  const recipe = { output: name, sources, libraries };
   return build(variant, patch === undefined ? recipe : { ...recipe, patch });
 }
 
