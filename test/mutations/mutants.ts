@@ -21,7 +21,7 @@ export const mutants: Mutant[] = [
     find: 'if (file.endsWith(ENDING)) unlinkSync(join(this.directory, file));',
     replace: '',
     test: 'state/',
-    seen: /FAIL/,
+    seen: /b\.json\.tmp/,
   },
   {
     name: 'a file is written in place',
@@ -29,7 +29,7 @@ export const mutants: Mutant[] = [
     find: "const descriptor = openSync(`${path}${ENDING}`, 'w', 0o600);",
     replace: "const descriptor = openSync(path, 'w', 0o600); writeFileSync(`${path}${ENDING}`, text);",
     test: 'state/store',
-    seen: /FAIL/,
+    seen: /FAIL +snapshot store +"a full disk/,
   },
   {
     name: 'a published port is lost',
