@@ -11,10 +11,11 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OwnedTarget } from '../machines/plan/change.ts';
-import { isKernelError, processStartTime, spawn, type Child } from '../native/index.ts';
+import { processStartTime, spawn, type Child } from '../native/index.ts';
 import { EffectError, unwritable } from './effect.ts';
 import { ask, failed, garbage, inTurn, SOCKET, type Answer, type Refusal } from './forwarder-client.ts';
 import { outsideKey } from './kernel.ts';
+import { isAlive, isGone } from './process.ts';
 
 export interface ForwarderPlaces {
   /** <run-dir>/forwarder */
@@ -123,7 +124,7 @@ export const forwarderProcess =
     try {
       return { pid: pid as number, startTime: processStartTime(pid as number) };
     } catch (error) {
-      if (isKernelError(error) && error.code === 'ESRCH') return null;
+      if (isGone(error)) return null;
       throw error;
     }
   };
@@ -161,7 +162,7 @@ async function insist(directory: string, request: object, begin: (() => Child) |
     if (answer === 'absent') {
       if (begin === null) return null;
       // One that is there ends at once when another has the lock, which may be about to end as well.
-      if (started === null || !lives(started)) started = begin();
+      if (!isAlive(started)) started = begin();
     }
     await sleep(PAUSE_MS);
   }
@@ -176,14 +177,6 @@ function start(executable: string, directory: string, outside: string | null): C
     ownSession: true,
     ...(outside === null ? {} : { netns: outside }),
   });
-}
-
-function lives({ pid, startTime }: Child): boolean {
-  try {
-    return processStartTime(pid) === startTime;
-  } catch {
-    return false;
-  }
 }
 
 function expectDone(answer: Answer): void {

@@ -1,21 +1,34 @@
 /**
- * A process that is known by pid and start time: watched, signalled, waited for.
+ * A process that is known by pid and start time: looked for, watched, signalled, waited for.
  *
  * Guarantees: one that has the pid by chance is never taken for ours. None, or one that has ended, is one whose end is told
- * a turn later, and a signal to it is nothing.
+ * a turn later, and a signal to it is nothing. That a process cannot be looked for is an error (KernelError): whoever took it
+ * for an end would leave the process running, or end what it uses.
  */
-import { isKernelError, signalProcess, watchProcess, type Child } from '../native/index.ts';
+import { isKernelError, processStartTime, signalProcess, watchProcess, type Child } from '../native/index.ts';
 
 export const SIGHUP = 1;
 export const SIGKILL = 9;
 export const SIGTERM = 15;
+
+/** Of the errors of the calls here and their native ones, the one that says that there is no such process. */
+export const isGone = (error: unknown): boolean => isKernelError(error) && error.code === 'ESRCH';
+
+export function isAlive(process: Child | null): boolean {
+  try {
+    return process !== null && processStartTime(process.pid) === process.startTime;
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
+}
 
 /** Calls back once when it ends; returns what stops the watch. */
 export function watch(process: Child | null, ended: () => void): () => void {
   try {
     if (process !== null) return watchProcess(process.pid, process.startTime, ended);
   } catch (error) {
-    if (!isKernelError(error)) throw error;
+    if (!isGone(error)) throw error;
   }
   const turn = setImmediate(ended);
   return () => clearImmediate(turn);
@@ -25,7 +38,7 @@ export function signal({ pid, startTime }: Child, number: number): void {
   try {
     signalProcess(pid, startTime, number);
   } catch (error) {
-    if (!isKernelError(error) || error.code !== 'ESRCH') throw error;
+    if (!isGone(error)) throw error;
   }
 }
 

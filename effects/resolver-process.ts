@@ -23,8 +23,9 @@ export function find(directory: string, netns: { ino: number; dev: number } | nu
   let pid: number;
   try {
     pid = Number(readFileSync(join(directory, PID_FILE), 'utf8'));
-  } catch {
-    return null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
   }
   const server = serverOf(pid, directory);
   return server !== null && (netns === null || livesIn(pid, netns)) ? server : null;
@@ -37,8 +38,10 @@ function serverOf(pid: number, directory: string): Child | null {
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
     if (words.slice(1, -1).join('\0') !== argumentsOf(directory).join('\0')) return null;
     return { pid, startTime: processStartTime(pid) };
-  } catch {
-    return null;
+  } catch (error) {
+    // ENOENT or ESRCH, as it goes before or after its file was opened (proc(5)). Anything else says nothing of it.
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
+    throw error;
   }
 }
 

@@ -22,7 +22,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { AskInput, AskOutput, WriteInput } from '../machines/resolver.ts';
-import type { Outside } from '../native/index.ts';
+import { isKernelError, type Outside } from '../native/index.ts';
 import { findAardvark, PARTS, PID_FILE, zoneFiles, type Part } from './aardvark.ts';
 import { ask, familyOf, type Question } from './dns-query.ts';
 import { EffectError, unwritable } from './effect.ts';
@@ -81,11 +81,11 @@ export function resolverEffects({ kernel, runDir, exited, places }: ResolverPart
     if (watched.get(directory)?.pid === server.pid) return;
     unwatch(directory);
     const entry = { pid: server.pid, unwatch: () => {}, ended: false };
-    watched.set(directory, entry);
     entry.unwatch = watch(server, () => {
       entry.ended = true;
       exited(outside);
     });
+    watched.set(directory, entry);
   };
 
   const writeZones = ({ outside, zones }: WriteInput): Promise<{ changed: boolean }> => {
@@ -108,7 +108,7 @@ export function resolverEffects({ kernel, runDir, exited, places }: ResolverPart
     const directories = PARTS.map((part) => directoryOf(outside, part));
     const hopeless = () => directories.some((directory) => watched.get(directory)?.ended === true);
     const until = performance.now() + ANSWER_MS;
-    const nudge = setTimeout(() => directories.forEach((directory) => reload(find(directory, null))), NUDGE_MS);
+    const nudge = setTimeout(() => directories.forEach(remind), NUDGE_MS);
     const silent = new Map<string, string>();
     const todo = [...entries];
     const work = async () => {
@@ -144,6 +144,15 @@ export function resolverEffects({ kernel, runDir, exited, places }: ResolverPart
   };
 
   return { writeZones, ensureResolver, askNames, stopResolver };
+}
+
+/** Without it names are asked for until time is up: that it cannot be done is no reason for more. */
+function remind(directory: string): void {
+  try {
+    reload(find(directory, null));
+  } catch (error) {
+    if (!isKernelError(error)) throw error;
+  }
 }
 
 function missing(): EffectError {

@@ -7,11 +7,11 @@
  * Limits: what the files say is what the keeper wrote: the directory has to be the daemon's alone.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-import { isKernelError, processStartTime, type Child } from '../native/index.ts';
+import type { Child } from '../native/index.ts';
 import type { UplinkStatus } from '../state/uplink.ts';
 import { EffectError } from './effect.ts';
 import { namesIn } from './home.ts';
-import { watch } from './process.ts';
+import { isAlive, watch } from './process.ts';
 
 /** Files in an uplink's directory. */
 export const CLAIM = 'keeper';
@@ -49,15 +49,6 @@ export function findUplink(directory: string): UplinkStatus | null {
 /** Names of all that were started in `parent` and not wholly removed, each once. */
 export function listUplinks(parent: string): string[] {
   return [...new Set(namesIn(parent).map((name) => name.replace(/\.doomed$/, '')))].sort();
-}
-
-export function isAlive(process: Child | null): boolean {
-  try {
-    return process !== null && processStartTime(process.pid) === process.startTime;
-  } catch (error) {
-    if (isKernelError(error) && error.code === 'ESRCH') return false;
-    throw error;
-  }
 }
 
 /** The words of a process's command line, null when it is gone. */

@@ -12,8 +12,8 @@ import type { UplinkProcess } from '../machines/plan/uplink.ts';
 import { isKernelError, spawn, type Child } from '../native/index.ts';
 import type { UplinkProgram, UplinkStatus } from '../state/uplink.ts';
 import { EffectError, unwritable } from './effect.ts';
-import { ended, SIGKILL, signal, SIGTERM, watch } from './process.ts';
-import { CLAIM, claimOf, commandOf, DOOMED, findUplink, isAlive, STATUS, statusOf } from './uplink-keeper.ts';
+import { ended, isAlive, SIGKILL, signal, SIGTERM, watch } from './process.ts';
+import { CLAIM, claimOf, commandOf, DOOMED, findUplink, STATUS, statusOf } from './uplink-keeper.ts';
 
 const KEEPER = join(import.meta.dirname, '../../build/Release/cleat-keeper');
 /** slirp4netns takes 5 ms, pasta 30 ms. */

@@ -11,6 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { EventEmitter } from 'eventemitter3';
 import { createActor, waitFor, type AnyActorRef } from 'xstate';
 import { ROOT } from '../effects/effect.ts';
+import { isGone } from '../effects/process.ts';
 import type { containerMachine } from '../machines/container.ts';
 import type { ContainerInput } from '../machines/container-inputs.ts';
 import { watchProcess } from '../native/index.ts';
@@ -60,6 +61,8 @@ const PASSING_MS = 10_000;
 const REST_WRITE_MS = 5;
 /** When it cannot be written: until the next attempt. */
 const WRITE_AGAIN_MS = 1000;
+/** When its process cannot be watched. */
+const WATCH_AGAIN_MS = 1000;
 
 interface Entry {
   actor: ContainerActor;
@@ -378,8 +381,9 @@ export class Containers {
       actor.send({ type: 'deserted' });
   }
 
-  #watch(entry: Entry): void {
-    const { boundTo } = entry.actor.getSnapshot().context;
+  /** Its process, until it ends. One that cannot be watched, for want of a descriptor say, may well live: later, then. */
+  #watch(entry: Entry, first = true): void {
+    const { boundTo, id } = entry.actor.getSnapshot().context;
     if (boundTo === null) return;
     const exited = () => {
       const users = this.neighbours.usersOf(entry.actor.getSnapshot().context.owner);
@@ -387,8 +391,11 @@ export class Containers {
     };
     try {
       entry.unwatch = watchProcess(boundTo.pid, boundTo.startTime, exited);
-    } catch {
-      exited(); // it ended before we could look
+    } catch (error) {
+      if (isGone(error)) return exited(); // before we could look
+      if (first) this.#parts.failed(`watch on the process of ${id}`, error);
+      const timer = setTimeout(() => this.#watch(entry, false), WATCH_AGAIN_MS);
+      entry.unwatch = () => clearTimeout(timer);
     }
   }
 

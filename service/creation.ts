@@ -7,6 +7,7 @@
  * Limits: whether addresses and ports are free is for the machines that grant them.
  */
 import { randomBytes } from 'node:crypto';
+import { isGone } from '../effects/process.ts';
 import type { ContainerInput } from '../machines/container-inputs.ts';
 import { netnsName } from '../machines/plan/attachment.ts';
 import { processStartTime } from '../native/index.ts';
@@ -70,7 +71,8 @@ export function boundTo(pid: number | undefined): ContainerContext['boundTo'] {
   if (pid === undefined) return null;
   try {
     return { pid, startTime: processStartTime(pid) };
-  } catch {
+  } catch (error) {
+    if (!isGone(error)) throw error;
     throw new FaultError('NO_SUCH_PROCESS', `no process ${pid}`, { object: String(pid) });
   }
 }

@@ -10,8 +10,9 @@
 import { forwarderProcess, listForwards, type ForwarderPlaces } from '../effects/forwarder.ts';
 import { removeRemains } from '../effects/forwarder-remains.ts';
 import { outsideKey } from '../effects/kernel.ts';
+import { isGone } from '../effects/process.ts';
 import { assertion } from '../machines/plan/change.ts';
-import { isKernelError, watchProcess } from '../native/index.ts';
+import { watchProcess } from '../native/index.ts';
 import type { Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { DriftHappening, Happening, RepairedHappening } from '../state/happening.ts';
@@ -145,7 +146,7 @@ export class ForwarderWatch {
       this.#processes.set(outside, { pid, unwatch });
       return pid;
     } catch (error) {
-      if (isKernelError(error) && error.code === 'ESRCH') return null;
+      if (isGone(error)) return null;
       throw error;
     }
   }

@@ -10,7 +10,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NetworkDefinition } from './network.ts';
-import { isShortage, unwritable, WholeFiles, type Failpoint } from './whole-file.ts';
+import { isUnread, unwritable, WholeFiles, type Failpoint } from './whole-file.ts';
 
 export class DefinitionStore {
   readonly #files: WholeFiles;
@@ -33,7 +33,7 @@ export class DefinitionStore {
         if (`${definition.name}${ending}` !== file) throw new Error('the name inside is another');
         (ending === '.json' ? definitions : previous).push(definition);
       } catch (error) {
-        if (isShortage(error)) throw error;
+        if (isUnread(error)) throw error;
         unreadable.push(this.#files.setAside(file));
       }
     }

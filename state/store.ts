@@ -13,7 +13,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { isShortage, unwritable, WholeFiles, type Failpoint } from './whole-file.ts';
+import { isUnread, unwritable, WholeFiles, type Failpoint } from './whole-file.ts';
 
 /** A machine's record, read at the moment it is written. */
 export interface Source {
@@ -72,7 +72,7 @@ export class SnapshotStore {
       try {
         records.push({ id, record: JSON.parse(readFileSync(join(this.#files.directory, file), 'utf8')) });
       } catch (error) {
-        if (isShortage(error)) throw error;
+        if (isUnread(error)) throw error;
         unreadable.push(this.setAside(id));
       }
     }

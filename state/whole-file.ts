@@ -113,8 +113,11 @@ export function unwritable(error: unknown): FaultError {
   );
 }
 
-/** The file may be as good as ever: it is this machine, now, that cannot open another one (open(2)). */
-export function isShortage(error: unknown): boolean {
-  const { code = '' } = error as NodeJS.ErrnoException;
-  return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR'].includes(code);
+/**
+ * It could not be read, here and now: the file may be as good as ever (open(2), read(2)). A directory, or a link to nothing,
+ * in its place is no file of ours.
+ */
+export function isUnread(error: unknown): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return syscall !== undefined && !['EISDIR', 'ENOENT', 'ELOOP'].includes(code ?? '');
 }

@@ -7,7 +7,9 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AuditReport } from '../../service/audit.ts';
 import { on, TestDaemon } from '../harness/daemon.ts';
+import { resolversIn } from '../harness/dns.ts';
 import { Faults, type Strike } from '../harness/faults.ts';
+import { endSleepers, sleeper } from '../harness/inside.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -136,14 +138,14 @@ test('a link that was made and could not be named goes with the rest', async () 
   assert.ok(refused > 3);
 });
 
-test('a start that is short of descriptors sets nothing aside', async () => {
+test('a start that cannot read a file sets nothing aside', async () => {
   await daemon.up('c3', { networks: on('front') });
   await sleep(50);
   await daemon.kill();
   const kept = readFileSync(`${daemon.runDir}/containers/c3.json`, 'utf8');
   let refused = 0;
   for (let n = 5; ; n++) {
-    faults.order({ kind: 'store', action: 'fail', errno: 'EMFILE' }, n);
+    faults.order({ kind: 'store', action: 'fail', errno: n % 2 === 0 ? 'EMFILE' : 'EIO' }, n);
     await daemon.start().catch(() => refused++);
     const { what } = faults.revoke();
     await daemon.kill();
@@ -161,5 +163,42 @@ test('a start that is short of descriptors sets nothing aside', async () => {
   assert.is((await daemon.get('/v1/containers/c3')).body.state, 'up');
   await daemon.down('c3');
 });
+
+test('a server that cannot be looked for is not taken for none', async () => {
+  await daemon.network({ name: 'names', dns_enabled: true });
+  await daemon.up('c4', { networks: on('names') });
+  assert.is(resolversIn(daemon.directory).length, 1);
+  faults.order({ kind: 'helper', action: 'fail', errno: 'EAGAIN' }, 1);
+  await daemon.down('c4');
+  assert.match(faults.revoke().what, /pidfd_open/);
+  await until('gone', () => resolversIn(daemon.directory).length === 0);
+});
+
+test('a process that cannot be watched is not taken for dead', async () => {
+  const bound = await sleeper();
+  const short = { kind: 'helper', action: 'fail', errno: 'EMFILE' } as const;
+  const create = { type: 'create' as const, id: 'c5', networks: on('front'), bound_to: bound.pid ?? 0 };
+  faults.order(short, 1);
+  const { status, body } = await daemon.event(create);
+  assert.equal([status, body.error?.code, body.error?.errno], [500, 'KERNEL', 'EMFILE']);
+  faults.revoke();
+  await daemon.done(create);
+  await daemon.done({ type: 'configure', id: 'c5' });
+  await sleep(50);
+  const again = async () => {
+    await daemon.kill();
+    await daemon.start();
+  };
+  await strikeAt(/pidfd_open/, short, again, () => Promise.resolve());
+  await again();
+  assert.is(faults.look().struck, true);
+  await sleep(200);
+  assert.is((await daemon.get('/v1/containers/c5')).body.state, 'up');
+  faults.revoke();
+  bound.kill('SIGKILL');
+  await daemon.gone('c5');
+});
+
+test.after(endSleepers);
 
 test.run();

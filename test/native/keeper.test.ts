@@ -9,8 +9,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { watch } from '../../effects/process.ts';
-import { findUplink, isAlive, statusOf } from '../../effects/uplink-keeper.ts';
+import { isAlive, watch } from '../../effects/process.ts';
+import { findUplink, statusOf } from '../../effects/uplink-keeper.ts';
 import { processStartTime, signalProcess, spawn, type Child } from '../../native/index.ts';
 import { endSleepers, sleeper } from '../harness/inside.ts';
 import { built, until } from '../harness/native.ts';
