@@ -42,7 +42,8 @@ std::string ParseOptions(int argc, char* const* argv, Options* out) {
     if (!good) return "not understood: " + std::string(name) + " " + value;
   }
   if (out->directory.empty()) return "--directory is missing";
-  if (out->ready_fd >= 0 && out->ready_ms == 0) return "--ready-fd needs --ready-ms";
+  if ((out->bound_pid != 0) != (out->bound_start >= 0)) return "--bound-pid and --bound-start go together";
+  if ((out->ready_fd >= 0) != (out->ready_ms != 0)) return "--ready-fd and --ready-ms go together";
   if (out->ready_fd >= 0 && out->ready_fd == out->exit_fd) return "--ready-fd and --exit-fd are the same";
   if (i + 1 >= argc || argv[i + 1][0] != '/') return "-- and the path of a program are missing";
   out->program = argv + i + 1;

@@ -37,17 +37,19 @@ std::string Json(const Status& status) {
 }  // namespace
 
 bool Write(int directory, const Status& status) {
-  cleat::UniqueFd file(openat(directory, kNewName, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  // The program can write here, too: what it left under this name is not opened (a fifo would hold us up for ever).
+  unlinkat(directory, kNewName, 0);
+  cleat::UniqueFd file(openat(directory, kNewName, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return false;
   std::string text = Json(status);
   ssize_t written = write(file.get(), text.data(), text.size());
-  if (written != static_cast<ssize_t>(text.size())) {
-    int error = written < 0 ? errno : ENOSPC;
-    unlinkat(directory, kNewName, 0);
-    errno = error;
-    return false;
-  }
-  return renameat(directory, kNewName, directory, kName) == 0;
+  bool good = written == static_cast<ssize_t>(text.size());
+  if (!good && written >= 0) errno = ENOSPC;
+  if (good && renameat(directory, kNewName, directory, kName) == 0) return true;
+  int error = errno;
+  unlinkat(directory, kNewName, 0);
+  errno = error;
+  return false;
 }
 
 }  // namespace cleat_keeper

@@ -205,7 +205,8 @@ keeper('does not understand what it does not know', () => {
     [['--directory', directory], '-- and the path of a program are missing'],
     [['--directory', directory, '--', 'true'], '-- and the path of a program are missing'],
     [['--directory', directory, '--ready-fd', '2', '--', '/bin/true'], 'not understood: --ready-fd 2'],
-    [['--directory', directory, '--ready-fd', '4', '--', '/bin/true'], '--ready-fd needs --ready-ms'],
+    [['--directory', directory, '--ready-fd', '4', '--', '/bin/true'], '--ready-fd and --ready-ms go together'],
+    [['--directory', directory, '--bound-pid', '4', '--', '/bin/true'], '--bound-pid and --bound-start go together'],
     [['--directory', directory, '--bound-pid', '12x', '--', '/bin/true'], 'not understood: --bound-pid 12x'],
     [['--surprise', 'x', '--', '/bin/true'], 'not understood: --surprise x'],
   ] as const;
@@ -213,6 +214,15 @@ keeper('does not understand what it does not know', () => {
     const { status, stderr } = spawnSync(KEEPER, [...args], { encoding: 'utf8' });
     assert.is(status, 2);
     assert.is(stderr, `cleat-keeper: ${message}\n`);
+  }
+});
+
+keeper('what the program left in the place of the next status does not hold it up', async () => {
+  for (const left of ['mkfifo status.new', 'ln -s /nonexistent status.new', 'echo x > status.new']) {
+    await ended(keep([script(`${left}; echo 1 >&4; exit 3`)]));
+    assert.equal([state(), statusOf(directory)?.code], ['ended', 3], left);
+    rmSync(directory, { recursive: true });
+    mkdirSync(directory);
   }
 });
 
