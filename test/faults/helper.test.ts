@@ -84,7 +84,7 @@ function signal(name: NodeJS.Signals): void {
 test('the server is killed, hangs, or is slow', async () => {
   const { netns } = await life.daemon.up('mate', { networks: on('named', 'hidden') });
   life.again();
-  const killed: Strike = { kind: 'request', action: 'hold', meanwhile: () => signal('SIGKILL') };
+  const killed: Strike = { kind: 'request', action: 'hold', meanwhile: () => signal('SIGKILL'), fresh: true };
   const slow: Strike = {
     kind: 'request',
     action: 'hold',

@@ -143,6 +143,7 @@ export class FaultTest {
   async #try(at: number, strike: Strike, n: number): Promise<Outcome> {
     const step = this.#steps[at];
     if (step === undefined) throw new Error('there is no such step');
+    if (strike.fresh === true) await this.#restart();
     const logged = this.#daemon.log().length;
     for (const earlier of this.#steps.slice(0, at)) await this.#mustSucceed(earlier);
     this.#faults.order(strike, n);

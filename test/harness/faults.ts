@@ -51,6 +51,8 @@ export interface Strike {
   mend?: () => void;
   /** The daemon is killed behind the answer, and started again. */
   kill?: boolean;
+  /** The daemon is started anew before it: whatever failed again and again is tried with pauses that grow (backOff). */
+  fresh?: boolean;
   /** Nobody is to be told of it: the answer is success. */
   harmless?: boolean;
 }
