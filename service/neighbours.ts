@@ -69,9 +69,11 @@ export class Neighbours implements NeighbourDirectory {
     if (actor === null) return null;
     actor.send({ type: 'yield', ports: [...ports], taker });
     const snapshot = actor.getSnapshot();
-    if (!snapshot.matches('yielding') || snapshot.context.change?.taker !== taker) return null;
-    const { context } = snapshot;
-    return targetsFor(context.portHandler, snapshot.context.change.ports, leadsTo(context));
+    const { change } = snapshot.context;
+    // One that has been told that its last taker failed takes back what it gave: that is not given to the next one.
+    if (!snapshot.matches({ yielding: 'waiting' }) || change?.taker !== taker) return null;
+    if (without(change.ports, ports).length > 0 || without(ports, change.ports).length > 0) return null;
+    return targetsFor(snapshot.context.portHandler, change.ports, leadsTo(snapshot.context));
   }
 
   holds(owner: string, ports: readonly ResolvedPort[]): boolean {
