@@ -32,20 +32,21 @@ export const raiseNetwork =
     await dressBridge(native, definition);
   };
 
+type Members = (outside: string | null, network: string) => readonly Member[];
+
 /**
  * From one definition to another on a bridge that is in use: what the new one has more, then what the old one had more.
- * The rules change in one transaction.
+ * The rules change in one transaction. What others took of the bridge meanwhile is put back, ports and all.
  */
 export const reviseNetwork =
-  (kernel: Kernel) =>
+  (kernel: Kernel, members: Members) =>
   async ({ from, to, mac, outside }: ReviseInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
     const name = to.network_interface;
     await makeBridge(kernel, native, to, mac);
     // Whatever `from` had: after a change that failed it is what the bridge may have, not what it has.
     await native.nft(networkRules(kernel.instance.table, rulesOf(to)));
-    await setMtu(native, to);
-    await dressBridge(native, to);
+    await restore(native, to, mac, members(outside, to.name));
     const kept = new Set(to.subnets.map(({ subnet }) => subnet));
     const gone = from.subnets.filter(({ subnet }) => !kept.has(subnet));
     const requests = gone.map(({ subnet, gateway }) => addressOf('address.del', name, subnet, gateway));
@@ -59,39 +60,47 @@ export const reviseNetwork =
 
 /** Put back what is missing of a bridge that is in use, and make these links its ports again. The rules stand. */
 export const repairNetwork =
-  (kernel: Kernel, members: (outside: string | null, network: string) => readonly Member[]) =>
+  (kernel: Kernel, members: Members) =>
   async ({ definition, mac, outside }: RaiseInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
-    const name = definition.network_interface;
     await makeBridge(kernel, native, definition, mac);
-    await setMac(native, name, mac);
-    await setMtu(native, definition);
-    await dressBridge(native, definition);
-    const bridge = await native.link(name);
-    const links = new Map((await native.links()).map((link) => [link.name, link]));
-    const ports = members(outside, definition.name).filter(
-      ({ hostLink, alias }) => links.get(hostLink)?.alias === alias,
-    );
-    const isStray = (link: Link | undefined) => link?.master !== bridge?.index || link?.up !== true;
-    const replies = await native.rtnl([
-      // The kernel's own, which came with the addresses: those may be there, and these gone.
-      ...definition.subnets.map(({ subnet }) => connected(name, subnet)),
-      // With its link down, or another MAC, the bridge forgot them.
-      ...ports.flatMap((port) => hostNeighbours({ ...port, bridge: name })),
-      // What a port is flagged with it loses with its bridge (link.ts), and no dump shows it.
-      ...ports.map(({ hostLink }): RtnlRequest => ({
-        op: 'link.set',
-        name: hostLink,
-        hairpin: true,
-        ...(isStray(links.get(hostLink)) ? { master: name, up: true } : {}),
-      })),
-    ]);
-    // ENODEV: gone meanwhile, with its container.
-    refuse(
-      replies.filter(({ code }) => code !== 'ENODEV' && code !== 'EEXIST'),
-      name,
-    );
+    await restore(native, definition, mac, members(outside, definition.name));
   };
+
+/** A bridge that is there, as this definition says, with these of its ports that are there. */
+async function restore(
+  native: Outside,
+  definition: NetworkDefinition,
+  mac: string,
+  members: readonly Member[],
+): Promise<void> {
+  const name = definition.network_interface;
+  await setMac(native, name, mac);
+  await setMtu(native, definition);
+  await dressBridge(native, definition);
+  const bridge = await native.link(name);
+  const links = new Map((await native.links()).map((link) => [link.name, link]));
+  const ports = members.filter(({ hostLink, alias }) => links.get(hostLink)?.alias === alias);
+  const isStray = (link: Link | undefined) => link?.master !== bridge?.index || link?.up !== true;
+  const replies = await native.rtnl([
+    // The kernel's own, which came with the addresses: those may be there, and these gone.
+    ...definition.subnets.map(({ subnet }) => connected(name, subnet)),
+    // With its link down, or another MAC, the bridge forgot them.
+    ...ports.flatMap((port) => hostNeighbours({ ...port, bridge: name })),
+    // What a port is flagged with it loses with its bridge (link.ts), and no dump shows it.
+    ...ports.map(({ hostLink }): RtnlRequest => ({
+      op: 'link.set',
+      name: hostLink,
+      hairpin: true,
+      ...(isStray(links.get(hostLink)) ? { master: name, up: true } : {}),
+    })),
+  ]);
+  // ENODEV: gone meanwhile, with its container.
+  refuse(
+    replies.filter(({ code }) => code !== 'ENODEV' && code !== 'EEXIST'),
+    name,
+  );
+}
 
 /** The link alone: ours by its alias, or made. */
 async function makeBridge(kernel: Kernel, native: Outside, definition: NetworkDefinition, mac: string): Promise<void> {

@@ -130,7 +130,7 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
       actors: {
         raiseNetwork: defineEffect(runner, 'add', 'raiseNetwork', raiseNetwork(kernel)),
         lowerNetwork: defineEffect(runner, 'remove', 'lowerNetwork', lowerNetwork(kernel)),
-        reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', reviseNetwork(kernel)),
+        reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', reviseNetwork(kernel, members)),
         repairNetwork: defineEffect(runner, 'add', 'repairNetwork', repairNetwork(kernel, members)),
         recordDefinition: defineEffect(runner, 'add', 'recordDefinition', recordDefinition),
         fanOut: fanOut(() => others.containers().neighbours, follows),

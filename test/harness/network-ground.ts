@@ -39,7 +39,7 @@ const linkOf = (owner: string) => ({
 const LASTING = /^ipv6\/conf\/(\S+\/forwarding|cl-web\/accept_(ra|dad)):/;
 
 /** What others do to a bridge: to be repaired. */
-const DAMAGES: RtnlRequest[] = [
+export const DAMAGES: RtnlRequest[] = [
   { op: 'link.del', name: BRIDGE },
   { op: 'address.del', link: BRIDGE, address: '10.89.0.1', prefix: 24 },
   { op: 'link.set', name: BRIDGE, up: false },
@@ -89,6 +89,7 @@ export class NetworkGround {
   async happens(id: string, how: string, input: unknown): Promise<void> {
     if (how === 'failed') return;
     this.pictures.touched();
+    const members = () => [...this.#members].map(linkOf);
     if (how === 'held') await this.#hold();
     if (how === 'released') await this.#release();
     if (id === 'raiseNetwork') {
@@ -96,13 +97,10 @@ export class NetworkGround {
       this.#built = (input as RaiseInput).definition;
     }
     if (id === 'reviseNetwork') {
-      await reviseNetwork(this.#kernel)(input as ReviseInput);
+      await reviseNetwork(this.#kernel, members)(input as ReviseInput);
       this.#built = (input as ReviseInput).to;
     }
-    if (id === 'repairNetwork') {
-      const members = () => [...this.#members].map(linkOf);
-      await repairNetwork(this.#kernel, members)(input as RaiseInput);
-    }
+    if (id === 'repairNetwork') await repairNetwork(this.#kernel, members)(input as RaiseInput);
     if (id === 'lowerNetwork') {
       await lowerNetwork(this.#kernel)(input as RaiseInput);
       this.#built = null;

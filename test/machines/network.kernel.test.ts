@@ -13,7 +13,7 @@ import { bridgeMac } from '../../machines/plan/neighbours.ts';
 import { networkMachine, type NetworkInput } from '../../machines/network.ts';
 import { kindsIn, runsOf } from '../harness/cover.ts';
 import { none } from '../harness/machines.ts';
-import { NetworkGround } from '../harness/network-ground.ts';
+import { DAMAGES, NetworkGround } from '../harness/network-ground.ts';
 import { askers, GOOD, SIX, WALKS, WEB } from '../harness/network-model.ts';
 import { endWithReport } from '../harness/native.ts';
 import { comesBackTo, inspectKernel } from '../harness/picture.ts';
@@ -93,6 +93,13 @@ kernel('an update that comes after one that could not be taken back has its own 
   const again = ALL.find(({ name, steps }) => name === 'update at rest' && end.test(titleOf(steps)));
   assert.ok(again, 'there is no such walk any more');
   none(await walk({ ...again, failing: 'failed', alone: true }, 0));
+});
+
+kernel('what others take of a bridge that is behind its definition is put back with the next attempt', async () => {
+  const end = /behind -drifted-> revising$/;
+  const again = ALL.find(({ name, steps }) => name === 'edited' && end.test(titleOf(steps)));
+  assert.ok(again, 'there is no such walk any more');
+  for (let n = 0; n < DAMAGES.length; n++) none(await walk({ ...again, failing: 'failed', alone: true }, n));
 });
 
 kernel('every kind of step was taken, and the kernel is as it was found', async () => {
