@@ -4,8 +4,8 @@
  * Guarantees:
  * - Before the body begins, the snapshot that names what it will make is on disk (`commit`). At that moment the root's
  *   snapshot already shows the effect as in flight, at any depth, so a crash from here on runs it again. An effect that
- *   only adds does not wait again when an earlier effect of the same operation made all its names durable already: a
- *   crash then runs both again.
+ *   only adds does not wait again when an earlier effect of the same operation made all its names durable already, and
+ *   nothing has failed since: a crash then runs both again.
  * - Effects of one root never overlap: leaving a state aborts the signal but does not stop a system call, so the next
  *   effect waits for the last one's end. An effect abandoned while it waited is never begun.
  * - A rejection carries a Fault with the step's name; what the kernel said is in errno, syscall and object.

@@ -155,8 +155,9 @@ export class Containers {
   }
 
   /**
-   * Whether everything that an operation under way may make has been named on disk since it began: the same plan, in
-   * the same operation. Contexts are immutable, so the same parts are the same objects.
+   * Whether everything that an operation under way may make has been named on disk since it began, and leads on from there:
+   * the same plan, in the same operation, and nothing has failed since (what turns back undoes what the disk would go on
+   * with). Contexts are immutable, so the same parts are the same objects.
    */
   namesAreDurable(root: AnyActorRef): boolean {
     const durable = this.#durable.get(root);
@@ -164,6 +165,7 @@ export class Containers {
     return (
       durable !== undefined &&
       durable.operation.n === context.operation.n &&
+      durable.fault === context.fault &&
       durable.netns === context.netns &&
       durable.attachments === context.attachments &&
       durable.uplink === context.uplink &&

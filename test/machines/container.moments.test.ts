@@ -1,10 +1,11 @@
 // proving: 600
 /**
- * The daemon ends at every moment of an operation, and goes on: before and after each effect, and between any two files.
+ * The daemon ends at every moment of an operation, and goes on: before and after each effect, and between any two files;
+ * also of one whose n-th effect has failed, for every n (in npm test for some).
  *
  * Guarantees: each operation is cut once at each place that a run without a cut passes; afterwards everything comes to
  * rest with exactly what the containers say in the world, and torn down it leaves nothing.
- * Limits: one cut per run; several, and failures beside them, are in container.commands.test.ts.
+ * Limits: one failure and one cut per run; more of them are in container.commands.test.ts.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,8 +13,8 @@ import type { LifecycleEvent } from '../../state/event.ts';
 import { definition } from '../harness/fixtures.ts';
 import { Fleet } from '../harness/fleet.ts';
 import { comeToRest, leftOf, objectionsAtRest, tell, type Word } from '../harness/fleet-words.ts';
-import { proved } from '../harness/proof.ts';
-import { settled } from '../harness/world.ts';
+import { effort, proved } from '../harness/proof.ts';
+import { settled, type Ending } from '../harness/world.ts';
 
 const NETWORKS = new Map(
   [
@@ -113,14 +114,23 @@ const STORIES: Record<string, Story> = {
   },
 };
 
+/** Of the ways to fail every so many. */
+const STRIDE = effort('ways', 9, 1);
+
 /** Where to cut: before the n-th effect, after it, or after the n-th file. */
 interface Cut {
   at: 'before' | 'after' | 'file';
   n: number;
 }
 
+/** An effect that fails: before it has happened, or after. */
+interface Failure {
+  n: number;
+  how: Exclude<Ending, 'done'>;
+}
+
 /** Tell a story; true when it was cut. */
-async function live({ before, happens, end }: Story, cut: Cut): Promise<{ cut: boolean; wrong: string[] }> {
+async function live({ before, happens, end }: Story, cut: Cut, failure: Failure | null) {
   const fleet = new Fleet(NETWORKS);
   for (const word of before) {
     tell(fleet, word);
@@ -132,9 +142,9 @@ async function live({ before, happens, end }: Story, cut: Cut): Promise<{ cut: b
   for (const word of happens) {
     tell(fleet, word);
     await comeToRest(fleet, async (effect) => {
-      const now = cut.at !== 'file' && fleet.lives === lives && effects++ === cut.n;
-      if (now) await fleet.crash(() => cut.at === 'after');
-      else effect.end('done');
+      const n = fleet.lives === lives ? effects++ : null;
+      if (cut.at !== 'file' && n === cut.n) await fleet.crash(() => cut.at === 'after');
+      else effect.end(failure !== null && n === failure.n ? failure.how : 'done');
     });
   }
   fleet.crashAfterWrites(Infinity);
@@ -142,7 +152,17 @@ async function live({ before, happens, end }: Story, cut: Cut): Promise<{ cut: b
   for (const { context } of fleet.containers.all()) tell(fleet, { type: 'teardown', id: context.id });
   await comeToRest(fleet);
   await settled();
-  return { cut: fleet.lives > lives, wrong: [...wrong, ...leftOf(fleet, ['web', 'back'])] };
+  return { cut: fleet.lives > lives, effects, wrong: [...wrong, ...leftOf(fleet, ['web', 'back'])] };
+}
+
+/** The story without failure, and with each of its effects failing in each way. */
+async function failuresIn(story: Story): Promise<(Failure | null)[]> {
+  const { effects } = await live(story, { at: 'file', n: Infinity }, null);
+  const all = Array.from({ length: effects }, (_, n): Failure[] => [
+    { n, how: 'failed' },
+    { n, how: 'late' },
+  ]).flat();
+  return [null, ...all.filter((_, i) => i % STRIDE === 0)];
 }
 
 const moments = suite('every moment');
@@ -152,12 +172,16 @@ let cuts = 0;
 for (const [what, story] of Object.entries(STORIES)) {
   moments(what, async () => {
     const objections: string[] = [];
-    for (const at of ['before', 'after', 'file'] as const) {
-      for (let n = at === 'file' ? 1 : 0; ; n++) {
-        const told = await live(story, { at, n });
-        objections.push(...told.wrong.map((text) => `cut ${at} ${n}: ${text}`));
-        if (!told.cut) break;
-        cuts++;
+    for (const failure of await failuresIn(story)) {
+      for (const at of ['before', 'after', 'file'] as const) {
+        // Where it fails it has told its story so far.
+        for (let n = at === 'file' ? 1 : (failure?.n ?? -1) + 1; ; n++) {
+          const told = await live(story, { at, n }, failure);
+          const what = failure === null ? '' : `${failure.how} ${failure.n}, `;
+          objections.push(...told.wrong.map((text) => `${what}cut ${at} ${n}: ${text}`));
+          if (!told.cut) break;
+          cuts++;
+        }
       }
     }
     assert.equal(objections, []);
