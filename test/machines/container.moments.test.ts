@@ -12,7 +12,7 @@ import * as assert from 'uvu/assert';
 import type { LifecycleEvent } from '../../state/event.ts';
 import { definition } from '../harness/fixtures.ts';
 import { Fleet } from '../harness/fleet.ts';
-import { comeToRest, leftOf, objectionsAtRest, tell, type Word } from '../harness/fleet-words.ts';
+import { comeToRest, leftOf, objectionsAtRest, objectionsTo, tell, type Word } from '../harness/fleet-words.ts';
 import { effort, proved } from '../harness/proof.ts';
 import { settled, type Ending } from '../harness/world.ts';
 
@@ -187,6 +187,23 @@ for (const [what, story] of Object.entries(STORIES)) {
     assert.equal(objections, []);
   });
 }
+
+moments('what is planned after a write in the same operation is on disk before it is made', async () => {
+  const fleet = new Fleet(NETWORKS);
+  const [create, configure] = up('a', ['web'], [P80]);
+  tell(fleet, create!);
+  await comeToRest(fleet);
+  tell(fleet, configure!);
+  for (let n = 0; n < 5; n++) await settled();
+  assert.match(fleet.states(), /a configuring.leasing/);
+  // What is written for one container is written for all that have changed: that a has no link yet.
+  tell(fleet, { type: 'create', id: 'b' });
+  await comeToRest(fleet, async (effect) => {
+    effect.end('done');
+    for (let n = 0; n < 5; n++) await settled();
+    assert.equal(objectionsTo(fleet), []);
+  });
+});
 
 moments('there were some', () => {
   assert.ok(cuts > 100, String(cuts));
