@@ -88,7 +88,12 @@ const running = new Set<() => void>();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     for (const kill of running) kill();
-    process.exit(1);
+    if (!values.prove) process.exit(1);
+    // What had been tried by then was worth hours.
+    void tabulate().then((text) => {
+      console.log(`\nended by ${signal}\n\n${text}`);
+      process.exit(1);
+    });
   });
 }
 

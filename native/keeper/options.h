@@ -12,11 +12,11 @@ namespace cleat_keeper {
 
 struct Options {
   std::string directory;
-  pid_t bound_pid = 0;  // 0: nobody
+  pid_t bound_pid = 0;       // 0: nobody
   int64_t bound_start = -1;  // of that; -1: not given
-  int exit_fd = -1;      // in the program: its end of a pipe that ends with the keeper
-  int ready_fd = -1;     // in the program: what it writes to when it is ready; -1: ready once executed
-  int64_t ready_ms = 0;  // how long it may take to be ready
+  int exit_fd = -1;          // in the program: its end of a pipe that ends with the keeper
+  int ready_fd = -1;         // in the program: what it writes to when it is ready; -1: ready once executed
+  int64_t ready_ms = 0;      // how long it may take to be ready
   bool own_mounts = false;
   char* const* program = nullptr;  // argv of the program, ended by a null pointer
 };

@@ -1,5 +1,5 @@
 // timeout: 300
-// proving: 1200
+// proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a container that is the first and last user of everything.
  */

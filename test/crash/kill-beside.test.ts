@@ -1,5 +1,5 @@
 // timeout: 300
-// proving: 1200
+// proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): the life of a container with every kind of event in it, beside another one.
  */

@@ -1,5 +1,5 @@
 // timeout: 300
-// proving: 1200
+// proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): what others have taken away, while it is put back.
  */

@@ -1,5 +1,5 @@
 // timeout: 300
-// proving: 1200
+// proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): changes of running containers: primary networks, full reloads, ports that change hands, held namespaces.
  */

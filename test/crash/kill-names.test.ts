@@ -1,5 +1,5 @@
 // timeout: 300
-// proving: 1200
+// proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): names, files and an outer publisher.
  */
