@@ -11,10 +11,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { EventEmitter } from 'eventemitter3';
 import { createActor, waitFor, type AnyActorRef } from 'xstate';
 import { ROOT } from '../effects/effect.ts';
-import { isGone } from '../effects/process.ts';
 import type { containerMachine } from '../machines/container.ts';
 import type { ContainerInput } from '../machines/container-inputs.ts';
-import { watchProcess } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
 import type { CreateEvent, LifecycleEvent } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
@@ -27,6 +25,7 @@ import { endings } from './endings.ts';
 import { illegal, legalEvents, noSuchContainer, toMachineEvent } from './events.ts';
 import { Neighbours } from './neighbours.ts';
 import { isLeaving } from './standing.ts';
+import { watchUntilItEnds } from './process-watch.ts';
 import { refuseSctp, type UplinkPrograms } from './uplink-request.ts';
 import { atRest, inState } from './waiting.ts';
 import { stateName, type ContainerActor, type ContainerSnapshot } from './snapshot.ts';
@@ -61,8 +60,6 @@ const PASSING_MS = 10_000;
 const REST_WRITE_MS = 5;
 /** When it cannot be written: until the next attempt. */
 const WRITE_AGAIN_MS = 1000;
-/** When its process cannot be watched. */
-const WATCH_AGAIN_MS = 1000;
 
 interface Entry {
   actor: ContainerActor;
@@ -383,22 +380,15 @@ export class Containers {
       actor.send({ type: 'deserted' });
   }
 
-  /** Its process, until it ends. One that cannot be watched, for want of a descriptor say, may well live: later, then. */
-  #watch(entry: Entry, first = true): void {
+  #watch(entry: Entry): void {
     const { boundTo, id } = entry.actor.getSnapshot().context;
     if (boundTo === null) return;
     const exited = () => {
       const users = this.neighbours.usersOf(entry.actor.getSnapshot().context.owner);
       entry.actor.send({ type: 'process.exited', users });
     };
-    try {
-      entry.unwatch = watchProcess(boundTo.pid, boundTo.startTime, exited);
-    } catch (error) {
-      if (isGone(error)) return exited(); // before we could look
-      if (first) this.#parts.failed(`watch on the process of ${id}`, error);
-      const timer = setTimeout(() => this.#watch(entry, false), WATCH_AGAIN_MS);
-      entry.unwatch = () => clearTimeout(timer);
-    }
+    const failed = (error: unknown) => this.#parts.failed(`watch on the process of ${id}`, error);
+    entry.unwatch = watchUntilItEnds(boundTo, exited, failed);
   }
 
   #announce(happening: Happening): void {
