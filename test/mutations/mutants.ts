@@ -65,7 +65,7 @@ export const mutants: Mutant[] = [
     ].join('\n      '),
     replace: 'true',
     test: 'machines/container.moments',
-    seen: /no file names link/,
+    seen: /no.file.names.(link|port)/,
   },
   {
     name: 'what turns back after a failure is not on disk',
@@ -73,7 +73,7 @@ export const mutants: Mutant[] = [
     find: 'durable.fault === context.fault &&',
     replace: '',
     test: 'machines/container.moments',
-    seen: /cut after \d+: a: up: missing: port/,
+    seen: /cut.after.\d+:.a:.up:.missing:.port/,
   },
   {
     name: 'a link stays when its network is disconnected',
@@ -110,8 +110,8 @@ export const mutants: Mutant[] = [
   {
     name: 'the forwarding switches are not put back',
     file: 'effects/firewall.ts',
-    find: 'for (const [key, value] of Object.entries(found ?? {})) await writeIfThere(native, key, value);',
-    replace: 'await writeIfThere(native, Object.keys(found ?? {}).join(), "");',
+    find: 'for (const [key, value] of Object.entries(found ?? {})) await writeIfThere(native, { [key]: value });',
+    replace: 'await writeIfThere(native, found === null ? {} : {});',
     test: 'crash/kill-alone',
     seen: /ip_forward|forwarding/,
   },
