@@ -162,7 +162,7 @@ async function failuresIn(story: Story): Promise<(Failure | null)[]> {
     { n, how: 'failed' },
     { n, how: 'late' },
   ]).flat();
-  return [null, ...all.filter((_, i) => i % STRIDE === 0)];
+  return [null, ...all.filter((_, i) => i % STRIDE === 2 % STRIDE)];
 }
 
 const moments = suite('every moment');
