@@ -32,6 +32,7 @@ export const raiseNetwork =
     await dressBridge(native, definition);
   };
 
+/** The host's ends of the links of a network's containers. */
 type Members = (outside: string | null, network: string) => readonly Member[];
 
 /**

@@ -39,18 +39,21 @@ function serverOf(pid: number, directory: string): Child | null {
     if (words.slice(1, -1).join('\0') !== argumentsOf(directory).join('\0')) return null;
     return { pid, startTime: processStartTime(pid) };
   } catch (error) {
-    // ENOENT or ESRCH, as it goes before or after its file was opened (proc(5)). Anything else says nothing of it.
-    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
+    if (hasGone(error)) return null;
     throw error;
   }
 }
+
+/** ENOENT or ESRCH, as it goes before or after its file in /proc was opened (proc(5)). Anything else says nothing of it. */
+const hasGone = (error: unknown): boolean => ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 function livesIn(pid: number, { ino, dev }: { ino: number; dev: number }): boolean {
   try {
     const found = statSync(`/proc/${pid}/ns/net`);
     return found.ino === ino && found.dev === dev;
-  } catch {
-    return false;
+  } catch (error) {
+    if (hasGone(error)) return false;
+    throw error;
   }
 }
 

@@ -1,12 +1,12 @@
 /**
  * The watch on the process that a container ends with.
  *
- * Guarantees: told once when it ends, or has ended by now; that it cannot be watched, for want of a descriptor say, is no end:
- * it may well live, and is watched later.
+ * Guarantees: told once when it ends, or has ended by now; one that cannot be watched (no descriptor is left, say) is not
+ * taken for dead, but watched as soon as it can be.
  * Limits: one that ends while it is not watched is told AGAIN_MS later at the most.
  */
-import { isGone } from '../effects/process.ts';
-import { watchProcess, type Child } from '../native/index.ts';
+import { watch } from '../effects/process.ts';
+import type { Child } from '../native/index.ts';
 
 const AGAIN_MS = 1000;
 
@@ -15,9 +15,8 @@ export function watchUntilItEnds(process: Child, ended: () => void, failed: (err
   let stop = () => {};
   const begin = (first: boolean) => {
     try {
-      stop = watchProcess(process.pid, process.startTime, ended);
+      stop = watch(process, ended);
     } catch (error) {
-      if (isGone(error)) return ended();
       if (first) failed(error);
       const timer = setTimeout(() => begin(false), AGAIN_MS);
       stop = () => clearTimeout(timer);

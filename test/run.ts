@@ -26,8 +26,6 @@ import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { table } from '../cli/table.ts';
 
-/** With --prove most of the time is spent waiting, not computing. */
-const AT_ONCE = { usual: 2, proving: 2 * availableParallelism() };
 const DEFAULT_TIMEOUT_S = 120;
 const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
 
@@ -79,6 +77,10 @@ const { values, positionals } = parseArgs({
   },
   allowPositionals: true,
 });
+const patience = Number(values.patience);
+if (!(patience > 0)) throw new Error(`--patience ${values.patience} is not a number above 0`);
+/** With --prove most of the time is spent waiting, not computing. */
+const atOnce = values.prove ? 2 * availableParallelism() : 2;
 const amounts = positionals.filter((text) => text.includes('='));
 const wanted = positionals.filter((text) => !text.includes('='));
 const proofs: { file: string; count: string; what: string; outcome: Outcome }[] = [];
@@ -116,7 +118,7 @@ if (process.getuid?.() !== 0) {
   const worker = async (): Promise<void> => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) report(file, await runFile(file));
   };
-  await Promise.all(Array.from({ length: values.prove ? AT_ONCE.proving : AT_ONCE.usual }, worker));
+  await Promise.all(Array.from({ length: atOnce }, worker));
   for (const file of files.filter(({ alone }) => alone)) report(file, await runFile(file));
 }
 if (values.prove) console.log(`\n${await tabulate()}\n`);
@@ -144,7 +146,7 @@ function describe(path: string): TestFile {
     name: relative(directory, path),
     source,
     script: path.endsWith('.ts') ? compiled : path,
-    timeoutS: ((values.prove ? provingS : seconds('timeout')) ?? DEFAULT_TIMEOUT_S) * Number(values.patience),
+    timeoutS: ((values.prove ? provingS : seconds('timeout')) ?? DEFAULT_TIMEOUT_S) * patience,
     provingS,
     everyday: provingOnlyS === undefined,
     alone: /^[\s/*]*alone\b/m.test(head),

@@ -17,8 +17,8 @@ import { effort, proved } from '../harness/proof.ts';
 
 requirePrivateNamespace();
 
-const CYCLES = effort('lives', 800, 20_000);
-const STANDING = effort('mates', 5, 1000);
+const CYCLES = effort('memory-cycles', 800, 20_000);
+const STANDING = effort('memory-containers', 5, 1000);
 const PER_NETWORK = 500;
 const AT_ONCE = 16;
 /** Until what is hot is compiled. */

@@ -19,7 +19,7 @@ import { container, endChildren, Forwarder } from '../harness/forward-world.ts';
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, proved, seed } from '../harness/proof.ts';
-import { buildProgram, type Patch } from '../harness/sanitized.ts';
+import { buildProgram, type Patch, reporting } from '../harness/sanitized.ts';
 
 requirePrivateNamespace();
 
@@ -29,8 +29,7 @@ const PATIENCE_MS = 10_000;
 /** As many as it has room for, and one. */
 const SILENT = 17;
 
-process.env['ASAN_OPTIONS'] = 'log_path=stderr:exitcode=99:detect_leaks=1';
-process.env['UBSAN_OPTIONS'] = 'log_path=stderr:exitcode=99:print_stacktrace=1';
+Object.assign(process.env, reporting('address', null, true));
 const [a, b] = await Promise.all([container('a', 1), container('b', 2)]);
 
 // --- What it is sent ----------------------------------------------------------------------------------------------
@@ -171,7 +170,7 @@ class Model {
 
 // --- A session ----------------------------------------------------------------------------------------------------
 
-/** What is no request, or looks like one to a reader of the documentation only. */
+/** How it refuses a line that is no request; the session is over then. */
 const NO_REQUEST = /is missing|is no |no JSON|or there are other members/;
 
 async function answersTo(forwarder: Forwarder, bytes: Buffer, piece: number, lines: number): Promise<string[]> {

@@ -7,7 +7,7 @@
  * then; what it did not run never ran, and it says why; what it ran has the descriptors it was to have, gets its
  * grace and no more, and nothing of its process group is left; the status says how it ended, and is whole whenever it is
  * read; no file is left or changed but the documented ones.
- * Limits: those of keeper-grammar.ts. A line with an option twice may be taken or refused. More than 400 lines, because a
+ * Limits: those of keeper-grammar.ts. A line with an option twice may be taken or refused. Over 400 lines because a
  * run and what is judged of it are one thing: each judgement needs most of what happened.
  */
 // timeout: 180
@@ -54,7 +54,7 @@ import {
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, proved, seed } from '../harness/proof.ts';
-import { buildProgram } from '../harness/sanitized.ts';
+import { buildProgram, reporting } from '../harness/sanitized.ts';
 
 requirePrivateNamespace();
 
@@ -243,8 +243,7 @@ class Run {
     const env = {
       PATH: process.env['PATH'],
       KEEPER_FUZZ: this.#base,
-      ASAN_OPTIONS: 'log_path=stderr:exitcode=99:detect_leaks=1',
-      UBSAN_OPTIONS: 'log_path=stderr:exitcode=99:print_stacktrace=1',
+      ...reporting('address', null, true),
     };
     this.#started = performance.now();
     const child = spawn(file, args, {

@@ -14,7 +14,7 @@ import { z } from 'zod';
 
 /** Everything of a test is below. */
 export const root = mkdtempSync(join(tmpdir(), 'keeper-'));
-/** Of a program that outlasts all of that: whoever sees it end by itself has not ended it. */
+/** A program that lasts so long has to be ended: it does not end by itself in time. */
 export const LASTING_MS = 8000;
 
 // --- The command line -------------------------------------------------------------------------------------------------

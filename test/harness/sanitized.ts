@@ -223,10 +223,11 @@ function digest(text: string): string {
 // --- Running ------------------------------------------------------------------------------------------------------
 
 /**
- * The environment in which a program of a variant reports to files in `directory`; `leaks`: of what it has lost, too, when it ends.
+ * The environment in which a program of a variant reports to files in `directory`, or to stderr; `leaks`: when it ends, also
+ * of what it has lost.
  */
-export function reporting(variant: 'address' | 'thread', directory: string, leaks = false): Record<string, string> {
-  const log = `log_path=${join(directory, 'report')}`;
+export function reporting(variant: 'address' | 'thread', directory: string | null, leaks = false) {
+  const log = `log_path=${directory === null ? 'stderr' : join(directory, 'report')}`;
   // TSan goes on, and ends as the program does: most of what it says is of V8.
   if (variant === 'thread') return { TSAN_OPTIONS: `${log}:exitcode=0` };
   // What node has when it ends it leaves to the kernel, which is no leak.

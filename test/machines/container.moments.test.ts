@@ -1,4 +1,4 @@
-// proving: 600
+// proving: 1800
 /**
  * The daemon ends at every moment of an operation, and goes on: before and after each effect, and between any two files;
  * also of one whose n-th effect has failed, for every n (in npm test for some).
@@ -155,7 +155,7 @@ async function live({ before, happens, end }: Story, cut: Cut, failure: Failure 
   return { cut: fleet.lives > lives, effects, wrong: [...wrong, ...leftOf(fleet, ['web', 'back'])] };
 }
 
-/** The story without failure, and with each of its effects failing in each way. */
+/** No failure, and each of its effects failing in each way: every STRIDE-th, the second effect's among them. */
 async function failuresIn(story: Story): Promise<(Failure | null)[]> {
   const { effects } = await live(story, { at: 'file', n: Infinity }, null);
   const all = Array.from({ length: effects }, (_, n): Failure[] => [
@@ -174,7 +174,7 @@ for (const [what, story] of Object.entries(STORIES)) {
     const objections: string[] = [];
     for (const failure of await failuresIn(story)) {
       for (const at of ['before', 'after', 'file'] as const) {
-        // Where it fails it has told its story so far.
+        // Cuts before it fails are those of the story without failure.
         for (let n = at === 'file' ? 1 : (failure?.n ?? -1) + 1; ; n++) {
           const told = await live(story, { at, n }, failure);
           const what = failure === null ? '' : `${failure.how} ${failure.n}, `;

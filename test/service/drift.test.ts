@@ -93,10 +93,16 @@ function network(netns?: string): string {
 }
 
 /** Wait for it, as long as a slow machine may take. */
-async function until(what: string, so: () => boolean | Promise<boolean>, patience = 10_000): Promise<void> {
+async function until(
+  what: string | (() => string),
+  so: () => boolean | Promise<boolean>,
+  patience = 10_000,
+): Promise<void> {
   const deadline = performance.now() + patience;
   while (!(await so())) {
-    if (performance.now() > deadline) throw new Error(`${what}: not within ${patience} ms\n${daemon.log()}`);
+    if (performance.now() > deadline) {
+      throw new Error(`${typeof what === 'string' ? what : what()}: not within ${patience} ms\n${daemon.log()}`);
+    }
     await sleep(5);
   }
 }
@@ -364,9 +370,7 @@ drift('a storm of it while containers come and go ends with everything right', a
     found = text;
     return body.clean;
   };
-  await until('clean', clean, 30_000).catch((error: unknown) => {
-    throw new Error(`${String(error)}\n${found}`);
-  });
+  await until(() => `clean, instead of ${found}`, clean, 30_000);
   await until('the port', async () => {
     const { body } = await daemon.get<ContainerView[]>('/v1/containers');
     const map = sh(`nft list map inet ${table()} ports4`);
