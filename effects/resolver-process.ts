@@ -18,6 +18,12 @@ const STOP_MS = 2000;
 /** Processes looked at in one turn: 2 ms. */
 const SLICE = 200;
 
+/** A server, and the directory that it reads. */
+export interface Served {
+  directory: string;
+  server: Child;
+}
+
 /** The process that serves this directory, in this namespace if one is given. Null when there is none. */
 export function find(directory: string, netns: { ino: number; dev: number } | null): Child | null {
   let pid: number;
@@ -31,13 +37,19 @@ export function find(directory: string, netns: { ino: number; dev: number } | nu
   return server !== null && (netns === null || livesIn(pid, netns)) ? server : null;
 }
 
-/** By command line: `--config <directory>`. A zombie has none. */
 function serverOf(pid: number, directory: string): Child | null {
   if (!Number.isInteger(pid) || pid <= 1) return null;
+  const found = servedBy(pid);
+  return found?.directory === directory ? found.server : null;
+}
+
+/** By command line: `--config <directory>`. A zombie has none. */
+function servedBy(pid: number): Served | null {
   try {
-    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    if (words.slice(1, -1).join('\0') !== argumentsOf(directory).join('\0')) return null;
-    return { pid, startTime: processStartTime(pid) };
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(1, -1);
+    const directory = words[1] ?? '';
+    if (words.join('\0') !== argumentsOf(directory).join('\0')) return null;
+    return { directory, server: { pid, startTime: processStartTime(pid) } };
   } catch (error) {
     if (hasGone(error)) return null;
     throw error;
@@ -93,14 +105,18 @@ export async function stop(directory: string): Promise<void> {
   rmSync(join(directory, PID_FILE), { force: true });
 }
 
-/** Not by the pid file alone: it may be lost, or name the second of two. In slices: there may be thousands. */
-async function all(directory: string): Promise<Child[]> {
-  const found: Child[] = [];
+/** Not by the pid file alone: it may be lost, or name the second of two. */
+const all = async (directory: string): Promise<Child[]> =>
+  (await servers()).filter((found) => found.directory === directory).map(({ server }) => server);
+
+/** Every one there is, whoever started it. In slices: there may be thousands of processes. */
+export async function servers(): Promise<Served[]> {
+  const found: Served[] = [];
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   for (const [n, pid] of pids.entries()) {
     if (n % SLICE === SLICE - 1) await new Promise(setImmediate);
-    const server = serverOf(Number(pid), directory);
-    if (server !== null) found.push(server);
+    const served = servedBy(Number(pid));
+    if (served !== null) found.push(served);
   }
   return found;
 }

@@ -47,11 +47,14 @@ const NUDGE_MS = 500;
 /** Containers asked for at the same time. */
 const AT_ONCE = 128;
 
+export const resolverHome = (runDir: string, outside: string | null): string =>
+  join(runDir, 'dns', outsideKey(outside));
+
 /** The bodies of the resolver machine's effects. One set per daemon: they share what they know of the processes. */
 export function resolverEffects({ kernel, runDir, exited, places }: ResolverParts) {
   /** By directory: stops the watch, and whether the process has ended. */
   const watched = new Map<string, { pid: number; unwatch: () => void; ended: boolean }>();
-  const home = (outside: string | null) => join(runDir, 'dns', outsideKey(outside));
+  const home = (outside: string | null) => resolverHome(runDir, outside);
   const directoryOf = (outside: string | null, part: Part) => join(home(outside), part);
 
   const unwatch = (directory: string) => {

@@ -19,7 +19,7 @@ import { portTargets } from '../machines/plan/ports.ts';
 import { isKernelError, type Link, type Neighbour, type NftElement, type Outside } from '../native/index.ts';
 import { ContainerContext, type Attachment } from '../state/container.ts';
 import { NetworkDefinition } from '../state/network.ts';
-import { auditCarried, auditUplinks, type Judged } from './audit-user-mode.ts';
+import { auditCarried, auditResolvers, auditUplinks, type Judged } from './audit-processes.ts';
 import type { Finding } from './finding.ts';
 
 export interface AuditReport {
@@ -164,6 +164,7 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
     findings.push(...carried.findings);
   }
   findings.push(...auditUplinks(directories.runDir, snapshots.map(judged)));
+  findings.push(...(await auditResolvers(directories.runDir, snapshots.map(judged))));
   return {
     clean: findings.length === 0,
     containers: snapshots.length,

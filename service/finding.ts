@@ -4,7 +4,7 @@
  * Guarantees: types alone.
  */
 export interface Finding {
-  kind: 'link' | 'namespace' | 'port' | 'address' | 'neighbour' | 'table' | 'snapshot' | 'uplink';
+  kind: 'link' | 'namespace' | 'port' | 'address' | 'neighbour' | 'table' | 'snapshot' | 'uplink' | 'dns';
   object: string;
   problem: 'leaked' | 'missing' | 'owned twice' | 'unreadable';
   owner?: string;

@@ -140,7 +140,9 @@ export class Ground {
   async findings(): Promise<string[]> {
     this.looks++;
     const { findings } = await audit(this.kernel, this.#places);
-    return findings.map(({ kind, object, problem, owner = '' }) => `${problem}: ${kind} ${object} ${owner}`);
+    // Names are answered by the world of strings: there is no server.
+    const ours = findings.filter(({ kind }) => kind !== 'dns');
+    return ours.map(({ kind, object, problem, owner = '' }) => `${problem}: ${kind} ${object} ${owner}`);
   }
 
   /** What of a container's attachments is not as it should be. */

@@ -2,10 +2,13 @@
  * Names as processes in containers find them, answered by the real aardvark-dns: by name, alias, short id, hostname and
  * pod; as soon as the event that brought them has answered; and gone with it.
  */
-
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { argumentsOf, findAardvark } from '../../effects/aardvark.ts';
 import { openOutside } from '../../native/index.ts';
+import type { AuditReport } from '../../service/audit.ts';
 import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { dig, resolversIn } from '../harness/dns.ts';
 import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
@@ -18,6 +21,7 @@ const outside = openOutside();
 const daemon = new TestDaemon();
 const dns = suite('dns');
 const twice = rounds(dns, daemon);
+const aardvark = findAardvark()!;
 let empty: Picture;
 
 dns.before(async () => {
@@ -42,6 +46,14 @@ dns.after(async () => {
 /** What a process in the namespace is answered. */
 async function lookUp(netns: string, server: string, name: string, type: 'A' | 'AAAA' = 'A'): Promise<string[]> {
   return (await dig(outside, netns, server, name, type)).split(' ').slice(1);
+}
+
+async function settled(look: () => Promise<string[]>, expected: string[]): Promise<void> {
+  const limit = performance.now() + 10_000;
+  while (String(await look()) !== String(expected)) {
+    assert.ok(performance.now() < limit, `not ${expected.join(', ') || 'clean'}`);
+    await new Promise((next) => setTimeout(next, 20));
+  }
 }
 
 twice('by name, alias, short id and hostname, in both families, when configure has answered', async () => {
@@ -115,6 +127,31 @@ twice('the server lives on when the daemon is killed, is adopted, and is started
   assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'db'), [addressOf(db, 'front')]);
   await daemon.down('web', 'db');
   assert.equal(resolversIn(daemon.directory), []);
+});
+
+dns('the audit names a server that nobody needs, and one that is needed and not there', async () => {
+  const findings = async () =>
+    (await daemon.get<AuditReport>('/v1/audit')).body.findings.map((one) => `${one.problem} ${one.kind} ${one.object}`);
+  await daemon.up('web', { networks: on('front') });
+  assert.equal(await findings(), []);
+  const open = `${daemon.runDir}/dns/own/open`;
+  const closed = `${daemon.runDir}/dns/own/closed`;
+  mkdirSync(closed);
+  writeFileSync(`${closed}/stray.zone`, '127.7.7.7\n');
+  execFileSync(aardvark, argumentsOf(closed), { stdio: 'ignore' });
+  assert.equal(await findings(), [`leaked dns ${closed}`]);
+  process.kill(Number(readFileSync(`${closed}/aardvark.pid`, 'utf8')), 'SIGKILL');
+  await settled(findings, []);
+
+  execFileSync('mount', ['--bind', '/dev/null', aardvark]);
+  try {
+    for (const pid of resolversIn(daemon.directory)) process.kill(pid, 'SIGKILL');
+    await settled(findings, [`missing dns ${open}`]);
+  } finally {
+    execFileSync('umount', [aardvark]);
+  }
+  await settled(findings, []);
+  await daemon.down('web');
 });
 
 dns('update: names stay on a network whose DNS servers change', async () => {

@@ -1,14 +1,19 @@
 /**
- * The auditor's look at processes: uplinks and the ports that processes carry, beside what the snapshots name.
+ * The auditor's look at processes: uplinks, the ports that processes carry, DNS servers, beside what the snapshots name.
  *
  * Guarantees: as of audit.ts: read anew from the processes themselves and their directories, nothing changed, both ways.
- * Limits: a port that pasta carries is not looked at: it was told once, and says nothing.
+ * Limits: a port that pasta carries is not looked at: it was told once, and says nothing. What a DNS server answers is not
+ * asked.
  */
 import { join } from 'node:path';
+import { PARTS, zoneFiles } from '../effects/aardvark.ts';
 import { listForwards as listRules } from '../effects/forwarder.ts';
 import { listForwards as listSlirp } from '../effects/slirp-api.ts';
+import { resolverHome } from '../effects/resolver.ts';
+import { servers } from '../effects/resolver-process.ts';
 import { findUplink, listUplinks } from '../effects/uplink-keeper.ts';
 import { allPorts, leadsTo, whereLed } from '../machines/plan/change.ts';
+import { nameEntries, zonesOf } from '../machines/plan/names.ts';
 import { targetsFor } from '../machines/plan/ports.ts';
 import type { ContainerContext } from '../state/container.ts';
 import type { Finding } from './finding.ts';
@@ -17,6 +22,32 @@ import type { Finding } from './finding.ts';
 export interface Judged {
   context: ContainerContext;
   steady: boolean;
+}
+
+/** A DNS server for each directory that names of containers lie in, and for no other. */
+export async function auditResolvers(runDir: string, containers: readonly Judged[]): Promise<Finding[]> {
+  const found = (await servers()).map(({ directory }) => directory);
+  const named = resolversFor(runDir, containers);
+  const needed = resolversFor(
+    runDir,
+    containers.filter(({ steady }) => steady),
+  );
+  const leaked = found.filter((directory) => directory.startsWith(join(runDir, 'dns/')) && !named.includes(directory));
+  const missing = needed.filter((directory) => !found.includes(directory));
+  return [
+    ...leaked.map((object): Finding => ({ kind: 'dns', object, problem: 'leaked' })),
+    ...missing.map((object): Finding => ({ kind: 'dns', object, problem: 'missing' })),
+  ];
+}
+
+function resolversFor(runDir: string, containers: readonly Judged[]): string[] {
+  const outsides = [...new Set(containers.map(({ context }) => context.outside))];
+  return outsides.flatMap((outside) => {
+    const mine = containers.filter(({ context }) => context.outside === outside);
+    const names = mine.map(({ context }) => [context.owner, nameEntries(context, context.attachments)] as const);
+    const files = zoneFiles(zonesOf(Object.fromEntries(names)));
+    return PARTS.filter((part) => files[part].size > 0).map((part) => join(resolverHome(runDir, outside), part));
+  });
 }
 
 export function auditUplinks(runDir: string, containers: readonly Judged[]): Finding[] {
