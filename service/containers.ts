@@ -334,7 +334,6 @@ export class Containers {
         if (of !== null) this.#desert(of);
         const from = since.get(actor.sessionId)?.state ?? '';
         this.#announce({ type: 'state', t: Date.now(), id, from, to: 'gone' });
-        journal.remove(id);
         this.#forget(id);
       },
       error: (error) => this.#parts.failed(`container ${id}`, error),
@@ -344,10 +343,11 @@ export class Containers {
     return entry;
   }
 
-  /** Should the daemon end before it can be removed: the next start finds it, and finds nothing left to do. */
+  /** Should the daemon end before all can be removed: the next start finds the snapshot, and nothing else left to do. */
   #forget(id: string): void {
     if (this.#entries.has(id)) return; // it is the next one's by now
     try {
+      this.#parts.journal.remove(id);
       this.#parts.store.remove(id);
     } catch (error) {
       this.#parts.failed(`container ${id}`, error);

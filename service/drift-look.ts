@@ -12,13 +12,10 @@ import { compareBridge, type Member } from '../machines/plan/expected-bridge.ts'
 import type { Address, Link, Neighbour, Outside, Route } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
 import type { NetworkDefinition } from '../state/network.ts';
-import { dumpOf, lookInside } from './look.ts';
+import { dumpOf, isGone, lookInside } from './look.ts';
 
 /** Up to so many containers, their links are asked for by name. */
 const FEW = 4;
-
-/** What the kernel says of a pin that is not there, or not one any more. All else says that we could not look. */
-const GONE = new Set(['ENOENT', 'EINVAL']);
 
 export class OutsideLook {
   readonly #kernel: Kernel;
@@ -61,7 +58,7 @@ export class OutsideLook {
     const look = await lookInside(this.#kernel, context, dumpOf);
     if (look === null) return [];
     if ('seen' in look) return compareInside(context.attachments, look.seen);
-    if (look.problem === 'missing' && !GONE.has(look.errno ?? '')) {
+    if (look.problem === 'missing' && !isGone(look.errno)) {
       throw new Error(`cannot look into ${look.path}: ${look.why}`);
     }
     // Not to be put back: whoever lives in it has it still, and a new one would be another.

@@ -53,11 +53,11 @@ export function recover(parts: {
       const { publisher, ports, change } = context;
       if (publisher !== null) stale.push({ publisher, ports: [...ports, ...(change?.ports ?? [])] });
       store.remove(id);
-      journal.remove(id);
     } else {
       containers.push({ id, context, snapshot: record?.snapshot });
     }
   }
+  journal.sweep((id) => store.keeps(id));
   return { containers, unreadable, stale };
 }
 

@@ -13,13 +13,14 @@ import { join } from 'node:path';
 import type { Kernel } from '../effects/kernel.ts';
 import { findUplink, watchUplink } from '../effects/uplink-keeper.ts';
 import { howEnded } from '../effects/uplink-process.ts';
-import type { RtnlNotification } from '../native/index.ts';
+import { isKernelError, type RtnlNotification } from '../native/index.ts';
 import type { ContainerContext, Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { Fault } from '../state/faults.ts';
 import type { DriftHappening, Happening, RepairedHappening } from '../state/happening.ts';
 import type { Uplink, UplinkProgram, UplinkStatus } from '../state/uplink.ts';
 import type { Containers } from './containers.ts';
+import { isGone } from './look.ts';
 import { stateName, type ContainerActor } from './snapshot.ts';
 
 /** One that has run this long is well: what ends it is no defect of its own. */
@@ -104,6 +105,13 @@ export class UplinkWatch {
     return { ...history, state, pid: child?.pid ?? null, ready_ms: readyMs, log: output };
   }
 
+  /** As if nobody had ever watched it. */
+  #unwatched(owner: string, error: unknown): void {
+    const known = this.#watched.get(owner);
+    if (known !== undefined) known.pid = null;
+    this.#lookAgain(owner, error);
+  }
+
   /** Nobody is left unwatched because a file or a process could not be looked at. */
   #lookAgain(owner: string, error: unknown): void {
     if (this.#again === undefined) this.#parts.failed(`uplink of ${owner}`, error);
@@ -165,26 +173,30 @@ export class UplinkWatch {
     this.#parts.announce({ type: 'repaired', t: Date.now(), ...about(owner, program) });
   }
 
-  /** Of a namespace that cannot be looked into nothing is said: `inspect` does. */
-  #watchLink({ outside, netns }: ContainerContext, name: string | null, lost: () => void): () => void {
+  /** Of a namespace that is gone nothing is said: `inspect` does. */
+  #watchLink({ owner, outside, netns }: ContainerContext, name: string | null, lost: () => void): () => void {
     const native = this.#parts.kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined || netns === null || name === null) return () => {};
     let stop: (() => void) | null = () => {};
     const look = async () => {
-      if (stop === null || (await native.link(name, netns.path).catch(() => true)) !== null) return;
+      if (stop === null || (await native.link(name, netns.path)) !== null) return;
       setTimeout(() => stop !== null && lost(), LINK_MS).unref();
     };
-    const heard = (event: RtnlNotification) => {
-      if (event.type === 'overrun' || (event.type === 'link.del' && event.name === name)) void look();
+    const failed = (error: unknown) => {
+      if (stop === null || (isKernelError(error) && isGone(error.code))) return;
+      this.#unwatched(owner, error);
     };
-    native.monitor(heard, netns.path, ['link.del']).then(
-      (end) => {
+    const heard = (event: RtnlNotification) => {
+      if (event.type === 'overrun' || (event.type === 'link.del' && event.name === name)) look().catch(failed);
+    };
+    native
+      .monitor(heard, netns.path, ['link.del'])
+      .then((end) => {
         if (stop === null) return end();
         stop = end;
-        void look(); // it may have gone before we listened
-      },
-      () => {},
-    );
+        return look(); // it may have gone before we listened
+      })
+      .catch(failed);
     return () => {
       stop?.();
       stop = null;
@@ -203,8 +215,7 @@ export class UplinkWatch {
       status = findUplink(join(this.#parts.home, token));
       if (status?.state === 'ready' && linkless === null) throw new Error('its keeper cannot be watched');
     } catch (error) {
-      if (known !== undefined) known.pid = null;
-      return this.#lookAgain(owner, error);
+      return this.#unwatched(owner, error);
     }
     const last = linkless !== null ? `${program} has lost its link` : status && howEnded(program, status);
     const history = known?.history ?? { ...NO_HISTORY };

@@ -5,10 +5,11 @@
  *                                     "to":"configuring.leasing","ms":0.3,"fault":{...}}
  *   <run-dir>/journal/<id>.ndjson.1  the older part, once the file has grown past LIMIT
  *
- * Guarantees: bounded (at most two files of LIMIT bytes); lines are whole (a line cut short by a crash is skipped).
+ * Guarantees: bounded (at most two files of LIMIT bytes); lines are whole (a line cut short by a crash is skipped). It goes
+ * with its container: before the snapshot does, or at the next start.
  * Limits: history for people and tools; recovery never reads it. Lost with the run directory.
  */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Fault } from './faults.ts';
 import type { Failpoint } from './whole-file.ts';
@@ -92,6 +93,7 @@ export class Journal {
     return entries;
   }
 
+  /** Absent is fine. Throws what node:fs does. */
   remove(id: string): void {
     this.#waiting.delete(id);
     this.#sizes.delete(id);
@@ -99,11 +101,17 @@ export class Journal {
     for (const path of [this.#path(id), `${this.#path(id)}.1`]) {
       try {
         unlinkSync(path);
-      } catch {
-        // Never written, or never grew that long.
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       }
     }
     this.#failpoint('journal.remove:after');
+  }
+
+  /** Removes those of containers that nothing else is known of: a crash came between the first line and the snapshot. */
+  sweep(isKnown: (id: string) => boolean): void {
+    const ids = readdirSync(this.#directory).map((file) => file.replace(/\.ndjson(\.1)?$/, ''));
+    for (const id of new Set(ids)) if (!isKnown(id)) this.remove(id);
   }
 
   #path(id: string): string {

@@ -11,7 +11,7 @@
  * Limits: no fsync. After a power loss the kernel objects are gone too, and the boot id in the snapshot says so. The
  * writes are synchronous: on tmpfs, where run-dir belongs, one costs about 0.1 ms, as much as a hop to a thread and back.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { isUnread, unwritable, WholeFiles, type Failpoint } from './whole-file.ts';
 
@@ -77,6 +77,11 @@ export class SnapshotStore {
       }
     }
     return { records, unreadable };
+  }
+
+  /** Whether there is a record, or one that was set aside. */
+  keeps(id: string): boolean {
+    return ['', '.unreadable'].some((ending) => existsSync(join(this.#files.directory, `${id}.json${ending}`)));
   }
 
   /** Keep a record that cannot be used, under a name that is never read again; returns that path. */

@@ -1,11 +1,13 @@
 /**
  * What faults have found, each at the call that showed it.
  */
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AuditReport } from '../../service/audit.ts';
+import type { Inspection } from '../../service/inspect.ts';
 import { on, TestDaemon } from '../harness/daemon.ts';
 import { resolversIn } from '../harness/dns.ts';
 import { Faults, type Strike } from '../harness/faults.ts';
@@ -197,6 +199,50 @@ test('a process that cannot be watched is not taken for dead', async () => {
   faults.revoke();
   bound.kill('SIGKILL');
   await daemon.gone('c5');
+});
+
+test('a history goes with its container, also when it cannot be removed at once', async () => {
+  const up = () => daemon.up('c6', { networks: on('front') });
+  let tries = 0;
+  // How many files come before it differs: some are written when there is time.
+  for (let n = 1, what = ''; !/^unlink .*journal.c6/.test(what); n = (n % 20) + 1, tries++) {
+    assert.ok(tries < 200, 'it is never removed');
+    await up();
+    faults.order({ kind: 'store', action: 'fail', errno: 'EIO' }, n);
+    const { status } = await daemon.event({ type: 'teardown', id: 'c6' });
+    if (status === 200) await sleep(50); // it is removed behind the answer
+    ({ what } = faults.revoke());
+    await daemon.event({ type: 'teardown', id: 'c6' });
+    await daemon.gone('c6');
+  }
+  const left = () =>
+    ['journal', 'containers']
+      .flatMap((home) => readdirSync(`${daemon.runDir}/${home}`))
+      .filter((name) => /^c6/.test(name));
+  await until('gone', () => left().length === 0);
+});
+
+test('an uplink whose link cannot be watched at once is missed all the same when that goes', async () => {
+  const shown = async () => (await daemon.get<Inspection>('/v1/containers/c7')).body;
+  let watched = 0;
+  for (let n = 1, struck = true; struck; n++) {
+    await daemon.done({ type: 'create', id: 'c7', uplink: { program: 'slirp4netns' } });
+    faults.order({ kind: 'socket', action: 'fail', errno: 'EMFILE' }, n);
+    const { status } = await daemon.event({ type: 'configure', id: 'c7' });
+    await sleep(50); // the watch begins behind the answer
+    struck = faults.revoke().struck === true;
+    if (status === 200) {
+      if (struck) watched++;
+      const { netns, uplink } = await shown();
+      execFileSync('nsenter', [`--net=${netns.path}`, 'ip', 'link', 'del', 'tap0']);
+      await until('another', async () => {
+        const now = await shown();
+        return now.state === 'up' && now.uplink?.process?.pid !== uplink?.process?.pid;
+      });
+    }
+    await daemon.down('c7');
+  }
+  assert.ok(watched > 0, 'none of them was of the watch');
 });
 
 test.after(endSleepers);

@@ -10,7 +10,7 @@
  *   in the files of the daemon.
  * A daemon that ended by itself is started again, and has then finished or undone the step; `mayEnd` says for which calls
  * that is so.
- * Limits: history (journal) is not looked at: it may lose lines.
+ * Limits: what a history (journal) says is not looked at: it may lose lines.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -308,7 +308,7 @@ export class FaultTest {
   #look(): Picture {
     const { files = [], ...kernel } = inspect(this.#daemon);
     const helpers = processes(this.#daemon.runDir);
-    const steady = files.filter((line) => !/^faults |^run\/journal\//.test(line));
+    const steady = files.filter((line) => !/^faults /.test(line) && !isHistory(line, files));
     // A helper that had to be started again is another process.
     const named = steady.map((line) => line.replace(/(\.pid|\/(?:networks|containers)\/.*\.json) (\d+) .*/, '$1 $2'));
     const { runDir, stateDir } = this.#daemon;
@@ -320,6 +320,12 @@ export class FaultTest {
       containers: snapshots(`${runDir}/containers`),
     };
   }
+}
+
+/** Of a container that is there. */
+function isHistory(line: string, files: readonly string[]): boolean {
+  const id = /^run\/journal\/(.*)\.ndjson/.exec(line)?.[1];
+  return id !== undefined && files.some((other) => other.startsWith(`run/containers/${id}.json `));
 }
 
 /** What the files say: after a start the same is written in another order. */

@@ -1,7 +1,7 @@
 /**
  * The journal: what was appended is read back in order, bounded, and half a line costs no other.
  */
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -74,6 +74,18 @@ journal('of a container that is gone nothing is left', () => {
   history.remove('a');
   history.flush();
   assert.equal(readdirSync(directory), []);
+});
+
+journal('that of a container that nothing is known of is swept; one that cannot be removed is told', () => {
+  const directory = scratch();
+  const history = new Journal(directory, () => {});
+  for (const id of ['a', 'b.c', 'd']) history.append(id, entry(1));
+  history.flush();
+  writeFileSync(join(directory, 'a.ndjson.1'), '');
+  history.sweep((id) => id === 'd');
+  assert.equal(readdirSync(directory), ['d.ndjson']);
+  mkdirSync(join(directory, 'e.ndjson'));
+  assert.throws(() => history.remove('e'), /EISDIR|EPERM/);
 });
 
 journal('a journal that cannot be written stops nobody', () => {

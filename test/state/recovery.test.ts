@@ -2,7 +2,7 @@
  * What a start makes of the files it finds: each kind of damage is set aside, each other boot dropped, and none of them
  * keeps a whole snapshot from going on.
  */
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -63,11 +63,16 @@ async function start(damage: (record: Kept) => unknown) {
   const damaged = damage(record) ?? record;
   write('bad', typeof damaged === 'string' ? damaged : JSON.stringify(damaged));
   write('good', JSON.stringify(await attaching('good')));
+  for (const id of ['bad', 'good', 'unheard-of'])
+    journal.append(id, { t: 1, machine: 'container', event: 'e', from: '', to: 'up', ms: 0 });
+  journal.flush();
   const { containers, unreadable } = recover({ store, journal, machine, bootId: 'boot' });
   const left = existsSync(join(directory, 'bad.json'));
   const aside = existsSync(join(directory, 'bad.json.unreadable'));
   assert.equal(unreadable, aside ? [join(directory, 'bad.json.unreadable')] : []);
   const ids = containers.map(({ id }) => id).sort();
+  const histories = readdirSync(join(directory, 'journal')).sort();
+  assert.equal(histories, left || aside ? ['bad.ndjson', 'good.ndjson'] : ['good.ndjson']);
   assert.ok(ids.includes('good'), 'the others are not loaded');
   return { outcome: ids.includes('bad') ? 'loaded' : aside ? 'set aside' : left ? 'ignored' : 'dropped', containers };
 }
