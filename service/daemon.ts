@@ -192,10 +192,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   await networks.ensureDefault();
   void networks.finish(previous.map(({ name }) => name)).catch((error: unknown) => failed('update of networks', error));
   const files = new ContainerFiles(containers, etc.refreshFiles);
-  const hostFile = new FileWatch(RESOLV_CONF, () => {
-    shared.refreshResolvers();
-    files.refresh();
-  });
+  const hostFile = new FileWatch(
+    RESOLV_CONF,
+    () => {
+      shared.refreshResolvers();
+      files.refresh();
+    },
+    (error) => failed(`watch on ${RESOLV_CONF}`, error),
+  );
   files.refresh(); // it may have changed while nobody watched
 
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };

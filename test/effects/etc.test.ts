@@ -1,9 +1,12 @@
 /**
  * The files of a container and the watch on the host's: kept in place, changed when the host's change, gone when told.
  */
+import { execFileSync, spawn } from 'node:child_process';
 import {
+  closeSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -77,16 +80,74 @@ files('removed twice, they are gone; a refresh does not bring them back', async 
   assert.equal(readdirSync(runDir), []);
 });
 
+files('what the host says and cannot be read is not taken for nothing', async () => {
+  const runDir = scratch();
+  const effects = made(runDir);
+  const fault = (error: EffectError) => `${error.fault.code} ${error.fault.errno} ${error.fault.object}`;
+  const refused = async (what: string) => {
+    try {
+      await effects.ensureFiles(input);
+    } catch (error) {
+      return assert.is(fault(error as EffectError), what);
+    }
+    assert.unreachable('it is taken for nothing');
+  };
+  execFileSync('mount', ['--bind', '/proc/1/mem', '/etc/resolv.conf']); // reads EIO
+  try {
+    await refused('KERNEL EIO /etc/resolv.conf');
+    effects.refreshFiles({ ...input, id: 'absent' });
+  } finally {
+    execFileSync('umount', ['/etc/resolv.conf']);
+  }
+  await effects.ensureFiles(input);
+});
+
 files.run();
 
 // --- The watch -------------------------------------------------------------------------------------------------------
 
 const watching = suite('the watch on a file of the host');
 
+const unexpected = (error: unknown) => assert.unreachable(String(error));
+
+/** For two seconds nobody here can open anything: resolves when that has begun. */
+async function withoutDescriptors(): Promise<void> {
+  const limits = 'prlimit --pid=$1 --nofile=3: && sleep 2 && prlimit --pid=$1 --nofile=$(ulimit -Hn):';
+  spawn('sh', ['-c', limits, 'sh', String(process.pid)], { stdio: 'ignore' });
+  await until('no descriptor is left', () => {
+    try {
+      closeSync(openSync('/dev/null', 'r'));
+      return false;
+    } catch {
+      return true;
+    }
+  });
+}
+
+// The first here: the kernel's watches are one descriptor, from the first on.
+watching('what cannot be watched or read is told once, and looked at until it can be', async () => {
+  const path = join(scratch(), 'resolv.conf');
+  writeFileSync(path, '1');
+  const told: string[] = [];
+  let calls = 0;
+  await withoutDescriptors();
+  const watch = new FileWatch(
+    path,
+    () => calls++,
+    (error) => told.push((error as NodeJS.ErrnoException).code ?? ''),
+  );
+  assert.equal([told, calls], [['EMFILE'], 0]);
+  await until('it is read', () => calls === 1);
+  writeFileSync(path, '2');
+  await until('the change is heard of', () => calls === 2);
+  watch.close();
+  assert.equal(told, ['EMFILE']);
+});
+
 /** Changes after each of which the watch has to have called, once. */
 async function heard(path: string, ...changes: (() => void)[]): Promise<void> {
   let calls = 0;
-  const watch = new FileWatch(path, () => calls++);
+  const watch = new FileWatch(path, () => calls++, unexpected);
   try {
     for (const [n, change] of changes.entries()) {
       change();
@@ -138,7 +199,7 @@ watching('is not called when the text is the same', async () => {
   const path = join(scratch(), 'resolv.conf');
   writeFileSync(path, '1');
   let calls = 0;
-  const watch = new FileWatch(path, () => calls++);
+  const watch = new FileWatch(path, () => calls++, unexpected);
   writeFileSync(path, '1');
   writeFileSync(`${path}.other`, 'x');
   await new Promise((resolve) => setTimeout(resolve, 200)); // long enough to be heard of, if it were

@@ -308,7 +308,7 @@ export class FaultTest {
   #look(): Picture {
     const { files = [], ...kernel } = inspect(this.#daemon);
     const helpers = processes(this.#daemon.runDir);
-    const steady = files.filter((line) => !/^faults /.test(line) && !isHistory(line, files));
+    const steady = files.filter((line) => !line.startsWith('faults ') && !isHistory(line, files));
     // A helper that had to be started again is another process.
     const named = steady.map((line) => line.replace(/(\.pid|\/(?:networks|containers)\/.*\.json) (\d+) .*/, '$1 $2'));
     const { runDir, stateDir } = this.#daemon;
