@@ -7,7 +7,7 @@
  */
 import { statSync } from 'node:fs';
 import { EventEmitter } from 'eventemitter3';
-import { isKernelError, openOutside, type Outside } from '../native/index.ts';
+import { openOutside, type Outside } from '../native/index.ts';
 import { EffectError } from './effect.ts';
 
 /** How an instance of cleat marks what is its own. Several daemons on one machine differ in all three. */
@@ -40,7 +40,7 @@ export class Kernel {
     this.instance = instance;
   }
 
-  /** The outside at `path`, the daemon's own namespace for null. Throws NOT_A_NAMESPACE when there is none. */
+  /** The outside at `path`, the daemon's own namespace for null. Throws NOT_A_NAMESPACE when there is none, KERNEL else. */
   outside(path: string | null): OutsideKernel {
     let outside = this.#outsides.get(path);
     if (outside === undefined) {
@@ -101,13 +101,21 @@ function open(path: string | null): Outside {
   try {
     return openOutside(path);
   } catch (error) {
-    if (!isKernelError(error)) throw error;
-    throw new EffectError({
-      code: 'NOT_A_NAMESPACE',
-      message: `retrieving network namespace at ${path}: ${error.code}`,
-      errno: error.code,
-      syscall: error.syscall,
-      object: path,
-    });
+    throw namespaceFault(path, error);
   }
+}
+
+/** What open(2) and we say of a path that leads to no network namespace. Anything else says nothing of what is there. */
+const NO_NAMESPACE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EINVAL']);
+
+/** Why the namespace at a path could not be opened: NOT_A_NAMESPACE where there is none, KERNEL where that is not known. */
+export function namespaceFault(path: string, error: unknown): EffectError {
+  const { code = 'EIO', syscall } = error as NodeJS.ErrnoException;
+  return new EffectError({
+    code: NO_NAMESPACE.has(code) ? 'NOT_A_NAMESPACE' : 'KERNEL',
+    message: `retrieving network namespace at ${path}: ${code}`,
+    errno: code,
+    syscall,
+    object: path,
+  });
 }

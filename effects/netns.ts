@@ -10,7 +10,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import type { NamespaceInput } from '../machines/container-inputs.ts';
 import { isKernelError, openProcessNetns, type NetnsIdentity, type Outside } from '../native/index.ts';
 import { EffectError } from './effect.ts';
-import type { Kernel } from './kernel.ts';
+import { namespaceFault, type Kernel } from './kernel.ts';
 
 /**
  * Written before any link exists. Router advertisements are not believed (CVE-2020-10749), addresses are usable at
@@ -86,12 +86,6 @@ function openPath(path: string): number {
     // Whatever the path leads to: a FIFO must not hold the daemon up, nor a terminal become its own.
     return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
-    const { code = 'EIO' } = error as NodeJS.ErrnoException;
-    throw new EffectError({
-      code: 'NOT_A_NAMESPACE',
-      message: `retrieving network namespace at ${path}: ${code}`,
-      errno: code,
-      object: path,
-    });
+    throw namespaceFault(path, error);
   }
 }

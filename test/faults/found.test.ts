@@ -1,8 +1,10 @@
 /**
  * What faults have found, each at the call that showed it.
+ *
+ * timeout: 300
  */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -10,8 +12,9 @@ import type { AuditReport } from '../../service/audit.ts';
 import type { Inspection } from '../../service/inspect.ts';
 import { on, TestDaemon } from '../harness/daemon.ts';
 import { resolversIn } from '../harness/dns.ts';
-import { Faults, type Strike } from '../harness/faults.ts';
-import { endSleepers, sleeper } from '../harness/inside.ts';
+import { Faults } from '../harness/faults.ts';
+import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
+import { comesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -42,20 +45,6 @@ async function until(what: string, so: () => Promise<boolean> | boolean): Promis
   throw new Error(`never ${what}`);
 }
 
-/** For what has no number of its own: the first call whose text fits. */
-async function strikeAt(fits: RegExp, strike: Strike, request: () => Promise<unknown>, undo: () => Promise<unknown>) {
-  for (let n = 1; n < 100; n++) {
-    faults.order({ ...strike, action: 'delay', ms: 0 }, n);
-    await request();
-    await sleep(20);
-    const { what, struck } = faults.revoke();
-    await undo();
-    if (struck === false) break;
-    if (fits.test(what)) return faults.order(strike, n);
-  }
-  throw new Error(`no call is like ${String(fits)}`);
-}
-
 test('what the kernel refuses outside of an effect says errno and system call', async () => {
   faults.order({ kind: 'request', action: 'fail', errno: 'ENOMEM' }, 1);
   const { status, body } = await daemon.request('POST', '/v1/networks', brief);
@@ -82,13 +71,7 @@ test('a network whose file cannot be written is refused, and not there at the ne
 });
 
 test('an update whose last write fails is done; what it leaves behind is taken away later', async () => {
-  const last = { kind: 'store', action: 'fail', errno: 'EIO' } as const;
-  await strikeAt(
-    /^unlink .*front.previous/,
-    last,
-    () => update('1400'),
-    () => update('1500'),
-  );
+  faults.order({ kind: 'store', action: 'fail', errno: 'EIO', about: `unlink ${networks}/front.previous` }, 1);
   assert.is((await update('1400')).status, 200);
   faults.revoke();
   assert.ok(readdirSync(networks).includes('front.previous'));
@@ -178,7 +161,7 @@ test('a server that cannot be looked for is not taken for none', async () => {
 
 test('a process that cannot be watched is not taken for dead', async () => {
   const bound = await sleeper();
-  const short = { kind: 'helper', action: 'fail', errno: 'EMFILE' } as const;
+  const short = { kind: 'helper', action: 'fail', errno: 'EMFILE', about: 'pidfd_open' } as const;
   const create = { type: 'create' as const, id: 'c5', networks: on('front'), bound_to: bound.pid ?? 0 };
   faults.order(short, 1);
   const { status, body } = await daemon.event(create);
@@ -191,7 +174,7 @@ test('a process that cannot be watched is not taken for dead', async () => {
     await daemon.kill();
     await daemon.start();
   };
-  await strikeAt(/pidfd_open/, short, again, () => Promise.resolve());
+  faults.order(short, 1);
   await again();
   assert.is(faults.look().struck, true);
   await sleep(200);
@@ -202,19 +185,12 @@ test('a process that cannot be watched is not taken for dead', async () => {
 });
 
 test('a history goes with its container, also when it cannot be removed at once', async () => {
-  const up = () => daemon.up('c6', { networks: on('front') });
-  let tries = 0;
-  // How many files come before it differs: some are written when there is time.
-  for (let n = 1, what = ''; !/^unlink .*journal.c6/.test(what); n = (n % 20) + 1, tries++) {
-    assert.ok(tries < 200, 'it is never removed');
-    await up();
-    faults.order({ kind: 'store', action: 'fail', errno: 'EIO' }, n);
-    const { status } = await daemon.event({ type: 'teardown', id: 'c6' });
-    if (status === 200) await sleep(50); // it is removed behind the answer
-    ({ what } = faults.revoke());
-    await daemon.event({ type: 'teardown', id: 'c6' });
-    await daemon.gone('c6');
-  }
+  await daemon.up('c6', { networks: on('front') });
+  const history = `${daemon.runDir}/journal/c6.ndjson`;
+  await until('written', () => existsSync(history));
+  faults.order({ kind: 'store', action: 'fail', errno: 'EIO', about: `unlink ${history}` }, 1);
+  await daemon.down('c6');
+  await until('struck', () => faults.look().struck === true);
   const left = () =>
     ['journal', 'containers']
       .flatMap((home) => readdirSync(`${daemon.runDir}/${home}`))
@@ -243,6 +219,25 @@ test('an uplink whose link cannot be watched at once is missed all the same when
     await daemon.down('c7');
   }
   assert.ok(watched > 0, 'none of them was of the watch');
+});
+
+test('an outside that cannot be opened is not taken for gone', async () => {
+  const outside = addNetns('elsewhere');
+  const look = () => {
+    const { mounts: _mounts, ...rest } = inspectKernel(outside);
+    return rest;
+  };
+  const before = look();
+  await daemon.up('c8', { outside, networks: on('front') });
+  await daemon.kill();
+  faults.order({ kind: 'namespace', action: 'fail', errno: 'EMFILE', about: `open ${outside}`, lasting: true }, 1);
+  await daemon.start();
+  await daemon.event({ type: 'teardown', id: 'c8' });
+  await sleep(500);
+  faults.revoke();
+  await daemon.gone('c8');
+  await comesBackTo(before, look);
+  removeNetns('elsewhere');
 });
 
 test.after(endSleepers);

@@ -51,6 +51,7 @@ struct order {
   _Atomic uint32_t released;
   int32_t clock; /* seconds that CLOCK_REALTIME is off, at all times */
   char what[216];
+  char about[128]; /* calls without this in their text are not counted */
 };
 
 #define FDS 4096
@@ -96,7 +97,7 @@ static int below(const char* path, const char* directory) {
 static enum kind kind_of(const char* path) {
   if (order == NULL || path == NULL) return NO_KIND;
   if (strncmp(path, "/proc/sys/net/", 14) == 0) return SWITCH;
-  if (below(path, netns_dir) || strstr(path, "/ns/net") != NULL) return NAMESPACE;
+  if (below(path, netns_dir) || below(path, "/run/netns") || strstr(path, "/ns/net") != NULL) return NAMESPACE;
   if (below(path, run_dir) || below(path, state_dir)) return STORE;
   return NO_KIND;
 }
@@ -123,9 +124,12 @@ static void pause_ms(long ms) {
 /* What is to become of this call. Waits are over when it returns. */
 static enum action decide(enum kind kind, const char* call, const char* object) {
   if (order == NULL || kind == NO_KIND || !order->armed || order->kind != kind) return NOTHING;
+  char text[sizeof order->what];
+  snprintf(text, sizeof text, "%s %s", call, object);
+  if (strstr(text, order->about) == NULL) return NOTHING;
   uint32_t n = atomic_fetch_add(&order->count, 1) + 1;
   if (n < order->first || n > order->last) return NOTHING;
-  if (n == order->first) snprintf(order->what, sizeof order->what, "%s %s", call, object);
+  if (n == order->first) memcpy(order->what, text, sizeof text);
   order->hit = 1;
   if (order->action == DELAY) pause_ms(order->argument);
   for (int i = 0; order->action == HOLD && !order->released && i < 60000; i++) pause_ms(1);

@@ -44,6 +44,8 @@ export interface Strike {
   action: (typeof ACTIONS)[number];
   errno?: keyof typeof constants.errno;
   ms?: number;
+  /** Only calls whose text (Outcome.what) has this in it are counted. */
+  about?: string;
   /** All calls from the n-th on, not that one alone. */
   lasting?: boolean;
   /** What happens to the world while a call is held, and what mends it again. */
@@ -67,7 +69,7 @@ export interface Outcome {
 }
 
 /** Offsets of struct order in interpose.c. */
-const AT = { armed: 0, count: 24, released: 32, clock: 36, what: 40, end: 256 };
+const AT = { armed: 0, count: 24, released: 32, clock: 36, what: 40, about: 256, end: 384 };
 
 export class Faults {
   readonly #fd: number;
@@ -91,13 +93,15 @@ export class Faults {
   }
 
   /** With n = 0 it only counts. */
-  order({ kind, action, errno, ms, lasting = false }: Strike, n: number): void {
+  order({ kind, action, errno, ms, lasting = false, about = '' }: Strike, n: number): void {
     this.revoke();
     const argument = errno === undefined ? (ms ?? 0) : constants.errno[errno];
     const last = n > 0 && (lasting || action === 'full') ? 0xffff_ffff : n;
     const words = [KINDS.indexOf(kind) + 1, n, last, ACTIONS.indexOf(action) + 1, argument, 0, 0, 0];
     this.#write(AT.armed + 4, words);
-    writeSync(this.#fd, Buffer.alloc(AT.end - AT.what), 0, AT.end - AT.what, AT.what);
+    const texts = Buffer.alloc(AT.end - AT.what);
+    texts.write(about, AT.about - AT.what, AT.end - AT.about - 1, 'latin1');
+    writeSync(this.#fd, texts, 0, texts.length, AT.what);
     if (action === 'full') this.#write(AT.armed + 20, [constants.errno.ENOSPC]);
     this.#write(AT.armed, [1]);
   }
