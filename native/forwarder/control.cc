@@ -55,6 +55,7 @@ class Control::Session : public Source, public Worker {
     received_.resize(before + static_cast<size_t>(std::max<ssize_t>(n, 0)));
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n <= 0) return Close();
+    if (last_) return received_.clear();
     Answer();
   }
 
@@ -97,9 +98,12 @@ class Control::Session : public Source, public Worker {
       control_->engine_->Rewatch(socket_.get(), EPOLLOUT, this);
       return false;
     }
+    // Closed when the peer has: to one that still writes it would be an error that comes before the answer (unix(7)).
     if (last_) {
-      Close();
-      return false;
+      shutdown(socket_.get(), SHUT_WR);
+      received_.clear();
+      received_.shrink_to_fit();
+      looked_ = 0;
     }
     answer_.clear();
     answer_.shrink_to_fit();

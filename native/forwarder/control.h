@@ -3,8 +3,8 @@
 // Guarantees: one instance for a socket path: who does not get the lock (PATH.lock, flock(2)) is not there. The socket
 // is 0600, and peers other than root and the own user are closed without a word. One request at a time is worked off,
 // lines in the order they came, and no more is taken in while one waits; an answer that is not fetched holds up its own
-// session alone. A line that is no request is answered, and the session closed: what comes behind it cannot be trusted
-// to begin where it seems to. Limits: kMaxSessions; who comes when there are as many closes the oldest.
+// session alone. A line that is no request is answered, and nothing after it: what comes behind cannot be trusted to
+// begin where it seems to. Limits: kMaxSessions; who comes when there are as many closes the oldest.
 #pragma once
 
 #include <list>
