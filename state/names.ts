@@ -32,12 +32,16 @@ export const DnsName = z
     'a host name is labels of letters, digits, "-" and "_", with dots between',
   );
 
-/** dev_valid_name() of the kernel: at most 15 bytes, no "/", no white space, not "." or ".."; ":" is for aliases. */
+/**
+ * dev_valid_name() of the kernel: at most 15 bytes, no "/", no white space, not "." or ".."; ":" is for aliases. Nor a name that
+ * means something else in net.ipv4.conf (devinet.c: sysctl_dev_name_is_allowed()).
+ */
 export const InterfaceName = z
   .string()
   .min(1)
   .max(15)
-  .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/, 'an interface name is at most 15 letters, digits, "_", "." and "-"');
+  .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/, 'an interface name is at most 15 letters, digits, "_", "." and "-"')
+  .refine((name) => name !== 'all' && name !== 'default', 'no interface can be called "all" or "default"');
 
 const canonical = (text: string): string => ipaddr.process(text).toString();
 

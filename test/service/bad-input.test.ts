@@ -144,7 +144,7 @@ harmless('ids, network and interface names that are paths or no names are bad re
     const network = { name, subnets: [{ subnet: '10.99.0.0/24' }] };
     await refused(`definition ${name}`, () => daemon.request('POST', '/v1/networks', network), 400, 'BAD_REQUEST');
   }
-  for (const interface_name of [...paths, 'sixteen-letters-']) {
+  for (const interface_name of [...paths, 'sixteen-letters-', 'all', 'default']) {
     const event = create({ networks: { web: { interface_name } } });
     await refused(`interface ${interface_name}`, () => daemon.event(event), 400, 'BAD_REQUEST');
   }
