@@ -32,8 +32,10 @@ requirePrivateNamespace();
 
 const BUILT = join(ROOT, 'build/Release');
 const PROGRAMS = ['cleat-forwarder', 'cleat-keeper'];
-const LIVES = ['lifecycle', 'drift.test', 'ports', 'rebuild', 'outsides', 'uplink'].map((name) => `service/${name}`);
+const LIVES = ['lifecycle', 'drift.test', 'ports', 'rebuild', 'outsides'].map((name) => `service/${name}`);
 const TESTS = ['native/', 'effects/forwarder', 'effects/uplink', ...LIVES];
+/** Not under TSan: of a node that has started a process by itself (probeUplink) it swallows every signal from then on. */
+const ENDED_BY_SIGNALS = ['service/uplink'];
 
 /** They measure the memory of the process. */
 const MEASURES_MEMORY = /memory/;
@@ -84,12 +86,14 @@ async function runTests(
 /** How many tests passed; throws when others failed than those that measure memory, or something was reported. */
 function judge({ output, reports: said }: Run): number {
   assert.equal(said, []);
-  const failed = [...output.matchAll(/^ +\| +FAIL +(?:\S+ +)?"(.*)"$/gm)].map(([, name = '']) => name);
+  const failed = [...output.matchAll(/^ +\| +FAIL +(?:[^"]* +)?"(.*)"$/gm)].map(([, name = '']) => name);
   assert.equal(
     failed.filter((name) => !MEASURES_MEMORY.test(name)),
     [],
     output,
   );
+  const silent = [...output.matchAll(/^ {2}(\S+ not finished after .*)$/gm)].map(([, what]) => what);
+  assert.equal(silent, [], output);
   const [, passed = '0', others = '0'] = /^(\d+) passed, (\d+) failed$/m.exec(output) ?? [];
   assert.is(Number(others), failed.length, output);
   assert.ok(Number(passed) > 0, output);
@@ -99,7 +103,7 @@ function judge({ output, reports: said }: Run): number {
 const sanitized = suite('sanitized');
 
 sanitized('the addon does nothing that ASan and UBSan object to', async () => {
-  const passed = judge(await runTests('address', TESTS));
+  const passed = judge(await runTests('address', [...TESTS, ...ENDED_BY_SIGNALS]));
   proved('tests under ASan and UBSan', passed);
 });
 

@@ -38,6 +38,6 @@ export async function tryByChance<T>(
   const { details = '' } = (outcome.errorInstance ?? {}) as { details?: string };
   const again = `seed=${outcome.seed} path=${outcome.counterexamplePath}`;
   throw new Error(
-    [again, value === undefined ? '' : show(value), String(outcome.errorInstance), details].join('\n').slice(0, 20_000),
+    [again, String(outcome.errorInstance), details, value === undefined ? '' : show(value)].join('\n').slice(0, 20_000),
   );
 }

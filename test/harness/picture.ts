@@ -148,7 +148,8 @@ export function ipJson<T>(netns: string | undefined, ...argv: string[]): T {
 function run(argv: readonly string[], netns: string | undefined): string {
   const all = netns === undefined ? argv : ['nsenter', `--net=${netns}`, '--', ...argv];
   const [program = '', ...rest] = all;
-  return execFileSync(program, rest, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  // A ruleset with thousands of ports is more than the usual megabyte.
+  return execFileSync(program, rest, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 << 20 });
 }
 
 /** Mount point, root and type of every mount (proc_pid_mountinfo(5)): ids are new with each mount. */
