@@ -107,12 +107,13 @@ function open(path: string | null): Outside {
 
 /** What open(2) and we say of a path that leads to no network namespace. Anything else says nothing of what is there. */
 const NO_NAMESPACE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EINVAL']);
+export const isNoNamespace = (errno: string | undefined): boolean => NO_NAMESPACE.has(errno ?? '');
 
 /** Why the namespace at a path could not be opened: NOT_A_NAMESPACE where there is none, KERNEL where that is not known. */
 export function namespaceFault(path: string, error: unknown): EffectError {
   const { code = 'EIO', syscall } = error as NodeJS.ErrnoException;
   return new EffectError({
-    code: NO_NAMESPACE.has(code) ? 'NOT_A_NAMESPACE' : 'KERNEL',
+    code: isNoNamespace(code) ? 'NOT_A_NAMESPACE' : 'KERNEL',
     message: `retrieving network namespace at ${path}: ${code}`,
     errno: code,
     syscall,

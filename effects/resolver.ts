@@ -47,8 +47,10 @@ const NUDGE_MS = 500;
 /** Containers asked for at the same time. */
 const AT_ONCE = 128;
 
+/** The directory of all resolvers, and that of an outside's. */
+export const resolversHome = (runDir: string): string => join(runDir, 'dns');
 export const resolverHome = (runDir: string, outside: string | null): string =>
-  join(runDir, 'dns', outsideKey(outside));
+  join(resolversHome(runDir), outsideKey(outside));
 
 /** The bodies of the resolver machine's effects. One set per daemon: they share what they know of the processes. */
 export function resolverEffects({ kernel, runDir, exited, places }: ResolverParts) {
@@ -143,7 +145,7 @@ export function resolverEffects({ kernel, runDir, exited, places }: ResolverPart
       await stop(directory);
     }
     rmSync(home(outside), { recursive: true, force: true });
-    removeIfEmpty(join(runDir, 'dns'));
+    removeIfEmpty(resolversHome(runDir));
   };
 
   return { writeZones, ensureResolver, askNames, stopResolver };

@@ -8,9 +8,9 @@
 import { join } from 'node:path';
 import { PARTS, zoneFiles } from '../effects/aardvark.ts';
 import { listForwards as listRules } from '../effects/forwarder.ts';
-import { listForwards as listSlirp } from '../effects/slirp-api.ts';
-import { resolverHome } from '../effects/resolver.ts';
+import { resolverHome, resolversHome } from '../effects/resolver.ts';
 import { servers } from '../effects/resolver-process.ts';
+import { listForwards as listSlirp } from '../effects/slirp-api.ts';
 import { findUplink, listUplinks } from '../effects/uplink-keeper.ts';
 import { allPorts, leadsTo, whereLed } from '../machines/plan/change.ts';
 import { nameEntries, zonesOf } from '../machines/plan/names.ts';
@@ -32,7 +32,8 @@ export async function auditResolvers(runDir: string, containers: readonly Judged
     runDir,
     containers.filter(({ steady }) => steady),
   );
-  const leaked = found.filter((directory) => directory.startsWith(join(runDir, 'dns/')) && !named.includes(directory));
+  const ours = found.filter((directory) => directory.startsWith(`${resolversHome(runDir)}/`));
+  const leaked = ours.filter((directory) => !named.includes(directory));
   const missing = needed.filter((directory) => !found.includes(directory));
   return [
     ...leaked.map((object): Finding => ({ kind: 'dns', object, problem: 'leaked' })),

@@ -6,13 +6,13 @@
  * Limits: a look is as old as its oldest dump: whoever acts on it has the effects look again.
  */
 import { bridgeAlias } from '../effects/bridge.ts';
-import type { Kernel } from '../effects/kernel.ts';
+import { isNoNamespace, type Kernel } from '../effects/kernel.ts';
 import { compareInside, compareOutside, type Difference } from '../machines/plan/expected.ts';
 import { compareBridge, type Member } from '../machines/plan/expected-bridge.ts';
 import type { Address, Link, Neighbour, Outside, Route } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
 import type { NetworkDefinition } from '../state/network.ts';
-import { dumpOf, isGone, lookInside } from './look.ts';
+import { dumpOf, lookInside } from './look.ts';
 
 /** Up to so many containers, their links are asked for by name. */
 const FEW = 4;
@@ -58,7 +58,7 @@ export class OutsideLook {
     const look = await lookInside(this.#kernel, context, dumpOf);
     if (look === null) return [];
     if ('seen' in look) return compareInside(context.attachments, look.seen);
-    if (look.problem === 'missing' && !isGone(look.errno)) {
+    if (look.problem === 'missing' && !isNoNamespace(look.errno)) {
       throw new Error(`cannot look into ${look.path}: ${look.why}`);
     }
     // Not to be put back: whoever lives in it has it still, and a new one would be another.

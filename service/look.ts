@@ -19,9 +19,6 @@ export interface Blind {
 }
 export type Look<T> = { seen: T } | Blind;
 
-/** That there is nothing at a pin, or a file that is no namespace any more; anything else says nothing of it. */
-export const isGone = (errno: string | undefined): boolean => errno === 'ENOENT' || errno === 'EINVAL';
-
 /** Null: there is no namespace to look into (netns host), or none yet. */
 export async function lookInside<T>(
   kernel: Kernel,

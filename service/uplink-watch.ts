@@ -10,7 +10,7 @@
  * program ended while there was no daemon is seen at the start.
  */
 import { join } from 'node:path';
-import type { Kernel } from '../effects/kernel.ts';
+import { isNoNamespace, type Kernel } from '../effects/kernel.ts';
 import { findUplink, watchUplink } from '../effects/uplink-keeper.ts';
 import { howEnded } from '../effects/uplink-process.ts';
 import { isKernelError, type RtnlNotification } from '../native/index.ts';
@@ -20,7 +20,6 @@ import type { Fault } from '../state/faults.ts';
 import type { DriftHappening, Happening, RepairedHappening } from '../state/happening.ts';
 import type { Uplink, UplinkProgram, UplinkStatus } from '../state/uplink.ts';
 import type { Containers } from './containers.ts';
-import { isGone } from './look.ts';
 import { stateName, type ContainerActor } from './snapshot.ts';
 
 /** One that has run this long is well: what ends it is no defect of its own. */
@@ -183,7 +182,7 @@ export class UplinkWatch {
       setTimeout(() => stop !== null && lost(), LINK_MS).unref();
     };
     const failed = (error: unknown) => {
-      if (stop === null || (isKernelError(error) && isGone(error.code))) return;
+      if (stop === null || (isKernelError(error) && isNoNamespace(error.code))) return;
       this.#unwatched(owner, error);
     };
     const heard = (event: RtnlNotification) => {

@@ -14,6 +14,7 @@ import { on, TestDaemon } from '../harness/daemon.ts';
 import { resolversIn } from '../harness/dns.ts';
 import { Faults } from '../harness/faults.ts';
 import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
+import { until } from '../harness/native.ts';
 import { comesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -36,14 +37,6 @@ test.after.each(() => void faults.revoke());
 
 const brief = { name: 'brief', dns_enabled: false };
 const update = (mtu: string) => daemon.request('PATCH', '/v1/networks/front', { options: { mtu } });
-
-async function until(what: string, so: () => Promise<boolean> | boolean): Promise<void> {
-  for (let i = 0; i < 500; i++) {
-    if (await so()) return;
-    await sleep(10);
-  }
-  throw new Error(`never ${what}`);
-}
 
 test('what the kernel refuses outside of an effect says errno and system call', async () => {
   faults.order({ kind: 'request', action: 'fail', errno: 'ENOMEM' }, 1);

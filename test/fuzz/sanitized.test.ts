@@ -7,6 +7,7 @@
  * Node is a copy of the real one that loads the sanitizer's library first. V8 and libuv are not built for TSan, so only
  * what a report says of ours counts; their mutexes are seen, as those of any program.
  * Limits: what a test measures of memory is not what it is without a sanitizer, so those tests may fail here, no others.
+ * Under TSan not all of them (SIGNALLED).
  */
 // proving only: 3600
 import { execFileSync, spawn } from 'node:child_process';

@@ -4,8 +4,8 @@
  *
  * What must hold: an answer is 2xx, or 4xx with a code of the table and a hint; never 5xx (but 504 for a wait that was
  * asked for, and what a program says that cannot lead a container out). A request that was refused has changed nothing
- * in the kernel, and nothing on disk where it was refused by its words. After each round the audit is clean; when all is torn down, kernel and files are byte for byte what they
- * were. The daemon's descriptors and memory are where they were.
+ * in the kernel, and nothing on disk where it was refused by its words. After each round the audit is clean; when all is
+ * torn down, kernel and files are byte for byte what they were. The daemon's descriptors and memory are where they were.
  * Limits: one request after another; what happens side by side is in conflicts.test.ts and test/crash. What was found is
  * below as tests of their own. `requests=N` tries more; a failure prints seed and path, and the requests it took.
  *
