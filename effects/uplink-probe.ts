@@ -58,6 +58,9 @@ function identityOf(program: UplinkProgram, file: string): string {
 function help(program: UplinkProgram, file: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, ['--help'], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
+    const refused = (error: NodeJS.ErrnoException) => reject(unusable(program, file, error.code ?? error.message));
+    // Without a process there may be no pipes either (no descriptor is left).
+    if (child.pid === undefined) return void child.on('error', refused);
     let said = '';
     const timers: NodeJS.Timeout[] = [];
     const settle = (problem?: string) => {
@@ -75,7 +78,7 @@ function help(program: UplinkProgram, file: string): Promise<string> {
         if (said.length > MOST_BYTES) settle();
       });
     }
-    child.on('error', (error: NodeJS.ErrnoException) => settle(error.code ?? error.message));
+    child.on('error', (error: NodeJS.ErrnoException) => settle(error.code ?? error.message)); // of the signal
     child.on('close', () => settle());
     // Something that it started may hold the pipes for ever.
     child.on('exit', () => timers.push(setTimeout(settle, REST_MS)));

@@ -183,9 +183,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   const publishing = new Publishing({ publisher, ledger: exposed, log });
   const recovered = recover({ store: containerStore, journal, machine: containerMachineProvided, bootId });
-  for (const file of recovered.unreadable) log.error({ file }, 'snapshot set aside: not readable');
   const contexts = recovered.containers.map(({ context }) => context);
-  shared.recover(contexts);
+  recovered.unreadable.push(...shared.recover(contexts));
+  for (const file of recovered.unreadable) log.error({ file }, 'snapshot set aside: not readable');
   publishing.start(recovered.containers, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
   for (const { id, snapshot } of recovered.containers) containers.restore(id, snapshot);
   containers.restored();

@@ -73,21 +73,25 @@ export class OutsideWatch {
     this.#record = new DriftRecord(parts.announce);
   }
 
-  /** Listen, and look at everything: much may have happened before. */
+  /** Listen, and look at everything: much may have happened before. One that rejects listens to nothing, and is closed. */
   async open(): Promise<void> {
     const { kernel } = this.#parts;
     const { kernel: native } = kernel.outside(this.#outside);
     const heard = (event: Parameters<Clues['take']>[0]) => {
       if (this.#clues.take(event, this.#prefix)) this.#gather();
     };
-    this.#stops = await Promise.all([
+    const opened = await Promise.allSettled([
       native.nftMonitor(kernel.instance.table, (event) => {
         if (event.type === 'changed') this.#record.changedBy(event.command, event.pid);
         this.#verify();
       }),
       native.monitor(heard, undefined, [...CLUES], true),
     ]);
-    if (this.#closed) return this.close();
+    this.#stops = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const refused = opened.find((one) => one.status === 'rejected');
+    if (refused !== undefined || this.#closed) this.close();
+    if (refused !== undefined) throw refused.reason;
+    if (this.#closed) return;
     this.#clues.everything = true;
     this.#gather();
   }

@@ -11,7 +11,7 @@ import { OutsideWatch, type WatchParts } from './drift-outside.ts';
 import type { OutsideWatcher } from './shared.ts';
 
 /** How long to wait before a namespace that could not be opened is tried again. */
-const RETRY_MS = 10_000;
+const RETRY_MS = 1000;
 
 export class DriftWatch implements OutsideWatcher {
   readonly #parts: WatchParts;

@@ -7,6 +7,7 @@
  * Limits: machines of an outside live until the daemon ends; idle ones own nothing in the kernel.
  */
 import { createActor, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstate';
+import { z } from 'zod';
 import type { Directory } from '../effects/ask.ts';
 import { ROOT } from '../effects/effect.ts';
 import { outsideKey } from '../effects/kernel.ts';
@@ -29,11 +30,12 @@ export interface SharedMachines {
 }
 
 /** What the file of an outside holds. */
-interface OutsideRecord {
-  outside: string | null;
-  bootId: string;
-  found: Switches | null;
-}
+const OutsideRecord = z.strictObject({
+  outside: z.string().nullable(),
+  bootId: z.string(),
+  found: z.record(z.string(), z.string()).nullable(),
+});
+type OutsideRecord = z.infer<typeof OutsideRecord>;
 
 interface Outside {
   firewall: ActorRefFrom<typeof firewallMachine>;
@@ -52,6 +54,9 @@ interface Adopted {
 }
 
 const NOTHING: Adopted = { networks: [], found: null, claims: {}, names: {}, recovering: false };
+
+/** When the file of an outside cannot be removed: until the next attempt. */
+const REMOVE_AGAIN_MS = 1000;
 
 /** Who wants to know of outsides: that there is one more, and what a look at its table has found. */
 export interface OutsideWatcher {
@@ -190,13 +195,17 @@ export class Shared implements Directory {
     }
   }
 
-  /** Start everything that the snapshots of containers and outsides speak of. Call once, before the containers start. */
-  recover(containers: readonly ContainerContext[]): void {
-    const { records } = this.#store.load();
+  /**
+   * Start everything that the snapshots of containers and outsides speak of. Call once, before the containers start.
+   * Answers the files that had to be set aside.
+   */
+  recover(containers: readonly ContainerContext[]): string[] {
+    const { records, unreadable } = this.#store.load();
     const found = new Map<string | null, Switches | null>();
     for (const { id, record } of records) {
-      const { outside, bootId, found: switches } = record as OutsideRecord;
-      if (bootId === this.#bootId) found.set(outside, switches);
+      const { data } = OutsideRecord.safeParse(record);
+      if (data === undefined || outsideKey(data.outside) !== id) unreadable.push(this.#store.setAside(id));
+      else if (data.bootId === this.#bootId) found.set(data.outside, data.found);
       else this.#store.remove(id); // another boot: nothing that it speaks of exists
     }
     const outsides = new Set([null, ...found.keys(), ...containers.map(({ outside }) => outside)]);
@@ -226,6 +235,7 @@ export class Shared implements Directory {
       });
       for (const name of this.#definitions.keys()) this.#startNetwork(on, outside, name, leases.get(name) ?? {}, true);
     }
+    return unreadable;
   }
 
   #outside(outside: string | null): Outside {
@@ -251,9 +261,7 @@ export class Shared implements Directory {
         // Once this turn is over: what is still inspected of it would mark the record as changed again, to be written
         // by the next commit of another outside.
         if (!down) return;
-        queueMicrotask(() => {
-          if (firewall.getSnapshot().matches('down')) this.#store.remove(key);
-        });
+        queueMicrotask(() => this.#forgetFound(key, firewall));
       },
     });
     const ports = createActor(portsMachine, { systemId: ROOT, input: { adopted: claims } });
@@ -270,6 +278,17 @@ export class Shared implements Directory {
     this.#run(ports, `ports of ${outside ?? 'the host'}`);
     this.#run(resolver, `resolver of ${outside ?? 'the host'}`);
     return on;
+  }
+
+  /** Left on disk, it would have the next start put back what may not be so any more: a disk that refuses is asked again. */
+  #forgetFound(key: string, firewall: Outside['firewall']): void {
+    if (!firewall.getSnapshot().matches('down')) return;
+    try {
+      this.#store.remove(key);
+    } catch (error) {
+      this.#failed(`file of outside ${key}`, error);
+      setTimeout(() => this.#forgetFound(key, firewall), REMOVE_AGAIN_MS).unref();
+    }
   }
 
   #startNetwork(on: Outside, outside: string | null, name: string, adopted: Leases, recovering: boolean) {

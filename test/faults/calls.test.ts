@@ -1,7 +1,8 @@
 // timeout: 300
 // proving: 3600
 /**
- * The n-th call for a namespace, a mount, a socket or a switch of the kernel fails, in every verb of a container's life.
+ * The n-th call for a namespace, a mount, a socket or a switch of the kernel fails, in every verb of a container's life; or
+ * only so many descriptors are left, whatever they are for.
  */
 import { suite } from 'uvu';
 import { FaultLife } from '../harness/fault-life.ts';
@@ -50,6 +51,11 @@ test('sockets', async () => {
     ],
     effort('sockets', 60, 1),
   );
+});
+
+test('descriptors', async () => {
+  const short = { kind: 'descriptors', action: 'fail', errno: 'EMFILE' } as const;
+  await life.go('descriptors short', [short, { ...short, kill: true }], effort('descriptors', 17, 1));
 });
 
 test('slow', async () => {

@@ -4,7 +4,7 @@
  * timeout: 300
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -15,7 +15,7 @@ import { resolversIn } from '../harness/dns.ts';
 import { Faults } from '../harness/faults.ts';
 import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { comesBackTo, inspectKernel } from '../harness/picture.ts';
+import { comesBackTo, inspectKernel, unlessGone } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -191,6 +191,17 @@ test('a history goes with its container, also when it cannot be removed at once'
   await until('gone', () => left().length === 0);
 });
 
+test('what was found in an outside is forgotten with its last network, also when that cannot be done at once', async () => {
+  const found = `${daemon.runDir}/outsides/own.json`;
+  await daemon.up('c9', { networks: on('front') });
+  assert.ok(existsSync(found));
+  faults.order({ kind: 'store', action: 'fail', errno: 'EIO', about: `unlink ${found}` }, 1);
+  await daemon.down('c9');
+  await until('struck', () => faults.look().struck === true);
+  await until('gone', () => !existsSync(found));
+  assert.is((await daemon.get('/v1/version')).status, 200);
+});
+
 test('an uplink whose link cannot be watched at once is missed all the same when that goes', async () => {
   const shown = async () => (await daemon.get<Inspection>('/v1/containers/c7')).body;
   let watched = 0;
@@ -212,6 +223,54 @@ test('an uplink whose link cannot be watched at once is missed all the same when
     await daemon.down('c7');
   }
   assert.ok(watched > 0, 'none of them was of the watch');
+});
+
+test('a program that cannot be asked what it can do, for want of descriptors, is told so, and nothing else', async () => {
+  await daemon.kill(); // it is asked once
+  await daemon.start();
+  const { pid } = daemon;
+  let refused = 0;
+  for (let left = 1; left < 12; left++) {
+    await daemon.done({ type: 'create', id: 'c10', uplink: { program: 'slirp4netns' } });
+    faults.order({ kind: 'descriptors', action: 'fail', errno: 'EMFILE' }, left);
+    const answer = await daemon.event({ type: 'configure', id: 'c10' }).catch(() => null);
+    faults.revoke();
+    if (/error checking slirp4netns binary .*EMFILE/.test(answer?.body.error?.message ?? '')) refused++;
+    await daemon.down('c10');
+  }
+  assert.ok(refused > 0);
+  assert.is((await daemon.get<{ pid: number }>('/v1/version')).body.pid, pid);
+});
+
+test('a watch on an outside that cannot be opened leaves nothing open', async () => {
+  const sockets = () => {
+    const home = `/proc/${daemon.pid}/fd`;
+    const open = readdirSync(home).flatMap((fd) => unlessGone(() => [readlinkSync(`${home}/${fd}`)]));
+    return open.filter((what) => what.startsWith('socket:')).length;
+  };
+  const use = async (outside: string) => {
+    await daemon.event({ type: 'create', id: 'c11', outside, networks: on('front') });
+    await daemon.event({ type: 'configure', id: 'c11' });
+    await sleep(50); // the watch begins behind the answer
+    faults.revoke();
+    await daemon.event({ type: 'teardown', id: 'c11' });
+    await daemon.gone('c11');
+  };
+  const before = sockets();
+  await use(addNetns('elsewhere0'));
+  const each = sockets() - before;
+  removeNetns('elsewhere0');
+  let refused = 0;
+  for (let n = 1; n <= 10; n++) {
+    faults.order({ kind: 'socket', action: 'fail', errno: 'EMFILE' }, n);
+    const outside = addNetns(`elsewhere${n}`);
+    await use(outside);
+    await use(outside); // whatever could not be opened is open now
+    removeNetns(`elsewhere${n}`);
+    if (daemon.log().includes(`watch on /run/netns/elsewhere${n}"`)) refused++;
+    await until(`those of ${n + 1} outsides`, () => sockets() === before + each * (n + 1));
+  }
+  assert.ok(refused > 1, 'none was of the watch');
 });
 
 test('an outside that cannot be opened is not taken for gone', async () => {

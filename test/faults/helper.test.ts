@@ -48,6 +48,15 @@ test('the server cannot be started, found or told', async () => {
   );
 });
 
+test('descriptors are short', async () => {
+  await life.go(
+    'descriptors short beside a resolver',
+    [{ kind: 'descriptors', action: 'fail', errno: 'EMFILE' }],
+    effort('descriptors', 29, 1),
+    LIFE,
+  );
+});
+
 test('its files cannot be written', async () => {
   await life.go(
     'file operations failed beside a resolver',

@@ -1,6 +1,6 @@
 /**
- * A world for fault tests: a daemon with orders to its calls, two networks, a witness that nobody may touch, and the life
- * of a container with every verb in it.
+ * A world for fault tests: a daemon with orders to its calls, two networks, a witness that nobody may touch (or none), and
+ * the life of a container with every verb in it.
  *
  * Guarantees: `go` prints what it tried and reports it; the witness is as it was in the end, inside and outside.
  */
@@ -53,11 +53,17 @@ export class FaultLife {
   #witness = '';
   #before = '';
 
-  /** With these networks too. */
-  async start(...networks: NetworkRequest[]): Promise<void> {
+  /** Without a witness: what is first raised is raised in the life, and its last user is there. */
+  async startAlone(): Promise<void> {
     await this.daemon.start();
     await this.daemon.network({ name: 'front', options: { mtu: '1500' } });
     await this.daemon.network({ name: 'back', ipv6_enabled: true });
+    this.again();
+  }
+
+  /** With these networks too. */
+  async start(...networks: NetworkRequest[]): Promise<void> {
+    await this.startAlone();
     const { netns } = await this.daemon.up('witness', { networks: on('back'), port_mappings: [port(9090, 90)] });
     for (const network of networks) await this.daemon.network(network);
     this.#witness = netns.path ?? '';
@@ -89,6 +95,7 @@ export class FaultLife {
   }
 
   #look(): string {
+    if (this.#witness === '') return '';
     return inside(this.#witness, 'sh', '-c', 'ip -o address; ip -4 route show table all; ip -6 route show table all');
   }
 }

@@ -153,9 +153,10 @@ export class FaultTest {
       await this.#quiet();
       outcome = this.#faults.revoke();
       strike.mend?.();
-      const ended = answer === null || !(await this.#serves());
+      const ended = !(await this.#serves());
       if (ended) await this.#revive(outcome);
-      else if (strike.kill === true) await this.#restart();
+      else if (answer === null && strike.kind !== 'descriptors') throw new Error('a connection without an answer');
+      if (!ended && strike.kill === true) await this.#restart();
       if (answer !== null && !succeeded(answer)) {
         if (strike.harmless === true) throw new Error(`it is nobody's concern: ${answer.text}`);
         this.#judge(answer);
@@ -163,7 +164,7 @@ export class FaultTest {
       await this.#named();
       await this.#clean();
       // After a start the step has been finished or undone: what is refused may be done by now.
-      const settled = answer === null || succeeded(answer) || strike.kill === true;
+      const settled = ended || (answer !== null && succeeded(answer)) || strike.kill === true;
       if (!settled) await this.#again(step);
       await this.#clean();
       await this.#whole();

@@ -9,7 +9,7 @@
  * n-th may differ from run to run; `what` says which one it was.
  */
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { TestDaemon } from './daemon.ts';
@@ -25,7 +25,11 @@ import type { TestDaemon } from './daemon.ts';
  * helper     what starts, finds and signals other processes
  */
 const KINDS = ['request', 'answer', 'news', 'store', 'switch', 'namespace', 'socket', 'helper'] as const;
-export type Kind = (typeof KINDS)[number];
+/** descriptors: not a call; the daemon has n of them left (RLIMIT_NOFILE), of which the connection of a request takes one */
+export type Kind = (typeof KINDS)[number] | 'descriptors';
+
+/** No verb needs more descriptors at the same time. */
+const DESCRIPTORS = 30;
 
 /**
  * fail       it does not happen, and the caller is told `errno`; of a request the kernel says so, in an answer
@@ -73,9 +77,13 @@ const AT = { armed: 0, count: 24, released: 32, clock: 36, what: 40, about: 256,
 
 export class Faults {
   readonly #fd: number;
+  readonly #daemon: TestDaemon;
+  /** How many descriptors are left, and what ends that. */
+  #scarce: { left: number; end: () => void } | null = null;
 
   /** For a daemon that is not started yet. */
   constructor(daemon: TestDaemon) {
+    this.#daemon = daemon;
     const library = join(mkdtempSync(join(tmpdir(), 'faults-')), 'interpose.so');
     const source = resolve(import.meta.dirname, '../../../test/faults/interpose.c');
     const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC'];
@@ -95,6 +103,10 @@ export class Faults {
   /** With n = 0 it only counts. */
   order({ kind, action, errno, ms, lasting = false, about = '' }: Strike, n: number): void {
     this.revoke();
+    if (kind === 'descriptors') {
+      this.#scarce = { left: n, end: n === 0 ? () => {} : leaveDescriptors(this.#daemon.pid, n) };
+      return;
+    }
     const argument = errno === undefined ? (ms ?? 0) : constants.errno[errno];
     const last = n > 0 && (lasting || action === 'full') ? 0xffff_ffff : n;
     const words = [KINDS.indexOf(kind) + 1, n, last, ACTIONS.indexOf(action) + 1, argument, 0, 0, 0];
@@ -107,6 +119,10 @@ export class Faults {
   }
 
   look(): Outcome {
+    if (this.#scarce !== null) {
+      const { left } = this.#scarce;
+      return { count: DESCRIPTORS, struck: left <= DESCRIPTORS, what: `${left} descriptors left` };
+    }
     const bytes = Buffer.alloc(AT.end);
     readSync(this.#fd, bytes, 0, AT.end, 0);
     const text = bytes.toString('latin1', AT.what);
@@ -118,7 +134,10 @@ export class Faults {
   revoke(): Outcome {
     this.#write(AT.armed, [0]);
     this.release();
-    return this.look();
+    this.#scarce?.end();
+    const outcome = this.look();
+    this.#scarce = null;
+    return outcome;
   }
 
   /** Let go of what is held. */
@@ -140,4 +159,17 @@ export class Faults {
     words.forEach((word, i) => bytes.writeInt32LE(word | 0, i * 4));
     writeSync(this.#fd, bytes, 0, bytes.length, at);
   }
+}
+
+/** From now on a process may open so many more; returns what gives it back the others. */
+function leaveDescriptors(pid: number, left: number): () => void {
+  const [, before = ''] = /^Max open files +(\d+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8')) ?? [];
+  const limit = (soft: number | string) => execFileSync('prlimit', ['--pid', `${pid}`, `--nofile=${soft}:`]);
+  const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+  let soft = 0;
+  for (let free = left; free > 0 || open.has(soft); soft++) if (!open.has(soft)) free--;
+  limit(soft);
+  return () => {
+    if (existsSync(`/proc/${pid}/fd`)) limit(before);
+  };
 }

@@ -2,7 +2,7 @@
  * A daemon that starts on files it cannot use: each is set aside and reported, and stops nothing else.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { asAnswered, on, TestDaemon } from '../harness/daemon.ts';
@@ -88,6 +88,21 @@ damage('a network definition that cannot be read is set aside; the others live o
   assert.ok(existsSync(`${path}.unreadable`));
   assert.ok((await complaints()).some((text) => text.includes('torn.json.unreadable')));
   assert.is((await daemon.get('/v1/networks/web')).status, 200);
+});
+
+damage('what is remembered of an outside and cannot be used is set aside; the containers there live on', async () => {
+  const path = `${daemon.runDir}/outsides/own.json`;
+  const good = await daemon.up('good', { networks: on('web') });
+  for (const text of ['null', '{}', '{"outside":null,"bootId":1,"found":null}']) {
+    await daemon.stop();
+    writeFileSync(path, text);
+    await daemon.start();
+    assert.equal(asAnswered((await daemon.get('/v1/containers/good?wait=up')).body), good, text);
+    assert.is(readFileSync(`${path}.unreadable`, 'utf8'), text);
+    assert.ok((await complaints()).some((line) => line.includes('own.json.unreadable')));
+    rmSync(`${path}.unreadable`);
+  }
+  await daemon.down('good');
 });
 
 damage('what another boot left is dropped: nothing of it can exist', async () => {
