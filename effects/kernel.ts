@@ -9,6 +9,7 @@ import { statSync } from 'node:fs';
 import { EventEmitter } from 'eventemitter3';
 import { openOutside, type Outside, type RtnlNotification } from '../native/index.ts';
 import { EffectError } from './effect.ts';
+import { insist } from './insist.ts';
 
 /** How an instance of cleat marks what is its own. Several daemons on one machine differ in all three. */
 export interface Instance {
@@ -21,9 +22,6 @@ export interface Instance {
   /** IFLA_GROUP that links are moved to in order to be removed together. */
   doomedGroup: number;
 }
-
-/** When what the kernel announces of links could not be listened to: until the next attempt. */
-const LISTEN_AGAIN_MS = 1000;
 
 interface LinkEvents {
   gone: (name: string) => void;
@@ -51,7 +49,11 @@ export class Kernel {
       const links = new EventEmitter<LinkEvents>();
       outside = { kernel, links };
       this.#outsides.set(path, outside);
-      listen(kernel, links);
+      const heard = (event: RtnlNotification) => {
+        if (event.type === 'link.del') links.emit('gone', event.name);
+      };
+      const listen = async () => void (await kernel.monitor(heard, undefined, ['link.del']));
+      insist(listen, () => {}); // until then waits fall back to looking (link.ts)
     }
     return outside;
   }
@@ -89,16 +91,6 @@ export class Kernel {
 /** A name for an outside that is safe as a file name. Two of them differ for any two paths of up to 150 bytes. */
 export function outsideKey(path: string | null): string {
   return path === null ? 'own' : Buffer.from(path).toString('base64url').slice(0, 200);
-}
-
-/** Until it can (a socket may be had later), waits fall back to looking (link.ts). */
-function listen(kernel: Outside, links: OutsideKernel['links']): void {
-  const heard = (event: RtnlNotification) => {
-    if (event.type === 'link.del') links.emit('gone', event.name);
-  };
-  kernel
-    .monitor(heard, undefined, ['link.del'])
-    .catch(() => setTimeout(() => listen(kernel, links), LISTEN_AGAIN_MS).unref());
 }
 
 function open(path: string | null): Outside {

@@ -11,6 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { EventEmitter } from 'eventemitter3';
 import { createActor, waitFor, type AnyActorRef } from 'xstate';
 import { ROOT } from '../effects/effect.ts';
+import { insist } from '../effects/insist.ts';
 import type { containerMachine } from '../machines/container.ts';
 import type { ContainerInput } from '../machines/container-inputs.ts';
 import type { ContainerContext } from '../state/container.ts';
@@ -58,8 +59,6 @@ const PASSING_MS = 10_000;
 
 /** How long a state at rest may wait for its write. */
 const REST_WRITE_MS = 5;
-/** When it cannot be written: until the next attempt. */
-const WRITE_AGAIN_MS = 1000;
 
 interface Entry {
   actor: ContainerActor;
@@ -345,32 +344,22 @@ export class Containers {
 
   /** Should the daemon end before all can be removed: the next start finds the snapshot, and nothing else left to do. */
   #forget(id: string): void {
-    if (this.#entries.has(id)) return; // it is the next one's by now
-    try {
+    const forget = () => {
+      if (this.#entries.has(id)) return; // it is the next one's by now
       this.#parts.journal.remove(id);
       this.#parts.store.remove(id);
-    } catch (error) {
-      this.#parts.failed(`container ${id}`, error);
-      setTimeout(() => this.#forget(id), WRITE_AGAIN_MS).unref();
-    }
+    };
+    insist(forget, (error) => this.#parts.failed(`container ${id}`, error));
   }
 
   #settled(id: string, owner: string): void {
     this.#desert(owner);
     // The state at rest goes to disk after the answer, or with the next event's intent if that comes first. Until then the
-    // intent is there, which leads to the same state.
-    this.#writeAtRest(id, REST_WRITE_MS);
-  }
-
-  /** A disk that is full is asked again: a crash must not find an operation that has ended long ago. */
-  #writeAtRest(id: string, ms: number): void {
-    setTimeout(() => {
-      if (!this.#entries.has(id)) return;
-      this.#parts.store.commit(id).catch((error: unknown) => {
-        this.#parts.failed(`container ${id}`, error);
-        this.#writeAtRest(id, WRITE_AGAIN_MS);
-      });
-    }, ms).unref();
+    // intent is there, which leads to the same state. A crash must not find an operation that has ended long ago.
+    const write = async () => {
+      if (this.#entries.has(id)) await this.#parts.store.commit(id);
+    };
+    setTimeout(() => insist(write, (error) => this.#parts.failed(`container ${id}`, error)), REST_WRITE_MS).unref();
   }
 
   /** An owner that left others behind goes when the last of them has gone. */

@@ -7,10 +7,10 @@
  */
 import { bridgeAlias } from '../effects/bridge.ts';
 import { isNoNamespace, type Kernel } from '../effects/kernel.ts';
-import { compareInside, compareOutside, type Difference } from '../machines/plan/expected.ts';
+import { compareInside, compareOutside } from '../machines/plan/expected.ts';
 import { compareBridge, type Member } from '../machines/plan/expected-bridge.ts';
 import type { Address, Link, Neighbour, Outside, Route } from '../native/index.ts';
-import type { ContainerContext } from '../state/container.ts';
+import type { ContainerContext, Difference } from '../state/container.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import { dumpOf, lookInside } from './look.ts';
 

@@ -8,10 +8,9 @@
  */
 import { waitFor, type AnyActorRef } from 'xstate';
 import type { RulesetFindings } from '../machines/firewall.ts';
-import type { Difference } from '../machines/plan/expected.ts';
 import type { Member } from '../machines/plan/expected-bridge.ts';
 import type { Kernel } from '../effects/kernel.ts';
-import type { Drift } from '../state/container.ts';
+import type { Difference, Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { Containers } from './containers.ts';
 import type { DriftHappening, RepairedHappening } from '../state/happening.ts';

@@ -5,18 +5,15 @@
  * have happened while there was none. The outsides are looked at one after another, a few containers at a time.
  * Limits: an outside whose namespace cannot be opened is tried again later; until then nothing can be made there either.
  */
+import { insist } from '../effects/insist.ts';
 import type { RulesetFindings } from '../machines/firewall.ts';
 import type { Drift } from '../state/container.ts';
 import { OutsideWatch, type WatchParts } from './drift-outside.ts';
 import type { OutsideWatcher } from './shared.ts';
 
-/** How long to wait before a namespace that could not be opened is tried again. */
-const RETRY_MS = 1000;
-
 export class DriftWatch implements OutsideWatcher {
   readonly #parts: WatchParts;
   readonly #watches = new Map<string | null, OutsideWatch>();
-  readonly #refused = new Set<string | null>();
   #started = false;
   #closed = false;
 
@@ -34,14 +31,13 @@ export class DriftWatch implements OutsideWatcher {
 
   opened(outside: string | null): void {
     if (!this.#started || this.#closed || this.#watches.has(outside)) return;
-    const watch = new OutsideWatch(this.#parts, outside);
-    this.#watches.set(outside, watch);
-    watch.open().catch((error: unknown) => {
-      this.#watches.delete(outside);
-      if (!this.#refused.has(outside)) this.#parts.failed(`watch on ${outside ?? 'the host'}`, error);
-      this.#refused.add(outside);
-      setTimeout(() => this.opened(outside), RETRY_MS).unref();
-    });
+    const open = async () => {
+      if (this.#closed) return;
+      const watch = new OutsideWatch(this.#parts, outside);
+      this.#watches.set(outside, watch);
+      await watch.open();
+    };
+    insist(open, (error) => this.#parts.failed(`watch on ${outside ?? 'the host'}`, error));
   }
 
   found(outside: string | null, findings: RulesetFindings): void {

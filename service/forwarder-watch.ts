@@ -10,6 +10,7 @@
 import { forwarderProcess, listForwards, type ForwarderPlaces } from '../effects/forwarder.ts';
 import { removeRemains } from '../effects/forwarder-remains.ts';
 import { outsideKey } from '../effects/kernel.ts';
+import { insist } from '../effects/insist.ts';
 import { isGone } from '../effects/process.ts';
 import { assertion } from '../machines/plan/change.ts';
 import { watchProcess } from '../native/index.ts';
@@ -21,8 +22,8 @@ import { stateName, type ContainerSnapshot } from './snapshot.ts';
 
 const DRIFT: Drift[] = [{ kind: 'port', object: 'forwarder', network: null }];
 
-/** What could not be asked, watched or removed is tried again. */
-const AGAIN_MS = 1000;
+/** What is torn down within this time is tidied up together. */
+const TIDY_MS = 1000;
 
 export interface ForwarderWatchParts {
   places: ForwarderPlaces;
@@ -38,7 +39,6 @@ export class ForwarderWatch {
   readonly #processes = new Map<string | null, { pid: number; unwatch: () => void }>();
   /** Container -> the process that was given all of its ports. */
   readonly #carried = new Map<string, number>();
-  readonly #due = new Set<NodeJS.Timeout>();
   #closed = false;
   #untidy = false;
   readonly #heard = (happening: Happening) => {
@@ -86,27 +86,16 @@ export class ForwarderWatch {
     }
   }
 
-  /** Until it has been done: who could not be asked, or not be watched, is asked again. */
-  #insist(what: string, work: () => Promise<void>, first = true): void {
-    work().catch((error: unknown) => {
-      if (first) this.#parts.failed(what, error);
-      this.#later(() => this.#insist(what, work, false));
-    });
-  }
-
-  #later(work: () => void): void {
-    if (this.#closed) return;
-    const timer = setTimeout(() => {
-      this.#due.delete(timer);
-      work();
-    }, AGAIN_MS);
-    this.#due.add(timer);
+  #insist(what: string, work: () => Promise<void>): void {
+    const unlessClosed = async () => {
+      if (!this.#closed) await work();
+    };
+    insist(unlessClosed, (error) => this.#parts.failed(what, error));
   }
 
   close(): void {
     this.#parts.containers.bus.off('happening', this.#heard);
     this.#closed = true;
-    for (const timer of this.#due) clearTimeout(timer);
     for (const { unwatch } of this.#processes.values()) unwatch();
   }
 
@@ -163,10 +152,10 @@ export class ForwarderWatch {
   #tidySoon(): void {
     if (this.#untidy) return;
     this.#untidy = true;
-    this.#later(() => {
+    setTimeout(() => {
       this.#untidy = false;
       this.#tidy();
-    });
+    }, TIDY_MS).unref();
   }
 
   /** One that has nothing to do any more, and is not watched, is about to end. */

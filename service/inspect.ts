@@ -8,9 +8,9 @@
  * not come to rest while we look, all drift is as recorded.
  */
 import type { Kernel } from '../effects/kernel.ts';
-import { compareInside, compareOutside, type Difference, type Dump } from '../machines/plan/expected.ts';
+import { compareInside, compareOutside, type Dump } from '../machines/plan/expected.ts';
 import { compareUplink } from '../machines/plan/uplink-inside.ts';
-import type { ContainerContext } from '../state/container.ts';
+import type { ContainerContext, Difference } from '../state/container.ts';
 import type { Containers } from './containers.ts';
 import { interfacesIn } from './joined.ts';
 import { dumpOf, lookInside, type Look } from './look.ts';

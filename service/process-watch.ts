@@ -3,25 +3,20 @@
  *
  * Guarantees: told once when it ends, or has ended by now; one that cannot be watched (no descriptor is left, say) is not
  * taken for dead, but watched as soon as it can be.
- * Limits: one that ends while it is not watched is told AGAIN_MS later at the most.
+ * Limits: one that ends while it is not watched is told with the next attempt.
  */
+import { insist } from '../effects/insist.ts';
 import { watch } from '../effects/process.ts';
 import type { Child } from '../native/index.ts';
-
-const AGAIN_MS = 1000;
 
 /** Returns what stops it. `failed` is told the first reason why it cannot be watched. */
 export function watchUntilItEnds(process: Child, ended: () => void, failed: (error: unknown) => void): () => void {
   let stop = () => {};
-  const begin = (first: boolean) => {
-    try {
-      stop = watch(process, ended);
-    } catch (error) {
-      if (first) failed(error);
-      const timer = setTimeout(() => begin(false), AGAIN_MS);
-      stop = () => clearTimeout(timer);
-    }
+  const giveUp = insist(() => {
+    stop = watch(process, ended);
+  }, failed);
+  return () => {
+    giveUp();
+    stop();
   };
-  begin(true);
-  return () => stop();
 }

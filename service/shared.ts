@@ -10,6 +10,7 @@ import { createActor, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstat
 import { z } from 'zod';
 import type { Directory } from '../effects/ask.ts';
 import { ROOT } from '../effects/effect.ts';
+import { insist } from '../effects/insist.ts';
 import { outsideKey } from '../effects/kernel.ts';
 import type { firewallMachine, RulesetFindings, Switches } from '../machines/firewall.ts';
 import type { networkMachine } from '../machines/network.ts';
@@ -54,9 +55,6 @@ interface Adopted {
 }
 
 const NOTHING: Adopted = { networks: [], found: null, claims: {}, names: {}, recovering: false };
-
-/** When the file of an outside cannot be removed: until the next attempt. */
-const REMOVE_AGAIN_MS = 1000;
 
 /** Who wants to know of outsides: that there is one more, and what a look at its table has found. */
 export interface OutsideWatcher {
@@ -280,15 +278,12 @@ export class Shared implements Directory {
     return on;
   }
 
-  /** Left on disk, it would have the next start put back what may not be so any more: a disk that refuses is asked again. */
+  /** Left on disk, it would have the next start put back what may not be so any more. */
   #forgetFound(key: string, firewall: Outside['firewall']): void {
-    if (!firewall.getSnapshot().matches('down')) return;
-    try {
-      this.#store.remove(key);
-    } catch (error) {
-      this.#failed(`file of outside ${key}`, error);
-      setTimeout(() => this.#forgetFound(key, firewall), REMOVE_AGAIN_MS).unref();
-    }
+    const forget = () => {
+      if (firewall.getSnapshot().matches('down')) this.#store.remove(key);
+    };
+    insist(forget, (error) => this.#failed(`file of outside ${key}`, error));
   }
 
   #startNetwork(on: Outside, outside: string | null, name: string, adopted: Leases, recovering: boolean) {

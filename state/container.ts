@@ -98,6 +98,8 @@ export const Drift = z.object({
   network: NetworkName.nullable(),
 });
 export type Drift = z.infer<typeof Drift>;
+/** In what way the kernel is not as it should be. */
+export type Difference = Drift & { problem: 'missing' | 'changed' };
 
 export const ContainerRequest = z.object({
   netns: NetnsSource,

@@ -6,9 +6,9 @@
  * Limits: what the definition says and nothing else; rules are effects/ruleset-compare.ts. A member that is not there is
  * its container's affair.
  */
-import type { Attachment } from '../../state/container.ts';
+import type { Attachment, Difference } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
-import { MAIN_TABLE, type AddressSeen, type Difference, type Dump, type LinkSeen, type RouteSeen } from './expected.ts';
+import { MAIN_TABLE, type AddressSeen, type Dump, type LinkSeen, type RouteSeen } from './expected.ts';
 import { bridgeMac, compareNeighbours, knownOutside, type Known } from './neighbours.ts';
 
 /** A host link of a container on the network, the name that says it is ours, and who is behind it. */

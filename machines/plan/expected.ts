@@ -6,7 +6,7 @@
  * Limits: what was asked for and nothing else: what others added is theirs, and so are the routes that the kernel makes
  * for each address. A bridge port's flags (hairpin) are not in the dumps.
  */
-import type { Attachment, Drift } from '../../state/container.ts';
+import type { Attachment, Difference, Drift } from '../../state/container.ts';
 import { compareNeighbours, knownInside, type NeighbourSeen } from './neighbours.ts';
 
 /** Of native's Link, Address and Route, what is compared. */
@@ -62,8 +62,6 @@ export interface ExpectedOutside {
   master: string;
   mtu: number;
 }
-
-export type Difference = Drift & { problem: 'missing' | 'changed' };
 
 export const MAIN_TABLE = 254;
 /** What every veth has that is made without an MTU (ether_setup). */

@@ -4,8 +4,7 @@
  * Guarantees: pure; from what an attachment says already, so nothing more is stored for it.
  * Limits: containers of one network ask for each other (ARP, RFC 826; neighbour discovery, RFC 4861).
  */
-import type { Attachment } from '../../state/container.ts';
-import type { Difference } from './expected.ts';
+import type { Attachment, Difference } from '../../state/container.ts';
 
 /** Of native's Neighbour, what is compared. */
 export interface NeighbourSeen {

@@ -4,8 +4,9 @@
  * Guarantees: pure; the terms are those of native's dumps (expected.ts). One difference per thing.
  * Limits: whether the program runs is not seen here: it is a process.
  */
+import type { Difference } from '../../state/container.ts';
 import type { UplinkLink, UplinkSettings } from '../../state/uplink.ts';
-import { MAIN_TABLE, type Difference, type Dump } from './expected.ts';
+import { MAIN_TABLE, type Dump } from './expected.ts';
 import { SLIRP_IPV6, uplinkAddresses } from './slirp4netns.ts';
 
 /** Whom to ask for names before anybody else: slirp4netns passes questions on to the host's own server (B74). */

@@ -9,12 +9,11 @@ import {
   compareOutside,
   expectedInside,
   expectedOutside,
-  type Difference,
   type Dump,
   type LinkSeen,
 } from '../../machines/plan/expected.ts';
 import { knownInside, PERMANENT } from '../../machines/plan/neighbours.ts';
-import type { Attachment } from '../../state/container.ts';
+import type { Attachment, Difference } from '../../state/container.ts';
 import { leaseOf } from '../harness/fixtures.ts';
 
 const expected = suite('what is expected');

@@ -1,0 +1,57 @@
+/**
+ * What insists: at once, then every second until it is done; told once; given up, nothing is begun any more.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { insist } from '../../effects/insist.ts';
+
+const insisting = suite('insist');
+
+/** Work that fails so many times, and what came of it. */
+function failing(times: number): { work: () => void; told: unknown[]; tries: number[] } {
+  const told: unknown[] = [];
+  const tries: number[] = [];
+  const work = () => {
+    tries.push(performance.now());
+    if (tries.length <= times) throw new Error(`no. ${tries.length}`);
+  };
+  return { work, told, tries };
+}
+
+insisting('what can be done is done in this turn', () => {
+  const { work, told, tries } = failing(0);
+  insist(work, (error) => told.push(error));
+  assert.is(tries.length, 1);
+  assert.equal(told, []);
+});
+
+insisting('what fails is tried again a second later, and its first reason alone is told', async () => {
+  const { work, told, tries } = failing(2);
+  insist(work, (error) => told.push((error as Error).message));
+  while (tries.length < 3) await sleep(50);
+  await sleep(1100);
+  assert.is(tries.length, 3);
+  assert.equal(told, ['no. 1']);
+  for (const n of [1, 2]) assert.ok(tries[n]! - tries[n - 1]! >= 990);
+});
+
+insisting('given up, it is not tried again, whether it is waiting or under way', async () => {
+  const { work, told, tries } = failing(9);
+  const waiting = insist(work, (error) => told.push(error));
+  await sleep(10);
+  waiting();
+  const underWay = insist(
+    async () => {
+      await sleep(50);
+      work();
+    },
+    (error) => told.push(error),
+  );
+  underWay();
+  await sleep(1200);
+  assert.is(tries.length, 2);
+  assert.is(told.length, 1);
+});
+
+insisting.run();
