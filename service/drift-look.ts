@@ -6,7 +6,7 @@
  * Limits: a look is as old as its oldest dump: whoever acts on it has the effects look again.
  */
 import { bridgeAlias } from '../effects/bridge.ts';
-import { isNoNamespace, type Kernel } from '../effects/kernel.ts';
+import type { Kernel } from '../effects/kernel.ts';
 import { compareInside, compareOutside } from '../machines/plan/expected.ts';
 import { compareBridge, type Member } from '../machines/plan/expected-bridge.ts';
 import type { Address, Link, Neighbour, Outside, Route } from '../native/index.ts';
@@ -58,9 +58,7 @@ export class OutsideLook {
     const look = await lookInside(this.#kernel, context, dumpOf);
     if (look === null) return [];
     if ('seen' in look) return compareInside(context.attachments, look.seen);
-    if (look.problem === 'missing' && !isNoNamespace(look.errno)) {
-      throw new Error(`cannot look into ${look.path}: ${look.why}`);
-    }
+    if (look.problem === 'unreadable') throw new Error(`cannot look into ${look.path}: ${look.why}`);
     // Not to be put back: whoever lives in it has it still, and a new one would be another.
     return [{ kind: 'link', object: look.path, network: null, problem: look.problem }];
   }

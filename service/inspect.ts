@@ -1,12 +1,13 @@
 /**
  * One container in full: how it should be, how clients of Docker and Podman read that, and where the kernel differs.
  *
- * Guarantees: never fails for what it finds: a namespace that cannot be read is a difference. What is compared is one
- * state at rest: what an operation under way has not made yet, or has taken away, is not drift. A container that shares
- * another's namespace shows the other's settings, through as many as share.
+ * Guarantees: never fails for what it finds: a namespace that is missing is a difference, and so is one that cannot be
+ * read. What is compared is one state at rest: what an operation under way has not made yet, or has taken away, is not
+ * drift. A container that shares another's namespace shows the other's settings, through as many as share.
  * Limits: of ports, rules, tables and DNS it repeats what was recorded; `audit` compares ports. Of a container that does
  * not come to rest while we look, all drift is as recorded.
  */
+import { toFault } from '../effects/effect.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { compareInside, compareOutside, type Dump } from '../machines/plan/expected.ts';
 import { compareUplink } from '../machines/plan/uplink-inside.ts';
@@ -132,8 +133,9 @@ async function driftOutside(kernel: Kernel, { attachments, outside }: ContainerC
       attachments,
       links.filter((link) => link !== null),
     );
-  } catch {
-    return [{ kind: 'link', object: outside ?? 'outside', network: null, problem: 'missing' }];
+  } catch (error) {
+    const problem = toFault(error, 'inspect').code === 'NOT_A_NAMESPACE' ? 'missing' : 'unreadable';
+    return [{ kind: 'link', object: outside ?? 'outside', network: null, problem }];
   }
 }
 

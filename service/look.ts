@@ -5,13 +5,13 @@
  * pinned there, or the answer says that it is another. Changes nothing.
  * Limits: a moment: what is read together is read by several dumps.
  */
-import type { Kernel } from '../effects/kernel.ts';
+import { isNoNamespace, type Kernel } from '../effects/kernel.ts';
 import type { Dump } from '../machines/plan/expected.ts';
 import { isKernelError, type Outside } from '../native/index.ts';
-import type { ContainerContext } from '../state/container.ts';
+import type { ContainerContext, Difference } from '../state/container.ts';
 
 export interface Blind {
-  problem: 'missing' | 'changed';
+  problem: Difference['problem'];
   path: string;
   why: string;
   errno?: string;
@@ -34,9 +34,9 @@ export async function lookInside<T>(
     if (now.dev === identity.dev && now.ino === identity.ino) return { seen };
     return { problem: 'changed', path, why: 'it is another namespace' };
   } catch (error) {
-    if (!isKernelError(error)) return { problem: 'missing', path, why: String(error) };
+    if (!isKernelError(error)) return { problem: 'unreadable', path, why: String(error) };
     const { code, syscall } = error;
-    return { problem: 'missing', path, why: code, errno: code, syscall };
+    return { problem: isNoNamespace(code) ? 'missing' : 'unreadable', path, why: code, errno: code, syscall };
   }
 }
 

@@ -98,8 +98,8 @@ export const Drift = z.object({
   network: NetworkName.nullable(),
 });
 export type Drift = z.infer<typeof Drift>;
-/** In what way the kernel is not as it should be. */
-export type Difference = Drift & { problem: 'missing' | 'changed' };
+/** In what way the kernel is not as it should be. Of what is unreadable nothing is known: it may be as good as ever. */
+export type Difference = Drift & { problem: 'missing' | 'changed' | 'unreadable' };
 
 export const ContainerRequest = z.object({
   netns: NetnsSource,

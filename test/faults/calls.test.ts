@@ -66,7 +66,7 @@ test('slow', async () => {
       { kind: 'store', action: 'delay', ms: 100, harmless: true },
       { kind: 'namespace', action: 'delay', ms: 300, harmless: true },
     ],
-    effort('slow', 170, 9),
+    effort('slow', 170, 1),
   );
 });
 

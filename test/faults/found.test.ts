@@ -256,9 +256,18 @@ test('a watch on an outside that cannot be opened leaves nothing open', async ()
     await daemon.event({ type: 'teardown', id: 'c11' });
     await daemon.gone('c11');
   };
-  const before = sockets();
+  /** Once none has come or gone for a moment: connections to the API are sockets too. */
+  const steady = async () => {
+    let count = sockets();
+    for (let looks = 0; looks < 10; looks++) {
+      await sleep(50);
+      if (sockets() !== count) [count, looks] = [sockets(), 0];
+    }
+    return count;
+  };
+  const before = await steady();
   await use(addNetns('elsewhere0'));
-  const each = sockets() - before;
+  const each = (await steady()) - before;
   removeNetns('elsewhere0');
   let refused = 0;
   for (let n = 1; n <= 10; n++) {
@@ -271,6 +280,20 @@ test('a watch on an outside that cannot be opened leaves nothing open', async ()
     await until(`those of ${n + 1} outsides`, () => sockets() === before + each * (n + 1));
   }
   assert.ok(refused > 1, 'none was of the watch');
+});
+
+test('what cannot be looked into is said to be that, not to be missing', async () => {
+  const { netns } = await daemon.up('c12', { networks: on('front') });
+  const drift = async () => (await daemon.get<Inspection>('/v1/containers/c12')).body.drift;
+  assert.equal(await drift(), []);
+  const about = `open ${netns.path}`;
+  faults.order({ kind: 'namespace', action: 'fail', errno: 'EMFILE', about, lasting: true }, 1);
+  assert.equal(await drift(), [{ kind: 'link', object: netns.path, network: null, problem: 'unreadable' }]);
+  faults.order({ kind: 'request', action: 'fail', errno: 'ENOMEM', about: 'RTM_GETLINK', lasting: true }, 1);
+  assert.ok((await drift()).every(({ problem }) => problem === 'unreadable'));
+  faults.revoke();
+  assert.equal(await drift(), []);
+  await daemon.down('c12');
 });
 
 test('an outside that cannot be opened is not taken for gone', async () => {

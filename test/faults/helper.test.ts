@@ -108,7 +108,7 @@ test('the server is killed, hangs, or is slow', async () => {
     meanwhile: () => signal('SIGSTOP'),
     mend: () => signal('SIGCONT'),
   };
-  await life.go('servers killed, slow and hung', [killed, slow, hung], effort('servers', 120, 3), LIFE);
+  await life.go('servers killed, slow and hung', [killed, slow, hung], effort('servers', 120, 1), LIFE);
   signal('SIGCONT'); // the last may have been made slow just now, and what follows holds our own timer up
   const mate = await life.daemon.get('/v1/containers/mate');
   const addresses = ['named', 'hidden'].map((network) => addressOf({ networks: mate.body.networks ?? {} }, network));

@@ -51,7 +51,7 @@ test('what is listed has changed meanwhile', async () => {
       { kind: 'answer', action: 'interrupt', harmless: true },
       { kind: 'answer', action: 'interrupt', lasting: true },
     ],
-    effort('interrupted', 170, 2),
+    effort('interrupted', 170, 1),
   );
 });
 
@@ -59,7 +59,7 @@ test('announcements are lost', async () => {
   await life.go(
     'announcements lost',
     [{ kind: 'news', action: 'fail', errno: 'ENOBUFS', harmless: true }],
-    effort('news', 60, 2),
+    effort('news', 60, 1),
   );
 });
 

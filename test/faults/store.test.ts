@@ -62,7 +62,7 @@ test('the daemon is killed on such a disk', async () => {
   await life.go(
     'daemons killed on a full disk',
     [{ kind: 'store', action: 'full', kill: true }],
-    effort('killed', 90, 5),
+    effort('killed', 90, 1),
   );
 });
 
@@ -79,7 +79,7 @@ test('a disk really has no room any more, until there is some again', async () =
   await life.go(
     'disks filled',
     [{ kind: 'store', action: 'hold', meanwhile: fill, mend: () => rmSync(ballast, { force: true }) }],
-    effort('filled', 90, 3),
+    effort('filled', 90, 1),
   );
 });
 

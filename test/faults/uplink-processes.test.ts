@@ -78,16 +78,16 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
   const who = [uplinksOf, keepersOf, ...carrier];
 
   test(`${handler}: the program, its keeper, or who carries its ports is killed`, async () => {
-    await life.go(`processes killed: ports of ${handler}`, who.flatMap(killed), effort('kills', 60, 3), steps);
+    await life.go(`processes killed: ports of ${handler}`, who.flatMap(killed), effort('kills', 60, 1), steps);
   });
 
   test(`${handler}: one of them hangs, and goes on later`, async () => {
-    await life.go(`processes that hung: ports of ${handler}`, who.flatMap(hung), effort('hangs', 130, 11), steps);
+    await life.go(`processes that hung: ports of ${handler}`, who.flatMap(hung), effort('hangs', 130, 1), steps);
   });
 
   test(`${handler}: somebody else answers on the socket, or nobody`, async () => {
     const sockets = handler === 'forwarder' ? forwarderSocketsOf : apiSocketsOf;
-    await life.go(`sockets of an impostor: ports of ${handler}`, answered(sockets), effort('sockets', 170, 11), steps);
+    await life.go(`sockets of an impostor: ports of ${handler}`, answered(sockets), effort('sockets', 170, 1), steps);
   });
 }
 

@@ -346,11 +346,12 @@ function contents(directory: string): string[] {
   return readdirSync(directory).flatMap((name) => unlessGone(() => [readFileSync(join(directory, name), 'utf8')]));
 }
 
-/** Command lines that name a directory below this one, of all but the daemon. */
+/** Command lines that name a directory below this one, of all but the daemon; whichever was started first. */
 function processes(directory: string): string[] {
   return [...commandLines().values()]
     .filter((words) => words.slice(1).some((word) => word.startsWith(`${directory}/`)))
-    .map((words) => words.join(' '));
+    .map((words) => words.join(' '))
+    .sort();
 }
 
 const succeeded = ({ status }: Answer): boolean => status >= 200 && status < 300;
