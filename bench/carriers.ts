@@ -7,7 +7,7 @@
  * Limits: everyone works as root, in one outside namespace; none of them forwards in another way for that.
  */
 import type { ChildProcess } from 'node:child_process';
-import { forwarderProcess } from '../effects/forwarder.ts';
+import { listForwards } from '../effects/forwarder.ts';
 import { RUN } from './arena.ts';
 import { isThere, PROGRAMS, rootlessport, slirpPublished, socat, type Program, type Started } from './by-hand.ts';
 import type { Client, LifecycleEvent } from './client.ts';
@@ -145,8 +145,8 @@ async function byDaemon(
     name,
     target: { address: LOOPBACK, port },
     async processes() {
-      const found = await forwarderProcess(places)(null);
-      return found === null ? [] : [found.pid];
+      const found = await listForwards(places)(null);
+      return found === null ? [] : [found.process.pid];
     },
     async end() {
       await stop(server);

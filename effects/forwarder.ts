@@ -33,6 +33,12 @@ export interface ForwardInput {
   replacing: OwnedTarget[];
 }
 
+/** A process, and what it carries. */
+export interface Forwards {
+  process: Child;
+  rules: ForwardRule[];
+}
+
 export interface ForwardRule {
   owner: string;
   protocol: 'tcp' | 'udp';
@@ -51,8 +57,10 @@ export interface ForwardRule {
   bytes_out: number;
 }
 
-/** Shorter than the deadline of an effect. It answers in a millisecond, 10,000 ports take it 200. */
+/** Shorter than the deadline of an effect, from the call on. It answers in a millisecond, 10,000 ports take it 200. */
 const PATIENCE_MS = 5000;
+/** For a look that is taken again. */
+const LOOK_MS = 1000;
 /** How long it waits for a port after its last. */
 const IDLE_S = '1';
 /** It starts in two. */
@@ -72,15 +80,8 @@ export const forward =
       address: target.address,
       container_port: target.containerPort,
     }));
-    await inTurn(directory, async () => {
-      try {
-        mkdirSync(directory, { recursive: true, mode: 0o700 });
-      } catch (error) {
-        throw unwritable(error);
-      }
-      const request = { op: 'change', remove: replacing.map(keyOf), add };
-      expectDone(await insist(directory, request, () => start(places.executable, directory, outside)));
-    });
+    const request = { op: 'change', remove: replacing.map(keyOf), add };
+    expectDone(await askInTurn(directory, request, PATIENCE_MS, () => start(places.executable, directory, outside)));
   };
 
 export const unforward =
@@ -89,20 +90,27 @@ export const unforward =
     if (replacing.length === 0) return;
     const directory = directoryOf(places, outside);
     const request = { op: 'change', remove: replacing.filter(carried).map(keyOf), add: [] };
-    const answer = await inTurn(directory, () => insist(directory, request, null));
+    const answer = await askInTurn(directory, request, PATIENCE_MS, null);
     if (answer !== null) expectDone(answer);
   };
 
-/** Every rule of an outside; null when no process runs there. */
+/** What the process of an outside carries, for all containers or for this one; null when there is none. */
 export const listForwards =
   (places: ForwarderPlaces) =>
-  async (outside: string | null): Promise<ForwardRule[] | null> => {
-    const directory = directoryOf(places, outside);
-    const answer = await inTurn(directory, () => insist(directory, { op: 'list' }, null));
+  async (outside: string | null, owner?: string): Promise<Forwards | null> => {
+    const request = { op: 'list', ...(owner === undefined ? {} : { owner }) };
+    const answer = await askInTurn(directoryOf(places, outside), request, LOOK_MS, null);
     if (answer === null) return null;
-    const rules = answer.ok ? answer['rules'] : null;
-    if (!Array.isArray(rules) || !rules.every(isRule)) throw garbage(JSON.stringify(answer));
-    return rules;
+    const { pid, rules }: Record<string, unknown> = answer;
+    if (!Number.isSafeInteger(pid) || !Array.isArray(rules) || !rules.every(isRule)) {
+      throw garbage(JSON.stringify(answer));
+    }
+    try {
+      return { process: { pid: pid as number, startTime: processStartTime(pid as number) }, rules };
+    } catch (error) {
+      if (isGone(error)) return null;
+      throw error;
+    }
   };
 
 /** By what it is known by, and where it leads. */
@@ -111,23 +119,6 @@ function isRule(rule: unknown): rule is ForwardRule {
   const { owner, protocol, host_ip, host_port, address } = rule as Record<keyof ForwardRule, unknown>;
   return typeof host_port === 'number' && [owner, protocol, host_ip, address].every((one) => typeof one === 'string');
 }
-
-/** The process of an outside, null when there is none. */
-export const forwarderProcess =
-  (places: ForwarderPlaces) =>
-  async (outside: string | null): Promise<Child | null> => {
-    const directory = directoryOf(places, outside);
-    const answer = await inTurn(directory, () => insist(directory, { op: 'who' }, null));
-    if (answer === null) return null;
-    const pid = answer.ok ? answer['pid'] : null;
-    if (!Number.isSafeInteger(pid)) throw garbage(JSON.stringify(answer));
-    try {
-      return { pid: pid as number, startTime: processStartTime(pid as number) };
-    } catch (error) {
-      if (isGone(error)) return null;
-      throw error;
-    }
-  };
 
 const directoryOf = (places: ForwarderPlaces, outside: string | null) => join(places.directory, outsideKey(outside));
 
@@ -146,25 +137,41 @@ const keyOf = ({ owner, protocol, hostIp, hostPort }: OwnedTarget) => ({
 });
 
 /**
- * Ask until there is an answer: a forwarder that has nothing to do may end at any moment. `begin` starts one where there
- * is none; without it, none is the answer null. Asking again is safe: every request has the same outcome twice.
+ * Ask in turn, until there is an answer: a forwarder that has nothing to do may end at any moment. `begin` starts one where
+ * there is none; without it, none is the answer null. Asking again is safe: every request has the same outcome twice.
  */
-async function insist(directory: string, request: object, begin: () => Child): Promise<Answer>;
-async function insist(directory: string, request: object, begin: null): Promise<Answer | null>;
-async function insist(directory: string, request: object, begin: (() => Child) | null): Promise<Answer | null> {
-  const deadline = performance.now() + PATIENCE_MS;
-  let started: Child | null = null;
-  for (;;) {
-    const left = Math.ceil(deadline - performance.now());
-    if (left <= 0) throw failed(`the forwarder did not start to answer within ${PATIENCE_MS} ms`);
-    const answer = await ask(directory, request, left);
-    if (typeof answer === 'object') return answer;
-    if (answer === 'absent') {
-      if (begin === null) return null;
-      // One that is there ends at once when another has the lock, which may be about to end as well.
-      if (!isAlive(started)) started = begin();
+async function askInTurn(directory: string, request: object, ms: number, begin: () => Child): Promise<Answer>;
+async function askInTurn(directory: string, request: object, ms: number, begin: null): Promise<Answer | null>;
+async function askInTurn(
+  directory: string,
+  request: object,
+  ms: number,
+  begin: (() => Child) | null,
+): Promise<Answer | null> {
+  const deadline = performance.now() + ms;
+  return inTurn(directory, async () => {
+    if (begin !== null) makeDirectory(directory);
+    let started: Child | null = null;
+    for (;;) {
+      const left = Math.ceil(deadline - performance.now());
+      if (left <= 0) throw failed(`the forwarder did not start to answer within ${ms} ms`);
+      const answer = await ask(directory, request, left);
+      if (typeof answer === 'object') return answer;
+      if (answer === 'absent') {
+        if (begin === null) return null;
+        // One that is there ends at once when another has the lock, which may be about to end as well.
+        if (!isAlive(started)) started = begin();
+      }
+      await sleep(PAUSE_MS);
     }
-    await sleep(PAUSE_MS);
+  });
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw unwritable(error);
   }
 }
 

@@ -99,7 +99,7 @@ export async function auditCarried(
 async function carried(runDir: string, outside: string | null, containers: readonly Judged[]): Promise<Set<string>> {
   const found = new Set<string>();
   const places = { directory: join(runDir, 'forwarder'), executable: '' }; // nothing is started
-  for (const rule of (await listRules(places)(outside)) ?? []) {
+  for (const rule of (await listRules(places)(outside))?.rules ?? []) {
     found.add(keyOf(rule.owner, rule.protocol, rule.host_ip, rule.host_port, rule.address));
   }
   for (const { context } of containers) {

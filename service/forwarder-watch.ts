@@ -7,18 +7,20 @@
  * Limits: a port that somebody has taken from a forwarder that still runs is seen by `audit`; nobody but the daemon can
  * ask for that.
  */
-import { forwarderProcess, listForwards, type ForwarderPlaces } from '../effects/forwarder.ts';
+import { listForwards, type ForwarderPlaces } from '../effects/forwarder.ts';
 import { removeRemains } from '../effects/forwarder-remains.ts';
 import { outsideKey } from '../effects/kernel.ts';
 import { insist } from '../effects/insist.ts';
 import { isGone } from '../effects/process.ts';
 import { assertion } from '../machines/plan/change.ts';
-import { watchProcess } from '../native/index.ts';
-import type { Drift } from '../state/container.ts';
+import { watchProcess, type Child } from '../native/index.ts';
+import type { ContainerContext, Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { DriftHappening, Happening, RepairedHappening } from '../state/happening.ts';
 import type { Containers } from './containers.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
+
+const keyOf = (protocol: string, hostIp: string, port: number): string => `${protocol} ${hostIp} ${port}`;
 
 const DRIFT: Drift[] = [{ kind: 'port', object: 'forwarder', network: null }];
 
@@ -58,32 +60,11 @@ export class ForwarderWatch {
     this.#parts = parts;
   }
 
-  /** Asks every process that should be there what it carries. */
   start(): void {
     this.#parts.containers.bus.on('happening', this.#heard);
     this.#tidy();
-    // Also of those that are on their way out: what carries nothing any more ends, and that is to be seen.
-    const outsides = new Set(
-      this.#parts.containers
-        .all()
-        .flatMap(({ context: { portHandler, outside } }) => (portHandler === 'forwarder' ? [outside] : [])),
-    );
-    for (const outside of outsides) this.#insist(`forwarder of ${outside ?? 'the host'}`, () => this.#compare(outside));
-  }
-
-  async #compare(outside: string | null): Promise<void> {
-    const listed = await listForwards(this.#parts.places)(outside);
-    const keys = new Set(
-      (listed ?? []).map((rule) => `${rule.owner} ${rule.protocol} ${rule.host_ip} ${rule.host_port}`),
-    );
-    const pid = await this.#watch(outside);
-    for (const { context } of this.#all().filter((one) => one.context.outside === outside)) {
-      const all = assertion(context).targets.every(({ owner, protocol, hostIp, hostPort }) =>
-        keys.has(`${owner} ${protocol} ${hostIp} ${hostPort}`),
-      );
-      if (all && pid !== null) this.#carried.set(context.id, pid);
-      else this.#tell(context.owner);
-    }
+    for (const { context } of this.#all())
+      this.#insist(`ports of ${context.id}`, () => this.#arrived(context.id, false));
   }
 
   #insist(what: string, work: () => Promise<void>): void {
@@ -107,35 +88,41 @@ export class ForwarderWatch {
       .filter(({ context }) => context.ports.length > 0);
   }
 
-  async #arrived(id: string, repaired: boolean): Promise<void> {
-    const snapshot = this.#all().find(({ context }) => context.id === id);
-    if (snapshot === undefined) return this.#tidySoon();
-    const { owner, outside } = snapshot.context;
-    const pid = await this.#watch(outside);
-    const before = this.#carried.get(id);
-    if (pid !== null && (repaired || before === undefined || before === pid)) {
-      this.#carried.set(id, pid);
-      if (repaired && before !== pid)
-        this.#parts.announce({ type: 'repaired', t: Date.now(), id, network: null, drift: DRIFT });
-      return;
-    }
-    this.#tell(owner);
+  #at(id: string): ContainerContext | undefined {
+    return this.#all().find(({ context }) => context.id === id)?.context;
   }
 
-  /** The process of an outside, watched from now on; null when there is none. */
-  async #watch(outside: string | null): Promise<number | null> {
-    const process = await forwarderProcess(this.#parts.places)(outside);
-    const known = this.#processes.get(outside); // who asked at the same time may watch it by now
-    if (process === null || process.pid === known?.pid) return process?.pid ?? null;
+  /** What the process says is compared with what should be: another may have taken its place in the middle of an operation. */
+  async #arrived(id: string, repaired: boolean): Promise<void> {
+    const before = this.#at(id);
+    if (before === undefined) return this.#tidySoon();
+    const { owner, outside } = before;
+    const listed = await listForwards(this.#parts.places)(outside, owner);
+    const context = this.#at(id);
+    if (context?.ports !== before.ports) return; // it comes to rest once more
+    const carried = new Set(listed?.rules.map((rule) => keyOf(rule.protocol, rule.host_ip, rule.host_port)));
+    const all = assertion(context).targets.every(({ protocol, hostIp, hostPort }) =>
+      carried.has(keyOf(protocol, hostIp, hostPort)),
+    );
+    if (listed === null || !all || !this.#watch(outside, listed.process)) return this.#tell(owner);
+    const { pid } = listed.process;
+    if (repaired && this.#carried.get(id) !== pid)
+      this.#parts.announce({ type: 'repaired', t: Date.now(), id, network: null, drift: DRIFT });
+    this.#carried.set(id, pid);
+  }
+
+  /** The process of an outside is watched from now on; false when it has ended. */
+  #watch(outside: string | null, { pid, startTime }: Child): boolean {
+    const known = this.#processes.get(outside);
+    if (pid === known?.pid) return true;
     known?.unwatch();
     this.#processes.delete(outside);
-    const { pid, startTime } = process;
     try {
       const unwatch = watchProcess(pid, startTime, () => this.#ended(outside, pid));
       this.#processes.set(outside, { pid, unwatch });
-      return pid;
+      return true;
     } catch (error) {
-      if (isGone(error)) return null;
+      if (isGone(error)) return false;
       throw error;
     }
   }

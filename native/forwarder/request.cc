@@ -31,11 +31,16 @@ std::optional<uint64_t> NumberOf(const JsonValue& value, std::string_view name) 
   return static_cast<uint64_t>(*number);
 }
 
+bool ReadOwner(const JsonValue& value, std::string* owner) {
+  std::optional<std::string> name = value.FindString("owner");
+  if (!name || name->empty() || name->size() > kMaxOwner) return false;
+  *owner = std::move(*name);
+  return true;
+}
+
 // The name of the member that is not as it should be, nullptr when all are.
 const char* ReadKey(const JsonValue& value, std::string* owner, Key* key) {
-  std::optional<std::string> name = value.FindString("owner");
-  if (!name || name->empty() || name->size() > kMaxOwner) return "owner";
-  *owner = std::move(*name);
+  if (!ReadOwner(value, owner)) return "owner";
   std::optional<std::string> protocol = value.FindString("protocol");
   if (protocol == "tcp") {
     key->protocol = Protocol::kTcp;
@@ -119,7 +124,7 @@ std::string ReadRequest(const char* data, size_t size, Request* out) {
   bool alone = value->members.size() == 1;
   if (op == "who" && alone) {
     out->op = Request::Op::kWho;
-  } else if (op == "list" && alone) {
+  } else if (op == "list" && (alone || (value->members.size() == 2 && ReadOwner(*value, &out->owner)))) {
     out->op = Request::Op::kList;
   } else if (op == "change" && value->members.size() == 3) {
     out->op = Request::Op::kChange;

@@ -3,7 +3,7 @@
 //   {"op":"change","remove":[{owner,protocol,host_ip,host_port}],
 //    "add":[{owner,protocol,host_ip,host_port,netns,dev,ino,address,container_port}]}
 //     -> {"ok":true,"source_kept":[true,...]}      in the order of add
-//   {"op":"list"} -> {"ok":true,"pid":N,"rules":[...]}
+//   {"op":"list"} or {"op":"list","owner":...} -> {"ok":true,"pid":N,"rules":[...]}      of all owners, or of one
 //   {"op":"who"} -> {"ok":true,"pid":N,"rules":N}
 //   anything that was refused -> {"ok":false,"error":{"message","errno","syscall","owner","protocol","host_ip",
 //     "host_port"}}, what does not apply left out; nothing was changed then.
@@ -45,6 +45,7 @@ struct Request {
   enum class Op { kChange, kList, kWho };
 
   Op op = Op::kWho;
+  std::string owner;  // of a list, empty for all
   std::vector<Removal> remove;
   std::vector<Addition> add;
 };

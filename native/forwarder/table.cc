@@ -36,7 +36,7 @@ std::string Table::Handle(const Request& request) {
     case Request::Op::kChange:
       return Change(request);
     case Request::Op::kList:
-      return List();
+      return List(request.owner);
     case Request::Op::kWho:
       break;
   }
@@ -157,10 +157,11 @@ void Table::End() {
   ForgetPlaces();
 }
 
-std::string Table::List() const {
+std::string Table::List(const std::string& owner) const {
   std::string json = "{\"ok\":true,\"pid\":" + std::to_string(getpid()) + ",\"rules\":[";
   for (const auto& [key, port] : ports_) {
     const Route& route = port->route();
+    if (!owner.empty() && route.owner != owner) continue;
     if (json.back() != '[') json += ',';
     json += "{\"owner\":" + QuoteJson(route.owner) + "," + KeyMembers(key);
     json += ",\"netns\":" + QuoteJson(route.place->path());

@@ -36,7 +36,8 @@ class Table {
   struct Plan;
 
   std::string Change(const Request& request);
-  std::string List() const;
+  // Of one owner, or of all when it is empty.
+  std::string List(const std::string& owner) const;
   // Find, or find out that it is not to be had.
   Failure PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* place);
   void Commit(const Request& request, Plan* plan);

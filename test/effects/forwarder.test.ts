@@ -11,15 +11,15 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   forward,
-  forwarderProcess,
   listForwards,
   unforward,
   type ForwarderPlaces,
   type ForwardInput,
+  type ForwardRule,
 } from '../../effects/forwarder.ts';
 import { outsideKey } from '../../effects/kernel.ts';
 import type { OwnedTarget } from '../../machines/plan/change.ts';
-import { signalProcess, watchProcess } from '../../native/index.ts';
+import { signalProcess, watchProcess, type Child } from '../../native/index.ts';
 import { dial } from '../harness/agent.ts';
 import { faultOf } from '../harness/effects.ts';
 import { container, endChildren, EXECUTABLE, outside, type Container } from '../harness/forward-world.ts';
@@ -54,9 +54,15 @@ const input = (at: Container, targets: OwnedTarget[], replacing: OwnedTarget[] =
   replacing,
 });
 
+const processOf = async (places: ForwarderPlaces, where: string | null = null): Promise<Child | null> =>
+  (await listForwards(places)(where))?.process ?? null;
+
+const rulesOf = async (places: ForwarderPlaces, owner?: string): Promise<ForwardRule[]> =>
+  (await listForwards(places)(null, owner))?.rules ?? [];
+
 /** End the process of an outside, and wait for it. */
 async function end(places: ForwarderPlaces, where: string | null = null, signal = 9): Promise<void> {
-  const process = await forwarderProcess(places)(where);
+  const process = await processOf(places, where);
   if (process === null) return;
   const ended = new Promise<void>((done) => watchProcess(process.pid, process.startTime, done));
   signalProcess(process.pid, process.startTime, signal);
@@ -69,17 +75,16 @@ forwarding.after(endChildren);
 forwarding('started with the first port; twice the same is the same', async () => {
   const places = placesIn();
   assert.is(await listForwards(places)(null), null);
-  assert.is(await forwarderProcess(places)(null), null);
   await unforward(places)(input(a, [], [target(a, 8080)]));
   assert.is(await listForwards(places)(null), null, 'nothing is started to take away');
 
   await forward(places)(input(a, [target(a, 8080)]));
-  const first = await forwarderProcess(places)(null);
+  const first = await processOf(places);
   const descriptors = openDescriptors();
   await forward(places)(input(a, [target(a, 8080)]));
-  assert.equal(await forwarderProcess(places)(null), first);
+  assert.equal(await processOf(places), first);
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
-  const [rule, ...more] = (await listForwards(places)(null)) ?? [];
+  const [rule, ...more] = await rulesOf(places);
   assert.equal(more, []);
   assert.ok(rule !== undefined && rule.source_kept && rule.connections >= 0 && rule.bytes_out > 0);
   assert.equal(
@@ -91,9 +96,18 @@ forwarding('started with the first port; twice the same is the same', async () =
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^b /);
   await unforward(places)(input(a, [], [target(a, 8080)]));
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^b /, "what is another's stays");
+  await forward(places)(input(a, [target(a, 8081)]));
+  assert.equal(
+    (await rulesOf(places, 'a:1')).map(({ owner, host_port }) => [owner, host_port]),
+    [['a:1', 8081]],
+    'of one owner',
+  );
+  assert.is((await rulesOf(places)).length, 2);
+  await unforward(places)(input(a, [], [target(a, 8081)]));
   for (let again = 0; again < 2; again++) await forward(places)(input(b, [], [target(b, 8080)]));
   assert.is(await dial('tcp', '127.0.0.1', 8080), 'ECONNREFUSED');
-  assert.equal(await listForwards(places)(null), []);
+  assert.equal(await rulesOf(places), []);
+  assert.ok(await processOf(places));
   await end(places, null, 15);
   assert.is(await listForwards(places)(null), null);
   await until('descriptors are given back', () => openDescriptors() <= descriptors);
@@ -103,7 +117,7 @@ forwarding('calls at the same time start one process, and every port of them is 
   const places = placesIn();
   const ports = Array.from({ length: 30 }, (_, i) => 8100 + i);
   await Promise.all(ports.map((port) => forward(places)(input(a, [target(a, port)]))));
-  const rules = (await listForwards(places)(null)) ?? [];
+  const rules = await rulesOf(places);
   assert.equal(
     rules.map(({ host_port }) => host_port),
     ports,
@@ -140,7 +154,7 @@ forwarding('a port that is taken: by whom, and nothing is changed', async () => 
   assert.is((await faultOf(forward(places)(gone))).errno, 'ESTALE');
   assert.is((await faultOf(forward(places)(input(b, [target(b, 8081, { protocol: 'sctp' })])))).code, 'BAD_REQUEST');
   await unforward(places)(input(b, [], [target(b, 8081, { protocol: 'sctp' })]));
-  assert.is((await listForwards(places)(null))?.length, 1);
+  assert.is((await rulesOf(places)).length, 1);
   await end(places);
 });
 
@@ -153,7 +167,7 @@ forwarding('each outside has its own', async () => {
   await withAgents([other], async (there) => {
     assert.match(await there.dial('tcp', '127.0.0.1', 8080), /^b /);
   });
-  const [here, there] = await Promise.all([null, other].map((each) => forwarderProcess(places)(each)));
+  const [here, there] = await Promise.all([null, other].map((each) => processOf(places, each)));
   assert.is.not(here?.pid, there?.pid);
   for (const each of [null, other]) await end(places, each);
   const absent = { ...input(a, [target(a, 8080)]), outside: '/absent' };
@@ -170,7 +184,7 @@ forwarding('a connection outlives the daemon', async () => {
   const daemon = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'inherit', detached: true });
   assert.equal(await once(daemon, 'exit'), [null, 'SIGKILL']);
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
-  const [rule] = (await listForwards(places)(null)) ?? [];
+  const [rule] = await rulesOf(places);
   assert.is(rule?.owner, 'a:1');
   await end(places);
 });
@@ -229,7 +243,7 @@ forwarding('it ends by itself after its last port', async () => {
   const places = placesIn();
   await forward(places)(input(a, [target(a, 8080)]));
   await unforward(places)(input(a, [], [target(a, 8080)]));
-  await until('it has ended', async () => (await forwarderProcess(places)(null)) === null, 15_000);
+  await until('it has ended', async () => (await processOf(places)) === null, 15_000);
   assert.is((await outside.routes(a.netns.path)).filter(({ table }) => table > 255).length, 0);
 });
 

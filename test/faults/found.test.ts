@@ -10,13 +10,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AuditReport } from '../../service/audit.ts';
 import type { Inspection } from '../../service/inspect.ts';
-import { on, TestDaemon } from '../harness/daemon.ts';
+import { on, port, TestDaemon } from '../harness/daemon.ts';
 import { resolversIn } from '../harness/dns.ts';
 import { Faults } from '../harness/faults.ts';
 import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { comesBackTo, inspectKernel, unlessGone } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { forwardersOf, signalAll } from '../harness/programs.ts';
 
 requirePrivateNamespace();
 
@@ -280,6 +281,27 @@ test('a watch on an outside that cannot be opened leaves nothing open', async ()
     await until(`those of ${n + 1} outsides`, () => sockets() === before + each * (n + 1));
   }
   assert.ok(refused > 1, 'none was of the watch');
+});
+
+test('ports that a process was given before another took its place in the middle of an operation are put back', async () => {
+  const forwarded = { networks: on('front'), port_handler: 'forwarder' } as const;
+  await daemon.up('c13', { ...forwarded, port_mappings: [port(8081, 80)] });
+  await daemon.done({ type: 'create', id: 'c14', ...forwarded, port_mappings: [port(8082, 80)] });
+  const lines = [
+    { type: 'configure', id: 'c14' },
+    { type: 'publish', id: 'c14', port_mappings: [port(8083, 80)] },
+  ];
+  // The second follows so fast that nobody has had the time to see who was given the port of the first.
+  faults.order({ kind: 'store', action: 'hold', about: `open ${daemon.runDir}/forwarder/own` }, 2);
+  const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+  const answered = daemon.request('POST', '/v1/events', text, { 'content-type': 'application/x-ndjson' });
+  await until('held', () => faults.look().struck === true);
+  signalAll(forwardersOf(daemon), 'SIGKILL');
+  faults.revoke();
+  const { text: answers } = await answered;
+  assert.is(answers.match(/"status":200/g)?.length, 2, answers);
+  await until('whole', async () => (await daemon.get<AuditReport>('/v1/audit')).body.clean);
+  await daemon.down('c13', 'c14');
 });
 
 test('what cannot be looked into is said to be that, not to be missing', async () => {

@@ -29,7 +29,9 @@ std::string Begin(const std::string& owner, const Key& key) {
 
 std::string Write(const Request& request) {
   if (request.op == Request::Op::kWho) return "{\"op\":\"who\"}";
-  if (request.op == Request::Op::kList) return "{\"op\":\"list\"}";
+  if (request.op == Request::Op::kList) {
+    return "{\"op\":\"list\"" + (request.owner.empty() ? "" : ",\"owner\":" + cleat::QuoteJson(request.owner)) + "}";
+  }
   std::string remove;
   std::string add;
   for (const Removal& removal : request.remove) {

@@ -62,6 +62,7 @@ const change = fc.record({
 const asked = fc.oneof(
   { weight: 8, arbitrary: change },
   { weight: 2, arbitrary: fc.constantFrom({ op: 'list' }, { op: 'who' }) },
+  { weight: 1, arbitrary: key.map(({ owner }) => ({ op: 'list', owner })) },
 );
 
 /** One member somewhere in it is another value, or has another name. */
@@ -122,6 +123,7 @@ const Addition = z.strictObject({
 });
 const Request = z.union([
   z.strictObject({ op: z.enum(['who', 'list']) }),
+  z.strictObject({ op: z.literal('list'), owner: Key.owner }),
   z.strictObject({ op: z.literal('change'), remove: z.array(Removal), add: z.array(Addition) }),
 ]);
 type Request = z.infer<typeof Request>;
@@ -212,6 +214,12 @@ function judge(line: Line, text: string, model: Model): Answer {
   if (request?.op === 'change') {
     assert.is(answer.source_kept?.length, request.add.length);
     model.accept(request);
+  }
+  if (request?.op === 'list' && 'owner' in request) {
+    const { owner } = request;
+    const rules = z.array(Addition.loose()).parse(answer.rules);
+    const of = (lines: string[]) => lines.filter((text) => text.includes(` of ${owner} to `));
+    assert.equal(model.lines(rules), of(model.lines()), 'it says of one owner what is not so');
   }
   return answer;
 }

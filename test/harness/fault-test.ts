@@ -172,6 +172,7 @@ export class FaultTest {
       await comesBackTo(this.#before, () => this.#look());
       return outcome;
     } catch (error) {
+      if (outcome === undefined) strike.mend?.();
       const { message, details = '' } = error as Error & { details?: string };
       const { action, kind, errno = '' } = strike;
       const where = `${step.name}: ${action} ${errno} ${kind} ${n} (${(outcome ?? this.#faults.revoke()).what})`;

@@ -1,8 +1,14 @@
 /**
- * The life of a container behind slirp4netns, whose ports the forwarder carries or slirp4netns itself, for fault tests.
+ * The life of a container behind slirp4netns, whose ports the forwarder carries or slirp4netns itself, for fault tests; and
+ * the moments of it at which something happens to the processes.
+ *
+ * Guarantees: where the forwarder is not to be started with the first port, another container keeps one there (`withMate`):
+ * its ports are back after each run, too.
  */
-import { port } from './daemon.ts';
+import { on, port } from './daemon.ts';
+import type { FaultLife } from './fault-life.ts';
 import { event, type Step } from './fault-test.ts';
+import type { Strike } from './faults.ts';
 
 const id = 'life';
 
@@ -20,3 +26,15 @@ const behind = (...options: string[]): Step[] => [
   event({ type: 'teardown', id }, 'NO_SUCH_CONTAINER'),
 ];
 export const UPLINK_LIVES = { forwarder: behind(), slirp4netns: behind('port_handler=slirp4netns') };
+
+export async function withMate(life: FaultLife): Promise<void> {
+  await life.start();
+  const port_mappings = [port(9091, 91)];
+  await life.daemon.up('mate', { networks: on('front'), port_handler: 'forwarder', port_mappings });
+  life.again();
+}
+
+/** When there is something to take away: before a process is started, found or told, or a file is written. */
+const MOMENTS = ['helper', 'store'] as const;
+export const during = (how: Pick<Strike, 'meanwhile' | 'mend'>): Strike[] =>
+  MOMENTS.map((kind) => ({ kind, action: 'hold', ...how }));
