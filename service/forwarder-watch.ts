@@ -1,9 +1,9 @@
 /**
  * The watch on forwarders: when the process that carries ports ends, every container that it carried them for is told.
  *
- * Guarantees: a container in `up` whose ports are the forwarder's is told when the process of its outside ends, and when
- * it comes to rest with another process than the one that was given all of its ports. At the start what the process says
- * is compared with what should be. What a process has left in its directory is removed, at last.
+ * Guarantees: a container in `up` whose ports are the forwarder's is told when the process of its outside ends. When it
+ * comes to rest, and at the start, the process is asked what it carries for it: less than it should, and it is told too.
+ * What a process has left in its directory is removed, at last.
  * Limits: a port that somebody has taken from a forwarder that still runs is seen by `audit`; nobody but the daemon can
  * ask for that.
  */
@@ -29,7 +29,7 @@ const TIDY_MS = 1000;
 
 export interface ForwarderWatchParts {
   places: ForwarderPlaces;
-  containers: Pick<Containers, 'all' | 'bus' | 'neighbours'>;
+  containers: Pick<Containers, 'all' | 'bus' | 'get' | 'neighbours'>;
   policies: DriftPolicies;
   announce: (happening: DriftHappening | RepairedHappening) => void;
   failed: (what: string, error: unknown) => void;
@@ -63,8 +63,7 @@ export class ForwarderWatch {
   start(): void {
     this.#parts.containers.bus.on('happening', this.#heard);
     this.#tidy();
-    for (const { context } of this.#all())
-      this.#insist(`ports of ${context.id}`, () => this.#arrived(context.id, false));
+    for (const { id } of this.#all()) this.#insist(`ports of ${id}`, () => this.#arrived(id, false));
   }
 
   #insist(what: string, work: () => Promise<void>): void {
@@ -80,25 +79,17 @@ export class ForwarderWatch {
     for (const { unwatch } of this.#processes.values()) unwatch();
   }
 
-  /** At rest in `up`, with ports that a forwarder carries. */
-  #all(): ContainerSnapshot[] {
-    return this.#parts.containers
-      .all()
-      .filter((snapshot) => stateName(snapshot) === 'up' && snapshot.context.portHandler === 'forwarder')
-      .filter(({ context }) => context.ports.length > 0);
+  #all(): ContainerContext[] {
+    return this.#parts.containers.all().flatMap((snapshot) => carriedIn(snapshot) ?? []);
   }
 
-  #at(id: string): ContainerContext | undefined {
-    return this.#all().find(({ context }) => context.id === id)?.context;
-  }
-
-  /** What the process says is compared with what should be: another may have taken its place in the middle of an operation. */
+  /** Not supposed: another process may have taken the place of the one that was told, in the middle of an operation. */
   async #arrived(id: string, repaired: boolean): Promise<void> {
-    const before = this.#at(id);
-    if (before === undefined) return this.#tidySoon();
+    const before = carriedIn(this.#parts.containers.get(id));
+    if (before === null) return this.#tidySoon();
     const { owner, outside } = before;
     const listed = await listForwards(this.#parts.places)(outside, owner);
-    const context = this.#at(id);
+    const context = carriedIn(this.#parts.containers.get(id));
     if (context?.ports !== before.ports) return; // it comes to rest once more
     const carried = new Set(listed?.rules.map((rule) => keyOf(rule.protocol, rule.host_ip, rule.host_port)));
     const all = assertion(context).targets.every(({ protocol, hostIp, hostPort }) =>
@@ -130,8 +121,8 @@ export class ForwarderWatch {
   #ended(outside: string | null, pid: number): void {
     this.#tidy();
     if (this.#processes.get(outside)?.pid === pid) this.#processes.delete(outside);
-    for (const { context } of this.#all()) {
-      if (context.outside === outside && this.#carried.get(context.id) === pid) this.#tell(context.owner);
+    for (const { id, owner, outside: its } of this.#all()) {
+      if (its === outside && this.#carried.get(id) === pid) this.#tell(owner);
     }
   }
 
@@ -162,4 +153,11 @@ export class ForwarderWatch {
     this.#parts.announce({ type: 'drift', t: Date.now(), id, network: null, drift: DRIFT, action: policy, by: null });
     actor.send(policy === 'repair' ? { type: 'drifted', drift: DRIFT } : { type: 'noticed', drift: DRIFT });
   }
+}
+
+/** Of one at rest in `up`, with ports that a forwarder carries; null of any other. */
+function carriedIn(snapshot: ContainerSnapshot | undefined): ContainerContext | null {
+  if (snapshot === undefined || stateName(snapshot) !== 'up') return null;
+  const { portHandler, ports } = snapshot.context;
+  return portHandler === 'forwarder' && ports.length > 0 ? snapshot.context : null;
 }
