@@ -118,7 +118,7 @@ export const mutants: Mutant[] = [
   {
     name: 'leases are not read back at start',
     file: 'service/daemon.ts',
-    find: 'shared.recover(contexts);',
+    find: '...shared.recover(contexts)',
     replace: '',
     test: 'crash/kill-',
     seen: /killed at /,
@@ -186,5 +186,13 @@ export const mutants: Mutant[] = [
     replace: 'remove: replacing.slice(1).filter(carried).map(keyOf), add: [] };',
     test: 'crash/kill-programs',
     seen: /"kind":"port".*"problem":"leaked"/,
+  },
+  {
+    name: 'a forwarder is supposed to carry what the one before it carried',
+    file: 'service/forwarder-watch.ts',
+    find: 'if (listed === null || !all ||',
+    replace: 'if (listed === null || typeof all !== "boolean" ||',
+    test: 'faults/found',
+    seen: /whole: not within/,
   },
 ];

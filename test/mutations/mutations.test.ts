@@ -28,6 +28,10 @@ const planted = suite('planted defects');
 let seen = 0;
 const chosen = mutants.slice(0, effort('mutants', 2, mutants.length));
 
+planted('each can be planted in the source as it is', () => {
+  for (const { file, find } of mutants) occursOnce(file, find, readFileSync(join(ROOT, file), 'utf8'));
+});
+
 for (const mutant of chosen) {
   planted(`${mutant.name}: ${mutant.test} sees it`, async () => {
     const output = await run(mutant);
@@ -43,6 +47,10 @@ planted.after(() => {
 
 planted.run();
 
+function occursOnce(file: string, find: string, source: string): void {
+  if (source.split(find).length !== 2) throw new Error(`${file} has not exactly one: ${find}`);
+}
+
 /** What the tests say, to the end or until they have seen it. */
 async function run({ file, find, replace, test, seen: reason }: Mutant): Promise<string> {
   const copy = mkdtempSync(join(tmpdir(), 'mutant-'));
@@ -50,7 +58,7 @@ async function run({ file, find, replace, test, seen: reason }: Mutant): Promise
     for (const name of [...SOURCES, ...FILES]) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
     for (const name of ['node_modules', 'build']) symlinkSync(join(ROOT, name), join(copy, name));
     const source = readFileSync(join(copy, file), 'utf8');
-    if (source.split(find).length !== 2) throw new Error(`${file} has not exactly one: ${find}`);
+    occursOnce(file, find, source);
     writeFileSync(
       join(copy, file),
       source.replace(find, () => replace),
