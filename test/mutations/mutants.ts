@@ -153,7 +153,7 @@ export const mutants: Mutant[] = [
     find: 'await stop(directory);\n    }',
     replace: '}',
     test: 'crash/kill-names',
-    seen: /\+.resolvers:/,
+    seen: /"kind":"dns".*"problem":"leaked"/,
   },
   {
     name: 'an update of a network forgets that it had begun',
