@@ -291,8 +291,8 @@ test('ports that a process was given before another took its place in the middle
     { type: 'configure', id: 'c14' },
     { type: 'publish', id: 'c14', port_mappings: [port(8083, 80)] },
   ];
-  // The second follows so fast that nobody has had the time to see who was given the port of the first.
-  faults.order({ kind: 'store', action: 'hold', about: `open ${daemon.runDir}/forwarder/own` }, 2);
+  // Each makes the directory first. The second is under way, and the port of the first is with the process that ends.
+  faults.order({ kind: 'store', action: 'hold', about: `mkdir ${daemon.runDir}/forwarder/own` }, 2);
   const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
   const answered = daemon.request('POST', '/v1/events', text, { 'content-type': 'application/x-ndjson' });
   await until('held', () => faults.look().struck === true);
@@ -300,7 +300,10 @@ test('ports that a process was given before another took its place in the middle
   faults.revoke();
   const { text: answers } = await answered;
   assert.is(answers.match(/"status":200/g)?.length, 2, answers);
-  await until('whole', async () => (await daemon.get<AuditReport>('/v1/audit')).body.clean);
+  await until('whole', () => {
+    const listening = execFileSync('ss', ['-Hltn'], { encoding: 'utf8' });
+    return [8081, 8082, 8083].every((number) => listening.includes(`0.0.0.0:${number} `));
+  });
   await daemon.down('c13', 'c14');
 });
 
