@@ -145,6 +145,10 @@ export function ipJson<T>(netns: string | undefined, ...argv: string[]): T {
   return JSON.parse(run(['ip', '-j', ...argv], netns) || '[]') as T;
 }
 
+/** Whether a link is up and its peer is. Its operational state says so a second later at times (linkwatch in the kernel). */
+export const carries = (flags: readonly string[]): string =>
+  flags.includes('UP') && flags.includes('LOWER_UP') ? 'UP' : 'DOWN';
+
 function run(argv: readonly string[], netns: string | undefined): string {
   const all = netns === undefined ? argv : ['nsenter', `--net=${netns}`, '--', ...argv];
   const [program = '', ...rest] = all;

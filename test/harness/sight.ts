@@ -8,7 +8,7 @@
 import { execFileSync } from 'node:child_process';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { TestDaemon } from './daemon.ts';
-import { inspectRuleset, ipJson } from './picture.ts';
+import { carries, inspectRuleset, ipJson } from './picture.ts';
 
 export interface Sight {
   exact: string;
@@ -56,22 +56,22 @@ interface Link {
   ifname: string;
   address: string;
   mtu: number;
-  operstate: string;
+  flags: string[];
   addr_info: { local: string; prefixlen: number; scope: string }[];
 }
 
-function describe({ ifname, address, mtu, operstate, addr_info }: Link): string {
+function describe({ ifname, address, mtu, flags, addr_info }: Link): string {
   const addresses = addr_info
     .filter(({ scope }) => scope === 'global')
     .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
-  return JSON.stringify([ifname, address, mtu, operstate, addresses.sort()]);
+  return JSON.stringify([ifname, address, mtu, carries(flags), addresses.sort()]);
 }
 
 /** A bridge is there as long as somebody uses it; nobody chose its MAC. */
 function bridge(name: string): string[] {
   try {
     const out = execFileSync('ip', ['-j', 'address', 'show', 'dev', name], { stdio: ['ignore', 'pipe', 'ignore'] });
-    return (JSON.parse(out.toString()) as Link[]).map((link) => describe({ ...link, address: '', operstate: '' }));
+    return (JSON.parse(out.toString()) as Link[]).map((link) => describe({ ...link, address: '', flags: [] }));
   } catch {
     return [];
   }

@@ -14,7 +14,7 @@ import type { ContainerView } from '../../service/view.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { withAgents } from '../harness/inside.ts';
-import { comesBackTo, inside, inspect, ipJson } from '../harness/picture.ts';
+import { carries, comesBackTo, inside, inspect, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 import { Transfer } from '../harness/transfer.ts';
@@ -74,7 +74,7 @@ function network(netns?: string): string {
       link['ifname'],
       link['master'],
       link['mtu'],
-      link['operstate'],
+      carries(link['flags'] as string[]),
       (link['addr_info'] as Record<string, unknown>[])
         .filter(({ scope }) => scope === 'global')
         .map(({ local, prefixlen }) => `${String(local)}/${String(prefixlen)}`)
