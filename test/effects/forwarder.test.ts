@@ -84,9 +84,11 @@ forwarding('started with the first port; twice the same is the same', async () =
   await forward(places)(input(a, [target(a, 8080)]));
   assert.equal(await processOf(places), first);
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
+  // Counted when they have gone: who receives them may be faster.
+  await until('counted', async () => ((await rulesOf(places))[0]?.bytes_out ?? 0) > 0);
   const [rule, ...more] = await rulesOf(places);
   assert.equal(more, []);
-  assert.ok(rule !== undefined && rule.source_kept && rule.connections >= 0 && rule.bytes_out > 0);
+  assert.ok(rule !== undefined && rule.source_kept && rule.connections >= 0);
   assert.equal(
     [rule.owner, rule.protocol, rule.host_ip, rule.host_port, rule.netns, rule.ino, rule.address, rule.container_port],
     ['a:1', 'tcp', '0.0.0.0', 8080, a.netns.path, a.netns.ino, a.v4, 80],
@@ -106,8 +108,7 @@ forwarding('started with the first port; twice the same is the same', async () =
   await unforward(places)(input(a, [], [target(a, 8081)]));
   for (let again = 0; again < 2; again++) await forward(places)(input(b, [], [target(b, 8080)]));
   assert.is(await dial('tcp', '127.0.0.1', 8080), 'ECONNREFUSED');
-  assert.equal(await rulesOf(places), []);
-  assert.ok(await processOf(places));
+  assert.equal((await listForwards(places)(null))?.rules, []);
   await end(places, null, 15);
   assert.is(await listForwards(places)(null), null);
   await until('descriptors are given back', () => openDescriptors() <= descriptors);
