@@ -59,7 +59,7 @@ export interface ForwardRule {
 
 /** Shorter than the deadline of an effect, from the call on. It answers in a millisecond, 10,000 ports take it 200. */
 const PATIENCE_MS = 5000;
-/** For a look that is taken again. */
+/** For a look at one container, which is taken again: what is asked after it waits for as long. */
 const LOOK_MS = 1000;
 /** How long it waits for a port after its last. */
 const IDLE_S = '1';
@@ -99,7 +99,8 @@ export const listForwards =
   (places: ForwarderPlaces) =>
   async (outside: string | null, owner?: string): Promise<Forwards | null> => {
     const request = { op: 'list', ...(owner === undefined ? {} : { owner }) };
-    const answer = await askInTurn(directoryOf(places, outside), request, LOOK_MS, null);
+    const patience = owner === undefined ? PATIENCE_MS : LOOK_MS;
+    const answer = await askInTurn(directoryOf(places, outside), request, patience, null);
     if (answer === null) return null;
     const { pid, rules }: Record<string, unknown> = answer;
     if (!Number.isSafeInteger(pid) || !Array.isArray(rules) || !rules.every(isRule)) {
