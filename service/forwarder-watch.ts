@@ -80,16 +80,16 @@ export class ForwarderWatch {
   }
 
   #all(): ContainerContext[] {
-    return this.#parts.containers.all().flatMap((snapshot) => carriedIn(snapshot) ?? []);
+    return this.#parts.containers.all().flatMap((snapshot) => carriedContext(snapshot) ?? []);
   }
 
   /** Not supposed: another process may have taken the place of the one that was told, in the middle of an operation. */
   async #arrived(id: string, repaired: boolean): Promise<void> {
-    const before = carriedIn(this.#parts.containers.get(id));
+    const before = carriedContext(this.#parts.containers.get(id));
     if (before === null) return this.#tidySoon();
     const { owner, outside } = before;
     const listed = await listForwards(this.#parts.places)(outside, owner);
-    const context = carriedIn(this.#parts.containers.get(id));
+    const context = carriedContext(this.#parts.containers.get(id));
     if (context?.ports !== before.ports) return; // it comes to rest once more
     const carried = new Set(listed?.rules.map((rule) => keyOf(rule.protocol, rule.host_ip, rule.host_port)));
     const all = assertion(context).targets.every(({ protocol, hostIp, hostPort }) =>
@@ -156,7 +156,7 @@ export class ForwarderWatch {
 }
 
 /** Of one at rest in `up`, with ports that a forwarder carries; null of any other. */
-function carriedIn(snapshot: ContainerSnapshot | undefined): ContainerContext | null {
+function carriedContext(snapshot: ContainerSnapshot | undefined): ContainerContext | null {
   if (snapshot === undefined || stateName(snapshot) !== 'up') return null;
   const { portHandler, ports } = snapshot.context;
   return portHandler === 'forwarder' && ports.length > 0 ? snapshot.context : null;
