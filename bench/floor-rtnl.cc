@@ -75,6 +75,9 @@ void Rtnl::VethAdd(const std::string& name, uint32_t master, uint32_t group, con
   mnl_attr_put_strz(nlh, IFLA_IFNAME, name.c_str());
   mnl_attr_put_u32(nlh, IFLA_MASTER, master);
   mnl_attr_put_u32(nlh, IFLA_GROUP, group);
+  // As cleat does (native/rtnl-encode.cc).
+  mnl_attr_put_u32(nlh, IFLA_NUM_TX_QUEUES, 1);
+  mnl_attr_put_u32(nlh, IFLA_NUM_RX_QUEUES, 1);
   nlattr* link = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
   mnl_attr_put_str(nlh, IFLA_INFO_KIND, "veth");
   nlattr* data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
@@ -83,6 +86,8 @@ void Rtnl::VethAdd(const std::string& name, uint32_t master, uint32_t group, con
   // before it knows its other half (ENOTCONN); that takes a request of its own, inside.
   mnl_nlmsg_put_extra_header(nlh, sizeof(ifinfomsg));
   mnl_attr_put_strz(nlh, IFLA_IFNAME, peer_name.c_str());
+  mnl_attr_put_u32(nlh, IFLA_NUM_TX_QUEUES, 1);
+  mnl_attr_put_u32(nlh, IFLA_NUM_RX_QUEUES, 1);
   mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, static_cast<uint32_t>(netns_fd));
   mnl_attr_nest_end(nlh, peer);
   mnl_attr_nest_end(nlh, data);

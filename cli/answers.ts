@@ -44,13 +44,17 @@ export interface Container {
   drift: Drift[];
   /** Torn down, but others still use its namespace. */
   held: boolean;
+  /** Why it is not up. */
   fault: Fault | null;
   leftovers: Fault[];
+  /** In the answer to an event: what may not be what was meant. */
+  warnings?: string[];
 }
 
 export interface Gone {
   id: string;
   state: 'gone';
+  warnings?: string[];
 }
 
 /** One line of the answer to POST /v1/events with many events. */
@@ -60,9 +64,23 @@ export interface EventAnswer {
   body: Container | Gone | { error: ApiError };
 }
 
+export interface Finding {
+  kind: string;
+  object: string;
+  problem: string;
+  owner?: string;
+  removable?: true;
+}
+
 export interface Audit {
   clean: boolean;
-  findings: { kind: string; object: string; problem: string; owner?: string }[];
+  findings: Finding[];
+}
+
+/** The audit afterwards, and what became of what was found before. */
+export interface Repair extends Audit {
+  removed: Finding[];
+  refused: (Finding & { fault: Fault })[];
 }
 
 export interface Doctor {

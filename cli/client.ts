@@ -13,8 +13,6 @@ import { EXIT, Failure } from './failure.ts';
 const JSON_TYPE = 'application/json';
 const NDJSON_TYPE = 'application/x-ndjson';
 
-/** How long one question "is it gone?" may take before the state is looked at again. */
-const SLICE_MS = 2_000;
 const GONE_LIMIT_MS = 60_000;
 
 export class Client {
@@ -66,29 +64,10 @@ export class Client {
 
   /** Resolves when nothing is left of a container; rejects as soon as its teardown has failed, or after a minute. */
   async gone(id: string): Promise<void> {
-    const end = performance.now() + GONE_LIMIT_MS;
-    for (;;) {
-      try {
-        await this.get(`/v1/containers/${encodeURIComponent(id)}?wait=gone&timeout=${SLICE_MS}`);
-        return;
-      } catch (error) {
-        if (!(error instanceof Failure)) throw error;
-        if (error.error.code === 'NO_SUCH_CONTAINER') return;
-        if (error.error.code !== 'DEADLINE') throw error;
-        const { state, leftovers } = await this.#unlessGone(id);
-        if (state === 'gone') return;
-        if (state.startsWith('teardownFailed')) throw unfinished(id, leftovers);
-        if (performance.now() > end) throw error;
-      }
-    }
-  }
-
-  async #unlessGone(id: string): Promise<Pick<Container, 'state' | 'leftovers'>> {
     try {
-      return await this.container(id);
+      await this.get(`/v1/containers/${encodeURIComponent(id)}?wait=gone&timeout=${GONE_LIMIT_MS}`);
     } catch (error) {
-      const gone = error instanceof Failure && error.error.code === 'NO_SUCH_CONTAINER';
-      if (gone) return { state: 'gone', leftovers: [] };
+      if (error instanceof Failure && error.error.code === 'NO_SUCH_CONTAINER') return;
       throw error;
     }
   }
@@ -202,11 +181,4 @@ function unreachable(message: string, hint: string, errno: string): Failure {
     { code: 'UNREACHABLE', message, hint, ...(errno === '' ? {} : { object: errno }) },
     EXIT.unreachable,
   );
-}
-
-function unfinished(id: string, leftovers: Container['leftovers']): Failure {
-  const what = leftovers.map(({ message }) => message).join('; ');
-  const hint =
-    'The daemon tries again by itself; `cleat teardown` again tries at once, `cleat audit` shows what is left.';
-  return new Failure({ code: 'UNFINISHED', message: `teardown of ${id} is not finished: ${what}`, hint });
 }

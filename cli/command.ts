@@ -8,6 +8,7 @@ import { type Command, Option } from 'commander';
 import type { Client } from './client.ts';
 import { socketPath } from './places.ts';
 import { table } from './table.ts';
+import { say, sayJson } from './terminal.ts';
 
 export interface Common {
   format?: 'table' | 'json';
@@ -66,13 +67,13 @@ export class Session {
   /** The answer as it came, or in words. */
   say(answer: unknown, words: string | string[]): void {
     if (this.json) {
-      console.log(JSON.stringify(answer, null, 2));
+      sayJson(JSON.stringify(answer, null, 2));
       return;
     }
-    for (const line of typeof words === 'string' ? [words] : words) console.log(line);
+    say(typeof words === 'string' ? [words] : words);
   }
 
   async table(answer: unknown, headings: string[], rows: string[][]): Promise<void> {
-    this.say(answer, this.json ? '' : await table(headings, rows));
+    this.say(answer, this.json ? [] : await table(headings, rows));
   }
 }

@@ -36,8 +36,8 @@ export function usage(message: string, hint?: string): Failure {
   return new Failure({ code: 'USAGE', message, ...(hint === undefined ? {} : { hint }) }, EXIT.usage);
 }
 
-/** What a person reads on stderr. */
-export function explain({ message, hint, issues, legal, step, errno, syscall, object }: ApiError): string {
+/** The lines that a person reads on stderr. */
+export function explain({ message, hint, issues, legal, step, errno, syscall, object }: ApiError): string[] {
   const lines = [`Error: ${message}`];
   // The message names the first one already.
   for (const issue of (issues ?? []).slice(1))
@@ -46,5 +46,5 @@ export function explain({ message, hint, issues, legal, step, errno, syscall, ob
   if (errno !== undefined) lines.push(`  (${where.map(([key, value]) => `${key} ${value}`).join(', ')})`);
   if (legal !== undefined) lines.push(`  Possible now: ${legal.length === 0 ? 'nothing' : legal.join(', ')}`);
   if (hint !== undefined) lines.push(`Hint: ${hint}`);
-  return lines.join('\n');
+  return lines;
 }

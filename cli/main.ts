@@ -7,8 +7,8 @@
  * Limits: nothing is decided here: whatever the command can do, the API can.
  */
 import { readFileSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { Command, CommanderError } from 'commander';
-import type { ApiError } from './answers.ts';
 import { addCommonOptions, commonOptions } from './command.ts';
 import { addDaemonCommand } from './commands/daemon.ts';
 import { addHealthCommands } from './commands/health.ts';
@@ -16,7 +16,9 @@ import { addLifecycleCommands } from './commands/lifecycle.ts';
 import { addLookCommands } from './commands/look.ts';
 import { addNetworkCommands } from './commands/network.ts';
 import { addRunCommand } from './commands/run.ts';
-import { EXIT, explain, Failure } from './failure.ts';
+import { EXIT, Failure } from './failure.ts';
+import { report } from './report.ts';
+import { complain, say } from './terminal.ts';
 
 const EXIT_CODES = `
 Exit codes:
@@ -33,13 +35,19 @@ Examples:
   $ cleat create web --network back -p 8443:443 && cleat configure web
   $ cleat ps`;
 
+const linesOf = (text: string): string[] => text.replace(/\n$/, '').split('\n');
+
 function createProgram(version: string): Command {
   const program = new Command('cleat')
     .description('Networks for containers. `cleat COMMAND --help` tells more about each command.')
     .version(version, '-V, --version', 'show the version of this client')
     .addHelpText('after', `${EXAMPLES}\n${EXIT_CODES}`)
     .enablePositionalOptions() // what follows `run CMD` is CMD's
-    .configureOutput({ outputError: () => {} }) // main() says it, in the format that was asked for
+    .configureOutput({
+      writeOut: (text) => say(linesOf(text)),
+      writeErr: (text) => complain(linesOf(text)),
+      outputError: () => {}, // main() says it, in the format that was asked for
+    })
     .exitOverride();
   program.commandsGroup('Processes and containers:');
   addRunCommand(program);
@@ -75,19 +83,17 @@ async function main(argv: string[]): Promise<void> {
       // Help has been written already, wanted or not.
       if (error.exitCode === 0 || error.code === 'commander.help') return;
       const hint = `\`${helpOf(running)}\` tells more.`;
-      complain({ code: 'USAGE', message: error.message.replace(/^error: /, ''), hint }, asksForJson(argv));
+      // Its own suggestion stands on a line of its own.
+      const message = error.message.replace(/^error: /, '').replace(/\n(?=\(Did you mean [^\n]*$)/, ' ');
+      report({ code: 'USAGE', message, hint }, asksForJson(argv));
     } else if (error instanceof Failure) {
       process.exitCode = error.exitCode;
-      complain(error.error, commonOptions(running).format === 'json');
+      report(error.error, commonOptions(running).format === 'json');
     } else {
       process.exitCode = isRun() ? EXIT.runFailed : EXIT.failed;
-      console.error(error); // a defect: with its stack
+      complain(inspect(error).split('\n')); // a defect: with its stack
     }
   }
-}
-
-function complain(error: ApiError, json: boolean): void {
-  console.error(json ? JSON.stringify({ error }) : explain(error));
 }
 
 function helpOf(command: Command): string {

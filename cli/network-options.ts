@@ -31,21 +31,35 @@ export interface NetworkUpdateFlags extends Pick<
   dns?: string[];
   dnsNone?: boolean;
   routeNone?: boolean;
+  optDrop?: string[];
+  subnetDrop?: string[];
+  ipRangeDrop?: string[];
 }
 
-/** Only what is named changes: lists are replaced as a whole, subnets are added. */
+/** Only what is named changes: lists are replaced as a whole, subnets are added or changed. */
 export function networkUpdate(flags: NetworkUpdateFlags): NetworkUpdate {
-  const { dns = [], dnsNone = false, route = [], routeNone = false, opt = [] } = flags;
+  const { dns = [], dnsNone = false, route = [], routeNone = false, opt = [], optDrop = [] } = flags;
+  const { subnetDrop = [], ipRangeDrop = [] } = flags;
   if (dnsNone && dns.length > 0) throw usage('--dns-none means none: not together with --dns');
   if (routeNone && route.length > 0) throw usage('--route-none means none: not together with --route');
   checkServers(dns);
-  const subnets = subnetsOf(flags);
+  const subnets: NonNullable<NetworkUpdate['subnets']> = subnetsOf(flags);
+  for (const text of ipRangeDrop) {
+    const { text: subnet } = cidr(text, '--ip-range-drop');
+    const named = subnets.find((other) => other.subnet === subnet);
+    if (named?.lease_range !== undefined && named.lease_range !== null)
+      throw usage(`--ip-range-drop ${subnet}: it is given a range as well`);
+    if (named === undefined) subnets.push({ subnet, lease_range: null });
+    else named.lease_range = null;
+  }
+  const options = { ...pairs(opt, '--opt'), ...Object.fromEntries(optDrop.map((key) => [key, null])) };
   const update: NetworkUpdate = {
-    ...(opt.length === 0 ? {} : { options: pairs(opt, '--opt') as NetworkUpdate['options'] & object }),
+    ...(opt.length + optDrop.length === 0 ? {} : { options: options as NetworkUpdate['options'] & object }),
     ...(dnsNone || dns.length > 0 ? { network_dns_servers: dns } : {}),
     ...(routeNone || route.length > 0 ? { routes: route.map(parseRoute) } : {}),
     ...(subnets.length === 0 ? {} : { subnets }),
-    ...(flags.ipv6 === true ? { ipv6_enabled: true as const } : {}),
+    ...(subnetDrop.length === 0 ? {} : { remove_subnets: subnetDrop.map((text) => cidr(text, '--subnet-drop').text) }),
+    ...(flags.ipv6 === undefined ? {} : { ipv6_enabled: flags.ipv6 }),
   };
   if (Object.keys(update).length === 0) throw usage('nothing to change', 'See `cleat network update --help`.');
   return update;

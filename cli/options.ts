@@ -1,7 +1,7 @@
 /**
  * What users write for ports and networks, turned into what the API takes. Docker's and Podman's way of writing both.
  *
- *   ports     [HOSTIP:][HOSTPORT[-HOSTPORT]:]PORT[-PORT][/tcp|udp|sctp]      127.0.0.1:8080:80  [::1]::53/udp  9000-9010
+ *   ports     [HOSTIP:][HOSTPORT[-HOSTPORT]:]PORT[-PORT][/PROTO[,PROTO]]      127.0.0.1:8080:80  [::1]::53/tcp,udp  9000-9010
  *   networks  NAME[:ip=ADDR,ip6=ADDR,mac=MAC,interface_name=NAME,alias=NAME,gw-priority=N]
  *             or   none | host | container:ID | ns:PATH | slirp4netns[:KEY=VALUE,...] | pasta[:OPTION,...]
  *
@@ -18,11 +18,12 @@ const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 type Protocol = (typeof PROTOCOLS)[number];
 
 const PORT_HINT =
-  'A port is [HOSTIP:][HOSTPORT:]PORT[-PORT][/tcp|udp|sctp], such as 8080:80, 127.0.0.1::80 or [::1]:53:53/udp.';
+  'A port is [HOSTIP:][HOSTPORT:]PORT[-PORT][/PROTO], such as 8080:80, 127.0.0.1::80 or [::1]:53:53/tcp,udp.';
 
-export function parsePort(text: string): PortMapping {
+/** One mapping for each protocol. */
+export function parsePort(text: string): PortMapping[] {
   const wrong = (why: string): Failure => usage(`invalid port "${text}": ${why}`, PORT_HINT);
-  const [ports = '', protocol, ...more] = text.split('/');
+  const [ports = '', protocols, ...more] = text.split('/');
   if (more.length > 0) throw wrong('more than one "/"');
   const { ip, rest } = splitHostIp(ports, wrong);
   const parts = rest.split(':');
@@ -33,13 +34,15 @@ export function parsePort(text: string): PortMapping {
   if (host !== null && host.count !== container.count) {
     throw wrong(`${host.count} on the host for ${container.count} in the container: the ranges must be of one length`);
   }
-  return {
+  const mapping = {
     ...(ip === '' ? {} : { host_ip: ip }),
     ...(host === null ? {} : { host_port: host.first }),
     container_port: container.first,
-    ...(protocol === undefined ? {} : { protocol: parseProtocol(protocol, wrong) }),
     ...(container.count === 1 ? {} : { range: container.count }),
   };
+  if (protocols === undefined) return [mapping];
+  const all = new Set(protocols.split(',').map((protocol) => parseProtocol(protocol, wrong)));
+  return [...all].map((protocol) => ({ ...mapping, protocol }));
 }
 
 /** The address in front, if there is one: in brackets, or as the first of three parts. */
@@ -134,7 +137,7 @@ export function parseWiring({ network = [], publish = [], pid }: WiringOptions):
     ...(netns === undefined ? {} : { netns }),
     ...(none || first !== undefined ? { networks: Object.fromEntries(networks) } : {}),
     ...(uplink === undefined ? {} : { uplink }),
-    ...(publish.length === 0 ? {} : { port_mappings: publish.map(parsePort) }),
+    ...(publish.length === 0 ? {} : { port_mappings: publish.flatMap(parsePort) }),
   };
 }
 
@@ -172,9 +175,9 @@ export function parseNetwork(text: string): [name: string, options: AttachmentOp
   const words = colon === -1 ? [] : text.slice(colon + 1).split(',');
   for (const word of words.filter((part) => part !== '')) {
     const equals = word.indexOf('=');
-    const [key, value] = [word.slice(0, Math.max(equals, 0)), word.slice(equals + 1)];
+    const [key, value] = equals === -1 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];
     const field = FIELDS.get(key);
-    if (field === undefined || value === '') throw usage(`invalid network option "${word}" in "${text}"`, NETWORK_HINT);
+    if (field === undefined) throw usage(`unknown bridge network option: ${key}`, NETWORK_HINT);
     if (field === 'mac' || field === 'interfaceName' || field === 'gwPriority') {
       if (given[field] !== undefined) throw usage(`network option ${key} is given twice in "${text}"`);
       given[field] = value;
@@ -213,9 +216,13 @@ export function attachmentOptions({
   alias = [],
   gwPriority,
 }: AttachmentFlags): AttachmentOptions {
-  // As in podman, ip takes either family; ip6 is for who wants to be sure.
-  for (const address of ip) if (isIP(address) === 0) throw usage(`invalid ip "${address}": not an IP address`);
-  for (const address of ip6) if (isIP(address) !== 6) throw usage(`invalid ip6 "${address}": not an IPv6 address`);
+  // As in podman, whose words these are too, ip takes either family; ip6 is for who wants to be sure.
+  for (const address of ip) if (isIP(address) === 0) throw usage(`invalid ip address "${address}"`);
+  for (const address of ip6)
+    if (isIP(address) !== 6) throw usage(`invalid ip address "${address}": not an IPv6 address`);
+  if (mac === '') throw usage('mac cannot be empty');
+  if (interfaceName === '') throw usage('interface_name cannot be empty');
+  if (alias.includes('')) throw usage('alias cannot be empty');
   if (gwPriority !== undefined && !/^-?\d{1,7}$/.test(gwPriority)) {
     throw usage(`invalid gw-priority "${gwPriority}": not a number`);
   }

@@ -4,19 +4,18 @@
  * Guarantees: nothing is written unless stderr is a terminal, nor before half a second has passed; the line is gone when
  * the work is done.
  */
+import { note } from './terminal.ts';
+
 const PATIENCE_MS = 500;
 
 export async function withProgress<T>(text: string, work: Promise<T>): Promise<T> {
   if (!process.stderr.isTTY) return work;
-  let shown = false;
-  const timer = setTimeout(() => {
-    shown = true;
-    process.stderr.write(`${text} ...`);
-  }, PATIENCE_MS);
+  let wipe = () => {};
+  const timer = setTimeout(() => (wipe = note(`${text} ...`)), PATIENCE_MS);
   try {
     return await work;
   } finally {
     clearTimeout(timer);
-    if (shown) process.stderr.write('\r\x1b[K');
+    wipe();
   }
 }

@@ -4,7 +4,9 @@
  * Guarantees: one failure does not hide the others' answers; the exit code is that of the first failure.
  */
 import type { Session } from './command.ts';
+import type { ApiError } from './answers.ts';
 import { explain, Failure } from './failure.ts';
+import { complain, complainJson } from './terminal.ts';
 
 export function reportAll<T extends object>(
   session: Session,
@@ -16,9 +18,14 @@ export function reportAll<T extends object>(
   reportFailures(session, results);
 }
 
+export function report(error: ApiError, json: boolean): void {
+  if (json) complainJson(JSON.stringify({ error }));
+  else complain(explain(error));
+}
+
 export function reportFailures(session: Session, results: unknown[]): void {
   const failures = results.filter((result) => result instanceof Failure);
-  for (const { error } of failures) console.error(session.json ? JSON.stringify({ error }) : explain(error));
+  for (const { error } of failures) report(error, session.json);
   const [first] = failures;
   if (first !== undefined) process.exitCode = first.exitCode;
 }

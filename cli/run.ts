@@ -17,6 +17,7 @@ import type { Client } from './client.ts';
 import { EXIT, explain, Failure } from './failure.ts';
 import { parseWiring, type WiringOptions } from './options.ts';
 import { withProgress } from './progress.ts';
+import { complain, warn } from './terminal.ts';
 import { addressesOf, portText } from './text.ts';
 
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
@@ -41,12 +42,12 @@ export async function run(client: Client, options: RunOptions, argv: string[]): 
   }
 
   const handler = options.portHandler === undefined ? {} : { port_handler: options.portHandler };
-  await client.event({ type: 'create', id, ...wiring, ...handler, bound_to: process.pid });
+  warn(await client.event({ type: 'create', id, ...wiring, ...handler, bound_to: process.pid }));
   let code: number;
   try {
     const container = (await client.event({ type: 'configure', id })) as Container;
     if (process.stderr.isTTY) {
-      process.stderr.write(`${[id, ...addressesOf(container), ...container.ports.map(portText)].join('  ')}\n`);
+      complain([[id, ...addressesOf(container), ...container.ports.map(portText)].join('  ')]);
     }
     if (early.signal.aborted) {
       code = 128 + os.signals[early.signal.reason as Forwarded];
@@ -101,8 +102,7 @@ async function takeDown(client: Client, id: string): Promise<void> {
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.error.code === 'NO_SUCH_CONTAINER') return;
-    console.error(explain(error.error));
-    console.error(`The daemon takes ${id} down by itself, as soon as it can.`);
+    complain([...explain(error.error), `The daemon takes ${id} down by itself, as soon as it can.`]);
   }
 }
 

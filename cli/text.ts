@@ -34,7 +34,7 @@ export function networksOf({ networks, requested_networks, uplink, netns }: Cont
 
 /**
  * The state without its inner ones; where a container is not up, why; where it is, whether something of it has been taken
- * away. (One that is up keeps the fault of the last request too, but that says nothing of how it is.)
+ * away.
  */
 export function stateText({
   state,
@@ -97,6 +97,12 @@ export function happeningText(happening: Happening): string {
     }
     case 'repaired':
       return `${start}repaired: ${driftText(happening)}`;
+    case 'limited': {
+      const { what, entries, limit, forgotten, id, network } = happening;
+      const whose =
+        id !== null ? '' : network === null ? ' of link-local addresses' : ` of other addresses in ${network}`;
+      return `${start}too many ${what}${whose}: ${entries}, ${limit} allowed, ${forgotten} forgotten`;
+    }
     default:
       // Of a newer daemon.
       return `${start}${JSON.stringify(happening)}`;

@@ -1,17 +1,18 @@
 /**
- * aardvark-dns 1.4: where it is, and what its files say.
+ * aardvark-dns: where it is, and what its files say.
  *
- * Guarantees: pure but for the look for the program, at known places only, never in $PATH. The same zones make the same
- * files, byte for byte.
+ * Guarantees: pure but for the look for the program, at known places only, never in $PATH: of several the newest, by what
+ * --version says. The same zones make the same files, byte for byte.
  *
- * Two servers, because 1.4 forwards what it does not know for internal networks too (CVE-2024-29018; `%int` in a file
- * name means nothing to it, and servers that lead nowhere let every question run into its timeout):
+ * Two servers, because 1.4 and 1.14 forward what they do not know for internal networks too (CVE-2024-29018; `%int` in a file
+ * name means nothing to 1.4, and servers that lead nowhere let every question run into its timeout):
  *   open     networks that are not internal. Asks the network's servers, or those of the host's resolv.conf.
  *   closed   internal networks. Started with AARDVARK_NO_PROXY, it has nobody to ask: NXDOMAIN, whoever asks.
  * A container on networks of both kinds asks the open one alone (its resolv.conf says so), so the open one knows the
  * internal networks of such containers too, under a listening address on loopback that nobody is told of.
  *
- * Limits of 1.4, found by trying: UDP only. Answers live for 86400 s. `*.dns.podman` is never forwarded if written in
+ * Limits of 1.4, found by trying: UDP only. Answers live for 86400 s, and those to reverse lookups (PTR) are of an empty name
+ * instead of the one that was asked for, so that glibc finds no name for an address. `*.dns.podman` is never forwarded if written in
  * lower case, nor is any name without a dot; `X.DNS.PODMAN`, `dns.podman` itself and all reverse lookups are (its own
  * answer comes first). A container without an entry is answered as its network is, so names of a network are known to
  * whoever reaches its gateway. Of the servers of several networks all are asked, in turn; each has 5 s. Servers given per
@@ -19,19 +20,54 @@
  * is not to its liking: nothing else may lie there. An address that is taken or missing is left out without a word until
  * it is told to read again (SIGHUP), when it also reads resolv.conf; for about a millisecond nobody answers then, nor
  * after it has said that it is ready.
+ *
+ * Limits of 1.14, found by trying: a name without a dot that it does not know is forwarded, and so is a question for another
+ * type than an address, of a name without a dot. It listens on TCP too; when it has no descriptor left for a connection it
+ * answers at that address no more, over UDP neither, and reading its files again does not mend it. It does not start when one
+ * address is taken or missing, nor without an /etc/resolv.conf that it can use, and says why on standard error; running, it leaves such an
+ * address out without a word, as 1.4 does. Answers live for 0 s.
  */
 import { existsSync } from 'node:fs';
 import type { Zone } from '../machines/plan/names.ts';
+import { identityOf, outputOf } from './program-output.ts';
 
-const PLACES = [
-  '/usr/libexec/podman/aardvark-dns',
-  '/usr/lib/podman/aardvark-dns',
-  '/usr/local/libexec/podman/aardvark-dns',
-  '/usr/local/lib/podman/aardvark-dns',
-];
+const DIRECTORIES = ['libexec/podman', 'lib/podman', 'bin', 'sbin'];
+const PLACES = ['/usr', '/usr/local'].flatMap((root) =>
+  DIRECTORIES.map((directory) => `${root}/${directory}/aardvark-dns`),
+);
 
-export function findAardvark(places: readonly string[] = PLACES): string | null {
-  return places.find((path) => existsSync(path)) ?? null;
+/** The newest there is; of equals, and of those that do not say, the first. */
+export async function findAardvark(places: readonly string[] = PLACES): Promise<string | null> {
+  const [first = null, ...others] = places.filter((path) => existsSync(path));
+  if (first === null || others.length === 0) return first;
+  let newest = { path: first, version: await versionOf(first) };
+  for (const path of others) {
+    const version = await versionOf(path);
+    if (isNewer(version, newest.version)) newest = { path, version };
+  }
+  return newest.path;
+}
+
+const known = new Map<string, { identity: string; version: number[] }>();
+
+/** [1, 4, 0]; nothing when it does not say. Asked once per executable. */
+async function versionOf(path: string): Promise<number[]> {
+  try {
+    const identity = identityOf(path);
+    const before = known.get(path);
+    if (before?.identity === identity) return before.version;
+    const said = await outputOf(path, '--version');
+    const version = (/^aardvark-dns (\d+(?:\.\d+)*)/m.exec(said)?.[1] ?? '').split('.').filter(Boolean).map(Number);
+    known.set(path, { identity, version });
+    return version;
+  } catch {
+    return []; // it cannot be run, or has gone: one that can be is to be had before it
+  }
+}
+
+function isNewer(a: readonly number[], b: readonly number[]): boolean {
+  const at = a.findIndex((number, i) => number !== (b[i] ?? -1));
+  return at >= 0 && (a[at] ?? -1) > (b[at] ?? -1);
 }
 
 export const PARTS = ['open', 'closed'] as const;
@@ -65,6 +101,11 @@ export function zoneFiles(zones: readonly Zone[]): Record<Part, Map<string, stri
   return { open, closed };
 }
 
+/** Makes the zone of a server that is to listen where nobody asks: it needs an address to start. */
+export function standIn(directory: string): Map<string, string> {
+  return new Map([['nobody.zone', `${unheardOf(directory)}\n`]]);
+}
+
 /** `listen[,listen] [servers]`, then per container `id v4 v6 names`. */
 function render({ entries }: Zone, listen: readonly string[], servers: readonly string[]): string {
   const head = [listen.join(','), ...(servers.length > 0 ? [servers.join(',')] : [])].join(' ');
@@ -81,9 +122,9 @@ function idOf(owner: string): string {
   return owner.replace(/[A-Z_]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** Somewhere in 127/8. Two networks may share one: then one of them is not listened for, which is no loss. */
-function unheardOf(network: string): string {
+/** Somewhere in 127/8. Two may share one: then one of them is not listened for, which is no loss. */
+function unheardOf(name: string): string {
   let hash = 0;
-  for (const byte of Buffer.from(network)) hash = (hash * 31 + byte) % (254 * 256 * 254);
+  for (const byte of Buffer.from(name)) hash = (hash * 31 + byte) % (254 * 256 * 254);
   return `127.${1 + (hash % 254)}.${Math.floor(hash / 254) % 256}.${1 + Math.floor(hash / 254 / 256)}`;
 }

@@ -1,29 +1,37 @@
 /**
- * Questions from one machine to another: leases, host ports, the firewall, names. And the wait between two attempts.
+ * Questions from one machine to another: giving leases back, the firewall, names. And the wait between two attempts.
  *
- * Guarantees: all or nothing (what was granted before a refusal is given back); a question that is abandoned, because
- * its asker left the state, gives back what was granted. Asking again after a crash is answered the same.
+ * Guarantees: asking again after a crash is answered the same. Who asks a machine that a defect has stopped, or stops
+ * meanwhile, is told so: another is about to take its place, and is asked with the next attempt. Asking for leases is lease.ts.
  * Limits: no deadline: the shared machines answer whatever their own effects do, and those have one.
  */
-import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
-import type { LeaseInput, ReleaseInput, VerdictInput } from '../machines/container-inputs.ts';
+import { createActor, fromCallback, type AnyActorRef, type EventObject } from 'xstate';
+import type { ReleaseInput, VerdictInput } from '../machines/container-inputs.ts';
 import type { FirewallAnswer } from '../machines/firewall.ts';
 import type { HoldInput, NetworkAnswer } from '../machines/network.ts';
-import type { PortsAnswer } from '../machines/ports.ts';
 import type { NameInput, ResolverAnswer, UnnameInput } from '../machines/resolver.ts';
-import type { PortProbe } from '../native/index.ts';
-import type { Lease, PortTarget, ResolvedPort } from '../state/container.ts';
+import type { ContainerContext, PortTarget, ResolvedPort } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
-import { ROOT, toFault } from './effect.ts';
-import type { Kernel } from './kernel.ts';
+import { EffectError, ROOT, toFault } from './effect.ts';
 
 /** Where the shared machines are found. */
 export interface Directory {
   /** null when no network has this name. */
   network(outside: string | null, name: string): AnyActorRef | null;
   firewall(outside: string | null): AnyActorRef;
+  firewalld(outside: string | null): AnyActorRef;
   ports(outside: string | null): AnyActorRef;
   resolver(outside: string | null): AnyActorRef;
+}
+
+/** Tell when a defect stops a machine, at once where it has: it will not answer. Returns what ends that. */
+export function whenStopped(machine: AnyActorRef, stopped: (fault: Fault) => void): () => void {
+  const error = (defect: unknown) => {
+    const why = defect instanceof Error ? defect.message : String(defect);
+    stopped({ code: 'INTERNAL', message: `a defect in cleat has stopped what was asked: ${why}` });
+  };
+  const subscription = machine.subscribe({ error });
+  return () => subscription.unsubscribe();
 }
 
 /** What containers are to each other. An owner is id:generation. */
@@ -32,158 +40,13 @@ export interface NeighbourDirectory {
   container(owner: string): AnyActorRef | null;
   /** Ask `giver` to hand over ports: where they lead there, from now until the taker is at rest. Null: it does not. */
   yields(giver: string, taker: string, ports: readonly ResolvedPort[]): PortTarget[] | null;
+  /**
+   * Resolves when all of these containers that are on their way out are gone; null when there are none. A teardown answers
+   * before the kernel has let go of everything: until then nobody else is given what was the container's.
+   */
+  departures(concerns: (context: ContainerContext) => boolean): Promise<void> | null;
   /** Whether an owner has all of these host ports. */
   holds(owner: string, ports: readonly ResolvedPort[]): boolean;
-}
-
-/** How often ports that the host turns out to listen on are replaced by other random ones. */
-const PORT_ATTEMPTS = 16;
-
-export const lease = (directory: Directory, neighbours: () => NeighbourDirectory, kernel: Kernel) =>
-  fromCallback<EventObject, LeaseInput>(({ input, self, sendBack, receive }) => {
-    const { owner, outside, networks, taking } = input;
-    const leases = new Map<string, Lease>();
-    let claimed: ResolvedPort[] = [];
-    let avoid: number[] = [];
-    let given: PortTarget[] = [];
-    let settled = false;
-    const ports = directory.ports(outside);
-
-    const giveBack = () => {
-      for (const name of Object.keys(networks)) {
-        directory.network(outside, name)?.send({ type: 'leave', owner, from: self });
-      }
-      if (claimed.length > 0) ports.send({ type: 'unclaim', owner, ports: claimed });
-    };
-    const refuse = (fault: Fault) => {
-      if (settled) return;
-      settled = true;
-      giveBack();
-      sendBack({ type: 'refused', fault });
-    };
-    const claim = () => {
-      const giver = taking?.owner ?? null;
-      ports.send({ type: 'claim', owner, ports: input.ports, avoid, giver, from: self });
-    };
-    /** The other container first: once it has agreed, its ports are ours to claim. */
-    const take = ({ owner: giver, ports: theirs }: NonNullable<LeaseInput['taking']>) => {
-      if (settled) return;
-      const targets = neighbours().yields(giver, owner, theirs);
-      if (targets === null) {
-        const id = giver.slice(0, giver.lastIndexOf(':'));
-        return refuse({ code: 'NOT_PUBLISHED', message: `container ${id} does not give these ports away`, owner: id });
-      }
-      given = targets;
-      claim();
-    };
-    const grant = () => {
-      if (input.inside === null) return answer([]);
-      const { kernel: native } = kernel.outside(outside);
-      native.links(input.inside).then(
-        (links) => answer(links.map(({ name }) => name)),
-        (error: unknown) => refuse(toFault(error, 'lease')),
-      );
-    };
-    const answer = (inside: string[]) => {
-      if (settled) return;
-      settled = true;
-      // In the order asked for, whatever order the answers came in.
-      sendBack({
-        type: 'leased',
-        leases: Object.keys(networks).flatMap((name) => leases.get(name) ?? []),
-        ports: claimed,
-        inside,
-        given,
-      });
-    };
-    const probe = async () => {
-      const busy = await heldByHost(kernel, outside, claimed, taking?.ports ?? []);
-      if (settled) return;
-      if (busy === null) return grant();
-      const random = input.ports.some(
-        (mapping) => (mapping.host_port ?? 0) === 0 && busy.random(mapping.container_port),
-      );
-      if (!random || avoid.length >= PORT_ATTEMPTS) return refuse(busy.fault);
-      ports.send({ type: 'unclaim', owner, ports: claimed });
-      claimed = [];
-      avoid = [...avoid, busy.port];
-      claim();
-    };
-
-    receive((event) => {
-      const answer = event as NetworkAnswer | PortsAnswer;
-      if (settled || answer.type === 'left' || answer.type === 'updated') return;
-      if (answer.type === 'refused') return refuse(answer.fault);
-      if (answer.type === 'claimed') {
-        claimed = answer.ports;
-        probe().catch((error: unknown) => refuse(toFault(error, 'portProbe')));
-        return;
-      }
-      leases.set(answer.network, answer.lease);
-      if (leases.size < Object.keys(networks).length) return;
-      if (input.ports.length > 0) claim();
-      else grant();
-    });
-
-    for (const [name, options] of Object.entries(networks)) {
-      const network = directory.network(outside, name);
-      if (network === null) {
-        refuse({
-          code: 'NO_SUCH_NETWORK',
-          message: `unable to find network with name or ID ${name}: network not found`,
-        });
-        break;
-      }
-      network.send({ type: 'join', owner, options, from: self });
-    }
-    // A turn later: at a start the other container may come after this one.
-    if (taking !== null) setImmediate(() => take(taking));
-    else if (Object.keys(networks).length === 0) claim();
-
-    return () => {
-      if (settled) return;
-      settled = true;
-      giveBack();
-    };
-  });
-
-/**
- * The first of these ports that something on the host listens on already, or null. Where another container gives them away
- * it is what carries its ports that listens.
- */
-async function heldByHost(
-  kernel: Kernel,
-  outside: string | null,
-  ports: readonly ResolvedPort[],
-  given: readonly ResolvedPort[],
-) {
-  const isGiven = (protocol: string, hostIp: string, port: number) =>
-    given.some(
-      (one) =>
-        one.protocol === protocol && one.hostIp === hostIp && port >= one.hostPort && port < one.hostPort + one.range,
-    );
-  const probes: (PortProbe & { containerPort: number })[] = [];
-  for (const { protocol, hostIp: address, hostPort, containerPort, range } of ports) {
-    const families = address === '' ? ([4, 6] as const) : ([address.includes(':') ? 6 : 4] as const);
-    for (let i = 0; i < range; i++) {
-      if (isGiven(protocol, address, hostPort + i)) continue;
-      for (const family of families) probes.push({ protocol, family, address, port: hostPort + i, containerPort });
-    }
-  }
-  const holders = await kernel.outside(outside).kernel.portProbe(probes);
-  // An address the host does not have (yet) cannot have a listener either.
-  const holder = holders.find(({ code }) => code !== 'EADDRNOTAVAIL');
-  const busy = holder === undefined ? undefined : probes[holder.index];
-  if (holder === undefined || busy === undefined) return null;
-  const who = holder.pid === null ? 'another process' : `pid ${holder.pid} (${holder.command ?? '?'})`;
-  const host = busy.address === '' ? '' : busy.family === 6 ? `[${busy.address}]:` : `${busy.address}:`;
-  const fault: Fault = {
-    code: 'PORT_TAKEN',
-    message: `port ${host}${busy.port}/${busy.protocol} is in use on the host by ${who}`,
-    errno: holder.code,
-    owner: who,
-  };
-  return { fault, port: busy.port, random: (containerPort: number) => containerPort === busy.containerPort };
 }
 
 /**
@@ -193,13 +56,15 @@ async function heldByHost(
  */
 export const release = (directory: Directory, commit: (root: AnyActorRef) => Promise<void>) =>
   fromCallback<EventObject, ReleaseInput>(({ input, self, system, sendBack, receive }) => {
-    const { owner, outside, networks, ports } = input;
-    const waiting = new Set<string>();
+    const { owner, outside, networks, ports, uplink } = input;
+    const waiting = new Set<string | null>(); // null: the firewall
+    const heard: (() => void)[] = [];
     let left = false;
     receive((event) => {
-      const answer = event as NetworkAnswer;
-      if (answer.type === 'left' && waiting.delete(answer.network) && waiting.size === 0)
-        sendBack({ type: 'released' });
+      const answer = event as NetworkAnswer | FirewallAnswer;
+      const gone =
+        answer.type === 'left' ? waiting.delete(answer.network) : answer.type === 'released' && waiting.delete(null);
+      if (gone && waiting.size === 0) sendBack({ type: 'released' });
     });
     const giveBack = () => {
       if (left) return;
@@ -209,35 +74,102 @@ export const release = (directory: Directory, commit: (root: AnyActorRef) => Pro
       // A network that does not exist any more holds no lease.
       const known = networks.flatMap((name) => directory.network(outside, name) ?? []);
       networks.filter((name) => directory.network(outside, name) !== null).forEach((name) => waiting.add(name));
-      for (const network of known) network.send({ type: 'leave', owner, from: self });
-      if (known.length === 0) sendBack({ type: 'released' });
+      if (uplink) waiting.add(null);
+      const ask = (machine: AnyActorRef, type: 'leave' | 'release') => {
+        heard.push(whenStopped(machine, (fault) => refuse(new EffectError(fault))));
+        machine.send({ type, owner, from: self });
+      };
+      for (const network of known) ask(network, 'leave');
+      if (uplink) ask(directory.firewall(outside), 'release');
+      if (waiting.size === 0 && known.length === 0) sendBack({ type: 'released' });
     };
     const refuse = (error: unknown) => {
-      if (!left) sendBack({ type: 'refused', fault: toFault(error, 'release') });
+      if (left) return;
+      left = true;
+      sendBack({ type: 'refused', fault: toFault(error, 'release') });
     };
     if (networks.length > 0) commit(system.get(ROOT) as AnyActorRef).then(giveBack, refuse);
     else giveBack();
     return () => {
       left = true;
+      for (const end of heard) end();
     };
   });
 
-/** hold and release of the firewall by a network; its answers are the network machine's events as they are. */
-const ofFirewall = (directory: Directory, type: 'hold' | 'release') =>
+/**
+ * A network asks for our table, then for its bridge to be in the zone of firewalld, which refuses nobody, also when a defect stops
+ * who keeps it. Ends with `held`, or `refused` by the first.
+ */
+export const holdFirewall = (directory: Directory) =>
   fromCallback<EventObject, HoldInput>(({ input, self, sendBack, receive }) => {
-    receive((event) => sendBack(event));
-    directory.firewall(input.outside).send({ type, owner: input.network, from: self });
+    const { network, bridge, outside } = input;
+    let stands = false;
+    const firewall = directory.firewall(outside);
+    let end = whenStopped(firewall, (fault) => sendBack({ type: 'refused', fault } satisfies FirewallAnswer));
+    receive((event) => {
+      if (stands || event.type !== 'held') return sendBack(event);
+      stands = true;
+      end();
+      const firewalld = directory.firewalld(outside);
+      end = whenStopped(firewalld, () => sendBack(event));
+      firewalld.send({ type: 'hold', bridge, from: self });
+    });
+    firewall.send({ type: 'hold', owner: network, from: self });
+    return () => end();
   });
 
-export const holdFirewall = (directory: Directory) => ofFirewall(directory, 'hold');
-export const releaseFirewall = (directory: Directory) => ofFirewall(directory, 'release');
+/**
+ * The other way round: what is remembered of firewalld is in the record of the outside, which goes with the table. Who takes the
+ * place of one that is stopped is held by the networks with leases: this one has none when it gives it back.
+ */
+export const releaseFirewall = (directory: Directory) =>
+  fromCallback<EventObject, HoldInput>(({ input, self, sendBack, receive }) => {
+    const { network, bridge, outside } = input;
+    let left = false;
+    let end = () => {};
+    const giveBack = () => {
+      left = true;
+      end();
+      const firewall = directory.firewall(outside);
+      end = whenStopped(firewall, () => sendBack({ type: 'released' } satisfies FirewallAnswer));
+      firewall.send({ type: 'release', owner: network, from: self });
+    };
+    receive((event) => (left ? sendBack(event) : giveBack()));
+    const firewalld = directory.firewalld(outside);
+    end = whenStopped(firewalld, giveBack);
+    firewalld.send({ type: 'release', bridge, from: self });
+    return () => end();
+  });
 
 /** Have the firewall of an outside compared with what should be; answered when it is so again. */
 export const verifyFirewall = (directory: Directory) =>
   fromCallback<EventObject, { outside: string | null }>(({ input, self, sendBack, receive }) => {
     receive((event) => sendBack(event as FirewallAnswer));
-    directory.firewall(input.outside).send({ type: 'verify', owner: 'reload', from: self });
+    const firewall = directory.firewall(input.outside);
+    const end = whenStopped(firewall, (fault) => sendBack({ type: 'refused', fault } satisfies FirewallAnswer));
+    firewall.send({ type: 'verify', owner: 'reload', from: self });
+    return end;
   });
+
+/** Like verifyFirewall, for an effect: resolves when the table is as it should be, rejects with the reason when it cannot be. */
+export const firewallStands =
+  (directory: Pick<Directory, 'firewall'>) =>
+  (outside: string | null): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const firewall = directory.firewall(outside);
+      let end = () => {};
+      const hear = (answer: FirewallAnswer) => {
+        if (answer.type === 'refused') reject(new EffectError(answer.fault));
+        else resolve();
+        end();
+        asker.stop();
+      };
+      const asker = createActor(
+        fromCallback<EventObject>(({ receive }) => receive((event) => hear(event as FirewallAnswer))),
+      ).start();
+      end = whenStopped(firewall, (fault) => hear({ type: 'refused', fault }));
+      firewall.send({ type: 'verify', owner: 'uplink', from: asker });
+    });
 
 /** Wait until the container that takes ports over is at rest: `taken` if it has them then, else `kept`. */
 export const awaitVerdict = (neighbours: () => NeighbourDirectory) =>
@@ -253,7 +185,7 @@ export const awaitVerdict = (neighbours: () => NeighbourDirectory) =>
         stop();
         sendBack({ type: neighbours().holds(taker, ports) ? 'taken' : 'kept' });
       };
-      const subscription = actor.subscribe({ next: look, complete: look });
+      const subscription = actor.subscribe({ next: look, complete: look, error: look });
       stop = () => subscription.unsubscribe();
       look();
     });
@@ -276,8 +208,14 @@ export const name = (directory: Directory) =>
       settled = true;
       sendBack(answer);
     });
+    const end = whenStopped(resolver, (fault) => {
+      if (settled) return;
+      settled = true;
+      sendBack({ type: 'refused', fault } satisfies ResolverAnswer);
+    });
     resolver.send({ type: 'register', owner, networks: entries, from: self });
     return () => {
+      end();
       if (settled) return;
       settled = true;
       const networks = entries.map(({ network }) => network);
@@ -291,7 +229,10 @@ export const unname = (directory: Directory) =>
     const { owner, outside, networks } = input;
     if (networks.length === 0) return sendBack({ type: 'unnamed' } satisfies ResolverAnswer);
     receive((event) => sendBack(event));
-    directory.resolver(outside).send({ type: 'unregister', owner, networks, from: self });
+    const resolver = directory.resolver(outside);
+    const end = whenStopped(resolver, () => sendBack({ type: 'unnamed' } satisfies ResolverAnswer));
+    resolver.send({ type: 'unregister', owner, networks, from: self });
+    return end;
   });
 
 /** 1 s, 2 s, 4 s ... 60 s, then `retry`. After a restart of the daemon the wait begins anew. */

@@ -21,6 +21,8 @@ export const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 :
 
 /** Wait for an answer: this long first, then twice as long, up to the last. */
 const PATIENCE_MS = [2, 4, 8, 16, 32, 64, 128];
+/** Between two questions to a server that may not be there. */
+const AGAIN_MS = 200;
 /** After a wrong answer. */
 const PAUSE_MS = 1;
 
@@ -46,6 +48,20 @@ export async function ask(
       if (hopeless() || performance.now() >= until) return `${server} says ${said} to ${name} ${type}`;
       if (answer !== null) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
+  } finally {
+    socket.close();
+  }
+}
+
+/** Whether the server answers a question for this name within `ms`, whatever it says. `fd` as in `ask`. */
+export async function answersAtAll(fd: number, server: string, name: string, ms: number): Promise<boolean> {
+  const socket = await open(fd, familyOf(server));
+  try {
+    const until = performance.now() + ms;
+    while (performance.now() < until) {
+      if ((await once(socket, server, name, 'A', AGAIN_MS)) !== null) return true;
+    }
+    return false;
   } finally {
     socket.close();
   }

@@ -7,7 +7,8 @@
  *   only adds does not wait again when an earlier effect of the same operation made all its names durable already, and
  *   nothing has failed since: a crash then runs both again.
  * - Effects of one root never overlap: leaving a state aborts the signal but does not stop a system call, so the next
- *   effect waits for the last one's end. An effect abandoned while it waited is never begun.
+ *   effect waits for the last one's end. An effect abandoned while it waited is never begun, nor is one whose root a
+ *   defect has stopped: XState leaves the children of such a root running.
  * - A rejection carries a Fault with the step's name; what the kernel said is in errno, syscall and object.
  * - Each effect is two failpoints, `<name>:before` and `<name>:after`, and `<name>:durable` between commit and body.
  * Limits: at least once. Every body is an ensure or a remove that may run again from the start.
@@ -15,6 +16,7 @@
 import { fromPromise, type AnyActorRef } from 'xstate';
 import { isKernelError } from '../native/index.ts';
 import type { Fault, FaultCode } from '../state/faults.ts';
+import { whyDenied } from './capabilities.ts';
 
 export interface EffectRunner {
   /** Resolves when the root's present state is on disk, or for one that adds, the names of all it may make. */
@@ -45,6 +47,12 @@ export class EffectError extends Error {
 
 const tails = new WeakMap<AnyActorRef, Promise<unknown>>();
 
+/** The effects of a root that goes on where another was stopped wait for what that one has begun. */
+export function succeed(root: AnyActorRef, stopped: AnyActorRef): void {
+  const tail = tails.get(stopped);
+  if (tail !== undefined) tails.set(root, tail);
+}
+
 export function defineEffect<Input, Output>(
   runner: EffectRunner,
   verb: Verb,
@@ -54,10 +62,14 @@ export function defineEffect<Input, Output>(
 ) {
   effectNames.add(name);
   return fromPromise<Output, Input>(({ input, signal, system }) => {
-    const root = system.get(ROOT) as AnyActorRef;
+    // A machine that has been stopped leaves its system, and nothing may be done for it then.
+    const root = system.get(ROOT) as AnyActorRef | undefined;
+    if (root === undefined) throw new Error(`${name}: its machine has been stopped`);
     let late = false;
     const wanted = () => {
       signal.throwIfAborted();
+      if ((root.getSnapshot() as { status: string }).status === 'error')
+        throw new Error(`${name}: its machine has been stopped`);
       if (late) throw new Error(`${name} ran out of time before it began`);
     };
     const run = async (): Promise<Output> => {
@@ -102,7 +114,13 @@ async function withDeadline<T>(work: Promise<T>, step: string, ms: number): Prom
 export function toFault(error: unknown, step: string, code: FaultCode = 'KERNEL'): Fault {
   if (error instanceof Error && 'fault' in error) return { step, ...(error.fault as Fault) };
   if (isKernelError(error)) {
-    return { code, message: error.message, step, errno: error.code, syscall: error.syscall, object: error.object };
+    const { message, code: errno, syscall, object } = error;
+    // native/nsfile.h: the path leads to another namespace than the one that is meant.
+    if (errno === 'ESTALE') {
+      const another = `another network namespace is mounted at ${object}`;
+      return { code: 'NOT_A_NAMESPACE', message: another, step, errno, syscall, object };
+    }
+    return whyDenied({ code, message, step, errno, syscall, object });
   }
   return { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error), step };
 }

@@ -9,7 +9,7 @@
  */
 import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
 import type { FanOutInput } from '../machines/network.ts';
-import type { ContainerContext, Lease } from '../state/container.ts';
+import type { Attachment, ContainerContext, Lease } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { NeighbourDirectory } from './ask.ts';
 
@@ -28,11 +28,10 @@ const PATIENCE_MS = 10_000;
 /** For following, and for undoing that: each of its effects has a deadline of its own. */
 const FOLLOW_MS = 60_000;
 
-/** `follows`: whether what is held has all that the new lease has. */
-export const fanOut = (
-  neighbours: () => Pick<NeighbourDirectory, 'container'>,
-  follows: (held: Lease, wanted: Lease) => boolean,
-) =>
+/** Whether a container has what the new lease says; `remetric` as the network's machine has it. */
+type HasLease = (attachments: readonly Attachment[], lease: Lease, remetric: boolean) => boolean;
+
+export const fanOut = (neighbours: () => Pick<NeighbourDirectory, 'container'>, hasLease: HasLease) =>
   fromCallback<EventObject, FanOutInput>(({ input, sendBack }) => {
     const queue = Object.entries(input.leases);
     let fault: Fault | null = null;
@@ -41,7 +40,7 @@ export const fanOut = (
         const [owner, lease] = next;
         const actor = neighbours().container(owner);
         if (actor === null) continue;
-        const problem = await adjust(actor, input.network, lease, follows);
+        const problem = await adjust(actor, lease, input.remetric, hasLease);
         if (problem !== null) fault ??= cannotFollow(input.network, owner, problem);
       }
     };
@@ -50,37 +49,25 @@ export const fanOut = (
     );
   });
 
+/** A container there is not concerned, nor is one that is not attached (any more). */
+const WAY_OUT = ['draining', 'releasing', 'teardownFailed'];
+
 /** Resolves with null when the container has the lease or need not have it. */
-async function adjust(
-  actor: AnyActorRef,
-  network: string,
-  lease: Lease,
-  follows: (held: Lease, wanted: Lease) => boolean,
-): Promise<Fault | null> {
+async function adjust(actor: AnyActorRef, lease: Lease, remetric: boolean, hasLease: HasLease): Promise<Fault | null> {
   const before = await atRest(actor, -1, PATIENCE_MS);
   if (before === null) return late('it is busy with something else');
-  if (!mustFollow(before, network, lease, follows)) return null;
+  const mustFollow = ({ status, value, context }: Seen) =>
+    status === 'active' && !WAY_OUT.includes(nameOf({ value })) && !hasLease(context.attachments, lease, remetric);
+  if (!mustFollow(before)) return null;
   const state = nameOf(before);
   const { n } = before.context.operation;
-  actor.send({ type: 'adjust', network, lease });
+  actor.send({ type: 'adjust', network: lease.network, lease, remetric });
   const after = await atRest(actor, n, FOLLOW_MS);
   if (after === null) return late('it does not come to rest');
-  if (!mustFollow(after, network, lease, follows)) return null;
+  if (!mustFollow(after)) return null;
   const { fault, leftovers, operation } = after.context;
   const why = operation.n === n ? null : (fault ?? leftovers[0] ?? null);
   return why ?? before.context.leftovers[0] ?? { code: 'INTERNAL', message: `it is ${state}` };
-}
-
-/** On its way out, or not attached (any more): not concerned. */
-function mustFollow(
-  { status, value, context }: Seen,
-  network: string,
-  lease: Lease,
-  follows: (held: Lease, wanted: Lease) => boolean,
-): boolean {
-  if (status !== 'active' || ['draining', 'releasing', 'teardownFailed'].includes(nameOf({ value }))) return false;
-  const held = context.attachments.find((attachment) => attachment.network === network);
-  return held !== undefined && !follows(held, lease);
 }
 
 /** The first state at rest in which another operation than the `n`-th was the last one; null when that takes too long. */

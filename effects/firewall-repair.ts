@@ -9,7 +9,9 @@
 import type { Found, RulesetFindings, VerifyInput } from '../machines/firewall.ts';
 import { isKernelError, type NftElement, type NftOperation, type Outside } from '../native/index.ts';
 import type { DriftPolicies } from '../state/drift.ts';
+import { closedFamilies, lostSwitches, restoreForwarding } from './forwarding.ts';
 import type { Kernel } from './kernel.ts';
+import { byLook } from './ruleset-turn.ts';
 import {
   compareRuleset,
   ourSets,
@@ -20,22 +22,51 @@ import {
 } from './ruleset-compare.ts';
 
 /** Where it is known what stands in an outside: networks that are up, ports of containers at rest. */
-export type RulesetDirectory = (outside: string | null) => Standing;
+export type RulesetDirectory = (outside: string | null) => Omit<Standing, 'closed'>;
 
 export const repairRuleset =
-  (kernel: Kernel, ruleset: RulesetDirectory, policies: DriftPolicies) =>
-  async ({ outside, asked }: VerifyInput): Promise<RulesetFindings> => {
+  (kernel: Kernel, ruleset: RulesetDirectory, policies: DriftPolicies, forwardOthers: boolean) =>
+  async ({ outside, found, asked }: VerifyInput): Promise<RulesetFindings> => {
     const { kernel: native } = kernel.outside(outside);
     const { table } = kernel.instance;
-    const before = ruleset(outside);
-    const seen = await look(native, table);
-    const now = ruleset(outside);
-    const differences = compareRuleset(table, common(before, now), seen);
-    const repaired = asked ? differences : repairable(differences, policies);
-    if (repaired.length > 0) await native.nft(repairOf(table, repaired, now));
-    const left = differences.filter((one) => !repaired.includes(one) && policies[one.kind] !== 'ignore');
-    return { repaired: repaired.map(foundOf), left: left.map(foundOf) };
+    const closed = closedFamilies(found, forwardOthers);
+    return byLook(native, async () => {
+      const before = { ...ruleset(outside), closed };
+      const seen = await look(native, table);
+      const now = { ...ruleset(outside), closed };
+      const differences = compareRuleset(table, common(before, now), seen);
+      const repaired = asked ? differences : repairable(differences, policies);
+      if (repaired.length > 0) await native.nft(repairOf(table, repaired, now));
+      const left = differences.filter((one) => !repaired.includes(one) && policies[one.kind] !== 'ignore');
+      const switches = await repairSwitches(native, found, now, asked ? 'repair' : policies.switch);
+      return {
+        repaired: [...repaired.map(foundOf), ...switches.repaired],
+        left: [...left.map(foundOf), ...switches.left],
+      };
+    });
   };
+
+/**
+ * Turns on again the switches without which a host does not forward for networks. Where no network stands (`found` is null)
+ * none is needed.
+ */
+async function repairSwitches(
+  native: Outside,
+  found: VerifyInput['found'],
+  { networks }: Omit<Standing, 'closed'>,
+  policy: DriftPolicies['switch'],
+): Promise<RulesetFindings> {
+  if (found === null || networks.length === 0 || policy === 'ignore') return { repaired: [], left: [] };
+  const has6 = networks.some(({ rules }) => rules.subnets.some(({ cidr }) => cidr.includes(':')));
+  const lost = await lostSwitches(native, found, has6);
+  const drift = Object.entries(lost).map(([key, value]): Found => ({
+    owner: null,
+    drift: { kind: 'switch', object: `${key}=${value}`, network: null },
+  }));
+  if (policy === 'alert') return { repaired: [], left: drift };
+  await restoreForwarding(native, lost);
+  return { repaired: drift, left: [] };
+}
 
 const foundOf = ({ kind, object, network, owner }: Difference): Found => ({ owner, drift: { kind, object, network } });
 
@@ -66,8 +97,10 @@ function common(before: Standing, now: Standing): Standing {
   const networks = new Set(before.networks.map(text));
   const ports = new Set(before.ports.map(text));
   return {
-    networks: now.networks.filter((network) => networks.has(text(network))),
+    closed: now.closed,
+    networks: now.networks.filter((network) => network.raising !== true && networks.has(text(network))),
     ports: now.ports.filter((port) => ports.has(text(port))),
+    guard: now.guard,
   };
 }
 

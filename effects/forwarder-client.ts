@@ -34,7 +34,7 @@ export const failed = (message: string) => new EffectError({ code: 'FORWARDER_FA
 
 const tails = new Map<string, Promise<unknown>>();
 
-/** One after another for each directory. */
+/** Works for one directory are done one after another, in the order in which they come. */
 export async function inTurn<T>(directory: string, work: () => Promise<T>): Promise<T> {
   const before = tails.get(directory) ?? Promise.resolve();
   const mine = before.then(work, work);

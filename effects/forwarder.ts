@@ -12,16 +12,23 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OwnedTarget } from '../machines/plan/change.ts';
 import { processStartTime, spawn, type Child } from '../native/index.ts';
+import type { ForwarderLimits } from '../state/forwarder.ts';
+import { whyDenied } from './capabilities.ts';
 import { EffectError, unwritable } from './effect.ts';
 import { ask, failed, garbage, inTurn, SOCKET, type Answer, type Refusal } from './forwarder-client.ts';
+import { endForwarders, endUnreachable } from './forwarder-process.ts';
 import { outsideKey } from './kernel.ts';
 import { isAlive, isGone } from './process.ts';
+import { requireFor } from './refusal.ts';
+import { findUser } from './users.ts';
 
 export interface ForwarderPlaces {
   /** <run-dir>/forwarder */
   directory: string;
   /** Absolute path of cleat-forwarder. */
   executable: string;
+  /** The forwarder's own defaults apply to limits that are absent. */
+  limits?: Partial<ForwarderLimits>;
 }
 
 export interface ForwardInput {
@@ -33,10 +40,19 @@ export interface ForwardInput {
   replacing: OwnedTarget[];
 }
 
-/** A process, and what it carries. */
+/** A process, what it carries, and what its owners have and may have. */
 export interface Forwards {
   process: Child;
   rules: ForwardRule[];
+  owners: ForwardOwner[];
+  limits: ForwarderLimits | null;
+}
+
+export interface ForwardOwner {
+  owner: string;
+  /** TCP connections and UDP clients. */
+  connections: number;
+  flows: number;
 }
 
 export interface ForwardRule {
@@ -52,6 +68,8 @@ export interface ForwardRule {
   /** Clients have their own address in the container. */
   source_kept: boolean;
   connections: number;
+  /** New clients wait: there are as many connections as there may be. */
+  full: boolean;
   /** To the container, and from it. */
   bytes_in: number;
   bytes_out: number;
@@ -81,7 +99,7 @@ export const forward =
       container_port: target.containerPort,
     }));
     const request = { op: 'change', remove: replacing.map(keyOf), add };
-    expectDone(await askInTurn(directory, request, PATIENCE_MS, () => start(places.executable, directory, outside)));
+    expectDone(await askInTurn(directory, request, PATIENCE_MS, () => start(places, directory, outside)));
   };
 
 export const unforward =
@@ -91,7 +109,8 @@ export const unforward =
     const directory = directoryOf(places, outside);
     const request = { op: 'change', remove: replacing.filter(carried).map(keyOf), add: [] };
     const answer = await askInTurn(directory, request, PATIENCE_MS, null);
-    if (answer !== null) expectDone(answer);
+    if (answer !== null) return expectDone(answer);
+    await inTurn(directory, () => endUnreachable(directory));
   };
 
 /** What the process of an outside carries, for all containers or for this one; null when there is none. */
@@ -102,17 +121,32 @@ export const listForwards =
     const patience = owner === undefined ? PATIENCE_MS : LOOK_MS;
     const answer = await askInTurn(directoryOf(places, outside), request, patience, null);
     if (answer === null) return null;
-    const { pid, rules }: Record<string, unknown> = answer;
+    const { pid, rules, owners, limits }: Record<string, unknown> = answer;
     if (!Number.isSafeInteger(pid) || !Array.isArray(rules) || !rules.every(isRule)) {
       throw garbage(JSON.stringify(answer));
     }
     try {
-      return { process: { pid: pid as number, startTime: processStartTime(pid as number) }, rules };
+      const process = { pid: pid as number, startTime: processStartTime(pid as number) };
+      // A forwarder of an earlier version says neither.
+      const known = Array.isArray(owners) ? owners.filter(isOwner) : [];
+      return { process, rules, owners: known, limits: areLimits(limits) ? limits : null };
     } catch (error) {
       if (isGone(error)) return null;
       throw error;
     }
   };
+
+function isOwner(one: unknown): one is ForwardOwner {
+  if (typeof one !== 'object' || one === null) return false;
+  const { owner, connections, flows } = one as Record<keyof ForwardOwner, unknown>;
+  return typeof owner === 'string' && [connections, flows].every((count) => Number.isSafeInteger(count));
+}
+
+function areLimits(limits: unknown): limits is ForwarderLimits {
+  if (typeof limits !== 'object' || limits === null) return false;
+  const { connections, flows, flow_idle, half_closed } = limits as Record<keyof ForwarderLimits, unknown>;
+  return [connections, flows, flow_idle, half_closed].every((limit) => Number.isSafeInteger(limit));
+}
 
 /** By what it is known by, and where it leads. */
 function isRule(rule: unknown): rule is ForwardRule {
@@ -158,10 +192,11 @@ async function askInTurn(
       if (left <= 0) throw failed(`the forwarder did not start to answer within ${ms} ms`);
       const answer = await ask(directory, request, left);
       if (typeof answer === 'object') return answer;
-      if (answer === 'absent') {
+      if (answer === 'absent' && !isAlive(started)) {
+        // A forwarder whose socket was taken away goes on carrying ports, and nobody could ever tell it to stop.
         if (begin === null) return null;
-        // One that is there ends at once when another has the lock, which may be about to end as well.
-        if (!isAlive(started)) started = begin();
+        await endForwarders(directory);
+        started = begin();
       }
       await sleep(PAUSE_MS);
     }
@@ -176,10 +211,14 @@ function makeDirectory(directory: string): void {
   }
 }
 
-function start(executable: string, directory: string, outside: string | null): Child {
+/** It begins with our rights, to make its socket in our directory, and then is that user (native/forwarder/rights.cc). */
+function start({ executable, limits }: ForwarderPlaces, directory: string, outside: string | null): Child {
+  requireFor('forwarder');
+  const { uid, gid } = findUser('cleat-forwarder');
+  const limited = Object.entries(limits ?? {}).flatMap(([name, value]) => ['--limit', `${name}=${value}`]);
   return spawn({
     file: executable,
-    args: ['--socket', join(directory, SOCKET), '--idle', IDLE_S],
+    args: ['--socket', join(directory, SOCKET), '--idle', IDLE_S, '--user', `${uid}:${gid}`, ...limited],
     env: {},
     fds: [-1, -1, -1],
     ownSession: true,
@@ -205,11 +244,13 @@ function refused({ message, errno, syscall, owner, protocol, host_ip, host_port 
       owner: container ?? who,
     });
   }
-  return new EffectError({
-    code: 'KERNEL',
-    message: `${syscall}: ${errno} (port ${port}: ${message})`,
-    errno,
-    ...(syscall === undefined ? {} : { syscall }),
-    object: port,
-  });
+  return new EffectError(
+    whyDenied({
+      code: 'KERNEL',
+      message: `${syscall}: ${errno} (port ${port}: ${message})`,
+      errno,
+      ...(syscall === undefined ? {} : { syscall }),
+      object: port,
+    }),
+  );
 }

@@ -10,8 +10,16 @@ import type { Outside, RtnlRequest } from '../native/index.ts';
 import type { Attachment } from '../state/container.ts';
 import { refuse } from './refusal.ts';
 
-export const hostNeighbours = ({ bridge, addresses, mac }: Pick<Attachment, 'bridge' | 'addresses' | 'mac'>) =>
-  addresses.map(({ address }): RtnlRequest => ({ op: 'neighbour.replace', link: bridge, address, mac }));
+/** The host knows the addresses of a container on a bridge of ours. On a bridge of others it learns them like any host. */
+export const hostNeighbours = ({
+  bridge,
+  addresses,
+  mac,
+  unmanaged = false,
+}: Pick<Attachment, 'bridge' | 'addresses' | 'mac' | 'unmanaged'>) =>
+  unmanaged
+    ? []
+    : addresses.map(({ address }): RtnlRequest => ({ op: 'neighbour.replace', link: bridge, address, mac }));
 
 /** Given by whoever plans: the gateways that an attachment knows inside, each with its MAC. */
 export type KnownInside = (attachment: Attachment) => { address: string; mac: string }[];
@@ -27,11 +35,12 @@ export function gatewayChanges(from: Attachment, to: Attachment, knownInside: Kn
   return [...removed, ...gatewayNeighbours(to, knownInside)];
 }
 
-/** Addresses that were a container's on this bridge, and are no more. */
+/** Addresses that were a container's on this bridge, and are no more. What a bridge of others knows is not ours to take. */
 export async function forgetNeighbours(
   native: Outside,
-  known: readonly { bridge: string; address: string }[],
+  was: readonly { bridge: string; address: string; unmanaged?: boolean | undefined }[],
 ): Promise<void> {
+  const known = was.filter(({ unmanaged = false }) => !unmanaged);
   if (known.length === 0) return;
   const requests = known.map(({ bridge, address }): RtnlRequest => ({ op: 'neighbour.del', link: bridge, address }));
   refuse(

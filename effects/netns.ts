@@ -2,53 +2,117 @@
  * The container's network namespace: made by us or joined, and pinned by a bind mount either way.
  *
  * Guarantees: ensure run twice gives the same namespace; a placeholder file that a crash left unmounted is replaced;
- * a process is checked (pid and start time) before its namespace is taken. Remove unpins: a namespace of ours is then
- * reaped by the kernel with its links, a joined one lives on with its other holders.
- * Limits: the directory of the pins must exist.
+ * a process is checked (pid and start time) before its namespace is taken. A namespace of the host is refused, however it
+ * is called: what is compared is the open file. Remove unpins: a namespace of ours is then reaped by the kernel with its
+ * links, a joined one lives on with its other holders. In between no act reaches another namespace through the pin, whatever
+ * is mounted over it (expectNetns).
+ * Limits: the directory of the pins must exist. The namespace of pid 1 is not known where /proc does not show it to us.
  */
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import type { NamespaceInput } from '../machines/container-inputs.ts';
-import { isKernelError, openProcessNetns, type NetnsIdentity, type Outside } from '../native/index.ts';
+import { expectNetns, isKernelError, openProcessNetns, type NetnsIdentity, type Outside } from '../native/index.ts';
 import { EffectError } from './effect.ts';
 import { namespaceFault, type Kernel } from './kernel.ts';
+import { kernelHasIpv6 } from './switches.ts';
 
 /**
- * Written before any link exists. Router advertisements are not believed (CVE-2020-10749), addresses are usable at
- * once (no duplicate address detection: cleat owns the subnet), IPv6 is off until an attachment has an address.
+ * Written before any link exists. Router advertisements and redirects are not believed (CVE-2020-10749; a neighbour would
+ * lead the container's traffic through itself), addresses are usable at once (no duplicate address detection: cleat owns
+ * the subnet), IPv6 is off until an attachment has an address. IPv4 believes a redirect when `all` or the interface says
+ * so (IN_DEV_RX_REDIRECTS in include/linux/inetdevice.h), so that in a namespace of others `all` changes too,
+ * and stays so: what it was before is not remembered.
  */
 export const NAMESPACE_SYSCTLS: Record<string, string> = {
+  'net/ipv4/conf/all/accept_redirects': '0',
+  'net/ipv4/conf/default/accept_redirects': '0',
+  'net/ipv6/conf/default/accept_redirects': '0',
   'net/ipv6/conf/default/accept_ra': '0',
   'net/ipv6/conf/default/accept_dad': '0',
   'net/ipv6/conf/default/disable_ipv6': '1',
 };
 
+async function switchesOf(native: Outside): Promise<Record<string, string>> {
+  if (await kernelHasIpv6(native)) return NAMESPACE_SYSCTLS;
+  return Object.fromEntries(Object.entries(NAMESPACE_SYSCTLS).filter(([key]) => !key.startsWith('net/ipv6/')));
+}
+
 export const ensureNamespace =
   (kernel: Kernel) =>
-  async ({ outside, path, source }: NamespaceInput): Promise<NetnsIdentity> => {
-    const { kernel: native } = kernel.outside(outside);
-    if (source.mode === 'new') return pin(native, path, () => native.netnsCreate(path, NAMESPACE_SYSCTLS));
-    const fd = source.mode === 'process' ? openProcess(source.process) : openPath(source.path);
-    try {
-      return await pin(native, path, () => native.netnsPin(fd, path));
-    } catch (error) {
-      if (source.mode === 'path' && isKernelError(error) && error.code === 'EINVAL') {
-        throw new EffectError({
-          code: 'NOT_A_NAMESPACE',
-          message: `${source.path} is not a network namespace`,
-          object: source.path,
-        });
-      }
-      throw error;
-    } finally {
-      closeSync(fd);
-    }
+  async (input: NamespaceInput): Promise<NetnsIdentity> => {
+    const identity = await makeNamespace(kernel, input);
+    expectNetns(input.path, identity);
+    return identity;
   };
+
+async function makeNamespace(kernel: Kernel, { outside, path, source }: NamespaceInput): Promise<NetnsIdentity> {
+  const { kernel: native } = kernel.outside(outside);
+  if (source.mode === 'new') {
+    const switches = await switchesOf(native);
+    return pin(native, path, () => native.netnsCreate(path, switches));
+  }
+  const fd = source.mode === 'process' ? openProcess(source.process) : openPath(source.path);
+  try {
+    refuseHostNamespace(
+      kernel,
+      outside,
+      fstatSync(fd),
+      source.mode === 'path' ? source.path : `pid ${source.process.pid}`,
+    );
+    return await pin(native, path, () => native.netnsPin(fd, path));
+  } catch (error) {
+    if (source.mode === 'path' && isKernelError(error) && error.code === 'EINVAL') {
+      throw new EffectError({
+        code: 'NOT_A_NAMESPACE',
+        message: `${source.path} is not a network namespace`,
+        object: source.path,
+      });
+    }
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
 
 export const removeNamespace =
   (kernel: Kernel) =>
-  ({ path }: NamespaceInput): Promise<void> =>
+  async ({ path }: NamespaceInput): Promise<void> => {
     // A pin is a mount, the same from any network namespace, and there even when its outside is gone.
-    kernel.outside(null).kernel.netnsRemove(path);
+    await kernel.outside(null).kernel.netnsRemove(path);
+    expectNetns(path, null);
+  };
+
+/**
+ * Throws NOT_A_NAMESPACE for the daemon's own namespace, that of pid 1, and the one that holds the container's bridges and
+ * rules: a link or a default route made for a container would be the host's.
+ */
+export function refuseHostNamespace(
+  kernel: Pick<Kernel, 'outside'>,
+  outside: string | null,
+  found: NetnsIdentity,
+  object: string,
+): void {
+  const own = kernel.outside(null).kernel.identity();
+  const holder = kernel.outside(outside).kernel.identity();
+  const is = (other: NetnsIdentity | undefined) => other?.dev === found.dev && other.ino === found.ino;
+  const whose = is(holder)
+    ? 'holds the bridges'
+    : is(own)
+      ? 'is the one of the daemon'
+      : is(namespaceOfInit())
+        ? 'is the one of pid 1'
+        : null;
+  if (whose === null) return;
+  const message = `the namespace of ${object} ${whose}: it cannot be that of a container`;
+  throw new EffectError({ code: 'NOT_A_NAMESPACE', message, object });
+}
+
+function namespaceOfInit(): NetnsIdentity | undefined {
+  try {
+    return statSync('/proc/1/ns/net');
+  } catch {
+    return undefined; // no CAP_SYS_PTRACE over it, or hidepid (proc(5))
+  }
+}
 
 /** Make the pin; one that is there already is ours (the name is), unless it is only the placeholder. */
 async function pin(native: Outside, path: string, make: () => Promise<NetnsIdentity>): Promise<NetnsIdentity> {

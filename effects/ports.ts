@@ -3,11 +3,12 @@
  *
  * Guarantees: all ports of a call come, go or change hands in one transaction, or none does; an element names its owner,
  * and only one with exactly the data that the snapshot says is taken away. Cost does not grow with what is there already
- * (hash maps). Run twice, the outcome is the same.
- * Limits: connections that exist already are left alone.
+ * (hash maps). Run twice, the outcome is the same. Connections that the firewall led where a port does not lead any more
+ * are forgotten before a port counts as gone or as led elsewhere, and soon after it has come (conntrack.ts).
  */
 import type { OwnedTarget, PublishInput } from '../machines/plan/change.ts';
 import { isKernelError, type NftOperation, type Outside } from '../native/index.ts';
+import { forgetPorts, forgetPortsLater, portsForgotten } from './conntrack.ts';
 import type { Kernel } from './kernel.ts';
 import { portElements } from './ruleset.ts';
 
@@ -18,30 +19,43 @@ export const publish =
     const { kernel: native } = kernel.outside(outside);
     const add = elements(kernel, targets).add;
     const remove = elements(kernel, replacing).remove;
-    if (await done(native, [...remove, ...add])) return;
-    // Somewhere an element has other data: an earlier run of this has ended well, or it is a stranger's.
-    await native.nft(add);
-    await unpublish(kernel)({ outside, targets: [], replacing: others(replacing, targets) });
+    await portsForgotten(native, targets);
+    let gone = others(replacing, targets);
+    if (!(await done(native, [...remove, ...add]))) {
+      // Somewhere an element has other data: an earlier run of this has ended well, or it is a stranger's.
+      await native.nft(add);
+      gone = await takeOut(kernel, native, gone);
+    }
+    if (replacing.length === 0) forgetPortsLater(kernel, native, targets, []);
+    else await forgetPorts(native, targets, gone);
   };
 
 export const unpublish =
   (kernel: Kernel) =>
-  async ({ outside, replacing }: PublishInput): Promise<void> => {
+  async ({ outside, replacing, leaving }: PublishInput): Promise<void> => {
     if (replacing.length === 0) return;
     const native = kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined) return;
-    const remove = async (targets: OwnedTarget[]): Promise<boolean> => {
-      try {
-        return await done(native, elements(kernel, targets).remove);
-      } catch (error) {
-        if (isKernelError(error) && error.code === 'ENOENT') return true; // the table is gone, and every element with it
-        throw error;
-      }
-    };
-    if (await remove(replacing)) return;
-    // One of them has become somebody else's: take the others one by one.
-    for (const target of replacing) await remove([target]);
+    const gone = await takeOut(kernel, native, replacing);
+    if (leaving === true) forgetPortsLater(kernel, native, [], gone);
+    else await forgetPorts(native, [], gone);
   };
+
+/** Answers those of them that lead nowhere now; the others have become somebody else's. */
+async function takeOut(kernel: Kernel, native: Outside, targets: OwnedTarget[]): Promise<OwnedTarget[]> {
+  const remove = async (some: OwnedTarget[]): Promise<boolean> => {
+    try {
+      return await done(native, elements(kernel, some).remove);
+    } catch (error) {
+      if (isKernelError(error) && error.code === 'ENOENT') return true; // the table is gone, and every element with it
+      throw error;
+    }
+  };
+  if (targets.length === 0 || (await remove(targets))) return targets;
+  const gone: OwnedTarget[] = [];
+  for (const target of targets) if (await remove([target])) gone.push(target);
+  return gone;
+}
 
 /** False when an element is there with other data: nothing was changed then. */
 async function done(native: Outside, operations: NftOperation[]): Promise<boolean> {

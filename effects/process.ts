@@ -5,13 +5,18 @@
  * a turn later, and a signal to it is nothing. That a process cannot be looked for is an error (KernelError): whoever took it
  * for an end would leave the process running, or end what it uses.
  */
+import { readFileSync } from 'node:fs';
 import { isKernelError, processStartTime, signalProcess, watchProcess, type Child } from '../native/index.ts';
 
 export const SIGHUP = 1;
 export const SIGKILL = 9;
 export const SIGTERM = 15;
 
-/** Of the errors of the calls here and their native ones, the one that says that there is no such process. */
+/** ENOENT or ESRCH: a process goes before or after its file in /proc was opened (proc(5)). Any other error does not tell. */
+export const hasGone = (error: unknown): boolean =>
+  ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '');
+
+/** Of the errors of the native calls here, this one says that there is no such process. */
 export const isGone = (error: unknown): boolean => isKernelError(error) && error.code === 'ESRCH';
 
 export function isAlive(process: Child | null): boolean {
@@ -19,6 +24,18 @@ export function isAlive(process: Child | null): boolean {
     return process !== null && processStartTime(process.pid) === process.startTime;
   } catch (error) {
     if (isGone(error)) return false;
+    throw error;
+  }
+}
+
+/** Stopped by a signal (state T of proc_pid_stat(5)): it is there, and does nothing. One that a debugger holds (t) is not. */
+export function isStopped(process: Child): boolean {
+  try {
+    const stat = readFileSync(`/proc/${process.pid}/stat`, 'utf8');
+    // The name before it may hold anything, parentheses too.
+    return stat.charAt(stat.lastIndexOf(')') + 2) === 'T' && isAlive(process);
+  } catch (error) {
+    if (hasGone(error)) return false;
     throw error;
   }
 }

@@ -6,12 +6,17 @@
  * Limits: packets may be lost while two links change places (0.9 ms); connections are not.
  */
 import type { AttachmentInput } from '../machines/attachment.ts';
+import type { Link, Outside } from '../native/index.ts';
 import type { Attachment } from '../state/container.ts';
-import { addressChanges, addressRequests, allowFamilies } from './address.ts';
+import { announce, announcement } from './announce.ts';
+import { addressChanges, addressRequests, allowFamilies, succeedRoutes } from './address.ts';
+import { forgetAddresses } from './conntrack.ts';
+import { EffectError } from './effect.ts';
 import type { Kernel } from './kernel.ts';
-import { makePair, removeIfOurs, removeLinks, setSwitches, VETH_MTU } from './link.ts';
+import { makePair, removeIfOurs, removeInside, removeLinks, setSwitches, VETH_MTU } from './link.ts';
 import { forgetNeighbours, gatewayChanges, gatewayNeighbours, hostNeighbours, type KnownInside } from './neighbour.ts';
 import { refuse } from './refusal.ts';
+import { ensureSources, reviseSources } from './source-routes.ts';
 
 /**
  * A new pair in the place of the predecessor's. It is made ready under another name; then one batch takes the old end down
@@ -21,7 +26,7 @@ import { refuse } from './refusal.ts';
 export const replaceLink =
   (kernel: Kernel, knownInside: KnownInside) =>
   async (input: AttachmentInput): Promise<void> => {
-    const { attachment, predecessor, netns, outside } = input;
+    const { attachment, predecessor, siblings = [], netns, outside } = input;
     const on = kernel.outside(outside);
     const native = on.kernel;
     const { hostLink, link } = attachment;
@@ -33,11 +38,13 @@ export const replaceLink =
     };
     try {
       const before = await peerOf(hostLink);
+      await refuseStranger(native, input, before.current);
       if (before.peer === undefined || before.peer.name !== link) {
         if (before.peer === undefined) await makePair(kernel, { ...input, attachment: standby, owned: false });
         const name = before.peer?.name ?? hostLink;
         if (!input.owned) await setSwitches(native, name, netns);
         await allowFamilies(native, attachment, name, netns);
+        const added = addressRequests(attachment, siblings);
         const aside = predecessor?.hostLink ?? `${hostLink.slice(0, 14)}o`;
         refuse(
           await native.rtnl(
@@ -51,7 +58,7 @@ export const replaceLink =
               { op: 'link.set', name, up: false },
               { op: 'link.set', name, rename: link },
               { op: 'link.set', name: link, up: true },
-              ...addressRequests(attachment),
+              ...added,
               ...gatewayNeighbours(attachment, knownInside),
             ],
             netns,
@@ -59,19 +66,37 @@ export const replaceLink =
           `${link} in ${netns}`,
         );
       }
+      // Not in one go with the rest: the bridge passes nothing on before it has seen that both ends are up.
+      await announce(native, attachment, knownInside, netns);
+      await ensureSources(native, attachment, siblings, netns);
     } catch (error) {
       // The old link, if it still stands, goes on alone; whoever asked puts it back if it does not.
       const after = await peerOf(hostLink).catch(() => null);
       if (after?.peer !== undefined && after.peer.name !== link) await removeLinks(on, kernel, [hostLink]);
       throw error;
     }
-    if (predecessor !== null) await removeIfOurs(kernel, on, predecessor);
+    if (predecessor === null || (await removeIfOurs(kernel, on, predecessor))) return;
+    await removeInside(native, [predecessor.hostLink], predecessor.mac, netns);
   };
+
+/** The link that gives up its name is the other end of ours, or nobody's who could miss it: not one that others have put there. */
+async function refuseStranger(
+  native: Outside,
+  { attachment, predecessor, netns }: AttachmentInput,
+  current: Link | undefined,
+): Promise<void> {
+  if (current === undefined) return;
+  for (const { hostLink } of predecessor === null ? [attachment] : [attachment, predecessor]) {
+    if (current.link === (await native.link(hostLink))?.index) return;
+  }
+  const message = `interface ${attachment.link} in the namespace ${netns} is not the one of its container`;
+  throw new EffectError({ code: 'INTERFACE_TAKEN', message, object: attachment.link });
+}
 
 /** Other addresses, routes or MTU on a link that stands. */
 export const reviseLink =
   (kernel: Kernel, knownInside: KnownInside) =>
-  async ({ attachment, predecessor, netns, outside }: AttachmentInput): Promise<void> => {
+  async ({ attachment, predecessor, siblings = [], netns, outside }: AttachmentInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
     const { hostLink, link } = attachment;
     const mtu = attachment.mtu ?? VETH_MTU;
@@ -82,9 +107,15 @@ export const reviseLink =
     refuse(await native.rtnl(hostNeighbours(attachment)), attachment.bridge);
     await allowFamilies(native, attachment, link, netns);
     const before = predecessor ?? attachment;
+    const had = new Set(before.addresses.map(({ address }) => address));
+    const fresh = attachment.addresses.some(({ address }) => !had.has(address));
     // Neighbours last: with its last address of a family a link forgets all it knew of that (fib_inetaddr_event).
     const replies = await native.rtnl(
-      [...addressChanges(before, attachment), ...gatewayChanges(before, attachment, knownInside)],
+      [
+        ...addressChanges(before, attachment, siblings),
+        ...(fresh ? announcement(attachment) : []),
+        ...gatewayChanges(before, attachment, knownInside),
+      ],
       netns,
     );
     // There already, or gone already: the outcome of an earlier run.
@@ -92,10 +123,16 @@ export const reviseLink =
       replies.filter(({ code }) => !['EEXIST', 'ESRCH', 'EADDRNOTAVAIL', 'ENOENT'].includes(code)),
       `${link} in ${netns}`,
     );
+    await succeedRoutes(native, [before], [attachment, ...siblings], netns);
+    await reviseSources(native, before, attachment, siblings, netns);
     const kept = new Set(attachment.addresses.map(({ address }) => address));
     const gone = before.addresses.filter(({ address }) => !kept.has(address));
     await forgetNeighbours(
       native,
-      gone.map(({ address }) => ({ bridge: before.bridge, address })),
+      gone.map(({ address }) => ({ bridge: before.bridge, address, unmanaged: before.unmanaged })),
+    );
+    await forgetAddresses(
+      native,
+      gone.map(({ address }) => address),
     );
   };

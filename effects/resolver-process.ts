@@ -2,21 +2,29 @@
  * One aardvark-dns process, known by the directory it reads: found, started, told to read again, ended.
  *
  * Guarantees: only a process whose command line names the directory is ever signalled, by pid and start time. `start`
- * returns when it serves, and leaves nothing when it does not; `stop` returns when it is gone.
+ * returns when it serves, and leaves nothing when it does not; what it said then is in the fault. `stop` returns when it is
+ * gone. It runs as a user of its own that can do nothing but listen on port 53 (resolver-files.ts has what it may read and
+ * write). An address that cannot be listened on keeps no other network from its names, whatever the version.
  * Limits: "serves" is what aardvark says of itself: it says so even if an address could not be listened on.
  */
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { processStartTime, spawn, type Child } from '../native/index.ts';
-import { argumentsOf, ENVIRONMENT, PID_FILE, type Part } from './aardvark.ts';
+import { spawn, type Child } from '../native/index.ts';
+import { argumentsOf, ENVIRONMENT, PID_FILE, standIn, type Part } from './aardvark.ts';
 import { EffectError } from './effect.ts';
-import { ended, SIGHUP, SIGKILL, signal, SIGTERM } from './process.ts';
+import { ended, hasGone, isStopped, SIGHUP, SIGKILL, signal, SIGTERM } from './process.ts';
+import { processBy, processesBy } from './process-list.ts';
+import { requireFor } from './refusal.ts';
+import { closedOnTheWay, handOver, readPart, writePart } from './resolver-files.ts';
+import type { User } from './users.ts';
 
 /** It takes 7 ms. */
 const START_MS = 3000;
 const STOP_MS = 2000;
-/** Processes looked at in one turn: 2 ms. */
-const SLICE = 200;
+/** aardvark-dns needs one for each address that it listens on, and one for 5 s at most for each question it passes on. */
+const DESCRIPTORS = 16_384;
+/** A fault quotes no more than this of what the server says when it does not start. */
+const MOST_BYTES = 2000;
 
 /** A server, and the directory that it reads. */
 export interface Served {
@@ -39,25 +47,25 @@ export function find(directory: string, netns: { ino: number; dev: number } | nu
 
 function serverOf(pid: number, directory: string): Child | null {
   if (!Number.isInteger(pid) || pid <= 1) return null;
-  const found = servedBy(pid);
-  return found?.directory === directory ? found.server : null;
+  const found = processBy(pid, servedIn);
+  return found?.what === directory ? found.process : null;
 }
 
-/** By command line: `--config <directory>`. A zombie has none. */
-function servedBy(pid: number): Served | null {
+/** By command line: `--config <directory>`. */
+function servedIn(words: readonly string[]): string | null {
+  const directory = words[2] ?? '';
+  return words.slice(1).join('\0') === argumentsOf(directory).join('\0') ? directory : null;
+}
+
+/** Whether the server runs as this user; an earlier version of cleat started it as root. */
+export function runsAs({ pid }: Child, { uid }: User): boolean {
   try {
-    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(1, -1);
-    const directory = words[1] ?? '';
-    if (words.join('\0') !== argumentsOf(directory).join('\0')) return null;
-    return { directory, server: { pid, startTime: processStartTime(pid) } };
+    return statSync(`/proc/${pid}`).uid === uid;
   } catch (error) {
-    if (hasGone(error)) return null;
+    if (hasGone(error)) return false;
     throw error;
   }
 }
-
-/** ENOENT or ESRCH, as it goes before or after its file in /proc was opened (proc(5)). Anything else says nothing of it. */
-const hasGone = (error: unknown): boolean => ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 function livesIn(pid: number, { ino, dev }: { ino: number; dev: number }): boolean {
   try {
@@ -69,24 +77,97 @@ function livesIn(pid: number, { ino, dev }: { ino: number; dev: number }): boole
   }
 }
 
-/** Starts it in the outside's namespace. There must be none for this directory. */
-export async function start(file: string, directory: string, part: Part, netns: string | null): Promise<Child> {
-  const starter = spawn({
-    file,
-    args: argumentsOf(directory),
-    env: ENVIRONMENT[part],
-    fds: [-1, -1, -1],
-    ownSession: true,
-    ...(netns === null ? {} : { netns }),
-  });
-  // It forks, and the parent ends when the child serves. When the child fails to, 1.4 waits for ever.
-  if (!(await ended(starter, START_MS))) signal(starter, SIGKILL);
-  else {
-    const server = find(directory, null);
-    if (server !== null) return server;
+/** How a server is started. There must be none for this directory. */
+interface Plan {
+  file: string;
+  directory: string;
+  part: Part;
+  netns: string | null;
+  user: User;
+}
+
+/**
+ * Starts it in the outside's namespace. 1.14 does not start when one of its addresses is taken or missing, but serves the
+ * others when it is told to read them while it runs, as 1.4 does from the start.
+ */
+export async function start(plan: Plan): Promise<Child> {
+  const { file, directory, user } = plan;
+  requireFor('aardvark-dns');
+  const first = await launch(plan);
+  if (first.server !== null) return first.server;
+  const second = first.timedOut ? first : await launchWithout(plan);
+  if (second.server === null) {
+    const said = first.said === '' ? "the system's log may say why" : first.said;
+    const message = `${file} did not start as uid ${user.uid} in ${directory} (${said})`;
+    throw new EffectError({ code: 'DNS_FAILED', message, object: file });
   }
-  await stop(directory);
-  throw new EffectError({ code: 'DNS_FAILED', message: `${file} did not start (the system's log may say why)` });
+  reload(second.server);
+  return second.server;
+}
+
+interface Launched {
+  /** Null when it does not serve. */
+  server: Child | null;
+  said: string;
+  timedOut: boolean;
+}
+
+/** With an address that is free instead of its own. They are back in its files before it is told to read these. */
+async function launchWithout(plan: Plan): Promise<Launched> {
+  const zones = readPart(plan.directory);
+  try {
+    writePart(plan.directory, standIn(plan.directory), plan.user);
+    return await launch(plan);
+  } finally {
+    writePart(plan.directory, zones, plan.user);
+  }
+}
+
+async function launch({ file, directory, part, netns, user }: Plan): Promise<Launched> {
+  handOver(directory, user);
+  const closed = closedOnTheWay(directory, user);
+  if (closed !== null) {
+    const message = `the DNS server (uid ${user.uid}) cannot reach ${directory}: ${closed} is closed to others (chmod o+x)`;
+    throw new EffectError({ code: 'DNS_FAILED', message, object: closed });
+  }
+  const output = openUnlinked(`${directory}.output`);
+  try {
+    const starter = spawn({
+      file,
+      args: argumentsOf(directory),
+      env: ENVIRONMENT[part],
+      fds: [-1, output, output],
+      ownSession: true,
+      ...(netns === null ? {} : { netns }),
+      confinement: { ...user, capabilities: ['NET_BIND_SERVICE'], descriptors: DESCRIPTORS },
+    });
+    // It forks, and the parent ends when the child serves. When the child fails to, 1.4 waits for ever.
+    const timedOut = !(await ended(starter, START_MS));
+    const server = timedOut ? null : find(directory, null);
+    if (server === null) {
+      signal(starter, SIGKILL);
+      await stop(directory);
+    }
+    return { server, said: saidIn(output), timedOut };
+  } finally {
+    closeSync(output);
+  }
+}
+
+/** A file without a name. Not a pipe: 1.4 keeps it as long as it lives. */
+function openUnlinked(path: string): number {
+  rmSync(path, { force: true });
+  const fd = openSync(path, 'wx+', 0o600);
+  rmSync(path);
+  return fd;
+}
+
+/** In one line. That there is no system log is not why it does not start. */
+function saidIn(fd: number): string {
+  const bytes = Buffer.alloc(MOST_BYTES);
+  const text = bytes.toString('utf8', 0, readSync(fd, bytes, 0, MOST_BYTES, 0));
+  const lines = text.split('\n').map((line) => line.trim());
+  return lines.filter((line) => line !== '' && !line.startsWith('failed to connect to syslog')).join('; ');
 }
 
 export function reload(server: Child | null): void {
@@ -96,7 +177,8 @@ export function reload(server: Child | null): void {
 /** Ends every process that serves this directory, and removes its pid file. None is fine. */
 export async function stop(directory: string): Promise<void> {
   for (const server of await all(directory)) {
-    signal(server, SIGTERM);
+    // A stopped process takes no other signal (signal(7)).
+    signal(server, isStopped(server) ? SIGKILL : SIGTERM);
     if (await ended(server, STOP_MS)) continue;
     signal(server, SIGKILL);
     if (await ended(server, STOP_MS)) continue;
@@ -109,14 +191,8 @@ export async function stop(directory: string): Promise<void> {
 const all = async (directory: string): Promise<Child[]> =>
   (await servers()).filter((found) => found.directory === directory).map(({ server }) => server);
 
-/** Every one there is, whoever started it. In slices: there may be thousands of processes. */
+/** Every one there is, whoever started it. */
 export async function servers(): Promise<Served[]> {
-  const found: Served[] = [];
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  for (const [n, pid] of pids.entries()) {
-    if (n % SLICE === SLICE - 1) await new Promise(setImmediate);
-    const served = servedBy(Number(pid));
-    if (served !== null) found.push(served);
-  }
-  return found;
+  const found = await processesBy(servedIn);
+  return found.map(({ what: directory, process: server }) => ({ directory, server }));
 }

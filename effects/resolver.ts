@@ -4,32 +4,26 @@
  *   <run-dir>/dns/<outside>/open/, closed/   the directories that the servers read: NETWORK.zone, aardvark.pid
  *
  * Guarantees: each effect may run again from any point. A file is replaced whole, and only if it differs. A process is
- * ours when its command line names our directory and it lives in the outside's namespace; it is known by pid and start
- * time, started in a session of its own with an empty environment, and outlives the daemon. One that is healthy is never
+ * ours when its command line names our directory, it lives in the outside's namespace and runs as the user for it; it is
+ * known by pid and start time, started in a session of its own with an empty environment, and outlives the daemon. One that is healthy is never
  * restarted. After the stop there is neither process nor file.
  * Limits: the processes are in the daemon's cgroup: a service manager that is to stop the daemon alone must be told so
  * (systemd: KillMode=process).
  */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AskInput, AskOutput, WriteInput } from '../machines/resolver.ts';
 import { isKernelError, type Outside } from '../native/index.ts';
-import { findAardvark, PARTS, PID_FILE, zoneFiles, type Part } from './aardvark.ts';
+import { findAardvark, PARTS, zoneFiles, type Part } from './aardvark.ts';
 import { ask, familyOf, type Question } from './dns-query.ts';
 import { EffectError, unwritable } from './effect.ts';
 import { removeIfEmpty } from './home.ts';
 import { outsideKey, type Kernel } from './kernel.ts';
-import { watch } from './process.ts';
-import { find, reload, start, stop } from './resolver-process.ts';
+import { isStopped, watch } from './process.ts';
+import { requireFor } from './refusal.ts';
+import { writePart, zonesIn } from './resolver-files.ts';
+import { find, reload, runsAs, start, stop } from './resolver-process.ts';
+import { findUser, type User } from './users.ts';
 
 export interface ResolverParts {
   kernel: Kernel;
@@ -56,6 +50,9 @@ export const resolverHome = (runDir: string, outside: string | null): string =>
 export function resolverEffects({ kernel, runDir, exited, places }: ResolverParts) {
   /** By directory: stops the watch, and whether the process has ended. */
   const watched = new Map<string, { pid: number; unwatch: () => void; ended: boolean }>();
+  let found: User | null = null;
+  /** Looked up once: the zone files are readable for this user, so it must not change while the daemon runs. */
+  const user = (): User => (found ??= findUser('cleat-dns'));
   const home = (outside: string | null) => resolverHome(runDir, outside);
   const directoryOf = (outside: string | null, part: Part) => join(home(outside), part);
 
@@ -74,12 +71,12 @@ export function resolverEffects({ kernel, runDir, exited, places }: ResolverPart
     }
     const { ino, dev } = native.identity();
     let server = find(directory, { ino, dev });
-    if (server === null) {
+    if (server === null || !runsAs(server, user()) || isStopped(server)) {
       unwatch(directory);
       await stop(directory); // e.g. one that a former life of this outside's path had
-      const file = findAardvark(places);
+      const file = await findAardvark(places);
       if (file === null) throw missing();
-      server = await start(file, directory, part, outside);
+      server = await start({ file, directory, part, netns: outside, user: user() });
     } else if (again) {
       reload(server);
     }
@@ -95,10 +92,13 @@ export function resolverEffects({ kernel, runDir, exited, places }: ResolverPart
 
   const writeZones = ({ outside, zones }: WriteInput): Promise<{ changed: boolean }> => {
     const files = zoneFiles(zones);
+    const reader = user();
     try {
-      const changes = PARTS.map((part) => writePart(directoryOf(outside, part), files[part]));
+      const changes = PARTS.map((part) => writePart(directoryOf(outside, part), files[part], reader));
       return Promise.resolve({ changed: changes.includes(true) });
     } catch (error) {
+      // The files belong to the server's user, and giving a file away takes a capability.
+      if ((error as NodeJS.ErrnoException).code === 'EPERM') requireFor('aardvark-dns');
       throw unwritable(error);
     }
   };
@@ -180,37 +180,14 @@ function questionsOf({ listen, addresses, names }: AskInput['entries'][number]):
   });
 }
 
-/** aardvark does not say that somebody else has its port; the kernel does. */
+/** aardvark does not say that somebody else has its port; the kernel does. 1.14 needs that of TCP too, or it has neither. */
 async function holderOf(native: Outside, server: string, directories: readonly string[]): Promise<string> {
-  const [holder] = await native.portProbe([{ protocol: 'udp', family: familyOf(server), address: server, port: 53 }]);
-  if (holder === undefined) return ` (nothing listens there)`;
-  if (holder.code !== 'EADDRINUSE') return ` (${holder.code})`;
-  if (holder.pid === null || directories.some((directory) => find(directory, null)?.pid === holder.pid)) return '';
-  return ` (port 53 is in use by pid ${holder.pid}, ${holder.command ?? '?'})`;
-}
-
-function zonesIn(directory: string): string[] {
-  if (!existsSync(directory)) return [];
-  return readdirSync(directory).filter((file) => file !== PID_FILE);
-}
-
-/** True when something in the directory is other than before. */
-function writePart(directory: string, files: ReadonlyMap<string, string>): boolean {
-  let changed = false;
-  if (files.size > 0) mkdirSync(directory, { recursive: true, mode: 0o700 });
-  // Beside the directory: the server reads whatever lies in it.
-  const temporary = `${directory}.tmp`;
-  for (const [file, text] of files) {
-    const path = join(directory, file);
-    if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
-    writeFileSync(temporary, text, { mode: 0o600 });
-    renameSync(temporary, path);
-    changed = true;
+  for (const protocol of ['udp', 'tcp'] as const) {
+    const [holder] = await native.portProbe([{ protocol, family: familyOf(server), address: server, port: 53 }]);
+    if (holder === undefined) continue;
+    if (holder.code !== 'EADDRINUSE') return ` (${holder.code})`;
+    if (holder.pid === null || directories.some((directory) => find(directory, null)?.pid === holder.pid)) return '';
+    return ` (${protocol} port 53 is in use by pid ${holder.pid}, ${holder.command ?? '?'})`;
   }
-  for (const file of zonesIn(directory)) {
-    if (files.has(file)) continue;
-    unlinkSync(join(directory, file));
-    changed = true;
-  }
-  return changed;
+  return ` (nothing listens there)`;
 }

@@ -5,29 +5,51 @@
  * a word about addresses says the family itself (the table is `inet`).
  * Limits: what ruleset.ts needs.
  */
-import type { NftDatum, NftExpression, NftType, NftVerdict } from '../native/nft-types.ts';
+import type { NftDatum, NftExpression, NftType } from '../native/nft-types.ts';
 
 export type Family = 4 | 6;
 export type Way = 'from' | 'to';
+
+export const FAMILIES: readonly Family[] = [4, 6];
+
+/** Numbers of IP protocols (IANA). */
+export const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 } as const;
+export const DNS_PORT = 53;
 
 const NFPROTO = { 4: 2, 6: 10 };
 /** ct state bits: NF_CT_STATE_BIT of nf_conntrack_common.h. ct status: IPS_DST_NAT. fib type: RTN_LOCAL. */
 export const ESTABLISHED_RELATED = 2 | 4;
 export const INVALID = 1;
 export const DST_NAT = 1 << 5;
+const RTN_UNICAST = 1;
 const RTN_LOCAL = 2;
+/** The two highest bits of IFLA_GROUP: 01 for every link of cleat. */
+export const LINK_GROUP = 0x4000_0000;
+const GROUP_MASK = 0xc000_0000;
 
 export function verdict(word: 'accept' | 'drop' | 'return'): NftExpression[] {
   return [{ expr: 'verdict', verdict: word }];
 }
 
 export function jump(chain: string): NftExpression[] {
-  const to: NftVerdict = { verdict: 'jump', chain };
-  return [{ expr: 'verdict', ...to }];
+  return [{ expr: 'verdict', verdict: 'jump', chain }];
+}
+
+/** As jump, but what is not decided there is decided by the chain that jumped here. */
+export function goto(chain: string): NftExpression[] {
+  return [{ expr: 'verdict', verdict: 'goto', chain }];
 }
 
 export function masquerade(): NftExpression[] {
   return [{ expr: 'masquerade' }];
+}
+
+/** Gives the packet this source address, and the port it has if that is free. */
+export function sourceNat(to: string): NftExpression[] {
+  return [
+    { expr: 'immediate', dreg: 0, data: address(to) },
+    { expr: 'nat', kind: 'snat', family: familyOf(to), addressReg: 0 },
+  ];
 }
 
 function equals(data: NftDatum, op: 'eq' | 'neq' = 'eq'): NftExpression {
@@ -54,9 +76,38 @@ export function dispatch(way: Way, map: string): NftExpression[] {
   ];
 }
 
+/** The destination is an address of this host. */
 export function toThisHost(): NftExpression[] {
   return [{ expr: 'fib', of: 'daddr', result: 'type', dreg: 0 }, equals({ u32: RTN_LOCAL })];
 }
+
+/** The destination is neither an address of this host, nor a broadcast or multicast address. */
+export function toAnotherHost(): NftExpression[] {
+  return [{ expr: 'fib', of: 'daddr', result: 'type', dreg: 0 }, equals({ u32: RTN_UNICAST })];
+}
+
+/** The interface is a link of cleat, of this daemon or another: each gives its links a group of this form (service/daemon.ts). */
+export function ofAnyDaemon(way: Way): NftExpression[] {
+  const mask = new Uint8Array(Uint32Array.of(GROUP_MASK).buffer);
+  return [
+    { expr: 'meta', key: way === 'from' ? 'iifgroup' : 'oifgroup', dreg: 0 },
+    { expr: 'bitwise', sreg: 0, dreg: 0, mask, xor: new Uint8Array(4) },
+    equals({ u32: LINK_GROUP }),
+  ];
+}
+
+/** The interface that the packet came in by is a bridge, and the route to its destination leads out by it again. */
+export function backThroughItsBridge(): NftExpression[] {
+  return [
+    { expr: 'meta', key: 'iifkind', dreg: 0 },
+    equals({ ifname: 'bridge' }),
+    { expr: 'fib', of: 'daddr', iif: true, result: 'oif', dreg: 0 },
+    equals({ u32: 0 }, 'neq'),
+  ];
+}
+
+/** Every link has these addresses (RFC 4291, 2.5.6). The kernel forwards no packet from one, nor to one. */
+export const LINK_LOCAL = 'fe80::/10';
 
 /** Any of these bits of ct state or ct status. */
 export function connection(key: 'state' | 'status', bits: number): NftExpression[] {
@@ -68,7 +119,7 @@ export function connection(key: 'state' | 'status', bits: number): NftExpression
   ];
 }
 
-function ofFamily(family: Family): NftExpression[] {
+export function ofFamily(family: Family): NftExpression[] {
   return [{ expr: 'meta', key: 'nfproto', dreg: 0 }, equals({ byte: NFPROTO[family] })];
 }
 
@@ -78,6 +129,32 @@ const ADDRESS_AT = { 4: { saddr: 12, daddr: 16, length: 4 }, 6: { saddr: 8, dadd
 function loadAddress(family: Family, which: 'saddr' | 'daddr', dreg: number): NftExpression {
   const at = ADDRESS_AT[family];
   return { expr: 'payload', base: 'network', offset: at[which], length: at.length, dreg };
+}
+
+/** The user of the process whose socket sends it. What no socket sends (a reset, say) is nobody's. */
+export function sentBy(uid: number): NftExpression[] {
+  return [{ expr: 'meta', key: 'skuid', dreg: 0 }, equals({ u32: uid })];
+}
+
+/** It goes from who was called to who called (IP_CT_DIR_REPLY of nf_conntrack_tuple_common.h). */
+export function isAnswer(): NftExpression[] {
+  return [{ expr: 'ct', key: 'direction', dreg: 0 }, equals({ byte: 1 })];
+}
+
+export function toOneOf(set: string): NftExpression[] {
+  return [
+    { expr: 'meta', key: 'oifname', dreg: 0 },
+    { expr: 'lookup', set, sreg: 0 },
+  ];
+}
+
+export function toAddressIn(family: Family, set: string): NftExpression[] {
+  return [...ofFamily(family), loadAddress(family, 'daddr', 0), { expr: 'lookup', set, sreg: 0 }];
+}
+
+/** The sender is told at once: a connection is refused instead of timing out. */
+export function reject(): NftExpression[] {
+  return [{ expr: 'reject' }];
 }
 
 export function inNetwork(which: 'saddr' | 'daddr', cidr: string): NftExpression[] {
@@ -91,6 +168,42 @@ export function inNetwork(which: 'saddr' | 'daddr', cidr: string): NftExpression
       ? [{ expr: 'bitwise', sreg: 0, dreg: 0, mask, xor: new Uint8Array(mask.length) } as const]
       : []),
     equals(address(network)),
+  ];
+}
+
+/** Does what a map of addresses or intervals says about the packet's source or destination. */
+export function addressDispatch(family: Family, which: 'saddr' | 'daddr', map: string): NftExpression[] {
+  return [...ofFamily(family), loadAddress(family, which, 0), { expr: 'lookup', set: map, sreg: 0, verdict: true }];
+}
+
+/** Destination port of a protocol that has its ports where TCP and UDP have them. */
+export function toPort(protocol: number, port: number): NftExpression[] {
+  return [
+    { expr: 'meta', key: 'l4proto', dreg: 0 },
+    equals({ byte: protocol }),
+    { expr: 'payload', base: 'transport', offset: 2, length: 2, dreg: 0 },
+    equals({ port }),
+  ];
+}
+
+/** A SYN, of either side. */
+const SYN = 0x02;
+const SYN_RST = 0x06;
+
+/**
+ * The packet begins a TCP connection, and says no more than its route has room for from now on (`tcp flags & (syn | rst) ==
+ * syn tcp option maxseg size set rt mtu`): less than either side knows where a hop between them is narrower.
+ */
+export function clampSegments(): NftExpression[] {
+  return [
+    { expr: 'meta', key: 'l4proto', dreg: 0 },
+    equals({ byte: PROTOCOLS.tcp }),
+    { expr: 'payload', base: 'transport', offset: 13, length: 1, dreg: 0 },
+    { expr: 'bitwise', sreg: 0, dreg: 0, mask: Uint8Array.of(SYN_RST), xor: Uint8Array.of(0) },
+    equals({ byte: SYN }),
+    { expr: 'rt', key: 'tcpmss', dreg: 0 },
+    { expr: 'byteorder', op: 'hton', sreg: 0, dreg: 0 },
+    { expr: 'tcpmss', sreg: 0 },
   ];
 }
 
@@ -130,6 +243,11 @@ function registers(family: Family): number {
 
 export function familyOf(text: string): Family {
   return text.includes(':') ? 6 : 4;
+}
+
+/** The network of this address alone: "10.89.0.1/32". */
+export function networkOfOne(address: string): string {
+  return `${address}/${familyOf(address) === 4 ? 32 : 128}`;
 }
 
 export function addressType(family: Family): NftType {

@@ -5,23 +5,27 @@
  * description of it. Each rule of ours carries its fingerprint: a chain is right when it holds our rules, all of them, in
  * our order, and nothing else. Operations of several differences can be joined to one transaction.
  * Limits: what others added to the table stays: chains and sets that are not ours, elements with keys that we do not use.
- * A hook's priority and policy are not in the dumps.
  */
-import type { NftElement, NftOperation, NftTable } from '../native/nft-types.ts';
+import type { NftElement, NftHook, NftOperation, NftTable } from '../native/nft-types.ts';
 import {
   baseRules,
   MAPS,
   networkRules,
   portElements,
   removeTable,
+  type Closed,
   type NetworkRules,
   type PublishedPort,
 } from './ruleset.ts';
+import type { UplinkGuard } from './ruleset-uplinks.ts';
 
 /** What is to stand in an outside. */
 export interface Standing {
-  networks: readonly { network: string; rules: NetworkRules }[];
+  /** `raising`: its rules are being made, so that they may be there or not. */
+  networks: readonly { network: string; rules: NetworkRules; raising?: boolean }[];
   ports: readonly PublishedPort[];
+  closed: Closed;
+  guard: UplinkGuard;
 }
 
 export interface SeenRuleset {
@@ -42,9 +46,9 @@ export interface Difference {
 }
 
 /** Everything, from nothing; or from whatever there is, when it is taken away first in the same transaction. */
-export function wholeRuleset(table: string, { networks, ports }: Standing): NftOperation[] {
+export function wholeRuleset(table: string, { networks, ports, closed, guard }: Standing): NftOperation[] {
   return [
-    ...baseRules(table),
+    ...baseRules(table, closed, guard),
     ...networks.flatMap(({ rules }) => networkRules(table, rules)),
     ...portElements(table, [...ports]).add,
   ];
@@ -67,7 +71,9 @@ function stageOf({ op }: NftOperation): number {
 export function compareRuleset(table: string, standing: Standing, seen: SeenRuleset): Difference[] {
   const whole = { kind: 'table', network: null, owner: null } as const;
   if (seen.table === null) return [{ ...whole, object: `inet ${table}`, repair: null }];
-  const base = after(baseRules(table));
+  // Dormant, for one: none of its chains is called.
+  if (seen.table.flags !== 0) return [{ ...whole, object: `flags of inet ${table}`, repair: null }];
+  const base = after(baseRules(table, standing.closed, standing.guard));
   const sets = new Map(seen.table.sets.map((set) => [set.name, set]));
   const chains = new Map(seen.table.chains.map((chain) => [chain.name, chain]));
   const found: Difference[] = [];
@@ -76,7 +82,12 @@ export function compareRuleset(table: string, standing: Standing, seen: SeenRule
     const set = sets.get(name);
     const object = `set ${name}`;
     if (set === undefined) found.push({ ...whole, object, repair: [add] });
-    else if (set.key !== add.key.map((type) => type).join(' . ') || set.map !== (add.data !== undefined)) {
+    else if (
+      set.key !== add.key.join(' . ') ||
+      set.map !== (add.data !== undefined) ||
+      set.interval !== (add.interval === true) ||
+      set.flags !== 0
+    ) {
       found.push({ ...whole, object, repair: null });
     }
   }
@@ -84,12 +95,14 @@ export function compareRuleset(table: string, standing: Standing, seen: SeenRule
     for (const [name, { add, rules }] of wanted.chains) {
       const chain = chains.get(name);
       const object = `chain ${name}`;
-      if (chain !== undefined && chain.hooked !== (add.hook !== undefined)) {
+      // A policy can be changed; all else about a hook is as the chain was made.
+      if (chain !== undefined && placeOf(chain.hook) !== placeOf(add.hook)) {
         found.push({ ...whole, object, repair: null });
         continue;
       }
       const same =
         chain !== undefined &&
+        chain.hook?.policy === add.hook?.policy &&
         chain.rules.length === rules.length &&
         chain.rules.every(({ comment }, i) => comment === rules[i]?.comment);
       if (same) continue;
@@ -115,11 +128,12 @@ export function compareRuleset(table: string, standing: Standing, seen: SeenRule
   };
 
   compareChains(base, whole);
+  compareElements(base, (set, { key }) => ({ ...whole, object: `${key.map(valueOf).join(' . ')} in ${set}` }));
   for (const { network, rules } of standing.networks) {
     const wanted = after(networkRules(table, rules));
     const of = { kind: 'rule', network, owner: null } as const;
     compareChains(wanted, of);
-    compareElements(wanted, (set) => ({ ...of, object: `${rules.bridge} in ${set}` }));
+    compareElements(wanted, (set, { key }) => ({ ...of, object: `${key.map(valueOf).join(' . ')} in ${set}` }));
   }
   compareElements(after(portElements(table, [...standing.ports]).add), (set, element) => ({
     kind: 'port',
@@ -134,7 +148,9 @@ export function compareRuleset(table: string, standing: Standing, seen: SeenRule
 }
 
 /** The sets that are ours, by the names that a look has to ask for. */
-export const ourSets = (table: string): string[] => [...after(baseRules(table)).sets.keys()];
+export const ourSets = (table: string): string[] => [...after(baseRules(table, new Map(), NO_UPLINKS)).sets.keys()];
+/** The names of the sets do not depend on it. */
+const NO_UPLINKS: UplinkGuard = { users: { plain: 0, loopback: 0 }, nameservers: [] };
 
 interface Model {
   sets: Map<string, Extract<NftOperation, { op: 'set.add' }>>;
@@ -165,11 +181,14 @@ function after(operations: readonly NftOperation[]): Model {
 
 const index = (elements: readonly NftElement[]) => new Map(elements.map((element) => [keyText(element), element]));
 
+const placeOf = (hook: NftHook | null | undefined): string =>
+  hook === null || hook === undefined ? '' : `${hook.type} ${hook.hook} ${hook.priority}`;
+
 const valueOf = (datum: object): unknown => Object.values(datum)[0];
 
-/** The same whether it was planned or dumped. */
-function keyText({ key }: NftElement): string {
-  return JSON.stringify(key.map(valueOf));
+/** Planned and dumped elements have the same text. The end of an interval may have the key of the next one's beginning. */
+function keyText({ key, intervalEnd = false }: NftElement): string {
+  return JSON.stringify([...key.map(valueOf), intervalEnd]);
 }
 
 function dataText({ data, comment = '' }: NftElement): string {

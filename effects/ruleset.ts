@@ -4,18 +4,18 @@
  * Guarantees: pure, no I/O. Every list is one transaction and can be sent twice. What is returned by a `remove` function
  * fails with ENOENT only when the table is not there, so for those ENOENT means: gone already.
  * Limits: subnets are written as networks ("10.89.0.0/24", host bits zero). What a container sends to the host itself is
- * the host's own firewall's business (hook input); who forges addresses inside a subnet is not detected.
+ * the host's own firewall's business, but for questions to the name servers of networks.
  *
- *     raw          prerouting -300   127/8 and ::1 only from lo: a neighbour's frame for 127.0.0.1 must not reach a port
- *                                    published there (moby#45610, CVE-2020-8558; ::1 matters where br_netfilter shows
- *                                    bridged frames to us before ip6_rcv can refuse them). Neither to it nor from it:
- *                                    route_localnet (bridge.ts) also takes away the kernel's own refusal of sources in
- *                                    127/8, and a service of the host may believe who comes from there
+ *     raw          prerouting -300   } forged sources, and destinations that a packet may not come to by its way:
+ *     input        filter 0          } ruleset-sources.ts
+ *     uplinks      output -150       what slirp4netns and pasta send for their containers: ruleset-uplinks.ts
  *     prerouting   nat -100          } to an address of this host (fib: CVE-2025-67499, nothing that merely passes
  *     output       nat -100          } through is caught): jump publish
- *     publish                        dnat through hostports4/6 (host IP . protocol . port), then ports4/6 (protocol . port)
- *     forward      filter 0          from-<bridge>: what may leave; to-<bridge>: what may come in, all else is dropped
- *     postrouting  nat 100           hairpin-<bridge>, leave-<bridge>: masquerading
+ *     publish                        dnat through hostports4/6 (host IP . protocol . port), then ports4/6 (protocol . port);
+ *                                    link-local packets are left to the host (docs/decisions/0031)
+ *     forward      filter 0          from-<bridge>: what may leave; to-<bridge>: what may come in, all else is dropped;
+ *                                    others4, others6: what is neither, where this host forwarded nothing before us
+ *     postrouting  nat 100           hairpin-<bridge>, leave-<bridge>: masquerading, or a source address of choice
  *
  * Ports are elements of hash maps and networks are elements of maps from interface name to chain, so that a packet's and
  * a change's cost does not depend on how many there are. The policy of every hook is accept and only packets of our
@@ -26,36 +26,50 @@
  * other networks as `isolate` says. Nobody else, so an address routed to from outside is closed even when the host
  * forwards everything (the lesson of Docker 28). Internal networks speak to themselves only.
  */
-import type { NftDatum, NftElement, NftExpression, NftOperation, NftType } from '../native/nft-types.ts';
+import type { NftDatum, NftElement, NftExpression, NftHook, NftOperation, NftType } from '../native/nft-types.ts';
+import { putIn, rule, takeOut } from './rule-operations.ts';
 import {
   type Family,
+  FAMILIES,
+  PROTOCOLS,
   DST_NAT,
   ESTABLISHED_RELATED,
   INVALID,
+  LINK_LOCAL,
   verdict,
   jump,
   masquerade,
+  sourceNat,
   interfaceIs,
   fromOneOf,
   dispatch,
   toThisHost,
+  clampSegments,
   connection,
   inNetwork,
   dnatByHostAddress,
   dnatByPort,
   familyOf,
+  ofFamily,
   addressType,
   address,
 } from './rule-words.ts';
+import { otherForwarding, SOURCE_SETS, sourceBase, sourceRules, sourceWays } from './ruleset-sources.ts';
+import { UPLINK_SETS, uplinkElements, uplinkRules, type UplinkGuard } from './ruleset-uplinks.ts';
 
 export interface NetworkRules {
   bridge: string;
-  /** Networks in CIDR notation, IPv4 or IPv6. */
-  subnets: { cidr: string }[];
+  /** Networks in CIDR notation, IPv4 or IPv6, and the address of the bridge in each. */
+  subnets: { cidr: string; gateway: string }[];
+  /** A name server of ours listens on the gateways. */
+  dns: boolean;
   internal: boolean;
   /** strict: no other network. isolated: open ones only. open: open and isolated ones. */
   isolate: 'strict' | 'isolated' | 'open';
+  /** Whether packets that leave get an address of the host as their source. */
   masquerade: boolean;
+  /** These addresses, one per family at most; of a family without one the address that the way out has. */
+  outbound: readonly string[];
 }
 
 export interface PublishedPort {
@@ -69,27 +83,34 @@ export interface PublishedPort {
   owner: string;
 }
 
-type Hook = NonNullable<Extract<NftOperation, { op: 'chain.add' }>['hook']>;
-
-const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 };
-const FAMILIES: Family[] = [4, 6];
 const BRIDGE_SETS = ['open', 'isolated'] as const;
 
 /** The maps that published ports are elements of. */
 export const PORT_MAPS = ['ports4', 'ports6', 'hostports4', 'hostports6'];
 
-/** Chains of one network, with the dispatch map that leads to each. */
-const CHAINS = [
+/** Chains of one network that are led to by the name of its bridge, with the map that leads there. */
+const DISPATCH = [
   { prefix: 'from', map: 'forward_from' },
   { prefix: 'to', map: 'forward_to' },
   { prefix: 'hairpin', map: 'nat_to' },
   { prefix: 'leave', map: 'nat_from' },
 ] as const;
+/** All chains of one network. */
+export const CHAINS = [...DISPATCH.map(({ prefix }) => prefix), 'source', 'inside', 'door', 'dns'];
+
+/**
+ * Families that this host did not forward before cleat, and the interfaces that it forwarded from even so
+ * (net.ipv4.conf.NAME.forwarding). Absent families are forwarded as the host's other rules say.
+ */
+export type Closed = ReadonlyMap<Family, readonly string[]>;
+
+/** Chains of the whole table that no hook calls. */
+const INNER = ['publish', 'doors', 'others4', 'others6'];
 
 // --- What is shared by all networks of an outside ---------------------------------------------------------------
 
-export function baseRules(table: string): NftOperation[] {
-  const chain = (name: string, type: 'filter' | 'nat', hook: Hook['hook'], priority: number): NftOperation => ({
+export function baseRules(table: string, closed: Closed, guard: UplinkGuard): NftOperation[] {
+  const chain = (name: string, type: 'filter' | 'nat', hook: NftHook['hook'], priority: number): NftOperation => ({
     op: 'chain.add',
     table,
     chain: name,
@@ -106,32 +127,43 @@ export function baseRules(table: string): NftOperation[] {
         { op: 'set.add', table, set: `ports${family}`, key: port, data: target },
       ];
     }),
-    ...CHAINS.map(({ map }): NftOperation => ({ op: 'set.add', table, set: map, key: ['ifname'], data: 'verdict' })),
-    ...BRIDGE_SETS.map((set): NftOperation => ({ op: 'set.add', table, set, key: ['ifname'] })),
+    ...DISPATCH.map(({ map }): NftOperation => ({ op: 'set.add', table, set: map, key: ['ifname'], data: 'verdict' })),
+    ...SOURCE_SETS.map(({ name, key, interval }): NftOperation => ({
+      op: 'set.add',
+      table,
+      set: name,
+      key,
+      data: 'verdict',
+      ...(interval ? { interval } : {}),
+    })),
+    ...['bridges', ...BRIDGE_SETS].map((set): NftOperation => ({ op: 'set.add', table, set, key: ['ifname'] })),
+    ...UPLINK_SETS.map(({ name, key }): NftOperation => ({ op: 'set.add', table, set: name, key })),
 
-    { op: 'chain.add', table, chain: 'publish' },
+    ...INNER.map((name): NftOperation => ({ op: 'chain.add', table, chain: name })),
     chain('raw', 'filter', 'prerouting', -300),
     chain('prerouting', 'nat', 'prerouting', -100),
     chain('output', 'nat', 'output', -100),
+    chain('input', 'filter', 'input', 0),
     chain('forward', 'filter', 'forward', 0),
     chain('postrouting', 'nat', 'postrouting', 100),
-    ...['publish', 'raw', 'prerouting', 'output', 'forward', 'postrouting'].map((name): NftOperation => ({
+    ...[...INNER, 'raw', 'prerouting', 'output', 'input', 'forward', 'postrouting'].map((name): NftOperation => ({
       op: 'chain.flush',
       table,
       chain: name,
     })),
 
-    ...['127.0.0.0/8', '::1/128'].flatMap((loopback) =>
-      (['daddr', 'saddr'] as const).map((which) =>
-        add('raw', interfaceIs('from', 'lo', 'neq'), inNetwork(which, loopback), verdict('drop')),
-      ),
-    ),
+    ...sourceBase(table),
+    ...uplinkRules(table, guard),
     add('prerouting', toThisHost(), jump('publish')),
     add('output', toThisHost(), jump('publish')),
+    // Led to a container these would be dropped (ip6_forward), or be answered to an address that is on another link.
+    ...(['daddr', 'saddr'] as const).map((which) => add('publish', inNetwork(which, LINK_LOCAL), verdict('return'))),
     ...FAMILIES.map((family) => add('publish', dnatByHostAddress(family))),
     ...FAMILIES.map((family) => add('publish', dnatByPort(family))),
     add('forward', dispatch('from', 'forward_from')),
     add('forward', dispatch('to', 'forward_to')),
+    ...FAMILIES.map((family) => add('forward', ofFamily(family), jump(`others${family}`))),
+    ...otherForwarding(table, closed),
     add('postrouting', dispatch('to', 'nat_to')),
     add('postrouting', dispatch('from', 'nat_from')),
   ];
@@ -145,22 +177,12 @@ export function removeTable(table: string): NftOperation[] {
   ];
 }
 
-/** A rule of ours says which one it is, so that a look at the table tells it from any other, and from one that is changed. */
-function rule(table: string, chain: string, words: NftExpression[][]): NftOperation {
-  const expressions = words.flat();
-  return { op: 'rule.add', table, chain, expressions, comment: `cleat ${fingerprint(JSON.stringify(expressions))}` };
-}
-
-/** FNV-1a, 32 bits: for telling rules apart, not for keeping anything from anybody. */
-function fingerprint(text: string): string {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0).toString(16).padStart(8, '0');
-}
-
 // --- One network ------------------------------------------------------------------------------------------------
 
-/** Needs baseRules to be there. Replaces what an earlier call for the same bridge made. */
+/**
+ * Needs baseRules to be there. Replaces the rules that an earlier call for the same bridge made; elements that only that had
+ * are ruleset-stale.ts's.
+ */
 export function networkRules(table: string, network: NetworkRules): NftOperation[] {
   const { bridge } = network;
   const member = network.internal ? 'strict' : network.isolate;
@@ -174,22 +196,40 @@ export function networkRules(table: string, network: NetworkRules): NftOperation
     ...toRules(table, network),
     ...hairpinRules(table, network),
     ...leaveRules(table, network),
-    ...CHAINS.map(({ prefix, map }) => putIn(table, map, [dispatchElement(prefix, bridge)])),
+    ...sourceRules(table, network),
+    ...ways(network).map(({ set, elements }) => putIn(table, set, elements)),
   ];
 }
 
-export function removeNetworkRules(table: string, { bridge }: Pick<NetworkRules, 'bridge'>): NftOperation[] {
+export function removeNetworkRules(table: string, network: NetworkRules): NftOperation[] {
+  const { bridge } = network;
   return [
     // A chain can go only when it exists and nothing leads to it.
     ...networkChains(table, bridge),
     ...BRIDGE_SETS.flatMap((set) => takeOut(table, set, [{ key: [{ ifname: bridge }] }])),
-    ...CHAINS.flatMap(({ prefix, map }) => takeOut(table, map, [dispatchElement(prefix, bridge)])),
-    ...CHAINS.map(({ prefix }): NftOperation => ({ op: 'chain.del', table, chain: `${prefix}-${bridge}` })),
+    ...ways(network).flatMap(({ set, elements }) => takeOut(table, set, elements)),
+    ...CHAINS.map((prefix): NftOperation => ({ op: 'chain.del', table, chain: `${prefix}-${bridge}` })),
+  ];
+}
+
+interface Way {
+  set: string;
+  elements: NftElement[];
+}
+
+/** The elements that lead packets to the chains of a network, or say that its bridge is ours. */
+function ways(network: NetworkRules): Way[] {
+  const key = [{ ifname: network.bridge }];
+  return [
+    { set: 'bridges', elements: [{ key }] },
+    ...DISPATCH.map(({ prefix, map }) => ({ set: map, elements: [dispatchElement(prefix, network.bridge)] })),
+    ...sourceWays(network),
+    ...uplinkElements(network),
   ];
 }
 
 function networkChains(table: string, bridge: string): NftOperation[] {
-  return CHAINS.flatMap(({ prefix }): NftOperation[] => [
+  return CHAINS.flatMap((prefix): NftOperation[] => [
     { op: 'chain.add', table, chain: `${prefix}-${bridge}` },
     { op: 'chain.flush', table, chain: `${prefix}-${bridge}` },
   ]);
@@ -204,9 +244,10 @@ function fromRules(table: string, { bridge, internal, masquerade }: NetworkRules
   const add = (...words: NftExpression[][]) => rule(table, `from-${bridge}`, words);
   const elsewhere = interfaceIs('to', bridge, 'neq');
   if (internal) return [add(elsewhere, verdict('drop'))];
+  const clamp = add(elsewhere, clampSegments());
   // Packets that belong to no connection are not masqueraded and would show the container's address to the world
   // (kubernetes#74839). Where addresses are routed, they may be half of a connection that goes another way.
-  return masquerade ? [add(elsewhere, connection('state', INVALID), verdict('drop'))] : [];
+  return masquerade ? [add(elsewhere, connection('state', INVALID), verdict('drop')), clamp] : [clamp];
 }
 
 function toRules(table: string, { bridge, internal, isolate }: NetworkRules): NftOperation[] {
@@ -214,6 +255,7 @@ function toRules(table: string, { bridge, internal, isolate }: NetworkRules): Nf
   // First, and whatever its state: with br_netfilter loaded, frames between ports of the bridge come by here as well.
   const rules = [add(interfaceIs('from', bridge), verdict('accept'))];
   if (!internal) {
+    rules.push(add(clampSegments()));
     rules.push(add(connection('state', ESTABLISHED_RELATED), verdict('accept')));
     rules.push(add(connection('status', DST_NAT), verdict('accept')));
     if (isolate !== 'strict') rules.push(add(fromOneOf('open'), verdict('accept')));
@@ -234,14 +276,18 @@ function hairpinRules(table: string, { bridge, subnets }: NetworkRules): NftOper
   );
 }
 
-function leaveRules(table: string, { bridge, subnets, masquerade: wanted }: NetworkRules): NftOperation[] {
+function leaveRules(table: string, { bridge, subnets, masquerade: wanted, outbound }: NetworkRules): NftOperation[] {
   if (!wanted) return [];
+  const translated = (cidr: string) => {
+    const source = outbound.find((one) => familyOf(one) === familyOf(cidr));
+    return source === undefined ? masquerade() : sourceNat(source);
+  };
   const add = (...words: NftExpression[][]) => rule(table, `leave-${bridge}`, words);
   return [
     add(interfaceIs('to', bridge), verdict('return')),
     add(inNetwork('daddr', '224.0.0.0/4'), verdict('return')),
     add(inNetwork('daddr', 'ff00::/8'), verdict('return')),
-    ...subnets.map(({ cidr }) => add(inNetwork('saddr', cidr), masquerade())),
+    ...subnets.map(({ cidr }) => add(inNetwork('saddr', cidr), translated(cidr))),
   ];
 }
 
@@ -300,13 +346,4 @@ export const MAPS = FAMILIES.flatMap((family) => [`ports${family}`, `hostports${
 
 function textOf(datum: NftDatum): string {
   return String(Object.values(datum)[0]);
-}
-
-function putIn(table: string, set: string, elements: NftElement[]): NftOperation {
-  return { op: 'element.add', table, set, elements };
-}
-
-/** Fine when an element is absent; EEXIST when it has other data than ours. */
-function takeOut(table: string, set: string, elements: NftElement[]): NftOperation[] {
-  return [putIn(table, set, elements), { op: 'element.del', table, set, elements }];
 }

@@ -9,6 +9,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { EffectError } from './effect.ts';
+import { PROGRAM } from './uplink-keeper.ts';
 
 /** Of the program; a list of all ports takes 60 ms. */
 const PATIENCE_MS = 3000;
@@ -84,8 +85,8 @@ async function ask(directory: string, request: object): Promise<object> {
 }
 
 async function exchange(directory: string, text: string): Promise<string> {
-  const path = `${directory}/${SOCKET}`;
-  const fd = open(directory);
+  const path = `${directory}/${PROGRAM}/${SOCKET}`;
+  const fd = open(`${directory}/${PROGRAM}`);
   try {
     return await new Promise((resolve, reject) => {
       const socket = createConnection(`/proc/self/fd/${fd}/${SOCKET}`);

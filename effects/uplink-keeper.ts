@@ -6,16 +6,20 @@
  * not be looked for, is an error: whoever took it for an end would leave the program running.
  * Limits: what the files say is what the keeper wrote: the directory has to be the daemon's alone.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import type { Child } from '../native/index.ts';
 import type { UplinkStatus } from '../state/uplink.ts';
 import { EffectError } from './effect.ts';
 import { namesIn } from './home.ts';
 import { isAlive, watch } from './process.ts';
+import { processesBy } from './process-list.ts';
 
 /** Files in an uplink's directory. */
 export const CLAIM = 'keeper';
 export const STATUS = 'status';
+/** A directory: the program's own, with its API socket. */
+export const PROGRAM = 'program';
 /** What its name ends with while it is being removed. */
 export const DOOMED = '.doomed';
 
@@ -49,6 +53,29 @@ export function findUplink(directory: string): UplinkStatus | null {
 /** Names of all that were started in `parent` and not wholly removed, each once. */
 export function listUplinks(parent: string): string[] {
   return [...new Set(namesIn(parent).map((name) => name.replace(/\.doomed$/, '')))].sort();
+}
+
+/** Keepers whose directory lies in `parent`, by their command lines: also one whose directory is gone. */
+export async function keepersIn(parent: string): Promise<{ name: string; keeper: Child }[]> {
+  const found = await processesBy(([file = '', option, directory = '']) =>
+    basename(file) === 'cleat-keeper' && option === '--directory' && dirname(directory) === parent
+      ? basename(directory)
+      : null,
+  );
+  return found.map(({ what: name, process: keeper }) => ({ name, keeper }));
+}
+
+/** No directory leads to this keeper any more: it is gone, or another's. One that has not put its claim in yet is no orphan. */
+export function isOrphan(parent: string, { name, keeper }: { name: string; keeper: Child }): boolean {
+  const directories = [join(parent, name), join(parent, `${name}${DOOMED}`)].filter((one) => existsSync(one));
+  const claims = directories.map(claimOf);
+  return claims.every((claim) => claim !== null && (claim.pid !== keeper.pid || claim.startTime !== keeper.startTime));
+}
+
+/** The uid of a process, null when it is gone. */
+export function userOf({ pid, startTime }: Child): number | null {
+  const [, uid] = /^Uid:\s+(\d+)/m.exec(textOf(`/proc/${pid}/status`) ?? '') ?? [];
+  return uid === undefined || !isAlive({ pid, startTime }) ? null : Number(uid);
 }
 
 /** The words of a process's command line, null when it is gone. */

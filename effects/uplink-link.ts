@@ -3,31 +3,42 @@
  *
  * Guarantees: success means that the program runs, and that the kernel has its link, up, with the address that was planned
  * and a way out; for pasta, that the program itself holds every port it was to publish (it says nothing of one that is
- * taken, unless all are). IPv6 of slirp4netns is put on here, usable at once (no duplicate address detection,
- * podman#11062), and the same addresses every time: its router's announcements are not needed.
+ * taken, unless all are). The link of slirp4netns is taken in here from where the program may make one, and gets its
+ * addresses here: those of IPv6 usable at once (no duplicate address detection, podman#11062), and the same every time, its
+ * router's announcements are not needed.
  * Limits: who holds a port is not known across pid namespaces; then it counts as ours.
  */
 import type { UplinkVerify } from '../machines/plan/uplink.ts';
-import type { Address, Link, Outside, PortProbe, Route } from '../native/index.ts';
+import {
+  isKernelError,
+  type Address,
+  type Link,
+  type Outside,
+  type PortProbe,
+  type Route,
+  type RtnlRequest,
+} from '../native/index.ts';
 import type { ResolvedPort } from '../state/container.ts';
-import type { UplinkLink } from '../state/uplink.ts';
+import type { UplinkLink, UplinkStatus } from '../state/uplink.ts';
 import { EffectError } from './effect.ts';
-import type { Kernel } from './kernel.ts';
+import { isNoNamespace, type Kernel } from './kernel.ts';
 import { refuse } from './refusal.ts';
 import { findUplink } from './uplink-keeper.ts';
 
 /** rtnetlink(7): RT_SCOPE_UNIVERSE. */
 const GLOBAL = 0;
 
+const isV6 = (address: string): boolean => address.includes(':');
+
 export const verifyUplink =
   (kernel: Pick<Kernel, 'outside'>) =>
   async (input: UplinkVerify): Promise<UplinkLink> => {
-    const { program, directory, netns, address, ipv6, ports } = input;
+    const { program, directory, netns, address, brings, ports } = input;
     const { kernel: native } = kernel.outside(input.outside);
     const status = findUplink(directory);
     if (status?.state !== 'ready') throw fault(`${program} does not run`, directory);
+    if (brings !== null) await bringIn(native, input, brings, status);
     const link = await linkOf(native, input);
-    if (ipv6 !== null) await addIpv6(native, link.name, netns, ipv6);
     const [addresses, routes] = await Promise.all([native.addresses(netns), native.routes(netns)]);
     const found = whatIsThere(link, addresses, routes);
     if (found.addresses.length === 0) throw fault(`${link.name} of ${program} has no address`, link.name);
@@ -50,21 +61,39 @@ async function linkOf(native: Outside, { program, netns, link: name }: UplinkVer
   return link;
 }
 
-async function addIpv6(
+/** From the namespace in which slirp4netns has made it, unless it is here by now; then whatever it lacks. */
+async function bringIn(
   native: Outside,
-  link: string,
-  netns: string,
-  { address, prefix, gateway }: NonNullable<UplinkVerify['ipv6']>,
+  { netns, link }: UplinkVerify,
+  { netnsFd, addresses }: NonNullable<UplinkVerify['brings']>,
+  { child }: UplinkStatus,
 ): Promise<void> {
-  const path = `net/ipv6/conf/${link}`;
-  await native.sysctlWrite(
-    { [`${path}/accept_dad`]: '0', [`${path}/accept_ra`]: '0', [`${path}/disable_ipv6`]: '0' },
-    netns,
-  );
+  if (link === null || child === null) return;
+  const there = await native.link(link, netns).catch(failedIn(netns));
+  if (there === null) {
+    const own = `/proc/${child.pid}/fd/${netnsFd}`;
+    const replies = await native.rtnl([{ op: 'link.set', name: link, netns }], own);
+    // Nowhere to be found: linkOf says so.
+    refuse(
+      replies.filter(({ code }) => code !== 'ENODEV'),
+      `${link} of pid ${child.pid}`,
+    );
+    if (replies.some(({ code }) => code === 'ENODEV')) return;
+  }
+  if (addresses.some(({ address }) => isV6(address))) {
+    const path = `net/ipv6/conf/${link}`;
+    await native.sysctlWrite(
+      { [`${path}/accept_dad`]: '0', [`${path}/accept_ra`]: '0', [`${path}/disable_ipv6`]: '0' },
+      netns,
+    );
+  }
   const replies = await native.rtnl(
     [
-      { op: 'address.add', link, address, prefix },
-      { op: 'route.add', destination: '::', prefix: 0, gateway, link },
+      { op: 'link.set', name: link, up: true },
+      ...addresses.flatMap(({ address, prefix, gateway }): RtnlRequest[] => [
+        { op: 'address.add', link, address, prefix },
+        { op: 'route.add', destination: isV6(address) ? '::' : '0.0.0.0', prefix: 0, gateway, link },
+      ]),
     ],
     netns,
   );
@@ -123,5 +152,12 @@ function nameOf(probe: PortProbe | undefined): string {
   const at = address === '' ? '' : address.includes(':') ? `[${address}]:` : `${address}:`;
   return `${at}${port}/${protocol}`;
 }
+
+/** For a call that failed in the container's namespace: says so where that is because there is none. */
+export const failedIn =
+  (netns: string) =>
+  (error: unknown): never => {
+    throw isKernelError(error) && isNoNamespace(error.code) ? fault(`there is no namespace at ${netns}`, netns) : error;
+  };
 
 const fault = (message: string, object: string) => new EffectError({ code: 'UPLINK_FAILED', message, object });

@@ -2,20 +2,18 @@
  * What an executable of slirp4netns or pasta can do, from what its --help says.
  *
  * Guarantees: asked once per executable (device, inode, size and time of change) and remembered (D72). Looked for at known
- * places only, never in $PATH. Ends in time, and reads a bounded answer, whatever the executable does.
- * Limits: pasta fails after its help, so how it ends says nothing; one that names no option is none of the two.
+ * places only, never in $PATH. pasta fails after its help, so how it ends says nothing; one that names no option is none of
+ * the two.
+ * Limits: those of program-output.ts. Whether the help is whole is judged by its size.
  */
-import { spawn } from 'node:child_process';
-import { existsSync, statSync, type Stats } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type { UplinkFeatures, UplinkProgram } from '../state/uplink.ts';
 import { EffectError } from './effect.ts';
+import { identityOf, outputOf } from './program-output.ts';
 
 const PLACES = ['/usr/bin', '/usr/local/bin', '/usr/libexec/podman', '/usr/lib/podman'];
-/** It takes 3 ms. */
-const PATIENCE_MS = 3000;
-/** For what is still in the pipes when it has ended. */
-const REST_MS = 500;
-const MOST_BYTES = 64 * 1024;
+/** Of the C library for a pipe (st_blksize). */
+const BUFFER_BYTES = 4096;
 
 /** Where the program is, or would be: what is not there is found out by the probe. */
 export function uplinkFile(program: UplinkProgram, places: readonly string[] = PLACES): string {
@@ -32,57 +30,33 @@ export async function probeUplink({
   program: UplinkProgram;
   file: string;
 }): Promise<UplinkFeatures> {
-  const identity = identityOf(program, file);
+  const now = identity(program, file);
   const before = known.get(file);
-  if (before?.identity === identity) return before.features;
-  const said = await help(program, file);
+  if (before?.identity === now) return before.features;
+  const said = await outputOf(file, '--help').catch((error: Error) => {
+    throw unusable(program, file, error.message);
+  });
   const flags = [...new Set(said.match(/(?<=^|[\s,])--[a-z][a-z0-9-]*/gm))].sort();
   if (flags.length === 0) throw unusable(program, file, said.trim() === '' ? 'it says nothing' : firstLine(said));
-  const features = { flags };
-  known.set(file, { identity, features });
+  const features = { flags, ...(isCut(said) ? { cut: true } : {}) };
+  known.set(file, { identity: now, features });
   return features;
 }
 
-function identityOf(program: UplinkProgram, file: string): string {
-  let found: Stats;
+/** pasta of 2025 ends without flushing what it has buffered: into a pipe go whole buffers, and the rest is lost. */
+const isCut = (said: string): boolean => {
+  const size = Buffer.byteLength(said);
+  return size > 0 && size % BUFFER_BYTES === 0 && !said.endsWith('\n');
+};
+
+function identity(program: UplinkProgram, file: string): string {
   try {
-    found = statSync(file);
+    return identityOf(file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') throw missing(program, file);
     throw unusable(program, file, code ?? String(error));
   }
-  return [found.dev, found.ino, found.size, found.mtimeMs, found.ctimeMs].join(' ');
-}
-
-function help(program: UplinkProgram, file: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(file, ['--help'], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
-    const refused = (error: NodeJS.ErrnoException) => reject(unusable(program, file, error.code ?? error.message));
-    // Without a process there may be no pipes either (no descriptor is left).
-    if (child.pid === undefined) return void child.on('error', refused);
-    let said = '';
-    const timers: NodeJS.Timeout[] = [];
-    const settle = (problem?: string) => {
-      for (const timer of timers) clearTimeout(timer);
-      child.stdout.destroy();
-      child.stderr.destroy();
-      child.kill('SIGKILL');
-      if (problem === undefined) resolve(said);
-      else reject(unusable(program, file, problem));
-    };
-    timers.push(setTimeout(() => settle(`no answer to --help after ${PATIENCE_MS} ms`), PATIENCE_MS));
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        said += text;
-        if (said.length > MOST_BYTES) settle();
-      });
-    }
-    child.on('error', (error: NodeJS.ErrnoException) => settle(error.code ?? error.message)); // of the signal
-    child.on('close', () => settle());
-    // Something that it started may hold the pipes for ever.
-    child.on('exit', () => timers.push(setTimeout(settle, REST_MS)));
-  });
 }
 
 function missing(program: UplinkProgram, file: string): EffectError {

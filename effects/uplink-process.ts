@@ -6,14 +6,17 @@
  * and program are gone, and the directory with them; nothing that is not ours is signalled. Neither needs the namespace.
  * Limits: one ensure or remove of a directory at a time. The keeper is in a session of its own, and in our cgroup.
  */
-import { mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync, watch as watchFiles } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, watch as watchFiles } from 'node:fs';
 import { join } from 'node:path';
 import type { UplinkProcess } from '../machines/plan/uplink.ts';
 import { isKernelError, spawn, type Child } from '../native/index.ts';
 import type { UplinkProgram, UplinkStatus } from '../state/uplink.ts';
 import { EffectError, unwritable } from './effect.ts';
-import { ended, isAlive, SIGKILL, signal, SIGTERM, watch } from './process.ts';
-import { CLAIM, claimOf, commandOf, DOOMED, findUplink, STATUS, statusOf } from './uplink-keeper.ts';
+import { ended, isAlive, isStopped, SIGKILL, signal, SIGTERM, watch } from './process.ts';
+import { requireFor } from './refusal.ts';
+import { CLAIM, claimOf, commandOf, DOOMED, findUplink, PROGRAM, STATUS, statusOf } from './uplink-keeper.ts';
+import { tunTrouble } from './tun.ts';
+import { uplinkUsers } from './uplink-users.ts';
 
 const KEEPER = join(import.meta.dirname, '../../build/Release/cleat-keeper');
 /** slirp4netns takes 5 ms, pasta 30 ms. */
@@ -34,7 +37,9 @@ export async function ensureUplink(input: UplinkProcess, readyMs = READY_MS): Pr
     const before = claimOf(directory);
     if (isKeptAs(before, command)) {
       await settled(directory, patience, () => before);
-      if (findUplink(directory)?.state === 'ready') return;
+      const found = findUplink(directory);
+      const stopped = [before, found?.child ?? null].some((one) => one !== null && isStopped(one));
+      if (found?.state === 'ready' && !stopped) return;
     }
     await removeUplink(directory);
     attempt(() => mkdirSync(directory, { recursive: true, mode: 0o700 }), []);
@@ -52,14 +57,19 @@ export async function ensureUplink(input: UplinkProcess, readyMs = READY_MS): Pr
 const isKeptAs = (keeper: Child | null, command: readonly string[]): keeper is Child =>
   keeper !== null && commandOf(keeper)?.join('\0') === command.join('\0');
 
-function argumentsOf({ directory, boundTo, exitFd, readyFd, ownMounts, file, args }: UplinkProcess, readyMs: number) {
+function argumentsOf(input: UplinkProcess, readyMs: number) {
+  const { directory, netnsFd, hostLoopback, boundTo, exitFd, readyFd, file, args } = input;
+  const { plain, loopback } = uplinkUsers();
+  const { uid, gid } = hostLoopback ? loopback : plain;
   return [
     '--directory',
     directory,
+    '--user',
+    `${uid}:${gid}`,
+    ...(netnsFd === null ? [] : ['--netns-fd', `${netnsFd}`]),
     ...(boundTo === null ? [] : ['--bound-pid', `${boundTo.pid}`, '--bound-start', `${boundTo.startTime}`]),
     ...(exitFd === null ? [] : ['--exit-fd', `${exitFd}`]),
     ...(readyFd === null ? [] : ['--ready-fd', `${readyFd}`, '--ready-ms', `${readyMs}`]),
-    ...(ownMounts ? ['--own-mounts'] : []),
     '--',
     file,
     ...args,
@@ -67,6 +77,12 @@ function argumentsOf({ directory, boundTo, exitFd, readyFd, ownMounts, file, arg
 }
 
 function begin({ program, outside }: UplinkProcess, [file = '', ...args]: string[]): Child {
+  requireFor(program);
+  const trouble = tunTrouble();
+  if (trouble !== null) {
+    const message = `failed to start ${program} process: ${trouble.message} (${trouble.hint})`;
+    throw new EffectError({ code: 'UPLINK_FAILED', message, object: '/dev/net/tun' });
+  }
   try {
     return spawn({
       file,
@@ -176,7 +192,9 @@ async function clear(directory: string): Promise<void> {
     // A claim that came after the look above: its keeper first.
     if (keeper === null && files.includes(CLAIM) && claimOf(directory) !== null) continue;
     // The claim last: with it the status is found again, if this is cut short.
-    const inOrder = [...files.filter((file) => file !== CLAIM && file !== STATUS), STATUS, CLAIM];
+    const inOrder = [...files.filter((file) => ![CLAIM, STATUS, PROGRAM].includes(file)), STATUS, CLAIM];
+    // The program may have made anything in its own directory; links in there are not followed.
+    attempt(() => rmSync(join(directory, PROGRAM), { recursive: true, force: true }), []);
     for (const file of inOrder) attempt(() => unlinkSync(join(directory, file)), ['ENOENT']);
     if (attempt(() => rmdirSync(directory), ['ENOENT', 'ENOTEMPTY'])) return;
   }
@@ -206,7 +224,8 @@ function attempt(work: () => void, codes: readonly string[]): boolean {
 
 /** Returns when it is gone. */
 async function end(process: Child, first = SIGTERM): Promise<void> {
-  for (const number of first === SIGKILL ? [SIGKILL] : [first, SIGKILL]) {
+  // A stopped process takes no other signal (signal(7)).
+  for (const number of first === SIGKILL || isStopped(process) ? [SIGKILL] : [first, SIGKILL]) {
     if (!isAlive(process)) return;
     signal(process, number);
     if (await ended(process, END_MS)) return;

@@ -1,32 +1,39 @@
 /**
  * The effects of machines/uplink.ts, under its names.
  *
- * Guarantees: a start leaves what runs as it should, and puts another in the place of what does not. What it changes in
- * the container's namespace beside the link is as it was when it returns: pasta gives its link the addresses of the
- * outside's while it starts, and needs IPv6 to be there by then.
+ * Guarantees: a start leaves what runs as it should, and puts another in the place of what does not. Nothing is started in
+ * a namespace of the host (NOT_A_NAMESPACE), nor before the table of the outside stands that keeps it in bounds. What it
+ * changes in the container's namespace beside the link is as it was when it returns: pasta gives its link the addresses
+ * of the outside's while it starts, and needs IPv6 to be there by then.
  * Limits: a crash in between leaves IPv6 on for links that are made later in this namespace.
  */
 import { resolve } from 'node:path';
 import type { UplinkStart, UplinkVerify } from '../machines/plan/uplink.ts';
 import { removeIfEmpty } from './home.ts';
 import type { Kernel } from './kernel.ts';
+import { refuseHostNamespace } from './netns.ts';
+import { requireIpv6 } from './switches.ts';
 import { findUplink } from './uplink-keeper.ts';
-import { verifyUplink } from './uplink-link.ts';
+import { failedIn, verifyUplink } from './uplink-link.ts';
 import { probeUplink } from './uplink-probe.ts';
 import { ensureUplink, removeUplink } from './uplink-process.ts';
 
 /** IPv6 is there, and addresses can be used at once. */
 const OPEN = { 'net/ipv6/conf/default/disable_ipv6': '0', 'net/ipv6/conf/default/accept_dad': '0' };
 
-/** `home`: where the directories of uplinks are. */
-export const uplinkEffects = (kernel: Pick<Kernel, 'outside'>, home: string) => {
+/** `home`: where the directories of uplinks are. `guarded`: resolves when the outside's table keeps uplinks in bounds. */
+export const uplinkEffects = (
+  kernel: Pick<Kernel, 'outside'>,
+  home: string,
+  guarded: (outside: string | null) => Promise<void>,
+) => {
   const at = <Input extends { directory: string }>(input: Input): Input => ({
     ...input,
     directory: resolve(home, input.directory),
   });
   return {
     probeUplink,
-    startUplink: (input: UplinkStart) => startUplink(kernel)(at(input)),
+    startUplink: (input: UplinkStart) => startUplink(kernel, guarded)(at(input)),
     verifyUplink: (input: UplinkVerify) => verifyUplink(kernel)(at(input)),
     stopUplink: async (input: { directory: string }): Promise<void> => {
       await removeUplink(at(input).directory);
@@ -35,9 +42,16 @@ export const uplinkEffects = (kernel: Pick<Kernel, 'outside'>, home: string) => 
   };
 };
 
-const startUplink = (kernel: Pick<Kernel, 'outside'>) => {
+const startUplink = (kernel: Pick<Kernel, 'outside'>, guarded: (outside: string | null) => Promise<void>) => {
   const verify = verifyUplink(kernel);
   return async (input: UplinkStart): Promise<void> => {
+    const { outside, netns } = input;
+    // The path may lead elsewhere than when the container was created.
+    const found = await kernel.outside(outside).kernel.netnsIdentify(netns).catch(failedIn(netns));
+    refuseHostNamespace(kernel, outside, found, netns);
+    const addresses = input.verify.brings?.addresses.map(({ address }) => address) ?? [];
+    await requireIpv6(kernel.outside(outside).kernel, input.program, addresses);
+    await guarded(outside);
     // One that runs and has lost its link, say, will not make another.
     const stands = findUplink(input.directory)?.state === 'ready';
     if (stands && !(await verify(input.verify).then(Boolean, () => false))) await removeUplink(input.directory);

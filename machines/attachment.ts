@@ -22,6 +22,8 @@ export interface AttachmentInput {
   attachment: Attachment;
   /** What stands until now, in whole or in part, where that is something else. */
   predecessor: Attachment | null;
+  /** The container's attachments to other networks. Absent in snapshots of before it was known. */
+  siblings?: readonly Attachment[];
   /** Path of the container's namespace. */
   netns: string;
   /** The namespace was made by us, with its sysctls set from the start. */

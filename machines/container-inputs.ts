@@ -26,6 +26,7 @@ export type ContainerInput = Omit<
   | 'fault'
   | 'leftovers'
   | 'attempts'
+  | 'lastFault'
   | 'drift'
 >;
 
@@ -44,8 +45,8 @@ export type ContainerEvent =
   | { type: 'resume'; boundTo: ProcessIdentity | null }
   /** Nobody else uses its namespace any more. */
   | { type: 'deserted' }
-  /** The network grants other terms. */
-  | { type: 'adjust'; network: string; lease: Lease }
+  /** A network grants other terms. `remetric`: the metric of its default route is among them. */
+  | { type: 'adjust'; network: string; lease: Lease; remetric?: boolean }
   /** Others took something away: put it back, or (noticed) only know of it. */
   | { type: 'drifted' | 'noticed'; drift: Drift[] }
   /** Its uplink has ended; `soon`: hardly begun. */
@@ -74,6 +75,8 @@ export interface LeaseInput {
   inside: string | null;
   /** Who gives the ports away, and which of theirs. */
   taking: { owner: string; ports: ResolvedPort[] } | null;
+  /** It is about to have an uplink, which must not run before the table keeps it in bounds. */
+  uplink: boolean;
 }
 
 export interface ReleaseInput {
@@ -81,6 +84,8 @@ export interface ReleaseInput {
   outside: string | null;
   networks: string[];
   ports: ResolvedPort[];
+  /** It has no uplink any more that the table would have to keep in bounds. */
+  uplink: boolean;
 }
 
 /** Ports at the outer publisher. */
@@ -98,10 +103,8 @@ export interface DrainInput {
   owner: string;
   outside: string | null;
   links: string[];
-  /** Addresses whose MAC the bridge knows. */
-  neighbours: { bridge: string; address: string }[];
-  /** Container addresses that published ports led to: their tracked connections are forgotten. */
-  addresses: string[];
+  /** Addresses whose MAC the bridge knows, and whose connections the kernel remembers. */
+  neighbours: { bridge: string; address: string; unmanaged?: boolean | undefined }[];
 }
 
 export interface In {
@@ -129,15 +132,21 @@ export const leaseInput = ({ context }: In): LeaseInput => ({
   ports: changeOf(context).wanted,
   inside: context.netns === null || (context.netns.owned && !context.configured) ? null : context.netns.path,
   taking: changeOf(context).taking,
+  uplink: startsUplink(context),
 });
 
+/** An uplink is started once, as a part of configure. */
+export const startsUplink = ({ uplink, configured }: ContainerContext): boolean => uplink !== undefined && !configured;
+
+/** Gives back everything of a change, or its ports alone, or all that the container has. */
 export const releaseInput =
-  (what: 'everything' | 'ports') =>
+  (what: 'change' | 'ports' | 'container') =>
   ({ context }: In): ReleaseInput => ({
     owner: context.owner,
     outside: context.outside,
-    networks: what === 'everything' ? Object.keys(changeOf(context).networks) : [],
+    networks: what === 'ports' ? [] : Object.keys(changeOf(context).networks),
     ports: changeOf(context).ports,
+    uplink: what === 'container' ? context.uplink !== undefined : what === 'change' && startsUplink(context),
   });
 
 export const outerInput = ({ context }: In): OuterInput => ({
@@ -188,6 +197,7 @@ export const attachmentInput =
       verb,
       attachment,
       predecessor: of(before) ?? null,
+      siblings: context.attachments.filter((other) => other !== attachment),
       netns: context.netns.path,
       owned: context.netns.owned,
       outside: context.outside,
@@ -196,13 +206,14 @@ export const attachmentInput =
   };
 
 export const drainInput = ({ context }: In): DrainInput => {
-  const { before, ports, led } = changeOf(context);
+  const { before } = changeOf(context);
   const all = [...context.attachments, ...before];
   return {
     owner: context.owner,
     outside: context.outside,
     links: [...new Set(all.map(({ hostLink }) => hostLink))],
-    neighbours: all.flatMap(({ bridge, addresses }) => addresses.map(({ address }) => ({ bridge, address }))),
-    addresses: ports.length > 0 ? led : [],
+    neighbours: all.flatMap(({ bridge, addresses, unmanaged }) =>
+      addresses.map(({ address }) => ({ bridge, address, ...(unmanaged === undefined ? {} : { unmanaged }) })),
+    ),
   };
 };

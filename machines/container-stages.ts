@@ -226,7 +226,7 @@ export const backward = next(BACK);
 export const releasing = (done: string, actions: ('drop' | 'calm' | 'forgetNetworks')[], ...refused: 'goOn'[]) =>
   setupContainer.createStateConfig({
     description: 'The kernel holds nothing of the change: addresses and host ports go back to their owners.',
-    invoke: { id: 'release', src: 'release', input: releaseInput('everything') },
+    invoke: { id: 'release', src: 'release', input: releaseInput('change') },
     on: {
       released: { target: done, actions },
       refused: { target: '#container.failed', actions: [...refused, 'keepRefusal'] },
@@ -244,4 +244,28 @@ export const atRest = {
   teardown: leavingBehind,
   'process.exited': leavingBehind,
   resume: { guard: 'held', actions: ['accept', 'resume'] },
+} as const;
+
+/** What a container that is configured takes, also when something of it is missing. */
+export const whileConfigured = {
+  connect: [
+    { guard: 'takesNoNetwork', actions: ['accept', 'blameMode'] },
+    { guard: 'attachedAlike', actions: 'accept' },
+    { guard: 'attached', actions: ['accept', 'blameConnected'] },
+    { target: 'connecting', actions: ['accept', 'beginConnect'] },
+  ],
+  disconnect: [
+    { guard: 'attached', target: 'disconnecting', actions: ['accept', 'beginDisconnect'] },
+    { actions: ['accept', 'blameNotConnected'] },
+  ],
+  publish: [
+    { guard: 'sharesNamespace', actions: ['accept', 'blameMode'] },
+    { guard: 'portsAreFixed', actions: ['accept', 'blameFixedPorts'] },
+    { target: 'publishing', actions: ['accept', 'beginPublish'] },
+  ],
+  unpublish: [
+    { guard: 'portsAreFixed', actions: ['accept', 'blameFixedPorts'] },
+    { guard: 'published', target: 'unpublishing', actions: ['accept', 'beginUnpublish'] },
+    { actions: ['accept', 'blameNotPublished'] },
+  ],
 } as const;

@@ -38,6 +38,7 @@ import type { FilesInput } from './plan/hosts.ts';
 import { sameOptions } from './plan/options.ts';
 import type { NameInput, UnnameInput } from './resolver.ts';
 import { uplinkMachine, type UplinkOutput } from './uplink.ts';
+import { startsUplink } from './container-inputs.ts';
 import type {
   ContainerInput,
   ContainerEvent,
@@ -63,13 +64,23 @@ const ahead = ({ context, event }: In & { event: ContainerEvent }): ContainerCon
 
 const blame = (code: Fault['code'], message: string): Fault => ({ code, message });
 
-const nowhere = ({ id, uplink }: ContainerContext): Fault =>
-  blame(
+const nowhere = ({ id, uplink, attachments, portHandler }: ContainerContext): Fault => {
+  const theirs = attachments.filter(({ unmanaged = false }) => unmanaged).map(({ network }) => network);
+  if (theirs.length > 0 && portHandler !== 'forwarder') {
+    const names = theirs.join(', ');
+    return blame(
+      'PORTS_NEED_NETWORK',
+      `container ${id} has no network that its ports could lead to: the firewall publishes none on an unmanaged network ` +
+        `(${names}), where its own address is reached; port handler forwarder does`,
+    );
+  }
+  return blame(
     'PORTS_NEED_NETWORK',
     uplink === undefined
       ? `container ${id} has no bridge network that its ports could lead to`
       : `container ${id} has no address of the family that its ports ask for`,
   );
+};
 
 /** What an effect was rejected with (error events of children are not part of the event union). */
 const errorIn = (event: object): unknown => ('error' in event ? event.error : undefined);
@@ -83,9 +94,6 @@ const madeIn = (event: object): Pick<Uplink, 'made' | 'missing'> | null => {
 };
 
 const sharesNamespace = ({ request }: ContainerContext): boolean => ['host', 'container'].includes(request.netns.mode);
-
-/** Once: it is part of configure. */
-const startsUplink = ({ uplink, configured }: ContainerContext): boolean => uplink !== undefined && !configured;
 
 /** The change brings no uplink, no network and no port. */
 const addsNothing = (context: ContainerContext): boolean => {
@@ -191,7 +199,9 @@ export const setupContainer = setup({
     stuckOfMany: ({ context, event }) => outcomeIn(event) === 'stuck' && changeOf(context).todo.length > 1,
     leftovers: ({ context }) => context.leftovers.length > 0,
     nothingLeased: ({ context }) =>
-      Object.keys(changeOf(context).networks).length === 0 && changeOf(context).ports.length === 0,
+      Object.keys(changeOf(context).networks).length === 0 &&
+      changeOf(context).ports.length === 0 &&
+      context.uplink === undefined,
     noLinks: ({ context }) => context.attachments.length === 0,
     noPorts: ({ context }) => changeOf(context).ports.length === 0,
     nothingToAdd: ({ context }) => addsNothing(context),
@@ -213,7 +223,10 @@ export const setupContainer = setup({
     unplannable: ({ context, event }) => event.type === 'leased' && 'fault' in planned(context, event),
     portsWithoutNetwork: (args) => {
       const context = ahead(args);
-      return stranded(context, changeOf(context).ports, context.attachments).length > 0;
+      const { ports, taking } = changeOf(context);
+      // Who is on no network keeps them until it is on one; but what is taken over leads somewhere already.
+      if (taking === null && context.uplink === undefined && context.attachments.length === 0) return false;
+      return stranded(context, ports, context.attachments).length > 0;
     },
   },
   actions: {
@@ -256,6 +269,7 @@ export const setupContainer = setup({
       return {
         attachments,
         nextOrdinal: context.nextOrdinal + attachments.length,
+        lastFault: null,
         change: begin(context, { before: context.attachments, todo: networks }),
       };
     }),
@@ -263,9 +277,7 @@ export const setupContainer = setup({
       if (event.type !== 'adjust') return {};
       const before = context.attachments.filter(({ network }) => network === event.network);
       return {
-        attachments: context.attachments.map((attachment) =>
-          attachment.network === event.network ? revised(attachment, event.lease) : attachment,
-        ),
+        attachments: revised(context.attachments, event.lease, event.remetric ?? false),
         change: begin(context, {
           networks: { [event.network]: context.request.networks[event.network] ?? {} },
           before,
@@ -282,10 +294,14 @@ export const setupContainer = setup({
       const uplink = context.uplink !== undefined && (all || drift.some(({ kind }) => kind === 'uplink'));
       return {
         drift,
+        lastFault: null,
         change: begin(context, { todo, ports: context.ports, ...(uplink ? { uplink: 'repair' as const } : {}) }),
       };
     }),
-    beginRestart: assign({ change: ({ context }) => begin(context, { ports: context.ports, uplink: 'restart' }) }),
+    beginRestart: assign({
+      lastFault: null,
+      change: ({ context }) => begin(context, { ports: context.ports, uplink: 'restart' }),
+    }),
     /** One that ends again and again as soon as it has begun is tried with growing pauses. */
     noteLost: assign({
       uplink: ({ context: { uplink }, event }) =>
@@ -303,13 +319,8 @@ export const setupContainer = setup({
       change: ({ context, event }) => {
         if (event.type !== 'disconnect') return null;
         const { network, force } = event;
-        const rest = context.attachments.filter((attachment) => attachment.network !== network);
-        return begin(context, {
-          networks: { [network]: {} },
-          ports: stranded(context, context.ports, rest),
-          todo: [network],
-          force,
-        });
+        // Ports are the container's: with no network left to lead to they wait for the next one.
+        return begin(context, { networks: { [network]: {} }, todo: [network], force });
       },
     }),
     beginUnpublish: assign({
@@ -342,6 +353,8 @@ export const setupContainer = setup({
       leftovers: [],
     }),
     tryAgain: assign({ leftovers: [] }),
+    /** What was refused or failed before is not why the next attempt does. */
+    forgive: assign({ fault: null }),
 
     // What happens to it on the way.
     plan: assign((args) => (args.event.type === 'leased' ? ahead(args) : {})),
@@ -390,8 +403,12 @@ export const setupContainer = setup({
     // How it ends.
     adopt: assign(({ context }) => adopted(context)),
     settle: assign({ change: null }),
-    mend: assign({ change: null, drift: [], attempts: 0, fault: null }),
-    calm: assign({ attempts: 0 }),
+    mend: assign({ change: null, drift: [], attempts: 0, fault: null, lastFault: null }),
+    /** A container that is not configured has nothing that could be missing. */
+    calm: assign({
+      attempts: ({ context }) => (context.configured ? context.attempts : 0),
+      lastFault: ({ context }) => (context.configured ? (context.lastFault ?? null) : null),
+    }),
     /** The links of the change are no longer in the kernel. */
     dropLinks: assign({ attachments: ({ context }) => staying(context) }),
     /** The change is no longer in the kernel nor leased. */
@@ -408,7 +425,6 @@ export const setupContainer = setup({
             ([network]) => !Object.hasOwn(changeOf(context).networks, network),
           ),
         ),
-        ports: unrequest(context.request.ports, changeOf(context).ports),
       }),
     }),
     forgetPorts: assign({
@@ -461,7 +477,7 @@ export const setupContainer = setup({
       fault: ({ context, event }) => {
         if (event.type !== 'leased') return context.fault;
         const plan = planned(context, event);
-        return 'fault' in plan ? plan.fault : nowhere(context);
+        return 'fault' in plan ? plan.fault : nowhere(plan.context);
       },
       change: ({ context, event }) => ({
         ...changeOf(context),
@@ -500,6 +516,9 @@ export const setupContainer = setup({
       fault: ({ context }) =>
         blame('BAD_REQUEST', `container ${context.id} is not configured: it cannot take over a port`),
     }),
-    countAttempt: assign({ attempts: ({ context }) => context.attempts + 1 }),
+    countAttempt: assign({
+      attempts: ({ context }) => context.attempts + 1,
+      lastFault: ({ context }) => context.lastFault ?? context.fault ?? context.leftovers.at(-1) ?? null,
+    }),
   },
 });

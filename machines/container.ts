@@ -9,8 +9,8 @@
  * - What cannot be taken away is listed in `leftovers`, tried again with growing pauses, and never forgotten.
  * - `teardown` is accepted in every state but the last. While others use the namespace it only marks the container
  *   `held`, and what is under way goes on: what they use stays until the last of them is gone.
- * - `attempts` counts what failed since all was well: as long as it is not zero, settling leads to `degraded`, where
- *   everything is looked at again.
+ * - `attempts` counts what failed since all was well, and `lastFault` says what: as long as it is not zero, settling leads
+ *   to `degraded`, where everything is looked at again. Until all is well these stay (docs/decisions/0041).
  * Order in: namespace, lease, outer publisher, links, names, ports. Order out: outer publisher, ports, names, links,
  * namespace, lease (netavark#1482: rules go before links, or translated packets leave by the wrong door).
  * Limits: one operation at a time; another meanwhile is refused with the legal events, except teardown.
@@ -52,6 +52,7 @@ import {
   releasing,
   leavingBehind,
   atRest,
+  whileConfigured,
 } from './container-stages.ts';
 import { setupContainer } from './container-words.ts';
 
@@ -73,6 +74,7 @@ export const containerMachine = setupContainer.createMachine({
     drift: [],
     leftovers: [],
     attempts: 0,
+    lastFault: null,
   }),
   initial: 'creating',
   on: {
@@ -146,26 +148,7 @@ export const containerMachine = setupContainer.createMachine({
       on: {
         ...atRest,
         configure: { actions: 'accept' },
-        connect: [
-          { guard: 'takesNoNetwork', actions: ['accept', 'blameMode'] },
-          { guard: 'attachedAlike', actions: 'accept' },
-          { guard: 'attached', actions: ['accept', 'blameConnected'] },
-          { target: 'connecting', actions: ['accept', 'beginConnect'] },
-        ],
-        disconnect: [
-          { guard: 'attached', target: 'disconnecting', actions: ['accept', 'beginDisconnect'] },
-          { actions: ['accept', 'blameNotConnected'] },
-        ],
-        publish: [
-          { guard: 'sharesNamespace', actions: ['accept', 'blameMode'] },
-          { guard: 'portsAreFixed', actions: ['accept', 'blameFixedPorts'] },
-          { target: 'publishing', actions: ['accept', 'beginPublish'] },
-        ],
-        unpublish: [
-          { guard: 'portsAreFixed', actions: ['accept', 'blameFixedPorts'] },
-          { guard: 'published', target: 'unpublishing', actions: ['accept', 'beginUnpublish'] },
-          { actions: ['accept', 'blameNotPublished'] },
-        ],
+        ...whileConfigured,
         reload: [
           { guard: 'hasUplink', target: 'repairing', actions: ['accept', 'beginRestart'] },
           { guard: 'rebuilds', target: 'rebuilding', actions: ['accept', 'beginRebuild'] },
@@ -181,11 +164,14 @@ export const containerMachine = setupContainer.createMachine({
         yield: { guard: 'has', target: 'yielding', actions: ['accept', 'beginYield'] },
       },
     },
-    connecting: { description: 'Adds one network to a container that is up.', ...adding('#container.up') },
+    connecting: {
+      description: 'Adds one network to a container that is configured.',
+      ...adding('#container.settling'),
+    },
     publishing: {
       description:
-        'Adds published ports to a container that is up; those of another container change hands in one transaction.',
-      ...adding('#container.up'),
+        'Adds published ports to a container that is configured; those of another container change hands in one transaction.',
+      ...adding('#container.settling'),
     },
     reloading: {
       description: 'Has everything outside put back if it is missing; links and leases are not touched.',
@@ -231,6 +217,7 @@ export const containerMachine = setupContainer.createMachine({
             onDone: [
               { guard: 'notAttached', target: 'restoring', actions: ['blameOutcome', 'revertRest'] },
               { guard: 'moreToDo', target: 'replacing', reenter: true, actions: 'nextTodo' },
+              { guard: 'ailing', target: '#container.repairing', actions: 'beginRepair' },
               { target: '#container.reloading', actions: 'beginReload' },
             ],
             onError: { target: 'restoring', actions: ['blameError', 'revertRest'] },
@@ -388,8 +375,8 @@ export const containerMachine = setupContainer.createMachine({
     degraded: {
       tags: 'rest',
       description:
-        'Something is missing and could not be made again: `fault` says what failed last. All of it is tried again by ' +
-        'itself.',
+        'Something is missing and could not be made again: `lastFault` says what failed last. All of it is tried again by ' +
+        'itself, and at once on reload or configure.',
       entry: 'countAttempt',
       invoke: {
         id: 'backOff',
@@ -398,14 +385,16 @@ export const containerMachine = setupContainer.createMachine({
       },
       on: {
         ...atRest,
-        retry: { target: 'repairing', actions: 'beginRepair' },
+        retry: { target: 'repairing', actions: ['forgive', 'beginRepair'] },
         configure: { target: 'repairing', actions: ['accept', 'beginRepair'] },
         drifted: { target: 'repairing', actions: ['accept', 'beginRepair'] },
         noticed: { actions: 'notice' },
         lost: {},
-        disconnect: [
-          { guard: 'attached', target: 'disconnecting', actions: ['accept', 'beginDisconnect'] },
-          { actions: ['accept', 'blameNotConnected'] },
+        ...whileConfigured,
+        reload: [
+          { guard: 'hasUplink', target: 'repairing', actions: ['accept', 'beginRestart'] },
+          { guard: 'rebuilds', target: 'rebuilding', actions: ['accept', 'beginRebuild'] },
+          { target: 'repairing', actions: ['accept', 'beginRepair'] },
         ],
         adjust: { guard: 'attached', target: 'adjusting', actions: ['accept', 'beginAdjust'] },
       },
@@ -456,8 +445,8 @@ export const containerMachine = setupContainer.createMachine({
     },
     disconnecting: {
       description:
-        'Takes one network away; ports that led to it lead to the next. If it is stuck, all is as before; if that cannot ' +
-        'be either, it is tried again until it is gone.',
+        'Takes one network away; ports that led to it lead to the next, now or when there is one. If it is stuck, all is as ' +
+        'before; if that cannot be either, it is tried again until it is gone.',
       initial: 'choosing',
       states: {
         choosing: {
@@ -471,7 +460,8 @@ export const containerMachine = setupContainer.createMachine({
           ],
         },
         diverting: {
-          description: 'Leads ports to what is now the first attachment, in one transaction; with none left they go.',
+          description:
+            'Leads ports to what is now the first attachment, in one transaction; with none left they lead nowhere.',
           invoke: {
             id: 'publish',
             src: 'publish',
@@ -497,7 +487,6 @@ export const containerMachine = setupContainer.createMachine({
             onDone: [
               { guard: 'stuckForced', target: '#container.failed', actions: 'keepFault' },
               { guard: 'stuck', target: 'reattaching', actions: 'blameOutcome' },
-              { guard: 'retracts', target: 'retracting', actions: 'dropLinks' },
               { guard: 'notes', target: 'noting', actions: 'dropLinks' },
               { target: 'releasing', actions: 'dropLinks' },
             ],
@@ -507,7 +496,6 @@ export const containerMachine = setupContainer.createMachine({
             ],
           },
         },
-        retracting: retracting([{ guard: 'notes', target: 'noting' }, { target: 'releasing' }]),
         noting: {
           description: "Takes the network out of the container's resolv.conf and hosts.",
           invoke: {
@@ -577,7 +565,7 @@ export const containerMachine = setupContainer.createMachine({
             id: 'publish',
             src: 'publish',
             input: ({ context }) => assertion(context),
-            onDone: { target: '#container.up', actions: 'settle' },
+            onDone: { target: '#container.settling', actions: 'settle' },
             onError: { target: '#container.degraded', actions: 'settle' },
           },
         },
@@ -585,7 +573,7 @@ export const containerMachine = setupContainer.createMachine({
         releasing: {
           description: 'Nothing leads there any more: the host ports go back to their owner.',
           invoke: { id: 'release', src: 'release', input: releaseInput('ports') },
-          on: { released: { target: '#container.up', actions: ['forgetPorts', 'drop'] } },
+          on: { released: { target: '#container.settling', actions: ['forgetPorts', 'drop'] } },
         },
       },
     },
@@ -727,6 +715,7 @@ export const containerMachine = setupContainer.createMachine({
     releasing: {
       tags: 'rest',
       ...releasing('gone', ['drop']),
+      invoke: { id: 'release', src: 'release', input: releaseInput('container') },
       on: {
         released: { target: 'gone', actions: 'drop' },
         refused: { target: 'teardownFailed', actions: 'keepRefusal' },

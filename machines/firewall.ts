@@ -1,8 +1,9 @@
 /**
- * What all networks of one outside namespace share: the nftables table with its hooks, and the forwarding switches.
+ * The nftables table with its hooks that all networks and uplinks of one outside namespace share, and the forwarding
+ * switches, which only networks need.
  *
- * Guarantees: there while at least one network holds it, gone after the last; the switches (net.ipv4.ip_forward and
- * its likes) are read and remembered on disk before they are set, and put back with the table, so that the host ends
+ * Guarantees: there while at least one network or uplink holds it, gone after the last; the switches (net.ipv4.ip_forward and
+ * its likes) are read and remembered on disk before they are set, and put back after the last network, so that the host ends
  * as it was found. What others change in the table is found when somebody asks to verify it, and put back; whoever asks
  * while that is under way has another look taken.
  * Limits: a switch that someone else set to the same value meanwhile is put back all the same.
@@ -18,8 +19,12 @@ export interface FirewallInput {
   outside: string | null;
   /** Networks that are up according to the snapshots. */
   adopted: readonly string[];
+  /** Containers whose uplink may run according to the snapshots. */
+  uplinks: readonly string[];
   /** The values found before cleat changed them, if it did (kept on disk). */
   found: Switches | null;
+  /** A daemon before this one has left a record of this outside: the table may be there, also where nobody needs it. */
+  recorded: boolean;
 }
 
 /** Something of the table that is not as it should be. `owner`: whose port it is (id:generation), null for what is shared. */
@@ -36,9 +41,13 @@ export interface RulesetFindings {
 
 interface FirewallContext {
   outside: string | null;
+  /** Networks. */
   holders: readonly string[];
+  /** Containers (id:generation) whose uplink is kept in bounds by the table: they need no forwarding. */
+  uplinks: readonly string[];
   waiting: readonly Asker[];
   found: Switches | null;
+  recorded: boolean;
   /** Who is told how the look at the table ended. */
   verifiers: readonly AnyActorRef[];
   /** Those who asked since it began, null when nobody did. */
@@ -50,7 +59,7 @@ interface FirewallContext {
 }
 
 export type FirewallEvent =
-  | ({ type: 'hold' } & Asker)
+  | ({ type: 'hold'; uplink?: true } & Asker)
   | ({ type: 'release' } & Asker)
   | ({ type: 'verify' } & Partial<Asker>)
   | { type: 'retry' };
@@ -60,6 +69,8 @@ export type FirewallAnswer =
 
 export interface VerifyInput {
   outside: string | null;
+  /** The switches as they were before the firewall was raised. Forwarding for others depends on them. */
+  found: Switches | null;
   /** Somebody has asked for it: everything is put back, whatever policy says of it. */
   asked: boolean;
 }
@@ -78,22 +89,33 @@ const setupFirewall = setup({
   actors: {
     readSwitches: effect<Switches, { outside: string | null }>('readSwitches'),
     raiseFirewall: effect<void, { outside: string | null; found: Switches | null }>('raiseFirewall'),
+    restoreSwitches: effect<void, { outside: string | null; found: Switches | null }>('restoreSwitches'),
     lowerFirewall: effect<void, { outside: string | null; found: Switches | null }>('lowerFirewall'),
     repairRuleset: effect<RulesetFindings, VerifyInput>('repairRuleset'),
     backOff: conversation<{ attempt: number }>('backOff'),
   },
   guards: {
-    used: ({ context }) => context.holders.length > 0,
-    unused: ({ context }) => context.holders.length === 0,
-    changed: ({ context }) => context.found !== null,
+    used: ({ context }) => context.holders.length + context.uplinks.length > 0,
+    unused: ({ context }) => context.holders.length + context.uplinks.length === 0,
+    /** For uplinks that were told so. */
+    stands: ({ context: { uplinks, waiting } }) =>
+      uplinks.some((uplink) => !waiting.some(({ owner }) => owner === uplink)),
+    hasNetworks: ({ context }) => context.holders.length > 0,
+    asked: ({ context }) => context.verifiers.length > 0,
+    wantsForwarding: ({ context }) => context.holders.length > 0 && context.found === null,
+    wantsNoForwarding: ({ context }) => context.holders.length === 0 && context.found !== null,
+    recorded: ({ context }) => context.recorded,
     askedAgain: ({ context }) => context.next !== null,
   },
   actions: {
     blameError: assign({ fault: ({ event }) => faultOf('error' in event ? event.error : undefined) }),
     countAttempt: assign({ attempts: ({ context }) => context.attempts + 1 }),
+    /** Networks wait for forwarding, too. */
     answerWaiting: enqueueActions(({ context, enqueue }) => {
-      for (const { from } of context.waiting) enqueue.sendTo(from, { type: 'held' } satisfies FirewallAnswer);
-      enqueue.assign({ waiting: [], fault: null, attempts: 0 });
+      const { waiting, uplinks, found } = context;
+      const ready = waiting.filter(({ owner }) => found !== null || uplinks.includes(owner));
+      for (const { from } of ready) enqueue.sendTo(from, { type: 'held' } satisfies FirewallAnswer);
+      enqueue.assign({ waiting: waiting.filter((asker) => !ready.includes(asker)), fault: null, attempts: 0 });
     }),
     conclude: enqueueActions(({ enqueue }, { repaired, left }: RulesetFindings) => {
       enqueue.assign({ drift: left });
@@ -129,7 +151,8 @@ const setupFirewall = setup({
       const fault = context.fault ?? { code: 'INTERNAL' as const, message: 'the firewall could not be raised' };
       for (const { from } of context.waiting) enqueue.sendTo(from, { type: 'refused', fault } satisfies FirewallAnswer);
       const refused = new Set(context.waiting.map(({ owner }) => owner));
-      enqueue.assign({ waiting: [], holders: context.holders.filter((holder) => !refused.has(holder)) });
+      const others = (owners: readonly string[]) => owners.filter((owner) => !refused.has(owner));
+      enqueue.assign({ waiting: [], holders: others(context.holders), uplinks: others(context.uplinks) });
     }),
   },
 });
@@ -138,8 +161,10 @@ const hold = (table: 'up' | 'not up yet') =>
   setupFirewall.enqueueActions(({ context, event, enqueue }) => {
     if (event.type !== 'hold') return;
     const { owner, from } = event;
-    enqueue.assign({ holders: [...context.holders.filter((holder) => holder !== owner), owner] });
-    if (table === 'up') enqueue.sendTo(from, { type: 'held' } satisfies FirewallAnswer);
+    const which = event.uplink === true ? 'uplinks' : 'holders';
+    enqueue.assign({ [which]: [...context[which].filter((holder) => holder !== owner), owner] });
+    if (table === 'up' && (which === 'uplinks' || context.found !== null))
+      enqueue.sendTo(from, { type: 'held' } satisfies FirewallAnswer);
     else enqueue.assign({ waiting: [...context.waiting.filter((asker) => asker.owner !== owner), { owner, from }] });
   });
 
@@ -147,6 +172,7 @@ const release = setupFirewall.enqueueActions(({ context, event, enqueue }) => {
   if (event.type !== 'release') return;
   enqueue.assign({
     holders: context.holders.filter((holder) => holder !== event.owner),
+    uplinks: context.uplinks.filter((holder) => holder !== event.owner),
     waiting: context.waiting.filter(({ owner }) => owner !== event.owner),
   });
   enqueue.sendTo(event.from, { type: 'released' } satisfies FirewallAnswer);
@@ -164,8 +190,10 @@ export const firewallMachine = setupFirewall.createMachine({
   context: ({ input }) => ({
     outside: input.outside,
     holders: input.adopted,
+    uplinks: input.uplinks,
     waiting: [],
     found: input.found,
+    recorded: input.recorded,
     verifiers: [],
     next: null,
     drift: [],
@@ -180,13 +208,18 @@ export const firewallMachine = setupFirewall.createMachine({
   },
   states: {
     deciding: {
-      description: 'Enters at start. Containers in snapshots need the table: it is there, and is not touched.',
-      always: [{ guard: 'used', target: 'up' }, { guard: 'changed', target: 'lowering' }, { target: 'down' }],
+      description:
+        'Enters at start. Containers in snapshots need the table: it is there, and is not touched. One that a crash has ' +
+        'left for nobody is taken away.',
+      always: [{ guard: 'used', target: 'up' }, { guard: 'recorded', target: 'lowering' }, { target: 'down' }],
     },
     down: {
       tags: 'rest',
-      description: 'Owns nothing in the kernel. Leaves when the first network asks.',
-      always: { guard: 'used', target: 'reading' },
+      description: 'Owns nothing in the kernel. Leaves when the first network or uplink asks.',
+      always: [
+        { guard: 'hasNetworks', target: 'reading' },
+        { guard: 'used', target: 'raising' },
+      ],
     },
     reading: {
       description: 'Reads the forwarding switches as they are, to be able to put them back.',
@@ -205,22 +238,43 @@ export const firewallMachine = setupFirewall.createMachine({
         src: 'raiseFirewall',
         input: ({ context }) => ({ outside: context.outside, found: context.found }),
         onDone: 'up',
-        onError: { target: 'lowering', actions: ['blameError', 'refuseWaiting'] },
+        onError: [
+          { guard: 'stands', target: 'restoring', actions: ['blameError', 'refuseWaiting', 'refuseVerifiers'] },
+          { target: 'lowering', actions: ['blameError', 'refuseWaiting', 'refuseVerifiers'] },
+        ],
       },
+      on: { verify: { actions: 'noteVerifier' } },
     },
     up: {
       tags: 'rest',
-      description: 'The table stands. Leaves when the last network has given it back.',
+      description: 'The table stands. Leaves when the last network and the last uplink have given it back.',
       entry: 'answerWaiting',
-      always: { guard: 'unused', target: 'lowering' },
+      always: [
+        { guard: 'asked', target: 'verifying' },
+        { guard: 'unused', target: 'lowering' },
+        { guard: 'wantsForwarding', target: 'opening' },
+        { guard: 'wantsNoForwarding', target: 'restoring' },
+      ],
       on: { hold: { actions: hold('up') }, verify: { target: 'verifying', actions: 'noteVerifier' } },
+    },
+    opening: {
+      description:
+        'The table stands for uplinks, and a network wants forwarding: reads the switches before they are set.',
+      invoke: {
+        id: 'readSwitches',
+        src: 'readSwitches',
+        input: ({ context }) => ({ outside: context.outside }),
+        onDone: { target: 'raising', actions: assign({ found: ({ event }) => event.output }) },
+        onError: { target: 'up', actions: ['blameError', 'refuseWaiting'] },
+      },
+      on: { verify: { actions: 'noteVerifier' } },
     },
     verifying: {
       description: 'Looks at the table and puts back what others took. Networks that ask for it wait.',
       invoke: {
         id: 'repairRuleset',
         src: 'repairRuleset',
-        input: ({ context }) => ({ outside: context.outside, asked: context.verifiers.length > 0 }),
+        input: ({ context: { outside, found, verifiers } }) => ({ outside, found, asked: verifiers.length > 0 }),
         onDone: [
           { guard: 'askedAgain', target: 'verifying', reenter: true, actions: [conclude, 'answerVerifiers'] },
           { target: 'up', actions: [conclude, 'answerVerifiers'] },
@@ -240,6 +294,28 @@ export const firewallMachine = setupFirewall.createMachine({
         verify: { target: 'verifying', actions: 'noteVerifier' },
         retry: 'verifying',
       },
+    },
+    restoring: {
+      description: 'The last network has gone, and uplinks still need the table: puts the switches back.',
+      invoke: {
+        id: 'restoreSwitches',
+        src: 'restoreSwitches',
+        input: ({ context }) => ({ outside: context.outside, found: context.found }),
+        onDone: { target: 'up', actions: assign({ found: null, attempts: 0 }) },
+        onError: { target: 'restoreFailed', actions: ['blameError', 'refuseWaiting', 'refuseVerifiers'] },
+      },
+      on: { verify: { actions: 'noteVerifier' } },
+    },
+    restoreFailed: {
+      tags: 'rest',
+      description: 'The table stands for uplinks, and switches could not be put back: `fault` says why. Tried again.',
+      entry: 'countAttempt',
+      always: [
+        { guard: 'hasNetworks', target: 'raising' },
+        { guard: 'unused', target: 'lowering' },
+      ],
+      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
+      on: { retry: 'restoring' },
     },
     lowering: {
       description: 'Puts the switches back, then takes the table away.',

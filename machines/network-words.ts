@@ -10,14 +10,27 @@ import type { AttachmentOptions } from '../state/event.ts';
 import type { Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import { conversation, effect, faultOf, type Asker } from './contract.ts';
-import { bridgeMac } from './plan/neighbours.ts';
-import { follows, grantLease, reviseLeases, type Cursors, type Leases } from './plan/lease.ts';
+import type { FanOutInput, HoldInput, RaiseInput, ReviseInput } from './network-inputs.ts';
+import { isUnmanaged, type BridgeSeen, type Seen } from './plan/unmanaged.ts';
+import { asFound, type WayOut } from './plan/way-out.ts';
+import {
+  defaultMetricOf,
+  displaced,
+  follows,
+  grantLease,
+  reviseLeases,
+  type Cursors,
+  type Leases,
+} from './plan/lease.ts';
 
 export interface NetworkInput {
   definition: NetworkDefinition;
   /** What the definition was before an update that a crash interrupted, null when none was under way. */
   previous: NetworkDefinition | null;
   outside: string | null;
+  wayOut: WayOut;
+  /** Of an unmanaged network: what its bridge was found to have; null where it is ours, or nobody has looked. */
+  bridge: BridgeSeen | null;
   /** Leases found in snapshots: their containers are attached, so the bridge is there. */
   adopted: Leases;
   /** A crash may have left the bridge of a network without users: look, and lower it. */
@@ -37,14 +50,22 @@ interface Revision {
   /** Where all go back to when one cannot follow; null: nowhere. */
   back: NetworkDefinition | null;
   asker: Asker | null;
+  /** Containers may have a default route with a metric of another definition. */
+  remetric: boolean;
   /** Why it is not what was asked for. */
   fault: Fault | null;
 }
 
-interface NetworkContext {
+export interface NetworkContext {
   definition: NetworkDefinition;
   previous: NetworkDefinition | null;
   outside: string | null;
+  /** How traffic leaves the outside: the MTU of a network that has none of its own. */
+  wayOut: WayOut;
+  /** The bridge of an unmanaged network as it was last seen: its MTU and addresses are the network's. Else null. */
+  bridge: BridgeSeen | null;
+  /** The network has another MTU by these, or other name servers, than bridge and containers were given. */
+  remeasured: boolean;
   leases: Leases;
   cursors: Cursors;
   /** Who has a lease but no answer yet, because the bridge is not up. */
@@ -61,6 +82,10 @@ export type NetworkEvent =
   | ({ type: 'join'; options: AttachmentOptions } & Asker)
   | ({ type: 'leave' } & Asker)
   | ({ type: 'update' } & Update & Asker)
+  /** Traffic leaves the outside another way, or the way has another MTU. */
+  | { type: 'wayOut'; wayOut: WayOut }
+  /** The bridge of an unmanaged network has another MTU or other addresses. */
+  | { type: 'bridge'; bridge: BridgeSeen }
   /** Others took something from the bridge. */
   | { type: 'drifted' }
   | { type: 'held' }
@@ -76,65 +101,23 @@ export type NetworkAnswer =
   | { type: 'left'; network: string }
   | { type: 'updated'; network: string };
 
-export interface RaiseInput {
-  definition: NetworkDefinition;
-  /** MAC of the bridge. */
-  mac: string;
-  outside: string | null;
-}
-
-export interface ReviseInput {
-  from: NetworkDefinition;
-  to: NetworkDefinition;
-  mac: string;
-  outside: string | null;
-}
-
-export interface HoldInput {
-  network: string;
-  outside: string | null;
-}
-
-export interface FanOutInput {
-  network: string;
-  outside: string | null;
-  leases: Leases;
-}
-
-type Args = { context: NetworkContext };
-
-export const raiseInput = ({ context }: Args): RaiseInput => ({
-  definition: context.definition,
-  mac: bridgeMac(context.definition.id),
-  outside: context.outside,
-});
-
-export const holdInput = ({ context }: Args): HoldInput => ({
-  network: context.definition.name,
-  outside: context.outside,
-});
-
-export const reviseInput = ({ context }: Args): ReviseInput => ({
-  from: context.revision?.from ?? context.definition,
-  to: context.definition,
-  mac: bridgeMac(context.definition.id),
-  outside: context.outside,
-});
-
-/** Those who wait have nothing yet that could be changed, and wait for us: not to be waited for. */
-export const fanOutInput = ({ context }: Args): FanOutInput => {
-  const waiting = new Set(context.waiting.map(({ owner }) => owner));
-  const leases = Object.fromEntries(Object.entries(context.leases).filter(([owner]) => !waiting.has(owner)));
-  return { network: context.definition.name, outside: context.outside, leases };
-};
+/** A definition with what was found about it. */
+const found = ({ wayOut, bridge }: NetworkContext, definition: NetworkDefinition): Seen =>
+  asFound(definition, wayOut, bridge);
 
 /** Everybody's lease under `definition`; unchanged where that is not possible. */
 const revised = (context: NetworkContext, definition: NetworkDefinition) => {
-  const plan = reviseLeases(definition, context.leases, context.cursors);
+  const plan = reviseLeases(found(context, definition), context.leases, context.cursors);
   return 'fault' in plan
     ? { fault: plan.fault, leases: context.leases, cursors: context.cursors }
     : { fault: null, ...plan };
 };
+
+/** Why an update that is asked for cannot even be begun. On the way back (`insist`) who loses an address gets another. */
+const hindrance = (context: NetworkContext, { definition, insist }: Update): Fault | null =>
+  revised(context, definition).fault ?? (insist ? null : displaced(definition, context.leases));
+
+const otherMetric = (a: NetworkDefinition, b: NetworkDefinition): boolean => defaultMetricOf(a) !== defaultMetricOf(b);
 
 const answer = (from: AnyActorRef, what: NetworkAnswer) => [from, what] as const;
 
@@ -155,7 +138,8 @@ export const setupNetwork = setup({
     tags: {} as 'rest' | 'standing',
   },
   actors: {
-    raiseNetwork: effect<void, RaiseInput>('raiseNetwork'),
+    /** What was seen of a bridge of others. */
+    raiseNetwork: effect<BridgeSeen | null, RaiseInput>('raiseNetwork'),
     lowerNetwork: effect<void, RaiseInput>('lowerNetwork'),
     reviseNetwork: effect<void, ReviseInput>('reviseNetwork'),
     repairNetwork: effect<void, RaiseInput>('repairNetwork'),
@@ -167,11 +151,14 @@ export const setupNetwork = setup({
   },
   guards: {
     used: ({ context }) => Object.keys(context.leases).length > 0,
+    /** Nothing is made that rules would have to guard. */
+    usedUnmanaged: ({ context }) => Object.keys(context.leases).length > 0 && isUnmanaged(context.definition),
     unused: ({ context }) => Object.keys(context.leases).length === 0,
     recovering: ({ context }) => context.recovering,
     leftBehind: ({ context }) => context.attempts > 0,
     asked: ({ context }) => context.asked !== null,
-    impossible: ({ context }) => context.asked !== null && revised(context, context.asked.definition).fault !== null,
+    remeasured: ({ context }) => context.remeasured,
+    impossible: ({ context }) => context.asked !== null && hindrance(context, context.asked) !== null,
     /** At start: a crash interrupted an update whose definition not everybody can have. */
     interruptedInVain: ({ context }) =>
       Object.keys(context.leases).length > 0 &&
@@ -202,7 +189,7 @@ export const setupNetwork = setup({
       if (event.type !== 'join') return;
       const { owner, from, options } = event;
       const network = context.definition.name;
-      const grant = grantLease(context.definition, context.leases, context.cursors, owner, options);
+      const grant = grantLease(found(context, context.definition), context.leases, context.cursors, owner, options);
       if ('fault' in grant) {
         enqueue.sendTo(...answer(from, { type: 'refused', network, fault: grant.fault }));
         return;
@@ -238,6 +225,38 @@ export const setupNetwork = setup({
       enqueue.assign({ waiting: [], leases: Object.fromEntries(kept) });
     }),
 
+    /** Bridge and containers follow as soon as nothing else is under way. */
+    measure: assign(({ context, event }) => {
+      const now =
+        event.type === 'wayOut' ? { wayOut: event.wayOut } : event.type === 'bridge' ? { bridge: event.bridge } : {};
+      const of = (all: NetworkContext) => {
+        const { options, own } = found(all, all.definition);
+        return JSON.stringify([options.mtu, own]);
+      };
+      const another = of({ ...context, ...now }) !== of(context);
+      return { ...now, remeasured: context.remeasured || another };
+    }),
+    /** Who waits was granted a lease before anybody had looked at the bridge of others: it is granted again. */
+    see: enqueueActions(({ context, enqueue }, { bridge }: { bridge: BridgeSeen | null }) => {
+      if (bridge === null || !isUnmanaged(context.definition)) return;
+      const definition = found({ ...context, bridge }, context.definition);
+      const waits = new Set(context.waiting.map(({ owner }) => owner));
+      let leases: Leases = Object.fromEntries(Object.entries(context.leases).filter(([owner]) => !waits.has(owner)));
+      let cursors: Cursors = {};
+      const waiting = context.waiting.filter(({ owner, from, options }) => {
+        const grant = grantLease(definition, leases, cursors, owner, options);
+        if ('fault' in grant) {
+          enqueue.sendTo(...answer(from, { type: 'refused', network: definition.name, fault: grant.fault }));
+          return false;
+        }
+        leases = { ...leases, [owner]: grant.lease };
+        cursors = grant.cursors;
+        return true;
+      });
+      enqueue.assign({ bridge, leases, cursors, waiting });
+    }),
+    /** Nothing is there that would have to follow. */
+    measured: assign({ remeasured: false }),
     /** Remembered until nothing else is under way. */
     ask: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'update') return;
@@ -261,7 +280,7 @@ export const setupNetwork = setup({
     refuseAsked: enqueueActions(({ context, enqueue }) => {
       if (context.asked === null) return;
       const { definition, from } = context.asked;
-      const fault = revised(context, definition).fault ?? context.fault ?? ABSENT;
+      const fault = hindrance(context, context.asked) ?? context.fault ?? ABSENT;
       enqueue.assign({ asked: null });
       enqueue.sendTo(...answer(from, { type: 'refused', network: definition.name, fault }));
     }),
@@ -273,18 +292,21 @@ export const setupNetwork = setup({
       const left = context.revision?.from.subnets ?? [];
       const mine = context.definition;
       const before = { ...mine, subnets: [...mine.subnets, ...left.filter((old) => !mine.subnets.includes(old))] };
-      const revision = { from: before, back: insist ? null : mine, asker: { owner, from }, fault: null };
-      return { definition, leases, cursors, revision, asked: null, fault: null };
+      const remetric = otherMetric(mine, definition) || (context.revision?.remetric ?? false);
+      const revision = { from: before, back: insist ? null : mine, asker: { owner, from }, remetric, fault: null };
+      return { definition, leases, cursors, revision, asked: null, fault: null, remeasured: false };
     }),
     /** What an earlier daemon began, or somebody wrote into the file of the definition. */
     beginByItself: assign(({ context }) => {
       const { definition, previous } = context;
       const { leases, cursors } = revised(context, definition);
+      const from = previous ?? definition;
       return {
         leases,
         cursors,
         previous: null,
-        revision: { from: previous ?? definition, back: previous, asker: null, fault: null },
+        remeasured: false,
+        revision: { from, back: previous, asker: null, remetric: otherMetric(from, definition), fault: null },
       };
     }),
     /** Leases are what they were: an address that came with the new definition is given up. */
@@ -297,13 +319,11 @@ export const setupNetwork = setup({
       const leases: Record<string, Lease> = { ...after.leases };
       const waiting = context.waiting.filter(({ owner, from, options }) => {
         const has = leases[owner]?.addresses.map(({ address }) => address) ?? [];
-        const lost = options.static_ips?.find((address) => !has.includes(address));
-        if (lost === undefined) return true;
+        if (options.static_ips?.every((address) => has.includes(address)) ?? true) return true;
         delete leases[owner];
-        const message = `address ${lost} is not in a subnet of network ${network}`;
-        enqueue.sendTo(
-          ...answer(from, { type: 'refused', network, fault: { code: 'ADDRESS_OUTSIDE_SUBNET', message } }),
-        );
+        const grant = grantLease(found(context, back), leases, cursors, owner, options);
+        const why = 'fault' in grant ? grant.fault : ABSENT;
+        enqueue.sendTo(...answer(from, { type: 'refused', network, fault: why }));
         return false;
       });
       enqueue.assign({
@@ -313,7 +333,13 @@ export const setupNetwork = setup({
         cursors,
         waiting,
         fault: null,
-        revision: { from: context.definition, back: null, asker: revision?.asker ?? null, fault },
+        revision: {
+          from: context.definition,
+          back: null,
+          asker: revision?.asker ?? null,
+          remetric: otherMetric(context.definition, back) || (revision?.remetric ?? false),
+          fault,
+        },
       });
     }),
     /** With no way back it is tried again by itself; why is in `fault`, and is told to whoever asked. */
@@ -340,8 +366,15 @@ export const setupNetwork = setup({
       return {
         leases,
         cursors,
-        revision: { from: revision?.from ?? definition, back: null, asker: null, fault: null },
+        revision: {
+          from: revision?.from ?? definition,
+          back: null,
+          asker: null,
+          remetric: revision?.remetric ?? false,
+          fault: null,
+        },
         fault: null,
+        remeasured: false,
       };
     }),
     endRevision: assign({ revision: null }),

@@ -8,11 +8,16 @@
  * A changed definition reaches the bridge and every container, or none: when one cannot follow, all go back. The
  * definition that is worked towards is on disk before anything changes, in both directions; after a crash the leases in
  * the snapshots are compared with it, and the rest of the way is gone then.
+ * A network without an MTU of its own has that of the way out of its outside, and follows it. One on a bridge of others
+ * (plan/unmanaged.ts) follows that bridge, makes nothing, and needs no firewall.
  * What others take from the bridge is put back under the containers, which do not notice.
  * Limits: one machine per (outside, network); one update at a time. What its words do is network-words.ts.
  */
-import { holdInput, fanOutInput, raiseInput, reviseInput, setupNetwork } from './network-words.ts';
+import { holdInput, fanOutInput, raiseInput, recordInput, reviseInput } from './network-inputs.ts';
+import { setupNetwork } from './network-words.ts';
+import type { BridgeSeen } from './plan/unmanaged.ts';
 
+export type * from './network-inputs.ts';
 export type * from './network-words.ts';
 
 const join = (bridge: 'up' | 'not up yet') => ({ type: 'join', params: { bridge } }) as const;
@@ -24,6 +29,11 @@ const notAll = (blame: 'blameError' | 'blameRefusal') =>
     { target: 'behind', actions: [blame, 'blameRevision'] },
   ] as const;
 
+const seen = {
+  type: 'see',
+  params: ({ event }: { event: { output: BridgeSeen | null } }) => ({ bridge: event.output }),
+} as const;
+
 export const networkMachine = setupNetwork.createMachine({
   id: 'network',
   options: { maxIterations: 50 },
@@ -31,6 +41,9 @@ export const networkMachine = setupNetwork.createMachine({
     definition: input.definition,
     previous: input.previous,
     outside: input.outside,
+    wayOut: input.wayOut,
+    bridge: input.bridge,
+    remeasured: false,
     leases: input.adopted,
     cursors: {},
     waiting: [],
@@ -45,6 +58,8 @@ export const networkMachine = setupNetwork.createMachine({
     join: { actions: join('not up yet') },
     leave: { actions: 'leave' },
     update: { actions: 'ask' },
+    wayOut: { actions: 'measure' },
+    bridge: { actions: 'measure' },
   },
   states: {
     deciding: {
@@ -60,7 +75,10 @@ export const networkMachine = setupNetwork.createMachine({
     down: {
       tags: 'rest',
       description: 'Owns nothing in the kernel. Leaves when the first container joins.',
+      entry: 'measured',
+      on: { wayOut: { actions: ['measure', 'measured'] }, bridge: { actions: ['measure', 'measured'] } },
       always: [
+        { guard: 'usedUnmanaged', target: 'raising' },
         { guard: 'used', target: 'securing' },
         { guard: 'asked', actions: 'take' },
       ],
@@ -79,12 +97,14 @@ export const networkMachine = setupNetwork.createMachine({
     },
     raising: {
       tags: 'standing',
-      description: 'Owns the bridge, its addresses and the rules of the network from here on.',
+      description:
+        'Owns the bridge, its addresses and the rules of the network from here on; of an unmanaged network nothing: it ' +
+        'looks at the bridge that others made.',
       invoke: {
         id: 'raiseNetwork',
         src: 'raiseNetwork',
         input: raiseInput,
-        onDone: 'up',
+        onDone: { target: 'up', actions: seen },
         onError: { target: 'lowering', actions: ['blameError', 'refuseWaiting'] },
       },
     },
@@ -96,6 +116,7 @@ export const networkMachine = setupNetwork.createMachine({
         { guard: 'unused', target: 'lowering' },
         { guard: 'impossible', actions: 'refuseAsked' },
         { guard: 'asked', target: 'revising', actions: 'begin' },
+        { guard: 'remeasured', target: 'revising', actions: 'tryAgain' },
       ],
       on: { join: { actions: join('up') }, drifted: 'repairing' },
     },
@@ -123,7 +144,7 @@ export const networkMachine = setupNetwork.createMachine({
       invoke: {
         id: 'recordDefinition',
         src: 'recordDefinition',
-        input: raiseInput,
+        input: recordInput,
         onDone: 'reverting',
         // Containers are set right all the same; the service says why its file could not be written.
         onError: 'reverting',
@@ -155,6 +176,7 @@ export const networkMachine = setupNetwork.createMachine({
         { guard: 'unused', target: 'lowering', actions: 'endRevision' },
         { guard: 'impossible', actions: 'refuseAsked' },
         { guard: 'asked', target: 'revising', actions: 'begin' },
+        { guard: 'remeasured', target: 'revising', actions: 'tryAgain' },
       ],
       invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
       on: {
@@ -209,6 +231,7 @@ export const networkMachine = setupNetwork.createMachine({
       description: 'The bridge or its rules could not be taken away: `fault` says why. Tried again by itself.',
       entry: 'countAttempt',
       always: [
+        { guard: 'usedUnmanaged', target: 'raising' },
         { guard: 'used', target: 'securing' },
         { guard: 'asked', actions: 'take' },
       ],

@@ -33,7 +33,7 @@ interface UplinkContext extends UplinkInput, UplinkOutput {
   launch: Launch | null;
 }
 
-const NOTHING: Launch = { args: [], missing: [], exitFd: null, readyFd: null, ownMounts: false };
+const NOTHING: Launch = { args: [], missing: [], exitFd: null, readyFd: null, netnsFd: null, hostLoopback: false };
 
 const startOf = (context: UplinkContext): UplinkStart => ({
   ...(context.launch ?? NOTHING),

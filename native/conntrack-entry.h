@@ -1,26 +1,51 @@
 // conntrack-entry.h: entries of the kernel's connection tracking, as it dumps them (nf_conntrack_netlink.c), and the
 // requests made of them.
 //
-// Guarantees: nothing is believed: what is too short for what it should be is not there. No JavaScript, any thread.
+// Guarantees: nothing is believed: what is too short for what it should be is not there, and an entry that lacks an
+// address is no entry. No JavaScript, any thread.
 #pragma once
 
 #include <libmnl/libmnl.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <unordered_set>
 
 namespace cleat {
 
-using Addresses = std::unordered_set<std::string>;  // as bytes, 4 or 16
+// One direction of a connection. Addresses are bytes, 4 or 16; ports are 0 where the protocol has none.
+struct Tuple {
+  std::string source;
+  std::string destination;
+  uint16_t source_port = 0;
+  uint16_t destination_port = 0;
+};
+
+// An address and a port of a container.
+struct Target {
+  std::string address;
+  uint16_t port = 0;
+};
+
+struct Entry {
+  int family = 0;
+  uint8_t protocol = 0;
+  uint32_t status = 0;  // IPS_* (nf_conntrack_common.h)
+  std::string zone;     // CTA_ZONE as it came, empty for the default zone
+  Tuple original;       // from who began to whom it spoke
+  Tuple reply;          // from who answers to whom it answers: differs from the original where addresses are translated
+};
 
 // The beginning of a request, in a buffer that is aligned for a nlmsghdr. type: IPCTNL_MSG_CT_*.
 nlmsghdr* BeginConntrack(char* buffer, uint16_t type, uint16_t flags, int family);
 
-// Whether an entry has one of the addresses anywhere in its tuples.
-bool Holds(const nlmsghdr* entry, const Addresses& addresses);
+std::optional<Entry> DecodeEntry(const nlmsghdr* message);
 
 // The request that deletes an entry: its original tuple, zone and id, as the dump gave them. number: its nlmsg_seq.
 std::string DeleteRequest(const nlmsghdr* entry, uint32_t number);
+
+// Two requests, numbered 0 and 1: delete whatever entry has this one's original tuple in either direction, then make an
+// entry that leads its client to `to`, or untranslated to whom it speaks.
+std::string ReplaceRequests(const Entry& entry, const std::optional<Target>& to);
 
 }  // namespace cleat

@@ -1,30 +1,34 @@
-// conntrack.cc: Outside.conntrackFlush: forget the connections of an address that changes hands.
+// conntrack.cc: Outside.conntrackForget: forget the connections that the rules of now would not make.
 //
-// For: an entry outlives the container it was made for, and would send the packets of an old client to whoever gets
-// the address next, or keep a port open after it was unpublished.
+// Guarantees: afterwards no entry that existed when the call was made is judged to go (conntrack-judge.h), and others
+// were not touched. Entries are deleted by tuple and id, so that one made anew for the same tuple in between stays; one
+// that is replaced is gone or of the new form, whatever late answers do meanwhile. A kernel without connection tracking
+// has nothing to forget: 0.
 //
-// Guarantees: afterwards no entry that existed when the call was made has the address in its original or reply tuple.
-// Entries are deleted by tuple and id, so that one made anew for the same tuple in between stays.
-// A kernel without connection tracking has nothing to forget: 0.
-//
-// How: one dump of everything, filtered here. It walks the hash table that all namespaces share (9 ms for 262,144
-// buckets, empty), so calls that wait in the worker's queue at the same time share one walk and one result, and a
-// namespace that tracks nothing is not walked for. Letting the kernel filter (CTA_FILTER) needs a walk for each of
-// source and destination of both tuples, and is the wrong way round for IPv6: it gives everything but what was asked
-// for (nf_conntrack_netlink.c, ctnetlink_filter_match_tuple; seen on 6.18). Limits: about 2 us for each entry of the
-// namespace, during which the worker does nothing else.
+// How: one dump of everything, judged here. It walks the hash table that all namespaces share (9 ms for 262,144
+// buckets, empty), so it has a thread of its own beside the outside's other work, calls that wait for it at the same
+// time share one walk and one result, and a namespace that tracks nothing is not walked for. Letting the kernel filter
+// (CTA_FILTER) needs a walk for each of source and destination of both tuples, and is the wrong way round for IPv6: it
+// gives everything but what was asked for (nf_conntrack_netlink.c, ctnetlink_filter_match_tuple; seen on 6.18).
+// Limits: about 2 us for each entry of the namespace. SCTP is not replaced, only forgotten: what has no entry can make
+// one by its first chunk alone (nf_conntrack_proto_sctp.c, sctp_new).
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
 
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
-#include "conntrack-entry.h"
+#include "conntrack-judge.h"
+#include "conntrack-table.h"
 #include "input.h"
 #include "nfnl.h"
 #include "nft.h"
@@ -33,107 +37,222 @@
 namespace cleat {
 namespace {
 
-constexpr size_t kDeletesPerSend = 256;
+// A late answer that takes the tuple between the two requests of a replacement has to be as quick as the kernel is from
+// one to the next (1 us).
+constexpr int kReplaceAttempts = 64;
 
-// What a kernel without (this part of) connection tracking answers; an unknown subsystem is EINVAL (nfnetlink.c).
-bool Unsupported(const Failure& failure) {
-  return failure.error == EOPNOTSUPP || failure.error == EINVAL || failure.error == EPROTONOSUPPORT;
-}
-
-class FlushJob : public Job {
+// Asks the kernel which addresses are the host's own, each once.
+class LocalAddresses {
  public:
-  // The promise of this worker's job that still waits, or of a new one; with the address on its list (event loop).
-  static Napi::Value Submit(Napi::Env env, Worker& worker, std::string address) {
+  explicit LocalAddresses(RtnlSocket& socket) : socket_(socket) {}
+
+  bool Has(const std::string& address) {
+    const auto known = known_.find(address);
+    if (known != known_.end()) return known->second;
+    bool local = false;
+    if (Failure failure = Ask(address, &local)) failure_ = failure;
+    known_.emplace(address, local);
+    return local;
+  }
+  const Failure& failure() const { return failure_; }
+  void Close() { socket_.Close(); }
+
+ private:
+  Failure Ask(const std::string& address, bool* local) {
+    constexpr char kName[] = "RTM_GETROUTE";
+    if (Failure failure = socket_.Open()) return failure;
+    alignas(nlmsghdr) char buffer[128] = {};
+    nlmsghdr* request = mnl_nlmsg_put_header(buffer);
+    request->nlmsg_type = RTM_GETROUTE;
+    request->nlmsg_flags = NLM_F_REQUEST;
+    const uint32_t sequence = request->nlmsg_seq = socket_.NextSequence();
+    auto* header = static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(request, sizeof(rtmsg)));
+    header->rtm_family = address.size() == sizeof(in_addr) ? AF_INET : AF_INET6;
+    header->rtm_dst_len = static_cast<uint8_t>(address.size() * 8);
+    mnl_attr_put(request, RTA_DST, address.size(), address.data());
+    if (Failure failure = socket_.Send(request, request->nlmsg_len, kName)) return failure;
+    // An error is that no route leads there.
+    return socket_.Receive(kName, [&](const nlmsghdr* answer) {
+      if (answer->nlmsg_seq != sequence) return true;
+      const auto* route = answer->nlmsg_type == RTM_NEWROUTE ? HeaderOf<rtmsg>(answer) : nullptr;
+      *local = route != nullptr && route->rtm_type == RTN_LOCAL;
+      return false;
+    });
+  }
+
+  RtnlSocket& socket_;
+  Failure failure_;
+  std::unordered_map<std::string, bool> known_;
+};
+
+class ForgetJob : public Job {
+ public:
+  // The promise of this worker's job that still waits, or of a new one; with the rules added to what it knows, in place
+  // of what earlier calls said of the same ports and networks (event loop).
+  static Napi::Value Submit(Napi::Env env, Worker& worker, RtnlSocket& rtnl, Rules rules) {
     std::lock_guard<std::mutex> lock(Mutex());
-    FlushJob*& waiting = Waiting()[&worker];
+    ForgetJob*& waiting = Waiting()[&worker];
     if (waiting == nullptr) {
-      auto job = std::make_unique<FlushJob>(env);
+      auto job = std::make_unique<ForgetJob>(env, rtnl);
       waiting = job.get();
       waiting->promise_ = Napi::Persistent(worker.Submit(std::move(job)).As<Napi::Object>());
     }
-    waiting->addresses_.insert(std::move(address));
+    Rules& all = waiting->rules_;
+    all.addresses.merge(rules.addresses);
+    for (auto& [port, to] : rules.ports) all.ports[port] = std::move(to);
+    if (!rules.networks.empty()) all.networks = std::move(rules.networks);
     return waiting->promise_.Value();
   }
 
-  using Job::Job;
+  ForgetJob(Napi::Env env, RtnlSocket& rtnl) : Job(env), local_(rtnl) {}
 
   Failure Execute(Worker& worker) override {
     {
       std::lock_guard<std::mutex> lock(Mutex());
       Waiting().erase(&worker);
     }
-    uint32_t entries = 1;
-    Failure failure = Count(worker.nfnl(), &entries);
-    if (Unsupported(failure) || entries == 0) return {};
-    std::vector<std::string> deletes;
-    if (!failure) failure = UntilConsistent("conntrack", [&] { return Dump(worker.nfnl(), &deletes); });
-    if (Unsupported(failure)) return {};
-    return failure ? failure : Delete(worker.nfnl(), deletes);
+    const Failure failure = Forget(worker.nfnl());
+    // A walk is rare, and its sockets cost nothing beside it: none is left open for the next.
+    worker.nfnl().Close();
+    local_.Close();
+    return failure;
   }
 
-  Napi::Value Resolve(Napi::Env env) override { return Napi::Number::New(env, static_cast<double>(deleted_)); }
+  Napi::Value Resolve(Napi::Env env) override { return Napi::Number::New(env, static_cast<double>(forgotten_)); }
 
  private:
+  Failure Forget(Nfnl& socket) {
+    TableUse use;
+    Failure failure = ReadTableUse(socket, &use);
+    if (Unsupported(failure) || (!failure && use.entries == 0)) return {};
+    if (!failure) failure = UntilConsistent("conntrack", [&] { return Dump(socket); });
+    if (Unsupported(failure)) return {};
+    if (!failure) failure = local_.failure();
+    if (!failure) failure = DeleteEntries(socket, deletes_, &forgotten_);
+    for (size_t i = 0; i < replacements_.size() && !failure; i++) failure = Replace(socket, replacements_[i]);
+    return failure;
+  }
+
+  using Replacement = std::pair<Entry, std::optional<Target>>;
+
   static std::mutex& Mutex() {
     static auto& mutex = *new std::mutex;
     return mutex;
   }
-  static std::map<const Worker*, FlushJob*>& Waiting() {  // guarded by Mutex
-    static auto& waiting = *new std::map<const Worker*, FlushJob*>;
+  static std::map<const Worker*, ForgetJob*>& Waiting() {  // guarded by Mutex
+    static auto& waiting = *new std::map<const Worker*, ForgetJob*>;
     return waiting;
   }
 
-  // How many entries the namespace has.
-  static Failure Count(Nfnl& socket, uint32_t* entries) {
-    alignas(nlmsghdr) char buffer[64];
-    nlmsghdr* request = BeginConntrack(buffer, IPCTNL_MSG_CT_GET_STATS, NLM_F_ACK, AF_UNSPEC);
-    return socket.Request(request, "IPCTNL_MSG_CT_GET_STATS", "conntrack", [&](const nlmsghdr* answer) {
-      EachAttribute(answer, sizeof(nfgenmsg), [&](const nlattr* attribute) {
-        if (mnl_attr_get_type(attribute) != CTA_STATS_GLOBAL_ENTRIES) return;
-        if (const std::optional<uint32_t> count = NumberOf<uint32_t>(attribute)) *entries = ntohl(*count);
-      });
-    });
-  }
-
-  Failure Dump(Nfnl& socket, std::vector<std::string>* deletes) const {
-    deletes->clear();
+  Failure Dump(Nfnl& socket) {
+    deletes_.clear();
+    replacements_.clear();
     alignas(nlmsghdr) char buffer[64];
     nlmsghdr* request = BeginConntrack(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
-    return socket.Request(request, "IPCTNL_MSG_CT_GET", "conntrack", [&](const nlmsghdr* entry) {
-      if (!Holds(entry, addresses_)) return;
-      deletes->push_back(DeleteRequest(entry, deletes->size() % kDeletesPerSend));
+    return socket.Request(request, "IPCTNL_MSG_CT_GET", "conntrack", [&](const nlmsghdr* message) {
+      std::optional<Entry> entry = DecodeEntry(message);
+      if (!entry) return;
+      Judgement judged = Judge(*entry, rules_, [this](const std::string& address) { return local_.Has(address); });
+      if (judged.fate == Fate::kForget) {
+        deletes_.push_back(DeleteRequest(message, deletes_.size() % kDeletesPerSend));
+      } else if (judged.fate == Fate::kReplace) {
+        replacements_.emplace_back(std::move(*entry), std::move(judged.to));
+      }
     });
   }
 
-  Failure Delete(Nfnl& socket, const std::vector<std::string>& deletes) {
-    for (size_t next = 0; next < deletes.size();) {
-      std::string messages;
-      for (size_t i = 0; i < kDeletesPerSend && next < deletes.size(); i++) messages += deletes[next++];
+  // Until what has the tuple is of the form of now. What took it in between is forgotten in the next attempt.
+  Failure Replace(Nfnl& socket, const Replacement& replacement) {
+    forgotten_++;
+    const auto& [entry, to] = replacement;
+    int error = 0;
+    for (int i = 0; i < kReplaceAttempts; i++) {
+      std::string messages = ReplaceRequests(entry, to);
       Nfnl::Refusal refusal;
       size_t acknowledged = 0;
       if (Failure failure = socket.Commit(&messages, &refusal, &acknowledged)) return failure;
-      deleted_ += acknowledged;
-      // ENOENT: ended by itself in between.
-      if (refusal.error != 0 && refusal.error != ENOENT) return {refusal.error, "IPCTNL_MSG_CT_DELETE", "conntrack"};
+      const bool gone = refusal.sequence == 0 && refusal.error == ENOENT;
+      if (refusal.error == 0 || (gone && acknowledged == 1)) return {};
+      error = refusal.error;
+      if (error != EEXIST && !gone) break;
     }
-    return {};
+    return {error, "IPCTNL_MSG_CT_NEW", "conntrack"};
   }
 
-  Addresses addresses_;  // guarded by Mutex until Execute
-  size_t deleted_ = 0;
+  Rules rules_;  // guarded by Mutex until Execute
+  LocalAddresses local_;
+  std::vector<std::string> deletes_;
+  std::vector<Replacement> replacements_;
+  size_t forgotten_ = 0;
   Napi::ObjectReference promise_;  // event loop only
 };
 
+// --- The rules as JavaScript has them (index.ts, ConntrackRules) ------------------------------------------------
+
+NetworkFacts ReadNetwork(Input& input, Napi::Value value) {
+  using Isolate = NetworkFacts::Isolate;
+  static const std::map<std::string, Isolate> kIsolates{
+      {"strict", Isolate::kStrict}, {"isolated", Isolate::kIsolated}, {"open", Isolate::kOpen}};
+  const Napi::Object object = input.Object(value, "networks");
+  NetworkFacts network;
+  for (const std::string& subnet : input.Texts(input.Get(object, "subnets"), "subnets")) {
+    network.subnets.push_back(ReadSubnet(input, subnet));
+  }
+  network.internal = input.OptionalFlag(object, "internal").value_or(false);
+  network.masquerade = input.OptionalFlag(object, "masquerade").value_or(false);
+  for (const std::string& address : input.Texts(input.Get(object, "outbound"), "outbound")) {
+    network.outbound.push_back(ReadAddress(input, address));
+  }
+  const std::string isolate = input.Text(object, "isolate");
+  const auto found = kIsolates.find(isolate);
+  if (found == kIsolates.end()) {
+    input.Invalid("conntrack", "isolate " + isolate);
+  } else {
+    network.isolate = found->second;
+  }
+  return network;
+}
+
+void ReadPort(Input& input, Napi::Value value, Rules* rules) {
+  static const std::map<std::string, uint8_t> kProtocols{
+      {"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"sctp", IPPROTO_SCTP}};
+  const Napi::Object object = input.Object(value, "ports");
+  const std::string name = input.Text(object, "protocol");
+  const auto protocol = kProtocols.find(name);
+  const int family = input.Uint(object, "family", 6) == 4 ? AF_INET : AF_INET6;
+  const auto port = static_cast<uint16_t>(input.Uint(object, "hostPort", UINT16_MAX));
+  const std::string text = input.Text(object, "hostIp");
+  int of_host = family;
+  const std::string host = text.empty() ? text : ReadAddress(input, text, &of_host);
+  std::optional<Target> to;
+  int of_target = family;
+  if (const std::optional<std::string> address = input.OptionalText(object, "address")) {
+    to = Target{ReadAddress(input, *address, &of_target), 0};
+    to->port = static_cast<uint16_t>(input.Uint(object, "containerPort", UINT16_MAX));
+  }
+  if (!input.ok()) return;
+  if (protocol == kProtocols.end() || of_host != family || of_target != family) {
+    input.Invalid("conntrack", "port " + std::to_string(port));
+    return;
+  }
+  rules->ports[{family, protocol->second, host, port}] = std::move(to);
+}
+
 }  // namespace
 
-Napi::Value ConntrackFlush(const Napi::CallbackInfo& info, Worker& worker) {
+Napi::Value ConntrackForget(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& rtnl) {
   Input input(info.Env());
-  const std::string text = input.Text(info[0], "address");
-  const std::optional<IpAddress> address = ParseIpAddress(text);
-  if (input.ok() && !address) input.Invalid("inet_pton", text);
+  const Napi::Object object = input.Object(info[0], "rules");
+  Rules rules;
+  for (const std::string& address : input.Texts(input.Get(object, "addresses"), "addresses")) {
+    rules.addresses.insert(ReadAddress(input, address));
+  }
+  for (const Napi::Value& port : input.Items(input.Get(object, "ports"), "ports")) ReadPort(input, port, &rules);
+  for (const Napi::Value& network : input.Items(input.Get(object, "networks"), "networks")) {
+    rules.networks.push_back(ReadNetwork(input, network));
+  }
   if (!input.ok()) return input.Rejection();
-  const auto* bytes = reinterpret_cast<const char*>(address->bytes.data());
-  return FlushJob::Submit(info.Env(), worker, std::string(bytes, address->size()));
+  return ForgetJob::Submit(info.Env(), worker, rtnl, std::move(rules));
 }
 
 }  // namespace cleat

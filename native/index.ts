@@ -25,158 +25,6 @@ export function isKernelError(error: unknown): error is KernelError {
   return error instanceof Error && 'syscall' in error && 'errno' in error;
 }
 
-/** Where an rtnetlink peer or moved link goes: the path of a network namespace. */
-export interface LinkPeer {
-  name: string;
-  mac?: string;
-  mtu?: number;
-  up?: boolean;
-  netns: string;
-}
-
-/**
- * One rtnetlink request. Names are interface names (<= 15 bytes), addresses are text ("10.0.0.1", "fd00::1"),
- * prefixes are lengths in bits, mtu is bytes.
- */
-export type RtnlRequest =
-  | {
-      op: 'link.add';
-      kind: 'veth' | 'bridge' | 'macvlan' | 'vxlan' | 'ifb';
-      name: string;
-      mac?: string;
-      mtu?: number;
-      master?: string;
-      group?: number;
-      up?: boolean;
-      peer?: LinkPeer;
-    }
-  | {
-      op: 'link.set';
-      name: string;
-      rename?: string;
-      mac?: string;
-      mtu?: number;
-      /** null detaches from the master. */
-      master?: string | null;
-      group?: number;
-      /** IFLA_IFALIAS, <= 255 bytes. */
-      alias?: string;
-      up?: boolean;
-      /** IN6_ADDR_GEN_MODE_NONE (no link-local address by itself) when true. */
-      noLinkLocal?: boolean;
-      /** A bridge port may send a frame back where it came from (IFLA_BRPORT_MODE). */
-      hairpin?: boolean;
-      netns?: string;
-    }
-  | { op: 'link.del'; name: string }
-  /** One request removes every link of the group in the namespace: one RCU grace period instead of one per link. */
-  | { op: 'link.delGroup'; group: number }
-  | { op: 'address.add' | 'address.del'; link: string; address: string; prefix: number; broadcast?: string }
-  | {
-      op: 'route.add' | 'route.replace' | 'route.del';
-      /** "0.0.0.0" / "::" with prefix 0 is the default route. */
-      destination: string;
-      prefix: number;
-      gateway?: string;
-      link?: string;
-      metric?: number;
-      table?: number;
-      type?: 'unicast' | 'local' | 'blackhole' | 'unreachable' | 'prohibit';
-      scope?: 'global' | 'link' | 'host';
-    }
-  /** Permanent (NUD_PERMANENT), whatever was there before: never asked for, never forgotten, counted by no gc_thresh. */
-  | { op: 'neighbour.replace'; link: string; address: string; mac: string }
-  | { op: 'neighbour.del'; link: string; address: string };
-
-/** Per request, in order: 0 when done, else the errno (positive) and its name. */
-export interface RtnlReply {
-  errno: number;
-  code: string;
-}
-
-export interface LinkStatistics {
-  rxBytes: number;
-  rxPackets: number;
-  rxErrors: number;
-  rxDropped: number;
-  txBytes: number;
-  txPackets: number;
-  txErrors: number;
-  txDropped: number;
-}
-
-export interface Link {
-  index: number;
-  name: string;
-  /** IFLA_INFO_KIND ("veth", "bridge", ...), "" for none (lo, hardware). */
-  kind: string;
-  mac: string;
-  mtu: number;
-  up: boolean;
-  lowerUp: boolean;
-  /** ifindex of the master, 0 for none. */
-  master: number;
-  /** ifindex of the peer or lower link (IFLA_LINK), 0 for none. */
-  link: number;
-  /** nsid of the network namespace that `link` is in when it is another one (IFLA_LINK_NETNSID), else null. */
-  netnsId: number | null;
-  group: number;
-  alias: string;
-  statistics: LinkStatistics;
-}
-
-export interface Address {
-  link: number;
-  address: string;
-  prefix: number;
-  scope: number;
-  tentative: boolean;
-}
-
-export interface Route {
-  destination: string;
-  prefix: number;
-  gateway: string | null;
-  /** output ifindex, 0 for none. */
-  link: number;
-  metric: number;
-  table: number;
-  /** RTN_* name as in RtnlRequest, or the number as text. */
-  type: string;
-  protocol: number;
-}
-
-export interface Neighbour {
-  link: number;
-  address: string;
-  mac: string;
-  /** NUD_* (linux/neighbour.h). */
-  state: number;
-}
-
-/**
- * A change the kernel announced (rtnetlink multicast groups LINK, IPV4/6_IFADDR, IPV4/6_ROUTE). `nsid`: the network
- * namespace it happened in (netnsId), null for the one that is listened in.
- * Not announced: the IPv4 routes that a link takes along when it goes down (a link.new that is not `up`) or ends, and
- * those through a gateway that its last address takes along.
- */
-export type RtnlNotification =
-  | { type: 'link.new' | 'link.del'; nsid: number | null; index: number; name: string; up: boolean; alias: string }
-  | { type: 'address.new' | 'address.del'; nsid: number | null; link: number; address: string; prefix: number }
-  | {
-      type: 'route.new' | 'route.del';
-      nsid: number | null;
-      destination: string;
-      prefix: number;
-      link: number;
-      metric: number;
-      table: number;
-    }
-  /** A link is no port of its bridge any more. Only when asked for. */
-  | { type: 'port.del'; nsid: number | null; index: number; name: string }
-  /** The socket buffer overflowed (ENOBUFS): notifications were lost, dump again. */
-  | { type: 'overrun' };
-
 /** A port to try on the outside: `address` "" stands for every address of the family. */
 export interface PortProbe {
   protocol: 'tcp' | 'udp' | 'sctp';
@@ -193,13 +41,34 @@ export interface PortHolder {
   command: string | null;
 }
 
+export type * from './rtnl-types.ts';
+import type {
+  Address,
+  Link,
+  Neighbour,
+  Route,
+  RtnlNotification,
+  RtnlReply,
+  RtnlRequest,
+  Rule,
+  Way,
+} from './rtnl-types.ts';
+
 export type * from './nft-types.ts';
 import type { NftElement, NftNotification, NftOperation, NftTable } from './nft-types.ts';
+
+export type * from './conntrack-types.ts';
+import type { ConntrackLimits, ConntrackRules } from './conntrack-types.ts';
 
 /** A network namespace that kernel work is done in, with the thread that does it. */
 export interface Outside {
   /** dev and inode of the namespace. */
   identity(): NetnsIdentity;
+  /**
+   * End the threads and let go of the namespace; whatever is asked of it from then on is EBADF. False, and nothing is
+   * changed, while something is under way. Monitors are their listeners' to stop.
+   */
+  close(): boolean;
 
   /**
    * Make a network namespace and pin it at `path`: exclusive placeholder file, unshare, sysctls (paths under
@@ -226,8 +95,28 @@ export interface Outside {
   /** One link by name, null when there is none. */
   link(name: string, netns?: string): Promise<Link | null>;
   addresses(netns?: string): Promise<Address[]>;
-  routes(netns?: string): Promise<Route[]>;
+  /**
+   * `into`: only routes whose destination has an address in common with one of these. The others of a large table never
+   * become objects: 100,000 routes are a matter of some 0.1 s then, on the thread of the outside.
+   */
+  routes(netns?: string, into?: { destination: string; prefix: number }[]): Promise<Route[]>;
+  /** Only those of these tables: as above, the others never become objects. */
+  routesOf(netns: string | undefined, tables: number[]): Promise<Route[]>;
+  /** Policy rules of both families, in order of priority. A kernel without policy routing answers EOPNOTSUPP. */
+  rules(netns?: string): Promise<Rule[]>;
   neighbours(netns?: string): Promise<Neighbour[]>;
+  /**
+   * How full the neighbour tables are that all namespaces of the machine share: IPv4's first, then IPv6's. `entries` counts
+   * permanent ones too, which have no limit; `maximum` (gc_thresh3) is how many of the others there can be; `allocated` is how
+   * many were ever made. ~20 us.
+   */
+  neighbourUse(): Promise<{ family: 4 | 6; entries: number; maximum: number; allocated: number }[]>;
+  /**
+   * The link that packets of the outside to this address leave by, and the MTU they have: the route's, where it says one,
+   * and never more than the link's. Null when no route leads there. Nothing is sent. `packet`: of packets with this source;
+   * with `cameBy`, a link's name, of those that come in there and are forwarded.
+   */
+  wayTo(address: string, packet?: { source: string; cameBy?: string }): Promise<Way | null>;
   /** Kernel notifications of the outside (or of `netns`), until the returned function is called. */
   monitor(
     listener: (event: RtnlNotification) => void,
@@ -241,10 +130,19 @@ export interface Outside {
     everywhere?: boolean,
   ): Promise<() => void>;
 
+  /**
+   * The switches of links ("net/ipv4/conf/eth0/arp_notify") as text, null for those of a link that is not there: one dump for all
+   * of them, where sysctlRead looks up a path for each. EINVAL for a switch that link-switches.cc does not name.
+   */
+  linkSwitches(keys: string[], netns?: string): Promise<(string | null)[]>;
+
   /** Read sysctls ("net/ipv4/ip_forward") as text; null for one that does not exist. */
   sysctlRead(keys: string[], netns?: string): Promise<(string | null)[]>;
-  /** Write sysctls, in order; stops at the first that fails. */
-  sysctlWrite(values: Record<string, string>, netns?: string): Promise<void>;
+  /**
+   * Write sysctls, in order; stops at the first that fails. `ours`: of what we have made, as everything in a container's
+   * namespace is; then they are written also where /proc/sys is read-only (native/sysctl.h).
+   */
+  sysctlWrite(values: Record<string, string>, netns?: string, ours?: boolean): Promise<void>;
 
   /** Which of these ports could not be bound now, and who holds them. Binds and closes at once; empty = all free. */
   portProbe(ports: PortProbe[]): Promise<PortHolder[]>;
@@ -262,16 +160,32 @@ export interface Outside {
   /** The elements of one set or map. */
   nftElements(family: 'inet', table: string, set: string): Promise<NftElement[]>;
   /**
+   * Chains of any table (ip, ip6, inet) that see what is forwarded and drop it unless one of their rules accepts it, with
+   * those of `names` (interfaces) that rules of the same table mention.
+   */
+  nftForwardDrops(
+    names: readonly string[],
+  ): Promise<{ family: 'ip' | 'ip6' | 'inet'; table: string; chain: string; named: string[] }[]>;
+  /**
    * Each transaction of another process that did anything to this table of family inet, until the returned function is
    * called. What was done before the promise resolves is not told.
    */
   nftMonitor(table: string, listener: (event: NftNotification) => void): Promise<() => void>;
   /**
-   * Forget connection tracking entries whose original or reply tuple has this address. Returns how many; calls that are
-   * made while others still wait share one walk through the kernel's table (~10 ms) and their result, so do not await one
-   * address after the other.
+   * Forget the connections that these rules would not make (conntrack-judge.h says how that is judged). Returns how many;
+   * calls that are made while others still wait share one walk through the kernel's table (~10 ms, on a thread of its
+   * own) and its result: what a later one says of a port or of the networks counts.
    */
-  conntrackFlush(address: string): Promise<number>;
+  conntrackForget(rules: ConntrackRules): Promise<number>;
+  /** How many connections are tracked, and how many may be (0: this kernel tracks none). One question, ~20 us. */
+  conntrackUse(): Promise<{ entries: number; maximum: number }>;
+  /**
+   * Forget what each owner, a list of subnets (CIDR), has above `limit`. An entry belongs to whoever began the connection,
+   * or else to whoever answers: to the first owner of exactly that address, or else to the first whose subnet it is in,
+   * and to nobody by an address that is exempt. Walks through the whole table: ~2 us for each entry. In the order of the
+   * owners: how many entries each had, and how many of them are forgotten now.
+   */
+  conntrackLimit(limits: ConntrackLimits): Promise<{ entries: number; forgotten: number }[]>;
 }
 
 /** Credentials of the process at the other end of a Unix socket at the time it connected (SO_PEERCRED). */
@@ -279,6 +193,19 @@ export interface PeerCredentials {
   pid: number;
   uid: number;
   gid: number;
+}
+
+/** Names of capabilities(7), without CAP_. */
+export type Capability = 'NET_BIND_SERVICE' | 'NET_ADMIN' | 'KILL';
+
+/** The user and the rights that a program gets. */
+export interface Confinement {
+  uid: number;
+  gid: number;
+  /** Kept over execve (ambient); nothing else is in its bounding set, and it can gain no more (no_new_privs). */
+  capabilities: Capability[];
+  /** RLIMIT_NOFILE, or our own hard limit where that is lower. RLIMIT_CORE is 0. */
+  descriptors: number;
 }
 
 export interface SpawnOptions {
@@ -293,6 +220,8 @@ export interface SpawnOptions {
   ownMounts?: boolean;
   /** Network namespace (path) to start in. */
   netns?: string;
+  /** As this user, without supplementary groups; by default as we are. Namespaces are entered before. */
+  confinement?: Confinement;
 }
 
 export interface Child {
@@ -306,6 +235,11 @@ interface Addon {
   lockFile(path: string): boolean;
   /** The namespace at path, or the caller's own. */
   openOutside(path?: string): Outside;
+  /**
+   * From now on `path`, wherever a `netns` is named, leads to this namespace or to none (ESTALE); null: to any. What only
+   * looks (netnsIdentify, openOutside) and what unpins is not kept from another.
+   */
+  expectNetns(path: string, identity: NetnsIdentity | null): void;
   peerCredentials(fd: number): PeerCredentials;
   /** Start a program (no shell, absolute path). Rejects with the child's errno when exec fails. */
   spawn(options: SpawnOptions): Child;
@@ -327,6 +261,7 @@ const addon = createRequire(import.meta.url)('../../build/Release/cleat.node') a
 export const {
   lockFile,
   openOutside,
+  expectNetns,
   peerCredentials,
   spawn,
   processStartTime,

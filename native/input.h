@@ -68,10 +68,10 @@ class Input {
   IpAddress Address(Napi::Object object, const char* key);
   std::optional<IpAddress> OptionalAddress(Napi::Object object, const char* key);
   std::optional<MacAddress> OptionalMac(Napi::Object object, const char* key);
+  IpAddress ToAddress(const std::string& text);
 
  private:
   void TakeException();
-  IpAddress ToAddress(const std::string& text);
 
   Napi::Env env_;
   Napi::Error fault_;

@@ -5,6 +5,7 @@
 // ends, which takes its nsid first and its links afterwards (cleanup_net). An outside that somebody has given an nsid
 // in itself is announced by that.
 #include <arpa/inet.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/socket.h>
@@ -30,10 +31,17 @@ struct Kind {
   // Of links alone: of this family, and only those that are not up.
   std::optional<unsigned char> family;
   bool down = false;
+  // Only those of this length.
+  uint32_t length = 0;
 };
 
 constexpr uint32_t kAddressGroups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
 constexpr uint32_t kRouteGroups = RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+constexpr uint32_t Group(rtnetlink_groups group) {
+  return 1U << (group - 1);
+}
+// Reads the interface and the value of one switch. A link that is new is announced with all of its switches.
+constexpr uint32_t kOneSwitch = NLMSG_SPACE(sizeof(netconfmsg)) + 2 * (sizeof(nlattr) + sizeof(int32_t));
 constexpr Kind kKinds[] = {
     {"link.new", RTM_NEWLINK, RTMGRP_LINK, AF_UNSPEC}, {"link.del", RTM_DELLINK, RTMGRP_LINK, AF_UNSPEC},
     {"address.new", RTM_NEWADDR, kAddressGroups, {}},  {"address.del", RTM_DELADDR, kAddressGroups, {}},
@@ -43,6 +51,8 @@ constexpr Kind kKinds[] = {
 constexpr Kind kSpecialKinds[] = {
     {"link.down", RTM_NEWLINK, RTMGRP_LINK, AF_UNSPEC, true},
     {"port.del", RTM_DELLINK, RTMGRP_LINK, AF_BRIDGE},
+    {"rule.del", RTM_DELRULE, Group(RTNLGRP_IPV4_RULE) | Group(RTNLGRP_IPV6_RULE), {}},
+    {"switch", RTM_NEWNETCONF, Group(RTNLGRP_IPV4_NETCONF) | Group(RTNLGRP_IPV6_NETCONF), {}, false, kOneSwitch},
 };
 
 const Kind* KindOf(const std::string& name) {
@@ -62,6 +72,10 @@ std::vector<sock_filter> FilterOf(const Kind& kind) {
   if (kind.family) {
     filter.push_back(BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kInfo + offsetof(ifinfomsg, ifi_family)));
     filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, *kind.family, 0, 1));
+  }
+  if (kind.length != 0) {
+    filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(nlmsghdr, nlmsg_len)));
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(kind.length), 0, 1));
   }
   if (kind.down) {
     filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kInfo + offsetof(ifinfomsg, ifi_flags)));
@@ -131,6 +145,8 @@ class Reader : public Announcements {
       event.Set("table", route.table);
       return event;
     }
+    if (message->nlmsg_type == RTM_DELRULE) return From(env, "rule.del", nsid);
+    if (message->nlmsg_type == RTM_NEWNETCONF) return From(env, "switch", nsid);
     return {};
   }
 

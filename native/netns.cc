@@ -1,9 +1,16 @@
 // netns.cc: see netns.h.
 #include "netns.h"
 
+#include <fcntl.h>
+#include <sched.h>
+
+#include <cerrno>
 #include <memory>
+#include <string>
+#include <thread>
 
 #include "input.h"
+#include "neighbour-use.h"
 #include "nft.h"
 #include "pin.h"
 #include "port-probe.h"
@@ -17,6 +24,7 @@ Napi::Function Outside::Define(Napi::Env env) {
   return DefineClass(env, "Outside",
                      {
                          InstanceMethod<&Outside::GetIdentity>("identity"),
+                         InstanceMethod<&Outside::Close>("close"),
                          InstanceMethod<&Outside::Forward<NetnsCreate>>("netnsCreate"),
                          InstanceMethod<&Outside::Forward<NetnsPin>>("netnsPin"),
                          InstanceMethod<&Outside::Forward<NetnsRemove>>("netnsRemove"),
@@ -27,8 +35,13 @@ Napi::Function Outside::Define(Napi::Env env) {
                          InstanceMethod<&Outside::Forward<RtnlLink>>("link"),
                          InstanceMethod<&Outside::Forward<RtnlAddresses>>("addresses"),
                          InstanceMethod<&Outside::Forward<RtnlRoutes>>("routes"),
+                         InstanceMethod<&Outside::Forward<RtnlRules>>("rules"),
                          InstanceMethod<&Outside::Forward<RtnlNeighbours>>("neighbours"),
+                         InstanceMethod<&Outside::Forward<NeighbourUse>>("neighbourUse"),
+                         InstanceMethod<&Outside::Forward<RtnlRoutesOf>>("routesOf"),
+                         InstanceMethod<&Outside::Forward<RtnlWayTo>>("wayTo"),
                          InstanceMethod<&Outside::Forward<RtnlMonitor>>("monitor"),
+                         InstanceMethod<&Outside::Forward<LinkSwitches>>("linkSwitches"),
                          InstanceMethod<&Outside::Forward<SysctlRead>>("sysctlRead"),
                          InstanceMethod<&Outside::Forward<SysctlWrite>>("sysctlWrite"),
                          InstanceMethod<&Outside::Forward<PortProbe>>("portProbe"),
@@ -36,8 +49,11 @@ Napi::Function Outside::Define(Napi::Env env) {
                          InstanceMethod<&Outside::Forward<NftCommit>>("nft"),
                          InstanceMethod<&Outside::Forward<NftTable>>("nftTable"),
                          InstanceMethod<&Outside::Forward<NftElements>>("nftElements"),
+                         InstanceMethod<&Outside::Forward<NftForwardDrops>>("nftForwardDrops"),
                          InstanceMethod<&Outside::Forward<NftMonitor>>("nftMonitor"),
-                         InstanceMethod<&Outside::Forward<ConntrackFlush>>("conntrackFlush"),
+                         InstanceMethod<&Outside::Forget>("conntrackForget"),
+                         InstanceMethod<&Outside::Forward<ConntrackUse>>("conntrackUse"),
+                         InstanceMethod<&Outside::Limit>("conntrackLimit"),
                      });
 }
 
@@ -49,6 +65,34 @@ Outside::Outside(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Outside>(inf
   Opened* opened = info[0].As<Napi::External<Opened>>().Data();
   identity_ = opened->identity;
   worker_.emplace(info.Env(), std::move(opened->netns), *this);
+  walker_.emplace(info.Env(), std::move(opened->walker_netns), *this);
+}
+
+Napi::Value Outside::Close(const Napi::CallbackInfo& info) {
+  bool idle = !worker_ || (worker_->idle() && walker_->idle());
+  if (idle) {
+    worker_.reset();
+    walker_.reset();
+    rtnl_.Close();
+    walker_rtnl_.Close();
+  }
+  return Napi::Boolean::New(info.Env(), idle);
+}
+
+Napi::Value Outside::Closed(const Napi::CallbackInfo& info) {
+  Input input(info.Env());
+  input.Fail({EBADF, "outside", ""});
+  return input.Rejection();
+}
+
+Napi::Value Outside::Forget(const Napi::CallbackInfo& info) {
+  if (!worker_) return Closed(info);
+  return ConntrackForget(info, *walker_, walker_rtnl_);
+}
+
+Napi::Value Outside::Limit(const Napi::CallbackInfo& info) {
+  if (!worker_) return Closed(info);
+  return ConntrackLimit(info, *walker_);
 }
 
 Napi::Value Outside::GetIdentity(const Napi::CallbackInfo& info) {
@@ -60,6 +104,14 @@ Napi::Value ToValue(Napi::Env env, const Identity& identity) {
   object.Set("dev", identity.dev);
   object.Set("ino", identity.ino);
   return object;
+}
+
+// Whether a thread of ours may enter the namespace: a worker that cannot come back ends the process (worker.h). The
+// main thread stays where it is.
+static Failure TryToEnter(int netns, const std::string& path) {
+  int error = 0;
+  std::thread([&] { error = setns(netns, CLONE_NEWNET) == 0 ? 0 : errno; }).join();
+  return error == 0 ? Failure{} : Failure{error, "setns", path};
 }
 
 void RegisterNetns(Napi::Env env, Napi::Object exports) {
@@ -74,8 +126,13 @@ void RegisterNetns(Napi::Env env, Napi::Object exports) {
                                        input.OptionalText(info[0], "path").value_or("/proc/thread-self/ns/net");
                                    if (!input.ok()) return input.Throw();
                                    Outside::Opened opened;
-                                   Failure failure = OpenNetns(path, &opened.netns);
+                                   Failure failure = OpenAnyNetns(path, &opened.netns);
                                    if (!failure) failure = IdentifyNetns(opened.netns.get(), path, &opened.identity);
+                                   if (!failure) failure = TryToEnter(opened.netns.get(), path);
+                                   if (!failure) {
+                                     opened.walker_netns.Reset(fcntl(opened.netns.get(), F_DUPFD_CLOEXEC, 0));
+                                     if (!opened.walker_netns) failure = {errno, "fcntl", path};
+                                   }
                                    if (failure) {
                                      ToError(info.Env(), failure).ThrowAsJavaScriptException();
                                      return info.Env().Undefined();
@@ -83,6 +140,26 @@ void RegisterNetns(Napi::Env env, Napi::Object exports) {
                                    return constructor->New({Napi::External<Outside::Opened>::New(info.Env(), &opened)});
                                  },
                                  "openOutside"));
+  exports.Set("expectNetns", Napi::Function::New(
+                                 env,
+                                 [](const Napi::CallbackInfo& info) -> Napi::Value {
+                                   Input input(info.Env());
+                                   std::string path = input.Text(info[0], "path");
+                                   bool any = info[1].IsNull();
+                                   Identity identity;
+                                   if (!any && input.ok()) {
+                                     constexpr int64_t kMost = int64_t{1} << 53;
+                                     Napi::Object given = input.Object(info[1], "identity");
+                                     if (input.ok()) {
+                                       identity.dev = input.Integer(input.Get(given, "dev"), "dev", 0, kMost);
+                                       identity.ino = input.Integer(input.Get(given, "ino"), "ino", 0, kMost);
+                                     }
+                                   }
+                                   if (!input.ok()) return input.Throw();
+                                   ExpectNetns(path, any ? nullptr : &identity);
+                                   return info.Env().Undefined();
+                                 },
+                                 "expectNetns"));
 }
 
 }  // namespace cleat

@@ -1,7 +1,7 @@
 // netns.h: the JavaScript class Outside (index.ts): a network namespace that kernel work is done in.
 //
-// Guarantees: owns the worker thread of its namespace and everything that thread keeps between jobs. Methods only check
-// arguments and queue jobs. It is not collected while a job is queued; when it is, the thread ends first.
+// Guarantees: owns the worker threads of its namespace and everything that they keep between jobs. Methods only check
+// arguments and queue jobs. It is not collected while a job is queued; when it is, the threads end first.
 // Limits: none of its own; see worker.h.
 #pragma once
 
@@ -9,6 +9,7 @@
 
 #include <optional>
 
+#include "input.h"
 #include "nsfile.h"
 #include "rtnl-socket.h"
 #include "worker.h"
@@ -25,6 +26,7 @@ class Outside : public Napi::ObjectWrap<Outside> {
   Worker& worker() { return *worker_; }
 
   struct Opened {
+    UniqueFd walker_netns;  // the same namespace once more, for the second thread
     UniqueFd netns;
     Identity identity;
   };
@@ -35,17 +37,29 @@ class Outside : public Napi::ObjectWrap<Outside> {
 
   template <Forwarded kMethod>
   Napi::Value Forward(const Napi::CallbackInfo& info) {
+    if (!worker_) return Closed(info);
     return kMethod(info, *worker_);
   }
   template <RtnlForwarded kMethod>
   Napi::Value Forward(const Napi::CallbackInfo& info) {
+    if (!worker_) return Closed(info);
     return kMethod(info, *worker_, rtnl_);
   }
   Napi::Value GetIdentity(const Napi::CallbackInfo& info);
+  // Ends the threads and lets go of the namespace. False, and nothing happens, while a job is queued.
+  Napi::Value Close(const Napi::CallbackInfo& info);
+  // The rejection (EBADF) of whoever asks something of one that is closed.
+  static Napi::Value Closed(const Napi::CallbackInfo& info);
+  Napi::Value Forget(const Napi::CallbackInfo& info);
+  Napi::Value Limit(const Napi::CallbackInfo& info);
 
   Identity identity_;
-  RtnlSocket rtnl_;               // worker thread only
-  std::optional<Worker> worker_;  // last: its thread ends before what it uses
+  RtnlSocket rtnl_;         // worker thread only
+  RtnlSocket walker_rtnl_;  // walker thread only
+  // Last: their threads end before what they use. Walking through connection tracking takes longer than all else that
+  // is done here, so it has a thread of its own.
+  std::optional<Worker> worker_;
+  std::optional<Worker> walker_;
 };
 
 // { dev, ino }

@@ -50,12 +50,17 @@ std::set<OwnPort>& Ports() {  // guarded by PortsMutex
 }  // namespace
 
 Nfnl::~Nfnl() {
+  Close();
+}
+
+void Nfnl::Close() {
   if (socket_ == nullptr) return;
   {
     std::lock_guard<std::mutex> lock(PortsMutex());
     Ports().erase(KeyOf(netns_, mnl_socket_get_portid(socket_)));
   }
   mnl_socket_close(socket_);
+  socket_ = nullptr;
 }
 
 Failure Nfnl::Port(uint32_t* port) {

@@ -36,6 +36,8 @@ class Nfnl {
   // home: the open network namespace of the threads that use it; it outlives this.
   explicit Nfnl(int home) : home_(home) {}
   ~Nfnl();
+  // It opens again with the next request.
+  void Close();
   Nfnl(const Nfnl&) = delete;
   Nfnl& operator=(const Nfnl&) = delete;
 

@@ -74,6 +74,9 @@ std::string ByteOrders(const NftTypes& key, const NftTypes& data) {
 void PutElement(Input& input, nlmsghdr* message, Napi::Object element, bool keyOnly) {
   nlattr* nest = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
   PutData(message, NFTA_SET_ELEM_KEY, ReadData(input, input.Get(element, "key"), "key"));
+  if (input.OptionalFlag(element, "intervalEnd").value_or(false)) {
+    PutU32(message, NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+  }
   // Deleting goes by key alone: the kernel does not compare the data (nf_tables_api.c, nft_del_setelem).
   const Napi::Value data = keyOnly ? Napi::Value() : input.Get(element, "data");
   if (!data.IsEmpty() && !data.IsUndefined()) {
@@ -219,7 +222,9 @@ void NftBatch::Set(Input& input, Napi::Object operation) {
     PutU32(message, NFTA_SET_KEY_LEN, key.length());
     NftTypes data;
     const Napi::Value value = input.Get(operation, "data");
-    if (!value.IsUndefined()) PutU32(message, NFTA_SET_FLAGS, NFT_SET_MAP);
+    uint32_t flags = value.IsUndefined() ? 0 : NFT_SET_MAP;
+    if (input.OptionalFlag(operation, "interval").value_or(false)) flags |= NFT_SET_INTERVAL;
+    if (flags != 0) PutU32(message, NFTA_SET_FLAGS, flags);
     if (value.IsString() && input.Text(value, "data") == "verdict") {
       PutU32(message, NFTA_SET_DATA_TYPE, kVerdictType);
     } else if (!value.IsUndefined()) {

@@ -53,6 +53,7 @@ ElementFacts DecodeElement(const nlattr* nest) {
   const Attributes element(nest);
   ElementFacts facts;
   if (const nlattr* key = element[NFTA_SET_ELEM_KEY]) facts.key = Attributes(key).Bytes(NFTA_DATA_VALUE);
+  facts.interval_end = (element.U32(NFTA_SET_ELEM_FLAGS) & NFT_SET_ELEM_INTERVAL_END) != 0;
   if (const nlattr* value = element[NFTA_SET_ELEM_DATA]) {
     const Attributes data(value);
     facts.data = data.Bytes(NFTA_DATA_VALUE);
@@ -72,13 +73,22 @@ std::optional<uint16_t> GenerationOf(const nlmsghdr* answer) {
   return header == nullptr ? std::nullopt : std::optional<uint16_t>(header->res_id);
 }
 
-uint64_t DecodeTableHandle(const nlmsghdr* answer) {
-  return Attributes(answer).U64(NFTA_TABLE_HANDLE);
+TableFacts DecodeTable(const nlmsghdr* answer) {
+  const Attributes table(answer);
+  return {table.U64(NFTA_TABLE_HANDLE), table.U32(NFTA_TABLE_FLAGS)};
 }
 
 ChainFacts DecodeChain(const nlmsghdr* answer) {
   const Attributes chain(answer);
-  return {chain.Text(NFTA_CHAIN_TABLE), chain.Text(NFTA_CHAIN_NAME), chain[NFTA_CHAIN_HOOK] != nullptr};
+  ChainFacts facts{chain.Text(NFTA_CHAIN_TABLE), chain.Text(NFTA_CHAIN_NAME), chain[NFTA_CHAIN_HOOK] != nullptr};
+  if (const auto* header = HeaderOf<nfgenmsg>(answer)) facts.family = header->nfgen_family;
+  if (!facts.hooked) return facts;
+  const Attributes hook(chain[NFTA_CHAIN_HOOK]);
+  facts.hook = hook.U32(NFTA_HOOK_HOOKNUM);
+  facts.priority = static_cast<int32_t>(hook.U32(NFTA_HOOK_PRIORITY));
+  facts.type = chain.Text(NFTA_CHAIN_TYPE);
+  facts.policy = chain.U32(NFTA_CHAIN_POLICY);
+  return facts;
 }
 
 RuleFacts DecodeRule(const nlmsghdr* answer) {
@@ -89,8 +99,14 @@ RuleFacts DecodeRule(const nlmsghdr* answer) {
 
 SetFacts DecodeSet(const nlmsghdr* answer) {
   const Attributes set(answer);
-  return {set.Text(NFTA_SET_TABLE), set.Text(NFTA_SET_NAME), (set.U32(NFTA_SET_FLAGS) & NFT_SET_MAP) != 0,
-          TypesOf(set.U32(NFTA_SET_KEY_TYPE)), TypesOf(set.U32(NFTA_SET_DATA_TYPE))};
+  const uint32_t flags = set.U32(NFTA_SET_FLAGS);
+  return {set.Text(NFTA_SET_TABLE),
+          set.Text(NFTA_SET_NAME),
+          (flags & NFT_SET_MAP) != 0,
+          (flags & NFT_SET_INTERVAL) != 0,
+          flags & ~static_cast<uint32_t>(NFT_SET_MAP | NFT_SET_INTERVAL | NFT_SET_CONCAT),
+          TypesOf(set.U32(NFTA_SET_KEY_TYPE)),
+          TypesOf(set.U32(NFTA_SET_DATA_TYPE))};
 }
 
 void DecodeElements(const nlmsghdr* answer, const std::function<void(ElementFacts&)>& each) {

@@ -15,10 +15,20 @@
 
 namespace cleat {
 
+struct TableFacts {
+  uint64_t handle = 0;
+  uint32_t flags = 0;  // NFT_TABLE_F_*
+};
+
 struct ChainFacts {
   std::string table;
   std::string name;
   bool hooked = false;
+  int family = 0;                  // NFPROTO_*
+  std::optional<uint32_t> hook;    // NF_INET_* of a chain that has one
+  std::optional<uint32_t> policy;  // NF_ACCEPT or NF_DROP, likewise
+  std::string type;                // "filter", "nat", "route", likewise
+  int32_t priority = 0;            // likewise
 };
 
 struct RuleFacts {
@@ -32,13 +42,16 @@ struct SetFacts {
   std::string table;
   std::string name;
   bool map = false;
+  bool interval = false;
+  uint32_t flags = 0;  // NFT_SET_*, without those that say what is above and below
   NftTypes key;
   NftTypes data;
 };
 
 struct ElementFacts {
-  std::string key;   // as the kernel keeps it (nft-data.h)
-  std::string data;  // of a map, likewise
+  std::string key;            // as the kernel keeps it (nft-data.h)
+  std::string data;           // of a map, likewise
+  bool interval_end = false;  // the first key behind an interval
   std::optional<NftVerdict> verdict;
   std::string comment;
 };
@@ -46,7 +59,7 @@ struct ElementFacts {
 // The low 16 bits of the ruleset's generation, which every answer carries; nothing for what is no answer.
 std::optional<uint16_t> GenerationOf(const nlmsghdr* answer);
 
-uint64_t DecodeTableHandle(const nlmsghdr* answer);
+TableFacts DecodeTable(const nlmsghdr* answer);
 ChainFacts DecodeChain(const nlmsghdr* answer);
 RuleFacts DecodeRule(const nlmsghdr* answer);
 SetFacts DecodeSet(const nlmsghdr* answer);

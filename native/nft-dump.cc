@@ -61,7 +61,8 @@ Failure EachElement(Reader& reader, const std::string& table, const std::string&
   bool twice = false;
   const Nfnl::Handler handler = [&](const nlmsghdr* answer) {
     DecodeElements(answer, [&](ElementFacts& element) {
-      if (!keys.insert(element.key).second) twice = true;
+      // Where one interval ends the next may begin, with the same key.
+      if (!keys.insert(element.key + (element.interval_end ? '\1' : '\0')).second) twice = true;
       fn(element);
     });
   };
@@ -96,7 +97,7 @@ class TableJob : public Job {
       }
       Napi::Object object = Napi::Object::New(env);
       object["name"] = name;
-      object["hooked"] = chain.hooked;
+      object["hook"] = HookOf(env, chain.facts);
       object["rules"] = rules;
       chains.Set(chains.Length(), object);
     }
@@ -106,11 +107,14 @@ class TableJob : public Job {
       object["name"] = name;
       object["key"] = set.key;
       object["map"] = set.map;
+      object["interval"] = set.interval;
+      object["flags"] = set.flags;
       object["elements"] = set.elements;
       sets.Set(sets.Length(), object);
     }
     Napi::Object table = Napi::Object::New(env);
-    table["handle"] = static_cast<double>(handle_);
+    table["handle"] = static_cast<double>(facts_.handle);
+    table["flags"] = facts_.flags;
     table["chains"] = chains;
     table["sets"] = sets;
     return table;
@@ -122,27 +126,45 @@ class TableJob : public Job {
     std::string comment;
   };
   struct ChainSeen {
-    bool hooked = false;
+    ChainFacts facts;
     std::vector<RuleSeen> rules;
   };
   struct SetSeen {
     std::string key;
     bool map = false;
+    bool interval = false;
+    uint32_t flags = 0;
     uint32_t elements = 0;
   };
+
+  static Napi::Value HookOf(Napi::Env env, const ChainFacts& chain) {
+    if (!chain.hooked) return env.Null();
+    static const std::map<uint32_t, const char*> kNames{{NF_INET_PRE_ROUTING, "prerouting"},
+                                                        {NF_INET_LOCAL_IN, "input"},
+                                                        {NF_INET_FORWARD, "forward"},
+                                                        {NF_INET_LOCAL_OUT, "output"},
+                                                        {NF_INET_POST_ROUTING, "postrouting"}};
+    const auto name = kNames.find(chain.hook.value_or(NF_INET_NUMHOOKS));
+    Napi::Object hook = Napi::Object::New(env);
+    hook["type"] = chain.type;
+    hook["hook"] = name == kNames.end() ? "" : name->second;
+    hook["priority"] = chain.priority;
+    hook["policy"] = chain.policy == NF_DROP ? "drop" : "accept";
+    return hook;
+  }
 
   Failure Read(Nfnl& socket) {
     chains_.clear();
     sets_.clear();
     Reader reader(socket, table_);
     Failure failure = reader.Get(NFT_MSG_GETTABLE, "NFT_MSG_GETTABLE", NLM_F_ACK, {{NFTA_TABLE_NAME, table_}},
-                                 [&](const nlmsghdr* answer) { handle_ = DecodeTableHandle(answer); });
+                                 [&](const nlmsghdr* answer) { facts_ = DecodeTable(answer); });
     if (failure) return failure;
     failure = reader.Get(NFT_MSG_GETCHAIN, "NFT_MSG_GETCHAIN", NLM_F_DUMP, {{NFTA_CHAIN_TABLE, table_}},
                          [&](const nlmsghdr* answer) {
                            const ChainFacts chain = DecodeChain(answer);
                            // Older kernels dump the chains of all tables.
-                           if (chain.table == table_) chains_[chain.name].hooked = chain.hooked;
+                           if (chain.table == table_) chains_[chain.name].facts = chain;
                          });
     if (failure) return failure;
     failure = reader.Get(NFT_MSG_GETRULE, "NFT_MSG_GETRULE", NLM_F_DUMP, {{NFTA_RULE_TABLE, table_}},
@@ -154,7 +176,8 @@ class TableJob : public Job {
     failure = reader.Get(NFT_MSG_GETSET, "NFT_MSG_GETSET", NLM_F_DUMP, {{NFTA_SET_TABLE, table_}},
                          [&](const nlmsghdr* answer) {
                            const SetFacts set = DecodeSet(answer);
-                           if (set.table == table_) sets_[set.name] = {set.key.Name(), set.map, 0};
+                           if (set.table == table_)
+                             sets_[set.name] = {set.key.Name(), set.map, set.interval, set.flags, 0};
                          });
     for (auto entry = sets_.begin(); !failure && entry != sets_.end(); ++entry) {
       failure = EachElement(reader, table_, entry->first, [&](const ElementFacts&) { entry->second.elements++; });
@@ -164,7 +187,7 @@ class TableJob : public Job {
 
   const std::string table_;
   bool found_ = true;
-  uint64_t handle_ = 0;
+  TableFacts facts_;
   std::map<std::string, ChainSeen> chains_;
   std::map<std::string, SetSeen> sets_;
 };
@@ -192,6 +215,7 @@ class ElementsJob : public Job {
       } else if (!seen.data.empty()) {
         element["data"] = WriteData(env, data_, seen.data);
       }
+      if (seen.interval_end) element["intervalEnd"] = true;
       if (!seen.comment.empty()) element["comment"] = seen.comment;
       elements.Set(index++, element);
     }

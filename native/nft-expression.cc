@@ -5,6 +5,7 @@
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <netinet/tcp.h>
 
 #include <string>
 
@@ -16,7 +17,8 @@ namespace {
 constexpr NftWord kMetaKeys[] = {
     {"iifname", NFT_META_IIFNAME},   {"oifname", NFT_META_OIFNAME}, {"nfproto", NFT_META_NFPROTO},
     {"l4proto", NFT_META_L4PROTO},   {"mark", NFT_META_MARK},       {"iifgroup", NFT_META_IIFGROUP},
-    {"oifgroup", NFT_META_OIFGROUP}, {"pkttype", NFT_META_PKTTYPE},
+    {"oifgroup", NFT_META_OIFGROUP}, {"pkttype", NFT_META_PKTTYPE}, {"iifkind", NFT_META_IIFKIND},
+    {"skuid", NFT_META_SKUID},
 };
 constexpr NftWord kPayloadBases[] = {
     {"network", NFT_PAYLOAD_NETWORK_HEADER},
@@ -29,6 +31,7 @@ constexpr NftWord kCtKeys[] = {
     {"direction", NFT_CT_DIRECTION},
 };
 constexpr NftWord kFibAddresses[] = {{"daddr", NFTA_FIB_F_DADDR}, {"saddr", NFTA_FIB_F_SADDR}};
+constexpr NftWord kFibResults[] = {{"type", NFT_FIB_RESULT_ADDRTYPE}, {"oif", NFT_FIB_RESULT_OIF}};
 constexpr NftWord kComparisons[] = {
     {"eq", NFT_CMP_EQ},
     {"neq", NFT_CMP_NEQ},
@@ -78,8 +81,11 @@ void Ct(Input& input, Napi::Object object, nftnl_expr* e) {
 }
 
 void Fib(Input& input, Napi::Object object, nftnl_expr* e) {
-  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, ReadWord(input, object, "of", kFibAddresses));
-  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+  uint32_t flags = ReadWord(input, object, "of", kFibAddresses);
+  // Only routes that lead back to where the packet came from.
+  if (input.OptionalFlag(object, "iif").value_or(false)) flags |= NFTA_FIB_F_IIF;
+  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, flags);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, ReadWord(input, object, "result", kFibResults));
   nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, Register(input, object, "dreg"));
 }
 
@@ -136,6 +142,30 @@ void Nat(Input& input, Napi::Object object, nftnl_expr* e) {
   nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, Register(input, object, "portReg"));
 }
 
+// The largest segment that the route of the packet has room for, and the one back (nft_rt.c). Host byte order.
+void Rt(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_RT_KEY, NFT_RT_TCPMSS);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_RT_DREG, Register(input, object, "dreg"));
+}
+
+// To network byte order, two bytes.
+void Byteorder(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_SREG, Register(input, object, "sreg"));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_DREG, Register(input, object, "dreg"));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_LEN, sizeof(uint16_t));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_SIZE, sizeof(uint16_t));
+}
+
+// The option's kind and length come before its value (RFC 9293, 3.1). The kernel never makes the value larger.
+void TcpMss(Input& input, Napi::Object object, nftnl_expr* e) {
+  nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_SREG, Register(input, object, "sreg"));
+  nftnl_expr_set_u8(e, NFTNL_EXPR_EXTHDR_TYPE, TCPOPT_MAXSEG);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_OFFSET, 2);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_LEN, sizeof(uint16_t));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_OP, NFT_EXTHDR_OP_TCPOPT);
+}
+
 // What `nft ... reject` means in an inet table: ICMP or ICMPv6 port unreachable.
 void Reject(Input&, Napi::Object, nftnl_expr* e) {
   nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_ICMPX_UNREACH);
@@ -164,6 +194,9 @@ constexpr struct {
     {"notrack", "notrack", Nothing},
     {"counter", "counter", Nothing},
     {"reject", "reject", Reject},
+    {"rt", "rt", Rt},
+    {"byteorder", "byteorder", Byteorder},
+    {"tcpmss", "exthdr", TcpMss},
 };
 
 }  // namespace

@@ -3,8 +3,8 @@
  *
  * Guarantees: the shapes follow the kernel's own model (tables, chains, sets, elements, rules of expressions over
  * registers; nf_tables.h), so that a ruleset is a value that can be compared, printed and tested without a kernel.
- * Limits: only the expressions cleat uses; family inet only; exact elements, no intervals (a port costs one element,
- * and the same however many there are).
+ * Limits: only the expressions cleat uses; family inet only. Ports are exact elements, of which each costs the same however many
+ * there are; an interval is two elements, its first key and the first key behind it (`intervalEnd`).
  */
 
 /** Data in a register, a set key or an element. Concatenations are arrays; each part is padded to 4 bytes (nft). */
@@ -31,13 +31,26 @@ export type NftVerdict = { verdict: 'accept' | 'drop' | 'return' } | { verdict: 
 export type NftExpression =
   | {
       expr: 'meta';
-      key: 'iifname' | 'oifname' | 'nfproto' | 'l4proto' | 'mark' | 'iifgroup' | 'oifgroup' | 'pkttype';
+      key:
+        | 'iifname'
+        | 'oifname'
+        | 'nfproto'
+        | 'l4proto'
+        | 'mark'
+        | 'iifgroup'
+        | 'oifgroup'
+        | 'pkttype'
+        | 'iifkind'
+        | 'skuid';
       dreg: number;
     }
   | { expr: 'payload'; base: 'network' | 'transport'; offset: number; length: number; dreg: number }
   | { expr: 'ct'; key: 'state' | 'status' | 'mark' | 'direction'; dreg: number }
-  /** fib <flags> type: the RTN_* of the address. */
-  | { expr: 'fib'; of: 'daddr' | 'saddr'; result: 'type'; dreg: number }
+  /**
+   * A route lookup. type: the RTN_* of the address. oif: the index of the interface that leads there, 0 for none; with
+   * `iif` only routes through the interface that the packet came in by count.
+   */
+  | { expr: 'fib'; of: 'daddr' | 'saddr'; iif?: boolean; result: 'type' | 'oif'; dreg: number }
   | { expr: 'cmp'; sreg: number; op: 'eq' | 'neq' | 'lt' | 'gt'; data: NftDatum | { bytes: Uint8Array } }
   /** dreg = (sreg & mask) ^ xor, over as many bytes as the masks have. */
   | { expr: 'bitwise'; sreg: number; dreg: number; mask: Uint8Array; xor: Uint8Array }
@@ -53,24 +66,28 @@ export type NftExpression =
   | { expr: 'masquerade' }
   | { expr: 'notrack' }
   | { expr: 'counter' }
-  | { expr: 'reject' };
+  | { expr: 'reject' }
+  /** The largest TCP segment that the packet's route and the route back have room for, 2 bytes in host byte order. */
+  | { expr: 'rt'; key: 'tcpmss'; dreg: number }
+  /** 2 bytes, from host to network byte order. */
+  | { expr: 'byteorder'; op: 'hton'; sreg: number; dreg: number }
+  /** Writes the option "maximum segment size" of a SYN, if it has one and that is larger (2 bytes, network byte order). */
+  | { expr: 'tcpmss'; sreg: number };
+
+export interface NftHook {
+  type: 'filter' | 'nat' | 'route';
+  hook: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+  /** Signed; raw -300, dstnat -100, filter 0, srcnat 100 (nf_ip_hook_priorities). */
+  priority: number;
+  policy: 'accept' | 'drop';
+}
 
 export type NftOperation =
   | { op: 'table.add'; table: string }
   /** Absent is an error of the whole transaction: check first, or add before delete. */
   | { op: 'table.del'; table: string }
-  | {
-      op: 'chain.add';
-      table: string;
-      chain: string;
-      hook?: {
-        type: 'filter' | 'nat' | 'route';
-        hook: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
-        /** Signed; raw -300, dstnat -100, filter 0, srcnat 100 (nf_ip_hook_priorities). */
-        priority: number;
-        policy: 'accept' | 'drop';
-      };
-    }
+  /** A chain that is there already is given this policy; what else differs fails the transaction with EEXIST. */
+  | { op: 'chain.add'; table: string; chain: string; hook?: NftHook }
   | { op: 'chain.flush' | 'chain.del'; table: string; chain: string }
   /** Appended. comment goes to the rule's userdata (shown by `nft list`), <= 127 bytes. */
   | { op: 'rule.add'; table: string; chain: string; expressions: NftExpression[]; comment?: string }
@@ -82,6 +99,8 @@ export type NftOperation =
       key: NftType[];
       /** A map when given; 'verdict' makes a verdict map. */
       data?: NftType[] | 'verdict';
+      /** Elements are intervals. */
+      interval?: boolean;
     }
   | { op: 'set.del' | 'set.flush'; table: string; set: string }
   /**
@@ -95,6 +114,8 @@ export type NftOperation =
 export interface NftElement {
   key: NftDatum[];
   data?: NftDatum[] | NftVerdict;
+  /** This element ends an interval: its key is the first that is not in it any more. It has no data. */
+  intervalEnd?: boolean;
   /** Shown by `nft list`, <= 127 bytes; cleat writes the owner here. */
   comment?: string;
 }
@@ -102,9 +123,14 @@ export interface NftElement {
 /** Chains and sets in the order of their names, rules in that of the chain. */
 export interface NftTable {
   handle: number;
-  chains: { name: string; hooked: boolean; rules: { handle: number; comment: string }[] }[];
-  /** key as `nft` writes it ("inet_proto . inet_service"), "" for types that are not ours. */
-  sets: { name: string; key: string; map: boolean; elements: number }[];
+  /** NFT_TABLE_F_*: 1 is dormant, none of its chains is called then. */
+  flags: number;
+  chains: { name: string; hook: NftHook | null; rules: { handle: number; comment: string }[] }[];
+  /**
+   * key as `nft` writes it ("inet_proto . inet_service"), "" for types that are not ours; flags are NFT_SET_* besides those
+   * that say that it is a map, of intervals, or that its key is concatenated.
+   */
+  sets: { name: string; key: string; map: boolean; interval: boolean; flags: number; elements: number }[];
 }
 
 /** Somebody else's change to a table. */

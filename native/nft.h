@@ -7,6 +7,7 @@
 
 #include <napi.h>
 
+#include "rtnl-socket.h"
 #include "worker.h"
 
 namespace cleat {
@@ -16,9 +17,14 @@ Napi::Value NftCommit(const Napi::CallbackInfo& info, Worker& worker);
 // Outside.nftTable(family, name) and Outside.nftElements(family, table, set) (nft-dump.cc).
 Napi::Value NftTable(const Napi::CallbackInfo& info, Worker& worker);
 Napi::Value NftElements(const Napi::CallbackInfo& info, Worker& worker);
+// Outside.nftForwardDrops(names) (nft-forward.cc).
+Napi::Value NftForwardDrops(const Napi::CallbackInfo& info, Worker& worker);
 // Outside.nftMonitor(table, listener) (nft-monitor.cc).
 Napi::Value NftMonitor(const Napi::CallbackInfo& info, Worker& worker);
-// Outside.conntrackFlush(address) (conntrack.cc).
-Napi::Value ConntrackFlush(const Napi::CallbackInfo& info, Worker& worker);
+// Outside.conntrackForget(rules) (conntrack.cc).
+Napi::Value ConntrackForget(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& rtnl);
+// Outside.conntrackUse() and Outside.conntrackLimit(limit, owners) (conntrack-limit.cc).
+Napi::Value ConntrackUse(const Napi::CallbackInfo& info, Worker& worker);
+Napi::Value ConntrackLimit(const Napi::CallbackInfo& info, Worker& worker);
 
 }  // namespace cleat

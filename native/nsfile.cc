@@ -10,6 +10,10 @@
 #include <sys/vfs.h>
 
 #include <cerrno>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
 
 namespace cleat {
 
@@ -24,7 +28,40 @@ Failure CheckNetns(int fd, const std::string& object) {
   return {};
 }
 
+namespace {
+
+// The key is a path. Every worker thread reads it, the event loop writes it.
+std::mutex expected_mutex;
+std::unordered_map<std::string, Identity> expected;
+
+bool IsExpected(const std::string& path, const Identity& found) {
+  std::lock_guard<std::mutex> lock(expected_mutex);
+  auto entry = expected.find(path);
+  return entry == expected.end() || (entry->second.dev == found.dev && entry->second.ino == found.ino);
+}
+
+}  // namespace
+
+void ExpectNetns(const std::string& path, const Identity* identity) {
+  std::lock_guard<std::mutex> lock(expected_mutex);
+  if (identity == nullptr) {
+    expected.erase(path);
+  } else {
+    expected[path] = *identity;
+  }
+}
+
 Failure OpenNetns(const std::string& path, UniqueFd* netns) {
+  UniqueFd fd;
+  if (Failure failure = OpenAnyNetns(path, &fd)) return failure;
+  Identity found;
+  if (Failure failure = IdentifyNetns(fd.get(), path, &found)) return failure;
+  if (!IsExpected(path, found)) return {ESTALE, "open", path};
+  *netns = std::move(fd);
+  return {};
+}
+
+Failure OpenAnyNetns(const std::string& path, UniqueFd* netns) {
   // O_NONBLOCK: a path that turns out to be a FIFO must not hang the thread.
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) return {errno, "open", path};

@@ -55,7 +55,7 @@ class Place {
 
 Failure IdentifyPath(const std::string& path, Identity* identity) {
   UniqueFd netns;
-  if (Failure failure = OpenNetns(path, &netns)) return failure;
+  if (Failure failure = OpenAnyNetns(path, &netns)) return failure;
   return IdentifyNetns(netns.get(), path, identity);
 }
 
@@ -90,7 +90,7 @@ class CreateJob : public IdentityJob {
     // The descriptor is the namespace whatever happens to the path meanwhile.
     UniqueFd netns(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     if (!netns) return {errno, "open", "/proc/thread-self/ns/net"};
-    if (Failure failure = WriteSysctls(sysctls_)) return failure;
+    if (Failure failure = WriteSysctls(sysctls_, Owner::kOurs)) return failure;
     if (Failure failure = RaiseLink("lo")) return failure;
     if (Failure failure = IdentifyNetns(netns.get(), path_, &identity_)) return failure;
     return place.Mount("/proc/thread-self/ns/net");

@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string>
+#include <utility>
 
 namespace cleat {
 
@@ -80,12 +82,55 @@ void MatchSockets(const char* path, bool udp, std::vector<HeldPort>& ports) {
   }
 }
 
-std::string CommandOf(const char* pid) {
-  File file(fopen(("/proc/" + std::string(pid) + "/comm").c_str(), "re"));
-  char text[64] = "";
-  if (!file || fgets(text, sizeof text, file.get()) == nullptr) return "";
-  text[strcspn(text, "\n")] = '\0';
+// All of a small file in /proc; as much of it as the first kMost bytes.
+std::string TextOf(const std::string& path) {
+  constexpr size_t kMost = 4096;
+  File file(fopen(path.c_str(), "re"));
+  std::string text(kMost, '\0');
+  text.resize(file ? fread(text.data(), 1, text.size(), file.get()) : 0);
   return text;
+}
+
+std::string LastPart(const std::string& path) {
+  constexpr size_t kMost = 64;  // of a name that somebody else chose
+  return path.substr(path.rfind('/') + 1, kMost);
+}
+
+std::string ExecutableOf(const std::string& process) {
+  char target[4096];
+  ssize_t size = readlink((process + "/exe").c_str(), target, sizeof target);
+  if (size <= 0) return "";
+  std::string path(target, static_cast<size_t>(size));
+  static const std::string kDeleted = " (deleted)";
+  if (path.size() > kDeleted.size() && path.compare(path.size() - kDeleted.size(), kDeleted.size(), kDeleted) == 0) {
+    path.resize(path.size() - kDeleted.size());
+  }
+  return LastPart(path);
+}
+
+// What the process is called by those who start it. comm is what the kernel takes from the file that is executed, up to
+// 15 bytes: the program, or a script (execve(2)). But it is the main thread's name, and some programs call that
+// something else (Node from 22 on: MainThread). So it counts if it is the name of the executable or of a word of the
+// command line; or else the executable's does.
+std::string CommandOf(const char* pid) {
+  constexpr size_t kCommSize = 15;  // TASK_COMM_LEN, without the NUL
+  const std::string process = "/proc/" + std::string(pid);
+  std::string comm = TextOf(process + "/comm");
+  if (!comm.empty() && comm.back() == '\n') comm.pop_back();
+  const std::string executable = ExecutableOf(process);
+  const std::string words = TextOf(process + "/cmdline");
+  std::string argv0;
+  auto is_called = [&](const std::string& name) { return !name.empty() && name.substr(0, kCommSize) == comm; };
+  if (executable.empty() && words.empty()) return comm;  // of the kernel, or gone
+  if (is_called(executable)) return executable;
+  for (size_t at = 0; at < words.size();) {
+    const size_t end = std::min(words.find('\0', at), words.size());
+    std::string name = LastPart(words.substr(at, end - at));
+    if (is_called(name)) return name;
+    if (at == 0) argv0 = std::move(name);
+    at = end + 1;
+  }
+  return executable.empty() ? argv0 : executable;
 }
 
 void MatchDescriptors(const char* pid, std::vector<HeldPort>& ports) {

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -98,14 +99,19 @@ class ProbeJob : public Job {
     std::vector<Refusal*> whose;
     for (Refusal& refusal : refusals_) {
       const Probe& probe = probes_[refusal.index];
-      if (refusal.error != EADDRINUSE || probe.protocol == IPPROTO_SCTP) continue;
+      if (!MayBeHeld(refusal.error) || probe.protocol == IPPROTO_SCTP) continue;
       held.push_back({probe.protocol == IPPROTO_UDP, probe.address, probe.port});
       whose.push_back(&refusal);
     }
-    if (held.empty()) return;
-    FindHolders(held);
+    if (!held.empty()) FindHolders(held);
     for (size_t i = 0; i < held.size(); i++) whose[i]->held = std::move(held[i]);
+    // A low port that we may not have ourselves, and that nobody has.
+    auto nobody = [](const Refusal& refusal) { return refusal.error == EACCES && refusal.held.inode == 0; };
+    refusals_.erase(std::remove_if(refusals_.begin(), refusals_.end(), nobody), refusals_.end());
   }
+
+  // EACCES: a port below net.ipv4.ip_unprivileged_port_start, for who has no CAP_NET_BIND_SERVICE.
+  static bool MayBeHeld(int error) { return error == EADDRINUSE || error == EACCES; }
 
   const std::vector<Probe> probes_;
   std::vector<Refusal> refusals_;

@@ -7,9 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "input.h"
@@ -85,6 +88,34 @@ Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
   return object;
 }
 
+// The capabilities that a program of ours may be started with, by the names that TypeScript uses.
+constexpr struct {
+  const char* name;
+  int number;
+} kCapabilities[] = {{"NET_BIND_SERVICE", CAP_NET_BIND_SERVICE}, {"NET_ADMIN", CAP_NET_ADMIN}, {"KILL", CAP_KILL}};
+
+Capabilities ParseCapabilities(Input& input, Napi::Object from) {
+  Capabilities bits = 0;
+  for (const std::string& text : input.Texts(input.Get(from, "capabilities"), "capabilities")) {
+    auto known = std::find_if(std::begin(kCapabilities), std::end(kCapabilities),
+                              [&](const auto& capability) { return text == capability.name; });
+    if (known == std::end(kCapabilities)) {
+      input.Invalid("capset", text);
+    } else {
+      bits |= CapabilityBit(known->number);
+    }
+  }
+  return bits;
+}
+
+std::optional<Confinement> ParseConfinement(Input& input, Napi::Value value) {
+  if (value.IsUndefined()) return std::nullopt;
+  Napi::Object from = input.Object(value, "confinement");
+  // -1 would mean "as it was" (setresuid(2)).
+  return Confinement{input.Uint(from, "uid", UINT32_MAX - 1), input.Uint(from, "gid", UINT32_MAX - 1),
+                     ParseCapabilities(input, from), input.Uint(from, "descriptors")};
+}
+
 SpawnPlan ParseSpawn(Input& input, Napi::Object from) {
   SpawnPlan plan;
   plan.file = input.Text(from, "file");
@@ -102,6 +133,7 @@ SpawnPlan ParseSpawn(Input& input, Napi::Object from) {
   std::optional<std::string> netns = input.OptionalText(from, "netns");
   if (netns && netns->empty()) input.Invalid("open", "netns");
   plan.netns = netns.value_or("");
+  plan.confinement = ParseConfinement(input, input.Get(from, "confinement"));
   return plan;
 }
 

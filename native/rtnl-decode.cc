@@ -1,6 +1,7 @@
 // rtnl-decode.cc: see rtnl-decode.h.
 #include "rtnl-decode.h"
 
+#include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
@@ -81,6 +82,9 @@ bool DecodeLinkOf(unsigned char family, const nlmsghdr* message, LinkFacts* link
       case IFLA_MASTER:
         link->master = Number(attr);
         break;
+      case IFLA_OPERSTATE:
+        link->operational = NumberOf<uint8_t>(attr) == IF_OPER_UP;
+        break;
       case IFLA_LINK:
         link->link = Number(attr);
         break;
@@ -146,7 +150,7 @@ bool DecodeAddress(const nlmsghdr* message, AddressFacts* address) {
 
 bool DecodeRoute(const nlmsghdr* message, RouteFacts* route) {
   const auto* info = InfoOf<rtmsg>(message, RTM_NEWROUTE, RTM_DELROUTE);
-  if (info == nullptr || !IsInternet(info->rtm_family)) return false;
+  if (info == nullptr || !IsInternet(info->rtm_family) || (info->rtm_flags & RTM_F_CLONED) != 0) return false;
   route->destination = AnyAddress(info->rtm_family);
   route->prefix = info->rtm_dst_len;
   route->table = info->rtm_table;
@@ -175,6 +179,100 @@ bool DecodeRoute(const nlmsghdr* message, RouteFacts* route) {
     }
   });
   return true;
+}
+
+bool DecodeWay(const nlmsghdr* message, WayFacts* way) {
+  const auto* info = InfoOf<rtmsg>(message, RTM_NEWROUTE, RTM_DELROUTE);
+  if (info == nullptr || !IsInternet(info->rtm_family)) return false;
+  way->table = info->rtm_table;
+  EachAttribute(message, sizeof *info, [&](const nlattr* attr) {
+    switch (mnl_attr_get_type(attr)) {
+      case RTA_TABLE:
+        way->table = Number(attr);
+        break;
+      case RTA_OIF:
+        way->link = static_cast<int>(Number(attr));
+        break;
+      case RTA_GATEWAY:
+        way->gateway = Ip(info->rtm_family, attr);
+        break;
+      case RTA_VIA:
+        way->gateway = Via(attr);
+        break;
+      case RTA_METRICS:
+        EachAttribute(attr, [&](const nlattr* metric) {
+          if (mnl_attr_get_type(metric) == RTAX_MTU) way->mtu = Number(metric);
+        });
+        break;
+    }
+  });
+  return way->link != 0;
+}
+
+bool DecodeRule(const nlmsghdr* message, RuleFacts* rule) {
+  const auto* info = InfoOf<fib_rule_hdr>(message, RTM_NEWRULE, RTM_DELRULE);
+  if (info == nullptr || !IsInternet(info->family)) return false;
+  rule->family = info->family;
+  rule->action = info->action;
+  rule->table = info->table;
+  rule->source = rule->destination = AnyAddress(info->family);
+  rule->source_prefix = info->src_len;
+  rule->prefix = info->dst_len;
+  rule->inverted = (info->flags & FIB_RULE_INVERT) != 0;
+  EachAttribute(message, sizeof *info, [&](const nlattr* attr) {
+    switch (mnl_attr_get_type(attr)) {
+      case FRA_SRC:
+        rule->source = Ip(info->family, attr);
+        break;
+      case FRA_DST:
+        rule->destination = Ip(info->family, attr);
+        break;
+      case FRA_PRIORITY:
+        rule->priority = Number(attr);
+        break;
+      case FRA_TABLE:
+        rule->table = Number(attr);
+        break;
+      case FRA_SUPPRESS_PREFIXLEN:
+        // -1 for none (fib_nl_fill_rule).
+        if (uint32_t prefix = Number(attr); prefix != UINT32_MAX) rule->suppress_prefix = prefix;
+        break;
+    }
+  });
+  return true;
+}
+
+static bool SameBits(const uint8_t* a, const uint8_t* b, unsigned bits) {
+  const unsigned bytes = bits / 8;
+  if (memcmp(a, b, bytes) != 0) return false;
+  const unsigned rest = bits % 8;
+  return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
+}
+
+bool RouteTouches(const nlmsghdr* message, const std::vector<Area>& areas) {
+  const auto* info = InfoOf<rtmsg>(message, RTM_NEWROUTE, RTM_DELROUTE);
+  if (info == nullptr || !IsInternet(info->rtm_family)) return false;
+  const size_t size = info->rtm_family == AF_INET ? 4 : 16;
+  if (info->rtm_dst_len > size * 8) return false;
+  uint8_t destination[16] = {};
+  EachAttribute(message, sizeof *info, [&](const nlattr* attr) {
+    if (mnl_attr_get_type(attr) != RTA_DST) return;
+    if (const void* bytes = Bytes(attr, size)) memcpy(destination, bytes, size);
+  });
+  return std::any_of(areas.begin(), areas.end(), [&](const Area& area) {
+    return area.address.family == info->rtm_family &&
+           SameBits(destination, area.address.bytes.data(), std::min(info->rtm_dst_len, area.prefix));
+  });
+}
+
+bool RouteIsOf(const nlmsghdr* message, const std::vector<uint32_t>& tables) {
+  const auto* info = InfoOf<rtmsg>(message, RTM_NEWROUTE, RTM_DELROUTE);
+  if (info == nullptr) return false;
+  uint32_t table = info->rtm_table;
+  EachAttribute(message, sizeof *info, [&](const nlattr* attr) {
+    if (mnl_attr_get_type(attr) == RTA_TABLE) table = Number(attr);
+  });
+  return std::find(tables.begin(), tables.end(), table) != tables.end();
 }
 
 bool DecodeNeighbour(const nlmsghdr* message, NeighbourFacts* neighbour) {

@@ -9,8 +9,17 @@
 
 #include <optional>
 #include <string>
+#include <vector>
+
+#include "address.h"
 
 namespace cleat {
+
+// All addresses that begin with the first `prefix` bits of `address`.
+struct Area {
+  IpAddress address;
+  uint8_t prefix = 0;
+};
 
 struct LinkFacts {
   int index = 0;
@@ -20,6 +29,7 @@ struct LinkFacts {
   uint32_t mtu = 0;
   bool up = false;
   bool lower_up = false;
+  bool operational = false;
   uint32_t master = 0;
   uint32_t link = 0;
   std::optional<int> netns_id;
@@ -47,6 +57,28 @@ struct RouteFacts {
   uint8_t protocol = 0;
 };
 
+// What the kernel answers when it is asked for the route to one address (RTM_GETROUTE).
+struct WayFacts {
+  int link = 0;
+  std::optional<std::string> gateway;
+  uint32_t table = 0;
+  std::optional<uint32_t> mtu;  // RTAX_MTU: of the route itself, where it has one
+};
+
+// A rule of the routing policy (ip-rule(8)): which table is asked for the packets that it matches.
+struct RuleFacts {
+  uint8_t family = 0;
+  uint32_t priority = 0;
+  uint8_t action = 0;  // FR_ACT_*
+  uint32_t table = 0;
+  std::string source;
+  uint8_t source_prefix = 0;
+  std::string destination;
+  uint8_t prefix = 0;
+  bool inverted = false;
+  std::optional<uint32_t> suppress_prefix;
+};
+
 struct NeighbourFacts {
   int link = 0;
   std::string address;
@@ -59,7 +91,17 @@ bool DecodeLink(const nlmsghdr* message, LinkFacts* link);
 // What bridges say of their ports, as links of family AF_BRIDGE: an RTM_DELLINK is a port leaving, not a link.
 bool DecodePort(const nlmsghdr* message, LinkFacts* port);
 bool DecodeAddress(const nlmsghdr* message, AddressFacts* address);
+// Exceptions that the kernel keeps for single destinations (RTM_F_CLONED: path MTU, redirects) are no routes and left
+// out.
 bool DecodeRoute(const nlmsghdr* message, RouteFacts* route);
+bool DecodeWay(const nlmsghdr* message, WayFacts* way);
+bool DecodeRule(const nlmsghdr* message, RuleFacts* rule);
 bool DecodeNeighbour(const nlmsghdr* message, NeighbourFacts* neighbour);
+
+// Whether the destination of a route has an address in common with one of the areas. For dumps of large tables: it
+// looks at the bytes and makes no text.
+bool RouteTouches(const nlmsghdr* message, const std::vector<Area>& areas);
+// Whether it is a route of one of these tables.
+bool RouteIsOf(const nlmsghdr* message, const std::vector<uint32_t>& tables);
 
 }  // namespace cleat

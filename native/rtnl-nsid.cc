@@ -58,24 +58,13 @@ class NsidJob : public Job {
     alignas(nlmsghdr) char buffer[256] = {};
     nlmsghdr* request = mnl_nlmsg_put_header(buffer);
     request->nlmsg_type = type;
-    request->nlmsg_flags = NLM_F_REQUEST;
-    if (type == RTM_NEWNSID) request->nlmsg_flags |= NLM_F_ACK;
-    const uint32_t sequence = request->nlmsg_seq = socket.NextSequence();
+    if (type == RTM_NEWNSID) request->nlmsg_flags = NLM_F_ACK;
     mnl_nlmsg_put_extra_header(request, sizeof(rtgenmsg));
     mnl_attr_put_u32(request, NETNSA_FD, static_cast<uint32_t>(netns));
     // Any: the kernel takes the lowest free one (alloc_netid).
     if (type == RTM_NEWNSID) mnl_attr_put_u32(request, NETNSA_NSID, static_cast<uint32_t>(NETNSA_NSID_NOT_ASSIGNED));
-    if (Failure failure = socket.Send(request, request->nlmsg_len, name)) return failure;
     int error = 0;
-    Failure failure = socket.Receive(name, [&](const nlmsghdr* message) {
-      if (message->nlmsg_seq != sequence) return true;
-      if (message->nlmsg_type == NLMSG_ERROR) {
-        error = ErrorOf(message);
-      } else {
-        nsid_ = NsidIn(message);
-      }
-      return false;
-    });
+    Failure failure = socket.Ask(request, name, &error, [&](const nlmsghdr* answer) { nsid_ = NsidIn(answer); });
     if (failure) return failure;
     return error == 0 ? Failure{} : Failure{error, name, path_};
   }

@@ -76,6 +76,7 @@ LinkSet ParseLinkSet(Input& input, Napi::Object from) {
   set.alias = input.OptionalText(from, "alias");
   set.up = input.OptionalFlag(from, "up");
   set.no_link_local = input.OptionalFlag(from, "noLinkLocal");
+  set.arp_notify = input.OptionalFlag(from, "arpNotify");
   set.hairpin = input.OptionalFlag(from, "hairpin");
   set.netns = input.OptionalText(from, "netns");
   return set;
@@ -124,6 +125,16 @@ NeighbourChange ParseNeighbourChange(Input& input, Napi::Object from, bool repla
   return change;
 }
 
+RuleChange ParseRuleChange(Input& input, Napi::Object from, bool add) {
+  RuleChange change;
+  change.add = add;
+  change.source = input.Address(from, "source");
+  change.prefix = ParsePrefix(input, from, change.source);
+  change.table = input.Uint(from, "table");
+  change.priority = input.Uint(from, "priority");
+  return change;
+}
+
 RtnlRequest ParseRequest(Input& input, Napi::Object from) {
   std::string op = input.Text(from, "op");
   if (op == "link.add") return ParseLinkAdd(input, from);
@@ -136,6 +147,7 @@ RtnlRequest ParseRequest(Input& input, Napi::Object from) {
   if (op == "route.del") return ParseRouteChange(input, from, RouteChange::Verb::kDel);
   if (op == "neighbour.replace") return ParseNeighbourChange(input, from, true);
   if (op == "neighbour.del") return ParseNeighbourChange(input, from, false);
+  if (op == "rule.add" || op == "rule.del") return ParseRuleChange(input, from, op == "rule.add");
   input.WrongType("op", "one of RtnlRequest's");
   return LinkDel{};
 }

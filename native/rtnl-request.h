@@ -43,6 +43,7 @@ struct LinkSet {
   std::optional<std::string> alias;
   std::optional<bool> up;
   std::optional<bool> no_link_local;
+  std::optional<bool> arp_notify;
   std::optional<bool> hairpin;
   std::optional<std::string> netns;
 };
@@ -83,7 +84,16 @@ struct NeighbourChange {
   std::optional<MacAddress> mac;
 };
 
-using RtnlRequest = std::variant<LinkAdd, LinkSet, LinkDel, LinkDelGroup, AddressChange, RouteChange, NeighbourChange>;
+struct RuleChange {
+  bool add = false;
+  IpAddress source;
+  uint8_t prefix = 0;
+  uint32_t table = 0;
+  uint32_t priority = 0;
+};
+
+using RtnlRequest =
+    std::variant<LinkAdd, LinkSet, LinkDel, LinkDelGroup, AddressChange, RouteChange, NeighbourChange, RuleChange>;
 
 // Faults go to input.
 std::vector<RtnlRequest> ParseRtnlRequests(Input& input, Napi::Value value);

@@ -51,6 +51,23 @@ Failure RtnlSocket::Receive(const char* name, const std::function<bool(const nlm
   }
 }
 
+Failure RtnlSocket::Ask(nlmsghdr* request, const char* name, int* error,
+                        const std::function<void(const nlmsghdr*)>& take) {
+  request->nlmsg_flags |= NLM_F_REQUEST;
+  const uint32_t sequence = request->nlmsg_seq = NextSequence();
+  *error = 0;
+  if (Failure failure = Send(request, request->nlmsg_len, name)) return failure;
+  return Receive(name, [&](const nlmsghdr* message) {
+    if (message->nlmsg_seq != sequence) return true;
+    if (message->nlmsg_type == NLMSG_ERROR) {
+      *error = ErrorOf(message);
+    } else {
+      take(message);
+    }
+    return false;
+  });
+}
+
 Failure RtnlSocket::DumpOnce(nlmsghdr* request, const char* name, const std::function<void(const nlmsghdr*)>& each,
                              bool* interrupted) {
   request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;

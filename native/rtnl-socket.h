@@ -35,6 +35,9 @@ class RtnlSocket {
   // given answers of an abandoned conversation: sequence numbers tell.
   Failure Receive(const char* name, const std::function<bool(const nlmsghdr*)>& each);
 
+  // Send request (its sequence number is set here) and hand the one answer to take, or give the errno of a refusal.
+  Failure Ask(nlmsghdr* request, const char* name, int* error, const std::function<void(const nlmsghdr*)>& take);
+
   // Send request (its sequence number and flags are set here) and collect the answer; reset is called before each
   // attempt, each for every object.
   Failure Dump(nlmsghdr* request, const char* name, const std::function<void()>& reset,

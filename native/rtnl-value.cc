@@ -1,6 +1,9 @@
 // rtnl-value.cc: see rtnl-value.h.
 #include "rtnl-value.h"
 
+#include <linux/fib_rules.h>
+#include <sys/socket.h>
+
 #include "rtnl-request.h"
 
 namespace cleat {
@@ -27,6 +30,7 @@ Napi::Value ToValue(Napi::Env env, const LinkFacts& link) {
   object.Set("mtu", link.mtu);
   object.Set("up", Napi::Boolean::New(env, link.up));
   object.Set("lowerUp", Napi::Boolean::New(env, link.lower_up));
+  object.Set("operational", Napi::Boolean::New(env, link.operational));
   object.Set("master", link.master);
   object.Set("link", link.link);
   object.Set("netnsId", link.netns_id ? Napi::Value(Napi::Number::New(env, *link.netns_id)) : env.Null());
@@ -56,6 +60,36 @@ Napi::Value ToValue(Napi::Env env, const RouteFacts& route) {
   object.Set("table", route.table);
   object.Set("type", RouteTypeName(route.type));
   object.Set("protocol", static_cast<uint32_t>(route.protocol));
+  return object;
+}
+
+static std::string RuleActionName(uint8_t action) {
+  switch (action) {
+    case FR_ACT_TO_TBL:
+      return "table";
+    case FR_ACT_BLACKHOLE:
+      return "blackhole";
+    case FR_ACT_UNREACHABLE:
+      return "unreachable";
+    case FR_ACT_PROHIBIT:
+      return "prohibit";
+  }
+  return std::to_string(action);
+}
+
+Napi::Value ToValue(Napi::Env env, const RuleFacts& rule) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("family", rule.family == AF_INET ? 4 : 6);
+  object.Set("priority", rule.priority);
+  object.Set("action", RuleActionName(rule.action));
+  object.Set("table", rule.table);
+  object.Set("source", rule.source);
+  object.Set("sourcePrefix", static_cast<uint32_t>(rule.source_prefix));
+  object.Set("destination", rule.destination);
+  object.Set("prefix", static_cast<uint32_t>(rule.prefix));
+  object.Set("inverted", Napi::Boolean::New(env, rule.inverted));
+  object.Set("suppressPrefix",
+             rule.suppress_prefix ? Napi::Value(Napi::Number::New(env, *rule.suppress_prefix)) : env.Null());
   return object;
 }
 

@@ -1,6 +1,7 @@
 // rtnl.cc: the jobs behind rtnl.h: one that changes, one shape for everything that lists.
 #include "rtnl.h"
 
+#include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -74,10 +75,18 @@ template <typename Object, typename Header>
 class ListJob : public Job {
  public:
   using Decode = bool (*)(const nlmsghdr* message, Object* object);
+  // Which of them; none: all.
+  using Wanted = std::function<bool(const nlmsghdr* message)>;
 
   ListJob(Napi::Env env, RtnlSocket& own, std::optional<std::string> netns, uint16_t type, const char* name,
-          Decode decode)
-      : Job(env), own_(own), netns_(std::move(netns)), type_(type), name_(name), decode_(decode) {}
+          Decode decode, Wanted wanted)
+      : Job(env),
+        own_(own),
+        netns_(std::move(netns)),
+        type_(type),
+        name_(name),
+        decode_(decode),
+        wanted_(std::move(wanted)) {}
 
   Failure Execute(Worker& worker) override {
     Failure failure = WithRtnl(worker, own_, netns_, [this](RtnlSocket& socket) {
@@ -88,6 +97,7 @@ class ListJob : public Job {
       return socket.Dump(
           request, name_, [this] { objects_.clear(); },
           [this](const nlmsghdr* message) {
+            if (wanted_ && !wanted_(message)) return;
             Object object;
             if (decode_(message, &object)) objects_.push_back(std::move(object));
           });
@@ -111,6 +121,7 @@ class ListJob : public Job {
   const uint16_t type_;
   const char* const name_;
   const Decode decode_;
+  const Wanted wanted_;
   std::vector<Object> objects_;
 };
 
@@ -131,21 +142,12 @@ class LinkJob : public Job {
     alignas(nlmsghdr) char buffer[256] = {};
     nlmsghdr* request = mnl_nlmsg_put_header(buffer);
     request->nlmsg_type = RTM_GETLINK;
-    request->nlmsg_flags = NLM_F_REQUEST;
-    uint32_t sequence = request->nlmsg_seq = socket.NextSequence();
     mnl_nlmsg_put_extra_header(request, sizeof(ifinfomsg));
     mnl_attr_put_strz(request, IFLA_IFNAME, name_.c_str());
-    if (Failure failure = socket.Send(request, request->nlmsg_len, "RTM_GETLINK")) return failure;
     int error = 0;
-    Failure failure = socket.Receive("RTM_GETLINK", [&](const nlmsghdr* message) {
-      if (message->nlmsg_seq != sequence) return true;
+    Failure failure = socket.Ask(request, "RTM_GETLINK", &error, [&](const nlmsghdr* answer) {
       LinkFacts link;
-      if (message->nlmsg_type == NLMSG_ERROR) {
-        error = ErrorOf(message);
-      } else if (DecodeLink(message, &link)) {
-        link_ = std::move(link);
-      }
-      return false;
+      if (DecodeLink(answer, &link)) link_ = std::move(link);
     });
     if (failure) return failure;
     if (error != 0 && error != ENODEV) return {error, "RTM_GETLINK", name_};
@@ -160,11 +162,12 @@ class LinkJob : public Job {
 
 template <typename Object, typename Header>
 Napi::Value List(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own, uint16_t type, const char* name,
-                 bool (*decode)(const nlmsghdr*, Object*)) {
+                 bool (*decode)(const nlmsghdr*, Object*), typename ListJob<Object, Header>::Wanted wanted = {}) {
   Input input(info.Env());
   std::optional<std::string> netns = input.OptionalText(info[0], "netns");
   if (!input.ok()) return input.Rejection();
-  return worker.Submit(std::make_unique<ListJob<Object, Header>>(info.Env(), own, netns, type, name, decode));
+  return worker.Submit(
+      std::make_unique<ListJob<Object, Header>>(info.Env(), own, netns, type, name, decode, std::move(wanted)));
 }
 
 }  // namespace
@@ -194,7 +197,38 @@ Napi::Value RtnlAddresses(const Napi::CallbackInfo& info, Worker& worker, RtnlSo
 }
 
 Napi::Value RtnlRoutes(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own) {
-  return List<RouteFacts, rtmsg>(info, worker, own, RTM_GETROUTE, "RTM_GETROUTE", DecodeRoute);
+  if (info[1].IsUndefined()) {
+    return List<RouteFacts, rtmsg>(info, worker, own, RTM_GETROUTE, "RTM_GETROUTE", DecodeRoute);
+  }
+  Input input(info.Env());
+  std::vector<Area> areas;
+  for (Napi::Value item : input.Items(info[1], "into")) {
+    Napi::Object from = input.Object(item, "area");
+    Area area;
+    area.address = input.Address(from, "destination");
+    area.prefix = static_cast<uint8_t>(input.Uint(from, "prefix", area.address.bits()));
+    areas.push_back(area);
+  }
+  if (!input.ok()) return input.Rejection();
+  return List<RouteFacts, rtmsg>(
+      info, worker, own, RTM_GETROUTE, "RTM_GETROUTE", DecodeRoute,
+      [areas = std::move(areas)](const nlmsghdr* message) { return RouteTouches(message, areas); });
+}
+
+Napi::Value RtnlRoutesOf(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own) {
+  Input input(info.Env());
+  std::vector<uint32_t> tables;
+  for (Napi::Value item : input.Items(info[1], "tables")) {
+    tables.push_back(static_cast<uint32_t>(input.Integer(item, "table", 0, UINT32_MAX)));
+  }
+  if (!input.ok()) return input.Rejection();
+  return List<RouteFacts, rtmsg>(
+      info, worker, own, RTM_GETROUTE, "RTM_GETROUTE", DecodeRoute,
+      [tables = std::move(tables)](const nlmsghdr* message) { return RouteIsOf(message, tables); });
+}
+
+Napi::Value RtnlRules(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own) {
+  return List<RuleFacts, fib_rule_hdr>(info, worker, own, RTM_GETRULE, "RTM_GETRULE", DecodeRule);
 }
 
 Napi::Value RtnlNeighbours(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own) {

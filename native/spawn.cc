@@ -8,10 +8,13 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "nsfile.h"
@@ -40,6 +43,7 @@ struct Child {
   int report;
   bool own_session;
   bool own_mounts;
+  const Confinement* confinement;  // null for none
 };
 
 [[noreturn]] void Fail(const Child& child, const char* step, int fd = -1) {
@@ -73,6 +77,28 @@ void PlaceDescriptors(Child& child) {
   if (syscall(SYS_close_range, child.count, ~0U, CLOSE_RANGE_CLOEXEC) != 0) Fail(child, "close_range");
 }
 
+void SetLimit(Child& child, decltype(RLIMIT_CORE) resource, rlim_t value, const char* step) {
+  rlimit limit{};
+  if (getrlimit(resource, &limit) != 0) Fail(child, step);
+  limit.rlim_cur = limit.rlim_max = std::min(limit.rlim_max, value);
+  if (setrlimit(resource, &limit) != 0) Fail(child, step);
+}
+
+void Expect(Child& child, int error, const char* step) {
+  errno = error;
+  if (error != 0) Fail(child, step);
+}
+
+void Confine(Child& child) {
+  const Confinement& to = *child.confinement;
+  SetLimit(child, RLIMIT_CORE, 0, "setrlimit(RLIMIT_CORE)");
+  SetLimit(child, RLIMIT_NOFILE, to.descriptors, "setrlimit(RLIMIT_NOFILE)");
+  Expect(child, BoundCapabilities(to.capabilities), "prctl(PR_CAPBSET_DROP)");
+  Expect(child, BecomeUser(to.uid, to.gid), "setresuid");
+  Expect(child, SetCapabilities(to.capabilities, true), "capset");
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) Fail(child, "prctl(PR_SET_NO_NEW_PRIVS)");
+}
+
 int RunChild(void* argument) {
   Child& child = *static_cast<Child*>(argument);
   ResetSignals();
@@ -83,6 +109,8 @@ int RunChild(void* argument) {
     if (mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) Fail(child, "mount");
   }
   PlaceDescriptors(child);
+  // Last: the program is the first thing that runs with fewer rights.
+  if (child.confinement != nullptr) Confine(child);
   execve(child.file, child.argv, child.envp);
   Fail(child, "execve");
 }
@@ -112,15 +140,18 @@ class Stack {
 };
 
 // clone(2) as vfork(2) does it, on a stack of its own so that it cannot spoil ours. No signal is taken meanwhile: a
-// handler run by the child would act on our memory.
+// handler run by the child would act on our memory. A child that changes its user takes from that memory, and so from
+// us, that we may be looked into (commit_creds in kernel/cred.c): that is put back.
 pid_t Clone(Child& child, const Stack& stack, UniqueFd* pidfd) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
+  int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
   int fd = -1;
   pid_t pid = clone(RunChild, stack.top(), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &child, &fd);
   int error = errno;
+  if (child.confinement != nullptr && dumpable == 1) prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errno = error;
   if (pid > 0) pidfd->Reset(fd);
@@ -149,8 +180,16 @@ Failure Spawn(const SpawnPlan& plan, pid_t* pid, UniqueFd* pidfd) {
   for (int& fd : fds) {
     if (fd == -1) fd = null.get();
   }
-  Child child{plan.file.c_str(), argv.data(),   envp.data(),      fds.data(),     static_cast<int>(fds.size()),
-              netns.get(),       writing.get(), plan.own_session, plan.own_mounts};
+  Child child{plan.file.c_str(),
+              argv.data(),
+              envp.data(),
+              fds.data(),
+              static_cast<int>(fds.size()),
+              netns.get(),
+              writing.get(),
+              plan.own_session,
+              plan.own_mounts,
+              plan.confinement ? &*plan.confinement : nullptr};
   UniqueFd held;
   pid_t started = Clone(child, stack, &held);
   if (started < 0) return {errno, "clone", plan.file};

@@ -2,6 +2,8 @@
 #include "sysctl.h"
 
 #include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,17 +19,35 @@ namespace {
 
 constexpr size_t kMaxValue = 4096;
 
-Failure OpenSysctl(const std::string& key, int flags, UniqueFd* file) {
+// A procfs that is mounted nowhere (fsmount(2)); < 0 when there can be none. Opened once, and never closed.
+int OwnProcfs() {
+  static const int mounted = [] {
+    UniqueFd context(static_cast<int>(syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC)));
+    if (!context) return -1;
+    if (syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return -1;
+    constexpr unsigned kAttributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+    return static_cast<int>(syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, kAttributes));
+  }();
+  return mounted;
+}
+
+Failure OpenSysctl(const std::string& key, int flags, Owner owner, UniqueFd* file) {
   bool leaves = key.empty() || key[0] == '/' || ("/" + key + "/").find("/../") != std::string::npos;
   if (leaves) return {EINVAL, "open", key};
   file->Reset(open(("/proc/sys/" + key).c_str(), flags | O_CLOEXEC));
-  if (!*file) return {errno, "open", key};
-  return {};
+  if (*file) return {};
+  int error = errno;
+  if (error == EROFS && owner == Owner::kOurs && OwnProcfs() >= 0) {
+    file->Reset(openat(OwnProcfs(), ("sys/" + key).c_str(), flags | O_CLOEXEC));
+    if (*file) return {};
+    error = errno;
+  }
+  return {error, "open", key};
 }
 
 Failure ReadSysctl(const std::string& key, std::optional<std::string>* value) {
   UniqueFd file;
-  Failure failure = OpenSysctl(key, O_RDONLY, &file);
+  Failure failure = OpenSysctl(key, O_RDONLY, Owner::kHost, &file);
   if (failure.error == ENOENT) return {};
   if (failure) return failure;
   char text[kMaxValue];
@@ -77,24 +97,25 @@ class ReadJob : public Job {
 
 class WriteJob : public Job {
  public:
-  WriteJob(Napi::Env env, Sysctls sysctls, std::optional<std::string> netns)
-      : Job(env), sysctls_(std::move(sysctls)), netns_(std::move(netns)) {}
+  WriteJob(Napi::Env env, Sysctls sysctls, std::optional<std::string> netns, Owner owner)
+      : Job(env), sysctls_(std::move(sysctls)), netns_(std::move(netns)), owner_(owner) {}
 
   Failure Execute(Worker& worker) override {
-    return InNetns(worker, netns_, [this] { return WriteSysctls(sysctls_); });
+    return InNetns(worker, netns_, [this] { return WriteSysctls(sysctls_, owner_); });
   }
 
  private:
   Sysctls sysctls_;
   std::optional<std::string> netns_;
+  const Owner owner_;
 };
 
 }  // namespace
 
-Failure WriteSysctls(const Sysctls& sysctls) {
+Failure WriteSysctls(const Sysctls& sysctls, Owner owner) {
   for (const auto& [key, value] : sysctls) {
     UniqueFd file;
-    if (Failure failure = OpenSysctl(key, O_WRONLY, &file)) return failure;
+    if (Failure failure = OpenSysctl(key, O_WRONLY, owner, &file)) return failure;
     // One write: the kernel parses each by itself (proc_dointvec and friends).
     if (write(file.get(), value.data(), value.size()) < 0) return {errno, "write", key};
   }
@@ -113,8 +134,10 @@ Napi::Value SysctlWrite(const Napi::CallbackInfo& info, Worker& worker) {
   Input input(info.Env());
   Sysctls sysctls = input.Pairs(info[0], "values");
   std::optional<std::string> netns = input.OptionalText(info[1], "netns");
+  const bool ours = netns || input.OptionalFlag(info[2], "ours").value_or(false);
   if (!input.ok()) return input.Rejection();
-  return worker.Submit(std::make_unique<WriteJob>(info.Env(), std::move(sysctls), std::move(netns)));
+  return worker.Submit(
+      std::make_unique<WriteJob>(info.Env(), std::move(sysctls), std::move(netns), ours ? Owner::kOurs : Owner::kHost));
 }
 
 }  // namespace cleat

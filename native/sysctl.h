@@ -2,7 +2,9 @@
 //
 // Guarantees: keys cannot leave /proc/sys; what is under net/ is the network namespace's that the thread is in
 // (net_ctl_header_lookup in net/sysctl_net.c goes by the calling task, not by the mount).
-// Limits: values up to 4 KB.
+// Where /proc/sys is read-only, as in most containers, what is ours is written through a procfs of our own: an engine
+// shuts it for the processes of a container, and we are who makes one. What is the host's is left to the host.
+// Limits: values up to 4 KB. A procfs of our own takes CAP_SYS_ADMIN in the initial user namespace, and Linux 5.2.
 #pragma once
 
 #include <napi.h>
@@ -18,8 +20,10 @@ namespace cleat {
 
 using Sysctls = std::vector<std::pair<std::string, std::string>>;
 
+enum class Owner { kHost, kOurs };
+
 // Write in order, in the calling thread's namespace; stops at the first that fails.
-Failure WriteSysctls(const Sysctls& sysctls);
+Failure WriteSysctls(const Sysctls& sysctls, Owner owner);
 
 Napi::Value SysctlRead(const Napi::CallbackInfo& info, Worker& worker);
 Napi::Value SysctlWrite(const Napi::CallbackInfo& info, Worker& worker);

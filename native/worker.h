@@ -66,6 +66,9 @@ class Worker {
   // Queue a job; its promise settles on the event loop. The event loop stays alive while jobs are queued.
   Napi::Promise Submit(std::unique_ptr<Job> job);
 
+  // No job is queued or under way. For the event loop.
+  bool idle() const { return pending_ == 0; }
+
   int home() const { return home_.get(); }
   // The nfnetlink socket of the home namespace, opened when first used. For jobs only (worker thread).
   Nfnl& nfnl() { return nfnl_; }

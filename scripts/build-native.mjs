@@ -10,7 +10,8 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { join, relative } from 'node:path';
+import { findNodeGyp } from './node-gyp.mjs';
 import { findNodeDir } from './node-headers.mjs';
 
 const root = join(import.meta.dirname, '..');
@@ -19,6 +20,8 @@ const stampPath = join(build, '.stamp');
 
 const headers = findNodeDir();
 if (headers.problem) fail(headers.problem);
+const nodeGypProgram = findNodeGyp();
+if (nodeGypProgram === undefined) fail('node-gyp is not where npm has it; run through npm: npm run build:native');
 
 const now = fingerprint();
 const last = readStamp();
@@ -91,25 +94,13 @@ function outputs() {
 
 function nodeGyp(...commands) {
   for (const command of commands) {
-    const argv = [findNodeGyp(), command, `--nodedir=${headers.nodedir}`, '--jobs=max', '--loglevel=warn'];
+    const argv = [nodeGypProgram, command, `--nodedir=${headers.nodedir}`, '--jobs=max', '--loglevel=warn'];
     const result = spawnSync(process.execPath, argv, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
     const output = `${result.stdout}${result.stderr}`;
     if (result.status !== 0) fail(`node-gyp ${command} failed\n${output}`);
     // Warnings of the compiler concern whoever just changed a source.
     if (/warning:/.test(output)) console.error(output.trimEnd());
   }
-}
-
-/** npm names its own node-gyp to the scripts it runs; called by hand, it is looked for beside npm. */
-function findNodeGyp() {
-  const beside = (npmRoot) => join(npmRoot, 'node_modules/node-gyp/bin/node-gyp.js');
-  const candidates = [process.env.npm_config_node_gyp];
-  if (process.env.npm_execpath) candidates.push(beside(join(dirname(process.env.npm_execpath), '..')));
-  candidates.push(beside(join(dirname(process.execPath), '../lib/node_modules/npm')));
-  candidates.push('/usr/share/nodejs/node-gyp/bin/node-gyp.js');
-  const found = candidates.find((path) => path && existsSync(path));
-  if (!found) fail('node-gyp is not where npm has it; run through npm: npm run build:native');
-  return found;
 }
 
 function fail(text) {

@@ -8,7 +8,16 @@
  * Limits: root, crun, iproute2, nftables (scripts/setup.mjs); after `npm run build`.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeBundle } from './demo-bundle.mjs';
@@ -76,6 +85,7 @@ async function enter() {
     return 1;
   }
   const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'cleat-demo-')));
+  chmodSync(scratch, 0o711); // the DNS server is another user, and goes through it
   const isolate = ['--net', '--mount', '--pid', '--ipc', '--mount-proc', '--propagation', 'private'];
   const again = [process.execPath, import.meta.filename, '--inside', ...process.argv.slice(2)];
   const command = ['unshare', ...isolate, '--fork', '--kill-child', '--', 'sh', '-c', PRELUDE, 'demo', ...again];

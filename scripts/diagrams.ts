@@ -15,6 +15,7 @@ import type { AnyStateMachine, AnyStateNode } from 'xstate';
 import { attachmentMachine } from '../machines/attachment.ts';
 import { containerMachine } from '../machines/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
+import { firewalldMachine } from '../machines/firewalld.ts';
 import { networkMachine } from '../machines/network.ts';
 import { portsMachine } from '../machines/ports.ts';
 import { resolverMachine } from '../machines/resolver.ts';
@@ -26,6 +27,7 @@ const MACHINES: Record<string, [machine: AnyStateMachine, title: string]> = {
   attachment: [attachmentMachine, 'One network of one container, while it is made or taken away'],
   network: [networkMachine, 'A network: its bridge, and who has which address'],
   firewall: [firewallMachine, 'What the networks of one outside share: the nftables table and the switches'],
+  firewalld: [firewalldMachine, 'What firewalld has in its zone for the networks of one outside'],
   ports: [portsMachine, 'The host ports of one outside'],
   resolver: [resolverMachine, 'The names of one outside, and the server that answers for them'],
   uplink: [uplinkMachine, 'The user-mode uplink of one container, while it is started, repaired or stopped'],

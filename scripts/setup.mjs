@@ -13,8 +13,8 @@
  *       77 not root or root without the right to make namespaces (EX_NOPERM).
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { findNodeDir } from './node-headers.mjs';
 
 const EX_MISSING = 1;
@@ -35,6 +35,7 @@ const DEBIAN_PACKAGES = {
   'libclang-rt-dev': 'libFuzzer and the sanitizers of clang',
   patchelf: 'has node load the library of a sanitizer, for the tests of the addon under it',
   'util-linux': 'unshare and nsenter: each test file has namespaces of its own',
+  procps: 'sysctl: tests set switches of the kernel',
   iproute2: 'the second opinion of the kernel tests on links and addresses',
   nftables: 'the second opinion of the kernel tests on rules',
   conntrack: 'tests that connections end or survive as promised',
@@ -44,7 +45,13 @@ const DEBIAN_PACKAGES = {
   slirp4netns: 'uplink of rootless containers',
   passt: 'pasta, the other uplink of rootless containers',
   'aardvark-dns': 'names of containers on a network',
+  firewalld: 'tests that networks pass it; it is not started on this machine',
+  'dbus-daemon': 'the bus of its own that firewalld has in tests',
+  systemd: 'busctl, which asks firewalld',
 };
+
+/** Where systemd looks first: a unit that leads nowhere is neither started nor enabled (systemd.unit(5), "masked"). */
+const FIREWALLD_UNIT = '/etc/systemd/system/firewalld.service';
 
 const BENCH_PACKAGES = {
   netavark: 'benchmark peer',
@@ -166,6 +173,7 @@ function installDebianPackages() {
   // A stale list of one archive is no reason to stop: the install decides.
   say('apt-get update');
   run('apt-get', [...apt, 'update'], env);
+  if (debian.includes('firewalld')) maskFirewalld();
   say(`apt-get install ${debian.join(' ')}`);
   const install = run('apt-get', [...apt, 'install', '-y', '--no-install-recommends', ...debian], env);
   if (install.failed) {
@@ -177,6 +185,14 @@ function installDebianPackages() {
   }
   const still = missingDebianPackages();
   if (still.length > 0) stop(EX_MISSING, [`installed, but dpkg still does not list: ${still.join(' ')}`]);
+}
+
+/** Its package would start it at once and at every boot, and this machine would have another firewall. */
+function maskFirewalld() {
+  if (existsSync(FIREWALLD_UNIT)) return;
+  mkdirSync(dirname(FIREWALLD_UNIT), { recursive: true });
+  symlinkSync('/dev/null', FIREWALLD_UNIT);
+  say('firewalld is masked, so that it does not start: `systemctl unmask firewalld` for who wants it');
 }
 
 function installNpmPackages() {

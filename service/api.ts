@@ -3,10 +3,11 @@
  *
  *   POST   /v1/events              one lifecycle event; or many, one a line, as application/x-ndjson
  *   GET    /v1/events              what happens, as it happens (NDJSON, or SSE when asked for)
- *   GET    /v1/containers          what should be
+ *   GET    /v1/containers          what should be; :id is an id, a name, or the beginning of an engine's id
  *   GET    /v1/containers/:id      the same in full, and where the kernel differs; ?wait=STATE&timeout=MS waits for a state
  *   GET    /v1/containers/:id/history, /v1/containers/:id/stats, /v1/stats
  *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
+ *   POST   /v1/audit/repair
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
  *
  * Guarantees: the object that is authorised is the object that is executed; a body over the limit is refused before it
@@ -19,14 +20,16 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RequestPayload } from 'fastify';
 import type { ZodError } from 'zod';
 import { toFault } from '../effects/effect.ts';
 import { LifecycleEvent } from '../state/event.ts';
 import { FAULTS, FaultError, type Fault } from '../state/faults.ts';
 import { ContainerId } from '../state/names.ts';
 import { NetworkRequest, NetworkUpdate } from '../state/network.ts';
-import { authorise, type Peer, peerOf } from './authorise.ts';
+import type { Limits } from '../state/limits.ts';
+import { authorise, authoriseNetwork, authoriseRepair, isTrusted, type Peer, peerOf } from './authorise.ts';
+import { announcesBody, Connections, endWith } from './connections.ts';
 import type { Containers } from './containers.ts';
 import type { Happening } from '../state/happening.ts';
 import type { ContainerSnapshot } from './snapshot.ts';
@@ -34,11 +37,16 @@ import { noSuchContainer } from './events.ts';
 import type { Networks } from './networks.ts';
 import { openApi } from './openapi.ts';
 import { MAX_LINE, readLines } from './ndjson.ts';
+import { Calls, parseLine, type Line } from './stream-lines.ts';
+import { warningsOf } from './warnings.ts';
 
 export interface ApiParts {
+  limits: Limits;
   containers: Containers;
   networks: Networks;
-  view(snapshot: ContainerSnapshot): unknown;
+  view(snapshot: ContainerSnapshot): object;
+  /** Why firewalld was not told of all networks there, null when it was. */
+  firewalld(outside: string | null): Fault | null;
   history(id: string): unknown[];
   /** Null when there is no such container. */
   inspect(id: string): Promise<unknown>;
@@ -46,20 +54,24 @@ export interface ApiParts {
   stats(id: string): Promise<unknown>;
   statsOfAll(): Promise<unknown>;
   audit(): Promise<unknown>;
+  repair(): Promise<unknown>;
   doctor(): Promise<unknown>;
   version(): unknown;
 }
 
 const MAX_WAIT_MS = 300_000;
 
-/** One more is closed at once. Each is a descriptor of the daemon, which needs some for its own work. */
-const MAX_CONNECTIONS = 1024;
-
 /** From the connection to the end of the headers: nobody who means it takes longer on a Unix socket. */
 const HEADERS_MS = 5000;
 
-/** Events of one stream under way at the same time; lines after them wait in the socket. */
+/** Events of one stream under way at the same time, and their bytes; lines after them wait in the socket. */
 const MAX_UNDER_WAY = 4096;
+const MAX_UNDER_WAY_BYTES = 4 * MAX_LINE;
+
+/** Shapes are zod's: Fastify's own compilers (ajv and others), which take as long to load as all the rest of it, stay away. */
+const noSchema = (): never => {
+  throw new Error('a route with a schema of Fastify');
+};
 
 export function createApi(parts: ApiParts): FastifyInstance {
   const { containers, networks } = parts;
@@ -68,6 +80,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     forceCloseConnections: true,
     exposeHeadRoutes: false, // of a stream without an end too
     logger: false,
+    schemaController: { compilersFactory: { buildValidator: noSchema, buildSerializer: noSchema } },
     // A stream of events may stay open for months, so the whole of a request has no limit; its headers do.
     http: { requestTimeout: 0, headersTimeout: HEADERS_MS, connectionsCheckingInterval: HEADERS_MS / 2 },
     clientErrorHandler: refuseBytes,
@@ -75,7 +88,12 @@ export function createApi(parts: ApiParts): FastifyInstance {
     frameworkErrors: (error, _request, reply) => void sendFault(reply, faultOfRequest(error)),
   });
 
-  api.server.maxConnections = MAX_CONNECTIONS;
+  const connections = new Connections(parts.limits);
+  connections.guard(api.server);
+  api.addHook('preParsing', (request, _reply, payload, done) => {
+    accountBody(request, payload, connections);
+    done(null, payload);
+  });
   api.setErrorHandler((error, _request, reply) => sendFault(reply, faultOfRequest(error)));
   api.setNotFoundHandler((request, reply) =>
     sendFault(reply, { code: 'NO_SUCH_ROUTE', message: `${request.method} ${request.url}: no such route` }),
@@ -97,8 +115,18 @@ export function createApi(parts: ApiParts): FastifyInstance {
     try {
       const event = parse(LifecycleEvent, json);
       authorise(peer, event);
-      const snapshot = await containers.dispatch(event, wait);
-      return { status: wait ? 200 : 202, body: viewOf(snapshot, parts) };
+      // It could not be made when the daemon started: perhaps it can now.
+      const needs = event.type === 'create' || event.type === 'connect';
+      if (needs && networks.defaultFault !== null) await networks.ensureDefault();
+      const snapshot = await containers.dispatch(event, wait, isTrusted(peer) ? null : peer.uid);
+      const warnings = warningsOf(
+        event,
+        snapshot,
+        () => networks.all(),
+        (outside) => parts.firewalld(outside),
+      );
+      const view = viewOf(snapshot, parts);
+      return { status: wait ? 200 : 202, body: warnings.length === 0 ? view : { ...view, warnings } };
     } catch (error) {
       return refusal(error);
     }
@@ -107,33 +135,41 @@ export function createApi(parts: ApiParts): FastifyInstance {
   /** Many events on one connection: in order for one container, side by side for different ones. */
   async function streamEvents(request: FastifyRequest, reply: FastifyReply, peer: Peer, wait: boolean) {
     reply.hijack();
+    connections.unhurried(request.raw);
     const out = reply.raw;
     out.writeHead(200, { 'content-type': 'application/x-ndjson' });
     /** The last event of each container that has one under way. */
     const tails = new Map<unknown, Promise<void>>();
     let underWay = 0;
+    let bytes = 0;
+    const keep = (more: number) => connections.keep(peer, more);
+    const release = (less: number) => connections.release(peer, less);
     let goOn = () => {};
     let line = 0;
+    const calls = new Calls((text) => containers.idOf(text));
     /** Per container, the last line that had come when its create failed: what was sent in the hope of it is not tried. */
     const hopeless = new Map<unknown, number>();
     const write = (n: number, result: { status: number; body: unknown }) => {
       if (!out.destroyed) out.write(`${JSON.stringify({ line: n, ...result })}\n`);
     };
-    const answer = async (n: number, event: Line, before: Promise<void> | undefined) => {
+    const answer = async (n: number, event: Line, key: unknown, before: Promise<void> | undefined) => {
       await before;
       if (event instanceof Error) return write(n, refusal(event));
-      if (n <= (hopeless.get(event?.id) ?? 0)) {
+      if (n <= (hopeless.get(key) ?? 0)) {
         return write(n, refusal(new FaultError('SUPERSEDED', 'not tried: the create before it failed')));
       }
       const result = await handleEvent(event, peer, wait);
-      if (event?.type === 'create' && result.status >= 400) hopeless.set(event.id, line);
+      if (event?.type === 'create' && result.status >= 400) hopeless.set(key, line);
       write(n, result);
     };
     try {
-      for await (const text of readLines(request.raw)) {
+      for await (const text of readLines(request.raw, { keep, release })) {
+        keep(text.length);
+        bytes += text.length;
         const event = parseLine(text);
-        const key = event instanceof Error ? undefined : event?.id;
-        const mine = answer(++line, event, tails.get(key)).then(() => {
+        const key = calls.idIn(event);
+        const mine = answer(++line, event, key, tails.get(key)).then(() => {
+          calls.answered(event);
           if (tails.get(key) !== mine) return;
           tails.delete(key); // a stream may stay open for months
           hopeless.delete(key);
@@ -142,9 +178,12 @@ export function createApi(parts: ApiParts): FastifyInstance {
         underWay++;
         void mine.then(() => {
           underWay--;
+          bytes -= text.length;
+          release(text.length);
           goOn();
         });
-        if (underWay >= MAX_UNDER_WAY) await new Promise<void>((resolve) => (goOn = resolve));
+        while (underWay >= MAX_UNDER_WAY || bytes >= MAX_UNDER_WAY_BYTES)
+          await new Promise<void>((resolve) => (goOn = resolve));
         // Who sends and does not read is heard again when it has read.
         if (out.writableNeedDrain && !out.destroyed) await drained(out);
       }
@@ -157,12 +196,14 @@ export function createApi(parts: ApiParts): FastifyInstance {
 
   api.get<{ Querystring: { id?: string } }>('/v1/events', (request, reply) => {
     const sse = String(request.headers.accept ?? '').includes('text/event-stream');
+    // It may be of a container that is still to come.
+    const only = request.query.id === undefined ? null : containers.idOf(request.query.id);
     reply.hijack();
     const out = reply.raw;
     out.writeHead(200, { 'content-type': sse ? 'text/event-stream' : 'application/x-ndjson' });
     out.flushHeaders();
     const listener = (happening: Happening) => {
-      if (request.query.id !== undefined && happening.id !== request.query.id) return;
+      if (only !== null && happening.id !== only) return;
       // A reader that does not keep up is cut off rather than kept in memory; it can look and listen again.
       if (out.writableLength > MAX_LINE) return void out.destroy();
       const text = JSON.stringify(happening);
@@ -176,7 +217,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
   api.get<{ Params: { id: string }; Querystring: { wait?: string; timeout?: string } }>(
     '/v1/containers/:id',
     async (request) => {
-      const id = parse(ContainerId, request.params.id);
+      const id = containers.idOf(parse(ContainerId, request.params.id));
       const { wait, timeout } = request.query;
       if (wait !== undefined) {
         const ms = Math.min(Number(timeout ?? 30_000), MAX_WAIT_MS);
@@ -190,18 +231,20 @@ export function createApi(parts: ApiParts): FastifyInstance {
     },
   );
   api.get<{ Params: { id: string } }>('/v1/containers/:id/history', (request) => {
-    const id = parse(ContainerId, request.params.id);
+    const id = containers.idOf(parse(ContainerId, request.params.id));
     if (containers.get(id) === undefined) throw noSuchContainer(id);
     return parts.history(id);
   });
   api.get<{ Params: { id: string } }>('/v1/containers/:id/stats', (request) =>
-    parts.stats(parse(ContainerId, request.params.id)),
+    parts.stats(containers.idOf(parse(ContainerId, request.params.id))),
   );
   api.get('/v1/stats', () => parts.statsOfAll());
 
   api.get('/v1/networks', () => networks.all());
   api.post('/v1/networks', async (request, reply) => {
-    const definition = await networks.create(parse(NetworkRequest, request.body));
+    const asked = parse(NetworkRequest, request.body);
+    authoriseNetwork(peerOf(request.raw.socket), asked);
+    const definition = await networks.create(asked);
     return reply.code(201).send(definition);
   });
   api.get<{ Params: { name: string } }>('/v1/networks/:name', (request) => networks.get(request.params.name));
@@ -214,14 +257,18 @@ export function createApi(parts: ApiParts): FastifyInstance {
   });
 
   api.get('/v1/audit', () => parts.audit());
+  api.post('/v1/audit/repair', (request) => {
+    authoriseRepair(peerOf(request.raw.socket));
+    return parts.repair();
+  });
   api.get('/v1/doctor', () => parts.doctor());
   api.get('/v1/version', () => parts.version());
   api.get('/v1/openapi.json', () => openApi());
   return api;
 }
 
-function viewOf(snapshot: ContainerSnapshot, parts: ApiParts): unknown {
-  return snapshot.status === 'active' ? parts.view(snapshot) : { id: snapshot.context.id, state: 'gone' };
+function viewOf(snapshot: ContainerSnapshot, parts: ApiParts): object {
+  return snapshot.status !== 'done' ? parts.view(snapshot) : { id: snapshot.context.id, state: 'gone' };
 }
 
 function parse<T>(
@@ -234,17 +281,6 @@ function parse<T>(
   const first = issues[0];
   const where = first === undefined || first.path === '' ? '' : `${first.path}: `;
   throw new FaultError('BAD_REQUEST', `${where}${first?.message ?? 'not understood'}`, { issues });
-}
-
-/** A line of a stream: what may be an event, or why it is none. */
-type Line = { id?: unknown; type?: unknown } | null | Error;
-
-function parseLine(text: string): Line {
-  try {
-    return JSON.parse(text) as Line;
-  } catch (error) {
-    return error as SyntaxError;
-  }
 }
 
 function refusal(error: unknown): { status: number; body: unknown } {
@@ -270,17 +306,36 @@ async function drained(out: ServerResponse): Promise<void> {
   over.abort();
 }
 
-/** Bytes that are no HTTP, or headers that are too long or never end. Nothing is said into the middle of an answer. */
+/** Bytes that are no HTTP, or headers that are too long or never end. */
 function refuseBytes(error: Error & { code: string }, socket: Socket): void {
-  const { _httpMessage: begun } = socket as Socket & { _httpMessage?: { headersSent: boolean } | null };
-  if (socket.writable && error.code !== 'ECONNRESET' && begun?.headersSent !== true) {
-    const body = JSON.stringify({ error: withHint({ code: 'BAD_REQUEST', message: `no HTTP: ${error.message}` }) });
-    socket.write(
-      `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-    );
-  }
-  socket.destroySoon();
+  if (error.code === 'ECONNRESET') socket.destroySoon();
+  else endWith(socket, { code: 'BAD_REQUEST', message: `no HTTP: ${error.message}` });
+}
+
+/** Bytes of a body are its peer's until it is answered; one that would have too many is told so, and ends. */
+function accountBody(request: FastifyRequest, payload: RequestPayload, connections: Connections): void {
+  const stream = request.headers['content-type']?.startsWith('application/x-ndjson') === true;
+  if (stream || !announcesBody(request.raw)) return; // a stream is counted line by line
+  const { socket } = request.raw;
+  const peer = peerOf(socket);
+  let kept = 0;
+  const count = (chunk: Buffer | string) => {
+    try {
+      connections.keep(peer, chunk.length);
+      kept += chunk.length;
+    } catch (error) {
+      endWith(socket, faultOfRequest(error));
+    }
+  };
+  payload.on('data', count);
+  const over = () => {
+    payload.off('data', count);
+    connections.release(peer, kept);
+    kept = 0;
+  };
+  payload.once('end', over);
+  socket.once('close', over);
+  payload.once('end', () => socket.off('close', over));
 }
 
 function withHint(fault: Fault): Fault & { hint: string } {

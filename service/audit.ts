@@ -3,24 +3,34 @@
  *
  * Guarantees: reads everything anew from its source (files, mountinfo, kernel dumps), nothing from the daemon's memory;
  * changes nothing. Both ways: what is there without a snapshot naming it (leaked), and what a snapshot at rest names
- * that is not there (missing).
+ * that is not there (missing). With what leaked comes what would take it away (finding.ts), for repair.ts.
  * Limits: containers in the middle of an operation are not judged for what is missing; whoever asks waits first until
  * bridges and tables that are on their way out, after the last container was answered, have gone. Looks at the outsides that
- * snapshots name and the daemon's own.
+ * snapshots and records of outsides name, and at the daemon's own; of one that is gone nothing can be left. A pin is known by
+ * its name (token.ts).
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { bridgeAlias } from '../effects/bridge.ts';
-import type { Kernel } from '../effects/kernel.ts';
-import { portElements, PORT_MAPS } from '../effects/ruleset.ts';
-import { publishAddresses } from '../machines/plan/attachment.ts';
+import { namesIn } from '../effects/home.ts';
+import type { Kernel, OutsideKernel } from '../effects/kernel.ts';
+import { removeLinks } from '../effects/link.ts';
+import { forgetNeighbours } from '../effects/neighbour.ts';
+import { takeOut } from '../effects/rule-operations.ts';
+import { portElements, PORT_MAPS, removeTable } from '../effects/ruleset.ts';
+import { canPublish, publishAddresses } from '../machines/plan/attachment.ts';
 import { knownOutside, PERMANENT, type Known } from '../machines/plan/neighbours.ts';
 import { portTargets } from '../machines/plan/ports.ts';
 import { isKernelError, type Link, type Neighbour, type NftElement, type Outside } from '../native/index.ts';
 import { ContainerContext, type Attachment } from '../state/container.ts';
 import { NetworkDefinition } from '../state/network.ts';
-import { auditCarried, auditResolvers, auditUplinks, type Judged } from './audit-processes.ts';
-import type { Finding } from './finding.ts';
+import { auditFiles } from './audit-files.ts';
+import { auditObjects } from './audit-objects.ts';
+import { auditCarried, auditOrphans, auditResolvers, auditUplinks, type Judged } from './audit-processes.ts';
+import { auditRules } from './audit-rules.ts';
+import { leaked, type Found, type InUse } from './finding.ts';
+import { isPinOf } from './token.ts';
+import { mayRunUplink } from '../machines/plan/uplink.ts';
 
 export interface AuditReport {
   clean: boolean;
@@ -28,10 +38,10 @@ export interface AuditReport {
   links: number;
   namespaces: number;
   ports: number;
-  findings: Finding[];
+  findings: Found[];
 }
 
-interface Directories {
+export interface Directories {
   runDir: string;
   stateDir: string;
   netnsDir: string;
@@ -47,9 +57,14 @@ const STEADY = new Set(['created', 'up', 'degraded']);
 
 const judged = ({ state, context }: Snapshot): Judged => ({ context, steady: STEADY.has(state) });
 
-export async function audit(kernel: Kernel, directories: Directories): Promise<AuditReport> {
+/** `outsides`: where else to look; what is there is judged by the snapshots alone. */
+export async function audit(
+  kernel: Kernel,
+  directories: Directories,
+  outsides: readonly (string | null)[] = [],
+): Promise<AuditReport> {
   const { instance } = kernel;
-  const findings: Finding[] = [];
+  const findings: Found[] = [];
   const snapshots = readSnapshots(join(directories.runDir, 'containers'), findings);
   const definitions = readJson(join(directories.stateDir, 'networks')).flatMap(({ json }) => {
     const parsed = NetworkDefinition.safeParse(json);
@@ -74,11 +89,24 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
       context.netns === null ? [] : [[context.netns.path, { context, state }] as const],
     ),
   );
-  const mounted = new Set(mountPoints().filter((path) => path.startsWith(`${directories.netnsDir}/netns-`)));
-  // Several daemons may share the directory: a pin of ours is known by its snapshot only, so a stray one is reported
-  // when no snapshot names it and none of the other instances' could.
-  for (const path of mounted)
-    if (!pins.has(path)) findings.push({ kind: 'namespace', object: path, problem: 'leaked' });
+  for (const { context } of snapshots) {
+    for (const { network, unmanaged } of context.attachments) {
+      if (unmanaged !== true && !definitions.some(({ name }) => name === network))
+        findings.push({ kind: 'network', object: network, problem: 'missing', owner: context.id });
+    }
+  }
+
+  // Others pin namespaces in the same directory; placeholders that were never mounted are there as well.
+  const isOurs = (path: string) => pins.has(path) || isPinOf(instance.name, basename(path));
+  const mounted = new Set(mountPoints().filter((path) => path.startsWith(`${directories.netnsDir}/`) && isOurs(path)));
+  const placed = namesIn(directories.netnsDir).map((name) => join(directories.netnsDir, name));
+  for (const path of new Set([...mounted, ...placed.filter(isOurs)])) {
+    if (pins.has(path)) continue;
+    const named = ({ containers }: InUse) => containers.some(({ netns }) => netns?.path === path);
+    findings.push(
+      leaked({ kind: 'namespace', object: path }, named, () => kernel.outside(null).kernel.netnsRemove(path)),
+    );
+  }
   for (const [path, { state, context }] of pins) {
     if (STEADY.has(state) && !mounted.has(path)) {
       findings.push({ kind: 'namespace', object: path, problem: 'missing', owner: context.id });
@@ -87,21 +115,47 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
 
   let links = 0;
   let ports = 0;
-  for (const outside of new Set([null, ...snapshots.map(({ context }) => context.outside)])) {
-    const { kernel: native } = kernel.outside(outside);
+  for (const outside of new Set([
+    null,
+    ...snapshots.map(({ context }) => context.outside),
+    ...recordedOutsides(join(directories.runDir, 'outsides')),
+    ...outsides,
+  ])) {
     const mine = snapshots.filter(({ context }) => context.outside === outside);
+    const carried = await auditCarried(directories.runDir, outside, mine.map(judged));
+    ports += carried.ports;
+    findings.push(...carried.findings);
+    const on = kernel.outsideIfThere(outside);
+    if (on === null) {
+      if (mine.some(({ state }) => STEADY.has(state)))
+        findings.push({ kind: 'namespace', object: outside ?? '', problem: 'missing' });
+      continue;
+    }
+    const { kernel: native } = on;
+    const here = ({ containers }: InUse) => containers.filter((context) => context.outside === outside);
     const named = new Map(
       mine.flatMap(({ context, state }) =>
-        // Also links that are being replaced.
-        [...(context.change?.before ?? []), ...context.attachments].map(
+        attachmentsOf(context).map(
           (attachment) => [attachment.hostLink, { alias: attachment.alias, state, id: context.id }] as const,
         ),
       ),
     );
-    const used = new Set(mine.flatMap(({ context }) => context.attachments.map(({ bridge }) => bridge)));
-    const bridges = new Map(
-      definitions.map((network) => [network.network_interface, bridgeAlias(instance.name, network.name)]),
+    // Bridges of others are none of ours, and need no table.
+    const used = new Set(
+      mine.flatMap(({ context }) => context.attachments.flatMap((one) => (one.unmanaged ? [] : one.bridge))),
     );
+    const namesBridge = (bridge: string, inUse: InUse | null) =>
+      (inUse?.networks ?? definitions).some((network) => network.network_interface === bridge) ||
+      (inUse === null ? mine.map(({ context }) => context) : here(inUse)).some((context) =>
+        attachmentsOf(context).some((one) => one.unmanaged !== true && one.bridge === bridge),
+      );
+    const bridges = new Map([
+      // The definition of a network in use may be gone: its bridge is there for its containers.
+      ...mine.flatMap(({ context }) =>
+        attachmentsOf(context).map((one) => [one.bridge, bridgeAlias(instance.name, one.network)] as const),
+      ),
+      ...definitions.map((one) => [one.network_interface, bridgeAlias(instance.name, one.name)] as const),
+    ]);
     const all = await native.links();
     const present = new Map(all.map((link) => [link.name, link]));
     for (const link of all) {
@@ -112,8 +166,7 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
       if (!ours) continue;
       links++;
       const owner = named.get(link.name)?.alias ?? (used.has(link.name) ? bridges.get(link.name) : undefined);
-      if (owner !== link.alias)
-        findings.push({ kind: 'link', object: link.name, problem: 'leaked', owner: link.alias });
+      if (owner !== link.alias) findings.push(leakedLink(kernel, on, link, namesBridge, here));
     }
     for (const [name, { alias, state, id }] of named) {
       if (STEADY.has(state) && present.get(name)?.alias !== alias) {
@@ -121,50 +174,51 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
       }
     }
 
-    const standing = all.filter(({ alias }) => alias.startsWith(bridgeAlias(instance.name, '')));
-    findings.push(...judgeNeighbours(mine, standing, await native.neighbours()));
+    findings.push(...(await auditObjects(kernel, outside, mine.map(judged), definitions, all)));
 
-    const expected = new Map<string, { id: string; steady: boolean }>();
-    // What other handlers carry is no element of the table.
-    for (const { context, state } of mine.filter((one) => one.context.portHandler === undefined)) {
-      const { ports, change, attachments } = context;
-      const primary = publishAddresses(attachments);
-      const leads = STEADY.has(state) ? primary : [...new Set([...primary, ...passing(context)])];
-      const targets = leads.flatMap((address) => portTargets([...ports, ...(change?.ports ?? [])], [address]));
-      const planned = portElements(
-        instance.table,
-        targets.map((target) => ({ ...target, owner: context.owner })),
-      );
-      for (const operation of planned.add) {
-        if (operation.op !== 'element.add') continue;
-        for (const element of operation.elements) {
-          expected.set(elementKey(operation.set, element), { id: context.id, steady: STEADY.has(state) });
-        }
-      }
-    }
-    const found = new Set<string>();
+    const standing = all.filter(({ alias }) => alias.startsWith(bridgeAlias(instance.name, '')));
+    findings.push(...judgeNeighbours(mine, standing, await native.neighbours(), on, here));
+
+    const expected = expectedElements(instance.table, mine);
+    const found = new Map<string, { map: string; element: NftElement }>();
     const table = await native.nftTable('inet', instance.table);
+    const wanted = used.size > 0 || mine.some(({ context }) => mayRunUplink(context));
     if (table === null) {
-      if (used.size > 0 && mine.some(({ state }) => state === 'up')) {
+      if (wanted && mine.some(({ state }) => state === 'up')) {
         findings.push({ kind: 'table', object: instance.table, problem: 'missing' });
       }
     } else {
-      if (used.size === 0) findings.push({ kind: 'table', object: instance.table, problem: 'leaked' });
+      // Dormant, for one; and chains of ours let pass what no rule judges.
+      const shut = table.chains.filter(({ hook }) => hook?.policy === 'drop').map(({ name }) => `policy of ${name}`);
+      for (const object of [...(table.flags === 0 ? [] : [`flags of ${instance.table}`]), ...shut])
+        findings.push({ kind: 'table', object, problem: 'changed' });
+      if (!wanted) {
+        const used = ({ tables }: InUse) => tables.has(outside);
+        const remove = () => native.nft(removeTable(instance.table));
+        findings.push(leaked({ kind: 'table', object: instance.table }, used, remove));
+      }
+      const dump = (set: string) => elementsOf(native, instance.table, set);
+      findings.push(...(await auditRules(native, { name: instance.table, seen: table, dump }, namesBridge)));
       for (const map of PORT_MAPS) {
-        for (const element of await elementsOf(native, instance.table, map)) found.add(elementKey(map, element));
+        for (const element of await dump(map)) found.set(elementKey(map, element), { map, element });
       }
     }
     ports += found.size;
-    for (const key of found) if (!expected.has(key)) findings.push({ kind: 'port', object: key, problem: 'leaked' });
+    for (const [key, { map, element }] of found) {
+      if (expected.has(key)) continue;
+      const named = (inUse: InUse) => expectedElements(instance.table, here(inUse).map(passingBy)).has(key);
+      // The kernel refuses to remove an element whose value is another than this one's.
+      const remove = () => native.nft(takeOut(instance.table, map, [element]));
+      findings.push(leaked({ kind: 'port', object: key }, named, remove));
+    }
     for (const [key, { id, steady }] of expected) {
       if (steady && !found.has(key)) findings.push({ kind: 'port', object: key, problem: 'missing', owner: id });
     }
-    const carried = await auditCarried(directories.runDir, outside, mine.map(judged));
-    ports += carried.ports;
-    findings.push(...carried.findings);
   }
   findings.push(...auditUplinks(directories.runDir, snapshots.map(judged)));
   findings.push(...(await auditResolvers(directories.runDir, snapshots.map(judged))));
+  findings.push(...(await auditOrphans(directories.runDir)));
+  findings.push(...auditFiles(directories.runDir, new Set(snapshots.map(({ context }) => context.id))));
   return {
     clean: findings.length === 0,
     containers: snapshots.length,
@@ -175,40 +229,113 @@ export async function audit(kernel: Kernel, directories: Directories): Promise<A
   };
 }
 
+/** Also those that are being replaced. */
+const attachmentsOf = ({ attachments, change }: ContainerContext): Attachment[] => [
+  ...(change?.before ?? []),
+  ...attachments,
+];
+
+/** A container as one that is busy: anything that it names may be in the making. */
+const passingBy = (context: ContainerContext): Snapshot => ({ state: 'busy', context });
+
+/** A link in our group that has somebody else's alias is reported, and left as it is. */
+function leakedLink(
+  kernel: Kernel,
+  on: OutsideKernel,
+  { name, alias }: Link,
+  namesBridge: (bridge: string, inUse: InUse | null) => boolean,
+  here: (inUse: InUse) => readonly ContainerContext[],
+): Found {
+  const finding = { kind: 'link', object: name, owner: alias } as const;
+  const ours = alias === '' || alias.startsWith(`cleat:${kernel.instance.name}:`);
+  if (!ours || namesBridge(name, null)) return { ...finding, problem: 'leaked' };
+  const named = (inUse: InUse) =>
+    namesBridge(name, inUse) ||
+    here(inUse).some((context) => attachmentsOf(context).some(({ hostLink }) => hostLink === name));
+  return leaked(finding, named, () => removeLinks(on, kernel, [name]));
+}
+
+/** The elements of the port maps: `steady` ones are there when all is well, others may be. */
+function expectedElements(table: string, snapshots: readonly Snapshot[]): Map<string, { id: string; steady: boolean }> {
+  const expected = new Map<string, { id: string; steady: boolean }>();
+  // What other handlers carry is no element of the table.
+  for (const { context, state } of snapshots.filter((one) => one.context.portHandler === undefined)) {
+    const { ports, change, attachments } = context;
+    const steady = STEADY.has(state);
+    const primary = publishAddresses(attachments);
+    const leads = steady ? primary : [...new Set([...primary, ...passing(context)])];
+    const targets = leads.flatMap((address) => portTargets([...ports, ...(change?.ports ?? [])], [address]));
+    const planned = portElements(
+      table,
+      targets.map((target) => ({ ...target, owner: context.owner })),
+    );
+    for (const operation of planned.add) {
+      if (operation.op !== 'element.add') continue;
+      for (const element of operation.elements)
+        expected.set(elementKey(operation.set, element), { id: context.id, steady });
+    }
+  }
+  return expected;
+}
+
 /** What the bridges know of containers, and of nobody else: whose address is at which MAC. */
 function judgeNeighbours(
   snapshots: readonly Snapshot[],
   bridges: readonly Link[],
   seen: readonly Neighbour[],
-): Finding[] {
+  { kernel: native }: OutsideKernel,
+  here: (inUse: InUse) => readonly ContainerContext[],
+): Found[] {
   const names = new Map(bridges.map(({ index, name }) => [index, name]));
   const keyOf = (bridge: string, { address, mac }: Known) => `${address} at ${mac} on ${bridge}`;
   const keysOf = (attachments: readonly Attachment[]) =>
     attachments.flatMap((attachment) => knownOutside(attachment).map((known) => keyOf(attachment.bridge, known)));
-  const found = new Set<string>();
+  const found = new Map<string, { bridge: string; address: string }>();
   for (const { link, state, ...known } of seen) {
     const bridge = names.get(link);
-    if (bridge !== undefined && state === PERMANENT) found.add(keyOf(bridge, known));
+    if (bridge !== undefined && state === PERMANENT)
+      found.set(keyOf(bridge, known), { bridge, address: known.address });
   }
-  const named = new Set(
-    snapshots.flatMap(({ context }) => keysOf([...context.attachments, ...(context.change?.before ?? [])])),
-  );
-  const leaked = [...found].filter((key) => !named.has(key));
+  const named = new Set(snapshots.flatMap(({ context }) => keysOf(attachmentsOf(context))));
   const missing = snapshots.flatMap(({ state, context }) =>
     STEADY.has(state) ? keysOf(context.attachments).map((key) => ({ key, owner: context.id })) : [],
   );
   return [
-    ...leaked.map((object): Finding => ({ kind: 'neighbour', object, problem: 'leaked' })),
+    ...[...found]
+      .filter(([key]) => !named.has(key))
+      .map(([key, known]) =>
+        leaked(
+          { kind: 'neighbour', object: key },
+          // The kernel knows an address once on a link: whoever has it now has it in the place of this one.
+          (inUse) =>
+            here(inUse).some((context) =>
+              attachmentsOf(context).some(
+                ({ bridge, addresses }) =>
+                  bridge === known.bridge && addresses.some(({ address }) => address === known.address),
+              ),
+            ),
+          () => forgetNeighbours(native, [known]),
+        ),
+      ),
     ...missing
       .filter(({ key }) => !found.has(key))
-      .map(({ key, owner }): Finding => ({ kind: 'neighbour', object: key, problem: 'missing', owner })),
+      .map(({ key, owner }): Found => ({ kind: 'neighbour', object: key, problem: 'missing', owner })),
   ];
 }
 
+/** The outsides that there are records of; a record that cannot be read names none. */
+function recordedOutsides(directory: string): (string | null)[] {
+  if (!existsSync(directory)) return [];
+  return readJson(directory).flatMap(({ json }) => {
+    const { outside } = (json ?? {}) as { outside?: unknown };
+    return typeof outside === 'string' ? [outside] : [];
+  });
+}
+
 /** In the middle of an operation ports may lead to where they led before, or to any network they are on their way to. */
-function passing({ attachments, change }: ContainerContext): string[] {
+function passing({ attachments, change, portHandler }: ContainerContext): string[] {
   const known = [...attachments, ...(change?.before ?? [])];
-  const addresses = known.filter(({ internal }) => !internal).flatMap((attachment) => attachment.addresses);
+  const addresses = known.filter((one) => canPublish(one, portHandler)).flatMap((attachment) => attachment.addresses);
   return [...addresses.map(({ address }) => address), ...(change?.led ?? [])];
 }
 
@@ -229,7 +356,7 @@ function elementKey(map: string, { key, data, comment }: NftElement): string {
   return `${map} ${plain(key)} -> ${plain(data)} ${comment ?? ''}`;
 }
 
-function readSnapshots(directory: string, findings: Finding[]): Snapshot[] {
+function readSnapshots(directory: string, findings: Found[]): Snapshot[] {
   const snapshots: Snapshot[] = [];
   for (const { file, json } of readJson(directory)) {
     const { snapshot } = (json ?? {}) as { snapshot?: { value?: unknown; context?: unknown } };

@@ -3,7 +3,8 @@
  *
  * Guarantees: decided by the credentials the kernel recorded when the peer connected (SO_PEERCRED), never by anything
  * the peer says. Only root, or the user the daemon runs as, may name a namespace path, a process or an outside: with
- * those one reaches into namespaces of others.
+ * those one reaches into namespaces of others. The same for making a network on a bridge of others (mode=unmanaged): behind
+ * it is a LAN, without rules of ours in between. A repair takes away what nobody knows of any more: whose it was nobody knows.
  * Limits: reaching the socket at all is the right to give containers a network, and to make and remove networks; its file
  * mode (0660) says who can.
  */
@@ -11,6 +12,7 @@ import type { Socket } from 'node:net';
 import { peerCredentials, type PeerCredentials } from '../native/index.ts';
 import type { LifecycleEvent } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
+import type { NetworkRequest } from '../state/network.ts';
 
 export type Peer = PeerCredentials;
 
@@ -28,8 +30,11 @@ export function peerOf(socket: Socket): Peer {
   return peer;
 }
 
+/** Root, or the user the daemon runs as. */
+export const isTrusted = ({ uid }: Peer): boolean => uid === 0 || uid === process.getuid?.();
+
 export function authorise(peer: Peer, event: LifecycleEvent): void {
-  if (peer.uid === 0 || peer.uid === process.getuid?.()) return;
+  if (isTrusted(peer)) return;
   if (event.type !== 'create') return;
   const asked =
     event.netns?.mode === 'path' || event.netns?.mode === 'pid'
@@ -40,4 +45,14 @@ export function authorise(peer: Peer, event: LifecycleEvent): void {
           ? 'bound_to'
           : null;
   if (asked !== null) throw new FaultError('NOT_ALLOWED', `${asked} is not allowed for uid ${peer.uid}`);
+}
+
+export function authoriseNetwork(peer: Peer, { options }: NetworkRequest): void {
+  if (isTrusted(peer) || options?.mode !== 'unmanaged') return;
+  throw new FaultError('NOT_ALLOWED', `a network of mode=unmanaged is not allowed for uid ${peer.uid}`);
+}
+
+export function authoriseRepair(peer: Peer): void {
+  if (isTrusted(peer)) return;
+  throw new FaultError('NOT_ALLOWED', `a repair is not allowed for uid ${peer.uid}`);
 }

@@ -3,14 +3,15 @@
  *
  * Guarantees: an event is judged by the machine's present state, then accepted or refused, never queued; what an answer
  * reports survives a crash: its intent is on disk, effects repeat, and the state at rest follows within milliseconds. A
- * container that is gone is forgotten, in memory and on disk. Every root has an error observer: a defect in one container
- * stops that container, not the daemon.
+ * container that is gone is forgotten, in memory and on disk. A defect in the machine of one container stops that machine,
+ * not the daemon, and what is on disk of it stays as it was: the next event takes it up from there, as a start would.
  * Limits: the answers wait as long as the effects do; those have deadlines.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { EventEmitter } from 'eventemitter3';
 import { createActor, waitFor, type AnyActorRef } from 'xstate';
-import { ROOT } from '../effects/effect.ts';
+import { ROOT, succeed } from '../effects/effect.ts';
+import type { Limits } from '../state/limits.ts';
 import { insist } from '../effects/insist.ts';
 import type { containerMachine } from '../machines/container.ts';
 import type { ContainerInput } from '../machines/container-inputs.ts';
@@ -18,27 +19,33 @@ import type { ContainerContext } from '../state/container.ts';
 import type { CreateEvent, LifecycleEvent } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import type { Journal } from '../state/journal.ts';
-import { CONTAINER_VERSION } from '../state/migrations.ts';
 import type { SnapshotStore } from '../state/store.ts';
+import { ContainerNames } from './container-names.ts';
+import { Durable } from './durable.ts';
 import { boundTo, planContainer, requested } from './creation.ts';
 import type { Happening } from '../state/happening.ts';
 import { endings } from './endings.ts';
-import { illegal, legalEvents, noSuchContainer, toMachineEvent } from './events.ts';
+import { passages } from './passages.ts';
+import { callsOf, illegal, legalEvents, nameTaken, noSuchContainer, toMachineEvent, withIds } from './events.ts';
+import { hasAllContainers, refuseTooManyContainers, refuseTooManyPorts } from './limits.ts';
 import { Neighbours } from './neighbours.ts';
 import { watchUntilItEnds } from './process-watch.ts';
-import { isLeaving } from './standing.ts';
-import { refuseSctp, type UplinkPrograms } from './uplink-request.ts';
-import { atRest, inState } from './waiting.ts';
-import { stateName, type ContainerActor, type ContainerSnapshot } from './snapshot.ts';
-
-type Machine = typeof containerMachine;
-
-interface Bus {
-  happening: (happening: Happening) => void;
-}
+import { restorable, type Restorable } from './recovery.ts';
+import { isDeparting, isLeaving } from './standing.ts';
+import { refuseUncarried, type UplinkPrograms } from './uplink-request.ts';
+import { atRest, departed, inState, passed } from './waiting.ts';
+import {
+  defectOf,
+  refuseOvertaken,
+  refuseUnfinished,
+  stateName,
+  unstopped,
+  type ContainerActor,
+  type ContainerSnapshot,
+} from './snapshot.ts';
 
 export interface ContainersParts {
-  machine: Machine;
+  machine: typeof containerMachine;
   store: SnapshotStore;
   journal: Journal;
   bootId: string;
@@ -48,14 +55,16 @@ export interface ContainersParts {
   networkName: (text: string) => string;
   /** The path by which the outside at this path is known, null for the daemon's own. */
   outsideName: (path: string) => string | null;
+  /** Resolves when a container may be made in this outside. Throws NOT_A_NAMESPACE. */
+  outsideReady: (path: string) => Promise<void>;
   /** Who publishes ports one machine further out, null for nobody. */
   publisher: string | null;
   uplinks: UplinkPrograms;
+  limits: Limits;
+  /** A container is again what this says: what else it was granted goes back. */
+  reclaim: (context: ContainerContext) => void;
   failed: (what: string, error: unknown) => void;
 }
-
-/** How long an event waits for an operation that nobody asked for. */
-const PASSING_MS = 10_000;
 
 /** How long a state at rest may wait for its write. */
 const REST_WRITE_MS = 5;
@@ -66,12 +75,12 @@ interface Entry {
 }
 
 export class Containers {
-  readonly bus = new EventEmitter<Bus>();
+  readonly bus = new EventEmitter<{ happening: (happening: Happening) => void }>();
   readonly neighbours: Neighbours;
   readonly #parts: ContainersParts;
   readonly #entries = new Map<string, Entry>();
-  /** The context of each container as it is on disk. */
-  readonly #durable = new WeakMap<AnyActorRef, ContainerContext>();
+  readonly #names = new ContainerNames();
+  readonly #durable = new Durable();
   #lastGeneration = 0;
 
   constructor(parts: ContainersParts) {
@@ -80,6 +89,11 @@ export class Containers {
       (id) => this.#entries.get(id)?.actor,
       () => this.all(),
     );
+  }
+
+  /** The id of the container that goes by this id, name or beginning of an id; the text itself when there is none. */
+  idOf(text: string): string {
+    return this.#names.idOf(text);
   }
 
   get(id: string): ContainerSnapshot | undefined {
@@ -92,36 +106,26 @@ export class Containers {
 
   /**
    * Take an event: resolves with the container's state after it, or rejects with the fault. With `wait` false it
-   * resolves as soon as the intent is on disk: what was accepted will be finished, whatever happens to the daemon.
+   * resolves as soon as the intent is on disk: what was accepted will be finished, whatever happens to the daemon. `uid`:
+   * who asks, null for root and the daemon's own user, who may have as many containers as they like.
    */
-  async dispatch(event: LifecycleEvent, wait: boolean): Promise<ContainerSnapshot> {
-    const actor = event.type === 'create' ? this.#create(event) : await this.#send(event);
+  async dispatch(said: LifecycleEvent, wait: boolean, uid: number | null): Promise<ContainerSnapshot> {
+    const event = withIds(said, (text) => this.idOf(text));
+    const actor = event.type === 'create' ? await this.#create(event, uid) : await this.#send(event);
     const { n } = actor.getSnapshot().context.operation;
     if (!wait) {
       await this.#parts.store.commit(event.id);
-      return actor.getSnapshot();
+      return unstopped(actor.getSnapshot());
     }
-    const snapshot = await atRest(actor, n);
-    if (snapshot.context.operation.n !== n) {
-      throw new FaultError(
-        'SUPERSEDED',
-        `${event.type} of ${event.id} was overtaken by ${snapshot.context.operation.type}`,
-      );
-    }
+    const snapshot = unstopped(await atRest(actor, n));
+    refuseOvertaken(snapshot, event.type, n);
     // Where no effect ran (a request changed, a namespace of others), nothing of this operation is on disk yet.
-    if (snapshot.status === 'active' && this.#durable.get(actor)?.operation.n !== n) {
-      await this.#parts.store.commit(event.id);
-    }
-    const { fault, leftovers } = snapshot.context;
-    if (fault !== null) throw new FaultError(fault.code, fault.message, fault);
-    if (leftovers.length > 0) {
-      const what = leftovers.map(({ message }) => message).join('; ');
-      throw new FaultError('UNFINISHED', `${event.type} of ${event.id} is not finished: ${what}`);
-    }
+    if (snapshot.status === 'active' && !this.#durable.has(actor, n)) await this.#parts.store.commit(event.id);
+    refuseUnfinished(snapshot, event.type);
     return snapshot;
   }
 
-  /** Resolves when the container is in a state of this name (or gone), rejects with DEADLINE after `ms`. */
+  /** Resolves when the container is in a state of this name (or gone), rejects when it will not be (waiting.ts). */
   async waitFor(id: string, state: string, ms: number): Promise<ContainerSnapshot | null> {
     if (!Object.hasOwn(this.#parts.machine.states, state))
       throw new FaultError('BAD_REQUEST', `there is no state ${state}`);
@@ -143,30 +147,23 @@ export class Containers {
    * the taker had: it is asked again. Owners that were left behind by their last user while nobody looked go now.
    */
   restored(): void {
-    for (const { context } of this.all()) {
-      const taking = context.change?.taking ?? null;
-      if (taking !== null) this.neighbours.yields(taking.owner, context.owner, taking.ports);
-      this.#desert(context.owner);
-    }
+    for (const { context } of this.all()) this.#tellNeighbours(context);
   }
 
-  /**
-   * Whether everything that an operation under way may make has been named on disk since it began, and leads on from there:
-   * the same plan, in the same operation, and nothing has failed since (what turns back undoes what the disk would go on
-   * with). Contexts are immutable, so the same parts are the same objects.
-   */
+  #tellNeighbours({ owner, change }: ContainerContext): void {
+    const taking = change?.taking ?? null;
+    if (taking !== null) this.neighbours.yields(taking.owner, owner, taking.ports);
+    this.#desert(owner);
+  }
+
+  /** See durable.ts. */
   namesAreDurable(root: AnyActorRef): boolean {
-    const durable = this.#durable.get(root);
-    const { context } = root.getSnapshot() as ContainerSnapshot;
-    return (
-      durable !== undefined &&
-      durable.operation.n === context.operation.n &&
-      durable.fault === context.fault &&
-      durable.netns === context.netns &&
-      durable.attachments === context.attachments &&
-      durable.uplink === context.uplink &&
-      durable.change?.ports === context.change?.ports
-    );
+    return this.#durable.hasNamesOf(root as ContainerActor);
+  }
+
+  /** Resolves when all are on disk as they are. Rejects with STATE_UNWRITABLE. */
+  async written(): Promise<void> {
+    await Promise.all([...this.#entries.keys()].map((id) => this.#parts.store.commit(id)));
   }
 
   /**
@@ -177,36 +174,44 @@ export class Containers {
     const passing = new Set(['draining', 'releasing']);
     const still = (snapshot: ContainerSnapshot) => snapshot.hasTag('rest') && !passing.has(stateName(snapshot));
     await Promise.allSettled([...this.#entries.values()].map(({ actor }) => waitFor(actor, still, { timeout: ms })));
-    for (const [id, { unwatch }] of this.#entries) {
-      unwatch?.();
-      await this.#parts.store.commit(id);
-    }
+    for (const { unwatch } of this.#entries.values()) unwatch?.();
+    await this.written();
     this.#parts.journal.flush();
   }
 
-  #existing(id: string): Entry {
-    const entry = this.#entries.get(id);
-    if (entry === undefined) throw noSuchContainer(id);
-    return entry;
-  }
-
-  #create(event: CreateEvent): ContainerActor {
+  async #create(event: CreateEvent, uid: number | null): Promise<ContainerActor> {
+    refuseTooManyPorts(event, [], this.#parts.limits);
+    await this.#departures(event, uid);
+    if (event.outside !== undefined) await this.#parts.outsideReady(event.outside);
     const existing = this.#entries.get(event.id);
     if (existing !== undefined) return this.#resume(event, existing);
+    const holder = this.#names.holderOf(event.id, ...callsOf(event));
+    if (holder !== null) throw nameTaken(event, holder);
+    if (uid !== null) refuseTooManyContainers(uid, this.all(), this.#parts.limits);
     this.#lastGeneration = Math.max(Date.now(), this.#lastGeneration + 1);
     const input = planContainer(event, {
       ...this.#parts,
       generation: this.#lastGeneration,
+      uid,
       container: (id) => this.#lasting(id),
     });
     this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
     return this.#start(event.id, { input }).actor;
   }
 
+  /** Whoever is on its way out with this id or name, or counts for this user, is gone when this resolves. */
+  async #departures(event: CreateEvent, uid: number | null): Promise<void> {
+    if (uid !== null && hasAllContainers(uid, this.all(), this.#parts.limits))
+      await this.neighbours.departures((other) => other.uid === uid);
+    const rivals = [event.id, this.#names.holderOf(event.id, ...callsOf(event)) ?? event.id];
+    const actors = rivals.flatMap((id) => this.#entries.get(id)?.actor ?? []);
+    await departed(actors.filter((actor) => isDeparting(actor.getSnapshot())));
+  }
+
   /** One whose namespace can be shared: not one that is on its way in or out. */
   #lasting(id: string): ContainerContext | undefined {
     const snapshot = this.get(id);
-    const lasts = snapshot !== undefined && !isLeaving(snapshot) && stateName(snapshot) !== 'creating';
+    const lasts = snapshot?.status === 'active' && !isLeaving(snapshot) && stateName(snapshot) !== 'creating';
     return lasts ? snapshot.context : undefined;
   }
 
@@ -219,7 +224,7 @@ export class Containers {
       const message = `container ${event.id} exists already (${why})`;
       return new FaultError('CONTAINER_EXISTS', message, { owner: event.id });
     };
-    if (!context.held || !snapshot.hasTag('rest')) throw exists(stateName(snapshot));
+    if (!context.held || snapshot.status !== 'active' || !snapshot.hasTag('rest')) throw exists(stateName(snapshot));
     const netns = event.netns ?? { mode: 'new' };
     const wish = { netns, ...requested(event, netns, this.#parts) };
     const users = this.neighbours.usersOf(context.owner).join(', ');
@@ -234,12 +239,21 @@ export class Containers {
 
   /** Send an event to its container, if the machine takes it now. */
   async #send(event: Exclude<LifecycleEvent, { type: 'create' }>): Promise<ContainerActor> {
-    const { actor } = this.#existing(event.id);
-    await this.#passed(actor, event.type);
+    const entry = this.#entries.get(event.id);
+    if (entry === undefined) throw noSuchContainer(event.id);
+    const { actor } = this.#running(entry);
+    // An owner that leaves others behind comes to rest first, so that they keep something whole.
+    const leavesUsers =
+      event.type === 'teardown' && this.neighbours.usersOf(actor.getSnapshot().context.owner).length > 0;
+    await passed(actor, leavesUsers);
     const before = actor.getSnapshot();
     // Not snapshot.can(): it takes the whole transition on trial, and our guards never leave an event unanswered.
     if (!legalEvents(before).includes(event.type)) throw illegal(before, event.type);
-    if (event.type === 'publish') refuseSctp(event.id, before.context.portHandler ?? 'firewall', event.port_mappings);
+    if (event.type === 'publish') {
+      const { request, portHandler = 'firewall' } = before.context;
+      refuseTooManyPorts(event, request.ports, this.#parts.limits);
+      refuseUncarried(event.id, portHandler, event.port_mappings, request.ports);
+    }
     const machineEvent = toMachineEvent(event, {
       networkName: (text) => this.#networkName(before, event.type, text),
       users: () => this.neighbours.usersOf(before.context.owner),
@@ -252,39 +266,41 @@ export class Containers {
     return actor;
   }
 
-  /**
-   * Operations of our own (a repair, a network's update) are nobody's reason to be refused: wait until they are over. An
-   * owner that leaves others behind comes to rest first, so that they keep something whole.
-   */
-  async #passed(actor: ContainerActor, type: string): Promise<void> {
-    const waits = (snapshot: ContainerSnapshot) =>
-      snapshot.hasTag('passing') ||
-      (type === 'teardown' && !snapshot.hasTag('rest') && this.neighbours.usersOf(snapshot.context.owner).length > 0);
-    if (!waits(actor.getSnapshot())) return;
-    const over = (snapshot: ContainerSnapshot) => snapshot.status !== 'active' || !waits(snapshot);
-    await waitFor(actor, over, { timeout: PASSING_MS }).catch(() => {}); // judged as it is then
-  }
-
   /** A network that is gone can still be disconnected from, by the name that the container knows. */
   #networkName({ context }: ContainerSnapshot, type: string, text: string): string {
     if (type === 'disconnect' && Object.hasOwn(context.request.networks, text)) return text;
     return this.#parts.networkName(text);
   }
 
-  #start(id: string, how: { input: ContainerInput } | { snapshot: never }): Entry {
+  /** One that a defect has stopped goes on from what is on disk, which is how its last operation began or ended. */
+  #running(entry: Entry): Entry {
+    const { context } = entry.actor.getSnapshot();
+    const defect = defectOf(entry.actor.getSnapshot(), `container ${context.id}`);
+    if (defect === null) return entry;
+    const kept = this.#kept(context);
+    if (kept === null) throw new FaultError(defect.code, `${defect.message}; it cannot go on from what is on disk`);
+    entry.unwatch?.();
+    this.#parts.reclaim(kept.context);
+    const next = this.#start(context.id, { snapshot: kept.snapshot as never }, entry.actor);
+    this.#tellNeighbours(kept.context);
+    return next;
+  }
+
+  #kept({ id, owner }: ContainerContext): Restorable | null {
+    const kept = restorable(this.#parts.machine, id, this.#parts.store.read(id));
+    return kept?.context.owner === owner ? kept : null;
+  }
+
+  /** `stopped`: whose place it takes. */
+  #start(
+    id: string,
+    how: { input: ContainerInput } | { snapshot: never },
+    stopped: ContainerActor | null = null,
+  ): Entry {
     const { machine, store, journal } = this.#parts;
-    let gone = false;
-    let read: ContainerContext | null = null;
-    const source = {
-      read: () => {
-        read = actor.getSnapshot().context;
-        return { machine: 'container', version: CONTAINER_VERSION, snapshot: actor.getPersistedSnapshot() };
-      },
-      written: () => {
-        if (read !== null) this.#durable.set(actor, read);
-      },
-    };
-    const since = new Map<string, { state: string; t: number }>();
+    let over = false;
+    const source = this.#durable.source(() => actor);
+    const passage = passages(id, journal);
     const actor: ContainerActor = createActor(machine, {
       id,
       systemId: ROOT,
@@ -292,53 +308,50 @@ export class Containers {
       inspect: (inspection) => {
         // At every inspection event, not only at snapshots: an effect begins, and asks for its commit, before the
         // snapshot that shows it is announced.
-        if (gone) return;
+        if (over) return;
         store.touch(id, source);
-        if (inspection.type !== '@xstate.snapshot') return;
-        const { actorRef, event } = inspection;
-        if (!('value' in inspection.snapshot)) return;
-        const snapshot = inspection.snapshot as ContainerSnapshot;
-        const to = stateName(snapshot);
-        const last = since.get(actorRef.sessionId);
-        if (last?.state === to) return;
-        const t = performance.now();
-        if (snapshot.status === 'active') since.set(actorRef.sessionId, { state: to, t });
-        else since.delete(actorRef.sessionId);
-        const from = last?.state ?? '';
-        const { fault } = snapshot.context;
-        journal.append(id, {
-          t: Date.now(),
-          machine: actorRef === actor ? 'container' : (actorRef as AnyActorRef).id,
-          event: event.type,
-          from,
-          to,
-          ms: last === undefined ? 0 : Math.round((t - last.t) * 1000) / 1000,
-          ...(fault === null ? {} : { fault }),
-        });
-        if (actorRef === actor) this.#announce({ type: 'state', t: Date.now(), id, from, to });
+        const passed = passage.of(inspection);
+        if (passed?.own === true)
+          this.#announce({ type: 'state', t: Date.now(), id, from: passed.from, to: passed.to });
       },
     });
     const entry: Entry = { actor, unwatch: null };
     this.#entries.set(id, entry);
-    actor.subscribe({
-      next: endings(id, actor.getSnapshot(), 'input' in how, (ending, rests) => {
-        this.#announce(ending);
-        if (rests) this.#settled(id, actor.getSnapshot().context.owner);
-      }),
-      complete: () => {
-        entry.unwatch?.();
-        this.#entries.delete(id);
-        gone = true;
-        const { of } = actor.getSnapshot().context.netns ?? { of: null };
-        if (of !== null) this.#desert(of);
-        const from = since.get(actor.sessionId)?.state ?? '';
-        this.#announce({ type: 'state', t: Date.now(), id, from, to: 'gone' });
-        this.#forget(id);
-      },
-      error: (error) => this.#parts.failed(`container ${id}`, error),
+    this.#names.add(id, actor.getSnapshot().context.name);
+    const ended = endings(id, actor.getSnapshot(), 'input' in how, (ending, rests) => {
+      this.#announce(ending);
+      if (rests) this.#settled(id, actor.getSnapshot().context.owner);
     });
+    const gone = () => {
+      entry.unwatch?.();
+      this.#entries.delete(id);
+      this.#names.remove(id, actor.getSnapshot().context.name);
+      over = true;
+      const { of } = actor.getSnapshot().context.netns ?? { of: null };
+      if (of !== null) this.#desert(of);
+      this.#announce({ type: 'state', t: Date.now(), id, from: passage.last(actor), to: 'gone' });
+      this.#forget(id);
+    };
+    actor.subscribe({
+      next: ended,
+      complete: gone,
+      error: (error) => {
+        over = true;
+        store.leave(id);
+        this.#parts.failed(`container ${id}`, error);
+        const snapshot = actor.getSnapshot();
+        ended(snapshot);
+        passage.stopped(actor, defectOf(snapshot, `container ${id}`));
+        this.#announce({ type: 'state', t: Date.now(), id, from: passage.last(actor), to: 'error' });
+        if (store.keeps(id)) return;
+        // Nothing was made before it was on disk: there is no such container.
+        this.#parts.reclaim({ ...snapshot.context, attachments: [], ports: [], change: null, configured: false });
+        gone();
+      },
+    });
+    if (stopped !== null) succeed(actor, stopped);
     actor.start();
-    this.#watch(entry);
+    if (this.#entries.get(id) === entry) this.#watch(entry);
     return entry;
   }
 
@@ -373,8 +386,9 @@ export class Containers {
     const { boundTo, id } = entry.actor.getSnapshot().context;
     if (boundTo === null) return;
     const exited = () => {
-      const users = this.neighbours.usersOf(entry.actor.getSnapshot().context.owner);
-      entry.actor.send({ type: 'process.exited', users });
+      const { actor } = this.#running(entry);
+      const users = this.neighbours.usersOf(actor.getSnapshot().context.owner);
+      actor.send({ type: 'process.exited', users });
     };
     const failed = (error: unknown) => this.#parts.failed(`watch on the process of ${id}`, error);
     entry.unwatch = watchUntilItEnds(boundTo, exited, failed);

@@ -6,7 +6,6 @@
  * nothing changed. A shared namespace is that of its first owner, through as many sharers as there are.
  * Limits: whether addresses and ports are free is for the machines that grant them.
  */
-import { randomBytes } from 'node:crypto';
 import { isGone } from '../effects/process.ts';
 import type { ContainerInput } from '../machines/container-inputs.ts';
 import { netnsName } from '../machines/plan/attachment.ts';
@@ -15,7 +14,8 @@ import type { ContainerContext } from '../state/container.ts';
 import type { AttachmentOptions, CreateEvent, NetnsSource } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import { DEFAULT_NETWORK } from '../state/network.ts';
-import { noSuchContainer, wanted } from './events.ts';
+import { noSuchContainer, refuseAliases, wanted } from './events.ts';
+import { newToken } from './token.ts';
 import { wayOut, type UplinkPrograms } from './uplink-request.ts';
 
 export interface Surroundings {
@@ -27,6 +27,8 @@ export interface Surroundings {
   uplinks: UplinkPrograms;
   /** Later than that of any container before. */
   generation: number;
+  /** The uid of the caller; null for root and the daemon's own user. */
+  uid: number | null;
   container(id: string): ContainerContext | undefined;
   /** A network's name from its name, id or the beginning of one id alone. Throws NO_SUCH_NETWORK. */
   networkName(text: string): string;
@@ -43,7 +45,7 @@ export function planContainer(event: CreateEvent, around: Surroundings): Contain
     throw new FaultError('BAD_REQUEST', `container ${id} has the namespace of ${pid}: it is bound to that process`);
   }
   const request = { netns, ...requested(event, netns, around) };
-  const token = randomBytes(16).toString('hex');
+  const token = newToken(around.instance);
   const path = `${around.netnsDir}/${netnsName(token)}`;
   return {
     id,
@@ -55,6 +57,7 @@ export function planContainer(event: CreateEvent, around: Surroundings): Contain
     token,
     bootId: around.bootId,
     createdAt: Date.now(),
+    ...(around.uid === null ? {} : { uid: around.uid }),
     instance: around.instance,
     outside: outsideOf(event, around),
     netns: netns.mode === 'host' ? null : { path, owned: netns.mode === 'new', ...sourceOf(netns, id, around) },
@@ -88,8 +91,9 @@ export function requested(
   const asked = event.networks ?? usual;
   const networks: typeof asked = {};
   for (const [text, options] of Object.entries(asked)) {
-    const name = event.networks === undefined ? text : around.networkName(text);
+    const name = around.networkName(text);
     if (Object.hasOwn(networks, name)) throw new FaultError('BAD_REQUEST', `network ${name} is named twice`);
+    refuseAliases(options);
     networks[name] = options;
   }
   const ports = wanted(event.port_mappings ?? [], publisherOf(event, around));

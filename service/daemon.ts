@@ -5,44 +5,55 @@
  * the socket answers; a stop leaves every container as it is.
  * Limits: a failure before the socket answers ends the start with a fault.
  *
- *   <run-dir>    0750  cleat.sock (0660), lock, containers/, outsides/, journal/, dns/, etc/
+ *   <run-dir>    0751  cleat.sock (0660), lock, containers/, outsides/, journal/, dns/, etc/
  *   <state-dir>  0700  lock, networks/, exposed.json
  */
-import { createHash } from 'node:crypto';
-import { chmodSync, lstatSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Verb } from '../effects/effect.ts';
-import { Kernel, type Instance } from '../effects/kernel.ts';
+import { ESSENTIAL, lacking, listed } from '../effects/capabilities.ts';
+import { Kernel } from '../effects/kernel.ts';
 import { etcEffects, RESOLV_CONF } from '../effects/etc.ts';
+import { uplinkUsers } from '../effects/uplink-users.ts';
 import { hostsFile } from '../machines/plan/hosts.ts';
 import { resolvConf } from '../machines/plan/resolv-conf.ts';
-import { lockFile } from '../native/index.ts';
+import { isKernelError, lockFile } from '../native/index.ts';
 import { DefinitionStore } from '../state/definitions.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { ContainerContext } from '../state/container.ts';
 import { ExposedStore } from '../state/exposed.ts';
 import { FaultError } from '../state/faults.ts';
+import type { ForwarderLimits } from '../state/forwarder.ts';
 import { Journal } from '../state/journal.ts';
+import type { Limits } from '../state/limits.ts';
 import { PublisherUrl } from '../state/names.ts';
-import type { NetworkDefinition } from '../state/network.ts';
+import type { NetworkDefinition, SubnetPool } from '../state/network.ts';
 import { SnapshotStore } from '../state/store.ts';
 import { createApi } from './api.ts';
-import { audit } from './audit.ts';
+import { ConntrackWatch } from './conntrack-watch.ts';
 import { ContainerFiles } from './container-files.ts';
 import { Containers } from './containers.ts';
 import { doctor } from './doctor.ts';
 import { driftChecks } from './drift-checks.ts';
-import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
+import type { DriftHappening, LimitedHappening, RepairedHappening } from '../state/happening.ts';
 import { DriftWatch } from './drift.ts';
 import { failpoint } from './failpoint.ts';
+import { FirewalldWatch } from './firewalld-watch.ts';
 import { ForwarderWatch } from './forwarder-watch.ts';
+import { HelperWatch } from './helper-watch.ts';
 import { inspect, inspectSnapshot } from './inspect.ts';
+import { instanceOf } from './instance.ts';
+import type { Log } from './log.ts';
+import { logChecks, logHappenings } from './log-happenings.ts';
+import { NeighbourWatch } from './neighbour-watch.ts';
 import { Networks } from './networks.ts';
+import { OutsideRelease, recognise } from './outside-release.ts';
 import { Publishing } from './publisher.ts';
 import { recover } from './recovery.ts';
+import { auditing } from './repair.ts';
 import { FileWatch } from './resolv-watch.ts';
 import { provideContainer, provideShared } from './provide.ts';
 import type { UplinkPrograms } from './uplink-request.ts';
@@ -51,6 +62,7 @@ import { Shared, type SharedMachines } from './shared.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
 import { statsOf, statsOfAll } from './stats.ts';
 import { containerView } from './view.ts';
+import { WayOutWatch } from './way-out-watch.ts';
 
 export interface DaemonOptions {
   runDir: string;
@@ -61,20 +73,22 @@ export interface DaemonOptions {
   publisher: string | null;
   /** What is done about each kind of drift. */
   drift: DriftPolicies;
+  /** Forward between other interfaces too where the host did not before its first network. */
+  forwardOthers: boolean;
   /** Of each program for user-mode networking: where it is, and options that come before a container's own. */
   uplinks: UplinkPrograms;
-  log: { info(fields: object, text: string): void; error(fields: object, text: string): void };
+  limits: Limits;
+  /** Limits of each container's use of the forwarder. */
+  forwarderLimits: Partial<ForwarderLimits>;
+  /** Where subnets come from that nobody chose; none: the usual ones. */
+  subnetPools: readonly SubnetPool[];
+  log: Log;
 }
-
-/** The state directory of the daemon that a machine has when nobody says otherwise. */
-export const DEFAULT_STATE_DIR = '/var/lib/cleat';
 
 const FORWARDER_PROGRAM = join(import.meta.dirname, '../../build/Release/cleat-forwarder');
 
 /** How long a stop lets what is under way come to its end. */
 const STOP_MS = 5000;
-/** How long an audit waits for what is being raised or lowered: a bridge on its way out is not left behind. */
-const AUDIT_MS = 5000;
 
 export interface Daemon {
   api: FastifyInstance;
@@ -84,7 +98,10 @@ export interface Daemon {
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { runDir, stateDir, netnsDir, socket, log } = options;
   const publisher = publisherOf(options.publisher);
-  ownDirectory(runDir, 0o750);
+  refuseSocketPath(socket);
+  // The DNS servers run as another user and pass through this directory; everything in it that is not theirs is closed.
+  ownDirectory(runDir, 0o751);
+  if ((statSync(runDir).mode & 0o001) === 0) chmodSync(runDir, (statSync(runDir).mode & 0o7777) | 0o001);
   ownDirectory(stateDir, 0o700);
   // 0711: entered by name by those who know one (B17).
   ownDirectory(netnsDir, 0o711);
@@ -94,19 +111,22 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
   }
 
+  refuseWithoutRights();
+  uplinkUsers(); // throws when the users of slirp4netns and pasta are somebody else's
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   const instance = instanceOf(stateDir);
-  const kernel = new Kernel(instance);
+  const failed = (what: string, error: unknown) =>
+    log.error({ what, error }, `${what}: ${error instanceof Error ? error.message : String(error)}`);
+  const kernel = new Kernel(instance, failed);
+  enterOwnNamespace(kernel);
   const journal = new Journal(join(runDir, 'journal'), failpoint);
   const containerStore = new SnapshotStore(join(runDir, 'containers'), failpoint);
   const outsideStore = new SnapshotStore(join(runDir, 'outsides'), failpoint);
   const definitionStore = new DefinitionStore(join(stateDir, 'networks'), failpoint);
   const { definitions: known, previous, unreadable } = definitionStore.load();
-  for (const file of unreadable) log.error({ file }, 'network definition set aside: not readable');
   const exposed = new ExposedStore(stateDir, failpoint);
   unreadable.push(...exposed.load().unreadable);
   const definitions = new Map<string, NetworkDefinition>(known.map((definition) => [definition.name, definition]));
-  const failed = (what: string, error: unknown) => log.error({ what, error }, 'a machine failed');
 
   const machines: { shared: SharedMachines | null } = { shared: null };
   const shared = new Shared({
@@ -117,9 +137,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     watcher: () => watch,
     definitions,
     previous: new Map(previous.map((definition) => [definition.name, definition])),
+    containers: () => containers.all().map(({ context }) => context),
     store: outsideStore,
     bootId,
     failed,
+    identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
   });
   const containerRunner: EffectRunner = {
     failpoint,
@@ -130,7 +152,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const etc = etcEffects({ runDir, resolvConf, hostsFile });
   const places = {
     uplinks: join(runDir, 'uplinks'),
-    forwarder: { directory: join(runDir, 'forwarder'), executable: FORWARDER_PROGRAM },
+    forwarder: {
+      directory: join(runDir, 'forwarder'),
+      executable: FORWARDER_PROGRAM,
+      limits: options.forwarderLimits,
+    },
   };
   const containerMachineProvided = provideContainer(containerRunner, kernel, shared, {
     ...etc,
@@ -143,9 +169,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     containers: () => containers,
     record: (definition) => networks.record(definition),
     policies: options.drift,
+    forwardOthers: options.forwardOthers,
   });
 
-  const containers = new Containers({
+  const containers: Containers = new Containers({
     machine: containerMachineProvided,
     store: containerStore,
     journal,
@@ -154,8 +181,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     netnsDir,
     networkName: (text) => networks.get(text).name,
     outsideName: (path) => kernel.nameOf(path),
+    outsideReady: (path) => outsides.ready(path),
     publisher,
     uplinks: options.uplinks,
+    limits: options.limits,
+    reclaim: (context) => shared.reclaim(context),
     failed,
   });
   const networks = new Networks({
@@ -163,10 +193,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     store: definitionStore,
     shared,
     kernel,
+    log,
+    pools: options.subnetPools,
+    departures: (owners) => containers.neighbours.departures(({ owner }) => owners.includes(owner)),
     bridgePrefix: instance.name === 'main' ? 'cleat' : `cleat${instance.name.slice(0, 4)}-`,
   });
 
-  const announce = (happening: DriftHappening | RepairedHappening) => {
+  const announce = (happening: DriftHappening | RepairedHappening | LimitedHappening) => {
     const { t, type: event, id } = happening;
     const snapshot = id === null ? undefined : containers.get(id);
     if (id !== null && snapshot !== undefined) {
@@ -181,11 +214,22 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const uplinks = new UplinkWatch({ ...watchParts, home: places.uplinks, kernel });
   const forwarders = new ForwarderWatch({ ...watchParts, places: places.forwarder });
 
+  const outsides = new OutsideRelease({ kernel, containers, shared, failed });
+  const helpers = new HelperWatch({ runDir, kernel, shared, forwarders, uplinks, failed });
+  const firewalld = new FirewalldWatch({ kernel, shared, failed });
+  const waysOut: WayOutWatch = new WayOutWatch({ kernel, shared, failed });
+  const owners = { kernel, containers, shared, announce, failed };
+  const connections = new ConntrackWatch({ ...owners, limit: options.limits['tracked-per-container'] });
+  const neighbours = new NeighbourWatch({ ...owners, limit: options.limits['neighbours-per-container'] });
+
+  logHappenings(containers, log);
   const publishing = new Publishing({ publisher, ledger: exposed, log });
   const recovered = recover({ store: containerStore, journal, machine: containerMachineProvided, bootId });
   const contexts = recovered.containers.map(({ context }) => context);
+  await recognise(kernel, shared.records(), recovered.containers, failed);
+  // Before the machines start: what they would think of as changed otherwise is not.
+  await waysOut.look(new Set([null, ...contexts.map(({ outside }) => outside)]));
   recovered.unreadable.push(...shared.recover(contexts));
-  for (const file of recovered.unreadable) log.error({ file }, 'snapshot set aside: not readable');
   publishing.start(recovered.containers, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
   for (const { id, snapshot } of recovered.containers) containers.restore(id, snapshot);
   containers.restored();
@@ -196,6 +240,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     RESOLV_CONF,
     () => {
       shared.refreshResolvers();
+      shared.verifyFirewalls();
       files.refresh();
     },
     (error) => failed(`watch on ${RESOLV_CONF}`, error),
@@ -212,27 +257,32 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     view,
     uplink: (context: ContainerContext) => uplinks.process(context),
   };
+  const surroundings = () =>
+    doctor(kernel, {
+      ...directories,
+      unreadable: [...unreadable, ...recovered.unreadable],
+      uplinks: options.uplinks,
+      limits: options.limits,
+      publisher: () => publishing.checks(),
+      networks,
+      wayOut: shared.wayOut(null),
+      containers,
+    });
   const api = createApi({
+    limits: options.limits,
     containers,
     networks,
     view,
+    firewalld: (outside) => shared.firewalld(outside).getSnapshot().context.fault,
     history: (id) => journal.read(id),
     inspect: (id) => inspect(inspectParts, id),
     inspectSnapshot: (snapshot) => inspectSnapshot(inspectParts, snapshot),
-    stats: (id) => statsOf({ containers, kernel }, id),
-    statsOfAll: () => statsOfAll({ containers, kernel }),
-    audit: async () => {
-      await shared.settled(AUDIT_MS);
-      return audit(kernel, directories);
-    },
+    stats: (id) => statsOf({ containers, kernel, forwarder: places.forwarder }, id),
+    statsOfAll: () => statsOfAll({ containers, kernel, forwarder: places.forwarder }),
+    ...auditing({ kernel, directories, shared, containers, networks }),
     doctor: async () => {
-      const { checks } = await doctor(kernel, {
-        ...directories,
-        unreadable: [...unreadable, ...recovered.unreadable],
-        uplinks: options.uplinks,
-        publisher: () => publishing.checks(),
-      });
-      const troubles = [...shared.troubles(), ...networks.troubles(), ...files.troubles()];
+      const { checks } = await surroundings();
+      const troubles = [...shared.troubles(), ...networks.troubles(), ...files.troubles(), ...watch.troubles()];
       return { checks: [...checks, ...driftChecks(watch.present(), troubles)] };
     },
     version: () => ({ version, api: 'v1', instance: instance.name, pid: process.pid, boot_id: bootId }),
@@ -246,18 +296,34 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
   chmodSync(socket, 0o660);
   log.info({ socket, containers: recovered.containers.length, instance: instance.name }, 'ready');
+  surroundings().then(
+    ({ checks }) => logChecks(checks, log),
+    (error: unknown) => failed('checks of the surroundings', error),
+  );
   watch.start().catch((error: unknown) => failed('watch on drift', error));
   uplinks.start();
   forwarders.start();
+  helpers.start();
+  outsides.start();
+  connections.start();
+  neighbours.start();
+  waysOut.start();
+  firewalld.start();
   return {
     api,
     close: async () => {
       hostFile.close();
       files.close();
       watch.close();
+      helpers.close();
+      outsides.close();
       uplinks.close();
       forwarders.close();
+      connections.close();
+      waysOut.close();
+      firewalld.close();
       await api.close();
+      await neighbours.close();
       await containers.close(STOP_MS);
       await shared.settled(STOP_MS);
       rmSync(socket, { force: true });
@@ -278,19 +344,36 @@ function ownDirectory(path: string, mode: number): void {
   throw new FaultError('STATE_UNSAFE', `${path} is no place for the daemon: ${why}`, { object: path });
 }
 
+function refuseWithoutRights(): void {
+  const missing = ESSENTIAL.filter((name) => lacking().includes(name));
+  if (missing.length === 0) return;
+  throw new FaultError('CAPABILITY_MISSING', `the daemon cannot work without ${listed(missing)}`);
+}
+
+/** Root of a user namespace may have every capability, and none over the network namespace that it was left in. */
+function enterOwnNamespace(kernel: Kernel): void {
+  try {
+    kernel.outside(null);
+  } catch (error) {
+    if (!isKernelError(error) || error.code !== 'EPERM') throw error;
+    const message = `the daemon may not change the network namespace that it is in (${error.message})`;
+    throw new FaultError('CAPABILITY_MISSING', message, { errno: error.code, syscall: error.syscall });
+  }
+}
+
+/** sun_path (unix(7)). Node gives the kernel the beginning of a longer path, where nobody looks for the daemon. */
+const MAX_SOCKET_PATH = 107;
+
+function refuseSocketPath(path: string): void {
+  const bytes = Buffer.byteLength(path);
+  if (bytes > 0 && bytes <= MAX_SOCKET_PATH) return;
+  const message = `the path of a socket has 1 to ${MAX_SOCKET_PATH} bytes, not ${bytes}: ${path}`;
+  throw new FaultError('BAD_REQUEST', message, { object: path });
+}
+
 function publisherOf(text: string | null): string | null {
   if (text === null) return null;
   const { data, error } = PublisherUrl.safeParse(text);
   if (data === undefined) throw new FaultError('BAD_REQUEST', `publisher ${text}: ${error?.issues[0]?.message ?? ''}`);
   return data;
-}
-
-/** Who this daemon is in the kernel. The default one has plain names; any other is told apart by its state directory. */
-function instanceOf(stateDir: string): Instance {
-  const path = realpathSync(stateDir);
-  const hash = createHash('sha256').update(path).digest('hex').slice(0, 8);
-  const main = path === DEFAULT_STATE_DIR;
-  // Group numbers: any 32 bits that nobody else uses; the lowest bit marks links on their way out.
-  const group = 0x4000_0000 | (Number.parseInt(main ? '0c1ea700' : hash, 16) & 0x3fff_fffe);
-  return { name: main ? 'main' : hash, table: main ? 'cleat' : `cleat-${hash}`, group, doomedGroup: group | 1 };
 }

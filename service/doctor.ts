@@ -7,7 +7,23 @@
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { findAardvark } from '../effects/aardvark.ts';
 import type { Kernel } from '../effects/kernel.ts';
+import { kernelHasIpv6 } from '../effects/switches.ts';
+import { tunTrouble } from '../effects/tun.ts';
+import type { WayOut } from '../machines/plan/way-out.ts';
+import type { Fault } from '../state/faults.ts';
+import type { Limits } from '../state/limits.ts';
+import { DEFAULT_NETWORK, type NetworkDefinition } from '../state/network.ts';
+import { uplinkUsers } from '../effects/uplink-users.ts';
 import { UPLINK_PROGRAMS, type UplinkProgram } from '../state/uplink.ts';
+import { rightsChecks } from './doctor-rights.ts';
+import { tableChecks } from './doctor-tables.ts';
+import { answerChecks } from './doctor-answers.ts';
+import { bridgeChecks } from './doctor-bridges.ts';
+import { firewallChecks } from './doctor-firewall.ts';
+import { firewalldChecks } from './doctor-firewalld.ts';
+import { mtuChecks } from './doctor-mtu.ts';
+import { routeChecks } from './host-routes.ts';
+import type { ContainerSnapshot } from './snapshot.ts';
 import type { UplinkPrograms } from './uplink-request.ts';
 
 export interface Check {
@@ -26,8 +42,12 @@ interface Surroundings {
   unreadable: string[];
   /** As the daemon was told where they are. */
   uplinks: UplinkPrograms;
+  limits: Limits;
   /** Of the outer publisher, if there is one. */
   publisher: () => Promise<Check[]>;
+  networks: { all(): NetworkDefinition[]; defaultFault: Fault | null };
+  wayOut: WayOut;
+  containers: { all(): ContainerSnapshot[] };
 }
 
 export async function doctor(kernel: Kernel, around: Surroundings): Promise<{ checks: Check[] }> {
@@ -46,12 +66,8 @@ export async function doctor(kernel: Kernel, around: Surroundings): Promise<{ ch
         : 'ports published on [::1] answer',
     ...(call6 === '1' ? { hint: 'sysctl net.bridge.bridge-nf-call-ip6tables=0, if nothing else needs it' } : {}),
   });
-  checks.push({
-    name: 'forwarding',
-    ok: true,
-    severity: 'note',
-    text: `net.ipv4.ip_forward is ${forwarding ?? 'unknown'}; cleat turns it on while a network is up and puts it back`,
-  });
+  checks.push(forwardingCheck(forwarding ?? 'unknown'), ipv6Check(await kernelHasIpv6(native)));
+  checks.push(...(await tableChecks(native, around.limits)));
   for (const file of around.unreadable) {
     checks.push({
       name: 'state',
@@ -61,9 +77,27 @@ export async function doctor(kernel: Kernel, around: Surroundings): Promise<{ ch
       hint: 'look at it, remove what it names by hand (cleat audit lists it), then remove the file',
     });
   }
-  checks.push(sctp(), resolver());
+  checks.push(...rightsChecks());
+  checks.push(sctp(), await resolver());
+  checks.push(users(), tun());
   checks.push(...UPLINK_PROGRAMS.map((program) => uplink(program, around.uplinks[program].file)));
   checks.push(...(await around.publisher()));
+  checks.push(...(await routeChecks(kernel, around.networks.all())));
+  checks.push(...(await firewallChecks(kernel, around.networks.all())));
+  checks.push(...(await firewalldChecks(kernel, around.networks.all())));
+  checks.push(...(await answerChecks(kernel, around.networks.all(), around.containers.all())));
+  checks.push(...(await bridgeChecks(kernel, around.networks.all())));
+  checks.push(...mtuChecks(around.networks.all(), around.wayOut));
+  const { defaultFault } = around.networks;
+  if (defaultFault !== null) {
+    checks.push({
+      name: 'default-network',
+      ok: false,
+      severity: 'error',
+      text: `there is no default network: ${defaultFault.message}`,
+      hint: `cleat network create ${DEFAULT_NETWORK} --subnet CIDR, or start the daemon with --default-subnet-pool BASE,SIZE`,
+    });
+  }
   return { checks };
 }
 
@@ -124,14 +158,66 @@ function sctp(): Check {
   };
 }
 
-function resolver(): Check {
-  const path = findAardvark();
+async function resolver(): Promise<Check> {
+  const path = await findAardvark();
   return {
     name: 'resolver',
     ok: path !== null,
     severity: 'warning',
     text: path === null ? 'no aardvark-dns: networks with DNS cannot be used' : `${path} answers for containers`,
     ...(path === null ? { hint: 'apt install aardvark-dns' } : {}),
+  };
+}
+
+/** That they are nobody else's was seen when the daemon started. */
+function users(): Check {
+  const { plain, loopback } = uplinkUsers();
+  const text = `slirp4netns and pasta run as uid ${plain.uid}, or ${loopback.uid} where the host's loopback is open to the container`;
+  return { name: 'uplink-users', ok: true, severity: 'note', text };
+}
+
+function forwardingCheck(value: string): Check {
+  const found = `net.ipv4.ip_forward is ${value}`;
+  if (!isReadOnly('/proc/sys/net/ipv4/ip_forward')) {
+    const text = `${found}; cleat turns it on while a network is up and puts it back`;
+    return { name: 'forwarding', ok: true, severity: 'note', text };
+  }
+  const ok = value === '1';
+  return {
+    name: 'forwarding',
+    ok,
+    severity: 'error',
+    text: `${found}, and /proc/sys is read-only: networks ${ok ? 'can be used as long as it stays so' : 'cannot be used'}`,
+    ...(ok ? {} : { hint: 'set it where /proc/sys can be written: sysctl -w net.ipv4.ip_forward=1' }),
+  };
+}
+
+function isReadOnly(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EROFS';
+  }
+}
+
+function ipv6Check(there: boolean): Check {
+  const text = there ? 'the kernel has IPv6' : 'the kernel has no IPv6: networks with IPv6 subnets are refused';
+  return { name: 'ipv6', ok: true, severity: 'note', text };
+}
+
+function tun(): Check {
+  const trouble = tunTrouble();
+  const text =
+    trouble === null
+      ? 'slirp4netns and pasta can make their link'
+      : `slirp4netns and pasta cannot start: ${trouble.message}`;
+  return {
+    name: 'tun',
+    ok: trouble === null,
+    severity: 'warning',
+    text,
+    ...(trouble === null ? {} : { hint: trouble.hint }),
   };
 }
 

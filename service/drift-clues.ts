@@ -8,11 +8,13 @@
 import type { RtnlNotification } from '../native/index.ts';
 
 /** What the monitor of an outside has to ask for. */
-export const CLUES = ['link.down', 'link.del', 'port.del', 'address.del', 'route.del'] as const;
+export const CLUES = ['link.down', 'link.del', 'port.del', 'address.del', 'route.del', 'rule.del', 'switch'] as const;
 
 export class Clues {
   /** Something went by unseen: look at all there is. */
   everything = false;
+  /** A switch was turned in the outside. */
+  switches = false;
   readonly networks = new Set<string>();
   /** Owners (id:generation) whose host link is down or gone, and on which networks. */
   readonly hosts = new Map<string, Set<string>>();
@@ -47,8 +49,12 @@ export class Clues {
         if (ofTheKernel(event.destination)) return false;
         this.gone.add(`${event.destination}/${event.prefix}`);
         return true;
+      case 'switch':
+        this.switches = true;
+        return true;
       case 'address.new':
       case 'route.new':
+      case 'rule.del':
         return false;
     }
   }

@@ -6,18 +6,24 @@
  * has come to rest; who is on the way out is left alone. Bridges come first: what hangs on them is put right with them.
  * Limits: see drift-clues.ts for what is announced at all.
  */
-import { waitFor, type AnyActorRef } from 'xstate';
+import type { AnyActorRef } from 'xstate';
 import type { RulesetFindings } from '../machines/firewall.ts';
-import type { Member } from '../machines/plan/expected-bridge.ts';
+import { toFault } from '../effects/effect.ts';
+import { isUnmanaged } from '../machines/plan/unmanaged.ts';
+import { withMtu } from '../machines/plan/way-out.ts';
 import type { Kernel } from '../effects/kernel.ts';
+import { isKernelError, type Outside, type RtnlNotification } from '../native/index.ts';
 import type { Difference, Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
+import type { Fault } from '../state/faults.ts';
 import type { Containers } from './containers.ts';
 import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
 import type { Shared } from './shared.ts';
 import { Clues, CLUES } from './drift-clues.ts';
-import { OutsideLook } from './drift-look.ts';
+import { isAboutPort, OutsideLook } from './drift-look.ts';
 import { DriftRecord } from './drift-record.ts';
+import { Sweep } from './drift-sweep.ts';
+import { atRest, until } from './rest.ts';
 import type { ContainerActor } from './snapshot.ts';
 import { isLeaving, isSteady, membersOf } from './standing.ts';
 
@@ -54,9 +60,14 @@ export class OutsideWatch {
   readonly #record: DriftRecord;
   #clues = new Clues();
   #timer: NodeJS.Timeout | null = null;
+  readonly #sweep = new Sweep(() => {
+    this.#clues.everything = true;
+    this.#gather();
+  });
   #looking: Promise<void> = Promise.resolve();
   #stops: (() => void)[] = [];
   #closed = false;
+  #deaf: Fault | null = null;
   /** Whose namespace has which nsid. */
   readonly #owners = new Map<number, string>();
   /** Runs while owners are not looked for. */
@@ -76,7 +87,7 @@ export class OutsideWatch {
   async open(): Promise<void> {
     const { kernel } = this.#parts;
     const { kernel: native } = kernel.outside(this.#outside);
-    const heard = (event: Parameters<Clues['take']>[0]) => {
+    const heard = (event: RtnlNotification) => {
       if (this.#clues.take(event, this.#prefix)) this.#gather();
     };
     const opened = await Promise.allSettled([
@@ -84,7 +95,7 @@ export class OutsideWatch {
         if (event.type === 'changed') this.#record.changedBy(event.command, event.pid);
         this.#verify();
       }),
-      native.monitor(heard, undefined, [...CLUES], true),
+      this.#listen(native, heard),
     ]);
     this.#stops = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const refused = opened.find((one) => one.status === 'rejected');
@@ -95,9 +106,27 @@ export class OutsideWatch {
     this.#gather();
   }
 
+  /** Without CAP_NET_BROADCAST there is still the outside to be heard, where all bridges, ports and rules are. */
+  async #listen(native: Outside, heard: (event: RtnlNotification) => void): Promise<() => void> {
+    try {
+      return await native.monitor(heard, undefined, [...CLUES], true);
+    } catch (error) {
+      if (!isKernelError(error) || error.code !== 'EPERM') throw error;
+      const stop = await native.monitor(heard, undefined, [...CLUES]);
+      this.#deaf = toFault(error, 'watch');
+      return stop;
+    }
+  }
+
+  /** Why what happens inside containers is not heard, null when it is. */
+  deaf(): Fault | null {
+    return this.#deaf;
+  }
+
   close(): void {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#sweep.close();
     if (this.#strangersTimer !== null) clearTimeout(this.#strangersTimer);
     for (const stop of this.#stops.splice(0)) stop();
   }
@@ -118,6 +147,21 @@ export class OutsideWatch {
       const actor = this.#actorOf(owner);
       if (actor !== null) this.#whenSteady(actor, owner, { rules: true });
     }
+  }
+
+  /** A bridge of others is there again: who was cut off is put back at once, and does not wait for its next attempt. */
+  returned(network: string): void {
+    const actor = this.#parts.shared.networksIn(this.#outside).get(network);
+    if (actor === undefined || !actor.getSnapshot().hasTag('standing')) return;
+    actor.send({ type: 'drifted' });
+    void atRest(actor).then(() => {
+      if (this.#closed) return;
+      for (const { value, context } of this.#parts.containers.all()) {
+        const cutOff = value === 'degraded' && context.attachments.some((one) => one.network === network);
+        if (!cutOff || context.outside !== this.#outside) continue;
+        this.#actorOf(context.owner)?.send({ type: 'drifted', drift: [] });
+      }
+    });
   }
 
   present(): Drift[] {
@@ -150,14 +194,24 @@ export class OutsideWatch {
   }
 
   async #look(clues: Clues): Promise<void> {
+    await this.#lookAt(clues);
+    if (clues.everything) this.#sweep.rest(this.#parts.containers.all().length);
+  }
+
+  async #lookAt(clues: Clues): Promise<void> {
+    if (this.#closed) return; // the outside has been let go: a look would open it again
     const { kernel } = this.#parts;
-    if (clues.everything) this.#verify();
+    if (clues.everything || clues.switches) this.#verify();
     const networks = this.#networksOf(clues);
     const concerns = this.#concernsOf(clues, networks);
-    const look = new OutsideLook(kernel, this.#outside, concerns.size);
+    const definitions = () =>
+      [...this.#parts.shared.networksIn(this.#outside).values()].map((actor) => actor.getSnapshot().context.definition);
+    const subnets = () => definitions().flatMap((definition) => definition.subnets.map(({ subnet }) => subnet));
+    const look = new OutsideLook(kernel, this.#outside, concerns.size, subnets);
     if (!clues.everything) await this.#resolve(clues, look, concerns, networks);
     const mended = await Promise.all([...networks].map((name) => this.#judgeNetwork(name, look)));
-    const next = mended.includes(true) ? new OutsideLook(kernel, this.#outside, concerns.size) : look;
+    if (this.#closed) return;
+    const next = mended.includes(true) ? new OutsideLook(kernel, this.#outside, concerns.size, subnets) : look;
     const queue = [...concerns];
     const work = async () => {
       for (let one = queue.shift(); one !== undefined; one = queue.shift()) await this.#judge(...one, next);
@@ -165,9 +219,9 @@ export class OutsideWatch {
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, queue.length) }, work));
   }
 
-  #networksOf({ everything, networks, gone }: Clues): Set<string> {
+  #networksOf({ everything, switches, networks, gone }: Clues): Set<string> {
     const all = [...this.#parts.shared.networksIn(this.#outside)];
-    if (everything) return new Set(all.map(([name]) => name));
+    if (everything || switches) return new Set(all.map(([name]) => name));
     const found = new Set(networks);
     if (gone.size === 0) return found;
     for (const [name, actor] of all) {
@@ -256,17 +310,18 @@ export class OutsideWatch {
       return false;
     }
     if (!snapshot.hasTag('rest')) return this.#again(actor, name);
-    const { definition } = snapshot.context;
+    const { definition, wayOut } = snapshot.context;
     const all = this.#parts.containers.all();
     const before = membersOf(all, this.#outside, name);
-    const seen = await look.network(definition, before);
+    const seen = await look.network(withMtu(definition, wayOut), before);
     const now = actor.getSnapshot();
-    if (!now.hasTag('rest') || now.context.definition !== definition) return this.#again(actor, name);
+    const same = now.context.definition === definition && now.context.wayOut === wayOut;
+    if (!now.hasTag('rest') || !same) return this.#again(actor, name);
     // Without those that have begun something since.
     const still = new Set(membersOf(this.#parts.containers.all(), this.#outside, name).map(({ hostLink }) => hostLink));
     const busy = before.filter(({ hostLink }) => !still.has(hostLink));
     const { repair, alert } = this.#byPolicy(
-      seen.filter((difference) => !busy.some((member) => concerns(difference, member))),
+      seen.filter((difference) => !busy.some((member) => isAboutPort(difference, member))),
     );
     this.#record.leave(key, alert, null);
     if (!this.#record.mayRepair(key, repair)) return false;
@@ -274,6 +329,13 @@ export class OutsideWatch {
     await atRest(actor);
     this.#clues.networks.add(name);
     this.#gather();
+    // A bridge of others stays away: whoever is on it is told, and woken when it is there again (`returned`).
+    if (isUnmanaged(definition) && actor.getSnapshot().context.fault !== null) {
+      for (const { owner } of before) {
+        const cutOff = this.#actorOf(owner);
+        if (cutOff !== null) this.#whenSteady(cutOff, owner, { host: true });
+      }
+    }
     return true;
   }
 
@@ -334,22 +396,3 @@ export class OutsideWatch {
     });
   }
 }
-
-/** Whether a difference of a bridge is about this port of it. */
-function concerns({ kind, object }: Difference, { hostLink, addresses }: Member): boolean {
-  if (kind === 'neighbour') return addresses.some(({ address }) => object.startsWith(`${address} `));
-  return object.endsWith(` on ${hostLink}`);
-}
-
-const atRest = (actor: AnyActorRef): Promise<void> =>
-  until(actor, () => {
-    const state = actor.getSnapshot() as { status: string; hasTag(tag: string): boolean };
-    return state.status !== 'active' || state.hasTag('rest');
-  });
-
-/** Resolves as soon as it is so, or when the actor has ended. */
-const until = (actor: AnyActorRef, so: () => boolean): Promise<void> =>
-  waitFor(actor, so, { timeout: Infinity }).then(
-    () => {},
-    () => {},
-  );

@@ -2,7 +2,8 @@
  * What is known of drift in one outside, and what has been said of it: to containers, to whoever follows events.
  *
  * Guarantees: each thing is said once when it is found and once when it is whole again. A repair that does not help is
- * not asked for again before something else happens; then it counts as what policy leaves, and is said once. What policy
+ * asked for ATTEMPTS times in a row, because somebody may have taken the same thing again meanwhile; then not before
+ * something else happens, it counts as what policy leaves, and is said once. What policy
  * leaves as it is, is in the container's own context (`noticed`), where `ps` and `inspect` see it.
  * Limits: lost with the daemon: the look at the start finds again what is still so.
  */
@@ -14,12 +15,15 @@ import { stateName, type ContainerActor } from './snapshot.ts';
 /** Whose drift it is: a container's by its owner (id:generation), or a network's. */
 export type Key = { owner: string } | { network: string };
 
+/** As often a repair is asked for that has not helped. */
+const ATTEMPTS = 3;
+
 const textOf = (key: Key): string => ('owner' in key ? `container ${key.owner}` : `network ${key.network}`);
 
 export class DriftRecord {
   readonly #announce: (happening: DriftHappening | RepairedHappening) => void;
-  /** What was asked to be repaired, until a look finds it so. */
-  readonly #mending = new Map<string, readonly Drift[]>();
+  /** What was asked to be repaired, until a look finds it so, and how often in a row. */
+  readonly #mending = new Map<string, { drift: readonly Drift[]; attempts: number }>();
   /** What links and bridges are left with, by policy. */
   readonly #left = new Map<string, readonly Drift[]>();
   /** The same of the table. */
@@ -42,16 +46,16 @@ export class DriftRecord {
    */
   mayRepair(key: Key, drift: readonly Drift[]): boolean {
     const text = textOf(key);
-    const before = this.#mending.get(text) ?? [];
+    const { drift: before, attempts } = this.#mending.get(text) ?? { drift: [], attempts: 0 };
     const whole = news(drift, before);
     const fresh = news(before, drift);
     if (whole.length > 0) this.#sayRepaired(key, whole);
-    if (drift.length === 0 || (fresh.length === 0 && before.length > 0)) {
+    if (drift.length === 0 || (fresh.length === 0 && attempts >= ATTEMPTS)) {
       this.#mending.delete(text);
       this.#say(key, drift, 'alert', null);
       return false;
     }
-    this.#mending.set(text, drift);
+    this.#mending.set(text, { drift, attempts: fresh.length === 0 ? attempts + 1 : 1 });
     this.#say(key, fresh, 'repair', null);
     return true;
   }

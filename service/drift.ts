@@ -5,15 +5,19 @@
  * have happened while there was none. The outsides are looked at one after another, a few containers at a time.
  * Limits: an outside whose namespace cannot be opened is tried again later; until then nothing can be made there either.
  */
+import { toFault } from '../effects/effect.ts';
 import { insist } from '../effects/insist.ts';
 import type { RulesetFindings } from '../machines/firewall.ts';
 import type { Drift } from '../state/container.ts';
+import type { Fault } from '../state/faults.ts';
 import { OutsideWatch, type WatchParts } from './drift-outside.ts';
-import type { OutsideWatcher } from './shared.ts';
+import type { OutsideWatcher } from './outside.ts';
 
 export class DriftWatch implements OutsideWatcher {
   readonly #parts: WatchParts;
   readonly #watches = new Map<string | null, OutsideWatch>();
+  /** Outsides that cannot be watched now, and why. */
+  readonly #blind = new Map<string | null, Fault>();
   #started = false;
   #closed = false;
 
@@ -31,11 +35,21 @@ export class DriftWatch implements OutsideWatcher {
 
   opened(outside: string | null): void {
     if (!this.#started || this.#closed || this.#watches.has(outside)) return;
+    let mine: OutsideWatch | undefined;
     const open = async () => {
-      if (this.#closed) return;
-      const watch = new OutsideWatch(this.#parts, outside);
+      // Let go since it was asked for, and perhaps opened anew.
+      const isThere = this.#parts.shared.outsides().includes(outside);
+      if (this.#closed || !isThere || this.#watches.get(outside) !== mine) return;
+      const watch = (mine = new OutsideWatch(this.#parts, outside));
       this.#watches.set(outside, watch);
-      await watch.open();
+      try {
+        await watch.open();
+        this.#blind.delete(outside);
+      } catch (error) {
+        if (this.#watches.get(outside) !== watch) return;
+        this.#blind.set(outside, toFault(error, 'watch'));
+        throw error;
+      }
     };
     insist(open, (error) => this.#parts.failed(`watch on ${outside ?? 'the host'}`, error));
   }
@@ -44,9 +58,29 @@ export class DriftWatch implements OutsideWatcher {
     this.#watches.get(outside)?.found(findings);
   }
 
+  returned(outside: string | null, network: string): void {
+    this.#watches.get(outside)?.returned(network);
+  }
+
+  closed(outside: string | null): void {
+    this.#watches.get(outside)?.close();
+    this.#watches.delete(outside);
+    this.#blind.delete(outside);
+  }
+
   close(): void {
     this.#closed = true;
     for (const watch of this.#watches.values()) watch.close();
+  }
+
+  /** Where drift is not noticed, or not all of it. */
+  troubles(): { outside: string | null; what: string; fault: Fault }[] {
+    const blind = [...this.#blind].map(([outside, fault]) => ({ outside, what: 'drift is not noticed', fault }));
+    const deaf = [...this.#watches].flatMap(([outside, watch]) => {
+      const fault = watch.deaf();
+      return fault === null ? [] : [{ outside, what: 'drift inside containers is not noticed', fault }];
+    });
+    return [...blind, ...deaf];
   }
 
   /** Drift of what containers share that policy leaves as it is. */

@@ -2,12 +2,13 @@
  * How the operations of a container end, for whoever is told: done, failed, or overtaken by the next.
  *
  * Guarantees: every operation that began ends once, under the word that it was requested with, whether it leaves the
- * container at rest or gone. What a restart interrupted comes to its end like any other; what was at rest has had its end.
+ * container at rest, gone, or stopped by a defect. What a restart interrupted comes to its end like any other; what was
+ * at rest has had its end.
  */
 import type { ContainerContext } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { Happening } from '../state/happening.ts';
-import type { ContainerSnapshot } from './snapshot.ts';
+import { defectOf, type ContainerSnapshot } from './snapshot.ts';
 
 type Operation = ContainerContext['operation'];
 
@@ -32,7 +33,8 @@ export function endings(
     }
     if (operation.n === ended || (snapshot.status === 'active' && !snapshot.hasTag('rest'))) return;
     ended = operation.n;
-    const { fault, leftovers } = snapshot.context;
+    const { leftovers } = snapshot.context;
+    const fault = defectOf(snapshot, `container ${id}`) ?? snapshot.context.fault;
     // After the inspection event that announces the state itself.
     queueMicrotask(() => tell(endOf(id, snapshot.context.operation, fault ?? leftovers[0]), true));
   };

@@ -6,10 +6,12 @@
  * Limits: create makes a machine; it is not an event for one.
  */
 import type { ContainerEvent } from '../machines/container-inputs.ts';
+import { isReserved } from '../machines/plan/names.ts';
 import { innerMappings } from '../machines/plan/outer.ts';
 import { coalesce } from '../machines/plan/port-list.ts';
+import { notPublishable } from '../machines/plan/special-addresses.ts';
 import type { ResolvedPort, Wish } from '../state/container.ts';
-import type { LifecycleEvent, PortMapping } from '../state/event.ts';
+import type { AttachmentOptions, CreateEvent, LifecycleEvent, PortMapping } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
 
@@ -28,6 +30,7 @@ export interface Facts {
 export function toMachineEvent(event: Exclude<LifecycleEvent, { type: 'create' }>, facts: Facts): ContainerEvent {
   switch (event.type) {
     case 'connect':
+      refuseAliases(event.options ?? {});
       return { type: 'connect', network: facts.networkName(event.network), options: event.options ?? {} };
     case 'disconnect':
       return { type: 'disconnect', network: facts.networkName(event.network), force: event.force ?? false };
@@ -46,16 +49,50 @@ export function toMachineEvent(event: Exclude<LifecycleEvent, { type: 'create' }
 
 /** The ports that a request asks for, as one list without contradictions; a publisher has the host addresses. */
 export function wanted(mappings: readonly PortMapping[], publisher: string | null): Wish[] {
+  for (const { host_ip: ip = '' } of mappings) {
+    const fault = ip === '' ? null : notPublishable(ip);
+    if (fault !== null) throw new FaultError(fault.code, fault.message);
+  }
   const list = coalesce(mappings);
   if ('fault' in list) throw new FaultError(list.fault.code, list.fault.message, list.fault);
   return publisher === null ? list.ports : innerMappings(list.ports);
 }
 
+/** Refused and not left out: who asks for a name counts on it. */
+export function refuseAliases({ aliases = [] }: AttachmentOptions): void {
+  const reserved = aliases.find(isReserved);
+  if (reserved === undefined) return;
+  throw new FaultError(
+    'BAD_REQUEST',
+    `no container can be called ${reserved}: that is the name of each asker's own host`,
+  );
+}
+
+/** The event with ids in the place of whatever it calls containers by. */
+export function withIds(event: LifecycleEvent, idOf: (text: string) => string): LifecycleEvent {
+  if (event.type === 'create') {
+    const { netns } = event;
+    return netns?.mode === 'container' ? { ...event, netns: { ...netns, id: idOf(netns.id) } } : event;
+  }
+  const id = idOf(event.id);
+  return event.type === 'publish' && event.from !== undefined
+    ? { ...event, id, from: idOf(event.from) }
+    : { ...event, id };
+}
+
+/** What the new container will be found by. */
+export const callsOf = ({ id, name = id }: CreateEvent): string[] => [id, name];
+
+export function nameTaken({ id, name = id }: CreateEvent, holder: string): FaultError {
+  const message = `the container name ${JSON.stringify(name)} or id ${JSON.stringify(id)} is already in use by ${holder}`;
+  return new FaultError('CONTAINER_EXISTS', message, { owner: holder });
+}
+
 const LIFECYCLE = ['configure', 'connect', 'disconnect', 'reload', 'publish', 'unpublish', 'teardown'];
 
-/** The lifecycle events that the machine has a transition for in its present state. */
+/** The lifecycle events that the machine has a transition for in its present state, or in the one it was stopped in. */
 export function legalEvents(snapshot: ContainerSnapshot): string[] {
-  if (snapshot.status !== 'active') return [];
+  if (snapshot.status === 'done') return [];
   const known = new Set(snapshot._nodes.flatMap((node) => node.ownEvents as string[]));
   return LIFECYCLE.filter((type) => known.has(type));
 }

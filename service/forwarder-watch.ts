@@ -3,11 +3,18 @@
  *
  * Guarantees: a container in `up` whose ports are the forwarder's is told when the process of its outside ends. When it
  * comes to rest, and at the start, the process is asked what it carries for it: less than it should, and it is told too.
- * What a process has left in its directory is removed, at last.
+ * The directory of a process that ended is removed. At the start, the processes of an earlier daemon are told the limits of
+ * this one; those that nobody can reach any more are ended. One that hangs, or whose socket is taken away, is ended when it
+ * was found so twice in a row (helper-watch.ts looks).
  * Limits: a port that somebody has taken from a forwarder that still runs is seen by `audit`; nobody but the daemon can
  * ask for that.
  */
+import { join } from 'node:path';
 import { listForwards, type ForwarderPlaces } from '../effects/forwarder.ts';
+import { tellLimits } from '../effects/forwarder-limits.ts';
+import { inTurn } from '../effects/forwarder-client.ts';
+import { endUnreachable, forwardersIn, isReached } from '../effects/forwarder-process.ts';
+import { namesIn } from '../effects/home.ts';
 import { removeRemains } from '../effects/forwarder-remains.ts';
 import { outsideKey } from '../effects/kernel.ts';
 import { insist } from '../effects/insist.ts';
@@ -19,6 +26,7 @@ import type { DriftPolicies } from '../state/drift.ts';
 import type { DriftHappening, Happening, RepairedHappening } from '../state/happening.ts';
 import type { Containers } from './containers.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
+import { Strikes } from './strikes.ts';
 
 const keyOf = (protocol: string, hostIp: string, port: number): string => `${protocol} ${hostIp} ${port}`;
 
@@ -38,7 +46,8 @@ export interface ForwarderWatchParts {
 export class ForwarderWatch {
   readonly #parts: ForwarderWatchParts;
   /** Outside -> the process that is watched. */
-  readonly #processes = new Map<string | null, { pid: number; unwatch: () => void }>();
+  readonly #processes = new Map<string | null, { process: Child; unwatch: () => void }>();
+  readonly #strikes = new Strikes();
   /** Container -> the process that was given all of its ports. */
   readonly #carried = new Map<string, number>();
   #closed = false;
@@ -63,6 +72,13 @@ export class ForwarderWatch {
   start(): void {
     this.#parts.containers.bus.on('happening', this.#heard);
     this.#tidy();
+    this.#insist('forwarders without a socket', async () => {
+      for (const { directory } of await forwardersIn(this.#parts.places.directory))
+        await inTurn(directory, () => endUnreachable(directory));
+    });
+    this.#insist('limits of a forwarder', async () => {
+      for (const refusal of await tellLimits(this.#parts.places)) this.#parts.failed('limits of a forwarder', refusal);
+    });
     for (const { id } of this.#all()) this.#insist(`ports of ${id}`, () => this.#arrived(id, false));
   }
 
@@ -77,6 +93,21 @@ export class ForwarderWatch {
     this.#parts.containers.bus.off('happening', this.#heard);
     this.#closed = true;
     for (const { unwatch } of this.#processes.values()) unwatch();
+  }
+
+  /** Ends those that are stopped, do not answer, or whose socket is gone: that they have ended is missed at once. */
+  async look(): Promise<void> {
+    const { directory: home } = this.#parts.places;
+    const watched = [...this.#processes].map(([outside, { process }]) => ({
+      directory: join(home, outsideKey(outside)),
+      process,
+    }));
+    // Forwarders of an earlier daemon are among them, and have not said yet who they are.
+    const others = namesIn(home).filter((name) => !watched.some(({ directory }) => directory === join(home, name)));
+    const all = others.length === 0 ? watched : await forwardersIn(home);
+    for (const { directory, process } of all) {
+      await this.#strikes.judge(process, () => isReached(directory, process));
+    }
   }
 
   #all(): ContainerContext[] {
@@ -103,14 +134,15 @@ export class ForwarderWatch {
   }
 
   /** The process of an outside is watched from now on; false when it has ended. */
-  #watch(outside: string | null, { pid, startTime }: Child): boolean {
+  #watch(outside: string | null, process: Child): boolean {
+    const { pid, startTime } = process;
     const known = this.#processes.get(outside);
-    if (pid === known?.pid) return true;
+    if (pid === known?.process.pid) return true;
     known?.unwatch();
     this.#processes.delete(outside);
     try {
       const unwatch = watchProcess(pid, startTime, () => this.#ended(outside, pid));
-      this.#processes.set(outside, { pid, unwatch });
+      this.#processes.set(outside, { process, unwatch });
       return true;
     } catch (error) {
       if (isGone(error)) return false;
@@ -120,7 +152,7 @@ export class ForwarderWatch {
 
   #ended(outside: string | null, pid: number): void {
     this.#tidy();
-    if (this.#processes.get(outside)?.pid === pid) this.#processes.delete(outside);
+    if (this.#processes.get(outside)?.process.pid === pid) this.#processes.delete(outside);
     for (const { id, owner, outside: its } of this.#all()) {
       if (its === outside && this.#carried.get(id) === pid) this.#tell(owner);
     }

@@ -9,12 +9,12 @@
  */
 import { toFault } from '../effects/effect.ts';
 import type { Kernel } from '../effects/kernel.ts';
-import { compareInside, compareOutside, type Dump } from '../machines/plan/expected.ts';
+import { compareOutside } from '../machines/plan/expected.ts';
 import { compareUplink } from '../machines/plan/uplink-inside.ts';
 import type { ContainerContext, Difference } from '../state/container.ts';
 import type { Containers } from './containers.ts';
 import { interfacesIn } from './joined.ts';
-import { dumpOf, lookInside, type Look } from './look.ts';
+import { differencesInside, insideOf, lookInside, type Inside, type Look } from './look.ts';
 import { networkSettings, type NetworkSettings } from './network-settings.ts';
 import type { Networks } from './networks.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
@@ -40,7 +40,7 @@ export type Inspection = Omit<ContainerView, 'drift' | 'uplink'> & {
 const LOOKS = 3;
 
 /** What looking finds by itself: of these nothing recorded is needed. */
-const LOOKED_AT = new Set(['link', 'address', 'route', 'neighbour', 'uplink']);
+const LOOKED_AT = new Set(['link', 'address', 'route', 'neighbour', 'switch', 'uplink']);
 
 /** As it is now; null when there is no such container. */
 export async function inspect(parts: InspectParts, id: string): Promise<Inspection | null> {
@@ -60,7 +60,7 @@ export async function inspectSnapshot(parts: InspectParts, snapshot: ContainerSn
   // Also one whose owner has gone: what is there is all that can be said.
   const joined = owner === null || ['path', 'pid'].includes(owner.request.netns.mode);
   const judged = atRest(snapshot);
-  const look = joined || judged ? await lookInside(parts.kernel, context, dumpOf) : null;
+  const look = joined || judged ? await lookInside(parts.kernel, context, insideOf(context.attachments)) : null;
   const seen = joined && look !== null && 'seen' in look ? interfacesIn(look.seen) : null;
   const process = context.uplink === undefined ? null : parts.uplink(context);
   const found = judged ? await driftOf(parts.kernel, context, look, process) : [];
@@ -97,7 +97,7 @@ function networkId({ networks }: InspectParts, network: string): string {
 async function driftOf(
   kernel: Kernel,
   context: ContainerContext,
-  look: Look<Dump> | null,
+  look: Look<Inside> | null,
   process: UplinkProcess | null,
 ): Promise<Difference[]> {
   const { uplink } = context;
@@ -116,10 +116,10 @@ const ended = (program: string): Difference => ({
   problem: 'missing',
 });
 
-function driftInside({ attachments, uplink }: ContainerContext, look: Look<Dump>): Difference[] {
+function driftInside({ attachments, uplink }: ContainerContext, look: Look<Inside>): Difference[] {
   const made = uplink?.made ?? null;
   if ('seen' in look)
-    return [...compareInside(attachments, look.seen), ...(made === null ? [] : compareUplink(made, look.seen))];
+    return [...differencesInside(attachments, look.seen), ...(made === null ? [] : compareUplink(made, look.seen))];
   return [{ kind: 'link', object: look.path, network: null, problem: look.problem }];
 }
 

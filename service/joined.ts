@@ -1,8 +1,9 @@
 /**
  * What a namespace that somebody else made is said to have: its interfaces, out of what the kernel holds.
  *
- * Guarantees: pure; sorted by name. Without loopback, and without what no one could be reached at: link-local and
- * multicast addresses, interfaces with no other. A gateway is a default route's, of the address's family and interface,
+ * Guarantees: pure; sorted by name, those that can be reached first. Without loopback, and without interfaces that have no address. Link-local and multicast
+ * addresses, at which nobody could be reached, are left out; an interface that has no other is there with its MAC, as in
+ * Podman. A gateway is a default route's, of the address's family and interface,
  * and inside its subnet; of several the one with the lowest metric.
  * Limits: of a route with several next hops the dump names none.
  */
@@ -25,7 +26,7 @@ export function interfacesIn({ links, addresses, routes }: Omit<Dump, 'neighbour
     .filter(({ table, type, prefix }) => table === MAIN_TABLE && type === 'unicast' && prefix === 0)
     .sort((a, b) => a.metric - b.metric);
   return links
-    .filter(({ index }) => index !== LOOPBACK_INDEX)
+    .filter(({ index }) => index !== LOOPBACK_INDEX && addresses.some(({ link }) => link === index))
     .map(({ index, name, mac }) => ({
       name,
       mac,
@@ -33,8 +34,7 @@ export function interfacesIn({ links, addresses, routes }: Omit<Dump, 'neighbour
         .filter(({ link, address }) => link === index && reachable(address))
         .map(({ address, prefix }) => ({ address, prefix, gateway: gatewayOf(address, prefix, index, leadingOut) })),
     }))
-    .filter((one) => one.addresses.length > 0)
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
+    .sort((a, b) => Number(a.addresses.length === 0) - Number(b.addresses.length === 0) || (a.name < b.name ? -1 : 1));
 }
 
 function reachable(address: string): boolean {

@@ -6,9 +6,12 @@
  * Limits: a moment: what is read together is read by several dumps.
  */
 import { isNoNamespace, type Kernel } from '../effects/kernel.ts';
-import type { Dump } from '../machines/plan/expected.ts';
+import { insideSwitches } from '../effects/link.ts';
+import { rulesOf } from '../effects/source-routes.ts';
+import { compareInside, type Dump } from '../machines/plan/expected.ts';
+import { compareRules, compareSwitches, type RuleSeen } from '../machines/plan/switches.ts';
 import { isKernelError, type Outside } from '../native/index.ts';
-import type { ContainerContext, Difference } from '../state/container.ts';
+import type { Attachment, ContainerContext, Difference } from '../state/container.ts';
 
 export interface Blind {
   problem: Difference['problem'];
@@ -36,16 +39,47 @@ export async function lookInside<T>(
   } catch (error) {
     if (!isKernelError(error)) return { problem: 'unreadable', path, why: String(error) };
     const { code, syscall } = error;
+    if (code === 'ESTALE') return { problem: 'changed', path, why: 'it is another namespace' };
     return { problem: isNoNamespace(code) ? 'missing' : 'unreadable', path, why: code, errno: code, syscall };
   }
 }
 
-export async function dumpOf(native: Outside, path: string): Promise<Dump> {
-  const [links, addresses, routes, neighbours] = await Promise.all([
-    native.links(path),
-    native.addresses(path),
-    native.routes(path),
-    native.neighbours(path),
-  ]);
-  return { links, addresses, routes, neighbours };
+/** What is in a container's namespace, with what only some of them have. */
+export interface Inside extends Dump {
+  /** The values of the switches of its attachments' links (effects/link.ts, insideSwitches), by key; null: it is not there. */
+  switches: ReadonlyMap<string, string | null>;
+  /** Where there are several networks. */
+  rules: readonly RuleSeen[];
+}
+
+/** What lookInside is to read of a container with these attachments. */
+export const insideOf =
+  (attachments: readonly Attachment[]) =>
+  async (native: Outside, path: string): Promise<Inside> => {
+    const keys = attachments.flatMap((one) => Object.keys(insideSwitches(one)));
+    const [links, addresses, routes, neighbours, switches, rules] = await Promise.all([
+      native.links(path),
+      native.addresses(path),
+      native.routes(path),
+      native.neighbours(path),
+      keys.length === 0 ? [] : native.linkSwitches(keys, path),
+      attachments.length > 1 ? native.rules(path) : [],
+    ]);
+    const byKey = new Map(keys.map((key, i) => [key, switches[i] ?? null]));
+    return { links, addresses, routes, neighbours, switches: byKey, rules };
+  };
+
+/** Where that differs from what these attachments are to have. */
+export function differencesInside(attachments: readonly Attachment[], seen: Inside): Difference[] {
+  const found = compareInside(attachments, seen);
+  // A link that is not there has no switches: these are null, and no difference.
+  const rest = attachments.flatMap((attachment) => {
+    const wanted = insideSwitches(attachment);
+    const values = Object.keys(wanted).map((key) => seen.switches.get(key) ?? null);
+    return [
+      ...compareSwitches(wanted, values, attachment.network),
+      ...(attachments.length > 1 ? compareRules(rulesOf(attachment), seen.rules, attachment.network) : []),
+    ];
+  });
+  return [...found, ...rest];
 }

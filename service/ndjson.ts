@@ -1,7 +1,8 @@
 /**
  * Lines out of a byte stream.
  *
- * Guarantees: whole lines only: what a client sent before it hung up, without the newline that ends it, is nothing.
+ * Guarantees: whole lines only. The last one needs no newline when the body has come to its end; when the client hung up
+ * before, what it sent without one is nothing (the stream throws).
  * Limits: a line longer than MAX_LINE ends the stream with BODY_TOO_LARGE; blank lines are skipped.
  */
 import { FaultError } from '../state/faults.ts';
@@ -9,15 +10,32 @@ import { FaultError } from '../state/faults.ts';
 /** Bytes in one request body or line: far above any real event (4,096 port mappings are 400 KB). */
 export const MAX_LINE = 1024 * 1024;
 
-export async function* readLines(stream: AsyncIterable<Buffer>): AsyncGenerator<string> {
+/** Accounts for the bytes of unfinished lines: `keep` may throw before they are kept, `release` follows when they are gone. */
+export interface Account {
+  keep(bytes: number): void;
+  release(bytes: number): void;
+}
+
+export async function* readLines(stream: AsyncIterable<Buffer>, account: Account): AsyncGenerator<string> {
   let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of stream) {
-    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10)) {
-      const line = rest.subarray(0, end).toString('utf8').trim();
-      rest = rest.subarray(end + 1);
-      if (line !== '') yield line;
+  let kept = 0;
+  try {
+    for await (const chunk of stream) {
+      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10)) {
+        const line = rest.subarray(0, end).toString('utf8').trim();
+        rest = rest.subarray(end + 1);
+        if (line !== '') yield line;
+      }
+      if (rest.length > MAX_LINE) throw new FaultError('BODY_TOO_LARGE', `a line is larger than ${MAX_LINE} bytes`);
+      account.release(kept);
+      kept = 0;
+      account.keep(rest.length);
+      kept = rest.length;
     }
-    if (rest.length > MAX_LINE) throw new FaultError('BODY_TOO_LARGE', `a line is larger than ${MAX_LINE} bytes`);
+    const last = rest.toString('utf8').trim();
+    if (last !== '') yield last;
+  } finally {
+    account.release(kept);
   }
 }

@@ -14,6 +14,8 @@ import { FaultError } from '../state/faults.ts';
 import type { PortHandler } from '../state/uplink.ts';
 import { noSuchContainer, wanted } from './events.ts';
 import type { ContainerActor, ContainerSnapshot } from './snapshot.ts';
+import { isDeparting } from './standing.ts';
+import { departed } from './waiting.ts';
 
 /** Those that many containers share: an uplink has the ports of one. */
 const HANDS_OVER = new Set<PortHandler | undefined>([undefined, 'forwarder']);
@@ -62,6 +64,13 @@ export class Neighbours implements NeighbourDirectory {
     const ports = coveredBy(giver.ports, wanted(event.port_mappings, giver.publisher));
     if (ports.length > 0) return { owner: giver.owner, ports };
     throw new FaultError('NOT_PUBLISHED', `container ${id} does not publish these ports`, { owner: id });
+  }
+
+  /** Resolves when all of these that are on their way out are gone; null when there are none. */
+  departures(concerns: (context: ContainerContext) => boolean): Promise<void> | null {
+    const leaving = this.#all().filter((snapshot) => isDeparting(snapshot) && concerns(snapshot.context));
+    if (leaving.length === 0) return null;
+    return departed(leaving.flatMap(({ context: { owner } }) => this.container(owner) ?? []));
   }
 
   yields(giver: string, taker: string, ports: readonly ResolvedPort[]): PortTarget[] | null {

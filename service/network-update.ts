@@ -6,6 +6,7 @@
  * Limits: on the way back who cannot follow is asked again later, by the network's machine itself.
  */
 import { createActor, fromCallback, waitFor, type AnyActorRef, type EventObject } from 'xstate';
+import { whenStopped } from '../effects/ask.ts';
 import type { NetworkAnswer } from '../machines/network.ts';
 import type { Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
@@ -59,9 +60,15 @@ async function tellAll(parts: UpdateParts, definition: NetworkDefinition, insist
 
 function ask(machine: AnyActorRef, definition: NetworkDefinition, insist: boolean): Promise<NetworkAnswer> {
   return new Promise((resolve) => {
+    const answered = (answer: NetworkAnswer) => {
+      end();
+      resolve(answer);
+    };
     const from = createActor(
-      fromCallback<EventObject>(({ receive }) => receive((event) => resolve(event as NetworkAnswer))),
+      fromCallback<EventObject>(({ receive }) => receive((event) => answered(event as NetworkAnswer))),
     ).start();
+    let end = () => {};
+    end = whenStopped(machine, (fault) => answered({ type: 'refused', network: definition.name, fault }));
     machine.send({ type: 'update', definition, insist, owner: 'update', from });
   });
 }

@@ -24,6 +24,20 @@ const stats = {
     id: { type: 'string' },
     read: { type: 'string', format: 'date-time' },
     interfaces: { type: ['object', 'null'], description: 'By name: network (or null), rx_bytes, ..., tx_dropped' },
+    forwarder: {
+      type: ['object', 'null'],
+      description: 'Of ports that it carries: connections, most_connections, flows, most_flows; full: ports that wait',
+    },
+  },
+};
+const changed = {
+  allOf: [ref('NetworkDefinition')],
+  properties: {
+    warnings: {
+      type: 'array',
+      items: { type: 'string' },
+      description: 'What is done, and may not be what was meant; absent where there is nothing to say',
+    },
   },
 };
 const parameter = (name: string, where: 'path' | 'query', description: string) => ({
@@ -43,7 +57,7 @@ export function openApi(): object {
         post: {
           summary: 'One lifecycle event, or many as NDJSON. `Prefer: respond-async` answers 202 once it is durable.',
           requestBody: { required: true, content: { ...json(ref('LifecycleEvent')), 'application/x-ndjson': {} } },
-          responses: { 200: answer('The container after the event', object), default: error },
+          responses: { 200: answer('The container after the event, and `warnings`', object), default: error },
         },
         get: {
           summary: 'What happens, as it happens: NDJSON, or SSE with Accept: text/event-stream',
@@ -59,7 +73,7 @@ export function openApi(): object {
             'Waits for a state when asked to.',
           parameters: [
             parameter('id', 'path', 'container'),
-            parameter('wait', 'query', 'a state: up, gone, ...'),
+            parameter('wait', 'query', 'until it is in this state or has passed it: up, gone, ...'),
             parameter('timeout', 'query', 'milliseconds'),
           ],
           responses: { 200: answer('The container', object), default: error },
@@ -93,7 +107,7 @@ export function openApi(): object {
         post: {
           summary: 'Make a network; everything but the name has a default',
           requestBody: { required: true, content: json(ref('NetworkRequest')) },
-          responses: { 201: answer('The definition', ref('NetworkDefinition')), default: error },
+          responses: { 201: answer('The definition, and `warnings`', changed), default: error },
         },
       },
       '/v1/networks/{name}': {
@@ -106,7 +120,7 @@ export function openApi(): object {
           summary: 'Change a network under its containers: all of them follow, or nothing changes',
           parameters: [parameter('name', 'path', 'network')],
           requestBody: { required: true, content: json(ref('NetworkUpdate')) },
-          responses: { 200: answer('The definition', ref('NetworkDefinition')), default: error },
+          responses: { 200: answer('The definition, and `warnings`', changed), default: error },
         },
         delete: {
           summary: 'Remove a network that nobody uses',
@@ -115,7 +129,16 @@ export function openApi(): object {
         },
       },
       '/v1/audit': {
-        get: { summary: 'Kernel, mounts and snapshots compared', responses: { 200: answer('Report', object) } },
+        get: {
+          summary: 'Kernel, mounts, processes and snapshots compared; `removable`: a repair takes it away',
+          responses: { 200: answer('Report', object) },
+        },
+      },
+      '/v1/audit/repair': {
+        post: {
+          summary: 'Take away what is ours and nobody names; for root',
+          responses: { 200: answer('Report afterwards, and what was `removed` and `refused`', object), default: error },
+        },
       },
       '/v1/doctor': { get: { summary: 'Is this machine fit', responses: { 200: answer('Checks', object) } } },
       '/v1/version': { get: { summary: 'Version and instance', responses: { 200: answer('Version', object) } } },

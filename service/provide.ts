@@ -6,10 +6,12 @@
 import * as ask from '../effects/ask.ts';
 import { ensureAddresses } from '../effects/address.ts';
 import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/bridge.ts';
+import { andReview, reviewConntrack, reviewed, thenReview } from '../effects/conntrack.ts';
 import { defineEffect, type EffectRunner } from '../effects/effect.ts';
 import type { etcEffects } from '../effects/etc.ts';
 import { fanOut } from '../effects/fan-out.ts';
-import { lowerFirewall, raiseFirewall, readSwitches } from '../effects/firewall.ts';
+import { lowerFirewall, raiseFirewall, readSwitches, restoreSwitches } from '../effects/firewall.ts';
+import { changeZones, lookAtZones } from '../effects/firewalld.ts';
 import { repairRuleset } from '../effects/firewall-repair.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { awaitLinksGone, ensureLink, removeLink } from '../effects/link.ts';
@@ -22,9 +24,11 @@ import { uplinkEffects } from '../effects/uplink.ts';
 import { attachmentMachine } from '../machines/attachment.ts';
 import { containerMachine } from '../machines/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
+import { firewalldMachine } from '../machines/firewalld.ts';
+import { hasLease } from '../machines/plan/attachment.ts';
+import { lease } from '../effects/lease.ts';
 import { knownInside } from '../machines/plan/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
-import { follows } from '../machines/plan/lease.ts';
 import { resolverMachine } from '../machines/resolver.ts';
 import { uplinkMachine } from '../machines/uplink.ts';
 import type { DriftPolicies } from '../state/drift.ts';
@@ -33,10 +37,14 @@ import type { NetworkDefinition } from '../state/network.ts';
 import type { Containers } from './containers.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { Shared, SharedMachines } from './shared.ts';
+import { raisingOf } from './outside.ts';
 import { membersOf, rulesetOf } from './standing.ts';
+import { uplinkGuard } from './uplink-guard.ts';
 
 /** To be ready, or ended again: effects/uplink-process.ts has deadlines of its own. */
 const UPLINK_MS = 20_000;
+/** For all bridges of a host; each question has a deadline of its own (effects/firewalld.ts). */
+const FIREWALLD_MS = 60_000;
 
 /** What is a container's alone, besides the kernel. */
 interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'removeFiles'> {
@@ -60,7 +68,7 @@ export function provideContainer(
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
     },
   });
-  const hands = uplinkEffects(kernel, places.uplinks);
+  const hands = uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared));
   const uplink = uplinkMachine.provide({
     actors: {
       probeUplink: defineEffect(runner, 'add', 'probeUplink', hands.probeUplink),
@@ -80,7 +88,7 @@ export function provideContainer(
       publish: defineEffect(runner, 'add', 'publish', publish(kernel, places)),
       unpublish: defineEffect(runner, 'remove', 'unpublish', unpublish(kernel, places)),
       awaitLinksGone: defineEffect(runner, 'remove', 'awaitLinksGone', awaitLinksGone(kernel)),
-      lease: ask.lease(shared, neighbours, kernel),
+      lease: lease(shared, neighbours, kernel),
       release: ask.release(shared, (root) => runner.commit(root, 'remove')),
       ensureFiles: defineEffect(runner, 'add', 'ensureFiles', ensureFiles),
       removeFiles: defineEffect(runner, 'remove', 'removeFiles', removeFiles),
@@ -99,6 +107,8 @@ interface Others {
   containers(): Containers;
   record(definition: NetworkDefinition): void;
   policies: DriftPolicies;
+  /** The host goes on to forward between its other interfaces although it did not before its networks were raised. */
+  forwardOthers: boolean;
 }
 
 export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shared, others: Others): SharedMachines {
@@ -106,7 +116,10 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
   const members = (outside: string | null, network: string) => membersOf(others.containers().all(), outside, network);
   const { runDir } = others;
   const resolver = resolverEffects({ kernel, runDir, exited: (outside) => shared.resolverExited(outside) });
-  const ruleset = (outside: string | null) => rulesetOf(others.containers().all(), shared.standingIn(outside), outside);
+  const ruleset = (outside: string | null) =>
+    rulesetOf(others.containers().all(), shared.standingIn(outside), outside, raisingOf(shared.networksIn(outside)));
+  const review = reviewConntrack(kernel, ruleset);
+  const repair = reviewed(repairRuleset(kernel, ruleset, others.policies, others.forwardOthers), review);
   return {
     resolver: resolverMachine.provide({
       actors: {
@@ -120,20 +133,33 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
     firewall: firewallMachine.provide({
       actors: {
         readSwitches: defineEffect(runner, 'add', 'readSwitches', readSwitches(kernel)),
-        raiseFirewall: defineEffect(runner, 'add', 'raiseFirewall', raiseFirewall(kernel)),
+        raiseFirewall: defineEffect(
+          runner,
+          'add',
+          'raiseFirewall',
+          raiseFirewall(kernel, others.forwardOthers, uplinkGuard),
+        ),
+        restoreSwitches: defineEffect(runner, 'remove', 'restoreSwitches', restoreSwitches(kernel, uplinkGuard)),
         lowerFirewall: defineEffect(runner, 'remove', 'lowerFirewall', lowerFirewall(kernel)),
-        repairRuleset: defineEffect(runner, 'add', 'repairRuleset', repairRuleset(kernel, ruleset, others.policies)),
+        repairRuleset: defineEffect(runner, 'add', 'repairRuleset', repair),
+        backOff: ask.backOff(),
+      },
+    }),
+    firewalld: firewalldMachine.provide({
+      actors: {
+        lookAtZones: defineEffect(runner, 'add', 'lookAtZones', lookAtZones(kernel), FIREWALLD_MS),
+        changeZones: defineEffect(runner, 'add', 'changeZones', changeZones, FIREWALLD_MS),
         backOff: ask.backOff(),
       },
     }),
     network: networkMachine.provide({
       actors: {
-        raiseNetwork: defineEffect(runner, 'add', 'raiseNetwork', raiseNetwork(kernel)),
+        raiseNetwork: defineEffect(runner, 'add', 'raiseNetwork', andReview(raiseNetwork(kernel), review)),
         lowerNetwork: defineEffect(runner, 'remove', 'lowerNetwork', lowerNetwork(kernel)),
-        reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', reviseNetwork(kernel, members)),
+        reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', thenReview(reviseNetwork(kernel, members), review)),
         repairNetwork: defineEffect(runner, 'add', 'repairNetwork', repairNetwork(kernel, members)),
         recordDefinition: defineEffect(runner, 'add', 'recordDefinition', recordDefinition),
-        fanOut: fanOut(() => others.containers().neighbours, follows),
+        fanOut: fanOut(() => others.containers().neighbours, hasLease),
         holdFirewall: ask.holdFirewall(shared),
         releaseFirewall: ask.releaseFirewall(shared),
         backOff: ask.backOff(),

@@ -9,6 +9,7 @@
 import { askPublisher, reconcile, type Ledger, type Reconciled } from '../effects/publisher.ts';
 import type { ResolvedPort } from '../state/container.ts';
 import type { Check } from './doctor.ts';
+import type { Log } from './log.ts';
 import type { Recovered } from './recovery.ts';
 import { stateName } from './snapshot.ts';
 import { LEAVING, STEADY } from './standing.ts';
@@ -17,7 +18,7 @@ interface Parts {
   /** The one that new containers get, null for none. */
   publisher: string | null;
   ledger: Ledger & { publishers(): string[] };
-  log: { info(fields: object, text: string): void; error(fields: object, text: string): void };
+  log: Log;
 }
 
 /**

@@ -26,8 +26,15 @@ const Record_ = z.object({
   }),
 });
 
+/** A container that can go on from what was found of it. */
+export interface Restorable {
+  id: string;
+  context: ContainerContext;
+  snapshot: unknown;
+}
+
 export interface Recovered {
-  containers: { id: string; context: ContainerContext; snapshot: unknown }[];
+  containers: Restorable[];
   unreadable: string[];
   /** What containers of another boot had published further out, where it is not gone with the boot (podman#28047). */
   stale: { publisher: string; ports: ResolvedPort[] }[];
@@ -43,22 +50,28 @@ export function recover(parts: {
   const { records, unreadable } = store.load();
   const containers: Recovered['containers'] = [];
   const stale: Recovered['stale'] = [];
-  for (const { id, record: found } of records) {
-    const record = migrate(found, CONTAINER_MIGRATIONS, CONTAINER_VERSION);
-    const parsed = Record_.safeParse(record);
-    const context = parsed.data?.snapshot.context;
-    if (context === undefined || context.id !== id || !canGoOn(machine, record)) {
+  for (const { id, record } of records) {
+    const found = restorable(machine, id, record);
+    if (found === null) {
       unreadable.push(store.setAside(id));
-    } else if (context.bootId !== bootId) {
-      const { publisher, ports, change } = context;
+    } else if (found.context.bootId !== bootId) {
+      const { publisher, ports, change } = found.context;
       if (publisher !== null) stale.push({ publisher, ports: [...ports, ...(change?.ports ?? [])] });
       store.remove(id);
     } else {
-      containers.push({ id, context, snapshot: record?.snapshot });
+      containers.push(found);
     }
   }
   journal.sweep((id) => store.keeps(id));
   return { containers, unreadable, stale };
+}
+
+/** The container of this id as its record has it; null when the machine cannot go on from that. */
+export function restorable(machine: typeof containerMachine, id: string, found: unknown): Restorable | null {
+  const record = migrate(found, CONTAINER_MIGRATIONS, CONTAINER_VERSION);
+  const context = Record_.safeParse(record).data?.snapshot.context;
+  if (context === undefined || context.id !== id || !canGoOn(machine, record)) return null;
+  return { id, context, snapshot: record?.snapshot };
 }
 
 /**

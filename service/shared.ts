@@ -1,76 +1,77 @@
 /**
- * The machines that containers share: per outside namespace a firewall, its ports, its resolver, and each network in use
- * there.
+ * The machines that containers share: per outside namespace a firewall, what firewalld has of ours, its ports, its resolver,
+ * and each network in use there.
  *
- * Guarantees: one machine per thing, started when first asked for, or at recovery with what the snapshots say. Of these
- * only the firewall's memory of what it found is on disk; leases, claims and names are read back from the containers.
- * Limits: machines of an outside live until the daemon ends; idle ones own nothing in the kernel.
+ * Guarantees: one machine per thing, started when first asked for, or at recovery with what the snapshots say. On disk are
+ * only what the firewall found and what firewalld was told; leases, claims and names are read back from the containers.
+ * One that a defect has stopped is started again the same way, and looks at what it has in the kernel; who asks meanwhile is
+ * refused (docs/decisions/0040).
+ * Limits: machines of an outside live until it is let go (outside-release.ts); idle ones own nothing in the kernel.
+ * Over 400 lines because making, running, replacing and letting go of these machines belong together, and so do the questions
+ * about them, which are a line or two each.
  */
 import { createActor, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstate';
-import { z } from 'zod';
 import type { Directory } from '../effects/ask.ts';
-import { ROOT } from '../effects/effect.ts';
-import { insist } from '../effects/insist.ts';
+import { ROOT, succeed } from '../effects/effect.ts';
 import { outsideKey } from '../effects/kernel.ts';
-import type { firewallMachine, RulesetFindings, Switches } from '../machines/firewall.ts';
+import type { BridgeLook } from '../effects/unmanaged-bridge.ts';
+import type { firewallMachine } from '../machines/firewall.ts';
+import type { firewalldMachine } from '../machines/firewalld.ts';
 import type { networkMachine } from '../machines/network.ts';
-import { nameEntries, type Names } from '../machines/plan/names.ts';
+import type { Names } from '../machines/plan/names.ts';
 import { portsMachine } from '../machines/ports.ts';
 import type { resolverMachine } from '../machines/resolver.ts';
-import type { Claims } from '../machines/plan/ports.ts';
+import { isUnmanaged, rememberedBridge, type BridgeSeen } from '../machines/plan/unmanaged.ts';
+import { NO_WAY_OUT, remembered, type WayOut } from '../machines/plan/way-out.ts';
 import type { Leases } from '../machines/plan/lease.ts';
+import type { NetnsIdentity } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
-import type { Fault } from '../state/faults.ts';
+import { FaultError, type Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { SnapshotStore } from '../state/store.ts';
+import {
+  adopted,
+  isIdle,
+  machinesOf,
+  NOBODY,
+  NOTHING,
+  reclaim,
+  type Adopted,
+  type Outside,
+  type OutsideWatcher,
+} from './outside.ts';
+import { OutsideRecords, type OutsideRecord } from './outside-record.ts';
+import { defectOf } from './snapshot.ts';
 
 export interface SharedMachines {
   firewall: typeof firewallMachine;
+  firewalld: typeof firewalldMachine;
   network: typeof networkMachine;
   resolver: typeof resolverMachine;
 }
 
-/** What the file of an outside holds. */
-const OutsideRecord = z.strictObject({
-  outside: z.string().nullable(),
-  bootId: z.string(),
-  found: z.record(z.string(), z.string()).nullable(),
-});
-type OutsideRecord = z.infer<typeof OutsideRecord>;
+/** How long after a defect has stopped a machine another takes its place: one that is stopped at once must not fill the log. */
+const AGAIN_MS = 1000;
 
-interface Outside {
-  firewall: ActorRefFrom<typeof firewallMachine>;
-  ports: ActorRefFrom<typeof portsMachine>;
-  resolver: ActorRefFrom<typeof resolverMachine>;
-  networks: Map<string, ActorRefFrom<typeof networkMachine>>;
-}
+const BOUND = "bridges in firewalld's zone";
 
-/** What the snapshots say of an outside. */
-interface Adopted {
-  networks: string[];
-  found: Switches | null;
-  claims: Claims;
-  names: Names;
-  recovering: boolean;
-}
+const makePorts = ({ claims }: Adopted): Outside['ports'] =>
+  createActor(portsMachine, { systemId: ROOT, input: { adopted: claims } });
 
-const NOTHING: Adopted = { networks: [], found: null, claims: {}, names: {}, recovering: false };
-
-/** Who wants to know of outsides: that there is one more, and what a look at its table has found. */
-export interface OutsideWatcher {
-  opened(outside: string | null): void;
-  found(outside: string | null, findings: RulesetFindings): void;
-}
+const bridgeKey = (outside: string | null, network: string): string => `${network} ${outside ?? ''}`;
 
 export class Shared implements Directory {
   readonly #watcher: () => OutsideWatcher | null;
   readonly #machines: () => SharedMachines;
   readonly #definitions: ReadonlyMap<string, NetworkDefinition>;
   readonly #previous: ReadonlyMap<string, NetworkDefinition>;
-  readonly #store: SnapshotStore;
-  readonly #bootId: string;
+  readonly #containers: () => readonly ContainerContext[];
+  readonly #records: OutsideRecords;
   readonly #failed: (what: string, error: unknown) => void;
   readonly #outsides = new Map<string | null, Outside>();
+  readonly #waysOut = new Map<string | null, WayOut>();
+  /** Bridges of others as they were last seen, by outside and network. */
+  readonly #bridges = new Map<string, { index: number; seen: BridgeSeen | null }>();
 
   constructor(parts: {
     machines: () => SharedMachines;
@@ -78,17 +79,21 @@ export class Shared implements Directory {
     definitions: ReadonlyMap<string, NetworkDefinition>;
     /** What definitions were before an update that a crash interrupted. */
     previous?: ReadonlyMap<string, NetworkDefinition>;
+    /** The containers that there are when it is called. */
+    containers: () => readonly ContainerContext[];
     store: SnapshotStore;
     bootId: string;
     failed: (what: string, error: unknown) => void;
+    /** Which namespace an outside is; undefined when it is not open. */
+    identityOf?: (outside: string) => NetnsIdentity | undefined;
   }) {
     this.#machines = parts.machines;
     this.#watcher = parts.watcher ?? (() => null);
     this.#definitions = parts.definitions;
     this.#previous = parts.previous ?? new Map();
-    this.#store = parts.store;
-    this.#bootId = parts.bootId;
+    this.#containers = parts.containers;
     this.#failed = parts.failed;
+    this.#records = new OutsideRecords(parts.store, parts.bootId, parts.failed, parts.identityOf);
   }
 
   network(outside: string | null, name: string): AnyActorRef | null {
@@ -98,6 +103,10 @@ export class Shared implements Directory {
 
   firewall(outside: string | null): AnyActorRef {
     return this.#outside(outside).firewall;
+  }
+
+  firewalld(outside: string | null): ActorRefFrom<typeof firewalldMachine> {
+    return this.#outside(outside).firewalld;
   }
 
   ports(outside: string | null): AnyActorRef {
@@ -117,17 +126,66 @@ export class Shared implements Directory {
 
   /** What is wrong with machines that try by themselves to mend it. */
   troubles(): { outside: string | null; what: string; fault: Fault }[] {
-    return [...this.#outsides].flatMap(([outside, { firewall, resolver, networks }]) => {
+    return [...this.#outsides].flatMap(([outside, { firewall, firewalld, ports, resolver, networks }]) => {
       const all: [string, AnyActorRef][] = [
         ['firewall', firewall],
+        [BOUND, firewalld],
+        ['ports', ports],
         ['resolver', resolver],
       ];
       for (const [name, actor] of networks) all.push([`network ${name}`, actor]);
       return all.flatMap(([what, actor]) => {
-        const { context } = actor.getSnapshot() as { context: { fault: Fault | null; attempts: number } };
-        return context.fault === null || context.attempts === 0 ? [] : [{ outside, what, fault: context.fault }];
+        const snapshot = actor.getSnapshot() as Parameters<typeof defectOf>[0] & {
+          context: { fault?: Fault | null; attempts?: number };
+        };
+        const defect = defectOf(snapshot, what);
+        if (defect !== null) return [{ outside, what, fault: defect }];
+        const { fault = null, attempts = 0 } = snapshot.context;
+        return fault === null || attempts === 0 ? [] : [{ outside, what, fault }];
       });
     });
+  }
+
+  /** How traffic leaves an outside, as far as it is known. */
+  wayOut(outside: string | null): WayOut {
+    return this.#waysOut.get(outside) ?? NO_WAY_OUT;
+  }
+
+  /** It leaves this way now: networks that have no MTU of their own follow. */
+  setWayOut(outside: string | null, now: WayOut): void {
+    const before = this.wayOut(outside);
+    const wayOut = remembered(before, now);
+    if (wayOut[4] === before[4] && wayOut[6] === before[6]) return;
+    this.#waysOut.set(outside, wayOut);
+    for (const actor of this.networksIn(outside).values()) actor.send({ type: 'wayOut', wayOut });
+  }
+
+  /** Networks on bridges of others. */
+  unmanaged(): NetworkDefinition[] {
+    return [...this.#definitions.values()].filter(isUnmanaged);
+  }
+
+  /** The bridge of an unmanaged network was looked at: its network follows. Null: it is not there, which changes nothing. */
+  setBridge(outside: string | null, name: string, now: BridgeLook | null): void {
+    const key = bridgeKey(outside, name);
+    const before = this.#bridges.get(key);
+    // Whatever comes after none is another one.
+    if (now === null) return void this.#bridges.set(key, { index: 0, seen: before?.seen ?? null });
+    const { index, ...seen } = now;
+    this.#bridges.set(key, { index, seen });
+    const actor = this.networksIn(outside).get(name);
+    if (actor === undefined) return;
+    if (JSON.stringify(before?.seen) !== JSON.stringify(seen)) actor.send({ type: 'bridge', bridge: seen });
+    if (before !== undefined && before.index !== index) this.#watcher()?.returned(outside, name);
+  }
+
+  /** Outsides whose table stands, or is about to. */
+  tables(): Set<string | null> {
+    return new Set(
+      [...this.#outsides].flatMap(([outside, { firewall }]) =>
+        firewall.getSnapshot().matches('down') ? [] : [outside],
+      ),
+    );
   }
 
   outsides(): (string | null)[] {
@@ -148,9 +206,26 @@ export class Shared implements Directory {
     this.#outsides.get(outside)?.resolver.send({ type: 'resolver.exited' });
   }
 
+  /** What the server of an outside is to answer; null where there is none, or it is just being changed. */
+  resolving(outside: string | null): Names | null {
+    const state = this.#outsides.get(outside)?.resolver.getSnapshot();
+    const serves = state !== undefined && (state.matches('serving') || state.matches('steadying'));
+    return serves ? state.context.names : null;
+  }
+
+  /** Something is not as the server of an outside should have it: files and process are looked after. */
+  refreshResolver(outside: string | null): void {
+    this.#outsides.get(outside)?.resolver.send({ type: 'refresh' });
+  }
+
   /** The host's resolv.conf has changed: every server reads it again. */
   refreshResolvers(): void {
     for (const { resolver } of this.#outsides.values()) resolver.send({ type: 'refresh' });
+  }
+
+  /** Look at the table, and at what has changed of what it should be. */
+  verifyFirewalls(): void {
+    for (const { firewall } of this.#outsides.values()) firewall.send({ type: 'verify' });
   }
 
   /** Owners that hold a lease of this network, in any outside. */
@@ -185,9 +260,29 @@ export class Shared implements Directory {
     await settle(outsides.map((on) => on.firewall)); // lowered after its last network
   }
 
+  /**
+   * Give back what is held for networks that have neither a definition nor a container any more: their machine, which would
+   * do it, is no more. With the last of them the table of the outside goes.
+   */
+  releaseForgotten(containers: readonly ContainerContext[]): void {
+    for (const [outside, { firewall, networks }] of this.#outsides) {
+      const mine = containers.filter((one) => one.outside === outside);
+      const named = new Set(
+        mine.flatMap(({ attachments, change }) =>
+          [...attachments, ...(change?.before ?? [])].map(({ network }) => network),
+        ),
+      );
+      for (const owner of firewall.getSnapshot().context.holders) {
+        if (networks.has(owner) || this.#definitions.has(owner) || named.has(owner)) continue;
+        firewall.send({ type: 'release', owner, from: NOBODY });
+      }
+    }
+  }
+
   /** Stop the machines of a network whose definition is gone. */
   forget(name: string): void {
-    for (const on of this.#outsides.values()) {
+    for (const [outside, on] of this.#outsides) {
+      this.#bridges.delete(bridgeKey(outside, name));
       on.networks.get(name)?.stop();
       on.networks.delete(name);
     }
@@ -198,95 +293,135 @@ export class Shared implements Directory {
    * Answers the files that had to be set aside.
    */
   recover(containers: readonly ContainerContext[]): string[] {
-    const { records, unreadable } = this.#store.load();
-    const found = new Map<string | null, Switches | null>();
-    for (const { id, record } of records) {
-      const { data } = OutsideRecord.safeParse(record);
-      if (data === undefined || outsideKey(data.outside) !== id) unreadable.push(this.#store.setAside(id));
-      else if (data.bootId === this.#bootId) found.set(data.outside, data.found);
-      else this.#store.remove(id); // another boot: nothing that it speaks of exists
-    }
+    const { found, unreadable } = this.#records.load();
     const outsides = new Set([null, ...found.keys(), ...containers.map(({ outside }) => outside)]);
     for (const outside of outsides) {
-      const mine = containers.filter((container) => container.outside === outside);
-      const leases = new Map<string, Leases>();
-      const claims: Record<string, Claims[string]> = {};
-      const names: Record<string, Names[string]> = {};
-      for (const container of mine) {
-        const { owner, attachments, ports, change } = container;
-        for (const attachment of attachments) {
-          leases.set(attachment.network, { ...leases.get(attachment.network), [owner]: attachment });
-        }
-        const claimed = [...ports, ...(change?.ports ?? [])];
-        if (claimed.length > 0) claims[owner] = claimed;
-        // Also those on their way in or out: registering again is theirs to do, and so is taking out, at the latest with the
-        // lease.
-        const entries = nameEntries(container, attachments);
-        if (entries.length > 0) names[owner] = entries;
-      }
-      const on = this.#start(outside, {
-        networks: [...leases.keys()],
-        found: found.get(outside) ?? null,
-        claims,
-        names,
-        recovering: true,
+      const record = found.get(outside);
+      const all = adopted(this.#definitions, outside, containers, {
+        found: record?.found ?? null,
+        bound: record?.bound ?? [],
+        recorded: record !== undefined,
       });
-      for (const name of this.#definitions.keys()) this.#startNetwork(on, outside, name, leases.get(name) ?? {}, true);
+      const on = this.#start(outside, all);
+      for (const name of this.#definitions.keys())
+        this.#startNetwork(on, outside, name, all.leases.get(name) ?? {}, true);
     }
     return unreadable;
+  }
+
+  /** What is remembered of each outside, from this boot. */
+  records(): readonly OutsideRecord[] {
+    return [...this.#records.load().found.values()];
+  }
+
+  /** Stop the machines of an outside that no container is in. False, and nothing is changed, while they own something. */
+  release(outside: string): boolean {
+    const on = this.#outsides.get(outside);
+    if (on === undefined) return true;
+    if (!isIdle(on)) return false;
+    this.#records.release(outside, () => machinesOf(on).forEach((actor) => actor.stop()));
+    for (const name of on.networks.keys()) this.#bridges.delete(bridgeKey(outside, name));
+    this.#waysOut.delete(outside);
+    this.#outsides.delete(outside);
+    this.#watcher()?.closed(outside);
+    return true;
+  }
+
+  /** A container is again what this says, of an earlier moment: what else it was granted since goes back. */
+  reclaim(container: ContainerContext): void {
+    const on = this.#outsides.get(container.outside);
+    if (on !== undefined) reclaim(on, container);
   }
 
   #outside(outside: string | null): Outside {
     return this.#outsides.get(outside) ?? this.#start(outside, NOTHING);
   }
 
-  #start(outside: string | null, { networks, found, claims, names, recovering }: Adopted): Outside {
-    const key = outsideKey(outside);
-    const record = (): OutsideRecord => ({
-      outside,
-      bootId: this.#bootId,
-      found: firewall.getSnapshot().context.found,
+  #start(outside: string | null, adopted: Adopted): Outside {
+    const on: Outside = {
+      firewall: this.#makeFirewall(outside, adopted),
+      firewalld: this.#makeFirewalld(outside, adopted),
+      ports: makePorts(adopted),
+      resolver: this.#makeResolver(outside, adopted),
+      networks: new Map(),
+    };
+    this.#outsides.set(outside, on);
+    this.#watcher()?.opened(outside);
+    const verify = (actor: AnyActorRef) => actor.send({ type: 'verify' });
+    const refresh = (actor: AnyActorRef) => actor.send({ type: 'refresh' });
+    this.#keep(on, outside, 'firewall', (now) => this.#makeFirewall(outside, now), verify);
+    this.#keep(on, outside, 'firewalld', (now) => this.#makeFirewalld(outside, now), verify);
+    this.#keep(on, outside, 'ports', makePorts, () => {});
+    this.#keep(on, outside, 'resolver', (now) => this.#makeResolver(outside, now), refresh);
+    return on;
+  }
+
+  /** What the containers say of an outside now, with what its machines remember. */
+  #now(outside: string | null, on: Outside): Adopted {
+    return adopted(this.#definitions, outside, this.#containers(), {
+      found: on.firewall.getSnapshot().context.found,
+      bound: on.firewalld.getSnapshot().context.bound,
+      recorded: true,
     });
+  }
+
+  /** Starts a machine of an outside. When a defect stops it, another follows, which has to look at what there is. */
+  #keep<Name extends Exclude<keyof Outside, 'networks'>>(
+    on: Outside,
+    outside: string | null,
+    name: Name,
+    make: (now: Adopted) => Outside[Name],
+    look: (actor: Outside[Name]) => void,
+  ): void {
+    this.#run(on[name], `${name} of ${outside ?? 'the host'}`, (stopped) => {
+      on[name] = make(this.#now(outside, on));
+      succeed(on[name], stopped);
+      this.#keep(on, outside, name, make, look);
+      look(on[name]);
+    });
+  }
+
+  #makeFirewall(outside: string | null, { networks, uplinks, found, recorded }: Adopted): Outside['firewall'] {
     const firewall = createActor(this.#machines().firewall, {
-      id: key,
+      id: outsideKey(outside),
       systemId: ROOT,
-      input: { outside, adopted: networks, found },
-      inspect: (event) => {
-        // At every inspection event: an effect asks for its commit before the snapshot that shows it is announced.
-        this.#store.touch(key, { read: record });
-        const down =
-          event.type === '@xstate.snapshot' && event.actorRef === firewall && firewall.getSnapshot().matches('down');
-        // Once this turn is over: what is still inspected of it would mark the record as changed again, to be written
-        // by the next commit of another outside.
-        if (!down) return;
-        queueMicrotask(() => this.#forgetFound(key, firewall));
-      },
+      input: { outside, adopted: networks, uplinks, found, recorded },
+      inspect: this.#records.follow(outside, () => this.#outsides.get(outside)).firewall,
     });
-    const ports = createActor(portsMachine, { systemId: ROOT, input: { adopted: claims } });
-    const resolver = createActor(this.#machines().resolver, {
+    firewall.on('found', (findings) => this.#watcher()?.found(outside, findings));
+    return firewall;
+  }
+
+  #makeFirewalld(outside: string | null, { bridges, bound }: Adopted): Outside['firewalld'] {
+    const firewalld = createActor(this.#machines().firewalld, {
+      id: outsideKey(outside),
+      systemId: ROOT,
+      input: { outside, adopted: bridges, bound },
+      inspect: this.#records.follow(outside, () => this.#outsides.get(outside)).firewalld,
+    });
+    firewalld.on('failing', ({ fault: { code, message, ...more } }) =>
+      this.#failed(BOUND, new FaultError(code, message, more)),
+    );
+    return firewalld;
+  }
+
+  #makeResolver(outside: string | null, { names, recovering }: Adopted): Outside['resolver'] {
+    return createActor(this.#machines().resolver, {
       id: 'resolver',
       systemId: ROOT,
       input: { outside, adopted: names, recovering },
     });
-    const on: Outside = { firewall, ports, resolver, networks: new Map() };
-    this.#outsides.set(outside, on);
-    firewall.on('found', (findings) => this.#watcher()?.found(outside, findings));
-    this.#watcher()?.opened(outside);
-    this.#run(firewall, `firewall of ${outside ?? 'the host'}`);
-    this.#run(ports, `ports of ${outside ?? 'the host'}`);
-    this.#run(resolver, `resolver of ${outside ?? 'the host'}`);
-    return on;
   }
 
-  /** Left on disk, it would have the next start put back what may not be so any more. */
-  #forgetFound(key: string, firewall: Outside['firewall']): void {
-    const forget = () => {
-      if (firewall.getSnapshot().matches('down')) this.#store.remove(key);
-    };
-    insist(forget, (error) => this.#failed(`file of outside ${key}`, error));
-  }
-
-  #startNetwork(on: Outside, outside: string | null, name: string, adopted: Leases, recovering: boolean) {
+  /** `stopped`: whose place it takes. */
+  #startNetwork(
+    on: Outside,
+    outside: string | null,
+    name: string,
+    adopted: Leases,
+    recovering: boolean,
+    stopped: AnyActorRef | null = null,
+  ) {
     const definition = this.#definitions.get(name);
     if (definition === undefined) return null;
     const actor = createActor(this.#machines().network, {
@@ -294,19 +429,33 @@ export class Shared implements Directory {
       systemId: ROOT,
       input: {
         definition,
-        previous: recovering ? (this.#previous.get(name) ?? null) : null,
+        previous: recovering && stopped === null ? (this.#previous.get(name) ?? null) : null,
         outside,
+        wayOut: this.wayOut(outside),
+        bridge: isUnmanaged(definition)
+          ? (this.#bridges.get(bridgeKey(outside, name))?.seen ?? rememberedBridge(adopted))
+          : null,
         adopted,
         recovering,
       },
     });
+    if (stopped !== null) succeed(actor, stopped);
     on.networks.set(name, actor);
-    this.#run(actor, `network ${name}`);
+    this.#run(actor, `network ${name}`, (stopped) => {
+      if (on.networks.get(name) !== actor) return; // it has been removed
+      const leases = this.#now(outside, on).leases.get(name) ?? {};
+      this.#startNetwork(on, outside, name, leases, true, stopped)?.send({ type: 'drifted' });
+    });
     return actor;
   }
 
-  #run(actor: AnyActorRef, what: string): void {
-    actor.subscribe({ error: (error) => this.#failed(what, error) });
+  /** `again`: puts another in its place, after a pause. */
+  #run(actor: AnyActorRef, what: string, again: (stopped: AnyActorRef) => void): void {
+    const error = (defect: unknown) => {
+      this.#failed(what, defect);
+      setTimeout(() => again(actor), AGAIN_MS).unref();
+    };
+    actor.subscribe({ error });
     actor.start();
   }
 }

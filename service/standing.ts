@@ -10,8 +10,10 @@ import type { Standing } from '../effects/ruleset-compare.ts';
 import { publishAddresses } from '../machines/plan/attachment.ts';
 import type { Member } from '../machines/plan/expected-bridge.ts';
 import { portTargets } from '../machines/plan/ports.ts';
+import { isUnmanaged } from '../machines/plan/unmanaged.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
+import { uplinkGuard } from './uplink-guard.ts';
 
 /** States in which everything a container's context names has been made, and nothing been taken away. */
 export const STEADY: ReadonlySet<string> = new Set(['created', 'up', 'degraded']);
@@ -30,7 +32,12 @@ export function isSteady(snapshot: ContainerSnapshot): boolean {
 }
 
 export function isLeaving(snapshot: ContainerSnapshot): boolean {
-  return snapshot.status !== 'active' || LEAVING.has(stateName(snapshot).split('.')[0] ?? '');
+  return snapshot.status === 'done' || LEAVING.has(stateName(snapshot).split('.')[0] ?? '');
+}
+
+/** On its way to the end, and there in a moment: not one whose teardown has failed. */
+export function isDeparting(snapshot: ContainerSnapshot): boolean {
+  return isLeaving(snapshot) && stateName(snapshot) !== 'teardownFailed';
 }
 
 /** Its ports are published as its context says: it is steady, or busy with what does not change them. */
@@ -58,9 +65,16 @@ export function rulesetOf(
   containers: readonly ContainerSnapshot[],
   networks: readonly NetworkDefinition[],
   outside: string | null,
-): Standing {
+  raising: ReadonlySet<string> = new Set(),
+): Omit<Standing, 'closed'> {
   return {
-    networks: networks.map((definition) => ({ network: definition.name, rules: rulesOf(definition) })),
+    networks: networks
+      .filter((definition) => !isUnmanaged(definition))
+      .map((definition) => ({
+        network: definition.name,
+        rules: rulesOf(definition),
+        raising: raising.has(definition.name),
+      })),
     ports: containers
       .filter((snapshot) => snapshot.context.outside === outside && keepsPorts(snapshot))
       .flatMap(({ context: { owner, ports, portHandler, attachments } }) =>
@@ -68,5 +82,6 @@ export function rulesetOf(
           ? []
           : portTargets(ports, publishAddresses(attachments)).map((target) => ({ ...target, owner })),
       ),
+    guard: uplinkGuard(),
   };
 }

@@ -3,14 +3,16 @@
  *
  * Guarantees: every interface but loopback, sorted by name, whoever made it; all counters of each. A shared namespace has
  * the same counters for all that share it, and its networks are told whichever of them they belong to. Without a
- * namespace (netns host) the interfaces are null, which is no error.
+ * namespace (netns host) the interfaces are null, which is no error. Of ports that a forwarder carries, what it says itself:
+ * how many connections there are and may be.
  * Limits: a counter is a number of 53 bits.
  */
+import { listForwards, type ForwarderPlaces, type Forwards } from '../effects/forwarder.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import type { Link } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
 import { FaultError } from '../state/faults.ts';
-import type { ContainerStats, InterfaceStats } from '../state/stats.ts';
+import type { ContainerStats, ForwarderStats, InterfaceStats } from '../state/stats.ts';
 import type { Containers } from './containers.ts';
 import { noSuchContainer } from './events.ts';
 import { LOOPBACK_INDEX } from './joined.ts';
@@ -20,6 +22,7 @@ import { lookInside, type Look } from './look.ts';
 export interface StatsParts {
   containers: Pick<Containers, 'get' | 'all'>;
   kernel: Kernel;
+  forwarder: ForwarderPlaces;
 }
 
 /** How many namespaces are read at once: the thread that reads them also makes networks. */
@@ -39,7 +42,8 @@ export async function statsOf(parts: StatsParts, id: string): Promise<ContainerS
       ...(syscall === undefined ? {} : { syscall }),
     });
   }
-  return answer(context, look, networksByNamespace(parts));
+  const forwarder = await forwarderOf(context, (outside) => listForwards(parts.forwarder)(outside, context.owner));
+  return answer(context, look, networksByNamespace(parts), forwarder);
 }
 
 /** Of all containers; null for those whose namespace cannot be read, or has gone meanwhile. */
@@ -47,11 +51,18 @@ export async function statsOfAll(parts: StatsParts): Promise<ContainerStats[]> {
   const contexts = parts.containers.all().map(({ context }) => context);
   const networks = networksByNamespace(parts);
   const answers: ContainerStats[] = [];
+  const asked = new Map<string | null, Promise<Forwards | null>>();
+  const list = (outside: string | null): Promise<Forwards | null> => {
+    const known = asked.get(outside) ?? listForwards(parts.forwarder)(outside);
+    asked.set(outside, known);
+    return known;
+  };
   let next = 0;
   const reader = async (): Promise<void> => {
     for (let i = next++; i < contexts.length; i = next++) {
       const context = contexts[i] as ContainerContext;
-      answers[i] = answer(context, await lookAtLinks(parts, context), networks);
+      const forwarder = await forwarderOf(context, list);
+      answers[i] = answer(context, await lookAtLinks(parts, context), networks, forwarder);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, reader));
@@ -79,9 +90,35 @@ function networksByNamespace({ containers }: StatsParts): ByNamespace {
   return all;
 }
 
-function answer(context: ContainerContext, look: Look<Link[]> | null, networks: ByNamespace): ContainerStats {
+/** Null when it has no such port, or the forwarder does not answer, as in `interfaces`. */
+async function forwarderOf(
+  { owner, outside, portHandler, ports }: ContainerContext,
+  list: (outside: string | null) => Promise<Forwards | null>,
+): Promise<ForwarderStats | null> {
+  if (portHandler !== 'forwarder' || ports.length === 0) return null;
+  const found = await list(outside).catch(() => null);
+  const limits = found?.limits;
+  if (!limits) return null;
+  const has = found.owners.find((one) => one.owner === owner);
+  return {
+    connections: has?.connections ?? 0,
+    most_connections: limits.connections,
+    flows: has?.flows ?? 0,
+    most_flows: limits.flows,
+    full: found.rules
+      .filter((rule) => rule.owner === owner && rule.full)
+      .map(({ host_port, protocol }) => `${host_port}/${protocol}`),
+  };
+}
+
+function answer(
+  context: ContainerContext,
+  look: Look<Link[]> | null,
+  networks: ByNamespace,
+  forwarder: ForwarderStats | null,
+): ContainerStats {
   const read = new Date().toISOString();
-  if (look === null || !('seen' in look)) return { id: context.id, read, interfaces: null };
+  if (look === null || !('seen' in look)) return { id: context.id, read, interfaces: null, forwarder };
   const here = networks.get(keyOf(context));
   const entries = look.seen
     .filter(({ index }) => index !== LOOPBACK_INDEX)
@@ -100,5 +137,5 @@ function answer(context: ContainerContext, look: Look<Link[]> | null, networks: 
         tx_dropped: statistics.txDropped,
       },
     ]);
-  return { id: context.id, read, interfaces: Object.fromEntries(entries) };
+  return { id: context.id, read, interfaces: Object.fromEntries(entries), forwarder };
 }

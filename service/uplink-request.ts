@@ -7,9 +7,10 @@
  */
 import { existsSync } from 'node:fs';
 import { uplinkFile } from '../effects/uplink-probe.ts';
+import { coalesce } from '../machines/plan/port-list.ts';
 import { parsePasta } from '../machines/plan/pasta.ts';
 import { parseSlirp } from '../machines/plan/slirp4netns.ts';
-import type { ContainerContext } from '../state/container.ts';
+import type { ContainerContext, Wish } from '../state/container.ts';
 import type { CreateEvent, PortMapping } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import type { PortHandler, UplinkProgram, UplinkSettings } from '../state/uplink.ts';
@@ -74,12 +75,36 @@ function handled(event: CreateEvent, what: UplinkProgram | 'networks', usual: Po
     const message = `container ${event.id}: ports of ${what} are carried by ${HANDLERS[what].join(' or ')}, not by ${handler}`;
     throw new FaultError('BAD_REQUEST', message);
   }
-  refuseSctp(event.id, handler, event.port_mappings ?? []);
+  refuseUncarried(event.id, handler, event.port_mappings ?? []);
   return handler === 'firewall' ? {} : { portHandler: handler };
 }
 
-/** Only the kernel can carry it. */
-export function refuseSctp(id: string, handler: PortHandler, mappings: readonly PortMapping[]): void {
-  if (handler === 'firewall' || mappings.every(({ protocol }) => protocol !== 'sctp')) return;
-  throw new FaultError('BAD_REQUEST', `container ${id}: ${handler} carries tcp and udp, not sctp`);
+/** The programs carry the answers of a container port of UDP by the last of its host ports alone, whichever was asked. */
+const ONE_UDP_PORT: readonly PortHandler[] = ['slirp4netns', 'pasta'];
+
+/** What only the kernel can carry, or only who knows by which host port a client came. `before`: what there is already. */
+export function refuseUncarried(
+  id: string,
+  handler: PortHandler,
+  asked: readonly PortMapping[],
+  before: readonly Wish[] = [],
+): void {
+  if (handler !== 'firewall' && asked.some(({ protocol }) => protocol === 'sctp'))
+    throw new FaultError('BAD_REQUEST', `container ${id}: ${handler} carries tcp and udp, not sctp`);
+  if (!ONE_UDP_PORT.includes(handler)) return;
+  const list = coalesce([...before, ...asked]);
+  if ('fault' in list) return; // refused for that, by who is asked next
+  const ports = list.ports.filter(({ protocol }) => protocol === 'udp');
+  const double = ports.find((port, i) => ports.slice(i + 1).some((other) => answersAlike(port, other)));
+  if (double === undefined) return;
+  const message = `container ${id}: ${handler} carries one udp host port to a container port, and ${double.container_port}/udp would have two`;
+  throw new FaultError('BAD_REQUEST', message);
+}
+
+/** Datagrams of both lead to one container port, over the same family. */
+function answersAlike(a: Wish, b: Wish): boolean {
+  const [one = '', other = ''] = [a.host_ip, b.host_ip];
+  const family = one === '' || other === '' || one.includes(':') === other.includes(':');
+  const end = ({ container_port: port, range = 1 }: Wish) => port + range;
+  return family && a.container_port < end(b) && b.container_port < end(a);
 }

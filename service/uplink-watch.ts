@@ -2,18 +2,23 @@
  * The watch on uplinks: the program that leads a container out is missed the moment it ends or has no link any more
  * (slirp4netns goes on without), and its machine is told.
  *
- * Guarantees: every container that comes to rest in `up` has its program watched from then on, or is told that it has none;
- * nothing is looked at in turns. One that ends soon after it was ready counts as `soon`: its machine waits longer each time
- * (the circuit breaker: at last it is tried once a minute). How often it ended and for how long it was away is kept for
- * `inspect`.
+ * Guarantees: every container that comes to rest in `up` has its program watched from then on, or is told that it has none.
+ * A program that hangs, or whose directory is taken away, is found in turns (helper-watch.ts) and ended. One that ends soon
+ * after it was ready counts as `soon`: its machine waits longer each time (the circuit breaker: at last it is tried once a
+ * minute). How often it ended and for how long it was away is kept for `inspect`.
  * Limits: an address or a route that is taken from the link is not missed. What is kept is lost with the daemon; that the
  * program ended while there was no daemon is seen at the start.
  */
 import { join } from 'node:path';
 import { isNoNamespace, type Kernel } from '../effects/kernel.ts';
-import { findUplink, watchUplink } from '../effects/uplink-keeper.ts';
+import { findUplink, isOrphan, keepersIn, userOf, watchUplink } from '../effects/uplink-keeper.ts';
 import { howEnded } from '../effects/uplink-process.ts';
-import { isKernelError, type RtnlNotification } from '../native/index.ts';
+import { uplinkUsers } from '../effects/uplink-users.ts';
+import type { User } from '../effects/users.ts';
+import { insist } from '../effects/insist.ts';
+import { SIGKILL, signal } from '../effects/process.ts';
+import { listForwards } from '../effects/slirp-api.ts';
+import { isKernelError, type Child, type RtnlNotification } from '../native/index.ts';
 import type { ContainerContext, Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { Fault } from '../state/faults.ts';
@@ -21,6 +26,7 @@ import type { DriftHappening, Happening, RepairedHappening } from '../state/happ
 import type { Uplink, UplinkProgram, UplinkStatus } from '../state/uplink.ts';
 import type { Containers } from './containers.ts';
 import { stateName, type ContainerActor } from './snapshot.ts';
+import { Strikes } from './strikes.ts';
 
 /** One that has run this long is well: what ends it is no defect of its own. */
 const SOON_MS = 10_000;
@@ -28,6 +34,10 @@ const SOON_MS = 10_000;
 const LINK_MS = 100;
 /** What could not be looked at is looked at again. */
 const AGAIN_MS = 1000;
+/** Looked at in one turn of `look`, at 40 us each: of 1,000 each has its turn every 20 s. */
+const AT_ONCE = 100;
+/** A question costs ten times as much as a look: it is asked when all of them had their turn so often. */
+const QUESTION_TURNS = 10;
 
 export interface UplinkHistory {
   /** How often the program has ended by itself, or lost its link. */
@@ -53,7 +63,8 @@ export interface UplinkProcess extends UplinkHistory {
 const NO_HISTORY: UplinkHistory = { ended: 0, down_ms: 0, down_since: null, last: null };
 
 interface Watched {
-  pid: number | null;
+  /** The keeper whose end is watched. */
+  keeper: Child | null;
   /** The keeper of a program that has no link any more: that it runs means nothing. */
   linkless: number | null;
   since: number;
@@ -74,6 +85,9 @@ export interface UplinkWatchParts {
 export class UplinkWatch {
   readonly #parts: UplinkWatchParts;
   readonly #watched = new Map<string, Watched>();
+  readonly #strikes = new Strikes();
+  /** How many were looked at by now. */
+  #looked = 0;
   #again: NodeJS.Timeout | undefined;
   readonly #heard = (happening: Happening) => {
     if (happening.type !== 'state') return;
@@ -87,6 +101,7 @@ export class UplinkWatch {
 
   start(): void {
     this.#parts.containers.bus.on('happening', this.#heard);
+    this.#endOrphans();
     this.#look();
   }
 
@@ -107,7 +122,7 @@ export class UplinkWatch {
   /** As if nobody had ever watched it. */
   #unwatched(owner: string, error: unknown): void {
     const known = this.#watched.get(owner);
-    if (known !== undefined) known.pid = null;
+    if (known !== undefined) known.keeper = null;
     this.#lookAgain(owner, error);
   }
 
@@ -136,10 +151,48 @@ export class UplinkWatch {
         this.#lookAgain(owner, error);
       }
     }
-    for (const [owner, { unwatch }] of this.#watched) {
+    for (const [owner, { keeper, unwatch }] of this.#watched) {
       if (there.has(owner)) continue;
       unwatch();
       this.#watched.delete(owner);
+      // A teardown that found no directory any more left it running.
+      if (keeper !== null) signal(keeper, SIGKILL);
+    }
+  }
+
+  /** Keepers that nobody watches, and to which no directory leads any more: nobody could find them again. */
+  #endOrphans(): void {
+    const { home, failed } = this.#parts;
+    const end = async () => {
+      for (const found of await keepersIn(home)) if (isOrphan(home, found)) signal(found.keeper, SIGKILL);
+    };
+    insist(end, (error) => failed('keepers without a directory', error));
+  }
+
+  /**
+   * Looks at the next of them: one whose directory was taken away, that is stopped or does not answer is ended, which is
+   * missed at once.
+   */
+  async look(): Promise<void> {
+    const all = [...this.#watched];
+    const turn = Math.floor(this.#looked / Math.max(1, all.length));
+    for (let n = 0; n < Math.min(AT_ONCE, all.length); n++) {
+      const [owner = '', known] = all[this.#looked++ % all.length] ?? [];
+      const keeper = known?.keeper ?? null;
+      if (keeper === null) continue;
+      const context = this.#parts.containers.neighbours.container(owner)?.getSnapshot().context;
+      if (context === undefined) continue;
+      const directory = join(this.#parts.home, context.token);
+      const found = findUplink(directory);
+      const child = found?.child ?? null;
+      if (child === null || found?.keeper.pid !== keeper.pid) {
+        await this.#strikes.judge(keeper, () => Promise.resolve(false));
+        continue;
+      }
+      if (await this.#strikes.judge(keeper)) continue;
+      const due = turn % QUESTION_TURNS === 0 || this.#strikes.struck(child);
+      const asked = due && context.portHandler === 'slirp4netns';
+      await this.#strikes.judge(child, asked ? () => answers(directory) : null);
     }
   }
 
@@ -148,17 +201,26 @@ export class UplinkWatch {
     const known = this.#watched.get(owner);
     const directory = join(this.#parts.home, token);
     const found = findUplink(directory);
+    // Taken away before it was looked at for the first time.
+    if (found === null && known === undefined) this.#endOrphans();
     if (found === null || found.state !== 'ready') return this.#lost(owner, token, program);
-    const { pid } = found.keeper;
-    if (known?.pid === pid) return;
+    const { keeper } = found;
+    const { pid } = keeper;
+    if (known?.keeper?.pid === pid) return;
+    // An earlier version has started it, as root: nothing keeps that one in bounds.
+    const isOurs = (uid: number | null) => Object.values(uplinkUsers()).some((user: User) => user.uid === uid);
+    if (found.child !== null && !isOurs(userOf(found.child))) {
+      return this.#lost(owner, token, program, pid);
+    }
     if (known?.linkless === pid) return this.#lost(owner, token, program, pid);
     known?.unwatch();
+    endStray(known, pid);
     const ends = [
       watchUplink(directory, () => this.#lost(owner, token, program)),
       this.#watchLink(context, made?.name ?? null, () => this.#lost(owner, token, program, pid)),
     ];
     const watched: Watched = {
-      pid,
+      keeper,
       linkless: null,
       since: performance.now(),
       unwatch: () => ends.forEach((end) => end()),
@@ -218,14 +280,15 @@ export class UplinkWatch {
     }
     const last = linkless !== null ? `${program} has lost its link` : status && howEnded(program, status);
     const history = known?.history ?? { ...NO_HISTORY };
-    const soon = known !== undefined && known.pid !== null && performance.now() - known.since < SOON_MS;
+    const soon = known !== undefined && known.keeper !== null && performance.now() - known.since < SOON_MS;
     const first = history.down_since === null;
     if (first) {
       history.ended++;
       history.down_since = new Date().toISOString();
       history.last = last;
     }
-    this.#watched.set(owner, { pid: null, linkless, since: 0, unwatch: () => {}, history });
+    endStray(known, status?.keeper.pid);
+    this.#watched.set(owner, { keeper: null, linkless, since: 0, unwatch: () => {}, history });
     this.#tell(actor, owner, program, first, soon, last);
   }
 
@@ -247,6 +310,22 @@ export class UplinkWatch {
     if (policy === 'alert') actor.send({ type: 'noticed', drift });
   }
 }
+
+/** The keeper that was watched, if it runs on where the directory leads to none or to another: nobody would find it again. */
+function endStray(known: Watched | undefined, found: number | undefined): void {
+  const keeper = known?.keeper ?? null;
+  if (keeper !== null && keeper.pid !== found) signal(keeper, SIGKILL);
+}
+
+/** slirp4netns, by its API socket; pasta has none. */
+const answers = async (directory: string): Promise<boolean> => {
+  try {
+    await listForwards(directory);
+    return true;
+  } catch {
+    return false; // not in time, or not as slirp4netns does
+  }
+};
 
 function about(owner: string, program: UplinkProgram) {
   const drift: Drift[] = [{ kind: 'uplink', object: program, network: null }];

@@ -8,9 +8,10 @@
 import { SEARCH_DOMAIN } from '../machines/plan/resolv-conf.ts';
 import { uplinkServers } from '../machines/plan/uplink-inside.ts';
 import type { Attachment } from '../state/container.ts';
+import type { Fault } from '../state/faults.ts';
 import type { Uplink } from '../state/uplink.ts';
 import { legalEvents } from './events.ts';
-import { stateName, type ContainerSnapshot } from './snapshot.ts';
+import { defectOf, stateName, type ContainerSnapshot } from './snapshot.ts';
 
 /** libnetwork's StatusBlock (types.StatusBlock). */
 function statusBlock(attachment: Attachment) {
@@ -36,8 +37,17 @@ function uplinkView({ settings, made, missing }: Uplink) {
     interface: made?.name ?? null,
     mac: made?.mac ?? null,
     addresses: made?.addresses ?? [],
-    dns: uplinkServers(settings),
+    dns: uplinkServers(settings, null),
   };
+}
+
+/** Why it is not up: what was asked of a degraded container since may have gone well. */
+function reasonFor(snapshot: ContainerSnapshot): Fault | null {
+  const { id, fault, lastFault = null } = snapshot.context;
+  const state = stateName(snapshot);
+  const defect = defectOf(snapshot, `container ${id}`);
+  if (defect !== null || state === 'up') return defect;
+  return state === 'degraded' ? (lastFault ?? fault) : fault;
 }
 
 /** `etc`: the directory that files of containers are kept in. */
@@ -77,7 +87,14 @@ export function containerView(snapshot: ContainerSnapshot, etc: string) {
       : null,
     drift: context.drift,
     held: context.held,
-    fault: context.fault,
+    /** Why it is not up. */
+    fault: reasonFor(snapshot),
+    /** What was asked of it last, or what it did last by itself, and why that failed. */
+    last_operation: {
+      type: context.operation.type,
+      network: context.operation.network,
+      fault: context.fault,
+    },
     leftovers: context.leftovers,
   };
 }

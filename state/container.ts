@@ -26,8 +26,8 @@ export const Lease = z.object({
   networkId: z.string(),
   bridge: InterfaceName,
   addresses: z.array(LeasedAddress),
-  /** The MAC asked for, null to leave it to the attachment plan. */
-  mac: z.string().nullable(),
+  /** The MAC that was asked for, or that the network chose. Nobody else on the network has it. */
+  mac: z.string(),
   mtu: z.int().nullable(),
   routes: z.array(
     z.object({ destination: z.string(), prefix: z.int(), gateway: z.string(), metric: z.int().nullable() }),
@@ -35,14 +35,15 @@ export const Lease = z.object({
   /** Metric of the default route, null for none. */
   defaultMetric: z.int().nullable(),
   internal: z.boolean(),
-  /** Where names are answered: the gateways, and who is asked about the rest of the world (none: the host's). Null: no DNS. */
+  /** The bridge is others': it gets our ports and nothing else, and the gateway is somebody else. */
+  unmanaged: z.boolean().optional(),
+  /** Where names are answered: the gateways (unmanaged: addresses of the bridge), and who is asked about the rest of the world (none: the host's). Null: no DNS. */
   dns: z.object({ listen: z.array(z.string()), servers: z.array(z.string()) }).nullable(),
 });
 export type Lease = z.infer<typeof Lease>;
 
 /** One network of one container, planned to the last name. */
 export const Attachment = Lease.extend({
-  mac: z.string(),
   /** Position in the order of attaching: names the host link, never reused within a generation. */
   ordinal: z.int(),
   /** veth end in the outside namespace. */
@@ -125,6 +126,8 @@ export const ContainerContext = z.object({
   bootId: z.string(),
   /** Milliseconds since the epoch. */
   createdAt: z.number(),
+  /** The uid of the caller, as the kernel noted it. Absent for root and the daemon's own user, and in older records. */
+  uid: z.int().optional(),
   instance: z.string(),
   /** Path of the outside namespace, null for the daemon's own. */
   outside: z.string().nullable(),
@@ -186,6 +189,8 @@ export const ContainerContext = z.object({
   fault: Fault.nullable(),
   /** What a failed undo or teardown could not remove, each with its reason. */
   leftovers: z.array(Fault),
+  /** What failed since all was well: how often, and what last. Absent in records of before it was kept. */
   attempts: z.int(),
+  lastFault: Fault.nullable().optional(),
 });
 export type ContainerContext = z.infer<typeof ContainerContext>;

@@ -1,6 +1,7 @@
 /**
  * Network definitions on disk, one file each: <state-dir>/networks/<name>.json, as `podman network inspect` prints them.
- * While a network in use is being changed, <name>.previous beside it is what it was.
+ * While a network in use is being changed, <name>.previous beside it is what it was; while it goes back, because somebody
+ * could not follow, <name>.abandoned is what it was to become.
  *
  * Guarantees: written whole and fsynced (they are configuration: they outlive a boot); a file that cannot be read is
  * set aside as *.unreadable and stops nothing else. <name>.json is what the network is to be, at any moment.
@@ -23,21 +24,22 @@ export class DefinitionStore {
     this.#files.sweep();
     const definitions: NetworkDefinition[] = [];
     const previous: NetworkDefinition[] = [];
+    const abandoned: NetworkDefinition[] = [];
     const unreadable: string[] = [];
     for (const file of readdirSync(this.#files.directory).sort()) {
-      const ending = /\.(json|previous)$/.exec(file)?.[0];
+      const ending = /\.(json|previous|abandoned)$/.exec(file)?.[0];
       if (ending === undefined) continue;
       try {
         const text = readFileSync(join(this.#files.directory, file), 'utf8');
         const definition = NetworkDefinition.parse(JSON.parse(text));
         if (`${definition.name}${ending}` !== file) throw new Error('the name inside is another');
-        (ending === '.json' ? definitions : previous).push(definition);
+        ({ '.json': definitions, '.previous': previous, '.abandoned': abandoned })[ending]?.push(definition);
       } catch (error) {
         if (isUnread(error)) throw error;
         unreadable.push(this.#files.setAside(file));
       }
     }
-    return { definitions, previous, unreadable };
+    return { definitions, previous: previous.map((before) => cameFrom(before, definitions, abandoned)), unreadable };
   }
 
   save(definition: NetworkDefinition): void {
@@ -50,15 +52,23 @@ export class DefinitionStore {
     this.save(next);
   }
 
+  /** From here on the network is to be what it was before the update under way, which was to make it `abandoned`. */
+  goBack(before: NetworkDefinition, abandoned: NetworkDefinition): void {
+    this.#write(abandoned, `${before.name}.abandoned`);
+    this.save(before);
+  }
+
   /** The network is this (null: there is none), everywhere: nothing is under way. */
   settle(name: string, definition: NetworkDefinition | null): void {
     if (definition === null) return this.remove(name);
     if (!this.#says(definition)) this.save(definition);
+    this.#remove(`${name}.abandoned`);
     this.#remove(`${name}.previous`);
   }
 
   remove(name: string): void {
     this.#remove(`${name}.json`);
+    this.#remove(`${name}.abandoned`);
     this.#remove(`${name}.previous`);
   }
 
@@ -86,6 +96,17 @@ export class DefinitionStore {
       throw unwritable(error);
     }
   }
+}
+
+/** The definition that the kernel may still hold: the abandoned one while the network goes back, else the previous one. */
+function cameFrom(
+  before: NetworkDefinition,
+  definitions: readonly NetworkDefinition[],
+  abandoned: readonly NetworkDefinition[],
+): NetworkDefinition {
+  const now = definitions.find(({ name }) => name === before.name);
+  if (now === undefined || textOf(now) !== textOf(before)) return before;
+  return abandoned.find(({ name }) => name === before.name) ?? before;
 }
 
 const textOf = (definition: NetworkDefinition): string => `${JSON.stringify(definition, null, 2)}\n`;

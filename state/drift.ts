@@ -8,10 +8,22 @@ import { z } from 'zod';
 import { FaultError } from './faults.ts';
 
 /**
- * table: the whole table or its structure; rule: chains of one network; port: an element of a published port, or what the
+ * switch: one under /proc/sys; table: the whole table or its structure; rule: chains of one network, or a rule of the routing
+ * policy inside (ip-rule(8)); port: an element of a published port, or what the
  * forwarder listens for; uplink: slirp4netns or pasta of a container.
  */
-export const DRIFT_KINDS = ['link', 'address', 'route', 'neighbour', 'table', 'rule', 'port', 'dns', 'uplink'] as const;
+export const DRIFT_KINDS = [
+  'link',
+  'address',
+  'route',
+  'neighbour',
+  'switch',
+  'table',
+  'rule',
+  'port',
+  'dns',
+  'uplink',
+] as const;
 export type DriftKind = (typeof DRIFT_KINDS)[number];
 
 /** repair: put back what is missing. alert: show it and leave it. ignore: neither. */

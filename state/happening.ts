@@ -12,7 +12,8 @@ export type Happening =
   | { type: 'failed'; t: number; id: string; event: string; network: string | null; fault: Fault }
   | { type: 'state'; t: number; id: string; from: string; to: string }
   | DriftHappening
-  | RepairedHappening;
+  | RepairedHappening
+  | LimitedHappening;
 
 export interface DriftHappening {
   type: 'drift';
@@ -32,4 +33,18 @@ export interface RepairedHappening {
   id: string | null;
   network: string | null;
   drift: Drift[];
+}
+
+/** Somebody had more of what all share than one may have, and has lost what was too much. */
+export interface LimitedHappening {
+  type: 'limited';
+  t: number;
+  /** The container. null: addresses of the network that no container was given; and of no network: link-local ones. */
+  id: string | null;
+  network: string | null;
+  what: 'connections' | 'neighbours';
+  /** How many it had, how many it may have, and how many were taken from it since this was said last. */
+  entries: number;
+  limit: number;
+  forgotten: number;
 }

@@ -8,6 +8,7 @@
  */
 import { fromVersion1 } from './version-1.ts';
 import { fromVersion2 } from './version-2.ts';
+import { fromVersion3 } from './version-3.ts';
 
 export interface VersionedRecord {
   machine: string;
@@ -19,9 +20,9 @@ export interface VersionedRecord {
 export type Migrations = Readonly<Record<string, (snapshot: unknown) => unknown>>;
 
 /** The version of the container records that this daemon writes. */
-export const CONTAINER_VERSION = '3';
+export const CONTAINER_VERSION = '4';
 
-export const CONTAINER_MIGRATIONS: Migrations = { '1': fromVersion1, '2': fromVersion2 };
+export const CONTAINER_MIGRATIONS: Migrations = { '1': fromVersion1, '2': fromVersion2, '3': fromVersion3 };
 
 export function migrate(record: unknown, migrations: Migrations, wanted: string): VersionedRecord | null {
   if (typeof record !== 'object' || record === null) return null;

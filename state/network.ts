@@ -6,7 +6,8 @@
  * Limits: driver bridge.
  */
 import { z } from 'zod';
-import { Cidr, InterfaceName, IpAddress, NetworkName } from './names.ts';
+import { FaultError } from './faults.ts';
+import { Cidr, InterfaceName, IpAddress, Ipv4, Ipv6, NetworkName } from './names.ts';
 
 export const Subnet = z.strictObject({
   subnet: Cidr,
@@ -15,6 +16,28 @@ export const Subnet = z.strictObject({
   lease_range: z.strictObject({ start_ip: IpAddress.optional(), end_ip: IpAddress.optional() }).optional(),
 });
 export type Subnet = z.infer<typeof Subnet>;
+
+/** Blocks that subnets are cut from when nobody chooses one: `base` into pieces with a prefix of `size`. */
+export interface SubnetPool {
+  base: string;
+  size: number;
+}
+
+/** "172.20.0.0/14,24" or "fd00:1::/48,64", ...: BASE,SIZE as containers.conf has them (default_subnet_pools). */
+export function subnetPools(words: readonly string[]): SubnetPool[] {
+  return words.map((word) => {
+    const [base, size, ...more] = word.split(',');
+    const pool = z.tuple([Cidr, z.coerce.number().int()]).safeParse([base, size]);
+    const fail = (why: string) => new FaultError('BAD_REQUEST', `default subnet pool ${word}: ${why}`);
+    if (!pool.success || more.length > 0) throw fail('it is BASE,SIZE, such as 172.20.0.0/14,24');
+    const [canonical, length] = pool.data;
+    const prefix = Number(canonical.split('/')[1]);
+    // A smaller subnet has no room for a gateway and a container.
+    const longest = canonical.includes(':') ? 126 : 30;
+    if (length < prefix || length > longest) throw fail(`the size is a prefix between ${prefix} and ${longest}`);
+    return { base: canonical, size: length };
+  });
+}
 
 export const Route = z
   .strictObject({
@@ -33,6 +56,8 @@ export type Route = z.infer<typeof Route>;
  * "true" (only networks with isolate=false reach it), "false" (networks that are not strict reach it).
  */
 export const NetworkOptions = z.strictObject({
+  /** unmanaged: the bridge is others' (netavark's option): it has to be there, and gets nothing but our ports. */
+  mode: z.enum(['managed', 'unmanaged']).optional(),
   mtu: z
     .string()
     .regex(/^\d{2,5}$/, 'mtu is a number of bytes')
@@ -45,6 +70,11 @@ export const NetworkOptions = z.strictObject({
     .regex(/^\d{1,9}$/, 'metric is a number')
     .optional(),
   no_default_route: z.enum(['true', 'false', '1', '0']).optional(),
+  /** What leaves the host from containers of this network has this source (netavark's option); else the way out has one. */
+  outbound_addr4: Ipv4.optional(),
+  outbound_addr6: Ipv6.refine((address) => address.includes(':'), 'not an IPv6 address').optional(),
+  /** false: what leaves keeps the container's address, which others have a route to (Docker's option). */
+  'com.docker.network.bridge.enable_ip_masquerade': z.enum(['true', 'false', '1', '0']).optional(),
 });
 export type NetworkOptions = z.infer<typeof NetworkOptions>;
 
@@ -92,16 +122,32 @@ export const NetworkDefinition = z.object({
 export type NetworkDefinition = z.infer<typeof NetworkDefinition>;
 
 /**
- * What may change on a network that is in use. Absent: as it is. `subnets` are added to those there are; `routes` and
- * `network_dns_servers` replace the whole list.
+ * The changes that a network in use can take. An absent field stays as it is; an option that is null gets its default
+ * again. `routes` and `network_dns_servers` replace the whole list. An entry of `subnets` that the network has already
+ * gets the gateway and the range given (null: no range); any other one is added.
  */
 export const NetworkUpdate = z.strictObject({
-  options: NetworkOptions.pick({ mtu: true, isolate: true }).optional(),
+  options: z
+    .strictObject({
+      mtu: NetworkOptions.shape.mtu.nullable(),
+      isolate: NetworkOptions.shape.isolate.nullable(),
+      metric: NetworkOptions.shape.metric.nullable(),
+      no_default_route: NetworkOptions.shape.no_default_route.nullable(),
+      outbound_addr4: NetworkOptions.shape.outbound_addr4.nullable(),
+      outbound_addr6: NetworkOptions.shape.outbound_addr6.nullable(),
+      'com.docker.network.bridge.enable_ip_masquerade':
+        NetworkOptions.shape['com.docker.network.bridge.enable_ip_masquerade'].nullable(),
+    })
+    .optional(),
   network_dns_servers: common.network_dns_servers.optional(),
   routes: common.routes.optional(),
-  subnets: z.array(Subnet).max(8).optional(),
-  /** true: add an IPv6 subnet, if there is none. */
-  ipv6_enabled: z.literal(true).optional(),
+  subnets: z
+    .array(Subnet.extend({ lease_range: Subnet.shape.lease_range.nullable() }))
+    .max(8)
+    .optional(),
+  remove_subnets: z.array(Cidr).max(16).optional(),
+  /** true: add an IPv6 subnet, if there is none. false: remove those there are. */
+  ipv6_enabled: z.boolean().optional(),
 });
 export type NetworkUpdate = z.infer<typeof NetworkUpdate>;
 

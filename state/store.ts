@@ -61,6 +61,17 @@ export class SnapshotStore {
     }
   }
 
+  /** What is on disk stays as it is: what has changed since is not written any more. */
+  leave(id: string): void {
+    this.#dirty.delete(id);
+  }
+
+  /** The record on disk, null when there is none. Throws when it cannot be read. */
+  read(id: string): unknown {
+    const path = join(this.#files.directory, `${id}.json`);
+    return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : null;
+  }
+
   /** All records, and the names of the files that had to be set aside. */
   load(): { records: Loaded[]; unreadable: string[] } {
     const records: Loaded[] = [];

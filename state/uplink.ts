@@ -72,8 +72,8 @@ export const PORT_HANDLERS = ['firewall', 'forwarder', 'slirp4netns', 'pasta'] a
 export const PortHandler = z.enum(PORT_HANDLERS);
 export type PortHandler = z.infer<typeof PortHandler>;
 
-/** What an executable can do: the long options that its --help names, sorted. */
-export const UplinkFeatures = z.object({ flags: z.array(z.string()) });
+/** What an executable can do: the long options that its --help names, sorted. `cut`: not all that it was to say has come. */
+export const UplinkFeatures = z.object({ flags: z.array(z.string()), cut: z.boolean().optional() });
 export type UplinkFeatures = z.infer<typeof UplinkFeatures>;
 
 /** The process of an uplink, as its keeper tells of it (native/keeper/status.h). */

@@ -1,7 +1,7 @@
 /**
  * Runs the tests, strictly: uvu by itself is green for a suite that threw, was skipped or never ran.
  *
- * Guarantees: one process per test file, in network, mount, pid and IPC namespaces of its own, with /run, /sys and
+ * Guarantees: one process per test file, in network, mount, pid, IPC and time namespaces of its own, on a machine that has been up for years, with /run, /sys and
  * $TMPDIR of its own, so that no test can touch the machine, see another test, or leave a process behind. A file is
  * green only when it exited with 0, uvu reported once, and passed = total > 0 with none skipped. What runs is what is in
  * the source tree: a compiled test whose source is gone is not run, a source that is not compiled is a failure. The
@@ -9,25 +9,36 @@
  * Limits: needs root, util-linux and iproute2. Disk and cgroups are the machine's: a test removes what it makes
  * there. No network.
  *
- * Usage: node dist/test/run.js [--prove] [--dir DIRECTORY] [--patience N] [SUBSTRING...] [NAME=NUMBER...]
+ * Usage: node dist/test/run.js [--prove] [--output] [--dir DIRECTORY] [--patience N] [SUBSTRING...] [NAME=NUMBER...]
  *   SUBSTRING   only files whose path contains one of them
  *   --prove     everything instead of what fits in minutes: only the files that say `proving`, and a table of what they
  *               report that they tried (test/harness/proof.ts)
+ *   --output    also what files print that pass
  *   NAME=NUMBER how much of NAME to try (cycles=1000), whatever is usual
  *   --dir       tests are here instead of in test/ (the runner's own tests)
  *   --patience  files may take N times as long as they say (under a sanitizer)
- * A test file may say in a comment before its first import: `timeout: 300` (seconds, default 120), `proving: 3600` (the
- * same with --prove), `proving only: 3600` (it takes too long for everyday), `alone` (nothing else runs at the same time).
+ * A test file may say in a comment before its first import: `timeout: 600` (seconds, default 300; far more than it takes, for
+ * a machine with other work), `proving: 3600` (the same with --prove), `proving only: 3600` (it takes too long for everyday),
+ * `alone` (nothing else runs at the same time).
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
-import { join, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { table } from '../cli/table.ts';
+import { bundleDaemon } from '../scripts/bundle.ts';
 
-const DEFAULT_TIMEOUT_S = 120;
+const DEFAULT_TIMEOUT_S = 300;
 const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
+
+/** 3 years: what counts clock ticks since the boot has to count beyond 2^32 (time_namespaces(7)). */
+const UPTIME_S = 100_000_000;
+
+/**
+ * Debian's, behind this Node: a session's may lead through version managers, which make python3 ten times as slow to start.
+ */
+const PATH = [dirname(process.execPath), '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'].join(':');
 
 /**
  * What the shell does inside the new namespaces before the test starts. /sys is mounted anew because it shows the
@@ -73,14 +84,15 @@ const { values, positionals } = parseArgs({
   options: {
     dir: { type: 'string' },
     prove: { type: 'boolean', default: false },
+    output: { type: 'boolean', default: false },
     patience: { type: 'string', default: '1' },
   },
   allowPositionals: true,
 });
 const patience = Number(values.patience);
 if (!(patience > 0)) throw new Error(`--patience ${values.patience} is not a number above 0`);
-/** With --prove most of the time is spent waiting, not computing. */
-const atOnce = values.prove ? 2 * availableParallelism() : 2;
+/** Half of the time is spent waiting, not computing. */
+const atOnce = 2 * availableParallelism();
 const amounts = positionals.filter((text) => text.includes('='));
 const wanted = positionals.filter((text) => !text.includes('='));
 const proofs: { file: string; count: string; what: string; outcome: Outcome }[] = [];
@@ -113,8 +125,9 @@ if (process.getuid?.() !== 0) {
   console.log(`no test file in ${directory}${wanted.length > 0 ? ` matches ${wanted.join(' ')}` : ''}`);
   failed = 1;
 } else {
+  await bundleDaemon();
   // What may take longest begins first, so that not one of them is left at the end.
-  const queue = files.filter(({ alone }) => !alone).sort((a, b) => (values.prove ? b.timeoutS - a.timeoutS : 0));
+  const queue = files.filter(({ alone }) => !alone).sort((a, b) => b.timeoutS - a.timeoutS);
   const worker = async (): Promise<void> => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) report(file, await runFile(file));
   };
@@ -194,7 +207,18 @@ function readCounts(output: string): { passed: number; total: number; skipped: n
 
 async function spawnIsolated(file: TestFile): Promise<{ output: string; code: string | number; timedOut: boolean }> {
   const scratch = mkdtempSync(join(tmpdir(), 'cleat-'));
-  const isolate = ['unshare', '--net', '--mount', '--pid', '--ipc', '--mount-proc', '--propagation', 'private'];
+  const clock = ['--time', '--boottime', `${UPTIME_S}`];
+  const isolate = [
+    'unshare',
+    '--net',
+    '--mount',
+    '--pid',
+    '--ipc',
+    '--mount-proc',
+    '--propagation',
+    'private',
+    ...clock,
+  ];
   const command = ['sh', '-c', PRELUDE, 'prelude', process.execPath, ...NODE_FLAGS, file.script];
   // The death signal ends the test even when the runner itself is killed.
   const argv = ['--pdeathsig', 'KILL', ...isolate, '--fork', '--kill-child', '--', ...command];
@@ -224,7 +248,7 @@ async function spawnIsolated(file: TestFile): Promise<{ output: string; code: st
 }
 
 function environment(scratch: string): NodeJS.ProcessEnv {
-  const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: scratch, HOME: scratch, NO_COLOR: '1' };
+  const env: NodeJS.ProcessEnv = { ...process.env, PATH, TMPDIR: scratch, HOME: scratch, NO_COLOR: '1' };
   // uvu's report is parsed, and npm's or a session's settings must not decide what a test sees.
   for (const key of Object.keys(env)) {
     if (/^(FORCE_COLOR|NODE_OPTIONS|XDG_|npm_|CLEAT_PROVE)/.test(key)) delete env[key];
@@ -248,15 +272,15 @@ function report(file: TestFile, outcome: Outcome): void {
   if (values.prove && !proofs.some(({ file: of }) => of === file.name)) {
     proofs.push({ file: file.name, count: '-', what: 'ended before it said', outcome });
   }
-  if (outcome.failed === 0) return;
+  if (outcome.failed === 0 && !values.output) return;
   if (outcome.output !== '') console.log(outcome.output.replace(/^/gm, '  | '));
-  console.log(`  ${file.name} ${outcome.problem ?? 'failed'}`);
+  if (outcome.failed > 0) console.log(`  ${file.name} ${outcome.problem ?? 'failed'}`);
 }
 
 /** What was tried, how many, what failed: one row for each report of a file. */
-function tabulate(): Promise<string> {
+async function tabulate(): Promise<string> {
   const rows = proofs.map(({ file, count, what, outcome }) => {
     return [what, count, String(outcome.failed), outcome.seconds.toFixed(0), file];
   });
-  return table(['TRIED', 'HOW MANY', 'FAILED', 'SECONDS', 'FILE'], rows);
+  return (await table(['TRIED', 'HOW MANY', 'FAILED', 'SECONDS', 'FILE'], rows)).join('\n');
 }

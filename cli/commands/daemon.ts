@@ -2,12 +2,13 @@
  * `cleat daemon`: become the daemon.
  *
  * Guarantees: flags and environment are read here as every other subcommand reads them; the rest is service/main.ts.
- * Limits: the only door from cli/ to service/. It is opened when this subcommand runs, so that the client stays a client:
- * no other subcommand loads a line of the daemon.
+ * Limits: the only door from cli/ to service/ (`#daemon`, made by scripts/bundle.ts). It is opened when this subcommand
+ * runs, so that the client stays a client: no other subcommand loads a line of the daemon.
  */
 import { type Command, Option } from 'commander';
 import { collect, commonOptions, subcommand } from '../command.ts';
 import { fromEnvironment } from '../places.ts';
+import { complain } from '../terminal.ts';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
@@ -17,10 +18,14 @@ interface Flags {
   netnsDir?: string;
   publisher?: string;
   drift?: string[];
+  forwardOthers?: boolean;
+  limit?: string[];
+  defaultSubnetPool?: string[];
   slirp4netns?: string;
   slirp4netnsOption?: string[];
   pasta?: string;
   pastaOption?: string[];
+  forwarderLimit?: string[];
   logLevel?: string;
 }
 
@@ -38,9 +43,28 @@ export function addDaemonCommand(program: Command): void {
     )
     .option(
       '--drift <kind=policy>',
-      'what is done when others take away link, address, route, table, rule, port, dns or uplink: repair, alert or ' +
+      'what is done when others change or take away link, address, route, neighbour, switch, table, rule, port, dns or uplink: repair, alert or ' +
         'ignore; ' +
         'again for another kind (env: CLEAT_DRIFT=route=alert,port=ignore; default: repair)',
+      collect,
+    )
+    .option(
+      '--forward-others',
+      'forward between other interfaces too: a host that forwarded nothing before its first network goes on to forward ' +
+        'for networks alone (env: CLEAT_FORWARD_OTHERS=1)',
+    )
+    .option(
+      '--limit <name=number>',
+      'how much one may have: connections (1024), connections-per-uid (256), containers-per-uid (1000), ' +
+        'ports-per-container (16384), tracked-per-container (a quarter of what the kernel tracks), neighbours-per-container ' +
+        '(a quarter of what the machine may have); again for another ' +
+        '(env: CLEAT_LIMIT=connections=64,containers-per-uid=10)',
+      collect,
+    )
+    .option(
+      '--default-subnet-pool <base,size>',
+      'where networks without a subnet get one, instead of the usual pools of that family: 172.20.0.0/14,24 or ' +
+        'fd00:1::/48,64; again for more',
       collect,
     )
     .option('--slirp4netns <path>', 'the program (env: CLEAT_SLIRP4NETNS; default: /usr/bin/slirp4netns)')
@@ -51,6 +75,12 @@ export function addDaemonCommand(program: Command): void {
     )
     .option('--pasta <path>', 'the program (env: CLEAT_PASTA; default: /usr/bin/pasta)')
     .option('--pasta-option <word>', 'for every container, before its own; again for more', collect)
+    .option(
+      '--forwarder-limit <name=number>',
+      'what each container may use of the forwarder: connections (default: 16384), flows (8192), or how long it waits, ' +
+        'in seconds: flow_idle (120), half_closed (240); again for another (env: CLEAT_FORWARDER_LIMIT=flows=100,...)',
+      collect,
+    )
     .addOption(
       new Option('--log-level <level>', 'how much to log (env: CLEAT_LOG_LEVEL; default: info)').choices(LEVELS),
     )
@@ -63,14 +93,18 @@ export function addDaemonCommand(program: Command): void {
         socket: commonOptions(command).socket ?? fromEnvironment('SOCKET'),
         publisher: flags.publisher ?? fromEnvironment('PUBLISHER'),
         drift: flags.drift ?? fromEnvironment('DRIFT')?.split(','),
+        forwardOthers: flags.forwardOthers ?? (fromEnvironment('FORWARD_OTHERS') === '1' ? true : undefined),
+        limits: flags.limit ?? fromEnvironment('LIMIT')?.split(','),
+        subnetPools: flags.defaultSubnetPool,
         slirp4netns: flags.slirp4netns ?? fromEnvironment('SLIRP4NETNS'),
         slirp4netnsOptions: flags.slirp4netnsOption,
         pasta: flags.pasta ?? fromEnvironment('PASTA'),
         pastaOptions: flags.pastaOption,
+        forwarderLimits: flags.forwarderLimit ?? fromEnvironment('FORWARDER_LIMIT')?.split(','),
         logLevel: flags.logLevel ?? fromEnvironment('LOG_LEVEL'),
       };
       // oxlint-disable-next-line no-restricted-imports -- the door described above
-      const { main } = await import('../../service/main.ts');
-      await main(Object.fromEntries(Object.entries(places).filter(([, value]) => value !== undefined)));
+      const { main } = await import('#daemon');
+      await main(Object.fromEntries(Object.entries(places).filter(([, value]) => value !== undefined)), complain);
     });
 }

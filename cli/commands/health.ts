@@ -1,34 +1,55 @@
 /**
  * Is all well: audit (does the kernel hold what it should), doctor (is the machine fit), version.
  *
- * Guarantees: audit and doctor end with 1 when something is wrong, so that scripts need not read the words.
+ * Guarantees: what `audit` lists as removable is what `audit --repair` takes away. audit and doctor end with 1 when something is wrong, so that scripts need not read the words.
  */
 import type { Command } from 'commander';
-import type { Audit, Doctor, Version } from '../answers.ts';
+import type { Audit, Doctor, Finding, Repair, Version } from '../answers.ts';
 import { Session, subcommand } from '../command.ts';
 import { EXIT, Failure } from '../failure.ts';
 
 export function addHealthCommands(program: Command, clientVersion: string): void {
   subcommand(program, 'audit', 'compare the kernel with what should be: what leaked, what is missing', [
     'cleat audit && echo clean',
-  ]).action(async (_flags: unknown, command: Command) => {
-    const session = new Session(command);
-    const report = await (await session.client()).get<Audit>('/v1/audit');
-    if (!report.clean) process.exitCode = EXIT.failed;
-    if (report.clean) return session.say(report, 'clean: the kernel holds what it should, and nothing else');
-    const rows = report.findings.map(({ kind, object, problem, owner }) => [problem, kind, object, owner ?? '']);
-    await session.table(report, ['PROBLEM', 'KIND', 'OBJECT', 'OWNER'], rows);
-  });
+    'cleat audit --repair',
+  ])
+    .option('--repair', 'take away what leaked and is removable; what is listed without this option is what would go')
+    .action(async ({ repair = false }: { repair?: boolean }, command: Command) => {
+      const session = new Session(command);
+      const client = await session.client();
+      const report = repair ? await client.post<Repair>('/v1/audit/repair', {}) : await client.get<Audit>('/v1/audit');
+      if (!report.clean) process.exitCode = EXIT.failed;
+      const { removed = [], refused = [] }: Partial<Repair> = report;
+      if (report.clean && removed.length === 0) {
+        return session.say(report, 'clean: the kernel holds what it should, and nothing else');
+      }
+      const row = (first: string, { kind, object, owner = '' }: Finding, last: string) => [
+        first,
+        kind,
+        object,
+        owner,
+        last,
+      ];
+      const why = (one: Finding) =>
+        refused.find(({ kind, object }) => kind === one.kind && object === one.object)?.fault.message;
+      const rows = [
+        ...removed.map((one) => row('removed', one, '')),
+        ...report.findings.map((one) =>
+          row(one.problem, one, why(one) ?? (one.removable === true ? 'by --repair' : '')),
+        ),
+      ];
+      await session.table(report, ['PROBLEM', 'KIND', 'OBJECT', 'OWNER', 'REMOVABLE'], rows);
+    });
 
   subcommand(program, 'doctor', 'check that this machine is fit for cleat', ['cleat doctor']).action(
     async (_flags: unknown, command: Command) => {
       const session = new Session(command);
       const report = await (await session.client()).get<Doctor>('/v1/doctor');
       if (report.checks.some(({ ok, severity }) => !ok && severity === 'error')) process.exitCode = EXIT.failed;
-      const lines = report.checks.map(({ name, ok, severity, text, hint }) => {
+      const lines = report.checks.flatMap(({ name, ok, severity, text, hint }) => {
         const verdict = ok ? (severity === 'note' ? 'note' : 'ok') : severity;
-        const advice = ok || hint === undefined ? '' : `\n${' '.repeat(9)}Hint: ${hint}`;
-        return `${verdict.padEnd(9)}${name}: ${text}${advice}`;
+        const advice = ok || hint === undefined ? [] : [`${' '.repeat(9)}Hint: ${hint}`];
+        return [`${verdict.padEnd(9)}${name}: ${text}`, ...advice];
       });
       session.say(report, lines);
     },

@@ -14,6 +14,7 @@ import { EXIT, Failure, usage } from '../failure.ts';
 import { attachmentOptions, parsePort, parseWiring, type AttachmentFlags } from '../options.ts';
 import { withProgress } from '../progress.ts';
 import { reportAll } from '../report.ts';
+import { warn } from '../terminal.ts';
 import { portText } from '../text.ts';
 
 export const NETWORK_HELP =
@@ -64,7 +65,7 @@ function addCreate(program: Command): void {
     .addOption(portHandlerOption())
     .option('--pid <pid>', 'use the network namespace of this process, and tear down when it ends', parsePid)
     .option('--bound-to <pid>', 'tear down when this process ends', parsePid)
-    .option('--name <name>', 'a name for people and name servers (default: the id)')
+    .option('--name <name>', 'a name for people and name servers, unique (default: the id)')
     .option('--hostname <name>', 'one more name on every network')
     .option('--pod <name>', 'hold the namespace of this pod: the pod has the name, not the container')
     .option('--files', 'keep a resolv.conf and a hosts file for it, to be bind-mounted (`cleat inspect` says where)')
@@ -164,19 +165,20 @@ function addPublish(program: Command): void {
       const answer = await client.event({
         type: 'publish',
         id,
-        port_mappings: ports.map(parsePort),
+        port_mappings: ports.flatMap(parsePort),
         ...(from === undefined ? {} : { from }),
       });
       const now = 'ports' in answer ? answer.ports.map(portText) : [];
       // Which host ports were chosen; none yet for a container that is not configured.
       const added = now.filter((text) => !before.includes(text));
+      warn(answer);
       session.say(answer, added.length > 0 ? added : id);
     });
   subcommand(program, 'unpublish <id> <port...>', 'take published ports back, while the container runs', [
     'cleat unpublish web 8443:443',
     'cleat unpublish web 80        # whichever host port leads to 80',
   ]).action(async (id: string, ports: string[], _flags: unknown, command: Command) => {
-    await send(command, { type: 'unpublish', id, port_mappings: ports.map(parsePort) });
+    await send(command, { type: 'unpublish', id, port_mappings: ports.flatMap(parsePort) });
   });
 }
 
@@ -229,7 +231,8 @@ async function outcome(
   // Others use its namespace: it goes when they have gone.
   if (!('error' in body) && (!wait || ('held' in body && body.held))) return body;
   try {
-    await client.gone(id);
+    // By its own id: once it is gone, what it was called may be another's.
+    await client.gone('error' in body ? id : body.id);
     return { id, state: 'gone' };
   } catch (error) {
     if (error instanceof Failure && error.exitCode !== EXIT.unreachable) return error;
@@ -240,7 +243,9 @@ async function outcome(
 async function send(command: Command, event: LifecycleEvent): Promise<void> {
   const session = new Session(command);
   const client = await session.client();
-  session.say(await client.event(event), event.id);
+  const answer = await client.event(event);
+  warn(answer);
+  session.say(answer, event.id);
 }
 
 export function parsePid(text: string): number {

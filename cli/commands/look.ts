@@ -11,6 +11,7 @@ import type { Container } from '../answers.ts';
 import { Session, subcommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { each, reportFailures } from '../report.ts';
+import { say, sayJson } from '../terminal.ts';
 import {
   addressesOf,
   ageText,
@@ -47,13 +48,14 @@ function addPs(program: Command): void {
       const now = Date.now();
       const rows = containers.map((container) => [
         container.id,
+        container.name,
         stateText(container),
         networksOf(container).join(','),
         addressesOf(container).join(','),
         container.ports.map(portText).join(', '),
         ageText(container.created, now),
       ]);
-      await session.table(containers, ['ID', 'STATE', 'NETWORKS', 'ADDRESSES', 'PORTS', 'AGE'], rows);
+      await session.table(containers, ['ID', 'NAME', 'STATE', 'NETWORKS', 'ADDRESSES', 'PORTS', 'AGE'], rows);
     });
 }
 
@@ -66,7 +68,7 @@ function addInspect(program: Command): void {
     const session = new Session(command);
     const client = await session.client();
     const results = await each(ids, (id) => client.container(id));
-    console.log(
+    sayJson(
       JSON.stringify(
         results.filter((result) => !(result instanceof Failure)),
         null,
@@ -140,7 +142,7 @@ function addEvents(program: Command): void {
     'cleat events',
     'cleat events --id web --format json | jq -c \'select(.type == "failed")\'',
   ])
-    .option('--id <id>', 'of this container only')
+    .option('--id <id>', 'of this container only (id or name)')
     .action(async ({ id }: { id?: string }, command: Command) => {
       const session = new Session(command);
       const path = id === undefined ? '/v1/events' : `/v1/events?id=${encodeURIComponent(id)}`;
@@ -148,7 +150,7 @@ function addEvents(program: Command): void {
       // Ctrl-C is how one stops looking, not a failure.
       process.once('SIGINT', () => process.exit(0));
       await client.follow(path, (line) =>
-        console.log(session.json ? line : happeningText(JSON.parse(line) as Happening)),
+        session.json ? sayJson(line) : say([happeningText(JSON.parse(line) as Happening)]),
       );
       const hint = 'It was stopped, or this reader was too slow; `cleat ps` shows how things are.';
       throw new Failure({ code: 'UNREACHABLE', message: 'the daemon closed the stream of events', hint }, 3);

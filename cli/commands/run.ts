@@ -28,9 +28,9 @@ export function addRunCommand(program: Command): void {
       '\nEnds with the exit code of CMD, 128+n after signal n; 125: cleat failed, 126: CMD cannot be started, 127: not found.',
     )
     .action(async (cmd: string, args: string[], options: RunOptions, command: Command) => {
-      const client = await new Session(command).client();
-      const { run } = await import('../run.ts');
       try {
+        const client = await new Session(command).client();
+        const { run } = await import('../run.ts');
         process.exitCode = await run(client, options, [cmd, ...args]);
       } catch (error) {
         if (!(error instanceof Failure)) throw error;

@@ -1,5 +1,5 @@
 /**
- * From a lease to everything an attachment will make: names, MAC, routes. And the names of a container's namespace.
+ * From a lease to everything an attachment will make: names, links, routes. And the names of a container's namespace.
  *
  * Guarantees: pure; derived from the container's token, so the same inputs name the same kernel objects for ever, and
  * two generations never share a name. Interface names inside are the lowest ethN free in the snapshot and the kernel.
@@ -8,6 +8,9 @@
 import type { Attachment, ContainerContext, Lease } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { Fault } from '../../state/faults.ts';
+import type { PortHandler } from '../../state/uplink.ts';
+import { follows } from './lease.ts';
+import { ownNames } from './names.ts';
 
 /** netns-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, as the CNI world names pinned namespaces. */
 export function netnsName(token: string): string {
@@ -50,8 +53,6 @@ export function planAttachments(
       ordinal,
       hostLink: hostLinkName(container.token, ordinal),
       link,
-      // 02: locally administered, unicast (IEEE 802); 40 bits of the token, shifted per attachment.
-      mac: lease.mac ?? macFrom(container.token, ordinal),
       alias: linkAlias(container.instance, container.owner, lease.network),
       aliases: aliasesOf(container, wish),
       gatewayPriority: priority,
@@ -61,14 +62,32 @@ export function planAttachments(
   return { attachments };
 }
 
-/** The attachment as it becomes when its network grants other terms: what names it in the kernel stays. */
-export function revised(attachment: Attachment, lease: Lease): Attachment {
-  return {
-    ...attachment,
-    ...lease,
-    mac: attachment.mac,
-    defaultMetric: lease.defaultMetric === null ? null : (attachment.defaultMetric ?? lease.defaultMetric),
-  };
+/**
+ * The container's attachments as they become when a network grants other terms: what names them in the kernel stays.
+ * `remetric`: the network's metric is another, so that of the default route is chosen again; else it stays, for which of
+ * several networks leads out is not to change with anything else.
+ */
+export function revised(attachments: readonly Attachment[], lease: Lease, remetric: boolean): Attachment[] {
+  return attachments.map((attachment) => {
+    if (attachment.network !== lease.network) return attachment;
+    const { mac, defaultMetric, gatewayPriority } = attachment;
+    const next = { ...attachment, ...lease, mac };
+    if (!remetric || lease.defaultMetric === null) {
+      return { ...next, defaultMetric: remetric ? null : defaultMetric };
+    }
+    const others = attachments.filter((other) => other !== attachment);
+    const metric = metricFor(lease.defaultMetric, gatewayPriority, others);
+    // No room between higher and lower priorities: it stays where it is, in their order.
+    return { ...next, defaultMetric: typeof metric === 'number' ? metric : defaultMetric };
+  });
+}
+
+/** Whether a container has what a network grants it now; also when it is not on that network. */
+export function hasLease(attachments: readonly Attachment[], lease: Lease, remetric: boolean): boolean {
+  const of = (all: readonly Attachment[]) => all.find(({ network }) => network === lease.network);
+  const [held, wanted] = [of(attachments), of(revised(attachments, lease, remetric))];
+  if (held === undefined || wanted === undefined) return true;
+  return follows(held, lease) && held.defaultMetric === wanted.defaultMetric;
 }
 
 /** The same attachments on new links: everything stays but the names of the host ends. */
@@ -86,7 +105,7 @@ function hostLinkName(token: string, ordinal: number): string {
 
 /** Docker's: the short id is one of them, the hostname too. */
 function aliasesOf({ id, hostname }: ContainerContext, { aliases = [] }: AttachmentOptions): string[] {
-  return [...new Set([...aliases, id.slice(0, 12), ...(hostname === null ? [] : [hostname])])];
+  return [...new Set([...aliases, ...ownNames([id.slice(0, 12)]), ...(hostname === null ? [] : [hostname])])];
 }
 
 function lowestFree(used: ReadonlySet<string>): string {
@@ -109,17 +128,10 @@ function metricFor(wanted: number, priority: number, others: readonly Attachment
   let metric = wanted;
   if (metric >= below) metric = above === 0 ? below - METRIC_STEP : Math.ceil((above + below) / 2);
   if (metric <= above) metric = below === Infinity ? above + METRIC_STEP : Math.ceil((above + below) / 2);
-  metric = Math.max(metric, above + 1);
   while (used.has(metric)) metric++;
   if (metric < below) return metric;
   const message = `no route metric is left for gateway priority ${priority}: the networks beside it have ${above} and ${below}`;
   return { fault: { code: 'BAD_REQUEST', message } };
-}
-
-function macFrom(token: string, ordinal: number): string {
-  const bytes = token.slice(12, 22).match(/../g) ?? [];
-  const last = (parseInt(bytes[4] ?? '0', 16) + ordinal) & 0xff;
-  return ['02', ...bytes.slice(0, 4), last.toString(16).padStart(2, '0')].join(':');
 }
 
 /** Attachments in the order in which they would lead out: lowest metric first, those without a default route last. */
@@ -128,10 +140,17 @@ export function byPrecedence(attachments: readonly Attachment[]): Attachment[] {
   return attachments.toSorted((a, b) => (metric(a) === metric(b) ? a.ordinal - b.ordinal : metric(a) - metric(b)));
 }
 
-/** The addresses that published ports lead to, one per family: of the first in precedence that has one and is not internal. */
-export function publishAddresses(attachments: readonly Attachment[]): string[] {
+/** Whether what carries a container's ports can lead them to this network: the firewall has no rules for others' bridges. */
+export const canPublish = ({ internal, unmanaged = false }: Attachment, handler: PortHandler | undefined): boolean =>
+  !internal && (!unmanaged || handler === 'forwarder');
+
+/**
+ * The addresses that published ports lead to, one per family: of the first in precedence that has one and can have ports.
+ * `handler`: what carries them, when it is not the firewall.
+ */
+export function publishAddresses(attachments: readonly Attachment[], handler?: PortHandler): string[] {
   if (attachments.length === 0) return [];
-  const order = byPrecedence(attachments.filter(({ internal }) => !internal));
+  const order = byPrecedence(attachments.filter((attachment) => canPublish(attachment, handler)));
   const of = (v6: boolean) =>
     order.flatMap(({ addresses }) => addresses.find(({ address }) => address.includes(':') === v6)?.address ?? [])[0];
   return [of(false), of(true)].filter((address) => address !== undefined);

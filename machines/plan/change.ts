@@ -42,7 +42,7 @@ export const leadsTo = (
 ): string[] => {
   const made = context.uplink?.made ?? null;
   const first = (v6: boolean) => made?.addresses.find(({ address }) => address.includes(':') === v6)?.address ?? [];
-  return [...publishAddresses(attachments), ...[first(false), first(true)].flat()];
+  return [...publishAddresses(attachments, context.portHandler), ...[first(false), first(true)].flat()];
 };
 
 /** Attachments without those of the change's networks. */
@@ -81,6 +81,8 @@ export interface PublishInput {
   /** What is to be there afterwards, in place of `replacing`, in one transaction. */
   targets: OwnedTarget[];
   replacing: OwnedTarget[];
+  /** The container goes, and what reached it goes by itself: nobody waits until connections are forgotten. */
+  leaving?: true;
 }
 
 const owned = (owner: string, targets: readonly PortTarget[]): OwnedTarget[] =>
@@ -178,6 +180,7 @@ export const whereLed = (context: ContainerContext): string[] => {
 export const removal = (context: ContainerContext): PublishInput => ({
   ...addressee(context),
   targets: [],
+  leaving: true,
   replacing: owned(context.owner, targetsFor(context.portHandler, changeOf(context).ports, changeOf(context).led)),
 });
 

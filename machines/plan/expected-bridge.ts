@@ -9,20 +9,22 @@
 import type { Attachment, Difference } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { MAIN_TABLE, type AddressSeen, type Dump, type LinkSeen, type RouteSeen } from './expected.ts';
-import { bridgeMac, compareNeighbours, knownOutside, type Known } from './neighbours.ts';
+import { ETHERNET_MTU } from './mtu.ts';
+import { bridgeMac, compareNeighbours, knownOutside } from './neighbours.ts';
+import { isUnmanaged } from './unmanaged.ts';
 
 /** A host link of a container on the network, the name that says it is ours, and who is behind it. */
 export type Member = Pick<Attachment, 'hostLink' | 'alias' | 'addresses' | 'mac'>;
 
-const ETHERNET_MTU = 1500;
 const LOCAL_TABLE = 255;
 
 export function compareBridge(
-  { name: network, id, network_interface: bridge, subnets, options }: NetworkDefinition,
+  definition: NetworkDefinition,
   alias: string,
   members: readonly Member[],
   { links, addresses, routes, neighbours }: Dump,
 ): Difference[] {
+  const { name: network, id, network_interface: bridge, subnets, options } = definition;
   const difference = (kind: 'link' | 'address' | 'route', object: string, problem: Difference['problem']) => ({
     kind,
     object,
@@ -31,6 +33,15 @@ export function compareBridge(
   });
   const link = links.find(({ name }) => name === bridge);
   if (link === undefined) return [difference('link', bridge, 'missing')];
+  const ports = portsOf(members, links);
+  const astray = ports.flatMap((port) => {
+    if (port.link.master !== link.index) {
+      return [difference('link', `master ${bridge} on ${port.hostLink}`, 'changed')];
+    }
+    return port.link.up ? [] : [difference('link', `up on ${port.hostLink}`, 'changed')];
+  });
+  // All else about it is its owner's.
+  if (isUnmanaged(definition)) return astray;
   // Somebody else has taken the name: what is missing is the bridge.
   if (link.alias !== alias) return [difference('link', `alias ${alias} on ${bridge}`, 'changed')];
   const found: Difference[] = [];
@@ -54,19 +65,17 @@ export function compareBridge(
   }
   // A link that is down has forgotten them, one without an address those of its family.
   const has4 = addresses.some((seen) => seen.link === link.index && !seen.address.includes(':'));
-  const known: Known[] = [];
-  const byName = new Map(links.map((other) => [other.name, other]));
-  for (const member of members) {
-    const port = byName.get(member.hostLink);
-    if (port === undefined || port.alias !== member.alias) continue;
-    if (link.up) known.push(...knownOutside(member).filter(({ address }) => has4 || address.includes(':')));
-    if (port.master !== link.index) {
-      found.push(difference('link', `master ${bridge} on ${member.hostLink}`, 'changed'));
-    } else if (!port.up) {
-      found.push(difference('link', `up on ${member.hostLink}`, 'changed'));
-    }
-  }
-  return [...found, ...compareNeighbours(known, link, neighbours, network)];
+  const known = link.up ? ports.flatMap(knownOutside).filter(({ address }) => has4 || address.includes(':')) : [];
+  return [...found, ...astray, ...compareNeighbours(known, link, neighbours, network)];
+}
+
+/** The members that are there, each with its link. */
+function portsOf(members: readonly Member[], links: readonly LinkSeen[]): (Member & { link: LinkSeen })[] {
+  const byName = new Map(links.map((link) => [link.name, link]));
+  return members.flatMap((member) => {
+    const link = byName.get(member.hostLink);
+    return link?.alias === member.alias ? [{ ...member, link }] : [];
+  });
 }
 
 function has(addresses: readonly AddressSeen[], link: LinkSeen, address: string, prefix: number): boolean {

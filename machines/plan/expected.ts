@@ -3,10 +3,12 @@
  *
  * Guarantees: pure; the terms are those of native's dumps, so what is made is found again as it was asked for. One
  * difference per thing: of a link that is not there, its addresses and routes are not listed too. Same order each time.
- * Limits: what was asked for and nothing else: what others added is theirs, and so are the routes that the kernel makes
- * for each address. A bridge port's flags (hairpin) are not in the dumps.
+ * Limits: what was asked for, with the route that the kernel makes for each address, and nothing else: what others added is
+ * theirs. A bridge port's flags (hairpin) are not in the dumps.
  */
+import ipaddr from 'ipaddr.js';
 import type { Attachment, Difference, Drift } from '../../state/container.ts';
+import { ETHERNET_MTU } from './mtu.ts';
 import { compareNeighbours, knownInside, type NeighbourSeen } from './neighbours.ts';
 
 /** Of native's Link, Address and Route, what is compared. */
@@ -64,12 +66,23 @@ export interface ExpectedOutside {
 }
 
 export const MAIN_TABLE = 254;
-/** What every veth has that is made without an MTU (ether_setup). */
-const ETHERNET_MTU = 1500;
 /** What IPv6 makes of metric 0 (IP6_RT_PRIO_USER). */
 const IPV6_METRIC = 1024;
 /** Of a route that says nothing about it (effects/address.ts). */
 const ROUTE_METRIC = 100;
+
+/** The route that the kernel makes for each address, to its subnet; its metrics are 0 and IP6_RT_PRIO_ADDRCONF. */
+function connectedSubnets(addresses: Attachment['addresses']): Pick<RouteSeen, 'destination' | 'prefix' | 'metric'>[] {
+  return addresses.flatMap(({ address, prefix }) => {
+    const v6 = address.includes(':');
+    if (prefix === (v6 ? 128 : 32)) return [];
+    return {
+      destination: (v6 ? ipaddr.IPv6 : ipaddr.IPv4).networkAddressFromCIDR(`${address}/${prefix}`).toString(),
+      prefix,
+      metric: v6 ? 256 : 0,
+    };
+  });
+}
 
 export function expectedInside(attachment: Attachment): ExpectedInside {
   const { link, mac, mtu, addresses, routes, defaultMetric } = attachment;
@@ -100,7 +113,9 @@ export function compareInside(attachments: readonly Attachment[], dump: Dump): D
   const links = new Map(dump.links.map((link) => [link.name, link]));
   const main = dump.routes.filter(({ table }) => table === MAIN_TABLE);
   const taken = new Set<string>();
-  return attachments.flatMap((attachment) => {
+  // A difference needs a network to be reported under: what belongs to none is reported under the first.
+  const lost = links.get('lo')?.up === false ? attachments.slice(0, 1) : [];
+  const found = attachments.flatMap((attachment) => {
     const { network } = attachment;
     const expected = expectedInside(attachment);
     const routes = withoutRivals(expected.routes, taken);
@@ -111,11 +126,22 @@ export function compareInside(attachments: readonly Attachment[], dump: Dump): D
     if (link.mac !== expected.mac) found.push(changed('link', on(`mac ${expected.mac}`), network));
     if (link.mtu !== expected.mtu) found.push(changed('link', on(`mtu ${expected.mtu}`), network));
     if (!link.up) found.push(changed('link', on('up'), network));
+    const there = attachment.addresses.filter(({ address }) =>
+      dump.addresses.some((seen) => seen.link === link.index && seen.address === address),
+    );
     for (const { address, prefix } of expected.addresses) {
       const same = dump.addresses.filter((seen) => seen.link === link.index && seen.address === address);
       if (same.some((seen) => seen.prefix === prefix)) continue;
       const object = on(`${address}/${prefix}`);
       found.push(same.length > 0 ? changed('address', object, network) : missing('address', object, network));
+    }
+    // A link that is down, and one without the address, has none.
+    const whole = there.filter(({ address, prefix }) =>
+      dump.addresses.some((seen) => seen.link === link.index && seen.address === address && seen.prefix === prefix),
+    );
+    for (const route of link.up ? connectedSubnets(whole) : []) {
+      const is = main.some((seen) => rivalry(seen) === rivalry(route) && seen.link === link.index);
+      if (!is) found.push(missing('route', on(destinationText(route)), network));
     }
     for (const route of routes) {
       const rivals = main.filter((seen) => rivalry(seen) === rivalry(route));
@@ -127,13 +153,11 @@ export function compareInside(attachments: readonly Attachment[], dump: Dump): D
       found.push(rivals.length > 0 ? changed('route', object, network) : missing('route', object, network));
     }
     // A link that is down has forgotten them, one without an address those of its family.
-    const there = attachment.addresses.filter(({ address }) =>
-      dump.addresses.some((seen) => seen.link === link.index && seen.address === address),
-    );
     const known = link.up ? knownInside({ ...attachment, addresses: there }) : [];
     found.push(...compareNeighbours(known, link, dump.neighbours, network));
     return found;
   });
+  return [...lost.map(({ network }) => changed('link', 'up on lo', network)), ...found];
 }
 
 /** What of these attachments is not, or not so, in their outside. `links`: those of these names and their bridges, at least. */
@@ -189,6 +213,6 @@ function withoutRivals(routes: readonly ExpectedRoute[], taken: Set<string>): Ex
 }
 
 /** As ip-route(8) has it. */
-function destinationText({ destination, prefix }: ExpectedRoute): string {
+function destinationText({ destination, prefix }: Pick<RouteSeen, 'destination' | 'prefix'>): string {
   return prefix === 0 ? 'default' : `${destination}/${prefix}`;
 }

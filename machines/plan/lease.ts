@@ -1,17 +1,21 @@
 /**
  * Which addresses a container gets on a network: the allocator.
  *
- * Guarantees: pure; an address has one owner; asking again for the same owner gives the same lease (a repeated request
+ * Guarantees: pure; an address, IP or MAC, has one owner; asking again for the same owner gives the same lease (a repeated request
  * after a crash is not a conflict with itself); a static address is honoured or refused with the owner's name.
  * Free addresses are taken in turn after the last one given, not lowest first, so that an address rests as long as
  * possible before it names another container (stale ARP entries, clients that reconnect).
- * Limits: one address per subnet unless more are asked for by static_ips.
+ * Limits: one address per subnet unless more are asked for by static_ips. Leases that were granted before are never judged
+ * again: two that have one MAC, as older versions allowed, go on.
  */
 import type { Lease, LeasedAddress } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
+import { automaticMac, macHolders } from './mac.ts';
 import { idOf } from './ports.ts';
+import { reservedNetwork } from './special-addresses.ts';
+import { isUnmanaged, type Seen } from './unmanaged.ts';
 import { contains, hostRange, parseSubnet, toNumber, toText } from './address.ts';
 
 export type Leases = Readonly<Record<string, Lease>>;
@@ -21,7 +25,7 @@ export type Cursors = Readonly<Record<string, string>>;
 export type Grant = { lease: Lease; cursors: Cursors } | { fault: Fault };
 
 export function grantLease(
-  definition: NetworkDefinition,
+  definition: Seen,
   leases: Leases,
   cursors: Cursors,
   owner: string,
@@ -30,82 +34,139 @@ export function grantLease(
   const held = leases[owner];
   if (held !== undefined) return { lease: held, cursors };
 
-  if (options.static_mac !== undefined) {
-    const holder = Object.keys(leases).find((other) => leases[other]?.mac === options.static_mac);
-    if (holder !== undefined) {
-      return taken(
-        'MAC_TAKEN',
-        `MAC address ${options.static_mac} is in use by ${idOf(holder)} on ${definition.name}`,
-        idOf(holder),
-      );
-    }
+  const reserved = reservedNetwork(definition);
+  if (reserved !== null) return { fault: reserved };
+  const wanted = [...new Set(options.static_ips)];
+  const refused = notToBeHad(definition, leases, wanted);
+  if (refused !== null) return { fault: refused };
+  const holders = macHolders(definition, leases);
+  const holder = options.static_mac === undefined ? undefined : holders.get(options.static_mac);
+  if (holder !== undefined) {
+    const message = `MAC address ${options.static_mac} is in use by ${holder} on ${definition.name}`;
+    return { fault: { code: 'MAC_TAKEN', message, owner: holder } };
   }
+  const mac = options.static_mac ?? automaticMac(`${owner}/${definition.id}`, holders);
 
   const addresses: LeasedAddress[] = [];
   const next: Record<string, string> = { ...cursors };
-  const wanted = [...new Set(options.static_ips)];
   for (const subnet of definition.subnets) {
     const parsed = parseSubnet(subnet.subnet);
     const gateway = definition.internal ? null : subnet.gateway;
     const mine = wanted.filter((address) => contains(parsed, address));
-    for (const address of mine) {
-      wanted.splice(wanted.indexOf(address), 1);
-      const range = hostRange(parsed);
-      const value = toNumber(address);
-      if (value < range.first || value > range.last || address === subnet.gateway) {
-        const message = `address ${address} is the network, broadcast or gateway address of ${subnet.subnet}`;
-        return taken('ADDRESS_TAKEN', message, `network ${definition.name}`);
-      }
-      const holder = holderOf(leases, address);
-      if (holder !== undefined) {
-        return taken(
-          'ADDRESS_TAKEN',
-          `address ${address} is in use by ${idOf(holder)} on ${definition.name}`,
-          idOf(holder),
-        );
-      }
-      addresses.push({ address, prefix: parsed.prefix, gateway });
-    }
+    addresses.push(...mine.map((address) => ({ address, prefix: parsed.prefix, gateway })));
     if (mine.length > 0) continue;
-    const free = nextFree(subnet, leases, next[subnet.subnet]);
-    if (free === null) return full(subnet.subnet, definition.name);
+    const free = nextFree(subnet, leases, next[subnet.subnet], definition.own);
+    if (free === null) return full(subnet, definition.name);
     next[subnet.subnet] = free;
     addresses.push({ address: free, prefix: parsed.prefix, gateway });
   }
-  if (wanted.length > 0) {
-    const subnets = definition.subnets.map((subnet) => subnet.subnet).join(', ');
-    const message = `address ${wanted[0]} is not in a subnet of network ${definition.name} (${subnets})`;
-    return { fault: { code: 'ADDRESS_OUTSIDE_SUBNET', message } };
+  return { lease: { ...terms(definition), addresses, mac }, cursors: next };
+}
+
+type Subnet = NetworkDefinition['subnets'][number];
+
+/**
+ * Why one of the addresses that are asked for cannot be had, null when all can. What is wrong with the question comes
+ * before who was quicker, so that nobody is sent to look for a container when no container could have the address.
+ */
+function notToBeHad(
+  { name, subnets, own = [], network_interface: bridge }: Seen,
+  leases: Leases,
+  wanted: readonly string[],
+): Fault | null {
+  const of = (address: string) => subnets.find(({ subnet }) => contains(parseSubnet(subnet), address));
+  const stray = wanted.find((address) => of(address) === undefined);
+  if (stray !== undefined) {
+    const all = subnets.map(({ subnet }) => subnet).join(', ');
+    return {
+      code: 'ADDRESS_OUTSIDE_SUBNET',
+      message: `address ${stray} is not in a subnet of network ${name} (${all})`,
+    };
   }
-  return { lease: { ...terms(definition), addresses, mac: options.static_mac ?? null }, cursors: next };
+  for (const address of wanted) {
+    const subnet = of(address);
+    const use = subnet === undefined ? null : reservedAs(subnet, address);
+    if (use !== null) {
+      return {
+        code: 'ADDRESS_TAKEN',
+        message: `address ${address} is the ${use} address of ${subnet?.subnet}`,
+        owner: `network ${name}`,
+      };
+    }
+  }
+  const theirs = wanted.find((address) => own.includes(address));
+  if (theirs !== undefined) {
+    const message = `address ${theirs} is in use by ${bridge} of the host`;
+    return { code: 'ADDRESS_TAKEN', message, owner: `link ${bridge}` };
+  }
+  for (const address of wanted) {
+    const holder = holderOf(leases, address);
+    if (holder === undefined) continue;
+    return {
+      code: 'ADDRESS_TAKEN',
+      message: `address ${address} is in use by ${idOf(holder)} on ${name}`,
+      owner: idOf(holder),
+    };
+  }
+  return null;
+}
+
+/** The use of an address that no container of the subnet can have; null for any other address. */
+function reservedAs({ subnet, gateway }: Subnet, address: string): 'gateway' | 'network' | 'broadcast' | null {
+  const hosts = hostRange(parseSubnet(subnet));
+  if (address === gateway) return 'gateway';
+  if (toNumber(address) < hosts.first) return 'network';
+  return toNumber(address) > hosts.last ? 'broadcast' : null;
+}
+
+/** Whether a container can have this address in this subnet. */
+const fits = (subnet: Subnet, address: string): boolean =>
+  contains(parseSubnet(subnet.subnet), address) && reservedAs(subnet, address) === null;
+
+/** How many of those who are in the way are named. */
+const NAMED = 5;
+
+/** The fault that names containers whose addresses do not fit a definition; null when all keep theirs. */
+export function displaced({ name, subnets }: NetworkDefinition, leases: Leases): Fault | null {
+  const holders = Object.entries(leases).flatMap(([owner, { addresses }]) => {
+    const lost = addresses.find(({ address }) => !subnets.some((subnet) => fits(subnet, address)));
+    return lost === undefined ? [] : [{ id: idOf(owner), address: lost.address }];
+  });
+  const [first] = holders;
+  if (first === undefined) return null;
+  const named = holders.slice(0, NAMED).map(({ id, address }) => `${id} (${address})`);
+  const more = holders.length > NAMED ? ` and ${holders.length - NAMED} more` : '';
+  return {
+    code: 'NETWORK_UPDATE_FAILED',
+    message: `network ${name} was not changed: it would take their addresses from ${named.join(', ')}${more}`,
+    owner: first.id,
+  };
 }
 
 /**
- * The lease that an owner has once the definition has changed: the addresses it had, without those whose subnet is gone,
- * and one of each subnet that it has none in; MTU, routes and DNS as the definition says now.
+ * The lease that an owner has once the definition has changed: the addresses it had, without those that have no place any
+ * more, and one of each subnet that it has none in; MTU, routes, metric and DNS as the definition says now.
  */
-export function reviseLease(definition: NetworkDefinition, lease: Lease, leases: Leases, cursors: Cursors = {}): Grant {
+export function reviseLease(definition: Seen, lease: Lease, leases: Leases, cursors: Cursors = {}): Grant {
   const addresses: LeasedAddress[] = [];
   const next: Record<string, string> = { ...cursors };
   for (const subnet of definition.subnets) {
     const parsed = parseSubnet(subnet.subnet);
     const gateway = definition.internal ? null : subnet.gateway;
-    const mine = lease.addresses.filter(({ address }) => contains(parsed, address));
+    const mine = lease.addresses.filter(({ address }) => fits(subnet, address));
     addresses.push(...mine.map(({ address }) => ({ address, prefix: parsed.prefix, gateway })));
     if (mine.length > 0) continue;
-    const free = nextFree(subnet, leases, next[subnet.subnet]);
-    if (free === null) return full(subnet.subnet, definition.name);
+    const free = nextFree(subnet, leases, next[subnet.subnet], definition.own);
+    if (free === null) return full(subnet, definition.name);
     next[subnet.subnet] = free;
     addresses.push({ address: free, prefix: parsed.prefix, gateway });
   }
-  // Not the network's alone: the metric of a container's second default route is its own.
-  const { mac, defaultMetric } = lease;
-  return { lease: { ...terms(definition), addresses, mac, defaultMetric }, cursors: next };
+  return { lease: { ...terms(definition), addresses, mac: lease.mac }, cursors: next };
 }
 
 /** All of them, none with an address of another; or why one of them cannot be had. */
 export function reviseLeases(
-  definition: NetworkDefinition,
+  definition: Seen,
   leases: Leases,
   cursors: Cursors,
 ): { leases: Leases; cursors: Cursors } | { fault: Fault } {
@@ -120,7 +181,10 @@ export function reviseLeases(
   return { leases: revised, cursors: next };
 }
 
-/** Whether what is held has all that a change of the definition can change. */
+/**
+ * Whether what is held has all that a change of the definition can change, but for the metric: that of a container's
+ * second default route is its own (attachment.ts, hasLease).
+ */
 export function follows(held: Lease, wanted: Lease): boolean {
   const changeable = ({ addresses, mtu, routes, dns }: Lease) =>
     JSON.stringify([
@@ -132,10 +196,16 @@ export function follows(held: Lease, wanted: Lease): boolean {
   return changeable(held) === changeable(wanted);
 }
 
+/** The metric of a container's default route when this is its only network; null when it gets no default route. */
+export function defaultMetricOf({ internal, options }: NetworkDefinition): number | null {
+  if (internal || options.no_default_route === 'true' || options.no_default_route === '1') return null;
+  return Number(options.metric ?? 100);
+}
+
 /** What every container on the network gets alike. */
-function terms(definition: NetworkDefinition): Omit<Lease, 'addresses' | 'mac'> {
-  const { options } = definition;
-  const noDefault = definition.internal || options.no_default_route === 'true' || options.no_default_route === '1';
+function terms(definition: Seen): Omit<Lease, 'addresses' | 'mac'> {
+  const { options, own } = definition;
+  const listen = own ?? definition.subnets.map(({ gateway }) => gateway);
   return {
     network: definition.name,
     networkId: definition.id,
@@ -145,11 +215,13 @@ function terms(definition: NetworkDefinition): Omit<Lease, 'addresses' | 'mac'> 
       const [destination = '', prefix = ''] = route.destination.split('/');
       return { destination, prefix: Number(prefix), gateway: route.gateway, metric: route.metric ?? null };
     }),
-    defaultMetric: noDefault ? null : Number(options.metric ?? 100),
+    defaultMetric: defaultMetricOf(definition),
     internal: definition.internal,
-    dns: definition.dns_enabled
-      ? { listen: definition.subnets.map(({ gateway }) => gateway), servers: definition.network_dns_servers }
-      : null,
+    ...(isUnmanaged(definition) ? { unmanaged: true } : {}),
+    dns:
+      definition.dns_enabled && listen.length > 0
+        ? { listen: [...listen], servers: definition.network_dns_servers }
+        : null,
   };
 }
 
@@ -160,11 +232,12 @@ function holderOf(leases: Leases, address: string): string | undefined {
   return undefined;
 }
 
-/** The first free address after the cursor, round the range once; null when all are taken. */
+/** The first free address after the cursor, round the range once; null when all are taken. `own`: the host's on the bridge. */
 function nextFree(
-  subnet: NetworkDefinition['subnets'][number],
+  subnet: Subnet,
   leases: Leases,
   cursor: string | undefined,
+  own: readonly string[] = [],
 ): string | null {
   const parsed = parseSubnet(subnet.subnet);
   const hosts = hostRange(parsed);
@@ -173,21 +246,19 @@ function nextFree(
   const size = last - first + 1n;
   let value = cursor === undefined ? last : toNumber(cursor);
   // At most one try per address that can be taken (each lease of this subnet, the gateway, both ends), plus one.
-  const holders = BigInt(Object.keys(leases).length * 17 + 4);
+  const holders = BigInt(Object.keys(leases).length * 17 + 4 + own.length);
   const tries = size < holders ? size : holders;
   for (let i = 0n; i < tries; i++) {
     value = value >= last || value < first ? first : value + 1n;
     if (value < hosts.first || value > hosts.last) continue; // a lease range may be as wide as the subnet
     const address = toText(value, parsed.family);
-    if (address !== subnet.gateway && holderOf(leases, address) === undefined) return address;
+    if (address === subnet.gateway || own.includes(address)) continue;
+    if (holderOf(leases, address) === undefined) return address;
   }
   return null;
 }
 
-function full(subnet: string, network: string): { fault: Fault } {
-  return { fault: { code: 'SUBNET_FULL', message: `no free address in ${subnet} of network ${network}` } };
-}
-
-function taken(code: 'ADDRESS_TAKEN' | 'MAC_TAKEN', message: string, owner: string): { fault: Fault } {
-  return { fault: { code, message, owner } };
+function full({ subnet, lease_range: range }: Subnet, network: string): { fault: Fault } {
+  const within = range === undefined ? '' : `the range ${range.start_ip ?? ''}-${range.end_ip ?? ''} of `;
+  return { fault: { code: 'SUBNET_FULL', message: `no free address in ${within}${subnet} of network ${network}` } };
 }

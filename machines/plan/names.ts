@@ -2,8 +2,11 @@
  * Who answers to which name: from a container to its entries in the resolver, and from all entries to zones.
  *
  * Guarantees: pure; every name is one that DNS can carry and is written as the resolver compares (lower case), each once.
- * All entries of a network agree on where it listens and whom it asks.
- * Limits: names with dots are kept (an alias may have them); the resolver looks them up before it asks the world.
+ * All entries of a network agree on where it listens and whom it asks. What a container is called (id, name, pod) never
+ * takes the place of a name of the world for its neighbours: with a dot in it, it is no name in DNS. Nobody answers to a
+ * name that means the asker's own host.
+ * Limits: aliases and a hostname that were asked for may have dots, as with Docker and Podman (docs/decisions/0019): the
+ * resolver looks them up before it asks the world. A single label is never a public name (RFC 7085: no top-level domain has addresses).
  */
 import type { Attachment, ContainerContext } from '../../state/container.ts';
 
@@ -36,8 +39,38 @@ export interface Zone {
 const NAME = /^(?=.{1,253}$)[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$/;
 
 export function dnsNames(names: readonly string[]): string[] {
-  return [...new Set(names.map((name) => name.toLowerCase()))].filter((name) => NAME.test(name));
+  return [...new Set(names.map((name) => name.toLowerCase()))].filter((name) => NAME.test(name) && !isReserved(name));
 }
+
+/** Names of the asker's own host, besides localhost: of hosts files (Debian, Red Hat, macOS), and those that engines write into them. */
+const RESERVED = new Set([
+  'localhost4',
+  'localhost6',
+  'localhost4.localdomain4',
+  'localhost6.localdomain6',
+  'localhost.localdomain',
+  'localdomain',
+  'broadcasthost',
+  'ip6-localhost',
+  'ip6-loopback',
+  'ip6-localnet',
+  'ip6-mcastprefix',
+  'ip6-allnodes',
+  'ip6-allrouters',
+  'ip6-allhosts',
+]);
+
+/** RFC 6761, 6.3: localhost and all below it. Docker and Podman have the host's names below the other two. */
+const RESERVED_DOMAINS = ['localhost', 'docker.internal', 'containers.internal'];
+
+/** Whether a name means the asker's own host, so that no container can have it. */
+export function isReserved(name: string): boolean {
+  const lower = name.toLowerCase();
+  return RESERVED.has(lower) || RESERVED_DOMAINS.some((domain) => lower === domain || lower.endsWith(`.${domain}`));
+}
+
+/** Keeps those of a container's own names that its neighbours may look up. */
+export const ownNames = (names: readonly string[]): string[] => names.filter((name) => !name.includes('.'));
 
 /** Entries of these attachments. None for a network without DNS, or for a container without a namespace of its own. */
 export function nameEntries(
@@ -47,7 +80,7 @@ export function nameEntries(
   const { netns } = context;
   if (netns === null) return [];
   return attachments.flatMap(({ network, internal, dns, addresses, aliases }) => {
-    const names = dnsNames([context.pod ?? context.name, ...aliases]);
+    const names = dnsNames([...ownNames([context.pod ?? context.name]), ...aliases]);
     if (dns === null || names.length === 0) return [];
     return [
       {

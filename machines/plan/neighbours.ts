@@ -2,6 +2,7 @@
  * Who on a network is known by which MAC without being asked: the container on its bridge, the gateways inside.
  *
  * Guarantees: pure; from what an attachment says already, so nothing more is stored for it.
+ * On a bridge of others (unmanaged.ts) nobody is known: the gateway is somebody else, and the bridge not ours to teach.
  * Limits: containers of one network ask for each other (ARP, RFC 826; neighbour discovery, RFC 4861).
  */
 import type { Attachment, Difference } from '../../state/container.ts';
@@ -29,11 +30,20 @@ export interface Known {
 }
 
 /** On the bridge of an attachment. */
-export const knownOutside = ({ addresses, mac }: Pick<Attachment, 'addresses' | 'mac'>): Known[] =>
-  addresses.map(({ address }) => ({ address, mac }));
+export const knownOutside = ({
+  addresses,
+  mac,
+  unmanaged = false,
+}: Pick<Attachment, 'addresses' | 'mac' | 'unmanaged'>): Known[] =>
+  unmanaged ? [] : addresses.map(({ address }) => ({ address, mac }));
 
 /** On the link inside. */
-export function knownInside({ addresses, networkId }: Pick<Attachment, 'addresses' | 'networkId'>): Known[] {
+export function knownInside({
+  addresses,
+  networkId,
+  unmanaged = false,
+}: Pick<Attachment, 'addresses' | 'networkId' | 'unmanaged'>): Known[] {
+  if (unmanaged) return [];
   const gateways = new Set(addresses.flatMap(({ gateway }) => gateway ?? []));
   return [...gateways].map((address) => ({ address, mac: bridgeMac(networkId) }));
 }

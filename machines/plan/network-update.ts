@@ -1,65 +1,108 @@
 /**
  * From a change that is asked for to the whole definition that follows from it.
  *
- * Guarantees: pure; what is not named stays as it is; subnets are only added, and overlap nothing. A change that changes
- * nothing gives the same object back, so that asking twice does the work once.
- * Limits: whether a gateway of a route can be reached is for the kernel to say, and it says so at the first container.
+ * Guarantees: pure; what is not named stays as it is; subnets overlap no other network, and one is left. A change that
+ * changes nothing gives the same object back, so that asking twice does the work once.
+ * Limits: who has an address that the new definition has no place for is for the network's machine to say (lease.ts,
+ * displaced). Whether a gateway of a route can be reached is for the kernel to say, and it says so at the first container.
  */
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition, NetworkUpdate, Subnet } from '../../state/network.ts';
+import { obstaclesTo } from './host-routes.ts';
 import {
-  completeSubnet,
-  takenSubnets,
-  tooSmall,
-  uniqueLocal,
+  chooseSubnet,
+  completeSubnets,
+  impossibleOptions,
+  isV6,
+  refuse,
+  warningsOf,
   type CompleteSubnet,
+  type Plan,
   type Surroundings,
 } from './network.ts';
+import { uselessAddresses } from './special-addresses.ts';
+import { isUnmanaged, subnetUnknown } from './unmanaged.ts';
 
 export function planUpdate(
   definition: NetworkDefinition,
   update: NetworkUpdate,
-  around: Pick<Surroundings, 'networks' | 'routes'>,
-): { definition: NetworkDefinition } | { fault: Fault } {
-  const present = (wanted: Subnet) =>
-    definition.subnets.some(
-      ({ subnet, gateway }) => subnet === wanted.subnet && gateway === (wanted.gateway ?? gateway),
-    );
-  const wanted = (update.subnets ?? []).filter((subnet) => !present(subnet));
-  if (update.ipv6_enabled === true && ![...definition.subnets, ...wanted].some(isV6)) {
-    wanted.push({ subnet: uniqueLocal(definition.id) });
-  }
-  const used = takenSubnets(around);
-  const added: CompleteSubnet[] = [];
-  for (const subnet of wanted) {
-    const complete = completeSubnet(subnet, used, added);
-    if ('fault' in complete) return complete;
-    added.push(complete.subnet);
-  }
-
-  const subnets = [...definition.subnets, ...added];
+  around: Pick<Surroundings, 'networks' | 'routes' | 'pools'>,
+): Plan | { fault: Fault } {
+  const useless = uselessAddresses(update);
+  if (useless !== null) return useless;
+  const others = around.networks.filter(({ id }) => id !== definition.id);
+  const changed = changedSubnets(definition, update, { ...around, networks: others });
+  if ('fault' in changed) return changed;
+  const { subnets } = changed;
   const next: NetworkDefinition = {
     ...definition,
     subnets,
     ipv6_enabled: subnets.some(isV6),
-    options: { ...definition.options, ...given(update.options ?? {}) },
+    options: changedOptions(definition.options, update.options ?? {}),
     routes: update.routes ?? definition.routes,
     network_dns_servers: update.network_dns_servers ?? definition.network_dns_servers,
   };
-  const small = tooSmall(next);
-  if (small !== null) return small;
-  return { definition: same(definition, next) ? definition : next };
+  const impossible = impossibleOptions(next);
+  if (impossible !== null) return impossible;
+  const had = new Set(definition.subnets.map(({ subnet }) => subnet));
+  const added = (update.subnets ?? []).filter(({ subnet }) => !had.has(subnet));
+  return {
+    definition: same(definition, next) ? definition : next,
+    warnings: warningsOf(
+      added.map(({ subnet }) => ({ subnet })),
+      obstaclesTo(definition, around.routes),
+    ),
+  };
 }
 
-const isV6 = ({ subnet }: Subnet): boolean => subnet.includes(':');
+function changedSubnets(
+  definition: NetworkDefinition,
+  { subnets: named = [], remove_subnets: removed = [], ipv6_enabled: ipv6 }: NetworkUpdate,
+  around: Pick<Surroundings, 'networks' | 'routes' | 'pools'>,
+): { subnets: CompleteSubnet[] } | { fault: Fault } {
+  if (named.length === 0 && removed.length === 0 && ipv6 === undefined) return definition;
+  const unknown = removed.find((cidr) => !definition.subnets.some(({ subnet }) => subnet === cidr));
+  if (unknown !== undefined) return refuse('BAD_REQUEST', `network ${definition.name} has no subnet ${unknown}`);
+  if (ipv6 === false && named.some(isV6)) {
+    return refuse('BAD_REQUEST', 'an IPv6 subnet is to be added, and IPv6 to be off');
+  }
+  const wanted: Subnet[] = definition.subnets.filter(
+    (subnet) => !removed.includes(subnet.subnet) && !(ipv6 === false && isV6(subnet)),
+  );
+  for (const { lease_range: range, ...given } of named) {
+    const at = wanted.findIndex(({ subnet }) => subnet === given.subnet);
+    const { lease_range: before, ...had }: Subnet = wanted[at] ?? given;
+    const lease_range = range === null ? undefined : (range ?? before);
+    const subnet = { ...had, ...given, ...(lease_range === undefined ? {} : { lease_range }) };
+    wanted.splice(at === -1 ? wanted.length : at, 1, subnet);
+  }
+  if (ipv6 === true && !wanted.some(isV6)) {
+    if (isUnmanaged(definition)) return { fault: subnetUnknown(definition.name, 'IPv6 subnet') };
+    const chosen = chooseSubnet(6, around, definition.id);
+    if ('fault' in chosen) return chosen;
+    wanted.push(chosen);
+  }
+  if (wanted.length === 0) return refuse('BAD_REQUEST', `network ${definition.name} would be left without a subnet`);
+  return completeSubnets(wanted, around.networks);
+}
 
-/** Without keys that are there and undefined. */
-function given<T extends object>(options: T): Partial<T> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+/** Null takes an option away: its default is in force again. */
+function changedOptions(
+  options: NetworkDefinition['options'],
+  update: NonNullable<NetworkUpdate['options']>,
+): NetworkDefinition['options'] {
+  const given = Object.entries(update).filter(([, value]) => value !== undefined);
+  const next = Object.entries({ ...options, ...Object.fromEntries(given) }).filter(([, value]) => value !== null);
+  return Object.fromEntries(next) as NetworkDefinition['options'];
 }
 
 function same(a: NetworkDefinition, b: NetworkDefinition): boolean {
   const changeable = ({ subnets, options, routes, network_dns_servers: servers }: NetworkDefinition) =>
-    JSON.stringify([subnets.length, options.mtu, options.isolate, routes, servers]);
+    JSON.stringify([
+      subnets.map(({ subnet, gateway, lease_range: range }) => [subnet, gateway, range?.start_ip, range?.end_ip]),
+      options,
+      routes,
+      servers,
+    ]);
   return changeable(a) === changeable(b);
 }

@@ -1,21 +1,26 @@
 /**
  * From a request to a complete network definition: subnets, gateways, the bridge's name.
  *
- * Guarantees: pure; a chosen subnet overlaps neither a route of the host nor another network; a given one is refused
- * if it does. Bridge names are the lowest free one of the instance's pattern.
- * Limits: pools are those of Podman (containers.conf default_subnet_pools) for IPv4; IPv6 subnets are ULA (RFC 4193)
- * made from random bits that the caller brings.
+ * Guarantees: pure; a chosen subnet overlaps neither a route of the host nor another network. A given one may overlap a
+ * route, which is answered with a warning, for who names it knows; it never overlaps another network. Bridge names are the
+ * lowest free one of the instance's pattern. A network on a bridge of others (unmanaged.ts) has the subnet that is behind it:
+ * what is routed through that very bridge is no obstacle.
+ * Limits: without pools for IPv6, its subnets are ULA (RFC 4193) made from random bits that the caller brings.
  */
 import type { Fault } from '../../state/faults.ts';
-import type { NetworkDefinition, NetworkRequest, Subnet } from '../../state/network.ts';
-import { contains, hostRange, overlaps, parseSubnet, toNumber, toText, type ParsedSubnet } from './address.ts';
-
-/** 10.89.0.0/16, 10.90.0.0/15, 10.92.0.0/14, 10.96.0.0/11, 10.128.0.0/9: all /24 from 10.89.0.0 to 10.255.255.0. */
-const POOL = { first: parseSubnet('10.89.0.0/24').first, last: parseSubnet('10.255.255.0/24').first, step: 256n };
+import type { NetworkDefinition, NetworkRequest, Subnet, SubnetPool } from '../../state/network.ts';
+import { contains, hostRange, overlaps, parseSubnet, toNumber, toText } from './address.ts';
+import { obstaclesTo, overlapWarning, type Obstacle } from './host-routes.ts';
+import { IPV6_LEAST } from './mtu.ts';
+import { firstFree, poolsOf, ULA, uniqueLocals } from './subnet-pools.ts';
+import { reservedNetwork, reservedSubnet, uselessAddresses } from './special-addresses.ts';
+import { isUnmanaged, notUnmanaged, unmanagedWarnings, uselessOption } from './unmanaged.ts';
 
 export interface Surroundings {
-  /** Destinations the host has routes to, as CIDR. */
-  routes: readonly string[];
+  /** Destinations of the host's routes. */
+  routes: readonly Obstacle[];
+  /** Where subnets come from that nobody chose; of a family without any, the default ones. */
+  pools: readonly SubnetPool[];
   /** Links that exist in the outside. */
   links: readonly string[];
   networks: readonly NetworkDefinition[];
@@ -29,103 +34,138 @@ export interface Surroundings {
   now: string;
 }
 
-export function planNetwork(
-  request: NetworkRequest,
-  around: Surroundings,
-): { definition: NetworkDefinition } | { fault: Fault } {
+export interface Plan {
+  definition: NetworkDefinition;
+  /** Told to the caller: the request is carried out, but may not be what was meant. */
+  warnings: string[];
+}
+
+export function planNetwork(request: NetworkRequest, around: Surroundings): Plan | { fault: Fault } {
   if (around.networks.some(({ name }) => name === request.name)) {
     return refuse('NETWORK_EXISTS', `network name ${request.name} already used`);
   }
   if (request.dns_enabled === true && !around.resolver) {
     return refuse('DNS_UNAVAILABLE', `network ${request.name} is to have DNS, and aardvark-dns is not installed`);
   }
-  const used = takenSubnets(around);
-
-  const wanted: Subnet[] = [...(request.subnets ?? [])];
+  const useless = uselessAddresses(request);
+  if (useless !== null) return useless;
+  const unmanaged = isUnmanaged({ options: request.options ?? {} });
+  const notSo = unmanaged ? notUnmanaged(request) : null;
+  if (notSo !== null) return { fault: notSo };
+  const given = request.subnets ?? [];
+  const wanted: Subnet[] = [...given];
   const internal = request.internal ?? false;
-  if (!wanted.some(({ subnet }) => !subnet.includes(':')) && !wanted.some(({ subnet }) => subnet.includes(':'))) {
-    const free = freeSubnet(used.map(({ subnet }) => subnet));
-    if (free === null) return refuse('NO_FREE_SUBNET', 'no free subnet left in the pools');
-    wanted.push({ subnet: free });
+  const families = [
+    ...(wanted.length === 0 ? [4 as const] : []),
+    ...(request.ipv6_enabled === true && !wanted.some(isV6) ? [6 as const] : []),
+  ];
+  for (const family of families) {
+    const chosen = chooseSubnet(family, around, around.id);
+    if ('fault' in chosen) return chosen;
+    wanted.push(chosen);
   }
-  if (request.ipv6_enabled === true && !wanted.some(({ subnet }) => subnet.includes(':'))) {
-    wanted.push({ subnet: uniqueLocal(around.id) });
-  }
+  const complete = completeSubnets(wanted, around.networks);
+  if ('fault' in complete) return complete;
+  const { subnets } = complete;
 
-  const subnets: CompleteSubnet[] = [];
-  for (const subnet of wanted) {
-    const complete = completeSubnet(subnet, used, subnets);
-    if ('fault' in complete) return complete;
-    subnets.push(complete.subnet);
-  }
-
-  const taken = new Set([...around.links, ...around.networks.map((network) => network.network_interface)]);
+  // A bridge of others may be there, and have other networks of this kind on it.
+  const [links, rivals] = unmanaged
+    ? [[], around.networks.filter((network) => !isUnmanaged(network))]
+    : [around.links, around.networks];
+  const taken = new Set([...links, ...rivals.map((network) => network.network_interface)]);
   const bridge = request.network_interface ?? lowestFree(around.bridgePrefix, taken);
   if (taken.has(bridge)) {
-    const owner = around.networks.find((network) => network.network_interface === bridge)?.name;
+    const owner = rivals.find((network) => network.network_interface === bridge)?.name;
     const whose = owner === undefined ? 'a link of the host' : `network ${owner}`;
     return refuse('INTERFACE_TAKEN', `interface name ${bridge} is used by ${whose}`, whose);
   }
-  const ipv6_enabled = subnets.some(({ subnet }) => subnet.includes(':'));
-  const small = tooSmall({ ipv6_enabled, options: request.options ?? {} });
-  if (small !== null) return small;
-  return {
-    definition: {
-      name: request.name,
-      id: around.id,
-      driver: 'bridge',
-      network_interface: bridge,
-      created: around.now,
-      subnets,
-      routes: request.routes ?? [],
-      network_dns_servers: request.network_dns_servers ?? [],
-      ipv6_enabled,
-      internal,
-      dns_enabled: request.dns_enabled ?? around.resolver,
-      labels: request.labels ?? {},
-      options: request.options ?? {},
-      ipam_options: { driver: 'host-local' },
-    },
+  const ipv6_enabled = subnets.some(isV6);
+  const impossible = impossibleOptions({ ipv6_enabled, options: request.options ?? {} });
+  if (impossible !== null) return impossible;
+  const definition: NetworkDefinition = {
+    name: request.name,
+    id: around.id,
+    driver: 'bridge',
+    network_interface: bridge,
+    created: around.now,
+    subnets,
+    routes: request.routes ?? [],
+    network_dns_servers: request.network_dns_servers ?? [],
+    ipv6_enabled,
+    internal,
+    dns_enabled: request.dns_enabled ?? around.resolver,
+    labels: request.labels ?? {},
+    options: request.options ?? {},
+    ipam_options: { driver: 'host-local' },
   };
+  const warnings = [
+    ...warningsOf(given, obstaclesTo(definition, around.routes)),
+    ...(unmanaged ? unmanagedWarnings(definition) : []),
+  ];
+  return { definition, warnings };
 }
 
-function freeSubnet(used: readonly ParsedSubnet[]): string | null {
-  for (let first = POOL.first; first <= POOL.last; first += POOL.step) {
-    const candidate: ParsedSubnet = { family: 4, prefix: 24, first, last: first + 255n };
-    if (!used.some((other) => overlaps(other, candidate))) return `${toText(first, 4)}/24`;
-  }
-  return null;
+export const isV6 = ({ subnet }: Pick<Subnet, 'subnet'>): boolean => subnet.includes(':');
+
+/** Warnings for subnets that the caller named; subnets that were chosen here overlap nothing. */
+export const warningsOf = (given: readonly Subnet[], routes: readonly Obstacle[]): string[] =>
+  given.flatMap(({ subnet }) => overlapWarning(subnet, routes) ?? []);
+
+/** A subnet that nobody uses: neither a route of the host nor a network. */
+export function chooseSubnet(
+  family: 4 | 6,
+  { networks, routes, pools }: Pick<Surroundings, 'networks' | 'routes' | 'pools'>,
+  id: string,
+): Subnet | { fault: Fault } {
+  const used = [...networks.flatMap(({ subnets }) => subnets), ...routes].map(({ subnet }) => parseSubnet(subnet));
+  const mine = poolsOf(family, pools);
+  const free =
+    mine.length > 0
+      ? firstFree(mine, used)
+      : uniqueLocals(id).find((subnet) => !used.some((other) => overlaps(other, parseSubnet(subnet))));
+  if (free !== null && free !== undefined) return { subnet: free };
+  const where = mine.length > 0 ? mine.map(({ base }) => base).join(', ') : ULA;
+  return refuse(
+    'NO_FREE_SUBNET',
+    `no free IPv${family} subnet is left in ${where}: routes of the host and other networks have them all`,
+  );
 }
 
 /** A subnet with its gateway. */
 export type CompleteSubnet = NetworkDefinition['subnets'][number];
 
-interface TakenSubnet {
-  subnet: ParsedSubnet;
-  of: string;
-}
-
-/** What other networks and the host have already; its default route is no obstacle. */
-export function takenSubnets({ networks, routes }: Pick<Surroundings, 'networks' | 'routes'>): TakenSubnet[] {
-  const ours = networks.flatMap(({ name, subnets }) =>
+/**
+ * Each with its gateway, unless something about one is not possible, or it overlaps another or one of these networks. One
+ * that is never raised (special-addresses.ts) is no obstacle.
+ */
+export function completeSubnets(
+  wanted: readonly Subnet[],
+  networks: readonly NetworkDefinition[],
+): { subnets: CompleteSubnet[] } | { fault: Fault } {
+  const raised = networks.filter((network) => reservedNetwork(network) === null);
+  const used = raised.flatMap(({ name, subnets }) =>
     subnets.map(({ subnet }) => ({ subnet: parseSubnet(subnet), of: `network ${name}` })),
   );
-  const hosts = routes.map((route) => ({ subnet: parseSubnet(route), of: 'a route of the host' }));
-  return [...ours, ...hosts].filter(({ subnet }) => subnet.prefix > 0);
+  const done: CompleteSubnet[] = [];
+  for (const one of wanted) {
+    const complete = completeSubnet(one);
+    if ('fault' in complete) return complete;
+    done.push(complete.subnet);
+    const parsed = parseSubnet(one.subnet);
+    const clash = used.find((other) => overlaps(other.subnet, parsed));
+    if (clash !== undefined) {
+      return refuse('SUBNET_OVERLAPS', `subnet ${one.subnet} overlaps with ${clash.of}`, clash.of);
+    }
+    used.push({ subnet: parsed, of: 'this network' });
+  }
+  return { subnets: done };
 }
 
-/** The subnet with its gateway chosen, unless something about it is not possible. `beside`: others of the network. */
-export function completeSubnet(
-  wanted: Subnet,
-  used: readonly TakenSubnet[],
-  beside: readonly CompleteSubnet[],
-): { subnet: CompleteSubnet } | { fault: Fault } {
+function completeSubnet(wanted: Subnet): { subnet: CompleteSubnet } | { fault: Fault } {
   const { subnet } = wanted;
+  const reserved = reservedSubnet(subnet);
+  if (reserved !== null) return { fault: reserved };
   const parsed = parseSubnet(subnet);
-  const clash = [...used, ...beside.map((other) => ({ subnet: parseSubnet(other.subnet), of: 'this network' }))].find(
-    (other) => overlaps(other.subnet, parsed),
-  );
-  if (clash !== undefined) return refuse('SUBNET_OVERLAPS', `subnet ${subnet} overlaps with ${clash.of}`, clash.of);
   if (parsed.prefix > (parsed.family === 4 ? 30 : 126)) {
     return refuse('BAD_REQUEST', `subnet ${subnet} has no room for a gateway and a container`);
   }
@@ -144,24 +184,26 @@ export function completeSubnet(
   if (start !== undefined && end !== undefined && toNumber(start) > toNumber(end)) {
     return refuse('BAD_REQUEST', `lease range ${start}-${end} of ${subnet} ends before it begins`);
   }
+  if (start === gateway && end === gateway) {
+    return refuse('BAD_REQUEST', `lease range ${start}-${end} of ${subnet} has no address but the gateway's`);
+  }
   return { subnet: { ...wanted, gateway } };
 }
 
-/** An interface with a smaller MTU has no IPv6 (RFC 8200, 5; addrconf_notify in the kernel). */
-const IPV6_MIN_MTU = 1280;
-
-export function tooSmall({
+/** Options that exclude each other, or something else of the network. */
+export function impossibleOptions({
   ipv6_enabled,
-  options: { mtu },
+  options,
 }: Pick<NetworkDefinition, 'ipv6_enabled' | 'options'>): { fault: Fault } | null {
-  if (!ipv6_enabled || mtu === undefined || Number(mtu) >= IPV6_MIN_MTU) return null;
-  return refuse('BAD_REQUEST', `an MTU of ${mtu} is too small for IPv6, which needs ${IPV6_MIN_MTU}`);
-}
-
-/** fd + 40 random bits + subnet 0 (RFC 4193, 3.1). */
-export function uniqueLocal(id: string): string {
-  const first = BigInt(`0xfd${id.slice(0, 10)}`) << 80n;
-  return `${toText(first, 6)}/64`;
+  const useless = uselessOption({ options });
+  if (useless !== null) return { fault: useless };
+  const { mtu, outbound_addr4: out4, outbound_addr6: out6 } = options;
+  if (ipv6_enabled && mtu !== undefined && Number(mtu) < IPV6_LEAST) {
+    return refuse('BAD_REQUEST', `an MTU of ${mtu} is too small for IPv6, which needs ${IPV6_LEAST}`);
+  }
+  const masquerade = options['com.docker.network.bridge.enable_ip_masquerade'] ?? 'true';
+  if ((out4 ?? out6) === undefined || ['true', '1'].includes(masquerade)) return null;
+  return refuse('BAD_REQUEST', `nothing leaves from ${out4 ?? out6} on a network that is not masqueraded`);
 }
 
 function lowestFree(prefix: string, taken: ReadonlySet<string>): string {

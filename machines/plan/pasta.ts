@@ -4,14 +4,14 @@
  * Guarantees: pure. An option is one of those listed here, written out or as its letter, with a value of its kind: a
  * daemon with privileges starts it, so nothing that names a file, a descriptor, a user, a namespace or a command is
  * passed on. Of equals pasta takes the last, a container's after the engine's. Podman's defaults where nothing is said:
- * --config-net, nothing forwarded by itself, the gateway is not the host.
+ * --config-net, nothing forwarded by itself, the gateway is not the host, names are asked at an address of their own.
  * Limits: host ports are published by their owner's list, never by -t or -u (only `none`, as a word of its own). pasta
  * takes one host address per host port and protocol, and no port while it runs.
  *
  * Found by trying: it stays in the foreground (--foreground) and writes its pid (--pid) once all is set up, so a pipe as
- * that file tells when it is ready. Root is told to become `nobody` and then may not enter root's namespaces, nor open a
- * /dev/net/tun of mode 0600; with --runas 0:0 it keeps CAP_NET_BIND_SERVICE and CAP_SYS_ADMIN, in an empty root
- * directory of its own and behind seccomp. It ends by itself when the path of the namespace is removed. What a server in
+ * that file tells when it is ready. Started by another user than
+ * root it stays that user, and of the capabilities that it is given keeps CAP_NET_BIND_SERVICE and CAP_SYS_ADMIN, in an
+ * empty root directory of its own and behind seccomp; --netns-only, or it looks for a user namespace to enter. What a server in
  * the container says before the client has spoken can be lost. Of a port for every address it is content with one family.
  * The host itself reaches a published UDP port only over loopback, and only where both numbers are the same.
  */
@@ -77,6 +77,11 @@ const OPTIONS: readonly (readonly [long: string, letter: string, kind: Kind])[] 
 
 /** Podman's own word: not pasta's, but the absence of --no-map-gw. */
 const MAP_GATEWAY = '--map-gw';
+/**
+ * Where names are asked: each address leads to the first name server of its family in the host's resolv.conf, also to one on
+ * the host's loopback or on the address that is copied. IPv4's is Podman's; IPv6's is of a range that nobody has (RFC 9780).
+ */
+const DNS_FORWARD = ['169.254.1.1', '100:0:0:1::53'];
 /** Ours to say: what is published is known only when it starts. */
 const OURS = ['--tcp-ports', '--udp-ports', '--no-map-gw', '--config-net'];
 
@@ -109,6 +114,7 @@ export function parsePasta(
   }
   for (const long of ['--tcp-ns', '--udp-ns']) if (!seen.has(long)) args.push(long, 'none');
   if (!mapGateway) args.push('--no-map-gw');
+  if (!seen.has('--dns-forward')) args.push(...DNS_FORWARD.flatMap((address) => ['--dns-forward', address]));
   if (seen.has('--ipv4-only') && seen.has('--ipv6-only'))
     return bad('pasta options --ipv4-only and --ipv6-only exclude each other');
   return { settings: { program: 'pasta', file, args } };
@@ -118,16 +124,17 @@ const invalid = (long: string, value: string): string =>
   `invalid value of ${long} for pasta: ${JSON.stringify(value)}` +
   (long === '--tcp-ports' || long === '--udp-ports' ? ' (ports are published by the list of ports)' : '');
 
-/** In the program: what it writes its pid to when it is ready. */
-export const PASTA_READY_FD = 4;
+/** In the program: what it writes its pid to when it is ready. Its standard output: later versions close all from 3 on. */
+export const PASTA_READY_FD = 1;
 
 export function pastaArguments(
   settings: PastaSettings,
-  { flags }: UplinkFeatures,
+  { flags, cut }: UplinkFeatures,
   netns: string,
   ports: readonly ResolvedPort[],
 ): { args: string[] } | { fault: Fault } {
-  const unknown = settings.args.find((arg) => arg.startsWith('--') && !flags.includes(arg));
+  // Of a help that is cut it is the program itself that knows.
+  const unknown = cut === true ? undefined : settings.args.find((arg) => arg.startsWith('--') && !flags.includes(arg));
   if (unknown !== undefined) return bad(`${unknown} not supported by pasta`);
   const refused = refusal(ports);
   if (refused !== null) return bad(refused);
@@ -135,14 +142,35 @@ export function pastaArguments(
     const specs = ports.filter((port) => port.protocol === protocol).map(specOf);
     return (specs.length === 0 ? ['none'] : specs).flatMap((spec) => [`--${protocol}-ports`, spec]);
   });
-  const args = ['--config-net', ...settings.args, ...published, '--foreground', '--quiet', '--stderr'];
-  return { args: [...args, '--runas', '0:0', '--pid', `/proc/self/fd/${PASTA_READY_FD}`, '--netns', netns] };
+  // Without it earlier versions tell the system's log alone; later ones do not know it.
+  const stderr = flags.includes('--stderr') ? ['--stderr'] : [];
+  // Later versions do not start when their user may not read the directory of the pins, to see the namespace go; earlier ones
+  // go on without.
+  const quit = cut === true ? ['--no-netns-quit'] : [];
+  const args = ['--config-net', ...settings.args, ...published, '--foreground', '--quiet', ...stderr, ...quit];
+  return { args: [...args, '--pid', `/proc/self/fd/${PASTA_READY_FD}`, '--netns-only', '--netns', netns] };
 }
+
+/** By the gateway's address, or by ports of the container's own loopback that lead to those of the host's (-T, -U). */
+export const reachesLoopback = (settings: PastaSettings): boolean =>
+  mapsGateway(settings) || ['--tcp-ns', '--udp-ns'].some((option) => valuesOf(settings, option).at(-1) !== 'none');
+
+/** The gateway's address is the host's loopback. */
+export const mapsGateway = ({ args }: PastaSettings): boolean => !args.includes('--no-map-gw');
+
+/** One for each family at most: of several pasta takes the last. */
+export function pastaServers(settings: PastaSettings): string[] {
+  const servers = valuesOf(settings, '--dns-forward');
+  const last = (v6: boolean) => servers.findLast((server) => server.includes(':') === v6) ?? [];
+  return [last(false), last(true)].flat();
+}
+
+const valuesOf = ({ args }: PastaSettings, option: string): string[] =>
+  args.flatMap((word, i) => (word === option ? (args[i + 1] ?? []) : []));
 
 /** The name of the link it makes, where that was asked for; else it is that of the outside's link it copies. */
 export function pastaLink(settings: PastaSettings): string | null {
-  const at = settings.args.lastIndexOf('--ns-ifname');
-  return at < 0 ? null : (settings.args[at + 1] ?? null);
+  return valuesOf(settings, '--ns-ifname').at(-1) ?? null;
 }
 
 function refusal(ports: readonly ResolvedPort[]): string | null {

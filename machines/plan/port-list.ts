@@ -6,6 +6,8 @@
  * second time; subtracting leaves exactly the pairs that were not named. Conflicts inside a list are faults.
  * Limits: knows one list; what other containers and the host have is for plan/ports.ts and the kernel.
  *
+ * A pair on all addresses, or on all of a family, includes the same pair on one of them: the latter is left out.
+ *
  * As Podman does (ParsePortMapping): a pair named twice is one, also where ranges overlap; the same container port left
  * to chance twice is one wish, and overlapping ranges left to chance are one range; neighbours left to chance stay
  * apart, because as one range they would have to be given consecutive host ports.
@@ -23,6 +25,14 @@ interface Run {
   /** `address` is where an outer publisher listens. */
   outer: boolean;
 }
+
+const runOfRun = (run: Run): Run => run;
+const pieceOfRun = (run: Run, offset: number, range: number): Run => ({
+  ...run,
+  host: run.host + offset,
+  container: run.container + offset,
+  range,
+});
 
 const runOf = (mapping: Wish): Run => ({
   address: mapping.outer_ip ?? mapping.host_ip ?? '',
@@ -42,7 +52,10 @@ const runOfPort = (port: ResolvedPort): Run => ({
   outer: port.outerIp !== null,
 });
 
-/** Sorted by host address (as text), protocol, host port, container port; ranges as long as they go. */
+/**
+ * Sorted by host address (as text), protocol, host port, container port; ranges as long as they go, and nothing that another
+ * one includes.
+ */
 export function coalesce(mappings: readonly Wish[]): { ports: Wish[] } | { fault: Fault } {
   const runs = mappings.map(runOf).sort(inOrder);
   const fault = conflict(runs.filter(({ host }) => host !== 0));
@@ -53,7 +66,8 @@ export function coalesce(mappings: readonly Wish[]): { ports: Wish[] } | { fault
     const line = `${run.address} ${run.protocol} ${run.host === 0 ? 'any' : run.host - run.container}`;
     lines.set(line, [...join(lines.get(line) ?? [], run)]);
   }
-  return { ports: [...lines.values()].flat().sort(inOrder).map(mappingOf) };
+  const all = [...lines.values()].flat();
+  return { ports: notIncluded(all, runOfRun, all, pieceOfRun).sort(inOrder).map(mappingOf) };
 }
 
 /** Of published ports, those that mappings name (host port 0: whichever leads there) and those that stay. */
@@ -61,13 +75,15 @@ export function subtract(
   ports: readonly ResolvedPort[],
   mappings: readonly Wish[],
 ): { taken: ResolvedPort[]; left: ResolvedPort[] } {
-  return cut(ports, runOfPort, mappings.map(runOf), (port, offset, range) => ({
-    ...port,
-    hostPort: port.hostPort + offset,
-    containerPort: port.containerPort + offset,
-    range,
-  }));
+  return cut(ports, runOfPort, mappings.map(runOf), pieceOfPort);
 }
+
+const pieceOfPort = (port: ResolvedPort, offset: number, range: number): ResolvedPort => ({
+  ...port,
+  hostPort: port.hostPort + offset,
+  containerPort: port.containerPort + offset,
+  range,
+});
 
 /** The same for what is only asked for yet. A mapping with a host port does not name one that is left to chance. */
 export function subtractMappings(ports: readonly Wish[], mappings: readonly Wish[]): { taken: Wish[]; left: Wish[] } {
@@ -86,6 +102,10 @@ export function subtractMappings(ports: readonly Wish[], mappings: readonly Wish
 export function without(ports: readonly ResolvedPort[], gone: readonly ResolvedPort[]): ResolvedPort[] {
   return subtract(ports, gone.map(wishOf)).left;
 }
+
+/** Those parts of ports that are not published yet: neither on the same host address nor on all of them. */
+export const unpublished = (ports: readonly ResolvedPort[], published: readonly ResolvedPort[]): ResolvedPort[] =>
+  notIncluded(without(ports, published), runOfPort, published.map(runOfPort), pieceOfPort);
 
 /** What is asked for once these of it are no longer published; a port left to chance is one wish of its container port. */
 export function unrequest(requested: readonly Wish[], gone: readonly ResolvedPort[]): Wish[] {
@@ -118,13 +138,28 @@ function oneEach(ports: readonly ResolvedPort[]): ResolvedPort[] {
 
 /** Whether there is an address that both mean: "" is every one, 0.0.0.0 and :: every one of their family. */
 export function meet(a: string, b: string): boolean {
-  return covers(a, b) || covers(b, a);
+  return a === b || includes(a, b) || includes(b, a);
 }
 
-function covers(wide: string, narrow: string): boolean {
-  if (wide === '' || wide === narrow) return true;
-  if (wide === '0.0.0.0') return narrow === '' || !narrow.includes(':');
-  return wide === '::' && (narrow === '' || narrow.includes(':'));
+/** Whether one means more addresses than the other, and all of the other. */
+function includes(wide: string, narrow: string): boolean {
+  if (wide === narrow || narrow === '') return false;
+  return wide === '' || wide === (narrow.includes(':') ? '::' : '0.0.0.0');
+}
+
+/** The parts of ports that none of the runs means for more addresses. What is left to chance is a port of its own. */
+function notIncluded<Port>(
+  ports: readonly Port[],
+  runOfIt: (port: Port) => Run,
+  runs: readonly Run[],
+  piece: (port: Port, offset: number, range: number) => Port,
+): Port[] {
+  const numbered = runs.filter(({ host }) => host !== 0);
+  return ports.flatMap((port) => {
+    const { address } = runOfIt(port);
+    const wider = numbered.filter((run) => includes(run.address, address)).map((run) => ({ ...run, address }));
+    return cut([port], runOfIt, wider, piece).left;
+  });
 }
 
 const wishOf = (port: ResolvedPort): Wish => mappingOf(runOfPort(port));
@@ -155,14 +190,14 @@ function join(line: readonly Run[], next: Run): readonly Run[] {
   return [...line.slice(0, -1), { ...last, range }];
 }
 
-/** Two runs that want one host port for different container ports, or for host addresses that are not the same. */
+/** Two runs that want one host port for different container ports. */
 function conflict(runs: readonly Run[]): Fault | null {
   const byPort = [...runs].sort((a, b) => compare(a.protocol, b.protocol) || a.host - b.host || inOrder(a, b));
   for (const [i, run] of byPort.entries()) {
     for (let j = i + 1; j < byPort.length; j++) {
       const other = byPort[j];
       if (other === undefined || other.protocol !== run.protocol || other.host >= run.host + run.range) break;
-      const same = other.address === run.address && other.host - other.container === run.host - run.container;
+      const same = other.host - other.container === run.host - run.container;
       if (same || !meet(run.address, other.address)) continue;
       const message = `ports ${inWords(run)} and ${inWords(other)} overlap: a host port leads to one place`;
       return { code: 'BAD_REQUEST', message };

@@ -10,7 +10,7 @@
 import type { PortTarget, ResolvedPort, Wish } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { PortHandler } from '../../state/uplink.ts';
-import { meet, without } from './port-list.ts';
+import { meet, unpublished } from './port-list.ts';
 
 /** The container of an owner (id:generation). */
 export const idOf = (owner: string): string => owner.replace(/:\d+$/, '');
@@ -36,12 +36,13 @@ export function claimPorts(
   const own = claims[owner] ?? [];
   const granted: ResolvedPort[] = [];
   const parts = mappings.map((): ResolvedPort[] => []);
-  for (const [i, mapping] of mappings.entries()) {
+  // Those on more addresses first: the others are parts of them then, if they lead to the same end.
+  for (const [i, mapping] of [...mappings.entries()].sort(([, a], [, b]) => breadth(b) - breadth(a))) {
     const wish = resolved(mapping);
     if (wish.hostPort === 0) continue;
     const near = [...own, ...granted].filter((port) => collide(port, wish));
     // What is held already is nothing new: not to be taken away either, if the rest fails.
-    const fresh = without([wish], near);
+    const fresh = unpublished([wish], near);
     for (const part of fresh) {
       if (granted.some((port) => inTheWay(port, part))) {
         return taken(`port ${describe(part)} is asked for twice`, owner);
@@ -67,6 +68,10 @@ export function claimPorts(
   }
   return { ports: parts.flat(), cursor: next };
 }
+
+/** How many families a mapping is published in on all addresses. */
+const breadth = ({ outer_ip: outer, host_ip: inner = '' }: Wish): number =>
+  ['0.0.0.0', '::'].includes(outer ?? inner) ? 1 : (outer ?? inner) === '' ? 2 : 0;
 
 const resolved = (mapping: Wish): ResolvedPort => ({
   protocol: mapping.protocol ?? 'tcp',
@@ -117,7 +122,17 @@ export function targetsFor(
 ): PortTarget[] {
   if (handler === 'pasta') return [];
   if (handler === 'forwarder') return forwardTargets(ports, addresses);
-  return portTargets(ports, handler === 'slirp4netns' ? addresses.filter((one) => !one.includes(':')) : addresses);
+  if (handler === 'slirp4netns') return slirpTargets(ports, addresses);
+  return portTargets(ports, addresses);
+}
+
+/** slirp4netns forwards IPv4, and has a word for all addresses of the host: what is asked of it is what it lists. */
+function slirpTargets(ports: readonly ResolvedPort[], addresses: readonly string[]): PortTarget[] {
+  const four = addresses.filter((one) => !one.includes(':'));
+  return portTargets(ports, four).map((target) => ({
+    ...target,
+    hostIp: target.hostIp === '' ? '0.0.0.0' : target.hostIp,
+  }));
 }
 
 /**

@@ -4,9 +4,10 @@
  * Guarantees: pure. On a network with DNS the gateways are asked, and nobody else: a name of a container never goes to
  * the host's servers from in here. A container that has a network with a way out asks the gateways of such networks
  * alone: those of internal ones say NXDOMAIN to everything they do not know, which ends a search.
- * Behind an uplink its own server comes first, then those of the host that can be reached through it.
+ * Behind an uplink the addresses come first that it passes on to the host's servers, then those of the host that can be
+ * reached through it. Nobody is told a server of a family that the container does not have.
  * Limits: three servers, which is as many as resolvers read (MAXNS in resolv.h). Without DNS networks, and when the host
- * asks only itself, there may be no server left: the file then names none.
+ * asks only itself or only in the other family, there may be no server left: the file then names none.
  */
 import type { Attachment, ContainerContext } from '../../state/container.ts';
 import { byPrecedence } from './attachment.ts';
@@ -16,6 +17,7 @@ import { uplinkServers } from './uplink-inside.ts';
 export const SEARCH_DOMAIN = 'dns.podman';
 
 const SERVERS = 3;
+const NO_TLD_QUERY = 'no-tld-query';
 const STUB = '127.0.0.53';
 
 export interface HostFiles {
@@ -40,19 +42,28 @@ export function resolvConf({ attachments, uplink, host }: Input): string {
   const gateways = gatewaysOf(attachments);
   const named = gateways.length > 0;
   const made = uplink?.made ?? null;
-  const addresses = [...attachments, ...(made === null ? [] : [made])].flatMap((one) => one.addresses);
-  const v6 = addresses.some(({ address }) => isV6(address));
-  const ownServers = uplink === undefined ? [] : uplinkServers(uplink.settings);
-  const servers = named ? gateways : [...ownServers, ...usable(mine, host.behindStub, v6)];
+  const addresses = [...attachments, ...(made === null ? [] : [made])].flatMap((one) =>
+    one.addresses.map(({ address }) => address),
+  );
+  const passed = uplink === undefined ? [] : uplinkServers(uplink.settings, mine.servers);
+  const servers = named ? gateways : usable(passed, mine, host.behindStub, addresses);
   const search = [...new Set(named ? [SEARCH_DOMAIN, ...mine.search] : mine.search)];
-  // aardvark-dns 1.4 has no TCP.
-  const options = named ? mine.options.filter((option) => option !== 'use-vc') : mine.options;
+  const options = named ? optionsBehind(mine.options) : mine.options;
   return [
     ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),
     ...servers.slice(0, SERVERS).map((server) => `nameserver ${server}`),
     ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
     '',
   ].join('\n');
+}
+
+/**
+ * Asked of the gateways: over UDP, which is all that they answer. A name without a dot is looked up in the search domains
+ * alone, where every container's is: aardvark-dns 1.14 asks the world for what is left of it.
+ */
+function optionsBehind(options: readonly string[]): string[] {
+  const others = options.filter((option) => option !== 'use-vc' && option !== NO_TLD_QUERY);
+  return [...others, NO_TLD_QUERY];
 }
 
 const isV6 = (address: string) => address.includes(':');
@@ -65,14 +76,29 @@ function gatewaysOf(attachments: readonly Attachment[]): string[] {
   );
 }
 
-/** Those of the host that mean the same from in here: not its loopback, not what is scoped to one of its links. */
-function usable({ servers }: Parsed, behindStub: string | null, v6: boolean): string[] {
+/**
+ * Those of an uplink, then those of the host that mean the same from in here: not its loopback, not what is scoped to one of
+ * its links, not an address that the container has as well (pasta copies the host's). Of families that the container has.
+ */
+function usable(
+  passed: readonly string[],
+  { servers }: Parsed,
+  behindStub: string | null,
+  addresses: readonly string[],
+): string[] {
+  // What has no address of ours may have others.
+  const [v4, v6] = [addresses.length === 0 || addresses.some((one) => !isV6(one)), addresses.some(isV6)];
+  const ofFamily = (server: string) => (isV6(server) ? v6 : v4);
   const reachable = (server: string) =>
-    !/^127\.|^::1$|^fe[89ab]/i.test(server) && !server.includes('%') && (v6 || !isV6(server));
+    ofFamily(server) && !/^127\.|^::1$|^fe[89ab]/i.test(server) && !server.includes('%') && !addresses.includes(server);
+  const first = passed.filter(ofFamily);
   const own = servers.filter(reachable);
-  if (own.length > 0 || behindStub === null || !servers.includes(STUB)) return own;
-  return parse(behindStub).servers.filter(reachable);
+  if (own.length > 0 || behindStub === null || !servers.includes(STUB)) return [...first, ...own];
+  return [...first, ...parse(behindStub).servers.filter(reachable)];
 }
+
+/** The name servers in this resolv.conf. */
+export const serversOf = (text: string): string[] => parse(text).servers;
 
 /** resolv.conf(5): of `search` and `domain` the last line counts. */
 function parse(text: string): Parsed {

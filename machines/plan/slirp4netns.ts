@@ -118,15 +118,17 @@ export function uplinkAddresses(cidr: string): UplinkAddresses | { fault: Fault 
   return { guest, gateway, dns, prefix: subnet.prefix };
 }
 
-/** In the program: its end of the pipe that tells it to end, and what it writes to when it is ready (B50). */
-export const [SLIRP_EXIT_FD, SLIRP_READY_FD] = [3, 4];
+/**
+ * In the program: its end of the pipe that tells it to end, what it writes to when it is ready (B50), and the namespace that
+ * it makes its link in.
+ */
+export const [SLIRP_EXIT_FD, SLIRP_READY_FD, SLIRP_NETNS_FD] = [3, 4, 5];
 
 export type SlirpArguments =
   | {
       args: string[];
       /** Hardening, and the MTU, that this executable does not know: silently gone in the reference (B48). */
       missing: string[];
-      sandbox: boolean;
     }
   | { fault: Fault };
 
@@ -160,7 +162,7 @@ export function slirpArguments(
     args.push(`--outbound-addr=${outboundAddr}`);
   }
   if (outboundAddr6 !== null) {
-    if (!can('--outbound-addr6') || !can('--enable-ipv6')) return bad('outbound_addr6 not supported');
+    if (!can('--outbound-addr6')) return bad('outbound_addr6 not supported');
     args.push(`--outbound-addr6=${outboundAddr6}`);
   }
   if (apiSocket !== null) {
@@ -172,7 +174,7 @@ export function slirpArguments(
   else if (can('--netns-type')) args.push('--netns-type=path', target.netns);
   else return bad('--netns-type not supported');
   args.push(SLIRP_LINK);
-  return { args, missing, sandbox: can('--enable-sandbox') };
+  return { args, missing };
 }
 
 const bad = (message: string): { fault: Fault } => ({ fault: { code: 'BAD_REQUEST', message } });

@@ -5,16 +5,32 @@
  * Limits: whether the program runs is not seen here: it is a process.
  */
 import type { Difference } from '../../state/container.ts';
-import type { UplinkLink, UplinkSettings } from '../../state/uplink.ts';
+import type { SlirpSettings, UplinkLink, UplinkSettings } from '../../state/uplink.ts';
 import { MAIN_TABLE, type Dump } from './expected.ts';
+import { mapsGateway, pastaServers } from './pasta.ts';
 import { SLIRP_IPV6, uplinkAddresses } from './slirp4netns.ts';
 
-/** Whom to ask for names before anybody else: slirp4netns passes questions on to the host's own server (B74). */
-export function uplinkServers(settings: UplinkSettings): string[] {
-  if (settings.program !== 'slirp4netns') return [];
-  const addresses = uplinkAddresses(settings.cidr);
-  return 'fault' in addresses ? [] : [addresses.dns, ...(settings.ipv6 ? [SLIRP_IPV6.dns] : [])];
+/**
+ * Whom to ask for names before anybody else: the program passes questions on to the first server of the same family in the
+ * host's resolv.conf, wherever that is (B74). Where `host` has none of a family, nobody is asked, and its address is not told.
+ */
+export function uplinkServers(settings: UplinkSettings, host: readonly string[] | null): string[] {
+  const servers = settings.program === 'pasta' ? pastaServers(settings) : slirpServers(settings);
+  // pasta does not understand a scope (fe80::1%eth0); libslirp does.
+  const read = host?.filter((one) => settings.program === 'slirp4netns' || !one.includes('%')) ?? servers;
+  return servers.filter((server) => read.some((one) => isV6(one) === isV6(server)));
 }
+
+function slirpServers({ cidr, ipv6 }: SlirpSettings): string[] {
+  const addresses = uplinkAddresses(cidr);
+  return 'fault' in addresses ? [] : [addresses.dns, ...(ipv6 ? [SLIRP_IPV6.dns] : [])];
+}
+
+/** Whether the gateway's address means the host, its loopback to be exact; else it is a router, or leads nowhere. */
+export const gatewayIsHost = (settings: UplinkSettings): boolean =>
+  settings.program === 'slirp4netns' ? settings.hostLoopback : mapsGateway(settings);
+
+const isV6 = (address: string): boolean => address.includes(':');
 
 /** What of the link is not there: itself, an address, a way out per family. */
 export function compareUplink({ name, addresses }: UplinkLink, dump: Dump): Difference[] {

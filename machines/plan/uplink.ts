@@ -4,20 +4,21 @@
  * Guarantees: pure. Everything the keeper needs to be told is in a launch; what the executable cannot do is a fault, or
  * listed as missing.
  */
-import type { ProcessIdentity, ResolvedPort } from '../../state/container.ts';
+import type { ContainerContext, ProcessIdentity, ResolvedPort } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { UplinkFeatures, UplinkProgram, UplinkSettings } from '../../state/uplink.ts';
-import { PASTA_READY_FD, pastaArguments, pastaLink } from './pasta.ts';
+import { PASTA_READY_FD, pastaArguments, pastaLink, reachesLoopback } from './pasta.ts';
 import {
   SLIRP_EXIT_FD,
   SLIRP_IPV6,
   SLIRP_LINK,
+  SLIRP_NETNS_FD,
   SLIRP_READY_FD,
   slirpArguments,
   uplinkAddresses,
 } from './slirp4netns.ts';
 
-/** Name of the API socket in the uplink's directory. */
+/** Name of the API socket in the program's directory. */
 const API_SOCKET = 'api';
 
 export interface UplinkInput {
@@ -49,7 +50,13 @@ export interface Launch {
   /** Numbers in the program; null for none. */
   exitFd: number | null;
   readyFd: number | null;
-  ownMounts: boolean;
+  /**
+   * Number in the program of a network namespace of its own. slirp4netns makes its link there, from where it is taken, and
+   * so needs no capability (native/keeper/child.h). Null: pasta enters the container's namespace itself.
+   */
+  netnsFd: number | null;
+  /** Its container may reach the host's loopback: it runs as the user that the firewall lets there. */
+  hostLoopback: boolean;
 }
 
 /** The process to be: everything its keeper is told. */
@@ -78,36 +85,58 @@ export interface UplinkVerify {
   link: string | null;
   /** Has to be on it; null: any. */
   address: { address: string; prefix: number } | null;
-  /** To be put on it: the program does not do it itself. */
-  ipv6: { address: string; prefix: number; gateway: string } | null;
+  /** slirp4netns: the link is to be taken from this namespace of the program's (Launch), and the addresses put on it. */
+  brings: { netnsFd: number; addresses: { address: string; prefix: number; gateway: string }[] } | null;
   /** The program itself listens there, in the outside. */
   ports: ResolvedPort[];
 }
+
+/** From the moment that one is to be started until nothing of the container is left: then the table is held for it. */
+export const mayRunUplink = ({
+  uplink,
+  configured,
+  change,
+}: Pick<ContainerContext, 'uplink' | 'configured' | 'change'>): boolean =>
+  uplink !== undefined && (configured || change !== null);
 
 export function planLaunch(input: UplinkInput, features: UplinkFeatures): Launch | { fault: Fault } {
   const { settings, netns, ports, apiSocket } = input;
   if (settings.program === 'pasta') {
     const planned = pastaArguments(settings, features, netns, ports);
     if ('fault' in planned) return planned;
-    return { args: planned.args, missing: [], exitFd: null, readyFd: PASTA_READY_FD, ownMounts: false };
+    const hostLoopback = reachesLoopback(settings);
+    return { args: planned.args, missing: [], exitFd: null, readyFd: PASTA_READY_FD, netnsFd: null, hostLoopback };
   }
-  const planned = slirpArguments(settings, features, { netns }, apiSocket ? API_SOCKET : null);
+  const planned = slirpArguments(
+    settings,
+    features,
+    { netns: `/proc/self/fd/${SLIRP_NETNS_FD}` },
+    apiSocket ? API_SOCKET : null,
+  );
   if ('fault' in planned) return planned;
-  const { args, missing, sandbox } = planned;
-  return { args, missing, exitFd: SLIRP_EXIT_FD, readyFd: SLIRP_READY_FD, ownMounts: sandbox };
+  const { args, missing } = planned;
+  const { hostLoopback } = settings;
+  return { args, missing, exitFd: SLIRP_EXIT_FD, readyFd: SLIRP_READY_FD, netnsFd: SLIRP_NETNS_FD, hostLoopback };
 }
 
 export function planVerify({ settings, directory, outside, netns, ports }: UplinkInput): UplinkVerify {
   const { program } = settings;
   const common = { program, directory, outside, netns };
-  if (program === 'pasta') return { ...common, link: pastaLink(settings), address: null, ipv6: null, ports };
+  if (program === 'pasta') return { ...common, link: pastaLink(settings), address: null, brings: null, ports };
   const addresses = uplinkAddresses(settings.cidr);
   const { guest, gateway, prefix } = SLIRP_IPV6;
+  const mine = 'fault' in addresses ? null : { address: addresses.guest, prefix: addresses.prefix };
   return {
     ...common,
     link: SLIRP_LINK,
-    address: 'fault' in addresses ? null : { address: addresses.guest, prefix: addresses.prefix },
-    ipv6: settings.ipv6 ? { address: guest, prefix, gateway } : null,
+    address: mine,
+    brings: {
+      netnsFd: SLIRP_NETNS_FD,
+      addresses: [
+        ...(mine === null || 'fault' in addresses ? [] : [{ ...mine, gateway: addresses.gateway }]),
+        ...(settings.ipv6 ? [{ address: guest, prefix, gateway }] : []),
+      ],
+    },
     ports: [],
   };
 }

@@ -171,7 +171,7 @@ void Control::Ready(uint32_t) {
   ucred who{};
   socklen_t size = sizeof who;
   if (getsockopt(peer.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return;
-  if (who.uid != 0 && who.uid != geteuid()) return;
+  if (who.uid != 0 && who.uid != owner_) return;
   if (sessions_.size() == kMaxSessions) sessions_.front()->Close();
   auto session = std::make_unique<Session>(this, std::move(peer));
   if (!session->Begin()) return;

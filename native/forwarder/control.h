@@ -34,6 +34,8 @@ class Control : public Source {
 
   Engine* const engine_;
   Table* const table_;
+  // The user that may talk to it beside root: the one that the process had before it changed its user.
+  const uid_t owner_ = geteuid();
   UniqueFd directory_;
   UniqueFd lock_;
   UniqueFd socket_;

@@ -21,6 +21,7 @@ std::optional<Endpoint> Endpoint::Parse(const std::string& address, uint16_t por
   }
   std::memset(&endpoint.any_, 0, sizeof endpoint.any_);
   if (inet_pton(AF_INET6, address.c_str(), &endpoint.any_.v6.sin6_addr) != 1) return std::nullopt;
+  if (IN6_IS_ADDR_V4MAPPED(&endpoint.any_.v6.sin6_addr)) return std::nullopt;
   endpoint.any_.v6.sin6_family = AF_INET6;
   endpoint.set_port(port);
   return endpoint;
@@ -36,6 +37,7 @@ std::optional<Endpoint> Endpoint::From(const sockaddr_storage& storage) {
   }
   if (storage.ss_family != AF_INET6) return std::nullopt;
   const auto& from = reinterpret_cast<const sockaddr_in6&>(storage);
+  if (IN6_IS_ADDR_V4MAPPED(&from.sin6_addr)) return std::nullopt;
   std::memset(&endpoint.any_, 0, sizeof endpoint.any_);
   endpoint.any_.v6.sin6_family = AF_INET6;
   endpoint.any_.v6.sin6_addr = from.sin6_addr;

@@ -1,6 +1,8 @@
 // endpoint.h: an address and a port, and what a published port is known by.
 //
-// Guarantees: an Endpoint is always one of IPv4 or IPv6, its unused bytes zero, so that equal ones have equal bytes.
+// Guarantees: an Endpoint is always one of IPv4 or IPv6, its unused bytes zero, so that equal ones have equal bytes. It
+// is never an IPv4-mapped IPv6 address (::ffff:127.0.0.1): sockets take those for IPv4, and so would pass the checks of
+// IPv6 and reach, or come from, a loopback. On the wire only forged packets have them (RFC 4038, 4.2).
 // Limits: what is parsed has no scope: a link-local address without its link leads nowhere.
 #pragma once
 
@@ -19,7 +21,7 @@ class Endpoint {
 
   // A literal address ("10.0.0.1", "fd00::1"); nullopt for anything else.
   static std::optional<Endpoint> Parse(const std::string& address, uint16_t port);
-  // What the kernel has written; nullopt when it is neither IPv4 nor IPv6.
+  // Reads an address that the kernel has written; nullopt when it is no Endpoint.
   static std::optional<Endpoint> From(const sockaddr_storage& storage);
 
   sa_family_t family() const { return any_.v4.sin_family; }

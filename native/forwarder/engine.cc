@@ -2,7 +2,6 @@
 #include "engine.h"
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,27 +13,15 @@ namespace cleat_forwarder {
 
 namespace {
 
-constexpr size_t kReserve = 4;
-constexpr size_t kMaxSpare = 32;
-// Descriptors that a connection takes to begin: a client, a namespace, a socket in it; and a pipe.
-constexpr size_t kForOne = 5;
+constexpr size_t kSpare = 4;
 constexpr int kEvents = 128;
-
-bool MakePipe(Pipe* pipe) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
-  pipe->out.Reset(ends[0]);
-  pipe->in.Reset(ends[1]);
-  fcntl(ends[1], F_SETPIPE_SZ, kPipeSize);
-  return true;
-}
 
 }  // namespace
 
 int Engine::Open() {
   epoll_.Reset(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return errno;
-  for (size_t i = 0; i < kReserve; ++i) {
+  for (size_t i = 0; i < kSpare; ++i) {
     if (Pipe pipe; MakePipe(&pipe)) {
       pipes_.push_back(std::move(pipe));
     } else {
@@ -71,31 +58,39 @@ void Engine::Bury(std::unique_ptr<Worker> worker) {
   graveyard_.push_back(std::move(worker));
 }
 
+bool Engine::MakePipe(Pipe* pipe) const {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+  pipe->out.Reset(ends[0]);
+  pipe->in.Reset(ends[1]);
+  pipe->large = pipes_taken_ < kLargePipes;
+  if (pipe->large) fcntl(ends[1], F_SETPIPE_SZ, kPipeSize);
+  return true;
+}
+
 bool Engine::TakePipe(Pipe* pipe) {
-  if (pipes_.empty()) return MakePipe(pipe);
-  *pipe = std::move(pipes_.back());
-  pipes_.pop_back();
+  if (!pipes_.empty()) {
+    *pipe = std::move(pipes_.back());
+    pipes_.pop_back();
+  } else if (!MakePipe(pipe)) {
+    return false;
+  }
+  pipes_taken_++;
   return true;
 }
 
 void Engine::GivePipe(Pipe pipe) {
-  if (pipes_.size() < (open > 0 ? kMaxSpare : kReserve)) pipes_.push_back(std::move(pipe));
+  pipes_taken_--;
+  if (pipes_.size() == kSpare) return;
+  Pipe larger;
+  if (!pipe.large && pipes_taken_ < kLargePipes && MakePipe(&larger)) pipe = std::move(larger);
+  pipes_.push_back(std::move(pipe));
 }
 
 void Engine::SpoilPipe(Pipe pipe) {
+  pipes_taken_--;
   pipe = {};
-  if (pipes_.size() < kReserve && MakePipe(&pipe)) pipes_.push_back(std::move(pipe));
-}
-
-bool Engine::HasRoom(int newest) const {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || static_cast<rlim_t>(newest) + 2 * kForOne < limit.rlim_cur) return true;
-  UniqueFd tried[kForOne];
-  for (UniqueFd& fd : tried) {
-    fd.Reset(fcntl(epoll_.get(), F_DUPFD_CLOEXEC, 0));
-    if (!fd) return false;
-  }
-  return true;
+  if (pipes_.size() < kSpare && MakePipe(&pipe)) pipes_.push_back(std::move(pipe));
 }
 
 void Engine::Reckon() {
@@ -134,7 +129,6 @@ void Engine::Turn(int patience_ms) {
     forget(&later_);
     graveyard_.clear();
   }
-  if (open == 0 && pipes_.size() > kReserve) pipes_.resize(kReserve);
 }
 
 }  // namespace cleat_forwarder

@@ -2,7 +2,7 @@
 //
 // Guarantees: nobody is called for a descriptor that was closed earlier in the same turn and freed: what is closed is
 // buried, and freed when the turn is over. A pipe is held only while there is data in it: an idle connection costs its
-// two descriptors. Of kReserve pipes none is given back, so that data flows on when no descriptor is left.
+// two descriptors. Of kSpare pipes none is given back, so that data flows on when the machine has no descriptor left.
 // Limits: an engine belongs to one thread.
 #pragma once
 
@@ -42,10 +42,14 @@ class Worker {
 struct Pipe {
   UniqueFd out;
   UniqueFd in;
+  bool large = false;
 };
 
 // The kernel's largest for everyone (fs.pipe-max-size, pipe(7)); one that may not be enlarged works as it is.
 constexpr int kPipeSize = 1 << 20;
+// So many of a loop are enlarged. Data that waits in a pipe counts against no socket (tcp_mem): clients that do not
+// read would pin a megabyte each. The others have the usual 64 KB.
+constexpr size_t kLargePipes = 64;
 constexpr int kRetryMs = 20;
 constexpr int kTickMs = 1000;
 
@@ -70,10 +74,6 @@ class Engine {
   void GivePipe(Pipe pipe);
   void SpoilPipe(Pipe pipe);
 
-  // Whether there are descriptors for one more connection, as far as the limit of this process goes. `newest`: the one
-  // that was given last, the lowest that was free then (open(2)): far from the limit nothing need be tried.
-  bool HasRoom(int newest) const;
-
   // Wait for at most `patience_ms` (-1: as long as it takes), then let everyone work who has to.
   void Turn(int patience_ms);
   // Milliseconds, of the clock that does not jump; as of the beginning of the turn.
@@ -91,7 +91,10 @@ class Engine {
   std::vector<Worker*> again_;
   std::vector<Worker*> later_;
   std::vector<std::unique_ptr<Worker>> graveyard_;
+  bool MakePipe(Pipe* pipe) const;
+
   std::vector<Pipe> pipes_;
+  size_t pipes_taken_ = 0;
 };
 
 }  // namespace cleat_forwarder

@@ -1,6 +1,6 @@
 // cleat-forwarder: carries the published ports of one outside network namespace into containers, without bridge or NAT.
 //
-//   cleat-forwarder --socket PATH [--idle SECONDS]
+//   cleat-forwarder --socket PATH [--idle SECONDS] [--user UID:GID] [--limit NAME=NUMBER]...
 //
 // It listens in the namespace it is started in, connects from inside the containers' namespaces, and moves the bytes
 // with splice(2). The daemon tells it what to publish (request.h); when the daemon ends, it and its connections live
@@ -8,12 +8,14 @@
 //
 // Guarantees: one process for all ports, with a fixed number of threads. It ends by itself when it has had no port for
 // SECONDS (10): it does not outlive its last one, whether there is a daemon or not. A second one for the same PATH ends
-// at once with 0. SIGTERM ends it. Limits: needs CAP_SYS_ADMIN over the containers' namespaces and its own (setns(2)),
-// CAP_NET_ADMIN in the containers' for clients to keep their addresses. Nothing of it is handed to a successor: with
+// at once with 0. SIGTERM ends it. As soon as it listens it is UID and GID, with the few capabilities and system calls
+// that it needs (rights.cc). Limits: needs CAP_SYS_ADMIN over the containers' namespaces and its own (setns(2)),
+// CAP_NET_ADMIN in the containers' for clients to keep their addresses. It raises its soft limit on descriptors to the
+// hard one, and shares them out between its owners; NAME is one of Limits (budget.h). As another user it cannot remove
+// its socket when it ends: whoever started it does, where nobody answers. Nothing of it is handed to a successor: with
 // the process, connections end. Exit: 0 done or not needed, 1 it could not begin (the reason is on stderr), 2 called
 // wrongly.
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -21,29 +23,44 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "budget.h"
 #include "control.h"
 #include "engine.h"
 #include "lane.h"
 #include "place.h"
+#include "rights.h"
 #include "table.h"
 
 namespace cleat_forwarder {
 
 namespace {
 
-constexpr int kIdleS = 10;
-constexpr int kMaxIdleS = 86'400;
+constexpr int64_t kIdleS = 10;
+constexpr int64_t kMaxIdleS = 86'400;
 constexpr int kUsage = 2;
-// Two for a connection: half a million of them.
-constexpr rlim_t kDescriptors = 1 << 20;
 
 struct Invocation {
   std::string socket;
-  int idle_s = kIdleS;
+  int64_t idle_s = kIdleS;
+  Limits limits;
+  std::optional<cleat::UserIds> user;
 };
+
+bool ReadNumber(std::string_view text, int64_t* out) {
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *out);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+bool ReadLimit(std::string_view text, Limits* limits) {
+  size_t equals = text.find('=');
+  int64_t number;
+  return equals != std::string_view::npos && ReadNumber(text.substr(equals + 1), &number) &&
+         limits->Set(text.substr(0, equals), number);
+}
 
 bool ReadInvocation(int argc, char** argv, Invocation* out) {
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -52,9 +69,12 @@ bool ReadInvocation(int argc, char** argv, Invocation* out) {
     if (option == "--socket") {
       out->socket = value;
     } else if (option == "--idle") {
-      auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out->idle_s);
-      if (error != std::errc() || end != value.data() + value.size()) return false;
-      if (out->idle_s < 1 || out->idle_s > kMaxIdleS) return false;
+      if (!ReadNumber(value, &out->idle_s) || out->idle_s < 1 || out->idle_s > kMaxIdleS) return false;
+    } else if (option == "--limit") {
+      if (!ReadLimit(value, &out->limits)) return false;
+    } else if (option == "--user") {
+      out->user = ReadUser(value);
+      if (!out->user) return false;
     } else {
       return false;
     }
@@ -65,17 +85,6 @@ bool ReadInvocation(int argc, char** argv, Invocation* out) {
 int Fail(const Failure& failure) {
   std::fprintf(stderr, "cleat-forwarder: %s: %s\n", failure.syscall.c_str(), std::strerror(failure.error));
   return 1;
-}
-
-// As many descriptors as one may have; less is no reason not to begin.
-void RaiseLimit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  rlimit more{kDescriptors, kDescriptors};
-  if (limit.rlim_max >= kDescriptors || setrlimit(RLIMIT_NOFILE, &more) != 0) {
-    more = {limit.rlim_max, limit.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &more);
-  }
 }
 
 class Termination : public Source {
@@ -100,11 +109,13 @@ int Run(const Invocation& invocation) {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
   signal(SIGINT, SIG_IGN);
-  RaiseLimit();
+  RaiseDescriptors();
+  Budget budget;
+  budget.SetLimits(invocation.limits);
   Engine engine;
   if (int error = engine.Open(); error != 0) return Fail({error, "epoll_create1, pipe2"});
-  Lanes lanes;
-  Table table(&engine, &lanes);
+  Lanes lanes(&budget);
+  Table table(&engine, &lanes, &budget);
   Control control(&engine, &table);
   bool taken = false;
   // Before the socket is there: who can connect is answered.
@@ -112,6 +123,10 @@ int Run(const Invocation& invocation) {
   Termination termination;
   if (int error = termination.Watch(&engine); error != 0) return Fail({error, "signalfd"});
   if (Failure failure = control.Open(invocation.socket, &taken)) return taken ? 0 : Fail(failure);
+  if (Failure failure = DropRights(invocation.user)) {
+    control.Close();
+    return Fail(failure);
+  }
   // Signals are blocked: the lanes inherit that. From here on the process is left by _exit alone: they run on to the
   // last moment, and nothing of theirs is taken from under them.
   if (int error = lanes.Start(); error != 0) {
@@ -119,7 +134,7 @@ int Run(const Invocation& invocation) {
     _exit(Fail({error, "eventfd, epoll_create1, pipe2"}));
   }
 
-  const int64_t idle_ms = int64_t{invocation.idle_s} * 1000;
+  const int64_t idle_ms = invocation.idle_s * 1000;
   int64_t empty_since = engine.now();
   int64_t ticked = engine.now();
   bool to_tick = false;
@@ -153,7 +168,8 @@ int Run(const Invocation& invocation) {
 int main(int argc, char** argv) {
   cleat_forwarder::Invocation invocation;
   if (!cleat_forwarder::ReadInvocation(argc, argv, &invocation)) {
-    std::fprintf(stderr, "usage: cleat-forwarder --socket PATH [--idle SECONDS]\n");
+    std::fprintf(stderr,
+                 "usage: cleat-forwarder --socket PATH [--idle SECONDS] [--user UID:GID] [--limit NAME=NUMBER]...\n");
     return cleat_forwarder::kUsage;
   }
   return cleat_forwarder::Run(invocation);

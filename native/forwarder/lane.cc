@@ -11,6 +11,8 @@
 #include <thread>
 #include <utility>
 
+#include "tcp-connection.h"
+
 namespace cleat_forwarder {
 
 int Lane::Start() {
@@ -20,9 +22,18 @@ int Lane::Start() {
   if (int error = engine_.Watch(bell_.get(), EPOLLIN, this); error != 0) return error;
   // Without exceptions a thread that cannot be made ends the process, which has done nothing yet.
   std::thread([this] {
-    while (true) engine_.Turn(-1);
+    while (true) {
+      engine_.Turn(half_closed.empty() ? -1 : kTickMs);
+      EndHalfClosed();
+    }
   }).detach();
   return 0;
+}
+
+void Lane::EndHalfClosed() {
+  int64_t patience = budget_->half_closed_ms();
+  while (!half_closed.empty() && half_closed.front()->EndIfIdle(patience)) {
+  }
 }
 
 void Lane::Post(std::function<void()> work) {
@@ -59,7 +70,7 @@ int Lanes::Start() {
   bool known = sched_getaffinity(0, sizeof processors, &processors) == 0;
   size_t count = std::clamp<size_t>(known ? static_cast<size_t>(CPU_COUNT(&processors)) : 1, 1, kMaxLanes);
   while (lanes_.size() < count) {
-    lanes_.push_back(std::make_unique<Lane>());
+    lanes_.push_back(std::make_unique<Lane>(budget_));
     if (int error = lanes_.back()->Start(); error != 0) return error;
   }
   return 0;

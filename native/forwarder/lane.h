@@ -9,18 +9,24 @@
 
 #include <atomic>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <vector>
 
+#include "budget.h"
 #include "engine.h"
 
 namespace cleat_forwarder {
+
+class Connection;
 
 constexpr size_t kMaxLanes = 4;
 
 class Lane : public Source {
  public:
+  explicit Lane(const Budget* budget) : budget_(budget) {}
+
   // 0 or errno. Its thread runs until the process ends.
   int Start();
 
@@ -31,10 +37,15 @@ class Lane : public Source {
   Engine* engine() { return &engine_; }
   // Connections that it has, or will have as soon as it comes to it.
   std::atomic<size_t> load = 0;
+  // Connections with a closed direction; the one comes first that has moved nothing for longest. The lane's own.
+  std::list<Connection*> half_closed;
 
   void Ready(uint32_t events) override;
 
  private:
+  void EndHalfClosed();
+
+  const Budget* const budget_;
   Engine engine_;
   UniqueFd bell_;
   std::mutex mutex_;
@@ -43,6 +54,8 @@ class Lane : public Source {
 
 class Lanes {
  public:
+  explicit Lanes(const Budget* budget) : budget_(budget) {}
+
   // 0 or errno.
   int Start();
 
@@ -54,6 +67,7 @@ class Lanes {
   size_t load() const;
 
  private:
+  const Budget* const budget_;
   std::vector<std::unique_ptr<Lane>> lanes_;
 };
 

@@ -15,6 +15,7 @@
 
 #include "../failure.h"
 #include "../fd.h"
+#include "budget.h"
 #include "endpoint.h"
 
 namespace cleat_forwarder {
@@ -62,9 +63,11 @@ class Place {
 
 // Where a published port leads. Connections hold on to theirs when the port is led elsewhere.
 struct Route {
-  std::string owner;
+  std::shared_ptr<Share> share;
   std::shared_ptr<Place> place;
   Endpoint to;
+
+  const std::string& owner() const { return share->owner->name; }
 };
 
 }  // namespace cleat_forwarder

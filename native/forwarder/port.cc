@@ -12,7 +12,7 @@ namespace cleat_forwarder {
 
 namespace {
 
-void Share(const UniqueFd& socket, int on) {
+void ShareAddress(const UniqueFd& socket, int on) {
   setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
 }
 
@@ -23,11 +23,20 @@ std::unique_ptr<Port> Port::Make(Engine* engine, Lanes* lanes, const Key& key, R
   return std::make_unique<UdpPort>(engine, key, std::move(route));
 }
 
+void Port::Lead(Route route) {
+  if (route_ != nullptr && route_->owner() == route.owner()) route.share = route_->share;
+  route_ = std::make_shared<const Route>(std::move(route));
+}
+
 Failure Port::Open(const std::vector<Port*>& giving_way) {
   const Endpoint& at = key_.at;
   int type = key_.protocol == Protocol::kTcp ? SOCK_STREAM : SOCK_DGRAM;
   socket_.Reset(socket(at.family(), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket_) return {errno, "socket"};
+  if (!socket_) {
+    // "All addresses" of a family that this kernel has not (ipv6.disable=1) are none: nobody can ask for this port.
+    if (errno == EAFNOSUPPORT && at.IsAny()) return {};
+    return {errno, "socket"};
+  }
   constexpr int kOn = 1;
   // "::" is IPv6 alone: IPv4 is published by itself.
   if (at.family() == AF_INET6 && setsockopt(socket_.get(), SOL_IPV6, IPV6_V6ONLY, &kOn, sizeof kOn) != 0) {
@@ -36,15 +45,15 @@ Failure Port::Open(const std::vector<Port*>& giving_way) {
   if (Failure failure = Prepare()) return failure;
   // Shared with nobody but those that give way, and only until both are bound.
   if (!giving_way.empty()) {
-    Share(socket_, 1);
-    for (Port* port : giving_way) Share(port->socket_, 1);
+    ShareAddress(socket_, 1);
+    for (Port* port : giving_way) ShareAddress(port->socket_, 1);
   }
   Failure failure;
   if (bind(socket_.get(), at.data(), at.size()) != 0) failure = {errno, "bind"};
   if (!failure) failure = Begin();
   if (!giving_way.empty()) {
-    Share(socket_, 0);
-    for (Port* port : giving_way) Share(port->socket_, 0);
+    ShareAddress(socket_, 0);
+    for (Port* port : giving_way) ShareAddress(port->socket_, 0);
   }
   if (failure) return failure;
   if (int error = engine_->Watch(socket_.get(), EPOLLIN, this); error != 0) return {error, "epoll_ctl"};

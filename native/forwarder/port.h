@@ -1,9 +1,11 @@
 // port.h: a published port: its socket outside, and where it leads.
 //
-// Guarantees: Open either leaves a port that takes connections, or nothing. Led elsewhere, a port keeps its socket: no
-// dial is refused meanwhile. Ended, it ends everything that came through it.
+// Guarantees: Open either leaves a port that takes connections, or nothing; on all addresses of a family that the
+// kernel does not have there are none to take, and no socket. Led elsewhere, a port keeps its socket: no dial is
+// refused meanwhile. Ended, it ends everything that came through it.
 #pragma once
 
+#include <cerrno>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,6 +16,11 @@
 #include "place.h"
 
 namespace cleat_forwarder {
+
+// Whether an error passes once others have closed descriptors (accept(2), socket(2)).
+inline bool IsShortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
 
 class Port : public Source, public Worker {
  public:
@@ -26,8 +33,8 @@ class Port : public Source, public Worker {
   // hold its address until then.
   Failure Open(const std::vector<Port*>& giving_way);
 
-  // From now on.
-  void Lead(Route route) { route_ = std::make_shared<const Route>(std::move(route)); }
+  // From now on. With another owner nothing counts yet that the port has for the former one.
+  void Lead(Route route);
   // End all connections that `judge` says so of, by where they lead.
   using Judge = std::function<bool(const Route&)>;
   virtual void EndThose(const Judge& judge) = 0;
@@ -37,6 +44,8 @@ class Port : public Source, public Worker {
   virtual void Tick() {}
 
   virtual size_t connections() const = 0;
+  // Whether clients wait, because there is no room for more connections.
+  virtual bool full() const { return false; }
   // Whether clients of the port's family keep their addresses.
   virtual bool keeps_source() const = 0;
   virtual uint64_t bytes_in() const = 0;   // to the container

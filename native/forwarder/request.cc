@@ -114,6 +114,15 @@ std::string ReadChange(const JsonValue& value, Request* out) {
   });
 }
 
+std::string ReadLimits(const JsonValue& value, Limits* limits) {
+  for (const auto& [name, member] : value.members) {
+    if (name == "op") continue;
+    std::optional<int64_t> number = value.FindInteger(name);
+    if (!number || !limits->Set(name, *number)) return QuoteJson(name) + " is no limit, or out of range";
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string ReadRequest(const char* data, size_t size, Request* out) {
@@ -126,6 +135,9 @@ std::string ReadRequest(const char* data, size_t size, Request* out) {
     out->op = Request::Op::kWho;
   } else if (op == "list" && (alone || (value->members.size() == 2 && ReadOwner(*value, &out->owner)))) {
     out->op = Request::Op::kList;
+  } else if (op == "limits") {
+    out->op = Request::Op::kLimits;
+    return ReadLimits(*value, &out->limits);
   } else if (op == "change" && value->members.size() == 3) {
     out->op = Request::Op::kChange;
     return ReadChange(*value, out);

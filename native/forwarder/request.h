@@ -3,7 +3,10 @@
 //   {"op":"change","remove":[{owner,protocol,host_ip,host_port}],
 //    "add":[{owner,protocol,host_ip,host_port,netns,dev,ino,address,container_port}]}
 //     -> {"ok":true,"source_kept":[true,...]}      in the order of add
-//   {"op":"list"} or {"op":"list","owner":...} -> {"ok":true,"pid":N,"rules":[...]}      of all owners, or of one
+//   {"op":"list"} or {"op":"list","owner":...}      of all owners, or of one
+//     -> {"ok":true,"pid":N,"rules":[...],"owners":[{owner,connections,flows}],"limits":{...}}
+//   {"op":"limits","connections":N,"flows":N,"flow_idle":N,"half_closed":N} -> {"ok":true}      (budget.h)
+//     each of them may be left out: then it is as if it had never been told. What is held already stays.
 //   {"op":"who"} -> {"ok":true,"pid":N,"rules":N}
 //   anything that was refused -> {"ok":false,"error":{"message","errno","syscall","owner","protocol","host_ip",
 //     "host_port"}}, what does not apply left out; nothing was changed then.
@@ -21,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include "budget.h"
 #include "endpoint.h"
 
 namespace cleat_forwarder {
@@ -42,10 +46,11 @@ struct Addition {
 };
 
 struct Request {
-  enum class Op { kChange, kList, kWho };
+  enum class Op { kChange, kLimits, kList, kWho };
 
   Op op = Op::kWho;
   std::string owner;  // of a list, empty for all
+  Limits limits;
   std::vector<Removal> remove;
   std::vector<Addition> add;
 };

@@ -37,6 +37,9 @@ std::string Table::Handle(const Request& request) {
       return Change(request);
     case Request::Op::kList:
       return List(request.owner);
+    case Request::Op::kLimits:
+      budget_->SetLimits(request.limits);
+      return "{\"ok\":true}";
     case Request::Op::kWho:
       break;
   }
@@ -51,14 +54,14 @@ std::string Table::Change(const Request& request) {
   for (const Removal& removal : request.remove) {
     given.insert({removal.key, removal.owner});
     auto port = ports_.find(removal.key);
-    bool its = port != ports_.end() && port->second->route().owner == removal.owner;
+    bool its = port != ports_.end() && port->second->route().owner() == removal.owner;
     if (its && plan.wanted.count(removal.key) == 0) plan.leaving.insert(removal.key);
   }
 
   for (const Addition& addition : request.add) {
     auto held = ports_.find(addition.key);
     if (held == ports_.end()) continue;
-    const std::string& owner = held->second->route().owner;
+    const std::string& owner = held->second->route().owner();
     if (owner == addition.owner || given.count({addition.key, owner}) > 0) continue;
     return Refuse({"the port is published already", EADDRINUSE, "bind", owner, &addition.key});
   }
@@ -68,11 +71,15 @@ std::string Table::Change(const Request& request) {
       return Refuse(
           {"no such network namespace: " + addition.netns, failure.error, failure.syscall, "", &addition.key});
     }
-    plan.routes.push_back({addition.owner, std::move(place), addition.to});
+    auto share = std::make_shared<Share>(budget_->AccountOf(addition.owner));
+    plan.routes.push_back({std::move(share), std::move(place), addition.to});
   }
   for (size_t i = 0; i < request.add.size(); ++i) {
     const Key& key = request.add[i].key;
     if (ports_.count(key) > 0) continue;
+    if (!budget_->HasRoomForPorts(ports_.size() + plan.fresh.size() + 1)) {
+      return Refuse({"the forwarder has as many ports as it may", EMFILE, "socket", "", &key});
+    }
     std::vector<Port*> giving_way;
     for (const Key& leaving : plan.leaving) {
       if (Collide(leaving, key)) giving_way.push_back(ports_.find(leaving)->second.get());
@@ -122,7 +129,7 @@ void Table::Commit(const Request& request, Plan* plan) {
     const Route& to = plan->routes[i];
     Port& port = *ports_.find(request.add[i].key)->second;
     const Route& now = port.route();
-    bool same = now.owner == to.owner && now.place == to.place && now.to == to.to;
+    bool same = now.owner() == to.owner() && now.place == to.place && now.to == to.to;
     if (!same) port.Lead(to);
   }
   for (const Removal& removal : request.remove) {
@@ -130,20 +137,22 @@ void Table::Commit(const Request& request, Plan* plan) {
     if (port == ports_.end()) continue;
     if (plan->leaving.count(removal.key) > 0) {
       Close(port);
-    } else if (port->second->route().owner != removal.owner && plan->wanted.count(removal.key) == 0) {
+    } else if (port->second->route().owner() != removal.owner && plan->wanted.count(removal.key) == 0) {
       // It was given away earlier; what came for this owner goes with it.
-      port->second->EndThose([&removal](const Route& route) { return route.owner == removal.owner; });
+      port->second->EndThose([&removal](const Route& route) { return route.owner() == removal.owner; });
     }
   }
   plan->places.clear();
   plan->routes.clear();
-  ForgetPlaces();
+  budget_->CountPorts(ports_.size());
+  Forget();
 }
 
-void Table::ForgetPlaces() {
+void Table::Forget() {
   for (auto place = places_.begin(); place != places_.end();) {
     place = place->second.use_count() == 1 ? places_.erase(place) : std::next(place);
   }
+  budget_->ForgetAccounts();
 }
 
 void Table::Close(Ports::iterator port) {
@@ -154,36 +163,51 @@ void Table::Close(Ports::iterator port) {
 
 void Table::End() {
   while (!ports_.empty()) Close(ports_.begin());
-  ForgetPlaces();
+  Forget();
 }
 
 std::string Table::List(const std::string& owner) const {
   std::string json = "{\"ok\":true,\"pid\":" + std::to_string(getpid()) + ",\"rules\":[";
   for (const auto& [key, port] : ports_) {
     const Route& route = port->route();
-    if (!owner.empty() && route.owner != owner) continue;
+    if (!owner.empty() && route.owner() != owner) continue;
     if (json.back() != '[') json += ',';
-    json += "{\"owner\":" + QuoteJson(route.owner) + "," + KeyMembers(key);
+    json += "{\"owner\":" + QuoteJson(route.owner()) + "," + KeyMembers(key);
     json += ",\"netns\":" + QuoteJson(route.place->path());
     json += ",\"dev\":" + std::to_string(route.place->dev()) + ",\"ino\":" + std::to_string(route.place->ino());
     json += ",\"address\":\"" + route.to.Address() + "\",\"container_port\":" + std::to_string(route.to.port());
     json += std::string(",\"source_kept\":") + (port->keeps_source() ? "true" : "false");
     json += ",\"connections\":" + std::to_string(port->connections());
+    json += std::string(",\"full\":") + (port->full() ? "true" : "false");
     json += ",\"bytes_in\":" + std::to_string(port->bytes_in()) + ",\"bytes_out\":" + std::to_string(port->bytes_out());
     json += '}';
   }
-  return json + "]}";
+  json += "],\"owners\":[";
+  for (const auto& [name, account] : budget_->accounts()) {
+    if (!owner.empty() && name != owner) continue;
+    if (json.back() != '[') json += ',';
+    json += "{\"owner\":" + QuoteJson(name);
+    json += ",\"connections\":" + std::to_string(account->count(Protocol::kTcp));
+    json += ",\"flows\":" + std::to_string(account->count(Protocol::kUdp)) + "}";
+  }
+  const Limits limits = budget_->limits();
+  json += "],\"limits\":{\"connections\":" + std::to_string(limits.connections);
+  json += ",\"flows\":" + std::to_string(limits.flows);
+  json += ",\"flow_idle\":" + std::to_string(limits.flow_idle);
+  json += ",\"half_closed\":" + std::to_string(limits.half_closed) + "}";
+  return json + "}";
 }
 
 void Table::Tick() {
   for (auto& [key, port] : ports_) port->Tick();
-  ForgetPlaces();
+  Forget();
   if (engine_->now() - looked_at_ < kLookMs) return;
   looked_at_ = engine_->now();
   // A connection would keep its namespace, and what is in it, from ending.
   std::set<const Place*> gone;
   for (const auto& [identity, place] : places_) {
-    if (place->Check()) gone.insert(place.get());
+    // Without a descriptor for the look, nobody knows.
+    if (Failure failure = place->Check(); failure && !IsShortage(failure.error)) gone.insert(place.get());
   }
   if (gone.empty()) return;
   for (auto& [key, port] : ports_) {

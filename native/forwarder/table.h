@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "budget.h"
 #include "engine.h"
 #include "port.h"
 #include "request.h"
@@ -19,7 +20,7 @@ namespace cleat_forwarder {
 
 class Table {
  public:
-  Table(Engine* engine, Lanes* lanes) : engine_(engine), lanes_(lanes) {}
+  Table(Engine* engine, Lanes* lanes, Budget* budget) : engine_(engine), lanes_(lanes), budget_(budget) {}
 
   // The answer.
   std::string Handle(const Request& request);
@@ -42,10 +43,12 @@ class Table {
   Failure PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* place);
   void Commit(const Request& request, Plan* plan);
   void Close(Ports::iterator port);
-  void ForgetPlaces();
+  // Places and accounts that nothing needs any more.
+  void Forget();
 
   Engine* const engine_;
   Lanes* const lanes_;
+  Budget* const budget_;
   Ports ports_;
   // Let go of here, when nothing leads there any more: not by a lane with its last connection.
   std::map<Identity, std::shared_ptr<Place>> places_;

@@ -20,7 +20,8 @@ namespace {
 constexpr int kRounds = 16;
 // How long what a broken end has sent may take to be delivered.
 constexpr int kPartingMs = 2000;
-// A client that has vanished is noticed after four minutes. The defaults take two hours (tcp(7)).
+// A side that has vanished is noticed after four minutes: as long as it may be silent when it is half-closed. The
+// defaults take two hours (tcp(7)).
 constexpr int kKeepIdleS = 120;
 constexpr int kKeepIntervalS = 30;
 constexpr int kKeepProbes = 4;
@@ -81,8 +82,13 @@ void Connection::Reset(UniqueFd* socket) {
 }
 
 Connection::Connection(Lane* lane, size_t number, std::shared_ptr<Traffic> traffic, std::shared_ptr<const Route> route,
-                       UniqueFd client, UniqueFd inside)
-    : lane_(lane), engine_(lane->engine()), number_(number), traffic_(std::move(traffic)), route_(std::move(route)) {
+                       Claim claim, UniqueFd client, UniqueFd inside)
+    : lane_(lane),
+      engine_(lane->engine()),
+      number_(number),
+      traffic_(std::move(traffic)),
+      route_(std::move(route)),
+      claim_(std::move(claim)) {
   lane_->load++;
   traffic_->connections++;
   ends_[kClient].socket = std::move(client);
@@ -98,22 +104,29 @@ void Connection::Begin(std::unique_ptr<Connection> connection) {
   std::list<Connection*>& held = self->traffic_->held[self->number_];
   self->self_ = held.insert(held.end(), self);
   self->engine_->open++;
-  if (!self->Watch()) self->Abort();
+  Dress(self->ends_[kInside].socket);
+  self->Watch();
 }
 
-// False when there is no memory for it.
-bool Connection::Watch() {
-  int client = ends_[kClient].socket.get();
-  Set(client, SOL_SOCKET, SO_KEEPALIVE, 1);
-  Set(client, SOL_TCP, TCP_KEEPIDLE, kKeepIdleS);
-  Set(client, SOL_TCP, TCP_KEEPINTVL, kKeepIntervalS);
-  Set(client, SOL_TCP, TCP_KEEPCNT, kKeepProbes);
+void Connection::Dress(const UniqueFd& socket) {
+  Set(socket.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
+  Set(socket.get(), SOL_TCP, TCP_KEEPIDLE, kKeepIdleS);
+  Set(socket.get(), SOL_TCP, TCP_KEEPINTVL, kKeepIntervalS);
+  Set(socket.get(), SOL_TCP, TCP_KEEPCNT, kKeepProbes);
+  // Data is sent on at once, not held back for more (TCP_NODELAY).
+  Set(socket.get(), SOL_TCP, TCP_NODELAY, 1);
+}
+
+void Connection::Watch() {
   for (End& end : ends_) {
-    // What was sent in one piece leaves in one piece: nothing is held back for more.
-    Set(end.socket.get(), SOL_TCP, TCP_NODELAY, 1);
-    if (engine_->Watch(end.socket.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &end) != 0) return false;
+    if (end.watched) continue;
+    // ENOMEM, or ENOSPC: fs.epoll.max_user_watches (epoll(7)).
+    if (engine_->Watch(end.socket.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &end) != 0) {
+      return engine_->Later(this);
+    }
+    end.watched = true;
   }
-  return true;
+  watched_ = true;
 }
 
 void Connection::OnReady(int which, uint32_t events) {
@@ -122,6 +135,7 @@ void Connection::OnReady(int which, uint32_t events) {
   if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) end.readable = true;
   if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) end.writable = true;
   if (events & EPOLLERR) end.failed = true;
+  if (events & (EPOLLRDHUP | EPOLLHUP)) end.closed = true;
   if (state_ == State::kConnecting) {
     if (which == kClient ? end.failed : !Connected()) return Abort();
     if (which == kClient) return;
@@ -160,8 +174,38 @@ void Connection::Step() {
     Break(i);
     return Part();
   }
+  bool half_closed = ends_[kClient].closed || ends_[kInside].closed;
+  if (half_closed && (moved_ || !noted_)) Note();
+  moved_ = false;
   if (more) engine_->Again(this);
   if (starved) engine_->Later(this);
+}
+
+void Connection::Note() {
+  std::list<Connection*>& all = lane_->half_closed;
+  if (noted_) {
+    all.splice(all.end(), all, place_);
+  } else {
+    place_ = all.insert(all.end(), this);
+    noted_ = true;
+  }
+  moved_at_ = engine_->now();
+}
+
+bool Connection::EndIfIdle(int64_t patience_ms) {
+  if (engine_->now() - moved_at_ < patience_ms) return false;
+  int unsent = 0;
+  for (const End& end : ends_) {
+    int of_end = 0;
+    if (ioctl(end.socket.get(), SIOCOUTQ, &of_end) == 0) unsent += of_end;
+  }
+  // A slow reader still takes what the buffers have.
+  if (unsent != std::exchange(unsent_, unsent)) {
+    Note();
+  } else {
+    Abort();
+  }
+  return true;
 }
 
 Connection::Pumped Connection::Pump(int i) {
@@ -180,6 +224,7 @@ Connection::Pumped Connection::Pump(int i) {
           splice(way.pipe.out.get(), nullptr, to.socket.get(), nullptr, way.held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
       if (n > 0) {
         way.held -= static_cast<size_t>(n);
+        moved_ = true;
         count.fetch_add(static_cast<uint64_t>(n), std::memory_order_relaxed);
       } else if (n < 0 && errno == EAGAIN) {
         to.writable = false;
@@ -206,6 +251,7 @@ Connection::Pumped Connection::Pump(int i) {
         splice(from.socket.get(), nullptr, way.pipe.in.get(), nullptr, kPipeSize, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (n > 0) {
       way.held = static_cast<size_t>(n);
+      moved_ = true;
     } else if (n == 0) {
       way.ended = true;
     } else if (errno == EAGAIN) {
@@ -268,8 +314,10 @@ void Connection::Over() {
       engine_->SpoilPipe(std::move(way.pipe));
     }
   }
+  claim_.reset();
   route_.reset();
   engine_->open--;
+  if (noted_) lane_->half_closed.erase(place_);
   traffic_->held[number_].erase(self_);
   traffic_->connections--;
   lane_->load--;

@@ -3,13 +3,16 @@
 // Guarantees: bytes pass from socket to socket through a pipe (splice(2)), without being copied to this process. Each
 // direction ends by itself: the end of data is passed on as such (shutdown(2)) after the last byte. An end that is
 // broken (reset, timed out) breaks the other, after what it had still sent was delivered, or kPartingMs. A side that
-// does not read holds up nobody but its own sender. No time limit on silence; a client that is not there any more is
-// found out by keep-alive probes, as the container cannot see it.
+// does not read holds up nobody but its own sender. There is no time limit on silence while both directions are open: a
+// side that is not there any more is found by keep-alive probes, because the other side cannot see it. Once one side
+// has closed its direction, the connection is reset when no byte has moved for Limits::half_closed, neither through
+// this process nor out of the sockets' buffers: a transfer that goes on, however slowly, is not ended.
 #pragma once
 
 #include <atomic>
 #include <list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "lane.h"
@@ -35,17 +38,21 @@ class Connection : public Worker {
   static Failure Dial(const Route& route, const Endpoint& client, UniqueFd* socket);
   // Close with a reset instead of an end (SO_LINGER, socket(7)).
   static void Reset(UniqueFd* socket);
+  // Sockets of clients inherit these from the listening one: keep-alive probes, and no delay (TCP_NODELAY).
+  static void Dress(const UniqueFd& socket);
 
   Connection(Lane* lane, size_t number, std::shared_ptr<Traffic> traffic, std::shared_ptr<const Route> route,
-             UniqueFd client, UniqueFd inside);
+             Claim claim, UniqueFd client, UniqueFd inside);
 
   // From here on all is for the lane alone to call. It is its own until it is over, which may be at once.
   static void Begin(std::unique_ptr<Connection> connection);
   const Route& route() const { return *route_; }
 
-  void Work() override { Step(); }
+  void Work() override { watched_ ? Step() : Watch(); }
   // Reset both sides at once.
   void Abort();
+  // Ends the lane's first half-closed connection if it is idle; false when its time has not come yet.
+  bool EndIfIdle(int64_t patience_ms);
 
  private:
   enum class State { kConnecting, kOpen, kParting };
@@ -62,6 +69,8 @@ class Connection : public Worker {
     bool readable = true;
     bool writable = true;
     bool failed = false;
+    bool closed = false;  // it sends nothing more
+    bool watched = false;
   };
 
   // From one end to the other.
@@ -74,12 +83,15 @@ class Connection : public Worker {
 
   enum class Pumped { kWaits, kMore, kNoPipe };
 
-  bool Watch();
+  // Again later when there is no memory for it.
+  void Watch();
   void OnReady(int which, uint32_t events);
   bool Connected();
   void Step();
   Pumped Pump(int from);
   void ReleasePipe(Way* way);
+  // Takes its place among the half-closed ones: something has moved, or the first direction was closed.
+  void Note();
   // That end is of no use any more.
   void Break(int which);
   void Part();
@@ -92,12 +104,21 @@ class Connection : public Worker {
   const size_t number_;   // of the lane
   const std::shared_ptr<Traffic> traffic_;
   std::shared_ptr<const Route> route_;
+  std::optional<Claim> claim_;  // given back with the sockets
   std::list<Connection*>::iterator self_;
+  bool watched_ = false;
   End ends_[2];
   Way ways_[2];  // ways_[i] is from ends_[i]
   State state_ = State::kConnecting;
   int broken_ = 0;             // kParting: which end
   int64_t parting_until_ = 0;  // kParting
+  // For a half-closed connection: its place in the list, the last time that data moved, and the bytes unsent at the
+  // last look.
+  bool moved_ = false;
+  bool noted_ = false;
+  std::list<Connection*>::iterator place_;
+  int64_t moved_at_ = 0;
+  int unsent_ = 0;
 };
 
 }  // namespace cleat_forwarder

@@ -13,17 +13,13 @@ constexpr int kAtOnce = 64;
 // Cut to net.core.somaxconn by the kernel (listen(2)).
 constexpr int kBacklog = 4096;
 
-// What passes when others have let go of something (accept(2)).
-bool IsShortage(int error) {
-  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 }  // namespace
 
 Failure TcpPort::Prepare() {
   constexpr int kOn = 1;
   // Connections of an earlier listener that linger do not keep the port (socket(7)); a listener does.
   if (setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &kOn, sizeof kOn) != 0) return {errno, "setsockopt"};
+  Connection::Dress(socket_);
   return {};
 }
 
@@ -39,7 +35,7 @@ bool TcpPort::keeps_source() const {
 void TcpPort::Ready(uint32_t) {
   if (buried()) return;
   for (int i = 0; i < kAtOnce; ++i) {
-    if (!engine_->HasRoom(newest_)) return Pause();
+    if (!route_->share->HasRoom(Protocol::kTcp)) return Pause();
     sockaddr_storage storage{};
     socklen_t size = sizeof storage;
     UniqueFd client(accept4(socket_.get(), reinterpret_cast<sockaddr*>(&storage), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -48,32 +44,43 @@ void TcpPort::Ready(uint32_t) {
       if (IsShortage(errno)) return Pause();
       continue;  // that one has gone meanwhile (accept(2), "Error handling")
     }
-    newest_ = client.get();
     std::optional<Endpoint> from = Endpoint::From(storage);
-    if (from && !TakeIn(std::move(client), *from)) return Pause();
+    if (!from) {
+      Connection::Reset(&client);
+      continue;
+    }
+    waiting_.emplace(Client{std::move(client), *from});
+    if (!TakeIn(&*waiting_)) return Pause();
+    waiting_.reset();
   }
 }
 
-bool TcpPort::TakeIn(UniqueFd client, const Endpoint& from) {
+bool TcpPort::TakeIn(Client* client) {
   UniqueFd inside;
-  Failure failure = Connection::Dial(*route_, from, &inside);
-  if (failure) {
-    Connection::Reset(&client);
-    return !IsShortage(failure.error);
+  if (Failure failure = Connection::Dial(*route_, client->from, &inside)) {
+    if (IsShortage(failure.error)) return false;
+    Connection::Reset(&client->socket);
+    return true;
   }
   size_t number = lanes_->Idlest();
   Lane& lane = (*lanes_)[number];
-  auto* connection = new Connection(&lane, number, traffic_, route_, std::move(client), std::move(inside));
+  auto* connection = new Connection(&lane, number, traffic_, route_, Claim(route_->share, Protocol::kTcp),
+                                    std::move(client->socket), std::move(inside));
   lane.Post([connection] { Connection::Begin(std::unique_ptr<Connection>(connection)); });
   return true;
 }
 
 void TcpPort::Pause() {
+  waits_ = true;
   engine_->Rewatch(socket_.get(), 0, this);
   engine_->Later(this);
 }
 
 void TcpPort::Work() {
+  if (waiting_ && !TakeIn(&*waiting_)) return engine_->Later(this);
+  waiting_.reset();
+  if (!route_->share->HasRoom(Protocol::kTcp)) return engine_->Later(this);
+  waits_ = false;
   engine_->Rewatch(socket_.get(), EPOLLIN, this);
 }
 
@@ -92,6 +99,8 @@ void TcpPort::EndThose(const Judge& judge) {
 
 void TcpPort::End() {
   EndThose([](const Route&) { return true; });
+  if (waiting_) Connection::Reset(&waiting_->socket);
+  waiting_.reset();
   socket_.Reset();
   route_.reset();
 }

@@ -1,8 +1,13 @@
 // tcp-port.h: a published TCP port: takes clients in, and ends their connections with it.
 //
-// Guarantees: a bounded number of clients is taken in a turn. Out of descriptors or memory, none is taken for kRetryMs:
-// they wait in the backlog (one is reset when the shortage is the machine's).
+// Guarantees: a bounded number of clients is taken in a turn. When there is no room for more (budget.h), or no
+// descriptor or memory to be had, clients wait in the backlog of the kernel, and one that was taken already waits here;
+// none is reset. They are looked after every kRetryMs: a connection that ends makes room on another thread, and what
+// the machine lacks, nobody announces.
+// Limits: the backlog holds kBacklog of them, of net.core.somaxconn at most; more are not answered and try again.
 #pragma once
+
+#include <optional>
 
 #include "port.h"
 #include "tcp-connection.h"
@@ -22,19 +27,27 @@ class TcpPort : public Port {
   uint64_t bytes_in() const override { return traffic_->in; }
   uint64_t bytes_out() const override { return traffic_->out; }
   bool keeps_source() const override;
+  bool full() const override { return waits_; }
 
  protected:
   Failure Prepare() override;
   Failure Begin() override;
 
  private:
-  // False when there are no descriptors left.
-  bool TakeIn(UniqueFd client, const Endpoint& from);
+  // A client that was taken, and waits until it can be dialled for.
+  struct Client {
+    UniqueFd socket;
+    Endpoint from;
+  };
+
+  // False when it has to wait.
+  bool TakeIn(Client* client);
   void Pause();
 
   Lanes* const lanes_;
   const std::shared_ptr<Traffic> traffic_;
-  int newest_ = 0;  // descriptor of the last client
+  std::optional<Client> waiting_;
+  bool waits_ = false;
 };
 
 }  // namespace cleat_forwarder

@@ -1,18 +1,19 @@
 // udp-port.cc: see udp-port.h.
 #include "udp-port.h"
 
+#include <linux/errqueue.h>
+#include <linux/filter.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <tuple>
 
 namespace cleat_forwarder {
 
 namespace {
 
-constexpr int64_t kIdleMs = 90'000;
-constexpr size_t kMaxClients = 1024;
 // Datagrams taken in one call, and calls in one turn.
 constexpr unsigned kBatch = 16;
 constexpr int kRounds = 4;
@@ -51,6 +52,55 @@ T FromControl(const cmsghdr* control) {
   T value;
   std::memcpy(&value, CMSG_DATA(control), sizeof value);
   return value;
+}
+
+// The socket is not connected, so that the server is heard whichever port it answers from.
+Failure MakeFlowSocket(const Route& route, UniqueFd* out) {
+  const bool v4 = route.to.family() == AF_INET;
+  if (Failure failure = route.place->MakeSocket(route.to.family(), SOCK_DGRAM, out)) return failure;
+  // Passes what has come over the loopback interface, the first one of every namespace.
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_IFINDEX)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  const sock_fprog filter{std::size(code), code};
+  if (setsockopt(out->get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0) return {errno, "setsockopt"};
+  // A socket that is not connected is told of refusals only when it asks (ip(7), ipv6(7)).
+  constexpr int kOn = 1;
+  const int level = v4 ? SOL_IP : SOL_IPV6;
+  if (setsockopt(out->get(), level, v4 ? IP_RECVERR : IPV6_RECVERR, &kOn, sizeof kOn) != 0)
+    return {errno, "setsockopt"};
+  Endpoint own = route.to;
+  own.set_port(0);
+  return bind(out->get(), own.data(), own.size()) == 0 ? Failure{} : Failure{errno, "bind"};
+}
+
+bool SendTo(const UniqueFd& socket, const Endpoint& to, const char* data, size_t size) {
+  // The next call returns the error that an earlier datagram met (ECONNREFUSED), and does nothing else.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (sendto(socket.get(), data, size, MSG_DONTWAIT | MSG_NOSIGNAL, to.data(), to.size()) >= 0) return true;
+  }
+  return false;
+}
+
+// Empties the socket's queue of errors, without which it would be ready for ever. Refusals of the own kernel are in it
+// when sendto(2) returns.
+bool WasRefused(const UniqueFd& socket) {
+  bool refused = false;
+  for (;;) {
+    alignas(cmsghdr) char control[256];
+    msghdr header{};
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    if (recvmsg(socket.get(), &header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return refused;
+    for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
+      bool v4 = each->cmsg_level == SOL_IP && each->cmsg_type == IP_RECVERR;
+      bool v6 = each->cmsg_level == SOL_IPV6 && each->cmsg_type == IPV6_RECVERR;
+      if (v4 || v6) refused |= FromControl<sock_extended_err>(each).ee_errno == ECONNREFUSED;
+    }
+  }
 }
 
 }  // namespace
@@ -105,60 +155,81 @@ void UdpPort::FromClient(const Way& way, const char* data, size_t size) {
     Dismiss(known->second);
     known = by_way_.end();
   }
-  Client* client = known == by_way_.end() ? Welcome(way) : known->second->get();
-  if (client == nullptr) return;
+  Flow* flow = known == by_way_.end() ? Welcome(way) : known->second->get();
+  if (flow == nullptr) return;
   Heard(by_way_.find(way)->second);
-  // What an earlier datagram has met (ECONNREFUSED) is told by the next call, in place of what it was called for.
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    if (send(client->socket.get(), data, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) continue;
-    in_ += size;
-    return;
+  flow->waiting = true;
+  const Endpoint& published = flow->route->to;
+  bool sent = SendTo(flow->socket, flow->peer, data, size);
+  if (sent && !(flow->peer == published) && WasRefused(flow->socket)) {
+    flow->peer = published;
+    sent = SendTo(flow->socket, flow->peer, data, size);
   }
+  if (sent) in_ += size;
 }
 
-UdpPort::Client* UdpPort::Welcome(const Way& way) {
-  auto client = std::make_unique<Client>();
-  const Route& to = *route_;
-  if (to.place->MakeSocket(to.to.family(), SOCK_DGRAM, &client->socket)) return nullptr;
-  if (connect(client->socket.get(), to.to.data(), to.to.size()) != 0) return nullptr;
-  if (engine_->Watch(client->socket.get(), EPOLLIN, client.get()) != 0) return nullptr;
-  if (clients_.size() == kMaxClients) Dismiss(clients_.begin());
-  client->port = this;
-  client->way = way;
-  client->route = route_;
+UdpPort::Flow* UdpPort::Welcome(const Way& way) {
+  while (!flows_.empty() && !route_->share->HasRoom(Protocol::kUdp)) Dismiss(flows_.begin());
+  auto flow = std::make_unique<Flow>(this, way, route_);
+  Failure failure = MakeFlowSocket(*route_, &flow->socket);
+  // There may be no descriptor left but those that are here. It takes two for a moment.
+  while (IsShortage(failure.error) && !flows_.empty()) {
+    Dismiss(flows_.begin());
+    failure = MakeFlowSocket(*route_, &flow->socket);
+  }
+  if (failure || engine_->Watch(flow->socket.get(), EPOLLIN, flow.get()) != 0) return nullptr;
   engine_->open++;
-  clients_.push_back(std::move(client));
-  by_way_[way] = std::prev(clients_.end());
-  return clients_.back().get();
+  flows_.push_back(std::move(flow));
+  by_way_[way] = std::prev(flows_.end());
+  return flows_.back().get();
 }
 
-void UdpPort::Heard(Clients::iterator client) {
-  (*client)->last = engine_->now();
-  clients_.splice(clients_.end(), clients_, client);
+void UdpPort::Heard(Flows::iterator flow) {
+  (*flow)->last = engine_->now();
+  flows_.splice(flows_.end(), flows_, flow);
 }
 
-UdpPort::Clients::iterator UdpPort::Dismiss(Clients::iterator client) {
-  by_way_.erase((*client)->way);
-  (*client)->socket.Reset();
-  (*client)->route.reset();
+UdpPort::Flows::iterator UdpPort::Dismiss(Flows::iterator flow) {
+  by_way_.erase((*flow)->way);
+  (*flow)->socket.Reset();
+  (*flow)->claim.reset();
+  (*flow)->route.reset();
   engine_->open--;
-  std::unique_ptr<Client> gone = std::move(*client);
-  auto next = clients_.erase(client);
+  std::unique_ptr<Flow> gone = std::move(*flow);
+  auto next = flows_.erase(flow);
   engine_->Bury(std::move(gone));
   return next;
 }
 
-void UdpPort::Client::Ready(uint32_t) {
-  if (!buried()) port->FromInside(this);
+void UdpPort::Flow::Ready(uint32_t events) {
+  if (buried()) return;
+  if ((events & EPOLLERR) && WasRefused(socket)) peer = route->to;
+  port->FromInside(this);
 }
 
-void UdpPort::FromInside(Client* client) {
+void UdpPort::FromInside(Flow* flow) {
   for (int round = 0; round < kRounds; ++round) {
-    unsigned count = batch.Receive(client->socket.get());
-    for (unsigned i = 0; i < count; ++i) Answer(client->way, batch.bytes[i], batch.messages[i].msg_len);
-    if (count > 0) Heard(by_way_.find(client->way)->second);
+    unsigned count = batch.Receive(flow->socket.get());
+    for (unsigned i = 0; i < count; ++i) {
+      std::optional<Endpoint> from = Endpoint::From(batch.from[i]);
+      if (!from || !IsHeard(flow, *from)) continue;
+      Answer(flow->way, batch.bytes[i], batch.messages[i].msg_len);
+      Heard(by_way_.find(flow->way)->second);
+    }
     if (count < kBatch) return;
   }
+}
+
+bool UdpPort::IsHeard(Flow* flow, const Endpoint& from) {
+  bool new_peer = !(from == flow->peer);
+  if (new_peer) {
+    Endpoint there = from;
+    there.set_port(flow->route->to.port());
+    if (!flow->waiting || !(there == flow->route->to)) return false;
+    flow->peer = from;
+  }
+  flow->waiting = false;
+  return true;
 }
 
 void UdpPort::Answer(const Way& way, const char* data, size_t size) {
@@ -195,8 +266,8 @@ void UdpPort::Answer(const Way& way, const char* data, size_t size) {
 void UdpPort::Work() {}
 
 void UdpPort::EndThose(const Judge& judge) {
-  for (auto client = clients_.begin(); client != clients_.end();) {
-    client = judge(*(*client)->route) ? Dismiss(client) : std::next(client);
+  for (auto flow = flows_.begin(); flow != flows_.end();) {
+    flow = judge(*(*flow)->route) ? Dismiss(flow) : std::next(flow);
   }
 }
 
@@ -207,7 +278,8 @@ void UdpPort::End() {
 }
 
 void UdpPort::Tick() {
-  while (!clients_.empty() && engine_->now() - clients_.front()->last >= kIdleMs) Dismiss(clients_.begin());
+  const int64_t idle = route_->share->owner->budget->flow_idle_ms();
+  while (!flows_.empty() && engine_->now() - flows_.front()->last >= idle) Dismiss(flows_.begin());
 }
 
 }  // namespace cleat_forwarder

@@ -1,16 +1,26 @@
-// udp-port.h: a published UDP port: a socket inside for each client, so that answers find their way back.
+// udp-port.h: a published UDP port: a flow for each client, with a socket inside, so that answers find their way back.
 //
-// Guarantees: an answer leaves from the address that the client has spoken to. A client that is silent for kIdleMs,
-// both ways, is forgotten; of kMaxClients on one port, the one that was silent longest makes room for a new one. Led
-// elsewhere, the port sends what comes next there; answers to what went before still arrive, until the client speaks
-// again.
+// Guarantees: an answer leaves from the address and port that the client has spoken to. A flow that is silent for
+// Limits::flow_idle, both ways, is forgotten. When there is no room for one more (budget.h), the port's flow that was
+// silent longest makes room: a new client is always served. Led elsewhere, the port sends what comes next there;
+// answers to what went before still arrive, until the client speaks again.
+//
+// Datagrams of the server are passed on when they come from the port that the client speaks with. One from another of
+// its ports is passed on, too, when it is the first answer to the client's last datagram; the client then speaks with
+// that port (TFTP: RFC 1350, 4). The client sees one address and port all the time. When nobody listens at
+// that other port any more, the client speaks with the published one again.
+// Only the container itself is heard: a filter on the socket drops what has not come over its loopback interface, as
+// everything does that is sent to an own address, and the source address must be the one that the port leads to. So
+// neighbours of the container cannot answer for it, not even with a forged source, and nobody can choose the client.
+//
 // Limits: the container sees its own address as that of all clients (keep.h). What does not fit into a socket's buffer
-// is lost, as UDP is. ICMP errors are not passed on.
+// is lost, as UDP is. ICMP errors are not passed on. Processes that share the container's address may answer for each
+// other while an answer is outstanding, as behind every NAT with address-dependent filtering (RFC 4787, REQ-8).
 #pragma once
 
 #include <list>
 #include <map>
-#include <string>
+#include <optional>
 
 #include "port.h"
 
@@ -25,7 +35,7 @@ class UdpPort : public Port {
   void EndThose(const Judge& judge) override;
   void End() override;
   void Tick() override;
-  size_t connections() const override { return clients_.size(); }
+  size_t connections() const override { return flows_.size(); }
   bool keeps_source() const override { return false; }
   uint64_t bytes_in() const override { return in_; }
   uint64_t bytes_out() const override { return out_; }
@@ -42,29 +52,40 @@ class UdpPort : public Port {
     uint32_t interface = 0;  // for addresses that mean something on one link alone
     bool operator<(const Way& other) const;
   };
-  struct Client : Source, Worker {
+  struct Flow : Source, Worker {
+    Flow(UdpPort* of, const Way& by, std::shared_ptr<const Route> to)
+        : port(of),
+          way(by),
+          route(std::move(to)),
+          claim(std::in_place, route->share, Protocol::kUdp),
+          peer(route->to) {}
     void Ready(uint32_t events) override;
     void Work() override {}
 
-    UdpPort* port = nullptr;
-    Way way;
+    UdpPort* const port;
+    const Way way;
     std::shared_ptr<const Route> route;
+    std::optional<Claim> claim;  // given back with the socket
+    Endpoint peer;               // whom the client speaks with
+    bool waiting = false;        // for an answer
     UniqueFd socket;
     int64_t last = 0;
   };
   // The one that was heard of longest ago comes first.
-  using Clients = std::list<std::unique_ptr<Client>>;
+  using Flows = std::list<std::unique_ptr<Flow>>;
 
   void FromClient(const Way& way, const char* data, size_t size);
-  void FromInside(Client* client);
+  void FromInside(Flow* flow);
+  // Whether it is for the client.
+  bool IsHeard(Flow* flow, const Endpoint& from);
   // nullptr when there are no descriptors left, or the namespace is gone.
-  Client* Welcome(const Way& way);
-  void Heard(Clients::iterator client);
-  Clients::iterator Dismiss(Clients::iterator client);
+  Flow* Welcome(const Way& way);
+  void Heard(Flows::iterator flow);
+  Flows::iterator Dismiss(Flows::iterator flow);
   void Answer(const Way& way, const char* data, size_t size);
 
-  Clients clients_;
-  std::map<Way, Clients::iterator> by_way_;
+  Flows flows_;
+  std::map<Way, Flows::iterator> by_way_;
   uint64_t in_ = 0;
   uint64_t out_ = 0;
 };

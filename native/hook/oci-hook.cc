@@ -28,6 +28,7 @@
 
 #include "../fd.h"
 #include "../json/json.h"
+#include "../printable.h"
 #include "container.h"
 #include "http.h"
 
@@ -64,17 +65,9 @@ struct Answer {
   }
 };
 
-// For people: control characters in a text from elsewhere must not reach their terminal, neither those of ASCII nor
-// U+0080 to U+009F (C1; U+009B begins what ESC [ begins), which are 0xC2 and one byte in UTF-8.
+// For people: what the text holds of others must not reach their terminal as commands.
 int Fail(const std::string& text, int code = EXIT_FAILURE) {
-  std::string line = "cleat-oci-hook: " + text;
-  for (size_t i = 0; i < line.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(line[i]);
-    const auto next = static_cast<unsigned char>(i + 1 < line.size() ? line[i + 1] : '\0');
-    if (byte == 0xC2 && next >= 0x80 && next <= 0x9F) line.erase(i, 1);
-    if (byte < 0x20 || byte == 0x7F || (byte == 0xC2 && next >= 0x80 && next <= 0x9F)) line[i] = ' ';
-  }
-  std::fprintf(stderr, "%s\n", line.c_str());
+  std::fprintf(stderr, "cleat-oci-hook: %s\n", cleat::Printable(text).c_str());
   return code;
 }
 

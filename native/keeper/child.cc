@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <cstring>
 
 #include "../pidfd.h"
+#include "credentials.h"
 
 namespace cleat_keeper {
 
@@ -21,6 +23,8 @@ namespace {
 
 // Above every descriptor that the program is given (options.cc).
 constexpr int kOutOfTheWay = 16;
+// In the uplink's directory: the program's working directory, and all that it may write to.
+constexpr char kOwnDirectory[] = "program";
 
 struct ExecFailure {
   int error;
@@ -70,13 +74,39 @@ struct Descriptors {
   int log;
   int exit;
   int ready;
+  int netns;
 };
+
+// Its log and its pipes are the program's: it may open them again by /proc/self/fd. Its directory is its group's, and
+// ours to clear without CAP_DAC_OVERRIDE.
+void GiveAway(const Options& options, int directory, const Descriptors& fds) {
+  if (mkdirat(directory, kOwnDirectory, 0700) != 0) Fail(fds.report, "mkdir");
+  cleat::UniqueFd own(openat(directory, kOwnDirectory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!own || fchdir(own.get()) != 0) Fail(fds.report, "fchdir");
+  if (fchown(own.get(), -1, options.group) != 0 || fchmod(own.get(), 0770) != 0) Fail(fds.report, "fchown");
+  for (int fd : {fds.log, fds.exit, fds.ready}) {
+    if (fd >= 0 && fchown(fd, options.user, options.group) != 0) Fail(fds.report, "fchown");
+  }
+  // Its API socket: whoever may search the directory, which is the program and the daemon, may connect.
+  umask(0);
+}
+
+// From root to a user of its own.
+void StepDown(const Options& options, Descriptors* fds) {
+  const char* step = OfferTun(options.user);
+  if (step == nullptr) step = LimitResources();
+  if (step == nullptr && options.netns_fd < 0) {
+    step = BecomeUser(options.user, options.group, kToEnterNamespaces);
+  } else if (step == nullptr) {
+    step = BecomeRootOfOwnNamespace(options.user, options.group);
+    if (step == nullptr) step = MakeNetns(&fds->netns);
+  }
+  if (step != nullptr) Fail(fds->report, step);
+}
 
 [[noreturn]] void Become(const Options& options, pid_t keeper, int directory, Descriptors fds) {
   fds.report = fcntl(fds.report, F_DUPFD_CLOEXEC, kOutOfTheWay);
   if (fds.report < 0) _exit(127);
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) Fail(fds.report, "prctl(PR_SET_PDEATHSIG)");
-  if (getppid() != keeper) _exit(127);  // it died before we asked to be told
   if (setsid() < 0) Fail(fds.report, "setsid");
   for (int signal : {SIGHUP, SIGINT, SIGPIPE}) ::signal(signal, SIG_DFL);
   sigset_t none;
@@ -90,13 +120,17 @@ struct Descriptors {
   } while (told < 0 && errno == EINTR);
   if (told != 1) _exit(127);  // the keeper gave up, or died
 
-  // An unmount in there must not reach ours (slirp4netns#153), one of ours must reach it, or it would hold what is
-  // gone.
-  if (options.own_mounts && unshare(CLONE_NEWNS) != 0) Fail(fds.report, "unshare(CLONE_NEWNS)");
-  if (options.own_mounts && mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) Fail(fds.report, "mount");
-  if (fchdir(directory) != 0) Fail(fds.report, "fchdir");
+  GiveAway(options, directory, fds);
+  // After it: a working directory moves along. An unmount in there must not reach ours (slirp4netns#153), one of ours
+  // must reach it, or it would hold what is gone.
+  if (unshare(CLONE_NEWNS) != 0) Fail(fds.report, "unshare(CLONE_NEWNS)");
+  if (mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) Fail(fds.report, "mount");
+  StepDown(options, &fds);
+  // The kernel clears this when a process changes its user, so it comes after that (prctl(2)).
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) Fail(fds.report, "prctl(PR_SET_PDEATHSIG)");
+  if (getppid() != keeper) _exit(127);  // it died before we asked to be told
   // Twice: what goes to one number may sit on another.
-  for (int* fd : {&fds.null, &fds.log, &fds.exit, &fds.ready}) *fd = Lift(*fd, fds.report);
+  for (int* fd : {&fds.null, &fds.log, &fds.exit, &fds.ready, &fds.netns}) *fd = Lift(*fd, fds.report);
   // What the keeper was given beyond 0 to 2 is nobody's business.
   if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) Fail(fds.report, "close_range");
   Place(fds.null, STDIN_FILENO, fds.report);
@@ -104,6 +138,7 @@ struct Descriptors {
   Place(fds.log, STDERR_FILENO, fds.report);
   Place(fds.exit, options.exit_fd, fds.report);
   Place(fds.ready, options.ready_fd, fds.report);
+  Place(fds.netns, options.netns_fd, fds.report);
   execv(options.program[0], options.program);
   Fail(fds.report, "execve");
 }
@@ -129,7 +164,7 @@ std::string Start(const Options& options, int directory, int log, Child* child) 
     for (Pipe* pipe : {&go, &exit}) pipe->writing.Reset();
     for (Pipe* pipe : {&report, &ready}) pipe->reading.Reset();
     Become(options, keeper, directory,
-           {report.writing.get(), go.reading.get(), null.get(), log, exit.reading.get(), ready.writing.get()});
+           {report.writing.get(), go.reading.get(), null.get(), log, exit.reading.get(), ready.writing.get(), -1});
   }
   child->process.pid = pid;
   child->go = std::move(go.writing);

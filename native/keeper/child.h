@@ -3,8 +3,11 @@
 // Guarantees: it is not executed before Run is called, so that its pid can be on disk first. It is killed when the
 // keeper dies, however that happens (PR_SET_PDEATHSIG, and the exit pipe for a program that knows one); it leads a
 // process group and a session of its own, has default signals, and of descriptors the null device, the log, and what
-// Options name. Limits: the death signal is forgotten by a program that changes its credentials (prctl(2)); only the
-// exit pipe and the pid on disk are left then.
+// Options name. It runs as a user of its own: with a descriptor of a network namespace (slirp4netns) it has no
+// capability, and makes its link in that one, which belongs to its own user namespace and from where the daemon takes
+// it; without (pasta) it has the capabilities to enter one by itself. It may write to one directory. Limits: the death
+// signal is forgotten by a program that changes its credentials (prctl(2)); only the exit pipe and the pid on disk are
+// left then.
 #pragma once
 
 #include <string>
@@ -24,7 +27,7 @@ struct Child {
   cleat::UniqueFd ready;  // readable when the program says that it is ready
 };
 
-// Forks. `directory` becomes its working directory. Why not, or empty.
+// Forks. A directory below `directory` becomes its own and its working directory. Why not, or empty.
 std::string Start(const Options& options, int directory, int log, Child* child);
 
 // Lets it execute. Why it could not, or empty. After an error it is still to be waited for.

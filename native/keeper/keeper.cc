@@ -1,17 +1,19 @@
 // cleat-keeper: the parent of one program that is a container's way out (slirp4netns, pasta), for as long as that
 // lives.
 //
-//   cleat-keeper --directory DIR [--bound-pid PID --bound-start TICKS] [--exit-fd N] [--ready-fd N --ready-ms MS]
-//                [--own-mounts] -- PROGRAM [ARGUMENT...]
+//   cleat-keeper --directory DIR --user UID:GID [--netns-fd N] [--bound-pid PID --bound-start TICKS]
+//                [--exit-fd N] [--ready-fd N --ready-ms MS] -- PROGRAM [ARGUMENT...]
 //
 // It outlives the daemon that started it, and ends with the program. DIR holds `keeper` (its pid and start time, the
-// claim) and `status` (status.h); the program's working directory is DIR.
+// claim) and `status` (status.h), and `program/`, the program's working directory and its own.
 //
 // Guarantees:
 // - One keeper per DIR: the claim is made exclusively, in a directory that is there. Whoever wants the program gone
 //   takes the directory's name away first, and a keeper that comes too late starts nothing.
 // - No program without its pid on disk. It ends with the keeper (child.h), with the bound process, when it is not
 //   ready in time, and on SIGTERM: asked first, killed after kGraceMs. The process group goes with it.
+// - Once the program is forked off, the keeper has CAP_KILL and the system calls of system-calls.h, and nothing else of
+//   root (rights.cc). The program has what it was forked off with.
 // - Nothing is waited for by looking again and again: one poll(2) on descriptors and one deadline.
 // Limits: a program that leaves its process group and its session is not followed. A stopped keeper (SIGSTOP) sees
 // nothing, and does not bound the log.
@@ -33,10 +35,13 @@
 #include <cstring>
 
 #include "../pidfd.h"
+#include "../printable.h"
 #include "child.h"
+#include "credentials.h"
 #include "log.h"
 #include "options.h"
 #include "process.h"
+#include "rights.h"
 #include "status.h"
 
 namespace cleat_keeper {
@@ -56,7 +61,7 @@ int64_t Now() {
 }
 
 int Complain(const std::string& what, int code = EXIT_FAILURE) {
-  std::fprintf(stderr, "cleat-keeper: %s\n", what.c_str());
+  std::fprintf(stderr, "cleat-keeper: %s\n", cleat::Printable(what).c_str());
   return code;
 }
 
@@ -135,6 +140,9 @@ int Keeper::Keep() {
     status_.log = log_.fd();
     status_.error = Start(options_, directory_.get(), log_.fd(), &child_);
     status_.child = child_.process;
+  }
+  if (status_.error.empty()) {
+    if (cleat::Failure failure = DropRights()) status_.error = failure.syscall + ": " + strerror(failure.error);
   }
   // Its pid is on disk before it is run.
   if (status_.error.empty() && !Save()) status_.error = std::string("status: ") + strerror(errno);

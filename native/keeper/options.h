@@ -17,7 +17,9 @@ struct Options {
   int exit_fd = -1;          // in the program: its end of a pipe that ends with the keeper
   int ready_fd = -1;         // in the program: what it writes to when it is ready; -1: ready once executed
   int64_t ready_ms = 0;      // how long it may take to be ready
-  bool own_mounts = false;
+  uid_t user = 0;            // whom the program runs as
+  gid_t group = 0;
+  int netns_fd = -1;               // in the program: a network namespace of its own; -1: it enters one by itself
   char* const* program = nullptr;  // argv of the program, ended by a null pointer
 };
 

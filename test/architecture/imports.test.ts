@@ -106,7 +106,7 @@ const GOOD: [file: string, line: string][] = [
       .join('\n'),
   ],
   ['cli/good.ts', `export * from 'node:fs/promises';\nexport * from 'commander';\nexport * from './thing.ts';`],
-  ['cli/good2.ts', `export type { Thing } from '../state/thing.ts';\nconsole.log(1);`],
+  ['cli/good2.ts', `export type { Thing } from '../state/thing.ts';`],
   ['test/good.ts', `export { value } from '../cli/thing.ts';\nexport { value as other } from '../service/thing.ts';`],
 ];
 

@@ -5,7 +5,6 @@
  * the audit is clean afterwards.
  * Limits: `daemon` is left out (it would be a second one), `run` has `true` to run. `lines=N` tries more.
  *
- * timeout: 180
  * proving: 1800
  */
 import fc from 'fast-check';

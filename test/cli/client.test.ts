@@ -140,26 +140,23 @@ client('many events: one answer each, in the order of the events', async () => {
   assert.match(short.message, /2 answers to 4 events/);
 });
 
-client('gone: asks again while it drains, and ends as soon as the teardown has failed', async () => {
-  const deadline = { error: { code: 'DEADLINE', message: 'container web is draining, not gone' } };
-  let waits = 0;
-  const { client: slow } = await serve(({ url }, response) => {
-    if (!url.includes('wait=gone')) response.end('{"state":"draining","leftovers":[]}');
-    else if (++waits < 3) response.writeHead(504).end(JSON.stringify(deadline));
-    else response.end('{"id":"web","state":"gone"}');
+client('gone: one that is gone already is gone; one whose teardown has failed is a failure', async () => {
+  const answers = [
+    [200, '{"id":"web","state":"gone"}'],
+    [404, '{"error":{"code":"NO_SUCH_CONTAINER","message":"none"}}'],
+    [500, '{"error":{"code":"UNFINISHED","message":"container web is teardownFailed, not gone: EBUSY"}}'],
+  ] as const;
+  let at = 0;
+  const { client: to, asked } = await serve((_, response) => {
+    const [status, text] = answers[at++] ?? [500, ''];
+    response.writeHead(status).end(text);
   });
-  await slow.gone('web');
-  assert.is(waits, 3);
-
-  const stuck = { state: 'teardownFailed', leftovers: [{ code: 'KERNEL', message: 'EBUSY' }] };
-  const { client: failing } = await serve(({ url }, response) =>
-    url.includes('wait=gone')
-      ? response.writeHead(504).end(JSON.stringify(deadline))
-      : response.end(JSON.stringify(stuck)),
-  );
-  const unfinished = await failure(failing.gone('web'));
+  await to.gone('web');
+  await to.gone('web');
+  const unfinished = await failure(to.gone('web'));
   assert.is(unfinished.error.code, 'UNFINISHED');
   assert.match(unfinished.message, /EBUSY/);
+  assert.match(asked[0]?.url ?? '', /^\/v1\/containers\/web\?wait=gone&timeout=\d+$/);
 });
 
 client('the real daemon: an answer, a refusal, a list of events, gone', async () => {

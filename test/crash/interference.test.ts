@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * What others do to the host in the middle of an operation: the daemon is halted at a failpoint (SIGSTOP), somebody takes
@@ -14,13 +14,13 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
-import { CrashTest, spread } from '../harness/crash.ts';
+import { CrashTest } from '../harness/crash.ts';
 import { resolversIn } from '../harness/dns.ts';
 import { Life, stepName, type Scenario } from '../harness/life.ts';
 import { ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { forwardersOf, signalAll, uplinksOf } from '../harness/programs.ts';
-import { effort, proved } from '../harness/proof.ts';
+import { effort, proved, spread } from '../harness/proof.ts';
 import { beside, live, names, programs, update } from './scenarios.ts';
 
 requirePrivateNamespace();
@@ -143,7 +143,7 @@ for (const [name, scenario] of Object.entries({ beside, live, update, names, pro
       // Point by point, so that a part of all is a part of every kind.
       const pairs = points.flatMap((point) => kinds.map((kind) => ({ point, kind })));
       let happened = 0;
-      for (const pair of spread(pairs, effort('interferences', 7, 60))) {
+      for (const pair of spread(pairs, effort('interferences', 4, 60))) {
         if (await interfere(life, pair.point, pair.kind)) happened++;
       }
       await life.end();

@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a container that is the first and last user of everything.
@@ -9,4 +9,4 @@ import { alone } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('a container that is the first and last user of everything', alone, 16);
+surviveKills('a container that is the first and last user of everything', alone, 9);

@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): the life of a container with every kind of event in it, beside another one.
@@ -9,4 +9,4 @@ import { beside } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('the life of a container with every kind of event in it, beside another one', beside, 16);
+surviveKills('the life of a container with every kind of event in it, beside another one', beside, 8);

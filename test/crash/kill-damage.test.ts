@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): what others have taken away, while it is put back.
@@ -9,4 +9,4 @@ import { damage } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('what others have taken away, while it is put back', damage, 12);
+surviveKills('what others have taken away, while it is put back', damage, 7);

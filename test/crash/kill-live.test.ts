@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): changes of running containers: primary networks, full reloads, ports that change hands, held namespaces.
@@ -12,5 +12,5 @@ requirePrivateNamespace();
 surviveKills(
   'changes of running containers: primary networks, full reloads, ports that change hands, held namespaces',
   live,
-  16,
+  8,
 );

@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): names, files and an outer publisher.
@@ -9,4 +9,4 @@ import { names } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('names, files and an outer publisher', names, 12);
+surviveKills('names, files and an outer publisher', names, 7);

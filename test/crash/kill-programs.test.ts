@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): programs that lead out, and what carries ports to them.
@@ -9,4 +9,4 @@ import { programs } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('programs that lead out, and what carries ports to them', programs, 14);
+surviveKills('programs that lead out, and what carries ports to them', programs, 7);

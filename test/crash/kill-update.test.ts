@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a network that changes under its containers, and one that cannot.
@@ -9,4 +9,4 @@ import { update } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('a network that changes under its containers, and one that cannot', update, 12);
+surviveKills('a network that changes under its containers, and one that cannot', update, 7);

@@ -73,7 +73,8 @@ export const live: Scenario = {
 /** A network changes under two containers, and cannot change. */
 export const update: Scenario = {
   networks: [
-    { name: 'front', ipv6_enabled: true },
+    // Given, so that the elements of maps are in the same order in every run.
+    { name: 'front', subnets: [{ subnet: '10.59.0.0/24' }, { subnet: 'fd00:59::/64' }] },
     { name: 'net', subnets: [{ subnet: '10.60.0.0/24' }] },
   ],
   witness: true,
@@ -82,14 +83,33 @@ export const update: Scenario = {
     { type: 'configure', id: 'one' },
     { type: 'create', id: 'two', networks: on('net', 'front') },
     { type: 'configure', id: 'two' },
-    { type: 'update', network: 'net', change: { options: { mtu: '1400' }, ipv6_enabled: true } },
     {
       type: 'update',
       network: 'net',
-      change: { options: { mtu: '1300' }, routes: [{ destination: '198.51.100.0/24', gateway: '192.0.2.1' }] },
+      change: {
+        options: { mtu: '1400', metric: '50' },
+        subnets: [{ subnet: '10.60.0.0/24', gateway: '10.60.0.254' }, { subnet: 'fd00:60::/64' }],
+      },
+    },
+    {
+      type: 'update',
+      network: 'net',
+      change: {
+        options: { mtu: '1300', metric: null },
+        subnets: [{ subnet: '10.60.0.0/24', gateway: '10.60.0.253' }],
+        routes: [{ destination: '198.51.100.0/24', gateway: '192.0.2.1' }],
+      },
       refused: true,
     },
-    { type: 'update', network: 'net', change: { options: { isolate: 'true' } } },
+    {
+      type: 'update',
+      network: 'net',
+      change: {
+        options: { isolate: 'true', no_default_route: 'true' },
+        remove_subnets: ['10.60.0.0/24'],
+        subnets: [{ subnet: '10.60.0.0/23' }],
+      },
+    },
     { type: 'teardown', id: 'one' },
     { type: 'teardown', id: 'two' },
   ],
@@ -160,4 +180,40 @@ export const programs: Scenario = {
   ],
 };
 
-export const scenarios: Record<string, Scenario> = { alone, beside, live, update, damage, names, programs };
+/** The firewall stands for a program; a network comes, forwarding with it, and goes again before the program does. */
+export const forwarding: Scenario = {
+  networks: [{ name: 'front', ipv6_enabled: true }],
+  witness: false,
+  steps: [
+    { type: 'create', id: 'out', uplink: { program: 'slirp4netns' } },
+    { type: 'configure', id: 'out' },
+    { type: 'create', id: 'life', networks: on('front'), port_mappings: [port(8089, 80)] },
+    { type: 'configure', id: 'life' },
+    { type: 'teardown', id: 'life' },
+    { type: 'teardown', id: 'out' },
+  ],
+};
+
+/** The host has firewalld, which is told of the network while it is up. */
+export const zones: Scenario = {
+  networks: [{ name: 'dual', ipv6_enabled: true }],
+  witness: false,
+  firewalld: true,
+  steps: [
+    { type: 'create', id: 'life', networks: on('dual') },
+    { type: 'configure', id: 'life' },
+    { type: 'teardown', id: 'life' },
+  ],
+};
+
+export const scenarios: Record<string, Scenario> = {
+  alone,
+  beside,
+  live,
+  update,
+  damage,
+  names,
+  programs,
+  forwarding,
+  zones,
+};

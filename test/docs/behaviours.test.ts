@@ -16,7 +16,7 @@ const count = (letter: string, from: number, to: number): string[] =>
   Array.from({ length: to - from + 1 }, (_, i) => `${letter}${from + i}`);
 
 /** The first row of each section, and the one after the last. */
-const FIRSTS = [1, 15, 19, 31, 37, 55, 58, 62, 69, 90, 91, 107, 112, 117, 127, 130, 134, 135, 141];
+const FIRSTS = [1, 15, 19, 31, 37, 55, 58, 62, 69, 90, 91, 107, 112, 117, 127, 130, 134, 135, 147];
 const SECTIONS: Record<string, string[]> = {
   ...Object.fromEntries(
     FIRSTS.slice(0, -1).map((first, i) => [

@@ -46,6 +46,7 @@ async function converse(resolver: AnyActorRef, kind: 'name' | 'unname', entries:
   const directory: Directory = {
     network: () => null,
     firewall: () => resolver,
+    firewalld: () => resolver,
     ports: () => resolver,
     resolver: () => resolver,
   };

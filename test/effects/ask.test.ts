@@ -5,7 +5,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createActor, setup, type AnyActorRef, type EventObject } from 'xstate';
-import { lease, type Directory } from '../../effects/ask.ts';
+import type { Directory } from '../../effects/ask.ts';
+import { lease } from '../../effects/lease.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import type { LeaseInput } from '../../machines/container-inputs.ts';
 import type { Claims } from '../../machines/plan/ports.ts';
@@ -18,7 +19,7 @@ import { resolve } from '../harness/fixtures.ts';
 import { settled } from '../harness/world.ts';
 
 /** A container without others. */
-const alone = () => ({ container: () => null, yields: () => null, holds: () => false });
+const alone = () => ({ container: () => null, yields: () => null, departures: () => null, holds: () => false });
 
 /** Asks for ports, on a host that listens on `busy`; what was answered, and who holds what afterwards. */
 async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}) {
@@ -28,6 +29,7 @@ async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}
   const directory: Directory = {
     network: () => null,
     firewall: () => none,
+    firewalld: () => none,
     ports: () => ports as AnyActorRef,
     resolver: () => none,
   };
@@ -39,7 +41,15 @@ async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}
     );
   const kernel = { outside: () => ({ kernel: { portProbe } }) } as unknown as Kernel;
   const answers: EventObject[] = [];
-  const input: LeaseInput = { owner: 'me', outside: null, networks: {}, ports: mappings, inside: null, taking: null };
+  const input: LeaseInput = {
+    owner: 'me',
+    outside: null,
+    networks: {},
+    ports: mappings,
+    inside: null,
+    taking: null,
+    uplink: false,
+  };
   const asker = setup({ actors: { lease: lease(directory, alone, kernel) } }).createMachine({
     invoke: { src: 'lease', input },
     on: {

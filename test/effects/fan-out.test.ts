@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assign, createActor, setup, type AnyActorRef } from 'xstate';
 import { fanOut } from '../../effects/fan-out.ts';
-import { follows } from '../../machines/plan/lease.ts';
+import { hasLease } from '../../machines/plan/attachment.ts';
 import type { Lease } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import { FAULT, leaseOf } from '../harness/fixtures.ts';
@@ -86,10 +86,10 @@ const leaseOfActor = (actor: AnyActorRef) => (actor.getSnapshot() as { context: 
 function begin(containers: Record<string, AnyActorRef | null>, wanted: Lease = NEW) {
   const answers: { type: string; fault?: Fault }[] = [];
   const leases = Object.fromEntries(Object.keys(containers).map((owner) => [owner, wanted]));
-  const logic = fanOut(() => ({ container: (owner) => containers[owner] ?? null }), follows);
+  const logic = fanOut(() => ({ container: (owner) => containers[owner] ?? null }), hasLease);
   const parent = createActor(
     setup({ actors: { logic } }).createMachine({
-      invoke: { src: 'logic', input: { network: 'web', outside: null, leases } },
+      invoke: { src: 'logic', input: { network: 'web', outside: null, leases, remetric: false } },
       on: { '*': { actions: ({ event }) => answers.push(event) } },
     }),
   ).start();

@@ -1,13 +1,15 @@
 /**
  * The resolver with the real aardvark-dns: what containers are told, what leaves the machine, and what is there after a
  * crash of either, or of both.
- *
- * timeout: 180
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { findAardvark } from '../../effects/aardvark.ts';
+import { resolvConf } from '../../machines/plan/resolv-conf.ts';
+import { leaseOf } from '../harness/fixtures.ts';
 import { dig, Upstream } from '../harness/dns.ts';
 import { ended } from '../harness/inside.ts';
 import { addContainer, addNetwork, ip, TestResolver } from '../harness/names.ts';
@@ -15,10 +17,12 @@ import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
+const installed = (await findAardvark())!;
+const isOld = execFileSync(installed, ['--version'], { encoding: 'utf8' }).includes(' 1.4.');
 ip('link add world type bridge\nlink set world up\naddr add 10.99.1.2/24 dev world\naddr add 10.99.2.2/24 dev world\n');
-const resolvConf = '/run/resolv.conf';
-writeFileSync(resolvConf, 'nameserver 10.99.1.2\n');
-execFileSync('mount', ['--bind', resolvConf, '/etc/resolv.conf']);
+const hostResolvConf = '/run/resolv.conf';
+writeFileSync(hostResolvConf, 'nameserver 10.99.1.2\n');
+execFileSync('mount', ['--bind', hostResolvConf, '/etc/resolv.conf']);
 const host = await Upstream.at('10.99.1.2', '7.7.7.1');
 const special = await Upstream.at('10.99.2.2', '7.7.7.2');
 
@@ -36,7 +40,7 @@ let resolver: TestResolver;
 names.before.each(() => {
   resolver = new TestResolver();
   host.asked.length = special.asked.length = 0;
-  writeFileSync(resolvConf, 'nameserver 10.99.1.2\n');
+  writeFileSync(hostResolvConf, 'nameserver 10.99.1.2\n');
 });
 names.after.each(async () => {
   await resolver.end();
@@ -77,10 +81,40 @@ names('its own zone is never asked of the world, everything else is', async () =
   await resolver.register('web:1', web);
   assert.is(await from(web, 'example.com'), 'NOERROR 7.7.7.1');
   assert.equal(host.asked.splice(0), ['example.com A']);
-  for (const name of ['nobody', 'nobody.dns.podman', 'a.b.dns.podman']) assert.is(await from(web, name), 'NXDOMAIN');
-  assert.is(await from(web, 'web', 'MX'), 'NOERROR');
-  assert.is(await from(web, 'web.dns.podman', 'MX'), 'NOERROR');
+  for (const name of ['nobody.dns.podman', 'a.b.dns.podman']) assert.is(await from(web, name), 'NXDOMAIN');
+  assert.is(await from(web, 'web'), 'NOERROR 10.89.0.2');
+  assert.is(await from(web, 'web.dns.podman', 'AAAA'), 'NOERROR fd00:89::2');
+  // 1.14 has no names for other types than addresses.
+  assert.match(await from(web, 'web.dns.podman', 'MX'), /^(NOERROR|NXDOMAIN)$/);
   assert.equal(host.asked, []);
+});
+
+names('a name without a dot that nobody has is unknown, and 1.4 asks nobody for it', async () => {
+  await resolver.register('web:1', web);
+  assert.is(await from(web, 'nobody'), 'NXDOMAIN');
+  if (isOld) assert.equal(host.asked, []);
+});
+
+/** In a mount namespace of its own: what getaddrinfo(3) finds for $2 by the resolv.conf $1. */
+const ASK_C_LIBRARY = 'mount --bind "$1" /etc/resolv.conf && exec getent -s dns ahostsv4 "$2"';
+
+names('by the resolv.conf of a container the C library asks no server for a name without a dot', async () => {
+  const named = { mac: '02:00:00:00:00:01', ordinal: 0, hostLink: 've0', link: 'eth0', alias: '', aliases: [] };
+  const dns = { listen: ['10.99.2.2'], servers: [] }; // that of the world stands for a gateway
+  const attachments = [{ ...leaseOf('own'), ...named, gatewayPriority: 0, dns }];
+  const file = `${resolver.runDir}/resolv.conf`;
+  writeFileSync(file, resolvConf({ attachments, host: { resolvConf: 'search corp.example\n', behindStub: null } }));
+  const getent = (name: string) =>
+    promisify(execFile)('unshare', ['-m', 'sh', '-c', ASK_C_LIBRARY, 'sh', file, name]).catch(() => ({ stdout: '' }));
+  assert.match((await getent('one.example')).stdout, '7.7.7.2');
+  assert.equal(special.asked.splice(0), ['one.example A']);
+  await getent('nobody');
+  rmSync(file);
+  assert.equal(
+    special.asked.filter((question) => !question.includes('.')),
+    [],
+  );
+  assert.ok(special.asked.includes('nobody.dns.podman A'), String(special.asked));
 });
 
 names('an internal network asks nobody, not even for one who forges its address', async () => {
@@ -121,7 +155,7 @@ names('servers of a network are asked instead of those of the host, and can be c
 
 names('a refresh reads the resolv.conf of the host again', async () => {
   await resolver.register('web:1', web);
-  writeFileSync(resolvConf, 'nameserver 10.99.2.2\n');
+  writeFileSync(hostResolvConf, 'nameserver 10.99.2.2\n');
   assert.is(await from(web, 'one.example'), 'NOERROR 7.7.7.1');
   resolver.actor.send({ type: 'refresh' });
   await until('asks the new one', async () => (await from(web, 'two.example')) === 'NOERROR 7.7.7.2');
@@ -202,6 +236,66 @@ names('who has the port is named', async () => {
     taken.close();
   }
 });
+
+/** Ends as 1.14 does when one of its addresses cannot be had, and says why; else it is the installed one. */
+const STRICT = `#!/usr/bin/python3
+import os, socket, sys
+directory = sys.argv[sys.argv.index('--config') + 1]
+for file in os.listdir(directory):
+    if not file.endswith('.zone'): continue
+    for address in open(os.path.join(directory, file)).readline().split()[0].split(','):
+        try:
+            with socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.bind((address, 53))
+        except OSError as e:
+            sys.exit(f'Error starting server failed to bind udp listener on {address}:53: {e.strerror}\\nError from child process')
+os.execv('${installed}', ['${installed}', *sys.argv[1:]])
+`;
+
+/** A server that anybody may run, for the test that is given it. */
+async function withProgram(script: string, test: (own: TestResolver) => Promise<void>): Promise<void> {
+  const directory = mkdtempSync('/run/program-');
+  chmodSync(directory, 0o755);
+  writeFileSync(`${directory}/aardvark-dns`, script, { mode: 0o755 });
+  const own = new TestResolver([`${directory}/aardvark-dns`]);
+  try {
+    await test(own);
+    await own.end();
+    assert.equal(own.processes(), []);
+    assert.equal(readdirSync(own.runDir), []);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+names('a version that ends when one address is taken serves the other networks all the same, after a kill too', () =>
+  withProgram(STRICT, async (own) => {
+    await own.register('web:1', web);
+    const taken = await Upstream.at('10.89.2.1', '7.7.7.3');
+    try {
+      const [refused, named] = await Promise.all([own.register('mail:1', mail), own.register('db:1', db)]);
+      assert.match(refused.type === 'refused' ? refused.fault.message : '', `pid ${process.pid}`);
+      assert.equal(named, { type: 'named' });
+      own.forget({ 'web:1': web, 'db:1': db, 'mail:1': mail });
+      await own.until('serving');
+      process.kill(own.processes()[0]!, 'SIGKILL');
+      await own.until('restarting');
+      await own.until('steadying');
+      const ask = () => dig(own.outside, web[0]!.netns, '10.89.0.1', 'db');
+      await until('the others are answered', async () => (await ask()) === 'NOERROR 10.89.0.3');
+    } finally {
+      taken.close();
+    }
+  }),
+);
+
+names('what it says when it does not start is in the fault', () =>
+  withProgram(`#!/bin/sh\necho 'failed to get upstream nameservers' >&2; exit 1\n`, async (own) => {
+    const answer = await own.register('web:1', web);
+    assert.is(answer.type === 'refused' && answer.fault.code, 'DNS_FAILED');
+    assert.match(answer.type === 'refused' ? answer.fault.message : '', '(failed to get upstream nameservers)');
+  }),
+);
 
 names('fifty at once are a few rounds', async () => {
   const all = Array.from({ length: 50 }, (_, n) =>

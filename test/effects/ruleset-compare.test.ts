@@ -14,25 +14,31 @@ requirePrivateNamespace();
 
 const TABLE = 'cleat-test';
 const outside = openOutside();
-const rules = (bridge: string, subnet: string, more: Partial<NetworkRules> = {}): NetworkRules => ({
+const rules = (bridge: string, subnet: string, gateway: string, more: Partial<NetworkRules> = {}): NetworkRules => ({
   bridge,
-  subnets: [{ cidr: subnet }],
+  subnets: [{ cidr: subnet, gateway }],
+  dns: true,
   internal: false,
   isolate: 'strict',
   masquerade: true,
+  outbound: [],
   ...more,
 });
 const STANDING: Standing = {
   networks: [
-    { network: 'web', rules: rules('cl-web', '10.89.0.0/24', { isolate: 'open' }) },
-    { network: 'back', rules: rules('cl-back', 'fd00:90::/64', { isolate: 'isolated' }) },
-    { network: 'inner', rules: rules('cl-inner', '10.91.0.0/24', { internal: true, masquerade: false }) },
+    { network: 'web', rules: rules('cl-web', '10.89.0.0/24', '10.89.0.1', { isolate: 'open' }) },
+    // Right behind it: where the one interval ends the other begins.
+    { network: 'next', rules: rules('cl-next', '10.89.1.0/24', '10.89.1.1') },
+    { network: 'back', rules: rules('cl-back', 'fd00:90::/64', 'fd00:90::1', { isolate: 'isolated' }) },
+    { network: 'inner', rules: rules('cl-inner', '10.91.0.0/24', '10.91.0.1', { internal: true, masquerade: false }) },
   ],
   ports: [
     { protocol: 'tcp', hostIp: '', hostPort: 8080, address: '10.89.0.2', containerPort: 80, owner: 'a:1' },
     { protocol: 'udp', hostIp: '127.0.0.1', hostPort: 53, address: '10.89.0.3', containerPort: 53, owner: 'b:2' },
     { protocol: 'tcp', hostIp: '::1', hostPort: 81, address: 'fd00:90::2', containerPort: 80, owner: 'c:3' },
   ],
+  guard: { users: { plain: 96_400, loopback: 96_401 }, nameservers: ['127.0.0.53'] },
+  closed: new Map([[4, ['wan0']]]),
 };
 
 async function look() {
@@ -58,7 +64,7 @@ compare('what was made is as it should be, also when it is made twice', async ()
 });
 
 compare('what should not be there any more is not asked for', async () => {
-  assert.equal(await differences({ networks: STANDING.networks.slice(1), ports: [] }), []);
+  assert.equal(await differences({ ...STANDING, networks: STANDING.networks.slice(1), ports: [] }), []);
 });
 
 const BROKEN: Record<string, [command: string, expected: string[]]> = {
@@ -71,6 +77,30 @@ const BROKEN: Record<string, [command: string, expected: string[]]> = {
     `delete element inet ${TABLE} forward_to { "cl-web" }\nadd element inet ${TABLE} forward_to { "cl-web" : accept }`,
     ['rule cl-web in forward_to web'],
   ],
+  'a subnet that is not guarded': [
+    `delete element inet ${TABLE} daddr4 { 10.89.0.0/24 }`,
+    ['rule 10.89.0.0 in daddr4 web', 'rule 10.89.1.0 in daddr4 web'],
+  ],
+  'a subnet that may be claimed by others': [
+    `delete element inet ${TABLE} saddr6 { fd00:90::/64 }\nadd element inet ${TABLE} saddr6 { fd00:90::/64 : accept }`,
+    ['rule fd00:90:: in saddr6 back'],
+  ],
+  'loopback addresses that may come by a wire': [
+    `delete element inet ${TABLE} saddr4 { 127.0.0.0/8 }`,
+    ['table 127.0.0.0 in saddr4 -', 'table 128.0.0.0 in saddr4 -'],
+  ],
+  'a map that is none of intervals': [
+    `flush chain inet ${TABLE} raw\nflush chain inet ${TABLE} doors\ndelete map inet ${TABLE} saddr6\n` +
+      `add map inet ${TABLE} saddr6 { type ipv6_addr : verdict; }`,
+    [
+      'table set saddr6 -',
+      'table chain raw -',
+      'table chain doors -',
+      ...['::1', '::2', '::ffff:0.0.0.0', '::1:0:0:0'].map((address) => `table ${address} in saddr6 -`),
+      ...['fd00:90::', 'fd00:90:0:1::'].map((address) => `rule ${address} in saddr6 back`),
+    ],
+  ],
+  'a host that forwards for others': [`flush chain inet ${TABLE} others4`, ['table chain others4 -']],
   'a network that is less open': [`delete element inet ${TABLE} open { "cl-web" }`, ['rule cl-web in open web']],
   'a network that is more open': [`add element inet ${TABLE} open { "cl-inner" }`, ['rule cl-inner in open inner']],
   'a port': [`delete element inet ${TABLE} ports4 { tcp . 8080 }`, ['port tcp *:8080 -> 10.89.0.2:80 a:1']],

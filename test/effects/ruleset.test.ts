@@ -16,6 +16,7 @@ import {
   portElements,
   removeNetworkRules,
   removeTable,
+  type Closed,
   type NetworkRules,
   type PublishedPort,
 } from '../../effects/ruleset.ts';
@@ -26,25 +27,41 @@ import { requirePrivateNamespace } from '../harness/private.ts';
 requirePrivateNamespace();
 
 const TABLE = 'cleat-test';
+const GUARD = { users: { plain: 96_400, loopback: 96_401 }, nameservers: [] };
 const A: NetworkRules = {
   bridge: 'cl-a',
-  subnets: [{ cidr: '10.89.0.0/24' }, { cidr: 'fd00:89::/64' }],
+  subnets: [
+    { cidr: '10.89.0.0/24', gateway: '10.89.0.1' },
+    { cidr: 'fd00:89::/64', gateway: 'fd00:89::1' },
+  ],
+  dns: true,
   internal: false,
   isolate: 'strict',
   masquerade: true,
+  outbound: [],
 };
-const B: NetworkRules = { ...A, bridge: 'cl-b', subnets: [{ cidr: '10.89.1.0/24' }, { cidr: 'fd00:90::/64' }] };
+const B: NetworkRules = {
+  ...A,
+  bridge: 'cl-b',
+  subnets: [
+    { cidr: '10.89.1.0/24', gateway: '10.89.1.1' },
+    { cidr: 'fd00:90::/64', gateway: 'fd00:90::1' },
+  ],
+};
 const I: NetworkRules = {
   ...A,
   bridge: 'cl-i',
-  subnets: [{ cidr: '10.89.2.0/24' }],
+  subnets: [{ cidr: '10.89.2.0/24', gateway: '10.89.2.1' }],
   internal: true,
   masquerade: false,
 };
+/** A host that forwarded everything before cleat. */
+const OPEN: Closed = new Map();
 const HOST = '192.0.2.1';
 const NEIGHBOUR = '192.0.2.2';
 /** A second address of the host. */
 const OTHER = '198.51.100.1';
+const OTHER6 = '2001:db8:51::1';
 
 const port = (protocol: 'tcp' | 'udp', hostIp: string, hostPort: number, address: string): PublishedPort => ({
   protocol,
@@ -82,17 +99,23 @@ const rules = suite('ruleset');
 rules.before(() => {
   outside = openOutside();
 });
-rules.before.each(async () => nft([...removeTable(TABLE), ...baseRules(TABLE)]));
+rules.before.each(async () => nft([...removeTable(TABLE), ...baseRules(TABLE, OPEN, GUARD)]));
 rules.after(async () => nft(removeTable(TABLE)));
 
 rules('reads as intended, in the words of nft', async () => {
   await nft([...networkRules(TABLE, { ...A, isolate: 'open' }), ...portElements(TABLE, PORTS).add]);
   const text = listing();
   for (const line of [
-    'iifname != "lo" ip daddr 127.0.0.0/8 drop',
-    'iifname != "lo" ip saddr 127.0.0.0/8 drop',
-    'iifname != "lo" ip6 daddr ::1 drop',
-    'iifname != "lo" ip6 saddr ::1 drop',
+    'iifname "lo" return',
+    'iifname vmap @arrivals',
+    'ip saddr vmap @saddr4',
+    'ip6 daddr vmap @daddr6',
+    'elements = { 10.89.0.0/24 : jump door-cl-a, 127.0.0.0/8 : drop }',
+    'udp dport 53 ip daddr vmap @dns4',
+    'iifname "cl-a" udp dport 53 return',
+    'iifname "cl-a" reject',
+    'iifname "lo" reject',
+    'ip6 saddr :: ip6 daddr ff02::/16 goto doors',
     'fib daddr type local jump publish',
     'dnat ip to ip daddr . meta l4proto . th dport map @hostports4',
     'dnat ip6 to ip6 daddr . meta l4proto . th dport map @hostports6',
@@ -120,7 +143,9 @@ rules('what nft lists, nft can load again', async () => {
   await nft([...networkRules(TABLE, A), ...portElements(TABLE, PORTS).add]);
   const text = listing();
   execFileSync('nft', ['-f', '-'], { input: `flush ruleset\n${text}` });
-  assert.is(sorted(listing()), sorted(text));
+  // Beside an address nft writes and loads the port-unreachable of that family: what we say of both is the same there.
+  const plain = (rules: string) => sorted(rules.replaceAll(/ with icmp(v6)? port-unreachable/g, ''));
+  assert.is(plain(listing()), plain(text));
 });
 
 rules('everything can be applied twice, and removed twice', async () => {
@@ -128,7 +153,7 @@ rules('everything can be applied twice, and removed twice', async () => {
   const full = [...networkRules(TABLE, A), ...networkRules(TABLE, I), ...portElements(TABLE, PORTS).add];
   await nft(full);
   const once = listing();
-  await nft([...baseRules(TABLE), ...full]);
+  await nft([...baseRules(TABLE, OPEN, GUARD), ...full]);
   assert.is(listing(), once);
   const gone = [...portElements(TABLE, PORTS).remove, ...removeNetworkRules(TABLE, A), ...removeNetworkRules(TABLE, I)];
   await nft(gone);
@@ -211,7 +236,7 @@ traffic.before(async () => {
   [lan, a1, a2, b1, i1] = (await Promise.all([1, 2, 3, 4, 5].map(startAgent))) as [Agent, Agent, Agent, Agent, Agent];
   for (const key of ['ipv4/ip_forward', 'ipv6/conf/all/forwarding']) sysctl(`net/${key}`, '1');
   for (const key of ['all', 'default']) sysctl(`net/ipv6/conf/${key}/accept_dad`, '0');
-  const host = ['link set lo up', `address add ${OTHER}/32 dev lo`];
+  const host = ['link set lo up', `address add ${OTHER}/32 dev lo`, `address add ${OTHER6}/128 dev lo`];
   const cable = (agent: Agent, name: string, master?: string) => {
     host.push(`link add ${name} type veth peer name eth0 netns ${agent.pid}`);
     host.push(`link set ${name} up ${master === undefined ? '' : `master ${master}`}`);
@@ -261,7 +286,7 @@ traffic.before(async () => {
   await lan.serve('lan', 'udp', 7);
   await nft([
     ...removeTable(TABLE),
-    ...baseRules(TABLE),
+    ...baseRules(TABLE, OPEN, GUARD),
     ...[A, B, I].flatMap((network) => networkRules(TABLE, network)),
     ...portElements(TABLE, PORTS).add,
   ]);
@@ -377,7 +402,7 @@ traffic('a frame for 127.0.0.1 from outside is dropped (moby#45610)', async () =
   // The same frames do arrive when the rule is not there: the test can fail.
   await nft([{ op: 'chain.flush', table: TABLE, chain: 'raw' }]);
   await expect([[lan, 'tcp', '127.0.0.1', 8081, `a1 ${NEIGHBOUR}`]]);
-  await nft(baseRules(TABLE));
+  await nft(baseRules(TABLE, OPEN, GUARD));
   await expect(forged);
 });
 
@@ -396,6 +421,30 @@ traffic('what leaves is masqueraded, and an internal network has no way out or i
   await expect([[a1, 'tcp', NEIGHBOUR, 7, 'lan 10.89.0.2']]);
   await nft(networkRules(TABLE, A));
 });
+
+traffic(
+  'what leaves has the source that was chosen, in each family, and ports and neighbours are as before',
+  async () => {
+    await nft(networkRules(TABLE, { ...A, outbound: [OTHER, OTHER6] }));
+    await expect(
+      BOTH.flatMap((protocol) => [
+        [a1, protocol, NEIGHBOUR, 7, `lan ${OTHER}`],
+        [a1, protocol, '2001:db8::2', 7, `lan ${OTHER6}`],
+        [lan, protocol, HOST, 8080, `a1 ${NEIGHBOUR}`],
+        [null, protocol, '127.0.0.1', 8080, 'a1 10.89.0.1'],
+        [a2, protocol, HOST, 8080, 'a1 10.89.0.1'],
+        [a2, protocol, '10.89.0.2', 80, 'a1 10.89.0.3'],
+      ]),
+    );
+    await nft(networkRules(TABLE, { ...A, outbound: [OTHER] }));
+    await expect([
+      [a1, 'tcp', NEIGHBOUR, 7, `lan ${OTHER}`],
+      [a1, 'tcp', '2001:db8::2', 7, 'lan 2001:db8::1'],
+    ]);
+    await nft(networkRules(TABLE, A));
+    await expect([[a1, 'tcp', NEIGHBOUR, 7, `lan ${HOST}`]]);
+  },
+);
 
 traffic('networks that are not strict meet unless both are isolated', async () => {
   const meet = async (a: NetworkRules['isolate'], b: NetworkRules['isolate'], there: boolean) => {
@@ -420,8 +469,9 @@ traffic('a port taken away stops new connections, and its connections can be for
     [lan, 'tcp', HOST, 8080, 'ECONNREFUSED'],
     [null, 'tcp', '127.0.0.1', 8081, 'ECONNREFUSED'],
   ]);
-  assert.ok((await outside.conntrackFlush('10.89.0.2')) > 0);
-  assert.is(await outside.conntrackFlush('10.89.0.2'), 0);
+  const forget = () => outside.conntrackForget({ addresses: ['10.89.0.2'], ports: [], networks: [] });
+  assert.ok((await forget()) > 0);
+  assert.is(await forget(), 0);
   await nft(portElements(TABLE, PORTS).add);
 });
 

@@ -2,7 +2,7 @@
  * Executables that are not what they should be: each is told of in the reference's words, as soon as it is known, and
  * nothing of it is left.
  */
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findUplink } from '../../effects/uplink-keeper.ts';
@@ -25,7 +25,8 @@ const start = (file: string): UplinkProcess => ({
   missing: [],
   exitFd: 3,
   readyFd: 4,
-  ownMounts: false,
+  netnsFd: null,
+  hostLoopback: false,
   directory,
   outside: null,
   netns: '/run/netns/none',
@@ -46,12 +47,20 @@ broken('the real ones are asked once, until they change', async () => {
     assert.ok(real.flags.includes(flag), flag);
   }
   const pasta = await probeUplink({ program: 'pasta', file: uplinkFile('pasta') });
-  for (const flag of ['--config-net', '--no-map-gw', '--runas', '--tcp-ports'])
+  for (const flag of ['--config-net', '--no-map-gw', '--netns-only', '--tcp-ports'])
     assert.ok(pasta.flags.includes(flag), flag);
   const count = `${uplinks.scripts}/count`;
   const file = uplinks.broken('counting', `echo x >> ${count}`, 'echo "  -m, --mtu=MTU   and --cidr"');
   assert.equal(await probeUplink({ program: 'slirp4netns', file }), { flags: ['--cidr', '--mtu'] });
   assert.equal(await probeUplink({ program: 'slirp4netns', file }), { flags: ['--cidr', '--mtu'] });
+  const told = uplinks.broken('told', `env > ${uplinks.scripts}/env`, 'echo "--cidr"');
+  await probeUplink({ program: 'slirp4netns', file: told });
+  assert.ok(process.env['TMPDIR'] !== undefined);
+  assert.not.match(
+    readFileSync(`${uplinks.scripts}/env`, 'utf8'),
+    /^(TMPDIR|HOME)=/m,
+    'it is asked with no environment',
+  );
   writeFileSync(file, '#!/bin/sh\necho "--other"\n');
   assert.equal(await probeUplink({ program: 'slirp4netns', file }), { flags: ['--other'] });
 });

@@ -142,11 +142,11 @@ forward('where the program is gone, so is what it carried; nothing new can be as
   const fault = await faultOf(slirpForward({ directory, targets: [target(8080)], replacing: [] }));
   assert.equal(fault, {
     code: 'UPLINK_FAILED',
-    message: `cannot open connection to ${directory}/api: ENOENT`,
-    object: `${directory}/api`,
+    message: `cannot open connection to ${directory}/program/api: ENOENT`,
+    object: `${directory}/program/api`,
     errno: 'ENOENT',
   });
-  mkdirSync(directory, { recursive: true });
+  mkdirSync(join(directory, 'program'), { recursive: true });
 });
 
 forward('an answer that is none is an error that shows it, and one that does not come is not waited for', async () => {
@@ -160,12 +160,12 @@ forward('an answer that is none is an error that shows it, and one that does not
     ['{"entries":[{"id":1}]}', 'error parsing error status from slirp4netns: "{\\"entries\\":[{\\"id\\":1}]}"'],
     ['{"error":{"desc":"no"}}', 'error from slirp4netns while setting up port redirection: no'],
     ['{"error":3}', 'error from slirp4netns while setting up port redirection: 3'],
-    [null, `cannot read from control socket ${directory}/api: no answer after 3000 ms`],
-    ['x'.repeat(17 * 1024 * 1024), `cannot read from control socket ${directory}/api: too much`],
+    [null, `cannot read from control socket ${directory}/program/api: no answer after 3000 ms`],
+    ['x'.repeat(17 * 1024 * 1024), `cannot read from control socket ${directory}/program/api: too much`],
   ];
   for (const [answer, message] of cases) {
     await runUplink(input('stop'));
-    const close = await answering(directory, 'api', answer);
+    const close = await answering(join(directory, 'program'), 'api', answer);
     try {
       assert.is((await faultOf(listForwards(directory))).message, message);
     } finally {

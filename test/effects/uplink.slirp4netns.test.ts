@@ -135,14 +135,14 @@ slirp('killed, its end is told, and repairing starts another; so it is when its 
   });
 });
 
-slirp('one that runs and has lost its link, its address or its route is started again', async () => {
+slirp('what one that runs has lost is put back, and without its link it is started again', async () => {
   await runUplink(input('start', { settings: settings('enable_ipv6=true') }));
   for (const loss of ['link del tap0', 'addr flush dev tap0', 'route del default', 'link set tap0 down']) {
     const pid = child();
     execFileSync('ip', ['-n', 'c1', ...loss.split(' ')]);
     const output = await runUplink(input('repair', { settings: settings('enable_ipv6=true') }));
     assert.equal([output.outcome, output.fault], ['ready', null], loss);
-    assert.is.not(child(), pid, loss);
+    assert.is(child() === pid, loss !== 'link del tap0', loss);
     assert.equal(
       output.link?.addresses.map(({ address, gateway }) => [address, gateway]),
       [
@@ -255,9 +255,7 @@ slirp('a start in a namespace that is not there says so, and leaves nothing', as
   const output = await runUplink(input('start', { netns: '/run/netns/nowhere' }));
   assert.is(output.outcome, 'stopped');
   assert.is(output.fault?.code, 'UPLINK_FAILED');
-  const reason = 'existing path expected when --netns-type=path: No such file or directory';
-  assert.ok(output.fault?.message.startsWith(`slirp4netns failed: "${reason}`), output.fault?.message);
-  assert.ok(output.fault?.message.endsWith('" (exit status 1)'), output.fault?.message);
+  assert.is(output.fault?.message, 'there is no namespace at /run/netns/nowhere');
   uplinks.nothingLeft();
 });
 

@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 10800
 /**
  * A daemon that is used and killed for a long time: containers come and go by the thousand, one in a hundred with a kill -9
@@ -54,6 +54,7 @@ test('containers come and go, the daemon dies now and then, and nothing is left 
   await daemon.network({ name: 'churn', ipv6_enabled: true });
   await churn(1, 2); // what the first container of a kind leaves for good, it leaves now
   await restart();
+  await daemon.get('/v1/audit'); // it waits for what is still being taken away
   await sleep(500); // the connection that found it serving is closed
   while (existsSync(`${daemon.runDir}/forwarder`)) await sleep(20); // it ends a second after its last port
   const before = census();

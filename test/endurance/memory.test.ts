@@ -1,4 +1,4 @@
-// timeout: 240
+// timeout: 600
 // proving: 3600
 // alone
 /**

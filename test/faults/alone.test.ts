@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * The n-th call goes wrong in the life of a container that is the only one: the bridge, the table, the forwarding switches

@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * The n-th call for a namespace, a mount, a socket or a switch of the kernel fails, in every verb of a container's life; or
@@ -24,7 +24,7 @@ test('switches', async () => {
       { kind: 'switch', action: 'fail', errno: 'EACCES' },
       { kind: 'switch', action: 'fail', errno: 'EIO' },
     ],
-    effort('switches', 20, 1),
+    effort('switches', 67, 1),
   );
 });
 
@@ -35,7 +35,7 @@ test('namespaces and mounts', async () => {
       { kind: 'namespace', action: 'fail', errno: 'ENOMEM' },
       { kind: 'namespace', action: 'fail', errno: 'EPERM' },
     ],
-    effort('namespaces', 60, 1),
+    effort('namespaces', 110, 1),
     undefined,
     // A thread that cannot go back to its own namespace must not go on in a stranger's (native/worker.h).
     /^setns/,
@@ -49,13 +49,13 @@ test('sockets', async () => {
       { kind: 'socket', action: 'fail', errno: 'ENOMEM' },
       { kind: 'socket', action: 'fail', errno: 'EMFILE' },
     ],
-    effort('sockets', 60, 1),
+    effort('sockets', 110, 1),
   );
 });
 
 test('descriptors', async () => {
   const short = { kind: 'descriptors', action: 'fail', errno: 'EMFILE' } as const;
-  await life.go('descriptors short', [short, { ...short, kill: true }], effort('descriptors', 17, 1));
+  await life.go('descriptors short', [short, { ...short, kill: true }], effort('descriptors', 41, 1));
 });
 
 test('slow', async () => {
@@ -66,7 +66,7 @@ test('slow', async () => {
       { kind: 'store', action: 'delay', ms: 100, harmless: true },
       { kind: 'namespace', action: 'delay', ms: 300, harmless: true },
     ],
-    effort('slow', 170, 1),
+    effort('slow', 290, 1),
   );
 });
 

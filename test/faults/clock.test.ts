@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * The clock of the machine is set, forth and back, at every netlink request of a container's life: nothing depends on it.

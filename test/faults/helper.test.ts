@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * A container with names and files: the n-th call that starts, finds or signals the DNS server fails, and the server is
@@ -43,7 +43,7 @@ test('the server cannot be started, found or told', async () => {
       { kind: 'helper', action: 'fail', errno: 'EAGAIN' },
       { kind: 'helper', action: 'fail', errno: 'ENOMEM' },
     ],
-    effort('helpers', 12, 1),
+    effort('helpers', 19, 1),
     LIFE,
   );
 });
@@ -64,7 +64,7 @@ test('its files cannot be written', async () => {
       { kind: 'store', action: 'fail', errno: 'ENOSPC' },
       { kind: 'store', action: 'full' },
     ],
-    effort('zones', 60, 1),
+    effort('zones', 90, 1),
     LIFE,
   );
 });
@@ -108,7 +108,7 @@ test('the server is killed, hangs, or is slow', async () => {
     meanwhile: () => signal('SIGSTOP'),
     mend: () => signal('SIGCONT'),
   };
-  await life.go('servers killed, slow and hung', [killed, slow, hung], effort('servers', 120, 1), LIFE);
+  await life.go('servers killed, slow and hung', [killed, slow, hung], effort('servers', 190, 1), LIFE);
   signal('SIGCONT'); // the last may have been made slow just now, and what follows holds our own timer up
   const mate = await life.daemon.get('/v1/containers/mate');
   const addresses = ['named', 'hidden'].map((network) => addressOf({ networks: mate.body.networks ?? {} }, network));

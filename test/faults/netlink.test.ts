@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * The n-th netlink request is refused, its answer is lost, its dump interrupted, in every verb of a container's life.
@@ -25,12 +25,12 @@ test('the kernel refuses, or the system call does', async () => {
       { kind: 'request', action: 'fail', errno: 'EBUSY' },
       { kind: 'request', action: 'break', errno: 'ENOBUFS' },
     ],
-    effort('refused', 240, 1),
+    effort('refused', 380, 1),
   );
 });
 
 test('the kernel does what it is asked, and nobody hears of it', async () => {
-  await life.go('acknowledgements lost', [{ kind: 'request', action: 'lose' }], effort('lost', 80, 1));
+  await life.go('acknowledgements lost', [{ kind: 'request', action: 'lose' }], effort('lost', 130, 1));
 });
 
 test('an answer cannot be received', async () => {
@@ -40,7 +40,7 @@ test('an answer cannot be received', async () => {
       { kind: 'answer', action: 'fail', errno: 'ENOBUFS' },
       { kind: 'answer', action: 'fail', errno: 'ENOMEM' },
     ],
-    effort('answers', 170, 1),
+    effort('answers', 270, 1),
   );
 });
 
@@ -51,7 +51,7 @@ test('what is listed has changed meanwhile', async () => {
       { kind: 'answer', action: 'interrupt', harmless: true },
       { kind: 'answer', action: 'interrupt', lasting: true },
     ],
-    effort('interrupted', 170, 1),
+    effort('interrupted', 270, 1),
   );
 });
 
@@ -59,7 +59,7 @@ test('announcements are lost', async () => {
   await life.go(
     'announcements lost',
     [{ kind: 'news', action: 'fail', errno: 'ENOBUFS', harmless: true }],
-    effort('news', 60, 1),
+    effort('news', 90, 1),
   );
 });
 

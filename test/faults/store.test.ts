@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * The n-th call on a file of the daemon's fails, in every verb of a container's life; the run directory is a small tmpfs,
@@ -35,7 +35,7 @@ test('one call fails', async () => {
       { kind: 'store', action: 'fail', errno: 'ENOSPC' },
       { kind: 'store', action: 'fail', errno: 'EMFILE' },
     ],
-    effort('files', 170, 1),
+    effort('files', 270, 1),
   );
 });
 
@@ -43,7 +43,7 @@ test('one call says that it failed, and has not', async () => {
   await life.go(
     'file operations reported as failed',
     [{ kind: 'store', action: 'after', errno: 'EIO' }],
-    effort('reported', 80, 1),
+    effort('reported', 130, 1),
   );
 });
 
@@ -54,7 +54,7 @@ test('the disk is full, or cannot be written, from one call on', async () => {
       { kind: 'store', action: 'full' },
       { kind: 'store', action: 'fail', errno: 'EROFS', lasting: true },
     ],
-    effort('full', 110, 1),
+    effort('full', 170, 1),
   );
 });
 

@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 10800
 /**
  * A container behind slirp4netns, whose ports the forwarder carries or slirp4netns itself: somebody else answers on the sockets of the
@@ -42,7 +42,7 @@ function answered(sockets: typeof apiSocketsOf): Strike[] {
 for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
   test(`${handler}: somebody else answers on the socket, or nobody`, async () => {
     const sockets = handler === 'forwarder' ? forwarderSocketsOf : apiSocketsOf;
-    await life.go(`sockets of an impostor: ports of ${handler}`, answered(sockets), effort('sockets', 170, 1), steps);
+    await life.go(`sockets of an impostor: ports of ${handler}`, answered(sockets), effort('sockets', 300, 1), steps);
   });
 }
 

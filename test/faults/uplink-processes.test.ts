@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 10800
 /**
  * A container behind slirp4netns, whose ports the forwarder carries or slirp4netns itself: the processes are killed, or hang, at every moment.
@@ -37,11 +37,11 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
   const who = [uplinksOf, keepersOf, ...carrier];
 
   test(`${handler}: the program, its keeper, or who carries its ports is killed`, async () => {
-    await life.go(`processes killed: ports of ${handler}`, who.flatMap(killed), effort('kills', 60, 1), steps);
+    await life.go(`processes killed: ports of ${handler}`, who.flatMap(killed), effort('kills', 110, 1), steps);
   });
 
   test(`${handler}: one of them hangs, and goes on later`, async () => {
-    await life.go(`processes that hung: ports of ${handler}`, who.flatMap(hung), effort('hangs', 130, 1), steps);
+    await life.go(`processes that hung: ports of ${handler}`, who.flatMap(hung), effort('hangs', 230, 1), steps);
   });
 }
 

@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // proving: 3600
 /**
  * A container behind slirp4netns, whose ports the forwarder carries or slirp4netns itself: the n-th call that starts, finds
@@ -27,7 +27,7 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
         { kind: 'helper', action: 'fail', errno: 'EAGAIN' },
         { kind: 'helper', action: 'fail', errno: 'EMFILE' },
       ],
-      effort('helpers', 20, 1),
+      effort('helpers', 37, 1),
       steps,
     );
   });
@@ -35,7 +35,7 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
   test(`${handler}: descriptors are short`, async () => {
     const short = { kind: 'descriptors', action: 'fail', errno: 'EMFILE' } as const;
     const strikes = [short, { ...short, fresh: true }]; // what the program can do is asked once
-    await life.go(`descriptors short: ports of ${handler}`, strikes, effort('descriptors', 41, 1), steps);
+    await life.go(`descriptors short: ports of ${handler}`, strikes, effort('descriptors', 97, 1), steps);
   });
 
   test(`${handler}: files cannot be written`, async () => {
@@ -45,7 +45,7 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
         { kind: 'store', action: 'fail', errno: 'EIO' },
         { kind: 'store', action: 'full' },
       ],
-      effort('files', 60, 1),
+      effort('files', 110, 1),
       steps,
     );
   });

@@ -1,35 +1,67 @@
-// Fuzz target: entries of connection tracking, and the requests made of them (native/conntrack-entry.h).
+// Fuzz target: entries of connection tracking, how they are judged (native/conntrack-judge.h), and the requests made of
+// them (native/conntrack-entry.h).
 //
-// Checked besides memory: a request is one well-formed message, to delete, for the same family, with nothing but what
-// the entry had.
+// Checked besides memory: a request to delete is one well-formed message, for the same family, with nothing but what
+// the entry had; a replacement is two; what is judged has all of its addresses; without rules everything stays.
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
-#include "../../native/conntrack-entry.h"
+#include "../../native/conntrack-judge.h"
 #include "../../native/nlattr.h"
 #include "datagram.h"
 #include "must.h"
 
 namespace {
 
-void Take(const nlmsghdr* entry) {
-  // 10.9.0.1 and fd00:9::1, which the captured entries have.
-  static const cleat::Addresses addresses{std::string("\x0a\x09\x00\x01", 4),
-                                          std::string("\xfd\x00\x00\x09\0\0\0\0\0\0\0\0\0\0\0\x01", 16)};
-  cleat::Holds(entry, addresses);
-  const std::string request = cleat::DeleteRequest(entry, 7);
-  MUST(request.size() <= 1024);
+// Of 10.9.0.1 and fd00:9::1, which the captured entries have.
+const std::string kFour("\x0a\x09\x00\x01", 4);
+const std::string kSix("\xfd\x00\x00\x09\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
+
+cleat::Rules Rules() {
+  cleat::Rules rules;
+  for (const uint8_t protocol : {6, 17, 132}) {
+    rules.ports[{AF_INET, protocol, "", 9}] = cleat::Target{kFour, 9};
+    rules.ports[{AF_INET6, protocol, kSix, 9}] = std::nullopt;
+  }
+  rules.networks.push_back({{{kFour, 24}, {kSix, 61}}, false, true, {kFour}, cleat::NetworkFacts::Isolate::kOpen});
+  rules.networks.push_back({{{std::string(4, 0), 1}}, true, false, {}, cleat::NetworkFacts::Isolate::kStrict});
+  return rules;
+}
+
+void CheckMessages(const std::string& requests, size_t expected) {
   size_t messages = 0;
-  EachMessageOf(reinterpret_cast<const uint8_t*>(request.data()), request.size(), [&](const nlmsghdr* message) {
+  size_t size = 0;
+  EachMessageOf(reinterpret_cast<const uint8_t*>(requests.data()), requests.size(), [&](const nlmsghdr* message) {
+    MUST(message->nlmsg_seq == messages);
     messages++;
-    MUST(message->nlmsg_len == request.size() && message->nlmsg_seq == 7);
-    MUST(message->nlmsg_type == (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE));
-    size_t size = NLMSG_HDRLEN + sizeof(nfgenmsg);
+    size += message->nlmsg_len;
+    size_t attributes = NLMSG_HDRLEN + sizeof(nfgenmsg);
     cleat::EachAttribute(message, sizeof(nfgenmsg),
-                         [&](const nlattr* attribute) { size += MNL_ALIGN(attribute->nla_len); });
-    MUST(size == request.size());
+                         [&](const nlattr* attribute) { attributes += MNL_ALIGN(attribute->nla_len); });
+    MUST(message->nlmsg_len == attributes);
   });
-  MUST(messages == 1);
+  MUST(messages == expected && size == requests.size());
+}
+
+void Take(const nlmsghdr* message) {
+  static const cleat::Rules rules = Rules();
+  const std::string request = cleat::DeleteRequest(message, 0);
+  MUST(request.size() <= 1024);
+  CheckMessages(request, 1);
+  MUST(reinterpret_cast<const nlmsghdr*>(request.data())->nlmsg_type ==
+       (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE));
+
+  const std::optional<cleat::Entry> entry = cleat::DecodeEntry(message);
+  if (!entry) return;
+  const size_t size = entry->family == AF_INET ? 4 : 16;
+  MUST(entry->original.source.size() == size && entry->reply.destination.size() == size);
+  const auto is_local = [](const std::string& address) { return address == kFour; };
+  MUST(cleat::Judge(*entry, {}, is_local).fate == cleat::Fate::kKeep);
+  const cleat::Judgement judged = cleat::Judge(*entry, rules, is_local);
+  CheckMessages(cleat::ReplaceRequests(*entry, judged.to), 2);
+  cleat::Rules gone;
+  gone.addresses.insert(entry->reply.source);
+  MUST(cleat::Judge(*entry, gone, is_local).fate == cleat::Fate::kForget);
 }
 
 }  // namespace

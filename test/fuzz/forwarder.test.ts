@@ -7,7 +7,7 @@
  * nothing; a port leads where it was last told. In the end it gives back every descriptor, and ends with 0 and no leak.
  * Limits: one session at a time changes ports; what connections do meanwhile is in test/native/forwarder.test.ts.
  */
-// timeout: 180
+// timeout: 600
 // proving: 3600
 import type { Socket } from 'node:net';
 import fc from 'fast-check';
@@ -23,7 +23,7 @@ import { buildProgram, type Patch, reporting } from '../harness/sanitized.ts';
 
 requirePrivateNamespace();
 
-const SESSIONS = effort('sessions', 150, 6000);
+const SESSIONS = effort('sessions', 90, 6000);
 /** For an answer: a request has four ports at most. */
 const PATIENCE_MS = 10_000;
 /** As many as it has room for, and one. */
@@ -59,19 +59,33 @@ const change = fc.record({
   remove: fc.array(key, { maxLength: 4 }),
   add: fc.array(addition, { maxLength: 4 }),
 });
+/** Large enough for what is dialled here. */
+const limits = fc.record(
+  {
+    op: fc.constant('limits'),
+    connections: fc.integer({ min: 50, max: 1_000_000 }),
+    flows: fc.integer({ min: 1, max: 1_000_000 }),
+    flow_idle: fc.integer({ min: 1, max: 604_800 }),
+    half_closed: fc.integer({ min: 60, max: 604_800 }),
+  },
+  { requiredKeys: ['op'] },
+);
 const asked = fc.oneof(
   { weight: 8, arbitrary: change },
   { weight: 2, arbitrary: fc.constantFrom({ op: 'list' }, { op: 'who' }) },
   { weight: 1, arbitrary: key.map(({ owner }) => ({ op: 'list', owner })) },
+  { weight: 1, arbitrary: limits },
 );
 
 /** One member somewhere in it is another value, or has another name. */
-const spoilt = fc.tuple(change, fc.nat(), fc.jsonValue(), fc.boolean()).map(([of, at, value, renamed]) => {
-  const members = [...JSON.stringify(of).matchAll(/"(\w+)":("[^"]*"|\d+)/g)];
-  const [text = '', name = ''] = members[at % members.length] ?? [];
-  const other = renamed ? `"${name}x":0` : `"${name}":${JSON.stringify(value)}`;
-  return JSON.stringify(of).replace(text, () => other);
-});
+const spoilt = fc
+  .tuple(fc.oneof({ weight: 3, arbitrary: change }, limits), fc.nat(), fc.jsonValue(), fc.boolean())
+  .map(([of, at, value, renamed]) => {
+    const members = [...JSON.stringify(of).matchAll(/"(\w+)":("[^"]*"|\d+)/g)];
+    const [text = '', name = ''] = members[at % members.length] ?? [];
+    const other = renamed ? `"${name}x":0` : `"${name}":${JSON.stringify(value)}`;
+    return JSON.stringify(of).replace(text, () => other);
+  });
 const word = fc.string({ unit: 'binary', maxLength: 12 });
 const nearly = fc
   .tuple(asked, fc.nat(), word, fc.nat(3))
@@ -88,6 +102,9 @@ const odd = fc.constantFrom(
   '{"op":"change","remove":[],"add":[],"add":[]}',
   '\0',
   '{"op":"change","remove":[],"add":{}}',
+  '{"op":"limits","flows":1,"flows":1}',
+  '{"op":"limits","connections":0}',
+  '{"op":"limits","flow_idle":604801}',
 );
 /** Whether it is as it should be is known of what was not spoilt. */
 interface Line {
@@ -121,9 +138,16 @@ const Addition = z.strictObject({
   address: Address,
   container_port: Port,
 });
+const Limits = {
+  connections: z.int().min(1).max(1_000_000).optional(),
+  flows: z.int().min(1).max(1_000_000).optional(),
+  flow_idle: z.int().min(1).max(604_800).optional(),
+  half_closed: z.int().min(1).max(604_800).optional(),
+};
 const Request = z.union([
   z.strictObject({ op: z.enum(['who', 'list']) }),
   z.strictObject({ op: z.literal('list'), owner: Key.owner }),
+  z.strictObject({ op: z.literal('limits'), ...Limits }),
   z.strictObject({ op: z.literal('change'), remove: z.array(Removal), add: z.array(Addition) }),
 ]);
 type Request = z.infer<typeof Request>;
@@ -134,6 +158,7 @@ const Answer = z.looseObject({
   pid: z.number().optional(),
   rules: z.union([z.number(), z.array(z.record(z.string(), z.unknown()))]).optional(),
   source_kept: z.array(z.boolean()).optional(),
+  limits: z.strictObject(Limits).required().optional(),
   error: z.looseObject({ message: z.string().regex(/^\P{Cc}+$/u), errno: z.string().optional() }).optional(),
 });
 type Answer = z.infer<typeof Answer>;
@@ -141,9 +166,13 @@ type Answer = z.infer<typeof Answer>;
 const canonical = (ip: string): string => (ip.includes(':') ? new URL(`http://[${ip}]`).hostname.slice(1, -1) : ip);
 const nameOf = ({ protocol, host_ip, host_port }: Rule): string => `${protocol} ${canonical(host_ip)} ${host_port}`;
 
+const DEFAULTS = { connections: 16_384, flows: 8192, flow_idle: 120, half_closed: 240 };
+
 /** Ports and where they lead, by what was accepted. */
 class Model {
   readonly #rules = new Map<string, z.infer<typeof Addition>>();
+  /** What it was told last; what it was not told is as in native/forwarder/budget.h. */
+  limits = DEFAULTS;
 
   accept({ remove, add }: Extract<Request, { op: 'change' }>): void {
     const wanted = new Set(add.map(nameOf));
@@ -208,13 +237,19 @@ function judge(line: Line, text: string, model: Model): Answer {
   }
   if (!answer.ok) {
     assert.ok(answer.error, 'a refusal says why');
-    if (line.right) assert.not.match(answer.error?.message ?? '', /no JSON|op is missing|is no list|is no object/);
+    if (line.right)
+      assert.not.match(answer.error?.message ?? '', /no JSON|op is missing|is no list|is no object|is no limit/);
     return answer;
   }
   if (request?.op === 'change') {
     assert.is(answer.source_kept?.length, request.add.length);
     model.accept(request);
   }
+  if (request?.op === 'limits') {
+    const { op: _, ...told } = request;
+    model.limits = { ...DEFAULTS, ...(told as Partial<typeof DEFAULTS>) };
+  }
+  if (request?.op === 'list') assert.equal(answer.limits, model.limits, 'it has other limits than it accepted');
   if (request?.op === 'list' && 'owner' in request) {
     const { owner } = request;
     const rules = z.array(Addition.loose()).parse(answer.rules);
@@ -287,19 +322,29 @@ fuzz('has what it accepted, whatever it is sent', async () => {
   proved('requests to cleat-forwarder from a grammar, under ASan and UBSan', counts.answered + counts.refused);
 });
 
+const OTHER_PORTS = /other ports than it accepted|of one owner what is not so/;
+
 /** Each is found, or this would not be worth much. */
 const MISTAKES: Record<string, { patch: Patch; seen: RegExp }> = {
   'a port that leads where it led before': {
     patch: { source: 'native/forwarder/table.cc', from: 'if (!same) port.Lead(to);', to: '(void)same;' },
-    seen: /other ports than it accepted/,
+    seen: OTHER_PORTS,
   },
   'a port that anybody may take away': {
     patch: {
       source: 'native/forwarder/table.cc',
-      from: 'port->second->route().owner == removal.owner;',
+      from: 'port->second->route().owner() == removal.owner;',
       to: 'removal.owner != "";',
     },
-    seen: /other ports than it accepted/,
+    seen: OTHER_PORTS,
+  },
+  'a limit that stays when it is not told': {
+    patch: {
+      source: 'native/forwarder/table.cc',
+      from: 'budget_->SetLimits(request.limits);',
+      to: 'Limits limits = budget_->limits(); limits.flows = request.limits.flows; budget_->SetLimits(limits);',
+    },
+    seen: /other limits than it accepted/,
   },
   'a session that is never given back': {
     patch: {

@@ -6,7 +6,7 @@
  * and the daemon say. What was found to be of interest is kept below build/sanitized/fuzz/corpus, for the next run to
  * begin with. An input that crashed a target once is in regressions/TARGET, by the name of what was wrong.
  */
-// timeout: 300
+// timeout: 600
 // proving: 5400
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ import { build, type Patch, ROOT, SANITIZED } from '../harness/sanitized.ts';
 requirePrivateNamespace();
 
 const FUZZ = join(ROOT, 'test/fuzz');
-const EXECUTIONS = effort('executions', 20_000, 3_000_000);
+const EXECUTIONS = effort('executions', 10_000, 3_000_000);
 /** Where inputs are slow, or the machine is. */
 const LIMIT_S = effort('seconds', 20, 120);
 /** How many executions a target may need to find a mistake made on purpose. */
@@ -83,7 +83,7 @@ const TARGETS: Record<string, Target> = {
     },
   },
   conntrack: {
-    sources: ['native/conntrack-entry.cc'],
+    sources: ['native/conntrack-entry.cc', 'native/conntrack-judge.cc'],
     mistake: {
       source: 'native/conntrack-entry.cc',
       from: 'mnl_attr_put_check(request, sizeof buffer,',
@@ -123,7 +123,12 @@ const TARGETS: Record<string, Target> = {
     },
   },
   'forward-request': {
-    sources: ['native/json/json.cc', 'native/forwarder/request.cc', 'native/forwarder/endpoint.cc'],
+    sources: [
+      'native/json/json.cc',
+      'native/forwarder/budget.cc',
+      'native/forwarder/endpoint.cc',
+      'native/forwarder/request.cc',
+    ],
     seeds: [
       '{"op":"who"}',
       '{"op":"list"}',
@@ -141,7 +146,7 @@ const TARGETS: Record<string, Target> = {
   },
 };
 
-const MISTAKEN = ['nft-dump', 'json', ...Object.keys(TARGETS)].slice(0, effort('mistakes', 2, 10));
+const MISTAKEN = ['nft-dump', 'json', ...Object.keys(TARGETS)].slice(0, effort('mistakes', 1, 10));
 const seeds = mkdtempSync(join(tmpdir(), 'seeds-'));
 const fuzz = suite('fuzz');
 

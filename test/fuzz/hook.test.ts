@@ -6,7 +6,6 @@
  * stderr or one line that a terminal may be given; it is called wrongly when it says so and only then; nothing is sent
  * for a state it refused; it tears down only what it was told is this container's.
  */
-// timeout: 180
 // proving: 3600
 import { spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
@@ -19,7 +18,7 @@ import * as assert from 'uvu/assert';
 import { effort, proved, seed } from '../harness/proof.ts';
 import { buildHook } from '../harness/sanitized.ts';
 
-const CALLS = effort('calls', 100, 1500);
+const CALLS = effort('calls', 60, 1500);
 /** A hook that has not ended by then hangs: its deadlines here are below a second, and 2 s for cleaning up. */
 const PATIENCE_MS = 30_000;
 const PID = 4242;

@@ -10,12 +10,12 @@
  * Limits: those of keeper-grammar.ts. A line with an option twice may be taken or refused. Over 400 lines because a
  * run and what is judged of it are one thing: each judgement needs most of what happened.
  */
-// timeout: 180
 // proving: 3600
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
   closeSync,
+  chmodSync,
   constants,
   existsSync,
   fstatSync,
@@ -37,7 +37,6 @@ import { processStartTime } from '../../native/index.ts';
 import {
   type Attempt,
   LASTING_MS,
-  LAST_DEEDS,
   LATE_MS,
   type Line,
   OBSTACLES,
@@ -190,6 +189,7 @@ class Run {
   async #prepare(): Promise<void> {
     const { place: at, other, event: what } = this.#of;
     mkdirSync(this.#dir, { recursive: true });
+    chmodSync(this.#base, 0o1777); // the program, another user, says there who it is
     writeFileSync(this.#outside, 'outside');
     if (at.room !== null) {
       const size = `size=${at.room.pages * 4}k,nr_inodes=${at.room.files}`;
@@ -403,8 +403,8 @@ class Run {
   }
 
   #judgeRun(ran: boolean): void {
-    const { how, place: at } = this.#of;
-    if (at.room !== null || LAST_DEEDS.includes(how.deed) || this.#happened.has('removed')) return;
+    const { place: at } = this.#of;
+    if (at.room !== null || this.#happened.has('removed')) return;
     // Its claim may have been removed, its status not.
     const ours = `"keeper":{"pid":${this.#pid},`;
     const dir = this.#places.find((one) => textOf(join(one, 'status'))?.includes(ours));
@@ -474,7 +474,9 @@ class Run {
   }
 
   #judgeDescriptors(): void {
-    const given = ['--exit-fd', '--ready-fd'].map((name) => this.#line.value(name)).filter((fd) => fd !== null);
+    const given = ['--exit-fd', '--ready-fd', '--netns-fd']
+      .map((name) => this.#line.value(name))
+      .filter((fd) => fd !== null);
     // From 10 up they are the shell's.
     const has = (textOf(`${this.#marker}.fds`) ?? '').split('\n').filter((fd) => fd.length === 1);
     assert.equal(new Set(has.map(Number)), new Set([0, 1, 2, ...given.map(Number)]), 'its descriptors');
@@ -490,15 +492,15 @@ class Run {
   }
 
   #nothingLeft(): void {
-    const { place: at, how } = this.#of;
+    const { place: at } = this.#of;
     assert.is(textOf(this.#outside), 'outside');
     const known = ['d', 'd.away', 'd.target', 'outside', 'ran', 'ran.fds'];
     assert.equal(
       namesIn(this.#base).filter((name) => !known.includes(name)),
       [],
     );
-    const allowed = new Set(['keeper', 'status', 'used', 'litter', ...this.#before]);
-    if (how.deed === 'obstructs' || this.#signal === 'SIGKILL') allowed.add('status.new').add(`keeper.${this.#pid}`);
+    const allowed = new Set(['keeper', 'status', 'used', 'program', ...this.#before]);
+    if (this.#signal === 'SIGKILL') allowed.add('status.new').add(`keeper.${this.#pid}`);
     for (const dir of this.#places) {
       const more = namesIn(dir).filter((name) => !allowed.has(name));
       assert.equal(more, [], `left in ${basename(dirname(dir))}/${basename(dir)}`);

@@ -22,7 +22,7 @@ void Check(const cleat::NftTypes& types) {
 
 void Take(const nlmsghdr* message) {
   cleat::GenerationOf(message);
-  cleat::DecodeTableHandle(message);
+  cleat::DecodeTable(message);
   const cleat::ChainFacts chain = cleat::DecodeChain(message);
   const cleat::RuleFacts rule = cleat::DecodeRule(message);
   const cleat::SetFacts set = cleat::DecodeSet(message);

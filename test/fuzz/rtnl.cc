@@ -25,6 +25,14 @@ void Take(const nlmsghdr* message) {
   const bool is_port = cleat::DecodePort(message, &port);
   const bool is_address = cleat::DecodeAddress(message, &address);
   const bool is_route = cleat::DecodeRoute(message, &route);
+  cleat::WayFacts way;
+  MUST(!cleat::DecodeWay(message, &way) || way.link != 0);
+  MUST(!way.gateway || way.gateway->size() < 46);
+  cleat::RuleFacts rule;
+  cleat::DecodeRule(message, &rule);
+  MUST(rule.source.size() < 46 && rule.destination.size() < 46);
+  MUST(!cleat::RouteIsOf(message, {}));
+  cleat::RouteIsOf(message, {RT_TABLE_MAIN});
   const bool is_neighbour = cleat::DecodeNeighbour(message, &neighbour);
   MUST(is_link + is_port + is_address + is_route + is_neighbour <= 1);
   MUST(IsText(link.name) && IsText(link.kind) && IsText(link.alias) && IsText(link.mac));

@@ -8,14 +8,7 @@
  * after every step.
  * Limits: attachments are the real machine's; that it ends in an error is told to the container alone.
  */
-import {
-  createActor,
-  fromCallback,
-  type ActorRefFrom,
-  type AnyActorRef,
-  type AnyTransitionDefinition,
-  type EventObject,
-} from 'xstate';
+import { createActor, fromCallback, type ActorRefFrom, type AnyActorRef, type EventObject } from 'xstate';
 import { defineEffect, ROOT } from '../../effects/effect.ts';
 import { attachmentMachine, type AttachmentInput } from '../../machines/attachment.ts';
 import { containerMachine } from '../../machines/container.ts';
@@ -35,6 +28,7 @@ import {
   type NamedStep,
   type Snapshot,
 } from './container-model.ts';
+import { edgeOf } from './container-edges.ts';
 import { GIVER, GIVER_ADDRESS, type Variant } from './container-variants.ts';
 import { objectionsTo } from './standing.ts';
 import { settled, Stage, World, type Ending } from './world.ts';
@@ -96,20 +90,6 @@ const machine = containerMachine.provide({
     ...provided(Object.keys(TALKS), talk),
   },
 });
-
-const edges = new WeakMap<object, string>();
-
-/** "container.up configure 0": of the state's transitions for this event the first. */
-function edgeOf(transition: AnyTransitionDefinition): string {
-  let edge = edges.get(transition);
-  if (edge === undefined) {
-    const { source, eventType } = transition;
-    const all = eventType === '' ? (source.always ?? []) : (source.transitions.get(eventType) ?? []);
-    edge = `${source.id} ${eventType} ${all.indexOf(transition)}`;
-    edges.set(transition, edge);
-  }
-  return edge;
-}
 
 /** A container from a record, in the world that it speaks of. */
 export function resume(variant: Variant, snapshot: unknown, world: World): Run {

@@ -4,6 +4,7 @@
  * Guarantees: read from the machine that ships, so a new transition is one that has to be taken.
  * Limits: what is impossible is said here by hand, and why; container.driven.test.ts counts that no other is missed.
  */
+import type { AnyTransitionDefinition } from 'xstate';
 import { containerMachine } from '../../machines/container.ts';
 import { statesOf } from './machines.ts';
 
@@ -15,9 +16,9 @@ export const EDGES = [containerMachine.root, ...statesOf(containerMachine.root)]
 
 /** Ways that the stages of a change have alike, and that this kind of change cannot go. */
 const IMPOSSIBLE = [
-  // A container without networks has no ports, and whoever asks for ports gets them announced before anything else.
-  /^container\.configuring\.leasing leased [5-8]$/,
-  /^container\.configuring\.announcing xstate\.done\.actor\.expose [2-5]$/,
+  // A container without networks has no names, and its ports lead nowhere.
+  /^container\.configuring\.leasing leased [56]$/,
+  /^container\.configuring\.announcing xstate\.done\.actor\.expose [23]$/,
   // Whoever has an uplink has no network, and its machine ends in no error.
   /^container\.configuring\.startingUplink xstate\.done\.actor\.uplink [23]$/,
   // A connection brings one network and no ports.
@@ -27,14 +28,30 @@ const IMPOSSIBLE = [
   /^container\.connecting\.attaching xstate\.done\.actor\.attachment 1$/,
   // Ports come without networks, and there is at least one.
   /^container\.publishing\.leasing ( \d|leased [0345])$/,
-  /^container\.publishing\.announcing xstate\.done\.actor\.expose [01245]$/,
+  /^container\.publishing\.announcing xstate\.done\.actor\.expose [012]$/,
   /^container\.publishing\.(attaching|naming) /,
   // Whoever has names has a link, and whoever has ports or names has a namespace.
   /^container\.rollingBack\.unnaming unnamed [12]$/,
   /^container\.tearingDown\.retracting xstate\.\w+\.actor\.unexpose [56]$/,
   /^container\.tearingDown\.withdrawing xstate\.\w+\.actor\.unpublish [45]$/,
   /^container\.tearingDown\.unnaming unnamed [134]$/,
+  // Whoever shares a namespace has no link, port or uplink that could be missing.
+  /^container\.degraded publish 0$/,
   /^container\.tearingDown\.stoppingUplink xstate\.\w+\.actor\.uplink [12]$/,
 ];
 
 export const isPossible = (edge: string): boolean => !IMPOSSIBLE.some((pattern) => pattern.test(edge));
+
+const edges = new WeakMap<object, string>();
+
+/** "container.up configure 0": of the state's transitions for this event the first. */
+export function edgeOf(transition: AnyTransitionDefinition): string {
+  let edge = edges.get(transition);
+  if (edge === undefined) {
+    const { source, eventType } = transition;
+    const all = eventType === '' ? (source.always ?? []) : (source.transitions.get(eventType) ?? []);
+    edge = `${source.id} ${eventType} ${all.indexOf(transition)}`;
+    edges.set(transition, edge);
+  }
+  return edge;
+}

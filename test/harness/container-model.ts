@@ -10,10 +10,12 @@ import type { SnapshotFrom } from 'xstate';
 import type { AttachmentInput } from '../../machines/attachment.ts';
 import { containerMachine } from '../../machines/container.ts';
 import type { ContainerEvent } from '../../machines/container-inputs.ts';
-import { allPorts, leadsTo, stranded, type OwnedTarget } from '../../machines/plan/change.ts';
+import { allPorts, leadsTo, type OwnedTarget } from '../../machines/plan/change.ts';
+import { subtract } from '../../machines/plan/port-list.ts';
 import { portTargets } from '../../machines/plan/ports.ts';
 import { ContainerContext, type Attachment } from '../../state/container.ts';
 import type { UplinkLink } from '../../state/uplink.ts';
+import { edgeOf } from './container-edges.ts';
 import { GIVER_ADDRESS, type Variant } from './container-variants.ts';
 import { FAULT, resolve } from './fixtures.ts';
 
@@ -28,6 +30,8 @@ export interface Step {
 export interface NamedStep {
   event: ModelEvent;
   name: string;
+  /** The transitions that lead there (container-edges.ts), but for those without an event. */
+  edges: string[];
 }
 
 const done = (id: string, output?: unknown): ModelEvent => ({ type: `xstate.done.actor.${id}`, actorId: id, output });
@@ -170,7 +174,13 @@ export function walksOf(variant: Variant): Step[][] {
 
 /** Walks without the states themselves: of some thousand that is little to keep. */
 export const withNames = (walks: readonly Step[][]): NamedStep[][] =>
-  walks.map((steps) => steps.map(({ event, state }) => ({ event, name: nameOf(state) })));
+  walks.map((steps) =>
+    steps.map(({ event, state }, n) => {
+      const before = steps[n - 1]?.state;
+      const taken = before === undefined ? [] : containerMachine.getTransitionData(before, event as ContainerEvent);
+      return { event, name: nameOf(state), edges: taken.map(edgeOf) };
+    }),
+  );
 
 export const nameOf = ({ value, status }: Snapshot): string =>
   status === 'error' ? 'error' : JSON.stringify(value).replace(/[{}"]/g, '').replaceAll(':', '.');
@@ -217,10 +227,13 @@ export const INVARIANTS: Record<string, (state: Snapshot) => string | undefined>
       ? 'a name twice'
       : undefined;
   },
-  'up: every published port leads somewhere': ({ value, context }) => {
+  'up: the ports asked for are its ports, whatever became of its networks': ({ value, context }) => {
     if (value !== 'up') return undefined;
-    const [nowhere] = stranded(context, context.ports, context.attachments);
-    return nowhere === undefined ? undefined : `port ${nowhere.hostPort} leads nowhere`;
+    const { ports, request } = context;
+    const [more] = subtract(ports, request.ports).left;
+    const less = request.ports.find((wish) => subtract(ports, [wish]).taken.length === 0);
+    if (more !== undefined) return `port ${more.hostPort} was not asked for`;
+    return less === undefined ? undefined : `port ${less.container_port} has been forgotten`;
   },
   'failure has a reason': (state) =>
     state.matches('failed') && state.context.fault === null && state.context.leftovers.length === 0

@@ -9,7 +9,7 @@ import type { ContainerEvent, ContainerInput } from '../../machines/container-in
 import type { Drift, Lease, Wish } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { UplinkSettings } from '../../state/uplink.ts';
-import { containerInput, FAULT, leaseOf, resolve, SLIRP } from './fixtures.ts';
+import { containerInput, FAULT, leaseOf, pinOf, resolve, SLIRP } from './fixtures.ts';
 
 /** States in which words are said; `everywhere` is every state that is not the last. */
 export type Where = 'created' | 'up' | 'degraded' | 'failed' | 'everywhere';
@@ -30,10 +30,10 @@ export const GIVER_ADDRESS = '10.89.7.7';
 export const TAKER = 'c3:5';
 
 /** Namespaces that are joined: the neighbour's, and one that nobody here has made. */
-export const NEIGHBOUR_PATH = '/run/cleat/netns-2';
+export const NEIGHBOUR_PATH = pinOf('2');
 export const OUTSIDER_PATH = '/run/netns/theirs';
 
-const joined = { path: '/run/cleat/netns-1', owned: false, from: OUTSIDER_PATH, of: null };
+const joined = { path: pinOf('1'), owned: false, from: OUTSIDER_PATH, of: null };
 const shared = { ...joined, from: NEIGHBOUR_PATH, of: GIVER };
 
 const connect = (network: string, options: AttachmentOptions = {}): ContainerEvent => ({
@@ -209,6 +209,27 @@ export const VARIANTS: Record<string, Variant> = {
     lease: leaseOf,
     words: { created: [CONFIGURE], up: [RELOAD, publish(P2), unpublish(P1), disconnect('web')] },
   },
+  /** On no network: its ports wait for one. */
+  alone: {
+    input: own({}, [P1]),
+    lease: leaseOf,
+    words: { created: [CONFIGURE], up: [connect('web'), unpublish(P1)] },
+  },
+  aloneWithFiles: {
+    input: own({}, [P1], { files: true }),
+    lease: leaseOf,
+    words: { created: [CONFIGURE] },
+  },
+  aloneOuter: {
+    input: own({}, [P1], { publisher: 'outer' }),
+    lease: leaseOf,
+    words: { created: [CONFIGURE], up: [publish(P2)] },
+  },
+  aloneOuterWithFiles: {
+    input: own({}, [P1], { publisher: 'outer', files: true }),
+    lease: leaseOf,
+    words: { created: [CONFIGURE] },
+  },
   /** A network that comes later leads out, and has the ports from then on. */
   primary: {
     input: own({ web: {} }, [P1]),
@@ -272,6 +293,25 @@ export const VARIANTS: Record<string, Variant> = {
       ],
     },
   },
+  /** Whatever is asked of it while something is missing, also by a rebuild, which then looks at everything. */
+  ailing: {
+    input: own({ web: {} }, [P1]),
+    lease: leaseOf,
+    words: {
+      created: [CONFIGURE],
+      up: [{ type: 'drifted', drift: gone('web') }],
+      degraded: [connect('web'), connect('web', { aliases: ['x'] }), connect('back'), RELOAD, REBUILD],
+    },
+  },
+  ailingPorts: {
+    input: own({ web: {} }, [P1]),
+    lease: leaseOf,
+    words: {
+      created: [CONFIGURE],
+      up: [{ type: 'drifted', drift: gone('web') }],
+      degraded: [publish(P2), unpublish(P1), unpublish(P2)],
+    },
+  },
   giving: {
     input: own({ web: {} }, [P1, P2]),
     lease: leaseOf,
@@ -291,7 +331,7 @@ export const VARIANTS: Record<string, Variant> = {
   taking: {
     input: own({ web: {} }, []),
     lease: leaseOf,
-    words: { created: [CONFIGURE, takeOver(P1)], up: [takeOver(P1)] },
+    words: { created: [CONFIGURE, takeOver(P1)], up: [takeOver(P1), disconnect('web')] },
   },
   /** A program leads out, and the forwarder in. */
   behindSlirp: {
@@ -300,7 +340,7 @@ export const VARIANTS: Record<string, Variant> = {
     words: {
       created: [CONFIGURE, connect('web')],
       up: [RELOAD, connect('web'), lost(true), lost(false)],
-      degraded: [CONFIGURE, lost(true)],
+      degraded: [CONFIGURE, lost(true), connect('web'), RELOAD],
     },
   },
   behindSlirpLive: {
@@ -328,7 +368,11 @@ export const VARIANTS: Record<string, Variant> = {
   behindPasta: {
     input: behind(PASTA, 'pasta', [P1], { files: true }),
     lease: leaseOf,
-    words: { created: [CONFIGURE, publish(P2)], up: [RELOAD, publish(P2), unpublish(P1)] },
+    words: {
+      created: [CONFIGURE, publish(P2)],
+      up: [RELOAD, publish(P2), unpublish(P1)],
+      degraded: [publish(P2), unpublish(P1)],
+    },
   },
   /** Others use its namespace, and then no longer do. */
   held: {

@@ -31,6 +31,12 @@ export function runsOf<W extends Walk>(walks: readonly W[]): (W & Way)[] {
   return chosen.map((walk, n) => ({ ...walk, ...WAYS[n % WAYS.length]! }));
 }
 
+/** In npm test the first walk of each kind that they are told apart by. */
+export function oneOfEach<W>(walks: readonly W[], kindOf: (walk: W) => string): readonly W[] {
+  if (effort('walks', 1, walks.length) === walks.length) return walks;
+  return [...new Map(walks.toReversed().map((walk) => [kindOf(walk), walk])).values()];
+}
+
 /** As little as has every kind of step: each time the walk that brings the most for its length. */
 function cover<W extends Walk>(walks: readonly W[]): W[] {
   const open = kindsIn(walks);

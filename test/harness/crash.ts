@@ -2,20 +2,21 @@
  * Kill the daemon at every failpoint that a scenario passes, one run of the scenario per point.
  *
  * Guarantees: the points are learnt by running the scenario, so a new effect joins without being asked. After each
- * kill and start: within a second the containers are at rest, and everything is exactly as it was before the step in which
- * the daemon died, or exactly as after it (sight.ts), nothing in between; the audit finds nothing; the witness has not
- * lost a byte; and when the scenario's containers are torn down the kernel is byte for byte what it was.
+ * kill and start: within a second, in one of three tries, the containers are at rest, and everything is exactly as it was
+ * before the step in which the daemon died, or exactly as after it (sight.ts), nothing in between; the audit finds nothing;
+ * the witness has not lost a byte; and when the scenario's containers are torn down the kernel is byte for byte what it was.
  * Limits: points behind a timer (the journal, a state at rest) are passed more or less often as events come closer
  * together; a run that passes one less often than the first is not counted.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import { Life, stepName, type Scenario } from './life.ts';
-import { effort, proved } from './proof.ts';
+import { effort, proved, spread } from './proof.ts';
 
 /** Behind a timer. */
 const LOOSE = /^(containers\.write|journal)/;
 const REST_MS = 1000;
+const TRIES = 3;
 
 /** A test file of its own for one scenario: `few` kills in npm test, evenly spread; every one in npm run prove. */
 export function surviveKills(name: string, scenario: Scenario, few: number): void {
@@ -36,12 +37,6 @@ export function surviveKills(name: string, scenario: Scenario, few: number): voi
   test.run();
 }
 
-/** `limit` of them, as far from each other as can be. */
-export function spread<T>(all: readonly T[], limit: number): T[] {
-  if (all.length <= limit) return [...all];
-  return Array.from({ length: limit }, (_, i) => all[Math.floor((i * all.length) / limit)] as T);
-}
-
 const kindOf = (point: string): string => point.replace(/#\d+$/, '');
 
 export class CrashTest {
@@ -58,12 +53,13 @@ export class CrashTest {
    * on a busy machine, is in one of them.
    */
   async learn(): Promise<string[]> {
-    const once = await this.#playOnce();
-    const again = new Set(await this.#playOnce());
+    const once = await this.pass();
+    const again = new Set(await this.pass());
     return once.filter((point) => again.has(point));
   }
 
-  async #playOnce(): Promise<string[]> {
+  /** The points that one run passes. */
+  async pass(): Promise<string[]> {
     const life = this.#life;
     this.#passed();
     this.#shapes = [(await life.see()).shape];
@@ -84,8 +80,7 @@ export class CrashTest {
     let kills = 0;
     for (const point of points) {
       try {
-        if (await this.#survive(point)) kills++;
-        await this.#life.clear();
+        if (await this.#restsAfter(point)) kills++;
       } catch (error) {
         const { message, details = '' } = error as Error & { details?: string };
         throw new Error(`killed at ${point}: ${message}\n${details}`, { cause: error });
@@ -94,8 +89,20 @@ export class CrashTest {
     return kills;
   }
 
-  /** False when the daemon was not killed. */
-  async #survive(point: string): Promise<boolean> {
+  /** A machine that has other work is late at times; a wait that is in the code is late every time. */
+  async #restsAfter(point: string): Promise<boolean> {
+    const late: number[] = [];
+    while (late.length < TRIES) {
+      const took = await this.#survive(point);
+      await this.#life.clear();
+      if (took === null || took <= REST_MS) return took !== null;
+      late.push(took);
+    }
+    throw new Error(`came to rest only after ${late.map(Math.round).join(', ')} ms`);
+  }
+
+  /** How long it took to come to rest, in ms; null when the daemon was not killed. */
+  async #survive(point: string): Promise<number | null> {
     const life = this.#life;
     writeFileSync(`${life.failpoints}/order`, `SIGKILL ${point}`);
     const { reached, before } = await life.play();
@@ -103,16 +110,15 @@ export class CrashTest {
     rmSync(`${life.failpoints}/order`);
     if (!killed) {
       // What comes behind the last answer is passed while the containers are cleared away.
-      if (LOOSE.test(point)) return false;
+      if (LOOSE.test(point)) return null;
       throw new Error('the point was not reached');
     }
     await life.daemon.kill(); // it is dead already: this reaps it
     await life.daemon.start();
     const took = await life.rest();
-    if (took > REST_MS) throw new Error(`came to rest only after ${took} ms`);
     await life.whole();
     await this.#compare(reached, before);
-    return true;
+    return took;
   }
 
   /** Exactly as before the step in which it died, or as after it. */

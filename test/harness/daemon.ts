@@ -32,9 +32,11 @@ export interface Answer<T = Body> {
 }
 
 const START_LIMIT_MS = 15_000;
+const GONE_LIMIT_MS = 10_000;
 
 export class TestDaemon {
   readonly directory: string;
+  readonly socket: string;
   /** Added to the environment of the daemon. */
   environment: Record<string, string> = {};
   /** Its outer publisher, if it is to have one. */
@@ -45,10 +47,21 @@ export class TestDaemon {
   uplinks: Pick<MainOptions, 'slirp4netns' | 'slirp4netnsOptions' | 'pasta' | 'pastaOptions'> = {};
   /** KIND=POLICY: what it does about drift. */
   drift: string[] = [];
+  /** It forwards between other interfaces too. */
+  forwardOthers = false;
+  /** NAME=NUMBER: its limits. */
+  limits: string[] = [];
+  /** NAME=NUMBER: what each container may use of the forwarder. */
+  forwarderLimits: string[] = [];
+  /** BASE,SIZE: where networks without a subnet get one. */
+  subnetPools: string[] = [];
+  /** What its log is to say at least. */
+  logLevel: MainOptions['logLevel'];
   #child: ChildProcess | null = null;
 
-  constructor(directory = mkdtempSync('/run/daemon-')) {
+  constructor(directory = mkdtempSync('/run/daemon-'), socket = `${directory}/cleat.sock`) {
     this.directory = directory;
+    this.socket = socket;
     chmodSync(directory, 0o755);
   }
 
@@ -60,9 +73,6 @@ export class TestDaemon {
   }
   get netnsDir(): string {
     return `${this.directory}/netns`;
-  }
-  get socket(): string {
-    return `${this.directory}/cleat.sock`;
   }
   get pid(): number {
     return this.#child?.pid ?? 0;
@@ -78,8 +88,10 @@ export class TestDaemon {
         return;
       } catch (error) {
         const ended = child.exitCode !== null || child.signalCode !== null;
-        if (ended || performance.now() > limit)
-          throw new Error(`the daemon does not serve:\n${this.log()}`, { cause: error });
+        if (ended || performance.now() > limit) {
+          const what = ended ? 'has ended' : 'neither serves nor ends';
+          throw new Error(`the daemon ${what}:\n${this.log()}`, { cause: error });
+        }
         await sleep(5);
       }
     }
@@ -90,7 +102,7 @@ export class TestDaemon {
     const { runDir, stateDir, netnsDir, socket } = this;
     const log = openSync(`${this.directory}/log`, 'a');
     const publisher = this.publisher ?? undefined;
-    const { drift } = this;
+    const { drift, forwardOthers, limits, forwarderLimits, subnetPools, logLevel } = this;
     const argument = JSON.stringify({
       runDir,
       stateDir,
@@ -98,6 +110,11 @@ export class TestDaemon {
       socket,
       publisher,
       drift,
+      forwardOthers,
+      limits,
+      forwarderLimits,
+      subnetPools,
+      logLevel,
       ...this.uplinks,
       ...places,
     });
@@ -185,7 +202,7 @@ export class TestDaemon {
     return this.done({ type: 'configure', id });
   }
 
-  /** Tear down, and wait until nothing is left. */
+  /** Tear down, and wait until nothing is left, of what they used alone either. */
   async down(...ids: string[]): Promise<void> {
     await Promise.all(
       ids.map(async (id) => {
@@ -193,11 +210,26 @@ export class TestDaemon {
         await this.gone(id);
       }),
     );
+    await this.settled();
   }
 
+  /**
+   * Bridges, tables and servers that nobody uses any more have gone: a picture that is taken before would have them. The audit
+   * waits for that.
+   */
+  async settled(): Promise<void> {
+    await this.get('/v1/audit');
+  }
+
+  /** Also when a teardown has failed, and is tried again by itself. */
   async gone(id: string): Promise<void> {
-    const { status, text } = await this.get(`/v1/containers/${id}?wait=gone&timeout=10000`);
-    if (status !== 200 && status !== 404) throw new Error(`${id} is not gone: ${text}`);
+    const limit = performance.now() + GONE_LIMIT_MS;
+    for (;;) {
+      const { status, text, body } = await this.get(`/v1/containers/${id}?wait=gone&timeout=${GONE_LIMIT_MS}`);
+      if (status === 200 || status === 404) return;
+      if (body.error?.code !== 'UNFINISHED' || performance.now() > limit) throw new Error(`${id} is not gone: ${text}`);
+      await sleep(20);
+    }
   }
 
   /** Rejects with what the audit finds. */
@@ -250,6 +282,7 @@ export function addressOf(container: Pick<ContainerView, 'networks'>, network: s
 }
 
 if (process.argv[2] === 'daemon' && process.argv[1] === import.meta.filename) {
-  const { main } = await import('../../service/main.ts');
-  await main(JSON.parse(process.argv[3] ?? '{}') as Places);
+  const { main } = await import('#daemon');
+  const { complain } = await import('../../cli/terminal.ts');
+  await main(JSON.parse(process.argv[3] ?? '{}') as Places, complain);
 }

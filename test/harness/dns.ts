@@ -4,9 +4,11 @@
  *
  * Guarantees: silence is asked again, as any stub resolver does: aardvark-dns 1.4 drops what comes while it reads names
  * that others have brought. A packet has at most one answer; the world answers A with an address of its own choosing
- * and everything else with nothing.
+ * and everything else with nothing; it knows no name without a dot,
+ * nor that of a host called nobody.
  * Limits: UDP.
  */
+import { randomInt } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { decode, encode, RECURSION_DESIRED, RECURSION_AVAILABLE, type RecordType } from 'dns-packet';
@@ -15,6 +17,8 @@ import { commandLines } from './native.ts';
 
 const SILENCE = 'silence';
 const TRIES = 5;
+/** RFC 1035, 4.1.1. */
+const NXDOMAIN = 3;
 
 /** "NOERROR 10.89.0.2 10.89.0.3" (sorted), "NXDOMAIN", or "silence". */
 export async function dig(...question: Parameters<typeof ask>): Promise<string> {
@@ -37,9 +41,13 @@ async function ask(
   const socket = createSocket(v6 ? 'udp6' : 'udp4');
   await new Promise<void>((bound) => socket.bind({ fd }, bound));
   try {
-    const answered = once(socket, 'message', { signal: AbortSignal.timeout(400) });
-    socket.send(encode({ type: 'query', id: 7, flags: RECURSION_DESIRED, questions: [{ name, type }] }), 53, server);
-    const [message] = (await answered) as [Buffer];
+    const signal = AbortSignal.timeout(400);
+    const id = randomInt(0x1_0000);
+    socket.send(encode({ type: 'query', id, flags: RECURSION_DESIRED, questions: [{ name, type }] }), 53, server);
+    let message: Buffer;
+    // The port may have been another question's a moment ago, whose answer comes late.
+    do [message] = (await once(socket, 'message', { signal })) as [Buffer];
+    while (decode(message).id !== id);
     const { rcode, answers } = decode(message) as ReturnType<typeof decode> & { rcode: string };
     const values = (answers ?? []).map((record) =>
       'data' in record && typeof record.data === 'string' ? record.data : '',
@@ -52,6 +60,8 @@ async function ask(
   }
 }
 
+const isKnown = (name: string) => name.includes('.') && !name.startsWith('nobody.');
+
 export class Upstream {
   /** "example.com A", in the order they came. */
   readonly asked: string[] = [];
@@ -63,9 +73,10 @@ export class Upstream {
       const { id, questions = [] } = decode(message);
       for (const { name, type } of questions) this.asked.push(`${name} ${type}`);
       const answers = questions
-        .filter(({ type }) => type === 'A')
+        .filter(({ name, type }) => type === 'A' && isKnown(name))
         .map(({ name }) => ({ type: 'A' as const, name, ttl: 5, data: says }));
-      const flags = RECURSION_DESIRED | RECURSION_AVAILABLE;
+      const known = questions.every(({ name }) => isKnown(name));
+      const flags = RECURSION_DESIRED | RECURSION_AVAILABLE | (known ? 0 : NXDOMAIN);
       socket.send(encode({ type: 'response', id: id ?? 0, flags, questions, answers }), port, address);
     });
   }

@@ -8,11 +8,13 @@
  * Limits: while something that others took is not put back yet, nothing is said.
  */
 import * as assert from 'uvu/assert';
-import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall.ts';
+import { lowerFirewall, raiseFirewall, readSwitches, restoreSwitches } from '../../effects/firewall.ts';
 import { repairRuleset } from '../../effects/firewall-repair.ts';
-import { Kernel } from '../../effects/kernel.ts';
+import { testKernel } from './kernel.ts';
 import { networkRules, portElements, removeNetworkRules, type PublishedPort } from '../../effects/ruleset.ts';
 import type { Standing } from '../../effects/ruleset-compare.ts';
+import { uplinkGuard } from '../../service/uplink-guard.ts';
+import { forwardIpv6 } from '../../effects/forwarding.ts';
 import type { Switches, VerifyInput } from '../../machines/firewall.ts';
 import type { NftOperation, Outside } from '../../native/index.ts';
 import { driftPolicies } from '../../state/drift.ts';
@@ -26,10 +28,14 @@ const OWNERS = ['a', 'b'];
 
 const rulesOf = (owner: string) => ({
   bridge: `cl-${owner}`,
-  subnets: [{ cidr: owner === 'a' ? '10.89.0.0/24' : 'fd00:89::/64' }],
+  subnets: [
+    owner === 'a' ? { cidr: '10.89.0.0/24', gateway: '10.89.0.1' } : { cidr: 'fd00:89::/64', gateway: 'fd00:89::1' },
+  ],
+  dns: owner === 'a',
   internal: false,
   isolate: owner === 'a' ? ('strict' as const) : ('open' as const),
   masquerade: true,
+  outbound: [],
 });
 const portOf = (owner: string): PublishedPort => ({
   protocol: 'tcp',
@@ -54,11 +60,13 @@ const DAMAGES: NftOperation[][] = [
 
 export class FirewallGround {
   readonly pictures = new Pictures();
-  readonly #kernel = new Kernel({ name: 'main', table: TABLE, group: 0x4c1e_a700, doomedGroup: 0x4c1e_a701 });
+  readonly #kernel = testKernel(TABLE);
   readonly #native: Outside = this.#kernel.outside(null).kernel;
-  readonly #repair = repairRuleset(this.#kernel, () => this.#standing(), driftPolicies([]));
+  readonly #repair = repairRuleset(this.#kernel, () => this.#standing(), driftPolicies([]), false);
 
   #table = false;
+  /** For networks; uplinks hold the table without it. */
+  #forwarding = false;
   readonly #networks = new Set<string>();
   /** Others took something, and nobody has put it back. */
   #damaged = false;
@@ -67,11 +75,14 @@ export class FirewallGround {
   async prepare(): Promise<void> {
     await this.#native.rtnl([{ op: 'link.add', kind: 'ifb', name: UPLINK }]);
     await this.#native.sysctlWrite({ 'net/ipv4/ip_forward': '0', [`net/ipv6/conf/${UPLINK}/accept_ra`]: '1' });
-    this.pictures.take(this.#title());
+    await this.pictures.take(this.#title());
+    await this.happens('raiseFirewall', 'done', { outside: null, found: null });
+    await this.pictures.take(this.#title());
+    await this.happens('lowerFirewall', 'done', { outside: null, found: null });
     for (const owners of [[], ['a'], ['b'], ['a', 'b']]) {
-      const found = await this.begin(owners, true);
+      const found = await this.begin(owners, true, true);
       const title = this.#title();
-      this.pictures.take(title);
+      await this.pictures.take(title);
       for (const on of ['ipv4/ip_forward:1', `ipv6/conf/${UPLINK}/accept_ra:2`])
         assert.ok(this.pictures.has(title, on), `not raised: ${on}`);
       for (const owner of owners) await this.#leave(owner);
@@ -84,10 +95,10 @@ export class FirewallGround {
   }
 
   /** What an earlier daemon has left; returns what it had found. */
-  async begin(owners: readonly string[], table: boolean): Promise<Switches | null> {
+  async begin(owners: readonly string[], table: boolean, forwarding: boolean): Promise<Switches | null> {
     this.pictures.touched();
     if (!table) return null;
-    const found = await readSwitches(this.#kernel)({ outside: null });
+    const found = forwarding ? await readSwitches(this.#kernel)({ outside: null }) : null;
     await this.happens('raiseFirewall', 'done', { outside: null, found });
     for (const owner of owners) await this.#join(owner);
     return found;
@@ -105,9 +116,15 @@ export class FirewallGround {
   async #change(id: string, input: unknown): Promise<unknown> {
     const of = input as { outside: null; found: Switches | null };
     if (id === 'repairRuleset') return this.#repair(input as VerifyInput);
-    if (id === 'raiseFirewall') await raiseFirewall(this.#kernel)(of);
+    if (id === 'raiseFirewall') {
+      await raiseFirewall(this.#kernel, false, uplinkGuard)(of);
+      // As the first network with IPv6 does.
+      if (of.found !== null) await forwardIpv6(this.#native);
+    }
+    if (id === 'restoreSwitches') await restoreSwitches(this.#kernel, uplinkGuard)(of);
     if (id === 'lowerFirewall') await lowerFirewall(this.#kernel)(of);
-    this.#table = id === 'raiseFirewall';
+    this.#table = id !== 'lowerFirewall';
+    this.#forwarding = id === 'raiseFirewall' && of.found !== null;
     return undefined;
   }
 
@@ -118,6 +135,9 @@ export class FirewallGround {
     const damage = DAMAGES[this.#damages++ % DAMAGES.length] ?? [];
     // Of what is not there nothing can be taken.
     await this.#native.nft(damage).catch(() => {});
+    if (this.#forwarding && this.#damages % 2 === 0) {
+      await this.#native.sysctlWrite({ 'net/ipv4/ip_forward': '0', 'net/ipv6/conf/all/forwarding': '0' });
+    }
     this.#damaged = true;
     this.pictures.touched();
   }
@@ -128,6 +148,8 @@ export class FirewallGround {
     const up = state.value === 'up';
     if (up && !this.#table) objections.push('it is up, and there is no table');
     if (state.value === 'down' && this.#table) objections.push('it is down, and there is a table');
+    // One that was refused holds the table no longer, and its machine takes away the rules that stand (network.ts).
+    for (const owner of this.#networks) if (!holders.includes(owner)) await this.#leave(owner);
     if (up || !this.#damaged) objections.push(...(await this.pictures.compare(this.#title())));
     // Told that they hold it, they make their rules.
     const told = holders.filter((owner) => !waiting.some((one) => one.owner === owner));
@@ -136,14 +158,16 @@ export class FirewallGround {
   }
 
   #title(): string {
-    return this.#table ? `the table with ${[...this.#networks].sort().join()}` : 'nothing';
+    const networks = this.#forwarding ? `with ${[...this.#networks].sort().join()}` : 'alone';
+    return this.#table ? `the table ${networks}` : 'nothing';
   }
 
-  #standing(): Standing {
+  #standing(): Omit<Standing, 'closed'> {
     const networks = OWNERS.filter((owner) => this.#networks.has(owner));
     return {
       networks: networks.map((owner) => ({ network: owner, rules: rulesOf(owner) })),
       ports: networks.map(portOf),
+      guard: uplinkGuard(),
     };
   }
 

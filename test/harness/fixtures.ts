@@ -5,6 +5,8 @@
  * Limits: syntax is right, meaning is not checked: tests bend these on purpose.
  */
 import type { ContainerInput } from '../../machines/container-inputs.ts';
+import { netnsName } from '../../machines/plan/attachment.ts';
+import { tokenFrom } from '../../service/token.ts';
 import type { Lease, ResolvedPort } from '../../state/container.ts';
 import type { PortMapping } from '../../state/event.ts';
 import type { Fault } from '../../state/faults.ts';
@@ -12,6 +14,8 @@ import type { NetworkDefinition } from '../../state/network.ts';
 import type { SlirpSettings } from '../../state/uplink.ts';
 
 export const TOKEN = '0123456789abcdef0123456789abcdef';
+/** Pins of the instance `main`, one for each digit: the auditor knows them by their names. */
+export const pinOf = (digit: string): string => `/run/cleat/${netnsName(tokenFrom('main', digit.repeat(24)))}`;
 export const FAULT: Fault = { code: 'KERNEL', message: 'the kernel said no', errno: 'EIO' };
 
 export function definition(
@@ -52,7 +56,7 @@ export function containerInput(more: Partial<ContainerInput> = {}): ContainerInp
     createdAt: 1_700_000_000_000,
     instance: 'main',
     outside: null,
-    netns: { path: '/run/cleat/netns-1', owned: true, from: null, of: null },
+    netns: { path: pinOf('1'), owned: true, from: null, of: null },
     boundTo: null,
     publisher: null,
     files: false,
@@ -72,7 +76,7 @@ export function leaseOf(network: string): Lease {
     networkId: 'f'.repeat(64),
     bridge: `cl-${network}`,
     addresses: [{ address, prefix: 24, gateway: internal ? null : address.replace(/\d+$/, '1') }],
-    mac: null,
+    mac: '02:00:00:00:00:0a',
     mtu: null,
     routes: [],
     defaultMetric: internal ? null : 100,

@@ -22,7 +22,7 @@ export interface Word {
 export function tell(fleet: Fleet, word: LifecycleEvent | Word): void {
   if ('type' in word) {
     // Refused where it is not legal, superseded, failed with its effects: all of these are answers.
-    fleet.containers.dispatch(word, true).catch(() => {});
+    fleet.containers.dispatch(word, true, null).catch(() => {});
     return;
   }
   const actor = fleet.actor(word.id);

@@ -11,15 +11,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fromCallback, fromPromise, type AnyActorRef, type EventObject } from 'xstate';
 import * as ask from '../../effects/ask.ts';
+import { lease } from '../../effects/lease.ts';
 import { defineEffect, type EffectRunner, type Verb } from '../../effects/effect.ts';
 import { fanOut } from '../../effects/fan-out.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { attachmentMachine } from '../../machines/attachment.ts';
 import { containerMachine } from '../../machines/container.ts';
 import { firewallMachine } from '../../machines/firewall.ts';
+import { firewalldMachine } from '../../machines/firewalld.ts';
 import { networkMachine } from '../../machines/network.ts';
-import { follows } from '../../machines/plan/lease.ts';
+import { hasLease } from '../../machines/plan/attachment.ts';
 import { resolverMachine, type WriteInput } from '../../machines/resolver.ts';
+import { uplinkMachine } from '../../machines/uplink.ts';
 import { Containers } from '../../service/containers.ts';
 import { stateName, type ContainerActor } from '../../service/snapshot.ts';
 import { recover } from '../../service/recovery.ts';
@@ -28,6 +31,7 @@ import { Shared, type SharedMachines } from '../../service/shared.ts';
 import { Journal } from '../../state/journal.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
+import { LIMITS } from '../../state/limits.ts';
 import { SnapshotStore } from '../../state/store.ts';
 import { OURS, settled, Stage, World } from './world.ts';
 
@@ -207,6 +211,7 @@ export class Fleet {
     const shared = new Shared({
       machines: () => machines.of!,
       definitions: this.#definitions,
+      containers: () => containers.all().map(({ context }) => context),
       store: outsideStore,
       bootId: BOOT,
       failed,
@@ -235,10 +240,12 @@ export class Fleet {
         actors: {
           readSwitches: outside('readSwitches'),
           raiseFirewall: outside('raiseFirewall'),
+          restoreSwitches: outside('restoreSwitches'),
           lowerFirewall: outside('lowerFirewall'),
           backOff,
         },
       }),
+      firewalld: firewalldMachine.provide({ actors: { lookAtZones: well(null), backOff } }),
       network: networkMachine.provide({
         actors: {
           raiseNetwork: outside('raiseNetwork'),
@@ -246,7 +253,7 @@ export class Fleet {
           reviseNetwork: outside('reviseNetwork'),
           repairNetwork: outside('repairNetwork'),
           recordDefinition: outside('recordDefinition'),
-          fanOut: fanOut(neighbours, follows),
+          fanOut: fanOut(neighbours, hasLease),
           holdFirewall: ask.holdFirewall(shared),
           releaseFirewall: ask.releaseFirewall(shared),
           backOff,
@@ -265,6 +272,14 @@ export class Fleet {
             removeLink: own('removeLink'),
           },
         }),
+        uplink: uplinkMachine.provide({
+          actors: {
+            probeUplink: own('probeUplink'),
+            startUplink: own('startUplink'),
+            verifyUplink: own('verifyUplink'),
+            stopUplink: own('stopUplink'),
+          },
+        }),
         ensureNamespace: own('ensureNamespace'),
         removeNamespace: own('removeNamespace'),
         publish: own('publish'),
@@ -274,7 +289,7 @@ export class Fleet {
         ensureFiles: own('ensureFiles'),
         removeFiles: own('removeFiles'),
         awaitLinksGone: own('awaitLinksGone'),
-        lease: ask.lease(shared, neighbours, quiet),
+        lease: lease(shared, neighbours, quiet),
         release: ask.release(shared, (root) => containerRunner.commit(root, 'remove')),
         name: ask.name(shared),
         unname: ask.unname(shared),
@@ -283,8 +298,9 @@ export class Fleet {
         backOff,
       },
     });
-    const containers = new Containers({
+    const containers: Containers = new Containers({
       outsideName: (path) => path,
+      outsideReady: () => Promise.resolve(),
       machine,
       store: containerStore,
       journal,
@@ -293,7 +309,9 @@ export class Fleet {
       netnsDir: OURS,
       publisher: null,
       uplinks: USUAL_PROGRAMS,
+      limits: LIMITS,
       networkName: (text) => text,
+      reclaim: (context) => shared.reclaim(context),
       failed,
     });
     const found = recover({ store: containerStore, journal, machine, bootId: BOOT });

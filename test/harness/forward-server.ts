@@ -4,10 +4,12 @@
  * On TCP, IPv4 and IPv6: 80 says "NAME ADDRESS PORT" of its client on a line, then sends back what comes, and ends when
  * the client does. 81 never reads. 82 waits for the client's end, then says how many bytes came and their SHA-256. 83
  * sends as many bytes as the client's first line says, then ends. 84 sends that many bytes, and resets 300 ms later. 85
- * writes "NAME ended" to stdout when a client is gone. On UDP: 53 answers "NAME ADDRESS WHAT-CAME".
+ * writes "NAME ended" to stdout when a client is gone. On UDP: 53 answers "NAME ADDRESS WHAT-CAME". 54 answers with the
+ * port of its client, unless "quiet" came. 69 answers each request "data 1" from a port of its own, as TFTP does, which
+ * answers "ack 1" by "data 2", and is closed by "ack 2": it then writes "NAME transferred" to stdout.
  */
 import { createHash } from 'node:crypto';
-import { createSocket } from 'node:dgram';
+import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Socket } from 'node:net';
 
 export function pattern(size: number): Buffer {
@@ -52,6 +54,22 @@ const SERVICES: Record<number, (socket: Socket) => void> = {
   },
 };
 
+const DATAGRAMS: Record<number, (socket: UdpSocket, text: string, from: RemoteInfo) => void> = {
+  53: (socket, text, { address, port }) => socket.send(`${name} ${own(address)} ${text}`, port, address),
+  54: (socket, text, { address, port }) => {
+    if (text !== 'quiet') socket.send(String(port), port, address);
+  },
+  69: (_, text, { address, port }) => {
+    if (text !== 'request') return;
+    const transfer = createSocket('udp6');
+    transfer.on('message', (ack) => {
+      if (ack.toString() === 'ack 1') transfer.send('data 2', port, address);
+      if (ack.toString() === 'ack 2') transfer.close(() => process.stdout.write(`${name} transferred\n`));
+    });
+    transfer.send('data 1', port, address);
+  },
+};
+
 if (process.argv[1] === import.meta.filename) {
   const servers = Object.entries(SERVICES).map(([port, serve]) => {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -60,10 +78,11 @@ if (process.argv[1] === import.meta.filename) {
     });
     return new Promise<void>((ready) => server.listen(Number(port), '::', 4096, ready));
   });
-  const datagrams = createSocket('udp6');
-  datagrams.on('message', (text, { address, port }) => {
-    datagrams.send(`${name} ${own(address)} ${text.toString()}`, port, address);
+  const datagrams = Object.entries(DATAGRAMS).map(([port, answer]) => {
+    const socket = createSocket('udp6');
+    socket.on('message', (text, from) => answer(socket, text.toString(), from));
+    return new Promise<void>((ready) => socket.bind(Number(port), '::', ready));
   });
-  servers.push(new Promise<void>((ready) => datagrams.bind(53, '::', ready)));
+  servers.push(...datagrams);
   void Promise.all(servers).then(() => process.stdout.write('ready\n'));
 }

@@ -6,7 +6,7 @@
  * that what arrives came through the forwarder, and an answer that is routed out is lost. Everything ends with the test.
  * Limits: for tests in namespaces of their own; the outside is the test's.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
@@ -118,9 +118,19 @@ export class Forwarder {
   readonly socket = join(this.directory, 'socket');
   readonly child: ChildProcess;
 
-  constructor(args: string[] = ['--idle', '30'], socket?: string, executable = EXECUTABLE) {
+  /** `inherited`: so many descriptors more it has from the start. `launcher`: what starts it in its place. */
+  constructor(
+    args: string[] = ['--idle', '30'],
+    socket?: string,
+    executable = EXECUTABLE,
+    inherited = 0,
+    launcher: string[] = [],
+  ) {
     if (socket !== undefined) this.socket = socket;
-    this.child = spawn(executable, ['--socket', this.socket, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const more = Array.from({ length: inherited }, () => 2);
+    const stdio = ['ignore', 'ignore', 'inherit', ...more] as const;
+    const [file = '', ...words] = [...launcher, executable, '--socket', this.socket, ...args];
+    this.child = spawn(file, words, { stdio: [...stdio] });
     children.push(this.child);
   }
 
@@ -176,7 +186,31 @@ export class Forwarder {
   }
 
   descriptors(): number {
-    return readdirSync(`/proc/${this.child.pid}/fd`).length;
+    return this.numbers().length;
+  }
+
+  /** Of its descriptors. */
+  numbers(): number[] {
+    return readdirSync(`/proc/${this.child.pid}/fd`).map(Number);
+  }
+
+  /** Of an owner: what it has. */
+  async has(owner: string): Promise<{ connections: number; flows: number }> {
+    const { owners } = await this.ask({ op: 'list' });
+    return owners.find((one: { owner: string }) => one.owner === owner) ?? { connections: 0, flows: 0 };
+  }
+
+  /** Its limit on descriptors from now on. */
+  limitDescriptors(count: number): void {
+    execFileSync('prlimit', [`--pid=${this.child.pid}`, `--nofile=${count}:`]);
+  }
+
+  /** It can open so many descriptors more, and no others: a limit is on their numbers (getrlimit(2)). */
+  leaveDescriptors(spare: number): void {
+    const open = new Set(this.numbers());
+    let limit = 0;
+    for (let free = 0; free < spare || open.has(limit); limit++) if (!open.has(limit)) free++;
+    this.limitDescriptors(limit);
   }
 
   /** Bytes of memory that are its own. */

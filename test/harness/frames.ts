@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import ipaddr from 'ipaddr.js';
 import { inside, ipJson } from './picture.ts';
 
+const ICMP = 1;
 const UDP = 17;
 const ICMPV6 = 58;
 /** All nodes of the link (RFC 4291, 2.7.1), and the address that Ethernet has for it (RFC 2464, 7). */
@@ -44,6 +45,22 @@ export function routerAdvertisement(from: string, prefix: string): Buffer {
   option.writeUInt32BE(1800, 8);
   option.set(ipaddr.parse(prefix).toByteArray(), 16);
   return packet(from, ALL_NODES.address, ICMPV6, Buffer.concat([head, option]), 2, 255);
+}
+
+/**
+ * "There is a better way to this destination" (ICMP type 5 code 1, RFC 792), said by `from` about an echo reply of `to`:
+ * about anything else the kernel listens only while it has a socket for it (icmp_err in net/ipv4/icmp.c).
+ */
+export function redirect({
+  from,
+  to,
+  via,
+  destination,
+}: Record<'from' | 'to' | 'via' | 'destination', string>): Buffer {
+  const about = packet(to, destination, ICMP, Buffer.from([0, 0, 0xff, 0xff, 0, 0, 0, 0]), null, 64);
+  const message = Buffer.concat([Buffer.from([5, 1, 0, 0, ...ipaddr.parse(via).toByteArray()]), about]);
+  message.writeUInt16BE(checksum(message), 2);
+  return packet(from, to, ICMP, message, null, 64);
 }
 
 /** Out of a link of a namespace, to one MAC address. */
@@ -85,14 +102,22 @@ export async function arrives(count: number, netns?: string): Promise<boolean> {
   return false;
 }
 
-function packet(from: string, to: string, protocol: number, data: Buffer, checksumAt: number, hops: number): Buffer {
+/** `checksumAt`: where the data has its checksum over the pseudo header; null for data that has none. */
+function packet(
+  from: string,
+  to: string,
+  protocol: number,
+  data: Buffer,
+  checksumAt: number | null,
+  hops: number,
+): Buffer {
   const [source, target] = [from, to].map((address) => Buffer.from(ipaddr.parse(address).toByteArray()));
   if (source === undefined || target === undefined) throw new Error('no address');
   const length = Buffer.alloc(4);
   length.writeUInt32BE(data.length);
   // The pseudo header of both families (RFC 768, RFC 8200 8.1) has these parts; zeros do not matter to the sum.
   const sum = checksum(Buffer.concat([source, target, length, Buffer.from([0, protocol]), data]));
-  data.writeUInt16BE(sum === 0 ? 0xffff : sum, checksumAt);
+  if (checksumAt !== null) data.writeUInt16BE(sum === 0 ? 0xffff : sum, checksumAt);
   if (source.length === 16) {
     const head = Buffer.alloc(8);
     head.writeUInt8(0x60, 0);

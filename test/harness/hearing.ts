@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { LifecycleEvent } from '../../state/event.ts';
-import type { Happening } from '../../state/happening.ts';
+import type { Happening, LimitedHappening } from '../../state/happening.ts';
 
 const WORDS = new Set<string>(LifecycleEvent.options.map(({ shape }) => shape.type.value));
 
@@ -43,7 +43,7 @@ export class Hearing {
 
   hear(happening: Happening): void {
     const { type, id } = happening;
-    if (id === null || type === 'drift' || type === 'repaired') return;
+    if (id === null || type === 'drift' || type === 'repaired' || type === 'limited') return;
     this.heard++;
     const of = this.#containers.get(id) ?? { open: [], state: null, inherited: this.#inherits };
     this.#containers.set(id, of);
@@ -77,4 +77,11 @@ export async function follow(socketPath: string, hear: (happening: Happening) =>
       if (line.endsWith('}')) hear(JSON.parse(line) as Happening);
     })
     .on('error', () => {});
+}
+
+/** Tells what is announced of limits, until the daemon ends. */
+export function hearLimited(socketPath: string, tell: (happening: LimitedHappening) => void): void {
+  follow(socketPath, (happening) => {
+    if (happening.type === 'limited') tell(happening);
+  }).catch(() => {}); // it was killed before it answered
 }

@@ -6,7 +6,7 @@
  * that they are ready.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -14,13 +14,24 @@ import { z } from 'zod';
 
 /** Everything of a test is below. */
 export const root = mkdtempSync(join(tmpdir(), 'keeper-'));
+// The programs run as another user, and have to get there.
+for (const directory of [tmpdir(), root]) chmodSync(directory, 0o711);
 /** A program that lasts so long has to be ended: it does not end by itself in time. */
 export const LASTING_MS = 8000;
 
 // --- The command line -------------------------------------------------------------------------------------------------
 
 // "@dir", "@pid" and "@start" are what they are in the run: the directory, and the process it is bound to.
-const NAMES = ['--directory', '--bound-pid', '--bound-start', '--exit-fd', '--ready-fd', '--ready-ms', '--own-mounts'];
+const NAMES = [
+  '--directory',
+  '--bound-pid',
+  '--bound-start',
+  '--exit-fd',
+  '--ready-fd',
+  '--ready-ms',
+  '--user',
+  '--netns-fd',
+];
 const random = fc
   .string({ unit: 'binary', maxLength: 12 })
   .map((text) => text.replaceAll('\0', '\x01').replace(/^\//, '')); // no path of the machine by chance
@@ -55,19 +66,20 @@ const right: fc.Arbitrary<Options> = fc
   .record({
     at: directory,
     bound: maybe(fc.constant(['--bound-pid', '@pid', '--bound-start', '@start']), 1),
-    fds: fc.uniqueArray(descriptor, { minLength: 2, maxLength: 2 }),
+    fds: fc.uniqueArray(descriptor, { minLength: 3, maxLength: 3 }),
     exit: fc.boolean(),
     ready: maybe(limit, 3),
-    mounts: fc.boolean(),
-    order: fc.shuffledSubarray([0, 1, 2, 3, 4], { minLength: 5 }),
+    netns: fc.boolean(),
+    order: fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }),
   })
-  .map(({ at, bound, fds: [one = 0, other = 0], exit, ready, mounts, order }) => {
+  .map(({ at, bound, fds: [one = 0, other = 0, third = 0], exit, ready, netns, order }) => {
     const groups = [
       ['--directory', at],
       bound ?? [],
       exit ? ['--exit-fd', `${one}`] : [],
       ready === null ? [] : ['--ready-fd', `${other}`, '--ready-ms', ready],
-      mounts ? ['--own-mounts'] : [],
+      netns ? ['--netns-fd', `${third}`] : [],
+      ['--user', '96499:96498'],
     ];
     const all = [...order.flatMap((i) => groups[i] ?? []), '--'];
     return { exit: exit ? one : null, ready: ready === null ? null : other, words: all };
@@ -145,24 +157,22 @@ const place = fc.record({
 
 // --- The program ------------------------------------------------------------------------------------------------------
 
-/** What it does in its directory; $2 is the name of that, $3 a file outside. */
+/** What it tries to do to the keeper's directory, from its own in there, as another user; $2 is the name of that, $3 a file outside. */
 const DEEDS = {
   nothing: ':',
   litters: 'echo x > litter',
-  forgets: 'rm -f keeper status',
-  scribbles: 'echo garbage > status',
-  links: 'rm -f status; ln -s "$3" status',
-  pipes: 'rm -f status; mkfifo status',
-  replaces: 'rm -f status; mkdir status',
-  obstructs: 'mkdir status.new',
-  misleads: 'ln -s "$3" status.new',
-  delays: 'mkfifo status.new',
+  forgets: 'rm -f ../keeper ../status',
+  scribbles: 'echo garbage > ../status',
+  links: 'rm -f ../status; ln -s "$3" ../status',
+  pipes: 'rm -f ../status; mkfifo ../status',
+  replaces: 'rm -f ../status; mkdir ../status',
+  obstructs: 'mkdir ../status.new',
+  misleads: 'ln -s "$3" ../status.new',
+  delays: 'mkfifo ../status.new',
   moves: 'mv -T "$2" "$2.away"',
   removes: 'rm -rf "$2"',
 };
 type Deed = keyof typeof DEEDS;
-/** After these no status can be written. */
-export const LAST_DEEDS: Deed[] = ['replaces', 'obstructs', 'removes'];
 const SAYS = {
   little: 'echo hello; echo there >&2',
   much: "head -c 1000000 /dev/zero | tr '\\0' x",
@@ -259,6 +269,8 @@ const VALUES = new Map<string, (text: string) => boolean>([
   ['--directory', (text) => text.startsWith('/')],
   ['--bound-pid', within(1n, 2n ** 31n - 1n)],
   ['--bound-start', within(0n, 2n ** 63n - 1n)],
+  ['--user', (text) => text.split(':').length === 2 && text.split(':').every(within(1n, 2n ** 31n - 1n))],
+  ['--netns-fd', within(3n, 9n)],
   ['--exit-fd', within(3n, 9n)],
   ['--ready-fd', within(3n, 9n)],
   ['--ready-ms', within(1n, 2n ** 31n - 1n)],
@@ -278,9 +290,8 @@ export function understand(line: string[]): Line {
   let verdict: Line['verdict'] = 'right';
   while (rest.length > 0 && rest[0] !== '--') {
     const name = rest.shift() ?? '';
-    const flag = name === '--own-mounts';
-    const value = flag ? '' : rest.shift();
-    if (value === undefined || !(flag || VALUES.get(name)?.(value))) verdict = 'wrong';
+    const value = rest.shift();
+    if (value === undefined || !VALUES.get(name)?.(value)) verdict = 'wrong';
     if (given.has(name) && verdict === 'right') verdict = 'open';
     given.set(name, value ?? '');
   }
@@ -293,8 +304,9 @@ export function understand(line: string[]): Line {
   ] as const) {
     if (given.has(one) !== given.has(other)) verdict = 'wrong';
   }
-  if (given.has('--ready-fd') && number('--ready-fd') === number('--exit-fd')) verdict = 'wrong';
-  if (!given.has('--directory') || !program[0]?.startsWith('/')) verdict = 'wrong';
+  const numbers = ['--ready-fd', '--exit-fd', '--netns-fd'].filter((name) => given.has(name)).map(number);
+  if (new Set(numbers).size < numbers.length) verdict = 'wrong';
+  if (!given.has('--user') || !given.has('--directory') || !program[0]?.startsWith('/')) verdict = 'wrong';
   return { verdict, value, program };
 }
 

@@ -7,6 +7,7 @@
  * link-local addresses with their routes.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { inspectKernel } from './picture.ts';
 
 /** Numbers given in turn, what a carrier changes, and what a bridge takes over from its ports. */
@@ -69,6 +70,7 @@ function lasting(thing: unknown): unknown {
 
 /** What an address brings with it the kernel does in its own time (addrconf_dad_work). */
 const PATIENCE_MS = 2000;
+const CALM_MS = 100;
 
 /** Pictures of what has to be there, by title, and the kernel compared with them. */
 export class Pictures {
@@ -82,8 +84,14 @@ export class Pictures {
     this.#seen = null;
   }
 
-  take(title: string): void {
-    this.#pictures.set(title, kernelFacts());
+  /** Once nothing has come for a while. */
+  async take(title: string): Promise<void> {
+    let [before, now] = [new Set<string>(), kernelFacts()];
+    while (!isDeepStrictEqual(before, now)) {
+      await sleep(CALM_MS);
+      [before, now] = [now, kernelFacts()];
+    }
+    this.#pictures.set(title, now);
   }
 
   /** Whether the picture has a line that begins like this. */

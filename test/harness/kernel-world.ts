@@ -14,7 +14,6 @@ import { ensureAddresses } from '../../effects/address.ts';
 import { lowerNetwork, raiseNetwork } from '../../effects/bridge.ts';
 import { etcEffects } from '../../effects/etc.ts';
 import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall.ts';
-import { Kernel } from '../../effects/kernel.ts';
 import { awaitLinksGone, ensureLink, removeLink } from '../../effects/link.ts';
 import { ensureNamespace, removeNamespace } from '../../effects/netns.ts';
 import { publish, unpublish } from '../../effects/port-handlers.ts';
@@ -25,20 +24,22 @@ import { containerMachine } from '../../machines/container.ts';
 import type { Switches } from '../../machines/firewall.ts';
 import { planAttachments } from '../../machines/plan/attachment.ts';
 import type { OwnedTarget } from '../../machines/plan/change.ts';
-import { compareInside, compareOutside } from '../../machines/plan/expected.ts';
+import { compareOutside } from '../../machines/plan/expected.ts';
 import { hostsFile } from '../../machines/plan/hosts.ts';
 import { bridgeMac, knownInside } from '../../machines/plan/neighbours.ts';
 import { resolvConf } from '../../machines/plan/resolv-conf.ts';
 import { audit } from '../../service/audit.ts';
-import { dumpOf, lookInside } from '../../service/look.ts';
+import { differencesInside, insideOf, lookInside } from '../../service/look.ts';
 import type { RtnlRequest } from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { nameOf, type Snapshot } from './container-model.ts';
 import { GIVER, GIVER_ADDRESS, NEIGHBOUR_PATH, OUTSIDER_PATH, P1, P2 } from './container-variants.ts';
 import { containerInput, definition, leaseOf, resolve } from './fixtures.ts';
 import { ended } from './inside.ts';
+import { testKernel } from './kernel.ts';
 import { built } from './native.ts';
 import { World } from './world.ts';
+import { uplinkGuard } from '../../service/uplink-guard.ts';
 
 const NETWORKS = ['web', 'back', 'inner'].map((name, n) =>
   definition(name, `10.89.${n}.0/24`, `10.89.${n}.1`, { internal: name === 'inner' }),
@@ -57,7 +58,7 @@ type Effect = (input: never) => Promise<unknown>;
 
 /** What a container stands on: raised once, for worlds one after the other. */
 export class Ground {
-  readonly kernel = new Kernel({ name: 'main', table: 'cleat', group: 0x4c1e_a700, doomedGroup: 0x4c1e_a701 });
+  readonly kernel = testKernel();
   readonly hands: Record<string, Effect>;
   readonly #home = mkdtempSync('/run/ground-');
   readonly #places = { runDir: `${this.#home}/run`, stateDir: `${this.#home}/state`, netnsDir: NETNS_DIR };
@@ -85,7 +86,7 @@ export class Ground {
       replaceLink: replaceLink(kernel, knownInside),
       reviseLink: reviseLink(kernel, knownInside),
       removeLink: removeLink(kernel),
-      ...uplinkEffects(kernel, this.uplinks),
+      ...uplinkEffects(kernel, this.uplinks, () => Promise.resolve()),
       publish: publish(kernel, places),
       unpublish: unpublish(kernel, places),
       awaitLinksGone: awaitLinksGone(kernel),
@@ -100,7 +101,7 @@ export class Ground {
       mkdirSync(path, { recursive: true });
     mkdirSync(`${this.#places.stateDir}/networks`, { recursive: true });
     this.#found = await readSwitches(kernel)({ outside: null });
-    await raiseFirewall(kernel)({ outside: null, found: this.#found });
+    await raiseFirewall(kernel, false, uplinkGuard)({ outside: null, found: this.#found });
     for (const network of NETWORKS) {
       await raiseNetwork(kernel)({ definition: network, mac: bridgeMac(network.id), outside: null });
       writeFileSync(`${this.#places.stateDir}/networks/${network.name}.json`, JSON.stringify(network));
@@ -147,11 +148,11 @@ export class Ground {
 
   /** What of a container's attachments is not as it should be. */
   async differences(context: ContainerContext): Promise<string[]> {
-    const look = await lookInside(this.kernel, context, dumpOf);
+    const look = await lookInside(this.kernel, context, insideOf(context.attachments));
     if (look === null) return [];
     if (!('seen' in look)) return [`${look.path}: ${look.why}`];
     const outside = compareOutside(context.attachments, await this.kernel.outside(null).kernel.links());
-    return [...compareInside(context.attachments, look.seen), ...outside].map((one) => JSON.stringify(one));
+    return [...differencesInside(context.attachments, look.seen), ...outside].map((one) => JSON.stringify(one));
   }
 }
 

@@ -14,6 +14,7 @@ import type { LifecycleEvent } from '../../state/event.ts';
 import type { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import { on, port, TestDaemon, type Answer } from './daemon.ts';
 import { resolversIn } from './dns.ts';
+import { Firewalld } from './firewalld.ts';
 import { FakeGvproxy } from './gvproxy.ts';
 import { comesBackTo, inspect, inspectKernel, type Picture } from './picture.ts';
 import { see, type Sight } from './sight.ts';
@@ -42,6 +43,8 @@ export interface Scenario {
   witness: boolean;
   /** Ports are announced to an outer publisher. */
   publisher?: boolean;
+  /** The host has one. */
+  firewalld?: boolean;
   steps: Step[];
 }
 
@@ -75,6 +78,7 @@ export class Life {
   readonly #empty = inspectKernel();
   #transfer: Transfer | null = null;
   #gvproxy: FakeGvproxy | null = null;
+  #firewalld: Firewalld | null = null;
 
   private constructor(scenario: Scenario) {
     this.scenario = scenario;
@@ -88,6 +92,12 @@ export class Life {
     if (scenario.publisher === true) {
       life.#gvproxy = await new FakeGvproxy().start();
       daemon.publisher = life.#gvproxy.url;
+    }
+    if (scenario.firewalld === true) {
+      life.#firewalld = new Firewalld('drop');
+      await life.#firewalld.start();
+      // It makes the chains of a zone for the first interface in it, and keeps them.
+      for (const verb of ['add', 'remove'] as const) life.#firewalld.change(verb, 'Interface', 'trusted', 'nobody');
     }
     await daemon.start();
     for (const network of scenario.networks) await daemon.network(network);
@@ -229,13 +239,19 @@ export class Life {
     if (this.scenario.witness) await this.daemon.down('witness');
     await this.daemon.stop();
     await this.#gvproxy?.stop();
+    await this.#firewalld?.end();
     await comesBackTo(this.#empty, () => inspectKernel());
     return bytes;
   }
 
   /** When the test has failed: or its process would not end. */
   async abandon(): Promise<void> {
-    await Promise.allSettled([this.#transfer?.stop(), this.daemon.kill(), this.#gvproxy?.stop()]);
+    await Promise.allSettled([
+      this.#transfer?.stop(),
+      this.daemon.kill(),
+      this.#gvproxy?.stop(),
+      this.#firewalld?.end(),
+    ]);
   }
 
   async until(what: string, missing: () => Promise<string | null>): Promise<void> {

@@ -5,7 +5,7 @@
  * Limits: for tests started by the test runner, in network and mount namespaces of their own.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { createActor, fromCallback, waitFor, type ActorRefFrom, type AnyActorRef, type EventObject } from 'xstate';
 import { backOff } from '../../effects/ask.ts';
 import { defineEffect, ROOT } from '../../effects/effect.ts';
@@ -61,6 +61,7 @@ export class TestResolver {
   readonly #places: readonly string[] | undefined;
 
   constructor(places?: readonly string[]) {
+    chmodSync(this.runDir, 0o711); // as the daemon's: entered by those who know a name in it
     this.#places = places;
     this.outside = openOutside();
     this.actor = this.#start({}, false);

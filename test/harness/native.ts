@@ -33,7 +33,8 @@ export function codes(replies: RtnlReply[]): string[] {
   return replies.map(({ errno, code }) => (errno === 0 ? 'ok' : code));
 }
 
-export async function until(what: string, holds: () => boolean | Promise<boolean>, patience = 5000): Promise<void> {
+/** As long as a machine with other work may take; who waits in vain fails later. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, patience = 15_000): Promise<void> {
   const deadline = performance.now() + patience;
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`${what}: not within ${patience} ms`);
@@ -74,6 +75,18 @@ export function commandLines(): Map<number, string[]> {
     }
   }
   return found;
+}
+
+/** How mounts and unmounts at this mount reach a process and leave it (proc_pid_mountinfo(5)): "shared:1", "master:1", or nothing. */
+export function propagationOf(pid: number, path: string): string {
+  const lines = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').split('\n');
+  const [, fields] =
+    lines
+      .map((line) => line.split(' '))
+      .map((words) => [words[4], words.slice(6, words.indexOf('-')).join(' ')])
+      .find(([at]) => at === path) ?? [];
+  if (fields === undefined) throw new Error(`nothing is mounted at ${path}`);
+  return fields;
 }
 
 /** Lines of a mount table that mention a path. */

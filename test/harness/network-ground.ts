@@ -10,19 +10,20 @@
  */
 import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../../effects/bridge.ts';
 import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall.ts';
-import { Kernel } from '../../effects/kernel.ts';
 import { refuse } from '../../effects/refusal.ts';
 import type { Switches } from '../../machines/firewall.ts';
 import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
 import { bridgeMac } from '../../machines/plan/neighbours.ts';
+import { withMtu } from '../../machines/plan/way-out.ts';
 import type { Outside, RtnlRequest } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
+import { GROUP, testKernel } from './kernel.ts';
 import { Pictures } from './kernel-facts.ts';
-import { factsOf, SIX, WEB } from './network-model.ts';
+import { factsOf, NARROW, SIX, WEB } from './network-model.ts';
 import type { AnySnapshot, Event } from './shared-driver.ts';
+import { uplinkGuard } from '../../service/uplink-guard.ts';
 
 const BRIDGE = WEB.network_interface;
-const GROUP = 0x4c1e_a700;
 const MACS: Record<string, string> = { a: '02:00:00:00:00:0a', b: '02:00:00:00:00:0b' };
 /** Nobody is to be reached there. */
 const linkOf = (owner: string) => ({
@@ -36,7 +37,7 @@ const linkOf = (owner: string) => ({
  * Of switches that stay as an earlier definition had them: forwarding of IPv6, which the firewall puts back, and how a bridge
  * hears of addresses, where the present one has none.
  */
-const LASTING = /^ipv6\/conf\/(\S+\/forwarding|cl-web\/accept_(ra|dad)):/;
+const LASTING = /^ipv6\/conf\/(\S+\/forwarding|cl-web\/accept_(ra|dad|redirects)):/;
 
 /** What others do to a bridge: to be repaired. */
 export const DAMAGES: RtnlRequest[] = [
@@ -49,7 +50,7 @@ export const DAMAGES: RtnlRequest[] = [
 
 export class NetworkGround {
   readonly pictures = new Pictures();
-  readonly #kernel = new Kernel({ name: 'main', table: 'cleat', group: GROUP, doomedGroup: GROUP + 1 });
+  readonly #kernel = testKernel();
   readonly #native: Outside = this.#kernel.outside(null).kernel;
 
   #built: NetworkDefinition | null = null;
@@ -61,13 +62,13 @@ export class NetworkGround {
 
   /** Pictures of what has to be there. */
   async prepare(): Promise<void> {
-    this.pictures.take(this.#title());
+    await this.pictures.take(this.#title());
     await this.#hold();
-    this.pictures.take(this.#title());
-    for (const definition of [WEB, SIX]) {
+    await this.pictures.take(this.#title());
+    for (const definition of [WEB, SIX, NARROW]) {
       for (const owners of [[], ['a'], ['b'], ['a', 'b']]) {
         await this.begin(definition, owners);
-        this.pictures.take(this.#title());
+        await this.pictures.take(this.#title());
         await this.#leave(...owners);
         await lowerNetwork(this.#kernel)({ definition, mac: bridgeMac(definition.id), outside: null });
         await this.#release();
@@ -100,7 +101,10 @@ export class NetworkGround {
       await reviseNetwork(this.#kernel, members)(input as ReviseInput);
       this.#built = (input as ReviseInput).to;
     }
-    if (id === 'repairNetwork') await repairNetwork(this.#kernel, members)(input as RaiseInput);
+    if (id === 'repairNetwork') {
+      await repairNetwork(this.#kernel, members)(input as RaiseInput);
+      this.#built = (input as RaiseInput).definition;
+    }
     if (id === 'lowerNetwork') {
       await lowerNetwork(this.#kernel)(input as RaiseInput);
       this.#built = null;
@@ -120,10 +124,11 @@ export class NetworkGround {
   }
 
   async look(state: AnySnapshot): Promise<string[]> {
-    const { definition, leases, waiting } = factsOf(state);
+    const { definition, wayOut, leases, waiting } = factsOf(state);
     const objections: string[] = [];
     const up = state.value === 'up';
-    if (up && this.#built !== definition) objections.push('the bridge is not of the definition');
+    if (up && JSON.stringify(this.#built) !== JSON.stringify(withMtu(definition, wayOut)))
+      objections.push('the bridge is not of the definition');
     if (state.value === 'down' && this.#built !== null) objections.push('there is a bridge');
     if (up || !this.#damaged) objections.push(...(await this.compare()));
     // Told of their lease, they make their link.
@@ -138,12 +143,13 @@ export class NetworkGround {
 
   #title(): string {
     if (this.#built === null) return this.#found === null ? 'nothing' : 'the firewall alone';
-    return `${this.#built === SIX ? 'six' : 'web'} with ${[...this.#members].sort().join()}`;
+    const name = this.#built === SIX ? 'six' : this.#built.options.mtu === undefined ? 'web' : 'narrow';
+    return `${name} with ${[...this.#members].sort().join()}`;
   }
 
   async #hold(): Promise<void> {
     this.#found ??= await readSwitches(this.#kernel)({ outside: null });
-    await raiseFirewall(this.#kernel)({ outside: null, found: this.#found });
+    await raiseFirewall(this.#kernel, false, uplinkGuard)({ outside: null, found: this.#found });
   }
 
   async #release(): Promise<void> {

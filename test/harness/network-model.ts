@@ -6,6 +6,7 @@
  */
 import { networkMachine, type NetworkInput } from '../../machines/network.ts';
 import { grantLease } from '../../machines/plan/lease.ts';
+import { NO_WAY_OUT, withMtu, type WayOut } from '../../machines/plan/way-out.ts';
 import type { Lease } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { definition, FAULT } from './fixtures.ts';
@@ -25,6 +26,8 @@ const input = (more: Partial<NetworkInput>): NetworkInput => ({
   definition: WEB,
   previous: null,
   outside: null,
+  wayOut: NO_WAY_OUT,
+  bridge: null,
   adopted: {},
   recovering: true,
   ...more,
@@ -49,6 +52,11 @@ const users = (['a', 'b'] as const).flatMap((owner): Event[] => [
 export const update: Event = { type: 'update', definition: SIX, insist: false, owner: 'u', from: askers.u.ref };
 const back: Event = { ...update, definition: WEB, insist: true };
 const drifted: Event = { type: 'drifted' };
+/** A tunnel took the way out over. */
+const TUNNEL: WayOut = { 4: 1400, 6: 1400 };
+const narrow: Event = { type: 'wayOut', wayOut: TUNNEL };
+/** What bridge and containers of WEB are to have by then. */
+export const NARROW = withMtu(WEB, TUNNEL);
 const [joinA, leaveA, joinB, leaveB] = users as [Event, Event, Event, Event];
 
 /** Not everything everywhere: each scenario asks what belongs to it. */
@@ -57,6 +65,11 @@ const SCENARIOS: Record<string, { input: NetworkInput; questions: Event[] }> = {
   adopted: { input: input({ adopted: ADOPTED }), questions: users },
   recovering: { input: input({}), questions: users },
   drift: { input: input({ adopted: ADOPTED }), questions: [drifted, leaveA, joinB, leaveB] },
+  'another way out': { input: input({ adopted: ADOPTED }), questions: [narrow, drifted, leaveA, joinB] },
+  'another way out, on the way up and down': {
+    input: input({ recovering: false }),
+    questions: [narrow, joinA, leaveA],
+  },
   'update at rest': { input: input({ adopted: ADOPTED }), questions: [update, leaveA, joinB] },
   'update and back': { input: input({ adopted: ADOPTED }), questions: [update, back, drifted] },
   'update on the way up and down': { input: input({ recovering: false }), questions: [update, joinA, leaveA] },
@@ -69,6 +82,8 @@ interface Facts {
   leases: Record<string, Lease>;
   waiting: { owner: string }[];
   definition: NetworkDefinition;
+  wayOut: WayOut;
+  remeasured: boolean;
   asked: { definition: NetworkDefinition } | null;
   revision: { from: unknown; back: unknown; asker: unknown; fault: unknown } | null;
   recovering: boolean;
@@ -77,7 +92,18 @@ interface Facts {
 }
 export const factsOf = (state: AnySnapshot): Facts => state.context as unknown as Facts;
 const keyOf = (state: AnySnapshot): string => {
-  const { leases, waiting, recovering, fault, definition: now, asked, revision, attempts } = factsOf(state);
+  const {
+    leases,
+    waiting,
+    recovering,
+    fault,
+    definition: now,
+    asked,
+    revision,
+    attempts,
+    wayOut,
+    remeasured,
+  } = factsOf(state);
   return JSON.stringify([
     state.value,
     Object.keys(leases).sort(),
@@ -88,6 +114,8 @@ const keyOf = (state: AnySnapshot): string => {
     asked === null ? null : asked.definition === SIX,
     revision === null ? null : [revision.back !== null, revision.asker !== null, revision.fault !== null],
     attempts > 0,
+    wayOut === NO_WAY_OUT,
+    remeasured,
   ]);
 };
 

@@ -7,9 +7,9 @@ import { spawnSync } from 'node:child_process';
 import type { TestDaemon } from './daemon.ts';
 
 const PROGRAM = `
-  const [socketPath, body] = process.argv.slice(1);
+  const [socketPath, body, path] = process.argv.slice(1);
   const headers = { 'content-type': 'application/json' };
-  const outgoing = require('node:http').request({ socketPath, method: 'POST', path: '/v1/events', headers });
+  const outgoing = require('node:http').request({ socketPath, method: 'POST', path, headers });
   outgoing.on('error', ({ code }) => console.log(code));
   outgoing.on('response', async (answer) => {
     const { error, state } = JSON.parse((await answer.toArray()).join(''));
@@ -23,7 +23,12 @@ export function asUser(uid: number, gid: number): string[] {
 }
 
 /** Send it from a process that was started with `prefix`: setpriv, unshare. */
-export function sayAs(daemon: TestDaemon, [command = '', ...prefix]: readonly string[], event: object): string {
-  const argv = [...prefix, process.execPath, '-e', PROGRAM, daemon.socket, JSON.stringify(event)];
+export function sayAs(
+  daemon: TestDaemon,
+  [command = '', ...prefix]: readonly string[],
+  event: object,
+  path = '/v1/events',
+): string {
+  const argv = [...prefix, process.execPath, '-e', PROGRAM, daemon.socket, JSON.stringify(event), path];
   return spawnSync(command, argv, { encoding: 'utf8', cwd: '/' }).stdout.trim();
 }

@@ -7,7 +7,7 @@
  */
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { findUplink, listUplinks } from '../../effects/uplink-keeper.ts';
+import { findUplink, listUplinks, PROGRAM } from '../../effects/uplink-keeper.ts';
 import type { UplinkStatus } from '../../state/uplink.ts';
 import type { TestDaemon } from './daemon.ts';
 import { commandLines } from './native.ts';
@@ -28,7 +28,7 @@ export const forwardersOf = ({ runDir }: Places): number[] =>
   );
 
 /** API sockets of slirp4netns, and those of forwarders. */
-export const apiSocketsOf = ({ runDir }: Places): string[] => socketsBelow(`${runDir}/uplinks`, 'api');
+export const apiSocketsOf = ({ runDir }: Places): string[] => socketsBelow(`${runDir}/uplinks`, `${PROGRAM}/api`);
 export const forwarderSocketsOf = ({ runDir }: Places): string[] => socketsBelow(`${runDir}/forwarder`, 'socket');
 
 function socketsBelow(home: string, name: string): string[] {

@@ -17,6 +17,12 @@ export function effort(name: string, few: number, many: number): number {
   return count;
 }
 
+/** `limit` of them, as far from each other as can be. */
+export function spread<T>(all: readonly T[], limit: number): T[] {
+  if (all.length <= limit) return [...all];
+  return Array.from({ length: limit }, (_, i) => all[Math.floor((i * all.length) / limit)] as T);
+}
+
 /** Of what is tried by chance: in npm test the same every time, in npm run prove never twice, unless it is asked for. */
 export const seed = (): number => effort('seed', 1, Date.now() & 0x7fff_ffff);
 

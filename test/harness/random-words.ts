@@ -93,12 +93,8 @@ export function after(shape: Shape, event: LifecycleEvent): Shape[] {
       return [{ ...shape, state: 'up' }];
     case 'connect':
       return [{ ...shape, networks: sorted([...networks, event.network]) }];
-    case 'disconnect': {
-      const left = networks.filter((network) => network !== event.network);
-      // Ports that lead nowhere any more go too; who is not configured keeps the wish.
-      const kept = shape.state === 'created' || left.some((network) => network !== INTERNAL);
-      return [{ ...shape, networks: left, ports: kept ? ports : [] }];
-    }
+    case 'disconnect':
+      return [{ ...shape, networks: networks.filter((network) => network !== event.network) }];
     case 'publish':
       return [{ ...shape, ports: sorted([...ports, ...event.port_mappings.map(portText)]) }];
     case 'unpublish':
@@ -119,7 +115,8 @@ export function lessPorts(shape: NonNullable<Shape>, mappings: readonly PortMapp
 const EFFECTS = [
   'ensureNamespace removeNamespace ensureLink ensureAddresses removeLink replaceLink reviseLink publish unpublish',
   'probeUplink startUplink verifyUplink stopUplink',
-  'awaitLinksGone readSwitches raiseFirewall lowerFirewall raiseNetwork lowerNetwork reviseNetwork recordDefinition',
+  'awaitLinksGone readSwitches raiseFirewall restoreSwitches lowerFirewall',
+  'raiseNetwork lowerNetwork reviseNetwork recordDefinition',
 ].flatMap((names) => names.split(' '));
 
 const owner = fc.constantFrom('a', 'b', 'c');

@@ -26,9 +26,10 @@ export function rounds(tests: Test, daemon: TestDaemon) {
   };
 }
 
-/** Tear down whatever there is. */
+/** Tear down whatever there is, and wait until nothing is left. */
 export async function clear(daemon: TestDaemon): Promise<void> {
   const { body } = await daemon.get<{ id: string }[]>('/v1/containers');
   for (const { id } of body) await daemon.event({ type: 'teardown', id });
   await Promise.all(body.map(({ id }) => daemon.gone(id)));
+  await daemon.settled();
 }

@@ -53,20 +53,24 @@ export interface Recipe {
   patch?: Patch;
 }
 
-interface GypTarget {
+export interface GypTarget {
   target_name: string;
+  type?: string;
   sources: string[];
   defines: string[];
 }
 
-/** A target of binding.gyp, which is Python's notation. */
-function gypTarget(name: string): GypTarget {
+/** What binding.gyp names, which is Python's notation. */
+export function gypTargets(): GypTarget[] {
   const program = 'import ast, json, sys; print(json.dumps(ast.literal_eval(sys.stdin.read())))';
   const input = readFileSync(join(ROOT, 'binding.gyp'));
   const { stdout, stderr } = spawnSync('python3', ['-c', program], { input, encoding: 'utf8' });
   if (stdout === '') throw new Error(`binding.gyp: ${stderr}`);
-  const { targets } = JSON.parse(stdout) as { targets: GypTarget[] };
-  const target = targets.find(({ target_name }) => target_name === name);
+  return (JSON.parse(stdout) as { targets: GypTarget[] }).targets;
+}
+
+function gypTarget(name: string): GypTarget {
+  const target = gypTargets().find(({ target_name }) => target_name === name);
   if (target === undefined) throw new Error(`binding.gyp has no target ${name}`);
   return target;
 }

@@ -24,7 +24,7 @@ import { proved } from './proof.ts';
 import { settled, type Ending } from './world.ts';
 
 /** What comes from outside and waits for no answer. */
-const TOLD = new Set(['drifted', 'verify']);
+const TOLD = new Set(['drifted', 'verify', 'wayOut', 'bridge']);
 
 export type AnySnapshot = MachineSnapshot<
   Record<string, unknown>,

@@ -31,7 +31,9 @@ export async function see(daemon: TestDaemon, ids: readonly string[], networks: 
   }
   for (const network of networks) {
     const { body } = await daemon.get<NetworkDefinition>(`/v1/networks/${network}`);
-    const { subnets, options, routes, network_dns_servers, internal, dns_enabled, ipv6_enabled } = body;
+    const { subnets, routes, network_dns_servers, internal, dns_enabled, ipv6_enabled } = body;
+    // In the order in which an update named them, or in that of the schema once they have been read from the disk.
+    const options = Object.fromEntries(Object.entries(body.options).sort(([a], [b]) => (a < b ? -1 : 1)));
     const definition = { subnets, options, routes, network_dns_servers, internal, dns_enabled, ipv6_enabled };
     lines.push(`${network} ${JSON.stringify(definition)}`);
     lines.push(...bridge(body.network_interface).map((line) => `${network}: ${line}`));

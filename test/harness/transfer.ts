@@ -4,7 +4,7 @@
  *
  * Guarantees: `stop()` resolves with how many bytes came, all of them right and in order, over one connection; it rejects
  * if the connection ended, stalled for 5 s, or a byte was lost, doubled or changed.
- * Limits: paced (about 5 MB/s) so that it does not starve what it is a witness of.
+ * Limits: paced (about 1 MB/s) so that it does not starve what it is a witness of.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { connect, createServer, type Socket } from 'node:net';
@@ -77,7 +77,7 @@ if (process.argv[2] === 'serve' && process.argv[1] === import.meta.filename) {
     let n = 0;
     const timer = setInterval(() => {
       if (socket.writableLength < 4 * BLOCK) socket.write(block(n++));
-    }, 3);
+    }, 15);
     socket.on('error', () => {}).on('close', () => clearInterval(timer));
   });
   server.listen(Number(process.argv[3]), '0.0.0.0', () => process.stdout.write('ready\n'));

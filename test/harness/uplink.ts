@@ -4,7 +4,7 @@
  * Limits: the runner's own pid namespace: everything that runs in it is this test's.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -77,6 +77,10 @@ export class Uplinks {
   readonly #mounts = mounts();
   readonly #before = new Set(commandLines().keys());
 
+  constructor() {
+    chmodSync(tmpdir(), 0o711); // the programs run as users of their own, and have to get there
+  }
+
   at(token: string): string {
     return join(this.parent, token);
   }
@@ -119,7 +123,7 @@ function mounts(): string[] {
 
 /** An uplink as its container's machine runs it, with the real effects. */
 export function runUplink(input: UplinkInput): Promise<UplinkOutput> {
-  const effects = uplinkEffects(kernel, '/nowhere'); // directories are named in full
+  const effects = uplinkEffects(kernel, '/nowhere', () => Promise.resolve()); // directories are named in full
   const actors = {
     probeUplink: fromPromise<UplinkFeatures, Parameters<typeof effects.probeUplink>[0]>(({ input: probe }) =>
       effects.probeUplink(probe),

@@ -4,9 +4,11 @@
  *
  * Guarantees: each test begins with a daemon that runs and without containers; nothingLeft compares with what was there
  * before the first.
- * Limits: nothing is resolved: there is no name server to ask.
+ * The host's name server, in an /etc of the test's own, is on the LAN, whatever the machine has.
+ * Limits: nothing is resolved: no name server answers.
  */
 import { execFileSync } from 'node:child_process';
+import { rmSync, writeFileSync } from 'node:fs';
 import type { Test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Inspection } from '../../service/inspect.ts';
@@ -22,8 +24,18 @@ export const HOST = '192.0.2.1';
 export const LAN = '192.0.2.2';
 export const SLIRP = { program: 'slirp4netns' } as const;
 
+/** The daemon, its programs and the test see the same one. */
+function ownEtc(nameserver: string): void {
+  const etc = '/run/host-etc';
+  execFileSync('cp', ['-a', '/etc', etc]);
+  execFileSync('mount', ['--bind', etc, '/etc']);
+  rmSync('/etc/resolv.conf', { force: true });
+  writeFileSync('/etc/resolv.conf', `nameserver ${nameserver}\n`);
+}
+
 /** With networks web and back; all of it ends after the last of these tests. */
-export async function wayOut(tests: Test) {
+export async function wayOut(tests: Test, nameserver = LAN) {
+  ownEtc(nameserver);
   const netns = addNetns('lan');
   execFileSync('ip', ['link', 'add', 'lan0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns]);
   execFileSync('ip', ['-batch', '-'], {

@@ -9,6 +9,7 @@
  */
 import type { AttachmentInput } from '../../machines/attachment.ts';
 import type { DrainInput, NamespaceInput, OuterInput } from '../../machines/container-inputs.ts';
+import type { Switches } from '../../machines/firewall.ts';
 import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
 import type { OwnedTarget, PublishInput } from '../../machines/plan/change.ts';
 import type { FilesInput } from '../../machines/plan/hosts.ts';
@@ -62,6 +63,8 @@ export class World {
   readonly bridges = new Set<string>();
   readonly violations: string[] = [];
   firewall = false;
+  /** The switches are set: for networks. */
+  forwarding = false;
   /** Others took links away: a port may lead to one that is still to be made again. */
   damaged = false;
   readonly #bridged: boolean;
@@ -84,6 +87,7 @@ export class World {
       ...[...this.files].map((id) => `files of ${id}`),
       ...[...this.bridges].map((name) => `bridge ${name}`),
       ...(this.firewall ? ['firewall'] : []),
+      ...(this.forwarding ? ['forwarding'] : []),
     ].sort();
   }
 
@@ -161,6 +165,7 @@ export class World {
     probeUplink: () => ({ flags: FLAGS }),
     startUplink: ({ directory, netns }: UplinkStart) => {
       this.#never(!this.namespaces.has(netns), `an uplink is started in a namespace that is not there`);
+      this.#never(this.#bridged && !this.firewall, `an uplink is started without the firewall`);
       this.uplinks.set(directory, MADE);
     },
     verifyUplink: ({ directory }: UplinkVerify) => {
@@ -172,6 +177,7 @@ export class World {
     removeFiles: ({ id }: FilesInput) => void this.files.delete(id),
     raiseNetwork: ({ definition }: RaiseInput) => {
       this.#never(!this.firewall, `bridge ${definition.network_interface} is raised without the firewall`);
+      this.#never(!this.forwarding, `bridge ${definition.network_interface} is raised without forwarding`);
       this.bridges.add(definition.network_interface);
     },
     reviseNetwork: ({ to }: ReviseInput) => {
@@ -185,11 +191,19 @@ export class World {
       this.bridges.delete(definition.network_interface);
     },
     readSwitches: () => ({ 'net/ipv4/ip_forward': '0' }),
-    raiseFirewall: () => void (this.firewall = true),
+    raiseFirewall: ({ found }: { found: Switches | null }) => {
+      this.firewall = true;
+      if (found !== null) this.forwarding = true;
+    },
+    restoreSwitches: () => {
+      this.#never(this.links.size > 0, 'the switches are put back under links');
+      this.forwarding = false;
+    },
     lowerFirewall: () => {
       // A bridge that a crash left behind, without users, may be there: its network raises the firewall again first.
       this.#never(this.links.size > 0, 'the firewall is lowered under links');
       this.firewall = false;
+      this.forwarding = false;
     },
   };
 

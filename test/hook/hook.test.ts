@@ -1,6 +1,6 @@
 /**
  * cleat-oci-hook: what it sends and how it ends, against a server that answers whatever the case needs, byte for byte.
- * With the real daemon and a real runtime: crun.test.ts.
+ * With the real daemon and a real runtime: crun.test.ts. Over 400 lines because each answer of a server is a case of its own.
  */
 import { mkdtempSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -329,6 +329,24 @@ ends('with nothing in its message that a terminal would obey', async () => {
   const ended = await hook('createRuntime', [plain(500, fault('INTERNAL', message)), NO_SUCH]);
   assert.is(ended.code, 1);
   assert.match(ended.stderr, /web1: a \[2Jb c 2Jd e\u00a0f \(INTERNAL\)/);
+});
+
+ends('with one printable line, whatever the message of the daemon is made of', async () => {
+  // As cli/terminal.ts knows them, in Unicode of this Node; each beside a letter, and bytes that are no UTF-8 last.
+  const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
+  const all = Array.from({ length: 0x110000 }, (_, code) => code)
+    .filter((code) => unsafe.test(String.fromCodePoint(code)))
+    .map((code) => String.fromCodePoint(code))
+    .join('a');
+  const ended = await hook('createRuntime', [plain(409, fault('KERNEL', `x${all}y`)), NO_SUCH]);
+  assert.is(ended.code, 1);
+  assert.not.match(ended.stderr.slice(0, -1), unsafe);
+  assert.match(ended.stderr, /^cleat-oci-hook: web1: x( +a)+ +y \(KERNEL\)\. Do something\.\n$/);
+  const kept = await hook('createRuntime', [plain(409, fault('KERNEL', 'naïve 蛇 🐍')), NO_SUCH]);
+  assert.match(kept.stderr, /naïve 蛇 🐍/);
+  const argument = await run('sh', ['-c', `exec ${HOOK} "$(printf '\\2332J\\302')"`], state());
+  assert.is(argument.code, 2);
+  assert.match(argument.stderr, /no such hook:  2J ;/);
 });
 
 ends('when there is no daemon', async () => {

@@ -5,6 +5,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createActor, type AnyStateMachine, type AnyStateNode } from 'xstate';
+import { NO_WAY_OUT } from '../../machines/plan/way-out.ts';
 import { containerInput, definition } from '../harness/fixtures.ts';
 import { MACHINES, statesOf } from '../harness/machines.ts';
 
@@ -22,10 +23,11 @@ const INPUTS: Record<string, unknown> = {
   network: {
     definition: definition('web', '10.89.0.0/24', '10.89.0.1'),
     outside: null,
+    wayOut: NO_WAY_OUT,
     adopted: {},
     recovering: false,
   },
-  firewall: { outside: null, adopted: [], found: null },
+  firewall: { outside: null, adopted: [], uplinks: [], found: null, recorded: false },
   ports: { adopted: {} },
   resolver: { outside: null, adopted: {}, recovering: false },
   uplink: { verb: 'start', settings: { program: 'slirp4netns', file: '/usr/bin/slirp4netns' } },

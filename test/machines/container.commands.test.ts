@@ -1,3 +1,4 @@
+// timeout: 600
 // proving: 1800
 /**
  * Three containers on two networks, and one that shares a namespace, driven by chance: lifecycle events, what others do

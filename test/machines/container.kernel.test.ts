@@ -1,4 +1,4 @@
-// timeout: 180
+// timeout: 600
 // proving: 5400
 /**
  * The container machine walked on the real kernel: the walks of container.driven.test.ts with the effects that ship. After
@@ -12,8 +12,9 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EDGES, isPossible } from '../harness/container-edges.ts';
 import { drive, finish, recoverOf } from '../harness/container-driver.ts';
-import { titleOf, walksOf, withNames, type NamedStep } from '../harness/container-model.ts';
+import { titleOf } from '../harness/container-model.ts';
 import { VARIANTS } from '../harness/container-variants.ts';
+import { kindsOf, WALKS } from '../harness/container-walks.ts';
 import { Ground, KernelWorld } from '../harness/kernel-world.ts';
 import { none } from '../harness/machines.ts';
 import { endWithReport } from '../harness/native.ts';
@@ -24,25 +25,7 @@ import { kindsIn, runsOf } from '../harness/cover.ts';
 
 requirePrivateNamespace();
 
-interface Walk {
-  variant: string;
-  steps: NamedStep[];
-  /** "created configure -> configuring.leasing" */
-  kinds: Set<string>;
-}
-
-const WALKS = Object.entries(VARIANTS).flatMap(([variant, of]) =>
-  withNames(walksOf(of)).map((steps): Walk => ({ variant, steps, kinds: new Set(kindsOf(steps)) })),
-);
 const KINDS = kindsIn(WALKS);
-
-function kindsOf(steps: readonly NamedStep[]): string[] {
-  return steps.slice(1).map(({ event, name }, n) => {
-    const { outcome = '' } = (event.output ?? {}) as { outcome?: string };
-    return `${steps[n]?.name} ${event.type} ${outcome} -> ${name}`;
-  });
-}
-
 const runs = runsOf(WALKS);
 
 const kernel = suite('container on the kernel');

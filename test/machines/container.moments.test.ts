@@ -1,3 +1,4 @@
+// timeout: 600
 // proving: 1800
 /**
  * The daemon ends at every moment of an operation, and goes on: before and after each effect, and between any two files;

@@ -1,4 +1,3 @@
-// timeout: 120
 // proving: 3600
 /**
  * The firewall's machine walked on the real kernel: the walks of firewall.paths.test.ts with the effects that ship. After
@@ -41,7 +40,7 @@ for (const { name, input } of WALKS) {
   kernel(`as the machine says, after each step: ${name}`, async () => {
     const objections: string[] = [];
     for (const { steps, failing, alone, kinds: of } of RUNS.filter((run) => run.name === name)) {
-      const found = await ground.begin(input.adopted, input.found !== null);
+      const found = await ground.begin(input.adopted, input.recorded, input.found !== null);
       const driven = new Driven(
         firewallMachine,
         { ...input, found },

@@ -1,4 +1,4 @@
-// timeout: 120
+// timeout: 600
 // proving: 7200
 /**
  * The network's machine walked on the real kernel: the walks of network.paths.test.ts with the effects that ship and the

@@ -1,3 +1,4 @@
+// timeout: 600
 // proving: 600
 /**
  * Every edge of the network's machine, pure and driven: each question is answered once, leases are never lost nor kept by
@@ -7,8 +8,9 @@
  */
 import { suite } from 'uvu';
 import { networkMachine } from '../../machines/network.ts';
+import { withMtu } from '../../machines/plan/way-out.ts';
 import { none } from '../harness/machines.ts';
-import { askers, factsOf, GOOD, SIX, update, WALKS, WEB } from '../harness/network-model.ts';
+import { askers, factsOf, GOOD, SIX, update, WALKS } from '../harness/network-model.ts';
 import { Driven, judged, titleOf, type AnySnapshot } from '../harness/shared-driver.ts';
 
 const paths = suite('network paths');
@@ -18,6 +20,12 @@ const RESTING = new Set(
     .filter(([name, { tags }]) => tags.includes('rest') && name !== 'up')
     .map(([name]) => name),
 );
+
+/** What bridge and containers have to be like: which definition it is, and the MTU by the way out. */
+const standing = (state: AnySnapshot): string => {
+  const { definition, wayOut } = factsOf(state);
+  return `${definition === SIX ? 'six' : 'web'} ${withMtu(definition, wayOut).options.mtu}`;
+};
 
 const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
   'is never in error': ({ status }) => status === 'active',
@@ -33,6 +41,10 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
     Object.values(factsOf(state).leases).every(
       ({ addresses }) => addresses.length === factsOf(state).definition.subnets.length,
     ),
+  'up: every lease has the MTU of the network': (state) =>
+    state.value !== 'up' ||
+    Object.values(factsOf(state).leases).every(({ mtu }) => `${mtu ?? undefined}` === standing(state).split(' ')[1]),
+  'up: nothing is put off': (state) => state.value !== 'up' || !factsOf(state).remeasured,
   'a lease without an answer only where one is on its way': (state) =>
     !RESTING.has(String(state.value)) || factsOf(state).waiting.length === 0,
 };
@@ -44,12 +56,12 @@ for (const { name, input, walks } of WALKS) {
     const objections: string[] = [];
     for (const steps of walks) {
       // What a crash may have left, and what the snapshots say is there.
-      const was = input.previous ?? ('a' in input.adopted ? WEB : null);
+      const was = 'a' in input.adopted || input.previous !== null ? 'web undefined' : null;
       const world = { bridge: input.recovering, held: 'a' in input.adopted, built: was, followed: was };
       for (const { answers } of Object.values(askers)) answers.length = 0;
       const driven: Driven = new Driven(networkMachine, input, {
         happens: (id, how) => {
-          const { definition: now } = factsOf(driven.state);
+          const now = standing(driven.state);
           // Half of it may have happened; and some may have followed, and others not.
           if (id === 'reviseNetwork' && how === 'failed') world.built = null;
           if (how === 'stuck') world.followed = null;
@@ -81,7 +93,7 @@ for (const { name, input, walks } of WALKS) {
       }
       const state = driven.state;
       const { definition: now } = factsOf(state);
-      if (state.value === 'up' && (world.built !== now || world.followed !== now))
+      if (state.value === 'up' && (world.built !== standing(state) || world.followed !== standing(state)))
         driven.objections.push('definition, bridge and containers are not one');
       const updates = steps.filter(({ event }) => event.type === 'update');
       const told = askers.u.answers.map(({ type }) => type);

@@ -84,6 +84,47 @@ plan('whose MAC the bridge knows: not at all, by asking, or another one', () => 
   assert.equal(withA({ ...a, state: 2 }), [`${object} missing`]);
   assert.equal(withA({ ...a, mac: '02:00:00:00:00:ff' }), [`${object} changed`]);
 });
+plan('an address, a route or a neighbour counts on this bridge and in its own length and table alone', () => {
+  const other = (more: object) => ({ ...WHOLE, addresses: WHOLE.addresses.map((one) => ({ ...one, ...more })) });
+  const gone = ['address 10.89.0.1/24 on cl-web missing', 'address fd00:89::1/64 on cl-web missing'];
+  assert.equal(said(other({ link: 2 })).slice(0, 2), gone);
+  assert.equal(said(other({ prefix: 25 })), gone);
+  const [first, ...routes] = WHOLE.routes;
+  for (const more of [{ link: 2 }, { prefix: 25 }, { table: 255 }, { destination: '10.89.1.0' }]) {
+    const bent = { ...WHOLE, routes: [{ ...first!, ...more }, ...routes] };
+    assert.equal(said(bent), ['route 10.89.0.0/24 on cl-web missing'], JSON.stringify(more));
+  }
+});
+plan('a bridge that is down has forgotten routes and neighbours, one without IPv4 those of IPv4', () => {
+  const down = withLink('cl-web', { up: false });
+  assert.equal(said({ ...down, routes: [], neighbours: [] }), ['link up on cl-web changed']);
+  const addresses = WHOLE.addresses.slice(1, 2);
+  const lost = ['address 10.89.0.1/24 on cl-web missing'];
+  assert.equal(said({ ...WHOLE, addresses, neighbours: [] }), lost);
+  assert.equal(
+    said({ ...WHOLE, addresses: [...addresses, { link: 2, address: '10.89.0.1', prefix: 24 }], neighbours: [] }),
+    lost,
+  );
+  const six = { hostLink: 've1', alias: 'cleat:main:a:1:web', ...behind('fd00:89::2', '02:00:00:00:00:0a') };
+  const known = compareBridge(WEB, ALIAS, [six], { ...WHOLE, addresses, neighbours: [] });
+  assert.equal(
+    known.map(({ object }) => object),
+    ['10.89.0.1/24 on cl-web', 'fd00:89::2 at 02:00:00:00:00:0a on cl-web'],
+  );
+});
+plan(
+  'the MTU is that of the definition; a network without IPv6 needs no ::1; each difference names its network',
+  () => {
+    const smaller = { ...WEB, options: { mtu: '1400' } };
+    const differences = (dump: Dump) => compareBridge(smaller, ALIAS, MEMBERS, dump);
+    assert.equal(differences(withLink('cl-web', { mtu: 1400 })), []);
+    assert.equal(differences(WHOLE), [
+      { kind: 'link', object: 'mtu 1400 on cl-web', network: 'web', problem: 'changed' },
+    ]);
+    const four = { ...WEB, subnets: WEB.subnets.slice(0, 1) };
+    assert.equal(compareBridge(four, ALIAS, MEMBERS, { ...WHOLE, routes: WHOLE.routes.slice(0, 1) }), []);
+  },
+);
 plan('a member that is gone, or another by its name, is not the bridge’s affair', () => {
   assert.equal(said({ ...WHOLE, links: WHOLE.links.slice(0, 2) }), []);
   assert.equal(said(withLink('ve1', { alias: 'theirs', master: 0 })), []);

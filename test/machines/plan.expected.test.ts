@@ -62,7 +62,8 @@ function dumpOf(...attachments: Attachment[]): Dump {
     links.push(link(index, inside.link, { mac: inside.mac, mtu: inside.mtu }));
     for (const { address, prefix } of inside.addresses) {
       dump.addresses.push({ link: index, address, prefix });
-      dump.routes.push(route({ destination: address, prefix, gateway: null, link: index, metric: 0 }));
+      const [destination, metric] = address.includes(':') ? ['fd00::', 256] : [address.replace(/\.\d+$/, '.0'), 0];
+      dump.routes.push(route({ destination, prefix, gateway: null, link: index, metric }));
     }
     for (const wanted of inside.routes) dump.routes.push(route({ ...wanted, link: index }));
     for (const known of knownInside(one)) dump.neighbours.push({ ...known, link: index, state: PERMANENT });
@@ -125,6 +126,91 @@ expected('what the kernel fills in: an MTU, the metric 0 of IPv6, the first of r
   );
 });
 
+expected('a route has its own metric, and each default is the usual one', () => {
+  const routes = [{ destination: '10.7.0.0', prefix: 16, gateway: '10.89.0.9', metric: 7 }];
+  assert.is(expectedInside(attachment({ routes })).routes.at(-1)?.metric, 7);
+  assert.equal([expectedOutside(attachment({ mtu: null })).mtu, expectedOutside(attachment()).mtu], [1500, 1400]);
+});
+
+expected('what is on another link is not on this one', () => {
+  const [one, two] = [attachment(), attachment({ network: 'back', link: 'eth1', hostLink: 've1', defaultMetric: 101 })];
+  const dump = dumpOf(one, two);
+  const swap = (index: number) => (index === 1 ? 1 : 5 - index);
+  const swapped = (kind: 'addresses' | 'routes' | 'neighbours') =>
+    words(
+      compareInside([one], { ...dump, [kind]: dumpOf(one)[kind].map((each) => ({ ...each, link: swap(each.link) })) }),
+    );
+  const addresses = ['missing address 10.89.0.2/24 on eth0 (web)', 'missing address fd00::2/64 on eth0 (web)'];
+  assert.equal(swapped('addresses'), addresses);
+  assert.equal(swapped('routes'), [
+    'missing route 10.89.0.0/24 on eth0 (web)',
+    'missing route fd00::/64 on eth0 (web)',
+    'changed route default via 10.89.0.1 on eth0 (web)',
+    'changed route default via fd00::1 on eth0 (web)',
+    'changed route 10.7.0.0/16 via 10.89.0.9 on eth0 (web)',
+  ]);
+  assert.ok(swapped('neighbours').length > 0);
+  const elsewhere = dumpOf(one).addresses.map((each) => ({ ...each, link: 1 }));
+  assert.equal(words(compareInside([one], { ...dumpOf(one), addresses: elsewhere, neighbours: [] })), addresses);
+  // Whom an address of a family would know, a link without one does not; nor one that is down anybody.
+  const bare = dumpOf(one);
+  const four = bare.addresses.filter(({ address }) => !address.includes(':'));
+  const knows4 = bare.neighbours.filter(({ address }) => !address.includes(':'));
+  assert.equal(words(compareInside([one], { ...bare, addresses: four, neighbours: knows4 })), [addresses[1]]);
+  const down = bare.links.map((each) => ({ ...each, up: each.index === 1 }));
+  assert.equal(words(compareInside([one], { ...bare, links: down, neighbours: [] })), [
+    'changed link up on eth0 (web)',
+  ]);
+});
+
+expected('lo down is the affair of the first network, once', () => {
+  const [one, two] = [attachment(), attachment({ network: 'back', link: 'eth1', hostLink: 've1', defaultMetric: 101 })];
+  const full = dumpOf(one, two);
+  const links = [...full.links.filter(({ name }) => name !== 'lo'), link(1, 'lo', { up: false })];
+  assert.equal(words(compareInside([one, two], { ...full, links })), ['changed link up on lo (web)']);
+  assert.equal(compareInside([], { ...full, links }), []);
+});
+
+expected('the route of a subnet is missed where its address is, whole, on a link that is up', () => {
+  const host = [
+    { address: '10.89.0.2', prefix: 32, gateway: null },
+    { address: 'fd00::2', prefix: 128, gateway: null },
+  ];
+  const alone = attachment({ addresses: host, routes: [] });
+  const without = (dump: Dump): Dump => ({ ...dump, routes: [], neighbours: [] });
+  assert.equal(words(compareInside([alone], without(dumpOf(alone)))), [], 'an address alone has none');
+  const wide = attachment({
+    addresses: [
+      { address: '10.89.0.2', prefix: 31, gateway: null },
+      { address: 'fd00::2', prefix: 127, gateway: null },
+      { address: 'fd01::2', prefix: 32, gateway: null },
+    ],
+    routes: [],
+  });
+  const missing = ['10.89.0.2/31', 'fd00::2/127', 'fd01::/32'].map((subnet) => `missing route ${subnet} on eth0 (web)`);
+  assert.equal(words(compareInside([wide], without(dumpOf(wide)))), missing);
+  const dump = without(dumpOf(wide));
+  const elsewhere = dump.addresses.map((each) => ({ ...each, link: 1 }));
+  assert.equal(
+    words(compareInside([wide], { ...dump, addresses: elsewhere })).filter((one) => one.includes('route')),
+    [],
+  );
+  const longer = dump.addresses.map((each) => ({ ...each, prefix: each.prefix - 1 }));
+  assert.equal(
+    words(compareInside([wide], { ...dump, addresses: longer })).filter((one) => one.includes('route')),
+    [],
+  );
+  assert.equal(
+    words(compareInside([wide], { ...dump, addresses: [...longer, ...elsewhere] })).filter((one) =>
+      one.includes('route'),
+    ),
+    [],
+    'as it should be, but on another link',
+  );
+  const down = dump.links.map((each) => ({ ...each, up: each.name === 'lo' }));
+  assert.equal(words(compareInside([wide], { ...dump, links: down })), ['changed link up on eth0 (web)']);
+});
+
 expected('no default route where there is no gateway, or none is wanted', () => {
   const addresses = [{ address: '10.89.0.2', prefix: 24, gateway: null }];
   assert.equal(expectedInside(attachment({ addresses, routes: [] })).routes, []);
@@ -173,6 +259,8 @@ expected('inside: each thing that is gone or bent is found, and nothing else', (
       { ...full, addresses: [{ link: 1, address: '10.89.0.2', prefix: 24 }, ...full.addresses.slice(1)] },
       'missing address 10.89.0.2/24 on eth0 (web)',
     ],
+    [routes((seen) => (seen.destination === '10.89.0.0' ? null : seen)), 'missing route 10.89.0.0/24 on eth0 (web)'],
+    [routes((seen) => (seen.destination === 'fd00::' ? null : seen)), 'missing route fd00::/64 on eth0 (web)'],
     [routes((seen) => (isDefault(seen) ? null : seen)), 'missing route default via 10.89.0.1 on eth0 (web)'],
     [
       routes((seen) => (isDefault(seen) ? { ...seen, gateway: '10.89.0.7' } : seen)),

@@ -3,14 +3,24 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parsePasta, pastaArguments, pastaLink } from '../../machines/plan/pasta.ts';
+import { parsePasta, pastaArguments, pastaLink, reachesLoopback } from '../../machines/plan/pasta.ts';
 import type { ResolvedPort } from '../../state/container.ts';
 import type { PortMapping } from '../../state/event.ts';
 import { resolve } from '../harness/fixtures.ts';
 
 const FILE = '/usr/bin/pasta';
-const FLAGS = ['--mtu', '--ns-ifname', '--no-map-gw', '--tcp-ns', '--udp-ns', '--dns-forward', '--ipv4-only'];
-const DEFAULTS = ['--tcp-ns', 'none', '--udp-ns', 'none', '--no-map-gw'];
+const FLAGS = [
+  '--stderr',
+  '--mtu',
+  '--ns-ifname',
+  '--no-map-gw',
+  '--tcp-ns',
+  '--udp-ns',
+  '--dns-forward',
+  '--ipv4-only',
+];
+const ASKED = ['--dns-forward', '169.254.1.1', '--dns-forward', '100:0:0:1::53'];
+const DEFAULTS = ['--tcp-ns', 'none', '--udp-ns', 'none', '--no-map-gw', ...ASKED];
 
 const argsOf = (container: string[], engine: string[] = []): string[] => {
   const parsed = parsePasta(engine, container, FILE);
@@ -51,6 +61,7 @@ pasta('long, short, with and without =, of the engine before the container', () 
     '80,90-92:10-12',
     '--udp-ns',
     'auto',
+    ...ASKED,
   ]);
   assert.equal(argsOf(['--config-net', '-t', 'none', '--udp-ports=none', '--no-map-gw']), DEFAULTS);
   const every = [
@@ -87,7 +98,48 @@ pasta('long, short, with and without =, of the engine before the container', () 
     '--no-ra',
     '--ipv6-only',
   ];
-  assert.equal(argsOf(every), [...every, ...DEFAULTS]);
+  const defaults = DEFAULTS.slice(0, -ASKED.length); // its own words say where names are asked
+  assert.equal(argsOf(every), [...every, ...defaults]);
+});
+
+pasta('each letter is its long option, and each kind of value is taken to its ends', () => {
+  const letters: [word: string, long: string, value: string][] = [
+    ['-m', '--mtu', '1'],
+    ['-a', '--address', '10.5.0.9'],
+    ['-n', '--netmask', '255.255.0.0'],
+    ['-M', '--mac-addr', '02:00:00:00:00:0A'],
+    ['-g', '--gateway', '10.5.0.1'],
+    ['-i', '--interface', 'eth0'],
+    ['-o', '--outbound', '10.1.1.1'],
+    ['-D', '--dns', '192.0.2.53'],
+    ['-S', '--search', 'x'],
+    ['-I', '--ns-ifname', 'fifteen-letters'],
+    ['--ns-mac-addr', '--ns-mac-addr', '02:00:00:00:00:01'],
+    ['-m', '--mtu', '65520'],
+    ['-S', '--search', 'x'.repeat(251)],
+    ['-n', '--netmask', '1'],
+    ['-n', '--netmask', '32'],
+  ];
+  for (const [word, long, value] of letters) assert.equal(argsOf([word, value]).slice(0, 2), [long, value], word);
+  for (const [word, long] of [
+    ['-T', '--tcp-ns'],
+    ['-U', '--udp-ns'],
+  ] as const) {
+    for (const value of ['none', 'auto', '8', '~8', `${'8'.repeat(251)}`]) {
+      assert.equal(argsOf([word, value]).slice(0, 2), [long, value], value);
+    }
+    assert.match(refused(word, '8'.repeat(252)), /^invalid value of/);
+  }
+  assert.match(refused('-S', 'x'.repeat(252)), /^invalid value of/);
+  for (const mac of ['02:00:00:00:00:01x', 'x02:00:00:00:00:01', '02:00:00:00:00:01:02']) {
+    assert.match(refused('--mac-addr', mac), /^invalid value of/);
+  }
+  // A word with "=" in it is an option and its value only where it begins with two dashes; "=" may be the value's too.
+  assert.is(refused('-m=1500'), 'unknown option for pasta: "-m=1500"');
+  assert.is(refused('--ns-ifname='), 'invalid value of --ns-ifname for pasta: ""');
+  assert.equal(argsOf(['--ns-ifname=a=b']).slice(0, 2), ['--ns-ifname', 'a=b']);
+  assert.is(refused('?'), 'unknown option for pasta: "?"');
+  assert.is(refused('=1500'), 'unknown option for pasta: "=1500"');
 });
 
 pasta('what a daemon with privileges must not pass on is unknown', () => {
@@ -151,10 +203,9 @@ pasta('arguments: what is asked for, the published ports, and how it is kept', (
     '--foreground',
     '--quiet',
     '--stderr',
-    '--runas',
-    '0:0',
     '--pid',
-    '/proc/self/fd/4',
+    '/proc/self/fd/1',
+    '--netns-only',
     '--netns',
     '/run/netns/x',
   ];
@@ -168,6 +219,29 @@ pasta('arguments: what is asked for, the published ports, and how it is kept', (
   ];
   const published = ['--tcp-ports', '8080:80', '--tcp-ports', '10.1.1.1/8081-8083:80-82', '--tcp-ports', '::1/8090:80'];
   assert.equal(run([], ports), { args: ['--config-net', ...published, '--udp-ports', '53:53', ...kept] });
+});
+
+pasta('of a version whose help is cut nothing is taken for unknown, and it is called as that version can be', () => {
+  const settings = { program: 'pasta', file: FILE, args: ['--no-ra'] } as const;
+  const planned = pastaArguments(
+    { ...settings, args: [...settings.args] },
+    { flags: [], cut: true },
+    '/run/netns/x',
+    [],
+  );
+  const args = 'args' in planned ? planned.args : [];
+  assert.ok(args.includes('--no-ra'));
+  assert.ok(args.includes('--no-netns-quit'));
+  assert.not(args.includes('--stderr'));
+});
+
+pasta('the loopback of the host is reached by the gateway, or by ports that lead there: the last word counts', () => {
+  const reaches = (...words: string[]) => reachesLoopback({ program: 'pasta', file: FILE, args: argsOf(words) });
+  assert.equal([reaches(), reaches('-T', 'none', '-U', 'none')], [false, false]);
+  assert.equal([reaches('--map-gw'), reaches('-T', 'auto'), reaches('-U', '53')], [true, true, true]);
+  assert.equal([reaches('-T', 'auto', '-T', 'none'), reaches('-T', 'none', '-T', '80')], [false, true]);
+  const link = (...words: string[]) => pastaLink({ program: 'pasta', file: FILE, args: argsOf(words) });
+  assert.equal([link(), link('-I', 'a'), link('-I', 'a', '-I', 'b')], [null, 'a', 'b']);
 });
 
 pasta('what it cannot do is refused', () => {

@@ -1,6 +1,7 @@
 /**
  * Addresses and host ports: granted to one owner each, never what nobody may have, refused only when there is no other way.
- * Networks and attachments are in plan.network.test.ts.
+ * Networks and attachments are in plan.network.test.ts. Over 400 lines because addresses and ports are granted by one rule,
+ * which every case shows from another side.
  */
 import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
@@ -8,6 +9,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createActor, fromCallback } from 'xstate';
 import { grantLease, type Cursors, type Leases } from '../../machines/plan/lease.ts';
+import { automaticMac } from '../../machines/plan/mac.ts';
+import { bridgeMac } from '../../machines/plan/neighbours.ts';
 import { innerMappings } from '../../machines/plan/outer.ts';
 import { claimPorts, portTargets, type Claims } from '../../machines/plan/ports.ts';
 import { portsMachine, type PortsAnswer } from '../../machines/ports.ts';
@@ -143,6 +146,105 @@ plan('a static address that cannot be had says why, and whose it is', () => {
   assert.is(asked({ static_ips: ['10.89.0.10'] }), 'granted');
 });
 
+plan('a MAC is that of one on the network: asked for or not, the bridge and so the gateway among them', () => {
+  const network = definition('web', '10.89.0.0/16', '10.89.0.1');
+  const macOf = (answer: ReturnType<typeof grantLease>) =>
+    'fault' in answer ? `${answer.fault.code} ${answer.fault.owner}` : answer.lease.mac;
+  const join = (leases: Leases, owner: string, static_mac?: string) =>
+    grantLease(network, leases, {}, owner, static_mac === undefined ? {} : { static_mac });
+  const automatic = join({}, 'first:1');
+  assert.ok('lease' in automatic);
+  const first = { 'first:1': automatic.lease };
+  assert.is(macOf(join(first, 'second:1', automatic.lease.mac)), 'MAC_TAKEN first');
+  assert.is(macOf(join({}, 'second:1', bridgeMac(network.id))), 'MAC_TAKEN network web');
+  // However many there are, before and behind it.
+  const macs = ['02:00:00:00:00:01', '02:00:00:00:00:02', '02:00:00:00:00:03'];
+  const many: Leases = Object.fromEntries(macs.map((mac, i) => [`c${i}:1`, { ...automatic.lease, mac }]));
+  macs.forEach((mac, i) => assert.is(macOf(join(many, 'last:1', mac)), `MAC_TAKEN c${i}`));
+  // Asked for first: the automatic one is another; the next where that is taken too.
+  const wish = join({}, 'claims:1', automatic.lease.mac);
+  assert.ok('lease' in wish);
+  const second = join({ 'claims:1': wish.lease }, 'first:1');
+  assert.ok('lease' in second);
+  assert.is.not(second.lease.mac, automatic.lease.mac);
+  const third = join({ 'claims:1': wish.lease, 'more:1': second.lease }, 'first:1');
+  assert.is(new Set([automatic.lease.mac, second.lease.mac, macOf(third)]).size, 3);
+  // The same again: after a crash, the same is asked.
+  assert.is(macOf(join({}, 'first:1')), automatic.lease.mac);
+  // Two that have one since before this was looked at go on.
+  const twins = { 'a:1': wish.lease, 'b:1': wish.lease };
+  assert.is(macOf(join(twins, 'a:1')), wish.lease.mac);
+  assert.is(macOf(join(twins, 'b:1', wish.lease.mac)), wish.lease.mac);
+});
+
+plan('a lease says all that its network says', () => {
+  const network = definition('web', '10.89.0.0/24', '10.89.0.1', {
+    subnets: [
+      { subnet: '10.89.0.0/24', gateway: '10.89.0.1' },
+      { subnet: 'fd00:89::/80', gateway: 'fd00:89::1' },
+    ],
+    routes: [
+      { destination: '192.0.2.0/25', gateway: '10.89.0.9', metric: 7 },
+      { destination: '2001:db8::/48', gateway: 'fd00:89::9' },
+    ],
+    options: { mtu: '1400', metric: '50' },
+    dns_enabled: true,
+    network_dns_servers: ['192.0.2.53'],
+  });
+  const granted = (of: NetworkDefinition) => {
+    const grant = grantLease(of, {}, {}, 'c:1', { static_mac: '02:00:00:00:00:09' });
+    if ('fault' in grant) throw new Error(grant.fault.message);
+    return grant.lease;
+  };
+  const lease = {
+    network: 'web',
+    networkId: network.id,
+    bridge: 'cl-web',
+    addresses: [
+      { address: '10.89.0.2', prefix: 24, gateway: '10.89.0.1' },
+      { address: 'fd00:89::2', prefix: 80, gateway: 'fd00:89::1' },
+    ],
+    mac: '02:00:00:00:00:09',
+    mtu: 1400,
+    routes: [
+      { destination: '192.0.2.0', prefix: 25, gateway: '10.89.0.9', metric: 7 },
+      { destination: '2001:db8::', prefix: 48, gateway: 'fd00:89::9', metric: null },
+    ],
+    defaultMetric: 50,
+    internal: false,
+    dns: { listen: ['10.89.0.1', 'fd00:89::1'], servers: ['192.0.2.53'] },
+  };
+  assert.equal(granted(network), lease);
+  // Where nothing leads out, nothing is a gateway; without options there are the usual ones.
+  assert.equal(granted({ ...network, internal: true, dns_enabled: false, options: {} }), {
+    ...lease,
+    addresses: lease.addresses.map((address) => ({ ...address, gateway: null })),
+    mtu: null,
+    defaultMetric: null,
+    internal: true,
+    dns: null,
+  });
+  const metric = (options: NetworkDefinition['options']) => granted({ ...network, options }).defaultMetric;
+  assert.equal(
+    [{}, { no_default_route: 'true' }, { no_default_route: '1' }, { no_default_route: 'false' }].map((one) =>
+      metric(one as NetworkDefinition['options']),
+    ),
+    [100, null, null, 100],
+  );
+});
+
+plan('automatic MACs: unicast, locally administered, and no two alike', () => {
+  const network = definition('web', '10.0.0.0/8', '10.0.0.1');
+  const taken = new Set<string>();
+  for (let n = 0; n < 5000; n++) {
+    const mac = automaticMac(`web${n}:1700000000000/${network.id}`, taken);
+    assert.match(mac, /^02(:[0-9a-f]{2}){5}$/);
+    assert.not(taken.has(mac));
+    taken.add(mac);
+  }
+  assert.is.not(automaticMac('a', new Set()), automaticMac('a', new Set([automaticMac('a', new Set())])));
+});
+
 plan('the same static address asked for twice is one address', () => {
   const granting = new Granting(definition('web', '10.89.0.0/24', '10.89.0.1'));
   assert.equal(granting.join('a', { static_ips: ['10.89.0.9', '10.89.0.9'] }), ['10.89.0.9']);
@@ -203,7 +305,13 @@ plan('host ports: of one owner', () => {
   const mine: Claims = { me: [resolve(P)] };
   assert.is.not(claim(mine, [P]), 'PORT_TAKEN', 'the same again is mine');
   assert.is(claim(mine, [{ ...P, container_port: 81 }]), 'PORT_TAKEN');
-  assert.is(claim(mine, [{ ...P, host_ip: '127.0.0.1' }]), 'PORT_TAKEN');
+  assert.is(claim(mine, [{ ...P, container_port: 81, host_ip: '127.0.0.1' }]), 'PORT_TAKEN');
+  for (const host_ip of ['127.0.0.1', '0.0.0.0', '::', '::1']) {
+    const part = { ...P, host_ip };
+    assert.equal(claim(mine, [part]), [], `${host_ip}: on all addresses it is mine already`);
+    assert.equal(claim({}, [part, P]), [8080], `${host_ip}: both asked for, one after the other`);
+    assert.is(claim({ me: [resolve(part)] }, [P]), 'PORT_TAKEN', `${host_ip}: the others are not a port of their own`);
+  }
   assert.equal(claim(mine, [{ ...P, protocol: 'udp' }]), [8080]);
   assert.equal(claim({}, [P, P]), [8080], 'twice the same in one request is one');
   assert.is(claim({}, [P, { ...P, container_port: 81 }]), 'PORT_TAKEN');

@@ -6,15 +6,17 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { contains, parseSubnet } from '../../machines/plan/address.ts';
-import { follows, grantLease, reviseLease, reviseLeases, type Leases } from '../../machines/plan/lease.ts';
+import { hasLease, planAttachments, revised } from '../../machines/plan/attachment.ts';
+import { displaced, follows, grantLease, reviseLease, reviseLeases, type Leases } from '../../machines/plan/lease.ts';
 import { planUpdate } from '../../machines/plan/network-update.ts';
-import type { Lease } from '../../state/container.ts';
+import type { Attachment, ContainerContext, Lease } from '../../state/container.ts';
 import { NetworkDefinition, type NetworkUpdate } from '../../state/network.ts';
-import { definition } from '../harness/fixtures.ts';
+import { containerInput, definition } from '../harness/fixtures.ts';
 
 const WEB = definition('web', '10.89.0.0/24', '10.89.0.1');
 const BACK = definition('back', '10.90.0.0/24', '10.90.0.1');
-const AROUND = { routes: ['192.168.0.0/16', '0.0.0.0/0'], networks: [WEB, BACK] };
+const LAN = { subnet: '192.168.0.0/16', of: 'the LAN' };
+const AROUND = { routes: [LAN], networks: [WEB, BACK], pools: [] };
 
 const planned = (update: NetworkUpdate, from = WEB): NetworkDefinition => {
   const plan = planUpdate(from, update, AROUND);
@@ -68,13 +70,80 @@ plan('what changes nothing is the same object', () => {
 
 plan('what is not possible is refused', () => {
   assert.is(refused({ subnets: [{ subnet: '10.90.0.128/25' }] }), 'SUBNET_OVERLAPS');
-  assert.is(refused({ subnets: [{ subnet: '10.89.0.0/24', gateway: '10.89.0.7' }] }), 'SUBNET_OVERLAPS');
-  assert.is(refused({ subnets: [{ subnet: '192.168.7.0/24' }] }), 'SUBNET_OVERLAPS');
   assert.is(refused({ subnets: [{ subnet: '10.91.0.0/24' }, { subnet: '10.91.0.0/25' }] }), 'SUBNET_OVERLAPS');
   assert.is(refused({ subnets: [{ subnet: '10.91.0.0/31' }] }), 'BAD_REQUEST');
   assert.is(refused({ subnets: [{ subnet: '10.91.0.0/24', gateway: '10.92.0.1' }] }), 'ADDRESS_OUTSIDE_SUBNET');
   assert.is(refused({ options: { mtu: '1000' }, ipv6_enabled: true }), 'BAD_REQUEST');
   assert.is(refused({ options: { mtu: '1000' } }), 'planned');
+});
+
+plan('a subnet, its gateway, its range: added, changed, taken away', () => {
+  const ranged = planned({ subnets: [{ subnet: '10.89.0.0/24', lease_range: { start_ip: '10.89.0.9' } }] });
+  assert.equal(ranged.subnets, [
+    { subnet: '10.89.0.0/24', gateway: '10.89.0.1', lease_range: { start_ip: '10.89.0.9' } },
+  ]);
+  const moved = planned({ subnets: [{ subnet: '10.89.0.0/24', gateway: '10.89.0.254' }] }, ranged);
+  assert.equal(moved.subnets, [
+    { subnet: '10.89.0.0/24', gateway: '10.89.0.254', lease_range: { start_ip: '10.89.0.9' } },
+  ]);
+  const free = planned({ subnets: [{ subnet: '10.89.0.0/24', lease_range: null }] }, moved);
+  assert.equal(free.subnets, [{ subnet: '10.89.0.0/24', gateway: '10.89.0.254' }]);
+  const larger = planned({ remove_subnets: ['10.89.0.0/24'], subnets: [{ subnet: '10.88.0.0/15' }] });
+  assert.equal(larger.subnets, [{ subnet: '10.88.0.0/15', gateway: '10.88.0.1' }]);
+  const six = planned({ ipv6_enabled: true });
+  assert.equal(planned({ ipv6_enabled: false }, six), WEB);
+  assert.is(planned({ ipv6_enabled: false }), WEB);
+});
+
+plan('every option that can be set can be taken away', () => {
+  const set = {
+    mtu: '1400',
+    isolate: 'true',
+    metric: '7',
+    no_default_route: 'true',
+    outbound_addr4: '192.0.2.9',
+    outbound_addr6: '2001:db8::9',
+    'com.docker.network.bridge.enable_ip_masquerade': 'true',
+  } as const;
+  const all = planned({ options: set });
+  assert.equal(all.options, set);
+  for (const key of Object.keys(set)) {
+    const { [key as keyof typeof set]: _gone, ...left } = set;
+    assert.equal(planned({ options: { [key]: null } }, all).options, left, key);
+  }
+  assert.is(planned({ options: { mtu: null } }), WEB);
+});
+
+plan('what a subnet cannot be changed to is refused', () => {
+  const web = '10.89.0.0/24';
+  const cases: [update: NetworkUpdate, code: string][] = [
+    [{ remove_subnets: [web] }, 'BAD_REQUEST'],
+    [{ remove_subnets: ['10.1.0.0/24'] }, 'BAD_REQUEST'],
+    [{ options: { outbound_addr4: '127.0.0.1' } }, 'BAD_REQUEST'],
+    [
+      { options: { outbound_addr4: '192.0.2.9', 'com.docker.network.bridge.enable_ip_masquerade': '0' } },
+      'BAD_REQUEST',
+    ],
+    [{ ipv6_enabled: false, subnets: [{ subnet: 'fd00:9::/64' }] }, 'BAD_REQUEST'],
+    [{ subnets: [{ subnet: web, gateway: '10.90.0.1' }] }, 'ADDRESS_OUTSIDE_SUBNET'],
+    [{ subnets: [{ subnet: web, gateway: 'fd00::1' }] }, 'ADDRESS_OUTSIDE_SUBNET'],
+    [
+      { subnets: [{ subnet: web, lease_range: { start_ip: '10.89.0.9', end_ip: '10.89.1.9' } }] },
+      'ADDRESS_OUTSIDE_SUBNET',
+    ],
+    [{ subnets: [{ subnet: web, lease_range: { start_ip: '10.89.0.1', end_ip: '10.89.0.1' } }] }, 'BAD_REQUEST'],
+    [{ subnets: [{ subnet: '10.89.0.0/23' }] }, 'SUBNET_OVERLAPS'],
+    // What is wrong with the subnet itself comes before who has it already.
+    [{ subnets: [{ subnet: '10.90.0.0/24', gateway: '10.91.0.1' }] }, 'ADDRESS_OUTSIDE_SUBNET'],
+  ];
+  for (const [update, code] of cases) assert.is(refused(update), code, JSON.stringify(update));
+});
+
+plan('a subnet that is named and that the host has a route to is added, with a warning', () => {
+  const answer = planUpdate(WEB, { subnets: [{ subnet: '192.168.7.0/24' }] }, AROUND);
+  assert.match(('warnings' in answer && answer.warnings[0]) || '', /^subnet 192\.168\.7\.0\/24 overlaps with the LAN/);
+  const again = planUpdate(planned({ subnets: [{ subnet: '192.168.7.0/24' }] }), { options: { mtu: '1400' } }, AROUND);
+  assert.equal('warnings' in again && again.warnings, []);
 });
 
 /** Containers of WEB, some with addresses that they asked for. */
@@ -126,6 +195,98 @@ plan('there: everybody keeps what they have, and has one address more in each su
   );
 });
 
+plan('who would lose an address is named; who keeps it under another prefix or gateway is not', () => {
+  const leases = leasesOf(7);
+  const why = (update: NetworkUpdate) => displaced(planned(update), leases);
+  const swapped = why({ remove_subnets: ['10.89.0.0/24'], subnets: [{ subnet: '10.91.0.0/24' }] });
+  assert.is(swapped?.code, 'NETWORK_UPDATE_FAILED');
+  assert.match(swapped?.message ?? '', /from c0 \(10\.89\.0\.200\), c1 \(10\.89\.0\.2\), .* and 2 more$/);
+  const taken = why({ subnets: [{ subnet: '10.89.0.0/24', gateway: '10.89.0.3' }] });
+  assert.match(taken?.message ?? '', /from c2 \(10\.89\.0\.3\)$/);
+  assert.is(why({ subnets: [{ subnet: '10.89.0.0/24', gateway: '10.89.0.254' }] }), null);
+  assert.is(why({ remove_subnets: ['10.89.0.0/24'], subnets: [{ subnet: '10.89.0.0/16' }] }), null);
+  // 10.89.0.200 is outside, 10.89.0.127 would be the broadcast address.
+  assert.match(
+    why({ remove_subnets: ['10.89.0.0/24'], subnets: [{ subnet: '10.89.0.0/25' }] })?.message ?? '',
+    /from c0 \(10\.89\.0\.200\), c3 /,
+  );
+  const one = {
+    'x:1': { ...(leases['c1:1'] as Lease), addresses: [{ address: '10.89.0.127', prefix: 24, gateway: '10.89.0.1' }] },
+  };
+  assert.match(
+    displaced(planned({ remove_subnets: ['10.89.0.0/24'], subnets: [{ subnet: '10.89.0.0/25' }] }), one)?.message ?? '',
+    /x \(/,
+  );
+});
+
+plan('an address that has become the gateway is not kept on the way back', () => {
+  const moved = planned({ subnets: [{ subnet: '10.89.0.0/24', gateway: '10.89.0.254' }] });
+  const grant = grantLease(moved, {}, {}, 'x:1', { static_ips: ['10.89.0.1'] });
+  if ('fault' in grant) throw new Error(grant.fault.message);
+  const back = reviseLease(WEB, grant.lease, { 'x:1': grant.lease });
+  assert.is('lease' in back && back.lease.addresses[0]?.address, '10.89.0.2');
+});
+
+plan('metric: chosen again when the network has another, else left alone', () => {
+  const attach = (network: NetworkDefinition, before: Attachment[], metric = 100): Attachment[] => {
+    const grant = grantLease({ ...network, options: { metric: String(metric) } }, {}, {}, 'c:1', {});
+    if ('fault' in grant) throw new Error(grant.fault.message);
+    const container = { ...containerInput(), attachments: before, nextOrdinal: before.length };
+    const answer = planAttachments(container as unknown as ContainerContext, [grant.lease], {}, []);
+    if ('fault' in answer) throw new Error(answer.fault.message);
+    return answer.attachments;
+  };
+  const two = attach(BACK, attach(WEB, []));
+  const metrics = (all: readonly Attachment[]) => all.map(({ defaultMetric }) => defaultMetric);
+  assert.equal(metrics(two), [100, 101]);
+  const lease = (options: NetworkDefinition['options'], network = WEB): Lease => {
+    const grant = grantLease({ ...network, options }, {}, {}, 'c:1', {});
+    if ('fault' in grant) throw new Error(grant.fault.message);
+    return grant.lease;
+  };
+  const there = revised(two, lease({ metric: '500' }), true);
+  assert.equal(metrics(there), [500, 101]);
+  assert.not(hasLease(two, lease({ metric: '500' }), true));
+  assert.ok(hasLease(there, lease({ metric: '500' }), true));
+  assert.equal(metrics(revised(there, lease({}), true)), [100, 101]);
+  assert.equal(metrics(revised(two, lease({ no_default_route: 'true' }), true)), [null, 101]);
+  // 101 was chosen beside another network: it stays although 100 is free now.
+  const alone = two.slice(1);
+  assert.equal(metrics(revised(alone, lease({ mtu: '1400' }, BACK), false)), [101]);
+  assert.ok(hasLease(alone, lease({}, BACK), false));
+});
+
+plan(
+  'metric: the order of gateway priorities holds under another metric, and where it has no room the metric stays',
+  () => {
+    const grant = grantLease({ ...WEB, options: { metric: '500' } }, {}, {}, 'c:1', {});
+    if ('fault' in grant) throw new Error(grant.fault.message);
+    const beside = (network: string, gatewayPriority: number, defaultMetric: number) =>
+      ({ ...grant.lease, network, gatewayPriority, defaultMetric }) as Attachment;
+    const metrics = (...all: Attachment[]) => revised(all, grant.lease, true).map(({ defaultMetric }) => defaultMetric);
+    assert.equal(metrics(beside('web', 10, 90), beside('back', 0, 100)), [90, 100]);
+    assert.equal(metrics(beside('web', -10, 110), beside('back', 0, 100)), [500, 100]);
+    // 2 is the last one free between 1 and 5.
+    const crowd = [beside('a', 2, 1), beside('web', 1, 2), beside('c', 1, 3), beside('d', 1, 4), beside('e', 0, 5)];
+    assert.equal(metrics(...crowd), [1, 2, 3, 4, 5]);
+  },
+);
+
+plan('an address that is kept keeps the length of its subnet, in both families', () => {
+  const lengths = (definition: NetworkDefinition, lease: Lease) => {
+    const grant = reviseLease(definition, lease, { 'c:1': lease });
+    if ('fault' in grant) throw new Error(grant.fault.message);
+    return grant.lease.addresses.map(({ address, prefix }) => `${address}/${prefix}`);
+  };
+  const network = { ...WEB, subnets: [...WEB.subnets, { subnet: 'fd00:9::/80', gateway: 'fd00:9::1' }] };
+  const grant = grantLease(network, {}, {}, 'c:1', {});
+  if ('fault' in grant) throw new Error(grant.fault.message);
+  assert.equal(lengths(network, grant.lease), ['10.89.0.2/24', 'fd00:9::2/80']);
+  // Without the subnets, and back: what is new has the length of its subnet too.
+  const none = { ...grant.lease, addresses: [] };
+  assert.equal(lengths(network, none), ['10.89.0.2/24', 'fd00:9::2/80']);
+});
+
 plan('a lease follows when nothing that can change is different', () => {
   const lease = Object.values(leasesOf(1))[0] as Lease;
   const under = (update: NetworkUpdate): Lease => {
@@ -138,6 +299,30 @@ plan('a lease follows when nothing that can change is different', () => {
   assert.not(follows(lease, under({ options: { mtu: '1400' } })));
   assert.not(follows(lease, under({ ipv6_enabled: true })));
   assert.not(follows(lease, under({ routes: [{ destination: '192.0.2.0/24', gateway: '10.89.0.9' }] })));
+});
+
+plan('an address that is asked for: the true reason comes first, a full range last', () => {
+  const small = planned({
+    subnets: [{ subnet: '10.89.0.0/24', lease_range: { start_ip: '10.89.0.5', end_ip: '10.89.0.5' } }],
+  });
+  const full = grantLease(small, {}, {}, 'c:1', {});
+  if ('fault' in full) throw new Error(full.fault.message);
+  const leases = { 'c:1': { ...full.lease, mac: '02:00:00:00:00:01' } };
+  const why = (static_ips: string[], static_mac?: string) => {
+    const options = { static_ips, ...(static_mac === undefined ? {} : { static_mac }) };
+    const grant = grantLease(small, leases, full.cursors, 'd:1', options);
+    return 'fault' in grant ? `${grant.fault.code}: ${grant.fault.message}` : 'granted';
+  };
+  assert.match(why([]), /^SUBNET_FULL: no free address in the range 10\.89\.0\.5-10\.89\.0\.5 of 10\.89\.0\.0\/24/);
+  assert.match(why(['10.90.0.5']), /^ADDRESS_OUTSIDE_SUBNET: .*10\.90\.0\.5.*\(10\.89\.0\.0\/24\)/);
+  assert.match(why(['fd00::5']), /^ADDRESS_OUTSIDE_SUBNET: .*fd00::5/);
+  assert.match(why(['10.89.0.5', '10.90.0.5']), /^ADDRESS_OUTSIDE_SUBNET: .*10\.90\.0\.5/);
+  assert.match(why(['10.90.0.5'], '02:00:00:00:00:01'), /^ADDRESS_OUTSIDE_SUBNET/);
+  assert.match(why(['10.89.0.1']), /^ADDRESS_TAKEN: .* is the gateway address of/);
+  assert.match(why(['10.89.0.0']), /^ADDRESS_TAKEN: .* is the network address of/);
+  assert.match(why(['10.89.0.255']), /^ADDRESS_TAKEN: .* is the broadcast address of/);
+  assert.match(why(['10.89.0.5']), /^ADDRESS_TAKEN: .* in use by c on web/);
+  assert.is(why(['10.89.0.6']), 'granted');
 });
 
 plan('a subnet that is too small for all of them is refused', () => {

@@ -79,6 +79,23 @@ const CASES: [title: string, from: Wish[], to: string[]][] = [
     [at(8080, 80, { host_ip: '::' }), at(8080, 81, { host_ip: '0.0.0.0' })],
     ['0.0.0.0 8080:81/tcp', ':: 8080:80/tcp'],
   ],
+  ['all addresses include those of a family', [at(8080, 80), at(8080, 80, { host_ip: '::' })], [' 8080:80/tcp']],
+  ['all addresses include each', [at(8080, 80), at(8080, 80, { host_ip: '127.0.0.1' })], [' 8080:80/tcp']],
+  [
+    'those of a family include each of that family',
+    [at(53, 53, { host_ip: '::' }), at(53, 53, { host_ip: '::1' }), at(53, 53, { host_ip: '127.0.0.1' })],
+    ['127.0.0.1 53:53/tcp', ':: 53:53/tcp'],
+  ],
+  [
+    'a range on one address beside a part of it on all',
+    [at(8080, 80, { host_ip: '::1', range: 3 }), at(8081, 81)],
+    [' 8081:81/tcp', '::1 8080:80/tcp', '::1 8082:82/tcp'],
+  ],
+  [
+    'left to chance, on all addresses and on one',
+    [at(0, 80), at(0, 80, { host_ip: '::' })],
+    [' 0:80/tcp', ':: 0:80/tcp'],
+  ],
   ['up to the last port', [at(65_534, 1), at(65_535, 2)], [' 65534-65535:1-2/tcp']],
 ];
 for (const [title, from, to] of CASES) {
@@ -91,9 +108,9 @@ for (const [title, from, to] of CASES) {
 const CONFLICTS: [from: Wish[], says: string][] = [
   [[at(8080, 80), at(8080, 81)], 'ports 8080:80/tcp and 8080:81/tcp overlap'],
   [[at(8085, 5, { range: 2 }), at(8080, 80, { range: 10 })], 'ports 8080-8089:80-89/tcp and 8085-8086:5-6/tcp overlap'],
-  [[at(8080, 80), at(8080, 80, { host_ip: '127.0.0.1' })], 'ports 8080:80/tcp and 127.0.0.1:8080:80/tcp overlap'],
-  [[at(53, 53, { host_ip: '::1' }), at(53, 53, { host_ip: '::' })], 'ports [::]:53:53/tcp and [::1]:53:53/tcp overlap'],
-  [[at(53, 53), at(53, 53, { host_ip: '0.0.0.0' })], 'ports 53:53/tcp and 0.0.0.0:53:53/tcp overlap'],
+  [[at(8080, 80), at(8080, 81, { host_ip: '127.0.0.1' })], 'ports 8080:80/tcp and 127.0.0.1:8080:81/tcp overlap'],
+  [[at(53, 53, { host_ip: '::1' }), at(53, 54, { host_ip: '::' })], 'ports [::]:53:54/tcp and [::1]:53:53/tcp overlap'],
+  [[at(53, 53), at(53, 54, { host_ip: '0.0.0.0' })], 'ports 53:53/tcp and 0.0.0.0:53:54/tcp overlap'],
 ];
 for (const [from, says] of CONFLICTS) {
   list(`coalesce: ${says}`, () => {
@@ -138,16 +155,35 @@ const pairs = (of: readonly Wish[]): string[] =>
   );
 const meaning = (of: readonly Wish[]) => [...new Set(pairs(of))].sort();
 
+/** The same without pairs that another pair includes, because it has the same ends on more addresses. */
+const meaningOnce = (of: readonly Wish[]): string[] => {
+  const all = meaning(of);
+  const wider = (ip: string) => (ip === '' ? [] : ip.includes(':') ? ['', '::'] : ['', '0.0.0.0']);
+  return all.filter((pair) => {
+    const [ip = '', ...rest] = pair.split(' ');
+    if (pair.includes(' any:')) return true;
+    return !wider(ip).some((other) => other !== ip && all.includes([other, ...rest].join(' ')));
+  });
+};
+
 /** Whether two pairs of a list contradict each other, by looking at each two of them. */
 const contradicts = (of: readonly Wish[]): boolean => {
   const all = meaning(of).map((pair) => {
     const [ip = '', protocol = '', ports = ''] = pair.split(' ');
-    return { ip, protocol, host: ports.split(':')[0] };
+    const [host, container] = ports.split(':');
+    return { ip, protocol, host, container };
   });
   return all.some((a, i) =>
     all
       .slice(i + 1)
-      .some((b) => a.host !== 'any' && a.protocol === b.protocol && a.host === b.host && meet(a.ip, b.ip)),
+      .some(
+        (b) =>
+          a.host !== 'any' &&
+          a.protocol === b.protocol &&
+          a.host === b.host &&
+          a.container !== b.container &&
+          meet(a.ip, b.ip),
+      ),
   );
 };
 
@@ -163,7 +199,7 @@ list('coalesce: keeps the pairs, changes nothing twice, whatever the order, and 
       assert.is('fault' in answer, contradicts(from));
       if ('fault' in answer) return void refused++;
       const { ports } = answer;
-      assert.equal(meaning(ports), meaning(from));
+      assert.equal(meaning(ports), meaningOnce(from));
       assert.is(pairs(ports).length, meaning(ports).length, 'a pair is there twice');
       assert.equal(coalesce(ports), answer, 'not the same the second time');
       for (const port of ports) assert.equal(PortMapping.parse(port), port);
@@ -290,6 +326,68 @@ list('what was published is asked for no more: by number first, then one wish le
   assert.equal(gone([at(0, 80), at(0, 80)], at(49_152, 80), at(49_153, 80)), []);
   assert.equal(gone([at(0, 80, { range: 3 })], at(49_153, 81)), [' 0:80/tcp', ' 0:82/tcp']);
   assert.equal(gone([at(0, 80)], at(49_152, 81)), [' 0:80/tcp']);
+});
+
+list('what was asked for by number, and what was left to chance, are two wishes', () => {
+  const given = resolve({ host_port: 40_000, container_port: 80 });
+  const byChance: Wish = { container_port: 80 };
+  assert.equal(unrequest([byChance], [given]), []);
+  assert.equal(unrequest([{ ...byChance, host_port: 0 }], [given]), []);
+  assert.equal(unrequest([{ host_port: 8080, container_port: 80 }], [given]).length, 1);
+  const taken = subtractMappings([byChance], [{ host_port: 40_000, container_port: 80 }]);
+  assert.equal([taken.taken.length, taken.left.length], [0, 1]);
+});
+
+list('runs that lie between each other, touch, or are beside what is named', () => {
+  const wish = (host_port: number, container_port: number, more: Partial<Wish> = {}): Wish => ({
+    host_ip: '',
+    protocol: 'tcp',
+    host_port,
+    container_port,
+    range: 1,
+    ...more,
+  });
+  const made = (...wishes: Wish[]) => {
+    const answer = coalesce(wishes);
+    return 'ports' in answer
+      ? answer.ports.map(({ host_port, range }) => `${host_port}+${range}`)
+      : answer.fault.message;
+  };
+  assert.equal(made(wish(10, 20), wish(12, 99), wish(14, 24)), ['10+1', '12+1', '14+1']);
+  assert.equal(made(wish(10, 20), wish(14, 24), wish(15, 25)), ['10+1', '14+2']);
+  const narrow = wish(10, 21, { host_ip: '192.0.2.1' });
+  assert.equal(made(wish(10, 20), narrow), made(narrow, wish(10, 20)));
+  const port = resolve({ host_port: 80, container_port: 80 });
+  for (const beside of [wish(81, 81), wish(79, 79)])
+    assert.equal(subtract([port], [beside]), { taken: [], left: [port] });
+  const cut = subtractMappings([{ container_port: 80, range: 3 }], [{ container_port: 81 }]);
+  assert.equal(
+    cut.left,
+    [80, 82].map((container_port) => ({ container_port, range: 1 })),
+  );
+  // What is left to chance is not named by a number, whatever its container port.
+  assert.equal(subtractMappings([{ container_port: 80, range: 2 }], [wish(1, 81)]).taken, []);
+});
+
+list('a list is in order: by address as text, protocol, host port', () => {
+  const wish = (host_ip: string, protocol: 'tcp' | 'udp', host_port: number): Wish => ({
+    host_ip,
+    protocol,
+    host_port,
+    container_port: host_port + 1,
+    range: 1,
+  });
+  const sorted = [
+    wish('', 'tcp', 90),
+    wish('', 'udp', 80),
+    wish('192.0.2.1', 'tcp', 7),
+    wish('192.0.2.1', 'udp', 5),
+    wish('::1', 'tcp', 1),
+  ];
+  for (const order of [sorted, sorted.toReversed(), [2, 0, 4, 1, 3].map((i) => sorted[i]!)]) {
+    const answer = coalesce(order);
+    assert.equal('ports' in answer && answer.ports, sorted);
+  }
 });
 
 list.run();

@@ -83,7 +83,8 @@ for (const verb of ['start', 'repair', 'stop'] as const) {
           }),
           startUplink: fromPromise<void, UplinkStart>(({ input }) => {
             assert.equal([input.directory, input.netns, input.boundTo], [directory, netns, { pid: 12, startTime: 34 }]);
-            assert.equal(input.args.slice(-2), [`${netns}`, 'tap0']);
+            // Its link is made in a namespace of its own (Launch.netnsFd), not in the container's.
+            assert.equal([input.netnsFd, ...input.args.slice(-2)], [5, '/proc/self/fd/5', 'tap0']);
             assert.equal(input.missing, ['--enable-sandbox', '--enable-seccomp']);
             return scripted.run<void>('startUplink');
           }),

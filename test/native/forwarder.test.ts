@@ -2,24 +2,27 @@
  * cleat-forwarder on the real kernel: what passes through it, in both directions and to the end; who is seen as the
  * client; changes under traffic, as a whole or not at all; what it leaves behind, which is nothing.
  */
-// timeout: 180
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { pattern } from '../harness/forward-server.ts';
 import { container, endChildren, Forwarder, keyOf, LAN, neighbour, outside, rule } from '../harness/forward-world.ts';
-import { dial } from '../harness/agent.ts';
+import { dial, type Protocol } from '../harness/agent.ts';
 import { withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
+import { calm as settled } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
 
+/** Starts a program as on a kernel without IPv6. */
+const WITHOUT_IPV6 = resolve(import.meta.dirname, '../../../test/harness/without-ipv6.py');
 const MEBIBYTE = 1 << 20;
 const lan = await neighbour();
 const [a, b] = await Promise.all([container('a', 1), container('b', 2)]);
@@ -79,6 +82,51 @@ forwarding.after(async () => {
   await forwarder.stop();
   endChildren();
 });
+
+forwarding('on a kernel without IPv6, IPv4 is published, and IPv6 as far as it goes', async () => {
+  const old = new Forwarder(undefined, undefined, undefined, 0, ['python3', WITHOUT_IPV6]);
+  try {
+    await old.started();
+    const all = [rule(a, 8090, 80), rule(a, 8090, 80, { host_ip: '::' })];
+    for (const protocol of ['tcp', 'udp']) {
+      const rules = all.map((one) => ({ ...one, protocol, container_port: protocol === 'tcp' ? 80 : 53 }));
+      assert.equal(await old.change(rules), { ok: true, source_kept: [protocol === 'tcp', false] });
+      assert.match(await dial(protocol as Protocol, '127.0.0.1', 8090), /^a 10\.0\.1\.2 /);
+    }
+    assert.is((await old.rules()).length, 4);
+    // Such a port is led elsewhere and taken away as any other.
+    const moved = all.map((one) => ({ ...one, container_port: 83 }));
+    assert.ok((await old.change(moved)).ok);
+    const { error } = await old.change([rule(a, 8091, 80, { host_ip: LAN.host6 })]);
+    assert.is(error.errno, 'EAFNOSUPPORT', 'an address that the host cannot have');
+    await old.clear();
+    assert.equal(await old.rules(), []);
+    assert.is(await dial('tcp', '127.0.0.1', 8090), 'ECONNREFUSED');
+  } finally {
+    await old.stop();
+  }
+});
+
+forwarding(
+  'a client that asks a link-local address is served, and is seen as an address of the container',
+  async () => {
+    await forwarder.change(
+      ['tcp', 'udp'].map((protocol) =>
+        rule(a, 8080, protocol === 'tcp' ? 80 : 53, { protocol, host_ip: '::', address: a.v6 }),
+      ),
+    );
+    // Link-local addresses come with the carrier, and may be tentative at first.
+    for (const netns of [undefined, lan]) await settled(netns);
+    const shown = execFileSync('ip', ['-6', '-o', 'address', 'show', 'dev', 'lan0', 'scope', 'link'], {
+      encoding: 'utf8',
+    });
+    const address = /inet6 (fe80:\S+)\/64/.exec(shown)?.[1] ?? '';
+    await withAgents([lan], async (far) => {
+      assert.match(await far!.dial('tcp', `${address}%eth0`, 8080, 3000), /^a fd00:1::2 /);
+      assert.is(await far!.dial('udp', `${address}%eth0`, 8080, 3000), 'a fd00:1::2 ?');
+    });
+  },
+);
 
 forwarding('clients keep their addresses where the container has the family', async () => {
   const udp = { protocol: 'udp', host_ip: '0.0.0.0' };
@@ -189,7 +237,7 @@ forwarding('a reset is passed on, after what was sent before it', async () => {
   });
 });
 
-forwarding('datagrams: answers come from where they were asked, clients are kept apart and bounded', async () => {
+forwarding('datagrams: answers come from where they were asked, clients are kept apart', async () => {
   await forwarder.change([rule(a, 5353, 53, { protocol: 'udp' })]);
   const ask = async (address: string, text: string): Promise<string> => {
     const socket = createSocket('udp4');
@@ -210,9 +258,6 @@ forwarding('datagrams: answers come from where they were asked, clients are kept
     await Promise.all(all),
     all.map((_, i) => `a 10.0.1.2 client ${i}`),
   );
-  for (let i = 0; i < 1100; i++) await ask('127.0.0.3', 'more');
-  const [{ connections }] = await forwarder.rules();
-  assert.is(connections, 1024);
 });
 
 forwarding('led elsewhere, a port refuses nobody, and connections stay where they are', async () => {

@@ -5,7 +5,17 @@
  * test/effects/uplink.pasta.test.ts.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -13,12 +23,14 @@ import { isAlive, watch } from '../../effects/process.ts';
 import { findUplink, statusOf } from '../../effects/uplink-keeper.ts';
 import { processStartTime, signalProcess, spawn, type Child } from '../../native/index.ts';
 import { endSleepers, sleeper } from '../harness/inside.ts';
-import { built, until } from '../harness/native.ts';
+import { built, propagationOf, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { Uplinks } from '../harness/uplink.ts';
 
 requirePrivateNamespace();
 
+/** Nobody's number. */
+const USER = 96_499;
 const KEEPER = built('cleat-keeper');
 const uplinks = new Uplinks();
 const directory = uplinks.at('one');
@@ -27,17 +39,19 @@ interface More {
   ready?: number | null;
   readyMs?: number;
   exit?: boolean;
-  mounts?: boolean;
+  enters?: boolean;
   bound?: Child;
 }
 
-function keep(program: string[], { ready = 4, readyMs = 2000, exit = false, mounts = false, bound }: More = {}): Child {
+function keep(program: string[], { ready = 4, readyMs = 2000, exit = false, enters = false, bound }: More = {}): Child {
   const args = [
     '--directory',
     directory,
+    '--user',
+    `${USER}:${USER}`,
+    ...(enters ? [] : ['--netns-fd', '5']),
     ...(ready === null ? [] : ['--ready-fd', `${ready}`, '--ready-ms', `${readyMs}`]),
     ...(exit ? ['--exit-fd', '3'] : []),
-    ...(mounts ? ['--own-mounts'] : []),
     ...(bound === undefined ? [] : ['--bound-pid', `${bound.pid}`, '--bound-start', `${bound.startTime}`]),
     '--',
     ...program,
@@ -81,7 +95,7 @@ keeper('the program gets the descriptors it is to have, its directory, and nothi
   const process = keep([script('ls /proc/self/fd; pwd; echo 1 >&4; exec sleep 60')], { exit: true });
   await until('it is ready', () => state() === 'ready');
   // One more is the directory that ls reads.
-  assert.is(findUplink(directory)?.output, `0\n1\n2\n3\n4\n5\n${directory}\n`);
+  assert.is(findUplink(directory)?.output, `0\n1\n2\n3\n4\n5\n6\n${directory}/program\n`);
   const { child } = statusOf(directory) ?? {};
   assert.is(readFileSync(`/proc/${child?.pid}/stat`, 'utf8').split(' ')[5], `${child?.pid}`, 'a session of its own');
   signalProcess(process.pid, process.startTime, 15);
@@ -145,7 +159,7 @@ keeper('ends the program with the bound process, and starts none for one that ha
   mkdirSync(directory);
   await ended(keep([script('touch ran; exec sleep 60')], { bound: { ...bound, pid: 1 } }));
   assert.is(statusOf(directory)?.error, 'process 1 has ended');
-  assert.not.ok(existsSync(join(directory, 'ran')));
+  assert.not.ok(existsSync(join(directory, 'program', 'ran')));
 });
 
 keeper(
@@ -156,25 +170,59 @@ keeper(
     const before = statusOf(directory);
     await ended(keep([script('touch ran; exec sleep 60')]));
     assert.equal(statusOf(directory), before);
-    assert.not.ok(existsSync(join(directory, 'ran')));
+    assert.not.ok(existsSync(join(directory, 'program', 'ran')));
     renameSync(directory, `${directory}.away`);
     await ended(keep([script('echo 1 >&4; exec sleep 60')]));
     assert.not.ok(existsSync(directory));
     signalProcess(process.pid, process.startTime, 15);
     await ended(process);
     // Its own files went along with the name.
-    assert.equal(readdirSync(`${directory}.away`).sort(), ['keeper', 'status']);
+    assert.equal(readdirSync(`${directory}.away`).sort(), ['keeper', 'program', 'status']);
     rmSync(`${directory}.away`, { recursive: true });
   },
 );
 
-keeper('mounts of the program stay its own', async () => {
-  const place = uplinks.broken('place');
-  const process = keep([script(`mount --bind /dev/null ${place}; echo 1 >&4; exec sleep 60`)], { mounts: true });
+keeper('program and keeper have what they need, and no way to more', async () => {
+  const facts = ['Uid', 'Gid', 'Groups', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs'];
+  const factsOf = (pid: number) =>
+    facts.map(
+      (fact) => new RegExp(`^${fact}:[ \\t]*(.*?)[ \\t]*$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1],
+    );
+  const common = `${uplinks.scripts}/common`;
+  mkdirSync(common);
+  spawnSync('mount', ['-t', 'tmpfs', 'common', common]);
+  spawnSync('mount', ['--make-shared', common]);
+  const [ids, ALL] = [Array.from({ length: 4 }, () => USER).join('\t'), '000001ffffffffff'];
+  for (const enters of [false, true]) {
+    const process = keep([script('echo 1 >&4; exec sleep 60')], { enters });
+    await until('it is ready', () => state() === 'ready');
+    const pid = statusOf(directory)?.child?.pid ?? 0;
+    // SYS_ADMIN, NET_ADMIN, NET_BIND_SERVICE; or all of its own user namespace, which count nowhere else.
+    const mine = enters ? '0000000000201400' : ALL;
+    assert.equal(factsOf(pid), [ids, ids, '', mine, mine, mine, enters ? mine : '0000000000000000', '1']);
+    const same = (name: string) => readlinkSync(`/proc/self/ns/${name}`) === readlinkSync(`/proc/${pid}/ns/${name}`);
+    assert.equal(['user', 'mnt', 'net'].map(same), [enters, false, true], 'it is outside, with mounts of its own');
+    assert.match(propagationOf(pid, common), /^master:\d+$/, 'ours reach it, its own do not reach us');
+    const limits = readFileSync(`/proc/${pid}/limits`, 'utf8');
+    assert.match(limits, /^Max core file size\s+0\s+0 /m);
+    const [, most] = /^Max open files\s+\d+\s+(\d+) /m.exec(limits) ?? [];
+    assert.ok(Number(most) <= 16_384, limits);
+    // CAP_KILL.
+    const kill = '0000000000000020';
+    assert.equal(factsOf(process.pid).slice(3), [kill, kill, kill, '0000000000000000', '1']);
+    signalProcess(process.pid, process.startTime, 15);
+    await ended(process);
+    rmSync(directory, { recursive: true });
+    mkdirSync(directory);
+  }
+  spawnSync('umount', [common]);
+});
+
+keeper('a network namespace of its own belongs to its own user namespace', async () => {
+  const process = keep([
+    script('nsenter --net=/proc/self/fd/5 ip -br link add tap9 type ifb && echo 1 >&4; exec sleep 60'),
+  ]);
   await until('it is ready', () => state() === 'ready');
-  assert.not.ok(readFileSync('/proc/self/mountinfo', 'utf8').includes(place));
-  const pid = statusOf(directory)?.child?.pid;
-  assert.ok(readFileSync(`/proc/${pid}/mountinfo`, 'utf8').includes(place));
   signalProcess(process.pid, process.startTime, 15);
   await ended(process);
 });
@@ -202,11 +250,19 @@ keeper('does not understand what it does not know', () => {
   const cases = [
     [[], '--directory is missing'],
     [['--directory', 'relative', '--', '/bin/true'], 'not understood: --directory relative'],
-    [['--directory', directory], '-- and the path of a program are missing'],
-    [['--directory', directory, '--', 'true'], '-- and the path of a program are missing'],
+    [['--directory', directory, '--user', '9:9'], '-- and the path of a program are missing'],
+    [['--directory', directory, '--user', '9:9', '--', 'true'], '-- and the path of a program are missing'],
+    [['--directory', directory, '--', '/bin/true'], '--user is missing'],
+    [['--directory', directory, '--user', '0:9', '--', '/bin/true'], 'not understood: --user 0:9'],
     [['--directory', directory, '--ready-fd', '2', '--', '/bin/true'], 'not understood: --ready-fd 2'],
-    [['--directory', directory, '--ready-fd', '4', '--', '/bin/true'], '--ready-fd and --ready-ms go together'],
-    [['--directory', directory, '--bound-pid', '4', '--', '/bin/true'], '--bound-pid and --bound-start go together'],
+    [
+      ['--directory', directory, '--user', '9:9', '--ready-fd', '4', '--', '/bin/true'],
+      '--ready-fd and --ready-ms go together',
+    ],
+    [
+      ['--directory', directory, '--user', '9:9', '--bound-pid', '4', '--', '/bin/true'],
+      '--bound-pid and --bound-start go together',
+    ],
     [['--directory', directory, '--bound-pid', '12x', '--', '/bin/true'], 'not understood: --bound-pid 12x'],
     [['--surprise', 'x', '--', '/bin/true'], 'not understood: --surprise x'],
   ] as const;
@@ -217,10 +273,12 @@ keeper('does not understand what it does not know', () => {
   }
 });
 
-keeper('what the program left in the place of the next status does not hold it up', async () => {
-  for (const left of ['mkfifo status.new', 'ln -s /nonexistent status.new', 'echo x > status.new']) {
-    await ended(keep([script(`${left}; echo 1 >&4; exit 3`)]));
-    assert.equal([state(), statusOf(directory)?.code], ['ended', 3], left);
+keeper('the program writes to its own directory, and nowhere in that of the keeper', async () => {
+  for (const deed of ['echo x > ../status', 'mkfifo ../status.new', 'rm -f ../keeper', 'mv ../program ../away']) {
+    await ended(keep([script(`touch mine; ${deed} && exit 4; echo 1 >&4; exit 3`)]));
+    assert.equal([state(), statusOf(directory)?.code], ['ended', 3], deed);
+    assert.equal(readdirSync(directory).sort(), ['keeper', 'program', 'status'], deed);
+    assert.is(statSync(join(directory, 'program', 'mine')).uid, USER);
     rmSync(directory, { recursive: true });
     mkdirSync(directory);
   }

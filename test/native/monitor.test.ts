@@ -1,10 +1,11 @@
 /** What the kernel announces, through the addon, against the real kernel. */
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openOutside, type Outside, type RtnlNotification, type RtnlRequest } from '../../native/index.ts';
-import { scratch, until } from '../harness/native.ts';
+import { kernelFailure, scratch, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -229,6 +230,41 @@ test('of links only those that are down, and ports that leave their bridge, when
       ['link.new', 'port', false],
     ],
   );
+});
+
+test('a rule that goes and a switch of forwarding that is turned are announced; a link with all its switches is not', async () => {
+  const heard: RtnlNotification[] = [];
+  await monitor((event) => heard.push(event), undefined, ['rule.del', 'switch']);
+  await outside.rtnl([veth('quiet', { peer: { name: 'eth0', netns: inside } })]);
+  const rule = { source: '10.0.0.1', prefix: 32, table: 1000, priority: 500 };
+  await outside.rtnl([{ op: 'rule.add', ...rule }]);
+  assert.equal(heard, []);
+  await outside.rtnl([{ op: 'rule.del', ...rule }]);
+  await until('rule.del', () => heard.length > 0);
+  assert.equal(heard.splice(0), [{ type: 'rule.del', nsid: null }]);
+  const was = readFileSync('/proc/sys/net/ipv4/conf/quiet/forwarding', 'utf8').trim();
+  await outside.sysctlWrite({ 'net/ipv4/conf/quiet/forwarding': was === '0' ? '1' : '0' });
+  await until('switch', () => heard.length > 0);
+  assert.equal(heard, [{ type: 'switch', nsid: null }]);
+});
+
+test('the switches of links are read as /proc/sys has them', async () => {
+  await outside.rtnl([veth('a.b', { peer: { name: 'eth0', netns: inside } })]);
+  const of4 = ['accept_redirects', 'accept_source_route', 'arp_filter', 'arp_notify', 'forwarding', 'route_localnet'];
+  const of6 = ['accept_dad', 'accept_ra', 'accept_redirects', 'disable_ipv6', 'forwarding', 'ndisc_notify'];
+  const keys = [...of4.map((name) => `net/ipv4/conf/a.b/${name}`), ...of6.map((name) => `net/ipv6/conf/a.b/${name}`)];
+  // /proc/sys takes a slash for the dot of a name, too: sysctl(8).
+  const read = () => keys.map((key) => readFileSync(`/proc/sys/${key}`, 'utf8').trim());
+  assert.equal(await outside.linkSwitches(keys), read());
+  for (const [i, key] of keys.entries()) {
+    await outside.sysctlWrite({ [key]: read()[i] === '0' ? '1' : '0' });
+    assert.equal(await outside.linkSwitches(keys), read(), key);
+  }
+  const elsewhere = ['net/ipv6/conf/eth0/disable_ipv6', 'net/ipv6/conf/nobody/disable_ipv6'];
+  assert.equal(await outside.linkSwitches(elsewhere, inside), ['0', null]);
+  for (const key of ['net/ipv4/conf/a.b/nothing', 'net/ipv4/ip_forward', 'net/ipv4/conf//arp_filter', '../x', '']) {
+    assert.is((await kernelFailure(outside.linkSwitches([key]))).code, 'EINVAL', key);
+  }
 });
 
 test.run();

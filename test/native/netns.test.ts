@@ -207,6 +207,11 @@ test('ports: free, held, elsewhere', async () => {
     probe('tcp', 7000, { address: '192.0.2.1' }),
     probe('sctp', 7001),
   ]);
+  // Before they are judged: one that is wrong must not keep this process alive.
+  server.close();
+  everywhere.close();
+  datagrams.close();
+  await Promise.all([once(server, 'close'), once(everywhere, 'close')]);
   const us = { pid: process.pid, command: 'node' };
   assert.equal(taken, [
     { index: 1, code: 'EADDRINUSE', ...us },
@@ -215,10 +220,6 @@ test('ports: free, held, elsewhere', async () => {
     { index: 6, code: 'EADDRINUSE', ...us },
     { index: 8, code: 'EADDRNOTAVAIL', pid: null, command: null },
   ]);
-  server.close();
-  everywhere.close();
-  datagrams.close();
-  await Promise.all([once(server, 'close'), once(everywhere, 'close')]);
   assert.equal(await outside.portProbe([probe('tcp', 7001), probe('tcp', 7002), probe('udp', 7003)]), []);
   assert.is((await kernelFailure(outside.portProbe([probe('tcp', 1, { address: '::1' })]))).object, '::1');
 });

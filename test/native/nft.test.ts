@@ -1,11 +1,10 @@
 /**
- * nf_tables transactions and dumps, and conntrack, against the `nft` and `conntrack` programs on a real kernel.
+ * nf_tables transactions and dumps against the `nft` program on a real kernel.
  *
  * Limits: whether the rules mean the right thing is test/effects/ruleset.test.ts's question.
  * Over 400 lines because it covers one native file family against one kernel fixture.
  */
 import { execFileSync } from 'node:child_process';
-import { createSocket } from 'node:dgram';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -15,7 +14,7 @@ import {
   type NftOperation,
   type Outside,
 } from '../../native/index.ts';
-import { kernelFailure, until } from '../harness/native.ts';
+import { kernelFailure } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -230,14 +229,33 @@ nat('a table read back: chains, rules with handles, sets with counts', async () 
   const table = await outside.nftTable('inet', TABLE);
   assert.ok(table);
   assert.equal(
-    table.chains.map(({ name, hooked, rules }) => [name, hooked, rules.map(({ comment }) => comment)]),
-    [['there', false, ['first', 'second']]],
+    table.chains.map(({ name, hook, rules }) => [name, hook, rules.map(({ comment }) => comment)]),
+    [['there', null, ['first', 'second']]],
   );
+  assert.is(table.flags, 0);
   assert.equal(table.sets, [
-    { name: 'links', key: 'ifname', map: true, elements: 0 },
-    { name: 'marks', key: 'mark', map: false, elements: 0 },
-    { name: 'ports', key: 'inet_proto . inet_service', map: true, elements: 2 },
+    { name: 'links', key: 'ifname', map: true, interval: false, flags: 0, elements: 0 },
+    { name: 'marks', key: 'mark', map: false, interval: false, flags: 0, elements: 0 },
+    { name: 'ports', key: 'inet_proto . inet_service', map: true, interval: false, flags: 0, elements: 2 },
   ]);
+  nft('add', 'chain', 'inet', TABLE, 'watched', '{ type filter hook forward priority -5 ; policy drop ; }');
+  nft('add', 'set', 'inet', TABLE, 'brief', '{ type ipv4_addr ; flags timeout ; }');
+  nft('add', 'table', 'inet', TABLE, '{ flags dormant ; }');
+  const changed = await outside.nftTable('inet', TABLE);
+  assert.is(changed?.flags, 1);
+  const watched = { type: 'filter', hook: 'forward', priority: -5, policy: 'drop' } as const;
+  assert.equal(changed?.chains.find(({ name }) => name === 'watched')?.hook, watched);
+  assert.ok((changed?.sets.find(({ name }) => name === 'brief')?.flags ?? 0) > 0);
+  nft('add', 'table', 'inet', TABLE, '{ }');
+  // What stands is given another policy; where it is called cannot be changed.
+  const again = { op: 'chain.add', table: TABLE, chain: 'watched', hook: { ...watched, policy: 'accept' } } as const;
+  await outside.nft([again]);
+  assert.is(
+    (await outside.nftTable('inet', TABLE))?.chains.find(({ name }) => name === 'watched')?.hook?.policy,
+    'accept',
+  );
+  nft('delete', 'chain', 'inet', TABLE, 'watched');
+  nft('delete', 'set', 'inet', TABLE, 'brief');
   const handle = table.chains[0]!.rules[0]!.handle;
   await outside.nft([{ op: 'rule.del', table: TABLE, chain: 'there', handle }]);
   assert.not.match(nft('list', 'table', 'inet', TABLE), /first/);
@@ -417,62 +435,6 @@ nat('a table is read whole while others write', async () => {
     writing = false;
     await writer;
   }
-});
-
-nat('conntrack entries of an address are forgotten, the others stay', async () => {
-  execFileSync('ip', ['-batch', '-'], {
-    input: 'link set lo up\naddress add 10.9.0.1/32 dev lo\naddress add fd00:9::1/128 dev lo nodad\n',
-  });
-  // The kernel adds the local route of an IPv6 address later (addrconf_dad_work); until then the prefix's route on lo is
-  // one that discards and reports success (fib6_is_reject), so that what is sent is never tracked.
-  const local = () => execFileSync('ip', ['-6', 'route', 'show', 'table', 'local', 'fd00:9::1']).length > 0;
-  await until('fd00:9::1 is local', local);
-  // Any rule with ct makes the kernel track connections in this namespace.
-  await outside.nft([
-    {
-      op: 'chain.add',
-      table: TABLE,
-      chain: 'track',
-      hook: { type: 'filter', hook: 'output', priority: 0, policy: 'accept' },
-    },
-    add('track', [
-      { expr: 'ct', key: 'state', dreg: 0 },
-      { expr: 'cmp', sreg: 0, op: 'eq', data: { u32: 0 } },
-    ]),
-  ]);
-  const talk = async (family: 'udp4' | 'udp6', address: string, times: number) => {
-    for (let i = 0; i < times; i++) {
-      const socket = createSocket(family);
-      const send = () => new Promise<boolean>((sent) => socket.send('x', 9, address, (error) => sent(error === null)));
-      await until(`${address} is there`, send);
-      socket.close();
-    }
-  };
-  await talk('udp4', '10.9.0.1', 300);
-  await talk('udp6', 'fd00:9::1', 3);
-  await talk('udp4', '127.0.0.1', 2);
-  await talk('udp6', '::1', 2);
-  const count = (...args: string[]) =>
-    execFileSync('conntrack', ['-L', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
-      .split('\n')
-      .filter((line) => line !== '').length;
-  // Not exactly as many: the kernel may have given a socket the port of an earlier one.
-  const tracked = count('-d', '10.9.0.1');
-  assert.ok(tracked > 256, String(tracked));
-  assert.is(await outside.conntrackFlush('10.9.0.1'), tracked);
-  assert.is(await outside.conntrackFlush('10.9.0.1'), 0);
-  assert.is(count('-f', 'ipv6', '-d', 'fd00:9::1'), 3);
-  assert.is(await outside.conntrackFlush('fd00:9::1'), 3);
-  // Together, behind a job that takes its time: one walk, one result.
-  await talk('udp6', 'fd00:9::1', 1);
-  const elements = Array.from({ length: 10_000 }, (_, i) => portElement(i + 1));
-  const busy = outside.nft([{ op: 'element.add', table: TABLE, set: 'ports', elements }]);
-  const together = ['fd00:9::1', '127.0.0.1', '192.0.2.9'].map((address) => outside.conntrackFlush(address));
-  assert.equal(await Promise.all(together), [3, 3, 3]);
-  await busy;
-  assert.is(count('-f', 'ipv6'), 2);
-  assert.is(await outside.conntrackFlush('::1'), 2);
-  assert.is((await kernelFailure(outside.conntrackFlush('10.9.0'))).code, 'EINVAL');
 });
 
 nat.run();

@@ -1,7 +1,16 @@
 /** Other processes through the addon: starting, watching, signalling, telling apart. */
-import { spawn as nodeSpawn } from 'node:child_process';
+import { execFileSync, spawn as nodeSpawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+} from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -17,7 +26,15 @@ import {
   type Child,
   type SpawnOptions,
 } from '../../native/index.ts';
-import { kernelFailure, mountsAt, openDescriptors, processState, scratch, until } from '../harness/native.ts';
+import {
+  kernelFailure,
+  mountsAt,
+  openDescriptors,
+  processState,
+  propagationOf,
+  scratch,
+  until,
+} from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -121,6 +138,17 @@ test('a session, mounts and a network of its own', async () => {
   const mounting = `mkdir -p ${directory}/mnt && mount -t tmpfs none ${directory}/mnt && readlink /proc/self/ns/mnt`;
   assert.not.equal(await shell(mounting, { ownMounts: true }), readlinkSync('/proc/self/ns/mnt'));
   assert.is(mountsAt(`${directory}/mnt`), 0);
+
+  const common = join(directory, 'common');
+  mkdirSync(common);
+  execFileSync('mount', ['-t', 'tmpfs', 'common', common]);
+  execFileSync('mount', ['--make-shared', common]);
+  assert.match(propagationOf(process.pid, common), /^shared:\d+$/);
+  const child = sleeper({ ownMounts: true });
+  assert.match(propagationOf(child.pid, common), /^master:\d+$/, 'ours reach it, its own do not reach us');
+  signalProcess(child.pid, child.startTime, 9);
+  await reaped(child.pid);
+  execFileSync('umount', [common]);
 
   const netns = join(directory, 'netns');
   const { ino } = await outside.netnsCreate(netns, {});

@@ -73,6 +73,7 @@ test('a container is set up in two batches', async () => {
     mtu: 1400,
     up: true,
     lowerUp: true,
+    operational: true,
     master: bridge.index,
     link: inner.index,
     netnsId: await outside.netnsId(inside),
@@ -184,6 +185,37 @@ test('a link can come up without a link-local address', async () => {
   const links = linkLocal.map(({ link }) => link);
   assert.is(links.includes((await index('quiet')) ?? 0), false);
   assert.ok(links.includes((await index('chatty')) ?? 0));
+});
+
+test('a link announces its addresses when it is given the MAC that it has', async () => {
+  assert.equal(codes(await outside.rtnl([veth('teller', { up: true })])), ['ok']);
+  const { mac = '' } = (await outside.link('teller')) ?? {};
+  const replies = await outside.rtnl([
+    { op: 'link.set', name: 'teller', arpNotify: true, mac },
+    { op: 'link.set', name: 'absent', arpNotify: true },
+  ]);
+  assert.equal(codes(replies), ['ok', 'ENODEV']);
+  assert.equal(await outside.sysctlRead(['net/ipv4/conf/teller/arp_notify']), ['1']);
+  assert.equal(codes(await outside.rtnl([{ op: 'link.set', name: 'teller', arpNotify: false }])), ['ok']);
+  assert.equal(await outside.sysctlRead(['net/ipv4/conf/teller/arp_notify']), ['0']);
+});
+
+test('a rule for packets of one address asks a table before the main one does', async () => {
+  const rule = { table: 0x4000_0007, priority: 32_000 };
+  const four = { source: '10.89.0.2', prefix: 32, ...rule };
+  const six = { source: 'fd00:89::2', prefix: 128, ...rule };
+  const add = [four, six, four].map((one) => ({ op: 'rule.add' as const, ...one }));
+  assert.equal(codes(await outside.rtnl(add, inside)), ['ok', 'ok', 'EEXIST']);
+  const found = (await outside.rules(inside)).filter(({ priority }) => priority === 32_000);
+  assert.equal(
+    found.map(({ family, action, table, source, sourcePrefix }) => [family, action, table, source, sourcePrefix]),
+    [
+      [4, 'table', 0x4000_0007, '10.89.0.2', 32],
+      [6, 'table', 0x4000_0007, 'fd00:89::2', 128],
+    ],
+  );
+  const del = [four, six, four].map((one) => ({ op: 'rule.del' as const, ...one }));
+  assert.equal(codes(await outside.rtnl(del, inside)), ['ok', 'ok', 'ENOENT']);
 });
 
 test('the other kinds, as far as this kernel has them', async () => {

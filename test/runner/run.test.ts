@@ -70,6 +70,14 @@ runner('is red for a failing test and shows its output', () => {
   expectRed(run, '2 passed, 1 failed', /the reason/);
 });
 
+runner('shows with --output what passing files print', () => {
+  const files = { 'a.test.mjs': `console.log('a word');\n${GREEN}` };
+  assert.not.match(runOn(files).output, /a word/);
+  const run = runOn(files, '--output');
+  assert.is(run.verdict, '2 passed, 0 failed', run.output);
+  assert.match(run.output, /^ {2}\| a word$/m);
+});
+
 runner('is red when a test throws something that is no Error', () => {
   const run = runOn({ 'a.test.mjs': `test('first', () => {});\ntest('bad', () => { throw 'text'; });\n${GREEN}` });
   expectRed(run, '1 passed, 3 failed', /what uvu swallows/);

@@ -2,7 +2,7 @@
  * Who may use the socket but means no good: more connections than there are descriptors, requests that never end,
  * answers that nobody reads. The daemon goes on with its own work, and its memory and descriptors stay bounded.
  *
- * Limits: a client that may connect may ask for containers without end; that is what the socket's file mode is for.
+ * Limits: bodies, and who may have how much, are in limits.test.ts.
  */
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ import { connectTo } from '../harness/raw-client.ts';
 
 requirePrivateNamespace();
 
-/** What service/api.ts says of itself. */
+/** What state/limits.ts and service/api.ts say of themselves. */
 const MAX_CONNECTIONS = 1024;
 const HEADERS_MS = 5000;
 const MIB = 1024 * 1024;
@@ -77,7 +77,7 @@ clients('more connections than it takes are closed at once, and it works on with
   const idle: Socket[] = [];
   while (idle.length < 2 * MAX_CONNECTIONS) {
     try {
-      idle.push(await connectTo(daemon.socket));
+      idle.push((await connectTo(daemon.socket)).resume());
     } catch {
       await sleep(10); // the queue of the socket is full (EAGAIN, unix(7)): it is not accepted from that fast
     }
@@ -86,7 +86,8 @@ clients('more connections than it takes are closed at once, and it works on with
     'the rest to be closed',
     () => idle.filter(({ readyState }) => readyState !== 'open').length >= MAX_CONNECTIONS,
   );
-  assert.ok(descriptors() < before + MAX_CONNECTIONS + 20, `${descriptors()} descriptors`);
+  // Those turned away are heard out for a second, some at a time (LINGERING in service/connections.ts).
+  assert.ok(descriptors() < before + MAX_CONNECTIONS + 64 + 20, `${descriptors()} descriptors`);
   await say(2, { type: 'configure', id: 'a' });
   await say(3, { type: 'teardown', id: 'a' });
   assert.equal(

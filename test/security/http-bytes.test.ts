@@ -6,7 +6,6 @@
  * for byte what they were. Of a stream that breaks off, the lines that were whole are done, and nothing else.
  * Limits: `connections=N` tries more; a failure prints seed, path and the bytes.
  *
- * timeout: 120
  * proving: 1800
  */
 import { readdirSync } from 'node:fs';

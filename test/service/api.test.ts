@@ -168,6 +168,35 @@ api('what happens is told as it happens: requested, the states passed, then done
   assert.ok(one.seen.length > 0 && one.seen.every(({ id }) => id === 'b'));
 });
 
+api(
+  'what changes one network is told with its name: asked for, done, failed, and shown as the last operation',
+  async () => {
+    const { seen, stop } = await follow('?id=n');
+    const { id } = await daemon.network({ name: 'side' });
+    await daemon.up('n', { networks: on('cleat') });
+    const options = { interface_name: 'lo' };
+    const refused = await daemon.event({ type: 'connect', id: 'n', network: 'side', options });
+    assert.is(refused.body.error?.code, 'INTERFACE_TAKEN');
+    const now = await daemon.done({ type: 'connect', id: 'n', network: id });
+    assert.equal(now.last_operation, { type: 'connect', network: 'side', fault: null });
+    await daemon.done({ type: 'disconnect', id: 'n', network: 'side' });
+    await until('the last event', () => seen.some((event) => event.type === 'done' && event.event === 'disconnect'));
+    stop();
+    const told = seen.flatMap((event) =>
+      'event' in event && event.event.endsWith('connect') ? [`${event.type} ${event.event} ${event.network}`] : [],
+    );
+    assert.equal(told, [
+      'requested connect side',
+      'failed connect side',
+      'requested connect side',
+      'done connect side',
+      'requested disconnect side',
+      'done disconnect side',
+    ]);
+    await daemon.down('n');
+  },
+);
+
 api('what leaves nothing has its end too: a container without networks that is torn down', async () => {
   const { seen, stop } = await follow('?id=e');
   const words = () => seen.flatMap((event) => ('event' in event ? [`${event.type} ${event.event}`] : []));
@@ -231,7 +260,8 @@ api('a wait that is not fulfilled ends at its deadline and says in which state',
   await daemon.up('a', { networks: {} });
   const started = performance.now();
   const { status, body } = await daemon.get('/v1/containers/a?wait=gone&timeout=100');
-  assert.is(`${status} ${body.error?.code}`, '504 DEADLINE');
+  assert.is(`${status} ${body.error?.code}`, '504 WAIT_TIMEOUT');
+  assert.match(body.error?.hint ?? '', /^Nothing was changed/);
   assert.match(body.error?.message ?? '', /is up, not gone/);
   assert.ok(performance.now() - started >= 99);
   await daemon.down('a');
@@ -313,7 +343,7 @@ api('the description of the API is whole: every reference leads somewhere, every
 api('the socket is for root and its group; the directories for root', () => {
   const mode = (path: string) => (statSync(path).mode & 0o7777).toString(8);
   assert.is(mode(daemon.socket), '660');
-  assert.is(mode(daemon.runDir), '750');
+  assert.is(mode(daemon.runDir), '751');
   assert.is(mode(daemon.stateDir), '700');
   assert.is(mode(daemon.netnsDir), '711');
 });

@@ -67,8 +67,9 @@ harmless('a body of many chunks is refused once it is over 1 MiB', async () => {
   socket.write(
     'POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
   );
+  // The last one is too much, and nothing comes after it: a write to who has hung up could take the answer along.
   const chunk = `10000\r\n${' '.repeat(0x10000)}\r\n`;
-  for (let i = 0; i < 20; i++) socket.write(chunk);
+  for (let i = 0; i < 17; i++) socket.write(chunk);
   assert.match(await said(socket), /^HTTP\/1.1 413 [^]*BODY_TOO_LARGE/);
   socket.destroy();
 });

@@ -4,11 +4,13 @@
  */
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Fault, FaultCode } from '../../state/faults.ts';
-import { addressOf, type CreateOptions, on, port, TestDaemon } from '../harness/daemon.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
+import { addressOf, type Body, type CreateOptions, on, port, TestDaemon } from '../harness/daemon.ts';
 import { calm, comesBackTo, inspect, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -74,6 +76,75 @@ conflicts('an address outside the subnet is refused, and the subnets told', asyn
 conflicts('a MAC address that is taken is refused, and its owner named', async () => {
   const fault = await undone({ networks: { web: { static_mac: STATIC.static_mac } } }, 409, 'MAC_TAKEN');
   assert.is(fault.owner, 'holder');
+});
+
+conflicts('a MAC address that somebody has without having asked for it is refused, after a restart too', async () => {
+  const automatic = await daemon.up('other', { networks: on('web') });
+  const mac = Object.values(automatic.networks.web?.interfaces ?? {})[0]?.mac_address ?? '';
+  const bridge = (await daemon.get<NetworkDefinition>('/v1/networks/web')).body.network_interface;
+  const macOfBridge = readFileSync(`/sys/class/net/${bridge}/address`, 'utf8').trim();
+  // An uplink of the network: another port of the bridge.
+  const uplink = '02:00:00:00:99:99';
+  execFileSync('ip', [
+    'link',
+    'add',
+    'up0',
+    'address',
+    uplink,
+    'master',
+    bridge,
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'up1',
+  ]);
+  const taken: [mac: string, owner: string][] = [
+    [mac, 'other'],
+    [mac.toUpperCase(), 'other'],
+    [macOfBridge, 'network web'],
+    [uplink, 'link up0'],
+  ];
+  await calm();
+  const before = inspectKernel();
+  for (const again of [false, true]) {
+    if (again) {
+      await daemon.kill();
+      await daemon.start();
+      // The network that "late" has left may have been on its way down when the daemon was killed.
+      await comesBackTo(before, () => inspectKernel());
+    }
+    for (const [static_mac, owner] of again ? taken.slice(0, 1) : taken) {
+      const fault = await undone({ networks: { web: { static_mac } } }, 409, 'MAC_TAKEN');
+      assert.is(fault.owner, owner);
+    }
+    // By connect, too.
+    await daemon.up('late', { networks: on('inner') });
+    const answer = await daemon.event({ type: 'connect', id: 'late', network: 'web', options: { static_mac: mac } });
+    assert.is(answer.body.error?.code, 'MAC_TAKEN', answer.text);
+    await daemon.down('late');
+  }
+  execFileSync('ip', ['link', 'del', 'up0']);
+  // The same MAC on another network is nobody's.
+  await daemon.up('elsewhere', { networks: { inner: { static_mac: mac } } });
+  await daemon.down('elsewhere', 'other');
+  await daemon.up('now', { networks: { web: { static_mac: mac } } });
+  await daemon.down('now');
+});
+
+conflicts('two that have one MAC since an older version go on when the daemon starts', async () => {
+  const [a, b] = [await daemon.up('a', { networks: on('web') }), await daemon.up('b', { networks: on('web') })];
+  const macOf = (view: Body) => Object.values(view.networks?.web?.interfaces ?? {})[0]?.mac_address ?? '';
+  await daemon.stop();
+  const file = `${daemon.runDir}/containers/b.json`;
+  writeFileSync(file, readFileSync(file, 'utf8').replaceAll(macOf(b), macOf(a)));
+  await daemon.start();
+  for (const id of ['a', 'b']) {
+    // The second one is given its MAC first, as drift.
+    const { body } = await daemon.get(`/v1/containers/${id}?wait=up`);
+    assert.equal([body.state, macOf(body)], ['up', macOf(a)]);
+  }
+  await daemon.down('a', 'b');
 });
 
 conflicts('a port of another container is refused, and its owner named', async () => {
@@ -162,8 +233,7 @@ conflicts('an interface name that is used twice, or is there already, is refused
   assert.match(loopback.message, /^interface lo exists already/);
 });
 
-conflicts('ports without a network to lead to are refused', async () => {
-  await undone({ networks: {}, port_mappings: [port(7000, 80)] }, 400, 'PORTS_NEED_NETWORK');
+conflicts('ports that cannot lead to the networks there are are refused', async () => {
   await undone({ networks: on('inner'), port_mappings: [port(7000, 80)] }, 400, 'PORTS_NEED_NETWORK');
 });
 

@@ -22,7 +22,7 @@ const outside = openOutside();
 const daemon = new TestDaemon();
 const dns = suite('dns');
 const twice = rounds(dns, daemon);
-const aardvark = findAardvark()!;
+const aardvark = (await findAardvark())!;
 let empty: Picture;
 
 dns.before(async () => {
@@ -63,6 +63,16 @@ twice('by name, alias, short id and hostname, in both families, when configure h
   }
   assert.equal(await lookUp(pathOf(db), '10.71.0.1', 'web'), [addressOf(web, 'front')]);
   await daemon.down('web', id);
+});
+
+twice('a container called like a domain of the world does not answer for it; one with such an alias does', async () => {
+  const evil = await daemon.up('example.com', { name: 'www.example.com', networks: on('front') });
+  const stands = await daemon.up('test', { networks: { front: { aliases: ['api.example.com'] } } });
+  for (const name of ['example.com', 'EXAMPLE.com', 'www.example.com']) {
+    assert.equal(await lookUp(pathOf(stands), '10.71.0.1', name), [], name);
+  }
+  assert.equal(await lookUp(pathOf(evil), '10.71.0.1', 'api.example.com'), [addressOf(stands, 'front')]);
+  await daemon.down('example.com', 'test');
 });
 
 twice('a pod has the name, its infra container has not', async () => {

@@ -79,12 +79,20 @@ words('a repair is said when it is asked for, and when a look finds it whole', (
   assert.equal(said, ['drift repair a web: address,route', 'repaired a web: address,route']);
 });
 
-words('a repair that does not help is not asked for again at once', () => {
+words('a repair that does not help is asked for three times, and not again at once', () => {
   const { record, said } = recording();
-  assert.ok(record.mayRepair(A, [ADDRESS]));
+  for (let n = 0; n < 3; n++) assert.ok(record.mayRepair(A, [ADDRESS]));
   assert.not(record.mayRepair(A, [ADDRESS]));
   assert.equal(said, ['drift repair a web: address', 'drift alert a web: address']);
   assert.ok(record.mayRepair(A, [ADDRESS]), 'when something leads there again');
+});
+
+words('what somebody takes again while it is being put back is asked for again', () => {
+  const { record, said } = recording();
+  assert.ok(record.mayRepair(A, [ADDRESS, ROUTE]));
+  assert.ok(record.mayRepair(A, [ROUTE]));
+  assert.not(record.mayRepair(A, []));
+  assert.equal(said, ['drift repair a web: address,route', 'repaired a web: address', 'repaired a web: route']);
 });
 
 words('what is new while something is being repaired is asked for', () => {

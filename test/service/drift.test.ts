@@ -1,3 +1,4 @@
+// timeout: 600
 /**
  * What others take away from under a running daemon is put back, and only that: the table and its parts, bridges, links,
  * addresses and routes, on a real kernel, with the tools that people use. Connections go on; what policy says to leave is
@@ -11,6 +12,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Happening } from '../../state/happening.ts';
 import type { ContainerView } from '../../service/view.ts';
+import { dial } from '../harness/agent.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { withAgents } from '../harness/inside.ts';
@@ -156,20 +158,19 @@ function repaired(title: string, kind: string, breaking: (a: ContainerView, b: C
     const { body } = await daemon.get('/v1/containers/a');
     assert.equal([body.state, body.drift, body.fault], ['up', [], null]);
     assert.is((await daemon.get<{ clean: boolean }>('/v1/audit')).body.clean, true);
-    await withAgents([pathOf(a), pathOf(b), null], async (inA, inB, host) => {
-      await inA.serve('a', 'tcp', 80);
-      await inA.serve('a', 'tcp', 81);
-      const reached = {
-        'port from loopback': await host.dial('tcp', '127.0.0.1', 8080),
-        'port from loopback 6': await host.dial('tcp', '::1', 8080),
-        'port on loopback': await host.dial('tcp', '127.0.0.1', 8081),
-        'port from the other network': await inB.dial('tcp', '10.51.0.1', 8080),
-        'address from the other network': await inB.dial('tcp', addressOf(a, 'web'), 80),
-        'address 6 from the host': await host.dial('tcp', addressOf(a, 'web', 6), 80),
-      };
+    await withAgents([pathOf(a), pathOf(b)], async (inA, inB) => {
+      await Promise.all([inA.serve('a', 'tcp', 80), inA.serve('a', 'tcp', 81)]);
+      const dials: [how: string, answer: Promise<string>][] = [
+        ['port from loopback', dial('tcp', '127.0.0.1', 8080)],
+        ['port from loopback 6', dial('tcp', '::1', 8080)],
+        ['port on loopback', dial('tcp', '127.0.0.1', 8081)],
+        ['port from the other network', inB.dial('tcp', '10.51.0.1', 8080)],
+        ['address from the other network', inB.dial('tcp', addressOf(a, 'web'), 80)],
+        ['address 6 from the host', dial('tcp', addressOf(a, 'web', 6), 80)],
+      ];
       assert.equal(
-        Object.entries(reached).map(([how, answer]) => `${how}: ${answer.split(' ')[0]}`),
-        Object.keys(reached).map((how) => `${how}: ${how === 'address from the other network' ? 'timeout' : 'a'}`),
+        await Promise.all(dials.map(async ([how, answer]) => `${how}: ${(await answer).split(' ')[0]}`)),
+        dials.map(([how]) => `${how}: ${how === 'address from the other network' ? 'timeout' : 'a'}`),
       );
     });
     await clear(daemon);

@@ -102,7 +102,7 @@ twice('they follow the resolv.conf of the host; one that cannot be written is to
   await until('the other has it', () => search('b').includes('search dns.podman one.example'));
   await until('doctor tells', async () => (await doctor()).includes('files of container a: cannot write'));
   rmSync(path('a', 'hosts'));
-  await until('mended', () => existsSync(path('a', 'hosts')));
+  await until('mended', () => existsSync(path('a', 'hosts')) && readFileSync(path('a', 'hosts')).length > 0);
   assert.equal(readFileSync(path('a', 'hosts')), hosts);
   assert.equal(search('a'), ['search dns.podman one.example']);
   assert.not.ok((await doctor()).includes('files of container'));

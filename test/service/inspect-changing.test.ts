@@ -62,6 +62,7 @@ function partsOf(get: () => ContainerSnapshot | undefined): InspectParts & { loo
     addresses: () => Promise.resolve([]),
     routes: () => Promise.resolve([]),
     neighbours: () => Promise.resolve([]),
+    linkSwitches: (keys: string[]) => Promise.resolve(keys.map(() => null)),
   };
   const outside = { kernel: native };
   const kernel = { outside: () => outside, outsideIfThere: () => outside } as unknown as Kernel;

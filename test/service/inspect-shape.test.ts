@@ -261,7 +261,7 @@ joined('interfaces by name; the first address is the address, other MACs are add
   assert.is(Networks.web?.IPAddress, '10.89.0.2', 'cleat’s own attachment stays what it is');
 });
 
-joined('not shown: loopback whatever its name, link-local and multicast, interfaces with nothing else', () => {
+joined('not shown: loopback whatever its name, link-local and multicast addresses, interfaces without any', () => {
   const dump: Parameters<typeof interfacesIn>[0] = {
     links: [link(1, 'renamed'), link(2, 'eth0'), link(3, 'eth1'), link(4, 'eth2')],
     addresses: [
@@ -277,7 +277,10 @@ joined('not shown: loopback whatever its name, link-local and multicast, interfa
   };
   assert.equal(
     interfacesIn(dump).map(({ name, addresses }) => [name, addresses.map(({ address }) => address)]),
-    [['eth1', ['10.1.0.2']]],
+    [
+      ['eth1', ['10.1.0.2']],
+      ['eth0', []],
+    ],
   );
 });
 

@@ -2,13 +2,13 @@
  * A network changed under its containers, on a real kernel: MTU, isolation, routes, DNS servers, a subnet, IPv6. All of it
  * or nothing, also when the daemon is killed in the middle.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetworkDefinition, NetworkUpdate } from '../../state/network.ts';
 import type { ContainerView } from '../../service/view.ts';
-import { addressOf, on, pathOf, TestDaemon, type Answer } from '../harness/daemon.ts';
+import { addressOf, on, pathOf, port, TestDaemon, type Answer } from '../harness/daemon.ts';
 import { withAgents } from '../harness/inside.ts';
 import { ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -168,9 +168,157 @@ changing('routes are replaced', async () => {
   assert.equal(await routes('a'), ['192.0.2.0/24 via 10.60.0.78', 'default via 10.60.0.1']);
 });
 
+/** "default via 10.60.0.1 metric 100", of one family. */
+const defaults = async (id: string, family: '-4' | '-6' = '-4'): Promise<string[]> =>
+  ipJson<{ dst: string; gateway?: string; metric?: number }[]>(pathOf(await view(id)), family, 'route')
+    .filter(({ dst }) => dst === 'default')
+    .map(({ gateway, metric }) => `${gateway} metric ${metric}`)
+    .sort();
+/** On the network, with an address that is asked for. */
+const asking = (address: string) => ({ net: { static_ips: [address] } });
+/** What the network's bridge has of its own: addresses and the routes that come with them. */
+const ofBridge = (made: NetworkDefinition): string[] => [
+  ...globals(bridge(made)),
+  ...ipJson<{ dst: string }[]>(undefined, '-4', 'route', 'show', 'dev', made.network_interface).map(({ dst }) => dst),
+];
+
+changing('gateway: another address on the bridge, another way out of each container', async (made) => {
+  await changed('net', { ipv6_enabled: true });
+  const [a, b] = [await daemon.up('a', { networks: on('net') }), await daemon.up('b', { networks: on('net') })];
+  const six = onDisk('net').subnets[1]?.subnet ?? '';
+  const new6 = six.replace('/64', 'fe');
+  await withAgents([pathOf(a), pathOf(b)], async (inA, inB) => {
+    await inA.serve('a', 'tcp', 80);
+    await changed('net', {
+      subnets: [
+        { subnet: SUBNET, gateway: '10.60.0.254' },
+        { subnet: six, gateway: new6 },
+      ],
+    });
+    assert.equal(await defaults('a'), ['10.60.0.254 metric 100']);
+    assert.equal(await defaults('b', '-6'), [`${new6} metric 100`]);
+    assert.equal(ofBridge(made).sort(), [SUBNET, '10.60.0.254/24', `${new6}/64`].sort());
+    assert.match(await inB.dial('tcp', addressOf(a, 'net'), 80), /^a /);
+    assert.match(await inB.dial('tcp', addressOf(a, 'net', 6), 80), /^a /);
+  });
+  // The old one is an address like any other now, and the new one is not.
+  await daemon.up('c', { networks: asking('10.60.0.1') });
+  assert.equal(globals(await inside('c')).includes('10.60.0.1/24'), true);
+  const { status, body } = await patch('net', { subnets: [{ subnet: SUBNET, gateway: '10.60.0.1' }] });
+  assert.equal([status, body.error?.owner], [409, 'c']);
+  assert.match(body.error?.message ?? '', /it would take their addresses from c \(10\.60\.0\.1\)/);
+  assert.equal(await defaults('c'), ['10.60.0.254 metric 100']);
+});
+
+changing('metric and default route: given, taken away, and which network leads out follows', async () => {
+  await network('other', '10.61.0.0/24');
+  const a = await daemon.up('a', { networks: on('net', 'other'), port_mappings: [port(8080, 80)] });
+  const both = () => defaults('a');
+  assert.equal(await both(), ['10.60.0.1 metric 100', '10.61.0.1 metric 101']);
+  await withAgents([pathOf(a), null], async (inA, host) => {
+    await inA.serve('a', 'tcp', 80);
+    // A published port leads to the network that leads out: who asks comes from its gateway.
+    const asked = () => host.dial('tcp', '127.0.0.1', 8080);
+    assert.is(await asked(), 'a 10.60.0.1');
+    await changed('net', { options: { metric: '500' } });
+    assert.equal(await both(), ['10.60.0.1 metric 500', '10.61.0.1 metric 101']);
+    assert.is(await asked(), 'a 10.61.0.1');
+    // An update of something else leaves it where it is.
+    await changed('other', { options: { mtu: '1400' } });
+    assert.equal(await both(), ['10.60.0.1 metric 500', '10.61.0.1 metric 101']);
+    await changed('other', { options: { no_default_route: 'true' } });
+    assert.equal(await both(), ['10.60.0.1 metric 500']);
+    assert.is(await asked(), 'a 10.60.0.1');
+  });
+  await changed('net', { options: { metric: null } });
+  await changed('other', { options: { no_default_route: null, mtu: null } });
+  assert.equal(await both(), ['10.60.0.1 metric 100', '10.61.0.1 metric 101']);
+  assert.equal([onDisk('net').options, onDisk('other').options], [{}, {}]);
+  await clear(daemon);
+  await daemon.request('DELETE', '/v1/networks/other');
+});
+
+changing('range: given, changed, taken away; who is outside of it stays', async () => {
+  const range = (start_ip: string, end_ip: string) => ({ subnet: SUBNET, lease_range: { start_ip, end_ip } });
+  const next = async (id: string) => addressOf(await daemon.up(id, { networks: on('net') }), 'net');
+  assert.is(await next('a'), '10.60.0.2');
+  await changed('net', { subnets: [range('10.60.0.100', '10.60.0.100')] });
+  assert.is(await next('b'), '10.60.0.100');
+  await daemon.done({ type: 'create', id: 'full', networks: on('net') });
+  const full = await daemon.event({ type: 'configure', id: 'full' });
+  assert.is(full.body.error?.code, 'SUBNET_FULL');
+  assert.match(full.body.error?.message ?? '', /the range 10\.60\.0\.100-10\.60\.0\.100 of 10\.60\.0\.0\/24/);
+  // While it is full, what is wrong with an address is said all the same.
+  for (const [address, code] of [
+    ['10.61.0.7', 'ADDRESS_OUTSIDE_SUBNET'],
+    ['fd00::7', 'ADDRESS_OUTSIDE_SUBNET'],
+    ['10.60.0.1', 'ADDRESS_TAKEN'],
+    ['10.60.0.2', 'ADDRESS_TAKEN'],
+  ] as const) {
+    await daemon.done({ type: 'create', id: 'asks', networks: asking(address) });
+    assert.is((await daemon.event({ type: 'configure', id: 'asks' })).body.error?.code, code, address);
+    await daemon.down('asks');
+  }
+  await changed('net', { subnets: [range('10.60.0.50', '10.60.0.60')] });
+  assert.is(await next('c'), '10.60.0.50');
+  await changed('net', { subnets: [{ subnet: SUBNET, lease_range: null }] });
+  assert.is(onDisk('net').subnets[0]?.lease_range, undefined);
+  assert.is(await next('d'), '10.60.0.51');
+  assert.is(addressOf(await view('a'), 'net'), '10.60.0.2');
+});
+
+changing('a subnet goes when nobody has an address of it, and grows under those who have', async (made) => {
+  await changed('net', { ipv6_enabled: true, subnets: [{ subnet: '10.62.0.0/24' }] });
+  const a = await daemon.up('a', { networks: on('net') });
+  const b = await daemon.up('b', { networks: on('net') });
+  const held = await patch('net', { remove_subnets: ['10.62.0.0/24'] });
+  assert.equal([held.status, held.body.error?.code], [409, 'NETWORK_UPDATE_FAILED']);
+  assert.match(held.body.error?.message ?? '', /from a \(10\.62\.0\.2\), b \(10\.62\.0\.3\)$/);
+  assert.is((await patch('net', { ipv6_enabled: false })).status, 409);
+  assert.is(onDisk('net').subnets.length, 3);
+  await withAgents([pathOf(a), pathOf(b)], async (inA, inB) => {
+    await inA.serve('a', 'tcp', 80);
+    await changed('net', { remove_subnets: [SUBNET], subnets: [{ subnet: '10.60.0.0/23' }] });
+    assert.match(await inB.dial('tcp', addressOf(a, 'net'), 80), /^a /);
+  });
+  assert.ok(globals(await inside('a')).includes('10.60.0.2/23'));
+  assert.not(globals(await inside('a')).includes('10.60.0.2/24'));
+  assert.equal(await defaults('a'), ['10.60.0.1 metric 100']);
+  // Back to what would leave 10.60.1.9 without a place.
+  await daemon.up('c', { networks: asking('10.60.1.9') });
+  const small = await patch('net', { remove_subnets: ['10.60.0.0/23'], subnets: [{ subnet: SUBNET }] });
+  assert.match(small.body.error?.message ?? '', /from c \(10\.60\.1\.9\)$/);
+  await clear(daemon);
+  const next = await changed('net', {
+    remove_subnets: ['10.60.0.0/23', '10.62.0.0/24'],
+    ipv6_enabled: false,
+    subnets: [{ subnet: SUBNET }],
+  });
+  assert.equal(next.subnets, [{ subnet: SUBNET, gateway: '10.60.0.1' }]);
+  assert.is(next.ipv6_enabled, false);
+  await daemon.up('a', { networks: on('net') });
+  assert.equal(ofBridge(made), ['10.60.0.1/24', SUBNET]);
+});
+
+changing('nobody can follow: gateway, metric and subnet are what they were, and no trace is left', async (made) => {
+  await daemon.up('a', { networks: on('net') });
+  const { status, body } = await patch('net', {
+    options: { metric: '7' },
+    subnets: [{ subnet: SUBNET, gateway: '10.60.0.254' }, { subnet: '10.62.0.0/24' }],
+    routes: [{ destination: '198.51.100.0/24', gateway: '192.0.2.1' }],
+  });
+  assert.equal([status, body.error?.errno], [409, 'ENETUNREACH']);
+  assert.equal(onDisk('net'), made);
+  assert.equal(await defaults('a'), ['10.60.0.1 metric 100']);
+  assert.equal(ofBridge(made), ['10.60.0.1/24', SUBNET]);
+  assert.equal(globals(await inside('a')), ['10.60.0.2/24']);
+});
+
+const program = new URL('../../cli/main.js', import.meta.url).pathname;
+
 update('the command: only what is named, and what cannot be is said in one line', async () => {
   const cleat = (...args: string[]) =>
-    execFileSync(process.execPath, [new URL('../../cli/main.js', import.meta.url).pathname, ...args], {
+    execFileSync(process.execPath, [program, ...args], {
       encoding: 'utf8',
       env: { ...process.env, CLEAT_SOCKET: daemon.socket },
     });
@@ -180,6 +328,28 @@ update('the command: only what is named, and what cannot be is said in one line'
   assert.equal([options, servers, subnets.length], [{ mtu: '1400' }, ['192.0.2.53'], 2]);
   cleat('network', 'update', 'net', '--dns-none');
   assert.equal(onDisk('net').network_dns_servers, []);
+  const range = { start_ip: '10.60.0.128', end_ip: '10.60.0.254' };
+  cleat('network', 'update', 'net', '--subnet', SUBNET, '--gateway', '10.60.0.9', '--ip-range', '10.60.0.128/25');
+  assert.equal(onDisk('net').subnets[0], { subnet: SUBNET, gateway: '10.60.0.9', lease_range: range });
+  cleat('network', 'update', 'net', '--opt-drop', 'mtu', '--opt', 'metric=7', '--ip-range-drop', SUBNET, '--no-ipv6');
+  assert.equal(
+    [onDisk('net').options, onDisk('net').subnets],
+    [{ metric: '7' }, [{ subnet: SUBNET, gateway: '10.60.0.9' }]],
+  );
+  cleat('network', 'update', 'net', '--subnet-drop', SUBNET, '--subnet', '10.60.0.0/23');
+  assert.equal(onDisk('net').subnets, [{ subnet: '10.60.0.0/23', gateway: '10.60.0.1' }]);
+  assert.throws(() => cleat('network', 'update', 'net', '--opt-drop', 'colour'), /options: Unrecognized key/);
+  execFileSync('ip', ['route', 'add', '10.63.0.0/16', 'dev', 'lo']);
+  const words = spawnSync(process.execPath, [program, 'network', 'update', 'net', '--subnet', '10.63.1.0/24'], {
+    encoding: 'utf8',
+    env: { ...process.env, CLEAT_SOCKET: daemon.socket },
+  });
+  execFileSync('ip', ['route', 'del', '10.63.0.0/16', 'dev', 'lo']);
+  assert.is(words.stdout, 'net\n');
+  assert.match(
+    words.stderr,
+    /^Warning: subnet 10\.63\.1\.0\/24 overlaps with the route 10\.63\.0\.0\/16 by lo of the host/,
+  );
   assert.throws(() => cleat('network', 'update', 'net'), /nothing to change/);
 });
 

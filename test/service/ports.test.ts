@@ -11,7 +11,7 @@ import type { PortMapping } from '../../state/event.ts';
 import type { ContainerView } from '../../service/view.ts';
 import type { Agent, Protocol } from '../harness/agent.ts';
 import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
-import { agentIn } from '../harness/inside.ts';
+import { agentIn, withAgents } from '../harness/inside.ts';
 import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -54,7 +54,9 @@ const inside = (netns: string, commands: string) =>
   execFileSync('ip', ['-n', netns, '-batch', '-'], { input: commands });
 
 ports.before(async () => {
-  execFileSync('sysctl', ['-qw', 'net.bridge.bridge-nf-call-ip6tables=0', 'net.ipv4.ip_forward=1']);
+  execFileSync('sysctl', ['-qw', 'net.bridge.bridge-nf-call-ip6tables=0']);
+  // A router before there is a daemon.
+  execFileSync('sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']);
   for (const [name, subnet, subnet6] of [
     ['lan', '192.0.2', '2001:db8:2:'],
     ['far', '198.51.100', '2001:db8:51:'],
@@ -192,6 +194,32 @@ ports('0.0.0.0 and :: are every address of their family', async () => {
     [lan, 'tcp', HOST, 8084, REFUSED],
     [host, 'tcp', '::1', 8084, 'web fd00:70::1'],
   ]);
+});
+
+ports('a link-local address of the host is answered by the host itself, published or not', async () => {
+  const linkLocal = (link: string, ...where: string[]) => {
+    const words = [...where, '-6', '-o', 'address', 'show', 'dev', link, 'scope', 'link'];
+    const shown = execFileSync('ip', words, { encoding: 'utf8' });
+    return /inet6 (fe80:\S+)\/64/.exec(shown)?.[1] ?? '';
+  };
+  const [ofHost, ofLan] = [linkLocal('lan0'), linkLocal('eth0', '-n', 'lan')];
+  const forBoth = (from: Agent, address: string, answer: [tcp: string, udp: string | RegExp]): Dial[] => [
+    [from, 'tcp', address, 8080, answer[0]],
+    [from, 'udp', address, 8080, answer[1]],
+  ];
+  await expect([
+    ...forBoth(lan, `${ofHost}%eth0`, [REFUSED, NOBODY]),
+    ...forBoth(host, `${ofHost}%lan0`, [REFUSED, NOBODY]),
+  ]);
+  await withAgents([null], async (own) => {
+    for (const protocol of ['tcp', 'udp'] as const) await own!.serve('own', protocol, 8080);
+    await expect([
+      ...forBoth(lan, `${ofHost}%eth0`, [`own ${ofLan}%lan0`, `own ${ofLan}%lan0`]),
+      ...forBoth(host, `${ofHost}%lan0`, [`own ${ofHost}%lan0`, `own ${ofHost}%lan0`]),
+      // On every other address the port is the container's.
+      ...forBoth(lan, HOST6, [`web ${NEIGHBOUR6}`, `web ${NEIGHBOUR6}`]),
+    ]);
+  });
 });
 
 ports('a container with IPv4 alone is published in IPv4 alone', async () => {

@@ -120,12 +120,12 @@ order('a publisher that does not answer stops no teardown, and is told later', a
 order('who waits for the publisher holds nobody else up', async () => {
   gvproxy.behave = 'hang';
   await daemon.done({ type: 'create', id: 'a', networks: on('web'), port_mappings: [port(8080, 80)] });
-  const waiting = daemon.event({ type: 'configure', id: 'a' });
+  let over = false;
+  const waiting = daemon.event({ type: 'configure', id: 'a' }).finally(() => (over = true));
   await daemon.get('/v1/containers/a?wait=configuring&timeout=5000');
-  const started = performance.now();
   await daemon.up('b', { networks: on('web') });
   await daemon.down('b');
-  assert.ok(performance.now() - started < 1500, 'b had to wait');
+  assert.not(over, 'b had to wait');
   const { status, body } = await waiting;
   assert.equal([status, body.error?.code], [502, 'PUBLISHER_FAILED']);
   gvproxy.behave = 'well';

@@ -1,4 +1,4 @@
-// timeout: 240
+// timeout: 600
 // proving: 3600
 /**
  * A daemon on the real kernel, told by chance: several containers, several words at the same time, SIGKILL at a point of

@@ -1,3 +1,4 @@
+// timeout: 600
 /**
  * The daemon stopped, killed and started again under containers that are up: nothing they have is touched, and what
  * happened meanwhile is dealt with.
@@ -100,14 +101,19 @@ twice('a process that lives on is watched again', async () => {
 
 twice('addresses and ports of containers that are up are not given to others after a start', async () => {
   const wish = { networks: { web: { static_ips: ['10.70.0.9'] } }, port_mappings: [port(8080, 80)] };
-  await daemon.up('first', wish);
+  const ports = [...wish.port_mappings, port(9000, 9000, { range: 10, protocol: 'udp' })];
+  await daemon.up('first', { ...wish, port_mappings: ports });
   await daemon.kill();
   await daemon.start();
   await daemon.done({ type: 'create', id: 'second', ...wish });
   assert.is((await daemon.event({ type: 'configure', id: 'second' })).body.error?.code, 'ADDRESS_TAKEN');
-  await daemon.done({ type: 'create', id: 'third', networks: on('web'), port_mappings: [port(8080, 80)] });
-  assert.is((await daemon.event({ type: 'configure', id: 'third' })).body.error?.code, 'PORT_TAKEN');
-  await daemon.down('first', 'second', 'third');
+  for (const taken of [port(8080, 80), port(9000, 1, { protocol: 'udp' }), port(9009, 1, { protocol: 'udp' })]) {
+    await daemon.done({ type: 'create', id: 'third', networks: on('web'), port_mappings: [taken] });
+    const { body } = await daemon.event({ type: 'configure', id: 'third' });
+    assert.is(body.error?.code, 'PORT_TAKEN', JSON.stringify(taken));
+    await daemon.down('third');
+  }
+  await daemon.down('first', 'second');
 });
 
 restart('network definitions survive, with id and bridge; one that is removed stays removed', async () => {

@@ -1,4 +1,4 @@
-// timeout: 240
+// timeout: 600
 /**
  * The life of programs that lead out: they and the forwarder end, are killed, cannot be started, or lose what they made,
  * and the daemon is killed meanwhile.

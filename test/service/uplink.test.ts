@@ -1,12 +1,12 @@
-// timeout: 240
+// timeout: 600
 /**
  * User-mode networking as a container and its clients find it: the real slirp4netns and pasta, their options, their ports,
  * and what is refused.
  *
  * Limits: nothing is resolved: there is no name server to ask. What becomes of them is in uplink-life.test.ts.
  */
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Inspection } from '../../service/inspect.ts';
@@ -64,6 +64,33 @@ uplink('slirp4netns: every option, the engine before the container', async () =>
     assert.is(await inside.dial('tcp', LAN, 7000, 2000), `lan ${HOST}`);
     assert.match(await inside.dial('tcp', '10.9.0.2', 7001, 2000), /^host/);
   });
+  await daemon.up('b', { uplink: SLIRP });
+  const { mtu, cidr, ipv6, hostLoopback, outboundAddr } = (await shown('b')).uplink as SlirpShown;
+  const ofTheEngine = [1400, '10.7.0.0/24', false, false, null];
+  assert.equal(
+    [mtu, cidr, ipv6, hostLoopback, outboundAddr],
+    ofTheEngine,
+    'options of one container are not the next one’s',
+  );
+  await daemon.down('a', 'b');
+  await restart({ uplinks: {} });
+  await asBefore();
+});
+
+uplink('slirp4netns: what protects and the executable does not know is shown', async () => {
+  const directory = mkdtempSync('/run/older-');
+  chmodSync(directory, 0o755);
+  const file = `${directory}/slirp4netns`;
+  const real = '/usr/bin/slirp4netns';
+  const lines = [
+    '#!/bin/sh',
+    `[ "$1" = --help ] && exec sh -c '${real} --help | grep -v seccomp'`,
+    `exec ${real} "$@"`,
+  ];
+  writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o755 });
+  await restart({ uplinks: { slirp4netns: file } });
+  await daemon.up('a', { uplink: SLIRP });
+  assert.equal((await shown('a')).uplink?.missing, ['--enable-seccomp']);
   await daemon.down('a');
   await restart({ uplinks: {} });
   await asBefore();
@@ -106,6 +133,96 @@ for (const [what, create] of [
       assert.is(await lan.dial('tcp', HOST, 9000, 500), 'ECONNREFUSED');
       assert.is(await lan.dial('tcp', HOST, 8080, 2000), `a ${LAN}`);
     });
+    await nothingLeft('a');
+  });
+}
+
+const HANDLERS: [handler: string, create: Parameters<typeof daemon.up>[1]][] = [
+  ['firewall', { networks: on('web') }],
+  ['forwarder', { networks: on('web'), port_handler: 'forwarder' }],
+  ['slirp4netns', { uplink: { ...SLIRP, options: ['port_handler=slirp4netns'] } }],
+  ['pasta', { uplink: { program: 'pasta' } }],
+];
+for (const [handler, create] of HANDLERS) {
+  uplink(`${handler}: on one address and on all of them at once, a port is published on all of them`, async () => {
+    const mappings = ['', '::', '0.0.0.0', '127.0.0.1', '::1'].map((host_ip) =>
+      port(8080, 80, { host_ip, protocol: 'udp' }),
+    );
+    await daemon.up('a', { ...create, port_mappings: mappings });
+    const published = async () => (await shown('a')).ports.map(({ host_ip, host_port }) => `${host_ip} ${host_port}`);
+    assert.equal(await published(), [' 8080']);
+    await withAgents([pathOf(await shown('a'))], async (inside) => {
+      await inside!.serve('a', 'udp', 80);
+      assert.match(await lan.dial('udp', HOST, 8080, 2000), /^a /);
+      await restart({});
+      if (handler !== 'pasta') await daemon.done({ type: 'publish', id: 'a', port_mappings: mappings.slice(1) });
+      assert.equal(await published(), [' 8080']);
+      assert.match(await lan.dial('udp', HOST, 8080, 2000), /^a /);
+    });
+    await nothingLeft('a');
+  });
+}
+
+for (const [handler, create] of HANDLERS) {
+  uplink(`${handler}: the audit finds a port on each host address that can be named, and nothing else`, async () => {
+    // What has no address of this family inside, or outside, publishes none of it.
+    const six = handler === 'forwarder' ? ['::', '::1'] : [];
+    for (const host_ip of ['', '0.0.0.0', '127.0.0.1', HOST, ...six]) {
+      await daemon.up('a', { ...create, port_mappings: [port(8080, 80, { host_ip })] });
+      await daemon.clean();
+      await nothingLeft('a');
+    }
+  });
+}
+
+/** Answers two datagrams at a time, once both have come. */
+const SERVER = `import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('0.0.0.0', 80))
+print('ready', flush=True)
+while True:
+    for data, client in [s.recvfrom(99), s.recvfrom(99)]: s.sendto(b'to ' + data, client)`;
+/** Two clients, each of a port of its own, ask at the same time; prints what each is answered. */
+const CLIENTS = `import socket, sys
+clients = []
+for port in (8080, 8081):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect((sys.argv[1], port))
+    s.settimeout(3)
+    clients.append(s)
+for s, name in zip(clients, (b'one', b'other')): s.send(name)
+print(', '.join(s.recv(99).decode() for s in clients))`;
+const BOTH = [8080, 8081].map((host) => port(host, 80, { protocol: 'udp' }));
+for (const [handler, create] of HANDLERS.slice(0, 2)) {
+  uplink(`${handler}: two UDP host ports lead to one container port, and each client hears from its own`, async () => {
+    await daemon.up('a', { ...create, port_mappings: BOTH });
+    const enter = [`--net=${pathOf(await shown('a'))}`, 'python3', '-c', SERVER];
+    const server = spawn('nsenter', enter, { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      await new Promise((resolve) => server.stdout.once('data', resolve));
+      const said = execFileSync('ip', ['netns', 'exec', 'lan', 'python3', '-c', CLIENTS, HOST], { encoding: 'utf8' });
+      assert.is(said.trim(), 'to one, to other');
+    } finally {
+      server.kill('SIGKILL');
+    }
+    await nothingLeft('a');
+  });
+}
+for (const [handler, create] of HANDLERS.slice(2)) {
+  uplink(`${handler}: of two UDP host ports to one container port the second is refused`, async () => {
+    const twice = /carries one udp host port to a container port, and 80\/udp would have two/;
+    const refused = await daemon.event({ type: 'create', id: 'a', ...create, port_mappings: BOTH });
+    assert.equal([refused.status, refused.body.error?.code], [400, 'BAD_REQUEST']);
+    assert.match(refused.body.error?.message ?? '', twice);
+    await daemon.done({ type: 'create', id: 'a', ...create, port_mappings: BOTH.slice(0, 1) });
+    const late = await daemon.event({
+      type: 'publish',
+      id: 'a',
+      port_mappings: [port(9000, 79, { range: 2, protocol: 'udp' })],
+    });
+    assert.match(late.body.error?.message ?? '', /carries one udp host port/);
+    await daemon.done({ type: 'publish', id: 'a', port_mappings: [...BOTH.slice(0, 1), port(8081, 80)] });
+    await daemon.done({ type: 'configure', id: 'a' });
     await nothingLeft('a');
   });
 }

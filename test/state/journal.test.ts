@@ -1,7 +1,16 @@
 /**
  * The journal: what was appended is read back in order, bounded, and half a line costs no other.
  */
-import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -63,6 +72,20 @@ journal('is bounded, and keeps the newest', () => {
   assert.ok(size <= 2 * (256 * 1024 + BATCH * line), `${size} bytes`);
   assert.is(entries.at(-1)?.t, 9999);
   assert.ok(entries.length > 1000 && entries.every(({ t }, i) => i === 0 || t === entries[i - 1]!.t + 1));
+});
+
+journal('is bounded however often the daemon starts: what was there before counts', () => {
+  const directory = scratch();
+  const size = () => readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+  const BATCH = 300;
+  const line = JSON.stringify(entry(9999)).length + 1;
+  for (let t = 0; t < 12_000;) {
+    const history = new Journal(directory, () => {});
+    for (const end = t + BATCH; t < end; t++) history.append('a', entry(t));
+    history.flush();
+    assert.ok(size() <= 2 * (256 * 1024 + BATCH * line), `${size()} bytes after ${t} lines`);
+  }
+  assert.ok(existsSync(join(directory, 'a.ndjson.1')), 'all of it is in one file');
 });
 
 journal('of a container that is gone nothing is left', () => {

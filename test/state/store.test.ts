@@ -219,6 +219,16 @@ store('network definitions: what was before an update stays beside it until that
   definitions.settle('web', next);
   definitions.settle('web', next);
   assert.equal(new DefinitionStore(directory, () => {}).load(), { definitions: [next], previous: [], unreadable: [] });
+  // On the way back: what it was to become may be in the kernel.
+  definitions.begin(next, web);
+  definitions.goBack(next, web);
+  assert.equal(new DefinitionStore(directory, () => {}).load(), {
+    definitions: [next],
+    previous: [web],
+    unreadable: [],
+  });
+  definitions.settle('web', next);
+  assert.equal(new DefinitionStore(directory, () => {}).load(), { definitions: [next], previous: [], unreadable: [] });
   definitions.begin(next, web);
   definitions.remove('web');
   assert.equal(definitions.load(), { definitions: [], previous: [], unreadable: [] });

@@ -1,0 +1,22 @@
+/**
+ * /dev/net/tun, by which slirp4netns and pasta make their link: whether a user of no rights can open it.
+ *
+ * Guarantees: changes nothing. A node that is closed to others does no harm where the keeper may make one for its program
+ * alone (native/keeper/credentials.cc).
+ */
+import { statSync } from 'node:fs';
+import { mayMakeDevices } from './capabilities.ts';
+
+const PATH = '/dev/net/tun';
+const FOR_OTHERS = 0o006;
+
+/** Why the programs cannot make their link, and what helps; null when they can. */
+export function tunTrouble(): { message: string; hint: string } | null {
+  const mode = statSync(PATH, { throwIfNoEntry: false })?.mode;
+  if (mode === undefined) return { message: `${PATH} is not there`, hint: 'modprobe tun' };
+  if ((mode & FOR_OTHERS) === FOR_OTHERS || mayMakeDevices()) return null;
+  return {
+    message: `${PATH} is closed to others, and the daemon may not make another one`,
+    hint: `chmod 0666 ${PATH}, as udev makes it, or give the daemon CAP_MKNOD`,
+  };
+}

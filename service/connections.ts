@@ -1,0 +1,162 @@
+/**
+ * The connections to the socket: who may have how many, how long a body may take, and how much of unfinished ones is kept.
+ *
+ * Guarantees: users other than root cannot keep root out, whatever they hold: one connection in eight, and memory for bodies, is
+ * root's alone. A body that is announced is there within BODY_MS, however slowly it drips, or the connection ends; a
+ * stream of events (POST /v1/events as NDJSON) may idle for ever and is bounded by the number of connections. A client that
+ * is turned away is told why (LIMIT_REACHED, BODY_TOO_SLOW).
+ * Limits: users are told apart by the uid that the kernel noted (SO_PEERCRED). Root can keep root out for BODY_MS, and with
+ * streams for as long as it likes.
+ */
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { FAULTS, FaultError, type Fault } from '../state/faults.ts';
+import type { Limits } from '../state/limits.ts';
+import { isTrusted, peerOf, type Peer } from './authorise.ts';
+
+/** From the headers to the end of the body: nobody who means it takes longer on a Unix socket for 1 MiB. */
+const BODY_MS = 10_000;
+
+/** Bytes of bodies and lines that are not whole yet, or not answered: root's, one other user's, and all others' together. */
+const ROOT_BYTES = 64 << 20;
+const USER_BYTES = 16 << 20;
+const USERS_BYTES = 64 << 20;
+
+/** How many of those turned away are heard out until they have read why, and for how long. */
+const LINGERING = 64;
+const LINGER_MS = 1000;
+
+export class Connections {
+  readonly #limits: Limits;
+  readonly #open = new Map<number, number>();
+  #all = 0;
+  /** Connections of users who are not root. */
+  #others = 0;
+  #lingering = 0;
+  readonly #bytes = new Map<number, number>();
+  #othersBytes = 0;
+  readonly #deadlines = new WeakMap<IncomingMessage, NodeJS.Timeout>();
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  /** From now on the server hears only of connections that may be. */
+  guard(server: Server): void {
+    // node:http: 'connection' may be emitted by whoever has accepted it; its own listeners are told after us, or not at all.
+    const listeners = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) => {
+      if (this.#admit(socket)) for (const listener of listeners) listener.call(server, socket);
+    });
+    // Before the server's own: that may answer, or take it for a stream, at once.
+    server.prependListener('request', (request: IncomingMessage) => this.#expectBody(request));
+  }
+
+  /** It is a stream, and may take as long as it likes. */
+  unhurried(request: IncomingMessage): void {
+    clearTimeout(this.#deadlines.get(request));
+  }
+
+  /** Account for bytes that are kept for a peer. Throws LIMIT_REACHED when it has too many. */
+  keep(peer: Peer, bytes: number): void {
+    const trusted = isTrusted(peer);
+    const mine = (this.#bytes.get(peer.uid) ?? 0) + bytes;
+    if (mine > (trusted ? ROOT_BYTES : USER_BYTES) || (!trusted && this.#othersBytes + bytes > USERS_BYTES)) {
+      throw new FaultError('LIMIT_REACHED', `uid ${peer.uid} has too many requests under way that are not finished`);
+    }
+    this.#count(peer, bytes);
+  }
+
+  release(peer: Peer, bytes: number): void {
+    this.#count(peer, -bytes);
+  }
+
+  #count(peer: Peer, bytes: number): void {
+    const mine = (this.#bytes.get(peer.uid) ?? 0) + bytes;
+    if (mine === 0) this.#bytes.delete(peer.uid);
+    else this.#bytes.set(peer.uid, mine);
+    if (!isTrusted(peer)) this.#othersBytes += bytes;
+  }
+
+  #admit(socket: Socket): boolean {
+    const peer = peerOf(socket);
+    const { uid } = peer;
+    const mine = this.#open.get(uid) ?? 0;
+    const why = this.#full(peer, mine);
+    if (why !== null) {
+      this.#turnAway(socket, why);
+      return false;
+    }
+    const other = isTrusted(peer) ? 0 : 1;
+    this.#all++;
+    this.#others += other;
+    this.#open.set(uid, mine + 1);
+    socket.once('close', () => {
+      this.#all--;
+      this.#others -= other;
+      const left = (this.#open.get(uid) ?? 0) - 1;
+      if (left === 0) this.#open.delete(uid);
+      else this.#open.set(uid, left);
+    });
+    return true;
+  }
+
+  /** Why a peer with so many can have no more; null when it can. */
+  #full(peer: Peer, mine: number): string | null {
+    const { connections, 'connections-per-uid': perUser } = this.#limits;
+    if (this.#all >= connections) return `there are ${connections}`;
+    if (isTrusted(peer)) return null;
+    if (mine >= perUser) return `uid ${peer.uid} has ${mine}`;
+    const shared = connections - Math.ceil(connections / 8);
+    return this.#others >= shared ? `users other than root have ${this.#others}` : null;
+  }
+
+  #turnAway(socket: Socket, why: string): void {
+    socket.on('error', () => {}); // it did not wait
+    if (this.#lingering >= LINGERING) return void socket.destroy();
+    this.#lingering++;
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#lingering--;
+    });
+    // The request is read and dropped: a socket closed with unread bytes gives its peer ECONNRESET instead of the reason.
+    socket.resume();
+    socket.end(refusal({ code: 'LIMIT_REACHED', message: `no connection is left: ${why}` }));
+  }
+
+  #expectBody(request: IncomingMessage): void {
+    if (!announcesBody(request)) return;
+    const { socket } = request;
+    const timer = setTimeout(() => {
+      if (!request.complete) endWith(socket, { code: 'BODY_TOO_SLOW', message: `no whole body in ${BODY_MS} ms` });
+    }, BODY_MS);
+    this.#deadlines.set(request, timer);
+    const over = () => clearTimeout(timer);
+    request.once('end', over);
+    socket.once('close', over);
+    request.once('end', () => socket.off('close', over));
+  }
+}
+
+export function announcesBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** An answer below the HTTP server, where that does not come to answer. */
+function refusal(fault: Fault): string {
+  const [status, hint] = FAULTS[fault.code];
+  const body = JSON.stringify({ error: { ...fault, hint } });
+  return (
+    `HTTP/1.1 ${status} ${fault.code}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
+  );
+}
+
+/** The end of a connection, with the reason, unless an answer has begun already: nothing is said into the middle of it. */
+export function endWith(socket: Socket, fault: Fault): void {
+  const { _httpMessage: begun } = socket as Socket & { _httpMessage?: { headersSent: boolean } | null };
+  if (socket.writable && begun?.headersSent !== true) socket.write(refusal(fault));
+  socket.destroySoon();
+}

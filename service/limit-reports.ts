@@ -1,0 +1,55 @@
+/**
+ * What is said of somebody who had more than one may have: when it happens, and while it goes on every ten seconds how much.
+ *
+ * Guarantees: the first time is announced at once; nothing that was taken goes uncounted.
+ */
+import type { LimitedHappening } from '../state/happening.ts';
+
+const TELL_MS = 10_000;
+
+/** The last report about an owner that had too many. */
+interface Told {
+  t: number;
+  /** The number of entries deleted since then. */
+  forgotten: number;
+  happening: LimitedHappening;
+}
+
+export class LimitReports {
+  readonly #what: LimitedHappening['what'];
+  readonly #announce: (happening: LimitedHappening) => void;
+  readonly #told = new Map<string, Told>();
+
+  constructor(what: LimitedHappening['what'], announce: (happening: LimitedHappening) => void) {
+    this.#what = what;
+    this.#announce = announce;
+  }
+
+  tell(
+    outside: string | null,
+    { id, network }: Pick<LimitedHappening, 'id' | 'network'>,
+    counts: Pick<LimitedHappening, 'entries' | 'limit' | 'forgotten'>,
+  ): void {
+    const key = JSON.stringify([outside, id, network]);
+    const t = Date.now();
+    const happening: LimitedHappening = { type: 'limited', t, id, network, what: this.#what, ...counts };
+    const known = this.#told.get(key);
+    if (known === undefined) this.#announce(happening);
+    const forgotten = known === undefined ? 0 : known.forgotten + counts.forgotten;
+    this.#told.set(key, { t: known?.t ?? t, forgotten, happening });
+  }
+
+  /** Announces what was counted and not told yet; whoever watches calls this at every look. */
+  tellTheRest(): void {
+    const now = Date.now();
+    for (const [key, { t, forgotten, happening }] of this.#told) {
+      if (now - t < TELL_MS) continue;
+      if (forgotten === 0) {
+        this.#told.delete(key);
+        continue;
+      }
+      this.#announce({ ...happening, t: now, forgotten });
+      this.#told.set(key, { t: now, forgotten: 0, happening });
+    }
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * Requests for more than one user or container may have (state/limits.ts).
+ *
+ * Guarantees: judged before anything of the request is accepted; what exists already is never taken away by a lower limit.
+ */
+import { coalesce } from '../machines/plan/port-list.ts';
+import type { Wish } from '../state/container.ts';
+import type { PortMapping } from '../state/event.ts';
+import { FaultError } from '../state/faults.ts';
+import type { Limits } from '../state/limits.ts';
+import type { ContainerSnapshot } from './snapshot.ts';
+
+const containersOf = (uid: number, all: readonly ContainerSnapshot[]): number =>
+  all.filter(({ context }) => context.uid === uid).length;
+
+/** It has as many as it may have. */
+export const hasAllContainers = (uid: number, all: readonly ContainerSnapshot[], limits: Limits): boolean =>
+  containersOf(uid, all) >= limits['containers-per-uid'];
+
+export function refuseTooManyContainers(uid: number, all: readonly ContainerSnapshot[], limits: Limits): void {
+  if (!hasAllContainers(uid, all, limits)) return;
+  const message = `uid ${uid} has ${containersOf(uid, all)} containers of at most ${limits['containers-per-uid']}`;
+  throw new FaultError('LIMIT_REACHED', message);
+}
+
+/** `before`: what the container publishes already; asked for again, it is the same port. */
+export function refuseTooManyPorts(
+  { id, port_mappings: asked = [] }: { id: string; port_mappings?: readonly PortMapping[] | undefined },
+  before: readonly Wish[],
+  limits: Limits,
+): void {
+  const limit = limits['ports-per-container'];
+  const list = coalesce([...before, ...asked]);
+  if ('fault' in list) return; // refused for that, by who is asked next
+  const count = list.ports.reduce((sum, { range = 1 }) => sum + range, 0);
+  if (count <= limit) return;
+  throw new FaultError('LIMIT_REACHED', `container ${id} would publish ${count} ports of at most ${limit}`);
+}

@@ -1,0 +1,173 @@
+/**
+ * What others chose reaches a terminal as text: every command that shows something, against a server whose every word is
+ * hostile. Nothing of the command writes but by cli/terminal.ts; JSON is as the server gave it.
+ */
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { printable } from '../../cli/terminal.ts';
+import { printableJson } from '../../service/log.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { Shell } from './shell.ts';
+
+requirePrivateNamespace();
+
+const terminal = suite('terminal');
+
+/** Clears the screen (C0, C1), sets the title, forges a line, turns the text round, hides in it. */
+const EVIL = 'x\x1b[2J\x9b2J\x1b]0;t\x07\r\nok: fine\u202eeman\u2066\u200b\u00ad\u2028\ufeff\u{e0041}\x7fy';
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
+
+const FAULT = { code: 'PORT_TAKEN', message: `in use by pid 7 (${EVIL})`, owner: EVIL, hint: EVIL, step: EVIL };
+const ERROR = {
+  ...FAULT,
+  errno: EVIL,
+  syscall: EVIL,
+  object: EVIL,
+  legal: [EVIL],
+  issues: [{}, { path: EVIL, message: EVIL }],
+};
+const CONTAINER = {
+  id: EVIL,
+  name: EVIL,
+  state: EVIL,
+  legal: [],
+  created: new Date().toISOString(),
+  netns: { mode: 'path', path: EVIL },
+  networks: { [EVIL]: { interfaces: { [EVIL]: { subnets: [{ ipnet: `${EVIL}/24` }] } } } },
+  requested_networks: {},
+  uplink: null,
+  ports: [{ host_ip: EVIL, host_port: 1, container_port: 2, protocol: EVIL, range: 1 }],
+  drift: [],
+  held: false,
+  fault: FAULT,
+  leftovers: [],
+};
+const COUNTS = {
+  rx_bytes: 1,
+  rx_packets: 1,
+  rx_errors: 0,
+  rx_dropped: 0,
+  tx_bytes: 1,
+  tx_packets: 1,
+  tx_errors: 0,
+  tx_dropped: 0,
+};
+const HAPPENING = {
+  t: 0,
+  type: 'drift',
+  id: EVIL,
+  network: EVIL,
+  action: 'seen',
+  by: EVIL,
+  drift: [{ kind: 'link', object: EVIL }],
+};
+const ANSWERS: Record<string, unknown> = {
+  'GET /v1/containers': [CONTAINER],
+  'GET /v1/containers/web': { ...CONTAINER, ports: [] },
+  'GET /v1/containers/web/history': [{ t: 0, machine: EVIL, event: EVIL, from: EVIL, to: EVIL, ms: 1, fault: FAULT }],
+  'GET /v1/stats': [{ id: EVIL, interfaces: { [EVIL]: { network: EVIL, ...COUNTS } } }],
+  'GET /v1/networks': [
+    { id: EVIL, name: EVIL, driver: EVIL, network_interface: EVIL, subnets: [{ subnet: EVIL }], internal: false },
+  ],
+  'GET /v1/audit': { clean: false, findings: [{ kind: EVIL, object: EVIL, problem: EVIL, owner: EVIL }] },
+  'GET /v1/doctor': { checks: [{ name: EVIL, ok: false, severity: 'error', text: EVIL, hint: EVIL }] },
+  'GET /v1/version': { version: EVIL, api: EVIL, instance: EVIL, pid: 1, boot_id: EVIL },
+  'POST /v1/events': CONTAINER,
+};
+
+const shell = new Shell();
+const socket = join(mkdtempSync('/run/evil-'), 's');
+const server = createServer((request, response) => {
+  const asked = `${request.method} ${request.url}`;
+  if (asked === 'GET /v1/events') return void response.end(`${JSON.stringify(HAPPENING)}\n`);
+  if (asked in ANSWERS) return void response.end(JSON.stringify(ANSWERS[asked]));
+  response.writeHead(409).end(JSON.stringify({ error: ERROR }));
+});
+
+terminal.before(async () => {
+  await new Promise<void>((ready) => server.listen(socket, ready));
+  shell.environment.CLEAT_SOCKET = socket;
+});
+terminal.after(() => {
+  server.close();
+});
+
+const COMMANDS: string[][] = [
+  ['ps'],
+  ['ps', '-q'],
+  ['publish', 'web', '80'],
+  ['history', 'web'],
+  ['stats'],
+  ['stats', 'absent'],
+  ['events'],
+  ['network', 'ls'],
+  ['network', 'ls', '-q'],
+  ['network', 'rm', 'absent'],
+  ['network', 'create', EVIL.slice(1)],
+  ['inspect', 'absent'],
+  ['audit'],
+  ['doctor'],
+  ['version'],
+  [EVIL],
+  ['help', EVIL],
+  [`--${EVIL}`],
+  ['configure', EVIL],
+  ['create', 'a', '-p', EVIL],
+  ['create', 'a', '--network', `web:${EVIL}`],
+  ['create', 'a', '--pid', EVIL],
+  ['run', '--network', `none:${EVIL}=`, 'true'],
+  ['--socket', `/run/${EVIL}`, 'ps'],
+];
+
+for (const words of COMMANDS) {
+  terminal(`${printable(words.join(' '))}: nothing but printable characters and ends of lines`, async () => {
+    const { stdout, stderr } = await shell.cleat(...words);
+    for (const text of [stdout, stderr]) assert.not.match(text.replaceAll('\n', ''), UNSAFE, JSON.stringify(text));
+    assert.ok(`${stdout}${stderr}`.length > 0);
+    // A line of its own making would be believed.
+    assert.not.match(`${stdout}${stderr}`, /^ok: fine/m);
+  });
+}
+
+terminal('with --format json the answer is as it came', async () => {
+  assert.equal(await shell.json('ps'), [CONTAINER]);
+  assert.equal(JSON.parse((await shell.cleat('events', '--format', 'json')).stdout), HAPPENING);
+  const { stderr } = await shell.cleat('disconnect', 'x', 'absent', '--format', 'json');
+  assert.is(stderr, ''); // the server takes every event
+  assert.equal(JSON.parse((await shell.cleat('network', 'rm', 'absent', '--format', 'json')).stderr), { error: ERROR });
+});
+
+terminal('what is shown names the character; what is printable is left alone', () => {
+  assert.is(printable('a\x1b[0m\x9bb\nc'), 'a\\u{1b}[0m\\u{9b}b\\u{a}c');
+  assert.is(printable('\ud800x'), '\\u{d800}x');
+  assert.is(printable('żółw 蛇 🐍 naïve \\u{1b}'), 'żółw 蛇 🐍 naïve \\u{1b}');
+  for (let code = 0; code <= 0x10ffff; code++) {
+    const character = String.fromCodePoint(code);
+    const shown = printable(character);
+    if (UNSAFE.test(character)) assert.not.match(shown, UNSAFE);
+    else if (shown !== character) assert.unreachable(code.toString(16));
+  }
+});
+
+terminal('a line of the log is JSON that means the same, and printable', () => {
+  const line = `${JSON.stringify({ msg: EVIL, lone: '\ud800' })}\n`;
+  const written = printableJson(line);
+  assert.equal(JSON.parse(written), JSON.parse(line));
+  assert.ok(written.endsWith('}\n'));
+  assert.not.match(written.slice(0, -1), UNSAFE);
+});
+
+terminal('nothing of cli/ writes but terminal.ts', () => {
+  const root = join(import.meta.dirname, '../../../cli');
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+  assert.ok(files.length > 15);
+  const writers = files.filter((file) =>
+    /console\.|std(out|err)\.write\(/.test(readFileSync(join(root, file), 'utf8')),
+  );
+  assert.equal(writers, ['terminal.ts']);
+});
+
+terminal.run();

@@ -1,0 +1,47 @@
+/**
+ * Defects in the machines of a running daemon: while the file that CLEAT_DEFECT names has the name of an action or guard
+ * in it, that one throws. Loaded before the daemon is (NODE_OPTIONS=--import), for it changes the machines before they
+ * are provided with their effects; and that is of single modules, not of the one file that is shipped (`#daemon`).
+ *
+ * Limits: every machine that has a word of this name is defective.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { containerMachine } from '../../machines/container.ts';
+import { firewallMachine } from '../../machines/firewall.ts';
+import { firewalldMachine } from '../../machines/firewalld.ts';
+import { networkMachine } from '../../machines/network.ts';
+import { portsMachine } from '../../machines/ports.ts';
+import { resolverMachine } from '../../machines/resolver.ts';
+
+/** The environment of a daemon that is defective as this file says. */
+export const defective = (file: string): Record<string, string> => ({
+  CLEAT_DEFECT: file,
+  NODE_OPTIONS: `--conditions=cleat-modules --import=${import.meta.filename}`,
+});
+
+type Words = Record<string, ((...given: never[]) => unknown) & { resolve?: (...given: never[]) => unknown }>;
+
+const file = process.env['CLEAT_DEFECT'];
+if (file !== undefined) {
+  const fail = (name: string) => {
+    if (existsSync(file) && readFileSync(file, 'utf8') === name) throw new Error(`planted in ${name}`);
+  };
+  const machines = [containerMachine, firewallMachine, firewalldMachine, networkMachine, portsMachine, resolverMachine];
+  for (const { implementations } of machines) {
+    for (const words of [implementations.actions, implementations.guards] as unknown as Words[]) {
+      for (const [name, word] of Object.entries(words)) {
+        const { resolve } = word;
+        const planted = (...given: never[]) => {
+          fail(name);
+          return word(...given);
+        };
+        // Actions of XState's own are asked how they come out; they are not called.
+        const resolved = (...given: never[]) => {
+          fail(name);
+          return resolve?.(...given);
+        };
+        words[name] = Object.assign(planted, word, resolve === undefined ? {} : { resolve: resolved });
+      }
+    }
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * The order in which a container's effects and conversations begin, in each operation that has more than one, and what
+ * `force` makes of a link that cannot be taken away.
+ *
+ * Limits: nothing is in a kernel here; that each order is possible there is shown in test/service/publisher-order.test.ts.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { createActor, fromCallback, fromPromise, waitFor, type EventObject } from 'xstate';
+import { attachmentMachine } from '../../machines/attachment.ts';
+import { containerMachine } from '../../machines/container.ts';
+import type { ContainerEvent, LeaseInput } from '../../machines/container-inputs.ts';
+import { containerInput, FAULT, leaseOf, resolve } from '../harness/fixtures.ts';
+
+const NAMED = { dns: { listen: ['10.89.0.1'], servers: ['192.0.2.53'] } };
+const JOINED = { path: '/run/cleat/netns-1', owned: false, from: '/run/netns/theirs', of: null };
+const EVERYTHING = {
+  publisher: 'gvproxy',
+  files: true,
+  request: {
+    netns: { mode: 'new' as const },
+    networks: { web: {}, back: {} },
+    ports: [{ host_port: 8080, container_port: 80 }],
+  },
+};
+
+/** A container whose effects succeed at once, but for those in `failing`. */
+function container(more: Partial<Parameters<typeof containerInput>[0]> = {}) {
+  const began: string[] = [];
+  const failing = new Set<string>();
+  const effect = (name: string) =>
+    fromPromise<unknown, object>(() => {
+      began.push(name);
+      if (failing.has(name)) return Promise.reject(Object.assign(new Error(name), { fault: FAULT }));
+      return Promise.resolve(name === 'ensureNamespace' ? { dev: 4, ino: 7 } : null);
+    });
+  const conversation = (name: string, answer: (input: object) => EventObject) =>
+    fromCallback<EventObject, object>(({ input, sendBack }) => {
+      began.push(name);
+      sendBack(answer(input));
+    });
+  const effects = (...names: string[]) => Object.fromEntries(names.map((name) => [name, effect(name)]));
+  const machine = containerMachine.provide({
+    actors: {
+      ...effects('ensureNamespace', 'removeNamespace', 'expose', 'unexpose', 'publish', 'unpublish'),
+      ...effects('ensureFiles', 'removeFiles', 'awaitLinksGone'),
+      attachment: attachmentMachine.provide({
+        actors: effects('ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink') as never,
+      }),
+      lease: conversation('lease', (input) => {
+        const { networks, ports } = input as LeaseInput;
+        const leases = Object.keys(networks).map((network) => ({ ...leaseOf(network), ...NAMED }));
+        return { type: 'leased', leases, ports: ports.map(resolve), inside: [], given: [] } as EventObject;
+      }),
+      release: conversation('release', () => ({ type: 'released' })),
+      name: conversation('name', () => ({ type: 'named' })),
+      unname: conversation('unname', () => ({ type: 'unnamed' })),
+      backOff: fromCallback(() => {}),
+    } as never,
+  });
+  const actor = createActor(machine, { input: containerInput({ ...EVERYTHING, ...more }) });
+  actor.start();
+  // An actor that has stopped with an error never rests.
+  const rest = () =>
+    waitFor(actor, (snapshot) => snapshot.status === 'done' || snapshot.hasTag('rest'), { timeout: 10_000 });
+  return {
+    failing,
+    rest,
+    /** What begins between this word and the next rest. */
+    async after(event: ContainerEvent): Promise<string[]> {
+      await rest();
+      began.length = 0;
+      actor.send(event);
+      await rest();
+      return [...began];
+    },
+    snapshot: () => actor.getSnapshot(),
+  };
+}
+
+const LINK = ['ensureLink', 'ensureAddresses'];
+const disconnect = (force: boolean): ContainerEvent => ({ type: 'disconnect', network: 'web', force });
+
+const order = suite('order in a container');
+
+order('in: publisher, links, names, ports, files; each of them after what it leads to', async () => {
+  const all = container();
+  assert.equal(await all.after({ type: 'configure' }), [
+    'lease',
+    'expose',
+    ...LINK,
+    ...LINK,
+    'name',
+    'publish',
+    'ensureFiles',
+  ]);
+  assert.is(all.snapshot().value, 'up');
+});
+
+order(
+  'out: publisher, ports, names, namespace, files; host ports are given back then, addresses when the links are gone',
+  async () => {
+    const all = container();
+    await all.after({ type: 'configure' });
+    assert.equal(await all.after({ type: 'teardown', users: [] }), [
+      'unexpose',
+      'unpublish',
+      'unname',
+      'removeNamespace',
+      'removeFiles',
+      'release',
+      'awaitLinksGone',
+      'release',
+    ]);
+  },
+);
+
+order('out of a namespace of others: the links one by one, the last one first', async () => {
+  const all = container({ netns: JOINED });
+  await all.after({ type: 'configure' });
+  assert.equal(await all.after({ type: 'teardown', users: [] }), [
+    'unexpose',
+    'unpublish',
+    'unname',
+    'removeLink',
+    'removeLink',
+    'removeNamespace',
+    'removeFiles',
+    'release',
+    'awaitLinksGone',
+    'release',
+  ]);
+});
+
+order('connect and disconnect of one network: names before ports, and ports before names', async () => {
+  const all = container({ request: { ...EVERYTHING.request, networks: { web: {} } } });
+  await all.after({ type: 'configure' });
+  assert.equal(await all.after({ type: 'connect', network: 'back', options: { gateway_priority: 7 } }), [
+    'lease',
+    ...LINK,
+    'name',
+    'publish',
+    'ensureFiles',
+  ]);
+  const away = await all.after({ type: 'disconnect', network: 'back', force: false });
+  assert.equal(away, ['publish', 'unname', 'removeLink', 'ensureFiles', 'release']);
+});
+
+order('an addition that fails goes back the way it came', async () => {
+  const all = container();
+  all.failing.add('ensureFiles');
+  assert.equal((await all.after({ type: 'configure' })).slice(-6), [
+    'unexpose',
+    'publish',
+    'unname',
+    'removeLink',
+    'removeLink',
+    'release',
+  ]);
+  assert.is(all.snapshot().value, 'created');
+});
+
+order(
+  'a link that cannot be taken away: all is as before, unless by force: then it is tried again until it is gone',
+  async () => {
+    for (const step of ['removeLink', 'publish'] as const) {
+      const back = container();
+      await back.after({ type: 'configure' });
+      back.failing.add(step);
+      await back.after(disconnect(false));
+      const gentle = back.snapshot();
+      if (step === 'removeLink') assert.is(gentle.value, 'up');
+      assert.ok('web' in gentle.context.request.networks);
+      assert.is(gentle.context.fault?.code, FAULT.code);
+
+      const away = container();
+      await away.after({ type: 'configure' });
+      away.failing.add(step);
+      await away.after(disconnect(true));
+      const forced = away.snapshot();
+      assert.is(forced.value, 'failed', step);
+      assert.equal(forced.context.leftovers, [FAULT], step);
+      assert.is(forced.context.fault, null, step);
+    }
+  },
+);
+
+order.run();

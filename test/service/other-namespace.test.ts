@@ -1,0 +1,168 @@
+// timeout: 180
+/**
+ * Another namespace at a path where there was one: of an outside, and of a container's pin. What is in it is nobody's to touch,
+ * what was in the first goes on, and nobody is told `up` for a container that cannot be reached.
+ */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
+import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
+import { until } from '../harness/native.ts';
+import { calm, comesBackTo, inspect, inspectKernel, type Picture } from '../harness/picture.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { clear } from '../harness/rounds.ts';
+
+requirePrivateNamespace();
+
+const daemon = new TestDaemon();
+const other = suite('another namespace at the same path');
+
+other.before(async () => {
+  await daemon.start();
+  await daemon.network({ name: 'web', subnets: [{ subnet: '10.70.0.0/24' }] });
+});
+other.before.each(() => clear(daemon));
+other.after(async () => {
+  await daemon.stop();
+});
+
+const kernelOf = (path: string): Picture => {
+  const { mounts: _same, ...rest } = inspectKernel(path);
+  return rest;
+};
+const served = { networks: on('web'), port_mappings: [port(8080, 80)] };
+
+/** A container in the outside answers on the port that it has published there. */
+const isReached = (outside: string, netns: string) =>
+  withAgents([netns, outside], async (inside, host) => {
+    await inside.serve('a', 'tcp', 80);
+    assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'a 10.70.0.1');
+  });
+
+/** The teardown of `old` changes nothing in the namespace that is at x by now; after it a container is made there. */
+async function isUsedAfterOld(x: string, before: Picture): Promise<void> {
+  await daemon.down('old');
+  await comesBackTo(before, () => kernelOf(x), 0);
+  const a = await daemon.up('a', { outside: x, ...served });
+  await isReached(x, pathOf(a));
+  await daemon.down('a');
+  await comesBackTo(before, () => kernelOf(x));
+  removeNetns('x');
+}
+
+other('of an outside that nobody uses any more: the next container is in the new one', async () => {
+  for (const round of [1, 2]) {
+    const x = addNetns('x');
+    const a = await daemon.up('a', { outside: x, ...served });
+    await isReached(x, pathOf(a));
+    await daemon.down('a');
+    removeNetns('x'); // and another in its place, at once
+    assert.ok(round);
+  }
+});
+
+other(
+  'of an outside in use: nobody else gets in, what is there goes on, and after it the new one is used',
+  async () => {
+    const x = addNetns('x');
+    const old = await daemon.up('old', { outside: x, ...served });
+    removeNetns('x');
+    addNetns('x');
+    const strange = kernelOf(x);
+    const { status, body } = await daemon.event({ type: 'create', id: 'a', outside: x, ...served });
+    assert.equal([status, body.error?.code, body.error?.object], [400, 'NOT_A_NAMESPACE', x]);
+    assert.match(body.error?.message ?? '', /container old any more/);
+    assert.is((await daemon.get('/v1/containers/a')).status, 404);
+    await daemon.done({ type: 'publish', id: 'old', port_mappings: [port(8081, 80)] });
+    await withAgents([pathOf(old)], async (inside) => {
+      await inside.serve('old', 'tcp', 80);
+      assert.is(await inside.dial('tcp', '10.70.0.2', 80), 'old 10.70.0.2');
+    });
+    await isUsedAfterOld(x, strange);
+  },
+);
+
+other(
+  'of an outside, while there was no daemon: nothing is done in it, and its containers can be torn down',
+  async () => {
+    const before = inspect(daemon);
+    const x = addNetns('x');
+    await daemon.up('old', { outside: x, ...served });
+    await daemon.stop();
+    removeNetns('x');
+    addNetns('x');
+    const strange = kernelOf(x);
+    await daemon.start();
+    await new Promise((resolve) => setTimeout(resolve, 500)); // a look at drift
+    await comesBackTo(strange, () => kernelOf(x), 0);
+    await isUsedAfterOld(x, strange);
+    await comesBackTo(before, () => inspect(daemon));
+  },
+);
+
+/** Threads and descriptors that hold on to a namespace. */
+const held = () => ({
+  threads: readdirSync(`/proc/${daemon.pid}/task`).length,
+  sockets: readdirSync(`/proc/${daemon.pid}/fd`).filter((fd) => {
+    try {
+      return /^(net|socket):/.test(readlinkSync(`/proc/${daemon.pid}/fd/${fd}`));
+    } catch {
+      return false;
+    }
+  }).length,
+});
+
+other('an outside is let go after its last container: its namespace ends with its path', async () => {
+  await daemon.up('first', { networks: on('web') });
+  await daemon.down('first');
+  const before = held();
+  const namespaces = () =>
+    new Set(
+      readdirSync(`/proc/${daemon.pid}/task`).map((tid) => readlinkSync(`/proc/${daemon.pid}/task/${tid}/ns/net`)),
+    );
+  for (let n = 0; n < 5; n++) {
+    const x = addNetns(`x${n}`);
+    await daemon.up('a', { outside: x, networks: on('web') });
+    assert.ok(namespaces().size >= 2);
+    await daemon.down('a');
+    removeNetns(`x${n}`);
+  }
+  await until('all are let go', () => namespaces().size === 1 && held().threads <= before.threads, 15_000);
+  await until('their descriptors too', () => held().sockets <= before.sockets, 5000);
+});
+
+other('over a container’s pin: whatever is asked, nothing is done in it', async () => {
+  const a = await daemon.up('a', served);
+  const x = addNetns('theirs');
+  execFileSync('ip', ['-batch', '-'], {
+    input: ['link add tp type veth peer name eth0 netns theirs', 'link set tp up'].join('\n'),
+  });
+  execFileSync('ip', ['-n', 'theirs', '-batch', '-'], {
+    input: 'addr add 10.99.0.2/24 dev eth0\nlink set eth0 up\n',
+  });
+  await calm(x);
+  execFileSync('mount', ['--bind', x, pathOf(a)]);
+  const strange = kernelOf(x);
+  const connect = await daemon.event({ type: 'connect', id: 'a', network: 'cleat' });
+  assert.is(connect.body.error?.code, 'NOT_A_NAMESPACE', connect.text);
+  await comesBackTo(strange, () => kernelOf(x), 0);
+  const reload = await daemon.event({ type: 'reload', id: 'a', full: true });
+  assert.is.not(reload.status, 200);
+  await comesBackTo(strange, () => kernelOf(x), 0);
+  await daemon.event({ type: 'reload', id: 'a' });
+  await daemon.event({ type: 'disconnect', id: 'a', network: 'web' });
+  await comesBackTo(strange, () => kernelOf(x), 0);
+  await daemon.kill();
+  await daemon.start();
+  await daemon.event({ type: 'reload', id: 'a', full: true });
+  await comesBackTo(strange, () => kernelOf(x), 0);
+  await daemon.down('a');
+  await comesBackTo(strange, () => kernelOf(x), 0);
+  assert.not.ok(readFileSync('/proc/self/mountinfo', 'utf8').includes(pathOf(a)));
+  execFileSync('ip', ['link', 'del', 'tp']);
+  removeNetns('theirs');
+});
+
+other.run();
