@@ -101,6 +101,7 @@ function common(before: Standing, now: Standing): Standing {
     networks: now.networks.filter((network) => network.raising !== true && networks.has(text(network))),
     ports: now.ports.filter((port) => ports.has(text(port))),
     guard: now.guard,
+    replies: now.replies,
   };
 }
 

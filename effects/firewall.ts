@@ -7,11 +7,15 @@ import type { Switches } from '../machines/firewall.ts';
 import { closedFamilies, forwardIpv4, keepAdvertisements, putBackSwitches, readForwarding } from './forwarding.ts';
 import type { Kernel } from './kernel.ts';
 import { baseRules, removeTable } from './ruleset.ts';
+import { NO_REPLIES, type Replies } from './ruleset-replies.ts';
 import type { UplinkGuard } from './ruleset-uplinks.ts';
 
 interface Where {
   outside: string | null;
 }
+
+/** How answers from published ports leave an outside (ruleset-replies.ts). */
+type RepliesIn = (outside: string | null) => Replies;
 
 /** Every switch that raising may change, as it is now. */
 export const readSwitches =
@@ -20,10 +24,10 @@ export const readSwitches =
     readForwarding(kernel.outside(outside).kernel);
 
 export const raiseFirewall =
-  (kernel: Kernel, forwardOthers: boolean, guard: () => UplinkGuard) =>
+  (kernel: Kernel, forwardOthers: boolean, guard: () => UplinkGuard, replies: RepliesIn = () => NO_REPLIES) =>
   async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
-    await native.nft(baseRules(kernel.instance.table, closedFamilies(found, forwardOthers), guard()));
+    await native.nft(baseRules(kernel.instance.table, closedFamilies(found, forwardOthers), guard(), replies(outside)));
     if (found === null) return; // for uplinks alone: nothing is forwarded
     await keepAdvertisements(native, found);
     await forwardIpv4(native);

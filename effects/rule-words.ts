@@ -86,6 +86,31 @@ export function toAnotherHost(): NftExpression[] {
   return [{ expr: 'fib', of: 'daddr', result: 'type', dreg: 0 }, equals({ u32: RTN_UNICAST })];
 }
 
+/**
+ * The route to the destination leads out by this interface; null: no route leads there. Rules of the routing policy that select
+ * by the incoming interface do not count.
+ */
+export function leadsOutBy(link: string | null): NftExpression[] {
+  const of = { expr: 'fib', of: 'daddr', dreg: 0 } as const;
+  if (link === null) return [{ ...of, result: 'oif' }, equals({ u32: 0 })];
+  return [{ ...of, result: 'oifname' }, equals({ ifname: link })];
+}
+
+/** The connection's first packet came in for this address. */
+export function wasAddressedTo(to: string): NftExpression[] {
+  const family = familyOf(to);
+  const key = family === 4 ? 'daddr4' : 'daddr6';
+  return [...ofFamily(family), { expr: 'ct', key, original: true, dreg: 0 }, equals(address(to))];
+}
+
+/** Writes the source address into the packet, whatever connection tracking knows of it. */
+export function setSource(to: string): NftExpression[] {
+  return [
+    { expr: 'immediate', dreg: 0, data: address(to) },
+    { expr: 'source', family: familyOf(to), sreg: 0 },
+  ];
+}
+
 /** The interface is a link of cleat, of this daemon or another: each gives its links a group of this form (service/daemon.ts). */
 export function ofAnyDaemon(way: Way): NftExpression[] {
   const mask = new Uint8Array(Uint32Array.of(GROUP_MASK).buffer);

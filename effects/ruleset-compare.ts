@@ -17,6 +17,7 @@ import {
   type NetworkRules,
   type PublishedPort,
 } from './ruleset.ts';
+import type { Replies } from './ruleset-replies.ts';
 import type { UplinkGuard } from './ruleset-uplinks.ts';
 
 /** What is to stand in an outside. */
@@ -26,6 +27,7 @@ export interface Standing {
   ports: readonly PublishedPort[];
   closed: Closed;
   guard: UplinkGuard;
+  replies: Replies;
 }
 
 export interface SeenRuleset {
@@ -46,9 +48,9 @@ export interface Difference {
 }
 
 /** Everything, from nothing; or from whatever there is, when it is taken away first in the same transaction. */
-export function wholeRuleset(table: string, { networks, ports, closed, guard }: Standing): NftOperation[] {
+export function wholeRuleset(table: string, { networks, ports, closed, guard, replies }: Standing): NftOperation[] {
   return [
-    ...baseRules(table, closed, guard),
+    ...baseRules(table, closed, guard, replies),
     ...networks.flatMap(({ rules }) => networkRules(table, rules)),
     ...portElements(table, [...ports]).add,
   ];
@@ -73,7 +75,7 @@ export function compareRuleset(table: string, standing: Standing, seen: SeenRule
   if (seen.table === null) return [{ ...whole, object: `inet ${table}`, repair: null }];
   // Dormant, for one: none of its chains is called.
   if (seen.table.flags !== 0) return [{ ...whole, object: `flags of inet ${table}`, repair: null }];
-  const base = after(baseRules(table, standing.closed, standing.guard));
+  const base = after(baseRules(table, standing.closed, standing.guard, standing.replies));
   const sets = new Map(seen.table.sets.map((set) => [set.name, set]));
   const chains = new Map(seen.table.chains.map((chain) => [chain.name, chain]));
   const found: Difference[] = [];

@@ -15,6 +15,7 @@
  *                                    link-local packets are left to the host (docs/decisions/0031)
  *     forward      filter 0          from-<bridge>: what may leave; to-<bridge>: what may come in, all else is dropped;
  *                                    others4, others6: what is neither, where this host forwarded nothing before us
+ *     replies      prerouting 200    answers from published ports, where routes go by the source: ruleset-replies.ts
  *     postrouting  nat 100           hairpin-<bridge>, leave-<bridge>: masquerading, or a source address of choice
  *
  * Ports are elements of hash maps and networks are elements of maps from interface name to chain, so that a packet's and
@@ -55,6 +56,7 @@ import {
   address,
 } from './rule-words.ts';
 import { otherForwarding, SOURCE_SETS, sourceBase, sourceRules, sourceWays } from './ruleset-sources.ts';
+import { NO_REPLIES, replyRules, type Replies } from './ruleset-replies.ts';
 import { UPLINK_SETS, uplinkElements, uplinkRules, type UplinkGuard } from './ruleset-uplinks.ts';
 
 export interface NetworkRules {
@@ -109,7 +111,12 @@ const INNER = ['publish', 'doors', 'others4', 'others6'];
 
 // --- What is shared by all networks of an outside ---------------------------------------------------------------
 
-export function baseRules(table: string, closed: Closed, guard: UplinkGuard): NftOperation[] {
+export function baseRules(
+  table: string,
+  closed: Closed,
+  guard: UplinkGuard,
+  replies: Replies = NO_REPLIES,
+): NftOperation[] {
   const chain = (name: string, type: 'filter' | 'nat', hook: NftHook['hook'], priority: number): NftOperation => ({
     op: 'chain.add',
     table,
@@ -154,6 +161,7 @@ export function baseRules(table: string, closed: Closed, guard: UplinkGuard): Nf
 
     ...sourceBase(table),
     ...uplinkRules(table, guard),
+    ...replyRules(table, replies),
     add('prerouting', toThisHost(), jump('publish')),
     add('output', toThisHost(), jump('publish')),
     // Led to a container these would be dropped (ip6_forward), or be answered to an address that is on another link.

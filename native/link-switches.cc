@@ -39,12 +39,14 @@ constexpr Place V6(size_t number) {
 }
 
 const std::map<std::string, Place> kSwitches{
+    {"ipv4/accept_local", V4(IPV4_DEVCONF_ACCEPT_LOCAL)},
     {"ipv4/accept_redirects", V4(IPV4_DEVCONF_ACCEPT_REDIRECTS)},
     {"ipv4/accept_source_route", V4(IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE)},
     {"ipv4/arp_filter", V4(IPV4_DEVCONF_ARPFILTER)},
     {"ipv4/arp_notify", V4(IPV4_DEVCONF_ARP_NOTIFY)},
     {"ipv4/forwarding", V4(IPV4_DEVCONF_FORWARDING)},
     {"ipv4/route_localnet", V4(IPV4_DEVCONF_ROUTE_LOCALNET)},
+    {"ipv4/rp_filter", V4(IPV4_DEVCONF_RP_FILTER)},
     {"ipv6/accept_dad", V6(DEVCONF_ACCEPT_DAD)},
     {"ipv6/accept_ra", V6(DEVCONF_ACCEPT_RA)},
     {"ipv6/accept_redirects", V6(DEVCONF_ACCEPT_REDIRECTS)},

@@ -3,10 +3,14 @@
 #include "nft-expression.h"
 
 #include <libnftnl/expr.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <netinet/tcp.h>
 
+#include <cstddef>
 #include <string>
 
 #include "nft-data.h"
@@ -25,13 +29,12 @@ constexpr NftWord kPayloadBases[] = {
     {"transport", NFT_PAYLOAD_TRANSPORT_HEADER},
 };
 constexpr NftWord kCtKeys[] = {
-    {"state", NFT_CT_STATE},
-    {"status", NFT_CT_STATUS},
-    {"mark", NFT_CT_MARK},
-    {"direction", NFT_CT_DIRECTION},
+    {"state", NFT_CT_STATE},         {"status", NFT_CT_STATUS}, {"mark", NFT_CT_MARK},
+    {"direction", NFT_CT_DIRECTION}, {"daddr4", NFT_CT_DST_IP}, {"daddr6", NFT_CT_DST_IP6},
 };
 constexpr NftWord kFibAddresses[] = {{"daddr", NFTA_FIB_F_DADDR}, {"saddr", NFTA_FIB_F_SADDR}};
-constexpr NftWord kFibResults[] = {{"type", NFT_FIB_RESULT_ADDRTYPE}, {"oif", NFT_FIB_RESULT_OIF}};
+constexpr NftWord kFibResults[] = {
+    {"type", NFT_FIB_RESULT_ADDRTYPE}, {"oif", NFT_FIB_RESULT_OIF}, {"oifname", NFT_FIB_RESULT_OIFNAME}};
 constexpr NftWord kComparisons[] = {
     {"eq", NFT_CMP_EQ},
     {"neq", NFT_CMP_NEQ},
@@ -75,9 +78,26 @@ void Payload(Input& input, Napi::Object object, nftnl_expr* e) {
   nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, Register(input, object, "dreg"));
 }
 
+// Writes the source address. IPv6 has no checksum of its own, and what is above IP counts the address in (RFC
+// 8200, 8.1).
+void Source(Input& input, Napi::Object object, nftnl_expr* e) {
+  const bool six = input.Integer(input.Get(object, "family"), "family", 4, 6) == 6;
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_SREG, Register(input, object, "sreg"));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, six ? offsetof(ipv6hdr, saddr) : offsetof(iphdr, saddr));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, six ? sizeof(in6_addr) : sizeof(in_addr));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_CSUM_TYPE, six ? NFT_PAYLOAD_CSUM_NONE : NFT_PAYLOAD_CSUM_INET);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, six ? 0 : offsetof(iphdr, check));
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR);
+}
+
 void Ct(Input& input, Napi::Object object, nftnl_expr* e) {
   nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, ReadWord(input, object, "key", kCtKeys));
   nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, Register(input, object, "dreg"));
+  // Of the first packet's direction: whom it was for before it was translated.
+  if (input.OptionalFlag(object, "original").value_or(false)) {
+    nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
+  }
 }
 
 void Fib(Input& input, Napi::Object object, nftnl_expr* e) {
@@ -182,6 +202,7 @@ constexpr struct {
 } kExpressions[] = {
     {"meta", "meta", Meta},
     {"payload", "payload", Payload},
+    {"source", "payload", Source},
     {"ct", "ct", Ct},
     {"fib", "fib", Fib},
     {"cmp", "cmp", Cmp},

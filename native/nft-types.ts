@@ -45,12 +45,17 @@ export type NftExpression =
       dreg: number;
     }
   | { expr: 'payload'; base: 'network' | 'transport'; offset: number; length: number; dreg: number }
+  /** Writes the packet's source address, with the checksums that count it. */
+  | { expr: 'source'; family: 4 | 6; sreg: number }
   | { expr: 'ct'; key: 'state' | 'status' | 'mark' | 'direction'; dreg: number }
+  /** The destination that the first packet of the connection had, as it came in. */
+  | { expr: 'ct'; key: 'daddr4' | 'daddr6'; original: true; dreg: number }
   /**
-   * A route lookup. type: the RTN_* of the address. oif: the index of the interface that leads there, 0 for none; with
+   * A route lookup. type: the RTN_* of the address. oif: the index of the interface that leads there, 0 for none, and
+   * oifname its name (where there is none, only the first 4 bytes are written: compare oif with 0 for that); with
    * `iif` only routes through the interface that the packet came in by count.
    */
-  | { expr: 'fib'; of: 'daddr' | 'saddr'; iif?: boolean; result: 'type' | 'oif'; dreg: number }
+  | { expr: 'fib'; of: 'daddr' | 'saddr'; iif?: boolean; result: 'type' | 'oif' | 'oifname'; dreg: number }
   | { expr: 'cmp'; sreg: number; op: 'eq' | 'neq' | 'lt' | 'gt'; data: NftDatum | { bytes: Uint8Array } }
   /** dreg = (sreg & mask) ^ xor, over as many bytes as the masks have. */
   | { expr: 'bitwise'; sreg: number; dreg: number; mask: Uint8Array; xor: Uint8Array }

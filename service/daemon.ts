@@ -54,6 +54,7 @@ import { OutsideRelease, recognise } from './outside-release.ts';
 import { Publishing } from './publisher.ts';
 import { recover } from './recovery.ts';
 import { auditing } from './repair.ts';
+import { ReplyWatch } from './reply-watch.ts';
 import { FileWatch } from './resolv-watch.ts';
 import { provideContainer, provideShared } from './provide.ts';
 import type { UplinkPrograms } from './uplink-request.ts';
@@ -218,6 +219,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const helpers = new HelperWatch({ runDir, kernel, shared, forwarders, uplinks, failed });
   const firewalld = new FirewalldWatch({ kernel, shared, failed });
   const waysOut: WayOutWatch = new WayOutWatch({ kernel, shared, failed });
+  const replies = new ReplyWatch({ kernel, shared, failed });
   const owners = { kernel, containers, shared, announce, failed };
   const connections = new ConntrackWatch({ ...owners, limit: options.limits['tracked-per-container'] });
   const neighbours = new NeighbourWatch({ ...owners, limit: options.limits['neighbours-per-container'] });
@@ -300,6 +302,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     ({ checks }) => logChecks(checks, log),
     (error: unknown) => failed('checks of the surroundings', error),
   );
+  // Before the watch on drift: what it would think of as changed otherwise is not.
+  await replies.look();
   watch.start().catch((error: unknown) => failed('watch on drift', error));
   uplinks.start();
   forwarders.start();
@@ -308,6 +312,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   connections.start();
   neighbours.start();
   waysOut.start();
+  replies.start();
   firewalld.start();
   return {
     api,
@@ -321,6 +326,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       forwarders.close();
       connections.close();
       waysOut.close();
+      replies.close();
       firewalld.close();
       await api.close();
       await neighbours.close();

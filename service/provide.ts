@@ -116,8 +116,11 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
   const members = (outside: string | null, network: string) => membersOf(others.containers().all(), outside, network);
   const { runDir } = others;
   const resolver = resolverEffects({ kernel, runDir, exited: (outside) => shared.resolverExited(outside) });
-  const ruleset = (outside: string | null) =>
-    rulesetOf(others.containers().all(), shared.standingIn(outside), outside, raisingOf(shared.networksIn(outside)));
+  const replies = (outside: string | null) => shared.replies(outside);
+  const ruleset = (outside: string | null) => ({
+    ...rulesetOf(others.containers().all(), shared.standingIn(outside), outside, raisingOf(shared.networksIn(outside))),
+    replies: replies(outside),
+  });
   const review = reviewConntrack(kernel, ruleset);
   const repair = reviewed(repairRuleset(kernel, ruleset, others.policies, others.forwardOthers), review);
   return {
@@ -137,7 +140,7 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
           runner,
           'add',
           'raiseFirewall',
-          raiseFirewall(kernel, others.forwardOthers, uplinkGuard),
+          raiseFirewall(kernel, others.forwardOthers, uplinkGuard, replies),
         ),
         restoreSwitches: defineEffect(runner, 'remove', 'restoreSwitches', restoreSwitches(kernel, uplinkGuard)),
         lowerFirewall: defineEffect(runner, 'remove', 'lowerFirewall', lowerFirewall(kernel)),

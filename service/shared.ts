@@ -14,6 +14,7 @@ import { createActor, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstat
 import type { Directory } from '../effects/ask.ts';
 import { ROOT, succeed } from '../effects/effect.ts';
 import { outsideKey } from '../effects/kernel.ts';
+import { NO_REPLIES, type Replies } from '../effects/ruleset-replies.ts';
 import type { BridgeLook } from '../effects/unmanaged-bridge.ts';
 import type { firewallMachine } from '../machines/firewall.ts';
 import type { firewalldMachine } from '../machines/firewalld.ts';
@@ -70,6 +71,7 @@ export class Shared implements Directory {
   readonly #failed: (what: string, error: unknown) => void;
   readonly #outsides = new Map<string | null, Outside>();
   readonly #waysOut = new Map<string | null, WayOut>();
+  readonly #replies = new Map<string | null, Replies>();
   /** Bridges of others as they were last seen, by outside and network. */
   readonly #bridges = new Map<string, { index: number; seen: BridgeSeen | null }>();
 
@@ -158,6 +160,15 @@ export class Shared implements Directory {
     if (wayOut[4] === before[4] && wayOut[6] === before[6]) return;
     this.#waysOut.set(outside, wayOut);
     for (const actor of this.networksIn(outside).values()) actor.send({ type: 'wayOut', wayOut });
+  }
+
+  /** How answers from published ports are to leave an outside. */
+  replies(outside: string | null): Replies {
+    return this.#replies.get(outside) ?? NO_REPLIES;
+  }
+
+  setReplies(outside: string | null, now: Replies): void {
+    this.#replies.set(outside, now);
   }
 
   /** Networks on bridges of others. */

@@ -66,7 +66,7 @@ export function rulesetOf(
   networks: readonly NetworkDefinition[],
   outside: string | null,
   raising: ReadonlySet<string> = new Set(),
-): Omit<Standing, 'closed'> {
+): Omit<Standing, 'closed' | 'replies'> {
   return {
     networks: networks
       .filter((definition) => !isUnmanaged(definition))

@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 import { raiseNetwork, repairNetwork, reviseNetwork, rulesOf, lowerNetwork } from '../../effects/bridge.ts';
 import { repairRuleset } from '../../effects/firewall-repair.ts';
 import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall.ts';
+import { NO_REPLIES } from '../../effects/ruleset-replies.ts';
 import { bridgeMac } from '../../machines/plan/neighbours.ts';
 import { uplinkGuard } from '../../service/uplink-guard.ts';
 import { driftPolicies } from '../../state/drift.ts';
@@ -79,6 +80,7 @@ test('changes of its rules beside looks at the table: none is refused', async ()
     networks: [{ network: now.name, rules: rulesOf(now) }],
     ports: [],
     guard: uplinkGuard(),
+    replies: NO_REPLIES,
   });
   const look = repairRuleset(kernel, ruleset, driftPolicies([]), true);
   for (let i = 0; i < 60; i++) {

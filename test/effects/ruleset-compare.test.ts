@@ -39,6 +39,13 @@ const STANDING: Standing = {
   ],
   guard: { users: { plain: 96_400, loopback: 96_401 }, nameservers: ['127.0.0.53'] },
   closed: new Map([[4, ['wan0']]]),
+  replies: {
+    routes: [
+      { address: '203.0.113.1', link: 'wan0' },
+      { address: 'fd00:203::1', link: null },
+    ],
+    near: ['192.0.2.0/24'],
+  },
 };
 
 async function look() {

@@ -13,6 +13,7 @@ import { repairRuleset } from '../../effects/firewall-repair.ts';
 import { testKernel } from './kernel.ts';
 import { networkRules, portElements, removeNetworkRules, type PublishedPort } from '../../effects/ruleset.ts';
 import type { Standing } from '../../effects/ruleset-compare.ts';
+import { NO_REPLIES } from '../../effects/ruleset-replies.ts';
 import { uplinkGuard } from '../../service/uplink-guard.ts';
 import { forwardIpv6 } from '../../effects/forwarding.ts';
 import type { Switches, VerifyInput } from '../../machines/firewall.ts';
@@ -168,6 +169,7 @@ export class FirewallGround {
       networks: networks.map((owner) => ({ network: owner, rules: rulesOf(owner) })),
       ports: networks.map(portOf),
       guard: uplinkGuard(),
+      replies: NO_REPLIES,
     };
   }
 

@@ -1,0 +1,47 @@
+/**
+ * What an outside needs so that answers from published ports leave by the way of the address that was asked: the rules of
+ * ruleset-replies.ts, and for IPv4 two switches of each bridge.
+ *
+ * An answer then comes in by a bridge with an address of the host as its source. IPv4 takes that for a forgery
+ * (fib_validate_source in net/ipv4/fib_frontend.c) unless accept_local is 1, and rp_filter is not 1 (the larger of a link's and
+ * that of `all` counts). Nobody can make use of it: what a container sends with a source that is not of its network is dropped
+ * before (ruleset-sources.ts).
+ *
+ * Guarantees: the switches are set only while there is such a route, and are put back when there is none any more. Both
+ * functions can be called again at any time.
+ * Limits: a bridge whose switch somebody else has set to the same value is put back all the same.
+ */
+import type { Outside } from '../native/index.ts';
+import { isKernelError } from '../native/index.ts';
+import { replyRules, type Replies } from './ruleset-replies.ts';
+import { byLook } from './ruleset-turn.ts';
+import { writeIfThere } from './switches.ts';
+
+/** False when there is no table: then it is made with these rules (raiseFirewall). */
+export async function leadReplies(native: Outside, table: string, replies: Replies): Promise<boolean> {
+  try {
+    await byLook(native, () => native.nft(replyRules(table, replies)));
+    return true;
+  } catch (error) {
+    if (isKernelError(error) && error.code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** Lets IPv4 take answers that have a source of the host, or not any more. Bridges that are not there are left out. */
+export async function acceptReplies(native: Outside, bridges: readonly string[], wanted: boolean): Promise<void> {
+  if (bridges.length === 0) return;
+  const localOf = (bridge: string) => `net/ipv4/conf/${bridge}/accept_local`;
+  const filterOf = (bridge: string) => `net/ipv4/conf/${bridge}/rp_filter`;
+  const now = await native.linkSwitches(bridges.flatMap((bridge) => [localOf(bridge), filterOf(bridge)]));
+  const [usual] = wanted ? ['2'] : await native.sysctlRead(['net/ipv4/conf/default/rp_filter']);
+  for (const [i, bridge] of bridges.entries()) {
+    const [local, filter] = [now[2 * i], now[2 * i + 1]];
+    const isSet = local === '1' && filter === '2';
+    if (typeof local !== 'string' || (wanted ? isSet : local === '0')) continue;
+    // accept_local is first on the way in and last on the way out: it tells that both are to be put back.
+    const switches = { [filterOf(bridge)]: usual ?? '0' };
+    const mark = { [localOf(bridge)]: wanted ? '1' : '0' };
+    await writeIfThere(native, wanted ? { ...mark, ...switches } : { ...switches, ...mark }, undefined, true);
+  }
+}

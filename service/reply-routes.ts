@@ -1,0 +1,155 @@
+/**
+ * Where answers from published ports would leave by another way than the host's own from the address that was asked.
+ *
+ * The firewall leads a packet to the container before it is routed, and the route of the answer is chosen while it still
+ * has the container's address. Where the host's routing goes by the source (`ip rule from ADDRESS lookup TABLE`, usual with a
+ * second uplink; `ip rule from SUBNET` for containers that leave by a VPN), the two ways differ.
+ * Guarantees: changes nothing and sends nothing; the kernel says itself which way each would leave by, with all its rules.
+ * Limits: one address stands for everything that a next hop of the tables in question leads to, one for all the rest, and
+ * one container for its network. Routes of IPv6 that have a source themselves (`from PREFIX`, in one table) are taken for
+ * equal-cost ones. Ways that marks of others' firewall rules lead to are not known here.
+ */
+import type { Instance } from '../effects/kernel.ts';
+import { NO_REPLIES, type Replies } from '../effects/ruleset-replies.ts';
+import { familyOf, hostRange, parseSubnet, toNumber, toText } from '../machines/plan/address.ts';
+import type { Outside, Rule, Way } from '../native/index.ts';
+import type { NetworkDefinition } from '../state/network.ts';
+import { rulesOf } from './host-routes.ts';
+import { ELSEWHERE } from './way-out-watch.ts';
+
+/** linux/rtnetlink.h: addresses of this scope and narrower ones (host) have no clients elsewhere. */
+const RT_SCOPE_LINK = 253;
+/** Tables that are asked for every source: main and local. */
+const OF_ALL = [254, 255];
+
+/** Who answers: a network, its bridge, and an address that one of its containers has or could have. */
+export interface Answering {
+  network: string;
+  bridge: string;
+  source: string;
+}
+
+export interface Astray<By extends Answering = Answering> {
+  /** The host's, that clients ask. */
+  address: string;
+  /** By which the host itself would answer. */
+  own: Way;
+  destination: Destination;
+  answering: By;
+  /** By which an answer would leave; null: nowhere. */
+  way: Way | null;
+}
+
+export interface Destination {
+  address: string;
+  /** Who is there: "elsewhere", or "in 10.0.0.0/8". */
+  clients: string;
+}
+
+/** How answers of these networks are to be led. Costs one question where no rule of the policy selects by the source. */
+export async function repliesOf(
+  native: Outside,
+  instance: Instance,
+  networks: readonly NetworkDefinition[],
+): Promise<Replies> {
+  const rules = networks.length === 0 ? [] : await rulesOf(native);
+  if (tablesBySource(rules).length === 0) return NO_REPLIES;
+  const answering = networks.flatMap(({ name, network_interface: bridge, subnets }) =>
+    subnets.map(({ subnet, gateway }) => ({ network: name, bridge, source: neighbourOf(gateway, subnet) })),
+  );
+  const found = await astray(native, instance, answering, rules);
+  const routes = new Map(
+    found.map(({ address, way }) => [`${address} ${way?.link}`, { address, link: way?.link ?? null }]),
+  );
+  const links = new Set([...routes.values()].flatMap(({ link }) => link ?? []));
+  return { routes: [...routes.values()], near: links.size === 0 ? [] : await subnetsOn(native, links) };
+}
+
+/** Everything that would leave by another way, for each address of the host and each destination. */
+export async function astray<By extends Answering>(
+  native: Outside,
+  instance: Instance,
+  answering: readonly By[],
+  rules?: readonly Rule[],
+): Promise<Astray<By>[]> {
+  const [addresses, destinations] = await Promise.all([
+    hostAddresses(native, `cleat:${instance.name}:`),
+    destinationsOf(native, tablesBySource(rules ?? (await rulesOf(native)))),
+  ]);
+  const found: Astray<By>[] = [];
+  for (const destination of destinations) {
+    const ways = await Promise.all(answering.map(({ source, bridge }) => wayFrom(native, destination, source, bridge)));
+    for (const address of addresses) {
+      const own = await wayFrom(native, destination, address);
+      if (own === null) continue;
+      for (const [i, one] of answering.entries()) {
+        const way = ways[i] ?? null;
+        if (familyOf(one.source) !== familyOf(address) || isSame(way, own)) continue;
+        found.push({ address, own, destination, answering: one, way });
+      }
+    }
+  }
+  return found;
+}
+
+/** Addresses that clients elsewhere may ask. Those of our bridges are no way in. */
+async function hostAddresses(native: Outside, prefix: string): Promise<string[]> {
+  const [links, addresses] = await Promise.all([native.links(), native.addresses()]);
+  const ours = new Set(links.filter(({ alias }) => alias.startsWith(prefix)).map(({ index }) => index));
+  const outer = addresses.filter(({ link, scope }) => scope < RT_SCOPE_LINK && !ours.has(link));
+  return [...new Set(outer.map(({ address }) => address))];
+}
+
+/** The subnets of the host's addresses on these links. */
+async function subnetsOn(native: Outside, names: ReadonlySet<string>): Promise<string[]> {
+  const [links, addresses] = await Promise.all([native.links(), native.addresses()]);
+  const indexes = new Set(links.filter(({ name }) => names.has(name)).map(({ index }) => index));
+  const near = addresses.filter(({ link, scope }) => scope < RT_SCOPE_LINK && indexes.has(link));
+  return [...new Set(near.map(({ address, prefix }) => networkOf(address, prefix)))];
+}
+
+/** In CIDR notation, without the host bits. */
+function networkOf(address: string, prefix: number): string {
+  const family = familyOf(address);
+  const hostBits = BigInt((family === 4 ? 32 : 128) - prefix);
+  return `${toText((toNumber(address) >> hostBits) << hostBits, family)}/${prefix}`;
+}
+
+/** An address of the subnet that is not the gateway's, unless it has no other. */
+function neighbourOf(gateway: string, cidr: string): string {
+  const subnet = parseSubnet(cidr);
+  const { first, last } = hostRange(subnet);
+  return toText(toNumber(gateway) === first ? (first === last ? first : first + 1n) : first, subnet.family);
+}
+
+/** Tables that rules of the policy lead to for some sources alone. */
+function tablesBySource(rules: readonly Rule[]): number[] {
+  const tables = rules.flatMap(({ action, sourcePrefix, table }) =>
+    action === 'table' && sourcePrefix > 0 && !OF_ALL.includes(table) ? [table] : [],
+  );
+  return [...new Set(tables)];
+}
+
+/** One address for each next hop of these tables, and one per family for everything else. */
+async function destinationsOf(native: Outside, tables: number[]): Promise<Destination[]> {
+  const routes = tables.length === 0 ? [] : await native.routesOf(undefined, tables);
+  const hops = new Map<string, Destination>();
+  for (const { destination, prefix, gateway, link, table, type } of routes) {
+    const family = familyOf(destination);
+    const hop = `${table} ${family} ${link} ${gateway}`;
+    if (type !== 'unicast' || prefix === 0 || hops.has(hop)) continue;
+    const subnet = `${destination}/${prefix}`;
+    hops.set(hop, { address: toText(hostRange(parseSubnet(subnet)).first, family), clients: `in ${subnet}` });
+  }
+  return [...Object.values(ELSEWHERE).map((address) => ({ address, clients: 'elsewhere' })), ...hops.values()];
+}
+
+/** Of what the host sends itself, or forwards for this link. None where the families differ. */
+async function wayFrom(native: Outside, to: Destination, source: string, cameBy?: string): Promise<Way | null> {
+  if (familyOf(to.address) !== familyOf(source)) return null;
+  return native.wayTo(to.address, cameBy === undefined ? { source } : { source, cameBy });
+}
+
+/** One table may lead there by several next hops (equal-cost routes): which of them a packet takes is chance. */
+const isSame = (a: Way | null, b: Way): boolean =>
+  a !== null && (a.table === b.table || (a.link === b.link && a.gateway === b.gateway));

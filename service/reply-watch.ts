@@ -1,0 +1,84 @@
+/**
+ * The watch on how answers from published ports leave each outside: where the host's routing goes by the source, they are led
+ * out by the way of the address that was asked (effects/replies.ts).
+ *
+ * Guarantees: once a second the rules of the routing policy are read. Only where one selects by the source are ways asked for,
+ * and rules and switches kept as they follow from them. What cannot be asked changes nothing.
+ * Limits: a change of the host's routing is followed within a second; the rules are not told of one that is made and undone
+ * in between.
+ */
+import type { Kernel } from '../effects/kernel.ts';
+import { acceptReplies, leadReplies } from '../effects/replies.ts';
+import { isUnmanaged } from '../machines/plan/unmanaged.ts';
+import { repliesOf } from './reply-routes.ts';
+import type { Shared } from './shared.ts';
+
+const LOOK_MS = 1000;
+
+export interface ReplyParts {
+  kernel: Kernel;
+  shared: Pick<Shared, 'tables' | 'standingIn' | 'setReplies'>;
+  failed: (what: string, error: unknown) => void;
+}
+
+export class ReplyWatch {
+  readonly #parts: ReplyParts;
+  /** What the table of each outside has been told, as text. */
+  readonly #told = new Map<string | null, string>();
+  /** Outsides whose bridges take such answers. Of the others that were looked at none does. */
+  readonly #accepting = new Map<string | null, boolean>();
+  /** Outsides that could not be asked, and of which that has been said. */
+  readonly #failing = new Set<string | null>();
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(parts: ReplyParts) {
+    this.#parts = parts;
+  }
+
+  /** Resolves when every outside that has a table has been looked at. */
+  async look(): Promise<void> {
+    const tables = this.#parts.shared.tables();
+    for (const outside of this.#told.keys()) {
+      if (tables.has(outside)) continue;
+      this.#told.delete(outside);
+      this.#accepting.delete(outside);
+    }
+    await Promise.all([...tables].map((outside) => this.#follow(outside)));
+  }
+
+  start(): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => void this.look().then(() => this.start()), LOOK_MS).unref();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+
+  async #follow(outside: string | null): Promise<void> {
+    const { kernel, shared, failed } = this.#parts;
+    try {
+      const native = kernel.outsideIfThere(outside)?.kernel;
+      if (native === undefined) return;
+      const networks = shared.standingIn(outside).filter((definition) => !isUnmanaged(definition));
+      const replies = await repliesOf(native, kernel.instance, networks);
+      shared.setReplies(outside, replies);
+      const text = JSON.stringify(replies);
+      if (this.#told.get(outside) !== text && (await leadReplies(native, kernel.instance.table, replies))) {
+        this.#told.set(outside, text);
+      }
+      const wanted = replies.routes.some(({ address }) => !address.includes(':'));
+      if (wanted || this.#accepting.get(outside) !== false) {
+        const bridges = networks.map(({ network_interface: bridge }) => bridge);
+        await acceptReplies(native, bridges, wanted);
+        this.#accepting.set(outside, wanted);
+      }
+      this.#failing.delete(outside);
+    } catch (error) {
+      if (!this.#failing.has(outside)) failed(`answers that leave ${outside ?? 'the host'}`, error);
+      this.#failing.add(outside);
+    }
+  }
+}
