@@ -5,7 +5,8 @@
  * are in the one that was there before, it is refused. After a restart an outside counts as the same when device and inode are
  * the ones on record, and something of ours is in it where containers say so: inode numbers come back. A few seconds after
  * the last container of an outside its machines, threads and descriptors are gone.
- * Limits: one in which something of ours is left after its last container stays open, for `audit` to look into.
+ * Limits: one in which something of ours is left after its last container stays open, for `audit` to look into; half a minute
+ * after that has gone it is let go, too.
  */
 import { identityAt, type Kernel } from '../effects/kernel.ts';
 import { mayRunUplink } from '../machines/plan/uplink.ts';
@@ -19,6 +20,8 @@ import { STEADY } from './standing.ts';
 
 /** After a container has gone; another is often made at once. */
 const RELEASE_MS = 1000;
+/** What is left there may be on its way out, or there for good: looked at less and less often. */
+const LONGEST_MS = 30_000;
 const SETTLE_MS = 5000;
 
 export interface OutsideReleaseParts {
@@ -31,9 +34,17 @@ export interface OutsideReleaseParts {
 export class OutsideRelease {
   readonly #parts: OutsideReleaseParts;
   #timer: NodeJS.Timeout | undefined;
+  #pauseMs = RELEASE_MS;
   #closed = false;
   readonly #heard = (happening: Happening) => {
-    if (happening.type === 'state' && happening.to === 'gone') this.#soon();
+    if (happening.type !== 'state' || happening.to !== 'gone') return;
+    // One that is due already is not put off.
+    if (this.#pauseMs > RELEASE_MS) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#pauseMs = RELEASE_MS;
+    }
+    this.#soon();
   };
 
   constructor(parts: OutsideReleaseParts) {
@@ -77,6 +88,7 @@ export class OutsideRelease {
     if (this.#timer !== undefined || this.#closed) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
+      this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_MS);
       this.#releaseUnused().then(
         (again) => again && this.#soon(),
         (error: unknown) => {
@@ -84,7 +96,7 @@ export class OutsideRelease {
           this.#soon();
         },
       );
-    }, RELEASE_MS).unref();
+    }, this.#pauseMs).unref();
   }
 
   /** Whether some are to be tried again. */
@@ -95,8 +107,8 @@ export class OutsideRelease {
     for (const path of new Set([...shared.outsides(), ...kernel.opened()])) {
       if (path === null || this.#usersOf(path).length > 0) continue;
       const left = await holdsOurs(kernel, path);
-      if (left || this.#usersOf(path).length > 0) continue;
-      if (!this.#release(path)) again = true;
+      if (this.#usersOf(path).length > 0) continue;
+      if (left || !this.#release(path)) again = true;
     }
     return again;
   }

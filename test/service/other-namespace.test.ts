@@ -4,7 +4,7 @@
  * what was in the first goes on, and nobody is told `up` for a container that cannot be reached.
  */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
@@ -131,6 +131,26 @@ other('an outside is let go after its last container: its namespace ends with it
   }
   await until('all are let go', () => namespaces().size === 1 && held().threads <= before.threads, 15_000);
   await until('their descriptors too', () => held().sockets <= before.sockets, 5000);
+});
+
+other('an outside in which something of ours is left a while is let go when that has gone', async () => {
+  const isHeld = () =>
+    readdirSync(`/proc/${daemon.pid}/task`).some(
+      (tid) => readlinkSync(`/proc/${daemon.pid}/task/${tid}/ns/net`) === namespace,
+    );
+  const x = addNetns('late');
+  const namespace = `net:[${statSync(x).ino}]`;
+  await daemon.up('a', { outside: x, networks: on('web') });
+  const links = execFileSync('ip', ['-n', 'late', '-d', 'link'], { encoding: 'utf8' });
+  const [alias = ''] = /cleat:\w+:/.exec(links) ?? [];
+  execFileSync('ip', ['-n', 'late', 'link', 'add', 'left', 'type', 'bridge']);
+  execFileSync('ip', ['-n', 'late', 'link', 'set', 'left', 'alias', `${alias}left`]);
+  await daemon.down('a');
+  await new Promise((resolve) => setTimeout(resolve, 2500));
+  assert.ok(isHeld());
+  execFileSync('ip', ['-n', 'late', 'link', 'del', 'left']);
+  await until('let go', () => !isHeld(), 15_000);
+  removeNetns('late');
 });
 
 other('over a container’s pin: whatever is asked, nothing is done in it', async () => {
