@@ -29,7 +29,7 @@ export async function auditObjects(
   for (const context of steady) {
     const { id, attachments } = context;
     if (attachments.length === 0) continue;
-    const look = await lookInside(kernel, context, insideOf(attachments));
+    const look = await lookInside(kernel, context, insideOf(context));
     const inside = look !== null && 'seen' in look ? differencesInside(attachments, look.seen) : [];
     // The audit of links has named a link that is not there.
     const named = compareOutside(attachments, links).filter(({ problem }) => problem === 'changed');

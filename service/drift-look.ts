@@ -74,7 +74,7 @@ export class OutsideLook {
 
   async inside(context: ContainerContext): Promise<Difference[]> {
     const { attachments } = context;
-    const look = await lookInside(this.#kernel, context, insideOf(attachments));
+    const look = await lookInside(this.#kernel, context, insideOf(context));
     if (look === null) return [];
     if ('seen' in look) return differencesInside(attachments, look.seen);
     if (look.problem === 'unreadable') throw new Error(`cannot look into ${look.path}: ${look.why}`);

@@ -60,7 +60,7 @@ export async function inspectSnapshot(parts: InspectParts, snapshot: ContainerSn
   // Also one whose owner has gone: what is there is all that can be said.
   const joined = owner === null || ['path', 'pid'].includes(owner.request.netns.mode);
   const judged = atRest(snapshot);
-  const look = joined || judged ? await lookInside(parts.kernel, context, insideOf(context.attachments)) : null;
+  const look = joined || judged ? await lookInside(parts.kernel, context, insideOf(context)) : null;
   const seen = joined && look !== null && 'seen' in look ? interfacesIn(look.seen) : null;
   const process = context.uplink === undefined ? null : parts.uplink(context);
   const found = judged ? await driftOf(parts.kernel, context, look, process) : [];

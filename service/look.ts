@@ -9,9 +9,13 @@ import { isNoNamespace, type Kernel } from '../effects/kernel.ts';
 import { insideSwitches } from '../effects/link.ts';
 import { rulesOf } from '../effects/source-routes.ts';
 import { compareInside, type Dump } from '../machines/plan/expected.ts';
+import { compareKeptSources, KEPT_SWITCHES, KEPT_TABLE, type KeptSeen } from '../machines/plan/kept-sources.ts';
 import { compareRules, compareSwitches, type RuleSeen } from '../machines/plan/switches.ts';
 import { isKernelError, type Outside } from '../native/index.ts';
 import type { Attachment, ContainerContext, Difference } from '../state/container.ts';
+
+/** Of a container, what says how much of its namespace is ours. */
+type Looked = Pick<ContainerContext, 'attachments' | 'portHandler' | 'ports'>;
 
 export interface Blind {
   problem: Difference['problem'];
@@ -50,12 +54,15 @@ export interface Inside extends Dump {
   switches: ReadonlyMap<string, string | null>;
   /** Where there are several networks. */
   rules: readonly RuleSeen[];
+  /** Where the forwarder carries its ports. */
+  kept: KeptSeen | null;
 }
 
-/** What lookInside is to read of a container with these attachments. */
+/** What lookInside is to read of a container. */
 export const insideOf =
-  (attachments: readonly Attachment[]) =>
+  ({ attachments, portHandler, ports }: Looked) =>
   async (native: Outside, path: string): Promise<Inside> => {
+    const forwarded = portHandler === 'forwarder' && ports.length > 0;
     const keys = attachments.flatMap((one) => Object.keys(insideSwitches(one)));
     const [links, addresses, routes, neighbours, switches, rules] = await Promise.all([
       native.links(path),
@@ -66,10 +73,26 @@ export const insideOf =
       attachments.length > 1 ? native.rules(path) : [],
     ]);
     const byKey = new Map(keys.map((key, i) => [key, switches[i] ?? null]));
-    return { links, addresses, routes, neighbours, switches: byKey, rules };
+    const kept = forwarded ? await keptIn(native, path) : null;
+    return { links, addresses, routes, neighbours, switches: byKey, rules, kept };
   };
 
-/** Where that differs from what these attachments are to have. */
+/** Null on a kernel without policy routing: there is nothing to keep. */
+async function keptIn(native: Outside, path: string): Promise<KeptSeen | null> {
+  try {
+    const [rules, routes, values] = await Promise.all([
+      native.rules(path),
+      native.routesOf(path, [KEPT_TABLE]),
+      native.sysctlRead(KEPT_SWITCHES, path),
+    ]);
+    return { rules, routes, switches: new Map(KEPT_SWITCHES.map((key, i) => [key, values[i] ?? null])) };
+  } catch (error) {
+    if (isKernelError(error) && error.code === 'EOPNOTSUPP') return null;
+    throw error;
+  }
+}
+
+/** Where that differs from what the container is to have. */
 export function differencesInside(attachments: readonly Attachment[], seen: Inside): Difference[] {
   const found = compareInside(attachments, seen);
   // A link that is not there has no switches: these are null, and no difference.
@@ -81,5 +104,9 @@ export function differencesInside(attachments: readonly Attachment[], seen: Insi
       ...(attachments.length > 1 ? compareRules(rulesOf(attachment), seen.rules, attachment.network) : []),
     ];
   });
-  return [...found, ...rest];
+  return [
+    ...found,
+    ...rest,
+    ...(seen.kept === null ? [] : compareKeptSources(seen.kept, attachments[0]?.network ?? null)),
+  ];
 }

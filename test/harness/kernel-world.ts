@@ -148,7 +148,7 @@ export class Ground {
 
   /** What of a container's attachments is not as it should be. */
   async differences(context: ContainerContext): Promise<string[]> {
-    const look = await lookInside(this.kernel, context, insideOf(context.attachments));
+    const look = await lookInside(this.kernel, context, insideOf(context));
     if (look === null) return [];
     if (!('seen' in look)) return [`${look.path}: ${look.why}`];
     const outside = compareOutside(context.attachments, await this.kernel.outside(null).kernel.links());

@@ -35,6 +35,8 @@ interface World {
   address: string;
   /** Its host link on web. */
   link: string;
+  /** Of container b, whose port the forwarder carries. */
+  forwarded: string;
 }
 
 interface Change {
@@ -44,7 +46,16 @@ interface Change {
   /** False where the audit does not look: no file says what there should be. */
   audited?: false;
   command: (world: World) => string;
+  /** Whose it is, unless it is container a's. */
+  container?: 'b';
 }
+
+const forwarded = (what: string, command: string): Change => ({
+  what: `${what} for the forwarder inside`,
+  shared: false,
+  container: 'b',
+  command: (world) => inside({ ...world, path: world.forwarded }, command),
+});
 
 const inside = ({ path }: World, command: string): string => `nsenter --net=${path} -- sh -c '${command}'`;
 
@@ -152,6 +163,10 @@ const CHANGES: Change[] = [
     command: (world) => inside(world, 'ip route del default via 10.70.0.1'),
   },
   { what: 'a rule taken inside', shared: false, command: (world) => inside(world, 'ip rule del pref 32000') },
+  forwarded('the rule taken', 'ip rule del pref 99'),
+  forwarded('the rule of IPv6 taken', 'ip -6 rule del pref 99'),
+  forwarded('the route taken', 'ip route flush table 0x636c6561'),
+  forwarded('tcp_fwmark_accept turned off', 'echo 0 > /proc/sys/net/ipv4/tcp_fwmark_accept'),
   {
     what: 'the neighbour of the gateway replaced inside',
     shared: false,
@@ -180,16 +195,17 @@ async function raise(drift: string[]): Promise<World> {
   await daemon.network({ name: 'web', subnets });
   await daemon.network({ name: 'back', subnets: [{ subnet: '10.71.0.0/24' }] });
   const view = await daemon.up('a', { networks: on('web', 'back'), port_mappings: [port(8080, 80)] });
+  const b = await daemon.up('b', { networks: on('web'), port_mappings: [port(8081, 80)], port_handler: 'forwarder' });
   const bridge = (await daemon.get<NetworkDefinition>('/v1/networks/web')).body.network_interface;
   const table = sh('nft list tables').match(/inet (cleat\S*)/)?.[1] ?? '';
   const links = JSON.parse(sh('ip -j link')) as { ifname: string; master?: string; ifalias?: string }[];
   const link = links.find(({ master, ifalias = '' }) => master === bridge && ifalias.includes(':a:'))?.ifname ?? '';
   assert.ok(table !== '' && link !== '');
-  return { daemon, bridge, table, path: pathOf(view), address: addressOf(view, 'web'), link };
+  return { daemon, bridge, table, path: pathOf(view), address: addressOf(view, 'web'), link, forwarded: pathOf(b) };
 }
 
 /** Host and container, without what a link made anew has another one of: its numbers, and the MAC that the kernel chose. */
-function picture({ path }: World): string {
+function picture({ path, forwarded: other }: World): string {
   const made = (JSON.parse(sh('ip -j link show type veth')) as { ifalias?: string; address: string }[]).filter(
     ({ ifalias = '' }) => ifalias.startsWith('cleat:'),
   );
@@ -203,8 +219,11 @@ function picture({ path }: World): string {
         /\\"(root_id|bridge_id|designated_root|designated_bridge|id|no|port_id|[a-z_]*timer|rtnl_link_stats|ageing)\\": [^,]*,/g,
         '',
       );
-  const { mounts: _mounts, ...inside } = inspectKernel(path);
-  return sorted(text(inspectKernel())) + sorted(text(inside));
+  const spaces = [path, other].map((space) => {
+    const { mounts: _mounts, ...rest } = inspectKernel(space);
+    return sorted(text(rest));
+  });
+  return sorted(text(inspectKernel())) + spaces.join('');
 }
 
 /** The order of what was taken away and put back is another. */
@@ -245,7 +264,7 @@ matrix('is put back, whatever it is, within a bounded time', async () => {
     missing.push(`${what} is not put back:\n${difference(before, picture(world))}`);
     break;
   }
-  await world.daemon.down('a');
+  await world.daemon.down('a', 'b');
   await world.daemon.stop();
   assert.equal(missing, []);
 });
@@ -271,19 +290,19 @@ matrix('is put back by a daemon that was not there when it happened', async () =
     rows[i]?.push(cell(back));
     assert.ok(back !== null, `${what} is not put back by the next daemon:\n${difference(before, picture(world))}`);
   }
-  await world.daemon.down('a');
+  await world.daemon.down('a', 'b');
   await world.daemon.stop();
 });
 
 matrix('is named where somebody looks, when it is to stay as it is', async () => {
   const silent: string[] = [];
-  for (const [i, { what, shared, audited = true, command }] of TRIED.entries()) {
+  for (const [i, { what, shared, audited = true, command, container = 'a' }] of TRIED.entries()) {
     const world = await raise(DRIFT_KINDS.map((kind) => `${kind}=alert`));
     const { daemon } = world;
     sh(command(world));
     type View = { drift: unknown[] };
     const said = await seconds(async () => {
-      if (!shared) return (await daemon.get<View>('/v1/containers/a')).body.drift.length > 0;
+      if (!shared) return (await daemon.get<View>(`/v1/containers/${container}`)).body.drift.length > 0;
       const { body } = await daemon.get<{ checks: Check[] }>('/v1/doctor');
       return body.checks.some(({ name, ok }) => name === 'drift' && !ok);
     });
@@ -291,7 +310,7 @@ matrix('is named where somebody looks, when it is to stay as it is', async () =>
       ? undefined
       : await seconds(async () => {
           const { body } = await daemon.get<{ id: string; drift: unknown[] }[]>('/v1/containers');
-          return (body[0]?.drift.length ?? 0) > 0;
+          return body.some(({ id, drift }) => id === container && drift.length > 0);
         });
     const audit: Answer<AuditReport> = await daemon.get('/v1/audit');
     const found = audited ? (audit.body.clean ? null : 0) : undefined;
@@ -300,7 +319,7 @@ matrix('is named where somebody looks, when it is to stay as it is', async () =>
       audited ? (found === null ? 'NEVER' : 'yes') : '-',
     );
     if (said === null || listed === null || found === null) silent.push(what);
-    await daemon.down('a');
+    await daemon.down('a', 'b');
     await daemon.stop();
   }
   assert.equal(silent, [], 'changed in silence');
