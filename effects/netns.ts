@@ -8,11 +8,12 @@
  * is mounted over it (expectNetns).
  * Limits: the directory of the pins must exist. The namespace of pid 1 is not known where /proc does not show it to us.
  */
-import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readdirSync, statSync } from 'node:fs';
 import type { NamespaceInput } from '../machines/container-inputs.ts';
 import { expectNetns, isKernelError, openProcessNetns, type NetnsIdentity, type Outside } from '../native/index.ts';
+import type { ContainerContext } from '../state/container.ts';
 import { EffectError } from './effect.ts';
-import { namespaceFault, type Kernel } from './kernel.ts';
+import { identityAt, namespaceFault, type Kernel } from './kernel.ts';
 import { kernelHasIpv6 } from './switches.ts';
 
 /**
@@ -70,6 +71,46 @@ async function makeNamespace(kernel: Kernel, { outside, path, source }: Namespac
     throw error;
   } finally {
     closeSync(fd);
+  }
+}
+
+/**
+ * Makes the pin of a container again that somebody has unmounted, by a process that still lives in the namespace. False when
+ * none does: then the kernel has taken the namespace away with the pin. Inode numbers come back, so a link of the container has
+ * to be in it, too.
+ */
+export async function pinAgain(
+  kernel: Kernel,
+  { outside, netns, identity, attachments }: Pick<ContainerContext, 'outside' | 'netns' | 'identity' | 'attachments'>,
+): Promise<boolean> {
+  if (netns === null || identity === null) return false;
+  const { kernel: native } = kernel.outside(outside);
+  const { path } = netns;
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    const living = `/proc/${pid}/ns/net`;
+    if (!isSame(identityAt(living), identity)) continue;
+    const fd = openIfThere(living);
+    if (fd === null) continue;
+    try {
+      const links = await native.links(`/proc/self/fd/${fd}`);
+      const isOurs = attachments.some(({ link, mac }) => links.some((one) => one.name === link && one.mac === mac));
+      if (!isSame(fstatSync(fd), identity) || !isOurs) continue;
+      return isSame(await pin(native, path, () => native.netnsPin(fd, path)), identity);
+    } finally {
+      closeSync(fd);
+    }
+  }
+  return false;
+}
+
+const isSame = (a: NetnsIdentity | null, b: NetnsIdentity): boolean => a?.dev === b.dev && a.ino === b.ino;
+
+/** Null when the process has ended meanwhile. */
+function openIfThere(path: string): number | null {
+  try {
+    return openSync(path, 'r');
+  } catch {
+    return null;
   }
 }
 

@@ -13,7 +13,7 @@ import { isUnmanaged } from '../machines/plan/unmanaged.ts';
 import { withMtu } from '../machines/plan/way-out.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { isKernelError, type Outside, type RtnlNotification } from '../native/index.ts';
-import type { Difference, Drift } from '../state/container.ts';
+import type { Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { Fault } from '../state/faults.ts';
 import type { Containers } from './containers.ts';
@@ -21,7 +21,8 @@ import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
 import type { Shared } from './shared.ts';
 import { Clues, CLUES } from './drift-clues.ts';
 import { isAboutPort, OutsideLook } from './drift-look.ts';
-import { DriftRecord } from './drift-record.ts';
+import { pinBack } from './drift-pin.ts';
+import { byPolicy, DriftRecord } from './drift-record.ts';
 import { Sweep } from './drift-sweep.ts';
 import { atRest, until } from './rest.ts';
 import type { ContainerActor } from './snapshot.ts';
@@ -51,6 +52,7 @@ interface Concern {
   inside?: boolean;
   rules?: boolean;
 }
+const ALL_OF_IT: Concern = { host: true, inside: true };
 
 export class OutsideWatch {
   readonly #parts: WatchParts;
@@ -238,7 +240,7 @@ export class OutsideWatch {
     if (everything) {
       for (const { context } of this.#parts.containers.all()) {
         if (context.outside !== this.#outside || context.attachments.length === 0) continue;
-        concerns.set(context.owner, { host: true, inside: true });
+        concerns.set(context.owner, ALL_OF_IT);
       }
       return concerns;
     }
@@ -247,7 +249,7 @@ export class OutsideWatch {
       // Teardown, and what is left of it: nearly all of what is announced.
       if (snapshot === undefined || isLeaving(snapshot)) continue;
       // When the host's end goes, the other goes with it. One that is down, or has no bridge, is the bridge's affair.
-      concerns.set(owner, { host: true, inside: true });
+      concerns.set(owner, ALL_OF_IT);
       if (isSteady(snapshot)) for (const network of of) networks.add(network);
     }
     for (const owner of insides) concerns.set(owner, { ...concerns.get(owner), inside: true });
@@ -320,7 +322,8 @@ export class OutsideWatch {
     // Without those that have begun something since.
     const still = new Set(membersOf(this.#parts.containers.all(), this.#outside, name).map(({ hostLink }) => hostLink));
     const busy = before.filter(({ hostLink }) => !still.has(hostLink));
-    const { repair, alert } = this.#byPolicy(
+    const { repair, alert } = byPolicy(
+      this.#parts.policies,
       seen.filter((difference) => !busy.some((member) => isAboutPort(difference, member))),
     );
     this.#record.leave(key, alert, null);
@@ -355,22 +358,14 @@ export class OutsideWatch {
     if (!isSteady(now) || now.context.attachments !== context.attachments) {
       return this.#whenSteady(actor, owner, concern);
     }
-    const { repair, alert } = this.#byPolicy(seen);
+    if (await pinBack(this.#parts, this.#record, context, seen)) {
+      return this.#whenSteady(actor, owner, ALL_OF_IT);
+    }
+    const { repair, alert } = byPolicy(this.#parts.policies, seen);
     this.#record.leave(key, alert, actor);
     if (!this.#record.mayRepair(key, repair)) return;
     actor.send({ type: 'drifted', drift: repair });
-    this.#whenSteady(actor, owner, { host: true, inside: true });
-  }
-
-  #byPolicy(seen: readonly Difference[]): { repair: Drift[]; alert: Drift[] } {
-    const { policies } = this.#parts;
-    const result: { repair: Drift[]; alert: Drift[] } = { repair: [], alert: [] };
-    for (const { kind, object, network } of seen) {
-      // Of no network: the namespace itself, which no machine could make again.
-      const policy = network === null && policies[kind] === 'repair' ? 'alert' : policies[kind];
-      if (policy !== 'ignore') result[policy].push({ kind, object, network });
-    }
-    return result;
+    this.#whenSteady(actor, owner, ALL_OF_IT);
   }
 
   #again(actor: AnyActorRef, network: string): false {

@@ -8,7 +8,8 @@
  * Limits: lost with the daemon: the look at the start finds again what is still so.
  */
 import type { Found } from '../machines/firewall.ts';
-import type { Drift } from '../state/container.ts';
+import type { Difference, Drift } from '../state/container.ts';
+import type { DriftPolicies } from '../state/drift.ts';
 import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
 import { stateName, type ContainerActor } from './snapshot.ts';
 
@@ -58,6 +59,12 @@ export class DriftRecord {
     this.#mending.set(text, { drift, attempts: fresh.length === 0 ? attempts + 1 : 1 });
     this.#say(key, fresh, 'repair', null);
     return true;
+  }
+
+  /** What was put back as soon as it was found. */
+  mended(key: Key, drift: readonly Drift[]): void {
+    this.#say(key, drift, 'repair', null);
+    this.#sayRepaired(key, drift);
   }
 
   /** What is left as it is of links, bridges and what is on them. */
@@ -153,4 +160,15 @@ function byNetwork(drift: readonly Drift[]): [network: string | null, drift: Dri
   const groups = new Map<string | null, Drift[]>();
   for (const one of drift) groups.set(one.network, [...(groups.get(one.network) ?? []), one]);
   return [...groups];
+}
+
+/** What is to be put back, and what is left as it is and said. */
+export function byPolicy(policies: DriftPolicies, seen: readonly Difference[]): { repair: Drift[]; alert: Drift[] } {
+  const result: { repair: Drift[]; alert: Drift[] } = { repair: [], alert: [] };
+  for (const { kind, object, network } of seen) {
+    // Of no network: the namespace itself, which no machine could make again.
+    const policy = network === null && policies[kind] === 'repair' ? 'alert' : policies[kind];
+    if (policy !== 'ignore') result[policy].push({ kind, object, network });
+  }
+  return result;
 }

@@ -27,7 +27,7 @@ export async function serve(name: string, protocol: Protocol, port: number): Pro
   }
 }
 
-export function dial(protocol: Protocol, host: string, port: number, timeoutMs = 400): Promise<string> {
+export function dial(protocol: Protocol, host: string, port: number, timeoutMs = 1000): Promise<string> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => end('timeout'), timeoutMs);
     const failed = (error: NodeJS.ErrnoException) => end(error.code ?? error.message);

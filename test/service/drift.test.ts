@@ -6,6 +6,7 @@
  * Limits: that it is fast is measured elsewhere; here it only has to happen.
  */
 import { execFileSync, spawn } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -339,6 +340,44 @@ drift('what went while there was no daemon is back soon after the start', async 
   );
   await clear(daemon);
   await comesBackTo(before, () => inspect(daemon));
+});
+
+drift(
+  'the pin of a namespace is unmounted: back as long as somebody lives in it, and of the same namespace',
+  async () => {
+    const a = await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
+    const path = pathOf(a);
+    const namespace = statSync(path).ino;
+    // For a moment there is no file at all.
+    const isPinned = () => statSync(path, { throwIfNoEntry: false })?.ino === namespace;
+    await withAgents([path, null], async (agent, host) => {
+      await agent.serve('a', 'tcp', 80);
+      sh(`umount ${path}`);
+      assert.not.ok(isPinned());
+      await until('pinned again', isPinned);
+      await until('said', () => seen.some(({ type, id }) => type === 'repaired' && id === 'a'));
+      assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'a 10.50.0.1');
+      assert.equal((await daemon.get<ContainerView>('/v1/containers/a')).body.drift, []);
+      await daemon.kill();
+      sh(`umount ${path}`);
+      await start();
+      await until('pinned by the next daemon', isPinned);
+      assert.is((await daemon.event({ type: 'reload', id: 'a', full: true })).status, 200);
+      assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'a 10.50.0.1');
+    });
+    await daemon.down('a');
+    assert.throws(() => statSync(path), 'ENOENT');
+  },
+);
+
+drift('the pin of a namespace in which nobody lives is unmounted: named, and not made again', async () => {
+  const a = await daemon.up('a', { networks: on('web') });
+  sh(`umount ${pathOf(a)}`);
+  await until('named', async () => {
+    const { body } = await daemon.get<ContainerView>('/v1/containers/a');
+    return body.drift.some(({ object }) => object === pathOf(a));
+  });
+  await daemon.down('a');
 });
 
 drift('a storm of it while containers come and go ends with everything right', async () => {
