@@ -109,6 +109,7 @@
       "type": "executable",
       "sources": [
         "native/confine.cc",
+        "native/forwarder/bond.cc",
         "native/forwarder/budget.cc",
         "native/forwarder/control.cc",
         "native/forwarder/endpoint.cc",
@@ -126,6 +127,7 @@
         "native/forwarder/udp-port.cc",
         "native/json/json.cc",
         "native/nsfile.cc",
+        "native/pidfd.cc",
       ],
       "defines": ["_GNU_SOURCE"],
       "ldflags": ["-static-pie"],

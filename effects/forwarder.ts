@@ -4,7 +4,8 @@
  *
  * Guarantees: the ports of a call come, go or change hands in one request, or none does; a port that is led elsewhere
  * refuses no dial meanwhile, and connections that exist go on. Run twice, the outcome is the same. The process is started
- * with the first port, in a session of its own: it outlives the daemon, and ends by itself after its last port.
+ * with the first port, in a session of its own: it outlives the daemon, and ends by itself after its last port. What it
+ * carries for a container ends with the container's processes, without the daemon (forwarder-binding.ts).
  * Limits: tcp and udp. With the process the connections end; it is not restarted here, but by publishing again.
  */
 import { mkdirSync } from 'node:fs';
@@ -15,6 +16,7 @@ import { processStartTime, spawn, type Child } from '../native/index.ts';
 import type { ForwarderLimits } from '../state/forwarder.ts';
 import { whyDenied } from './capabilities.ts';
 import { EffectError, unwritable } from './effect.ts';
+import { bindingOf, cannotBind, hasEnded, isBound, type BoundProcess } from './forwarder-binding.ts';
 import { ask, failed, garbage, inTurn, SOCKET, type Answer, type Refusal } from './forwarder-client.ts';
 import { endForwarders, endUnreachable } from './forwarder-process.ts';
 import { outsideKey } from './kernel.ts';
@@ -38,6 +40,8 @@ export interface ForwardInput {
   /** What is to be there afterwards, in place of `replacing`. hostIp is always an address. */
   targets: OwnedTarget[];
   replacing: OwnedTarget[];
+  /** What the owner of the targets has ends with the last of these; with none, by request alone. Absent: as before. */
+  boundTo?: readonly Child[];
 }
 
 /** A process, what it carries, and what its owners have and may have. */
@@ -53,6 +57,8 @@ export interface ForwardOwner {
   /** TCP connections and UDP clients. */
   connections: number;
   flows: number;
+  /** What it has ends with the last of these, as it was told. Absent: a forwarder of an earlier version. */
+  bound_to?: BoundProcess[];
 }
 
 export interface ForwardRule {
@@ -86,8 +92,9 @@ const PAUSE_MS = 2;
 
 export const forward =
   (places: ForwarderPlaces) =>
-  async ({ outside, netns, targets, replacing }: ForwardInput): Promise<void> => {
-    if (targets.length === 0) return unforward(places)({ outside, netns, targets, replacing });
+  async ({ outside, netns, targets, replacing, boundTo }: ForwardInput): Promise<void> => {
+    const [first] = targets;
+    if (first === undefined) return unforward(places)({ outside, netns, targets, replacing });
     refuseSctp(targets);
     const directory = directoryOf(places, outside);
     const add = targets.map((target) => ({
@@ -99,7 +106,23 @@ export const forward =
       container_port: target.containerPort,
     }));
     const request = { op: 'change', remove: replacing.map(keyOf), add };
-    expectDone(await askInTurn(directory, request, PATIENCE_MS, () => start(places, directory, outside)));
+    const change = (more: object) =>
+      askInTurn(directory, { ...request, ...more }, PATIENCE_MS, () => start(places, directory, outside));
+    if (boundTo === undefined) return expectDone(await change({}));
+    const answer = await change({ bound: [bindingOf(first.owner, boundTo)] });
+    expectDone(cannotBind(answer, boundTo) ? await change({}) : answer);
+  };
+
+/**
+ * What this owner has ends with the last of these processes from now on, where the forwarder can see to that. One whose
+ * processes have ended meanwhile stays as it was: it is about to be torn down.
+ */
+export const bind =
+  (places: ForwarderPlaces) =>
+  async (outside: string | null, owner: string, boundTo: readonly Child[]): Promise<void> => {
+    const request = { op: 'change', remove: [], add: [], bound: [bindingOf(owner, boundTo)] };
+    const answer = await askInTurn(directoryOf(places, outside), request, LOOK_MS, null);
+    if (answer !== null && !cannotBind(answer, boundTo) && !hasEnded(boundTo)) expectDone(answer);
   };
 
 export const unforward =
@@ -138,8 +161,9 @@ export const listForwards =
 
 function isOwner(one: unknown): one is ForwardOwner {
   if (typeof one !== 'object' || one === null) return false;
-  const { owner, connections, flows } = one as Record<keyof ForwardOwner, unknown>;
-  return typeof owner === 'string' && [connections, flows].every((count) => Number.isSafeInteger(count));
+  const { owner, connections, flows, bound_to: bound } = one as Record<keyof ForwardOwner, unknown>;
+  const counts = [connections, flows].every((count) => Number.isSafeInteger(count));
+  return typeof owner === 'string' && counts && (bound === undefined || isBound(bound));
 }
 
 function areLimits(limits: unknown): limits is ForwarderLimits {
@@ -231,11 +255,15 @@ function expectDone(answer: Answer): void {
 }
 
 function refused({ message, errno, syscall, owner, protocol, host_ip, host_port }: Refusal): EffectError {
+  const container = owner?.replace(/:\d+$/, '');
+  if (errno === 'ESRCH' && host_port === undefined) {
+    const whose = container === undefined ? 'a container' : `container ${container}`;
+    return new EffectError({ code: 'NO_SUCH_PROCESS', message: `the process that ${whose} ends with has ended` });
+  }
   const host = host_ip === undefined ? '' : host_ip.includes(':') ? `[${host_ip}]:` : `${host_ip}:`;
   const port = `${host}${host_port}/${protocol}`;
   if (errno === undefined || host_port === undefined) return failed(`the forwarder refused: ${message}`);
   if (errno === 'EADDRINUSE') {
-    const container = owner?.replace(/:\d+$/, '');
     const who = container === undefined ? 'another process' : `container ${container}`;
     return new EffectError({
       code: 'PORT_TAKEN',

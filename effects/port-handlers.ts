@@ -6,6 +6,7 @@
  */
 import { join } from 'node:path';
 import type { PublishInput } from '../machines/plan/change.ts';
+import type { Child } from '../native/index.ts';
 import { forward, unforward, type ForwarderPlaces } from './forwarder.ts';
 import type { Kernel } from './kernel.ts';
 import * as firewall from './ports.ts';
@@ -17,16 +18,22 @@ export interface HandlerPlaces {
   forwarder: ForwarderPlaces;
 }
 
-/** `targets` come, `replacing` go. */
+/** `targets` come, `replacing` go. `boundTo`: the processes that what an owner has ends with. */
 export const publish =
-  (kernel: Kernel, { uplinks, forwarder }: HandlerPlaces) =>
+  (kernel: Kernel, { uplinks, forwarder }: HandlerPlaces, boundTo: (owner: string) => readonly Child[]) =>
   (input: PublishInput): Promise<void> => {
     const { through, outside, targets, replacing } = input;
     switch (through?.handler) {
       case undefined:
         return firewall.publish(kernel)(input);
       case 'forwarder':
-        return forward(forwarder)({ outside, netns: through.netns, targets, replacing });
+        return forward(forwarder)({
+          outside,
+          netns: through.netns,
+          targets,
+          replacing,
+          boundTo: targets[0] === undefined ? [] : boundTo(targets[0].owner),
+        });
       case 'slirp4netns':
         return slirpForward({ directory: join(uplinks, through.directory), targets, replacing });
     }

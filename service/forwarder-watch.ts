@@ -3,6 +3,8 @@
  *
  * Guarantees: a container in `up` whose ports are the forwarder's is told when the process of its outside ends. When it
  * comes to rest, and at the start, the process is asked what it carries for it: less than it should, and it is told too.
+ * Not one whose processes have ended: the process let go of its ports then, and rightly (docs/decisions/0046). Which
+ * processes those are, it is told again when somebody joins a container's namespace or leaves it.
  * The directory of a process that ended is removed. At the start, the processes of an earlier daemon are told the limits of
  * this one; those that nobody can reach any more are ended. One that hangs, or whose socket is taken away, is ended when it
  * was found so twice in a row (helper-watch.ts looks).
@@ -10,7 +12,8 @@
  * ask for that.
  */
 import { join } from 'node:path';
-import { listForwards, type ForwarderPlaces } from '../effects/forwarder.ts';
+import { bind, listForwards, type ForwarderPlaces, type Forwards } from '../effects/forwarder.ts';
+import { hasEnded, isBoundTo } from '../effects/forwarder-binding.ts';
 import { tellLimits } from '../effects/forwarder-limits.ts';
 import { inTurn } from '../effects/forwarder-client.ts';
 import { endUnreachable, forwardersIn, isReached } from '../effects/forwarder-process.ts';
@@ -32,6 +35,9 @@ const keyOf = (protocol: string, hostIp: string, port: number): string => `${pro
 
 const DRIFT: Drift[] = [{ kind: 'port', object: 'forwarder', network: null }];
 
+/** Events after which a container may be bound to other processes, or others with it. */
+const BINDS = new Set(['create', 'teardown']);
+
 /** What is torn down within this time is tidied up together. */
 const TIDY_MS = 1000;
 
@@ -50,13 +56,17 @@ export class ForwarderWatch {
   readonly #strikes = new Strikes();
   /** Container -> the process that was given all of its ports. */
   readonly #carried = new Map<string, number>();
+  /** Container -> the owner whose namespace it is in. */
+  readonly #guests = new Map<string, string>();
   #closed = false;
   #untidy = false;
   readonly #heard = (happening: Happening) => {
+    if (happening.type === 'done' && BINDS.has(happening.event)) this.#joined(happening.id);
     if (happening.type !== 'state') return;
     const { id, from, to } = happening;
     if (to === 'gone') {
       this.#carried.delete(id);
+      this.#left(id);
       this.#tidySoon(); // its ports may have been the last of a process that never was watched
     }
     if (to !== 'up') return;
@@ -64,6 +74,25 @@ export class ForwarderWatch {
     const repaired = from.startsWith('repairing');
     setImmediate(() => this.#insist(`ports of ${id}`, () => this.#arrived(id, repaired)));
   };
+
+  /** Created, or again, or only held by its guests: with that the processes of its namespace have changed. */
+  #joined(id: string): void {
+    const { owner, netns } = this.#parts.containers.get(id)?.context ?? { owner: null, netns: null };
+    if (typeof netns?.of === 'string') this.#guests.set(id, netns.of);
+    if (owner !== null) this.#boundAnew(netns?.of ?? owner);
+  }
+
+  #left(id: string): void {
+    const host = this.#guests.get(id);
+    this.#guests.delete(id);
+    if (host !== undefined) this.#boundAnew(host);
+  }
+
+  #boundAnew(owner: string): void {
+    const snapshot = this.#parts.containers.neighbours.container(owner)?.getSnapshot();
+    const id = carriedContext(snapshot)?.id;
+    if (id !== undefined) this.#insist(`ports of ${id}`, () => this.#arrived(id, false));
+  }
 
   constructor(parts: ForwarderWatchParts) {
     this.#parts = parts;
@@ -79,10 +108,13 @@ export class ForwarderWatch {
     this.#insist('limits of a forwarder', async () => {
       for (const refusal of await tellLimits(this.#parts.places)) this.#parts.failed('limits of a forwarder', refusal);
     });
+    for (const { context } of this.#parts.containers.all()) {
+      if (typeof context.netns?.of === 'string') this.#guests.set(context.id, context.netns.of);
+    }
     for (const { id } of this.#all()) this.#insist(`ports of ${id}`, () => this.#arrived(id, false));
   }
 
-  #insist(what: string, work: () => Promise<void>): void {
+  #insist(what: string, work: () => void | Promise<void>): void {
     const unlessClosed = async () => {
       if (!this.#closed) await work();
     };
@@ -127,10 +159,19 @@ export class ForwarderWatch {
       carried.has(keyOf(protocol, hostIp, hostPort)),
     );
     if (listed === null || !all || !this.#watch(outside, listed.process)) return this.#tell(owner);
+    await this.#bind(outside, owner, listed);
     const { pid } = listed.process;
     if (repaired && this.#carried.get(id) !== pid)
       this.#parts.announce({ type: 'repaired', t: Date.now(), id, network: null, drift: DRIFT });
     this.#carried.set(id, pid);
+  }
+
+  /** Told before, by an earlier daemon or while others were in the namespace, it is told again what is so now. */
+  async #bind(outside: string | null, owner: string, { owners }: Forwards): Promise<void> {
+    const boundTo = this.#parts.containers.neighbours.boundTo(owner);
+    const known = owners.find((one) => one.owner === owner);
+    if (known === undefined || isBoundTo(known.bound_to, boundTo) || hasEnded(boundTo)) return;
+    await bind(this.#parts.places)(outside, owner, boundTo);
   }
 
   /** The process of an outside is watched from now on; false when it has ended. */
@@ -154,7 +195,7 @@ export class ForwarderWatch {
     this.#tidy();
     if (this.#processes.get(outside)?.process.pid === pid) this.#processes.delete(outside);
     for (const { id, owner, outside: its } of this.#all()) {
-      if (its === outside && this.#carried.get(id) === pid) this.#tell(owner);
+      if (its === outside && this.#carried.get(id) === pid) this.#insist(`ports of ${id}`, () => this.#tell(owner));
     }
   }
 
@@ -181,6 +222,8 @@ export class ForwarderWatch {
     const actor = this.#parts.containers.neighbours.container(owner);
     const policy = this.#parts.policies.port;
     if (actor === null || policy === 'ignore') return;
+    // It is on its way down, and its ports were not taken from it.
+    if (hasEnded(this.#parts.containers.neighbours.boundTo(owner))) return;
     const id = owner.slice(0, owner.lastIndexOf(':'));
     this.#parts.announce({ type: 'drift', t: Date.now(), id, network: null, drift: DRIFT, action: policy, by: null });
     actor.send(policy === 'repair' ? { type: 'drifted', drift: DRIFT } : { type: 'noticed', drift: DRIFT });

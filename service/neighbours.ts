@@ -1,5 +1,5 @@
 /**
- * What containers are to each other: users of a namespace, givers and takers of a port.
+ * What containers are to each other: users of a namespace, those that end together, givers and takers of a port.
  *
  * Guarantees: views over the containers there are, nothing of its own that could disagree with them.
  * Limits: answers for this moment; whoever needs more watches the machine it is given.
@@ -8,7 +8,7 @@ import type { NeighbourDirectory } from '../effects/ask.ts';
 import { coveredBy, leadsTo } from '../machines/plan/change.ts';
 import { without } from '../machines/plan/port-list.ts';
 import { targetsFor } from '../machines/plan/ports.ts';
-import type { ContainerContext, PortTarget, ResolvedPort } from '../state/container.ts';
+import type { ContainerContext, PortTarget, ProcessIdentity, ResolvedPort } from '../state/container.ts';
 import type { LifecycleEvent } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import type { PortHandler } from '../state/uplink.ts';
@@ -39,6 +39,17 @@ export class Neighbours implements NeighbourDirectory {
   /** Ids of other containers in the namespace of an owner. */
   usersOf(owner: string): string[] {
     return this.#all().flatMap(({ context }) => (context.netns?.of === owner ? [context.id] : []));
+  }
+
+  /**
+   * The processes whose ends are the end of an owner and of everybody in its namespace; none, where one of them ends by
+   * teardown alone. Its ports serve all of them, and end with the last. One that is held has had its end.
+   */
+  boundTo(owner: string): ProcessIdentity[] {
+    const its = this.#all().flatMap(({ context }) =>
+      (context.owner === owner && !context.held) || context.netns?.of === owner ? [context.boundTo] : [],
+    );
+    return its.includes(null) ? [] : its.filter((process) => process !== null);
   }
 
   /** Who gives up the ports that an event asks for, and which; null when it takes none over. */

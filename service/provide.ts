@@ -68,6 +68,7 @@ export function provideContainer(
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
     },
   });
+  const boundTo = (owner: string) => neighbours().boundTo(owner);
   const hands = uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared));
   const uplink = uplinkMachine.provide({
     actors: {
@@ -85,7 +86,7 @@ export function provideContainer(
       removeNamespace: defineEffect(runner, 'remove', 'removeNamespace', removeNamespace(kernel)),
       expose: defineEffect(runner, 'add', 'expose', expose(exposed)),
       unexpose: defineEffect(runner, 'remove', 'unexpose', unexpose(exposed)),
-      publish: defineEffect(runner, 'add', 'publish', publish(kernel, places)),
+      publish: defineEffect(runner, 'add', 'publish', publish(kernel, places, boundTo)),
       unpublish: defineEffect(runner, 'remove', 'unpublish', unpublish(kernel, places)),
       awaitLinksGone: defineEffect(runner, 'remove', 'awaitLinksGone', awaitLinksGone(kernel)),
       lease: lease(shared, neighbours, kernel),

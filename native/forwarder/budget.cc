@@ -104,8 +104,8 @@ void Budget::ForgetAccounts() {
   }
 }
 
-bool Budget::HasRoomForPorts(size_t ports) const {
-  return static_cast<int64_t>(ports) <= Descriptors() - kForItself - Descriptors() / kNotForPorts;
+bool Budget::HasRoomForPorts(size_t descriptors) const {
+  return static_cast<int64_t>(descriptors) <= Descriptors() - kForItself - Descriptors() / kNotForPorts;
 }
 
 int64_t Budget::free_descriptors() const {

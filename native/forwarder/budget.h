@@ -99,9 +99,9 @@ class Budget {
   void ForgetAccounts();
   const std::map<std::string, std::shared_ptr<Account>>& accounts() const { return accounts_; }
 
-  // How many ports there are; whether there may be so many.
-  void CountPorts(size_t ports) { ports_ = static_cast<int64_t>(ports); }
-  bool HasRoomForPorts(size_t ports) const;
+  // How many descriptors ports have, and the bonds of their owners; whether there may be so many.
+  void CountPorts(size_t descriptors) { ports_ = static_cast<int64_t>(descriptors); }
+  bool HasRoomForPorts(size_t descriptors) const;
 
   // Descriptors that are granted to nobody, by the present limit of this process.
   int64_t free_descriptors() const;

@@ -6,7 +6,8 @@
 // with splice(2). The daemon tells it what to publish (request.h); when the daemon ends, it and its connections live
 // on.
 //
-// Guarantees: one process for all ports, with a fixed number of threads. It ends by itself when it has had no port for
+// Guarantees: one process for all ports, with a fixed number of threads. Ports end with the processes that their owner
+// is bound to (bond.h), whether there is a daemon or not. It ends by itself when it has had no port for
 // SECONDS (10): it does not outlive its last one, whether there is a daemon or not. A second one for the same PATH ends
 // at once with 0. SIGTERM ends it. As soon as it listens it is UID and GID, with the few capabilities and system calls
 // that it needs (rights.cc). Limits: needs CAP_SYS_ADMIN over the containers' namespaces and its own (setns(2)),
@@ -140,15 +141,17 @@ int Run(const Invocation& invocation) {
   bool to_tick = false;
   auto has_connections = [&] { return engine.open + lanes.load() > 0; };
   while (!termination.asked) {
-    int64_t now = engine.now();
     if (!table.empty()) {
-      empty_since = now;
-    } else if (now - empty_since >= idle_ms) {
+      empty_since = engine.now();
+    } else if (engine.now() - empty_since >= idle_ms) {
       break;
     }
     // Once more after the last connection: what it leaves is tidied up.
     to_tick = to_tick || has_connections();
+    bool had_ports = !table.empty();
     engine.Turn(to_tick || table.empty() ? kTickMs : -1);
+    // The turn may have been as long as the container lived.
+    if (had_ports) empty_since = engine.now();
     if (to_tick && engine.now() - ticked >= kTickMs) {
       ticked = engine.now();
       // Asked before: one that ends while it ticks, or by that, is tidied up by the next.

@@ -80,6 +80,20 @@ const char* ReadTarget(const JsonValue& value, Addition* addition) {
   return nullptr;
 }
 
+const char* ReadBinding(const JsonValue& value, Binding* binding) {
+  if (!ReadOwner(value, &binding->owner)) return "owner";
+  const JsonValue* to = value.Find("to");
+  if (to == nullptr || to->kind != Kind::kArray) return "to";
+  for (const JsonValue& item : to->items) {
+    std::optional<int64_t> pid = item.FindInteger("pid");
+    std::optional<int64_t> start_time = item.FindInteger("start_time");
+    if (item.members.size() != 2 || !pid || *pid < 1 || *pid > INT32_MAX || !start_time || *start_time < 0) return "to";
+    binding->to.push_back({static_cast<pid_t>(*pid), *start_time});
+  }
+  return nullptr;
+}
+
+constexpr size_t kBindingMembers = 2;
 constexpr size_t kRemovalMembers = 4;
 constexpr size_t kAdditionMembers = 9;
 
@@ -106,11 +120,18 @@ std::string ReadChange(const JsonValue& value, Request* out) {
   });
   if (!problem.empty()) return problem;
   std::set<Key> keys;
-  return EachItem(value, "add", kAdditionMembers, [out, &keys](const JsonValue& item) {
+  problem = EachItem(value, "add", kAdditionMembers, [out, &keys](const JsonValue& item) {
     Addition& addition = out->add.emplace_back();
     if (const char* wrong = ReadKey(item, &addition.owner, &addition.key)) return wrong;
     if (const char* wrong = ReadTarget(item, &addition)) return wrong;
     return keys.insert(addition.key).second ? nullptr : "host_port (named twice)";
+  });
+  if (!problem.empty() || value.Find("bound") == nullptr) return problem;
+  std::set<std::string> owners;
+  return EachItem(value, "bound", kBindingMembers, [out, &owners](const JsonValue& item) {
+    Binding& binding = out->bound.emplace_back();
+    if (const char* wrong = ReadBinding(item, &binding)) return wrong;
+    return owners.insert(binding.owner).second ? nullptr : "owner (named twice)";
   });
 }
 
@@ -138,7 +159,7 @@ std::string ReadRequest(const char* data, size_t size, Request* out) {
   } else if (op == "limits") {
     out->op = Request::Op::kLimits;
     return ReadLimits(*value, &out->limits);
-  } else if (op == "change" && value->members.size() == 3) {
+  } else if (op == "change" && value->members.size() == (value->Find("bound") == nullptr ? 3U : 4U)) {
     out->op = Request::Op::kChange;
     return ReadChange(*value, out);
   } else {

@@ -1,10 +1,13 @@
 // request.h: what the daemon asks of the forwarder, and what it is answered: one line of JSON each way.
 //
 //   {"op":"change","remove":[{owner,protocol,host_ip,host_port}],
-//    "add":[{owner,protocol,host_ip,host_port,netns,dev,ino,address,container_port}]}
+//    "add":[{owner,protocol,host_ip,host_port,netns,dev,ino,address,container_port}],
+//    "bound":[{owner,"to":[{pid,start_time}]}]}
 //     -> {"ok":true,"source_kept":[true,...]}      in the order of add
+//     What an owner has ends with the last of the processes that it is bound to (bond.h); bound to none, by request
+//     alone. `bound` may be left out: then each is bound as before. It is refused (ESRCH) when all of them have ended.
 //   {"op":"list"} or {"op":"list","owner":...}      of all owners, or of one
-//     -> {"ok":true,"pid":N,"rules":[...],"owners":[{owner,connections,flows}],"limits":{...}}
+//     -> {"ok":true,"pid":N,"rules":[...],"owners":[{owner,connections,flows,bound_to}],"limits":{...}}
 //   {"op":"limits","connections":N,"flows":N,"flow_idle":N,"half_closed":N} -> {"ok":true}      (budget.h)
 //     each of them may be left out: then it is as if it had never been told. What is held already stays.
 //   {"op":"who"} -> {"ok":true,"pid":N,"rules":N}
@@ -17,6 +20,8 @@
 // addresses, ports in range, absolute paths; no member that it does not know, which a newer daemon might mean something
 // by. Limits: kMaxRequest bytes, about 60,000 ports.
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -45,6 +50,17 @@ struct Addition {
   Endpoint to;
 };
 
+// A process as it cannot be mistaken: field 22 of /proc/pid/stat beside its pid.
+struct Process {
+  pid_t pid = 0;
+  int64_t start_time = 0;
+};
+
+struct Binding {
+  std::string owner;
+  std::vector<Process> to;
+};
+
 struct Request {
   enum class Op { kChange, kLimits, kList, kWho };
 
@@ -53,6 +69,7 @@ struct Request {
   Limits limits;
   std::vector<Removal> remove;
   std::vector<Addition> add;
+  std::vector<Binding> bound;
 };
 
 // Why it is none; empty when `out` is complete.

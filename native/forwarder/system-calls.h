@@ -93,8 +93,17 @@ constexpr cleat::SystemCall kSystemCalls[] = {
 #ifdef SYS_openat
     {SYS_openat},
 #endif
+#ifdef SYS_pidfd_open
+    {SYS_pidfd_open},
+#endif
 #ifdef SYS_pipe2
     {SYS_pipe2},
+#endif
+#ifdef SYS_poll
+    {SYS_poll},
+#endif
+#ifdef SYS_ppoll
+    {SYS_ppoll},
 #endif
 #ifdef SYS_prlimit64
     {SYS_prlimit64},

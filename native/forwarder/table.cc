@@ -18,6 +18,16 @@ using cleat::QuoteJson;
 // How often namespaces with connections are looked for.
 constexpr int64_t kLookMs = 2000;
 
+std::string BoundTo(const std::vector<Process>& processes) {
+  std::string json = "[";
+  for (const Process& process : processes) {
+    if (json.back() != '[') json += ',';
+    json += "{\"pid\":" + std::to_string(process.pid);
+    json += ",\"start_time\":" + std::to_string(process.start_time) + "}";
+  }
+  return json + "]";
+}
+
 }  // namespace
 
 // What a change will do, made before anything is done.
@@ -29,6 +39,9 @@ struct Table::Plan {
   std::vector<std::unique_ptr<Port>> fresh;  // open, where there was none
   std::set<Key> wanted;                      // ports of the additions
   std::set<Key> leaving;                     // ports that go
+  // Of owners that are bound anew; nullptr for one that is bound to nothing.
+  std::map<std::string, std::unique_ptr<Bond>> bonds;
+  size_t held = 0;  // processes of those
 };
 
 std::string Table::Handle(const Request& request) {
@@ -74,10 +87,18 @@ std::string Table::Change(const Request& request) {
     auto share = std::make_shared<Share>(budget_->AccountOf(addition.owner));
     plan.routes.push_back({std::move(share), std::move(place), addition.to});
   }
+  for (const Binding& binding : request.bound) {
+    if (Failure failure = BondOf(binding, &plan)) {
+      const char* what = failure.error == ESRCH ? "the processes that it is bound to have ended"
+                                                : "the processes that it is bound to cannot be watched";
+      return Refuse({what, failure.error, failure.syscall, binding.owner});
+    }
+  }
+  const size_t held = Descriptors() + plan.held;
   for (size_t i = 0; i < request.add.size(); ++i) {
     const Key& key = request.add[i].key;
     if (ports_.count(key) > 0) continue;
-    if (!budget_->HasRoomForPorts(ports_.size() + plan.fresh.size() + 1)) {
+    if (!budget_->HasRoomForPorts(held + plan.fresh.size() + 1)) {
       return Refuse({"the forwarder has as many ports as it may", EMFILE, "socket", "", &key});
     }
     std::vector<Port*> giving_way;
@@ -118,6 +139,15 @@ Failure Table::PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Pla
   return {};
 }
 
+Failure Table::BondOf(const Binding& binding, Plan* plan) {
+  std::unique_ptr<Bond>& bond = plan->bonds[binding.owner];
+  if (binding.to.empty()) return {};
+  plan->held += binding.to.size();
+  if (!budget_->HasRoomForPorts(Descriptors() + plan->held)) return {EMFILE, "pidfd_open"};
+  bond = std::make_unique<Bond>(binding.to, [this, owner = binding.owner] { EndOwner(owner); });
+  return bond->Hold(engine_);
+}
+
 void Table::Commit(const Request& request, Plan* plan) {
   for (const auto& [identity, place] : plan->places) places_[identity] = place;
   for (const Addition& addition : request.add) plan->places[{addition.dev, addition.ino}]->Rename(addition.netns);
@@ -130,8 +160,10 @@ void Table::Commit(const Request& request, Plan* plan) {
     Port& port = *ports_.find(request.add[i].key)->second;
     const Route& now = port.route();
     bool same = now.owner() == to.owner() && now.place == to.place && now.to == to.to;
+    if (now.owner() != to.owner()) owners_[now.owner()].former.insert(port.key());
     if (!same) port.Lead(to);
   }
+  for (auto& [owner, bond] : plan->bonds) Bind(owner, std::move(bond));
   for (const Removal& removal : request.remove) {
     auto port = ports_.find(removal.key);
     if (port == ports_.end()) continue;
@@ -144,8 +176,33 @@ void Table::Commit(const Request& request, Plan* plan) {
   }
   plan->places.clear();
   plan->routes.clear();
-  budget_->CountPorts(ports_.size());
   Forget();
+}
+
+void Table::Bind(const std::string& owner, std::unique_ptr<Bond> bond) {
+  std::unique_ptr<Bond> former = std::exchange(owners_[owner].bond, std::move(bond));
+  if (former != nullptr) engine_->Bury(std::move(former));
+}
+
+void Table::EndOwner(const std::string& owner) {
+  for (auto port = ports_.begin(); port != ports_.end();) {
+    auto next = std::next(port);
+    if (port->second->route().owner() == owner) Close(port);
+    port = next;
+  }
+  for (const Key& key : owners_[owner].former) {
+    auto port = ports_.find(key);
+    if (port == ports_.end()) continue;
+    port->second->EndThose([&owner](const Route& route) { return route.owner() == owner; });
+  }
+  Bind(owner, nullptr);
+  Forget();
+}
+
+size_t Table::Descriptors() const {
+  size_t count = ports_.size();
+  for (const auto& [name, owner] : owners_) count += owner.bond == nullptr ? 0 : owner.bond->to().size();
+  return count;
 }
 
 void Table::Forget() {
@@ -153,6 +210,15 @@ void Table::Forget() {
     place = place->second.use_count() == 1 ? places_.erase(place) : std::next(place);
   }
   budget_->ForgetAccounts();
+  for (auto owner = owners_.begin(); owner != owners_.end();) {
+    auto next = std::next(owner);
+    if (budget_->accounts().count(owner->first) == 0) {
+      if (owner->second.bond != nullptr) engine_->Bury(std::move(owner->second.bond));
+      owners_.erase(owner);
+    }
+    owner = next;
+  }
+  budget_->CountPorts(Descriptors());
 }
 
 void Table::Close(Ports::iterator port) {
@@ -188,7 +254,10 @@ std::string Table::List(const std::string& owner) const {
     if (json.back() != '[') json += ',';
     json += "{\"owner\":" + QuoteJson(name);
     json += ",\"connections\":" + std::to_string(account->count(Protocol::kTcp));
-    json += ",\"flows\":" + std::to_string(account->count(Protocol::kUdp)) + "}";
+    json += ",\"flows\":" + std::to_string(account->count(Protocol::kUdp));
+    auto known = owners_.find(name);
+    bool bound = known != owners_.end() && known->second.bond != nullptr;
+    json += ",\"bound_to\":" + BoundTo(bound ? known->second.bond->to() : std::vector<Process>()) + "}";
   }
   const Limits limits = budget_->limits();
   json += "],\"limits\":{\"connections\":" + std::to_string(limits.connections);

@@ -4,12 +4,13 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  bind,
   forward,
   listForwards,
   unforward,
@@ -19,7 +20,7 @@ import {
 } from '../../effects/forwarder.ts';
 import { outsideKey } from '../../effects/kernel.ts';
 import type { OwnedTarget } from '../../machines/plan/change.ts';
-import { signalProcess, watchProcess, type Child } from '../../native/index.ts';
+import { processStartTime, signalProcess, watchProcess, type Child } from '../../native/index.ts';
 import { dial } from '../harness/agent.ts';
 import { faultOf } from '../harness/effects.ts';
 import { container, endChildren, EXECUTABLE, outside, type Container } from '../harness/forward-world.ts';
@@ -193,6 +194,61 @@ forwarding('a connection outlives the daemon', async () => {
 /** Something else in the forwarder's place. */
 const impostor = ({ directory }: ForwarderPlaces, answer: string | null) =>
   answering(join(directory, outsideKey(null)), 'socket', answer);
+
+forwarding('bound to processes: refused when they have ended, and as before where nothing is said', async () => {
+  const places = placesIn();
+  const [one, ended] = [spawn('sleep', ['60']), spawn('sleep', ['0'])];
+  const [own, gone] = [one, ended].map(({ pid = 0 }): Child => ({ pid, startTime: processStartTime(pid) }));
+  assert.ok(own !== undefined && gone !== undefined);
+  await once(ended, 'exit');
+  const { code, message } = await faultOf(forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [gone] }));
+  assert.equal([code, message], ['NO_SUCH_PROCESS', 'the process that container a ends with has ended']);
+  await forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [own] });
+  await forward(places)(input(a, [target(a, 8081)]));
+  const boundTo = async () => (await listForwards(places)(null))?.owners.map(({ bound_to: bound }) => bound);
+  assert.equal(await boundTo(), [[{ pid: own.pid, start_time: own.startTime }]]);
+  await bind(places)(null, 'a:1', [gone]);
+  assert.equal(await boundTo(), [[{ pid: own.pid, start_time: own.startTime }]], 'it is about to be torn down');
+  await bind(places)(null, 'a:1', []);
+  assert.equal(await boundTo(), [[]]);
+  await bind(places)(null, 'a:1', [own]);
+  one.kill('SIGKILL');
+  await until('it has ended', async () => (await processOf(places)) === null, 15_000);
+  await bind(places)(null, 'a:1', [gone]);
+});
+
+for (const [what, refusal] of [
+  ['of an earlier version', { message: 'not a request: op is missing or unknown, or there are other members' }],
+  ['that does not see the process', { message: 'the processes have ended', errno: 'ESRCH', owner: 'a:1' }],
+] as const) {
+  forwarding(`a forwarder ${what} carries ports until it is told to stop`, async () => {
+    const places = placesIn();
+    const heard: string[] = [];
+    const directory = join(places.directory, outsideKey(null));
+    mkdirSync(directory, { recursive: true });
+    const server = createServer((socket) => {
+      socket.once('data', (line) => {
+        heard.push(line.toString());
+        const answer = heard.at(-1)?.includes('"bound"') === true ? { ok: false, error: refusal } : { ok: true };
+        socket.end(`${JSON.stringify({ source_kept: [], ...answer })}\n`);
+      });
+    });
+    await new Promise<void>((listening) => server.listen(join(directory, 'socket'), listening));
+    server.unref(); // also when what follows fails
+    const own = { pid: process.pid, startTime: processStartTime(process.pid) };
+    await forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [own] });
+    assert.equal(
+      heard.map((line) => [line.includes('"bound"'), line.includes('8080')]),
+      [
+        [true, true],
+        [false, true],
+      ],
+    );
+    await bind(places)(null, 'a:1', [own]);
+    assert.is(heard.length, 3);
+    await new Promise((closed) => server.close(closed));
+  });
+}
 
 forwarding('answers that are none, and none at all', async () => {
   const list = [

@@ -12,7 +12,9 @@
 namespace {
 
 using cleat_forwarder::Addition;
+using cleat_forwarder::Binding;
 using cleat_forwarder::Key;
+using cleat_forwarder::Process;
 using cleat_forwarder::Removal;
 using cleat_forwarder::Request;
 
@@ -43,7 +45,16 @@ std::string Write(const Request& request) {
            ",\"ino\":" + std::to_string(addition.ino) + ",\"address\":\"" + addition.to.Address() +
            "\",\"container_port\":" + std::to_string(addition.to.port()) + "}";
   }
-  return "{\"op\":\"change\",\"remove\":[" + remove + "],\"add\":[" + add + "]}";
+  std::string bound;
+  for (const Binding& binding : request.bound) {
+    std::string to;
+    for (const Process& process : binding.to) {
+      to += (to.empty() ? "" : ",") + ("{\"pid\":" + std::to_string(process.pid)) +
+            ",\"start_time\":" + std::to_string(process.start_time) + "}";
+    }
+    bound += (bound.empty() ? "" : ",") + ("{\"owner\":" + cleat::QuoteJson(binding.owner)) + ",\"to\":[" + to + "]}";
+  }
+  return "{\"op\":\"change\",\"remove\":[" + remove + "],\"add\":[" + add + "],\"bound\":[" + bound + "]}";
 }
 
 void Judge(const std::string& owner, const Key& key) {
@@ -60,6 +71,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     MUST(cleat::ParseJson(refusal.data(), refusal.size()));
     return 0;
   }
+  // What is left out of limits is not told from what has its usual value.
+  if (request.op == Request::Op::kLimits) return 0;
+  std::set<std::string> owners;
+  for (const Binding& binding : request.bound) {
+    MUST(!binding.owner.empty() && binding.owner.size() <= 255 && owners.insert(binding.owner).second);
+    for (const Process& process : binding.to) MUST(process.pid > 0 && process.start_time >= 0);
+  }
   std::set<Key> keys;
   for (const Removal& removal : request.remove) Judge(removal.owner, removal.key);
   for (const Addition& addition : request.add) {
@@ -73,6 +91,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Request again;
   MUST(Read(Write(request), &again).empty());
   MUST(again.op == request.op && again.remove.size() == request.remove.size());
-  MUST(again.add.size() == request.add.size() && Write(again) == Write(request));
+  MUST(again.add.size() == request.add.size() && again.bound.size() == request.bound.size());
+  MUST(Write(again) == Write(request));
   return 0;
 }

@@ -14,6 +14,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
+import { processStartTime } from '../../native/index.ts';
 import { dial } from '../harness/agent.ts';
 import { container, endChildren, Forwarder } from '../harness/forward-world.ts';
 import { until } from '../harness/native.ts';
@@ -54,11 +55,21 @@ const target = fc.constantFrom(a, b).chain(({ netns, v4, v6 }) =>
   }),
 );
 const addition = fc.tuple(key, target).map(([of, to]) => ({ ...of, ...to }));
-const change = fc.record({
-  op: fc.constant('change'),
-  remove: fc.array(key, { maxLength: 4 }),
-  add: fc.array(addition, { maxLength: 4 }),
+/** Bound to a process that outlives the test, and to one that never was. */
+const lasting = { pid: process.pid, start_time: processStartTime(process.pid) };
+const binding = fc.record({
+  owner: fc.constantFrom(...OWNERS),
+  to: fc.array(fc.constantFrom(lasting, lasting, { ...lasting, start_time: 1 }), { maxLength: 3 }),
 });
+const change = fc.record(
+  {
+    op: fc.constant('change'),
+    remove: fc.array(key, { maxLength: 4 }),
+    add: fc.array(addition, { maxLength: 4 }),
+    bound: fc.array(binding, { maxLength: 2 }),
+  },
+  { requiredKeys: ['op', 'remove', 'add'] },
+);
 /** Large enough for what is dialled here. */
 const limits = fc.record(
   {
@@ -102,6 +113,8 @@ const odd = fc.constantFrom(
   '{"op":"change","remove":[],"add":[],"add":[]}',
   '\0',
   '{"op":"change","remove":[],"add":{}}',
+  '{"op":"change","remove":[],"add":[],"bound":[{"owner":"a:1","to":[],"to":[]}]}',
+  '{"op":"change","remove":[],"add":[],"bound":[{"owner":"a:1","to":[{"pid":0,"start_time":1}]}]}',
   '{"op":"limits","flows":1,"flows":1}',
   '{"op":"limits","connections":0}',
   '{"op":"limits","flow_idle":604801}',
@@ -138,6 +151,8 @@ const Addition = z.strictObject({
   address: Address,
   container_port: Port,
 });
+const Process = z.strictObject({ pid: z.int().min(1).max(0x7fffffff), start_time: z.int().min(0) });
+const Binding = z.strictObject({ owner: Key.owner, to: z.array(Process) });
 const Limits = {
   connections: z.int().min(1).max(1_000_000).optional(),
   flows: z.int().min(1).max(1_000_000).optional(),
@@ -148,7 +163,12 @@ const Request = z.union([
   z.strictObject({ op: z.enum(['who', 'list']) }),
   z.strictObject({ op: z.literal('list'), owner: Key.owner }),
   z.strictObject({ op: z.literal('limits'), ...Limits }),
-  z.strictObject({ op: z.literal('change'), remove: z.array(Removal), add: z.array(Addition) }),
+  z.strictObject({
+    op: z.literal('change'),
+    remove: z.array(Removal),
+    add: z.array(Addition),
+    bound: z.array(Binding).optional(),
+  }),
 ]);
 type Request = z.infer<typeof Request>;
 type Rule = z.infer<typeof Removal>;

@@ -137,6 +137,15 @@ const TARGETS: Record<string, Target> = {
         remove: [{ owner: 'a:1', protocol: 'udp', host_ip: '::', host_port: 53 }],
         add: [FORWARD, { ...FORWARD, host_ip: 'fd00::1', address: 'fd00:1::2' }],
       }),
+      JSON.stringify({
+        op: 'change',
+        remove: [],
+        add: [FORWARD],
+        bound: [
+          { owner: 'a:1', to: [{ pid: 7, start_time: 1234 }] },
+          { owner: 'b:1', to: [] },
+        ],
+      }),
     ],
     mistake: {
       source: 'native/forwarder/request.cc',

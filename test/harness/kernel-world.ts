@@ -87,7 +87,7 @@ export class Ground {
       reviseLink: reviseLink(kernel, knownInside),
       removeLink: removeLink(kernel),
       ...uplinkEffects(kernel, this.uplinks, () => Promise.resolve()),
-      publish: publish(kernel, places),
+      publish: publish(kernel, places, () => []),
       unpublish: unpublish(kernel, places),
       awaitLinksGone: awaitLinksGone(kernel),
       ensureFiles,

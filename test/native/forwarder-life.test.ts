@@ -132,6 +132,26 @@ life('what is no request changes nothing, and is said to be none', async () => {
     '{"op":"limits","sessions":1}',
     change([{ ...good, more: 1 }]),
     change([good, good]),
+    ...[
+      {},
+      [{}],
+      [{ owner: 'a:1' }],
+      [{ owner: '', to: [] }],
+      [{ owner: 'a:1', to: [], more: 1 }],
+      [
+        { owner: 'a:1', to: [] },
+        { owner: 'a:1', to: [] },
+      ],
+      ...[
+        null,
+        {},
+        { pid: 1 },
+        { pid: 0, start_time: 1 },
+        { pid: 1, start_time: -1 },
+        { pid: 2 ** 31, start_time: 1 },
+      ].map((one) => [{ owner: 'a:1', to: [one] }]),
+      [{ owner: 'a:1', to: [{ pid: 1, start_time: 1, more: 1 }] }],
+    ].map((bound) => JSON.stringify({ op: 'change', remove: [], add: [], bound })),
     ...Object.entries({
       owner: '',
       protocol: 'sctp',

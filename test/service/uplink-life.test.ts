@@ -11,7 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Check } from '../../service/doctor.ts';
 import type { Happening } from '../../state/happening.ts';
-import { on, pathOf, port } from '../harness/daemon.ts';
+import { on, pathOf, port, type CreateOptions } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { ended, sleeper, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
@@ -154,18 +154,32 @@ uplink('a forwarder that ends is started again, with the ports of everybody', as
   await nothingLeft('a', 'b');
 });
 
-uplink('it ends with the process that is named, daemon or not', async () => {
-  const bound = await sleeper();
-  await daemon.up('a', { uplink: SLIRP, bound_to: bound.pid!, port_mappings: [port(8080, 80)] });
-  const { pid } = await processOf('a');
-  await daemon.kill();
-  bound.kill('SIGKILL');
-  await ended(pid);
-  await daemon.start();
-  await daemon.gone('a');
-  await asBefore();
-  await daemon.clean();
-});
+const WAYS: Record<string, CreateOptions> = {
+  'the forwarder': { uplink: SLIRP },
+  slirp4netns: { uplink: { ...SLIRP, options: ['port_handler=slirp4netns'] } },
+  pasta: { uplink: { program: 'pasta' } },
+};
+for (const [who, way] of Object.entries(WAYS)) {
+  uplink(`it ends with the process that is named, daemon or not, and so do ports of ${who}`, async () => {
+    const bound = await sleeper();
+    const up = await daemon.up('a', { ...way, port_mappings: [port(8080, 80)], bound_to: bound.pid! });
+    const { pid } = await processOf('a');
+    // Somebody still listens in there.
+    await withAgents([pathOf(up)], async (inside) => {
+      await inside.serve('a', 'tcp', 80);
+      // A pasta of 2023 may lose what is said first, but it takes the client.
+      assert.is.not(await lan.dial('tcp', HOST, 8080, 2000), 'ECONNREFUSED');
+      await daemon.kill();
+      bound.kill('SIGKILL');
+      await ended(pid);
+      await until('the port is closed', async () => (await lan.dial('tcp', HOST, 8080, 2000)) === 'ECONNREFUSED', 2000);
+    });
+    await daemon.start();
+    await daemon.gone('a');
+    await asBefore();
+    await daemon.clean();
+  });
+}
 
 for (const [what, script, message] of [
   ['prints and dies', 'echo "no luck" >&2; exit 3', /no luck/],
