@@ -1,7 +1,7 @@
 /**
  * The watch on one outside: hears what the kernel announces, looks where that leads, and tells the machine whose it is.
  *
- * Guarantees: it changes nothing itself. Announcements are gathered for a moment and looked at together, one look after
+ * Guarantees: it changes nothing itself but a pin (drift-pin.ts). Announcements are gathered for a moment and looked at together, one look after
  * another; one that cannot be taken is taken again, at everything. Who is busy is not judged, but looked at again when it
  * has come to rest; who is on the way out is left alone. Bridges come first: what hangs on them is put right with them.
  * Limits: see drift-clues.ts for what is announced at all.
@@ -358,7 +358,8 @@ export class OutsideWatch {
     if (!isSteady(now) || now.context.attachments !== context.attachments) {
       return this.#whenSteady(actor, owner, concern);
     }
-    if (await pinBack(this.#parts, this.#record, context, seen)) {
+    const isStill = () => isSteady(actor.getSnapshot());
+    if (await pinBack(this.#parts, this.#record, context, seen, isStill)) {
       return this.#whenSteady(actor, owner, ALL_OF_IT);
     }
     const { repair, alert } = byPolicy(this.#parts.policies, seen);

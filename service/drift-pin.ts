@@ -11,17 +11,23 @@ import type { ContainerContext, Difference } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { DriftRecord } from './drift-record.ts';
 
-/** Whether it was put back. */
+/** Whether it was put back. `isStill`: nobody has begun to take the container away meanwhile. */
 export async function pinBack(
   { kernel, policies }: { kernel: Kernel; policies: DriftPolicies },
   record: DriftRecord,
   context: ContainerContext,
   seen: readonly Difference[],
+  isStill: () => boolean,
 ): Promise<boolean> {
   const unpinned = seen.find(
     ({ kind, network, problem }) => kind === 'link' && network === null && problem === 'missing',
   );
   if (unpinned === undefined || policies.link !== 'repair' || !(await pinAgain(kernel, context))) return false;
+  if (!isStill()) {
+    // Its teardown may have unpinned it before.
+    await kernel.outside(null).kernel.netnsRemove(unpinned.object);
+    return false;
+  }
   const { kind, object, network } = unpinned;
   record.mended({ owner: context.owner }, [{ kind, object, network }]);
   return true;
