@@ -7,8 +7,8 @@ Usage: stations.py    a request a line on stdin, the answer a line on stdout, JS
       nobody serves: there are clients who look whether anybody listens before they connect.
   {"send": [[NAME, HEX], ...]}                                  -> {}
   {"heard": true}                                               -> {"tokens": {NAME: [n, ...]}, "segments": {...}}
-      What was heard since the last time: tokens, which are MAGIC and a number anywhere in a packet, and of TCP segments
-      the destination, as "ADDRESS PORT".
+      What was heard since the last time: tokens, which are MAGIC and a number anywhere in a packet, and of TCP segments that
+      begin a connection the destination, as "ADDRESS PORT". A connection of before may still end meanwhile.
 
 Guarantees: frames leave in the order given, and what is on its way on the same machine has arrived before an answer
 to `heard`, unless it waits for another process or for a neighbour to be found. Limits: setns(2) and packet(7) need root.
@@ -31,6 +31,7 @@ IPV6_PKTINFO = 50
 ICMP_UNREACHABLE = 3  # RFC 792
 ICMPV6_UNREACHABLE = 1  # RFC 4443
 BUFFER = 64 << 20
+SYN, ACK = 0x02, 0x10  # flags of a TCP header (RFC 9293)
 QUIET_S = 0.02
 TOKEN = re.compile(b"CLT!(....)", re.DOTALL)
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -90,7 +91,10 @@ class Station:
         for token in TOKEN.findall(data):
             self.tokens.add(struct.unpack("!I", token)[0])
 
-    def segment(self, family, address, port):
+    def segment(self, family, address, header):
+        if len(header) < 14 or header[13] & (SYN | ACK) != SYN:
+            return
+        port = header[2:4]
         self.segments.add(f"{socket.inet_ntop(family, address)} {struct.unpack('!H', port)[0]}")
 
     def frame(self, ear):
@@ -100,9 +104,9 @@ class Station:
         self.note(data)
         kind = data[12:14]
         if kind == b"\x08\x00" and data[23] == 6:
-            self.segment(socket.AF_INET, data[30:34], data[36:38])
+            self.segment(socket.AF_INET, data[30:34], data[34:])
         elif kind == b"\x86\xdd" and data[20] == 6:
-            self.segment(socket.AF_INET6, data[38:54], data[56:58])
+            self.segment(socket.AF_INET6, data[38:54], data[54:])
 
     def packet(self, ear):
         self.note(ear.recv(65536))
@@ -131,14 +135,14 @@ class Station:
         data = ear.recv(65536)
         self.note(data)
         head = (data[0] & 15) * 4
-        self.segment(socket.AF_INET, data[16:20], data[head + 2 : head + 4])
+        self.segment(socket.AF_INET, data[16:20], data[head:])
 
     def packet6(self, ear):
         data, about, _flags, _from = ear.recvmsg(65536, 64)
         self.note(data)
         for level, kind, value in about:
             if level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
-                self.segment(socket.AF_INET6, value[:16], data[2:4])
+                self.segment(socket.AF_INET6, value[:16], data)
 
 
 def main():
