@@ -43,7 +43,7 @@ export interface Container {
   files: { resolv_conf: string; hosts: string } | null;
   drift: Drift[];
   /** Torn down, but others still use its namespace. */
-  held: boolean;
+  owner_gone: boolean;
   /** Why it is not up. */
   fault: Fault | null;
   leftovers: Fault[];

@@ -3,7 +3,7 @@
  *
  * Guarantees: pure; times are given in, not looked up.
  */
-import type { Happening } from '../state/happening.ts';
+import type { Notification } from '../state/notification.ts';
 import type { Container, PublishedPort } from './answers.ts';
 
 /** "127.0.0.1:8080->80/tcp", "*:8000-8010->9000-9010/udp". */
@@ -41,11 +41,11 @@ export function stateText({
   fault,
   leftovers,
   drift,
-  held,
-}: Pick<Container, 'state' | 'fault' | 'leftovers' | 'drift' | 'held'>): string {
+  owner_gone: ownerGone,
+}: Pick<Container, 'state' | 'fault' | 'leftovers' | 'drift' | 'owner_gone'>): string {
   const [outer = state] = state.split('.');
   if (outer === 'up' && drift.length > 0) return 'up (drift)';
-  if (held) return `${outer} (held)`;
+  if (ownerGone) return `${outer} (owner gone)`;
   if (outer === 'up') return outer;
   const why = fault ?? leftovers[0] ?? null;
   return why === null ? outer : `${outer} (${why.code})`;
@@ -81,31 +81,31 @@ export function timeText(t: number): string {
   return new Date(t).toISOString();
 }
 
-export function happeningText(happening: Happening): string {
-  const start = `${timeText(happening.t)}  ${happening.id ?? '-'}  `;
-  switch (happening.type) {
+export function notificationText(notification: Notification): string {
+  const start = `${timeText(notification.t)}  ${notification.id ?? '-'}  `;
+  switch (notification.type) {
     case 'state':
-      return `${start}${happening.from === '' ? '' : `${happening.from} -> `}${happening.to}`;
+      return `${start}${notification.from === '' ? '' : `${notification.from} -> `}${notification.to}`;
     case 'failed':
-      return `${start}${whatText(happening)} failed: ${happening.fault.message} (${happening.fault.code})`;
+      return `${start}${whatText(notification)} failed: ${notification.fault.message} (${notification.fault.code})`;
     case 'requested':
     case 'done':
-      return `${start}${whatText(happening)} ${happening.type}`;
+      return `${start}${whatText(notification)} ${notification.type}`;
     case 'drift': {
-      const by = happening.by === null ? '' : `, by ${happening.by}`;
-      return `${start}drift (${happening.action}${by}): ${driftText(happening)}`;
+      const by = notification.by === null ? '' : `, by ${notification.by}`;
+      return `${start}drift (${notification.action}${by}): ${driftText(notification)}`;
     }
     case 'repaired':
-      return `${start}repaired: ${driftText(happening)}`;
+      return `${start}repaired: ${driftText(notification)}`;
     case 'limited': {
-      const { what, entries, limit, forgotten, id, network } = happening;
+      const { what, entries, limit, forgotten, id, network } = notification;
       const whose =
         id !== null ? '' : network === null ? ' of link-local addresses' : ` of other addresses in ${network}`;
       return `${start}too many ${what}${whose}: ${entries}, ${limit} allowed, ${forgotten} forgotten`;
     }
     default:
       // Of a newer daemon.
-      return `${start}${JSON.stringify(happening)}`;
+      return `${start}${JSON.stringify(notification)}`;
   }
 }
 

@@ -15,7 +15,7 @@ import type { RulesetFindings, VerifyInput } from '../machines/firewall.ts';
 import { isKernelError, type ConntrackPort, type Outside } from '../native/index.ts';
 import type { RulesetDirectory } from './firewall-repair.ts';
 import { delay, undelayed } from './delay.ts';
-import { insist } from './insist.ts';
+import { retryUntilDone } from './retry.ts';
 import type { Kernel } from './kernel.ts';
 
 // --- Addresses --------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ const attempted = (kernel: Kernel, work: () => Promise<void>): Promise<void> =>
       }
       resolve();
     };
-    insist(attempt, (error) => {
+    retryUntilDone(attempt, (error) => {
       kernel.failed('deleting outdated entries of connection tracking', error);
       resolve();
     });

@@ -23,7 +23,7 @@ import { join } from 'node:path';
 import type { FilesInput, hostsFile } from '../machines/plan/hosts.ts';
 import type { HostFiles, resolvConf } from '../machines/plan/resolv-conf.ts';
 import { EffectError, unwritable } from './effect.ts';
-import { removeIfEmpty } from './home.ts';
+import { removeIfEmpty } from './shared-directory.ts';
 
 export interface EtcParts {
   runDir: string;

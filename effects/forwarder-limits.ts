@@ -8,7 +8,7 @@
 import { join } from 'node:path';
 import type { ForwarderPlaces } from './forwarder.ts';
 import { ask, failed, inTurn } from './forwarder-client.ts';
-import { namesIn } from './home.ts';
+import { namesIn } from './shared-directory.ts';
 
 const PATIENCE_MS = 1000;
 

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import type { ForwarderPlaces } from './forwarder.ts';
 import { inTurn } from './forwarder-client.ts';
 import { endUnreachable } from './forwarder-process.ts';
-import { namesIn, removeIfEmpty } from './home.ts';
+import { namesIn, removeIfEmpty } from './shared-directory.ts';
 
 /** Looks through the directories of all outsides; answers the names of those directories in which one still runs. */
 export async function removeRemains({ directory: home }: ForwarderPlaces): Promise<string[]> {

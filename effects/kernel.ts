@@ -19,7 +19,7 @@ import {
 } from '../native/index.ts';
 import { whyDenied } from './capabilities.ts';
 import { EffectError } from './effect.ts';
-import { insist } from './insist.ts';
+import { retryUntilDone } from './retry.ts';
 
 /** How an instance of cleat marks what is its own. Several daemons on one machine differ in all three. */
 export interface Instance {
@@ -81,7 +81,7 @@ export class Kernel {
         else stop = end;
       };
       // Until it listens, waits fall back to looking (link.ts).
-      insist(listen, (error) => this.failed(`listening to the links of ${path ?? 'the host'}`, error));
+      retryUntilDone(listen, (error) => this.failed(`listening to the links of ${path ?? 'the host'}`, error));
     }
     return outside;
   }

@@ -17,7 +17,7 @@ import { isKernelError, type Outside } from '../native/index.ts';
 import { findAardvark, PARTS, zoneFiles, type Part } from './aardvark.ts';
 import { ask, familyOf, type Question } from './dns-query.ts';
 import { EffectError, unwritable } from './effect.ts';
-import { removeIfEmpty } from './home.ts';
+import { removeIfEmpty } from './shared-directory.ts';
 import { outsideKey, type Kernel } from './kernel.ts';
 import { isStopped, watch } from './process.ts';
 import { requireFor } from './refusal.ts';

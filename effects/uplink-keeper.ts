@@ -11,7 +11,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Child } from '../native/index.ts';
 import type { UplinkStatus } from '../state/uplink.ts';
 import { EffectError } from './effect.ts';
-import { namesIn } from './home.ts';
+import { namesIn } from './shared-directory.ts';
 import { isAlive, watch } from './process.ts';
 import { processesBy } from './process-list.ts';
 

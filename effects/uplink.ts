@@ -9,7 +9,7 @@
  */
 import { resolve } from 'node:path';
 import type { UplinkStart, UplinkVerify } from '../machines/plan/uplink.ts';
-import { removeIfEmpty } from './home.ts';
+import { removeIfEmpty } from './shared-directory.ts';
 import type { Kernel } from './kernel.ts';
 import { refuseHostNamespace } from './netns.ts';
 import { requireIpv6 } from './switches.ts';

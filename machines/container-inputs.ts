@@ -2,9 +2,9 @@
  * What the container's machine is told, and what its effects and questions are given.
  *
  * Guarantees: everything an effect needs is in its input, taken from the context alone; an effect makes no choice.
- * Limits: types, and functions without a word of their own; what is decided is in container-words.ts and plan/.
+ * Limits: types, and functions without a word of their own; what is decided is in container-setup.ts and plan/.
  */
-import type { ContainerContext, Drift, Lease, ProcessIdentity, ResolvedPort, Wish } from '../state/container.ts';
+import type { ContainerContext, Drift, Lease, ProcessIdentity, ResolvedPort, PortRequest } from '../state/container.ts';
 import type { AttachmentOptions } from '../state/event.ts';
 import type { Fault } from '../state/faults.ts';
 import type { AttachmentInput } from './attachment.ts';
@@ -20,7 +20,7 @@ export type ContainerInput = Omit<
   | 'ports'
   | 'nextOrdinal'
   | 'configured'
-  | 'held'
+  | 'ownerGone'
   | 'change'
   | 'operation'
   | 'fault'
@@ -37,14 +37,14 @@ export type ContainerEvent =
   | { type: 'disconnect'; network: string; force: boolean }
   | { type: 'reload'; full: boolean }
   /** `from`: the owner who gives these ports away. */
-  | { type: 'publish'; ports: Wish[]; from: { owner: string; ports: ResolvedPort[] } | null }
-  | { type: 'unpublish'; ports: Wish[] }
+  | { type: 'publish'; ports: PortRequest[]; from: { owner: string; ports: ResolvedPort[] } | null }
+  | { type: 'unpublish'; ports: PortRequest[] }
   /** `users`: other containers in its namespace. */
   | { type: 'teardown' | 'process.exited'; users: string[] }
   /** Created anew while it was held. */
   | { type: 'resume'; boundTo: ProcessIdentity | null }
   /** Nobody else uses its namespace any more. */
-  | { type: 'deserted' }
+  | { type: 'lastUserGone' }
   /** A network grants other terms. `remetric`: the metric of its default route is among them. */
   | { type: 'adjust'; network: string; lease: Lease; remetric?: boolean }
   /** Others took something away: put it back, or (noticed) only know of it. */
@@ -70,7 +70,7 @@ export interface LeaseInput {
   owner: string;
   outside: string | null;
   networks: Record<string, AttachmentOptions>;
-  ports: Wish[];
+  ports: PortRequest[];
   /** The namespace to look into for links that are there already; null when it is new and can hold none. */
   inside: string | null;
   /** Who gives the ports away, and which of theirs. */

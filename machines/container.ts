@@ -4,11 +4,11 @@
  * Guarantees:
  * - Names, addresses and ports are in the context, and so on disk, before an effect makes them.
  * - Every operation ends in a state tagged `rest`: as asked for, or as before with `fault` saying why.
- * - An operation is a `change` (plan/change.ts): networks and ports that are added (lease, announce, attach, name,
- *   expose) or taken away in the reverse order. Undoing a failed addition is taking the same change away again.
+ * - An operation is a `change` (plan/change.ts): networks and ports that are added (lease, expose, attach, name,
+ *   publish) or taken away in the reverse order. Undoing a failed addition is taking the same change away again.
  * - What cannot be taken away is listed in `leftovers`, tried again with growing pauses, and never forgotten.
- * - `teardown` is accepted in every state but the last. While others use the namespace it only marks the container
- *   `held`, and what is under way goes on: what they use stays until the last of them is gone.
+ * - `teardown` is accepted in every state but the last. While others use the namespace it only notes `ownerGone`, and what
+ *   is under way goes on: what they use stays until the last of them is gone.
  * - `attempts` counts what failed since all was well, and `lastFault` says what: as long as it is not zero, settling leads
  *   to `degraded`, where everything is looked at again. Until all is well these stay (docs/decisions/0041).
  * Order in: namespace, lease, outer publisher, links, names, ports. Order out: outer publisher, ports, names, links,
@@ -40,10 +40,10 @@ import {
 import {
   onward,
   naming,
-  exposing,
-  noting,
+  publishing,
+  writingFiles,
   adding,
-  retracting,
+  unexposing,
   unnaming,
   detaching,
   stoppingUplink,
@@ -53,8 +53,8 @@ import {
   leavingBehind,
   atRest,
   whileConfigured,
-} from './container-stages.ts';
-import { setupContainer } from './container-words.ts';
+} from './container-steps.ts';
+import { setupContainer } from './container-setup.ts';
 
 export const containerMachine = setupContainer.createMachine({
   id: 'container',
@@ -67,7 +67,7 @@ export const containerMachine = setupContainer.createMachine({
     ports: [],
     nextOrdinal: 0,
     configured: false,
-    held: false,
+    ownerGone: false,
     change: null,
     operation: { n: 1, type: 'create', network: null },
     fault: null,
@@ -79,14 +79,14 @@ export const containerMachine = setupContainer.createMachine({
   initial: 'creating',
   on: {
     teardown: [
-      { guard: 'hasUsers', actions: 'hold' },
+      { guard: 'hasUsers', actions: 'markOwnerGone' },
       { target: '.tearingDown', actions: ['accept', 'beginTeardown'] },
     ],
     'process.exited': [
-      { guard: 'hasUsers', actions: 'hold' },
+      { guard: 'hasUsers', actions: 'markOwnerGone' },
       { target: '.tearingDown', actions: ['accept', 'beginTeardown'] },
     ],
-    deserted: { guard: 'held', target: '.tearingDown', actions: ['accept', 'beginTeardown'] },
+    lastUserGone: { guard: 'ownerGone', target: '.tearingDown', actions: ['accept', 'beginTeardown'] },
   },
   states: {
     creating: {
@@ -108,7 +108,7 @@ export const containerMachine = setupContainer.createMachine({
         src: 'removeNamespace',
         input: namespaceInput,
         onDone: 'gone',
-        onError: { target: 'teardownFailed', actions: 'keepFault' },
+        onError: { target: 'teardownFailed', actions: 'addLeftover' },
       },
     },
     created: {
@@ -124,7 +124,7 @@ export const containerMachine = setupContainer.createMachine({
           { actions: ['accept', 'beginConnect', 'request'] },
         ],
         disconnect: [
-          { guard: 'requested', actions: ['accept', 'beginDisconnect', 'forgetNetworks', 'settle'] },
+          { guard: 'requested', actions: ['accept', 'beginDisconnect', 'forgetNetworks', 'clearChange'] },
           { actions: ['accept', 'blameNotConnected'] },
         ],
         publish: [
@@ -175,17 +175,17 @@ export const containerMachine = setupContainer.createMachine({
     },
     reloading: {
       description: 'Has everything outside put back if it is missing; links and leases are not touched.',
-      initial: 'announcing',
+      initial: 'exposing',
       states: {
-        announcing: {
+        exposing: {
           description: 'Reminds the outer publisher.',
-          always: { guard: 'nothingToAnnounce', target: 'verifying' },
+          always: { guard: 'nothingToExpose', target: 'verifying' },
           invoke: {
             id: 'expose',
             src: 'expose',
             input: outerInput,
             onDone: 'verifying',
-            onError: { target: '#container.up', actions: ['blameError', 'settle'] },
+            onError: { target: '#container.up', actions: ['blameError', 'clearChange'] },
           },
         },
         verifying: {
@@ -196,8 +196,8 @@ export const containerMachine = setupContainer.createMachine({
             input: ({ context }) => ({ outside: context.outside }),
           },
           on: {
-            verified: { target: '#container.up', actions: 'settle' },
-            refused: { target: '#container.up', actions: ['blameRefusal', 'settle'] },
+            verified: { target: '#container.up', actions: 'clearChange' },
+            refused: { target: '#container.up', actions: ['blameRefusal', 'clearChange'] },
           },
         },
       },
@@ -217,7 +217,7 @@ export const containerMachine = setupContainer.createMachine({
             onDone: [
               { guard: 'notAttached', target: 'restoring', actions: ['blameOutcome', 'revertRest'] },
               { guard: 'moreToDo', target: 'replacing', reenter: true, actions: 'nextTodo' },
-              { guard: 'ailing', target: '#container.repairing', actions: 'beginRepair' },
+              { guard: 'hasFailures', target: '#container.repairing', actions: 'beginRepair' },
               { target: '#container.reloading', actions: 'beginReload' },
             ],
             onError: { target: 'restoring', actions: ['blameError', 'revertRest'] },
@@ -230,10 +230,10 @@ export const containerMachine = setupContainer.createMachine({
             src: 'attachment',
             input: attachmentInput('replace'),
             onDone: [
-              { guard: 'notAttached', target: '#container.failed', actions: 'keepFault' },
-              { target: '#container.settling', actions: 'settle' },
+              { guard: 'notAttached', target: '#container.failed', actions: 'addLeftover' },
+              { target: '#container.settling', actions: 'clearChange' },
             ],
-            onError: { target: '#container.failed', actions: 'keepFault' },
+            onError: { target: '#container.failed', actions: 'addLeftover' },
           },
         },
       },
@@ -251,14 +251,14 @@ export const containerMachine = setupContainer.createMachine({
             input: attachmentInput('revise'),
             onDone: [
               { guard: 'notAttached', target: 'revisingBack', actions: ['blameOutcome', 'revertAll'] },
-              ...onward('attaching', '#container.settling', 'settle', ['nextTodo']),
+              ...onward('attaching', '#container.settling', 'clearChange', ['nextTodo']),
             ],
             onError: { target: 'revisingBack', actions: ['blameError', 'revertAll'] },
           },
         },
-        naming: naming('#container.settling', 'revisingBack', 'settle', 'revertAll'),
-        exposing: exposing('#container.settling', 'revisingBack', 'settle', 'revertAll'),
-        noting: noting('#container.settling', 'revisingBack', 'settle', 'revertAll'),
+        naming: naming('#container.settling', 'revisingBack', 'clearChange', 'revertAll'),
+        publishing: publishing('#container.settling', 'revisingBack', 'clearChange', 'revertAll'),
+        writingFiles: writingFiles('#container.settling', 'revisingBack', 'clearChange', 'revertAll'),
         revisingBack: {
           description: 'Changes the link back to what it was; makes it, if it is not there at all.',
           invoke: {
@@ -266,11 +266,11 @@ export const containerMachine = setupContainer.createMachine({
             src: 'attachment',
             input: attachmentInput('repair'),
             onDone: [
-              { guard: 'notAttached', target: '#container.failed', actions: 'keepFault' },
+              { guard: 'notAttached', target: '#container.failed', actions: 'addLeftover' },
               { guard: 'keepsPorts', target: 'renaming' },
               { target: 'reverting' },
             ],
-            onError: { target: '#container.failed', actions: 'keepFault' },
+            onError: { target: '#container.failed', actions: 'addLeftover' },
           },
         },
         reverting: {
@@ -280,16 +280,16 @@ export const containerMachine = setupContainer.createMachine({
             src: 'publish',
             input: ({ context }) => reinstatement(context),
             onDone: 'renaming',
-            onError: { target: '#container.failed', actions: 'keepFault' },
+            onError: { target: '#container.failed', actions: 'addLeftover' },
           },
         },
         renaming: {
           description: 'Gives the names back the addresses they had.',
-          always: { guard: 'nameless', target: '#container.settling', actions: 'settle' },
+          always: { guard: 'nameless', target: '#container.settling', actions: 'clearChange' },
           invoke: { id: 'name', src: 'name', input: nameInput },
           on: {
-            named: { target: '#container.settling', actions: 'settle' },
-            refused: { target: '#container.failed', actions: 'keepRefusal' },
+            named: { target: '#container.settling', actions: 'clearChange' },
+            refused: { target: '#container.failed', actions: 'addRefusedLeftover' },
           },
         },
       },
@@ -304,70 +304,70 @@ export const containerMachine = setupContainer.createMachine({
         choosing: {
           description: 'Links first, if any of ours are meant; then the outer publisher and ports.',
           always: [
-            { guard: 'attaches', target: 'mending' },
+            { guard: 'attaches', target: 'repairingLinks' },
             { guard: 'restarts', target: 'stoppingUplink' },
-            { guard: 'mendsUplink', target: 'mendingUplink' },
-            { guard: 'announces', target: 'announcing' },
-            { guard: 'asserts', target: 'asserting' },
-            { target: '#container.up', actions: 'mend' },
+            { guard: 'repairsUplink', target: 'repairingUplink' },
+            { guard: 'exposes', target: 'exposing' },
+            { guard: 'republishes', target: 'republishing' },
+            { target: '#container.up', actions: 'clearDrift' },
           ],
         },
-        mending: {
+        repairingLinks: {
           description: 'Makes what is missing of one attachment after another.',
           invoke: {
             id: 'attachment',
             src: 'attachment',
             input: attachmentInput('repair'),
             onDone: [
-              { guard: 'notAttached', target: '#container.degraded', actions: ['blameOutcome', 'settle'] },
-              { guard: 'moreToDo', target: 'mending', reenter: true, actions: 'nextTodo' },
-              { guard: 'announces', target: 'announcing' },
-              { guard: 'asserts', target: 'asserting' },
-              { target: '#container.up', actions: 'mend' },
+              { guard: 'notAttached', target: '#container.degraded', actions: ['blameOutcome', 'clearChange'] },
+              { guard: 'moreToDo', target: 'repairingLinks', reenter: true, actions: 'nextTodo' },
+              { guard: 'exposes', target: 'exposing' },
+              { guard: 'republishes', target: 'republishing' },
+              { target: '#container.up', actions: 'clearDrift' },
             ],
-            onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
+            onError: { target: '#container.degraded', actions: ['blameError', 'clearChange'] },
           },
         },
         stoppingUplink: stoppingUplink(
           [
-            { guard: 'stuck', target: '#container.degraded', actions: ['blameOutcome', 'settle'] },
-            { target: 'mendingUplink' },
+            { guard: 'stuck', target: '#container.degraded', actions: ['blameOutcome', 'clearChange'] },
+            { target: 'repairingUplink' },
           ],
-          [{ target: '#container.degraded', actions: ['blameError', 'settle'] }],
+          [{ target: '#container.degraded', actions: ['blameError', 'clearChange'] }],
         ),
-        mendingUplink: {
+        repairingUplink: {
           description: 'Has the program that leads out run, as far as it does not; every port is given to it again.',
           invoke: {
             id: 'uplink',
             src: 'uplink',
             input: uplinkInput('repair'),
             onDone: [
-              { guard: 'notReady', target: '#container.degraded', actions: ['blameOutcome', 'settle'] },
-              { guard: 'announces', target: 'announcing', actions: 'noteUplink' },
-              { guard: 'asserts', target: 'asserting', actions: 'noteUplink' },
-              { target: '#container.up', actions: ['noteUplink', 'mend'] },
+              { guard: 'notReady', target: '#container.degraded', actions: ['blameOutcome', 'clearChange'] },
+              { guard: 'exposes', target: 'exposing', actions: 'noteUplink' },
+              { guard: 'republishes', target: 'republishing', actions: 'noteUplink' },
+              { target: '#container.up', actions: ['noteUplink', 'clearDrift'] },
             ],
-            onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
+            onError: { target: '#container.degraded', actions: ['blameError', 'clearChange'] },
           },
         },
-        announcing: {
+        exposing: {
           description: 'Reminds the outer publisher.',
           invoke: {
             id: 'expose',
             src: 'expose',
             input: outerInput,
-            onDone: 'asserting',
-            onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
+            onDone: 'republishing',
+            onError: { target: '#container.degraded', actions: ['blameError', 'clearChange'] },
           },
         },
-        asserting: {
+        republishing: {
           description: 'Makes sure that every published port leads here.',
           invoke: {
             id: 'publish',
             src: 'publish',
             input: ({ context }) => assertion(context),
-            onDone: { target: '#container.up', actions: 'mend' },
-            onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
+            onDone: { target: '#container.up', actions: 'clearDrift' },
+            onError: { target: '#container.degraded', actions: ['blameError', 'clearChange'] },
           },
         },
       },
@@ -413,7 +413,7 @@ export const containerMachine = setupContainer.createMachine({
           },
           on: {
             taken: 'releasing',
-            kept: [{ guard: 'announces', target: 'announcing' }, { target: 'reclaiming' }],
+            kept: [{ guard: 'exposes', target: 'exposing' }, { target: 'reclaiming' }],
           },
         },
         releasing: {
@@ -421,14 +421,14 @@ export const containerMachine = setupContainer.createMachine({
           invoke: { id: 'release', src: 'release', input: releaseInput('ports') },
           on: { released: { target: '#container.up', actions: ['forgetPorts', 'drop'] } },
         },
-        announcing: {
+        exposing: {
           description: 'The other one, when it failed, had the outer publisher stop to listen for them.',
           invoke: {
             id: 'expose',
             src: 'expose',
             input: outerInput,
             onDone: 'reclaiming',
-            onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
+            onError: { target: '#container.degraded', actions: ['blameError', 'clearChange'] },
           },
         },
         reclaiming: {
@@ -437,8 +437,8 @@ export const containerMachine = setupContainer.createMachine({
             id: 'publish',
             src: 'publish',
             input: ({ context }) => assertion(context),
-            onDone: { target: '#container.up', actions: 'settle' },
-            onError: { target: '#container.degraded', actions: ['blameError', 'settle'] },
+            onDone: { target: '#container.up', actions: 'clearChange' },
+            onError: { target: '#container.degraded', actions: ['blameError', 'clearChange'] },
           },
         },
       },
@@ -472,7 +472,7 @@ export const containerMachine = setupContainer.createMachine({
               { target: 'releasing' },
             ],
             onError: [
-              { guard: 'forced', target: '#container.failed', actions: 'keepFault' },
+              { guard: 'forced', target: '#container.failed', actions: 'addLeftover' },
               { target: 'returning', actions: 'blameError' },
             ],
           },
@@ -485,18 +485,18 @@ export const containerMachine = setupContainer.createMachine({
             src: 'attachment',
             input: attachmentInput('detach'),
             onDone: [
-              { guard: 'stuckForced', target: '#container.failed', actions: 'keepFault' },
+              { guard: 'stuckForced', target: '#container.failed', actions: 'addLeftover' },
               { guard: 'stuck', target: 'reattaching', actions: 'blameOutcome' },
-              { guard: 'notes', target: 'noting', actions: 'dropLinks' },
+              { guard: 'writesFiles', target: 'writingFiles', actions: 'dropLinks' },
               { target: 'releasing', actions: 'dropLinks' },
             ],
             onError: [
-              { guard: 'forced', target: '#container.failed', actions: 'keepFault' },
+              { guard: 'forced', target: '#container.failed', actions: 'addLeftover' },
               { target: 'reattaching', actions: 'blameError' },
             ],
           },
         },
-        noting: {
+        writingFiles: {
           description: "Takes the network out of the container's resolv.conf and hosts.",
           invoke: {
             id: 'ensureFiles',
@@ -506,7 +506,7 @@ export const containerMachine = setupContainer.createMachine({
             onError: 'releasing',
           },
         },
-        releasing: releasing('#container.settling', ['forgetNetworks', 'drop'], 'goOn'),
+        releasing: releasing('#container.settling', ['forgetNetworks', 'drop'], 'forceRetry'),
         reattaching: {
           description: 'The link could not be taken away: makes sure that it is whole.',
           invoke: {
@@ -514,12 +514,12 @@ export const containerMachine = setupContainer.createMachine({
             src: 'attachment',
             input: attachmentInput('repair'),
             onDone: [
-              { guard: 'notAttached', target: '#container.failed', actions: ['goOn', 'keepFault'] },
+              { guard: 'notAttached', target: '#container.failed', actions: ['forceRetry', 'addLeftover'] },
               { guard: 'names', target: 'renaming' },
               { guard: 'diverts', target: 'returning' },
-              { target: '#container.settling', actions: 'settle' },
+              { target: '#container.settling', actions: 'clearChange' },
             ],
-            onError: { target: '#container.failed', actions: ['goOn', 'keepFault'] },
+            onError: { target: '#container.failed', actions: ['forceRetry', 'addLeftover'] },
           },
         },
         renaming: {
@@ -528,9 +528,9 @@ export const containerMachine = setupContainer.createMachine({
           on: {
             named: [
               { guard: 'diverts', target: 'returning' },
-              { target: '#container.settling', actions: 'settle' },
+              { target: '#container.settling', actions: 'clearChange' },
             ],
-            refused: { target: '#container.failed', actions: 'keepRefusal' },
+            refused: { target: '#container.failed', actions: 'addRefusedLeftover' },
           },
         },
         returning: {
@@ -539,23 +539,23 @@ export const containerMachine = setupContainer.createMachine({
             id: 'publish',
             src: 'publish',
             input: ({ context }) => reversal(context),
-            onDone: { target: '#container.settling', actions: 'settle' },
-            onError: { target: '#container.failed', actions: 'keepFault' },
+            onDone: { target: '#container.settling', actions: 'clearChange' },
+            onError: { target: '#container.failed', actions: 'addLeftover' },
           },
         },
       },
     },
     unpublishing: {
       description: 'Takes published ports away. Connections through them end; others are not touched.',
-      initial: 'withdrawing',
+      initial: 'unpublishing',
       states: {
-        withdrawing: {
+        unpublishing: {
           description: 'Takes the ports out of the firewall in one transaction: all of them, or none.',
           invoke: {
             id: 'unpublish',
             src: 'unpublish',
             input: ({ context }) => withdrawal(context),
-            onDone: [{ guard: 'retracts', target: 'retracting' }, { target: 'releasing' }],
+            onDone: [{ guard: 'unexposes', target: 'unexposing' }, { target: 'releasing' }],
             onError: { target: 'returning', actions: 'blameError' },
           },
         },
@@ -565,11 +565,11 @@ export const containerMachine = setupContainer.createMachine({
             id: 'publish',
             src: 'publish',
             input: ({ context }) => assertion(context),
-            onDone: { target: '#container.settling', actions: 'settle' },
-            onError: { target: '#container.degraded', actions: 'settle' },
+            onDone: { target: '#container.settling', actions: 'clearChange' },
+            onError: { target: '#container.degraded', actions: 'clearChange' },
           },
         },
-        retracting: retracting({ target: 'releasing' }),
+        unexposing: unexposing({ target: 'releasing' }),
         releasing: {
           description: 'Nothing leads there any more: the host ports go back to their owner.',
           invoke: { id: 'release', src: 'release', input: releaseInput('ports') },
@@ -586,7 +586,7 @@ export const containerMachine = setupContainer.createMachine({
           description: 'To the first step back that has something to do.',
           always: backward('choosing'),
         },
-        retracting: retracting(backward('retracting')),
+        unexposing: unexposing(backward('unexposing')),
         restoring: {
           description: 'Ports lead where they led before; those of the change go. Must not touch a link before.',
           invoke: {
@@ -594,28 +594,32 @@ export const containerMachine = setupContainer.createMachine({
             src: 'publish',
             input: ({ context }) => restoration(context),
             onDone: backward('restoring'),
-            onError: backward('restoring', 'keepFault'),
+            onError: backward('restoring', 'addLeftover'),
           },
         },
         unnaming: unnaming(backward('unnaming')),
-        detaching: detaching({ target: 'judging' }),
+        detaching: detaching({ target: 'checkingLeftovers' }),
         stoppingUplink: stoppingUplink(
-          backward('stoppingUplink', 'keepStuck', 'forgetUplink'),
-          backward('stoppingUplink', 'keepFault'),
+          backward('stoppingUplink', 'addStuckLeftover', 'forgetUplink'),
+          backward('stoppingUplink', 'addLeftover'),
         ),
-        judging: {
+        checkingLeftovers: {
           description: 'What could not be taken away keeps its address and ports: nothing is given back before.',
           always: [
             { guard: 'leftovers', target: '#container.failed' },
             { target: 'releasing', actions: 'dropLinks' },
           ],
         },
-        releasing: releasing('#container.settling', ['drop', 'calm']),
+        releasing: releasing('#container.settling', ['drop', 'resetAttempts']),
       },
     },
     settling: {
       description: 'Comes to rest where the container was: up (or degraded) when it was configured, else created.',
-      always: [{ guard: 'ailing', target: 'degraded' }, { guard: 'configured', target: 'up' }, { target: 'created' }],
+      always: [
+        { guard: 'hasFailures', target: 'degraded' },
+        { guard: 'configured', target: 'up' },
+        { target: 'created' },
+      ],
     },
     failed: {
       tags: 'rest',
@@ -646,20 +650,23 @@ export const containerMachine = setupContainer.createMachine({
           description: 'To the first step that has something to do.',
           always: outward('choosing'),
         },
-        retracting: retracting(outward('retracting')),
-        withdrawing: {
+        unexposing: unexposing(outward('unexposing')),
+        unpublishing: {
           description: 'Takes every published port out of the firewall. Must not touch a link before.',
           invoke: {
             id: 'unpublish',
             src: 'unpublish',
             input: ({ context }) => removal(context),
-            onDone: outward('withdrawing'),
-            onError: outward('withdrawing', 'keepFault'),
+            onDone: outward('unpublishing'),
+            onError: outward('unpublishing', 'addLeftover'),
           },
         },
         unnaming: unnaming(outward('unnaming')),
         detaching: detaching({ target: 'removingNamespace' }),
-        stoppingUplink: stoppingUplink(outward('stoppingUplink', 'keepStuck'), outward('stoppingUplink', 'keepFault')),
+        stoppingUplink: stoppingUplink(
+          outward('stoppingUplink', 'addStuckLeftover'),
+          outward('stoppingUplink', 'addLeftover'),
+        ),
         removingNamespace: {
           description:
             'Unpins the namespace: links in one of ours go with it. From here on nothing leads to the container any more.',
@@ -668,30 +675,30 @@ export const containerMachine = setupContainer.createMachine({
             src: 'removeNamespace',
             input: namespaceInput,
             onDone: outward('removingNamespace'),
-            onError: outward('removingNamespace', 'keepFault'),
+            onError: outward('removingNamespace', 'addLeftover'),
           },
         },
-        clearing: {
+        removingFiles: {
           description: "Removes the container's resolv.conf and hosts.",
           invoke: {
             id: 'removeFiles',
             src: 'removeFiles',
             input: ({ context }) => ({ id: context.id }),
-            onDone: 'judging',
-            onError: { target: 'judging', actions: 'keepFault' },
+            onDone: 'checkingLeftovers',
+            onError: { target: 'checkingLeftovers', actions: 'addLeftover' },
           },
         },
-        judging: {
+        checkingLeftovers: {
           description: 'Decides what is left to wait for: leftovers, links that the kernel still reaps, or nothing.',
           always: [
             { guard: 'leftovers', target: '#container.teardownFailed' },
             { guard: 'nothingLeased', target: '#container.gone' },
             { guard: 'noLinks', target: '#container.releasing' },
             { guard: 'noPorts', target: '#container.draining' },
-            { target: 'freeing' },
+            { target: 'releasingPorts' },
           ],
         },
-        freeing: {
+        releasingPorts: {
           description: 'Host ports lead nowhere since the rules went: whoever wants one next need not wait for links.',
           invoke: { id: 'release', src: 'release', input: releaseInput('ports') },
           on: { released: '#container.draining' },
@@ -708,7 +715,7 @@ export const containerMachine = setupContainer.createMachine({
         src: 'awaitLinksGone',
         input: drainInput,
         onDone: { target: 'releasing', actions: 'dropLinks' },
-        onError: { target: 'teardownFailed', actions: 'keepFault' },
+        onError: { target: 'teardownFailed', actions: 'addLeftover' },
       },
       on: { teardown: { actions: 'accept' }, 'process.exited': {} },
     },
@@ -718,7 +725,7 @@ export const containerMachine = setupContainer.createMachine({
       invoke: { id: 'release', src: 'release', input: releaseInput('container') },
       on: {
         released: { target: 'gone', actions: 'drop' },
-        refused: { target: 'teardownFailed', actions: 'keepRefusal' },
+        refused: { target: 'teardownFailed', actions: 'addRefusedLeftover' },
         teardown: { actions: 'accept' },
         'process.exited': {},
       },

@@ -13,9 +13,9 @@ export function effect<Output, Input>(name: string) {
 }
 
 /** The contract of a question to another machine, or of a wait: answers arrive as events. */
-export function conversation<Input extends object>(name: string) {
+export function request<Input extends object>(name: string) {
   return fromCallback<EventObject, Input>(() => {
-    throw new Error(`conversation not provided: ${name}`);
+    throw new Error(`request not provided: ${name}`);
   });
 }
 

@@ -11,7 +11,7 @@
 import { assign, enqueueActions, setup, type AnyActorRef } from 'xstate';
 import type { Drift } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
-import { conversation, effect, faultOf, type Asker } from './contract.ts';
+import { request, effect, faultOf, type Asker } from './contract.ts';
 
 export type Switches = Readonly<Record<string, string>>;
 
@@ -92,7 +92,7 @@ const setupFirewall = setup({
     restoreSwitches: effect<void, { outside: string | null; found: Switches | null }>('restoreSwitches'),
     lowerFirewall: effect<void, { outside: string | null; found: Switches | null }>('lowerFirewall'),
     repairRuleset: effect<RulesetFindings, VerifyInput>('repairRuleset'),
-    backOff: conversation<{ attempt: number }>('backOff'),
+    backOff: request<{ attempt: number }>('backOff'),
   },
   guards: {
     used: ({ context }) => context.holders.length + context.uplinks.length > 0,

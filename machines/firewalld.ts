@@ -10,7 +10,7 @@
  */
 import { assign, enqueueActions, setup } from 'xstate';
 import type { Fault } from '../state/faults.ts';
-import { conversation, effect, faultOf, type Asker } from './contract.ts';
+import { request, effect, faultOf, type Asker } from './contract.ts';
 import { planZones, TRUSTED, type ZonePlan, type ZonesSeen } from './plan/firewalld.ts';
 
 export interface FirewalldInput {
@@ -79,7 +79,7 @@ const setupFirewalld = setup({
   actors: {
     lookAtZones: effect<ZonesSeen | null, LookInput>('lookAtZones'),
     changeZones: effect<void, ChangeInput>('changeZones'),
-    backOff: conversation<{ attempt: number }>('backOff'),
+    backOff: request<{ attempt: number }>('backOff'),
   },
   guards: {
     concerned: ({ context: { wanted, bound } }) => wanted.length + bound.length > 0,

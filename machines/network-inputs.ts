@@ -3,10 +3,10 @@
  *
  * Guarantees: everything an effect needs is in its input, taken from the context alone. Effects get the definition with the
  * MTU that the network has by its way out, or by a bridge of others; what is written down is the definition alone.
- * Limits: what is decided is in network-words.ts and plan/.
+ * Limits: what is decided is in network-setup.ts and plan/.
  */
 import type { NetworkDefinition } from '../state/network.ts';
-import type { NetworkContext } from './network-words.ts';
+import type { NetworkContext } from './network-setup.ts';
 import type { Leases } from './plan/lease.ts';
 import { bridgeMac } from './plan/neighbours.ts';
 import { isUnmanaged } from './plan/unmanaged.ts';

@@ -11,22 +11,22 @@
  * A network without an MTU of its own has that of the way out of its outside, and follows it. One on a bridge of others
  * (plan/unmanaged.ts) follows that bridge, makes nothing, and needs no firewall.
  * What others take from the bridge is put back under the containers, which do not notice.
- * Limits: one machine per (outside, network); one update at a time. What its words do is network-words.ts.
+ * Limits: one machine per (outside, network); one update at a time. What its words do is network-setup.ts.
  */
 import { holdInput, fanOutInput, raiseInput, recordInput, reviseInput } from './network-inputs.ts';
-import { setupNetwork } from './network-words.ts';
+import { setupNetwork } from './network-setup.ts';
 import type { BridgeSeen } from './plan/unmanaged.ts';
 
 export type * from './network-inputs.ts';
-export type * from './network-words.ts';
+export type * from './network-setup.ts';
 
 const join = (bridge: 'up' | 'not up yet') => ({ type: 'join', params: { bridge } }) as const;
 
 /** Somebody cannot follow: all go back, or, where there is no way back, this one is asked again. */
 const notAll = (blame: 'blameError' | 'blameRefusal') =>
   [
-    { guard: 'canTurnBack', target: 'recanting', actions: [blame, 'turnBack'] },
-    { target: 'behind', actions: [blame, 'blameRevision'] },
+    { guard: 'canTurnBack', target: 'recordingRollback', actions: [blame, 'turnBack'] },
+    { target: 'outOfSync', actions: [blame, 'blameRevision'] },
   ] as const;
 
 const seen = {
@@ -65,7 +65,7 @@ export const networkMachine = setupNetwork.createMachine({
     deciding: {
       description: 'Enters at start. Containers in snapshots hold leases: the bridge is there, and is not touched.',
       always: [
-        { guard: 'interruptedInVain', target: 'recanting', actions: 'turnBack' },
+        { guard: 'interruptedInVain', target: 'recordingRollback', actions: 'turnBack' },
         { guard: 'outdated', target: 'revising', actions: 'beginByItself' },
         { guard: 'used', target: 'up' },
         { guard: 'recovering', target: 'lowering' },
@@ -128,17 +128,17 @@ export const networkMachine = setupNetwork.createMachine({
         id: 'reviseNetwork',
         src: 'reviseNetwork',
         input: reviseInput,
-        onDone: 'fanning',
+        onDone: 'propagating',
         onError: notAll('blameError'),
       },
     },
-    fanning: {
+    propagating: {
       tags: 'standing',
       description: 'Each container gets its new lease. Leaves when all of them have it, or one cannot follow.',
       invoke: { id: 'fanOut', src: 'fanOut', input: fanOutInput },
       on: { followed: 'up', stuck: notAll('blameRefusal') },
     },
-    recanting: {
+    recordingRollback: {
       tags: 'standing',
       description: 'Writes the old definition back first: from here on a crash ends with all as they were.',
       invoke: {
@@ -163,11 +163,11 @@ export const networkMachine = setupNetwork.createMachine({
         id: 'reviseNetwork',
         src: 'reviseNetwork',
         input: reviseInput,
-        onDone: [{ guard: 'turnedBackBadly', target: 'behind' }, { target: 'up' }],
-        onError: { target: 'behind', actions: 'blameError' },
+        onDone: [{ guard: 'turnedBackBadly', target: 'outOfSync' }, { target: 'up' }],
+        onError: { target: 'outOfSync', actions: 'blameError' },
       },
     },
-    behind: {
+    outOfSync: {
       tags: ['rest', 'standing'],
       description:
         'Up, but bridge or containers are not all as the definition says: `fault` says why. Tried again by itself.',
@@ -217,11 +217,11 @@ export const networkMachine = setupNetwork.createMachine({
         id: 'lowerNetwork',
         src: 'lowerNetwork',
         input: raiseInput,
-        onDone: 'loosening',
+        onDone: 'releasingFirewall',
         onError: { target: 'lowerFailed', actions: ['blameError', 'refuseWaiting'] },
       },
     },
-    loosening: {
+    releasingFirewall: {
       description: 'Gives the firewall back; with its last user the firewall goes too.',
       invoke: { id: 'releaseFirewall', src: 'releaseFirewall', input: holdInput },
       on: { released: { target: 'down', actions: 'calm' } },

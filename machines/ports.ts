@@ -6,7 +6,7 @@
  * Limits: knows cleat's own ports; whether the host listens on one is asked of the kernel by the claimant.
  */
 import { assign, enqueueActions, setup } from 'xstate';
-import type { ResolvedPort, Wish } from '../state/container.ts';
+import type { ResolvedPort, PortRequest } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { Asker } from './contract.ts';
 import { without } from './plan/port-list.ts';
@@ -15,7 +15,7 @@ import { claimPorts, type Claims } from './plan/ports.ts';
 export type PortsEvent =
   /** `avoid`: host ports that turned out to be taken by others than cleat. */
   /** `giver`: the owner who gives its ports away; its claim stays until it gives it back itself. */
-  | ({ type: 'claim'; ports: Wish[]; avoid: number[]; giver: string | null } & Asker)
+  | ({ type: 'claim'; ports: PortRequest[]; avoid: number[]; giver: string | null } & Asker)
   | { type: 'unclaim'; owner: string; ports: ResolvedPort[] };
 
 export type PortsAnswer = { type: 'claimed'; ports: ResolvedPort[] } | { type: 'refused'; fault: Fault };

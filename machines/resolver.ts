@@ -11,7 +11,7 @@
  */
 import { assign, enqueueActions, setup } from 'xstate';
 import type { Fault } from '../state/faults.ts';
-import { conversation, effect, faultOf, type Asker } from './contract.ts';
+import { request, effect, faultOf, type Asker } from './contract.ts';
 import {
   agreed,
   termsOf,
@@ -103,7 +103,7 @@ const setupResolver = setup({
     ensureResolver: effect<void, { outside: string | null; reload: boolean }>('ensureResolver'),
     askNames: effect<AskOutput, AskInput>('askNames'),
     stopResolver: effect<void, { outside: string | null }>('stopResolver'),
-    backOff: conversation<{ attempt: number }>('backOff'),
+    backOff: request<{ attempt: number }>('backOff'),
   },
   guards: {
     used: ({ context }) => Object.keys(context.names).length > 0,

@@ -31,7 +31,7 @@ import type { Limits } from '../state/limits.ts';
 import { authorise, authoriseNetwork, authoriseRepair, isTrusted, type Peer, peerOf } from './authorise.ts';
 import { announcesBody, Connections, endWith } from './connections.ts';
 import type { Containers } from './containers.ts';
-import type { Happening } from '../state/happening.ts';
+import type { Notification } from '../state/notification.ts';
 import type { ContainerSnapshot } from './snapshot.ts';
 import { noSuchContainer } from './events.ts';
 import type { Networks } from './networks.ts';
@@ -202,15 +202,15 @@ export function createApi(parts: ApiParts): FastifyInstance {
     const out = reply.raw;
     out.writeHead(200, { 'content-type': sse ? 'text/event-stream' : 'application/x-ndjson' });
     out.flushHeaders();
-    const listener = (happening: Happening) => {
-      if (only !== null && happening.id !== only) return;
+    const listener = (notification: Notification) => {
+      if (only !== null && notification.id !== only) return;
       // A reader that does not keep up is cut off rather than kept in memory; it can look and listen again.
       if (out.writableLength > MAX_LINE) return void out.destroy();
-      const text = JSON.stringify(happening);
-      out.write(sse ? `event: ${happening.type}\ndata: ${text}\n\n` : `${text}\n`);
+      const text = JSON.stringify(notification);
+      out.write(sse ? `event: ${notification.type}\ndata: ${text}\n\n` : `${text}\n`);
     };
-    containers.bus.on('happening', listener);
-    out.on('close', () => containers.bus.off('happening', listener));
+    containers.bus.on('notification', listener);
+    out.on('close', () => containers.bus.off('notification', listener));
   });
 
   api.get('/v1/containers', () => containers.all().map((snapshot) => parts.view(snapshot)));

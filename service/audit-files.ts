@@ -7,8 +7,8 @@
  */
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { namesIn, removeIfEmpty } from '../effects/home.ts';
-import { leaked, type Found, type InUse } from './finding.ts';
+import { namesIn, removeIfEmpty } from '../effects/shared-directory.ts';
+import { leaked, type Found, type InUse } from './audit-finding.ts';
 
 /** `ids`: of the containers that there are snapshots of. */
 export function auditFiles(runDir: string, ids: ReadonlySet<string>): Found[] {

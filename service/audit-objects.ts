@@ -13,8 +13,8 @@ import type { Difference } from '../state/container.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { Judged } from './audit-processes.ts';
 import { OutsideLook } from './drift-look.ts';
-import type { Finding } from './finding.ts';
-import { differencesInside, insideOf, lookInside } from './look.ts';
+import type { Finding } from './audit-finding.ts';
+import { differencesInside, insideOf, lookInside } from './inside-look.ts';
 
 /** What is wrong in one outside. `links`: all links that there are in it. */
 export async function auditObjects(

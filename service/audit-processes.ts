@@ -11,7 +11,7 @@ import { PARTS, zoneFiles } from '../effects/aardvark.ts';
 import { listForwards as listRules, unforward } from '../effects/forwarder.ts';
 import { SOCKET } from '../effects/forwarder-client.ts';
 import { forwardersIn, isUnreachable } from '../effects/forwarder-process.ts';
-import { removeIfEmpty } from '../effects/home.ts';
+import { removeIfEmpty } from '../effects/shared-directory.ts';
 import { ended, SIGKILL, signal } from '../effects/process.ts';
 import { resolverHome, resolversHome } from '../effects/resolver.ts';
 import { servers, stop } from '../effects/resolver-process.ts';
@@ -24,7 +24,7 @@ import { targetsFor } from '../machines/plan/ports.ts';
 import type { ContainerContext } from '../state/container.ts';
 import type { Child } from '../native/index.ts';
 import { auditZones } from './audit-files.ts';
-import { leaked, type Found, type InUse } from './finding.ts';
+import { leaked, type Found, type InUse } from './audit-finding.ts';
 
 const END_MS = 2000;
 

@@ -8,7 +8,7 @@
 import { CHAINS } from '../effects/ruleset.ts';
 import { staleElements, SUBNET_SETS } from '../effects/ruleset-stale.ts';
 import type { NftElement, NftOperation, NftTable, Outside } from '../native/index.ts';
-import { leaked, type Found, type InUse } from './finding.ts';
+import { leaked, type Found, type InUse } from './audit-finding.ts';
 
 /** The sets that bridges are in, or are looked up in, by name. */
 const BRIDGE_SETS = ['bridges', 'open', 'isolated', 'forward_from', 'forward_to', 'nat_to', 'nat_from', 'arrivals'];

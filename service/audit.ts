@@ -3,7 +3,7 @@
  *
  * Guarantees: reads everything anew from its source (files, mountinfo, kernel dumps), nothing from the daemon's memory;
  * changes nothing. Both ways: what is there without a snapshot naming it (leaked), and what a snapshot at rest names
- * that is not there (missing). With what leaked comes what would take it away (finding.ts), for repair.ts.
+ * that is not there (missing). With what leaked comes what would take it away (audit-finding.ts), for repair.ts.
  * Limits: containers in the middle of an operation are not judged for what is missing; whoever asks waits first until
  * bridges and tables that are on their way out, after the last container was answered, have gone. Looks at the outsides that
  * snapshots and records of outsides name, and at the daemon's own; of one that is gone nothing can be left. A pin is known by
@@ -12,7 +12,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { bridgeAlias } from '../effects/bridge.ts';
-import { namesIn } from '../effects/home.ts';
+import { namesIn } from '../effects/shared-directory.ts';
 import type { Kernel, OutsideKernel } from '../effects/kernel.ts';
 import { removeLinks } from '../effects/link.ts';
 import { forgetNeighbours } from '../effects/neighbour.ts';
@@ -28,7 +28,7 @@ import { auditFiles } from './audit-files.ts';
 import { auditObjects } from './audit-objects.ts';
 import { auditCarried, auditOrphans, auditResolvers, auditUplinks, type Judged } from './audit-processes.ts';
 import { auditRules } from './audit-rules.ts';
-import { leaked, type Found, type InUse } from './finding.ts';
+import { leaked, type Found, type InUse } from './audit-finding.ts';
 import { isPinOf } from './token.ts';
 import { mayRunUplink } from '../machines/plan/uplink.ts';
 

@@ -12,7 +12,7 @@
 import type { Kernel } from '../effects/kernel.ts';
 import { connectionOwners } from '../machines/plan/conntrack.ts';
 import { countedSince, isWorthCounting, shareLimit, type Counted } from '../machines/plan/share.ts';
-import type { LimitedHappening } from '../state/happening.ts';
+import type { LimitedNotification } from '../state/notification.ts';
 import type { Containers } from './containers.ts';
 import { LimitReports } from './limit-reports.ts';
 import type { Shared } from './shared.ts';
@@ -25,7 +25,7 @@ export interface ConntrackWatchParts {
   shared: Pick<Shared, 'outsides' | 'standingIn'>;
   /** The number of entries that one owner may have; null for the default share of the table. */
   limit: number | null;
-  announce: (happening: LimitedHappening) => void;
+  announce: (notification: LimitedNotification) => void;
   failed: (what: string, error: unknown) => void;
 }
 

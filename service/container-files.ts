@@ -10,7 +10,7 @@ import { toFault } from '../effects/effect.ts';
 import type { ContainerContext } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { Containers } from './containers.ts';
-import { isLeaving } from './standing.ts';
+import { isLeaving } from './desired-ruleset.ts';
 
 const AGAIN_MS = 1000;
 

@@ -12,7 +12,7 @@ import { EventEmitter } from 'eventemitter3';
 import { createActor, waitFor, type AnyActorRef } from 'xstate';
 import { ROOT, succeed } from '../effects/effect.ts';
 import type { Limits } from '../state/limits.ts';
-import { insist } from '../effects/insist.ts';
+import { retryUntilDone } from '../effects/retry.ts';
 import type { containerMachine } from '../machines/container.ts';
 import type { ContainerInput } from '../machines/container-inputs.ts';
 import type { ContainerContext } from '../state/container.ts';
@@ -23,17 +23,17 @@ import type { SnapshotStore } from '../state/store.ts';
 import { ContainerNames } from './container-names.ts';
 import { Durable } from './durable.ts';
 import { boundTo, planContainer, requested } from './creation.ts';
-import type { Happening } from '../state/happening.ts';
-import { endings } from './endings.ts';
+import type { Notification } from '../state/notification.ts';
+import { endings } from './process-endings.ts';
 import { passages } from './passages.ts';
 import { callsOf, illegal, legalEvents, nameTaken, noSuchContainer, toMachineEvent, withIds } from './events.ts';
 import { hasAllContainers, refuseTooManyContainers, refuseTooManyPorts } from './limits.ts';
 import { Neighbours } from './neighbours.ts';
 import { watchUntilItEnds } from './process-watch.ts';
 import { restorable, type Restorable } from './recovery.ts';
-import { isDeparting, isLeaving } from './standing.ts';
+import { isDeparting, isLeaving } from './desired-ruleset.ts';
 import { refuseUncarried, type UplinkPrograms } from './uplink-request.ts';
-import { atRest, departed, inState, passed } from './waiting.ts';
+import { atRest, departed, inState, passed } from './wait-for-state.ts';
 import {
   defectOf,
   refuseOvertaken,
@@ -75,7 +75,7 @@ interface Entry {
 }
 
 export class Containers {
-  readonly bus = new EventEmitter<{ happening: (happening: Happening) => void }>();
+  readonly bus = new EventEmitter<{ notification: (notification: Notification) => void }>();
   readonly neighbours: Neighbours;
   readonly #parts: ContainersParts;
   readonly #entries = new Map<string, Entry>();
@@ -125,7 +125,7 @@ export class Containers {
     return snapshot;
   }
 
-  /** Resolves when the container is in a state of this name (or gone), rejects when it will not be (waiting.ts). */
+  /** Resolves when the container is in a state of this name (or gone), rejects when it will not be (wait-for-state.ts). */
   async waitFor(id: string, state: string, ms: number): Promise<ContainerSnapshot | null> {
     if (!Object.hasOwn(this.#parts.machine.states, state))
       throw new FaultError('BAD_REQUEST', `there is no state ${state}`);
@@ -224,7 +224,8 @@ export class Containers {
       const message = `container ${event.id} exists already (${why})`;
       return new FaultError('CONTAINER_EXISTS', message, { owner: event.id });
     };
-    if (!context.held || snapshot.status !== 'active' || !snapshot.hasTag('rest')) throw exists(stateName(snapshot));
+    if (!context.ownerGone || snapshot.status !== 'active' || !snapshot.hasTag('rest'))
+      throw exists(stateName(snapshot));
     const netns = event.netns ?? { mode: 'new' };
     const wish = { netns, ...requested(event, netns, this.#parts) };
     const users = this.neighbours.usersOf(context.owner).join(', ');
@@ -362,7 +363,7 @@ export class Containers {
       this.#parts.journal.remove(id);
       this.#parts.store.remove(id);
     };
-    insist(forget, (error) => this.#parts.failed(`container ${id}`, error));
+    retryUntilDone(forget, (error) => this.#parts.failed(`container ${id}`, error));
   }
 
   #settled(id: string, owner: string): void {
@@ -372,14 +373,17 @@ export class Containers {
     const write = async () => {
       if (this.#entries.has(id)) await this.#parts.store.commit(id);
     };
-    setTimeout(() => insist(write, (error) => this.#parts.failed(`container ${id}`, error)), REST_WRITE_MS).unref();
+    setTimeout(
+      () => retryUntilDone(write, (error) => this.#parts.failed(`container ${id}`, error)),
+      REST_WRITE_MS,
+    ).unref();
   }
 
   /** An owner that left others behind goes when the last of them has gone. */
   #desert(owner: string): void {
     const actor = this.neighbours.container(owner);
-    if (actor?.getSnapshot().context.held === true && this.neighbours.usersOf(owner).length === 0)
-      actor.send({ type: 'deserted' });
+    if (actor?.getSnapshot().context.ownerGone === true && this.neighbours.usersOf(owner).length === 0)
+      actor.send({ type: 'lastUserGone' });
   }
 
   #watch(entry: Entry): void {
@@ -394,7 +398,7 @@ export class Containers {
     entry.unwatch = watchUntilItEnds(boundTo, exited, failed);
   }
 
-  #announce(happening: Happening): void {
-    this.bus.emit('happening', happening);
+  #announce(notification: Notification): void {
+    this.bus.emit('notification', notification);
   }
 }

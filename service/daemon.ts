@@ -38,7 +38,7 @@ import { ContainerFiles } from './container-files.ts';
 import { Containers } from './containers.ts';
 import { doctor } from './doctor.ts';
 import { driftChecks } from './drift-checks.ts';
-import type { DriftHappening, LimitedHappening, RepairedHappening } from '../state/happening.ts';
+import type { DriftNotification, LimitedNotification, RepairedNotification } from '../state/notification.ts';
 import { DriftWatch } from './drift.ts';
 import { failpoint } from './failpoint.ts';
 import { FirewalldWatch } from './firewalld-watch.ts';
@@ -47,7 +47,7 @@ import { HelperWatch } from './helper-watch.ts';
 import { inspect, inspectSnapshot } from './inspect.ts';
 import { instanceOf } from './instance.ts';
 import type { Log } from './log.ts';
-import { logChecks, logHappenings } from './log-happenings.ts';
+import { logChecks, logNotifications } from './log-notifications.ts';
 import { NeighbourWatch } from './neighbour-watch.ts';
 import { Networks } from './networks.ts';
 import { OutsideRelease, recognise } from './outside-release.ts';
@@ -56,7 +56,7 @@ import { recover } from './recovery.ts';
 import { auditing } from './repair.ts';
 import { ReplyWatch } from './reply-watch.ts';
 import { FileWatch } from './resolv-watch.ts';
-import { provideContainer, provideShared } from './provide.ts';
+import { provideContainer, provideShared } from './actors.ts';
 import type { UplinkPrograms } from './uplink-request.ts';
 import { UplinkWatch } from './uplink-watch.ts';
 import { Shared, type SharedMachines } from './shared.ts';
@@ -200,14 +200,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     bridgePrefix: instance.name === 'main' ? 'cleat' : `cleat${instance.name.slice(0, 4)}-`,
   });
 
-  const announce = (happening: DriftHappening | RepairedHappening | LimitedHappening) => {
-    const { t, type: event, id } = happening;
+  const announce = (notification: DriftNotification | RepairedNotification | LimitedNotification) => {
+    const { t, type: event, id } = notification;
     const snapshot = id === null ? undefined : containers.get(id);
     if (id !== null && snapshot !== undefined) {
       const state = stateName(snapshot);
       journal.append(id, { t, machine: 'container', event, from: state, to: state, ms: 0 });
     }
-    containers.bus.emit('happening', happening);
+    containers.bus.emit('notification', notification);
   };
   const watch: DriftWatch = new DriftWatch({ kernel, containers, shared, policies: options.drift, announce, failed });
 
@@ -224,7 +224,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const connections = new ConntrackWatch({ ...owners, limit: options.limits['tracked-per-container'] });
   const neighbours = new NeighbourWatch({ ...owners, limit: options.limits['neighbours-per-container'] });
 
-  logHappenings(containers, log);
+  logNotifications(containers, log);
   const publishing = new Publishing({ publisher, ledger: exposed, log });
   const recovered = recover({ store: containerStore, journal, machine: containerMachineProvided, bootId });
   const contexts = recovered.containers.map(({ context }) => context);

@@ -16,7 +16,7 @@ import type { NetworkDefinition } from '../state/network.ts';
 import type { Check } from './doctor.ts';
 import { astray, type Answering, type Astray } from './reply-routes.ts';
 import type { ContainerSnapshot } from './snapshot.ts';
-import { rulesetOf } from './standing.ts';
+import { rulesetOf } from './desired-ruleset.ts';
 
 type Port = ReturnType<typeof rulesetOf>['ports'][number];
 

@@ -15,7 +15,7 @@ import type { Address, Link, Neighbour, Outside, Route } from '../native/index.t
 import type { ContainerContext, Difference } from '../state/container.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import { areaOf } from './host-routes.ts';
-import { differencesInside, insideOf, lookInside } from './look.ts';
+import { differencesInside, insideOf, lookInside } from './inside-look.ts';
 
 /** Up to so many containers, their links are asked for by name. */
 const FEW = 4;

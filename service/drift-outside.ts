@@ -17,7 +17,7 @@ import type { Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { Fault } from '../state/faults.ts';
 import type { Containers } from './containers.ts';
-import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
+import type { DriftNotification, RepairedNotification } from '../state/notification.ts';
 import type { Shared } from './shared.ts';
 import { Clues, CLUES } from './drift-clues.ts';
 import { isAboutPort, OutsideLook } from './drift-look.ts';
@@ -26,14 +26,14 @@ import { byPolicy, DriftRecord } from './drift-record.ts';
 import { Sweep } from './drift-sweep.ts';
 import { atRest, until } from './rest.ts';
 import type { ContainerActor } from './snapshot.ts';
-import { isLeaving, isSteady, membersOf } from './standing.ts';
+import { isLeaving, isSteady, membersOf } from './desired-ruleset.ts';
 
 export interface WatchParts {
   kernel: Kernel;
   containers: Pick<Containers, 'all' | 'neighbours'>;
   shared: Pick<Shared, 'networksIn' | 'firewall' | 'outsides'>;
   policies: DriftPolicies;
-  announce: (happening: DriftHappening | RepairedHappening) => void;
+  announce: (notification: DriftNotification | RepairedNotification) => void;
   failed: (what: string, error: unknown) => void;
 }
 

@@ -10,7 +10,7 @@
 import type { Found } from '../machines/firewall.ts';
 import type { Difference, Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
-import type { DriftHappening, RepairedHappening } from '../state/happening.ts';
+import type { DriftNotification, RepairedNotification } from '../state/notification.ts';
 import { stateName, type ContainerActor } from './snapshot.ts';
 
 /** Whose drift it is: a container's by its owner (id:generation), or a network's. */
@@ -22,7 +22,7 @@ const ATTEMPTS = 3;
 const textOf = (key: Key): string => ('owner' in key ? `container ${key.owner}` : `network ${key.network}`);
 
 export class DriftRecord {
-  readonly #announce: (happening: DriftHappening | RepairedHappening) => void;
+  readonly #announce: (notification: DriftNotification | RepairedNotification) => void;
   /** What was asked to be repaired, until a look finds it so, and how often in a row. */
   readonly #mending = new Map<string, { drift: readonly Drift[]; attempts: number }>();
   /** What links and bridges are left with, by policy. */
@@ -31,7 +31,7 @@ export class DriftRecord {
   #table: readonly Found[] = [];
   #author: { who: string; until: number } | null = null;
 
-  constructor(announce: (happening: DriftHappening | RepairedHappening) => void) {
+  constructor(announce: (notification: DriftNotification | RepairedNotification) => void) {
     this.#announce = announce;
   }
 

@@ -6,7 +6,7 @@
  * Limits: an outside whose namespace cannot be opened is tried again later; until then nothing can be made there either.
  */
 import { toFault } from '../effects/effect.ts';
-import { insist } from '../effects/insist.ts';
+import { retryUntilDone } from '../effects/retry.ts';
 import type { RulesetFindings } from '../machines/firewall.ts';
 import type { Drift } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
@@ -51,7 +51,7 @@ export class DriftWatch implements OutsideWatcher {
         throw error;
       }
     };
-    insist(open, (error) => this.#parts.failed(`watch on ${outside ?? 'the host'}`, error));
+    retryUntilDone(open, (error) => this.#parts.failed(`watch on ${outside ?? 'the host'}`, error));
   }
 
   found(outside: string | null, findings: RulesetFindings): void {

@@ -10,7 +10,7 @@ import { isReserved } from '../machines/plan/names.ts';
 import { innerMappings } from '../machines/plan/outer.ts';
 import { coalesce } from '../machines/plan/port-list.ts';
 import { notPublishable } from '../machines/plan/special-addresses.ts';
-import type { ResolvedPort, Wish } from '../state/container.ts';
+import type { ResolvedPort, PortRequest } from '../state/container.ts';
 import type { AttachmentOptions, CreateEvent, LifecycleEvent, PortMapping } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
@@ -48,7 +48,7 @@ export function toMachineEvent(event: Exclude<LifecycleEvent, { type: 'create' }
 }
 
 /** The ports that a request asks for, as one list without contradictions; a publisher has the host addresses. */
-export function wanted(mappings: readonly PortMapping[], publisher: string | null): Wish[] {
+export function wanted(mappings: readonly PortMapping[], publisher: string | null): PortRequest[] {
   for (const { host_ip: ip = '' } of mappings) {
     const fault = ip === '' ? null : notPublishable(ip);
     if (fault !== null) throw new FaultError(fault.code, fault.message);

@@ -8,7 +8,7 @@
  * than once a second.
  */
 import { FIREWALLD_TABLE } from '../effects/firewalld.ts';
-import { insist } from '../effects/insist.ts';
+import { retryUntilDone } from '../effects/retry.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import type { Shared } from './shared.ts';
 
@@ -44,7 +44,7 @@ export class FirewalldWatch {
       this.#stop = stop;
       this.#gather();
     };
-    insist(listen, (error) => failed('watch on firewalld', error));
+    retryUntilDone(listen, (error) => failed('watch on firewalld', error));
   }
 
   close(): void {

@@ -17,16 +17,16 @@ import { hasEnded, isBoundTo } from '../effects/forwarder-binding.ts';
 import { tellLimits } from '../effects/forwarder-limits.ts';
 import { inTurn } from '../effects/forwarder-client.ts';
 import { endUnreachable, forwardersIn, isReached } from '../effects/forwarder-process.ts';
-import { namesIn } from '../effects/home.ts';
+import { namesIn } from '../effects/shared-directory.ts';
 import { removeRemains } from '../effects/forwarder-remains.ts';
 import { outsideKey } from '../effects/kernel.ts';
-import { insist } from '../effects/insist.ts';
+import { retryUntilDone } from '../effects/retry.ts';
 import { isGone } from '../effects/process.ts';
 import { assertion } from '../machines/plan/change.ts';
 import { watchProcess, type Child } from '../native/index.ts';
 import type { ContainerContext, Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
-import type { DriftHappening, Happening, RepairedHappening } from '../state/happening.ts';
+import type { DriftNotification, Notification, RepairedNotification } from '../state/notification.ts';
 import type { Containers } from './containers.ts';
 import { stateName, type ContainerSnapshot } from './snapshot.ts';
 import { Strikes } from './strikes.ts';
@@ -45,7 +45,7 @@ export interface ForwarderWatchParts {
   places: ForwarderPlaces;
   containers: Pick<Containers, 'all' | 'bus' | 'get' | 'neighbours'>;
   policies: DriftPolicies;
-  announce: (happening: DriftHappening | RepairedHappening) => void;
+  announce: (notification: DriftNotification | RepairedNotification) => void;
   failed: (what: string, error: unknown) => void;
 }
 
@@ -60,10 +60,10 @@ export class ForwarderWatch {
   readonly #guests = new Map<string, string>();
   #closed = false;
   #untidy = false;
-  readonly #heard = (happening: Happening) => {
-    if (happening.type === 'done' && BINDS.has(happening.event)) this.#joined(happening.id);
-    if (happening.type !== 'state') return;
-    const { id, from, to } = happening;
+  readonly #heard = (notification: Notification) => {
+    if (notification.type === 'done' && BINDS.has(notification.event)) this.#joined(notification.id);
+    if (notification.type !== 'state') return;
+    const { id, from, to } = notification;
     if (to === 'gone') {
       this.#carried.delete(id);
       this.#left(id);
@@ -72,7 +72,7 @@ export class ForwarderWatch {
     if (to !== 'up') return;
     // The machine is in the middle of its step: it is looked at after it.
     const repaired = from.startsWith('repairing');
-    setImmediate(() => this.#insist(`ports of ${id}`, () => this.#arrived(id, repaired)));
+    setImmediate(() => this.#retryUntilDone(`ports of ${id}`, () => this.#arrived(id, repaired)));
   };
 
   /** Created, or again, or only held by its guests: with that the processes of its namespace have changed. */
@@ -91,7 +91,7 @@ export class ForwarderWatch {
   #boundAnew(owner: string): void {
     const snapshot = this.#parts.containers.neighbours.container(owner)?.getSnapshot();
     const id = carriedContext(snapshot)?.id;
-    if (id !== undefined) this.#insist(`ports of ${id}`, () => this.#arrived(id, false));
+    if (id !== undefined) this.#retryUntilDone(`ports of ${id}`, () => this.#arrived(id, false));
   }
 
   constructor(parts: ForwarderWatchParts) {
@@ -99,30 +99,30 @@ export class ForwarderWatch {
   }
 
   start(): void {
-    this.#parts.containers.bus.on('happening', this.#heard);
+    this.#parts.containers.bus.on('notification', this.#heard);
     this.#tidy();
-    this.#insist('forwarders without a socket', async () => {
+    this.#retryUntilDone('forwarders without a socket', async () => {
       for (const { directory } of await forwardersIn(this.#parts.places.directory))
         await inTurn(directory, () => endUnreachable(directory));
     });
-    this.#insist('limits of a forwarder', async () => {
+    this.#retryUntilDone('limits of a forwarder', async () => {
       for (const refusal of await tellLimits(this.#parts.places)) this.#parts.failed('limits of a forwarder', refusal);
     });
     for (const { context } of this.#parts.containers.all()) {
       if (typeof context.netns?.of === 'string') this.#guests.set(context.id, context.netns.of);
     }
-    for (const { id } of this.#all()) this.#insist(`ports of ${id}`, () => this.#arrived(id, false));
+    for (const { id } of this.#all()) this.#retryUntilDone(`ports of ${id}`, () => this.#arrived(id, false));
   }
 
-  #insist(what: string, work: () => void | Promise<void>): void {
+  #retryUntilDone(what: string, work: () => void | Promise<void>): void {
     const unlessClosed = async () => {
       if (!this.#closed) await work();
     };
-    insist(unlessClosed, (error) => this.#parts.failed(what, error));
+    retryUntilDone(unlessClosed, (error) => this.#parts.failed(what, error));
   }
 
   close(): void {
-    this.#parts.containers.bus.off('happening', this.#heard);
+    this.#parts.containers.bus.off('notification', this.#heard);
     this.#closed = true;
     for (const { unwatch } of this.#processes.values()) unwatch();
   }
@@ -195,7 +195,8 @@ export class ForwarderWatch {
     this.#tidy();
     if (this.#processes.get(outside)?.process.pid === pid) this.#processes.delete(outside);
     for (const { id, owner, outside: its } of this.#all()) {
-      if (its === outside && this.#carried.get(id) === pid) this.#insist(`ports of ${id}`, () => this.#tell(owner));
+      if (its === outside && this.#carried.get(id) === pid)
+        this.#retryUntilDone(`ports of ${id}`, () => this.#tell(owner));
     }
   }
 
@@ -211,7 +212,7 @@ export class ForwarderWatch {
 
   /** One that has nothing to do any more, and is not watched, is about to end. */
   #tidy(): void {
-    this.#insist('remains of a forwarder', async () => {
+    this.#retryUntilDone('remains of a forwarder', async () => {
       const running = await removeRemains(this.#parts.places);
       const watched = new Set([...this.#processes.keys()].map(outsideKey));
       if (running.some((name) => !watched.has(name))) this.#tidySoon();

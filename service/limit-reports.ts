@@ -3,7 +3,7 @@
  *
  * Guarantees: the first time is announced at once; nothing that was taken goes uncounted.
  */
-import type { LimitedHappening } from '../state/happening.ts';
+import type { LimitedNotification } from '../state/notification.ts';
 
 const TELL_MS = 10_000;
 
@@ -12,44 +12,44 @@ interface Told {
   t: number;
   /** The number of entries deleted since then. */
   forgotten: number;
-  happening: LimitedHappening;
+  notification: LimitedNotification;
 }
 
 export class LimitReports {
-  readonly #what: LimitedHappening['what'];
-  readonly #announce: (happening: LimitedHappening) => void;
+  readonly #what: LimitedNotification['what'];
+  readonly #announce: (notification: LimitedNotification) => void;
   readonly #told = new Map<string, Told>();
 
-  constructor(what: LimitedHappening['what'], announce: (happening: LimitedHappening) => void) {
+  constructor(what: LimitedNotification['what'], announce: (notification: LimitedNotification) => void) {
     this.#what = what;
     this.#announce = announce;
   }
 
   tell(
     outside: string | null,
-    { id, network }: Pick<LimitedHappening, 'id' | 'network'>,
-    counts: Pick<LimitedHappening, 'entries' | 'limit' | 'forgotten'>,
+    { id, network }: Pick<LimitedNotification, 'id' | 'network'>,
+    counts: Pick<LimitedNotification, 'entries' | 'limit' | 'forgotten'>,
   ): void {
     const key = JSON.stringify([outside, id, network]);
     const t = Date.now();
-    const happening: LimitedHappening = { type: 'limited', t, id, network, what: this.#what, ...counts };
+    const notification: LimitedNotification = { type: 'limited', t, id, network, what: this.#what, ...counts };
     const known = this.#told.get(key);
-    if (known === undefined) this.#announce(happening);
+    if (known === undefined) this.#announce(notification);
     const forgotten = known === undefined ? 0 : known.forgotten + counts.forgotten;
-    this.#told.set(key, { t: known?.t ?? t, forgotten, happening });
+    this.#told.set(key, { t: known?.t ?? t, forgotten, notification });
   }
 
   /** Announces what was counted and not told yet; whoever watches calls this at every look. */
   tellTheRest(): void {
     const now = Date.now();
-    for (const [key, { t, forgotten, happening }] of this.#told) {
+    for (const [key, { t, forgotten, notification }] of this.#told) {
       if (now - t < TELL_MS) continue;
       if (forgotten === 0) {
         this.#told.delete(key);
         continue;
       }
-      this.#announce({ ...happening, t: now, forgotten });
-      this.#told.set(key, { t: now, forgotten: 0, happening });
+      this.#announce({ ...notification, t: now, forgotten });
+      this.#told.set(key, { t: now, forgotten: 0, notification });
     }
   }
 }

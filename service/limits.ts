@@ -4,7 +4,7 @@
  * Guarantees: judged before anything of the request is accepted; what exists already is never taken away by a lower limit.
  */
 import { coalesce } from '../machines/plan/port-list.ts';
-import type { Wish } from '../state/container.ts';
+import type { PortRequest } from '../state/container.ts';
 import type { PortMapping } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import type { Limits } from '../state/limits.ts';
@@ -26,7 +26,7 @@ export function refuseTooManyContainers(uid: number, all: readonly ContainerSnap
 /** `before`: what the container publishes already; asked for again, it is the same port. */
 export function refuseTooManyPorts(
   { id, port_mappings: asked = [] }: { id: string; port_mappings?: readonly PortMapping[] | undefined },
-  before: readonly Wish[],
+  before: readonly PortRequest[],
   limits: Limits,
 ): void {
   const limit = limits['ports-per-container'];

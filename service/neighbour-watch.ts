@@ -18,7 +18,7 @@ import { aboveShare, mayBeAboveShare, permanentOnes } from '../machines/plan/nei
 import { shareLimit } from '../machines/plan/share.ts';
 import type { Neighbour, Outside } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
-import type { LimitedHappening } from '../state/happening.ts';
+import type { LimitedNotification } from '../state/notification.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { Containers } from './containers.ts';
 import { LimitReports } from './limit-reports.ts';
@@ -33,7 +33,7 @@ export interface NeighbourWatchParts {
   shared: Pick<Shared, 'outsides' | 'standingIn'>;
   /** The number of neighbours of each family that one container may have; null for the default share of the table. */
   limit: number | null;
-  announce: (happening: LimitedHappening) => void;
+  announce: (notification: LimitedNotification) => void;
   failed: (what: string, error: unknown) => void;
 }
 

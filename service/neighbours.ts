@@ -14,8 +14,8 @@ import { FaultError } from '../state/faults.ts';
 import type { PortHandler } from '../state/uplink.ts';
 import { noSuchContainer, wanted } from './events.ts';
 import type { ContainerActor, ContainerSnapshot } from './snapshot.ts';
-import { isDeparting } from './standing.ts';
-import { departed } from './waiting.ts';
+import { isDeparting } from './desired-ruleset.ts';
+import { departed } from './wait-for-state.ts';
 
 /** Those that many containers share: an uplink has the ports of one. */
 const HANDS_OVER = new Set<PortHandler | undefined>([undefined, 'forwarder']);
@@ -47,7 +47,7 @@ export class Neighbours implements NeighbourDirectory {
    */
   boundTo(owner: string): ProcessIdentity[] {
     const its = this.#all().flatMap(({ context }) =>
-      (context.owner === owner && !context.held) || context.netns?.of === owner ? [context.boundTo] : [],
+      (context.owner === owner && !context.ownerGone) || context.netns?.of === owner ? [context.boundTo] : [],
     );
     return its.includes(null) ? [] : its.filter((process) => process !== null);
   }

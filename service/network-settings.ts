@@ -10,7 +10,7 @@
 import { familyOf } from '../machines/plan/address.ts';
 import type { ContainerContext } from '../state/container.ts';
 import { DEFAULT_NETWORK } from '../state/network.ts';
-import type { Interface } from './joined.ts';
+import type { Interface } from './joined-interfaces.ts';
 
 interface Address {
   Addr: string;

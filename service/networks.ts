@@ -30,7 +30,7 @@ import {
 import { hostObstacles } from './host-routes.ts';
 import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
 import type { Log } from './log.ts';
-import { logged } from './log-happenings.ts';
+import { logged } from './log-notifications.ts';
 import type { Shared } from './shared.ts';
 
 const SETTLE_AGAIN_MS = 1000;

@@ -62,7 +62,7 @@ export function openApi(): object {
         get: {
           summary: 'What happens, as it happens: NDJSON, or SSE with Accept: text/event-stream',
           parameters: [parameter('id', 'query', 'only this container')],
-          responses: { 200: answer('One happening per line', object), default: error },
+          responses: { 200: answer('One notification per line', object), default: error },
         },
       },
       '/v1/containers': { get: { summary: 'All containers', responses: { 200: answer('List', { type: 'array' }) } } },

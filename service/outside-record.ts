@@ -8,7 +8,7 @@
  */
 import type { ActorRefFrom, InspectionEvent } from 'xstate';
 import { z } from 'zod';
-import { insist } from '../effects/insist.ts';
+import { retryUntilDone } from '../effects/retry.ts';
 import { outsideKey } from '../effects/kernel.ts';
 import type { firewallMachine } from '../machines/firewall.ts';
 import type { firewalldMachine } from '../machines/firewalld.ts';
@@ -106,7 +106,7 @@ export class OutsideRecords {
     // Once this turn is over: what is still inspected of it would mark the record as changed again, to be written by the
     // next commit of another outside.
     const forgetLater = () =>
-      queueMicrotask(() => insist(forget, (error) => this.#failed(`file of outside ${key}`, error)));
+      queueMicrotask(() => retryUntilDone(forget, (error) => this.#failed(`file of outside ${key}`, error)));
     return {
       firewall: ({ type, actorRef }: InspectionEvent): void => {
         this.#store.touch(key, { read });

@@ -13,10 +13,10 @@ import { mayRunUplink } from '../machines/plan/uplink.ts';
 import { expectNetns, type NetnsIdentity } from '../native/index.ts';
 import type { ContainerContext } from '../state/container.ts';
 import { FaultError } from '../state/faults.ts';
-import type { Happening } from '../state/happening.ts';
+import type { Notification } from '../state/notification.ts';
 import type { Containers } from './containers.ts';
 import type { Shared } from './shared.ts';
-import { STEADY } from './standing.ts';
+import { STEADY } from './desired-ruleset.ts';
 
 /** After a container has gone; another is often made at once. */
 const RELEASE_MS = 1000;
@@ -36,8 +36,8 @@ export class OutsideRelease {
   #timer: NodeJS.Timeout | undefined;
   #pauseMs = RELEASE_MS;
   #closed = false;
-  readonly #heard = (happening: Happening) => {
-    if (happening.type !== 'state' || happening.to !== 'gone') return;
+  readonly #heard = (notification: Notification) => {
+    if (notification.type !== 'state' || notification.to !== 'gone') return;
     // One that is due already is not put off.
     if (this.#pauseMs > RELEASE_MS) {
       clearTimeout(this.#timer);
@@ -52,14 +52,14 @@ export class OutsideRelease {
   }
 
   start(): void {
-    this.#parts.containers.bus.on('happening', this.#heard);
+    this.#parts.containers.bus.on('notification', this.#heard);
     this.#soon();
   }
 
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
-    this.#parts.containers.bus.off('happening', this.#heard);
+    this.#parts.containers.bus.off('notification', this.#heard);
   }
 
   /** To be called before a container is made in the outside at this path. Throws NOT_A_NAMESPACE while others are in another namespace of this path. */

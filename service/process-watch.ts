@@ -5,14 +5,14 @@
  * taken for dead, but watched as soon as it can be.
  * Limits: one that ends while it is not watched is told with the next attempt.
  */
-import { insist } from '../effects/insist.ts';
+import { retryUntilDone } from '../effects/retry.ts';
 import { watch } from '../effects/process.ts';
 import type { Child } from '../native/index.ts';
 
 /** Returns what stops it. `failed` is told the first reason why it cannot be watched. */
 export function watchUntilItEnds(process: Child, ended: () => void, failed: (error: unknown) => void): () => void {
   let stop = () => {};
-  const giveUp = insist(() => {
+  const giveUp = retryUntilDone(() => {
     stop = watch(process, ended);
   }, failed);
   return () => {

@@ -12,7 +12,7 @@ import type { Check } from './doctor.ts';
 import type { Log } from './log.ts';
 import type { Recovered } from './recovery.ts';
 import { stateName } from './snapshot.ts';
-import { LEAVING, STEADY } from './standing.ts';
+import { LEAVING, STEADY } from './desired-ruleset.ts';
 
 interface Parts {
   /** The one that new containers get, null for none. */

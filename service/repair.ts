@@ -15,10 +15,10 @@ import type { Fault } from '../state/faults.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { audit, type AuditReport, type Directories } from './audit.ts';
 import type { Containers } from './containers.ts';
-import { shown, type Finding, type Found, type InUse } from './finding.ts';
+import { shown, type Finding, type Found, type InUse } from './audit-finding.ts';
 import type { Networks } from './networks.ts';
 import type { Shared } from './shared.ts';
-import { allAtRest } from './waiting.ts';
+import { allAtRest } from './wait-for-state.ts';
 
 /** How long an audit waits for what is being raised or lowered: a bridge on its way out is not left behind. */
 const AUDIT_MS = 5000;

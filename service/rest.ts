@@ -2,7 +2,7 @@
  * Waiting for machines without a limit: until one has come to rest, or until something is so of it.
  *
  * Guarantees: resolves at the first state in which it is so, and when the machine has ended.
- * Limits: for the watch on drift, which has all the time there is; requests have deadlines (waiting.ts).
+ * Limits: for the watch on drift, which has all the time there is; requests have deadlines (wait-for-state.ts).
  */
 import { waitFor, type AnyActorRef } from 'xstate';
 

@@ -15,9 +15,9 @@ import { FaultError } from '../state/faults.ts';
 import type { ContainerStats, ForwarderStats, InterfaceStats } from '../state/stats.ts';
 import type { Containers } from './containers.ts';
 import { noSuchContainer } from './events.ts';
-import { LOOPBACK_INDEX } from './joined.ts';
-import { isLeaving } from './standing.ts';
-import { lookInside, type Look } from './look.ts';
+import { LOOPBACK_INDEX } from './joined-interfaces.ts';
+import { isLeaving } from './desired-ruleset.ts';
+import { lookInside, type Look } from './inside-look.ts';
 
 export interface StatsParts {
   containers: Pick<Containers, 'get' | 'all'>;

@@ -10,7 +10,7 @@ import { uplinkFile } from '../effects/uplink-probe.ts';
 import { coalesce } from '../machines/plan/port-list.ts';
 import { parsePasta } from '../machines/plan/pasta.ts';
 import { parseSlirp } from '../machines/plan/slirp4netns.ts';
-import type { ContainerContext, Wish } from '../state/container.ts';
+import type { ContainerContext, PortRequest } from '../state/container.ts';
 import type { CreateEvent, PortMapping } from '../state/event.ts';
 import { FaultError } from '../state/faults.ts';
 import type { PortHandler, UplinkProgram, UplinkSettings } from '../state/uplink.ts';
@@ -87,7 +87,7 @@ export function refuseUncarried(
   id: string,
   handler: PortHandler,
   asked: readonly PortMapping[],
-  before: readonly Wish[] = [],
+  before: readonly PortRequest[] = [],
 ): void {
   if (handler !== 'firewall' && asked.some(({ protocol }) => protocol === 'sctp'))
     throw new FaultError('BAD_REQUEST', `container ${id}: ${handler} carries tcp and udp, not sctp`);
@@ -102,9 +102,9 @@ export function refuseUncarried(
 }
 
 /** Datagrams of both lead to one container port, over the same family. */
-function answersAlike(a: Wish, b: Wish): boolean {
+function answersAlike(a: PortRequest, b: PortRequest): boolean {
   const [one = '', other = ''] = [a.host_ip, b.host_ip];
   const family = one === '' || other === '' || one.includes(':') === other.includes(':');
-  const end = ({ container_port: port, range = 1 }: Wish) => port + range;
+  const end = ({ container_port: port, range = 1 }: PortRequest) => port + range;
   return family && a.container_port < end(b) && b.container_port < end(a);
 }

@@ -15,14 +15,14 @@ import { findUplink, isOrphan, keepersIn, userOf, watchUplink } from '../effects
 import { howEnded } from '../effects/uplink-process.ts';
 import { uplinkUsers } from '../effects/uplink-users.ts';
 import type { User } from '../effects/users.ts';
-import { insist } from '../effects/insist.ts';
+import { retryUntilDone } from '../effects/retry.ts';
 import { SIGKILL, signal } from '../effects/process.ts';
 import { listForwards } from '../effects/slirp-api.ts';
 import { isKernelError, type Child, type RtnlNotification } from '../native/index.ts';
 import type { ContainerContext, Drift } from '../state/container.ts';
 import type { DriftPolicies } from '../state/drift.ts';
 import type { Fault } from '../state/faults.ts';
-import type { DriftHappening, Happening, RepairedHappening } from '../state/happening.ts';
+import type { DriftNotification, Notification, RepairedNotification } from '../state/notification.ts';
 import type { Uplink, UplinkProgram, UplinkStatus } from '../state/uplink.ts';
 import type { Containers } from './containers.ts';
 import { stateName, type ContainerActor } from './snapshot.ts';
@@ -78,7 +78,7 @@ export interface UplinkWatchParts {
   kernel: Pick<Kernel, 'outsideIfThere'>;
   containers: Pick<Containers, 'all' | 'bus' | 'neighbours'>;
   policies: DriftPolicies;
-  announce: (happening: DriftHappening | RepairedHappening) => void;
+  announce: (notification: DriftNotification | RepairedNotification) => void;
   failed: (what: string, error: unknown) => void;
 }
 
@@ -89,10 +89,10 @@ export class UplinkWatch {
   /** How many were looked at by now. */
   #looked = 0;
   #again: NodeJS.Timeout | undefined;
-  readonly #heard = (happening: Happening) => {
-    if (happening.type !== 'state') return;
+  readonly #heard = (notification: Notification) => {
+    if (notification.type !== 'state') return;
     // The machine is in the middle of its step: it is looked at after it.
-    if (happening.to === 'up' || happening.to === 'gone') setImmediate(() => this.#look());
+    if (notification.to === 'up' || notification.to === 'gone') setImmediate(() => this.#look());
   };
 
   constructor(parts: UplinkWatchParts) {
@@ -100,13 +100,13 @@ export class UplinkWatch {
   }
 
   start(): void {
-    this.#parts.containers.bus.on('happening', this.#heard);
+    this.#parts.containers.bus.on('notification', this.#heard);
     this.#endOrphans();
     this.#look();
   }
 
   close(): void {
-    this.#parts.containers.bus.off('happening', this.#heard);
+    this.#parts.containers.bus.off('notification', this.#heard);
     clearTimeout(this.#again);
     for (const { unwatch } of this.#watched.values()) unwatch();
   }
@@ -166,7 +166,7 @@ export class UplinkWatch {
     const end = async () => {
       for (const found of await keepersIn(home)) if (isOrphan(home, found)) signal(found.keeper, SIGKILL);
     };
-    insist(end, (error) => failed('keepers without a directory', error));
+    retryUntilDone(end, (error) => failed('keepers without a directory', error));
   }
 
   /**

@@ -86,7 +86,7 @@ export function containerView(snapshot: ContainerSnapshot, etc: string) {
       ? { resolv_conf: `${etc}/${context.id}/resolv.conf`, hosts: `${etc}/${context.id}/hosts` }
       : null,
     drift: context.drift,
-    held: context.held,
+    owner_gone: context.ownerGone,
     /** Why it is not up. */
     fault: reasonFor(snapshot),
     /** What was asked of it last, or what it did last by itself, and why that failed. */

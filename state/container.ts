@@ -63,8 +63,8 @@ export type Attachment = z.infer<typeof Attachment>;
  * A port mapping as the machines have it. With an outer publisher the address asked for is `outer_ip`, where the publisher
  * listens, and `host_ip` is "": inside, what the publisher passes on may come to any address.
  */
-export const Wish = PortMapping.safeExtend({ outer_ip: z.union([z.literal(''), IpAddress]).optional() });
-export type Wish = z.infer<typeof Wish>;
+export const PortRequest = PortMapping.safeExtend({ outer_ip: z.union([z.literal(''), IpAddress]).optional() });
+export type PortRequest = z.infer<typeof PortRequest>;
 
 /** A port mapping with nothing left to choose. */
 export const ResolvedPort = z.object({
@@ -107,7 +107,7 @@ export const ContainerRequest = z.object({
   networks: z.record(NetworkName, AttachmentOptions),
   /** Instead of networks. */
   uplink: UplinkRequest.optional(),
-  ports: z.array(Wish),
+  ports: z.array(PortRequest),
 });
 export type ContainerRequest = z.infer<typeof ContainerRequest>;
 
@@ -157,12 +157,12 @@ export const ContainerContext = z.object({
   /** True once configure has succeeded: where an undone change comes to rest (up, or created). */
   configured: z.boolean(),
   /** The owner has gone, and others still use its namespace: everything stays until the last of them goes too. */
-  held: z.boolean(),
+  ownerGone: z.boolean(),
   /** What the operation under way adds, takes away or replaces, null at rest. */
   change: z
     .object({
       networks: z.record(NetworkName, AttachmentOptions),
-      wanted: z.array(Wish),
+      wanted: z.array(PortRequest),
       /** `wanted` once claimed: what is (to be) in the kernel. */
       ports: z.array(ResolvedPort),
       /** Networks of this change still to be attached, detached or remade, in order. */

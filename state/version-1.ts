@@ -218,7 +218,7 @@ const begun = (led: string[]) => ({
   force: false,
 });
 
-/** As XState keeps an effect or a conversation in flight: with what it was given, to begin again. */
+/** As XState keeps an effect or a request in flight: with what it was given, to begin again. */
 const child = (src: string, input: object) => ({ src, syncSnapshot: false, snapshot: { status: 'active', input } });
 
 const waiting = ({ attempts }: Context) => ({ backOff: child('backOff', { attempt: Math.max(1, attempts) }) });

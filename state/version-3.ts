@@ -1,6 +1,7 @@
 /**
  * Container records of version 3, as version 4 has them: in 4 an uplink runs as a user of its own, and the firewall is held
- * for it; ports stay with a container whose last network is taken away.
+ * for it; ports stay with a container whose last network is taken away; states are called as the effects that run in them
+ * (docs/vocabulary.md).
  *
  * Guarantees: pure, over plain JSON. Who asks for leases or gives them back also speaks for its uplink; an uplink that was
  * being started or repaired is planned anew, with the arguments of now. A program that runs as root is found by its user
@@ -24,6 +25,7 @@ interface UplinkChild {
 interface Context {
   uplink?: unknown;
   configured: boolean;
+  held?: boolean;
   owner?: string;
   outside?: string | null;
   change?: { networks: object; ports: unknown[] } | null;
@@ -36,7 +38,36 @@ interface Snapshot {
 }
 
 export function fromVersion3(persisted: unknown): unknown {
-  const snapshot = persisted as Snapshot;
+  return renamed(planned(persisted as Snapshot));
+}
+
+/** What 4 calls the states of 3 that are within another. Those that are not named there have kept their names. */
+const STATES: Readonly<Record<string, string>> = {
+  announcing: 'exposing',
+  exposing: 'publishing',
+  noting: 'writingFiles',
+  retracting: 'unexposing',
+  withdrawing: 'unpublishing',
+  judging: 'checkingLeftovers',
+  clearing: 'removingFiles',
+  freeing: 'releasingPorts',
+  mending: 'repairingLinks',
+  mendingUplink: 'repairingUplink',
+  asserting: 'republishing',
+};
+
+function renamed({ value, context, ...rest }: Snapshot): unknown {
+  const { held, ...others } = context;
+  return { ...rest, value: stateOf(value), context: held === undefined ? others : { ...others, ownerGone: held } };
+}
+
+function stateOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const inner = (name: unknown) => (typeof name === 'string' ? (STATES[name] ?? name) : name);
+  return Object.fromEntries(Object.entries(value).map(([outer, name]) => [outer, inner(name)]));
+}
+
+function planned(snapshot: Snapshot): Snapshot {
   const { uplink, configured } = snapshot.context;
   const begins = uplink !== undefined && !configured;
   const ends = uplink !== undefined && snapshot.value === 'releasing';

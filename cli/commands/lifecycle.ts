@@ -229,7 +229,7 @@ async function outcome(
     if (body.error.code !== 'SUPERSEDED') return new Failure(body.error);
   }
   // Others use its namespace: it goes when they have gone.
-  if (!('error' in body) && (!wait || ('held' in body && body.held))) return body;
+  if (!('error' in body) && (!wait || ('owner_gone' in body && body.owner_gone))) return body;
   try {
     // By its own id: once it is gone, what it was called may be another's.
     await client.gone('error' in body ? id : body.id);

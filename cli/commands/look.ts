@@ -5,7 +5,7 @@
  */
 import type { Command } from 'commander';
 import type { JournalEntry } from '../../state/journal.ts';
-import type { Happening } from '../../state/happening.ts';
+import type { Notification } from '../../state/notification.ts';
 import type { ContainerStats } from '../../state/stats.ts';
 import type { Container } from '../answers.ts';
 import { Session, subcommand } from '../command.ts';
@@ -16,7 +16,7 @@ import {
   addressesOf,
   ageText,
   eventText,
-  happeningText,
+  notificationText,
   networksOf,
   portText,
   sizeText,
@@ -150,7 +150,7 @@ function addEvents(program: Command): void {
       // Ctrl-C is how one stops looking, not a failure.
       process.once('SIGINT', () => process.exit(0));
       await client.follow(path, (line) =>
-        session.json ? sayJson(line) : say([happeningText(JSON.parse(line) as Happening)]),
+        session.json ? sayJson(line) : say([notificationText(JSON.parse(line) as Notification)]),
       );
       const hint = 'It was stopped, or this reader was too slow; `cleat ps` shows how things are.';
       throw new Failure({ code: 'UNREACHABLE', message: 'the daemon closed the stream of events', hint }, 3);

@@ -5,7 +5,14 @@
  * `before` and `after`, both of which the context on disk can tell; undoing is the same difference the other way round.
  * Limits: one change at a time.
  */
-import type { Attachment, ContainerContext, Lease, PortTarget, ResolvedPort, Wish } from '../../state/container.ts';
+import type {
+  Attachment,
+  ContainerContext,
+  Lease,
+  PortTarget,
+  ResolvedPort,
+  PortRequest,
+} from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import { planAttachments, publishAddresses } from './attachment.ts';
 import { nameEntries, type NameEntry } from './names.ts';
@@ -260,7 +267,7 @@ export function adopted(context: ContainerContext): Partial<ContainerContext> {
 }
 
 /** Published ports, one by one, that have the host side of one of these wishes: protocol, address, port. */
-export const coveredBy = (ports: readonly ResolvedPort[], wishes: readonly Wish[]): ResolvedPort[] =>
+export const coveredBy = (ports: readonly ResolvedPort[], wishes: readonly PortRequest[]): ResolvedPort[] =>
   ports
     .flatMap((port) =>
       Array.from({ length: port.range }, (_, i) => ({

@@ -5,11 +5,11 @@
  * is published on every address, because what the publisher passes on arrives at an address that nobody asked for.
  * Limits: two host addresses that are given the same host port share one port inside, so they lead to one place.
  */
-import type { Wish } from '../../state/container.ts';
+import type { PortRequest } from '../../state/container.ts';
 import type { PortMapping } from '../../state/event.ts';
 
 /** Copies: what was asked for is left as it is. Applied twice it changes nothing more. */
-export function innerMappings(mappings: readonly (PortMapping | Wish)[]): Wish[] {
+export function innerMappings(mappings: readonly (PortMapping | PortRequest)[]): PortRequest[] {
   return mappings.map((mapping) => ({
     ...mapping,
     host_ip: '',

@@ -12,7 +12,7 @@
  * to chance twice is one wish, and overlapping ranges left to chance are one range; neighbours left to chance stay
  * apart, because as one range they would have to be given consecutive host ports.
  */
-import type { ResolvedPort, Wish } from '../../state/container.ts';
+import type { ResolvedPort, PortRequest } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 
 /** Consecutive ports of one host address, as asked for. `host` 0: whichever. */
@@ -34,7 +34,7 @@ const pieceOfRun = (run: Run, offset: number, range: number): Run => ({
   range,
 });
 
-const runOf = (mapping: Wish): Run => ({
+const runOf = (mapping: PortRequest): Run => ({
   address: mapping.outer_ip ?? mapping.host_ip ?? '',
   protocol: mapping.protocol ?? 'tcp',
   host: mapping.host_port ?? 0,
@@ -56,7 +56,7 @@ const runOfPort = (port: ResolvedPort): Run => ({
  * Sorted by host address (as text), protocol, host port, container port; ranges as long as they go, and nothing that another
  * one includes.
  */
-export function coalesce(mappings: readonly Wish[]): { ports: Wish[] } | { fault: Fault } {
+export function coalesce(mappings: readonly PortRequest[]): { ports: PortRequest[] } | { fault: Fault } {
   const runs = mappings.map(runOf).sort(inOrder);
   const fault = conflict(runs.filter(({ host }) => host !== 0));
   if (fault !== null) return { fault };
@@ -73,7 +73,7 @@ export function coalesce(mappings: readonly Wish[]): { ports: Wish[] } | { fault
 /** Of published ports, those that mappings name (host port 0: whichever leads there) and those that stay. */
 export function subtract(
   ports: readonly ResolvedPort[],
-  mappings: readonly Wish[],
+  mappings: readonly PortRequest[],
 ): { taken: ResolvedPort[]; left: ResolvedPort[] } {
   return cut(ports, runOfPort, mappings.map(runOf), pieceOfPort);
 }
@@ -86,7 +86,10 @@ const pieceOfPort = (port: ResolvedPort, offset: number, range: number): Resolve
 });
 
 /** The same for what is only asked for yet. A mapping with a host port does not name one that is left to chance. */
-export function subtractMappings(ports: readonly Wish[], mappings: readonly Wish[]): { taken: Wish[]; left: Wish[] } {
+export function subtractMappings(
+  ports: readonly PortRequest[],
+  mappings: readonly PortRequest[],
+): { taken: PortRequest[]; left: PortRequest[] } {
   return cut(ports, runOf, mappings.map(runOf), (port, offset, range) => {
     const host = port.host_port ?? 0;
     return {
@@ -108,7 +111,7 @@ export const unpublished = (ports: readonly ResolvedPort[], published: readonly 
   notIncluded(without(ports, published), runOfPort, published.map(runOfPort), pieceOfPort);
 
 /** What is asked for once these of it are no longer published; a port left to chance is one wish of its container port. */
-export function unrequest(requested: readonly Wish[], gone: readonly ResolvedPort[]): Wish[] {
+export function unrequest(requested: readonly PortRequest[], gone: readonly ResolvedPort[]): PortRequest[] {
   const byNumber = subtractMappings(requested, gone.map(wishOf));
   let chosen = subtract(gone, byNumber.taken).left;
   return byNumber.left.flatMap((wish) => {
@@ -162,9 +165,9 @@ function notIncluded<Port>(
   });
 }
 
-const wishOf = (port: ResolvedPort): Wish => mappingOf(runOfPort(port));
+const wishOf = (port: ResolvedPort): PortRequest => mappingOf(runOfPort(port));
 
-const mappingOf = ({ address, protocol, host, container, range, outer }: Run): Wish => ({
+const mappingOf = ({ address, protocol, host, container, range, outer }: Run): PortRequest => ({
   host_ip: outer ? '' : address,
   host_port: host,
   container_port: container,

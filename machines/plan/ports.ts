@@ -7,7 +7,7 @@
  * from the dynamic range (RFC 6335: 49152-65535), a range as consecutive ports.
  * Limits: listeners of the host are not known here; the claim is tried against the kernel afterwards.
  */
-import type { PortTarget, ResolvedPort, Wish } from '../../state/container.ts';
+import type { PortTarget, ResolvedPort, PortRequest } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { PortHandler } from '../../state/uplink.ts';
 import { meet, unpublished } from './port-list.ts';
@@ -30,7 +30,7 @@ export function claimPorts(
   claims: Claims,
   cursor: number,
   owner: string,
-  mappings: readonly Wish[],
+  mappings: readonly PortRequest[],
   avoid: readonly number[] = [],
 ): Claim {
   const own = claims[owner] ?? [];
@@ -70,10 +70,10 @@ export function claimPorts(
 }
 
 /** How many families a mapping is published in on all addresses. */
-const breadth = ({ outer_ip: outer, host_ip: inner = '' }: Wish): number =>
+const breadth = ({ outer_ip: outer, host_ip: inner = '' }: PortRequest): number =>
   ['0.0.0.0', '::'].includes(outer ?? inner) ? 1 : (outer ?? inner) === '' ? 2 : 0;
 
-const resolved = (mapping: Wish): ResolvedPort => ({
+const resolved = (mapping: PortRequest): ResolvedPort => ({
   protocol: mapping.protocol ?? 'tcp',
   hostIp: mapping.host_ip ?? '',
   hostPort: mapping.host_port ?? 0,

@@ -2,7 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { networkUpdate, type NetworkUpdateFlags } from '../../cli/network-options.ts';
-import { happeningText } from '../../cli/text.ts';
+import { notificationText } from '../../cli/text.ts';
 import { NetworkUpdate } from '../../state/network.ts';
 
 const update = suite('network update');
@@ -44,16 +44,16 @@ update('events: drift and repair, of a container or of what is shared', () => {
   const t = Date.UTC(2025, 0, 2, 3, 4, 5);
   const drift = [{ kind: 'address' as const, object: '10.89.0.2/24 on eth0', network: 'web' }];
   assert.is(
-    happeningText({ type: 'drift', t, id: 'a', network: 'web', drift, action: 'repair', by: null }),
+    notificationText({ type: 'drift', t, id: 'a', network: 'web', drift, action: 'repair', by: null }),
     '2025-01-02T03:04:05.000Z  a  drift (repair): of web: address 10.89.0.2/24 on eth0',
   );
   const table = [{ kind: 'table' as const, object: 'inet cleat', network: null }];
   assert.is(
-    happeningText({ type: 'drift', t, id: null, network: null, drift: table, action: 'alert', by: 'nft (pid 7)' }),
+    notificationText({ type: 'drift', t, id: null, network: null, drift: table, action: 'alert', by: 'nft (pid 7)' }),
     '2025-01-02T03:04:05.000Z  -  drift (alert, by nft (pid 7)): table inet cleat',
   );
   assert.is(
-    happeningText({ type: 'repaired', t, id: 'a', network: 'web', drift }),
+    notificationText({ type: 'repaired', t, id: 'a', network: 'web', drift }),
     '2025-01-02T03:04:05.000Z  a  repaired: of web: address 10.89.0.2/24 on eth0',
   );
 });

@@ -11,7 +11,7 @@ import { networkRequest, pairs, parseRoute } from '../../cli/network-options.ts'
 import { attachmentOptions, parseNetwork, parsePort, parseWiring } from '../../cli/options.ts';
 import { socketPath } from '../../cli/places.ts';
 import { table } from '../../cli/table.ts';
-import { ageText, eventText, happeningText, portText, sizeText, stateText } from '../../cli/text.ts';
+import { ageText, eventText, notificationText, portText, sizeText, stateText } from '../../cli/text.ts';
 import { LifecycleEvent, PortMapping } from '../../state/event.ts';
 import { NetworkRequest } from '../../state/network.ts';
 
@@ -367,28 +367,28 @@ words('sizes', () => {
   for (const [bytes, text] of cases) assert.is(sizeText(bytes), text);
 });
 
-words('states and happenings', () => {
+words('states and notifications', () => {
   const fault = { code: 'ADDRESS_TAKEN' as const, message: 'taken' };
-  const well = { fault: null, leftovers: [], drift: [], held: false };
+  const well = { fault: null, leftovers: [], drift: [], owner_gone: false };
   const drift = [{ kind: 'link' as const, object: 'eth0', network: 'web' }];
   assert.is(stateText({ ...well, state: 'configuring.leasing' }), 'configuring');
   assert.is(stateText({ ...well, state: 'created', fault }), 'created (ADDRESS_TAKEN)');
   assert.is(stateText({ ...well, state: 'up', fault }), 'up');
   assert.is(stateText({ ...well, state: 'up', drift }), 'up (drift)');
   assert.is(stateText({ ...well, state: 'created', drift }), 'created');
-  assert.is(stateText({ ...well, state: 'up', held: true }), 'up (held)');
+  assert.is(stateText({ ...well, state: 'up', owner_gone: true }), 'up (owner gone)');
   assert.is(stateText({ ...well, state: 'teardownFailed', leftovers: [fault] }), 'teardownFailed (ADDRESS_TAKEN)');
   const t = Date.parse('2030-01-01');
   assert.is(
-    happeningText({ type: 'failed', t, id: 'web', event: 'configure', network: null, fault }),
+    notificationText({ type: 'failed', t, id: 'web', event: 'configure', network: null, fault }),
     '2030-01-01T00:00:00.000Z  web  configure failed: taken (ADDRESS_TAKEN)',
   );
   assert.is(
-    happeningText({ type: 'done', t, id: 'web', event: 'connect', network: 'back' }),
+    notificationText({ type: 'done', t, id: 'web', event: 'connect', network: 'back' }),
     '2030-01-01T00:00:00.000Z  web  connect back done',
   );
   assert.is(
-    happeningText({ type: 'state', t, id: 'web', from: '', to: 'creating' }),
+    notificationText({ type: 'state', t, id: 'web', from: '', to: 'creating' }),
     '2030-01-01T00:00:00.000Z  web  creating',
   );
   assert.is(eventText('xstate.done.actor.ensureLink'), 'ensureLink done');

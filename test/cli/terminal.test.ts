@@ -41,7 +41,7 @@ const CONTAINER = {
   uplink: null,
   ports: [{ host_ip: EVIL, host_port: 1, container_port: 2, protocol: EVIL, range: 1 }],
   drift: [],
-  held: false,
+  owner_gone: false,
   fault: FAULT,
   leftovers: [],
 };

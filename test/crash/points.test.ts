@@ -11,7 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AnyStateMachine } from 'xstate';
 import { effectNames } from '../../effects/effect.ts';
-import { provideContainer, provideShared } from '../../service/provide.ts';
+import { provideContainer, provideShared } from '../../service/actors.ts';
 import { DefinitionStore } from '../../state/definitions.ts';
 import { ExposedStore } from '../../state/exposed.ts';
 import { SnapshotStore } from '../../state/store.ts';

@@ -82,7 +82,7 @@ function standIn(state: string, attached = true): AnyActorRef {
 const said = (actor: AnyActorRef) => String((actor.getSnapshot() as { value: unknown }).value);
 const leaseOfActor = (actor: AnyActorRef) => (actor.getSnapshot() as { context: Context }).context.attachments[0];
 
-/** The conversation under way: its answer once it has one. */
+/** The request under way: its answer once it has one. */
 function begin(containers: Record<string, AnyActorRef | null>, wanted: Lease = NEW) {
   const answers: { type: string; fault?: Fault }[] = [];
   const leases = Object.fromEntries(Object.keys(containers).map((owner) => [owner, wanted]));

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { removeIfEmpty } from '../../effects/home.ts';
+import { removeIfEmpty } from '../../effects/shared-directory.ts';
 import { faultOf } from '../harness/effects.ts';
 import { scratch } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';

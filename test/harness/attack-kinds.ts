@@ -27,7 +27,7 @@ export type Kind = keyof typeof KINDS;
 const FLAGS = { 'tcp SYN': 'S', 'tcp SYN-ACK': 'SA', 'tcp data': 'PA', 'tcp RST': 'R' } as const;
 const ERRORS = { 'icmp unreachable': 'unreachable', 'icmp tooBig': 'tooBig', 'icmp redirect': 'redirect' } as const;
 
-/** What begins a conversation, one of each protocol. */
+/** What begins a request, one of each protocol. */
 export const OPENERS: readonly Kind[] = ['tcp SYN', 'udp', 'icmp request', 'sctp init'];
 export const ALL = Object.keys(KINDS) as Kind[];
 /** First a packet in the victim's name, then what would be an answer to it; the last one is the attack. */

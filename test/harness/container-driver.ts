@@ -1,10 +1,10 @@
 /**
  * One container's actor driven along a walk of its model: each answer of the walk is given by the effect or the
- * conversation that would give it.
+ * request that would give it.
  *
  * Guarantees: an effect that the machine has left behind happens all the same (a system call is not stopped), before the
  * next one begins, as in effects/effect.ts, which is what runs here. At the end of the walk, and in whatever follows, the
- * world is compared with what the context says (standing.ts); a world with a kernel beside it (kernel-world.ts) is asked
+ * world is compared with what the context says (desired-ruleset.ts); a world with a kernel beside it (kernel-world.ts) is asked
  * after every step.
  * Limits: attachments are the real machine's; that it ends in an error is told to the container alone.
  */
@@ -43,7 +43,7 @@ export interface Run {
   variant: Variant;
   actor: ActorRefFrom<typeof containerMachine>;
   stage: Stage;
-  /** Who answers the conversation under way. */
+  /** Who answers the request under way. */
   talk: Talk | null;
   /** Granted: "web", "port 8080". */
   granted: Set<string>;
@@ -144,7 +144,7 @@ export async function drive(
 
 /** All that can happen without the test has happened, in the world too. */
 async function calm({ stage }: Run): Promise<void> {
-  await stage.happening;
+  await stage.notification;
   await settled();
 }
 
@@ -156,8 +156,8 @@ export async function recoverOf(on: Run): Promise<void> {
   if (actor.getSnapshot().status === 'active' && !still()) {
     objections.push(`with everything succeeding it ends in ${nameOf(actor.getSnapshot())}`);
   }
-  if (actor.getSnapshot().status !== 'active' || !actor.getSnapshot().context.held) return;
-  actor.send({ type: 'deserted' });
+  if (actor.getSnapshot().status !== 'active' || !actor.getSnapshot().context.ownerGone) return;
+  actor.send({ type: 'lastUserGone' });
   if (!actor.getSnapshot().matches('tearingDown'))
     objections.push(`nobody is left, and it stays: ${nameOf(actor.getSnapshot())}`);
 }
@@ -286,7 +286,7 @@ function tell({ stage: { world } }: Run, { owner, entries }: { owner: string; en
   world.name(owner, entries);
 }
 
-/** Answer the conversation under way, keeping count of what is granted. */
+/** Answer the request under way, keeping count of what is granted. */
 async function converse(on: Run, type: string, event: ModelEvent): Promise<void> {
   const { talk: now, granted, stage, actor } = on;
   if (now === null) return;

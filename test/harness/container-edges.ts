@@ -18,22 +18,22 @@ export const EDGES = [containerMachine.root, ...statesOf(containerMachine.root)]
 const IMPOSSIBLE = [
   // A container without networks has no names, and its ports lead nowhere.
   /^container\.configuring\.leasing leased [56]$/,
-  /^container\.configuring\.announcing xstate\.done\.actor\.expose [23]$/,
+  /^container\.configuring\.exposing xstate\.done\.actor\.expose [23]$/,
   // Whoever has an uplink has no network, and its machine ends in no error.
   /^container\.configuring\.startingUplink xstate\.done\.actor\.uplink [23]$/,
   // A connection brings one network and no ports.
   /^container\.connecting\.leasing ( \d|leased [1-35-8])$/,
   /^container\.(connecting|publishing)\.startingUplink /,
-  /^container\.connecting\.announcing /,
+  /^container\.connecting\.exposing /,
   /^container\.connecting\.attaching xstate\.done\.actor\.attachment 1$/,
   // Ports come without networks, and there is at least one.
   /^container\.publishing\.leasing ( \d|leased [0345])$/,
-  /^container\.publishing\.announcing xstate\.done\.actor\.expose [012]$/,
+  /^container\.publishing\.exposing xstate\.done\.actor\.expose [012]$/,
   /^container\.publishing\.(attaching|naming) /,
   // Whoever has names has a link, and whoever has ports or names has a namespace.
   /^container\.rollingBack\.unnaming unnamed [12]$/,
-  /^container\.tearingDown\.retracting xstate\.\w+\.actor\.unexpose [56]$/,
-  /^container\.tearingDown\.withdrawing xstate\.\w+\.actor\.unpublish [45]$/,
+  /^container\.tearingDown\.unexposing xstate\.\w+\.actor\.unexpose [56]$/,
+  /^container\.tearingDown\.unpublishing xstate\.\w+\.actor\.unpublish [45]$/,
   /^container\.tearingDown\.unnaming unnamed [134]$/,
   // Whoever shares a namespace has no link, port or uplink that could be missing.
   /^container\.degraded publish 0$/,

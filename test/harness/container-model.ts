@@ -58,7 +58,7 @@ const OUTCOMES: Record<string, string[]> = {
   attaching: ['attached', 'detached', 'stuck'],
   detaching: ['detached', 'stuck'],
   startingUplink: ['ready', 'stopped', 'stuck'],
-  mendingUplink: ['ready', 'stuck'],
+  repairingUplink: ['ready', 'stuck'],
   stoppingUplink: ['stopped', 'stuck'],
 };
 
@@ -117,13 +117,14 @@ const within = (attachments: readonly Attachment[]): string =>
   attachments.map(({ network, addresses }) => `${network} ${addresses[0]?.address}`).join('+');
 
 export function keyOf({ value, context, status }: Snapshot): string {
-  const { configured, attachments, uplink, ports, change, fault, leftovers, request, held, drift, attempts } = context;
+  const { configured, attachments, uplink, ports, change, fault, leftovers, request, ownerGone, drift, attempts } =
+    context;
   const networks = (record: object) => Object.keys(record).sort().join('+');
   return JSON.stringify([
     status,
     value,
     configured,
-    held,
+    ownerGone,
     within(attachments),
     uplink && [uplink.made !== null, uplink.endedSoon > 0],
     ports.map(({ hostPort }) => hostPort).join('+'),

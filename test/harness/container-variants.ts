@@ -6,7 +6,7 @@
  * Limits: two networks and two ports are enough to tell all the machine's branches apart.
  */
 import type { ContainerEvent, ContainerInput } from '../../machines/container-inputs.ts';
-import type { Drift, Lease, Wish } from '../../state/container.ts';
+import type { Drift, Lease, PortRequest } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { UplinkSettings } from '../../state/uplink.ts';
 import { containerInput, FAULT, leaseOf, pinOf, resolve, SLIRP } from './fixtures.ts';
@@ -42,13 +42,13 @@ const connect = (network: string, options: AttachmentOptions = {}): ContainerEve
   options,
 });
 const disconnect = (network: string, force = false): ContainerEvent => ({ type: 'disconnect', network, force });
-const publish = (...ports: Wish[]): ContainerEvent => ({ type: 'publish', ports, from: null });
-const takeOver = (...ports: Wish[]): ContainerEvent => ({
+const publish = (...ports: PortRequest[]): ContainerEvent => ({ type: 'publish', ports, from: null });
+const takeOver = (...ports: PortRequest[]): ContainerEvent => ({
   type: 'publish',
   ports,
   from: { owner: GIVER, ports: ports.map(resolve) },
 });
-const unpublish = (...ports: Wish[]): ContainerEvent => ({ type: 'unpublish', ports });
+const unpublish = (...ports: PortRequest[]): ContainerEvent => ({ type: 'unpublish', ports });
 const adjust = (lease: Lease): ContainerEvent => ({ type: 'adjust', network: lease.network, lease });
 const gone = (network: string): Drift[] => [{ kind: 'link', object: `ve of ${network}`, network }];
 const CONFIGURE: ContainerEvent = { type: 'configure' };
@@ -69,7 +69,7 @@ const PASTA: UplinkSettings = { program: 'pasta', file: '/usr/bin/pasta', args: 
 const behind = (
   settings: UplinkSettings,
   portHandler: NonNullable<ContainerInput['portHandler']>,
-  ports: Wish[],
+  ports: PortRequest[],
   more: Partial<ContainerInput> = {},
 ): ContainerInput => ({
   ...own({}, ports, more),
@@ -86,10 +86,10 @@ const lost = (soon: boolean): ContainerEvent => ({
 
 const own = (
   networks: Record<string, AttachmentOptions>,
-  ports: Wish[],
+  ports: PortRequest[],
   more: Partial<ContainerInput> = {},
 ): ContainerInput => containerInput({ request: { netns: { mode: 'new' }, networks, ports }, ...more });
-const joins = (networks: string[], ports: Wish[]): ContainerInput => ({
+const joins = (networks: string[], ports: PortRequest[]): ContainerInput => ({
   ...containerInput({ netns: joined }),
   request: {
     netns: { mode: 'path', path: joined.from },
@@ -386,7 +386,7 @@ export const VARIANTS: Record<string, Variant> = {
         { type: 'teardown', users: ['c4'] },
         { type: 'process.exited', users: ['c4'] },
         { type: 'process.exited', users: [] },
-        { type: 'deserted' },
+        { type: 'lastUserGone' },
       ],
     },
   },

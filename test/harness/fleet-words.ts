@@ -98,8 +98,8 @@ export function objectionsAtRest(fleet: Fleet): string[] {
   const strange = [...fleet.world.names.keys()].filter((key) => !owners.has(key.split(' ')[0] ?? ''));
   if (strange.length > 0) return strange.map((key) => `${key} has names, and is gone`);
   return all.flatMap((snapshot) => {
-    const { id, held, owner } = snapshot.context;
-    const forsaken = held && fleet.containers.neighbours.usersOf(owner).length === 0;
+    const { id, ownerGone, owner } = snapshot.context;
+    const forsaken = ownerGone && fleet.containers.neighbours.usersOf(owner).length === 0;
     return [
       ...(snapshot.hasTag('rest') ? [] : [`${id} waits for nothing in ${nameOf(snapshot)}`]),
       ...(forsaken ? [`${id} is held for nobody, ${nameOf(snapshot)}`] : []),

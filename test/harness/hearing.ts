@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { LifecycleEvent } from '../../state/event.ts';
-import type { Happening, LimitedHappening } from '../../state/happening.ts';
+import type { Notification, LimitedNotification } from '../../state/notification.ts';
 
 const WORDS = new Set<string>(LifecycleEvent.options.map(({ shape }) => shape.type.value));
 
@@ -25,7 +25,7 @@ interface Heard {
 
 export class Hearing {
   readonly violations: string[] = [];
-  /** How many happenings were judged. */
+  /** How many notifications were judged. */
   heard = 0;
   readonly #containers = new Map<string, Heard>();
   #inherits = false;
@@ -41,19 +41,19 @@ export class Hearing {
     this.#inherits = true;
   }
 
-  hear(happening: Happening): void {
-    const { type, id } = happening;
+  hear(notification: Notification): void {
+    const { type, id } = notification;
     if (id === null || type === 'drift' || type === 'repaired' || type === 'limited') return;
     this.heard++;
     const of = this.#containers.get(id) ?? { open: [], state: null, inherited: this.#inherits };
     this.#containers.set(id, of);
-    const wrong = (what: string) => this.violations.push(`${what}: ${JSON.stringify(happening)}`);
+    const wrong = (what: string) => this.violations.push(`${what}: ${JSON.stringify(notification)}`);
     if (type === 'state') {
-      if (of.state !== null && happening.from !== of.state) wrong(`it was ${of.state}`);
-      of.state = happening.to === 'gone' ? '' : happening.to;
+      if (of.state !== null && notification.from !== of.state) wrong(`it was ${of.state}`);
+      of.state = notification.to === 'gone' ? '' : notification.to;
       return;
     }
-    const what = `${happening.event} ${happening.network ?? ''}`;
+    const what = `${notification.event} ${notification.network ?? ''}`;
     if (type === 'requested') {
       of.open.push(what);
       return;
@@ -61,12 +61,12 @@ export class Hearing {
     const at = of.open.indexOf(what);
     if (at !== -1) of.open.splice(at, 1);
     else if (of.inherited) of.inherited = false;
-    else if (WORDS.has(happening.event)) wrong('it was not requested, or has ended before');
+    else if (WORDS.has(notification.event)) wrong('it was not requested, or has ended before');
   }
 }
 
 /** Follow a daemon from now on, until it ends. */
-export async function follow(socketPath: string, hear: (happening: Happening) => void): Promise<void> {
+export async function follow(socketPath: string, hear: (notification: Notification) => void): Promise<void> {
   const outgoing = request({ socketPath, path: '/v1/events', agent: false });
   outgoing.end();
   const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
@@ -74,14 +74,14 @@ export async function follow(socketPath: string, hear: (happening: Happening) =>
   createInterface({ input: answer })
     .on('line', (line) => {
       // The last line of one that was killed may be cut short.
-      if (line.endsWith('}')) hear(JSON.parse(line) as Happening);
+      if (line.endsWith('}')) hear(JSON.parse(line) as Notification);
     })
     .on('error', () => {});
 }
 
 /** Tells what is announced of limits, until the daemon ends. */
-export function hearLimited(socketPath: string, tell: (happening: LimitedHappening) => void): void {
-  follow(socketPath, (happening) => {
-    if (happening.type === 'limited') tell(happening);
+export function hearLimited(socketPath: string, tell: (notification: LimitedNotification) => void): void {
+  follow(socketPath, (notification) => {
+    if (notification.type === 'limited') tell(notification);
   }).catch(() => {}); // it was killed before it answered
 }

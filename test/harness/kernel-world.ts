@@ -29,7 +29,7 @@ import { hostsFile } from '../../machines/plan/hosts.ts';
 import { bridgeMac, knownInside } from '../../machines/plan/neighbours.ts';
 import { resolvConf } from '../../machines/plan/resolv-conf.ts';
 import { audit } from '../../service/audit.ts';
-import { differencesInside, insideOf, lookInside } from '../../service/look.ts';
+import { differencesInside, insideOf, lookInside } from '../../service/inside-look.ts';
 import type { RtnlRequest } from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { nameOf, type Snapshot } from './container-model.ts';

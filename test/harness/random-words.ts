@@ -54,7 +54,7 @@ const sorted = (all: Iterable<string>): string[] => [...new Set(all)].sort();
 
 /** What it is like according to its record. */
 export function shapeOf({ value, context }: { value: unknown; context: ContainerContext }): Shape {
-  const { held, request, attachments, ports, configured } = context;
+  const { ownerGone: held, request, attachments, ports, configured } = context;
   const state = typeof value === 'string' ? value : JSON.stringify(value);
   const asked = { networks: Object.keys(request.networks), ports: request.ports.map(portText) };
   const has = {

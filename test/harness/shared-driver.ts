@@ -104,7 +104,7 @@ export const kindsOf = (steps: readonly Step[]): string[] =>
 interface Beside {
   /** What an effect that fails has done: nothing, or everything. */
   failing?: Ending;
-  /** An effect ended like this, or a conversation with this answer; returns what the effect returns. */
+  /** An effect ended like this, or a request with this answer; returns what the effect returns. */
   happens(id: string, how: string, input: unknown): unknown;
   /** Before this is sent to the machine, where others say it. */
   before?(event: Event, state: AnySnapshot): Promise<void>;

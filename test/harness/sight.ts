@@ -23,9 +23,9 @@ export async function see(daemon: TestDaemon, ids: readonly string[], networks: 
       lines.push(`${id} absent`);
       continue;
     }
-    const { state, networks: has, requested_networks, ports, netns, held, files, bound_to, uplink } = body;
+    const { state, networks: has, requested_networks, ports, netns, owner_gone, files, bound_to, uplink } = body;
     const way = uplink && { program: uplink.program, addresses: uplink.addresses };
-    lines.push(`${id} ${JSON.stringify({ state, has, requested_networks, way, ports, held, files, bound_to })}`);
+    lines.push(`${id} ${JSON.stringify({ state, has, requested_networks, way, ports, owner_gone, files, bound_to })}`);
     const path = netns?.mode === 'new' ? netns.path : null;
     if (typeof path === 'string') lines.push(...inside(path).map((line) => `${id}: ${line}`));
   }

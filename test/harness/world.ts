@@ -321,7 +321,7 @@ export interface Pending {
 export class Stage {
   readonly pending: Pending[] = [];
   /** Resolves when the last effect that was ended has happened: in a world of strings at once. */
-  happening: Promise<unknown> = Promise.resolve();
+  notification: Promise<unknown> = Promise.resolve();
   readonly world: World;
   /** Told of each effect as it begins. */
   readonly begun: (name: string, input: unknown) => void;
@@ -349,7 +349,7 @@ export class Stage {
             };
             try {
               const output = how === 'failed' || this.dead ? undefined : this.world.effects[name]?.(input as never);
-              if (output instanceof Promise) this.happening = output.then(answer, reject);
+              if (output instanceof Promise) this.notification = output.then(answer, reject);
               else answer(output);
             } catch (error) {
               reject(error as Error);

@@ -105,7 +105,7 @@ const STORIES: Record<string, Story> = {
     ],
     end: (fleet) => {
       const [a, s] = [fleet.containers.get('a'), fleet.containers.get('s')];
-      return s === undefined && a?.context.held === true ? 'a is held for nobody' : undefined;
+      return s === undefined && a?.context.ownerGone === true ? 'a is held for nobody' : undefined;
     },
   },
   'a container is torn down': {

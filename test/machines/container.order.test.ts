@@ -34,7 +34,7 @@ function container(more: Partial<Parameters<typeof containerInput>[0]> = {}) {
       if (failing.has(name)) return Promise.reject(Object.assign(new Error(name), { fault: FAULT }));
       return Promise.resolve(name === 'ensureNamespace' ? { dev: 4, ino: 7 } : null);
     });
-  const conversation = (name: string, answer: (input: object) => EventObject) =>
+  const request = (name: string, answer: (input: object) => EventObject) =>
     fromCallback<EventObject, object>(({ input, sendBack }) => {
       began.push(name);
       sendBack(answer(input));
@@ -47,14 +47,14 @@ function container(more: Partial<Parameters<typeof containerInput>[0]> = {}) {
       attachment: attachmentMachine.provide({
         actors: effects('ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink') as never,
       }),
-      lease: conversation('lease', (input) => {
+      lease: request('lease', (input) => {
         const { networks, ports } = input as LeaseInput;
         const leases = Object.keys(networks).map((network) => ({ ...leaseOf(network), ...NAMED }));
         return { type: 'leased', leases, ports: ports.map(resolve), inside: [], given: [] } as EventObject;
       }),
-      release: conversation('release', () => ({ type: 'released' })),
-      name: conversation('name', () => ({ type: 'named' })),
-      unname: conversation('unname', () => ({ type: 'unnamed' })),
+      release: request('release', () => ({ type: 'released' })),
+      name: request('name', () => ({ type: 'named' })),
+      unname: request('unname', () => ({ type: 'unnamed' })),
       backOff: fromCallback(() => {}),
     } as never,
   });

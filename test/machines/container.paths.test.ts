@@ -92,7 +92,7 @@ paths('there are some, to every state', () => {
   );
   // Left at once; or of a change that has no such part (connect brings no ports, publish no network).
   const passing =
-    /\.(choosing|judging)$|^settling$|^connecting\.(announcing|startingUplink)$|^publishing\.(startingUplink|attaching|naming)$/;
+    /\.(choosing|checkingLeftovers)$|^settling$|^connecting\.(exposing|startingUplink)$|^publishing\.(startingUplink|attaching|naming)$/;
   const leaves = statesOf(containerMachine.root).filter((node) => Object.keys(node.states).length === 0);
   const missed = leaves.map((node) => node.path.join('.')).filter((path) => !reached.has(path) && !passing.test(path));
   assert.equal(missed, []);
@@ -132,15 +132,15 @@ for (const type of ['teardown', 'process.exited'] as const) {
         if (last.status !== 'active' || late) return undefined;
         const [held] = transition(containerMachine, last, { type, users: ['c4'] });
         if (nameOf(held) !== nameOf(last)) return `leads to ${nameOf(held)}`;
-        if (!held.context.held) return 'is not held';
-        const [deserted] = transition(containerMachine, held, { type: 'deserted' });
+        if (!held.context.ownerGone) return 'is not held';
+        const [deserted] = transition(containerMachine, held, { type: 'lastUserGone' });
         if (!deserted.matches('tearingDown') && !LEAVING.includes(nameOf(deserted))) {
           return `deserted, it is ${nameOf(deserted)}`;
         }
         const rest = succeed(held, variant, (state) => ['up', 'created'].includes(nameOf(state)));
         if (nameOf(last).startsWith('creating') && rest.status === 'done') return undefined;
-        if (!rest.context.held || rest.status !== 'active') return `left alone, it is ${nameOf(rest)}`;
-        const [left] = transition(containerMachine, rest, { type: 'deserted' });
+        if (!rest.context.ownerGone || rest.status !== 'active') return `left alone, it is ${nameOf(rest)}`;
+        const [left] = transition(containerMachine, rest, { type: 'lastUserGone' });
         return LEAVING.includes(nameOf(left).split('.')[0] ?? '') ? undefined : `deserted later, it is ${nameOf(left)}`;
       }, STRIDE),
     );
@@ -150,8 +150,8 @@ for (const type of ['teardown', 'process.exited'] as const) {
 paths('nobody is deserted who is not held', () => {
   none(
     everyWalk((_, last) => {
-      if (last.status !== 'active' || last.context.held) return undefined;
-      const [next] = transition(containerMachine, last, { type: 'deserted' });
+      if (last.status !== 'active' || last.context.ownerGone) return undefined;
+      const [next] = transition(containerMachine, last, { type: 'lastUserGone' });
       return nameOf(next) === nameOf(last) ? undefined : `leads to ${nameOf(next)}`;
     }),
   );

@@ -89,7 +89,7 @@ kernel(
 );
 
 kernel('an update that comes after one that could not be taken back has its own rules', async () => {
-  const end = /behind -update u-> revising -done:reviseNetwork-> fanning$/;
+  const end = /outOfSync -update u-> revising -done:reviseNetwork-> propagating$/;
   const again = ALL.find(({ name, steps }) => name === 'update at rest' && end.test(titleOf(steps)));
   assert.ok(again, 'there is no such walk any more');
   none(await walk({ ...again, failing: 'failed', alone: true }, 0));

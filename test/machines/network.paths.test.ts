@@ -37,7 +37,7 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
     (!RESTING.has(String(state.value)) && state.value !== 'up') ||
     (factsOf(state).asked === null && (factsOf(state).revision?.asker ?? null) === null),
   'every lease is one of the definition': (state) =>
-    ['deciding', 'behind', 'raising', 'securing', 'lowering', 'loosening'].includes(String(state.value)) ||
+    ['deciding', 'outOfSync', 'raising', 'securing', 'lowering', 'releasingFirewall'].includes(String(state.value)) ||
     Object.values(factsOf(state).leases).every(
       ({ addresses }) => addresses.length === factsOf(state).definition.subnets.length,
     ),

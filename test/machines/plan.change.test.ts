@@ -7,7 +7,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as change from '../../machines/plan/change.ts';
-import type { Attachment, ContainerContext, ResolvedPort, Wish } from '../../state/container.ts';
+import type { Attachment, ContainerContext, ResolvedPort, PortRequest } from '../../state/container.ts';
 import { pinOf, containerInput, leaseOf, resolve } from '../harness/fixtures.ts';
 
 const P80 = resolve({ host_port: 8080, container_port: 80 });
@@ -38,7 +38,7 @@ const context = (more: Partial<ContainerContext> = {}): ContainerContext => ({
   ports: [P80],
   nextOrdinal: 2,
   configured: true,
-  held: false,
+  ownerGone: false,
   change: null,
   operation: { n: 0, type: '', network: null },
   fault: null,
@@ -274,7 +274,7 @@ plan('what was granted: named to the last link, what is new of the ports, and on
 });
 
 plan('an addition that is complete is part of the container and of what it asks for', () => {
-  const wanted: Wish[] = [{ host_port: 9090, container_port: 90 }];
+  const wanted: PortRequest[] = [{ host_port: 9090, container_port: 90 }];
   const request = {
     netns: { mode: 'new' as const },
     networks: { web: {} },
@@ -294,7 +294,7 @@ plan('an addition that is complete is part of the container and of what it asks 
 plan('published ports that a wish names by its host side, one by one', () => {
   const range = resolve({ host_port: 8000, container_port: 80, range: 4 });
   const outer: ResolvedPort = { ...resolve({ host_port: 7000, container_port: 70 }), outerIp: '192.0.2.1' };
-  const covered = (...wishes: Wish[]) =>
+  const covered = (...wishes: PortRequest[]) =>
     change.coveredBy([range, outer], wishes).map((port) => `${port.hostPort}->${port.containerPort}+${port.range}`);
   assert.equal(covered({ host_port: 8001, container_port: 1, range: 2 }), ['8001->81+1', '8002->82+1']);
   assert.equal(covered({ host_port: 8003, container_port: 1 }), ['8003->83+1']);

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { sameOptions } from '../../machines/plan/options.ts';
 import { claimPorts, idOf, portTargets, targetsFor } from '../../machines/plan/ports.ts';
 import { asFound, narrowest, NO_WAY_OUT, remembered, withMtu } from '../../machines/plan/way-out.ts';
-import type { PortTarget, ResolvedPort, Wish } from '../../state/container.ts';
+import type { PortTarget, ResolvedPort, PortRequest } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import { definition, resolve } from '../harness/fixtures.ts';
 
@@ -64,14 +64,14 @@ handlers('the forwarder: a literal address for each family, led to the other fam
 });
 
 handlers('claims: what lies in the way of one owner’s ports', () => {
-  const claim = (wishes: Wish[], own: Wish[] = [], avoid: number[] = [], cursor = 65_535) => {
+  const claim = (wishes: PortRequest[], own: PortRequest[] = [], avoid: number[] = [], cursor = 65_535) => {
     const held = own.map((wish) => ({ ...resolve(wish), outerIp: wish.outer_ip ?? null }));
     const answer = claimPorts({ 'c1:7': held }, cursor, 'c1:7', wishes, avoid);
     if ('fault' in answer) return answer.fault.message;
     return answer.ports.map(({ hostIp, hostPort, range }) => `${hostIp || '*'} ${hostPort}+${range}`).join(', ');
   };
   // Behind an outer publisher two outer addresses come in at one inner port, if they lead to one place.
-  const outer = (outer_ip: string, more: Partial<Wish> = {}): Wish => ({
+  const outer = (outer_ip: string, more: Partial<PortRequest> = {}): PortRequest => ({
     host_port: 80,
     container_port: 80,
     host_ip: '',
@@ -114,7 +114,7 @@ handlers('claims: what lies in the way of one owner’s ports', () => {
   // All but one are in use: it is found wherever it is, and given once.
   const FIRST = 49_152;
   const SIZE = 16_384;
-  const span = (from: number, to: number): Wish[] =>
+  const span = (from: number, to: number): PortRequest[] =>
     from < to ? [{ host_port: from, container_port: from, range: to - from }] : [];
   const others = (free: number) => [...span(FIRST, free), ...span(free + 1, FIRST + SIZE)];
   for (const free of [FIRST, 60_000, FIRST + SIZE - 1]) {

@@ -285,7 +285,7 @@ const context = (more: Partial<ContainerContext> = {}): ContainerContext => ({
   ports: [],
   nextOrdinal: 0,
   configured: false,
-  held: false,
+  ownerGone: false,
   change: null,
   operation: { n: 1, type: 'create', network: null },
   fault: null,

@@ -12,7 +12,7 @@ import { planNetwork, type Surroundings } from '../../machines/plan/network.ts';
 import { claimPorts, type Claims } from '../../machines/plan/ports.ts';
 import { notPublishable, reservedNetwork, uselessAddresses } from '../../machines/plan/special-addresses.ts';
 import { onBridge } from '../../machines/plan/unmanaged.ts';
-import type { ContainerContext, Wish } from '../../state/container.ts';
+import type { ContainerContext, PortRequest } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import { containerInput, definition, leaseOf, resolve } from '../harness/fixtures.ts';
@@ -478,7 +478,7 @@ refusals('what is not changed is not judged, and one of several subnets can go',
 
 refusals('host ports, and who has them', () => {
   const claims: Claims = { 'c1:7': [resolve({ host_port: 8080, container_port: 80, range: 10 })] };
-  const ask = (...wishes: Wish[]) => refusal(claimPorts(claims, 65_535, 'c2:1', wishes, []));
+  const ask = (...wishes: PortRequest[]) => refusal(claimPorts(claims, 65_535, 'c2:1', wishes, []));
   assert.is(ask({ host_port: 8089, container_port: 80 }), 'PORT_TAKEN: port 8089/tcp is already published by c1 [c1]');
   assert.is(ask({ host_port: 8090, container_port: 80 }), 'planned');
   assert.is(

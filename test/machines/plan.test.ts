@@ -14,7 +14,7 @@ import { bridgeMac } from '../../machines/plan/neighbours.ts';
 import { innerMappings } from '../../machines/plan/outer.ts';
 import { claimPorts, portTargets, type Claims } from '../../machines/plan/ports.ts';
 import { portsMachine, type PortsAnswer } from '../../machines/ports.ts';
-import type { ResolvedPort, Wish } from '../../state/container.ts';
+import type { ResolvedPort, PortRequest } from '../../state/container.ts';
 import type { AttachmentOptions, PortMapping } from '../../state/event.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { definition, resolve } from '../harness/fixtures.ts';
@@ -349,7 +349,7 @@ plan(
   'host ports behind an outer publisher: one inner port for several outer addresses, if they lead to one place',
   () => {
     const P = { host_port: 8080, container_port: 80, host_ip: '', outer_ip: '127.0.0.1' };
-    const granted = (claims: Claims, mappings: Wish[]) => {
+    const granted = (claims: Claims, mappings: PortRequest[]) => {
       const answer = claimPorts(claims, 65_535, 'me', mappings);
       return 'fault' in answer ? answer.fault.code : answer.ports.map(({ outerIp, hostIp }) => `${hostIp}${outerIp}`);
     };

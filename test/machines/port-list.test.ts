@@ -6,33 +6,33 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { coalesce, meet, subtract, subtractMappings, unrequest, without } from '../../machines/plan/port-list.ts';
-import { Wish, type ResolvedPort } from '../../state/container.ts';
+import { PortRequest, type ResolvedPort } from '../../state/container.ts';
 import { PortMapping } from '../../state/event.ts';
 import { resolve } from '../harness/fixtures.ts';
 
 const list = suite('port lists');
 
-const at = (host_port: number, container_port: number, more: Partial<Wish> = {}): Wish => ({
+const at = (host_port: number, container_port: number, more: Partial<PortRequest> = {}): PortRequest => ({
   host_port,
   container_port,
   ...more,
 });
 
 /** 127.0.0.1:8080-8081:80-81/tcp; a port left to chance has host port 0. */
-const text = (wish: Wish) => {
+const text = (wish: PortRequest) => {
   const range = wish.range ?? 1;
   const span = (first = 0) => (range === 1 || first === 0 ? `${first}` : `${first}-${first + range - 1}`);
   const host = wish.outer_ip === undefined ? (wish.host_ip ?? '') : `(${wish.outer_ip})`;
   return `${host} ${span(wish.host_port)}:${span(wish.container_port)}/${wish.protocol ?? 'tcp'}`;
 };
-const texts = (wishes: readonly Wish[]) => wishes.map(text);
+const texts = (wishes: readonly PortRequest[]) => wishes.map(text);
 
-const coalesced = (wishes: readonly Wish[]): string[] | string => {
+const coalesced = (wishes: readonly PortRequest[]): string[] | string => {
   const answer = coalesce(wishes);
   return 'fault' in answer ? `${answer.fault.code}: ${answer.fault.message}` : texts(answer.ports);
 };
 
-const CASES: [title: string, from: Wish[], to: string[]][] = [
+const CASES: [title: string, from: PortRequest[], to: string[]][] = [
   ['nothing', [], []],
   ['one', [at(8080, 80)], [' 8080:80/tcp']],
   ['the next one', [at(8081, 81), at(8080, 80)], [' 8080-8081:80-81/tcp']],
@@ -105,7 +105,7 @@ for (const [title, from, to] of CASES) {
   });
 }
 
-const CONFLICTS: [from: Wish[], says: string][] = [
+const CONFLICTS: [from: PortRequest[], says: string][] = [
   [[at(8080, 80), at(8080, 81)], 'ports 8080:80/tcp and 8080:81/tcp overlap'],
   [[at(8085, 5, { range: 2 }), at(8080, 80, { range: 10 })], 'ports 8080-8089:80-89/tcp and 8085-8086:5-6/tcp overlap'],
   [[at(8080, 80), at(8080, 81, { host_ip: '127.0.0.1' })], 'ports 8080:80/tcp and 127.0.0.1:8080:81/tcp overlap'],
@@ -128,7 +128,7 @@ list('host addresses that have an address in common', () => {
 });
 
 /** Few numbers, so that they meet; container ports close to host ports, so that they continue each other. */
-const wish: fc.Arbitrary<Wish> = fc
+const wish: fc.Arbitrary<PortRequest> = fc
   .record({
     host_ip: fc.constantFrom('', '', '0.0.0.0', '127.0.0.1', '::1'),
     host: fc.constantFrom(0, 1, 2, 3, 4, 5, 6, 7, 8),
@@ -146,17 +146,17 @@ const wish: fc.Arbitrary<Wish> = fc
 const wishes = fc.array(wish, { maxLength: 12 });
 
 /** What a list means. */
-const pairs = (of: readonly Wish[]): string[] =>
+const pairs = (of: readonly PortRequest[]): string[] =>
   of.flatMap((one) =>
     Array.from({ length: one.range ?? 1 }, (_, i) => {
       const host = (one.host_port ?? 0) === 0 ? 'any' : (one.host_port ?? 0) + i;
       return `${one.outer_ip ?? one.host_ip ?? ''} ${one.protocol ?? 'tcp'} ${host}:${one.container_port + i}`;
     }),
   );
-const meaning = (of: readonly Wish[]) => [...new Set(pairs(of))].sort();
+const meaning = (of: readonly PortRequest[]) => [...new Set(pairs(of))].sort();
 
 /** The same without pairs that another pair includes, because it has the same ends on more addresses. */
-const meaningOnce = (of: readonly Wish[]): string[] => {
+const meaningOnce = (of: readonly PortRequest[]): string[] => {
   const all = meaning(of);
   const wider = (ip: string) => (ip === '' ? [] : ip.includes(':') ? ['', '::'] : ['', '0.0.0.0']);
   return all.filter((pair) => {
@@ -167,7 +167,7 @@ const meaningOnce = (of: readonly Wish[]): string[] => {
 };
 
 /** Whether two pairs of a list contradict each other, by looking at each two of them. */
-const contradicts = (of: readonly Wish[]): boolean => {
+const contradicts = (of: readonly PortRequest[]): boolean => {
   const all = meaning(of).map((pair) => {
     const [ip = '', protocol = '', ports = ''] = pair.split(' ');
     const [host, container] = ports.split(':');
@@ -217,7 +217,7 @@ list('coalesce: the address of an outer publisher is the one that counts, and is
     '(::1) 80:80/tcp',
   ]);
   const answer = coalesce([outer('127.0.0.1', 80)]);
-  assert.equal('ports' in answer && answer.ports.map((port) => Wish.parse(port).host_ip), ['']);
+  assert.equal('ports' in answer && answer.ports.map((port) => PortRequest.parse(port).host_ip), ['']);
 });
 
 // --- Subtracting -----------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ const shown = (ports: readonly ResolvedPort[]) =>
   );
 
 const RANGE = at(8080, 80, { range: 5 });
-const CUTS: [title: string, mappings: Wish[], taken: string[], left: string[]][] = [
+const CUTS: [title: string, mappings: PortRequest[], taken: string[], left: string[]][] = [
   ['the whole', [RANGE], [' 8080-8084:80-84/tcp'], []],
   ['the beginning', [at(8080, 80)], [' 8080:80/tcp'], [' 8081-8084:81-84/tcp']],
   ['the end', [at(8083, 83, { range: 2 })], [' 8083-8084:83-84/tcp'], [' 8080-8082:80-82/tcp']],
@@ -318,7 +318,8 @@ list('subtract: what is taken and what is left are what there was, and nothing n
 });
 
 list('what was published is asked for no more: by number first, then one wish left to chance', () => {
-  const gone = (requested: Wish[], ...published: Wish[]) => texts(unrequest(requested, published.map(resolve)));
+  const gone = (requested: PortRequest[], ...published: PortRequest[]) =>
+    texts(unrequest(requested, published.map(resolve)));
   assert.equal(gone([RANGE], at(8081, 81)), [' 8080:80/tcp', ' 8082-8084:82-84/tcp']);
   assert.equal(gone([at(0, 80), at(8080, 80)], at(8080, 80)), [' 0:80/tcp']);
   assert.equal(gone([at(0, 80), at(8080, 80)], at(49_152, 80)), [' 8080:80/tcp']);
@@ -330,7 +331,7 @@ list('what was published is asked for no more: by number first, then one wish le
 
 list('what was asked for by number, and what was left to chance, are two wishes', () => {
   const given = resolve({ host_port: 40_000, container_port: 80 });
-  const byChance: Wish = { container_port: 80 };
+  const byChance: PortRequest = { container_port: 80 };
   assert.equal(unrequest([byChance], [given]), []);
   assert.equal(unrequest([{ ...byChance, host_port: 0 }], [given]), []);
   assert.equal(unrequest([{ host_port: 8080, container_port: 80 }], [given]).length, 1);
@@ -339,7 +340,7 @@ list('what was asked for by number, and what was left to chance, are two wishes'
 });
 
 list('runs that lie between each other, touch, or are beside what is named', () => {
-  const wish = (host_port: number, container_port: number, more: Partial<Wish> = {}): Wish => ({
+  const wish = (host_port: number, container_port: number, more: Partial<PortRequest> = {}): PortRequest => ({
     host_ip: '',
     protocol: 'tcp',
     host_port,
@@ -347,7 +348,7 @@ list('runs that lie between each other, touch, or are beside what is named', () 
     range: 1,
     ...more,
   });
-  const made = (...wishes: Wish[]) => {
+  const made = (...wishes: PortRequest[]) => {
     const answer = coalesce(wishes);
     return 'ports' in answer
       ? answer.ports.map(({ host_port, range }) => `${host_port}+${range}`)
@@ -370,7 +371,7 @@ list('runs that lie between each other, touch, or are beside what is named', () 
 });
 
 list('a list is in order: by address as text, protocol, host port', () => {
-  const wish = (host_ip: string, protocol: 'tcp' | 'udp', host_port: number): Wish => ({
+  const wish = (host_ip: string, protocol: 'tcp' | 'udp', host_port: number): PortRequest => ({
     host_ip,
     protocol,
     host_port,

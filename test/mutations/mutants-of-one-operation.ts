@@ -85,37 +85,37 @@ export const mutantsOfOneOperation: Mutant[] = [
   {
     ...ORDER,
     name: 'the force of a disconnect is forgotten where a link is stuck',
-    file: 'machines/container-words.ts',
+    file: 'machines/container-setup.ts',
     find: "outcomeIn(event) === 'stuck' && changeOf(context).force,",
     replace: 'false && event === context,',
   },
   {
     ...ORDER,
     name: 'the force of a disconnect is forgotten from the beginning',
-    file: 'machines/container-words.ts',
+    file: 'machines/container-setup.ts',
     find: 'todo: [network], force });',
     replace: 'todo: [network], force: force && false });',
   },
   {
     ...ORDER,
     name: 'names are given after ports',
-    file: 'machines/container-stages.ts',
-    find: "  { target: 'naming', guard: 'names' },\n  { target: 'exposing', guard: 'exposes' },",
-    replace: "  { target: 'exposing', guard: 'exposes' },\n  { target: 'naming', guard: 'names' },",
+    file: 'machines/container-steps.ts',
+    find: "  { target: 'naming', guard: 'names' },\n  { target: 'publishing', guard: 'publishes' },",
+    replace: "  { target: 'publishing', guard: 'publishes' },\n  { target: 'naming', guard: 'names' },",
   },
   {
     ...ORDER,
     name: 'names go before anything else does',
-    file: 'machines/container-stages.ts',
+    file: 'machines/container-steps.ts',
     find: [
-      "  { target: 'retracting', guard: 'retracts' },",
-      "  { target: 'withdrawing', guard: 'removes' },",
+      "  { target: 'unexposing', guard: 'unexposes' },",
+      "  { target: 'unpublishing', guard: 'unpublishes' },",
       "  { target: 'unnaming', guard: 'names' },",
     ].join('\n'),
     replace: [
       "  { target: 'unnaming', guard: 'names' },",
-      "  { target: 'retracting', guard: 'retracts' },",
-      "  { target: 'withdrawing', guard: 'removes' },",
+      "  { target: 'unexposing', guard: 'unexposes' },",
+      "  { target: 'unpublishing', guard: 'unpublishes' },",
     ].join('\n'),
   },
   {
@@ -128,7 +128,7 @@ export const mutantsOfOneOperation: Mutant[] = [
   },
   {
     name: 'the last operation does not say which network',
-    file: 'machines/container-words.ts',
+    file: 'machines/container-setup.ts',
     find: 'network: networkIn(event) || null,',
     replace: 'network: null,',
     test: 'service/api',
@@ -197,7 +197,7 @@ export const mutantsOfOneOperation: Mutant[] = [
   },
   {
     name: 'with no network at all a disconnect is refused in other words',
-    file: 'machines/container-words.ts',
+    file: 'machines/container-setup.ts',
     find: "blame('NOT_CONNECTED', `container ${context.id} is not connected to network ${networkIn(event)}`),",
     replace:
       "blame('NOT_CONNECTED', context.attachments.length === 0 ? 'no networks' : `container ${context.id} is not connected to network ${networkIn(event)}`),",

@@ -9,7 +9,7 @@ import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Happening } from '../../state/happening.ts';
+import type { Notification } from '../../state/notification.ts';
 import type { JournalEntry } from '../../state/journal.ts';
 import { type Body, on, port, TestDaemon } from '../harness/daemon.ts';
 import { asUser, sayAs } from '../harness/peer.ts';
@@ -52,11 +52,11 @@ async function stream(...events: (object | string)[]): Promise<Line[]> {
 }
 
 /** What happens, from now on. */
-async function follow(query = ''): Promise<{ seen: Happening[]; stop: () => void }> {
+async function follow(query = ''): Promise<{ seen: Notification[]; stop: () => void }> {
   const answer = await open('GET', `/v1/events${query}`);
-  const seen: Happening[] = [];
+  const seen: Notification[] = [];
   const reader = createInterface({ input: answer });
-  reader.on('line', (line) => seen.push(JSON.parse(line) as Happening)).on('error', () => {});
+  reader.on('line', (line) => seen.push(JSON.parse(line) as Notification)).on('error', () => {});
   return { seen, stop: () => answer.destroy() };
 }
 

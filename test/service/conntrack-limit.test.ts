@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Check } from '../../service/doctor.ts';
-import type { LimitedHappening } from '../../state/happening.ts';
+import type { LimitedNotification } from '../../state/notification.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { macOf, send, udp } from '../harness/frames.ts';
 import { hearLimited } from '../harness/hearing.ts';
@@ -28,9 +28,9 @@ const LAN = '/run/netns/lan';
 const daemon = new TestDaemon();
 daemon.limits = [`tracked-per-container=${LIMIT}`];
 const connections = suite('limit of tracked connections');
-let heard: LimitedHappening[] = [];
+let heard: LimitedNotification[] = [];
 
-const listen = (): void => hearLimited(daemon.socket, (happening) => heard.push(happening));
+const listen = (): void => hearLimited(daemon.socket, (notification) => heard.push(notification));
 
 connections.before(async () => {
   addNetns('lan');

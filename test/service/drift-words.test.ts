@@ -62,10 +62,10 @@ const A = { owner: 'a:7' };
 
 function recording() {
   const said: string[] = [];
-  const record = new DriftRecord((happening) => {
-    const how = happening.type === 'drift' ? `drift ${happening.action}` : happening.type;
+  const record = new DriftRecord((notification) => {
+    const how = notification.type === 'drift' ? `drift ${notification.action}` : notification.type;
     said.push(
-      `${how} ${happening.id ?? '-'} ${happening.network ?? '-'}: ${happening.drift.map((d) => d.kind).join()}`,
+      `${how} ${notification.id ?? '-'} ${notification.network ?? '-'}: ${notification.drift.map((d) => d.kind).join()}`,
     );
   });
   return { record, said };

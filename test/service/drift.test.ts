@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Happening } from '../../state/happening.ts';
+import type { Notification } from '../../state/notification.ts';
 import type { ContainerView } from '../../service/view.ts';
 import { dial } from '../harness/agent.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
@@ -26,14 +26,14 @@ requirePrivateNamespace();
 
 const daemon = new TestDaemon();
 const drift = suite('drift');
-const seen: Happening[] = [];
+const seen: Notification[] = [];
 
 const sh = (command: string): string => execFileSync('sh', ['-c', command], { encoding: 'utf8' });
 
 async function start(...policies: string[]): Promise<void> {
   daemon.drift = policies;
   await daemon.start();
-  await follow(daemon.socket, (happening) => seen.push(happening));
+  await follow(daemon.socket, (notification) => seen.push(notification));
 }
 
 drift.before(async () => {
@@ -117,9 +117,11 @@ async function pair(): Promise<[ContainerView, ContainerView]> {
   return [a, await daemon.up('b', { networks: on('back') })];
 }
 
-const said = (type: string): Happening[] => seen.filter((happening) => happening.type === type);
+const said = (type: string): Notification[] => seen.filter((notification) => notification.type === type);
 const kinds = (type: string): string[] => [
-  ...new Set(said(type).flatMap((happening) => ('drift' in happening ? happening.drift.map(({ kind }) => kind) : []))),
+  ...new Set(
+    said(type).flatMap((notification) => ('drift' in notification ? notification.drift.map(({ kind }) => kind) : [])),
+  ),
 ];
 
 /** How often the daemon changed nftables while `work` ran. */
@@ -153,7 +155,7 @@ function repaired(title: string, kind: string, breaking: (a: ContainerView, b: C
     await until(`${kind} repaired`, () => kinds('repaired').includes(kind));
     await until('as it was', () => JSON.stringify(now()) === JSON.stringify(was));
     assert.equal(
-      said('drift').filter((happening) => happening.type === 'drift' && happening.action !== 'repair'),
+      said('drift').filter((notification) => notification.type === 'drift' && notification.action !== 'repair'),
       [],
     );
     const { body } = await daemon.get('/v1/containers/a');
@@ -293,7 +295,7 @@ drift('alert: left as it is, and shown until it is mended; ignore: nothing', asy
   assert.equal((await state()).drift?.[0]?.kind, 'route');
   assert.is((await state()).state, 'up');
   await until('said', () => said('drift').length > 0);
-  assert.ok(said('drift').every((happening) => happening.type === 'drift' && happening.action === 'alert'));
+  assert.ok(said('drift').every((notification) => notification.type === 'drift' && notification.action === 'alert'));
   assert.not.match(inside(pathOf(a), 'ip', 'route'), /default/);
 
   sh(`nft flush chain inet ${table()} to-${web()}`);

@@ -37,7 +37,7 @@ function snapshotOf(state: string, more: Partial<ContainerContext> = {}, rest = 
     ports: [],
     nextOrdinal: 1,
     configured: true,
-    held: false,
+    ownerGone: false,
     change: null,
     operation: { n: 1, type: 'configure', network: null },
     drift: [],

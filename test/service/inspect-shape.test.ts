@@ -4,7 +4,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { LinkSeen, RouteSeen } from '../../machines/plan/expected.ts';
-import { interfacesIn } from '../../service/joined.ts';
+import { interfacesIn } from '../../service/joined-interfaces.ts';
 import { networkSettings, type NetworkSettings, type Settled } from '../../service/network-settings.ts';
 import type { Attachment, LeasedAddress, ResolvedPort } from '../../state/container.ts';
 import type { AttachmentOptions, PortMapping } from '../../state/event.ts';

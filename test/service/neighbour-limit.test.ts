@@ -10,7 +10,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Check } from '../../service/doctor.ts';
 import { neighbourCheck } from '../../service/doctor-tables.ts';
-import type { LimitedHappening } from '../../state/happening.ts';
+import type { LimitedNotification } from '../../state/notification.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { hearLimited } from '../harness/hearing.ts';
@@ -27,9 +27,9 @@ const DEFAULT = '3';
 const daemon = new TestDaemon();
 daemon.limits = [`neighbours-per-container=${LIMIT}`];
 const neighbours = suite('limit of neighbours');
-let heard: LimitedHappening[] = [];
+let heard: LimitedNotification[] = [];
 
-const listen = (): void => hearLimited(daemon.socket, (happening) => heard.push(happening));
+const listen = (): void => hearLimited(daemon.socket, (notification) => heard.push(notification));
 
 neighbours.before(async () => {
   await daemon.start();

@@ -5,7 +5,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NeighbourWatch, type NeighbourWatchParts } from '../../service/neighbour-watch.ts';
-import type { LimitedHappening } from '../../state/happening.ts';
+import type { LimitedNotification } from '../../state/notification.ts';
 import { until } from '../harness/native.ts';
 
 const watching = suite('watch on neighbours');
@@ -17,7 +17,7 @@ const HELD = '0';
 function world(counts: Record<string, number>, broken: string | null = null) {
   const switches = new Map<string, string>();
   const failures: string[] = [];
-  const told: LimitedHappening[] = [];
+  const told: LimitedNotification[] = [];
   let written: () => Promise<void> = () => Promise.resolve();
   const native = {
     neighbourUse: () => Promise.resolve([{ family: 4, entries: 100, maximum: 1000, allocated: 100 }]),
@@ -49,7 +49,7 @@ function world(counts: Record<string, number>, broken: string | null = null) {
     containers: { all: () => contexts.map((context) => ({ context })) },
     shared: { outsides: () => [null], standingIn: () => [] },
     limit: LIMIT,
-    announce: (happening: LimitedHappening) => told.push(happening),
+    announce: (notification: LimitedNotification) => told.push(notification),
     failed: (what: string) => failures.push(what),
   };
   return {

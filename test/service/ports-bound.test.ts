@@ -7,7 +7,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Happening } from '../../state/happening.ts';
+import type { Notification } from '../../state/notification.ts';
 import { dial } from '../harness/agent.ts';
 import { on, pathOf, port, TestDaemon, type CreateOptions } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
@@ -85,10 +85,10 @@ const guest = (id: string, of: string, process?: ChildProcess) =>
   daemon.up(id, { netns: { mode: 'container', id: of }, ...(process === undefined ? {} : { bound_to: process.pid! }) });
 
 /** The daemon's next life, and what it says of containers in it. */
-async function nextLife(): Promise<Happening[]> {
-  const heard: Happening[] = [];
+async function nextLife(): Promise<Notification[]> {
+  const heard: Notification[] = [];
   await daemon.start();
-  await follow(daemon.socket, (happening) => heard.push(happening));
+  await follow(daemon.socket, (notification) => heard.push(notification));
   return heard;
 }
 
@@ -137,8 +137,8 @@ bound('the last port of a forwarder: it ends too, and is not missed', async () =
 });
 
 bound('a daemon that runs is told of the end, and misses nothing', async () => {
-  const heard: Happening[] = [];
-  await follow(daemon.socket, (happening) => heard.push(happening));
+  const heard: Notification[] = [];
+  await follow(daemon.socket, (notification) => heard.push(notification));
   const processes = await Promise.all(Array.from({ length: 8 }, () => sleeper()));
   for (const [i, its] of processes.entries()) await serving(`a${i}`, 8100 + i, { bound_to: its.pid! });
   await kill(...processes);

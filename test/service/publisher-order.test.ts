@@ -80,7 +80,7 @@ order('refused: nothing is made', async () => {
   assert.is(body.error?.code, 'PORT_TAKEN');
   const states = await passed('a');
   assert.not.ok(
-    states.some((state) => /\.(attaching|exposing)/.test(state)),
+    states.some((state) => /\.(attaching|publishing)/.test(state)),
     states.join(' '),
   );
   assert.is(states.at(-1), 'created');

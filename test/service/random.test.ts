@@ -72,7 +72,7 @@ async function shapes(): Promise<Map<string, NonNullable<Shape>>> {
     body.map(({ id, ...view }) => {
       const text = readFileSync(`${daemon.runDir}/containers/${id}.json`, 'utf8');
       const shape = shapeOf((JSON.parse(text) as { snapshot: { value: unknown; context: ContainerContext } }).snapshot);
-      if (shape === null || view.state !== shape.state || view.held !== shape.held)
+      if (shape === null || view.state !== shape.state || view.owner_gone !== shape.held)
         throw new Error(`${id} is shown as ${view.state}, and its record says ${shape?.state}`);
       return [id, shape];
     }),
@@ -91,7 +91,7 @@ async function until(what: string, wrong: () => Promise<string>): Promise<void> 
 async function begin(): Promise<void> {
   hearing.died();
   await daemon.start();
-  await follow(daemon.socket, (happening) => hearing.hear(happening));
+  await follow(daemon.socket, (notification) => hearing.hear(notification));
 }
 
 /** Neither who watches nor who listens objects. */
@@ -107,7 +107,7 @@ async function rest(): Promise<void> {
     const { body } = await daemon.get<ContainerView[]>('/v1/containers');
     const busy = body.filter(({ state }) => state !== 'created' && state !== 'up');
     const used = body.some(({ netns }) => netns.mode === 'container');
-    const forgotten = used ? [] : body.filter(({ held }) => held);
+    const forgotten = used ? [] : body.filter(({ owner_gone: ownerGone }) => ownerGone);
     return [...busy, ...forgotten].map(({ id, state, fault }) => `${id} ${state} ${JSON.stringify(fault)}`).join(', ');
   });
   await until('as recorded', () =>
@@ -305,7 +305,7 @@ random('words by chance, side by side and cut short: nothing half, nothing twice
   proved('random commands to a daemon on the real kernel, side by side', commands);
   proved('SIGKILLs among them, at a point of an effect or at any moment', kills);
   proved('words told to the specifications of addresses, ports and namespaces', witness.specifications.told);
-  proved("happenings of the daemon's own account judged", hearing.heard);
+  proved("notifications of the daemon's own account judged", hearing.heard);
 });
 
 random.run();

@@ -33,7 +33,7 @@ shared.after(async () => {
 
 const state = async (id: string) => {
   const { status, body } = await daemon.get(`/v1/containers/${id}`);
-  return status === 404 ? 'gone' : `${body.state}${body.held === true ? ' held' : ''}`;
+  return status === 404 ? 'gone' : `${body.state}${body.owner_gone === true ? ' (owner gone)' : ''}`;
 };
 const pod = { networks: on('front'), port_mappings: [port(8080, 80)] };
 const share = (id: string, of: string) => daemon.up(id, { netns: { mode: 'container', id: of } });
@@ -44,7 +44,7 @@ twice('the owner leaves first: addresses, ports and links stay until the last us
   const far = await share('side', 'app');
   const left = await daemon.done({ type: 'teardown', id: 'infra' });
   assert.is(left.state, 'up');
-  assert.is(left.held, true);
+  assert.is(left.owner_gone, true);
   await daemon.down('app'); // the one in the middle of the line
   await daemon.clean();
   await withAgents([pathOf(far), null], async (inside, host) => {

@@ -4,7 +4,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ContainerContext } from '../../state/container.ts';
-import type { Happening } from '../../state/happening.ts';
+import type { Notification } from '../../state/notification.ts';
 import { Hearing } from '../harness/hearing.ts';
 import { Specifications, type Words } from '../harness/specifications.ts';
 import { see, type Seen } from '../harness/witness.ts';
@@ -108,10 +108,16 @@ specifications('what a witness sees is told: a namespace that goes under its use
   assert.is(told.violations.length, 1);
 });
 
-const said = (type: 'requested' | 'done', event: string): Happening => ({ type, t: 0, id: 'a', event, network: null });
-const state = (from: string, to: string): Happening => ({ type: 'state', t: 0, id: 'a', from, to });
+const said = (type: 'requested' | 'done', event: string): Notification => ({
+  type,
+  t: 0,
+  id: 'a',
+  event,
+  network: null,
+});
+const state = (from: string, to: string): Notification => ({ type: 'state', t: 0, id: 'a', from, to });
 
-const ACCOUNTS: [what: string, right: Happening[], wrong: Happening[]][] = [
+const ACCOUNTS: [what: string, right: Notification[], wrong: Notification[]][] = [
   [
     'what ends was requested',
     [said('requested', 'create'), said('done', 'create'), said('done', 'drifted')],
@@ -131,9 +137,9 @@ const ACCOUNTS: [what: string, right: Happening[], wrong: Happening[]][] = [
 
 for (const [what, right, wrong] of ACCOUNTS) {
   specifications(`what a daemon says of itself: ${what}`, () => {
-    const violations = (account: readonly Happening[]) => {
+    const violations = (account: readonly Notification[]) => {
       const hearing = new Hearing();
-      for (const happening of account) hearing.hear(happening);
+      for (const notification of account) hearing.hear(notification);
       return hearing.violations.length + hearing.owed().length;
     };
     assert.is(violations(right), 0);

@@ -10,7 +10,7 @@ import { chmodSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Check } from '../../service/doctor.ts';
-import type { Happening } from '../../state/happening.ts';
+import type { Notification } from '../../state/notification.ts';
 import { on, pathOf, port, type CreateOptions } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { ended, sleeper, withAgents } from '../harness/inside.ts';
@@ -23,7 +23,7 @@ import { HOST, LAN, SLIRP, wayOut } from '../harness/way-out.ts';
 requirePrivateNamespace();
 
 const uplink = suite('life of an uplink');
-const seen: Happening[] = [];
+const seen: Notification[] = [];
 const { daemon, lan, shown, processOf, isUpAnew, isUp, leadsBothWays, restart, asBefore, nothingLeft } =
   await wayOut(uplink);
 
@@ -49,7 +49,7 @@ uplink('kill -9 of the daemon: the program and every connection go on, and are t
 uplink(
   'a program that ends is missed at once, runs again with its ports, and inspect says how long it was away',
   async () => {
-    await follow(daemon.socket, (happening) => seen.push(happening));
+    await follow(daemon.socket, (notification) => seen.push(notification));
     const up = await daemon.up('a', {
       uplink: { ...SLIRP, options: ['port_handler=slirp4netns'] },
       port_mappings: [port(8080, 80)],
@@ -102,7 +102,7 @@ uplink('left alone, one without its link is shown as that, and told of once', as
   await restart({ drift: ['uplink=alert'] });
   const up = await daemon.up('a', { uplink: SLIRP });
   const { pid } = await processOf('a');
-  await follow(daemon.socket, (happening) => seen.push(happening));
+  await follow(daemon.socket, (notification) => seen.push(notification));
   seen.length = 0;
   execFileSync('nsenter', [`--net=${pathOf(up)}`, 'ip', 'link', 'del', 'tap0']);
   await until('told', () => seen.some(({ type }) => type === 'drift'));

@@ -4,7 +4,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { z } from 'zod';
-import { Wish } from '../../state/container.ts';
+import { PortRequest } from '../../state/container.ts';
 import { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state/event.ts';
 import { Fault, FAULTS } from '../../state/faults.ts';
 import {
@@ -131,7 +131,7 @@ bad('port mappings', PortMapping, [
   { container_port: 80, hostPort: 80 },
 ]);
 
-good('wishes', Wish, [
+good('wishes', PortRequest, [
   [{ container_port: 80 }],
   [{ host_ip: '', container_port: 80, outer_ip: '' }],
   [
@@ -139,7 +139,7 @@ good('wishes', Wish, [
     { container_port: 80, outer_ip: 'fd00::1' },
   ],
 ]);
-bad('wishes', Wish, [
+bad('wishes', PortRequest, [
   { container_port: 80, outer_ip: 'localhost' },
   { container_port: 80, outer: '' },
   { container_port: 65_535, range: 2, outer_ip: '' },

@@ -90,4 +90,30 @@ test('every other state is as it was', () => {
   assert.equal(fromVersion3(record), record);
 });
 
+test('states are called as the effects that run in them, and the owner of a namespace that has ended is', () => {
+  const cases = [
+    [{ configuring: 'announcing' }, { configuring: 'exposing' }],
+    [{ configuring: 'exposing' }, { configuring: 'publishing' }],
+    [{ connecting: 'noting' }, { connecting: 'writingFiles' }],
+    [{ reloading: 'announcing' }, { reloading: 'exposing' }],
+    [{ repairing: 'mending' }, { repairing: 'repairingLinks' }],
+    [{ repairing: 'mendingUplink' }, { repairing: 'repairingUplink' }],
+    [{ repairing: 'asserting' }, { repairing: 'republishing' }],
+    [{ rollingBack: 'retracting' }, { rollingBack: 'unexposing' }],
+    [{ unpublishing: 'withdrawing' }, { unpublishing: 'unpublishing' }],
+    [{ tearingDown: 'judging' }, { tearingDown: 'checkingLeftovers' }],
+    [{ tearingDown: 'clearing' }, { tearingDown: 'removingFiles' }],
+    [{ tearingDown: 'freeing' }, { tearingDown: 'releasingPorts' }],
+    [{ tearingDown: 'detaching' }, { tearingDown: 'detaching' }],
+    ['publishing', 'publishing'],
+    ['up', 'up'],
+  ];
+  for (const [value, now] of cases) {
+    for (const held of [false, true]) {
+      const migrated = fromVersion3({ value, context: { id: 'c1', configured: true, held }, children: {} });
+      assert.equal(migrated, { value: now, context: { id: 'c1', configured: true, ownerGone: held }, children: {} });
+    }
+  }
+});
+
 test.run();

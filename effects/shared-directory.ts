@@ -1,8 +1,8 @@
 /**
- * The directory in which directories of many lie: gone with the last of them.
+ * A directory that holds the directories of many owners, and is removed with the last of them.
  *
- * Guarantees: one that others use, or that is not there, is left as it is; anything else that keeps it is an error, and the
- * effect is run again.
+ * Guarantees: a directory that others use, or that is missing, is left as it is. Any other reason why it cannot be removed is
+ * an error, and the effect is run again.
  */
 import { readdirSync, rmdirSync } from 'node:fs';
 import { unwritable } from './effect.ts';
@@ -16,7 +16,7 @@ export function removeIfEmpty(home: string): void {
   }
 }
 
-/** What lies in it: nothing, where it is not there. */
+/** The names of its entries; none when the directory is missing. */
 export function namesIn(home: string): string[] {
   try {
     return readdirSync(home);

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { insist } from '../../effects/insist.ts';
+import { retryUntilDone } from '../../effects/retry.ts';
 
 const insisting = suite('insist');
 
@@ -21,14 +21,14 @@ function failing(times: number): { work: () => void; told: unknown[]; tries: num
 
 insisting('what can be done is done in this turn', () => {
   const { work, told, tries } = failing(0);
-  insist(work, (error) => told.push(error));
+  retryUntilDone(work, (error) => told.push(error));
   assert.is(tries.length, 1);
   assert.equal(told, []);
 });
 
 insisting('what fails is tried again a second later, and its first reason alone is told', async () => {
   const { work, told, tries } = failing(2);
-  insist(work, (error) => told.push((error as Error).message));
+  retryUntilDone(work, (error) => told.push((error as Error).message));
   while (tries.length < 3) await sleep(50);
   await sleep(1100);
   assert.is(tries.length, 3);
@@ -38,10 +38,10 @@ insisting('what fails is tried again a second later, and its first reason alone 
 
 insisting('given up, it is not tried again, whether it is waiting or under way', async () => {
   const { work, told, tries } = failing(9);
-  const waiting = insist(work, (error) => told.push(error));
+  const waiting = retryUntilDone(work, (error) => told.push(error));
   await sleep(10);
   waiting();
-  const underWay = insist(
+  const underWay = retryUntilDone(
     async () => {
       await sleep(50);
       work();

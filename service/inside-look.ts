@@ -1,9 +1,9 @@
 /**
- * A look into a container's namespace, through its pin.
+ * Looks into a container's network namespace, through its pin.
  *
- * Guarantees: never throws: what cannot be read is an answer that says why. The namespace at the pin is the one that was
- * pinned there, or the answer says that it is another. Changes nothing.
- * Limits: a moment: what is read together is read by several dumps.
+ * Guarantees: it changes nothing and never throws: if something cannot be read, the answer says why. If another namespace than
+ * the one on record is at the pin, the answer says so.
+ * Limits: links, addresses, routes and rules come from several dumps, taken one after another.
  */
 import { isNoNamespace, type Kernel } from '../effects/kernel.ts';
 import { insideSwitches } from '../effects/link.ts';

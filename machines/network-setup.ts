@@ -1,15 +1,15 @@
 /**
- * The words that the network's machine is written in: its context, what it is told and answers, its guards and actions.
+ * The setup of the network's machine: its context, its events and answers, its guards and its actions.
  *
- * Guarantees: each action is one decision; what it decides with is pure (plan/lease.ts). An asker is answered once.
- * Limits: which word is said when is network.ts.
+ * Guarantees: each action makes one decision, and what it decides with is pure (plan/lease.ts). An asker is answered once.
+ * Limits: network.ts says which of them is used when.
  */
 import { assign, enqueueActions, setup, type AnyActorRef } from 'xstate';
 import type { Lease } from '../state/container.ts';
 import type { AttachmentOptions } from '../state/event.ts';
 import type { Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
-import { conversation, effect, faultOf, type Asker } from './contract.ts';
+import { request, effect, faultOf, type Asker } from './contract.ts';
 import type { FanOutInput, HoldInput, RaiseInput, ReviseInput } from './network-inputs.ts';
 import { isUnmanaged, type BridgeSeen, type Seen } from './plan/unmanaged.ts';
 import { asFound, type WayOut } from './plan/way-out.ts';
@@ -144,10 +144,10 @@ export const setupNetwork = setup({
     reviseNetwork: effect<void, ReviseInput>('reviseNetwork'),
     repairNetwork: effect<void, RaiseInput>('repairNetwork'),
     recordDefinition: effect<void, RaiseInput>('recordDefinition'),
-    holdFirewall: conversation<HoldInput>('holdFirewall'),
-    releaseFirewall: conversation<HoldInput>('releaseFirewall'),
-    fanOut: conversation<FanOutInput>('fanOut'),
-    backOff: conversation<{ attempt: number }>('backOff'),
+    holdFirewall: request<HoldInput>('holdFirewall'),
+    releaseFirewall: request<HoldInput>('releaseFirewall'),
+    fanOut: request<FanOutInput>('fanOut'),
+    backOff: request<{ attempt: number }>('backOff'),
   },
   guards: {
     used: ({ context }) => Object.keys(context.leases).length > 0,

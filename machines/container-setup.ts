@@ -1,17 +1,17 @@
 /**
- * The words that the container's machine is written in: its effects by name, its guards and its actions.
+ * The setup of the container's machine: its effects by name, its guards and its actions.
  *
- * Guarantees: a guard asks one question of the context, an action makes one change in it; what they decide with is pure
- * (plan/change.ts and its likes).
- * Limits: which word is said when is container.ts.
- * Over 400 lines because each word is short and all of them are one vocabulary.
+ * Guarantees: a guard asks one question about the context, and an action makes one change to it. What they decide with is
+ * pure (plan/change.ts and the files beside it).
+ * Limits: container.ts says which of them is used when.
+ * Over 400 lines because each of them is short, and the machine takes all of them from one setup.
  */
 import { assign, setup } from 'xstate';
 import type { ContainerContext } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { Uplink } from '../state/uplink.ts';
 import { attachmentMachine } from './attachment.ts';
-import { conversation, effect, faultOf } from './contract.ts';
+import { request, effect, faultOf } from './contract.ts';
 import { relinked, revised } from './plan/attachment.ts';
 import {
   adopted,
@@ -121,21 +121,21 @@ export const setupContainer = setup({
     uplink: uplinkMachine,
     ensureNamespace: effect<{ dev: number; ino: number }, NamespaceInput>('ensureNamespace'),
     removeNamespace: effect<void, NamespaceInput>('removeNamespace'),
-    lease: conversation<LeaseInput>('lease'),
-    release: conversation<ReleaseInput>('release'),
+    lease: request<LeaseInput>('lease'),
+    release: request<ReleaseInput>('release'),
     expose: effect<void, OuterInput>('expose'),
     /** The fault that is owed, if any: nobody waits for it. */
     unexpose: effect<Fault | null, OuterInput>('unexpose'),
-    name: conversation<NameInput>('name'),
-    unname: conversation<UnnameInput>('unname'),
+    name: request<NameInput>('name'),
+    unname: request<UnnameInput>('unname'),
     publish: effect<void, PublishInput>('publish'),
     unpublish: effect<void, PublishInput>('unpublish'),
     ensureFiles: effect<void, FilesInput>('ensureFiles'),
     removeFiles: effect<void, { id: string }>('removeFiles'),
-    verifyFirewall: conversation<{ outside: string | null }>('verifyFirewall'),
-    awaitVerdict: conversation<VerdictInput>('awaitVerdict'),
+    verifyFirewall: request<{ outside: string | null }>('verifyFirewall'),
+    awaitVerdict: request<VerdictInput>('awaitVerdict'),
     awaitLinksGone: effect<void, DrainInput>('awaitLinksGone'),
-    backOff: conversation<{ attempt: number }>('backOff'),
+    backOff: request<{ attempt: number }>('backOff'),
   },
   guards: {
     noNamespace: ({ context }) => context.netns === null,
@@ -147,7 +147,7 @@ export const setupContainer = setup({
     hasUplink: ({ context }) => context.uplink !== undefined,
     uplinks: ({ context }) => startsUplink(context),
     restarts: ({ context }) => changeOf(context).uplink === 'restart',
-    mendsUplink: ({ context }) => changeOf(context).uplink !== undefined,
+    repairsUplink: ({ context }) => changeOf(context).uplink !== undefined,
     notReady: ({ event }) => outcomeIn(event) !== 'ready',
     /** Again: once may be chance. */
     endedSoon: ({ context, event }) => event.type === 'lost' && event.soon && (context.uplink?.endedSoon ?? 0) > 0,
@@ -155,7 +155,7 @@ export const setupContainer = setup({
     portsAreFixed: ({ context }) => context.portHandler === 'pasta',
     configured: ({ context }) => context.configured,
     hasUsers: ({ event }) => 'users' in event && event.users.length > 0,
-    held: ({ context }) => context.held,
+    ownerGone: ({ context }) => context.ownerGone,
 
     attached: ({ context, event }) => context.attachments.some(({ network }) => network === networkIn(event)),
     attachedAlike: ({ context, event }) =>
@@ -176,21 +176,21 @@ export const setupContainer = setup({
     has: ({ context, event }) => event.type === 'yield' && without(event.ports, context.ports).length === 0,
 
     // Stages of a change, ahead of where it is: whether there is anything to do in them.
-    announces: (args) => args.context.publisher !== null && changeOf(ahead(args)).ports.length > 0,
+    exposes: (args) => args.context.publisher !== null && changeOf(ahead(args)).ports.length > 0,
     attaches: (args) => changeOf(ahead(args)).todo.length > 0,
     nameless: ({ context }) => namesOfChange(context).length === 0,
     names: (args) => namesOfChange(ahead(args)).length > 0,
-    exposes: (args) => changesPorts(exposure(ahead(args))),
-    notes: ({ context }) => context.files,
+    publishes: (args) => changesPorts(exposure(ahead(args))),
+    writesFiles: ({ context }) => context.files,
     diverts: ({ context }) => changesPorts(diversion(context)),
     restores: ({ context }) => changesPorts(restoration(context)),
     /** What slirp4netns carries goes with it. */
-    removes: ({ context }) => context.portHandler !== 'slirp4netns' && changesPorts(removal(context)),
-    retracts: ({ context }) => context.publisher !== null && changeOf(context).ports.length > 0,
+    unpublishes: ({ context }) => context.portHandler !== 'slirp4netns' && changesPorts(removal(context)),
+    unexposes: ({ context }) => context.publisher !== null && changeOf(context).ports.length > 0,
     detachesLinks: ({ context }) => changeOf(context).todo.length > 0 && context.netns?.owned !== true,
-    asserts: ({ context }) => changeOf(context).ports.length > 0,
+    republishes: ({ context }) => changeOf(context).ports.length > 0,
 
-    nothingToAnnounce: ({ context }) => context.publisher === null || changeOf(context).ports.length === 0,
+    nothingToExpose: ({ context }) => context.publisher === null || changeOf(context).ports.length === 0,
     keepsPorts: ({ context }) => !changesPorts(reinstatement(context)),
     moreToDo: ({ context }) => changeOf(context).todo.length > 1,
     notAttached: ({ event }) => outcomeIn(event) !== 'attached',
@@ -205,7 +205,7 @@ export const setupContainer = setup({
     noLinks: ({ context }) => context.attachments.length === 0,
     noPorts: ({ context }) => changeOf(context).ports.length === 0,
     nothingToAdd: ({ context }) => addsNothing(context),
-    onlyNotes: ({ context }) => context.files && addsNothing(context),
+    onlyWritesFiles: ({ context }) => context.files && addsNothing(context),
     // What it was that could not be undone is seen from the change: the last word may have been another.
     wasRebuilding: ({ context }) =>
       changeOf(context).before.length > 0 && Object.keys(changeOf(context).networks).length === 0,
@@ -219,7 +219,7 @@ export const setupContainer = setup({
         networks.every((name) => Object.hasOwn(context.request.networks, name))
       );
     },
-    ailing: ({ context }) => context.configured && context.attempts > 0,
+    hasFailures: ({ context }) => context.configured && context.attempts > 0,
     unplannable: ({ context, event }) => event.type === 'leased' && 'fault' in planned(context, event),
     portsWithoutNetwork: (args) => {
       const context = ahead(args);
@@ -238,9 +238,9 @@ export const setupContainer = setup({
       }),
       fault: null,
     }),
-    hold: assign({ held: true }),
+    markOwnerGone: assign({ ownerGone: true }),
     resume: assign({
-      held: false,
+      ownerGone: false,
       boundTo: ({ context, event }) => ('boundTo' in event ? event.boundTo : context.boundTo),
     }),
     notice: assign({ drift: ({ context, event }) => ('drift' in event ? event.drift : context.drift) }),
@@ -340,7 +340,7 @@ export const setupContainer = setup({
           led: whereLed(context),
         });
       },
-      held: false,
+      ownerGone: false,
       leftovers: [],
     }),
     beginRollback: assign({
@@ -402,10 +402,10 @@ export const setupContainer = setup({
 
     // How it ends.
     adopt: assign(({ context }) => adopted(context)),
-    settle: assign({ change: null }),
-    mend: assign({ change: null, drift: [], attempts: 0, fault: null, lastFault: null }),
+    clearChange: assign({ change: null }),
+    clearDrift: assign({ change: null, drift: [], attempts: 0, fault: null, lastFault: null }),
     /** A container that is not configured has nothing that could be missing. */
-    calm: assign({
+    resetAttempts: assign({
       attempts: ({ context }) => (context.configured ? context.attempts : 0),
       lastFault: ({ context }) => (context.configured ? (context.lastFault ?? null) : null),
     }),
@@ -457,19 +457,19 @@ export const setupContainer = setup({
     blameOutcome: assign({ fault: ({ context, event }) => context.fault ?? faultIn(event) }),
     blameRefusal: assign({ fault: ({ event }) => ('fault' in event ? event.fault : null) }),
     /** A step of the way out failed: it is a leftover, and the way out goes on. */
-    keepFault: assign({ leftovers: ({ context, event }) => [...context.leftovers, faultIn(event)] }),
+    addLeftover: assign({ leftovers: ({ context, event }) => [...context.leftovers, faultIn(event)] }),
     /** The same, where the step itself tells how it came out. */
-    keepStuck: assign({
+    addStuckLeftover: assign({
       leftovers: ({ context, event }) =>
         outcomeIn(event) === 'stuck' ? [...context.leftovers, faultIn(event)] : context.leftovers,
     }),
     /** Neither gone nor whole: what was asked for is tried again, not its undoing. */
-    goOn: assign({
+    forceRetry: assign({
       leftovers: ({ context }) => (context.fault === null ? context.leftovers : [...context.leftovers, context.fault]),
       fault: null,
       change: ({ context }) => ({ ...changeOf(context), force: true }),
     }),
-    keepRefusal: assign({
+    addRefusedLeftover: assign({
       leftovers: ({ context, event }) => ('fault' in event ? [...context.leftovers, event.fault] : context.leftovers),
     }),
     /** Granted but of no use: keep the grant in the change, so that the rollback gives it back. */

@@ -10,7 +10,7 @@ import { waitFor } from 'xstate';
 import { undelayed } from '../effects/delay.ts';
 import { FaultError, type Fault } from '../state/faults.ts';
 import { defectOf, stateName, type ContainerActor, type ContainerSnapshot } from './snapshot.ts';
-import { isDeparting, isLeaving } from './standing.ts';
+import { isDeparting, isLeaving } from './desired-ruleset.ts';
 
 /** Resolves when all of them are at rest, or after `ms`. */
 export const allAtRest = (actors: readonly ContainerActor[], ms: number): Promise<unknown> =>

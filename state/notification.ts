@@ -1,21 +1,21 @@
 /**
- * What happens, as it is told to whoever follows (GET /v1/events).
+ * What the daemon tells those who follow it (GET /v1/events).
  *
- * Guarantees: types alone. One happening speaks of one container or one network.
+ * Guarantees: types alone. One notification is about one container or one network.
  */
 import type { Drift } from './container.ts';
 import type { Fault } from './faults.ts';
 
-/** What happens, as it happens: requested, then done or failed; and every state passed on the way. */
-export type Happening =
+/** An operation is requested, then done or failed, and each state on the way is told; others' changes and repairs too. */
+export type Notification =
   | { type: 'requested' | 'done'; t: number; id: string; event: string; network: string | null }
   | { type: 'failed'; t: number; id: string; event: string; network: string | null; fault: Fault }
   | { type: 'state'; t: number; id: string; from: string; to: string }
-  | DriftHappening
-  | RepairedHappening
-  | LimitedHappening;
+  | DriftNotification
+  | RepairedNotification
+  | LimitedNotification;
 
-export interface DriftHappening {
+export interface DriftNotification {
   type: 'drift';
   t: number;
   /** null: something that containers share. */
@@ -27,7 +27,7 @@ export interface DriftHappening {
   by: string | null;
 }
 
-export interface RepairedHappening {
+export interface RepairedNotification {
   type: 'repaired';
   t: number;
   id: string | null;
@@ -36,7 +36,7 @@ export interface RepairedHappening {
 }
 
 /** Somebody had more of what all share than one may have, and has lost what was too much. */
-export interface LimitedHappening {
+export interface LimitedNotification {
   type: 'limited';
   t: number;
   /** The container. null: addresses of the network that no container was given; and of no network: link-local ones. */

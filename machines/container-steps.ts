@@ -1,8 +1,9 @@
 /**
- * The stages that several operations of a container have in common: how a change comes in, and how it goes out.
+ * The steps that several operations of a container share: how a change is added, and how it is taken away.
  *
- * Guarantees: a stage with nothing to do is passed over, not entered. The order is that of STAGES, OUT and BACK.
- * Limits: parts of the picture in container.ts; nothing here runs by itself.
+ * Guarantees: a step that has nothing to do is passed over, and its state is not entered. The order of steps is the order of
+ * ADDITION_STEPS, TEARDOWN_STEPS and ROLLBACK_STEPS.
+ * Limits: these are parts of the machine in container.ts; nothing runs by itself here.
  */
 import { exposure } from './plan/change.ts';
 import {
@@ -15,31 +16,34 @@ import {
   attachmentInput,
   uplinkInput,
 } from './container-inputs.ts';
-import { setupContainer } from './container-words.ts';
+import { setupContainer } from './container-setup.ts';
 
 // --- The way in -------------------------------------------------------------------------------------------------
 
-/** The stages of an addition, each with the question whether there is anything to do in it. */
-const STAGES = [
-  { target: 'announcing', guard: 'announces' },
+/** The steps of an addition, each with the guard that says whether it has anything to do. */
+const ADDITION_STEPS = [
+  { target: 'exposing', guard: 'exposes' },
   { target: 'startingUplink', guard: 'uplinks' },
   { target: 'attaching', guard: 'attaches' },
   { target: 'naming', guard: 'names' },
-  { target: 'exposing', guard: 'exposes' },
-  { target: 'noting', guard: 'notes' },
+  { target: 'publishing', guard: 'publishes' },
+  { target: 'writingFiles', guard: 'writesFiles' },
 ] as const;
 
-type StageName = (typeof STAGES)[number]['target'];
-type End = 'adopt' | 'settle';
+type AdditionStep = (typeof ADDITION_STEPS)[number]['target'];
+type End = 'adopt' | 'clearChange';
 
-/** To the next stage that has something to do, or to the end. */
+/** Transitions to the next step that has something to do, or to the end. */
 export const onward = <Action extends string>(
-  after: StageName | 'leasing',
+  after: AdditionStep | 'leasing',
   done: string,
   end: End,
   actions: Action[],
 ) => [
-  ...STAGES.slice(STAGES.findIndex(({ target }) => target === after) + 1).map((stage) => ({ ...stage, actions })),
+  ...ADDITION_STEPS.slice(ADDITION_STEPS.findIndex(({ target }) => target === after) + 1).map((stage) => ({
+    ...stage,
+    actions,
+  })),
   { target: done, actions: [...actions, end] },
 ];
 
@@ -56,7 +60,7 @@ export const naming = (done: string, failed: string, end: End, ...undo: Undo[]) 
     },
   });
 
-export const exposing = (done: string, failed: string, end: End, ...undo: Undo[]) =>
+export const publishing = (done: string, failed: string, end: End, ...undo: Undo[]) =>
   setupContainer.createStateConfig({
     description:
       'Makes the published ports reachable, and leads those that are there to where the attachments now say, in one ' +
@@ -65,24 +69,24 @@ export const exposing = (done: string, failed: string, end: End, ...undo: Undo[]
       id: 'publish',
       src: 'publish',
       input: ({ context }) => exposure(context),
-      onDone: onward('exposing', done, end, []),
+      onDone: onward('publishing', done, end, []),
       onError: { target: failed, actions: ['blameError', ...undo] },
     },
   });
 
-export const noting = (done: string, failed: string, end: End, ...undo: Undo[]) =>
+export const writingFiles = (done: string, failed: string, end: End, ...undo: Undo[]) =>
   setupContainer.createStateConfig({
     description: "Writes the container's resolv.conf and hosts, in place, so that a bind mount shows them.",
     invoke: {
       id: 'ensureFiles',
       src: 'ensureFiles',
       input: filesInput,
-      onDone: onward('noting', done, end, []),
+      onDone: onward('writingFiles', done, end, []),
       onError: { target: failed, actions: ['blameError', ...undo] },
     },
   });
 
-/** Lease, announce, attach, name, expose: how a change is added. `done` and failure leave to the container's own states. */
+/** Lease, expose, attach, name, publish: how a change is added. `done` and failures lead to states of the container itself. */
 export const adding = (done: string) =>
   setupContainer.createStateConfig({
     initial: 'leasing',
@@ -92,7 +96,7 @@ export const adding = (done: string) =>
           'Asks the networks for addresses and the outside for host ports. Owns nothing in the kernel. ' +
           'Leaves with everything granted and planned, or refused with nothing changed.',
         always: [
-          { guard: 'onlyNotes', target: 'noting' },
+          { guard: 'onlyWritesFiles', target: 'writingFiles' },
           { guard: 'nothingToAdd', target: done, actions: 'adopt' },
         ],
         invoke: { id: 'lease', src: 'lease', input: leaseInput },
@@ -105,13 +109,13 @@ export const adding = (done: string) =>
           refused: { target: '#container.rollingBack', actions: 'blameRefusal' },
         },
       },
-      announcing: {
+      exposing: {
         description: 'Has the outer publisher listen for the host ports, before any network work.',
         invoke: {
           id: 'expose',
           src: 'expose',
           input: outerInput,
-          onDone: onward('announcing', done, 'adopt', []),
+          onDone: onward('exposing', done, 'adopt', []),
           onError: { target: '#container.rollingBack', actions: 'blameError' },
         },
       },
@@ -145,14 +149,14 @@ export const adding = (done: string) =>
         },
       },
       naming: naming(done, '#container.rollingBack', 'adopt'),
-      exposing: exposing(done, '#container.rollingBack', 'adopt'),
-      noting: noting(done, '#container.rollingBack', 'adopt'),
+      publishing: publishing(done, '#container.rollingBack', 'adopt'),
+      writingFiles: writingFiles(done, '#container.rollingBack', 'adopt'),
     },
   });
 
 // --- The way out ------------------------------------------------------------------------------------------------
 
-export const retracting = (next: object) =>
+export const unexposing = (next: object) =>
   setupContainer.createStateConfig({
     description:
       'The outer publisher stops to listen. What it cannot be told now, it is told later: nobody waits for it.',
@@ -174,14 +178,14 @@ export const detaching = (next: object) =>
       src: 'attachment',
       input: attachmentInput('detach'),
       onDone: [
-        { guard: 'stuckOfMany', target: 'detaching', reenter: true, actions: ['keepFault', 'nextTodo'] },
-        { guard: 'stuck', ...next, actions: ['keepFault', 'nextTodo'] },
+        { guard: 'stuckOfMany', target: 'detaching', reenter: true, actions: ['addLeftover', 'nextTodo'] },
+        { guard: 'stuck', ...next, actions: ['addLeftover', 'nextTodo'] },
         { guard: 'moreToDo', target: 'detaching', reenter: true, actions: 'nextTodo' },
         { ...next, actions: 'nextTodo' },
       ],
       onError: [
-        { guard: 'moreToDo', target: 'detaching', reenter: true, actions: ['keepFault', 'nextTodo'] },
-        { ...next, actions: ['keepFault', 'nextTodo'] },
+        { guard: 'moreToDo', target: 'detaching', reenter: true, actions: ['addLeftover', 'nextTodo'] },
+        { ...next, actions: ['addLeftover', 'nextTodo'] },
       ],
     },
   });
@@ -193,49 +197,53 @@ export const stoppingUplink = (next: object[], failed: object[]) =>
     invoke: { id: 'uplink', src: 'uplink', input: uplinkInput('stop'), onDone: next, onError: failed },
   });
 
-/** The steps of a teardown, and of an undone addition, each with the question whether there is anything to do in it. */
-const OUT = [
-  { target: 'retracting', guard: 'retracts' },
-  { target: 'withdrawing', guard: 'removes' },
+/** The steps of a teardown, and those of a rollback, each with the guard that says whether it has anything to do. */
+const TEARDOWN_STEPS = [
+  { target: 'unexposing', guard: 'unexposes' },
+  { target: 'unpublishing', guard: 'unpublishes' },
   { target: 'unnaming', guard: 'names' },
   { target: 'detaching', guard: 'detachesLinks' },
   { target: 'stoppingUplink', guard: 'hasUplink' },
   { target: 'removingNamespace', guard: 'hasNamespace' },
-  { target: 'clearing', guard: 'notes' },
+  { target: 'removingFiles', guard: 'writesFiles' },
 ] as const;
 
-const BACK = [
-  { target: 'retracting', guard: 'retracts' },
+const ROLLBACK_STEPS = [
+  { target: 'unexposing', guard: 'unexposes' },
   { target: 'restoring', guard: 'restores' },
   { target: 'unnaming', guard: 'names' },
   { target: 'detaching', guard: 'attaches' },
   { target: 'stoppingUplink', guard: 'uplinks' },
 ] as const;
 
-/** To the next step that has something to do; when this one failed, with the fault kept. */
+/** Transitions to the next step that has something to do. A step that failed adds its fault to the leftovers. */
 const next =
   <Step extends { target: string; guard: string }>(steps: readonly Step[]) =>
-  (after: Step['target'] | 'choosing', ...actions: ('keepFault' | 'keepStuck' | 'forgetUplink')[]) => [
+  (after: Step['target'] | 'choosing', ...actions: ('addLeftover' | 'addStuckLeftover' | 'forgetUplink')[]) => [
     ...steps.slice(steps.findIndex(({ target }) => target === after) + 1).map((step) => ({ ...step, actions })),
-    { target: 'judging', actions },
+    { target: 'checkingLeftovers', actions },
   ];
-export const outward = next(OUT);
-export const backward = next(BACK);
+export const outward = next(TEARDOWN_STEPS);
+export const backward = next(ROLLBACK_STEPS);
 
 /** A disk that is full holds everything back: `failed` says so, and it is tried again from there. */
-export const releasing = (done: string, actions: ('drop' | 'calm' | 'forgetNetworks')[], ...refused: 'goOn'[]) =>
+export const releasing = (
+  done: string,
+  actions: ('drop' | 'resetAttempts' | 'forgetNetworks')[],
+  ...refused: 'forceRetry'[]
+) =>
   setupContainer.createStateConfig({
     description: 'The kernel holds nothing of the change: addresses and host ports go back to their owners.',
     invoke: { id: 'release', src: 'release', input: releaseInput('change') },
     on: {
       released: { target: done, actions },
-      refused: { target: '#container.failed', actions: [...refused, 'keepRefusal'] },
+      refused: { target: '#container.failed', actions: [...refused, 'addRefusedLeftover'] },
     },
   });
 
 /** While others use the namespace, its owner's end is only noted. */
 export const leavingBehind = [
-  { guard: 'hasUsers', actions: ['accept', 'hold'] },
+  { guard: 'hasUsers', actions: ['accept', 'markOwnerGone'] },
   { target: '#container.tearingDown', actions: ['accept', 'beginTeardown'] },
 ] as const;
 
@@ -243,7 +251,7 @@ export const leavingBehind = [
 export const atRest = {
   teardown: leavingBehind,
   'process.exited': leavingBehind,
-  resume: { guard: 'held', actions: ['accept', 'resume'] },
+  resume: { guard: 'ownerGone', actions: ['accept', 'resume'] },
 } as const;
 
 /** What a container that is configured takes, also when something of it is missing. */

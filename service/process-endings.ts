@@ -7,7 +7,7 @@
  */
 import type { ContainerContext } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
-import type { Happening } from '../state/happening.ts';
+import type { Notification } from '../state/notification.ts';
 import { defectOf, type ContainerSnapshot } from './snapshot.ts';
 
 type Operation = ContainerContext['operation'];
@@ -20,7 +20,7 @@ export function endings(
   id: string,
   first: ContainerSnapshot,
   began: boolean,
-  tell: (ending: Happening, rests: boolean) => void,
+  tell: (ending: Notification, rests: boolean) => void,
 ): (snapshot: ContainerSnapshot) => void {
   let { operation } = first.context;
   let ended = began || !first.hasTag('rest') ? 0 : operation.n;
@@ -40,7 +40,7 @@ export function endings(
   };
 }
 
-function endOf(id: string, operation: Operation, fault: Fault | undefined): Happening {
+function endOf(id: string, operation: Operation, fault: Fault | undefined): Notification {
   const what = { t: Date.now(), id, event: wordOf(operation), network: operation.network };
   return fault === undefined ? { type: 'done', ...what } : { type: 'failed', ...what, fault };
 }

@@ -1,7 +1,7 @@
 /**
- * The machines with their hands: each actor that a machine names, and the effect or conversation that is it.
+ * Binds the actors that each machine names to their implementations: effects, and requests to other machines.
  *
- * Guarantees: every effect is named after its actor and runs under the rules of effects/effect.ts.
+ * Guarantees: every effect has the name of its actor, and runs under the rules of effects/effect.ts.
  */
 import * as ask from '../effects/ask.ts';
 import { ensureAddresses } from '../effects/address.ts';
@@ -38,7 +38,7 @@ import type { Containers } from './containers.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { Shared, SharedMachines } from './shared.ts';
 import { raisingOf } from './outside.ts';
-import { membersOf, rulesetOf } from './standing.ts';
+import { membersOf, rulesetOf } from './desired-ruleset.ts';
 import { uplinkGuard } from './uplink-guard.ts';
 
 /** To be ready, or ended again: effects/uplink-process.ts has deadlines of its own. */

@@ -3,7 +3,7 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { endings } from '../../service/endings.ts';
+import { endings } from '../../service/process-endings.ts';
 import type { ContainerSnapshot } from '../../service/snapshot.ts';
 import { FAULT } from '../harness/fixtures.ts';
 
