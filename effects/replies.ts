@@ -1,6 +1,6 @@
 /**
  * What an outside needs so that answers from published ports leave by the way of the address that was asked: the rules of
- * ruleset-replies.ts, and for IPv4 two switches of each bridge.
+ * ruleset-replies.ts, and for IPv4 two switches of each bridge, and one of an uplink whose rp_filter is strict.
  *
  * An answer then comes in by a bridge with an address of the host as its source. IPv4 takes that for a forgery
  * (fib_validate_source in net/ipv4/fib_frontend.c) unless accept_local is 1, and rp_filter is not 1 (the larger of a link's and
@@ -28,11 +28,27 @@ export async function leadReplies(native: Outside, table: string, replies: Repli
   }
 }
 
+/** The key of a link's filter of the way back. */
+export const filterOf = (link: string): string => `net/ipv4/conf/${link}/rp_filter`;
+
+/** The rp_filter of these links, by key, as it is now; of links that are there. */
+export async function filtersOf(native: Outside, links: readonly string[]): Promise<Record<string, string>> {
+  const keys = links.map(filterOf);
+  const values = await native.sysctlRead(keys);
+  return Object.fromEntries(keys.flatMap((key, i) => (typeof values[i] === 'string' ? [[key, values[i]]] : [])));
+}
+
+/** Any way back will do (2) for the kernel: the table's own rules judge it (ruleset-replies.ts), and have to stand by now. */
+export async function loosenFilters(native: Outside, links: readonly string[]): Promise<void> {
+  for (const [key, value] of Object.entries(await filtersOf(native, links))) {
+    if (value !== '2') await writeIfThere(native, { [key]: '2' });
+  }
+}
+
 /** Lets IPv4 take answers that have a source of the host, or not any more. Bridges that are not there are left out. */
 export async function acceptReplies(native: Outside, bridges: readonly string[], wanted: boolean): Promise<void> {
   if (bridges.length === 0) return;
   const localOf = (bridge: string) => `net/ipv4/conf/${bridge}/accept_local`;
-  const filterOf = (bridge: string) => `net/ipv4/conf/${bridge}/rp_filter`;
   const now = await native.linkSwitches(bridges.flatMap((bridge) => [localOf(bridge), filterOf(bridge)]));
   const [usual] = wanted ? ['2'] : await native.sysctlRead(['net/ipv4/conf/default/rp_filter']);
   for (const [i, bridge] of bridges.entries()) {

@@ -121,6 +121,11 @@ export function ofAnyDaemon(way: Way): NftExpression[] {
   ];
 }
 
+/** No route leads back to the source by the interface that the packet came in by: strict reverse path forwarding (RFC 3704, 2.2). */
+export function cameByAnotherWay(): NftExpression[] {
+  return [{ expr: 'fib', of: 'saddr', iif: true, result: 'oif', dreg: 0 }, equals({ u32: 0 })];
+}
+
 /** The interface that the packet came in by is a bridge, and the route to its destination leads out by it again. */
 export function backThroughItsBridge(): NftExpression[] {
   return [

@@ -8,6 +8,8 @@
  * earlier, behind the other hooks of prerouting: the route is chosen as for any packet of the host with that address, by
  * whatever rules there are. Connection tracking writes the same address again later.
  *
+ *     rpfilter     prerouting -299   what a strict rp_filter would drop, of interfaces whose own was loosened: it would judge
+ *                                    the question by the container's address, and this does by the one that was asked
  *     replies      prerouting 200    answers of translated connections that come in by a bridge: jump sources
  *     sources                        by the address that was asked, and the interface that the answer would leave by
  *
@@ -22,13 +24,16 @@
 import type { NftOperation } from '../native/nft-types.ts';
 import { rule } from './rule-operations.ts';
 import {
+  cameByAnotherWay,
   connection,
   DST_NAT,
   fromOneOf,
   inNetwork,
+  interfaceIs,
   isAnswer,
   jump,
   leadsOutBy,
+  ofFamily,
   setSource,
   verdict,
   wasAddressedTo,
@@ -39,22 +44,29 @@ export interface Replies {
   routes: readonly { address: string; link: string | null }[];
   /** Subnets in CIDR notation that the host is in itself, by these interfaces. */
   near: readonly string[];
+  /** Interfaces of IPv4 clients that had a strict rp_filter: effects/replies.ts loosens it. */
+  strict: readonly string[];
 }
 
-export const NO_REPLIES: Replies = { routes: [], near: [] };
+export const NO_REPLIES: Replies = { routes: [], near: [], strict: [] };
 
 /** Makes the chains, or replaces their rules. Needs the set `bridges` to be there. */
-export function replyRules(table: string, { routes, near }: Replies): NftOperation[] {
-  const hook = { type: 'filter', hook: 'prerouting', priority: 200, policy: 'accept' } as const;
+export function replyRules(table: string, { routes, near, strict }: Replies): NftOperation[] {
+  const hook = { type: 'filter', hook: 'prerouting', policy: 'accept' } as const;
   const chains: NftOperation[] = [
     { op: 'chain.add', table, chain: 'sources' },
-    { op: 'chain.add', table, chain: 'replies', hook },
+    { op: 'chain.add', table, chain: 'rpfilter', hook: { ...hook, priority: -299 } },
+    { op: 'chain.add', table, chain: 'replies', hook: { ...hook, priority: 200 } },
+    { op: 'chain.flush', table, chain: 'rpfilter' },
     { op: 'chain.flush', table, chain: 'replies' },
     { op: 'chain.flush', table, chain: 'sources' },
   ];
   if (routes.length === 0) return chains;
   return [
     ...chains,
+    ...strict.map((link) =>
+      rule(table, 'rpfilter', [interfaceIs('from', link), ofFamily(4), cameByAnotherWay(), verdict('drop')]),
+    ),
     rule(table, 'replies', [fromOneOf('bridges'), isAnswer(), connection('status', DST_NAT), jump('sources')]),
     ...near.map((cidr) => rule(table, 'sources', [inNetwork('daddr', cidr), verdict('return')])),
     ...routes.map(({ address, link }) =>

@@ -62,6 +62,8 @@ export type FirewallEvent =
   | ({ type: 'hold'; uplink?: true } & Asker)
   | ({ type: 'release' } & Asker)
   | ({ type: 'verify' } & Partial<Asker>)
+  /** Filters of the way back that are about to be loosened, as they were found, in place of those remembered. */
+  | { type: 'remember'; filters: Switches }
   | { type: 'retry' };
 
 export type FirewallAnswer =
@@ -77,6 +79,15 @@ export interface VerifyInput {
 
 /** For whoever watches: what a look at the table has found. */
 export type FirewallEmitted = { type: 'found' } & RulesetFindings;
+
+const isFilter = (key: string): boolean => /^net\/ipv4\/conf\/[^/]+\/rp_filter$/.test(key);
+
+/** Of what was found, the filters of the way back (net.ipv4.conf.LINK.rp_filter) that were loosened. */
+export const filtersIn = (found: Switches | null): Switches =>
+  Object.fromEntries(Object.entries(found ?? {}).filter(([key]) => isFilter(key)));
+
+const withoutFilters = (found: Switches): Switches =>
+  Object.fromEntries(Object.entries(found).filter(([key]) => !isFilter(key)));
 
 const setupFirewall = setup({
   types: {
@@ -147,6 +158,11 @@ const setupFirewall = setup({
         return event.type === 'verify' && event.from !== undefined ? [...asked, event.from] : asked;
       },
     }),
+    /** Put back with the other switches, whatever comes in between. */
+    rememberFilters: assign({
+      found: ({ context: { found }, event }) =>
+        found === null || event.type !== 'remember' ? found : { ...withoutFilters(found), ...event.filters },
+    }),
     refuseWaiting: enqueueActions(({ context, enqueue }) => {
       const fault = context.fault ?? { code: 'INTERNAL' as const, message: 'the firewall could not be raised' };
       for (const { from } of context.waiting) enqueue.sendTo(from, { type: 'refused', fault } satisfies FirewallAnswer);
@@ -205,6 +221,7 @@ export const firewallMachine = setupFirewall.createMachine({
     hold: { actions: hold('not up yet') },
     release: { actions: release },
     verify: { actions: 'answerAtOnce' },
+    remember: { actions: 'rememberFilters' },
   },
   states: {
     deciding: {

@@ -152,6 +152,7 @@ Failure Nfnl::Commit(std::string* messages, Refusal* refusal, size_t* acks) {
 }
 
 Failure Nfnl::Request(nlmsghdr* request, const char* name, const std::string& object, const Handler& handler) {
+  const bool dump = (request->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
   if (Failure failure = Open()) return failure;
   request->nlmsg_seq = ++sequence_;
   if (mnl_socket_sendto(socket_, request, request->nlmsg_len) < 0) return {errno, "sendmsg", object};
@@ -163,7 +164,8 @@ Failure Nfnl::Request(nlmsghdr* request, const char* name, const std::string& ob
     std::optional<Failure> end;
     EachMessage(buffer.data(), static_cast<size_t>(size), [&](const nlmsghdr* answer) {
       if (answer->nlmsg_seq != request->nlmsg_seq) return true;
-      if (answer->nlmsg_flags & NLM_F_DUMP_INTR) interrupted = true;
+      // A single answer is never of two moments.
+      if (dump && (answer->nlmsg_flags & NLM_F_DUMP_INTR)) interrupted = true;
       if (answer->nlmsg_type != NLMSG_ERROR && answer->nlmsg_type != NLMSG_DONE) {
         handler(answer);
         return true;

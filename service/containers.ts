@@ -220,10 +220,8 @@ export class Containers {
     const { actor } = entry;
     const snapshot = actor.getSnapshot();
     const { context } = snapshot;
-    const exists = (why: string) => {
-      const message = `container ${event.id} exists already (${why})`;
-      return new FaultError('CONTAINER_EXISTS', message, { owner: event.id });
-    };
+    const exists = (why: string) =>
+      new FaultError('CONTAINER_EXISTS', `container ${event.id} exists already (${why})`, { owner: event.id });
     if (!context.ownerGone || snapshot.status !== 'active' || !snapshot.hasTag('rest'))
       throw exists(stateName(snapshot));
     const netns = event.netns ?? { mode: 'new' };
@@ -373,10 +371,8 @@ export class Containers {
     const write = async () => {
       if (this.#entries.has(id)) await this.#parts.store.commit(id);
     };
-    setTimeout(
-      () => retryUntilDone(write, (error) => this.#parts.failed(`container ${id}`, error)),
-      REST_WRITE_MS,
-    ).unref();
+    const failed = (error: unknown) => this.#parts.failed(`container ${id}`, error);
+    setTimeout(() => retryUntilDone(write, failed), REST_WRITE_MS).unref();
   }
 
   /** An owner that left others behind goes when the last of them has gone. */

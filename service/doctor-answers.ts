@@ -2,8 +2,8 @@
  * Checks of `doctor`: whether clients elsewhere get answers from published ports, on each address of the host, where its
  * routing goes by the source (reply-routes.ts).
  *
- * Answers are led out by the way of the address that was asked (effects/replies.ts). But with a strict rp_filter IPv4 drops
- * the question on the second uplink already, because the way back from the container's address is another one.
+ * Answers are led out by the way of the address that was asked (effects/replies.ts). Named are ports whose questions a strict
+ * rp_filter drops even so, because it could not be loosened: /proc/sys is read-only, say.
  * Guarantees: changes nothing and sends nothing.
  * Limits: those of reply-routes.ts. Rules of the routing policy that select by the incoming interface are taken into account
  * here and not by the firewall: ports that they keep from answering are not named. The daemon's own outside.
@@ -11,17 +11,15 @@
 import type { Kernel } from '../effects/kernel.ts';
 import { contains, familyOf, parseSubnet } from '../machines/plan/address.ts';
 import { idOf } from '../machines/plan/ports.ts';
-import type { Outside, Way } from '../native/index.ts';
+import type { Way } from '../native/index.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { Check } from './doctor.ts';
-import { astray, type Answering, type Astray } from './reply-routes.ts';
+import { astray, strictOf, type Answering, type Astray } from './reply-routes.ts';
 import type { ContainerSnapshot } from './snapshot.ts';
 import { rulesetOf } from './desired-ruleset.ts';
 
 type Port = ReturnType<typeof rulesetOf>['ports'][number];
 
-/** net.ipv4.conf.*.rp_filter: packets are dropped whose way back is another than the one they came by. */
-const STRICT = 1;
 /** Ports that are named before the rest is counted. */
 const NAMED = 5;
 
@@ -47,15 +45,10 @@ async function unanswered(kernel: Kernel, answering: readonly Publishing[]): Pro
     const key = `${address} ${source}`;
     const ports = all.filter(({ hostIp }) => ['', '0.0.0.0', '::', address].includes(hostIp));
     if (found.has(key) || ports.length === 0) continue;
-    if (familyOf(address) === 4 && (await isStrict(native, own))) found.set(key, dropped(one, ports));
+    const isStrict = familyOf(address) === 4 && (await strictOf(native, [own.link], {})).length > 0;
+    if (isStrict) found.set(key, dropped(one, ports));
   }
   return [...found.values()];
-}
-
-/** The larger of a link's own value and that of all links counts. */
-async function isStrict(native: Outside, { link }: Way): Promise<boolean> {
-  const values = await native.sysctlRead([`net/ipv4/conf/${link}/rp_filter`, 'net/ipv4/conf/all/rp_filter']);
-  return Math.max(...values.map(Number)) === STRICT;
 }
 
 function dropped(one: Astray, ports: readonly Port[]): Check {

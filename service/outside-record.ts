@@ -75,6 +75,11 @@ export class OutsideRecords {
     return { found, unreadable };
   }
 
+  /** Resolves when what the machines of an outside remember is on disk. */
+  commit(outside: string | null): Promise<void> {
+    return this.#store.commit(outsideKey(outside));
+  }
+
   /** The record goes, whatever `stop` has the machines announce. Throws, and stops nothing, when it cannot be removed. */
   release(outside: string, stop: () => void): void {
     const key = outsideKey(outside);

@@ -10,7 +10,9 @@
  * equal-cost ones. Ways that marks of others' firewall rules lead to are not known here.
  */
 import type { Instance } from '../effects/kernel.ts';
+import { filterOf, filtersOf } from '../effects/replies.ts';
 import { NO_REPLIES, type Replies } from '../effects/ruleset-replies.ts';
+import type { Switches } from '../machines/firewall.ts';
 import { familyOf, hostRange, parseSubnet, toNumber, toText } from '../machines/plan/address.ts';
 import type { Outside, Rule, Way } from '../native/index.ts';
 import type { NetworkDefinition } from '../state/network.ts';
@@ -19,6 +21,8 @@ import { ELSEWHERE } from './way-out-watch.ts';
 
 /** linux/rtnetlink.h: addresses of this scope and narrower ones (host) have no clients elsewhere. */
 const RT_SCOPE_LINK = 253;
+/** net.ipv4.conf.*.rp_filter */
+const STRICT = 1;
 /** Tables that are asked for every source: main and local. */
 const OF_ALL = [254, 255];
 
@@ -46,11 +50,15 @@ export interface Destination {
   clients: string;
 }
 
-/** How answers of these networks are to be led. Costs one question where no rule of the policy selects by the source. */
+/**
+ * How answers of these networks are to be led. Costs one question where no rule of the policy selects by the source.
+ * `filters`: those that are loosened by now, as they were found.
+ */
 export async function repliesOf(
   native: Outside,
   instance: Instance,
   networks: readonly NetworkDefinition[],
+  filters: Switches,
 ): Promise<Replies> {
   const rules = networks.length === 0 ? [] : await rulesOf(native);
   if (tablesBySource(rules).length === 0) return NO_REPLIES;
@@ -62,7 +70,20 @@ export async function repliesOf(
     found.map(({ address, way }) => [`${address} ${way?.link}`, { address, link: way?.link ?? null }]),
   );
   const links = new Set([...routes.values()].flatMap(({ link }) => link ?? []));
-  return { routes: [...routes.values()], near: links.size === 0 ? [] : await subnetsOn(native, links) };
+  const uplinks = found.flatMap(({ address, own }) => (familyOf(address) === 4 ? own.link : []));
+  return {
+    routes: [...routes.values()],
+    near: links.size === 0 ? [] : await subnetsOn(native, links),
+    strict: await strictOf(native, [...new Set(uplinks)], filters),
+  };
+}
+
+/** Those of these links that drop what came by another way than leads back. `filters`: as of repliesOf. */
+export async function strictOf(native: Outside, links: readonly string[], filters: Switches): Promise<string[]> {
+  const now = { ...(await filtersOf(native, ['all', ...links])), ...filters };
+  const valueOf = (link: string) => Number(now[filterOf(link)] ?? 0);
+  // The larger of a link's own and that of all links counts (ip-sysctl.rst).
+  return links.filter((link) => Math.max(valueOf(link), valueOf('all')) === STRICT);
 }
 
 /** Everything that would leave by another way, for each address of the host and each destination. */

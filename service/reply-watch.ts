@@ -8,8 +8,11 @@
  * in between.
  */
 import type { Kernel } from '../effects/kernel.ts';
-import { acceptReplies, leadReplies } from '../effects/replies.ts';
+import { acceptReplies, filterOf, filtersOf, leadReplies, loosenFilters } from '../effects/replies.ts';
+import { writeIfThere } from '../effects/switches.ts';
+import type { Switches } from '../machines/firewall.ts';
 import { isUnmanaged } from '../machines/plan/unmanaged.ts';
+import type { Outside } from '../native/index.ts';
 import { repliesOf } from './reply-routes.ts';
 import type { Shared } from './shared.ts';
 
@@ -17,7 +20,7 @@ const LOOK_MS = 1000;
 
 export interface ReplyParts {
   kernel: Kernel;
-  shared: Pick<Shared, 'tables' | 'standingIn' | 'setReplies'>;
+  shared: Pick<Shared, 'tables' | 'standingIn' | 'setReplies' | 'filters' | 'rememberFilters' | 'isRaised'>;
   failed: (what: string, error: unknown) => void;
 }
 
@@ -57,18 +60,53 @@ export class ReplyWatch {
     clearTimeout(this.#timer);
   }
 
+  /**
+   * Has the filters of these links on disk as they were found, and puts back those of others. Answers the links whose filter may
+   * be loosened.
+   */
+  async #remember(
+    outside: string | null,
+    native: Outside,
+    strict: readonly string[],
+    filters: Switches,
+  ): Promise<string[]> {
+    const { shared } = this.#parts;
+    const now = await filtersOf(native, strict);
+    const found = Object.fromEntries(Object.entries(now).map(([key, value]) => [key, filters[key] ?? value]));
+    for (const [key, value] of Object.entries(filters)) {
+      if (found[key] === undefined) await writeIfThere(native, { [key]: value });
+    }
+    const isNews = Object.keys({ ...found, ...filters }).some((key) => found[key] !== filters[key]);
+    if (isNews) await shared.rememberFilters(outside, found);
+    const remembered = shared.filters(outside);
+    return strict.filter((link) => Object.hasOwn(remembered, filterOf(link)));
+  }
+
+  async #loosen(outside: string | null, native: Outside, links: readonly string[]): Promise<void> {
+    const { shared } = this.#parts;
+    const found = shared.filters(outside);
+    if (!shared.isRaised(outside)) return;
+    await loosenFilters(native, links);
+    // The last network may have gone meanwhile, and what it put back has just been changed again.
+    if (!shared.isRaised(outside)) for (const link of links) await writeIfThere(native, pick(found, filterOf(link)));
+  }
+
   async #follow(outside: string | null): Promise<void> {
     const { kernel, shared, failed } = this.#parts;
     try {
       const native = kernel.outsideIfThere(outside)?.kernel;
       if (native === undefined) return;
       const networks = shared.standingIn(outside).filter((definition) => !isUnmanaged(definition));
-      const replies = await repliesOf(native, kernel.instance, networks);
+      const filters = shared.filters(outside);
+      const replies = await repliesOf(native, kernel.instance, networks, filters);
+      const loosened = await this.#remember(outside, native, replies.strict, filters);
       shared.setReplies(outside, replies);
       const text = JSON.stringify(replies);
       if (this.#told.get(outside) !== text && (await leadReplies(native, kernel.instance.table, replies))) {
         this.#told.set(outside, text);
       }
+      // The rules that take their place stand.
+      if (this.#told.get(outside) === text && loosened.length > 0) await this.#loosen(outside, native, loosened);
       const wanted = replies.routes.some(({ address }) => !address.includes(':'));
       if (wanted || this.#accepting.get(outside) !== false) {
         const bridges = networks.map(({ network_interface: bridge }) => bridge);
@@ -82,3 +120,6 @@ export class ReplyWatch {
     }
   }
 }
+
+const pick = (switches: Switches, key: string): Record<string, string> =>
+  switches[key] === undefined ? {} : { [key]: switches[key] };

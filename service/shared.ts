@@ -16,7 +16,7 @@ import { ROOT, succeed } from '../effects/effect.ts';
 import { outsideKey } from '../effects/kernel.ts';
 import { NO_REPLIES, type Replies } from '../effects/ruleset-replies.ts';
 import type { BridgeLook } from '../effects/unmanaged-bridge.ts';
-import type { firewallMachine } from '../machines/firewall.ts';
+import { filtersIn, type firewallMachine, type Switches } from '../machines/firewall.ts';
 import type { firewalldMachine } from '../machines/firewalld.ts';
 import type { networkMachine } from '../machines/network.ts';
 import type { Names } from '../machines/plan/names.ts';
@@ -169,6 +169,23 @@ export class Shared implements Directory {
 
   setReplies(outside: string | null, now: Replies): void {
     this.#replies.set(outside, now);
+  }
+
+  /** The filters of the way back that are loosened in an outside, as they were found. */
+  filters(outside: string | null): Switches {
+    return filtersIn(this.#outsides.get(outside)?.firewall.getSnapshot().context.found ?? null);
+  }
+
+  /** The table of an outside stands, and is not about to go. */
+  isRaised(outside: string | null): boolean {
+    const state = this.#outsides.get(outside)?.firewall.getSnapshot();
+    return state !== undefined && ['up', 'verifying', 'verifyFailed'].some((name) => state.value === name);
+  }
+
+  /** Resolves when these are on disk in place of those. Not where no network stands: then none may be loosened. */
+  async rememberFilters(outside: string | null, filters: Switches): Promise<void> {
+    this.#outsides.get(outside)?.firewall.send({ type: 'remember', filters });
+    await this.#records.commit(outside);
   }
 
   /** Networks on bridges of others. */

@@ -45,6 +45,7 @@ const STANDING: Standing = {
       { address: 'fd00:203::1', link: null },
     ],
     near: ['192.0.2.0/24'],
+    strict: ['wan1'],
   },
 };
 

@@ -96,7 +96,7 @@ kernel('an update that comes after one that could not be taken back has its own 
 });
 
 kernel('what others take of a bridge that is behind its definition is put back with the next attempt', async () => {
-  const end = /behind -drifted-> revising$/;
+  const end = /outOfSync -drifted-> revising$/;
   const again = ALL.find(({ name, steps }) => name === 'edited' && end.test(titleOf(steps)));
   assert.ok(again, 'there is no such walk any more');
   for (let n = 0; n < DAMAGES.length; n++) none(await walk({ ...again, failing: 'failed', alone: true }, n));

@@ -15,6 +15,7 @@ import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
 import { addNetns, agentIn, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { clear } from '../harness/rounds.ts';
 import { HOST, LAN, wayOut } from '../harness/way-out.ts';
 
 requirePrivateNamespace();
@@ -148,27 +149,112 @@ for (const filter of ['0', '2']) {
   });
 }
 
-answers('with a strict rp_filter IPv4 answers once the filter of that uplink is as doctor says', async () => {
+/** net.ipv4.conf.*.rp_filter of the second uplink. */
+const filterOfSecond = (): string => readFileSync('/proc/sys/net/ipv4/conf/second/rp_filter', 'utf8').trim();
+
+/** Datagrams from the client that come in by the second uplink: which of these addresses of the host hear one. */
+async function hearByTheSecond(addresses: string[]): Promise<string[]> {
+  const got = new Set<string>();
+  const server = createSocket('udp4').on('message', (text) => got.add(String(text)));
+  await new Promise<void>((bound) => server.bind(7009, '0.0.0.0', bound));
+  ip([`route replace ${HOST} via ${SECOND[4]} dev eth0 src ${CLIENT[4]}`], '-n', 'far');
+  const send =
+    'import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n' +
+    'for a in sys.argv[1:]: s.sendto(a.encode(), (a, 7009))';
+  execFileSync('nsenter', [`--net=${far}`, 'python3', '-c', send, ...addresses]);
+  await until('one', () => got.size > 0);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  server.close();
+  return [...got];
+}
+
+for (const [all, own] of [
+  ['1', '1'],
+  ['0', '1'],
+  ['1', '0'],
+] as const) {
+  answers(`with a strict rp_filter they answer, and what it dropped is dropped still: all=${all}, ${own}`, async () => {
+    setFilter('1');
+    setFilter(all, ['all']);
+    setFilter(own, ['second']);
+    bySource('add');
+    // From the address HOST the way to the client is the first uplink.
+    assert.equal(await hearByTheSecond([HOST, SECOND[4]]), [SECOND[4]], 'as the host has it');
+    const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
+    const b = await daemon.up('b', { networks: on('web') });
+    await until('answers', () => isHeard(a));
+    assert.equal(await findings(), []);
+    assert.is(filterOfSecond(), '2');
+    assert.equal(await hearByTheSecond([HOST, SECOND[4]]), [SECOND[4]]);
+    await answersElsewhere(a, b);
+    await daemon.kill();
+    assert.ok(await isHeard(a), 'while no daemon runs');
+    assert.equal(await hearByTheSecond([HOST, SECOND[4]]), [SECOND[4]], 'while no daemon runs');
+    await daemon.start();
+    await daemon.down('a', 'b');
+    await until('the filter as it was', () => filterOfSecond() === own);
+  });
+}
+
+answers('a filter that was loosened is put back when the routing does not go by the source any more', async () => {
   setFilter('1');
   bySource('add');
   const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
-  const b = await daemon.up('b', { networks: on('web') });
-  await until('IPv6 answers', async () => (await heard(a))[1] === KEPT[1]);
-  assert.equal(await heard(a), ['timeout', KEPT[1], 'timeout', KEPT[1]]);
-  const [found, ...more] = (await checks()).filter(({ ok }) => !ok);
-  assert.equal(more, []);
-  assert.is(
-    found?.text,
-    `ports published on ${SECOND[4]} (8080/tcp of a, 8080/udp of a) do not answer clients elsewhere: from that address ` +
-      `the host sends by second (gateway ${ROUTER[4]}), and there rp_filter drops what is for containers of network six, ` +
-      'whose way back is by lan0 (gateway 192.0.2.2)',
-  );
-  const [, link = '', value = ''] = /^sysctl net\.ipv4\.conf\.(\S+)\.rp_filter=(\d) /.exec(found?.hint ?? '') ?? [];
-  setFilter(value, [link]);
-  assert.equal(await heard(a), all);
-  assert.equal(await findings(), []);
-  await answersElsewhere(a, b);
+  await until('answers', () => isHeard(a));
+  await daemon.kill();
+  bySource('del');
+  await daemon.start();
+  await until('put back', () => filterOfSecond() === '1');
+  bySource('add');
+  await until('answers again', () => isHeard(a));
+  assert.is(filterOfSecond(), '2');
+  writeFileSync('/proc/sys/net/ipv4/conf/second/rp_filter', '1');
+  await until('loosened again', () => filterOfSecond() === '2');
+  bySource('del');
+  await until('put back', () => filterOfSecond() === '1');
 });
+
+const mountSwitches = (how: 'ro' | 'rw'): void =>
+  void execFileSync('mount', ['-o', `remount,${how},bind`, '/proc/sys']);
+
+/** /proc/sys cannot be written to, on a host that forwards already and has a strict filter. */
+async function withReadOnlySwitches(work: () => Promise<void>): Promise<void> {
+  const forwarding = ['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding'].map((key) => `/proc/sys/${key}`);
+  const before = forwarding.map((path) => readFileSync(path, 'utf8'));
+  for (const path of forwarding) writeFileSync(path, '1');
+  setFilter('1');
+  execFileSync('mount', ['--bind', '/proc/sys', '/proc/sys']);
+  mountSwitches('ro');
+  try {
+    await work();
+    await clear(daemon);
+  } finally {
+    execFileSync('umount', ['/proc/sys']);
+    for (const [n, path] of forwarding.entries()) writeFileSync(path, before[n] ?? '0');
+  }
+}
+
+answers('where the filter cannot be loosened ports are named; with what doctor hints at they answer', () =>
+  withReadOnlySwitches(async () => {
+    bySource('add');
+    const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
+    await until('IPv6 answers', async () => (await heard(a))[1] === KEPT[1]);
+    const [found, ...more] = (await checks()).filter(({ ok }) => !ok);
+    assert.equal(more, []);
+    assert.is(
+      found?.text,
+      `ports published on ${SECOND[4]} (8080/tcp of a, 8080/udp of a) do not answer clients elsewhere: from that address ` +
+        `the host sends by second (gateway ${ROUTER[4]}), and there rp_filter drops what is for containers of network six, ` +
+        'whose way back is by lan0 (gateway 192.0.2.2)',
+    );
+    const [, link = '', value = ''] = /^sysctl net\.ipv4\.conf\.(\S+)\.rp_filter=(\d) /.exec(found?.hint ?? '') ?? [];
+    mountSwitches('rw');
+    setFilter(value, [link]);
+    mountSwitches('ro');
+    await until('answers', () => isHeard(a));
+    assert.equal(await findings(), []);
+  }),
+);
 
 /** Of the bridge of `six`: accept_local and rp_filter. */
 const switches = async (): Promise<string[]> => {
@@ -340,21 +426,19 @@ answers('a way that goes nowhere is one, too', async () => {
   }
 });
 
-answers('only ports published on the address are named, the first of them by name', async () => {
-  setFilter('1');
-  bySource('add');
-  const only = (address: string) => port(8081, 80, { host_ip: address });
-  await daemon.up('a', { networks: on('six'), port_mappings: [only(HOST)] });
-  assert.equal(await findings(), []);
-  await daemon.up('b', { networks: on('web'), port_mappings: [only(SECOND[4]), port(9000, 9000, { range: 6 })] });
-  const [text = '', ...more] = await findings();
-  assert.equal(more, [], 'web has no IPv6');
-  assert.match(text, /for containers of network web/);
-  assert.match(
-    text,
-    /\(9000\/tcp of b, 9001\/tcp of b, 9002\/tcp of b, 9003\/tcp of b, 9004\/tcp of b and 2 more\) do not answer/,
-    text,
-  );
-});
+answers('only ports published on the address are named, the first of them by name', () =>
+  withReadOnlySwitches(async () => {
+    bySource('add');
+    const only = (address: string) => port(8081, 80, { host_ip: address });
+    await daemon.up('a', { networks: on('six'), port_mappings: [only(HOST)] });
+    assert.equal(await findings(), []);
+    await daemon.up('b', { networks: on('web'), port_mappings: [only(SECOND[4]), port(9000, 9000, { range: 6 })] });
+    const [text = '', ...more] = await findings();
+    assert.equal(more, [], 'web has no IPv6');
+    assert.match(text, /for containers of network web/);
+    const named = [0, 1, 2, 3, 4].map((n) => `900${n}/tcp of b`).join(', ');
+    assert.ok(text.includes(`(${named} and 2 more) do not answer`), text);
+  }),
+);
 
 answers.run();
