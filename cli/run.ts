@@ -97,7 +97,7 @@ function inForeground(): boolean {
 async function takeDown(client: Client, id: string): Promise<void> {
   try {
     const answer = await client.event({ type: 'teardown', id });
-    if ('held' in answer && answer.held) return; // others use its network: it goes when they have gone
+    if ('owner_gone' in answer && answer.owner_gone) return; // others use its network: it goes when they have gone
     await withProgress(`tearing down ${id}`, client.gone(id));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;

@@ -55,7 +55,7 @@ twice('the owner leaves first: addresses, ports and links stay until the last us
     assert.is.not(addressOf(other, 'front'), addressOf(owner, 'front'));
     await daemon.down('other');
   });
-  assert.is(await state('infra'), 'up held');
+  assert.is(await state('infra'), 'up (owner gone)');
   await daemon.down('side');
   await daemon.gone('infra');
   for (const view of [owner, user, far]) assert.not.ok(existsSync(pathOf(view)));
@@ -69,7 +69,7 @@ twice('what is held goes on living: it can be changed, and is there after kill -
   await daemon.done({ type: 'publish', id: 'infra', port_mappings: [port(8081, 81)] });
   await daemon.kill();
   await daemon.start();
-  assert.is(await state('infra'), 'up held');
+  assert.is(await state('infra'), 'up (owner gone)');
   await withAgents([pathOf(user), null], async (inside, host) => {
     await inside.serve('app', 'tcp', 81);
     assert.is(await host.dial('tcp', '127.0.0.1', 8081), 'app 10.71.0.1');
@@ -99,7 +99,7 @@ twice('the process of an owner ends: its users keep the network', async () => {
   const user = await share('app', 'infra');
   child.kill('SIGKILL');
   await ended(child.pid!);
-  while ((await state('infra')) !== 'up held') await new Promise((next) => setTimeout(next, 5));
+  while ((await state('infra')) !== 'up (owner gone)') await new Promise((next) => setTimeout(next, 5));
   await withAgents([pathOf(user), null], async (inside, host) => {
     await inside.serve('app', 'tcp', 80);
     const { body } = await daemon.get('/v1/containers/infra');
