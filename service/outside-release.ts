@@ -8,6 +8,7 @@
  * Limits: one in which something of ours is left after its last container stays open, for `audit` to look into; half a minute
  * after that has gone it is let go, too.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { identityAt, type Kernel } from '../effects/kernel.ts';
 import { mayRunUplink } from '../machines/plan/uplink.ts';
 import { expectNetns, type NetnsIdentity } from '../native/index.ts';
@@ -20,6 +21,8 @@ import { STEADY } from './desired-ruleset.ts';
 
 /** After a container has gone; another is often made at once. */
 const RELEASE_MS = 1000;
+const ATTEMPTS = 20;
+const BETWEEN_MS = 50;
 /** What is left there may be on its way out, or there for good: looked at less and less often. */
 const LONGEST_MS = 30_000;
 const SETTLE_MS = 5000;
@@ -68,7 +71,7 @@ export class OutsideRelease {
     if (!kernel.leadsElsewhere(path)) return;
     if (this.#usersOf(path).length === 0) await shared.settled(SETTLE_MS);
     const users = this.#usersOf(path);
-    if (users.length === 0 && this.#release(path)) return;
+    if (users.length === 0 && (await this.#letGo(path))) return;
     const whose = users.length === 0 ? 'what is being taken away there' : `container ${users.join(', ')}`;
     const message = `${path} does not lead to the network namespace of ${whose} any more: tear that down first`;
     throw new FaultError('NOT_A_NAMESPACE', message, { object: path });
@@ -77,6 +80,16 @@ export class OutsideRelease {
   #usersOf(path: string): string[] {
     const all = this.#parts.containers.all().map(({ context }) => context);
     return all.filter(({ outside }) => outside === path).map(({ id }) => id);
+  }
+
+  /** Somebody may be looking around there just now, for a few milliseconds: tried again for a second. */
+  async #letGo(path: string): Promise<boolean> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      if (this.#usersOf(path).length > 0) return false;
+      if (this.#release(path)) return true;
+      await sleep(BETWEEN_MS);
+    }
+    return false;
   }
 
   /** False while something is under way there. */
@@ -108,7 +121,7 @@ export class OutsideRelease {
       if (path === null || this.#usersOf(path).length > 0) continue;
       const left = await holdsOurs(kernel, path);
       if (this.#usersOf(path).length > 0) continue;
-      if (left || !this.#release(path)) again = true;
+      if (left || !(await this.#letGo(path))) again = true;
     }
     return again;
   }

@@ -10,7 +10,7 @@ import * as assert from 'uvu/assert';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { calm, comesBackTo, inspect, inspectKernel, type Picture } from '../harness/picture.ts';
+import { calm, comesBackTo, inspect, inspectKernel, unlessGone, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 
@@ -102,6 +102,14 @@ other(
   },
 );
 
+/** The namespaces that threads of the daemon are in. */
+const namespaces = (): Set<string> =>
+  new Set(
+    readdirSync(`/proc/${daemon.pid}/task`).flatMap((tid) =>
+      unlessGone(() => [readlinkSync(`/proc/${daemon.pid}/task/${tid}/ns/net`)]),
+    ),
+  );
+
 /** Threads and descriptors that hold on to a namespace. */
 const held = () => ({
   threads: readdirSync(`/proc/${daemon.pid}/task`).length,
@@ -118,10 +126,6 @@ other('an outside is let go after its last container: its namespace ends with it
   await daemon.up('first', { networks: on('web') });
   await daemon.down('first');
   const before = held();
-  const namespaces = () =>
-    new Set(
-      readdirSync(`/proc/${daemon.pid}/task`).map((tid) => readlinkSync(`/proc/${daemon.pid}/task/${tid}/ns/net`)),
-    );
   for (let n = 0; n < 5; n++) {
     const x = addNetns(`x${n}`);
     await daemon.up('a', { outside: x, networks: on('web') });
@@ -134,10 +138,7 @@ other('an outside is let go after its last container: its namespace ends with it
 });
 
 other('an outside in which something of ours is left a while is let go when that has gone', async () => {
-  const isHeld = () =>
-    readdirSync(`/proc/${daemon.pid}/task`).some(
-      (tid) => readlinkSync(`/proc/${daemon.pid}/task/${tid}/ns/net`) === namespace,
-    );
+  const isHeld = () => namespaces().has(namespace);
   const x = addNetns('late');
   const namespace = `net:[${statSync(x).ino}]`;
   await daemon.up('a', { outside: x, networks: on('web') });
