@@ -2,8 +2,9 @@
  * Checks of `doctor`: whether clients elsewhere get answers from published ports, on each address of the host, where its
  * routing goes by the source (reply-routes.ts).
  *
- * Answers are led out by the way of the address that was asked (effects/replies.ts). Named are ports whose questions a strict
- * rp_filter drops even so, because it could not be loosened: /proc/sys is read-only, say.
+ * Answers are led out by the way of the address that was asked (effects/replies.ts). The checks name ports whose questions are
+ * dropped even so: a strict rp_filter could not be loosened, because /proc/sys is read-only, say; or the routing policy leads
+ * containers nowhere, and any rp_filter drops what has no way back.
  * Guarantees: changes nothing and sends nothing.
  * Limits: those of reply-routes.ts. Rules of the routing policy that select by the incoming interface are taken into account
  * here and not by the firewall: ports that they keep from answering are not named. The daemon's own outside.
@@ -11,10 +12,10 @@
 import type { Kernel } from '../effects/kernel.ts';
 import { contains, familyOf, parseSubnet } from '../machines/plan/address.ts';
 import { idOf } from '../machines/plan/ports.ts';
-import type { Way } from '../native/index.ts';
+import type { Outside, Way } from '../native/index.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { Check } from './doctor.ts';
-import { astray, strictOf, type Answering, type Astray } from './reply-routes.ts';
+import { astray, effectiveFilters, STRICT, type Answering, type Astray } from './reply-routes.ts';
 import type { ContainerSnapshot } from './snapshot.ts';
 import { rulesetOf } from './desired-ruleset.ts';
 
@@ -40,19 +41,25 @@ async function unanswered(kernel: Kernel, answering: readonly Publishing[]): Pro
   const { kernel: native } = kernel.outside(null);
   const found = new Map<string, Check>();
   for (const one of await astray(native, kernel.instance, answering)) {
-    const { address, own } = one;
+    const { address } = one;
     const { source, ports: all } = one.answering;
     const key = `${address} ${source}`;
     const ports = all.filter(({ hostIp }) => ['', '0.0.0.0', '::', address].includes(hostIp));
     if (found.has(key) || ports.length === 0) continue;
-    const isStrict = familyOf(address) === 4 && (await strictOf(native, [own.link], {})).length > 0;
-    if (isStrict) found.set(key, dropped(one, ports));
+    if (await isDropped(native, one)) found.set(key, dropped(one, ports));
   }
   return [...found.values()];
 }
 
+/** With no way back from the container's address at all, a loose filter drops the question as well. */
+async function isDropped(native: Outside, { address, own, way }: Astray): Promise<boolean> {
+  if (familyOf(address) !== 4) return false;
+  const filter = (await effectiveFilters(native, [own.link])).get(own.link) ?? 0;
+  return way === null ? filter > 0 : filter === STRICT;
+}
+
 function dropped(one: Astray, ports: readonly Port[]): Check {
-  const { link } = one.own;
+  const loosen = `sysctl net.ipv4.conf.${one.own.link.replaceAll('.', '/')}.rp_filter=2 (any way back will do)`;
   return {
     name: 'answers',
     ok: false,
@@ -60,9 +67,7 @@ function dropped(one: Astray, ports: readonly Port[]): Check {
     text:
       `${textOf(one, ports)}, and there rp_filter drops what is for containers of network ${one.answering.network}, whose ` +
       `way back is ${wayText(one.way)}`,
-    hint:
-      `sysctl net.ipv4.conf.${link.replaceAll('.', '/')}.rp_filter=2 (any way back will do), or give those containers ` +
-      '--port-handler forwarder, which answers from a socket of the host',
+    hint: `${one.way === null ? 'give' : `${loosen}, or give`} those containers --port-handler forwarder, which answers from a socket of the host`,
   };
 }
 

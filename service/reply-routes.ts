@@ -12,6 +12,7 @@
 import type { Instance } from '../effects/kernel.ts';
 import { filterOf, filtersOf } from '../effects/replies.ts';
 import { NO_REPLIES, type Replies } from '../effects/ruleset-replies.ts';
+import { subnetOf } from '../effects/source-routes.ts';
 import type { Switches } from '../machines/firewall.ts';
 import { familyOf, hostRange, parseSubnet, toNumber, toText } from '../machines/plan/address.ts';
 import type { Outside, Rule, Way } from '../native/index.ts';
@@ -21,8 +22,8 @@ import { ELSEWHERE } from './way-out-watch.ts';
 
 /** linux/rtnetlink.h: addresses of this scope and narrower ones (host) have no clients elsewhere. */
 const RT_SCOPE_LINK = 253;
-/** net.ipv4.conf.*.rp_filter */
-const STRICT = 1;
+/** net.ipv4.conf.*.rp_filter: a packet is dropped unless the way back leads by the link that it came by. */
+export const STRICT = 1;
 /** Tables that are asked for every source: main and local. */
 const OF_ALL = [254, 255];
 
@@ -61,10 +62,14 @@ export async function repliesOf(
   filters: Switches,
 ): Promise<Replies> {
   const rules = networks.length === 0 ? [] : await rulesOf(native);
-  if (tablesBySource(rules).length === 0) return NO_REPLIES;
-  const answering = networks.flatMap(({ name, network_interface: bridge, subnets }) =>
-    subnets.map(({ subnet, gateway }) => ({ network: name, bridge, source: neighbourOf(gateway, subnet) })),
-  );
+  // Also one that leads a source to the main table, or nowhere: others may lead everything else elsewhere.
+  if (!rules.some(({ sourcePrefix }) => sourcePrefix > 0)) return NO_REPLIES;
+  const there = new Set((await native.links()).map(({ name }) => name));
+  const answering = networks
+    .filter(({ network_interface: bridge }) => there.has(bridge))
+    .flatMap(({ name, network_interface: bridge, subnets }) =>
+      subnets.map(({ subnet, gateway }) => ({ network: name, bridge, source: neighbourOf(gateway, subnet) })),
+    );
   const found = await astray(native, instance, answering, rules);
   const routes = new Map(
     found.map(({ address, way }) => [`${address} ${way?.link}`, { address, link: way?.link ?? null }]),
@@ -78,12 +83,21 @@ export async function repliesOf(
   };
 }
 
-/** Those of these links that drop what came by another way than leads back. `filters`: as of repliesOf. */
-export async function strictOf(native: Outside, links: readonly string[], filters: Switches): Promise<string[]> {
+/** Returns the links that drop a packet which came by another way than leads back. `filters`: see repliesOf. */
+async function strictOf(native: Outside, links: readonly string[], filters: Switches): Promise<string[]> {
+  const values = await effectiveFilters(native, links, filters);
+  return links.filter((link) => values.get(link) === STRICT);
+}
+
+/** Returns the rp_filter that the kernel applies to each link: the larger of its own and that of `all` (ip-sysctl.rst). */
+export async function effectiveFilters(
+  native: Outside,
+  links: readonly string[],
+  filters: Switches = {},
+): Promise<Map<string, number>> {
   const now = { ...(await filtersOf(native, ['all', ...links])), ...filters };
   const valueOf = (link: string) => Number(now[filterOf(link)] ?? 0);
-  // The larger of a link's own and that of all links counts (ip-sysctl.rst).
-  return links.filter((link) => Math.max(valueOf(link), valueOf('all')) === STRICT);
+  return new Map(links.map((link) => [link, Math.max(valueOf(link), valueOf('all'))]));
 }
 
 /** Everything that would leave by another way, for each address of the host and each destination. */
@@ -126,14 +140,7 @@ async function subnetsOn(native: Outside, names: ReadonlySet<string>): Promise<s
   const [links, addresses] = await Promise.all([native.links(), native.addresses()]);
   const indexes = new Set(links.filter(({ name }) => names.has(name)).map(({ index }) => index));
   const near = addresses.filter(({ link, scope }) => scope < RT_SCOPE_LINK && indexes.has(link));
-  return [...new Set(near.map(({ address, prefix }) => networkOf(address, prefix)))];
-}
-
-/** In CIDR notation, without the host bits. */
-function networkOf(address: string, prefix: number): string {
-  const family = familyOf(address);
-  const hostBits = BigInt((family === 4 ? 32 : 128) - prefix);
-  return `${toText((toNumber(address) >> hostBits) << hostBits, family)}/${prefix}`;
+  return [...new Set(near.map(({ address, prefix }) => `${subnetOf(address, prefix)}/${prefix}`))];
 }
 
 /** An address of the subnet that is not the gateway's, unless it has no other. */

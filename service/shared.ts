@@ -350,6 +350,7 @@ export class Shared implements Directory {
     this.#records.release(outside, () => machinesOf(on).forEach((actor) => actor.stop()));
     for (const name of on.networks.keys()) this.#bridges.delete(bridgeKey(outside, name));
     this.#waysOut.delete(outside);
+    this.#replies.delete(outside);
     this.#outsides.delete(outside);
     this.#watcher()?.closed(outside);
     return true;

@@ -415,14 +415,43 @@ answers('a table that leads to some networks alone', async () => {
   }
 });
 
-answers('a way that goes nowhere is one, too', async () => {
-  ip([`route add unreachable default table ${TABLE + 1}`, `rule add from 10.52.0.0/24 lookup ${TABLE + 1}`]);
+for (const [what, routing] of [
+  ['a table that leads nowhere', `lookup ${TABLE + 1}`],
+  ['nowhere by the rule itself', 'unreachable'],
+] as const) {
+  answers(
+    `containers are led by ${what}: ports answer, or any rp_filter drops the questions and they are named`,
+    async () => {
+      setFilter('0');
+      if (routing.startsWith('lookup')) ip([`route replace unreachable default table ${TABLE + 1}`]);
+      ip([`rule add from 10.52.0.0/24 ${routing}`]);
+      try {
+        const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
+        await byTheFirst(a);
+        assert.equal(await findings(), []);
+        setFilter('2');
+        const [found, ...more] = (await checks()).filter(({ ok }) => !ok);
+        assert.match(found?.text ?? '', /whose way back is nowhere$/);
+        assert.match(found?.hint ?? '', /^give those containers --port-handler forwarder/);
+        assert.ok(more.every(({ text }) => /nowhere$/.test(text)));
+      } finally {
+        ip([`rule del from 10.52.0.0/24 ${routing}`]);
+      }
+    },
+  );
+}
+
+answers('a host that a VPN leads out, but for its own address, answers by that address', async () => {
+  setFilter('0');
+  // As wg-quick has it: the default route alone is another.
+  const rules = ['298 lookup main suppress_prefixlength 0', `299 from ${HOST} lookup main`, `300 lookup ${TABLE}`];
+  ip(rules.map((rule) => `rule add priority ${rule}`));
   try {
     const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
     await byTheFirst(a);
     assert.equal(await findings(), []);
   } finally {
-    ip([`rule del from 10.52.0.0/24 lookup ${TABLE + 1}`]);
+    ip(rules.map((rule) => `rule del priority ${rule}`));
   }
 });
 
