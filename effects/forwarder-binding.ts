@@ -1,5 +1,5 @@
 /**
- * What binds the ports of an owner to processes, as the forwarder is told it and says it (native/forwarder/bond.h,
+ * Translates the binding of an owner's ports to processes to the forwarder's protocol and back (native/forwarder/bond.h,
  * docs/decisions/0046).
  *
  * Guarantees: a process is named by pid and start time. That a forwarder knows nothing of bindings, or cannot see a process
@@ -9,7 +9,7 @@ import type { Child } from '../native/index.ts';
 import type { Answer } from './forwarder-client.ts';
 import { isAlive } from './process.ts';
 
-/** Of an owner, in the list of a forwarder. */
+/** A process that an owner is bound to, as a forwarder lists it. */
 export interface BoundProcess {
   pid: number;
   start_time: number;

@@ -40,7 +40,7 @@ export interface ForwardInput {
   /** What is to be there afterwards, in place of `replacing`. hostIp is always an address. */
   targets: OwnedTarget[];
   replacing: OwnedTarget[];
-  /** What the owner of the targets has ends with the last of these; with none, by request alone. Absent: as before. */
+  /** The ports of the targets' owner end with the last of these processes; if it is empty, by request alone. Absent: as before. */
   boundTo?: readonly Child[];
 }
 
@@ -57,7 +57,7 @@ export interface ForwardOwner {
   /** TCP connections and UDP clients. */
   connections: number;
   flows: number;
-  /** What it has ends with the last of these, as it was told. Absent: a forwarder of an earlier version. */
+  /** Its ports end with the last of these processes, as the forwarder was told. Absent: a forwarder of an earlier version. */
   bound_to?: BoundProcess[];
 }
 
@@ -114,7 +114,7 @@ export const forward =
   };
 
 /**
- * What this owner has ends with the last of these processes from now on, where the forwarder can see to that. One whose
+ * Ties the ports of an owner to these processes: they end with the last of them, if the forwarder can see them. An owner whose
  * processes have ended meanwhile stays as it was: it is about to be torn down.
  */
 export const bind =

@@ -58,7 +58,7 @@ export async function setSwitches(native: Outside, link: string, netns: string):
   await writeIfThere(native, Object.fromEntries(switches) as Record<string, string>, netns);
 }
 
-/** What a link inside has when it is as it should be, whoever made its namespace. */
+/** Returns the switches that a link inside a container has to have, whoever made its namespace. */
 export function insideSwitches({ link, addresses }: Attachment): Record<string, string> {
   const v6 = addresses.some(({ address }) => address.includes(':'));
   const of6 = `net/ipv6/conf/${link}`;

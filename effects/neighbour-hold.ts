@@ -26,7 +26,7 @@ export async function holdNeighbours(native: Outside, links: readonly string[], 
 /** Links that are not held, or not there, stay as they are. */
 export async function releaseNeighbours(native: Outside, links: readonly string[], netns?: string): Promise<void> {
   for (const family of FAMILIES) {
-    // What links are born with is told in the initial namespace alone; elsewhere the loopback link still has it.
+    // `default` has the value that links are born with, but only in the initial namespace; elsewhere lo still has it.
     const keys = ['default', 'lo', ...links].map((link) => questionsOf(family, link));
     const [ofDefault, ofLoopback, ...values] = await native.sysctlRead(keys, netns);
     const usual = ofDefault ?? ofLoopback;

@@ -75,9 +75,9 @@ async function makeNamespace(kernel: Kernel, { outside, path, source }: Namespac
 }
 
 /**
- * Makes the pin of a container again that somebody has unmounted, by a process that still lives in the namespace. False when
- * none does: then the kernel has taken the namespace away with the pin. Inode numbers come back, so a link of the container has
- * to be in it, too.
+ * Mounts the pin of a container again that somebody has unmounted. It finds the namespace by a process that lives in it, and returns
+ * false when there is none: then the kernel has removed the namespace with the pin. Inode numbers are used again, so a link of
+ * the container has to be in the namespace, too.
  */
 export async function pinAgain(
   kernel: Kernel,

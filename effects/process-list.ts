@@ -12,7 +12,10 @@ import { hasGone } from './process.ts';
 /** Processes looked at in one turn: 2 ms. */
 const SLICE = 200;
 
-/** What `recognise` makes of the words of each command line (the first is the program), with the process; null is left out. */
+/**
+ * Lists the processes that `recognise` answers for, each with its answer. `recognise` is given the words of a command line, of
+ * which the first is the program; a process for which it answers null is left out.
+ */
 export async function processesBy<T>(
   recognise: (words: readonly string[]) => T | null,
 ): Promise<{ what: T; process: Child }[]> {

@@ -16,7 +16,7 @@ export const SIGTERM = 15;
 export const hasGone = (error: unknown): boolean =>
   ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '');
 
-/** Of the errors of the native calls here, this one says that there is no such process. */
+/** Says whether a native call failed because there is no such process (any more). */
 export const isGone = (error: unknown): boolean => isKernelError(error) && error.code === 'ESRCH';
 
 export function isAlive(process: Child | null): boolean {

@@ -1,13 +1,13 @@
 /**
- * What an outside needs so that answers from published ports leave by the way of the address that was asked: the rules of
- * ruleset-replies.ts, and for IPv4 two switches of each bridge, and one of an uplink whose rp_filter is strict.
+ * Makes answers from published ports leave an outside by the way of the address that was asked: by the rules of
+ * ruleset-replies.ts, and for IPv4 by two switches of each bridge and one of an uplink whose rp_filter is strict.
  *
  * An answer then comes in by a bridge with an address of the host as its source. IPv4 takes that for a forgery
  * (fib_validate_source in net/ipv4/fib_frontend.c) unless accept_local is 1, and rp_filter is not 1 (the larger of a link's and
  * that of `all` counts). Nobody can make use of it: what a container sends with a source that is not of its network is dropped
  * before (ruleset-sources.ts).
  *
- * Guarantees: the switches are set only while there is such a route, and are put back when there is none any more. Both
+ * Guarantees: the switches are set only while there is such a route, and are put back when there is none any more. The
  * functions can be called again at any time.
  * Limits: a bridge whose switch somebody else has set to the same value is put back all the same.
  */
@@ -17,7 +17,7 @@ import { replyRules, type Replies } from './ruleset-replies.ts';
 import { byLook } from './ruleset-turn.ts';
 import { writeIfThere } from './switches.ts';
 
-/** False when there is no table: then it is made with these rules (raiseFirewall). */
+/** Replaces the rules. Returns false when there is no table: raiseFirewall will make it with these rules. */
 export async function leadReplies(native: Outside, table: string, replies: Replies): Promise<boolean> {
   try {
     await byLook(native, () => native.nft(replyRules(table, replies)));
@@ -38,7 +38,7 @@ export async function filtersOf(native: Outside, links: readonly string[]): Prom
   return Object.fromEntries(keys.flatMap((key, i) => (typeof values[i] === 'string' ? [[key, values[i]]] : [])));
 }
 
-/** Any way back will do (2) for the kernel: the table's own rules judge it (ruleset-replies.ts), and have to stand by now. */
+/** Sets rp_filter to 2 (any way back will do). The chain `rpfilter` judges instead, and has to stand by now (ruleset-replies.ts). */
 export async function loosenFilters(native: Outside, links: readonly string[]): Promise<void> {
   for (const [key, value] of Object.entries(await filtersOf(native, links))) {
     if (value !== '2') await writeIfThere(native, { [key]: '2' });

@@ -59,7 +59,7 @@ export const rulesOf = (attachment: Attachment): Rule[] =>
     priority: PRIORITY,
   }));
 
-/** Of another network whose link or addresses are not there yet, or just being made again: its own turn comes. */
+/** Errors that mean: the link or addresses of that network are not there yet, or are being made again. Its own turn comes. */
 export const ABSENT: ReadonlySet<string> = new Set([
   'ENODEV',
   'ENETDOWN',
@@ -100,7 +100,7 @@ export async function reviseSources(
   await ensureSources(native, to, siblings, netns);
 }
 
-/** What tells it from others: a route of the same destination and metric is replaced, whatever its gateway. */
+/** The key by which the kernel tells routes apart: it replaces one with the same destination and metric, whatever the gateway. */
 const keyOf = (one: Route | Rule): string =>
   one.op === 'rule.add' ? one.source : `${one.destination}/${one.prefix} ${one.metric}`;
 

@@ -82,7 +82,7 @@ export type FirewallEmitted = { type: 'found' } & RulesetFindings;
 
 const isFilter = (key: string): boolean => /^net\/ipv4\/conf\/[^/]+\/rp_filter$/.test(key);
 
-/** Of what was found, the filters of the way back (net.ipv4.conf.LINK.rp_filter) that were loosened. */
+/** Returns the loosened filters (net.ipv4.conf.LINK.rp_filter) among the switches that were found, as they were found. */
 export const filtersIn = (found: Switches | null): Switches =>
   Object.fromEntries(Object.entries(found ?? {}).filter(([key]) => isFilter(key)));
 

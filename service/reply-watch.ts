@@ -1,6 +1,6 @@
 /**
- * The watch on how answers from published ports leave each outside: where the host's routing goes by the source, they are led
- * out by the way of the address that was asked (effects/replies.ts).
+ * Watches the routing policy of each outside, and has answers from published ports leave by the way of the address that was asked
+ * where routing goes by the source (effects/replies.ts).
  *
  * Guarantees: once a second the rules of the routing policy are read. Only where one selects by the source are ways asked for,
  * and rules and switches kept as they follow from them. What cannot be asked changes nothing.
@@ -61,8 +61,8 @@ export class ReplyWatch {
   }
 
   /**
-   * Has the filters of these links on disk as they were found, and puts back those of others. Answers the links whose filter may
-   * be loosened.
+   * Records the filters of these links as they were found, on disk, and puts back those of links that are strict no more. Returns
+   * the links whose filter may be loosened.
    */
   async #remember(
     outside: string | null,
