@@ -94,7 +94,7 @@ void Source(Input& input, Napi::Object object, nftnl_expr* e) {
 void Ct(Input& input, Napi::Object object, nftnl_expr* e) {
   nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, ReadWord(input, object, "key", kCtKeys));
   nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, Register(input, object, "dreg"));
-  // Of the first packet's direction: whom it was for before it was translated.
+  // The original direction has the address that the first packet was for, before it was translated.
   if (input.OptionalFlag(object, "original").value_or(false)) {
     nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
   }

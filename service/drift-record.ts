@@ -61,7 +61,7 @@ export class DriftRecord {
     return true;
   }
 
-  /** What was put back as soon as it was found. */
+  /** Announces drift that was put back as soon as it was found. */
   mended(key: Key, drift: readonly Drift[]): void {
     this.#say(key, drift, 'repair', null);
     this.#sayRepaired(key, drift);
@@ -162,11 +162,11 @@ function byNetwork(drift: readonly Drift[]): [network: string | null, drift: Dri
   return [...groups];
 }
 
-/** What is to be put back, and what is left as it is and said. */
+/** Divides differences into those to repair and those to announce only, as the policies say. */
 export function byPolicy(policies: DriftPolicies, seen: readonly Difference[]): { repair: Drift[]; alert: Drift[] } {
   const result: { repair: Drift[]; alert: Drift[] } = { repair: [], alert: [] };
   for (const { kind, object, network } of seen) {
-    // Of no network: the namespace itself, which no machine could make again.
+    // A difference of no network is the namespace itself, which no machine could make again.
     const policy = network === null && policies[kind] === 'repair' ? 'alert' : policies[kind];
     if (policy !== 'ignore') result[policy].push({ kind, object, network });
   }

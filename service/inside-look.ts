@@ -14,7 +14,7 @@ import { compareRules, compareSwitches, type RuleSeen } from '../machines/plan/s
 import { isKernelError, type Outside } from '../native/index.ts';
 import type { Attachment, ContainerContext, Difference } from '../state/container.ts';
 
-/** Of a container, what says how much of its namespace is ours. */
+/** The part of a container's context that says what of its namespace is ours. */
 type Looked = Pick<ContainerContext, 'attachments' | 'portHandler' | 'ports'>;
 
 export interface Blind {
@@ -54,11 +54,11 @@ export interface Inside extends Dump {
   switches: ReadonlyMap<string, string | null>;
   /** Where there are several networks. */
   rules: readonly RuleSeen[];
-  /** Where the forwarder carries its ports. */
+  /** null unless the forwarder carries its ports. */
   kept: KeptSeen | null;
 }
 
-/** What lookInside is to read of a container. */
+/** Returns what lookInside has to read of this container. */
 export const insideOf =
   ({ attachments, portHandler, ports }: Looked) =>
   async (native: Outside, path: string): Promise<Inside> => {
@@ -92,7 +92,7 @@ async function keptIn(native: Outside, path: string): Promise<KeptSeen | null> {
   }
 }
 
-/** Where that differs from what the container is to have. */
+/** Compares what was read with what the container has to have. */
 export function differencesInside(attachments: readonly Attachment[], seen: Inside): Difference[] {
   const found = compareInside(attachments, seen);
   // A link that is not there has no switches: these are null, and no difference.

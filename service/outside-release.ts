@@ -23,7 +23,7 @@ import { STEADY } from './desired-ruleset.ts';
 const RELEASE_MS = 1000;
 const ATTEMPTS = 20;
 const BETWEEN_MS = 50;
-/** What is left there may be on its way out, or there for good: looked at less and less often. */
+/** Something left there may be on its way out, or stay for good: the pauses between looks grow up to this. */
 const LONGEST_MS = 30_000;
 const SETTLE_MS = 5000;
 
@@ -41,7 +41,7 @@ export class OutsideRelease {
   #closed = false;
   readonly #heard = (notification: Notification) => {
     if (notification.type !== 'state' || notification.to !== 'gone') return;
-    // One that is due already is not put off.
+    // A look that is due within a second is not put off.
     if (this.#pauseMs > RELEASE_MS) {
       clearTimeout(this.#timer);
       this.#timer = undefined;

@@ -1,5 +1,5 @@
 /**
- * Where answers from published ports would leave by another way than the host's own from the address that was asked.
+ * Finds where answers from published ports would leave by another way than the host's own from the address that was asked.
  *
  * The firewall leads a packet to the container before it is routed, and the route of the answer is chosen while it still
  * has the container's address. Where the host's routing goes by the source (`ip rule from ADDRESS lookup TABLE`, usual with a
@@ -27,7 +27,7 @@ export const STRICT = 1;
 /** Tables that are asked for every source: main and local. */
 const OF_ALL = [254, 255];
 
-/** Who answers: a network, its bridge, and an address that one of its containers has or could have. */
+/** A network that answers: its bridge, and an address that one of its containers has or could have. */
 export interface Answering {
   network: string;
   bridge: string;
@@ -47,7 +47,7 @@ export interface Astray<By extends Answering = Answering> {
 
 export interface Destination {
   address: string;
-  /** Who is there: "elsewhere", or "in 10.0.0.0/8". */
+  /** Words for the clients there: "elsewhere", or "in 10.0.0.0/8". */
   clients: string;
 }
 
@@ -62,7 +62,7 @@ export async function repliesOf(
   filters: Switches,
 ): Promise<Replies> {
   const rules = networks.length === 0 ? [] : await rulesOf(native);
-  // Also one that leads a source to the main table, or nowhere: others may lead everything else elsewhere.
+  // A rule that leads a source to the main table counts, too: others may lead everything else elsewhere.
   if (!rules.some(({ sourcePrefix }) => sourcePrefix > 0)) return NO_REPLIES;
   const there = new Set((await native.links()).map(({ name }) => name));
   const answering = networks
@@ -158,7 +158,7 @@ function tablesBySource(rules: readonly Rule[]): number[] {
   return [...new Set(tables)];
 }
 
-/** One address for each next hop of these tables, and one per family for everything else. */
+/** Returns one address for each next hop of these tables, and one per family for everything else. */
 async function destinationsOf(native: Outside, tables: number[]): Promise<Destination[]> {
   const routes = tables.length === 0 ? [] : await native.routesOf(undefined, tables);
   const hops = new Map<string, Destination>();
@@ -172,12 +172,12 @@ async function destinationsOf(native: Outside, tables: number[]): Promise<Destin
   return [...Object.values(ELSEWHERE).map((address) => ({ address, clients: 'elsewhere' })), ...hops.values()];
 }
 
-/** Of what the host sends itself, or forwards for this link. None where the families differ. */
+/** Asks the kernel for the way of what the host sends itself, or forwards for this link. Null where the families differ. */
 async function wayFrom(native: Outside, to: Destination, source: string, cameBy?: string): Promise<Way | null> {
   if (familyOf(to.address) !== familyOf(source)) return null;
   return native.wayTo(to.address, cameBy === undefined ? { source } : { source, cameBy });
 }
 
-/** One table may lead there by several next hops (equal-cost routes): which of them a packet takes is chance. */
+/** Ways of one table are the same: it may have several next hops (equal-cost routes), and chance says which a packet takes. */
 const isSame = (a: Way | null, b: Way): boolean =>
   a !== null && (a.table === b.table || (a.link === b.link && a.gateway === b.gateway));

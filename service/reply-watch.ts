@@ -26,9 +26,9 @@ export interface ReplyParts {
 
 export class ReplyWatch {
   readonly #parts: ReplyParts;
-  /** What the table of each outside has been told, as text. */
+  /** The rules that the table of each outside has by now, as text. */
   readonly #told = new Map<string | null, string>();
-  /** Outsides whose bridges take such answers. Of the others that were looked at none does. */
+  /** Says of each outside that was looked at whether its bridges accept such answers. */
   readonly #accepting = new Map<string | null, boolean>();
   /** Outsides that could not be asked, and of which that has been said. */
   readonly #failing = new Set<string | null>();

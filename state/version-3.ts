@@ -41,7 +41,7 @@ export function fromVersion3(persisted: unknown): unknown {
   return renamed(planned(persisted as Snapshot));
 }
 
-/** What 4 calls the states of 3 that are within another. Those that are not named there have kept their names. */
+/** The new names of states that are within another, by their names in version 3. All others have kept theirs. */
 const STATES: Readonly<Record<string, string>> = {
   announcing: 'exposing',
   exposing: 'publishing',

@@ -1,6 +1,6 @@
 /**
- * What the forwarder has put into a container's namespace so that clients keep their addresses (native/forwarder/keep.h), beside
- * what is found there.
+ * Compares what the forwarder puts into a container's namespace, so that clients keep their addresses (native/forwarder/keep.h),
+ * with what is found there.
  *
  * Guarantees: pure. A family of which neither rule nor route is there is no difference: the kernel, or the rights of the
  * daemon, did not allow it, and clients have another address there.
@@ -13,14 +13,14 @@ import type { RouteSeen } from './expected.ts';
 export const KEPT_TABLE = 0x636c6561;
 const PRIORITY = 99;
 
-/** Everyone who is marked by an accepted connection, and answers that no socket gives, by family. */
+/** The switches by which an accepted connection takes its mark, and answers that no socket gives, by family. */
 const ACCEPT = 'net/ipv4/tcp_fwmark_accept';
 const REFLECT = { 4: 'net/ipv4/fwmark_reflect', 6: 'net/ipv6/fwmark_reflect' } as const;
 export const KEPT_SWITCHES = [ACCEPT, REFLECT[4], REFLECT[6]];
 
 export interface KeptSeen {
   rules: readonly { family: 4 | 6; priority: number; table: number }[];
-  /** Of the table. */
+  /** The routes of the table. */
   routes: readonly Pick<RouteSeen, 'destination' | 'prefix' | 'type'>[];
   /** By the keys of KEPT_SWITCHES. */
   switches: ReadonlyMap<string, string | null>;

@@ -23,7 +23,7 @@ class Bond : public Worker {
  public:
   Bond(std::vector<Process> to, std::function<void()> ended) : to_(std::move(to)), ended_(std::move(ended)) {}
 
-  // Those that live. ESRCH when none of them does; whatever else it was that one of them could not be held for.
+  // Holds the processes that live. Fails with ESRCH when none does, or with the reason why one could not be held.
   Failure Hold(Engine* engine);
 
   // As they were named, those that have ended too.

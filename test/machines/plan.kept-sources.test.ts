@@ -1,5 +1,5 @@
 /**
- * What the forwarder needs inside a container so that clients keep their addresses, and what is missing of it.
+ * The comparison of what the forwarder needs inside a container, so that clients keep their addresses, with what is there.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

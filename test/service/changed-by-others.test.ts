@@ -35,7 +35,7 @@ interface World {
   address: string;
   /** Its host link on web. */
   link: string;
-  /** Of container b, whose port the forwarder carries. */
+  /** The namespace of container b, whose port the forwarder carries. */
   forwarded: string;
 }
 
@@ -46,7 +46,7 @@ interface Change {
   /** False where the audit does not look: no file says what there should be. */
   audited?: false;
   command: (world: World) => string;
-  /** Whose it is, unless it is container a's. */
+  /** The container that it is done to; a, unless this says b. */
   container?: 'b';
 }
 
