@@ -197,9 +197,10 @@ const impostor = ({ directory }: ForwarderPlaces, answer: string | null) =>
 
 forwarding('bound to processes: refused when they have ended, and as before where nothing is said', async () => {
   const places = placesIn();
-  const [one, ended] = [spawn('sleep', ['60']), spawn('sleep', ['0'])];
+  const [one, ended] = [spawn('sleep', ['60']), spawn('sleep', ['60'])];
   const [own, gone] = [one, ended].map(({ pid = 0 }): Child => ({ pid, startTime: processStartTime(pid) }));
   assert.ok(own !== undefined && gone !== undefined);
+  ended.kill('SIGKILL');
   await once(ended, 'exit');
   const { code, message } = await faultOf(forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [gone] }));
   assert.equal([code, message], ['NO_SUCH_PROCESS', 'the process that container a ends with has ended']);
