@@ -1,8 +1,8 @@
 /**
  * The place benchmarks run in: network, mount and process namespaces of their own, and one temporary folder.
  *
- * Guarantees: nothing outside is touched, and whatever is started inside ends with the run, however it ends (the
- * process namespace's first process takes the rest with it); the folder is removed by the outer process, after that.
+ * Guarantees: nothing outside is touched, and every process started inside ends with the run, however it ends (the
+ * process namespace's first process takes the rest with it); after that, the outer process removes the folder.
  * Limits: Linux, root, unshare(1) and mount(8) (Debian package util-linux).
  */
 import { execFileSync, spawn } from 'node:child_process';
@@ -10,18 +10,18 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Set inside: the temporary folder. */
+/** The environment variable that names the temporary folder; set only inside. */
 const MARK = 'CLEAT_BENCH_FOLDER';
 
-/** Inside: what lives in /run on a host (namespaces, sockets, leases) lives on a tmpfs here too. */
+/** The tmpfs for the files that are in /run on a host (namespaces, sockets, leases); only inside. */
 export const RUN = '/run/cleat-bench';
 
-/** The folder when this process is inside, null when it still has to go there. */
+/** Returns the folder if this process is inside, null if it still has to go there. */
 export function insideFolder(): string | null {
   return process.env[MARK] ?? null;
 }
 
-/** Run this same command line again, inside. Resolves to its exit code once everything inside is gone. */
+/** Runs this same command line again, inside. Resolves to its exit code once everything inside is gone. */
 export async function runInside(): Promise<number> {
   if (process.getuid?.() !== 0) throw new Error('benchmarks need root: they make network namespaces and nft tables');
   const folder = mkdtempSync(join(tmpdir(), 'cleat-bench-'));
@@ -34,7 +34,7 @@ export async function runInside(): Promise<number> {
       });
       child.once('error', reject);
       child.once('exit', (code) => resolve(code ?? 1));
-      // The child stands in a process namespace whose first process ignores a signal it has no handler for: pass on KILL.
+      // The first process of a process namespace ignores a signal that it has no handler for, so this passes on KILL.
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => child.kill('SIGKILL'));
     });
   } finally {
@@ -42,7 +42,7 @@ export async function runInside(): Promise<number> {
   }
 }
 
-/** Give the new namespaces what programs expect: /sys of this network namespace, and a /run of their own. */
+/** Gives the new namespaces what programs expect: /sys of this network namespace, and a /run of their own. */
 export function furnish(): void {
   execFileSync('mount', ['-t', 'sysfs', 'sysfs', '/sys']);
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', '/run']);

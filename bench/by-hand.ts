@@ -1,19 +1,19 @@
 /**
- * Programs of user-mode networking as one starts them by hand: slirp4netns, pasta, rootlessport, socat.
+ * Programs of user-mode networking, started by hand: slirp4netns, pasta, rootlessport, socat.
  *
- * Guarantees: `ms` is from spawn until the program says that it is ready, in the way it has for that: a byte on
- * --ready-fd or ReadyFD, the end of the process that pasta was started as; socat has none, and is waited for until it
- * listens. Their arguments are the ones Podman gives them. Each is in a session of its own, as the daemon's are: the
+ * Guarantees: `ms` is from spawn until the program reports that it is ready, in its own way: a byte on --ready-fd or
+ * ReadyFD; for pasta, the end of the process that was started. socat reports nothing, so its time ends when it listens.
+ * The arguments are those that Podman gives the programs. Each is in a session of its own, as the daemon's are: the
  * kernel shares out processor time by session (autogroup, sched(7)). `end` resolves when the process has ended.
- * Limits: written for slirp4netns 1.2, pasta of 2023-03, the rootlessport of Podman 4.3. It forwards in the same way
- * whoever its user is, so it is started as root, as everything here.
+ * Limits: written for slirp4netns 1.2, pasta of 2023-03, the rootlessport of Podman 4.3. rootlessport forwards in the
+ * same way whatever its user is, so it is started as root, as everything here.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Duplex } from 'node:stream';
-import { addForward } from '../effects/slirp-api.ts';
-import { SERVED } from './load.ts';
+import { addForward } from '../effects/uplinks/slirp-api.ts';
+import { SERVED } from './load/load.ts';
 import { runProgram } from './program.ts';
 
 export const PROGRAMS = {
@@ -26,7 +26,7 @@ export type Program = keyof typeof PROGRAMS;
 
 export const isThere = (program: Program): boolean => existsSync(PROGRAMS[program].file);
 
-/** Fixed by slirp4netns(1): the guest of its network. */
+/** The guest of slirp4netns's network, fixed by slirp4netns(1). */
 const SLIRP_GUEST = '10.0.2.100';
 const LISTENS_WITHIN_MS = 5000;
 const GONE_WITHIN_MS = 5000;
@@ -37,14 +37,14 @@ export interface Started {
   end(): Promise<void>;
 }
 
-/** `first`, first + 1, ...: each leads to the server in the namespace. */
+/** Ports `first`, first + 1, ...: each leads to the server in the namespace. */
 export interface Published {
   netns: string;
   first: number;
   count: number;
 }
 
-/** With an API socket in `folder`, where there is one. */
+/** Starts slirp4netns, with an API socket in `folder` if there is one. */
 export function slirp(netns: string, folder?: string): Promise<Started> {
   const hardened = ['--disable-host-loopback', '--mtu', '65520', '--enable-sandbox', '--enable-seccomp'];
   const api = folder === undefined ? [] : ['--api-socket', `${folder}/api`];
@@ -66,7 +66,7 @@ export function slirp(netns: string, folder?: string): Promise<Started> {
   ]);
 }
 
-/** Its own ports, asked for one after another: its API takes one at a time. */
+/** Publishes its ports one after another, because its API takes one at a time. */
 export async function slirpPublished({ netns, first, count }: Published, folder: string): Promise<Started> {
   const started = await slirp(netns, folder);
   for (let port = first; port < first + count; port++) {
@@ -76,7 +76,7 @@ export async function slirpPublished({ netns, first, count }: Published, folder:
   return started;
 }
 
-/** The process that was started ends when the one it leaves behind is ready. */
+/** The process that is started ends when the one it leaves behind is ready. */
 export async function pasta(netns: string, folder: string): Promise<Started> {
   mkdirSync(folder, { recursive: true });
   const file = `${folder}/pid`;
@@ -87,7 +87,7 @@ export async function pasta(netns: string, folder: string): Promise<Started> {
   return { ms, pid, end: () => endOrphan(pid) };
 }
 
-/** `address`: the container's own, which it is reached at from inside. */
+/** `address`: the container's own, at which rootlessport reaches it from inside. */
 export function rootlessport(published: Published, address: string, folder: string): Promise<Started> {
   mkdirSync(folder, { recursive: true });
   const config = {
@@ -109,7 +109,7 @@ export function rootlessport(published: Published, address: string, folder: stri
   return untilReady('rootlessport', [], JSON.stringify(config));
 }
 
-/** Outside alone: it goes to the container's address as any client would. */
+/** Runs outside alone: it connects to the container's address as any client would. */
 export async function socat(port: number, address: string): Promise<Started> {
   const start = performance.now();
   const listen = `TCP-LISTEN:${port},fork,reuseaddr,backlog=4096`;
@@ -130,7 +130,7 @@ export async function socat(port: number, address: string): Promise<Started> {
   return { ms: performance.now() - start, pid: child.pid!, end: () => endChild(child) };
 }
 
-/** Descriptor 3 ends it when it is closed, on 4 it says that it is ready. */
+/** The program ends when descriptor 3 is closed, and reports on 4 that it is ready. */
 async function untilReady(program: Program, args: string[], input = ''): Promise<Started> {
   const start = performance.now();
   const child = spawn(PROGRAMS[program].file, args, {
@@ -160,7 +160,8 @@ async function endChild(child: ChildProcess): Promise<void> {
 async function endOrphan(pid: number): Promise<void> {
   process.kill(pid, 'SIGTERM');
   const start = performance.now();
-  // Its parent is the first process of the namespace now, which may not ask for it: a zombie (proc_pid_status(5)) has ended.
+  // Its parent is now the first process of the namespace, which may not wait for it: a zombie (proc_pid_status(5)) has
+  // ended.
   while (existsSync(`/proc/${pid}`) && !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) {
     if (performance.now() - start > GONE_WITHIN_MS) throw new Error(`process ${pid} does not end`);
     await sleep(2);

@@ -1,20 +1,19 @@
 /**
- * Who carries a published port to a container, each with a container of its own behind it: the contenders of `forwarding`
- * and `publishing`.
+ * The contenders of `forwarding` and `publishing`: each carries a published port to a container of its own.
  *
- * Guarantees: in each container the same server; ours are published through the daemon, the way they ship, the others are
- * started by hand; a carrier that is not there or does not start is left out with its reason.
- * Limits: everyone works as root, in one outside namespace; none of them forwards in another way for that.
+ * Guarantees: in each container the same server; ours are published through the daemon, the way they ship, the others
+ * are started by hand; a carrier that is not installed or does not start is left out with its reason.
+ * Limits: everyone works as root, in one outside namespace; none of them forwards in another way because of that.
  */
 import type { ChildProcess } from 'node:child_process';
-import { listForwards } from '../effects/forwarder.ts';
+import { listForwards } from '../effects/forwarder/forwarder.ts';
 import { RUN } from './arena.ts';
 import { isThere, PROGRAMS, rootlessport, slirpPublished, socat, type Program, type Started } from './by-hand.ts';
 import type { Client, LifecycleEvent } from './client.ts';
 import { NETWORK } from './client.ts';
 import type { Daemon } from './daemon.ts';
 import type { Ground } from './ground.ts';
-import { serve, SERVED, type Target } from './load.ts';
+import { serve, SERVED, type Target } from './load/load.ts';
 import { childrenOf } from './processes.ts';
 import type { Report } from './report.ts';
 
@@ -24,16 +23,16 @@ export const LOOPBACK = '127.0.0.1';
 export interface Carried {
   name: string;
   target: Target;
-  /** Processes that carry its ports. */
+  /** The processes that carry its ports. */
   processes(): Promise<number[]>;
   end(): Promise<void>;
 }
 
 export interface Carrier {
   name: string;
-  /** The program that has to be there. */
+  /** The program that has to be installed. */
   needs: Program | null;
-  /** How many ports it can be asked for in the time there is; the rest of a process each takes too long. */
+  /** How many ports it can publish in the time there is; with a process for each port, more would take too long. */
   most: number;
   publish(port: number, count: number): Promise<Carried>;
 }
@@ -98,7 +97,10 @@ export function carriers(
   ];
 }
 
-/** Nobody: the container's own address, over a veth. What the kernel does alone. */
+/**
+ * Returns the contender without a carrier: the container's own address, over a veth. It shows what the kernel does
+ * alone.
+ */
 export async function plainVeth(ground: Ground): Promise<Carried> {
   const { netns, address } = await ground.linked('plain');
   const server = await serve(netns);
@@ -108,7 +110,7 @@ export async function plainVeth(ground: Ground): Promise<Carried> {
   });
 }
 
-/** Those that could be started; the reasons of the others are notes of the report. */
+/** Starts all carriers that can be started; the reasons of the others become notes of the report. */
 export async function startAll(all: Carrier[], report: Report, first: number): Promise<Carried[]> {
   const started: Carried[] = [];
   for (const [i, carrier] of all.entries()) {

@@ -1,14 +1,14 @@
 /**
- * A minimal client of cleat's API for measuring: keep-alive connections on the Unix socket, nothing in between.
- * The API as the benchmarks use it is written down here and nowhere else in this folder.
+ * A minimal client of cleat's API for measuring: keep-alive connections on the Unix socket, nothing in between. The
+ * part of the API that the benchmarks use is written down here and nowhere else in this folder.
  *
- * Guarantees: a time runs from handing the request to node:http to the last byte of the answer; an answer that is not
- * a success rejects with its text.
- * Limits: a stream's answer is read whole; a request is repeated only when the idle connection it was written to had been
- * closed by the daemon, and then its time starts again.
+ * Guarantees: a time runs from passing the request to node:http to the last byte of the answer; an answer that is not a
+ * success rejects with its text.
+ * Limits: a stream's answer is read whole; a request is repeated only if the daemon had closed the idle connection it
+ * was written to, and then its time starts again.
  */
 import { Agent, request, type ClientRequest } from 'node:http';
-import type { PortRun } from './floor.ts';
+import type { PortRun } from './floor/floor.ts';
 
 export const NETWORK = 'bench';
 export const BRIDGE = 'cleatbench0';
@@ -54,7 +54,7 @@ export class Client {
     return this.send('POST', EVENTS, JSON.stringify(event), 'application/json');
   }
 
-  /** Several events in one request body; rejects when any line of the answer reports an error. */
+  /** Sends several events in one request body; rejects when any line of the answer reports an error. */
   async events(events: LifecycleEvent[]): Promise<Answer> {
     const body = events.map((event) => `${JSON.stringify(event)}\n`).join('');
     const answer = await this.send('POST', EVENTS, body, 'application/x-ndjson');
@@ -84,7 +84,7 @@ export class Client {
     return this.send('GET', '/v1/containers');
   }
 
-  /** Where a container's namespace is. */
+  /** Returns the path of a container's namespace. */
   async netnsOf(id: string): Promise<string> {
     const { body } = await this.send('GET', `/v1/containers/${id}`);
     return (JSON.parse(body) as { netns: { path: string } }).netns.path;
@@ -130,7 +130,10 @@ export class Client {
   }
 }
 
-/** One request that stays open, as an engine keeps it: events are lines in, answers are lines out, in order of asking. */
+/**
+ * One request that stays open, as an engine keeps it: events are lines in, answers are lines out, in the order of the
+ * events.
+ */
 export class Stream {
   readonly #outgoing: ClientRequest;
   #rest = '';
@@ -142,11 +145,11 @@ export class Stream {
     this.#outgoing = request({ socketPath, method: 'POST', path: EVENTS, headers }, (incoming) => {
       incoming.setEncoding('utf8').on('data', (text: string) => this.#take(text));
     });
-    this.#outgoing.on('error', () => {}); // the daemon was killed: whoever waits is the one that killed it
+    this.#outgoing.on('error', () => {}); // the daemon was killed, by the code that waits for the answer
     this.#outgoing.flushHeaders();
   }
 
-  /** Write the events in one go; milliseconds until each has its answer. One call at a time. */
+  /** Writes the events in one go; the time is until each has its answer. One call at a time. */
   async events(events: LifecycleEvent[]): Promise<Answer> {
     const body = events.map((event) => `${JSON.stringify(event)}\n`).join('');
     const start = performance.now();

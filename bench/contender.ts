@@ -1,19 +1,19 @@
 /**
- * What every contender of a benchmark can do, and the floor as one of them.
+ * The interface of every contender of a benchmark, and the floor as one of them.
  *
- * Guarantees: `create` and `teardown` give the contender's own milliseconds, nothing of the harness's bookkeeping.
+ * Guarantees: `create` and `teardown` return the contender's own milliseconds, nothing of the harness's bookkeeping.
  * Limits: ids are numbers, unique per contender while they live.
  */
-import type { Floor, PortRun, Timing } from './floor.ts';
+import type { Floor, PortRun, Timing } from './floor/floor.ts';
 
 export interface Contender {
   readonly name: string;
   /** Peers are slow: they get fewer turns than the floor and cleat. */
   readonly peer: boolean;
-  /** Its callers hold a lock around it: in a burst one follows the other. */
+  /** True if its callers hold a lock around it: in a burst one follows the other. */
   readonly serial?: boolean;
   create(id: number, ports: PortRun): Promise<Timing>;
-  /** Until the reply; what the kernel still reaps afterwards is not in it. */
+  /** Measures until the reply; what the kernel still reaps afterwards is not in it. */
   teardown(id: number): Promise<Timing>;
 }
 

@@ -1,8 +1,8 @@
 /**
- * The daemon under test: started from dist/, found serving, measured, killed.
+ * The daemon under test: starts it from dist/, waits until it serves, measures it, kills it.
  *
- * Guarantees: `start` resolves with the time from spawn to the first answered request; its output is kept in a file and
- * the end of it is part of the error when it dies or does not serve.
+ * Guarantees: `start` resolves with the time from spawn to the first answered request. The output is kept in a file,
+ * whose end is part of the error if the daemon dies or does not serve.
  * Limits: one daemon at a time in a folder; Linux /proc.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { BRIDGE, Client, type Stream, upEvents } from './client.ts';
 import type { Contender } from './contender.ts';
-import { NO_PORTS } from './floor.ts';
+import { NO_PORTS } from './floor/floor.ts';
 
 const PROGRAM = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 const START_LIMIT_MS = 20_000;
@@ -40,7 +40,7 @@ export class Daemon {
     return `${this.run}/cleat.sock`;
   }
 
-  /** Where its forwarder and its uplinks have their directories. */
+  /** The folder that has the directories of its forwarder and its uplinks. */
   get runFolder(): string {
     return `${this.run}/run`;
   }
@@ -49,7 +49,7 @@ export class Daemon {
     return new Client(this.socket, connections);
   }
 
-  /** Milliseconds from spawn until GET /v1/version is answered. */
+  /** Resolves to the milliseconds from spawn until GET /v1/version is answered. */
   async start(): Promise<number> {
     const log = openSync(`${this.folder}/log`, 'a');
     const places = ['--run-dir', this.runFolder, '--state-dir', `${this.folder}/state`];
@@ -85,7 +85,7 @@ export class Daemon {
     await exited;
   }
 
-  /** Resident set in KB. */
+  /** Returns the resident set in KB. */
   rss(): number {
     const status = readFileSync(`/proc/${this.child!.pid}/status`, 'utf8');
     return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]);
@@ -119,7 +119,7 @@ export function streamContender(stream: Stream): Contender {
     name: 'cleat, stream',
     peer: false,
     async create(id, ports) {
-      // Ports of its own: both ways of asking are measured on one daemon.
+      // Uses ports of its own, because both ways of sending are measured on one daemon.
       const shifted = { ...ports, first: ports.first + STREAM_PORTS };
       return { ms: (await stream.events(upEvents(`s${id}`, shifted))).ms, parts: {} };
     },
@@ -129,7 +129,7 @@ export function streamContender(stream: Stream): Contender {
   };
 }
 
-/** Bring up containers c<first>.. without measuring each. */
+/** Brings up containers c<first>.. without measuring each. */
 export async function bulkUp(client: Client, first: number, count: number): Promise<void> {
   for (let at = first; at < first + count; at += BULK) {
     const part = Math.min(BULK, first + count - at);
@@ -138,8 +138,8 @@ export async function bulkUp(client: Client, first: number, count: number): Prom
 }
 
 /**
- * Tear down c<first>.. in one request. Milliseconds until the replies are in, until the kernel has no port left on the
- * bridge (read from /sys, not asked), and until the daemon too says of each that it is gone.
+ * Tears down c<first>.. in one request. Returns the milliseconds until the replies are in, until the kernel has no port
+ * left on the bridge (read from /sys), and until the daemon too reports that each is gone.
  */
 export async function bulkDown(
   client: Client,
@@ -148,7 +148,7 @@ export async function bulkDown(
 ): Promise<{ reply: number; gone: number; said: number }> {
   const ids = Array.from({ length: count }, (_, i) => `c${first + i}`);
   const before = bridgePorts().size;
-  // What never stood cannot go, and would be counted as gone in no time.
+  // A container that never stood cannot go, and would be counted as gone in no time.
   if (before < count) throw new Error(`${count} containers, but ${before} ports on ${BRIDGE}`);
   const left = before - count;
   const start = performance.now();
@@ -163,12 +163,12 @@ export async function bulkDown(
   return { reply, gone, said: performance.now() - start };
 }
 
-/** The bridge's ports by name, from the kernel and not from the daemon. */
+/** Returns the bridge's ports by name, from the kernel and not from the daemon. */
 export function bridgePorts(): Set<string> {
   return new Set(readdirSync(`/sys/class/net/${BRIDGE}/brif`));
 }
 
-/** name -> ifindex: a link that was made again has another. */
+/** Returns name -> ifindex: a link that was made again has another index. */
 export function bridgePortIndexes(): Map<string, string> {
   const index = (name: string): string => readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8').trim();
   return new Map([...bridgePorts()].map((name) => [name, index(name)]));

@@ -1,5 +1,5 @@
 /**
- * Namespaces for the peers of user-mode networking, and a way out for what needs one to start.
+ * Namespaces for the peers of user-mode networking, and a way out for programs that need one to start.
  *
  * Guarantees: made by the addon alone; everything stands in the benchmark's own namespaces and goes with them.
  * Limits: IPv4; up to 250 namespaces with a veth, 10.81.N.2 each.
@@ -9,12 +9,12 @@ import { openOutside, type RtnlReply, type RtnlRequest } from '../native/index.t
 import { RUN } from './arena.ts';
 
 const folder = `${RUN}/ground`;
-/** Numbers are never used twice: a veth goes some time after its namespace. */
+/** Numbers are never used twice, because a veth goes some time after its namespace. */
 let made = 0;
 
 export interface Place {
   netns: string;
-  /** Of its eth0, reached over a veth from here. */
+  /** The address of its eth0, reached over a veth from here. */
   address: string;
 }
 
@@ -35,7 +35,7 @@ export class Ground {
     await this.#outside.netnsRemove(netns);
   }
 
-  /** With a veth of its own, and no bridge. */
+  /** Makes a namespace with a veth of its own, and no bridge. */
   async linked(name: string): Promise<Place> {
     const netns = await this.bare(name);
     const n = ++made;
@@ -50,7 +50,7 @@ export class Ground {
     return { netns, address };
   }
 
-  /** pasta copies the addresses of the link that leads out (pasta(1)): without one it does not start. */
+  /** Makes a link that leads out. pasta copies the addresses of that link (pasta(1)): without one it does not start. */
   async wayOut(): Promise<void> {
     await this.#must([
       { op: 'link.add', kind: 'bridge', name: 'world0', up: true },

@@ -1,14 +1,14 @@
 /**
  * The peers: netavark, and the CNI plugins run one after another the way libcni runs a chain.
  *
- * Guarantees: each works in the namespace the benchmark runs in, with networks, leases and results in its own folder;
- * both get a network namespace that exists already, and the time to make it stands apart (parts.netns), never in `ms`;
- * the chain is the one Podman ships for CNI: bridge with host-local, portmap, firewall.
+ * Guarantees: each works in the namespace the benchmark runs in, with networks, leases and results in its own folder.
+ * Both get a network namespace that exists already; the time to make it is reported apart (parts.netns), never in `ms`.
+ * The chain is the one Podman ships for CNI: bridge with host-local, portmap, firewall.
  * Limits: written for netavark 1.4 (/usr/lib/podman) and the reference plugins 1.1 (/usr/lib/cni); both drive iptables.
  */
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import type { Contender } from './contender.ts';
-import type { Floor, PortRun } from './floor.ts';
+import type { Floor, PortRun } from './floor/floor.ts';
 import { runProgram } from './program.ts';
 
 const NETAVARK = '/usr/lib/podman/netavark';
@@ -26,7 +26,7 @@ function executable(path: string): boolean {
 
 export interface Peers {
   contenders: Contender[];
-  /** What is missing and which Debian package has it. */
+  /** The programs that are missing, and which Debian package has each. */
   missing: string[];
 }
 
@@ -50,7 +50,7 @@ function ports(run: PortRun): number[] {
 function netavark(floor: Floor, folder: string): Contender {
   mkdirSync(folder, { recursive: true });
   const inputs = new Map<number, string>();
-  // The default backend asks D-Bus for firewalld first; there is none here, and its absence is quick.
+  // The default backend looks for firewalld on D-Bus first; there is none here, and its absence is quick.
   const env = { NETAVARK_FW: 'iptables' };
   const input = (id: number, run: PortRun): string =>
     JSON.stringify({
@@ -63,7 +63,7 @@ function netavark(floor: Floor, folder: string): Contender {
         protocol: 'tcp',
         range: 1,
       })),
-      // netavark 1.4 is told the address: Podman chooses it and keeps the lease.
+      // netavark 1.4 gets the address: Podman chooses it and keeps the lease.
       networks: {
         bench: { static_ips: [`10.79.${(id + 2) >> 8}.${(id + 2) & 255}`], interface_name: 'eth0' },
       },
@@ -86,7 +86,7 @@ function netavark(floor: Floor, folder: string): Contender {
   return {
     name: 'netavark',
     peer: true,
-    // Podman holds its network lock around it; without, two at once fail ("Chain already exists").
+    // Podman holds its network lock around it; without that, two at once fail ("Chain already exists").
     serial: true,
     async create(id, portRun) {
       const name = `na${id}`;
@@ -126,7 +126,7 @@ function cni(floor: Floor, folder: string): Contender {
     portmap: { type: 'portmap', capabilities: { portMappings: true } },
     firewall: { type: 'firewall', backend: 'iptables' },
   };
-  // What ADD ended with and was asked for: libcni caches both and hands them to DEL.
+  // The result of ADD and its runtimeConfig: libcni caches both and passes them to DEL.
   const cache = new Map<number, { result: object; runtimeConfig: object }>();
 
   const call = (command: 'ADD' | 'DEL', plugin: (typeof CHAIN)[number], id: number, extra: object) =>

@@ -1,7 +1,7 @@
 /**
- * What processes weigh and use, as the kernel counts it.
+ * The memory and processor time of processes, as the kernel counts it.
  *
- * Guarantees: memory is the proportional set size: what is shared counts once among those who share it
+ * Guarantees: memory is the proportional set size: shared memory counts once among the processes that share it
  * (proc_pid_smaps(5)). Processor time includes that of children that have ended and were waited for (proc_pid_stat(5)).
  * Limits: processor time comes in steps of 10 ms (USER_HZ is 100 on every Linux Node runs on).
  */
@@ -11,12 +11,15 @@ const TICK_MS = 10;
 /** utime, stime, cutime, cstime: fields 14 to 17, counted from the one after the name in parentheses, which is the third. */
 const [FIRST_TIME, LAST_TIME] = [11, 14];
 
-/** KB */
+/** Returns the proportional set size in KB. */
 export function pssOf(pid: number): number {
   return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]);
 }
 
-/** Milliseconds of processor time since it began; 0 for one that has ended: whoever waited for it has its time. */
+/**
+ * Returns the milliseconds of processor time so far; 0 for a process that has ended: the one that waited for it has its
+ * time.
+ */
 export function cpuOf(pid: number): number {
   let stat: string;
   try {
@@ -28,7 +31,7 @@ export function cpuOf(pid: number): number {
   return fields.slice(FIRST_TIME, LAST_TIME + 1).reduce((sum, ticks) => sum + Number(ticks) * TICK_MS, 0);
 }
 
-/** proc_tid_children(5) */
+/** Returns the children of a process (proc_tid_children(5)). */
 export function childrenOf(pid: number): number[] {
   const own = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
   return own === '' ? [] : own.split(' ').map(Number);

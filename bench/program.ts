@@ -1,8 +1,8 @@
 /**
- * Start a program, feed it, time it to its exit: how an engine calls its network plugins.
+ * Starts a program, feeds it, times it to its exit, as an engine calls its network plugins.
  *
- * Guarantees: the time covers spawn to exit with the output read; a non-zero exit rejects with what the program said.
- * Limits: Node starts programs about as fast as any other caller (vfork), yet `startCost` measures what that alone takes,
+ * Guarantees: the time covers spawn to exit with the output read; a non-zero exit rejects with the program's output.
+ * Limits: Node starts programs about as fast as any other caller (vfork). `startCost` measures what that alone takes,
  * so that nobody has to believe it.
  */
 import { spawn } from 'node:child_process';
@@ -37,7 +37,7 @@ export function runProgram(
   });
 }
 
-/** Milliseconds to start and reap a program that does nothing: the median of a few. */
+/** Returns the milliseconds to start and reap a program that does nothing: the median of a few. */
 export async function startCost(): Promise<number> {
   const samples: number[] = [];
   for (let i = 0; i < 9; i++) samples.push((await runProgram('/bin/true', [], '', {})).ms);

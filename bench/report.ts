@@ -1,5 +1,5 @@
 /**
- * What a scenario found, and how it is printed.
+ * The findings of a scenario, and how they are printed.
  *
  * Guarantees: a budget is judged by the number that is printed beside it; "not measured" is never "met".
  * Limits: printing only; no exit code depends on it.

@@ -1,13 +1,14 @@
 /**
- * Contenders taking turns: the same work, round after round, so that whatever else the machine does hits all alike.
+ * Contenders take turns: the same work, round after round, so that other work of the machine hits all alike.
  *
  * Guarantees: the order moves on by one every round, so nobody is always the one after a slow peer; peers get every
- * k-th round and no more than their share of seconds; a contender that fails is out, with its reason, and the rest go on.
+ * k-th round and no more than their share of seconds; a contender that fails is left out, with its reason, and the rest
+ * go on.
  * Limits: turns are one after another, never at the same time (bursts have a scenario of their own).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Contender } from './contender.ts';
-import type { PortRun } from './floor.ts';
+import type { PortRun } from './floor/floor.ts';
 
 /** After a create: notifications are delivered and read. After a teardown: the kernel's grace periods pass. */
 const CREATE_PAUSE_MS = 8;
@@ -16,14 +17,14 @@ const TEARDOWN_PAUSE_MS = 40;
 export interface Samples {
   create: number[];
   teardown: number[];
-  /** Of creates, by part. */
+  /** The times of creates, by part. */
   parts: Record<string, number[]>;
   error?: string;
 }
 
 export interface Rounds {
   contenders: Contender[];
-  /** Creates and teardowns before the first round, not counted, by all but the peers (those start anew each time). */
+  /** Creates and teardowns before the first round, which do not count. The peers do none: they start anew each time. */
   warmUp?: number;
   rounds: number;
   peerEvery: number;
@@ -92,7 +93,7 @@ async function guarded(samples: Samples, work: () => Promise<void>): Promise<voi
   }
 }
 
-/** The order of a round: everyone is first in turn. */
+/** Returns the order of a round: everyone is first in turn. */
 export function rotated<T>(items: T[], by: number): T[] {
   const at = items.length === 0 ? 0 : by % items.length;
   return [...items.slice(at), ...items.slice(0, at)];

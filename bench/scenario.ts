@@ -1,14 +1,14 @@
 /**
- * What a scenario is given, and what it is.
+ * The interface of a scenario, and the context that it gets.
  *
- * Guarantees: `cleat` starts the daemon when first asked and makes the benchmark's network; a scenario that wants
- * a process that has done nothing yet asks for a fresh one.
+ * Guarantees: `cleat` starts the daemon on its first call and makes the benchmark's network; a scenario that needs a
+ * process that has done nothing yet requests a fresh one.
  * Limits: one daemon at a time.
  */
 import { RUN } from './arena.ts';
 import { Daemon, daemonExists } from './daemon.ts';
 import type { Contender } from './contender.ts';
-import type { Floor } from './floor.ts';
+import type { Floor } from './floor/floor.ts';
 import type { Report } from './report.ts';
 
 export interface Scenario {
@@ -19,7 +19,7 @@ export interface Scenario {
 export class Context {
   private daemon: Daemon | null = null;
   private id = 0;
-  /** Why there is no cleat in this run, once that is known. */
+  /** The reason why there is no cleat in this run, once that is known. */
   absent: string | null = null;
 
   readonly floor: Floor;
@@ -35,10 +35,10 @@ export class Context {
     if (!daemonExists()) this.absent = 'dist/cli/main.js is not built: the rows of cleat are missing';
   }
 
-  /** Never the same twice, for any contender. */
+  /** Returns an id that is never returned again, for any contender. */
   readonly nextId = (): number => ++this.id;
 
-  /** `count` ids in a row; the first. */
+  /** Reserves `count` ids in a row and returns the first. */
   nextIds(count: number): number {
     const first = this.id + 1;
     this.id += count;
@@ -46,7 +46,7 @@ export class Context {
   }
 
   /**
-   * The running daemon, or null when there is none to be had (see `absent`). With `fresh` it is a new process, on the
+   * Returns the running daemon, or null if there can be none (see `absent`). With `fresh` it is a new process, on the
    * state of the one before: its bridge and table stand in the kernel, and another daemon's state would not know them.
    */
   async cleat(fresh = false): Promise<Daemon | null> {
@@ -78,12 +78,12 @@ export class Context {
   }
 }
 
-/** Fewer of everything in a quick run. */
+/** Returns `quick` in a quick run, otherwise `full`: a quick run has fewer of everything. */
 export function pick(context: Context, full: number, quick: number): number {
   return context.quick ? quick : full;
 }
 
-/** Run cleat's part of a scenario; a failure becomes a note and leaves the others' rows standing. */
+/** Runs cleat's part of a scenario; a failure becomes a note and leaves the others' rows standing. */
 export async function attempt(report: Report, work: () => Promise<void>): Promise<void> {
   try {
     await work();

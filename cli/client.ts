@@ -1,13 +1,16 @@
 /**
  * A client of the API: HTTP/1.1 and JSON over the daemon's Unix socket.
  *
- * Guarantees: an answer is the parsed body, anything else a Failure: the API's own error with exit code 1; or, when no
- * answer came, one with exit code 3 that names the socket and says what to do.
+ * Guarantees: a call returns the parsed body or throws a Failure. An error of the API has exit code 1. A missing answer has
+ * exit code 3, and its message names the socket and says what to do.
+ * Node's own http.request takes a socketPath. undici would be the client's only dependency, for connections that are not kept.
  * Limits: one connection per request; no deadline of its own, because the daemon's operations have theirs.
  */
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
+import type { ErrorAnswer } from '../state/answers/error.ts';
+import type { EventAnswer, EventLine } from '../state/answers/event.ts';
+import type { Inspection } from '../state/answers/inspection.ts';
 import type { LifecycleEvent } from '../state/event.ts';
-import type { ApiError, Container, EventAnswer, Gone } from './answers.ts';
 import { EXIT, Failure } from './failure.ts';
 
 const JSON_TYPE = 'application/json';
@@ -38,31 +41,31 @@ export class Client {
     await this.#json('DELETE', path);
   }
 
-  /** Send one event; resolves when it is done. */
-  event(event: LifecycleEvent): Promise<Container | Gone> {
+  /** Sends one event; resolves when it is done. */
+  event(event: LifecycleEvent): Promise<EventAnswer> {
     return this.post('/v1/events', event);
   }
 
   /** Send many on one connection; one answer each, in the order of the events. With `wait` false: once accepted. */
-  async events(events: LifecycleEvent[], wait = true): Promise<EventAnswer[]> {
+  async events(events: LifecycleEvent[], wait = true): Promise<EventLine[]> {
     const body = events.map((event) => `${JSON.stringify(event)}\n`).join('');
     const headers = { 'content-type': NDJSON_TYPE, ...(wait ? {} : { prefer: 'respond-async' }) };
-    const answers: EventAnswer[] = [];
-    await this.#lines('POST', '/v1/events', headers, body, (line) => answers.push(JSON.parse(line) as EventAnswer));
+    const answers: EventLine[] = [];
+    await this.#lines('POST', '/v1/events', headers, body, (line) => answers.push(JSON.parse(line) as EventLine));
     if (answers.length !== events.length) throw noAnswer(`${answers.length} answers to ${events.length} events`);
     return answers.sort((a, b) => a.line - b.line);
   }
 
-  /** Hand each line of a stream to `line`, until the stream ends. */
+  /** Calls `line` with each line of a stream, until the stream ends. */
   follow(path: string, line: (text: string) => void): Promise<void> {
     return this.#lines('GET', path, {}, undefined, line);
   }
 
-  container(id: string): Promise<Container> {
+  container(id: string): Promise<Inspection> {
     return this.get(`/v1/containers/${encodeURIComponent(id)}`);
   }
 
-  /** Resolves when nothing is left of a container; rejects as soon as its teardown has failed, or after a minute. */
+  /** Resolves when nothing is left of a container. Rejects as soon as its teardown has failed, or after a minute. */
   async gone(id: string): Promise<void> {
     try {
       await this.get(`/v1/containers/${encodeURIComponent(id)}?wait=gone&timeout=${GONE_LIMIT_MS}`);
@@ -127,7 +130,10 @@ export class Client {
     return text;
   }
 
-  /** No answer, or half of one: is there a daemon at all, may we speak to it, or did it end while it had our request? */
+  /**
+   * Returns the failure for a missing or incomplete answer: no daemon, no permission, or a daemon that ended during the
+   * request.
+   */
   #unanswered(error: NodeJS.ErrnoException): Failure {
     const at = `cleat does not answer at ${this.socket}`;
     const { code = '' } = error;
@@ -155,7 +161,7 @@ export class Client {
 }
 
 function refusal(answer: IncomingMessage, text: string): Failure {
-  const body = parse(text) as { error?: ApiError } | null;
+  const body = parse(text) as Partial<ErrorAnswer> | null;
   if (body?.error?.message !== undefined) return new Failure(body.error);
   return noAnswer(`status ${answer.statusCode}: ${text.slice(0, 200)}`);
 }

@@ -1,8 +1,8 @@
 /**
- * What every subcommand has in common: the options that may stand before or after it, the client, and how it answers.
+ * What every subcommand shares: the options that may stand before or after it, the client, and the output.
  *
- * Guarantees: --format and --socket mean the same in every place; with --format json stdout holds the API's answer and
- * nothing else.
+ * Guarantees: --format and --socket mean the same in every place. With --format json, stdout holds the API's answer and nothing
+ * else.
  */
 import { type Command, Option } from 'commander';
 import type { Client } from './client.ts';
@@ -15,7 +15,7 @@ export interface Common {
   socket?: string;
 }
 
-/** For a command and all below it; last, so that help shows a command's own options first. */
+/** Adds the common options to a command and all below it. Call it last, so that help shows a command's own options first. */
 export function addCommonOptions(command: Command): void {
   for (const below of command.commands) addCommonOptions(below);
   command
@@ -28,7 +28,7 @@ export function addCommonOptions(command: Command): void {
     .addHelpOption(new Option('-h, --help', 'show this help').helpGroup('Common options:'));
 }
 
-/** What was given nearest to the end of the line wins. */
+/** Returns the common options. If one is given several times, the one nearest to the end of the line wins. */
 export function commonOptions(command: Command): Common {
   const { format, socket } = command.opts<Common>();
   const above = command.parent === null ? {} : commonOptions(command.parent);
@@ -36,19 +36,19 @@ export function commonOptions(command: Command): Common {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
-/** For options that may be given many times. */
+/** Collects the values of an option that may be given many times. */
 export function collect(value: string, before: string[] | undefined): string[] {
   return [...(before ?? []), value];
 }
 
-/** A subcommand with its examples; `words` is its name and arguments. */
+/** Adds a subcommand with its examples; `words` is its name and arguments. */
 export function subcommand(parent: Command, words: string, description: string, examples: string[]): Command {
   const command = parent.command(words).description(description);
   const lines = examples.map((example) => `  $ ${example}\n`).join('');
   return command.addHelpText('after', `\nExamples:\n${lines}`);
 }
 
-/** What an action works with. node:http is loaded by the first that asks for a client. */
+/** The client and the output of one action. The first action that needs a client loads node:http. */
 export class Session {
   readonly json: boolean;
   readonly socket: string;
@@ -64,7 +64,7 @@ export class Session {
     return new Client(this.socket);
   }
 
-  /** The answer as it came, or in words. */
+  /** Prints the answer as it came with --format json, and as text otherwise. */
   say(answer: unknown, words: string | string[]): void {
     if (this.json) {
       sayJson(JSON.stringify(answer, null, 2));

@@ -1,29 +1,32 @@
 /**
- * How the command fails: what is said, and the exit code it is said with.
+ * The failures of the command: their text and their exit codes.
  *
- * Guarantees: every failure that a user can cause is a Failure; anything else that is thrown is a defect and shows its
- * stack. The shape printed with --format json is the API's: {"error":{code, message, hint, ...}}.
+ * Guarantees: every failure that a user can cause is a Failure; anything else that is thrown is a defect and shows its stack.
+ * With --format json, a failure is printed in the API's shape: {"error":{code, message, hint, ...}}.
  */
-import type { ApiError } from './answers.ts';
+import type { ApiError } from '../state/answers/error.ts';
 
-/** Exit codes; docs/cli.md and --help list the same. */
+/** Exit codes. docs/cli.md and --help list the same. */
 export const EXIT = {
   ok: 0,
-  /** The daemon refused or could not do it; audit and doctor: something was found. */
+  /** The daemon refused or failed; for audit and doctor: they found something. */
   failed: 1,
   usage: 2,
   unreachable: 3,
-  /** `cleat run` only, as docker and podman have them. */
+  /** Only for `cleat run`; the same as docker's and podman's. */
   runFailed: 125,
   notInvocable: 126,
   notFound: 127,
 } as const;
 
+/** The API's, or with a code of this client's own: USAGE, UNREACHABLE, NO_ANSWER. */
+export type Refusal = Omit<ApiError, 'code' | 'hint'> & { code: string; hint?: string };
+
 export class Failure extends Error {
-  readonly error: ApiError;
+  readonly error: Refusal;
   readonly exitCode: number;
 
-  constructor(error: ApiError, exitCode: number = EXIT.failed) {
+  constructor(error: Refusal, exitCode: number = EXIT.failed) {
     super(error.message);
     this.name = 'Failure';
     this.error = error;
@@ -31,15 +34,15 @@ export class Failure extends Error {
   }
 }
 
-/** The command line is wrong: found without asking the daemon. */
+/** Returns the failure of a wrong command line, which is found without a request to the daemon. */
 export function usage(message: string, hint?: string): Failure {
   return new Failure({ code: 'USAGE', message, ...(hint === undefined ? {} : { hint }) }, EXIT.usage);
 }
 
-/** The lines that a person reads on stderr. */
-export function explain({ message, hint, issues, legal, step, errno, syscall, object }: ApiError): string[] {
+/** Returns the lines that a person reads on stderr. */
+export function explain({ message, hint, issues, legal, step, errno, syscall, object }: Refusal): string[] {
   const lines = [`Error: ${message}`];
-  // The message names the first one already.
+  // The message has the first issue already.
   for (const issue of (issues ?? []).slice(1))
     lines.push(`  ${issue.path === '' ? '' : `${issue.path}: `}${issue.message}`);
   const where = Object.entries({ step, errno, syscall, object }).filter(([, value]) => value !== undefined);

@@ -2,9 +2,9 @@
 /**
  * `cleat`: the command line, a thin client of the daemon's API.
  *
- * Guarantees: answers on stdout, everything else on stderr; exit codes as in EXIT_CODES below and docs/cli.md. A reader
- * of stdout that goes away (`cleat events | head`) ends the command quietly.
- * Limits: nothing is decided here: whatever the command can do, the API can.
+ * Guarantees: answers go to stdout, everything else to stderr; exit codes are those in EXIT_CODES below and docs/cli.md. If the
+ * reader of stdout goes away (`cleat events | head`), the command ends without an error message.
+ * Limits: the command decides nothing: the API can do all that the command can.
  */
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
@@ -42,11 +42,11 @@ function createProgram(version: string): Command {
     .description('Networks for containers. `cleat COMMAND --help` tells more about each command.')
     .version(version, '-V, --version', 'show the version of this client')
     .addHelpText('after', `${EXAMPLES}\n${EXIT_CODES}`)
-    .enablePositionalOptions() // what follows `run CMD` is CMD's
+    .enablePositionalOptions() // everything after `run CMD` belongs to CMD
     .configureOutput({
       writeOut: (text) => say(linesOf(text)),
       writeErr: (text) => complain(linesOf(text)),
-      outputError: () => {}, // main() says it, in the format that was asked for
+      outputError: () => {}, // main() prints it, in the requested format
     })
     .exitOverride();
   program.commandsGroup('Processes and containers:');
@@ -80,10 +80,10 @@ async function main(argv: string[]): Promise<void> {
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? EXIT.ok : isRun() ? EXIT.runFailed : EXIT.usage;
-      // Help has been written already, wanted or not.
+      // Commander has already printed the help, requested or not.
       if (error.exitCode === 0 || error.code === 'commander.help') return;
       const hint = `\`${helpOf(running)}\` tells more.`;
-      // Its own suggestion stands on a line of its own.
+      // Joins Commander's suggestion, which is on a line of its own, to the message.
       const message = error.message.replace(/^error: /, '').replace(/\n(?=\(Did you mean [^\n]*$)/, ' ');
       report({ code: 'USAGE', message, hint }, asksForJson(argv));
     } else if (error instanceof Failure) {
@@ -102,7 +102,7 @@ function helpOf(command: Command): string {
   return `${names.join(' ')} --help`;
 }
 
-/** For a command line that could not be read to its end. */
+/** Returns true if the arguments request JSON. Also works on a command line that Commander could not parse. */
 function asksForJson(argv: string[]): boolean {
   const ours = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
   return ours.some((word, i) => word === '--format=json' || (word === '--format' && ours[i + 1] === 'json'));

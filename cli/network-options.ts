@@ -1,12 +1,12 @@
 /**
- * What users write to make a network or to change one, turned into the request the API takes. Podman's flags.
+ * Turns the flags that make or change a network into the API's request. The flags are Podman's.
  *
- * Guarantees: pure. A gateway and a range go to the subnet that contains them, in whatever order they are given; a range
- * written as a CIDR stops short of the network and broadcast address of the subnet.
- * Limits: form only; overlaps and free subnets are for the daemon to say.
+ * Guarantees: pure. A gateway and a range go to the subnet that contains them, in whatever order they are given. A range
+ * written as a CIDR leaves out the network and broadcast address of the subnet.
+ * Limits: form only; the daemon checks overlaps and chooses free subnets.
  */
 import { BlockList, isIP } from 'node:net';
-import type { NetworkOptions, NetworkRequest, NetworkUpdate, Route, Subnet } from '../state/network.ts';
+import type { NetworkRequest, NetworkUpdate, Route, Subnet } from '../state/network.ts';
 import { usage } from './failure.ts';
 
 export interface NetworkFlags {
@@ -36,7 +36,7 @@ export interface NetworkUpdateFlags extends Pick<
   ipRangeDrop?: string[];
 }
 
-/** Only what is named changes: lists are replaced as a whole, subnets are added or changed. */
+/** Returns a request that changes only the named fields: lists are replaced as a whole, subnets are added or changed. */
 export function networkUpdate(flags: NetworkUpdateFlags): NetworkUpdate {
   const { dns = [], dnsNone = false, route = [], routeNone = false, opt = [], optDrop = [] } = flags;
   const { subnetDrop = [], ipRangeDrop = [] } = flags;
@@ -54,7 +54,7 @@ export function networkUpdate(flags: NetworkUpdateFlags): NetworkUpdate {
   }
   const options = { ...pairs(opt, '--opt'), ...Object.fromEntries(optDrop.map((key) => [key, null])) };
   const update: NetworkUpdate = {
-    ...(opt.length + optDrop.length === 0 ? {} : { options: options as NetworkUpdate['options'] & object }),
+    ...(opt.length + optDrop.length === 0 ? {} : { options }),
     ...(dnsNone || dns.length > 0 ? { network_dns_servers: dns } : {}),
     ...(routeNone || route.length > 0 ? { routes: route.map(parseRoute) } : {}),
     ...(subnets.length === 0 ? {} : { subnets }),
@@ -75,7 +75,7 @@ export function networkRequest(name: string, flags: NetworkFlags): NetworkReques
   const subnets = subnetsOf(flags);
   return {
     name,
-    // Anything but bridge is refused by the daemon, in its words.
+    // The daemon refuses every other driver with its own message.
     ...(flags.driver === undefined ? {} : { driver: flags.driver as 'bridge' }),
     ...(subnets.length === 0 ? {} : { subnets }),
     ...(flags.ipv6 === true ? { ipv6_enabled: true } : {}),
@@ -83,13 +83,13 @@ export function networkRequest(name: string, flags: NetworkFlags): NetworkReques
     ...(flags.disableDns === true ? { dns_enabled: false } : {}),
     ...(dns.length === 0 ? {} : { network_dns_servers: dns }),
     ...(flags.interfaceName === undefined ? {} : { network_interface: flags.interfaceName }),
-    ...(opt.length === 0 ? {} : { options: pairs(opt, '--opt') as NetworkOptions }),
+    ...(opt.length === 0 ? {} : { options: pairs(opt, '--opt') }),
     ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
     ...(label.length === 0 ? {} : { labels: pairs(label, '--label') }),
   };
 }
 
-/** Each subnet with its gateway and its range, where they are given. */
+/** Returns each subnet with its gateway and its range, if given. */
 function subnetsOf({ subnet = [], gateway = [], ipRange = [] }: NetworkFlags): Subnet[] {
   const subnets: Subnet[] = subnet.map((text) => ({ subnet: cidr(text, '--subnet').text }));
   for (const address of gateway) {
@@ -108,7 +108,7 @@ function subnetsOf({ subnet = [], gateway = [], ipRange = [] }: NetworkFlags): S
   return subnets;
 }
 
-/** key=value, the last one of a key wins; a label may have no value. */
+/** Parses key=value words; the last value of a key wins. A label may have no value. */
 export function pairs(words: string[], flag: string): Record<string, string> {
   const entries = words.map((word): [string, string] => {
     const equals = word.indexOf('=');
@@ -160,7 +160,7 @@ function holding(subnets: Subnet[], address: string, flag: string): Subnet {
   throw usage(`${flag} ${address} is in none of the subnets given`, hint);
 }
 
-/** First and last address of "10.90.0.128/25" or "10.90.0.10-10.90.0.20". */
+/** Returns the first and last address of "10.90.0.128/25" or "10.90.0.10-10.90.0.20". */
 function range(text: string): [start: string, end: string] {
   if (text.includes('/')) {
     const block = cidr(text, '--ip-range');
@@ -174,7 +174,7 @@ function range(text: string): [start: string, end: string] {
   return [start, end];
 }
 
-/** A block inside a subnet, without what no container can have. */
+/** Returns a range inside a subnet, without the addresses that no container can have. */
 function within(subnet: string, start: string, end: string): { start_ip: string; end_ip: string } {
   const block = cidr(subnet, '--subnet');
   const [first, last] = bounds(block).map(number) as [bigint, bigint];
@@ -191,7 +191,7 @@ function bounds({ address: base, prefix, family }: Block): [first: string, last:
 
 function number(text: string): bigint {
   if (isIP(text) === 4) return text.split('.').reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
-  // A URL has IPv6 addresses in one form: hexadecimal groups, at most one "::".
+  // The URL parser writes an IPv6 address in one form: hexadecimal groups, at most one "::".
   const [head = '', tail] = new URL(`http://[${text}]`).hostname.slice(1, -1).split('::');
   const groups = (part: string): string[] => (part === '' ? [] : part.split(':'));
   const [before, after] = [groups(head), groups(tail ?? '')];

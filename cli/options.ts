@@ -1,12 +1,12 @@
 /**
- * What users write for ports and networks, turned into what the API takes. Docker's and Podman's way of writing both.
+ * Parses the ports and networks of the command line into the API's shapes. The syntax is Docker's and Podman's.
  *
  *   ports     [HOSTIP:][HOSTPORT[-HOSTPORT]:]PORT[-PORT][/PROTO[,PROTO]]      127.0.0.1:8080:80  [::1]::53/tcp,udp  9000-9010
  *   networks  NAME[:ip=ADDR,ip6=ADDR,mac=MAC,interface_name=NAME,alias=NAME,gw-priority=N]
  *             or   none | host | container:ID | ns:PATH | slirp4netns[:KEY=VALUE,...] | pasta[:OPTION,...]
  *
- * Guarantees: pure; what is not understood is refused with the word that is wrong, never guessed at.
- * Limits: form only. Whether an address is free or a network exists is for the daemon to say.
+ * Guarantees: pure. A word that is not understood is refused by name, never guessed.
+ * Limits: form only. The daemon checks if an address is free or a network exists.
  */
 import { isIP } from 'node:net';
 import type { AttachmentOptions, CreateEvent, PortMapping } from '../state/event.ts';
@@ -20,7 +20,7 @@ type Protocol = (typeof PROTOCOLS)[number];
 const PORT_HINT =
   'A port is [HOSTIP:][HOSTPORT:]PORT[-PORT][/PROTO], such as 8080:80, 127.0.0.1::80 or [::1]:53:53/tcp,udp.';
 
-/** One mapping for each protocol. */
+/** Returns one mapping for each protocol. */
 export function parsePort(text: string): PortMapping[] {
   const wrong = (why: string): Failure => usage(`invalid port "${text}": ${why}`, PORT_HINT);
   const [ports = '', protocols, ...more] = text.split('/');
@@ -45,7 +45,7 @@ export function parsePort(text: string): PortMapping[] {
   return [...all].map((protocol) => ({ ...mapping, protocol }));
 }
 
-/** The address in front, if there is one: in brackets, or as the first of three parts. */
+/** Splits off the leading address, if there is one: in brackets, or the first of three parts. */
 function splitHostIp(ports: string, wrong: (why: string) => Failure): { ip: string; rest: string } {
   const bracketed = /^\[([^\]]*)\]:(.*)$/.exec(ports);
   if (bracketed !== null) {
@@ -84,7 +84,7 @@ const NETWORK_HINT =
   'A network is NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..,gw-priority=..], or one of none, host, container:ID, ' +
   'ns:PATH, slirp4netns[:KEY=VALUE,..], pasta[:OPTION,..].';
 
-/** The part of a create event that --network, -p, --pid and their like decide. */
+/** The part of a create event that --network, -p, --pid and similar flags decide. */
 export type Wiring = Pick<CreateEvent, 'netns' | 'networks' | 'uplink' | 'port_mappings'>;
 
 export interface WiringOptions {
@@ -141,7 +141,7 @@ export function parseWiring({ network = [], publish = [], pid }: WiringOptions):
   };
 }
 
-/** The words that are no network's name. */
+/** Parses the --network values that are not names of networks. */
 function parseMode(text: string): 'none' | NonNullable<CreateEvent['netns']> | null {
   if (text === 'none') return 'none';
   if (text === 'host') return { mode: 'host' };
@@ -151,7 +151,7 @@ function parseMode(text: string): 'none' | NonNullable<CreateEvent['netns']> | n
   return word === 'ns' ? { mode: 'path', path: value } : { mode: 'container', id: value };
 }
 
-/** slirp4netns or pasta, with its options as they are: the daemon knows them. */
+/** Parses slirp4netns or pasta. Their options pass unchanged; the daemon checks them. */
 function parseUplink(text: string): UplinkRequest | null {
   const colon = text.indexOf(':');
   const program = PROGRAMS.find((known) => known === (colon === -1 ? text : text.slice(0, colon)));
@@ -166,7 +166,7 @@ function parseUplink(text: string): UplinkRequest | null {
   return options.length === 0 ? { program } : { program, options };
 }
 
-/** NAME[:key=value,...]. Addresses have colons of their own: only the first one separates. */
+/** Parses NAME[:key=value,...]. Addresses contain colons too, so only the first colon separates. */
 export function parseNetwork(text: string): [name: string, options: AttachmentOptions] {
   const colon = text.indexOf(':');
   const name = colon === -1 ? text : text.slice(0, colon);
@@ -216,7 +216,7 @@ export function attachmentOptions({
   alias = [],
   gwPriority,
 }: AttachmentFlags): AttachmentOptions {
-  // As in podman, whose words these are too, ip takes either family; ip6 is for who wants to be sure.
+  // As in podman, which has the same messages, `ip` takes either family; `ip6` takes IPv6 only.
   for (const address of ip) if (isIP(address) === 0) throw usage(`invalid ip address "${address}"`);
   for (const address of ip6)
     if (isIP(address) !== 6) throw usage(`invalid ip address "${address}": not an IPv6 address`);

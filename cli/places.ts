@@ -1,13 +1,13 @@
 /**
- * Where the daemon keeps its things and listens: flags first, then the environment, then the usual places.
+ * The daemon's directories and socket: from flags first, then the environment, then the defaults.
  *
- * Guarantees: client and `cleat daemon` read the same variables the same way, so that one setting moves both.
- * Limits: the usual places themselves are the daemon's to know; only the socket's is needed here.
+ * Guarantees: the client and `cleat daemon` read the same variables in the same way, so one setting moves both.
+ * Limits: only the socket's default is here; the daemon has the others.
  */
 import { join } from 'node:path';
 import { usage } from './failure.ts';
 
-/** What is asked of the user's environment; an empty value is as good as none. */
+/** Returns a setting from the user's environment; an empty value counts as unset. */
 export function fromEnvironment(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
   const value = env[`CLEAT_${name}`];
   return value === '' ? undefined : value;
@@ -15,7 +15,7 @@ export function fromEnvironment(name: string, env: NodeJS.ProcessEnv = process.e
 
 const RUN_DIR = '/run/cleat';
 
-/** sun_path (unix(7)). Node would take the beginning of a longer path, and speak to whoever listens there. */
+/** The limit of sun_path (unix(7)). Node would cut a longer path and connect to another socket. */
 const MAX_SOCKET_PATH = 107;
 
 export function socketPath(flag: string | undefined, env: NodeJS.ProcessEnv = process.env): string {

@@ -1,8 +1,8 @@
 /**
  * A line on stderr while something takes long, for a person who watches.
  *
- * Guarantees: nothing is written unless stderr is a terminal, nor before half a second has passed; the line is gone when
- * the work is done.
+ * Guarantees: it writes nothing unless stderr is a terminal, nor before half a second has passed. It removes the line when the
+ * work is done.
  */
 import { note } from './terminal.ts';
 

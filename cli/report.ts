@@ -1,11 +1,10 @@
 /**
- * Answers about several things: those that succeeded on stdout, those that did not on stderr.
+ * Answers about several objects: successes on stdout, failures on stderr.
  *
- * Guarantees: one failure does not hide the others' answers; the exit code is that of the first failure.
+ * Guarantees: one failure does not hide the other answers; the exit code is that of the first failure.
  */
 import type { Session } from './command.ts';
-import type { ApiError } from './answers.ts';
-import { explain, Failure } from './failure.ts';
+import { explain, Failure, type Refusal } from './failure.ts';
 import { complain, complainJson } from './terminal.ts';
 
 export function reportAll<T extends object>(
@@ -18,7 +17,7 @@ export function reportAll<T extends object>(
   reportFailures(session, results);
 }
 
-export function report(error: ApiError, json: boolean): void {
+export function report(error: Refusal, json: boolean): void {
   if (json) complainJson(JSON.stringify({ error }));
   else complain(explain(error));
 }
@@ -30,7 +29,7 @@ export function reportFailures(session: Session, results: unknown[]): void {
   if (first !== undefined) process.exitCode = first.exitCode;
 }
 
-/** Ask for each; a refusal is kept beside the answers, anything worse ends it all. */
+/** Calls `ask` for each name. Keeps a Failure beside the answers; any other error ends all. */
 export async function each<T>(names: string[], ask: (name: string) => Promise<T>): Promise<(T | Failure)[]> {
   return Promise.all(
     names.map(async (name) => {

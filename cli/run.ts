@@ -1,18 +1,18 @@
 /**
- * `cleat run`: a process with a network of its own, for as long as it lives.
+ * `cleat run`: runs a process with a network of its own, for as long as the process lives.
  *
- * Guarantees: the container is bound to this client's pid, so the daemon takes it down even if this client is killed, or
- * if the daemon itself was away when CMD ended. Ends with CMD's exit code, 128+n for a signal; 125 when cleat failed, 126
- * and 127 when CMD could not be started.
- * Limits: the network only. CMD sees the same files, processes and mounts as before; /sys shows the interfaces of the
- * namespace it was mounted in, not CMD's. What CMD leaves in the background loses its network when CMD ends.
+ * Guarantees: the container is bound to this client's pid, so the daemon tears it down even if this client is killed, or if the
+ * daemon was not running when CMD ended. The exit code is CMD's, or 128+n for a signal; 125 if cleat failed, 126 and 127 if CMD
+ * could not be started.
+ * Limits: the network only. CMD sees the same files, processes and mounts as before; /sys shows the interfaces of the namespace
+ * it was mounted in, not CMD's. Background processes of CMD lose their network when CMD ends.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
+import type { ContainerView } from '../state/answers/container.ts';
 import type { PortHandler } from '../state/uplink.ts';
-import type { Container } from './answers.ts';
 import type { Client } from './client.ts';
 import { EXIT, explain, Failure } from './failure.ts';
 import { parseWiring, type WiringOptions } from './options.ts';
@@ -28,13 +28,13 @@ export interface RunOptions extends WiringOptions {
   portHandler?: PortHandler;
 }
 
-/** Resolves with the exit code. */
+/** Runs CMD; resolves with the exit code. */
 export async function run(client: Client, options: RunOptions, argv: string[]): Promise<number> {
   const nsenter = findNsenter();
   const id = options.name ?? `run-${randomBytes(4).toString('hex')}`;
   const wiring = parseWiring(options);
 
-  // From here on a signal is for CMD; one that comes before there is a CMD ends it all, in order.
+  // From here on a signal goes to CMD. A signal before CMD starts ends the run, and the container is torn down.
   const early = new AbortController();
   let target: ((signal: Forwarded) => void) | null = null;
   for (const signal of FORWARDED) {
@@ -45,7 +45,7 @@ export async function run(client: Client, options: RunOptions, argv: string[]): 
   warn(await client.event({ type: 'create', id, ...wiring, ...handler, bound_to: process.pid }));
   let code: number;
   try {
-    const container = (await client.event({ type: 'configure', id })) as Container;
+    const container = (await client.event({ type: 'configure', id })) as ContainerView;
     if (process.stderr.isTTY) {
       complain([[id, ...addressesOf(container), ...container.ports.map(portText)].join('  ')]);
     }
@@ -64,11 +64,12 @@ export async function run(client: Client, options: RunOptions, argv: string[]): 
   return code;
 }
 
-/** Start the command and wait for it. `onStart` is given what passes a signal on. */
+/** Starts the command and waits for it. Calls `onStart` with a function that forwards a signal to the command. */
 function follow(argv: string[], onStart: (forward: (signal: Forwarded) => void) => void): Promise<number> {
   const [file = '', ...args] = argv;
   return new Promise((resolve, reject) => {
-    // nsenter becomes CMD: its pid is CMD's, and its own codes for what cannot be started are 126 and 127 too.
+    // nsenter executes CMD in its own process, so its pid is CMD's. For a CMD that cannot be started it exits with 126 and 127
+    // too.
     const child = spawn(file, args, { stdio: 'inherit' });
     child.once('error', (error: NodeJS.ErrnoException) => {
       const exitCode = error.code === 'ENOENT' ? EXIT.notFound : EXIT.notInvocable;
@@ -81,23 +82,26 @@ function follow(argv: string[], onStart: (forward: (signal: Forwarded) => void) 
   });
 }
 
-/** Signals that a terminal sends to everyone in the foreground: CMD has got it already, and a second one would be too many. */
+/**
+ * True for signals that a terminal sends to the whole foreground process group. CMD has such a signal already and must not get
+ * it twice.
+ */
 function fromKeyboard(signal: Forwarded): boolean {
   return signal === 'SIGINT' || signal === 'SIGQUIT';
 }
 
-/** Is our process group that of the terminal (fields 5 and 8 of proc_pid_stat(5))? */
+/** Returns true if our process group is the terminal's (fields 5 and 8 of proc_pid_stat(5)). */
 function inForeground(): boolean {
   const stat = readFileSync('/proc/self/stat', 'utf8');
   const [, , group, , , foreground] = stat.slice(stat.lastIndexOf(')') + 1).split(' ');
   return group === foreground;
 }
 
-/** What CMD did stands: a teardown that fails is told, and is the daemon's to finish. */
+/** Tears the container down. A failed teardown is reported and does not change CMD's exit code; the daemon finishes it. */
 async function takeDown(client: Client, id: string): Promise<void> {
   try {
     const answer = await client.event({ type: 'teardown', id });
-    if ('owner_gone' in answer && answer.owner_gone) return; // others use its network: it goes when they have gone
+    if ('owner_gone' in answer && answer.owner_gone) return; // others use its network: it is removed after the last of them
     await withProgress(`tearing down ${id}`, client.gone(id));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;

@@ -1,12 +1,14 @@
 /**
- * Tables as docker and podman print them: columns, no lines.
+ * Prints tables as docker and podman do: columns without lines.
  *
- * Guarantees: no colours, no space at line ends, and nothing cut off, so that awk and grep can be trusted with it.
- * Limits: for people; programs ask for --format json.
+ * Guarantees: no colours, no space at line ends, and nothing cut off, so that awk and grep can parse it.
+ * Limits: for people; programs use --format json.
  */
 import { printable } from './terminal.ts';
 
-/** The lines of a table, headings first. cli-table3 is loaded here, so that only those who print a table wait for it. */
+/**
+ * Returns the lines of a table, headings first. Loads cli-table3 here, so that only commands that print a table wait for it.
+ */
 export async function table(headings: string[], rows: string[][]): Promise<string[]> {
   const { default: Table } = await import('cli-table3');
   const lines = new Table({
@@ -30,7 +32,7 @@ export async function table(headings: string[], rows: string[][]): Promise<strin
     },
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
   });
-  for (const row of rows) lines.push(row.map(printable)); // before it is measured
+  for (const row of rows) lines.push(row.map(printable)); // before the width is measured
   return lines
     .toString()
     .split('\n')

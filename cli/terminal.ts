@@ -1,12 +1,11 @@
 /**
- * Everything that this command writes, and the one place where it is made fit for a terminal.
+ * Writes all output of the command, and is the one place that makes text safe for a terminal.
  *
- * Guarantees: what a person reads is one line where one line is meant, and shows all that it is made of: control characters
- * (C0, C1), line separators, and what Unicode has as format characters or default ignorable (bidirectional controls, zero
- * width) are written as \u{9b}. Names of processes, interfaces and files are chosen by others. JSON is left as it is:
- * it is for programs.
- * Limits: letters that look alike are left. What CMD of `cleat run` writes is CMD's. native/printable.h does the same for the
- * native executables.
+ * Guarantees: text for people that is meant to be one line stays one line, and hides nothing. Control characters (C0, C1), line
+ * separators, and Unicode's format and default ignorable characters (bidirectional controls, zero width) are written as \u{9b},
+ * because others choose the names of processes, interfaces and files. JSON is left as it is: it is for programs.
+ * Limits: letters that look alike are left. The output of CMD of `cleat run` is not touched. native/printable.h does the same
+ * for the native executables.
  */
 
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
@@ -16,12 +15,12 @@ export const printable = (text: string): string =>
 
 const toText = (lines: readonly string[]): string => lines.map((line) => `${printable(line)}\n`).join('');
 
-/** On stdout. */
+/** Writes lines to stdout. */
 export function say(lines: readonly string[]): void {
   process.stdout.write(toText(lines));
 }
 
-/** On stderr. */
+/** Writes lines to stderr. */
 export function complain(lines: readonly string[]): void {
   process.stderr.write(toText(lines));
 }
@@ -34,13 +33,13 @@ export function complainJson(json: string): void {
   process.stderr.write(`${json}\n`);
 }
 
-/** A line that is not ended yet; what is returned wipes it out. */
+/** Writes a line without ending it; the returned function erases it. */
 export function note(text: string): () => void {
   process.stderr.write(printable(text));
   return () => void process.stderr.write('\r\x1b[K');
 }
 
-/** Tells the user of what was done all the same, and may not be what was meant. */
-export function warn({ warnings = [] }: { warnings?: string[] }): void {
+/** Prints the warnings of an operation that was done but may not do what the user meant. */
+export function warn({ warnings = [] }: { warnings?: string[] | undefined }): void {
   complain(warnings.map((text) => `Warning: ${text}`));
 }

@@ -1,28 +1,28 @@
 /**
- * The API's answers in words: ports, addresses, ages, what happens.
+ * Formats the API's answers for people: ports, addresses, ages, notifications.
  *
- * Guarantees: pure; times are given in, not looked up.
+ * Guarantees: pure; times are arguments.
  */
-import type { Notification } from '../state/notification.ts';
-import type { Container, PublishedPort } from './answers.ts';
+import type { ContainerView, PublishedPort } from '../state/answers/container.ts';
+import type { Notification } from '../state/answers/notification.ts';
 
-/** "127.0.0.1:8080->80/tcp", "*:8000-8010->9000-9010/udp". */
+/** Returns "127.0.0.1:8080->80/tcp" or "*:8000-8010->9000-9010/udp". */
 export function portText({ host_ip, host_port, container_port, protocol, range }: PublishedPort): string {
   const span = (first: number): string => (range > 1 ? `${first}-${first + range - 1}` : String(first));
   const host = host_ip === '' ? '*' : host_ip.includes(':') ? `[${host_ip}]` : host_ip;
   return `${host}:${span(host_port)}->${span(container_port)}/${protocol}`;
 }
 
-/** The addresses of a container, in the order of its networks, or those behind its uplink. */
-export function addressesOf({ networks, uplink }: Pick<Container, 'networks' | 'uplink'>): string[] {
+/** Returns the addresses of a container, in the order of its networks, or those behind its uplink. */
+export function addressesOf({ networks, uplink }: Pick<ContainerView, 'networks' | 'uplink'>): string[] {
   const own = Object.values(networks).flatMap(({ interfaces }) =>
     Object.values(interfaces).flatMap(({ subnets }) => subnets.map(({ ipnet }) => ipnet.split('/')[0] ?? '')),
   );
   return [...own, ...(uplink?.addresses ?? []).map(({ address }) => address)];
 }
 
-/** What it is connected to; before configure, what it will be. */
-export function networksOf({ networks, requested_networks, uplink, netns }: Container): string[] {
+/** Returns the networks that a container is connected to; before configure, those it will be connected to. */
+export function networksOf({ networks, requested_networks, uplink, netns }: ContainerView): string[] {
   if (uplink !== null) return [uplink.program];
   const names = Object.keys(networks).length > 0 ? Object.keys(networks) : Object.keys(requested_networks);
   if (names.length > 0) return names;
@@ -33,7 +33,7 @@ export function networksOf({ networks, requested_networks, uplink, netns }: Cont
 }
 
 /**
- * The state without its inner ones; where a container is not up, why; where it is, whether something of it has been taken
+ * Returns the outer state. Adds the fault's code if the container is not up, and "drift" if it is up and part of it was taken
  * away.
  */
 export function stateText({
@@ -42,7 +42,7 @@ export function stateText({
   leftovers,
   drift,
   owner_gone: ownerGone,
-}: Pick<Container, 'state' | 'fault' | 'leftovers' | 'drift' | 'owner_gone'>): string {
+}: Pick<ContainerView, 'state' | 'fault' | 'leftovers' | 'drift' | 'owner_gone'>): string {
   const [outer = state] = state.split('.');
   if (outer === 'up' && drift.length > 0) return 'up (drift)';
   if (ownerGone) return `${outer} (owner gone)`;
@@ -51,16 +51,16 @@ export function stateText({
   return why === null ? outer : `${outer} (${why.code})`;
 }
 
-/** As `docker stats` writes them: three digits, powers of 1000. */
+/** Formats a size as `docker stats` does: three digits, powers of 1000. */
 export function sizeText(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
   let [size, unit] = [bytes, 0];
-  // Rounded first: 999.9 kB is 1 MB, not 1000 kB.
+  // Rounds before comparing: 999.9 kB is 1 MB, not 1000 kB.
   while (Number(size.toPrecision(3)) >= 1000 && unit < units.length - 1) [size, unit] = [size / 1000, unit + 1];
   return `${Number(size.toPrecision(3))}${units[unit]}`;
 }
 
-/** Journal entries name events as XState does. */
+/** Shortens the names of events in the journal, which are those of XState. */
 export function eventText(event: string): string {
   if (event === 'xstate.init') return 'start';
   const [, outcome, actor] = /^xstate\.(done|error)\.actor\.(.+)$/.exec(event) ?? [];
@@ -104,12 +104,12 @@ export function notificationText(notification: Notification): string {
       return `${start}too many ${what}${whose}: ${entries}, ${limit} allowed, ${forgotten} forgotten`;
     }
     default:
-      // Of a newer daemon.
+      // A newer daemon sends types of notification that this client does not know.
       return `${start}${JSON.stringify(notification)}`;
   }
 }
 
-/** "of web: link ve1, address 10.89.0.2/24 on eth0". */
+/** Returns "of web: link ve1, address 10.89.0.2/24 on eth0". */
 const driftText = ({ network, drift }: { network: string | null; drift: { kind: string; object: string }[] }): string =>
   `${network === null ? '' : `of ${network}: `}${drift.map(({ kind, object }) => `${kind} ${object}`).join(', ')}`;
 

@@ -1,20 +1,24 @@
 /**
- * Questions from one machine to another: giving leases back, the firewall, names. And the wait between two attempts.
+ * Requests from one machine to another, as promises: giving leases back, the firewall, names. And the wait between two
+ * attempts.
  *
- * Guarantees: asking again after a crash is answered the same. Who asks a machine that a defect has stopped, or stops
- * meanwhile, is told so: another is about to take its place, and is asked with the next attempt. Asking for leases is lease.ts.
+ * Guarantees: a request that is repeated after a crash gets the same answer. A request to a machine that a defect has
+ * stopped, or stops meanwhile, rejects: another machine takes its place, and the next attempt asks that one. A request whose
+ * state was left (`signal`) rejects, and nothing hears its answer any more. Requests for leases are in lease.ts.
  * Limits: no deadline: the shared machines answer whatever their own effects do, and those have one.
  */
-import { createActor, fromCallback, type AnyActorRef, type EventObject } from 'xstate';
-import type { ReleaseInput, VerdictInput } from '../machines/container-inputs.ts';
-import type { FirewallAnswer } from '../machines/firewall.ts';
-import type { HoldInput, NetworkAnswer } from '../machines/network.ts';
-import type { NameInput, ResolverAnswer, UnnameInput } from '../machines/resolver.ts';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
+import { createActor, fromCallback, fromPromise, type AnyActorRef, type EventObject } from 'xstate';
+import type { ReleaseInput, VerdictInput } from '../machines/container/container-inputs.ts';
+import type { HoldInput } from '../machines/network.ts';
+import type { NameInput, UnnameInput } from '../machines/resolver.ts';
 import type { ContainerContext, PortTarget, ResolvedPort } from '../state/container.ts';
-import type { Fault } from '../state/faults.ts';
-import { EffectError, ROOT, toFault } from './effect.ts';
+import { type Fault, FaultError } from '../state/faults.ts';
+import { rests } from '../plan/states.ts';
+import { ROOT, toFault } from './effect.ts';
+import { until } from './until.ts';
 
-/** Where the shared machines are found. */
+/** Finds the shared machines. */
 export interface Directory {
   /** null when no network has this name. */
   network(outside: string | null, name: string): AnyActorRef | null;
@@ -24,14 +28,52 @@ export interface Directory {
   resolver(outside: string | null): AnyActorRef;
 }
 
-/** Tell when a defect stops a machine, at once where it has: it will not answer. Returns what ends that. */
-export function whenStopped(machine: AnyActorRef, stopped: (fault: Fault) => void): () => void {
-  const error = (defect: unknown) => {
-    const why = defect instanceof Error ? defect.message : String(defect);
-    stopped({ code: 'INTERNAL', message: `a defect in cleat has stopped what was asked: ${why}` });
-  };
-  const subscription = machine.subscribe({ error });
-  return () => subscription.unsubscribe();
+/** The sender of requests whose answers nobody waits for. */
+export const NOBODY = createActor(fromCallback(() => {})).start();
+
+/** An answer of a shared machine: one of its own, or a refusal with the reason. */
+type Answer = { type: string } | { type: 'refused'; fault: Fault };
+
+/** Returns the error of requests to a machine that this defect has stopped. */
+export function stoppedBy(defect: unknown): FaultError {
+  const why = defect instanceof Error ? defect.message : String(defect);
+  return new FaultError('INTERNAL', `a defect in cleat has stopped what was asked: ${why}`);
+}
+
+/**
+ * Sends a message to a machine, and resolves with the answer. Rejects with the fault when the machine refuses, when a defect
+ * has stopped it or stops it meanwhile, and when `signal` aborts.
+ */
+export function request<A extends Answer>(
+  machine: AnyActorRef,
+  message: EventObject & Record<string, unknown>,
+  signal?: AbortSignal,
+): Promise<Exclude<A, { type: 'refused' }>> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) return reject(signal.reason as Error);
+    const { status, error } = machine.getSnapshot() as { status: string; error?: unknown };
+    if (status === 'error') return reject(stoppedBy(error));
+
+    const hear = (answer: Answer) => {
+      end();
+      if ('fault' in answer) reject(FaultError.of(answer.fault));
+      else resolve(answer as Exclude<A, { type: 'refused' }>);
+    };
+    const fail = (reason: Error) => {
+      end();
+      reject(reason);
+    };
+    const abort = () => fail(signal?.reason as Error);
+    const from = createActor(fromCallback<EventObject>(({ receive }) => receive((event) => hear(event))));
+    const subscription = machine.subscribe({ error: (defect: unknown) => fail(stoppedBy(defect)) });
+    const end = () => {
+      subscription.unsubscribe();
+      signal?.removeEventListener('abort', abort);
+      from.stop();
+    };
+    signal?.addEventListener('abort', abort);
+    machine.send({ ...message, from: from.start() });
+  });
 }
 
 /** What containers are to each other. An owner is id:generation. */
@@ -50,194 +92,95 @@ export interface NeighbourDirectory {
 }
 
 /**
- * Give leases and ports back. That the container holds nothing of them any more is on disk first: else a network that was
- * lowered after its last user would, after a crash, be taken to stand. Ends with `released`, or `refused` when the disk
- * does not take it: then everything is still held.
+ * Gives leases and ports back. It is written to disk first that the container holds nothing of them any more: else a network
+ * that was lowered after its last user would, after a crash, be taken to be up. Rejects when the disk does not take that, or
+ * a defect has stopped a machine: then everything is still held.
  */
 export const release = (directory: Directory, commit: (root: AnyActorRef) => Promise<void>) =>
-  fromCallback<EventObject, ReleaseInput>(({ input, self, system, sendBack, receive }) => {
+  fromPromise<void, ReleaseInput>(async ({ input, system, signal }) => {
     const { owner, outside, networks, ports, uplink } = input;
-    const waiting = new Set<string | null>(); // null: the firewall
-    const heard: (() => void)[] = [];
-    let left = false;
-    receive((event) => {
-      const answer = event as NetworkAnswer | FirewallAnswer;
-      const gone =
-        answer.type === 'left' ? waiting.delete(answer.network) : answer.type === 'released' && waiting.delete(null);
-      if (gone && waiting.size === 0) sendBack({ type: 'released' });
-    });
-    const giveBack = () => {
-      if (left) return;
+    try {
+      if (networks.length > 0) await commit(system.get(ROOT) as AnyActorRef);
+      signal.throwIfAborted();
       if (ports.length > 0) directory.ports(outside).send({ type: 'unclaim', owner, ports });
       // Names are given back long before; a restart between the two read them back from the container's snapshot.
-      if (networks.length > 0) directory.resolver(outside).send({ type: 'unregister', owner, networks, from: self });
+      if (networks.length > 0) directory.resolver(outside).send({ type: 'unregister', owner, networks, from: NOBODY });
       // A network that does not exist any more holds no lease.
       const known = networks.flatMap((name) => directory.network(outside, name) ?? []);
-      networks.filter((name) => directory.network(outside, name) !== null).forEach((name) => waiting.add(name));
-      if (uplink) waiting.add(null);
-      const ask = (machine: AnyActorRef, type: 'leave' | 'release') => {
-        heard.push(whenStopped(machine, (fault) => refuse(new EffectError(fault))));
-        machine.send({ type, owner, from: self });
-      };
-      for (const network of known) ask(network, 'leave');
-      if (uplink) ask(directory.firewall(outside), 'release');
-      if (waiting.size === 0 && known.length === 0) sendBack({ type: 'released' });
-    };
-    const refuse = (error: unknown) => {
-      if (left) return;
-      left = true;
-      sendBack({ type: 'refused', fault: toFault(error, 'release') });
-    };
-    if (networks.length > 0) commit(system.get(ROOT) as AnyActorRef).then(giveBack, refuse);
-    else giveBack();
-    return () => {
-      left = true;
-      for (const end of heard) end();
-    };
+      await Promise.all([
+        ...known.map((network) => request(network, { type: 'leave', owner }, signal)),
+        ...(uplink ? [request(directory.firewall(outside), { type: 'release', owner }, signal)] : []),
+      ]);
+    } catch (error) {
+      throw FaultError.of(toFault(error, 'release'));
+    }
   });
 
 /**
- * A network asks for our table, then for its bridge to be in the zone of firewalld, which refuses nobody, also when a defect stops
- * who keeps it. Ends with `held`, or `refused` by the first.
+ * A network requests our table, then its bridge in the zone of firewalld. The machine of firewalld refuses nobody, and a
+ * defect that stops it keeps no network down.
  */
 export const holdFirewall = (directory: Directory) =>
-  fromCallback<EventObject, HoldInput>(({ input, self, sendBack, receive }) => {
-    const { network, bridge, outside } = input;
-    let stands = false;
-    const firewall = directory.firewall(outside);
-    let end = whenStopped(firewall, (fault) => sendBack({ type: 'refused', fault } satisfies FirewallAnswer));
-    receive((event) => {
-      if (stands || event.type !== 'held') return sendBack(event);
-      stands = true;
-      end();
-      const firewalld = directory.firewalld(outside);
-      end = whenStopped(firewalld, () => sendBack(event));
-      firewalld.send({ type: 'hold', bridge, from: self });
-    });
-    firewall.send({ type: 'hold', owner: network, from: self });
-    return () => end();
+  fromPromise<void, HoldInput>(async ({ input: { network, bridge, outside }, signal }) => {
+    await request(directory.firewall(outside), { type: 'hold', owner: network }, signal);
+    await request(directory.firewalld(outside), { type: 'hold', bridge }, signal).catch(() => {});
   });
 
 /**
- * The other way round: what is remembered of firewalld is in the record of the outside, which goes with the table. Who takes the
- * place of one that is stopped is held by the networks with leases: this one has none when it gives it back.
+ * Gives both back in reverse order: the record of the outside remembers what is known of firewalld, and goes with the table.
+ * Never rejects: networks with leases hold the machine that takes the place of a stopped one, and this network has none.
  */
 export const releaseFirewall = (directory: Directory) =>
-  fromCallback<EventObject, HoldInput>(({ input, self, sendBack, receive }) => {
-    const { network, bridge, outside } = input;
-    let left = false;
-    let end = () => {};
-    const giveBack = () => {
-      left = true;
-      end();
-      const firewall = directory.firewall(outside);
-      end = whenStopped(firewall, () => sendBack({ type: 'released' } satisfies FirewallAnswer));
-      firewall.send({ type: 'release', owner: network, from: self });
-    };
-    receive((event) => (left ? sendBack(event) : giveBack()));
-    const firewalld = directory.firewalld(outside);
-    end = whenStopped(firewalld, giveBack);
-    firewalld.send({ type: 'release', bridge, from: self });
-    return () => end();
+  fromPromise<void, HoldInput>(async ({ input: { network, bridge, outside }, signal }) => {
+    await request(directory.firewalld(outside), { type: 'release', bridge }, signal).catch(() => {});
+    await request(directory.firewall(outside), { type: 'release', owner: network }, signal).catch(() => {});
   });
 
-/** Have the firewall of an outside compared with what should be; answered when it is so again. */
+/** Has the firewall of an outside compared with what should be. Resolves when it is so again. */
 export const verifyFirewall = (directory: Directory) =>
-  fromCallback<EventObject, { outside: string | null }>(({ input, self, sendBack, receive }) => {
-    receive((event) => sendBack(event as FirewallAnswer));
-    const firewall = directory.firewall(input.outside);
-    const end = whenStopped(firewall, (fault) => sendBack({ type: 'refused', fault } satisfies FirewallAnswer));
-    firewall.send({ type: 'verify', owner: 'reload', from: self });
-    return end;
+  fromPromise<void, { outside: string | null }>(async ({ input, signal }) => {
+    await request(directory.firewall(input.outside), { type: 'verify', owner: 'reload' }, signal);
   });
 
-/** Like verifyFirewall, for an effect: resolves when the table is as it should be, rejects with the reason when it cannot be. */
+/** Does the same for an effect: resolves when the table is as it should be, rejects with the reason when it cannot be. */
 export const firewallStands =
   (directory: Pick<Directory, 'firewall'>) =>
-  (outside: string | null): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const firewall = directory.firewall(outside);
-      let end = () => {};
-      const hear = (answer: FirewallAnswer) => {
-        if (answer.type === 'refused') reject(new EffectError(answer.fault));
-        else resolve();
-        end();
-        asker.stop();
-      };
-      const asker = createActor(
-        fromCallback<EventObject>(({ receive }) => receive((event) => hear(event as FirewallAnswer))),
-      ).start();
-      end = whenStopped(firewall, (fault) => hear({ type: 'refused', fault }));
-      firewall.send({ type: 'verify', owner: 'uplink', from: asker });
-    });
+  async (outside: string | null): Promise<void> => {
+    await request(directory.firewall(outside), { type: 'verify', owner: 'uplink' });
+  };
 
-/** Wait until the container that takes ports over is at rest: `taken` if it has them then, else `kept`. */
-export const awaitVerdict = (neighbours: () => NeighbourDirectory) =>
-  fromCallback<EventObject, VerdictInput>(({ input, sendBack }) => {
-    const { taker, ports } = input;
-    let stop = () => {};
-    const begin = setImmediate(() => {
-      const actor = neighbours().container(taker);
-      if (actor === null) return sendBack({ type: 'kept' });
-      const look = () => {
-        const snapshot = actor.getSnapshot() as { status: string; hasTag: (tag: string) => boolean };
-        if (snapshot.status === 'active' && !snapshot.hasTag('rest')) return;
-        stop();
-        sendBack({ type: neighbours().holds(taker, ports) ? 'taken' : 'kept' });
-      };
-      const subscription = actor.subscribe({ next: look, complete: look, error: look });
-      stop = () => subscription.unsubscribe();
-      look();
-    });
-    return () => {
-      clearImmediate(begin);
-      stop();
-    };
+/** Waits until the container that takes ports over is at rest: `taken` if it has them then, else `kept`. */
+export const awaitVerdict = (neighbours: NeighbourDirectory) =>
+  fromPromise<'taken' | 'kept', VerdictInput>(async ({ input: { taker, ports }, signal }) => {
+    await nextTurn(undefined, { signal });
+    const actor = neighbours.container(taker);
+    if (actor === null) return 'kept';
+    await until(actor, rests);
+    return neighbours.holds(taker, ports) ? 'taken' : 'kept';
   });
 
-/** Ends with `named` or `refused`. Without entries there is nothing to ask. */
+/** Registers names with the resolver. Without entries nothing is requested. Names whose state was left are given back. */
 export const name = (directory: Directory) =>
-  fromCallback<EventObject, NameInput>(({ input, self, sendBack, receive }) => {
-    const { owner, outside, entries } = input;
-    if (entries.length === 0) return sendBack({ type: 'named' } satisfies ResolverAnswer);
+  fromPromise<void, NameInput>(async ({ input: { owner, outside, entries }, signal }) => {
+    if (entries.length === 0) return;
     const resolver = directory.resolver(outside);
-    let settled = false;
-    receive((event) => {
-      const answer = event as ResolverAnswer;
-      if (settled || answer.type === 'unnamed') return;
-      settled = true;
-      sendBack(answer);
-    });
-    const end = whenStopped(resolver, (fault) => {
-      if (settled) return;
-      settled = true;
-      sendBack({ type: 'refused', fault } satisfies ResolverAnswer);
-    });
-    resolver.send({ type: 'register', owner, networks: entries, from: self });
-    return () => {
-      end();
-      if (settled) return;
-      settled = true;
-      const networks = entries.map(({ network }) => network);
-      resolver.send({ type: 'unregister', owner, networks, from: self });
-    };
+    const networks = entries.map(({ network }) => network);
+    const abandon = () => resolver.send({ type: 'unregister', owner, networks, from: NOBODY });
+    signal.addEventListener('abort', abandon, { once: true });
+    await request(resolver, { type: 'register', owner, networks: entries }, signal).finally(() =>
+      signal.removeEventListener('abort', abandon),
+    );
   });
 
-/** Ends with `unnamed`, whatever the resolver can do about it now. */
+/** Gives names back. Never rejects, whatever the resolver can do about it now. */
 export const unname = (directory: Directory) =>
-  fromCallback<EventObject, UnnameInput>(({ input, self, sendBack, receive }) => {
-    const { owner, outside, networks } = input;
-    if (networks.length === 0) return sendBack({ type: 'unnamed' } satisfies ResolverAnswer);
-    receive((event) => sendBack(event));
-    const resolver = directory.resolver(outside);
-    const end = whenStopped(resolver, () => sendBack({ type: 'unnamed' } satisfies ResolverAnswer));
-    resolver.send({ type: 'unregister', owner, networks, from: self });
-    return end;
+  fromPromise<void, UnnameInput>(async ({ input: { owner, outside, networks }, signal }) => {
+    if (networks.length === 0) return;
+    await request(directory.resolver(outside), { type: 'unregister', owner, networks }, signal).catch(() => {});
   });
 
-/** 1 s, 2 s, 4 s ... 60 s, then `retry`. After a restart of the daemon the wait begins anew. */
+/** Waits 1 s, 2 s, 4 s ... 60 s. After a restart of the daemon the wait begins anew. */
 export const backOff = () =>
-  fromCallback<EventObject, { attempt: number }>(({ input, sendBack }) => {
-    const timer = setTimeout(() => sendBack({ type: 'retry' }), Math.min(1000 * 2 ** (input.attempt - 1), 60_000));
-    return () => clearTimeout(timer);
-  });
+  fromPromise<void, { attempt: number }>(({ input, signal }) =>
+    delay(Math.min(1000 * 2 ** (input.attempt - 1), 60_000), undefined, { signal }),
+  );

@@ -1,14 +1,15 @@
 /**
- * The capabilities (capabilities(7)) that the daemon works with: which of them it lacks, and what cannot be done then.
+ * The capabilities (capabilities(7)) that the daemon needs: which of them are missing, and what fails without them.
  *
- * Guarantees: pure but for a look at /proc/self/status. What is lacking is known before it is missed.
- * Limits: read once, since a process of ours never gains any. In a user namespace a capability may be there and count for
- * nothing over what belongs to another one; what the kernel then refuses is told as it comes.
+ * Guarantees: pure, except that it reads /proc/self/status. A missing capability is known before an operation fails for lack
+ * of it.
+ * Limits: read once, since our process never gains any. In a user namespace a capability has no effect on objects of another
+ * user namespace; such a refusal is reported as the kernel returns it.
  */
 import { readFileSync } from 'node:fs';
 import type { Fault } from '../state/faults.ts';
 
-/** Their numbers (linux/capability.h): all that the daemon uses. */
+/** The numbers (linux/capability.h) of all capabilities that the daemon uses. */
 const NUMBERS = {
   CHOWN: 0,
   DAC_READ_SEARCH: 2,
@@ -26,14 +27,17 @@ const NUMBERS = {
 export type Capability = keyof typeof NUMBERS;
 export const CAPABILITIES = Object.keys(NUMBERS) as Capability[];
 
-/** Without these there is nothing that the daemon could do. */
+/** The daemon can do nothing without these. */
 export const ESSENTIAL: readonly Capability[] = ['NET_ADMIN', 'SYS_ADMIN'];
 
-/** To make a program another user's, with fewer rights; to give it files of its own; to end it again. */
+/** Needed to run a program as another user with fewer rights. KEPT also gives it files of its own and ends it. */
 const ANOTHER_USER: readonly Capability[] = ['SETUID', 'SETGID', 'SETPCAP'];
 const KEPT: readonly Capability[] = [...ANOTHER_USER, 'CHOWN', 'KILL'];
 
-/** Each helper takes these beside the essential ones: the daemon hands them on, or uses them on what belongs to the helper. */
+/**
+ * The capabilities that each helper needs beside the essential ones. The daemon passes them on, or uses them on the helper's
+ * objects.
+ */
 const HELPERS = {
   'aardvark-dns': [...KEPT, 'NET_BIND_SERVICE', 'DAC_READ_SEARCH'],
   forwarder: ANOTHER_USER, // it ends by itself
@@ -44,7 +48,7 @@ const HELPERS = {
 export type Helper = keyof typeof HELPERS;
 export const HELPER_NAMES = Object.keys(HELPERS) as Helper[];
 
-/** As the daemon needs them for this helper. */
+/** Returns the capabilities that the daemon needs for this helper. */
 export const capabilitiesFor = (helper: Helper): readonly Capability[] => HELPERS[helper];
 
 let effective: bigint | null = null;
@@ -56,10 +60,10 @@ function has(number: number): boolean {
 
 export const lacking = (): Capability[] => CAPABILITIES.filter((name) => !has(NUMBERS[name]));
 
-/** CAP_MKNOD: of use on few machines (tun.ts), so that nobody lacks it. */
+/** CAP_MKNOD. It is no member of the list, since only a few machines need it (tun.ts). */
 export const mayMakeDevices = (): boolean => has(27);
 
-/** When the kernel does not permit something to a daemon that lacks a capability, that is most likely the reason. */
+/** Adds the missing capabilities to a fault of permission, because they are the most likely reason. */
 export function whyDenied(fault: Fault): Fault {
   if (fault.code !== 'KERNEL' || !['EPERM', 'EACCES'].includes(fault.errno ?? '') || lacking().length === 0)
     return fault;
@@ -70,5 +74,5 @@ export function whyDenied(fault: Fault): Fault {
   };
 }
 
-/** "CAP_A, CAP_B" */
+/** Returns "CAP_A, CAP_B". */
 export const listed = (names: readonly Capability[]): string => names.map((name) => `CAP_${name}`).join(', ');

@@ -1,12 +1,12 @@
 /**
- * Work that comes a while after its occasion, so that several occasions make one piece of work of it.
+ * Delays work, so that several occasions share one piece of work.
  *
- * Guarantees: while somebody waits for what comes after such work, nothing is delayed.
+ * Guarantees: nothing is delayed while a caller waits for what follows such work.
  */
 const delays = new Set<() => void>();
 let waiting = 0;
 
-/** Resolves after so many milliseconds, or as soon as somebody waits. */
+/** Resolves after this many milliseconds, or as soon as a caller waits. */
 export function delay(ms: number): Promise<void> {
   if (waiting > 0) return Promise.resolve();
   return new Promise((resolve) => {

@@ -1,56 +1,49 @@
 /**
- * How every effect runs: named, durable first, one at a time per machine, with a deadline.
+ * Runs every effect: with a name, after its snapshot is durable, one at a time per root machine, with a deadline.
  *
- * Guarantees:
- * - Before the body begins, the snapshot that names what it will make is on disk (`commit`). At that moment the root's
- *   snapshot already shows the effect as in flight, at any depth, so a crash from here on runs it again. An effect that
- *   only adds does not wait again when an earlier effect of the same operation made all its names durable already, and
- *   nothing has failed since: a crash then runs both again.
- * - Effects of one root never overlap: leaving a state aborts the signal but does not stop a system call, so the next
- *   effect waits for the last one's end. An effect abandoned while it waited is never begun, nor is one whose root a
- *   defect has stopped: XState leaves the children of such a root running.
- * - A rejection carries a Fault with the step's name; what the kernel said is in errno, syscall and object.
- * - Each effect is two failpoints, `<name>:before` and `<name>:after`, and `<name>:durable` between commit and body.
+ * Guarantees: - Before the body begins, the snapshot that names the objects it will make is on disk (`commit`). At that
+ * moment the root's   snapshot already shows the effect as in flight, at any depth, so a crash from here on runs it again.
+ * An effect that only   adds does not wait again when an earlier effect of the same operation made all its names durable
+ * already, and nothing has   failed since: a crash then runs both again. - Effects of one root never overlap: leaving a
+ * state aborts the signal but does not stop a system call, so the next effect   waits for the last one's end. An effect that
+ * is abandoned while it waits never begins, nor does one whose root was stopped   by a defect: XState leaves the children of
+ * such a root running. - A rejection carries a Fault with the step's name; errno, syscall and object are the kernel's. -
+ * Each effect has three failpoints: `<name>:before`, `<name>:durable` between commit and body, and `<name>:after`.
  * Limits: at least once. Every body is an ensure or a remove that may run again from the start.
  */
 import { fromPromise, type AnyActorRef } from 'xstate';
 import { isKernelError } from '../native/index.ts';
-import type { Fault, FaultCode } from '../state/faults.ts';
+import { FaultError, type Fault, type FaultCode } from '../state/faults.ts';
 import { whyDenied } from './capabilities.ts';
+import { inTurn } from './turns.ts';
 
 export interface EffectRunner {
-  /** Resolves when the root's present state is on disk, or for one that adds, the names of all it may make. */
+  /**
+   * Resolves when the root's present state is on disk; for an effect that adds, when the names of all objects that it may
+   * make are.
+   */
   commit(root: AnyActorRef, verb: Verb): Promise<void>;
   failpoint(name: string): void;
 }
 
-/** Whether an effect makes what the snapshot names, or takes it away. */
+/** `add` if an effect makes the objects that the snapshot names, `remove` if it removes them. */
 export type Verb = 'add' | 'remove';
 
 /** Every root actor is started with this systemId. */
 export const ROOT = 'root';
 
-/** Longer than any healthy kernel operation here (the slowest measured is 50 ms), shorter than a caller's patience. */
+/** Longer than any healthy kernel operation here (the slowest measured is 50 ms), shorter than callers' timeouts. */
 const DEADLINE_MS = 10_000;
 
-/** Names of all effects made so far: crash tests walk them. */
+/** The names of all effects made so far; crash tests walk them. */
 export const effectNames = new Set<string>();
 
-export class EffectError extends Error {
-  readonly fault: Fault;
-  constructor(fault: Fault) {
-    super(fault.message);
-    this.name = 'EffectError';
-    this.fault = fault;
-  }
-}
+const turns = new WeakMap<AnyActorRef, Promise<unknown>>();
 
-const tails = new WeakMap<AnyActorRef, Promise<unknown>>();
-
-/** The effects of a root that goes on where another was stopped wait for what that one has begun. */
+/** Makes the effects of `root`, which continues for a stopped root, wait for effects that the stopped one has begun. */
 export function succeed(root: AnyActorRef, stopped: AnyActorRef): void {
-  const tail = tails.get(stopped);
-  if (tail !== undefined) tails.set(root, tail);
+  const last = turns.get(stopped);
+  if (last !== undefined) turns.set(root, last);
 }
 
 export function defineEffect<Input, Output>(
@@ -62,7 +55,7 @@ export function defineEffect<Input, Output>(
 ) {
   effectNames.add(name);
   return fromPromise<Output, Input>(({ input, signal, system }) => {
-    // A machine that has been stopped leaves its system, and nothing may be done for it then.
+    // A machine that was stopped has left its system; an effect must do nothing for it.
     const root = system.get(ROOT) as AnyActorRef | undefined;
     if (root === undefined) throw new Error(`${name}: its machine has been stopped`);
     let late = false;
@@ -82,16 +75,10 @@ export function defineEffect<Input, Output>(
       runner.failpoint(`${name}:after`);
       return output;
     };
-    const previous = tails.get(root);
-    const mine = previous === undefined ? run() : previous.then(run, run);
     // The next effect waits for the body itself, not for our patience with it.
-    tails.set(
-      root,
-      mine.catch(() => {}),
-    );
-    return withDeadline(mine, name, deadlineMs).catch((error: unknown) => {
+    return withDeadline(inTurn(turns, root, run), name, deadlineMs).catch((error: unknown) => {
       late = true;
-      throw new EffectError(toFault(error, name));
+      throw FaultError.of(toFault(error, name));
     });
   });
 }
@@ -100,7 +87,7 @@ async function withDeadline<T>(work: Promise<T>, step: string, ms: number): Prom
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new EffectError({ code: 'DEADLINE', message: `${step} has not ended after ${ms} ms`, step }));
+      reject(new FaultError('DEADLINE', `${step} has not ended after ${ms} ms`, { step }));
     }, ms);
   });
   try {
@@ -110,12 +97,12 @@ async function withDeadline<T>(work: Promise<T>, step: string, ms: number): Prom
   }
 }
 
-/** Any error as a fault of the step. Kernel errors keep what the kernel said; the code may be made more exact. */
+/** Converts any error to a fault of the step. Kernel errors keep their errno; the code may be made more exact. */
 export function toFault(error: unknown, step: string, code: FaultCode = 'KERNEL'): Fault {
-  if (error instanceof Error && 'fault' in error) return { step, ...(error.fault as Fault) };
+  if (error instanceof FaultError) return { step, ...error.fault };
   if (isKernelError(error)) {
     const { message, code: errno, syscall, object } = error;
-    // native/nsfile.h: the path leads to another namespace than the one that is meant.
+    // native/namespaces/nsfile.h: the path leads to another namespace than the expected one.
     if (errno === 'ESTALE') {
       const another = `another network namespace is mounted at ${object}`;
       return { code: 'NOT_A_NAMESPACE', message: another, step, errno, syscall, object };
@@ -123,10 +110,4 @@ export function toFault(error: unknown, step: string, code: FaultCode = 'KERNEL'
     return whyDenied({ code, message, step, errno, syscall, object });
   }
   return { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error), step };
-}
-
-/** What Node says when a file of ours cannot be written. Anything else is passed on as it is. */
-export function unwritable(error: unknown): unknown {
-  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return error;
-  return new EffectError({ code: 'STATE_UNWRITABLE', message: `cannot write: ${error.message}`, errno: error.code });
 }

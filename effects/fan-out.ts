@@ -1,17 +1,21 @@
 /**
- * A network's new leases on their way to its containers.
+ * Passes a network's new leases on to its containers.
  *
- * Guarantees: `followed` when each container that is attached has its new lease, `stuck` with the fault of the first that
- * has not; by then every container that was told has come to rest again. Who is busy is waited for; who is on the way
- * out, is gone, or was disconnected meanwhile is left alone; who has these terms already is not disturbed. Side by side,
- * a few at a time.
- * Limits: a container that another operation keeps busy for longer than the wait is one that cannot follow.
+ * Guarantees: it resolves when each attached container has its new lease, or rejects with the fault of the first that has
+ * not. By then every container that got a lease is at rest again. It waits for a busy container. It skips a container that
+ * is being torn down, is gone, was disconnected meanwhile, or has these terms already. A few containers change at the same
+ * time.
+ * Limits: a container that another operation keeps busy for longer than the wait counts as one that cannot follow.
  */
-import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
+import { fromPromise, type AnyActorRef } from 'xstate';
 import type { FanOutInput } from '../machines/network.ts';
 import type { Attachment, ContainerContext, Lease } from '../state/container.ts';
-import type { Fault } from '../state/faults.ts';
+import { FaultError, type Fault } from '../state/faults.ts';
 import type { NeighbourDirectory } from './ask.ts';
+import { inPool } from './pool.ts';
+import { until } from './until.ts';
+import { containerIdOf } from '../plan/owner.ts';
+import { isLeaving, topState } from '../plan/states.ts';
 
 /** As much of a container's state as matters here. */
 interface Seen {
@@ -21,45 +25,38 @@ interface Seen {
   hasTag(tag: string): boolean;
 }
 
-/** Containers at the same time: enough to keep the worker thread busy. */
+/** The number of containers that follow at the same time: enough to keep the worker thread busy. */
 const AT_ONCE = 16;
-/** For an operation under way when we come. */
+/** The wait for an operation that is under way. */
 const PATIENCE_MS = 10_000;
-/** For following, and for undoing that: each of its effects has a deadline of its own. */
+/** The wait for a container to follow, or to undo that. Each of its effects has a deadline of its own. */
 const FOLLOW_MS = 60_000;
 
-/** Whether a container has what the new lease says; `remetric` as the network's machine has it. */
+/** Returns true if a container has the terms of the new lease. `remetric` is that of the network's machine. */
 type HasLease = (attachments: readonly Attachment[], lease: Lease, remetric: boolean) => boolean;
 
-export const fanOut = (neighbours: () => Pick<NeighbourDirectory, 'container'>, hasLease: HasLease) =>
-  fromCallback<EventObject, FanOutInput>(({ input, sendBack }) => {
-    const queue = Object.entries(input.leases);
+export const fanOut = (neighbours: Pick<NeighbourDirectory, 'container'>, hasLease: HasLease) =>
+  fromPromise<void, FanOutInput>(async ({ input }) => {
     let fault: Fault | null = null;
-    const work = async () => {
-      for (let next = queue.shift(); next !== undefined && fault === null; next = queue.shift()) {
-        const [owner, lease] = next;
-        const actor = neighbours().container(owner);
-        if (actor === null) continue;
-        const problem = await adjust(actor, lease, input.remetric, hasLease);
-        if (problem !== null) fault ??= cannotFollow(input.network, owner, problem);
-      }
+    const follow = async ([owner, lease]: [string, Lease]) => {
+      const actor = fault === null ? neighbours.container(owner) : null;
+      if (actor === null) return;
+      const problem = await adjust(actor, lease, input.remetric, hasLease);
+      if (problem !== null) fault ??= cannotFollow(input.network, owner, problem);
     };
-    void Promise.all(Array.from({ length: Math.min(AT_ONCE, queue.length) }, work)).then(() =>
-      sendBack(fault === null ? { type: 'followed' } : { type: 'stuck', fault }),
-    );
+    await inPool(AT_ONCE, Object.entries(input.leases), follow);
+    if (fault !== null) throw FaultError.of(fault);
   });
-
-/** A container there is not concerned, nor is one that is not attached (any more). */
-const WAY_OUT = ['draining', 'releasing', 'teardownFailed'];
 
 /** Resolves with null when the container has the lease or need not have it. */
 async function adjust(actor: AnyActorRef, lease: Lease, remetric: boolean, hasLease: HasLease): Promise<Fault | null> {
   const before = await atRest(actor, -1, PATIENCE_MS);
   if (before === null) return late('it is busy with something else');
-  const mustFollow = ({ status, value, context }: Seen) =>
-    status === 'active' && !WAY_OUT.includes(nameOf({ value })) && !hasLease(context.attachments, lease, remetric);
+  // A container that is leaving need not follow, nor need one that is not attached (any more).
+  const mustFollow = (seen: Seen) =>
+    seen.status === 'active' && !isLeaving(seen) && !hasLease(seen.context.attachments, lease, remetric);
   if (!mustFollow(before)) return null;
-  const state = nameOf(before);
+  const state = topState(before);
   const { n } = before.context.operation;
   actor.send({ type: 'adjust', network: lease.network, lease, remetric });
   const after = await atRest(actor, n, FOLLOW_MS);
@@ -70,40 +67,19 @@ async function adjust(actor: AnyActorRef, lease: Lease, remetric: boolean, hasLe
   return why ?? before.context.leftovers[0] ?? { code: 'INTERNAL', message: `it is ${state}` };
 }
 
-/** The first state at rest in which another operation than the `n`-th was the last one; null when that takes too long. */
+/** Resolves with the first state at rest whose last operation is not the `n`-th; with null when that takes too long. */
 function atRest(actor: AnyActorRef, n: number, ms: number): Promise<Seen | null> {
-  return new Promise((resolve) => {
-    const look = (seen: Seen) => {
-      const rests = seen.status !== 'active' || (seen.hasTag('rest') && seen.context.operation.n !== n);
-      if (rests) done(seen);
-    };
-    const done = (seen: Seen | null) => {
-      clearTimeout(timer);
-      subscription?.unsubscribe();
-      resolve(seen);
-    };
-    // Not taken in its present state: nothing will come of it.
-    const now = actor.getSnapshot() as Seen;
-    const refused = now.hasTag('rest') && now.context.operation.n === n;
-    const timer = setTimeout(() => done(null), ms);
-    let subscription: { unsubscribe(): void } | undefined;
-    if (refused) return done(now);
-    subscription = actor.subscribe({
-      next: (seen: unknown) => look(seen as Seen),
-      complete: () => look(actor.getSnapshot() as Seen),
-      error: () => look(actor.getSnapshot() as Seen),
-    });
-    look(now);
-  });
+  // The container did not accept the event in its present state, so no change will come.
+  const now = actor.getSnapshot() as Seen;
+  if (now.hasTag('rest') && now.context.operation.n === n) return Promise.resolve(now);
+  const over = (seen: Seen) => seen.status !== 'active' || (seen.hasTag('rest') && seen.context.operation.n !== n);
+  return until(actor, over, ms);
 }
-
-const nameOf = ({ value }: Pick<Seen, 'value'>): string =>
-  typeof value === 'string' ? value : (Object.keys(value as object)[0] ?? '');
 
 const late = (why: string): Fault => ({ code: 'DEADLINE', message: why });
 
 function cannotFollow(network: string, owner: string, fault: Fault): Fault {
-  const id = owner.replace(/:\d+$/, '');
+  const id = containerIdOf(owner);
   return {
     ...fault,
     code: 'NETWORK_UPDATE_FAILED',

@@ -1,11 +1,12 @@
 /**
- * What effects need of their surroundings: who this daemon is in the kernel, and the outside namespaces it works in.
+ * The kernel objects that all effects share: the marks of this daemon's own objects, and the outside namespaces that it
+ * works in.
  *
- * Guarantees: the outside is looked up by what the snapshot says, never assumed; each is opened once, has its own worker
- * thread and its own watch on links. What is done in one is done in the namespace that was opened, wherever its path leads
- * by now; a helper that would be started by a path which leads elsewhere is refused. One that nobody uses is let go (`close`).
- * See docs/decisions/0045.
- * Limits: an outside is known by its path until it is let go: what is mounted there meanwhile is not looked into.
+ * Guarantees: an outside is looked up by the snapshot's path, never assumed. Each is opened once and has its own worker
+ * thread and its own watch on links. All work in an outside is done in the namespace that was opened, even if its path leads
+ * elsewhere by now; a helper that would have to be started through such a path is refused. An outside without users is
+ * closed (`close`). See docs/decisions/0045.
+ * Limits: an outside is known by its path until it is closed; a namespace that is mounted there meanwhile is not looked at.
  */
 import { statSync } from 'node:fs';
 import { EventEmitter } from 'eventemitter3';
@@ -18,18 +19,18 @@ import {
   type RtnlNotification,
 } from '../native/index.ts';
 import { whyDenied } from './capabilities.ts';
-import { EffectError } from './effect.ts';
+import { FaultError } from '../state/faults.ts';
 import { retryUntilDone } from './retry.ts';
 
-/** How an instance of cleat marks what is its own. Several daemons on one machine differ in all three. */
+/** The marks of one instance's own objects. Several daemons on one machine differ in all of them. */
 export interface Instance {
-  /** In link aliases: cleat:<name>:... */
+  /** The name in link aliases: cleat:<name>:... */
   name: string;
-  /** nftables table. */
+  /** The nftables table. */
   table: string;
-  /** IFLA_GROUP of every link. */
+  /** The IFLA_GROUP of every link. */
   group: number;
-  /** IFLA_GROUP that links are moved to in order to be removed together. */
+  /** The IFLA_GROUP that links are moved to in order to be removed together. */
   doomedGroup: number;
 }
 
@@ -45,10 +46,10 @@ export interface OutsideKernel {
 
 export class Kernel {
   readonly instance: Instance;
-  /** Reports what failed behind an effect, or beside it, without making the effect fail. */
+  /** Reports a failure in the background of an effect, which does not make the effect fail. */
   readonly failed: (what: string, error: unknown) => void;
   readonly #outsides = new Map<string | null, OutsideKernel & { unwatch: () => void }>();
-  /** Paths that lead to another namespace than the one that is meant. */
+  /** Paths that lead to another namespace than their containers'. */
   readonly #replaced = new Set<string>();
 
   constructor(instance: Instance, failed: (what: string, error: unknown) => void) {
@@ -56,7 +57,10 @@ export class Kernel {
     this.failed = failed;
   }
 
-  /** The outside at `path`, the daemon's own namespace for null. Throws NOT_A_NAMESPACE when there is none, KERNEL else. */
+  /**
+   * Returns the outside at `path`; null means the daemon's own namespace. Throws NOT_A_NAMESPACE if there is none, otherwise
+   * KERNEL.
+   */
   outside(path: string | null): OutsideKernel {
     let outside = this.#outsides.get(path);
     if (outside === undefined) {
@@ -80,15 +84,16 @@ export class Kernel {
         if (stop === null) end();
         else stop = end;
       };
-      // Until it listens, waits fall back to looking (link.ts).
+      // Until this succeeds, waits fall back to polling (link.ts).
       retryUntilDone(listen, (error) => this.failed(`listening to the links of ${path ?? 'the host'}`, error));
     }
     return outside;
   }
 
   /**
-   * The path by which the namespace at `path` is open already, null for the daemon's own: however it is called, an outside
-   * is one namespace, with one owner of its firewall. `path` itself when it is none of them, or nothing is there.
+   * Returns the path under which the namespace at `path` is open already, null for the daemon's own. An outside with several
+   * paths must be one outside, with one owner of its firewall. Returns `path` itself if the namespace is not open, or there
+   * is none.
    */
   nameOf(path: string): string | null {
     const found = identityAt(path);
@@ -101,7 +106,7 @@ export class Kernel {
     return path;
   }
 
-  /** The namespace at the path is another than the one that this outside is in, or there is none. */
+  /** Returns true if the path leads to another namespace than this outside's, or to none. */
   leadsElsewhere(path: string): boolean {
     if (this.#replaced.has(path)) return true;
     const open = this.#outsides.get(path)?.kernel.identity();
@@ -110,23 +115,23 @@ export class Kernel {
     return found === null || found.dev !== open.dev || found.ino !== open.ino;
   }
 
-  /** Whether the outside is open; one that never was, or was let go, is not. */
+  /** Returns true if the outside is open. One that was never opened, or was closed, is not. */
   isOpen(path: string | null): boolean {
     return this.#outsides.has(path);
   }
 
-  /** Outsides that are open, without the daemon's own. */
+  /** Returns the open outsides without the daemon's own. */
   opened(): string[] {
     return [...this.#outsides.keys()].filter((path) => path !== null);
   }
 
-  /** Nothing that is to be done in this outside is done in what is at its path: that is another namespace. */
+  /** Refuses all further work at this path, because it leads to another namespace now. */
   refuse(path: string): void {
     this.#outsides.delete(path);
     this.#replaced.add(path);
   }
 
-  /** Let go of an outside that nobody uses: its thread, its descriptors, its namespace. False while something is under way. */
+  /** Closes an outside without users: its thread, its descriptors, its namespace. Returns false while work is under way. */
   close(path: string): boolean {
     const outside = this.#outsides.get(path);
     if (outside !== undefined) {
@@ -139,23 +144,23 @@ export class Kernel {
     return true;
   }
 
-  /** For taking things away: null when the outside is gone, and with it everything that was in it. */
+  /** For removals. Returns null if the outside is gone, and so everything that was in it. */
   outsideIfThere(path: string | null): OutsideKernel | null {
     try {
       return this.outside(path);
     } catch (error) {
-      if (error instanceof EffectError && error.fault.code === 'NOT_A_NAMESPACE') return null;
+      if (error instanceof FaultError && error.fault.code === 'NOT_A_NAMESPACE') return null;
       throw error;
     }
   }
 }
 
-/** A name for an outside that is safe as a file name. Two of them differ for any two paths of up to 150 bytes. */
+/** Returns a name for an outside that is safe as a file name. It is unique for paths of up to 150 bytes. */
 export function outsideKey(path: string | null): string {
   return path === null ? 'own' : Buffer.from(path).toString('base64url').slice(0, 200);
 }
 
-/** Device and inode of what is at a path; null when nothing is there, or it cannot be looked at. */
+/** Returns the device and inode of the file at a path; null if there is none or stat fails. */
 export function identityAt(path: string): NetnsIdentity | null {
   try {
     return statSync(path);
@@ -164,9 +169,9 @@ export function identityAt(path: string): NetnsIdentity | null {
   }
 }
 
-function replaced(path: string): EffectError {
+function replaced(path: string): FaultError {
   const message = `at ${path} is another network namespace than the one that its containers were made in`;
-  return new EffectError({ code: 'NOT_A_NAMESPACE', message, object: path });
+  return new FaultError('NOT_A_NAMESPACE', message, { object: path });
 }
 
 function open(path: string | null): Outside {
@@ -179,13 +184,13 @@ function open(path: string | null): Outside {
 }
 
 /**
- * The errors by which open(2), and the native primitives (ESTALE), say that a path leads to no network namespace, or to
- * another than the one that is meant. Any other error does not tell what is there.
+ * The errors of open(2), and of the native primitives (ESTALE), for a path that leads to no network namespace, or to another
+ * than the expected one. Any other error tells nothing about the namespace.
  */
 const NO_NAMESPACE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EINVAL', 'ESTALE']);
 export const isNoNamespace = (errno: string | undefined): boolean => NO_NAMESPACE.has(errno ?? '');
 
-/** The work may find that the namespace is gone, with everything in it: a container may end at any time. */
+/** Ignores a missing namespace, which takes everything in it along: a container may end at any time. */
 export async function unlessGone(work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
@@ -194,10 +199,10 @@ export async function unlessGone(work: () => Promise<unknown>): Promise<void> {
   }
 }
 
-/** Why the namespace at a path could not be opened: NOT_A_NAMESPACE where there is none, KERNEL where that is not known. */
-export function namespaceFault(path: string, error: unknown): EffectError {
+/** Returns the fault of a namespace that could not be opened: NOT_A_NAMESPACE if there is none, KERNEL if that is unknown. */
+export function namespaceFault(path: string, error: unknown): FaultError {
   const { code = 'EIO', syscall } = error as NodeJS.ErrnoException;
-  return new EffectError(
+  return FaultError.of(
     whyDenied({
       code: isNoNamespace(code) ? 'NOT_A_NAMESPACE' : 'KERNEL',
       message: `retrieving network namespace at ${path}: ${code}`,

@@ -1,21 +1,27 @@
 /**
- * Asking for a lease: addresses of networks and host ports for one change of a container.
+ * Requests a lease: addresses of networks and host ports for one change of a container.
  *
- * Guarantees: all or nothing (what was granted before a refusal is given back); a question that is abandoned, because
- * its asker left the state, gives back what was granted. Asking again after a crash is answered the same. What a container
- * had that was torn down before is waited for, not refused: its teardown answers before the kernel has let go of it.
+ * Guarantees: all or nothing (what was granted before a refusal is given back); a request that is abandoned, because its
+ * state was left, gives back what was granted. A request that is repeated after a crash gets the same answer. It waits for
+ * what a container had that was torn down before, and is not refused: a teardown answers before the kernel has let go of
+ * everything.
  * Limits: no deadline: the shared machines answer whatever their own effects do, and those have one.
  */
+import { setMaxListeners } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { fromCallback, type AnyActorRef, type EventObject } from 'xstate';
-import type { ContainerEvent, LeaseInput } from '../machines/container-inputs.ts';
+import { fromPromise, type AnyActorRef, type Subscription } from 'xstate';
+import type { LeaseInput } from '../machines/container/container-inputs.ts';
 import type { FirewallAnswer } from '../machines/firewall.ts';
 import type { NetworkAnswer } from '../machines/network.ts';
 import type { PortsAnswer } from '../machines/ports.ts';
 import type { PortProbe } from '../native/index.ts';
+import type { Granted } from '../plan/containers/change.ts';
+import { familyOf } from '../plan/addresses/address.ts';
+import { containerIdOf } from '../plan/owner.ts';
+import { portText } from '../plan/ports/port-text.ts';
 import type { Lease, PortTarget, ResolvedPort } from '../state/container.ts';
-import type { Fault, FaultCode } from '../state/faults.ts';
-import { whenStopped, type Directory, type NeighbourDirectory } from './ask.ts';
+import { FaultError, type Fault, type FaultCode } from '../state/faults.ts';
+import { NOBODY, request, stoppedBy, type Directory, type NeighbourDirectory } from './ask.ts';
 import { toFault } from './effect.ts';
 import type { Kernel } from './kernel.ts';
 
@@ -33,170 +39,155 @@ const PASSING: ReadonlySet<FaultCode> = new Set<FaultCode>([
 
 interface Parts {
   directory: Directory;
-  neighbours: () => NeighbourDirectory;
+  neighbours: NeighbourDirectory;
   kernel: Kernel;
 }
 
-export const lease = (directory: Directory, neighbours: () => NeighbourDirectory, kernel: Kernel) =>
-  fromCallback<EventObject, LeaseInput>(({ input, self, sendBack, receive }) => {
-    const asker = { self, receive };
+export const lease = (directory: Directory, neighbours: NeighbourDirectory, kernel: Kernel) =>
+  fromPromise<Granted, LeaseInput>(async ({ input, signal }) => {
     const parts = { directory, neighbours, kernel };
-    let left = false;
-    /** Asks once more when those are gone that were torn down before. Nobody else can have been in the way, so once is enough. */
-    const askAgain = async (refused: Verdict & { type: 'refused' }) => {
-      await nextTurn(); // at a start the other container may come after this one
-      const departures = neighbours().departures(({ outside }) => outside === input.outside);
-      if (departures === null) return sendBack(refused);
+    try {
+      return await attempt(parts, input, signal);
+    } catch (refused) {
+      if (!(refused instanceof FaultError) || !PASSING.has(refused.fault.code)) throw refused;
+      await nextTurn(undefined, { signal }); // at a start the other container may come after this one
+      // Only containers that are on their way out can have been in the way, so that one more attempt is enough.
+      const departures = neighbours.departures(({ outside }) => outside === input.outside);
+      if (departures === null) throw refused;
       await departures;
-      if (!left) giveUp = ask(parts, input, asker, sendBack);
-    };
-    let giveUp = ask(parts, input, asker, (verdict) => {
-      if (verdict.type === 'leased' || !PASSING.has(verdict.fault.code)) sendBack(verdict);
-      else void askAgain(verdict);
-    });
-    return () => {
-      left = true;
-      giveUp();
-    };
+      signal.throwIfAborted();
+      return attempt(parts, input, signal);
+    }
   });
 
-interface Asker {
-  self: AnyActorRef;
-  receive: (listener: (event: EventObject) => void) => void;
-}
+const refusal = (code: FaultCode, message: string, owner?: string): FaultError =>
+  new FaultError(code, message, owner === undefined ? {} : { owner });
 
-type Verdict = Extract<ContainerEvent, { type: 'leased' | 'refused' }>;
-
-/** One attempt: ends once, with what was granted or with why nothing was. Returns what gives it up. */
-function ask(
-  { directory, neighbours, kernel }: Parts,
-  input: LeaseInput,
-  { self: from, receive }: Asker,
-  end: (verdict: Verdict) => void,
-): () => void {
-  const { owner, outside, networks, taking } = input;
-  const leases = new Map<string, Lease>();
-  let claimed: ResolvedPort[] = [];
-  let avoid: number[] = [];
-  let given: PortTarget[] = [];
-  let settled = false;
-  const heard: (() => void)[] = [];
-  const ports = directory.ports(outside);
-
-  const settle = () => {
-    settled = true;
-    for (const stop of heard) stop();
-  };
-  const hear = (machine: AnyActorRef) => {
-    if (!settled) heard.push(whenStopped(machine, refuse));
+/**
+ * One attempt. When it fails, or its state is left before the container has what was granted, it gives that back. It also fails
+ * when a defect stops a machine that has granted something: the machine that takes its place knows only what containers have.
+ */
+async function attempt(parts: Parts, input: LeaseInput, left: AbortSignal): Promise<Granted> {
+  const { directory } = parts;
+  const { owner, outside, networks } = input;
+  const failed = new AbortController();
+  const signal = AbortSignal.any([left, failed.signal]);
+  setMaxListeners(0, signal); // each network that is raised has one
+  const heard: Subscription[] = [];
+  const hear: Hear = (machine) => {
+    heard.push(machine.subscribe({ error: (defect: unknown) => failed.abort(stoppedBy(defect)) }));
     return machine;
   };
-
+  const held: { ports: ResolvedPort[] } = { ports: [] };
   const giveBack = () => {
     for (const name of Object.keys(networks)) {
-      directory.network(outside, name)?.send({ type: 'leave', owner, from });
+      directory.network(outside, name)?.send({ type: 'leave', owner, from: NOBODY });
     }
-    if (input.uplink) directory.firewall(outside).send({ type: 'release', owner, from });
-    if (claimed.length > 0) ports.send({ type: 'unclaim', owner, ports: claimed });
+    if (input.uplink) directory.firewall(outside).send({ type: 'release', owner, from: NOBODY });
+    if (held.ports.length > 0) directory.ports(outside).send({ type: 'unclaim', owner, ports: held.ports });
   };
-  const refuse = (fault: Fault) => {
-    if (settled) return;
-    settle();
+  // It stays after a success: XState learns of that a few turns later, and aborts only if the state is left before.
+  left.addEventListener('abort', giveBack, { once: true });
+  try {
+    return await grant(parts, input, held, hear, signal);
+  } catch (error) {
+    left.removeEventListener('abort', giveBack);
+    failed.abort();
     giveBack();
-    end({ type: 'refused', fault });
-  };
-  const claim = () => {
-    const giver = taking?.owner ?? null;
-    ports.send({ type: 'claim', owner, ports: input.ports, avoid, giver, from });
-  };
-  /** The other container first: once it has agreed, its ports are ours to claim. */
-  const take = ({ owner: giver, ports: theirs }: NonNullable<LeaseInput['taking']>) => {
-    if (settled) return;
-    const targets = neighbours().yields(giver, owner, theirs);
-    if (targets === null) {
-      const id = giver.slice(0, giver.lastIndexOf(':'));
-      return refuse({ code: 'NOT_PUBLISHED', message: `container ${id} does not give these ports away`, owner: id });
-    }
-    given = targets;
-    claim();
-  };
-  const grant = () => {
-    const asked = [...leases.values()].filter(({ network }) => networks[network]?.static_mac !== undefined);
-    if (input.inside === null && asked.length === 0) return answer([]);
-    const look = async () => {
-      const taken = asked.length === 0 ? null : await macOnBridge(kernel, outside, asked);
-      if (taken !== null) return refuse(taken);
-      const links = input.inside === null ? [] : await kernel.outside(outside).kernel.links(input.inside);
-      answer(links.map(({ name }) => name));
-    };
-    look().catch((error: unknown) => refuse(toFault(error, 'lease')));
-  };
-  const answer = (inside: string[]) => {
-    if (settled) return;
-    settle();
-    // In the order asked for, whatever order the answers came in.
-    end({
-      type: 'leased',
-      leases: Object.keys(networks).flatMap((name) => leases.get(name) ?? []),
-      ports: claimed,
-      inside,
-      given,
-    });
-  };
-  const probe = async () => {
-    const busy = await heldByHost(kernel, outside, claimed, taking?.ports ?? []);
-    if (settled) return;
-    if (busy === null) return grant();
-    const random = input.ports.some((mapping) => (mapping.host_port ?? 0) === 0 && busy.random(mapping.container_port));
-    if (!random || avoid.length >= PORT_ATTEMPTS) return refuse(busy.fault);
-    ports.send({ type: 'unclaim', owner, ports: claimed });
-    claimed = [];
-    avoid = [...avoid, busy.port];
-    claim();
-  };
-
-  receive((event) => {
-    const answer = event as NetworkAnswer | PortsAnswer | FirewallAnswer;
-    if (settled) return;
-    if (answer.type === 'left' || answer.type === 'updated') return;
-    if (answer.type === 'released' || answer.type === 'verified') return;
-    if (answer.type === 'held') return claim();
-    if (answer.type === 'refused') return refuse(answer.fault);
-    if (answer.type === 'claimed') {
-      claimed = answer.ports;
-      probe().catch((error: unknown) => refuse(toFault(error, 'portProbe')));
-      return;
-    }
-    leases.set(answer.network, answer.lease);
-    if (leases.size < Object.keys(networks).length) return;
-    if (input.ports.length > 0) claim();
-    else grant();
-  });
-
-  for (const [name, options] of Object.entries(networks)) {
-    if (settled) break; // refused by the one before
-    const network = directory.network(outside, name);
-    if (network === null) {
-      refuse({
-        code: 'NO_SUCH_NETWORK',
-        message: `unable to find network with name or ID ${name}: network not found`,
-      });
-      break;
-    }
-    hear(network).send({ type: 'join', owner, options, from });
+    throw error instanceof FaultError ? error : FaultError.of(toFault(error, 'lease'));
+  } finally {
+    for (const subscription of heard) subscription.unsubscribe();
   }
-  if (input.ports.length > 0) hear(ports);
-  // A turn later: at a start the other container may come after this one.
-  if (taking !== null) setImmediate(() => take(taking));
-  // An uplink has no networks beside it.
-  else if (input.uplink) hear(directory.firewall(outside)).send({ type: 'hold', uplink: true, owner, from });
-  else if (Object.keys(networks).length === 0) claim();
+}
 
-  return () => {
-    if (settled) return;
-    settle();
-    giveBack();
-  };
+/** Has the attempt fail when a defect stops this machine. Returns the machine. */
+type Hear = (machine: AnyActorRef) => AnyActorRef;
+
+async function grant(
+  parts: Parts,
+  input: LeaseInput,
+  held: { ports: ResolvedPort[] },
+  hear: Hear,
+  signal: AbortSignal,
+): Promise<Granted> {
+  const { directory, neighbours } = parts;
+  const { owner, outside, taking, uplink } = input;
+  let given: PortTarget[] = [];
+  if (taking !== null) {
+    await nextTurn(undefined, { signal }); // at a start the other container may come after this one
+    // The other container first: once it has agreed, its ports can be claimed.
+    const id = containerIdOf(taking.owner);
+    const targets = neighbours.yields(taking.owner, owner, taking.ports);
+    if (targets === null) throw refusal('NOT_PUBLISHED', `container ${id} does not give these ports away`, id);
+    given = targets;
+  }
+  // A container with an uplink is on no network.
+  if (uplink) await request<FirewallAnswer>(hear(directory.firewall(outside)), { type: 'hold', uplink, owner }, signal);
+  const leases = await join(parts, input, hear, signal);
+  if (input.ports.length > 0) await claim(parts, input, held, hear, signal);
+  const inside = await look(parts, input, leases);
+  signal.throwIfAborted();
+  return { leases, ports: held.ports, inside, given };
+}
+
+const NOW = Promise.resolve();
+
+/** Joins the networks side by side. Resolves with the leases, in the order of the networks in the input. */
+async function join({ directory }: Parts, input: LeaseInput, hear: Hear, signal: AbortSignal): Promise<Lease[]> {
+  const { owner, outside, networks } = input;
+  const joins: Promise<Extract<NetworkAnswer, { type: 'leased' }>>[] = [];
+  for (const [name, options] of Object.entries(networks)) {
+    const network = directory.network(outside, name);
+    if (network === null)
+      throw refusal('NO_SUCH_NETWORK', `unable to find network with name or ID ${name}: network not found`);
+    const answer = request<Extract<NetworkAnswer, { type: 'leased' | 'refused' }>>(
+      hear(network),
+      { type: 'join', owner, options },
+      signal,
+    );
+    answer.catch(() => {}); // the first refusal is the one that is reported
+    joins.push(answer);
+    // A network that refuses at once keeps those after it from being made.
+    await Promise.race([answer, NOW]);
+  }
+  return (await Promise.all(joins)).map((answer) => answer.lease);
+}
+
+/** Claims host ports. Random ones that the host turns out to listen on are replaced. */
+async function claim(
+  { directory, kernel }: Parts,
+  input: LeaseInput,
+  held: { ports: ResolvedPort[] },
+  hear: Hear,
+  signal: AbortSignal,
+): Promise<void> {
+  const { owner, outside, taking } = input;
+  const machine = hear(directory.ports(outside));
+  const avoid: number[] = [];
+  for (;;) {
+    const message = { type: 'claim', owner, ports: input.ports, avoid: [...avoid], giver: taking?.owner ?? null };
+    const { ports } = await request<PortsAnswer>(machine, message, signal);
+    held.ports = ports;
+    signal.throwIfAborted();
+    const busy = await heldByHost(kernel, outside, ports, taking?.ports ?? []);
+    signal.throwIfAborted();
+    if (busy === null) return;
+    const random = input.ports.some((mapping) => (mapping.host_port ?? 0) === 0 && busy.random(mapping.container_port));
+    if (!random || avoid.length >= PORT_ATTEMPTS) throw FaultError.of(busy.fault);
+    machine.send({ type: 'unclaim', owner, ports });
+    held.ports = [];
+    avoid.push(busy.port);
+  }
+}
+
+/** Refuses a MAC that was asked for and that a bridge or a port of it has. Resolves with the links inside the namespace. */
+async function look({ kernel }: Parts, input: LeaseInput, leases: readonly Lease[]): Promise<string[]> {
+  const { outside, networks, inside } = input;
+  const asked = leases.filter(({ network }) => networks[network]?.static_mac !== undefined);
+  const taken = asked.length === 0 ? null : await macOnBridge(kernel, outside, asked);
+  if (taken !== null) throw FaultError.of(taken);
+  const links = inside === null ? [] : await kernel.outside(outside).kernel.links(inside);
+  return links.map(({ name }) => name);
 }
 
 /** The first of these leases whose MAC a bridge has, or a port of it that is not ours to lease to: an uplink, a VM's tap. */
@@ -229,22 +220,26 @@ async function heldByHost(
     );
   const probes: (PortProbe & { containerPort: number })[] = [];
   for (const { protocol, hostIp: address, hostPort, containerPort, range } of ports) {
-    const families = address === '' ? ([4, 6] as const) : ([address.includes(':') ? 6 : 4] as const);
+    const families = address === '' ? ([4, 6] as const) : [familyOf(address)];
     for (let i = 0; i < range; i++) {
       if (isGiven(protocol, address, hostPort + i)) continue;
       for (const family of families) probes.push({ protocol, family, address, port: hostPort + i, containerPort });
     }
   }
-  const holders = await kernel.outside(outside).kernel.portProbe(probes);
+  const holders = await kernel
+    .outside(outside)
+    .kernel.portProbe(probes)
+    .catch((error: unknown) => {
+      throw FaultError.of(toFault(error, 'portProbe'));
+    });
   // An address the host does not have (yet) cannot have a listener either.
   const holder = holders.find(({ code }) => code !== 'EADDRNOTAVAIL');
   const busy = holder === undefined ? undefined : probes[holder.index];
   if (holder === undefined || busy === undefined) return null;
   const who = holder.pid === null ? 'another process' : `pid ${holder.pid} (${holder.command ?? '?'})`;
-  const host = busy.address === '' ? '' : busy.family === 6 ? `[${busy.address}]:` : `${busy.address}:`;
   const fault: Fault = {
     code: 'PORT_TAKEN',
-    message: `port ${host}${busy.port}/${busy.protocol} is in use on the host by ${who}`,
+    message: `port ${portText(busy.protocol, busy.address, busy.port)} is in use on the host by ${who}`,
     errno: holder.code,
     owner: who,
   };

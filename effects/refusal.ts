@@ -1,43 +1,37 @@
 /**
- * Makes errors of an effect from what the kernel refused, what somebody else has, and what the daemon may not do.
+ * Makes the errors of effects: requests that the kernel refused, and capabilities that the daemon lacks.
  *
- * Guarantees: changes nothing. Each names the object that it is about. A helper is not started by a daemon that could not make
- * it the user that it is to be, or not end it again.
- * Limits: replies of rtnetlink; other calls reject with their own error.
+ * Guarantees: changes nothing. Each error names its object. A helper is not started if the daemon could not change it to its
+ * user, or not end it.
+ * Limits: replies of rtnetlink only; other calls reject with their own error.
  */
 import { capabilitiesFor, lacking, listed, type Helper } from './capabilities.ts';
-import { EffectError } from './effect.ts';
+import { FaultError } from '../state/faults.ts';
 
-/** Throw for the first reply that is not success. */
+/** Throws for the first reply that is not success. */
 export function refuse(replies: readonly { errno: number; code: string }[], object: string): void {
   const failed = replies.find(({ errno }) => errno !== 0);
   if (failed === undefined) return;
-  throw new EffectError({
-    code: 'KERNEL',
-    message: `rtnetlink ${object}: ${failed.code}`,
+  throw new FaultError('KERNEL', `rtnetlink ${object}: ${failed.code}`, {
     errno: failed.code,
     syscall: 'rtnetlink',
     object,
   });
 }
 
-export function stranger(name: string, alias: string): EffectError {
+export function stranger(name: string, alias: string): FaultError {
   const whose = alias === '' ? 'something else' : alias;
-  return new EffectError({
-    code: 'NAME_TAKEN_IN_KERNEL',
-    message: `link ${name} exists and belongs to ${whose}`,
+  return new FaultError('NAME_TAKEN_IN_KERNEL', `link ${name} exists and belongs to ${whose}`, {
     object: name,
     owner: whose,
   });
 }
 
-/** Throws when the daemon lacks what it takes to start this helper. */
+/** Throws if the daemon lacks a capability that starting this helper needs. */
 export function requireFor(helper: Helper): void {
   const names = capabilitiesFor(helper).filter((name) => lacking().includes(name));
   if (names.length === 0) return;
-  throw new EffectError({
-    code: 'CAPABILITY_MISSING',
-    message: `${helper} cannot be started: the daemon lacks ${listed(names)}`,
+  throw new FaultError('CAPABILITY_MISSING', `${helper} cannot be started: the daemon lacks ${listed(names)}`, {
     object: helper,
   });
 }

@@ -1,9 +1,10 @@
 /**
- * Retries work that must succeed in the end, although it fails now: no descriptor is left, say, or the disk is full.
+ * Retries work that must succeed in the end, although it fails now: for example if no descriptor is left, or the disk is
+ * full.
  *
- * Guarantees: the first attempt is made at once, in this turn, and the next ones every second, until one succeeds or the caller
+ * Guarantees: the first attempt is made at once, in this turn, and then one every second, until one succeeds or the caller
  * gives up. The first failure is reported.
- * Limits: work that waits for its next attempt is lost with the daemon, and does not keep the process alive.
+ * Limits: work that waits for its next attempt is lost if the daemon ends, and does not keep the process alive.
  */
 const AGAIN_MS = 1000;
 

@@ -1,11 +1,11 @@
 /**
  * A directory that holds the directories of many owners, and is removed with the last of them.
  *
- * Guarantees: a directory that others use, or that is missing, is left as it is. Any other reason why it cannot be removed is
- * an error, and the effect is run again.
+ * Guarantees: a directory that others use, or that is missing, is left as it is. Any other failure to remove it is an error,
+ * and the effect runs again.
  */
 import { readdirSync, rmdirSync } from 'node:fs';
-import { unwritable } from './effect.ts';
+import { unwritable } from '../state/faults.ts';
 
 export function removeIfEmpty(home: string): void {
   try {
@@ -16,7 +16,7 @@ export function removeIfEmpty(home: string): void {
   }
 }
 
-/** The names of its entries; none when the directory is missing. */
+/** Returns the names of its entries; none if the directory is missing. */
 export function namesIn(home: string): string[] {
   try {
     return readdirSync(home);

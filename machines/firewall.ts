@@ -1,17 +1,17 @@
 /**
- * The nftables table with its hooks that all networks and uplinks of one outside namespace share, and the forwarding
- * switches, which only networks need.
+ * The nftables table that all networks and uplinks of one outside namespace share, and the forwarding switches, which only
+ * networks need.
  *
- * Guarantees: there while at least one network or uplink holds it, gone after the last; the switches (net.ipv4.ip_forward and
- * its likes) are read and remembered on disk before they are set, and put back after the last network, so that the host ends
- * as it was found. What others change in the table is found when somebody asks to verify it, and put back; whoever asks
- * while that is under way has another look taken.
- * Limits: a switch that someone else set to the same value meanwhile is put back all the same.
+ * Guarantees: the table exists while at least one network or uplink holds it, and is removed after the last. The switches
+ * (net.ipv4.ip_forward and similar) are read and recorded on disk before they are set, and restored after the last network,
+ * so the host ends as it was found. `verify` compares the table with what it should be, and repairs what others have changed.
+ * A `verify` during a comparison leads to another one.
+ * Limits: a switch is restored even if somebody else has meanwhile set it to the same value.
  */
 import { assign, enqueueActions, setup, type AnyActorRef } from 'xstate';
 import type { Drift } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
-import { request, effect, faultOf, type Asker } from './contract.ts';
+import { effect, faultOf, type Requester } from './contract.ts';
 
 export type Switches = Readonly<Record<string, string>>;
 
@@ -21,19 +21,19 @@ export interface FirewallInput {
   adopted: readonly string[];
   /** Containers whose uplink may run according to the snapshots. */
   uplinks: readonly string[];
-  /** The values found before cleat changed them, if it did (kept on disk). */
+  /** The switches as they were before cleat changed them (kept on disk); null if it did not. */
   found: Switches | null;
-  /** A daemon before this one has left a record of this outside: the table may be there, also where nobody needs it. */
+  /** True if an earlier daemon has left a record of this outside: its table may exist although nobody needs it. */
   recorded: boolean;
 }
 
-/** Something of the table that is not as it should be. `owner`: whose port it is (id:generation), null for what is shared. */
+/** A difference between the table and what it should be. `owner`: the owner of the port (id:generation); null if shared. */
 export interface Found {
   owner: string | null;
   drift: Drift;
 }
 
-/** What was put back, and what policy leaves as it is. */
+/** The differences that were repaired, and those that the policy leaves. */
 export interface RulesetFindings {
   repaired: Found[];
   left: Found[];
@@ -43,46 +43,45 @@ interface FirewallContext {
   outside: string | null;
   /** Networks. */
   holders: readonly string[];
-  /** Containers (id:generation) whose uplink is kept in bounds by the table: they need no forwarding. */
+  /** Containers (id:generation) whose uplink the table restricts. Uplinks need no forwarding. */
   uplinks: readonly string[];
-  waiting: readonly Asker[];
+  waiting: readonly Requester[];
   found: Switches | null;
   recorded: boolean;
-  /** Who is told how the look at the table ended. */
+  /** The actors that get the result of the present comparison. */
   verifiers: readonly AnyActorRef[];
-  /** Those who asked since it began, null when nobody did. */
+  /** The actors that get the result of the next comparison. Null if no `verify` has come since the present one began. */
   next: readonly AnyActorRef[] | null;
-  /** What the last look left as it was. */
+  /** The differences that the last comparison left. */
   drift: readonly Found[];
   fault: Fault | null;
   attempts: number;
 }
 
 export type FirewallEvent =
-  | ({ type: 'hold'; uplink?: true } & Asker)
-  | ({ type: 'release' } & Asker)
-  | ({ type: 'verify' } & Partial<Asker>)
-  /** Filters of the way back that are about to be loosened, as they were found, in place of those remembered. */
-  | { type: 'remember'; filters: Switches }
-  | { type: 'retry' };
+  | ({ type: 'hold'; uplink?: true } & Requester)
+  | ({ type: 'release' } & Requester)
+  | ({ type: 'verify' } & Partial<Requester>)
+  /** `filters`: the present values of the rp_filter switches that are about to be loosened. They replace those in `found`. */
+  | { type: 'remember'; filters: Switches };
 
 export type FirewallAnswer =
   { type: 'held' } | { type: 'refused'; fault: Fault } | { type: 'released' } | { type: 'verified' };
 
 export interface VerifyInput {
   outside: string | null;
-  /** The switches as they were before the firewall was raised. Forwarding for others depends on them. */
+  /** The switches as they were before the firewall was raised. They decide if the rules let others forward. */
   found: Switches | null;
-  /** Somebody has asked for it: everything is put back, whatever policy says of it. */
+  /** True if an actor waits for the result: every difference is then repaired, whatever the policy says. */
   asked: boolean;
 }
 
-/** For whoever watches: what a look at the table has found. */
+/** Emitted with the result of each comparison. */
 export type FirewallEmitted = { type: 'found' } & RulesetFindings;
 
 const isFilter = (key: string): boolean => /^net\/ipv4\/conf\/[^/]+\/rp_filter$/.test(key);
 
-/** Returns the loosened filters (net.ipv4.conf.LINK.rp_filter) among the switches that were found, as they were found. */
+/** Returns the original values of the loosened filters (net.ipv4.conf.LINK.rp_filter). */
 export const filtersIn = (found: Switches | null): Switches =>
   Object.fromEntries(Object.entries(found ?? {}).filter(([key]) => isFilter(key)));
 
@@ -103,12 +102,12 @@ const setupFirewall = setup({
     restoreSwitches: effect<void, { outside: string | null; found: Switches | null }>('restoreSwitches'),
     lowerFirewall: effect<void, { outside: string | null; found: Switches | null }>('lowerFirewall'),
     repairRuleset: effect<RulesetFindings, VerifyInput>('repairRuleset'),
-    backOff: request<{ attempt: number }>('backOff'),
+    backOff: effect<void, { attempt: number }>('backOff'),
   },
   guards: {
     used: ({ context }) => context.holders.length + context.uplinks.length > 0,
     unused: ({ context }) => context.holders.length + context.uplinks.length === 0,
-    /** For uplinks that were told so. */
+    /** True if an uplink already relies on the table, because its `hold` was answered. */
     stands: ({ context: { uplinks, waiting } }) =>
       uplinks.some((uplink) => !waiting.some(({ owner }) => owner === uplink)),
     hasNetworks: ({ context }) => context.holders.length > 0,
@@ -121,7 +120,7 @@ const setupFirewall = setup({
   actions: {
     blameError: assign({ fault: ({ event }) => faultOf('error' in event ? event.error : undefined) }),
     countAttempt: assign({ attempts: ({ context }) => context.attempts + 1 }),
-    /** Networks wait for forwarding, too. */
+    /** Answers uplinks, and networks if forwarding is on. */
     answerWaiting: enqueueActions(({ context, enqueue }) => {
       const { waiting, uplinks, found } = context;
       const ready = waiting.filter(({ owner }) => found !== null || uplinks.includes(owner));
@@ -143,7 +142,7 @@ const setupFirewall = setup({
       }
       enqueue.assign({ verifiers: [], next: null });
     }),
-    /** Nothing of the table stands that could have changed, or it is being made: right by then. */
+    /** Answers `verify` at once: there is no table that could have changed, or the table is being made or removed. */
     answerAtOnce: enqueueActions(({ event, enqueue }) => {
       if (event.type !== 'verify' || event.from === undefined) return;
       enqueue.sendTo(event.from, { type: 'verified' } satisfies FirewallAnswer);
@@ -158,7 +157,7 @@ const setupFirewall = setup({
         return event.type === 'verify' && event.from !== undefined ? [...asked, event.from] : asked;
       },
     }),
-    /** Put back with the other switches, whatever comes in between. */
+    /** Adds the filters to the switches that are restored later. */
     rememberFilters: assign({
       found: ({ context: { found }, event }) =>
         found === null || event.type !== 'remember' ? found : { ...withoutFilters(found), ...event.filters },
@@ -226,20 +225,20 @@ export const firewallMachine = setupFirewall.createMachine({
   states: {
     deciding: {
       description:
-        'Enters at start. Containers in snapshots need the table: it is there, and is not touched. One that a crash has ' +
-        'left for nobody is taken away.',
+        'Initial state. If containers in snapshots need the table, it exists and is not touched. A table that a crash has ' +
+        'left without users is removed.',
       always: [{ guard: 'used', target: 'up' }, { guard: 'recorded', target: 'lowering' }, { target: 'down' }],
     },
     down: {
       tags: 'rest',
-      description: 'Owns nothing in the kernel. Leaves when the first network or uplink asks.',
+      description: 'Owns nothing in the kernel. Leaves when the first network or uplink holds the firewall.',
       always: [
         { guard: 'hasNetworks', target: 'reading' },
         { guard: 'used', target: 'raising' },
       ],
     },
     reading: {
-      description: 'Reads the forwarding switches as they are, to be able to put them back.',
+      description: 'Reads the forwarding switches before they are set, so that they can be restored.',
       invoke: {
         id: 'readSwitches',
         src: 'readSwitches',
@@ -249,7 +248,7 @@ export const firewallMachine = setupFirewall.createMachine({
       },
     },
     raising: {
-      description: 'Owns the table and the switches from here on. Must not open forwarding before the rules stand.',
+      description: 'Owns the table and the switches from here on. Must not enable forwarding before the rules exist.',
       invoke: {
         id: 'raiseFirewall',
         src: 'raiseFirewall',
@@ -264,7 +263,7 @@ export const firewallMachine = setupFirewall.createMachine({
     },
     up: {
       tags: 'rest',
-      description: 'The table stands. Leaves when the last network and the last uplink have given it back.',
+      description: 'The table is complete. Leaves when the last network and the last uplink have released it.',
       entry: 'answerWaiting',
       always: [
         { guard: 'asked', target: 'verifying' },
@@ -276,7 +275,7 @@ export const firewallMachine = setupFirewall.createMachine({
     },
     opening: {
       description:
-        'The table stands for uplinks, and a network wants forwarding: reads the switches before they are set.',
+        'The table exists for uplinks, and a network now needs forwarding: reads the switches before they are set.',
       invoke: {
         id: 'readSwitches',
         src: 'readSwitches',
@@ -287,7 +286,8 @@ export const firewallMachine = setupFirewall.createMachine({
       on: { verify: { actions: 'noteVerifier' } },
     },
     verifying: {
-      description: 'Looks at the table and puts back what others took. Networks that ask for it wait.',
+      description:
+        'Compares the table with what it should be, and repairs what others changed. A `hold` meanwhile waits.',
       invoke: {
         id: 'repairRuleset',
         src: 'repairRuleset',
@@ -302,18 +302,22 @@ export const firewallMachine = setupFirewall.createMachine({
     },
     verifyFailed: {
       tags: 'rest',
-      description: 'The table could not be looked at or put right: `fault` says why. Tried again by itself.',
+      description: 'The table could not be read or repaired: `fault` says why. Retries after a pause.',
       entry: 'countAttempt',
       always: { guard: 'unused', target: 'lowering' },
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts }),
+        onDone: 'verifying',
+      },
       on: {
         hold: { target: 'verifying', actions: hold('not up yet') },
         verify: { target: 'verifying', actions: 'noteVerifier' },
-        retry: 'verifying',
       },
     },
     restoring: {
-      description: 'The last network has gone, and uplinks still need the table: puts the switches back.',
+      description: 'The last network has gone, but uplinks still need the table: restores the switches.',
       invoke: {
         id: 'restoreSwitches',
         src: 'restoreSwitches',
@@ -325,17 +329,22 @@ export const firewallMachine = setupFirewall.createMachine({
     },
     restoreFailed: {
       tags: 'rest',
-      description: 'The table stands for uplinks, and switches could not be put back: `fault` says why. Tried again.',
+      description:
+        'Uplinks still need the table, but the switches could not be restored: see `fault`. Retries after a pause.',
       entry: 'countAttempt',
       always: [
         { guard: 'hasNetworks', target: 'raising' },
         { guard: 'unused', target: 'lowering' },
       ],
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
-      on: { retry: 'restoring' },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts }),
+        onDone: 'restoring',
+      },
     },
     lowering: {
-      description: 'Puts the switches back, then takes the table away.',
+      description: 'Restores the switches, then removes the table.',
       invoke: {
         id: 'lowerFirewall',
         src: 'lowerFirewall',
@@ -346,11 +355,16 @@ export const firewallMachine = setupFirewall.createMachine({
     },
     lowerFailed: {
       tags: 'rest',
-      description: 'Table or switches could not be put back: `fault` says why. Tried again by itself.',
+      description:
+        'The switches could not be restored, or the table not removed: `fault` says why. Retries after a pause.',
       entry: 'countAttempt',
       always: { guard: 'used', target: 'raising' },
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
-      on: { retry: 'lowering' },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts }),
+        onDone: 'lowering',
+      },
     },
   },
 });

@@ -1,31 +1,31 @@
 /**
- * firewalld, where it runs: the bridges of the networks that are up are in its zone `trusted`, as Podman has it.
+ * Keeps the bridges of the networks that are up in firewalld's zone `trusted`, as Podman does, if firewalld runs.
  *
- * Guarantees: a network is told `held` when its bridge is in the zone, or firewalld has refused: it goes up without, and
- * `fault` says so until an attempt succeeds. Which bridges are there by our doing is on disk before they are added, and until
- * they are taken away: after a crash those of no network are found. What somebody else has put into a zone stays there.
- * Whoever tells us that firewalld has changed (`verify`) has us look again: it forgets what it was told when it reloads,
- * restarts, or starts after us. Without firewalld nothing is bound, and a network is told so at once.
- * Limits: one look at a time; who asks meanwhile waits for the next one.
+ * Guarantees: a network gets `held` when its bridge is in the zone, or when firewalld has refused it. A refusal does not stop
+ * the network from going up; `fault` has the reason until an attempt succeeds. The bridges that we add are recorded on disk
+ * before they are added and until they are removed, so bridges without a network are found after a crash. A bridge that
+ * somebody else has put into a zone stays there. `verify` leads to another read of the zones, because firewalld forgets our
+ * bridges when it reloads, restarts, or starts after us. Without firewalld, no bridge is added and `held` is answered at once.
+ * Limits: one read at a time; a request meanwhile waits for the next one.
  */
 import { assign, enqueueActions, setup } from 'xstate';
 import type { Fault } from '../state/faults.ts';
-import { request, effect, faultOf, type Asker } from './contract.ts';
-import { planZones, TRUSTED, type ZonePlan, type ZonesSeen } from './plan/firewalld.ts';
+import { effect, faultOf, type Requester } from './contract.ts';
+import { planZones, TRUSTED, type ZonePlan, type ZonesSeen } from '../plan/networks/firewalld.ts';
 
 export interface FirewalldInput {
   outside: string | null;
   /** Bridges of the networks that are up according to the snapshots. */
   adopted: readonly string[];
-  /** Bridges that are in the zone by our doing, as far as is known (kept on disk). */
+  /** Bridges that we have added to the zone (kept on disk). One that was about to be added may be missing there. */
   bound: readonly string[];
 }
 
 export interface LookInput {
   outside: string | null;
-  /** It may have something of ours. */
+  /** True if firewalld may have a bridge of ours. */
   bound: boolean;
-  /** Bridges that may have to leave the zone: whether the permanent configuration has them is asked, too. */
+  /** Bridges that may have to leave the zone: for these, the permanent configuration is read too. */
   leaving: readonly string[];
 }
 
@@ -40,29 +40,28 @@ interface FirewalldContext {
   /** Bridges of the networks that are up, or about to be. */
   wanted: readonly string[];
   bound: readonly string[];
-  /** What the last look has led to. */
+  /** The changes that follow from the last read of the zones. */
   plan: Pick<ZonePlan, 'add' | 'remove'>;
   waiting: readonly Pending[];
-  /** Something was asked for or has changed since the look began. */
+  /** True if a request or a change has come since the read of the zones began. */
   again: boolean;
   fault: Fault | null;
   attempts: number;
 }
 
-/** What a look has found, as guards and actions are told of it. */
+/** The zones that were read, as a parameter of guards and actions. */
 type Seen = { seen: ZonesSeen | null };
 
-type Pending = Pick<Asker, 'from'> & { answer: FirewalldAnswer['type'] };
+type Pending = Pick<Requester, 'from'> & { answer: FirewalldAnswer['type'] };
 
 export type FirewalldEvent =
-  | { type: 'hold' | 'release'; bridge: string; from: Asker['from'] }
+  | { type: 'hold' | 'release'; bridge: string; from: Requester['from'] }
   /** firewalld has changed its rules, has started or ended. */
-  | { type: 'verify' }
-  | { type: 'retry' };
+  | { type: 'verify' };
 
 export type FirewalldAnswer = { type: 'held' } | { type: 'released' };
 
-/** For whoever watches: it has refused, for the first time in a row. */
+/** Emitted when firewalld refuses for the first time in a row. */
 export interface FirewalldEmitted {
   type: 'failing';
   fault: Fault;
@@ -79,7 +78,7 @@ const setupFirewalld = setup({
   actors: {
     lookAtZones: effect<ZonesSeen | null, LookInput>('lookAtZones'),
     changeZones: effect<void, ChangeInput>('changeZones'),
-    backOff: request<{ attempt: number }>('backOff'),
+    backOff: effect<void, { attempt: number }>('backOff'),
   },
   guards: {
     concerned: ({ context: { wanted, bound } }) => wanted.length + bound.length > 0,
@@ -108,11 +107,11 @@ const setupFirewalld = setup({
       const { add, remove, bound: after } = planZones(wanted, bound, seen);
       return { plan: { add, remove }, bound: after };
     }),
-    /** Bridges that were taken out of the zone are not remembered any more. */
+    /** Forgets the bridges that were removed from the zone. */
     conclude: assign(({ context: { bound, plan } }) => ({
       bound: bound.filter((bridge) => !plan.remove.includes(bridge)),
     })),
-    calm: assign({ fault: null, attempts: 0 }),
+    resetAttempts: assign({ fault: null, attempts: 0 }),
     blame: enqueueActions(({ context, event, enqueue }) => {
       const fault = faultOf('error' in event ? event.error : undefined);
       enqueue.assign({ fault, attempts: context.attempts + 1 });
@@ -147,17 +146,18 @@ export const firewalldMachine = setupFirewalld.createMachine({
   states: {
     deciding: {
       description:
-        'Enters at start. firewalld may have restarted since, or a crash left a bridge of no network with it.',
+        'Initial state. firewalld may have restarted meanwhile, or a crash may have left it a bridge without a network.',
       always: [{ guard: 'concerned', target: 'looking' }, { target: 'idle' }],
     },
     idle: {
       tags: 'rest',
-      description: 'The bridges are in the zone, where there is a firewalld, or with whoever put them into another.',
-      entry: ['calm', 'answer'],
+      description:
+        'If firewalld runs, each bridge is in the zone, or in another one that somebody else has put it into.',
+      entry: ['resetAttempts', 'answer'],
       on: { hold: look, release: look, verify: { guard: 'concerned', ...look } },
     },
     looking: {
-      description: 'Asks firewalld, if there is one, for its zones.',
+      description: 'Reads the zones of firewalld, if it runs.',
       entry: 'begin',
       invoke: {
         id: 'lookAtZones',
@@ -176,7 +176,7 @@ export const firewalldMachine = setupFirewalld.createMachine({
       },
     },
     changing: {
-      description: "Puts bridges into the zone, and takes ours away that are no network's any more.",
+      description: 'Adds bridges to the zone, and removes those of ours that no network has any more.',
       invoke: {
         id: 'changeZones',
         src: 'changeZones',
@@ -191,11 +191,17 @@ export const firewalldMachine = setupFirewalld.createMachine({
     refused: {
       tags: 'rest',
       description:
-        'firewalld does not answer, or refuses: `fault` says why. Networks go up and down all the same. Tried again.',
+        'firewalld does not answer, or refuses: `fault` says why. Networks go up and down all the same. Retries after a ' +
+        'pause.',
       entry: 'answer',
       always: { guard: 'unconcerned', target: 'idle' },
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
-      on: { hold: look, release: look, verify: look, retry: 'looking' },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts }),
+        onDone: 'looking',
+      },
+      on: { hold: look, release: look, verify: look },
     },
   },
 });

@@ -1,23 +1,99 @@
 /**
- * What the effects and questions of the network's machine are given.
+ * The events of the network's machine, and the inputs of its effects and requests.
  *
- * Guarantees: everything an effect needs is in its input, taken from the context alone. Effects get the definition with the
- * MTU that the network has by its way out, or by a bridge of others; what is written down is the definition alone.
- * Limits: what is decided is in network-setup.ts and plan/.
+ * Guarantees: an input has everything that its effect needs, taken from the context alone. If the definition has no MTU,
+ * effects get it with the MTU of the route to the outside, or of an unmanaged bridge. Only the definition itself is written
+ * to disk.
+ * Limits: nothing is decided here. network-setup.ts and plan/ decide.
  */
 import type { NetworkDefinition } from '../state/network.ts';
-import type { NetworkContext } from './network-setup.ts';
-import type { Leases } from './plan/lease.ts';
-import { bridgeMac } from './plan/neighbours.ts';
-import { isUnmanaged } from './plan/unmanaged.ts';
-import { asFound } from './plan/way-out.ts';
+import type { Lease } from '../state/container.ts';
+import type { AttachmentOptions } from '../state/event.ts';
+import type { Fault } from '../state/faults.ts';
+import type { Requester } from './contract.ts';
+import type { Cursors, Leases } from '../plan/networks/lease.ts';
+import { bridgeMac } from '../plan/addresses/neighbours.ts';
+import { isUnmanaged, type BridgeSeen } from '../plan/networks/unmanaged.ts';
+import { asFound, type WayOut } from '../plan/networks/way-out.ts';
+
+export interface NetworkInput {
+  definition: NetworkDefinition;
+  /** The definition before an update that a crash interrupted; null if none was under way. */
+  previous: NetworkDefinition | null;
+  outside: string | null;
+  wayOut: WayOut;
+  /** The bridge of an unmanaged network as it was last read; null if the bridge is ours or has not been read. */
+  bridge: BridgeSeen | null;
+  /** Leases found in snapshots: their containers are attached, so the bridge exists. */
+  adopted: Leases;
+  /** True if a crash may have left the bridge without users: it is then lowered. */
+  recovering: boolean;
+}
+
+/** A request for another definition. `insist`: it is not rolled back; a container that cannot follow is tried again. */
+export interface Update {
+  definition: NetworkDefinition;
+  insist: boolean;
+}
+
+/** The change from one definition to another (`context.definition`), until the bridge and all containers have it. */
+interface Revision {
+  /** The definition that the bridge and containers may still have. */
+  from: NetworkDefinition;
+  /** The definition that all return to if one container cannot follow; null if the revision is not rolled back. */
+  back: NetworkDefinition | null;
+  asker: Requester | null;
+  /** True if containers may have a default route with the metric of another definition. */
+  remetric: boolean;
+  /** The reason why the requested definition is not in place; null if it is, or may yet be. */
+  fault: Fault | null;
+}
+
+export interface NetworkContext {
+  definition: NetworkDefinition;
+  previous: NetworkDefinition | null;
+  outside: string | null;
+  /** The MTU of the route by which traffic leaves the outside. A network without an MTU of its own has it. */
+  wayOut: WayOut;
+  /** The bridge of an unmanaged network as it was last read: its MTU and addresses are the network's. Otherwise null. */
+  bridge: BridgeSeen | null;
+  /** True if `wayOut` or `bridge` now gives another MTU, or other name servers, than the bridge and containers have. */
+  remeasured: boolean;
+  leases: Leases;
+  cursors: Cursors;
+  /** The requests that have a lease but no answer yet, because the bridge is not up. */
+  waiting: readonly (Requester & { options: AttachmentOptions })[];
+  /** The update that begins as soon as nothing else is under way. */
+  asked: (Requester & Update) | null;
+  revision: Revision | null;
+  recovering: boolean;
+  fault: Fault | null;
+  attempts: number;
+}
+
+export type NetworkEvent =
+  | ({ type: 'join'; options: AttachmentOptions } & Requester)
+  | ({ type: 'leave' } & Requester)
+  | ({ type: 'update' } & Update & Requester)
+  /** Traffic leaves the outside by another route, or the route has another MTU. */
+  | { type: 'wayOut'; wayOut: WayOut }
+  /** The bridge of an unmanaged network has another MTU or other addresses. */
+  | { type: 'bridge'; bridge: BridgeSeen }
+  /** Others have changed the bridge. */
+  | { type: 'drifted' };
+
+export type NetworkAnswer =
+  | { type: 'leased'; network: string; lease: Lease }
+  | { type: 'refused'; network: string; fault: Fault }
+  | { type: 'left'; network: string }
+  | { type: 'updated'; network: string };
 
 export interface RaiseInput {
   definition: NetworkDefinition;
   /** MAC of the bridge. */
   mac: string;
   outside: string | null;
-  /** The bridge is others': it is not to be made, changed or taken away. */
+  /** True if the bridge belongs to others: it must not be made, changed or removed. */
   unmanaged?: boolean;
 }
 
@@ -26,7 +102,7 @@ export interface ReviseInput {
   to: NetworkDefinition;
   mac: string;
   outside: string | null;
-  /** The bridge is others': it is not to be made, changed or taken away. */
+  /** True if the bridge belongs to others: it must not be made, changed or removed. */
   unmanaged?: boolean;
 }
 
@@ -71,7 +147,7 @@ export const reviseInput = ({ context }: Args): ReviseInput => ({
   unmanaged: isUnmanaged(context.definition),
 });
 
-/** Those who wait have nothing yet that could be changed, and wait for us: not to be waited for. */
+/** Leaves out containers that wait for this machine: they have no link yet, and come to rest only after its answer. */
 export const fanOutInput = ({ context }: Args): FanOutInput => {
   const waiting = new Set(context.waiting.map(({ owner }) => owner));
   const leases = Object.fromEntries(Object.entries(context.leases).filter(([owner]) => !waiting.has(owner)));

@@ -1,18 +1,27 @@
 /**
- * The setup of the network's machine: its context, its events and answers, its guards and its actions.
+ * The setup of the network's machine: its actors by name, its guards and its actions.
  *
- * Guarantees: each action makes one decision, and what it decides with is pure (plan/lease.ts). An asker is answered once.
+ * Guarantees: each action makes one decision with pure functions (plan/networks/lease.ts). Each request is answered once.
  * Limits: network.ts says which of them is used when.
  */
 import { assign, enqueueActions, setup, type AnyActorRef } from 'xstate';
 import type { Lease } from '../state/container.ts';
-import type { AttachmentOptions } from '../state/event.ts';
 import type { Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
-import { request, effect, faultOf, type Asker } from './contract.ts';
-import type { FanOutInput, HoldInput, RaiseInput, ReviseInput } from './network-inputs.ts';
-import { isUnmanaged, type BridgeSeen, type Seen } from './plan/unmanaged.ts';
-import { asFound, type WayOut } from './plan/way-out.ts';
+import { effect, faultOf } from './contract.ts';
+import type {
+  FanOutInput,
+  HoldInput,
+  NetworkAnswer,
+  NetworkContext,
+  NetworkEvent,
+  NetworkInput,
+  RaiseInput,
+  ReviseInput,
+  Update,
+} from './network-inputs.ts';
+import { isUnmanaged, type BridgeSeen, type Seen } from '../plan/networks/unmanaged.ts';
+import { asFound } from '../plan/networks/way-out.ts';
 import {
   defaultMetricOf,
   displaced,
@@ -21,91 +30,13 @@ import {
   reviseLeases,
   type Cursors,
   type Leases,
-} from './plan/lease.ts';
+} from '../plan/networks/lease.ts';
 
-export interface NetworkInput {
-  definition: NetworkDefinition;
-  /** What the definition was before an update that a crash interrupted, null when none was under way. */
-  previous: NetworkDefinition | null;
-  outside: string | null;
-  wayOut: WayOut;
-  /** Of an unmanaged network: what its bridge was found to have; null where it is ours, or nobody has looked. */
-  bridge: BridgeSeen | null;
-  /** Leases found in snapshots: their containers are attached, so the bridge is there. */
-  adopted: Leases;
-  /** A crash may have left the bridge of a network without users: look, and lower it. */
-  recovering: boolean;
-}
-
-/** Another definition that was asked for. `insist`: there is no way back, who cannot follow is asked again. */
-interface Update {
-  definition: NetworkDefinition;
-  insist: boolean;
-}
-
-/** The way from one definition to another (`context.definition`), until bridge and containers have it. */
-interface Revision {
-  /** What bridge and containers may still have. */
-  from: NetworkDefinition;
-  /** Where all go back to when one cannot follow; null: nowhere. */
-  back: NetworkDefinition | null;
-  asker: Asker | null;
-  /** Containers may have a default route with a metric of another definition. */
-  remetric: boolean;
-  /** Why it is not what was asked for. */
-  fault: Fault | null;
-}
-
-export interface NetworkContext {
-  definition: NetworkDefinition;
-  previous: NetworkDefinition | null;
-  outside: string | null;
-  /** How traffic leaves the outside: the MTU of a network that has none of its own. */
-  wayOut: WayOut;
-  /** The bridge of an unmanaged network as it was last seen: its MTU and addresses are the network's. Else null. */
-  bridge: BridgeSeen | null;
-  /** The network has another MTU by these, or other name servers, than bridge and containers were given. */
-  remeasured: boolean;
-  leases: Leases;
-  cursors: Cursors;
-  /** Who has a lease but no answer yet, because the bridge is not up. */
-  waiting: readonly (Asker & { options: AttachmentOptions })[];
-  /** The update to begin with as soon as nothing else is under way. */
-  asked: (Asker & Update) | null;
-  revision: Revision | null;
-  recovering: boolean;
-  fault: Fault | null;
-  attempts: number;
-}
-
-export type NetworkEvent =
-  | ({ type: 'join'; options: AttachmentOptions } & Asker)
-  | ({ type: 'leave' } & Asker)
-  | ({ type: 'update' } & Update & Asker)
-  /** Traffic leaves the outside another way, or the way has another MTU. */
-  | { type: 'wayOut'; wayOut: WayOut }
-  /** The bridge of an unmanaged network has another MTU or other addresses. */
-  | { type: 'bridge'; bridge: BridgeSeen }
-  /** Others took something from the bridge. */
-  | { type: 'drifted' }
-  | { type: 'held' }
-  | { type: 'refused'; fault: Fault }
-  | { type: 'released' }
-  | { type: 'followed' }
-  | { type: 'stuck'; fault: Fault }
-  | { type: 'retry' };
-
-export type NetworkAnswer =
-  | { type: 'leased'; network: string; lease: Lease }
-  | { type: 'refused'; network: string; fault: Fault }
-  | { type: 'left'; network: string }
-  | { type: 'updated'; network: string };
-
-/** A definition with what was found about it. */
+/** Returns a definition with the MTU of the way out, or with the data of the unmanaged bridge. */
 const found = ({ wayOut, bridge }: NetworkContext, definition: NetworkDefinition): Seen =>
   asFound(definition, wayOut, bridge);
 
-/** Everybody's lease under `definition`; unchanged where that is not possible. */
+/** Returns all leases as `definition` grants them. If that is impossible, returns them unchanged, with the fault. */
 const revised = (context: NetworkContext, definition: NetworkDefinition) => {
   const plan = reviseLeases(found(context, definition), context.leases, context.cursors);
   return 'fault' in plan
@@ -113,7 +44,7 @@ const revised = (context: NetworkContext, definition: NetworkDefinition) => {
     : { fault: null, ...plan };
 };
 
-/** Why an update that is asked for cannot even be begun. On the way back (`insist`) who loses an address gets another. */
+/** Returns the reason why a requested update cannot begin. With `insist`, a container may lose its address and get another. */
 const hindrance = (context: NetworkContext, { definition, insist }: Update): Fault | null =>
   revised(context, definition).fault ?? (insist ? null : displaced(definition, context.leases));
 
@@ -121,7 +52,7 @@ const otherMetric = (a: NetworkDefinition, b: NetworkDefinition): boolean => def
 
 const answer = (from: AnyActorRef, what: NetworkAnswer) => [from, what] as const;
 
-/** What went wrong, as the answer to who asked for the change. Who holds it up and what the kernel said stay in it. */
+/** Returns a fault as the answer to a requested update. Keeps the owner and the errno of the original. */
 const notChanged = (network: string, fault: Fault): Fault =>
   ['NETWORK_UPDATE_FAILED', 'SUBNET_FULL'].includes(fault.code)
     ? fault
@@ -134,24 +65,25 @@ export const setupNetwork = setup({
     context: {} as NetworkContext,
     input: {} as NetworkInput,
     events: {} as NetworkEvent,
-    /** standing: the bridge and its rules are there, or about to be. */
+    /** standing: the bridge and its rules exist, or are being made. */
     tags: {} as 'rest' | 'standing',
   },
   actors: {
-    /** What was seen of a bridge of others. */
+    /** Resolves with the data of an unmanaged bridge; null if the bridge is ours. */
     raiseNetwork: effect<BridgeSeen | null, RaiseInput>('raiseNetwork'),
     lowerNetwork: effect<void, RaiseInput>('lowerNetwork'),
     reviseNetwork: effect<void, ReviseInput>('reviseNetwork'),
     repairNetwork: effect<void, RaiseInput>('repairNetwork'),
     recordDefinition: effect<void, RaiseInput>('recordDefinition'),
-    holdFirewall: request<HoldInput>('holdFirewall'),
-    releaseFirewall: request<HoldInput>('releaseFirewall'),
-    fanOut: request<FanOutInput>('fanOut'),
-    backOff: request<{ attempt: number }>('backOff'),
+    holdFirewall: effect<void, HoldInput>('holdFirewall'),
+    /** Never rejects. */
+    releaseFirewall: effect<void, HoldInput>('releaseFirewall'),
+    fanOut: effect<void, FanOutInput>('fanOut'),
+    backOff: effect<void, { attempt: number }>('backOff'),
   },
   guards: {
     used: ({ context }) => Object.keys(context.leases).length > 0,
-    /** Nothing is made that rules would have to guard. */
+    /** An unmanaged network needs no firewall: no rules are made for it. */
     usedUnmanaged: ({ context }) => Object.keys(context.leases).length > 0 && isUnmanaged(context.definition),
     unused: ({ context }) => Object.keys(context.leases).length === 0,
     recovering: ({ context }) => context.recovering,
@@ -159,12 +91,12 @@ export const setupNetwork = setup({
     asked: ({ context }) => context.asked !== null,
     remeasured: ({ context }) => context.remeasured,
     impossible: ({ context }) => context.asked !== null && hindrance(context, context.asked) !== null,
-    /** At start: a crash interrupted an update whose definition not everybody can have. */
+    /** At start: a crash interrupted an update, and not all leases can follow its definition. */
     interruptedInVain: ({ context }) =>
       Object.keys(context.leases).length > 0 &&
       context.previous !== null &&
       revised(context, context.definition).fault !== null,
-    /** At start: not all containers have what the definition on disk says. */
+    /** At start: not all leases follow the definition on disk. */
     outdated: ({ context }) => {
       if (Object.keys(context.leases).length === 0) return false;
       const { fault, leases } = revised(context, context.definition);
@@ -177,14 +109,10 @@ export const setupNetwork = setup({
   },
   actions: {
     blameError: assign({ fault: ({ event }) => faultOf('error' in event ? event.error : undefined) }),
-    blameRefusal: assign({
-      fault: ({ event }) => (event.type === 'refused' || event.type === 'stuck' ? event.fault : null),
-    }),
-    forgive: assign({ fault: null }),
     countAttempt: assign({ attempts: ({ context }) => context.attempts + 1 }),
-    calm: assign({ attempts: 0, fault: null, recovering: false }),
+    resetAttempts: assign({ attempts: 0, fault: null, recovering: false }),
 
-    /** Decide now; answer now when the bridge is up, else when it is. */
+    /** Grants or refuses a lease. A grant is answered when the bridge is up, a refusal at once. */
     join: enqueueActions(({ context, event, enqueue }, { bridge }: { bridge: 'up' | 'not up yet' }) => {
       if (event.type !== 'join') return;
       const { owner, from, options } = event;
@@ -225,7 +153,7 @@ export const setupNetwork = setup({
       enqueue.assign({ waiting: [], leases: Object.fromEntries(kept) });
     }),
 
-    /** Bridge and containers follow as soon as nothing else is under way. */
+    /** Records the new way out or bridge. The bridge and the containers follow as soon as nothing else is under way. */
     measure: assign(({ context, event }) => {
       const now =
         event.type === 'wayOut' ? { wayOut: event.wayOut } : event.type === 'bridge' ? { bridge: event.bridge } : {};
@@ -236,7 +164,7 @@ export const setupNetwork = setup({
       const another = of({ ...context, ...now }) !== of(context);
       return { ...now, remeasured: context.remeasured || another };
     }),
-    /** Who waits was granted a lease before anybody had looked at the bridge of others: it is granted again. */
+    /** Grants the waiting requests again: their leases were made before the unmanaged bridge was read. */
     see: enqueueActions(({ context, enqueue }, { bridge }: { bridge: BridgeSeen | null }) => {
       if (bridge === null || !isUnmanaged(context.definition)) return;
       const definition = found({ ...context, bridge }, context.definition);
@@ -255,9 +183,9 @@ export const setupNetwork = setup({
       });
       enqueue.assign({ bridge, leases, cursors, waiting });
     }),
-    /** Nothing is there that would have to follow. */
+    /** No bridge and no container has to follow. */
     measured: assign({ remeasured: false }),
-    /** Remembered until nothing else is under way. */
+    /** Keeps an update until nothing else is under way. Refuses it if another one waits or is under way. */
     ask: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'update') return;
       const { definition, insist, owner, from } = event;
@@ -270,7 +198,7 @@ export const setupNetwork = setup({
       const fault: Fault = { code: 'NETWORK_UPDATE_FAILED', message, owner: `network ${network}` };
       enqueue.sendTo(...answer(from, { type: 'refused', network, fault }));
     }),
-    /** Nothing of the network is in the kernel, and nobody has a lease: a definition is all there is to change. */
+    /** Takes over the definition at once: nothing of the network is in the kernel, and no container has a lease. */
     take: enqueueActions(({ context, enqueue }) => {
       if (context.asked === null) return;
       const { definition, from } = context.asked;
@@ -288,7 +216,7 @@ export const setupNetwork = setup({
       if (context.asked === null) return {};
       const { definition, insist, owner, from } = context.asked;
       const { leases, cursors } = revised(context, definition);
-      // What an earlier revision may have left on the bridge goes with this one.
+      // This revision also removes the subnets that an earlier one may have left on the bridge.
       const left = context.revision?.from.subnets ?? [];
       const mine = context.definition;
       const before = { ...mine, subnets: [...mine.subnets, ...left.filter((old) => !mine.subnets.includes(old))] };
@@ -296,7 +224,7 @@ export const setupNetwork = setup({
       const revision = { from: before, back: insist ? null : mine, asker: { owner, from }, remetric, fault: null };
       return { definition, leases, cursors, revision, asked: null, fault: null, remeasured: false };
     }),
-    /** What an earlier daemon began, or somebody wrote into the file of the definition. */
+    /** Begins a revision that an earlier daemon left unfinished, or that a changed definition on disk requires. */
     beginByItself: assign(({ context }) => {
       const { definition, previous } = context;
       const { leases, cursors } = revised(context, definition);
@@ -309,7 +237,7 @@ export const setupNetwork = setup({
         revision: { from, back: previous, asker: null, remetric: otherMetric(from, definition), fault: null },
       };
     }),
-    /** Leases are what they were: an address that came with the new definition is given up. */
+    /** Begins the rollback: leases return to the old definition, and addresses that only the new one has are given up. */
     turnBack: enqueueActions(({ context, enqueue }) => {
       const { revision } = context;
       const back = revision?.back ?? context.previous ?? context.definition;
@@ -342,7 +270,7 @@ export const setupNetwork = setup({
         },
       });
     }),
-    /** With no way back it is tried again by itself; why is in `fault`, and is told to whoever asked. */
+    /** Puts the fault of a revision without a rollback into the answer to its requester. */
     blameRevision: assign({
       revision: ({ context: { revision, definition, fault } }) =>
         revision === null

@@ -1,33 +1,32 @@
 /**
- * A network in one outside namespace: its bridge and rules while anyone uses it, and the one who grants its addresses.
+ * A network in one outside namespace: owns its bridge and rules while containers use it, and grants its addresses.
  *
- * Guarantees: the set of leases is the set of users: the bridge is raised for the first and lowered after the last; an
- * address has one owner, because this machine alone grants them and handles one event at a time (no lock, no file).
- * A lease is answered only when the bridge is up. Nothing of this is stored: leases are read back from the containers'
- * snapshots at start (`adopted`).
- * A changed definition reaches the bridge and every container, or none: when one cannot follow, all go back. The
- * definition that is worked towards is on disk before anything changes, in both directions; after a crash the leases in
- * the snapshots are compared with it, and the rest of the way is gone then.
- * A network without an MTU of its own has that of the way out of its outside, and follows it. One on a bridge of others
- * (plan/unmanaged.ts) follows that bridge, makes nothing, and needs no firewall.
- * What others take from the bridge is put back under the containers, which do not notice.
- * Limits: one machine per (outside, network); one update at a time. What its words do is network-setup.ts.
+ * Guarantees:
+ * - The set of leases is the set of users: the bridge is raised for the first and lowered after the last.
+ * - An address has one owner, because only this machine grants it and handles one event at a time (no lock, no file).
+ * - A lease is answered only when the bridge is up.
+ * - Nothing of this is stored: leases are read back from the containers' snapshots at start (`adopted`).
+ * - A changed definition reaches the bridge and every container, or none: if one cannot follow, all return to the old one.
+ *   The definition to be reached is on disk before anything changes, in both directions. After a crash, the leases in the
+ *   snapshots are compared with it, and the change is completed.
+ * - A network without an MTU of its own has the MTU of the route by which traffic leaves its outside, and follows it. An
+ *   unmanaged network (plan/networks/unmanaged.ts) follows its bridge, makes nothing, and needs no firewall.
+ * - Parts of the bridge that others remove are restored; containers keep their links.
+ * Limits: one machine per (outside, network); one update at a time. network-setup.ts has the guards and actions.
  */
 import { holdInput, fanOutInput, raiseInput, recordInput, reviseInput } from './network-inputs.ts';
 import { setupNetwork } from './network-setup.ts';
-import type { BridgeSeen } from './plan/unmanaged.ts';
+import type { BridgeSeen } from '../plan/networks/unmanaged.ts';
 
 export type * from './network-inputs.ts';
-export type * from './network-setup.ts';
 
 const join = (bridge: 'up' | 'not up yet') => ({ type: 'join', params: { bridge } }) as const;
 
-/** Somebody cannot follow: all go back, or, where there is no way back, this one is asked again. */
-const notAll = (blame: 'blameError' | 'blameRefusal') =>
-  [
-    { guard: 'canTurnBack', target: 'recordingRollback', actions: [blame, 'turnBack'] },
-    { target: 'outOfSync', actions: [blame, 'blameRevision'] },
-  ] as const;
+/** A container cannot follow: rolls the revision back, or tries it again if it is not to be rolled back. */
+const NOT_ALL = [
+  { guard: 'canTurnBack', target: 'recordingRollback', actions: ['blameError', 'turnBack'] },
+  { target: 'outOfSync', actions: ['blameError', 'blameRevision'] },
+] as const;
 
 const seen = {
   type: 'see',
@@ -63,7 +62,7 @@ export const networkMachine = setupNetwork.createMachine({
   },
   states: {
     deciding: {
-      description: 'Enters at start. Containers in snapshots hold leases: the bridge is there, and is not touched.',
+      description: 'Initial state. If containers in snapshots hold leases, the bridge exists and is not touched.',
       always: [
         { guard: 'interruptedInVain', target: 'recordingRollback', actions: 'turnBack' },
         { guard: 'outdated', target: 'revising', actions: 'beginByItself' },
@@ -84,22 +83,24 @@ export const networkMachine = setupNetwork.createMachine({
       ],
     },
     securing: {
-      description: 'Asks for the firewall of the outside: no link is made before the rules that guard it can be.',
-      invoke: { id: 'holdFirewall', src: 'holdFirewall', input: holdInput },
-      on: {
-        held: [{ guard: 'unused', target: 'lowering' }, { target: 'raising' }],
-        refused: [
-          // What a failed lowering left is still there.
-          { guard: 'leftBehind', target: 'lowerFailed', actions: ['blameRefusal', 'refuseWaiting'] },
-          { target: 'down', actions: ['blameRefusal', 'refuseWaiting'] },
+      description: 'Holds the firewall of the outside, so that no link exists before rules can protect it.',
+      invoke: {
+        id: 'holdFirewall',
+        src: 'holdFirewall',
+        input: holdInput,
+        onDone: [{ guard: 'unused', target: 'lowering' }, { target: 'raising' }],
+        onError: [
+          // The objects that a failed lowering left still exist.
+          { guard: 'leftBehind', target: 'lowerFailed', actions: ['blameError', 'refuseWaiting'] },
+          { target: 'down', actions: ['blameError', 'refuseWaiting'] },
         ],
       },
     },
     raising: {
       tags: 'standing',
       description:
-        'Owns the bridge, its addresses and the rules of the network from here on; of an unmanaged network nothing: it ' +
-        'looks at the bridge that others made.',
+        'Owns the bridge, its addresses and the rules of the network from here on. An unmanaged network owns nothing: its ' +
+        'bridge is only read.',
       invoke: {
         id: 'raiseNetwork',
         src: 'raiseNetwork',
@@ -111,7 +112,7 @@ export const networkMachine = setupNetwork.createMachine({
     up: {
       tags: ['rest', 'standing'],
       description: 'The bridge is up; leases are granted at once. Leaves when the last container has left.',
-      entry: ['calm', 'answerRevision', 'endRevision', 'answerWaiting'],
+      entry: ['resetAttempts', 'answerRevision', 'endRevision', 'answerWaiting'],
       always: [
         { guard: 'unused', target: 'lowering' },
         { guard: 'impossible', actions: 'refuseAsked' },
@@ -123,42 +124,47 @@ export const networkMachine = setupNetwork.createMachine({
     revising: {
       tags: 'standing',
       description:
-        'The bridge becomes what the definition on disk says: MTU, gateways, rules. Joins are granted, and wait.',
+        'Changes the bridge to the definition on disk: MTU, gateways, rules. Leases are granted, but not answered yet.',
       invoke: {
         id: 'reviseNetwork',
         src: 'reviseNetwork',
         input: reviseInput,
         onDone: 'propagating',
-        onError: notAll('blameError'),
+        onError: NOT_ALL,
       },
     },
     propagating: {
       tags: 'standing',
-      description: 'Each container gets its new lease. Leaves when all of them have it, or one cannot follow.',
-      invoke: { id: 'fanOut', src: 'fanOut', input: fanOutInput },
-      on: { followed: 'up', stuck: notAll('blameRefusal') },
+      description:
+        'Passes the new leases on to the containers. Leaves when each has its own, or when one cannot follow.',
+      invoke: { id: 'fanOut', src: 'fanOut', input: fanOutInput, onDone: 'up', onError: NOT_ALL },
     },
     recordingRollback: {
       tags: 'standing',
-      description: 'Writes the old definition back first: from here on a crash ends with all as they were.',
+      description: 'Writes the old definition to disk first, so that recovery after a crash completes the rollback.',
       invoke: {
         id: 'recordDefinition',
         src: 'recordDefinition',
         input: recordInput,
         onDone: 'reverting',
-        // Containers are set right all the same; the service says why its file could not be written.
+        // The containers are reverted all the same. The service reports why it could not write the file.
         onError: 'reverting',
       },
     },
     reverting: {
       tags: 'standing',
-      description: 'Containers that had followed get their old lease back.',
-      invoke: { id: 'fanOut', src: 'fanOut', input: fanOutInput },
-      on: { followed: 'restoring', stuck: { target: 'restoring', actions: 'blameRefusal' } },
+      description: 'Returns the old lease to each container that has followed.',
+      invoke: {
+        id: 'fanOut',
+        src: 'fanOut',
+        input: fanOutInput,
+        onDone: 'restoring',
+        onError: { target: 'restoring', actions: 'blameError' },
+      },
     },
     restoring: {
       tags: 'standing',
-      description: 'The bridge goes back to the old definition. Leaves with the update refused.',
+      description: 'Changes the bridge back to the old definition. Leaves with the update refused.',
       invoke: {
         id: 'reviseNetwork',
         src: 'reviseNetwork',
@@ -170,7 +176,7 @@ export const networkMachine = setupNetwork.createMachine({
     outOfSync: {
       tags: ['rest', 'standing'],
       description:
-        'Up, but bridge or containers are not all as the definition says: `fault` says why. Tried again by itself.',
+        'The bridge is up, but it or a container does not follow the definition: `fault` says why. Retries after a pause.',
       entry: ['countAttempt', 'answerRevision', 'answerWaiting'],
       always: [
         { guard: 'unused', target: 'lowering', actions: 'endRevision' },
@@ -178,16 +184,20 @@ export const networkMachine = setupNetwork.createMachine({
         { guard: 'asked', target: 'revising', actions: 'begin' },
         { guard: 'remeasured', target: 'revising', actions: 'tryAgain' },
       ],
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts }),
+        onDone: { target: 'revising', actions: 'tryAgain' },
+      },
       on: {
         join: { actions: join('up') },
-        retry: { target: 'revising', actions: 'tryAgain' },
         drifted: { target: 'revising', actions: 'tryAgain' },
       },
     },
     repairing: {
       tags: 'standing',
-      description: 'Puts back what others took: the bridge, its addresses, its ports. Leases stay; joins wait.',
+      description: 'Restores what others changed: the bridge, its addresses, its ports. Leases stay; a `join` waits.',
       invoke: {
         id: 'repairNetwork',
         src: 'repairNetwork',
@@ -198,21 +208,26 @@ export const networkMachine = setupNetwork.createMachine({
     },
     repairFailed: {
       tags: ['rest', 'standing'],
-      description: 'Something of the bridge is missing and could not be put back: `fault`. Tried again by itself.',
+      description:
+        'A part of the bridge is missing and could not be restored: `fault` says why. Retries after a pause.',
       entry: 'countAttempt',
       always: [
         { guard: 'unused', target: 'lowering' },
         { guard: 'asked', target: 'repairing' },
       ],
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts }),
+        onDone: 'repairing',
+      },
       on: {
         join: { target: 'repairing', actions: join('not up yet') },
-        retry: 'repairing',
         drifted: 'repairing',
       },
     },
     lowering: {
-      description: 'Takes rules and bridge away. A container that joins meanwhile waits for the next raising.',
+      description: 'Removes the rules and the bridge. A `join` meanwhile waits until the bridge is raised again.',
       invoke: {
         id: 'lowerNetwork',
         src: 'lowerNetwork',
@@ -222,21 +237,29 @@ export const networkMachine = setupNetwork.createMachine({
       },
     },
     releasingFirewall: {
-      description: 'Gives the firewall back; with its last user the firewall goes too.',
-      invoke: { id: 'releaseFirewall', src: 'releaseFirewall', input: holdInput },
-      on: { released: { target: 'down', actions: 'calm' } },
+      description: 'Releases the firewall, which is removed after its last user.',
+      invoke: {
+        id: 'releaseFirewall',
+        src: 'releaseFirewall',
+        input: holdInput,
+        onDone: { target: 'down', actions: 'resetAttempts' },
+      },
     },
     lowerFailed: {
       tags: 'rest',
-      description: 'The bridge or its rules could not be taken away: `fault` says why. Tried again by itself.',
+      description: 'The bridge or its rules could not be removed: `fault` says why. Retries after a pause.',
       entry: 'countAttempt',
       always: [
         { guard: 'usedUnmanaged', target: 'raising' },
         { guard: 'used', target: 'securing' },
         { guard: 'asked', actions: 'take' },
       ],
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
-      on: { retry: 'lowering' },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts }),
+        onDone: 'lowering',
+      },
     },
   },
 });

@@ -1,21 +1,23 @@
 /**
- * The host ports of one outside namespace: who has published what.
+ * The host ports of one outside namespace, with the owner of each.
  *
- * Guarantees: a port has one owner, because this machine alone grants them, one event at a time. Nothing is stored:
+ * Guarantees: a port has one owner, because only this machine grants it and handles one event at a time. Nothing is stored:
  * claims are read back from the containers' snapshots at start.
- * Limits: knows cleat's own ports; whether the host listens on one is asked of the kernel by the claimant.
+ * Limits: knows only cleat's own ports. The effect that claims a port checks with the kernel if the host listens on it.
  */
 import { assign, enqueueActions, setup } from 'xstate';
 import type { ResolvedPort, PortRequest } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
-import type { Asker } from './contract.ts';
-import { without } from './plan/port-list.ts';
-import { claimPorts, type Claims } from './plan/ports.ts';
+import type { Requester } from './contract.ts';
+import { without } from '../plan/ports/port-list.ts';
+import { claimPorts, type Claims } from '../plan/ports/ports.ts';
 
 export type PortsEvent =
-  /** `avoid`: host ports that turned out to be taken by others than cleat. */
-  /** `giver`: the owner who gives its ports away; its claim stays until it gives it back itself. */
-  | ({ type: 'claim'; ports: PortRequest[]; avoid: number[]; giver: string | null } & Asker)
+  /**
+   * `avoid`: host ports that programs other than cleat use. `giver`: the owner that gives its ports away; its claim stays
+   * until its own `unclaim`.
+   */
+  | ({ type: 'claim'; ports: PortRequest[]; avoid: number[]; giver: string | null } & Requester)
   | { type: 'unclaim'; owner: string; ports: ResolvedPort[] };
 
 export type PortsAnswer = { type: 'claimed'; ports: ResolvedPort[] } | { type: 'refused'; fault: Fault };
@@ -55,7 +57,7 @@ export const portsMachine = setup({
   initial: 'granting',
   states: {
     granting: {
-      description: 'Grants and takes back host ports, in the order of asking.',
+      description: 'Grants and takes back host ports, in the order of the events.',
       on: { claim: { actions: 'claim' }, unclaim: { actions: 'unclaim' } },
     },
   },

@@ -1,17 +1,19 @@
 /**
- * Names in one outside namespace: who has which on which network, and the server that answers for them.
+ * Names in one outside namespace, by owner and network, and the server that answers for them.
  *
- * Guarantees: a registration is answered `named` only when the server was seen to answer, from the container's own
- * namespace, with the container's address; otherwise it is refused and taken out again. Those that come while a round
- * (write, tell, ask) is under way wait for the next one and are served together. Taking out is answered at once: a
- * server that cannot be told stops no teardown, and is told as soon as it can be. Should the server end, it is started
- * again with all its names, at once if somebody waits, else after pauses that grow. Nothing of this is stored: names are
- * read back from the containers' snapshots at start (`adopted`).
- * Limits: what a round without a registration wrote is told to the server, not verified.
+ * Guarantees:
+ * - A registration is answered `named` only when the server was seen to answer with the container's address, to a query from
+ *   the container's own namespace. Otherwise it is refused and removed again.
+ * - Requests during a round (write, reload, query) wait for the next one, which serves them together.
+ * - `unregister` is answered at once, so a server that cannot be reloaded stops no teardown. The reload follows as soon as
+ *   possible.
+ * - A server that ends is restarted with all its names: at once if a request waits, otherwise after pauses that grow.
+ * - Nothing of this is stored: names are read back from the containers' snapshots at start (`adopted`).
+ * Limits: after a round without a registration, the server is reloaded but not queried.
  */
 import { assign, enqueueActions, setup } from 'xstate';
 import type { Fault } from '../state/faults.ts';
-import { request, effect, faultOf, type Asker } from './contract.ts';
+import { effect, faultOf, type Requester } from './contract.ts';
 import {
   agreed,
   termsOf,
@@ -21,19 +23,19 @@ import {
   type NameEntry,
   type Names,
   type Zone,
-} from './plan/names.ts';
-import { idOf } from './plan/ports.ts';
+} from '../plan/names/names.ts';
+import { containerIdOf } from '../plan/owner.ts';
 
 export interface ResolverInput {
   outside: string | null;
-  /** Names of the containers in snapshots, by owner: their files and the server are there, or will be. */
+  /** Names of the containers in snapshots, by owner. Their files and the server exist, or are about to. */
   adopted: Names;
-  /** A crash may have left the server of an outside without names: look, and stop it. */
+  /** True if a crash may have left a server although no names are left: it is then stopped. */
   recovering: boolean;
 }
 
-/** Somebody who is answered when a round is over, and what is undone if it fails. */
-type Pending = Asker &
+/** A request that is answered at the end of a round, with the data to undo it if the round fails. */
+type Pending = Requester &
   ({ kind: 'register'; entries: readonly NameEntry[] } | { kind: 'revise'; network: string; before: Terms });
 
 type Terms = Pick<NameEntry, 'listen' | 'servers'>;
@@ -42,31 +44,30 @@ interface ResolverContext {
   outside: string | null;
   names: Names;
   waiting: readonly Pending[];
-  /** Those whom the round under way is for. */
+  /** The requests that the round under way serves. */
   round: readonly Pending[];
-  /** The files may say something else than `names`. */
+  /** True if the files may differ from `names`. */
   dirty: boolean;
-  /** The server may have read something else than the files and the host's resolv.conf say. */
+  /** True if the server may not have read the present files or the present resolv.conf of the host. */
   reload: boolean;
-  /** The server ended since this round began. */
+  /** True if the server has ended since this round began. */
   died: boolean;
   fault: Fault | null;
   attempts: number;
 }
 
 export type ResolverEvent =
-  | ({ type: 'register'; networks: readonly NameEntry[] } & Asker)
-  | ({ type: 'unregister'; networks: readonly string[] } & Asker)
-  | ({ type: 'revise'; network: string } & Terms & Asker)
+  | ({ type: 'register'; networks: readonly NameEntry[] } & Requester)
+  | ({ type: 'unregister'; networks: readonly string[] } & Requester)
+  | ({ type: 'revise'; network: string } & Terms & Requester)
   /** The host's resolv.conf changed, or a gateway address has come back. */
   | { type: 'refresh' }
-  | { type: 'resolver.exited' }
-  | { type: 'retry' };
+  | { type: 'resolver.exited' };
 
 export type ResolverAnswer =
   { type: 'named' } | { type: 'refused'; fault: Fault } | { type: 'unnamed' } | { type: 'revised'; network: string };
 
-/** Inputs of the conversations `name` and `unname` (effects/ask.ts). */
+/** Inputs of the requests `name` and `unname` (effects/ask.ts). */
 export interface NameInput {
   owner: string;
   outside: string | null;
@@ -86,7 +87,7 @@ export interface AskInput {
   outside: string | null;
   entries: readonly ({ owner: string } & NameEntry)[];
 }
-/** Owners that the server did not answer for, and what it answered instead. */
+/** The owners whose names were not answered rightly, and the answer that the server gave instead. */
 export interface AskOutput {
   silent: readonly { owner: string; said: string }[];
 }
@@ -103,7 +104,7 @@ const setupResolver = setup({
     ensureResolver: effect<void, { outside: string | null; reload: boolean }>('ensureResolver'),
     askNames: effect<AskOutput, AskInput>('askNames'),
     stopResolver: effect<void, { outside: string | null }>('stopResolver'),
-    backOff: request<{ attempt: number }>('backOff'),
+    backOff: effect<void, { attempt: number }>('backOff'),
   },
   guards: {
     used: ({ context }) => Object.keys(context.names).length > 0,
@@ -119,7 +120,7 @@ const setupResolver = setup({
     blameError: assign({ fault: ({ event }) => faultOf('error' in event ? event.error : undefined) }),
     blameExit: assign({ fault: { code: 'DNS_FAILED', message: 'aardvark-dns ended' } }),
     countAttempt: assign({ attempts: ({ context }) => context.attempts + 1 }),
-    calm: assign({ attempts: 0, fault: null }),
+    resetAttempts: assign({ attempts: 0, fault: null }),
     noteExit: assign({ died: true }),
     refresh: assign({ dirty: true, reload: true }),
     beginRound: assign({
@@ -133,7 +134,7 @@ const setupResolver = setup({
       if (event.type !== 'unregister') return;
       const { owner, networks, from } = event;
       enqueue.sendTo(from, { type: 'unnamed' } satisfies ResolverAnswer);
-      // With a lease names go too, at the latest: most have gone before.
+      // A release of leases unregisters names as well. Most of them are unregistered before.
       if (!(context.names[owner] ?? []).some(({ network }) => networks.includes(network))) return;
       enqueue.assign({
         names: withoutNetworks(context.names, owner, networks),
@@ -163,7 +164,7 @@ const setupResolver = setup({
         dirty: true,
       });
     }),
-    /** Of those asked about, who was not answered for is refused; all the others have what they wanted. */
+    /** Refuses the registrations whose names the server does not answer. All other requests of the round succeed. */
     answerRound: enqueueActions(({ context, event, enqueue }) => {
       const { silent } = ('output' in event ? (event.output as AskOutput | undefined) : undefined) ?? { silent: [] };
       const lost: Pending[] = [];
@@ -176,7 +177,10 @@ const setupResolver = setup({
           lost.push(pending);
           enqueue.sendTo(pending.from, {
             type: 'refused',
-            fault: { code: 'DNS_FAILED', message: `the resolver does not answer for ${idOf(pending.owner)}: ${said}` },
+            fault: {
+              code: 'DNS_FAILED',
+              message: `the resolver does not answer for ${containerIdOf(pending.owner)}: ${said}`,
+            },
           } satisfies ResolverAnswer);
         }
       }
@@ -189,7 +193,7 @@ const setupResolver = setup({
       const refused = context.round.length > 0;
       enqueue.assign({ round: [], names: undone(context, context.round), dirty: context.dirty || refused });
     }),
-    /** What would be revised is gone. */
+    /** Answers waiting requests if there are no names left to revise. */
     answerMoot: enqueueActions(({ context, enqueue }) => {
       if (Object.keys(context.names).length > 0) return;
       for (const pending of context.waiting) enqueue.sendTo(pending.from, success(pending));
@@ -203,12 +207,12 @@ function success(pending: Pending): ResolverAnswer {
   return pending.kind === 'register' ? { type: 'named' } : { type: 'revised', network: pending.network };
 }
 
-/** Whoever asks again is answered once. */
-function others(waiting: readonly Pending[], from: Asker['from']): Pending[] {
+/** Drops an earlier request of the same sender, so that it is answered once. */
+function others(waiting: readonly Pending[], from: Requester['from']): Pending[] {
   return waiting.filter((pending) => pending.from !== from);
 }
 
-/** The names as they were without these, except where somebody has asked for the same again meanwhile. */
+/** Returns the names without the changes of these requests, except names that a waiting request registers again. */
 function undone({ names, waiting }: ResolverContext, lost: readonly Pending[]): Names {
   return lost.reduce((now, pending) => {
     if (pending.kind === 'revise') return agreed(now, pending.network, pending.before);
@@ -220,7 +224,7 @@ function undone({ names, waiting }: ResolverContext, lost: readonly Pending[]): 
   }, names);
 }
 
-/** Who gives a name back waits for it no longer. */
+/** Removes the unregistered names from pending registrations, and registrations that have none left. */
 function without(pending: readonly Pending[], owner: string, networks: readonly string[]): Pending[] {
   return pending.flatMap((each): Pending[] => {
     if (each.kind !== 'register' || each.owner !== owner) return [each];
@@ -231,7 +235,7 @@ function without(pending: readonly Pending[], owner: string, networks: readonly 
 
 const outsideOf = ({ context }: { context: ResolverContext }) => ({ outside: context.outside });
 
-/** What leads on from a server that serves. */
+/** The transitions that leave a state in which the server serves. */
 const onwards = [
   { guard: 'unused', target: 'stopping' },
   { guard: 'died', target: 'restarting', actions: 'blameExit' },
@@ -262,7 +266,8 @@ export const resolverMachine = setupResolver.createMachine({
   },
   states: {
     deciding: {
-      description: 'Enters at start. Containers in snapshots have names: files and server are looked after at once.',
+      description:
+        'Initial state. If containers in snapshots have names, the files and the server are made sure of at once.',
       always: [
         { guard: 'used', target: 'writing' },
         {
@@ -275,11 +280,11 @@ export const resolverMachine = setupResolver.createMachine({
     idle: {
       tags: 'rest',
       description: 'No names, no files, no process. Leaves when the first container registers.',
-      entry: ['calm', 'answerMoot'],
+      entry: ['resetAttempts', 'answerMoot'],
       always: { guard: 'used', target: 'writing' },
     },
     writing: {
-      description: 'Owns the zone files from here on. Who registers from now on waits for the next round.',
+      description: 'Owns the zone files from here on. A registration from now on waits for the next round.',
       entry: 'beginRound',
       invoke: {
         id: 'writeZones',
@@ -293,7 +298,7 @@ export const resolverMachine = setupResolver.createMachine({
       },
     },
     starting: {
-      description: 'Starts the server, or finds it and tells it to read its files again.',
+      description: 'Starts the server, or finds it running and has it read its files again.',
       invoke: {
         id: 'ensureResolver',
         src: 'ensureResolver',
@@ -306,7 +311,8 @@ export const resolverMachine = setupResolver.createMachine({
       },
     },
     asking: {
-      description: 'Asks for each new name, as its container would, until the answer is right or time is up.',
+      description:
+        'Queries each new name, as its container would, until the answer is right or the deadline has passed.',
       invoke: {
         id: 'askNames',
         src: 'askNames',
@@ -321,7 +327,7 @@ export const resolverMachine = setupResolver.createMachine({
       },
       on: {
         'resolver.exited': [
-          // Once more at once; a server that ends a second time has nothing to say to those who wait.
+          // The first end leads to a restart with the same requests. If the server ends again, they are refused.
           { guard: 'faltered', target: 'restarting', actions: ['blameExit', 'refuseRound'] },
           { target: 'restarting', actions: 'putBackRound' },
         ],
@@ -329,29 +335,39 @@ export const resolverMachine = setupResolver.createMachine({
     },
     serving: {
       tags: 'rest',
-      description: 'Every name is answered for. Leaves when names come or go, or when the server ends.',
+      description: 'The server answers every name. Leaves when names come or go, or when the server ends.',
       always: [...onwards, { guard: 'faltered', target: 'steadying' }],
     },
     steadying: {
       tags: 'rest',
-      description: 'Serves again after a failure. After a minute without another one it is forgotten.',
+      description:
+        'The server answers again after a failure. The failure is forgotten after a minute without another one.',
       always: onwards,
-      invoke: { id: 'backOff', src: 'backOff', input: { attempt: 7 } },
-      on: { retry: { target: 'serving', actions: 'calm' } },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: { attempt: 7 },
+        onDone: { target: 'serving', actions: 'resetAttempts' },
+      },
     },
     restarting: {
       tags: 'rest',
-      description: 'Names are not answered for: `fault` says why. Tried again by itself, and for whoever registers.',
+      description:
+        'The server does not answer names: `fault` says why. Retries after a pause, or at once for a waiting request.',
       entry: 'countAttempt',
       always: [
         { guard: 'unused', target: 'stopping' },
         { guard: 'awaited', target: 'writing' },
       ],
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
-      on: { retry: 'writing' },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts }),
+        onDone: 'writing',
+      },
     },
     stopping: {
-      description: 'Ends the server and removes the files. A container that registers meanwhile waits.',
+      description: 'Ends the server and removes the files. A registration meanwhile waits.',
       entry: 'answerMoot',
       invoke: {
         id: 'stopResolver',
@@ -363,11 +379,15 @@ export const resolverMachine = setupResolver.createMachine({
     },
     stopFailed: {
       tags: 'rest',
-      description: 'The server or its files could not be taken away: `fault` says why. Tried again by itself.',
+      description: 'The server could not be ended, or its files not removed: `fault` says why. Retries after a pause.',
       entry: ['countAttempt', 'answerMoot'],
       always: { guard: 'used', target: 'writing' },
-      invoke: { id: 'backOff', src: 'backOff', input: ({ context }) => ({ attempt: context.attempts }) },
-      on: { retry: 'stopping' },
+      invoke: {
+        id: 'backOff',
+        src: 'backOff',
+        input: ({ context }) => ({ attempt: context.attempts }),
+        onDone: 'stopping',
+      },
     },
   },
 });

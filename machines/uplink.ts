@@ -1,11 +1,12 @@
 /**
- * The uplink of one container while it is started, repaired or stopped: slirp4netns or pasta. At rest it is a process with
- * a keeper, known by a directory; this machine exists only between `planned` and its final state.
+ * The uplink of one container (slirp4netns or pasta) while it is started, repaired or stopped. At rest an uplink is a process
+ * with a keeper, which the daemon finds by a directory; this machine exists only between `planned` and its final state.
  *
- * Guarantees: a failed start has taken away what it made before it answers; a failed repair leaves what stands. Idempotent
- * effects: run again from any state after a crash, the outcome is the same, and a process that runs well is adopted.
- * Limits: when the process ends later, its keeper's end says so (effects/uplink-process.ts, watchUplink), not this
- * machine. Published ports over the API of slirp4netns are the container's (effects/slirp-forward.ts).
+ * Guarantees: a failed start removes what it has made before the machine ends; a failed repair leaves what exists. The effects
+ * are idempotent: if they run again from any state after a crash, the outcome is the same, and a healthy process is adopted.
+ * Limits: this machine does not notice when the process ends later; the end of its keeper shows that
+ * (effects/uplinks/uplink-process.ts, watchUplink). The container's machine publishes ports over the API of slirp4netns
+ * (effects/ports/slirp-forward.ts).
  */
 import { assign, setup } from 'xstate';
 import type { Fault } from '../state/faults.ts';
@@ -18,13 +19,13 @@ import {
   type UplinkInput,
   type UplinkStart,
   type UplinkVerify,
-} from './plan/uplink.ts';
+} from '../plan/uplinks/uplink.ts';
 
 export interface UplinkOutput {
   outcome: 'ready' | 'stopped' | 'stuck';
-  /** What is in the namespace, once `ready`. */
+  /** The link in the namespace, once `ready`. */
   link: UplinkLink | null;
-  /** Hardening that was asked for and that the executable does not know. */
+  /** The requested hardening options that the executable does not know. */
   missing: string[];
   fault: Fault | null;
 }
@@ -46,7 +47,7 @@ const startOf = (context: UplinkContext): UplinkStart => ({
   verify: planVerify(context),
 });
 
-/** What a repair finds stays as it is; what a start has made goes again. */
+/** The transitions after a failure: a repair leaves everything as it is; a start removes what it has made. */
 const back = [
   { guard: 'stands', target: 'stuck', actions: 'blame' },
   { target: 'stopping', actions: 'blame' },
@@ -86,11 +87,11 @@ export const uplinkMachine = setup({
   initial: 'planned',
   states: {
     planned: {
-      description: 'Enters when invoked. Owns nothing yet. Leaves at once, by the verb.',
+      description: 'Initial state. Owns nothing yet. Leaves at once to the state for the verb.',
       always: [{ guard: 'stopping', target: 'stopping' }, { target: 'probing' }],
     },
     probing: {
-      description: 'Asks the executable what it can do. Leaves with its answer, from which the arguments are planned.',
+      description: 'Reads the options that the executable supports, and plans its arguments from them.',
       invoke: {
         id: 'probeUplink',
         src: 'probeUplink',
@@ -100,13 +101,14 @@ export const uplinkMachine = setup({
       },
     },
     deciding: {
-      description: 'Leaves at once: on when the executable can do what is asked for, else back.',
+      description:
+        'Leaves at once: to `starting` if the executable supports the request; otherwise start or repair fails.',
       always: [{ guard: 'planned', target: 'starting' }, { guard: 'stands', target: 'stuck' }, { target: 'stopping' }],
     },
     starting: {
       description:
-        'Owns a directory, a keeper and a program from here on. Leaves when the program says that it is ready; one that ' +
-        'runs already as it should is left as it is.',
+        'Owns a directory, a keeper and a program from here on. Leaves when the program reports that it is ready. A program ' +
+        'that already runs as it should is left as it is.',
       invoke: {
         id: 'startUplink',
         src: 'startUplink',
@@ -116,7 +118,7 @@ export const uplinkMachine = setup({
       },
     },
     verifying: {
-      description: 'Owns a link in the container. Leaves when the kernel shows it with its addresses.',
+      description: 'Owns a link in the container. Leaves when the kernel shows the link with its addresses.',
       invoke: {
         id: 'verifyUplink',
         src: 'verifyUplink',
@@ -126,7 +128,7 @@ export const uplinkMachine = setup({
       },
     },
     stopping: {
-      description: 'Ends the program and its keeper and removes the directory. Must not answer before they are gone.',
+      description: 'Ends the program and its keeper, and removes the directory. Must not leave before they are gone.',
       invoke: {
         id: 'stopUplink',
         src: 'stopUplink',
@@ -138,14 +140,14 @@ export const uplinkMachine = setup({
     ready: {
       type: 'final',
       entry: assign({ outcome: 'ready' }),
-      description: 'The program runs, and what it made is there.',
+      description: 'The program runs, and its link is in the container.',
     },
-    stopped: { type: 'final', description: 'Nothing is left; `fault` says why, when it was meant to be ready.' },
+    stopped: { type: 'final', description: 'Nothing is left. If the start has failed, `fault` says why.' },
     stuck: {
       type: 'final',
       entry: assign({ outcome: 'stuck' }),
       description:
-        'It could not be repaired, or not be ended, and `fault` says why: the container decides how to go on.',
+        'The program could not be repaired or ended: `fault` says why. The machine of the container decides how to go on.',
     },
   },
 });

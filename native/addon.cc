@@ -2,8 +2,8 @@
 #include <napi.h>
 
 #include "lock.h"
-#include "netns.h"
-#include "process.h"
+#include "namespaces/netns.h"
+#include "processes/process.h"
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   cleat::RegisterLock(env, exports);

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <string>
 
-#include "failure.h"
+#include "node/failure.h"
 
 namespace cleat {
 namespace {

@@ -1,6 +1,6 @@
 // lock.h: a lock file that ends with the process (index.ts, lockFile).
 //
-// Guarantees: flock(2): released by the kernel however the holder ends, so no lock outlives a crash.
+// Guarantees: the kernel releases the lock (flock(2)) however the holder ends, so no lock outlives a crash.
 // Limits: held until the process ends; there is no unlock. Not for NFS.
 #pragma once
 

@@ -1,8 +1,9 @@
 // printable.h: text from elsewhere, made safe for a terminal.
 //
-// Guarantees: what comes out is valid UTF-8 on one line and shows all that it is made of: control characters (C0, C1,
-// DEL), line separators, bytes that are no UTF-8 (0x9B alone begins a control sequence where a terminal takes 8 bits),
-// and what Unicode 16 has as format characters or default ignorable (bidirectional controls, zero width) are spaces.
+// Guarantees: the result is valid UTF-8 on one line and shows all that it is made of. Spaces replace control characters
+// (C0, C1, DEL), line separators, bytes that are no UTF-8 (0x9B alone begins a control sequence on a terminal that
+// takes 8 bits), and characters that Unicode 16 lists as format or default ignorable (bidirectional controls, zero
+// width).
 // Limits: letters that look alike are left. cli/terminal.ts does the same for `cleat` (a test compares the two).
 #pragma once
 
@@ -29,7 +30,7 @@ inline bool IsInvisible(uint32_t c) {
   return false;
 }
 
-// Bytes of the character at the start of `text` (RFC 3629, 4), 0 when there is none.
+// Returns the bytes of the character at the start of `text` (RFC 3629, 4), 0 if there is none.
 inline size_t TakeUtf8(std::string_view text, uint32_t* out) {
   const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(text[i])); };
   const uint32_t first = byte(0);

@@ -1,11 +1,11 @@
 /**
- * Builds what binding.gyp lists (the addon, the small executables) with the node-gyp that comes with npm.
+ * Builds the targets of binding.gyp (the addon, the small executables) with the node-gyp that comes with npm.
  *
- * Guarantees: no network (headers of the running Node are passed along); nothing is run when sources, binding.gyp, Node
- * and outputs are those of the last build, judged by content; after a change only what changed is compiled. On failure
- * the compiler's output is printed and the exit code is not 0.
- * Limits: one build at a time per working copy; libraries and compiler are taken as they are (scripts/setup.mjs), and an
- * upgrade of theirs is not noticed: `rm -r build` starts afresh.
+ * Guarantees: no network (headers of the running Node are passed along). Nothing runs if sources, binding.gyp, Node and outputs
+ * are those of the last build, judged by content. After a change, only the changed sources are compiled. On failure the
+ * compiler's output is printed and the exit code is not 0.
+ * Limits: one build at a time per working copy; libraries and compiler are used as they are (scripts/setup.mjs), and their
+ * upgrades are not noticed: `rm -r build` starts afresh.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -32,15 +32,15 @@ if (last?.finished && last.configure === now.configure && different.length === 0
 }
 
 if (last?.configure !== now.configure || !isThere('build/Makefile')) nodeGyp('configure');
-// make goes by time; a file that changed but is not newer (an old version copied back) would be taken for built.
+// make compares times, so it would skip a file that changed but is not newer (an old version copied back).
 if (different.some((path) => !isNewer(path, last.at))) nodeGyp('clean', 'configure');
-// From here on objects may be of these sources, finished or not.
+// From here on, objects may be of these sources, finished or not.
 writeStamp({ finished: false, outputs: [] });
 nodeGyp('build');
 writeStamp({ finished: true, outputs: outputs() });
 console.log(`native: built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 
-/** What decides how to configure, and the content of each source. */
+/** Returns hashes of the configuration's input, and of each source. */
 function fingerprint() {
   const addonApi = JSON.parse(readFileSync(join(root, 'node_modules/node-addon-api/package.json'), 'utf8')).version;
   const sources = {};
@@ -52,7 +52,7 @@ function fingerprint() {
     if (entry.isFile() && /\.(cc|c|h)$/.test(entry.name)) sources[path] = hash(readFileSync(join(root, path)));
   }
   const gyp = readFileSync(join(root, 'binding.gyp'), 'utf8');
-  // The working copy's own path counts: the Makefile is full of it, and a copied build directory is of no use.
+  // Includes the working copy's own path: the Makefile contains it, so a copied build directory is useless.
   return { configure: hash([gyp, process.version, headers.nodedir, addonApi, root].join('\n')), sources };
 }
 
@@ -98,8 +98,8 @@ function nodeGyp(...commands) {
     const result = spawnSync(process.execPath, argv, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
     const output = `${result.stdout}${result.stderr}`;
     if (result.status !== 0) fail(`node-gyp ${command} failed\n${output}`);
-    // Warnings of the compiler concern whoever just changed a source.
-    if (/warning:/.test(output)) console.error(output.trimEnd());
+    // Compiler warnings concern the person who has just changed a source.
+    if (output.includes('warning:')) console.error(output.trimEnd());
   }
 }
 

@@ -1,13 +1,13 @@
 /**
- * The daemon as one file, dist/daemon/main.js, made of what tsc has made of service/main.ts: Node resolves, reads and
- * compiles each of its 500 modules by itself, and that takes a daemon that starts three times as long as all the rest.
+ * Bundles the daemon into one file, dist/daemon/main.js, from tsc's output for service/main.ts. Otherwise Node resolves, reads
+ * and compiles 500 modules one by one, which takes three times as long as the rest of the daemon's start.
  *
  *   node dist/scripts/bundle.js
  *
- * Guarantees: made anew whenever tsc has written anything since, or a dependency is another; replaced whole, so that who
- * starts meanwhile reads the old one or the new one. Source maps lead to the TypeScript.
+ * Guarantees: the bundle is made anew whenever tsc has written anything since, or a dependency has changed. It is replaced
+ * whole, so a daemon that starts meanwhile reads the old one or the new one. Source maps lead to the TypeScript.
  * Limits: the addon and package.json are found beside it at run time, as from any folder of dist/. The command line and the
- * tests are not bundled. What imports by conditions (XState's development build) is as it ships.
+ * tests are not bundled. Conditional imports (XState's development build) are resolved to the production builds.
  */
 import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -34,7 +34,7 @@ export async function bundleDaemon(): Promise<void> {
     write: false,
   });
   mkdirSync(dirname(BUNDLE), { recursive: true });
-  // The map is the first of them: a program is never there without its own.
+  // The map comes first, so that the program never exists without its map.
   for (const { path, contents } of outputFiles) {
     const beside = `${path}.${process.pid}`;
     writeFileSync(beside, contents);
@@ -42,7 +42,7 @@ export async function bundleDaemon(): Promise<void> {
   }
 }
 
-/** In ms since the epoch; 0 for what is not there. */
+/** Returns ms since the epoch; 0 for a missing file. */
 const writtenAt = (path: string): number => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
 if (process.argv[1] === import.meta.filename) await bundleDaemon();

@@ -1,7 +1,7 @@
 /**
  * Formats the C and C++ sources under native/, bench/ and test/ with clang-format; --check only reports.
  *
- * Guarantees: with --check no file is written and the exit code is 1 when one is not formatted.
+ * Guarantees: with --check no file is written, and the exit code is 1 if a file is not formatted.
  * Limits: clang-format is Debian's; other major versions may disagree about a line or two.
  */
 import { spawnSync } from 'node:child_process';

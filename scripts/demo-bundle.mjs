@@ -1,5 +1,5 @@
 /**
- * An OCI bundle made of the machine's own programs: what `demo` and the tests of the OCI hook give to crun.
+ * Writes an OCI bundle of the machine's own programs, which `demo` and the tests of the OCI hook pass to crun.
  *
  * Guarantees: the root file system is read-only and made of read-only bind mounts, so nothing is copied or downloaded;
  * the container has namespaces of its own and one capability, to listen on port 80. Its hooks are cleat's.
@@ -8,18 +8,18 @@
 import { existsSync, lstatSync, mkdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
-/** What programs need of the machine; a merged /usr has symbolic links for most of them. */
+/** The directories that programs need; with a merged /usr most of them are symbolic links. */
 const SHARED = ['/usr', '/bin', '/lib', '/lib32', '/lib64', '/libx32', '/sbin', '/etc'];
 
 /**
  * @param {object} bundle
- * @param {string} bundle.directory where to make it; its last part is the host name inside
- * @param {string[]} bundle.args the program, as it is seen inside
- * @param {Record<string, string>} bundle.annotations what the hook reads
+ * @param {string} bundle.directory the directory to make; the last part of its path is the host name inside
+ * @param {string[]} bundle.args the program and its arguments, with the path inside
+ * @param {Record<string, string>} bundle.annotations the annotations that the hook reads
  * @param {Record<string, string>} [bundle.files] path inside -> file of the machine
  * @param {string} bundle.hook the cleat-oci-hook executable
  * @param {string} bundle.socket of the daemon
- * @param {string} bundle.hookLog where the hook's messages go; crun drops them unless it is told (crun.1, annotations)
+ * @param {string} bundle.hookLog the file for the hook's messages; without it crun drops them (crun.1, annotations)
  */
 export function writeBundle({ directory, args, annotations, files = {}, hook, socket, hookLog }) {
   const rootfs = join(directory, 'rootfs');

@@ -1,12 +1,12 @@
 /**
- * What runs inside the containers of the demo: a web server, or a client that fetches a page once.
+ * The program in the containers of the demo: a web server, or a client that fetches a page once.
  *
- *   demo-program.mjs serve           /: who asks, and who answers; /long?bytes=N&rate=BYTES: a paced stream
+ *   demo-program.mjs serve           /: the client's address and the server's name; /long?bytes=N&rate=BYTES: a paced stream
  *   demo-program.mjs fetch URL...    prints the pages
  *   demo-program.mjs sleep
  *
- * Guarantees: the stream differs at every place (a cipher's key stream), so a byte that is lost, doubled or moved changes
- * its SHA-256, which is sent behind it as a trailer.
+ * Guarantees: the stream differs at every place (a cipher's key stream), so a byte that is lost, doubled or moved changes its
+ * SHA-256, which follows it as a trailer.
  */
 import { createCipheriv, createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -15,7 +15,7 @@ import { hostname } from 'node:os';
 const CHUNK = 256 * 1024;
 const [what, ...words] = process.argv.slice(2);
 
-// As process 1 of its namespace it gets no signal that it does not ask for.
+// As process 1 of its namespace it gets no signal that it does not handle.
 process.on('SIGTERM', () => process.exit(0));
 
 if (what === 'serve') {

@@ -1,9 +1,9 @@
 /**
- * What the demo is told with: saying and checking things, programs, the daemon, and the host as it looks from outside.
+ * Helpers of the demo: output and checks, programs, the daemon, and the view of the host from outside.
  *
- * Guarantees: what is printed as a command has been run, and its failure is a failure of the demo.
- * Limits: meant to run inside the private namespaces that demo.mjs makes. Options that only say where things are (the
- * directories of the daemon and of crun) are left out of the commands; `--stay` opens a shell in which they work so.
+ * Guarantees: every printed command has been run, and its failure is a failure of the demo.
+ * Limits: they run inside the private namespaces that demo.mjs makes. Printed commands leave out the options for directories
+ * (those of the daemon and of crun); `--stay` opens a shell in which they work like that.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -20,7 +20,7 @@ export function demand(holds, what) {
   if (!holds) throw new Broken(what);
 }
 
-/** For the eye: grey on a terminal. */
+/** Makes text grey on a terminal. */
 function dim(text) {
   return process.stdout.isTTY ? text.replace(/^.+$/gm, '\x1b[2m$&\x1b[0m') : text;
 }
@@ -41,13 +41,16 @@ export function show(text) {
   if (text.trim() !== '') console.log(dim(text.trimEnd().replace(/^/gm, '      ')));
 }
 
-/** How a command is written by people: short names, quotes only where they are needed. */
+/** Prints a command as people write it: short names, quotes only if they are needed. */
 export function echo(words) {
   const quote = (word) => (/^[\w@%+=:,./[\]&-]+$/.test(word) ? word : `'${word}'`);
   console.log(`${PROMPT}${words.map(quote).join(' ')}`);
 }
 
-/** Runs a program to its end. With `log` its output goes there: what it leaves running may keep it open. */
+/**
+ * Runs a program to its end. With `log` its output goes to that file, because processes that it leaves running may keep it
+ * open.
+ */
 export function run(argv, { env = {}, log } = {}) {
   const [file, ...args] = argv;
   const fd = log === undefined ? 'pipe' : openSync(log, 'a');
@@ -69,7 +72,7 @@ export async function demandRun(argv, options) {
   return output;
 }
 
-/** Tries until it neither throws nor gives undefined. */
+/** Tries until `attempt` neither throws nor returns undefined. */
 export async function until(what, attempt, patience = PATIENCE_MS) {
   const end = performance.now() + patience;
   let reason = '';
@@ -85,7 +88,7 @@ export async function until(what, attempt, patience = PATIENCE_MS) {
   throw new Broken(`${what}: not within ${patience / 1000} s${reason}`);
 }
 
-/** A page, from the host; the whole of it must arrive. */
+/** Fetches a page from the host; all of it must arrive. */
 export function fetchPage(options) {
   return new Promise((settle, fail) => {
     const request = get({ timeout: 3000, ...options }, (answer) => {
@@ -98,7 +101,7 @@ export function fetchPage(options) {
   });
 }
 
-/** A long answer and what became of it; `progress.bytes` tells how far it is. */
+/** Downloads a long answer and returns its result; `progress.bytes` is the number of bytes so far. */
 export function download(options) {
   const progress = { bytes: 0, ended: false };
   const hash = createHash('sha256');
@@ -115,7 +118,7 @@ export function download(options) {
     });
     request.on('error', fail);
   });
-  whole.catch(() => {}); // looked at later
+  whole.catch(() => {}); // awaited later
   return { progress, whole };
 }
 
@@ -129,7 +132,7 @@ export class Daemon {
     this.#places = [main, 'daemon', ...places, '--socket', this.socket];
   }
 
-  /** Resolves when it answers; gives the milliseconds that took. */
+  /** Resolves when the daemon answers, with the milliseconds that took. */
   async start() {
     const started = performance.now();
     const fd = openSync(this.log, 'a');
@@ -161,7 +164,7 @@ export class Daemon {
   }
 }
 
-/** The host, looked at with programs that know nothing of cleat. */
+/** Reads the state of the host with programs other than cleat. */
 export async function lookAround() {
   const read = (path) => readFileSync(path, 'utf8');
   const route = (family) => demandRun(['ip', family, '-j', 'route', 'show', 'table', 'all']);

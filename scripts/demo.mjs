@@ -1,11 +1,11 @@
 /**
- * cleat in half a minute: two real containers, a published port, a daemon that is killed during a transfer, and nothing
- * left in the end. `npm run demo`; with `-- --stay` a shell opens before the containers are stopped.
+ * Shows cleat in half a minute: two real containers, a published port, a daemon that is killed during a transfer, and nothing
+ * left at the end. `npm run demo`; with `-- --stay` a shell opens before the containers are stopped.
  *
- * Guarantees: runs in network, mount, pid and IPC namespaces of its own with a /run and a /sys of its own, so the machine
- * is not touched, and ends with everything it started when it is interrupted. Exit code 0 only if everything it says held;
- * else it says which step failed and shows the end of the daemon's log.
- * Limits: root, crun, iproute2, nftables (scripts/setup.mjs); after `npm run build`.
+ * Guarantees: it runs in network, mount, pid and IPC namespaces of its own with a /run and a /sys of its own, so it does not
+ * touch the machine. An interrupt ends everything that it started. The exit code is 0 only if every check succeeds; else it
+ * names the failed step and shows the end of the daemon's log.
+ * Limits: it needs root, crun, iproute2, nftables (scripts/setup.mjs) and a finished `npm run build`.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
@@ -49,8 +49,8 @@ const main = join(root, 'dist/cli/main.js');
 const hook = join(root, 'build/Release/cleat-oci-hook');
 
 /**
- * As in test/run.ts: /sys is mounted anew because it shows the network namespace of whoever mounted it, with cgroup v2
- * alone below it, because crun refuses a machine that mixes v1 and v2.
+ * As in test/run.ts. /sys is mounted anew because it shows the network namespace of the process that mounted it. Only cgroup v2
+ * is below it, because crun refuses a machine that mixes v1 and v2.
  */
 const PRELUDE = `
 set -e
@@ -67,13 +67,13 @@ exit $?
 `;
 
 if (process.argv.includes('--inside')) {
-  // The daemon of a story that broke off is still a child: do not wait for it.
+  // After a failed demo the daemon is still a child: do not wait for it.
   process.exit(await tell(process.env.TMPDIR));
 } else {
   process.exitCode = await enter();
 }
 
-/** Starts this file again where nothing can be broken. */
+/** Starts this file again in namespaces where it can break nothing. */
 async function enter() {
   if (process.getuid() !== 0) {
     console.error('demo: needs root, for namespaces of its own');
@@ -85,13 +85,13 @@ async function enter() {
     return 1;
   }
   const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'cleat-demo-')));
-  chmodSync(scratch, 0o711); // the DNS server is another user, and goes through it
+  chmodSync(scratch, 0o711); // the DNS server runs as another user and must be able to pass through
   const isolate = ['--net', '--mount', '--pid', '--ipc', '--mount-proc', '--propagation', 'private'];
   const again = [process.execPath, import.meta.filename, '--inside', ...process.argv.slice(2)];
   const command = ['unshare', ...isolate, '--fork', '--kill-child', '--', 'sh', '-c', PRELUDE, 'demo', ...again];
   const env = { ...process.env, TMPDIR: scratch };
   for (const key of Object.keys(env)) if (key.startsWith('CLEAT_') || key === 'NODE_OPTIONS') delete env[key];
-  // The death signal ends everything inside, should this process be killed.
+  // If this process is killed, the death signal ends everything inside.
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], { stdio: 'inherit', env });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill('SIGKILL'));
   const code = await new Promise((settle) => {
@@ -122,7 +122,7 @@ async function tell(directory) {
 
 async function story(directory, daemon) {
   const cleat = (...args) => [process.execPath, main, ...args];
-  /** Runs a cleat command as a person would, and shows both. */
+  /** Runs a cleat command as a person would, and prints command and output. */
   const type = async (...args) => {
     echo(['cleat', ...args]);
     const output = await demandRun(cleat(...args));
@@ -230,7 +230,10 @@ async function story(directory, daemon) {
   const refusal = await start(third);
   show(refusal.said);
   demand(refusal.code !== 0, 'it was started');
-  demand(/PORT_TAKEN/.test(refusal.said) && refusal.said.includes('page'), 'the message does not say who has the port');
+  demand(
+    refusal.said.includes('PORT_TAKEN') && refusal.said.includes('page'),
+    'the message does not say who has the port',
+  );
   await type('history', 'page');
   await until('nothing of it is left', async () => !(await ask('ps')).some(({ id }) => id === 'third'));
 
@@ -301,7 +304,7 @@ async function story(directory, daemon) {
   if (!process.argv.includes('--stay')) say('to look around before the end: npm run demo -- --stay');
 }
 
-/** [::1], unless this machine is one on which it cannot work (docs/firewall.md). */
+/** Returns [::1], or nothing on a machine on which it cannot work (docs/firewall.md). */
 function loopback6() {
   const key = 'net/bridge/bridge-nf-call-ip6tables';
   const path = `/proc/sys/${key}`;
@@ -310,7 +313,7 @@ function loopback6() {
   return [];
 }
 
-/** For who wants to look around; the demo goes on when the shell ends. */
+/** Opens a shell for the user; the demo continues when the shell ends. */
 function stay(directory, daemon) {
   const bin = join(directory, 'bin');
   mkdirSync(bin);

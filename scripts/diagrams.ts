@@ -1,19 +1,19 @@
 /**
- * The documents that are made from the code: a diagram and a table of each machine (docs/diagrams/), the table of faults
- * (docs/errors.md), and the picture of a container's life between the markers in README.md.
+ * Generates documents from the code: a diagram and a table of each machine (docs/diagrams/), the table of faults
+ * (docs/errors.md), and the diagram of a container's life between the markers in README.md.
  *
  *   node dist/scripts/diagrams.js            write them
- *   node dist/scripts/diagrams.js --check    fail, and name them, when one is not what would be written
+ *   node dist/scripts/diagrams.js --check    fail, and name those that are out of date
  *
- * Guarantees: the same machines make the same text; what is drawn is the object that runs.
+ * Guarantees: the same machines make the same text; the diagrams show the machine objects that run.
  * Limits: Mermaid's stateDiagram-v2 as GitHub draws it: one label per arrow, so events of one arrow share it.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { AnyStateMachine, AnyStateNode } from 'xstate';
-import { attachmentMachine } from '../machines/attachment.ts';
-import { containerMachine } from '../machines/container.ts';
+import { attachmentMachine } from '../machines/container/attachment.ts';
+import { containerMachine } from '../machines/container/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
 import { firewalldMachine } from '../machines/firewalld.ts';
 import { networkMachine } from '../machines/network.ts';
@@ -22,9 +22,9 @@ import { resolverMachine } from '../machines/resolver.ts';
 import { uplinkMachine } from '../machines/uplink.ts';
 import { FAULTS } from '../state/faults.ts';
 
-const MACHINES: Record<string, [machine: AnyStateMachine, title: string]> = {
-  container: [containerMachine, 'One container'],
-  attachment: [attachmentMachine, 'One network of one container, while it is made or taken away'],
+const MACHINES: Record<string, [machine: AnyStateMachine, title: string, folder?: string]> = {
+  container: [containerMachine, 'One container', 'container/'],
+  attachment: [attachmentMachine, 'One network of one container, while it is made or taken away', 'container/'],
   network: [networkMachine, 'A network: its bridge, and who has which address'],
   firewall: [firewallMachine, 'What the networks of one outside share: the nftables table and the switches'],
   firewalld: [firewalldMachine, 'What firewalld has in its zone for the networks of one outside'],
@@ -41,7 +41,7 @@ interface Arrow {
   label: string;
 }
 
-/** done(ensureLink), failed(ensureLink), always, done (of a nested state), or the event as it is. */
+/** Returns done(ensureLink), failed(ensureLink), always, done (of a nested state), or the event as it is. */
 export function eventName(type: string): string {
   const child = /^xstate\.(done|error)\.actor\.(?:\d+\.)?(.+)$/.exec(type);
   if (child !== null) return `${child[1] === 'done' ? 'done' : 'failed'}(${child[2]})`;
@@ -56,10 +56,10 @@ const descendants = (node: AnyStateNode): AnyStateNode[] =>
 
 function guardName(guard: unknown): string {
   if (typeof guard === 'string') return guard;
-  return 'by outcome'; // written in place: it looks at what the child answered
+  return 'by outcome'; // an inline guard, which examines the child's answer
 }
 
-/** Every way out of a state that leads to a state; an event that only changes the context has no arrow. */
+/** Returns every transition of a state that leads to a state. An event that only changes the context has no arrow. */
 function arrowsOf(node: AnyStateNode): Arrow[] {
   const transitions = [...(node.always ?? []), ...[...node.transitions.values()].flat()];
   return transitions.flatMap(({ eventType, guard, target }) => {
@@ -69,7 +69,7 @@ function arrowsOf(node: AnyStateNode): Arrow[] {
   });
 }
 
-/** Arrows between the same two states become one. */
+/** Joins the arrows between the same two states. */
 function merged(arrows: readonly Arrow[], name: (node: AnyStateNode) => string): string[] {
   const labels = new Map<string, string[]>();
   for (const { source, target, label } of arrows) {
@@ -85,7 +85,7 @@ function initialOf(node: AnyStateNode): AnyStateNode[] {
   return node.initial?.target === undefined ? [] : [...node.initial.target];
 }
 
-/** Nested states as nested boxes. An arrow is written in the smallest box that holds both its ends. */
+/** Draws nested states as nested boxes. An arrow is written in the smallest box that holds both its ends. */
 export function stateDiagram(machine: AnyStateMachine): string {
   const { root } = machine;
   const arrows = [root, ...descendants(root)].flatMap(arrowsOf).filter(({ source }) => source !== root);
@@ -115,7 +115,7 @@ export function stateDiagram(machine: AnyStateMachine): string {
   return lines.join('\n');
 }
 
-/** The states at the top alone, and what leads from one to another. */
+/** Draws only the top-level states and the transitions between them. */
 export function compactDiagram(machine: AnyStateMachine): string {
   const { root } = machine;
   const top = (node: AnyStateNode): AnyStateNode =>
@@ -143,7 +143,7 @@ export function compactDiagram(machine: AnyStateMachine): string {
   return lines.join('\n');
 }
 
-/** Events taken in any state, so that the diagram need not have an arrow from each. */
+/** Lists the events that every state accepts, so that the diagram need not have an arrow from each. */
 function everywhere(machine: AnyStateMachine): string {
   const names = arrowsOf(machine.root).map(({ target, label }) => `\`${label}\` to \`${target.path.join('.')}\``);
   return names.length === 0 ? '' : `\nIn every state that does not say otherwise: ${names.join(', ')}.\n`;
@@ -159,14 +159,14 @@ function table(machine: AnyStateMachine): string {
 }
 
 export function machinePage(name: string): string {
-  const [machine, title] = MACHINES[name] ?? [];
+  const [machine, title, folder = ''] = MACHINES[name] ?? [];
   if (machine === undefined) throw new Error(`no machine ${name}`);
   const fence = '```';
   return `${MADE}
 
 # ${title}
 
-The \`${name}\` machine, [machines/${name}.ts](../../machines/${name}.ts).
+The \`${name}\` machine, [machines/${folder}${name}.ts](../../machines/${folder}${name}.ts).
 ${everywhere(machine)}
 ${fence}mermaid
 ${stateDiagram(machine)}
@@ -176,7 +176,7 @@ ${table(machine)}
 `;
 }
 
-/** A Markdown table as prettier leaves it: columns padded, `*` of plain text escaped. */
+/** Formats a Markdown table as prettier does: columns padded, `*` of plain text escaped. */
 function aligned(rows: string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   const line = (row: string[], fill = ' ') =>
@@ -206,7 +206,7 @@ ${aligned([['code', 'HTTP status', 'what to do'], ...rows])}
 `;
 }
 
-/** README.md with the picture between `<!-- diagram:NAME -->` and `<!-- /diagram -->` as it should be. */
+/** Returns README.md with up-to-date diagrams between `<!-- diagram:NAME -->` and `<!-- /diagram -->`. */
 export function withDiagrams(readme: string): string {
   return readme.replace(
     /(<!-- diagram:(\w+) -->\n)[\s\S]*?(<!-- \/diagram -->)/g,
@@ -217,7 +217,7 @@ export function withDiagrams(readme: string): string {
   );
 }
 
-/** Path from the repository -> what it should be. */
+/** Maps each path in the repository to its generated content. */
 export function documents(root: string): Map<string, string> {
   const pages = new Map(Object.keys(MACHINES).map((name) => [`docs/diagrams/${name}.md`, machinePage(name)]));
   pages.set('docs/errors.md', errorsPage());
@@ -226,7 +226,7 @@ export function documents(root: string): Map<string, string> {
   return pages;
 }
 
-/** The documents that are not what they should be. */
+/** Returns the documents that are out of date. */
 export function stale(root: string): string[] {
   return [...documents(root)].flatMap(([path, text]) => {
     const full = join(root, path);

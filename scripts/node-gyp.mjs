@@ -1,13 +1,13 @@
 /**
  * Finds the node-gyp that comes with npm.
  *
- * Guarantees: only looks; undefined when there is none.
- * Limits: beside the npm that runs the script, beside the running Node, and where Debian's package has it.
+ * Guarantees: changes nothing; returns undefined if there is none.
+ * Limits: it searches beside the npm that runs the script, beside the running Node, and at the place of Debian's package.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** npm names its own node-gyp to the scripts it runs; called by hand, it is looked for beside npm. */
+/** npm passes the path of its own node-gyp to the scripts that it runs. Without npm, it is searched beside npm. */
 export function findNodeGyp() {
   const beside = (npmRoot) => join(npmRoot, 'node_modules/node-gyp/bin/node-gyp.js');
   const candidates = [process.env.npm_config_node_gyp];

@@ -1,10 +1,10 @@
 /**
  * Finds the C headers of the Node that is running, so that the native build needs no network.
  *
- * Guarantees: the directory it answers has headers of the same addon ABI as this process; otherwise it answers what is
- * wrong and how to get them, and never guesses.
- * Limits: looks beside the running executable only (<prefix>/bin/node, <prefix>/include/node), which is where the
- * official archives, NodeSource, nvm and Debian's libnode-dev put them.
+ * Guarantees: the returned directory has headers of the same addon ABI as this process. Otherwise it returns the problem and
+ * how to get the headers; it never guesses.
+ * Limits: it looks beside the running executable only (<prefix>/bin/node, <prefix>/include/node), where the official archives,
+ * NodeSource, nvm and Debian's libnode-dev put them.
  */
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';

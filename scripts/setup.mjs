@@ -1,14 +1,14 @@
 /**
  * Makes this machine ready to build, test, demonstrate and measure cleat; runs before `npm run demo|test|bench`.
  *
- * Guarantees: plain JavaScript without dependencies, so it works in a fresh clone. Everything that only a person can
- * change (system, root, Node, headers) is looked at first and reported in one go, before anything is installed; then
- * missing Debian packages and npm packages are installed. When nothing is missing it says nothing.
+ * Guarantees: plain JavaScript without dependencies, so it works in a fresh clone. It first checks everything that only a
+ * person can change (system, root, Node, headers), and reports all of that at once, before it installs anything. Then it
+ * installs missing Debian packages and npm packages. If nothing is missing, it prints nothing.
  * Limits: Debian 12 or newer and derivatives, as root, packages from the configured archives. It never removes anything.
  *
  * Usage: node scripts/setup.mjs [--check] [--bench]
- *   --check   only report; exit 1 when something is missing
- *   --bench   also what the benchmarks compare with
+ *   --check   only report; exit 1 if something is missing
+ *   --bench   also the programs that the benchmarks compare with
  * Exit: 0 ready, 1 something is missing or could not be installed, 69 not a system we know (EX_UNAVAILABLE),
  *       77 not root or root without the right to make namespaces (EX_NOPERM).
  */
@@ -22,7 +22,7 @@ const EX_UNAVAILABLE = 69;
 const EX_NOPERM = 77;
 const NODE_NEEDED = [20, 19];
 
-/** Debian packages, and what goes without when one is absent. */
+/** Debian packages, each with its use. */
 const DEBIAN_PACKAGES = {
   'g++': 'compiles the addon, the small executables, and what tests put in front of the C library',
   make: 'drives the native build',
@@ -31,6 +31,7 @@ const DEBIAN_PACKAGES = {
   'libmnl-dev': 'netlink messages',
   'libnftnl-dev': 'nftables messages',
   'clang-format': 'format check of the C++ sources',
+  'clang-tidy': 'judges the C++ sources',
   clang: 'compiles the fuzz targets (libFuzzer)',
   'libclang-rt-dev': 'libFuzzer and the sanitizers of clang',
   patchelf: 'has node load the library of a sanitizer, for the tests of the addon under it',
@@ -50,7 +51,7 @@ const DEBIAN_PACKAGES = {
   systemd: 'busctl, which asks firewalld',
 };
 
-/** Where systemd looks first: a unit that leads nowhere is neither started nor enabled (systemd.unit(5), "masked"). */
+/** systemd looks here first. A unit that leads to /dev/null is neither started nor enabled (systemd.unit(5), "masked"). */
 const FIREWALLD_UNIT = '/etc/systemd/system/firewalld.service';
 
 const BENCH_PACKAGES = {
@@ -94,7 +95,7 @@ function demandWhatOnlyAPersonCanChange() {
   if (process.getuid() !== 0) {
     no(EX_NOPERM, 'not root: network namespaces and package installation need it. Run it as root: sudo npm run ...');
   } else if (existsSync('/usr/bin/unshare') && spawnSync('/usr/bin/unshare', ['--net', '--mount', 'true']).status) {
-    // Root inside a container that was not given CAP_SYS_ADMIN looks like root until the first test.
+    // Root inside a container without CAP_SYS_ADMIN looks like root until the first test.
     no(EX_NOPERM, 'root, but the kernel refuses new namespaces: in a container, start it with --privileged.');
   }
   const [major, minor] = process.versions.node.split('.').map(Number);
@@ -135,7 +136,7 @@ function missingDebianPackages() {
 }
 
 /**
- * Why node_modules is not what package-lock.json asks for, or undefined. npm keeps a copy of what it installed in
+ * Returns the reason why node_modules does not match package-lock.json, or undefined. npm keeps a copy of what it installed in
  * node_modules/.package-lock.json; comparing contents (not times) makes a fresh checkout with old files work too.
  */
 function npmProblem() {
@@ -168,9 +169,9 @@ function report() {
 function installDebianPackages() {
   for (const name of debian) say(`needs ${name}: ${wanted()[name]}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1' };
-  // Another apt (unattended upgrades on a fresh machine) may hold the lock: wait for it instead of failing.
+  // Another apt (unattended upgrades on a fresh machine) may hold the lock: waits for it instead of failing.
   const apt = ['-q', '-o', 'DPkg::Lock::Timeout=120'];
-  // A stale list of one archive is no reason to stop: the install decides.
+  // A stale list of one archive is no reason to stop; the install shows if it matters.
   say('apt-get update');
   run('apt-get', [...apt, 'update'], env);
   if (debian.includes('firewalld')) maskFirewalld();
@@ -187,7 +188,7 @@ function installDebianPackages() {
   if (still.length > 0) stop(EX_MISSING, [`installed, but dpkg still does not list: ${still.join(' ')}`]);
 }
 
-/** Its package would start it at once and at every boot, and this machine would have another firewall. */
+/** firewalld's package would start it at once and at every boot, and this machine would have another firewall. */
 function maskFirewalld() {
   if (existsSync(FIREWALLD_UNIT)) return;
   mkdirSync(dirname(FIREWALLD_UNIT), { recursive: true });
@@ -203,7 +204,7 @@ function installNpmPackages() {
   if (still !== undefined) stop(EX_MISSING, [`after npm ci: ${still}`]);
 }
 
-/** Runs to the end, silently; the output is kept for the failure report. */
+/** Runs a program to its end, silently; keeps the output for the failure report. */
 function run(command, argv, env) {
   const result = spawnSync(command, argv, { cwd: root, env, encoding: 'utf8', maxBuffer: 1 << 26 });
   const output = `${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}`.trimEnd();

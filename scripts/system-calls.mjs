@@ -1,14 +1,14 @@
 /**
- * Makes native/NAME/system-calls.h: which system calls the forwarder or the keeper is allowed once it has begun.
+ * Makes native/NAME/system-calls.h: the system calls that the forwarder or the keeper is allowed after its start.
  *
  *   node scripts/system-calls.mjs forwarder|keeper [--check]
  *
- * The program's tests run with it under strace(1), from its seccomp(2) on; what it asked for, refused or not, is added to
- * the list, with what a C library may do that no test makes it do (RUNTIME) and the same calls by the names of other
- * architectures (SAME). A call that the filter refuses may hide others: run it until nothing is new. Nothing is removed;
- * `--check` only says what would be added, and what no test asked for.
- * Limits: as root, after `npm run build`, with strace; the list is as good as the tests. Calls with a condition on their
- * arguments (native/NAME/rights.cc) are not in the list.
+ * The program's tests run it under strace(1). All calls after its seccomp(2), refused or not, are added to the list, together
+ * with calls that a C library may make although no test causes them (RUNTIME), and the names of the same calls on other
+ * architectures (SAME). A call that the filter refuses may hide others, so run this until nothing is new. Nothing is removed;
+ * `--check` only lists the calls that would be added, and those that no test makes.
+ * Limits: it needs root, strace and a finished `npm run build`; the list is as good as the tests. Calls with a condition on
+ * their arguments (native/NAME/rights.cc) are not in the list.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
 
-/** Which tests use it, whether it has threads, and what has a condition. */
+/** By program: its tests, the option of strace for threads, and its calls with a condition. */
 const PROGRAMS = {
   forwarder: {
     tests: ['native/forwarder', 'effects/forwarder'],
@@ -26,18 +26,18 @@ const PROGRAMS = {
   keeper: { tests: ['native/keeper', 'effects/uplink'], follow: [], conditional: [] },
 };
 
-/** Calls that native/confine.cc allows with certain arguments only. */
+/** Calls that native/processes/confine.cc allows only with certain arguments. */
 const CONDITIONAL = ['mmap', 'mprotect', 'clone3'];
 
-/** Memory, the end (abort(3) included), signals and clocks: whenever the C library or the kernel finds it necessary. */
+/** Memory, exit (abort(3) included), signals and clocks: the C library or the kernel may need these at any time. */
 const RUNTIME = (
   'brk clock_gettime exit exit_group futex getpid getrandom gettid gettimeofday madvise mremap munmap ' +
   'restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sched_yield tgkill'
 ).split(' ');
-/** With threads (pthread_create(3)). */
+/** Calls of programs with threads (pthread_create(3)). */
 const THREADS = ['rseq', 'set_robust_list'];
 
-/** Names that x86_64 alone has, and what the C library calls elsewhere. */
+/** Calls that only some architectures (x86_64) have, with the call that the C library makes on the others. */
 const SAME = {
   access: 'faccessat',
   chmod: 'fchmodat',
@@ -74,14 +74,14 @@ console.log(`new: ${[...wanted].filter((call) => !before.includes(call)).join(' 
 console.log(`not asked for: ${before.filter((call) => !wanted.has(call)).join(' ') || 'none'}`);
 if (option === undefined) write([...new Set([...before, ...wanted])].sort((a, b) => (a < b ? -1 : 1)));
 
-/** The names of all calls after the filter, by running the tests with a wrapper in the program's place. */
+/** Returns the names of all calls after the filter. Runs the tests with a wrapper in the program's place. */
 function trace() {
   const executable = join(root, `build/Release/cleat-${name}`);
   const traces = join(root, `build/traces-${name}`);
   rmSync(traces, { recursive: true, force: true });
   mkdirSync(traces, { recursive: true, mode: 0o777 });
   const wrapper = join(traces, 'wrapper');
-  // The program keeps its pid, its place and its words: whoever knows it by these finds it.
+  // The program keeps its pid, its path and its command line, because others find it by these.
   const strace = ['/usr/bin/strace', '-D', ...program.follow, '-qq', '-o', `${traces}/$$.txt`].join(' ');
   const inside = `/bin/umount -l "$0" && exec ${strace} "$0" "$@"`;
   writeFileSync(
@@ -110,13 +110,13 @@ function write(calls) {
   const lines = calls.map((call) => `#ifdef SYS_${call}\n    {SYS_${call}},\n#endif`);
   writeFileSync(
     header,
-    `// system-calls.h: what the ${name} is allowed to ask of the kernel once it has begun. Made by
-// scripts/system-calls.mjs from what its tests make it do; a call with a condition is in rights.cc.
+    `// system-calls.h: the system calls that the ${name} may make after its start. Made by scripts/system-calls.mjs from
+// the calls that the tests cause. Calls that are allowed only with certain arguments are in rights.cc.
 #pragma once
 
 #include <sys/syscall.h>
 
-#include "../confine.h"
+#include "../processes/confine.h"
 
 namespace cleat_${name} {
 

@@ -4,53 +4,53 @@
  * Guarantees: every effect has the name of its actor, and runs under the rules of effects/effect.ts.
  */
 import * as ask from '../effects/ask.ts';
-import { ensureAddresses } from '../effects/address.ts';
-import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/bridge.ts';
-import { andReview, reviewConntrack, reviewed, thenReview } from '../effects/conntrack.ts';
+import { ensureAddresses } from '../effects/links/address.ts';
+import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/links/bridge.ts';
+import { andReview, reviewConntrack, reviewed, thenReview } from '../effects/firewall/conntrack.ts';
 import { defineEffect, type EffectRunner } from '../effects/effect.ts';
-import type { etcEffects } from '../effects/etc.ts';
+import type { etcEffects } from '../effects/names/etc.ts';
 import { fanOut } from '../effects/fan-out.ts';
-import { lowerFirewall, raiseFirewall, readSwitches, restoreSwitches } from '../effects/firewall.ts';
-import { changeZones, lookAtZones } from '../effects/firewalld.ts';
-import { repairRuleset } from '../effects/firewall-repair.ts';
+import { lowerFirewall, raiseFirewall, readSwitches, restoreSwitches } from '../effects/firewall/firewall.ts';
+import { changeZones, lookAtZones } from '../effects/firewall/firewalld.ts';
+import { repairRuleset } from '../effects/firewall/firewall-repair.ts';
 import type { Kernel } from '../effects/kernel.ts';
-import { awaitLinksGone, ensureLink, removeLink } from '../effects/link.ts';
-import { ensureNamespace, removeNamespace } from '../effects/netns.ts';
-import { publish, unpublish, type HandlerPlaces } from '../effects/port-handlers.ts';
-import { expose, unexpose } from '../effects/publisher.ts';
-import { replaceLink, reviseLink } from '../effects/relink.ts';
-import { resolverEffects } from '../effects/resolver.ts';
-import { uplinkEffects } from '../effects/uplink.ts';
-import { attachmentMachine } from '../machines/attachment.ts';
-import { containerMachine } from '../machines/container.ts';
+import { awaitLinksGone, ensureLink, removeLink } from '../effects/links/link.ts';
+import { ensureNamespace, removeNamespace } from '../effects/namespaces/netns.ts';
+import { publish, unpublish, type HandlerPlaces } from '../effects/ports/port-handlers.ts';
+import { expose, unexpose } from '../effects/ports/publisher.ts';
+import { replaceLink, reviseLink } from '../effects/links/relink.ts';
+import { resolverEffects } from '../effects/names/resolver.ts';
+import { uplinkEffects } from '../effects/uplinks/uplink.ts';
+import { attachmentMachine } from '../machines/container/attachment.ts';
+import { containerMachine } from '../machines/container/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
 import { firewalldMachine } from '../machines/firewalld.ts';
-import { hasLease } from '../machines/plan/attachment.ts';
+import { hasLease } from '../plan/containers/attachment.ts';
 import { lease } from '../effects/lease.ts';
-import { knownInside } from '../machines/plan/neighbours.ts';
+import { knownInside } from '../plan/addresses/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
 import { resolverMachine } from '../machines/resolver.ts';
 import { uplinkMachine } from '../machines/uplink.ts';
 import type { DriftPolicies } from '../state/drift.ts';
-import type { ExposedStore } from '../state/exposed.ts';
+import type { ExposedStore } from '../state/files/exposed.ts';
 import type { NetworkDefinition } from '../state/network.ts';
-import type { Containers } from './containers.ts';
-import type { Neighbours } from './neighbours.ts';
-import type { Shared, SharedMachines } from './shared.ts';
-import { raisingOf } from './outside.ts';
-import { membersOf, rulesetOf } from './desired-ruleset.ts';
-import { uplinkGuard } from './uplink-guard.ts';
+import type { Neighbours } from './containers/neighbours.ts';
+import type { Roster } from './containers/roster.ts';
+import type { Shared, SharedMachines } from './outsides/shared.ts';
+import { raisingOf } from './outsides/outside.ts';
+import { membersOf, rulesetOf } from './outsides/desired-ruleset.ts';
+import { uplinkGuard } from './outsides/uplink-guard.ts';
 
-/** To be ready, or ended again: effects/uplink-process.ts has deadlines of its own. */
+/** The deadline for an uplink to be ready, or to end. effects/uplinks/uplink-process.ts has deadlines of its own. */
 const UPLINK_MS = 20_000;
-/** For all bridges of a host; each question has a deadline of its own (effects/firewalld.ts). */
+/** The deadline for the bridges of a host together. Each request to firewalld has a deadline of its own (effects/firewall/firewalld.ts). */
 const FIREWALLD_MS = 60_000;
 
-/** What is a container's alone, besides the kernel. */
+/** The dependencies that only container machines have, besides the kernel. */
 interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'removeFiles'> {
   exposed: ExposedStore;
   places: HandlerPlaces;
-  neighbours: () => Neighbours;
+  neighbours: Neighbours;
 }
 
 export function provideContainer(
@@ -68,7 +68,7 @@ export function provideContainer(
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
     },
   });
-  const boundTo = (owner: string) => neighbours().boundTo(owner);
+  const boundTo = (owner: string) => neighbours.boundTo(owner);
   const hands = uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared));
   const uplink = uplinkMachine.provide({
     actors: {
@@ -102,24 +102,24 @@ export function provideContainer(
   });
 }
 
-/** What the shared machines need of those that are made after them. */
+/** The dependencies of the shared machines that are made after them. */
 interface Others {
   runDir: string;
-  containers(): Containers;
+  containers: Roster;
   record(definition: NetworkDefinition): void;
   policies: DriftPolicies;
-  /** The host goes on to forward between its other interfaces although it did not before its networks were raised. */
+  /** True if the host goes on to forward between its other interfaces, although it did not before its networks were raised. */
   forwardOthers: boolean;
 }
 
 export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shared, others: Others): SharedMachines {
   const recordDefinition = ({ definition }: RaiseInput) => Promise.resolve(others.record(definition));
-  const members = (outside: string | null, network: string) => membersOf(others.containers().all(), outside, network);
+  const members = (outside: string | null, network: string) => membersOf(others.containers.all(), outside, network);
   const { runDir } = others;
   const resolver = resolverEffects({ kernel, runDir, exited: (outside) => shared.resolverExited(outside) });
   const replies = (outside: string | null) => shared.replies(outside);
   const ruleset = (outside: string | null) => ({
-    ...rulesetOf(others.containers().all(), shared.standingIn(outside), outside, raisingOf(shared.networksIn(outside))),
+    ...rulesetOf(others.containers.all(), shared.standingIn(outside), outside, raisingOf(shared.networksIn(outside))),
     replies: replies(outside),
   });
   const review = reviewConntrack(kernel, ruleset);
@@ -163,7 +163,7 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
         reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', thenReview(reviseNetwork(kernel, members), review)),
         repairNetwork: defineEffect(runner, 'add', 'repairNetwork', repairNetwork(kernel, members)),
         recordDefinition: defineEffect(runner, 'add', 'recordDefinition', recordDefinition),
-        fanOut: fanOut(() => others.containers().neighbours, hasLease),
+        fanOut: fanOut(others.containers.neighbours, hasLease),
         holdFirewall: ask.holdFirewall(shared),
         releaseFirewall: ask.releaseFirewall(shared),
         backOff: ask.backOff(),

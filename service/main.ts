@@ -1,9 +1,9 @@
 /**
  * The daemon as a process: `cleat daemon`.
  *
- * Guarantees: SIGTERM and SIGINT end it in order, without touching a container; what cannot be started says why in one
- * line and ends with status 1.
- * Limits: there is no background mode, supervisors do that better.
+ * Guarantees: SIGTERM and SIGINT end it in order, without touching a container. A start that fails prints the reason in one line
+ * and exits with status 1.
+ * Limits: there is no background mode; supervisors do that better.
  */
 import { join } from 'node:path';
 import { toFault } from '../effects/effect.ts';
@@ -12,10 +12,11 @@ import { FAULTS } from '../state/faults.ts';
 import { limitsOf } from '../state/limits.ts';
 import { forwarderLimits } from '../state/forwarder.ts';
 import { subnetPools } from '../state/network.ts';
-import { startDaemon, type Daemon } from './daemon.ts';
-import { DEFAULT_STATE_DIR } from './instance.ts';
-import { openLog } from './log.ts';
-import { USUAL_PROGRAMS } from './uplink-request.ts';
+import { startDaemon } from './daemon.ts';
+import { DEFAULT_STATE_DIR } from './records/instance.ts';
+import { openLog } from './report/log.ts';
+import { USUAL_PROGRAMS } from './events/uplink-request.ts';
+import type { Daemon } from './start/serve.ts';
 
 export interface MainOptions {
   runDir?: string;
@@ -23,23 +24,23 @@ export interface MainOptions {
   netnsDir?: string;
   socket?: string;
   publisher?: string;
-  /** KIND=POLICY, any number of them. */
+  /** KIND=POLICY, repeatable. */
   drift?: string[];
   forwardOthers?: boolean;
-  /** NAME=NUMBER, any number of them. */
+  /** NAME=NUMBER, repeatable. */
   limits?: string[];
-  /** BASE,SIZE, any number of them. */
+  /** BASE,SIZE, repeatable. */
   subnetPools?: string[];
   slirp4netns?: string;
   slirp4netnsOptions?: string[];
   pasta?: string;
   pastaOptions?: string[];
-  /** NAME=NUMBER, any number of them. */
+  /** NAME=NUMBER, repeatable. */
   forwarderLimits?: string[];
   logLevel?: string;
 }
 
-/** `tell`: lines for whoever starts the daemon, on stderr. */
+/** `tell` prints lines on stderr, for the person or supervisor that starts the daemon. */
 export async function main(options: MainOptions, tell: (lines: string[]) => void): Promise<void> {
   const runDir = options.runDir ?? '/run/cleat';
   const log = openLog(options.logLevel ?? 'info', process.stderr.isTTY ? tell : null);
@@ -71,11 +72,11 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
       log,
     });
   } catch (error) {
-    // Said to whoever starts it, a person or a supervisor; only what nobody foresaw is worth a stack.
+    // The message is for the person or supervisor that starts the daemon. Only an unforeseen fault is worth a stack.
     const fault = toFault(error, 'start');
     if (fault.code === 'INTERNAL') log.fatal({ error }, 'the daemon cannot start');
     else tell([`Error: ${fault.message}`, `Hint: ${FAULTS[fault.code][1]}`]);
-    process.exit(1); // whatever had been opened by then would keep it, and the lock with it
+    process.exit(1); // objects that are already open would keep the process alive, and the lock with it
   }
   const stop = (signal: NodeJS.Signals) => {
     log.info({ signal }, 'stopping; containers keep their networks');

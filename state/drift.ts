@@ -1,5 +1,5 @@
 /**
- * What can drift: the kinds of kernel objects that others may take away, and what cleat does about each.
+ * The kinds of kernel objects that others may remove, and the policy for each.
  *
  * Guarantees: one list for the schemas, the daemon's options and the docs.
  * Limits: a kind has one policy for the whole daemon.
@@ -8,9 +8,8 @@ import { z } from 'zod';
 import { FaultError } from './faults.ts';
 
 /**
- * switch: one under /proc/sys; table: the whole table or its structure; rule: chains of one network, or a rule of the routing
- * policy inside (ip-rule(8)); port: an element of a published port, or what the
- * forwarder listens for; uplink: slirp4netns or pasta of a container.
+ * switch: one under /proc/sys; table: the whole table or its structure; rule: chains of one network, or a policy rule inside
+ * (ip-rule(8)); port: an element of a published port, or a port of the forwarder; uplink: slirp4netns or pasta of a container.
  */
 export const DRIFT_KINDS = [
   'link',
@@ -26,13 +25,13 @@ export const DRIFT_KINDS = [
 ] as const;
 export type DriftKind = (typeof DRIFT_KINDS)[number];
 
-/** repair: put back what is missing. alert: show it and leave it. ignore: neither. */
+/** repair: restore missing objects. alert: report them and leave them. ignore: neither. */
 export const DriftPolicy = z.enum(['repair', 'alert', 'ignore']);
 export type DriftPolicy = z.infer<typeof DriftPolicy>;
 
 export type DriftPolicies = Readonly<Record<DriftKind, DriftPolicy>>;
 
-/** "route=alert", "port=ignore", ...; the last one of a kind counts. Throws BAD_REQUEST. */
+/** Parses "route=alert", "port=ignore", ...; the last one of a kind counts. Throws BAD_REQUEST. */
 export function driftPolicies(words: readonly string[]): DriftPolicies {
   const policies = Object.fromEntries(DRIFT_KINDS.map((kind) => [kind, 'repair'])) as Record<DriftKind, DriftPolicy>;
   for (const word of words) {

@@ -1,5 +1,5 @@
 /**
- * The events that drive a container, as they arrive on the socket: the six lifecycle words and publish/unpublish.
+ * The events that drive a container, as they arrive on the socket: the six lifecycle events and publish/unpublish.
  *
  * Guarantees: strict (an unknown field is an error naming it), bounded, canonical. Attachment options and port
  * mappings have libnetwork's field names (types.PerNetworkOptions, types.PortMapping).
@@ -23,7 +23,10 @@ export const AttachmentOptions = z.strictObject({
   static_mac: MacAddress.optional(),
   interface_name: InterfaceName.optional(),
   aliases: z.array(DnsName).max(64).optional(),
-  /** The network with the highest leads out, and has the published ports. 0 unless given; negative is less than that. */
+  /**
+   * The network with the highest priority has the default route and the published ports. The default is 0; negative values are
+   * below it.
+   */
   gateway_priority: z.int().min(-1_000_000).max(1_000_000).optional(),
 });
 export type AttachmentOptions = z.infer<typeof AttachmentOptions>;
@@ -36,14 +39,14 @@ export const PortMapping = z
     host_port: z.union([z.literal(0), PortNumber]).optional(),
     container_port: PortNumber,
     protocol: z.enum(['tcp', 'udp', 'sctp']).optional(),
-    /** How many consecutive ports, 1 unless given. */
+    /** The number of consecutive ports; the default is 1. */
     range: z.int().min(1).max(65_535).optional(),
   })
   .refine((port) => port.container_port + (port.range ?? 1) - 1 <= 65_535, 'the range ends above port 65535')
   .refine((port) => (port.host_port ?? 0) + (port.range ?? 1) - 1 <= 65_535, 'the range ends above port 65535');
 export type PortMapping = z.infer<typeof PortMapping>;
 
-/** Where the container's network namespace comes from. */
+/** The source of the container's network namespace. */
 export const NetnsSource = z.discriminatedUnion('mode', [
   z.strictObject({ mode: z.literal('new') }),
   z.strictObject({ mode: z.literal('host') }),
@@ -63,9 +66,11 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     id,
     name: ContainerId.optional(),
     hostname: DnsName.optional(),
-    /** The pod whose namespace this container holds for others (netns container:ID): it goes by the pod's name. */
+    /**
+     * The pod whose namespace this container holds for others (netns container:ID): the container's name in DNS is the pod's.
+     */
     pod: ContainerId.optional(),
-    /** Keep resolv.conf and hosts for this container in <run-dir>/etc/ID, to be bind-mounted into it. */
+    /** Keeps resolv.conf and hosts for this container in <run-dir>/etc/ID, to be bind-mounted into it. */
     files: z.boolean().optional(),
     netns: NetnsSource.optional(),
     /** Absent: the default network (for netns new and pid), none otherwise. {}: none. */
@@ -73,21 +78,21 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     /** A user-mode program instead of networks: slirp4netns or pasta. */
     uplink: UplinkRequest.optional(),
     port_mappings: ports.optional(),
-    /** Who carries published ports: the firewall on networks, the forwarder or the program itself on an uplink. */
+    /** The handler of published ports: the firewall on networks, the forwarder or the program itself on an uplink. */
     port_handler: PortHandler.optional(),
-    /** Tear down when this process ends; for netns pid it is that process. */
+    /** The container is torn down when this process ends; for netns pid it is that process. */
     bound_to: Pid.optional(),
-    /** The network namespace that holds the bridge and the rules; the daemon's own unless given. */
+    /** The network namespace that holds the bridge and the rules; by default the daemon's own. */
     outside: NamespacePath.optional(),
   }),
   z.strictObject({ type: z.literal('configure'), id }),
-  /** `network` is a name, an id, or the beginning of one id alone. */
+  /** `network` is a name, an id, or the unambiguous beginning of an id. */
   z.strictObject({ type: z.literal('connect'), id, network: NetworkName, options: AttachmentOptions.optional() }),
-  /** force: also when its link cannot be taken away, or the network is gone already. */
+  /** force: disconnects even if the link cannot be removed, or the network is gone already. */
   z.strictObject({ type: z.literal('disconnect'), id, network: NetworkName, force: z.boolean().optional() }),
-  /** Rules alone; full: also the links, each keeping its addresses, MAC and name. */
+  /** Restores rules only; with `full` also the links, which keep their addresses, MACs and names. */
   z.strictObject({ type: z.literal('reload'), id, full: z.boolean().optional() }),
-  /** from: the container that has these host ports now and gives them away in the same transaction. */
+  /** from: the container that has these host ports now, and gives them away in the same transaction. */
   z.strictObject({ type: z.literal('publish'), id, port_mappings: ports.min(1), from: id.optional() }),
   z.strictObject({ type: z.literal('unpublish'), id, port_mappings: ports.min(1) }),
   z.strictObject({ type: z.literal('teardown'), id }),

@@ -1,7 +1,8 @@
 /**
- * Every error cleat can answer with: one table, code -> HTTP status and what the reader can do.
+ * Every error that cleat can answer with: one table, code -> HTTP status and a hint for the reader.
  *
  * Guarantees: a code is stable and never reused; docs/errors.md lists exactly these (a test compares).
+ * FaultError is the only error class (docs/decisions/0048).
  * A fault is plain JSON, because it is kept in snapshots and journals and sent over the socket as it is.
  */
 import { z } from 'zod';
@@ -78,15 +79,15 @@ export const Fault = z.object({
   errno: z.string().optional(),
   syscall: z.string().optional(),
   object: z.string().optional(),
-  /** Who has what was asked for: a container id, "network NAME", or "pid 42 (nginx)". */
+  /** The owner of a resource that is taken: a container id, "network NAME", or "pid 42 (nginx)". */
   owner: z.string().optional(),
-  /** Events that would be accepted now. */
+  /** The events that would be accepted now. */
   legal: z.array(z.string()).optional(),
   issues: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
 });
 export type Fault = z.infer<typeof Fault>;
 
-/** A fault on its way through code that throws. */
+/** The exception that carries a fault. */
 export class FaultError extends Error {
   readonly fault: Fault;
   constructor(code: FaultCode, message: string, more: Omit<Partial<Fault>, 'code' | 'message'> = {}) {
@@ -94,4 +95,18 @@ export class FaultError extends Error {
     this.name = 'FaultError';
     this.fault = { code, message, ...more };
   }
+
+  static of(fault: Fault): FaultError {
+    return new FaultError(fault.code, fault.message, fault);
+  }
+}
+
+/** Why a file of ours could not be written, as a fault, about `object` where the reason does not name it. */
+export function unwritable(error: unknown, object?: string): FaultError {
+  if (error instanceof FaultError) return error;
+  const { message = String(error), code } = error as Partial<NodeJS.ErrnoException>;
+  return new FaultError('STATE_UNWRITABLE', `cannot write: ${message}`, {
+    ...(code === undefined ? {} : { errno: code }),
+    ...(object === undefined ? {} : { object }),
+  });
 }

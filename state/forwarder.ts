@@ -11,9 +11,9 @@ const MOST = 1_000_000;
 const MOST_SECONDS = 7 * 86_400;
 
 export const ForwarderLimits = z.strictObject({
-  /** TCP connections of a container. */
+  /** The maximum of TCP connections of a container. */
   connections: z.int().min(1).max(MOST),
-  /** UDP clients of a container. */
+  /** The maximum of UDP clients of a container. */
   flows: z.int().min(1).max(MOST),
   /** Seconds without a datagram after which a UDP client is forgotten. */
   flow_idle: z.int().min(1).max(MOST_SECONDS),
@@ -24,7 +24,7 @@ export type ForwarderLimits = z.infer<typeof ForwarderLimits>;
 
 const Words = ForwarderLimits.partial();
 
-/** "flows=100", ...; the last one of a name counts. Throws BAD_REQUEST. */
+/** Parses "flows=100", ...; the last one of a name counts. Throws BAD_REQUEST. */
 export function forwarderLimits(words: readonly string[]): Partial<ForwarderLimits> {
   const limits: Partial<ForwarderLimits> = {};
   for (const word of words) {
@@ -36,5 +36,5 @@ export function forwarderLimits(words: readonly string[]): Partial<ForwarderLimi
     }
     Object.assign(limits, limit);
   }
-  return limits; // each was checked
+  return limits; // each limit was checked above
 }

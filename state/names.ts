@@ -1,9 +1,9 @@
 /**
- * The words that name things: ids, interface names, addresses. Every other schema is built from these.
+ * The schemas of names: ids, interface names, addresses. Every other schema is built from these.
  *
- * Guarantees: what passes is safe as a file name, as a link name and inside an nftables comment, and is in one
- * canonical form (addresses lower case and compressed, MACs lower case).
- * Limits: syntax only. Whether an address is free or a network exists is for the machines.
+ * Guarantees: a valid name is safe as a file name, as a link name and inside an nftables comment, and has one canonical form
+ * (addresses lower case and compressed, MACs lower case).
+ * Limits: syntax only. The machines check if an address is free or a network exists.
  */
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
@@ -11,19 +11,21 @@ import { z } from 'zod';
 /** CNI's rule for container ids (SPEC.md). */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
-/** With its generation an id must fit a firewall comment (128 bytes, libnftnl). */
+/** Together with its generation an id must fit a firewall comment (128 bytes, libnftnl). */
 export const ContainerId = z
   .string()
   .max(100)
   .regex(NAME, 'an id is letters, digits, "_", "." and "-", beginning with a letter or digit');
 
-/** 64 characters: an id (64 hex digits) is one too. */
+/** 64 characters, so that an id (64 hex digits) is valid too. */
 export const NetworkName = z
   .string()
   .max(64)
   .regex(NAME, 'a network name is letters, digits, "_", "." and "-", beginning with a letter or digit');
 
-/** Labels of letters, digits, "-" and "_" (RFC 1123, with the underscore that container names have), 253 in all. */
+/**
+ * Labels of letters, digits, "-" and "_" (RFC 1123, with the underscore that container names may have), 253 characters in all.
+ */
 export const DnsName = z
   .string()
   .max(253)
@@ -33,8 +35,8 @@ export const DnsName = z
   );
 
 /**
- * dev_valid_name() of the kernel: at most 15 bytes, no "/", no white space, not "." or ".."; ":" is for aliases. Nor a name that
- * means something else in net.ipv4.conf (devinet.c: sysctl_dev_name_is_allowed()).
+ * dev_valid_name() of the kernel: at most 15 bytes, no "/", no white space, not "." or ".."; ":" is for aliases. Excludes names
+ * with another meaning in net.ipv4.conf (devinet.c: sysctl_dev_name_is_allowed()).
  */
 export const InterfaceName = z
   .string()
@@ -68,7 +70,7 @@ export const MacAddress = z
   .transform((text) => text.toLowerCase())
   .refine((mac) => mac !== '00:00:00:00:00:00', 'the zero MAC address is not usable');
 
-/** Absolute, without "..", and short enough for sockaddr-free use; it is opened and checked to be a namespace later. */
+/** Absolute, without "..", and bounded; later it is opened and checked to be a namespace. */
 export const NamespacePath = z
   .string()
   .max(1024)
@@ -79,7 +81,7 @@ export const Pid = z.int().min(1).max(4_194_304);
 export const PortNumber = z.int().min(1).max(65_535);
 export const Mtu = z.int().min(68).max(65_535);
 
-/** http://HOST[:PORT] or unix:///PATH, nothing else in it; a path must fit sockaddr_un (unix(7)). */
+/** http://HOST[:PORT] or unix:///PATH, and nothing else; a path must fit sockaddr_un (unix(7)). */
 export const PublisherUrl = z
   .string()
   .max(300)

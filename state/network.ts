@@ -1,8 +1,8 @@
 /**
- * Network definitions, in the libnetwork JSON shape: what `podman network inspect` prints can be read here, and the
- * other way round (go.podman.io/common/libnetwork/types, Network).
+ * Network definitions in libnetwork's JSON shape: this file parses the output of `podman network inspect`, and Podman parses
+ * ours (go.podman.io/common/libnetwork/types, Network).
  *
- * Guarantees: a definition that passes is complete: name, id, interface, at least one subnet with its gateway.
+ * Guarantees: a valid definition is complete: name, id, interface, at least one subnet with its gateway.
  * Limits: driver bridge.
  */
 import { z } from 'zod';
@@ -12,18 +12,18 @@ import { Cidr, InterfaceName, IpAddress, Ipv4, Ipv6, NetworkName } from './names
 export const Subnet = z.strictObject({
   subnet: Cidr,
   gateway: IpAddress.optional(),
-  /** Addresses given out without being asked for lie in here (inclusive). */
+  /** Addresses that no request names are chosen in this range (inclusive). */
   lease_range: z.strictObject({ start_ip: IpAddress.optional(), end_ip: IpAddress.optional() }).optional(),
 });
 export type Subnet = z.infer<typeof Subnet>;
 
-/** Blocks that subnets are cut from when nobody chooses one: `base` into pieces with a prefix of `size`. */
+/** A block for subnets that nobody chooses: `base` is cut into pieces with a prefix of `size`. */
 export interface SubnetPool {
   base: string;
   size: number;
 }
 
-/** "172.20.0.0/14,24" or "fd00:1::/48,64", ...: BASE,SIZE as containers.conf has them (default_subnet_pools). */
+/** Parses "172.20.0.0/14,24" or "fd00:1::/48,64", ...: BASE,SIZE as in containers.conf (default_subnet_pools). */
 export function subnetPools(words: readonly string[]): SubnetPool[] {
   return words.map((word) => {
     const [base, size, ...more] = word.split(',');
@@ -56,7 +56,7 @@ export type Route = z.infer<typeof Route>;
  * "true" (only networks with isolate=false reach it), "false" (networks that are not strict reach it).
  */
 export const NetworkOptions = z.strictObject({
-  /** unmanaged: the bridge is others' (netavark's option): it has to be there, and gets nothing but our ports. */
+  /** unmanaged: the bridge belongs to others (netavark's option). It must exist, and gets nothing but our ports. */
   mode: z.enum(['managed', 'unmanaged']).optional(),
   mtu: z
     .string()
@@ -64,16 +64,18 @@ export const NetworkOptions = z.strictObject({
     .refine((text) => Number(text) >= 68 && Number(text) <= 65_535, 'mtu is between 68 and 65535')
     .optional(),
   isolate: z.enum(['strict', 'true', 'false']).optional(),
-  /** Metric of the default route of containers on this network; 100 unless given. */
+  /** Metric of the default route of containers on this network; the default is 100. */
   metric: z
     .string()
     .regex(/^\d{1,9}$/, 'metric is a number')
     .optional(),
   no_default_route: z.enum(['true', 'false', '1', '0']).optional(),
-  /** What leaves the host from containers of this network has this source (netavark's option); else the way out has one. */
+  /**
+   * The source address of this network's packets that leave the host (netavark's option); by default the outgoing interface's.
+   */
   outbound_addr4: Ipv4.optional(),
   outbound_addr6: Ipv6.refine((address) => address.includes(':'), 'not an IPv6 address').optional(),
-  /** false: what leaves keeps the container's address, which others have a route to (Docker's option). */
+  /** false: packets that leave keep the container's address, which must be routed (Docker's option). */
   'com.docker.network.bridge.enable_ip_masquerade': z.enum(['true', 'false', '1', '0']).optional(),
 });
 export type NetworkOptions = z.infer<typeof NetworkOptions>;
@@ -86,11 +88,11 @@ const common = {
   labels: z.record(z.string(), z.string()),
   options: NetworkOptions,
   routes: z.array(Route),
-  /** Who is asked about names that are not ours; none: the host's resolv.conf says. */
+  /** The servers for names that are not ours; if empty, those of the host's resolv.conf. */
   network_dns_servers: z.array(IpAddress).max(8),
 };
 
-/** What a caller gives to make a network: everything but the name has a default. */
+/** A caller's request to make a network: everything but the name has a default. */
 export const NetworkRequest = z.strictObject({
   name: common.name,
   driver: common.driver.optional(),
@@ -108,7 +110,7 @@ export type NetworkRequest = z.infer<typeof NetworkRequest>;
 
 export const NetworkDefinition = z.object({
   ...common,
-  // Absent in definitions of before it was known.
+  // Absent in older definitions.
   network_dns_servers: common.network_dns_servers.default([]),
   /** 64 hex digits. */
   id: z.string().regex(/^[0-9a-f]{64}$/),
@@ -122,9 +124,9 @@ export const NetworkDefinition = z.object({
 export type NetworkDefinition = z.infer<typeof NetworkDefinition>;
 
 /**
- * The changes that a network in use can take. An absent field stays as it is; an option that is null gets its default
- * again. `routes` and `network_dns_servers` replace the whole list. An entry of `subnets` that the network has already
- * gets the gateway and the range given (null: no range); any other one is added.
+ * The changes that a network in use supports. An absent field stays as it is; an option that is null gets its default again.
+ * `routes` and `network_dns_servers` replace the whole list. An entry of `subnets` that the network has already gets the given
+ * gateway and range (null: no range); any other one is added.
  */
 export const NetworkUpdate = z.strictObject({
   options: z
@@ -146,10 +148,10 @@ export const NetworkUpdate = z.strictObject({
     .max(8)
     .optional(),
   remove_subnets: z.array(Cidr).max(16).optional(),
-  /** true: add an IPv6 subnet, if there is none. false: remove those there are. */
+  /** true: adds an IPv6 subnet if there is none. false: removes all of them. */
   ipv6_enabled: z.boolean().optional(),
 });
 export type NetworkUpdate = z.infer<typeof NetworkUpdate>;
 
-/** The network that a container gets when it does not say which. */
+/** The network of a container that names none. */
 export const DEFAULT_NETWORK = 'cleat';

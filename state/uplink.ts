@@ -1,7 +1,7 @@
 /**
- * A user-mode uplink: the program that is a container's way out where there is no bridge, slirp4netns or pasta.
+ * A user-mode uplink: the program, slirp4netns or pasta, that connects a container without a bridge.
  *
- * Guarantees: shapes alone. What is asked for is the reference's `key=value` list; what is kept has nothing left to choose.
+ * Guarantees: shapes alone. A request is the reference's `key=value` list; the settings in a record are complete.
  */
 import { z } from 'zod';
 import { InterfaceName } from './names.ts';
@@ -9,7 +9,7 @@ import { InterfaceName } from './names.ts';
 export const UPLINK_PROGRAMS = ['slirp4netns', 'pasta'] as const;
 export type UplinkProgram = (typeof UPLINK_PROGRAMS)[number];
 
-/** As it is asked for: options as after `--network slirp4netns:` or `--network pasta:`, in order; of equals the last counts. */
+/** The request: options as after `--network slirp4netns:` or `--network pasta:`, in order; the last of equal ones counts. */
 export const UplinkRequest = z.strictObject({
   program: z.enum(UPLINK_PROGRAMS),
   options: z.array(z.string().min(1).max(1024)).max(64).optional(),
@@ -25,7 +25,7 @@ export const SlirpSettings = z.object({
   mtu: z.int(),
   ipv6: z.boolean(),
   hostLoopback: z.boolean(),
-  /** IPv4 address or interface name, null for what routing says. */
+  /** IPv4 address or interface name; null: routing decides. */
   outboundAddr: z.string().nullable(),
   outboundAddr6: z.string().nullable(),
 });
@@ -39,11 +39,11 @@ export const PastaSettings = z.object({
 });
 export type PastaSettings = z.infer<typeof PastaSettings>;
 
-/** A program with everything decided: kept in the attachment that it makes. */
+/** A program with complete settings, which the record keeps. */
 export const UplinkSettings = z.discriminatedUnion('program', [SlirpSettings, PastaSettings]);
 export type UplinkSettings = z.infer<typeof UplinkSettings>;
 
-/** What the program has made in the namespace, as the kernel shows it. */
+/** The link that the program has made in the namespace, as the kernel shows it. */
 export const UplinkLink = z.object({
   name: InterfaceName,
   mac: z.string(),
@@ -55,40 +55,43 @@ export type UplinkLink = z.infer<typeof UplinkLink>;
 /** The uplink of one container. Its process is found by the container's token, not by anything in here. */
 export const Uplink = z.object({
   settings: UplinkSettings,
-  /** Null: not started yet, or not any more. */
+  /** Null: not started yet, or no longer running. */
   made: UplinkLink.nullable(),
-  /** Hardening that was asked for and that the executable does not know. */
+  /** Requested hardening options that the executable does not support. */
   missing: z.array(z.string()),
-  /** How often in a row it ended soon after it was ready. */
+  /** The number of times in a row that it ended soon after it was ready. */
   endedSoon: z.int(),
 });
 export type Uplink = z.infer<typeof Uplink>;
 
 /**
- * Who carries published ports to a container. firewall: nftables, on a bridge. forwarder: our own process. slirp4netns: the
- * uplink itself, over its API socket. pasta: the uplink itself, once, when it starts.
+ * The port handlers. firewall: nftables, on a bridge. forwarder: our own process. slirp4netns: the uplink itself, over its API
+ * socket. pasta: the uplink itself, which gets its ports once, when it starts.
  */
 export const PORT_HANDLERS = ['firewall', 'forwarder', 'slirp4netns', 'pasta'] as const;
 export const PortHandler = z.enum(PORT_HANDLERS);
 export type PortHandler = z.infer<typeof PortHandler>;
 
-/** What an executable can do: the long options that its --help names, sorted. `cut`: not all that it was to say has come. */
+/** The features of an executable: the long options that its --help names, sorted. `cut`: the help is incomplete. */
 export const UplinkFeatures = z.object({ flags: z.array(z.string()), cut: z.boolean().optional() });
 export type UplinkFeatures = z.infer<typeof UplinkFeatures>;
 
-/** The process of an uplink, as its keeper tells of it (native/keeper/status.h). */
+/** The process of an uplink, as its keeper reports it (native/keeper/status.h). */
 export interface UplinkStatus {
   state: 'starting' | 'ready' | 'ended';
   keeper: { pid: number; startTime: number };
-  /** Null when it was never begun. */
+  /** Null if it was never started. */
   child: { pid: number; startTime: number } | null;
   readyMs: number | null;
   code: number | null;
   signal: number | null;
-  /** Why the keeper ended it: not ready in time, the bound process ended, told to; '' for by itself, or the keeper died. */
+  /**
+   * The reason why the keeper ended it: not ready in time, the bound process ended, a request; '' if it ended by itself, or the
+   * keeper died.
+   */
   cause: 'deadline' | 'bound' | 'told' | '';
-  /** Why it was never run. */
+  /** The reason why it was never run. */
   error: string;
-  /** The end of what it said. */
+  /** The end of its output. */
   output: string;
 }

@@ -1,25 +1,25 @@
 /**
- * Runs the tests, strictly: uvu by itself is green for a suite that threw, was skipped or never ran.
+ * Runs the tests strictly: uvu alone reports success for a suite that threw, was skipped or never ran.
  *
- * Guarantees: one process per test file, in network, mount, pid, IPC and time namespaces of its own, on a machine that has been up for years, with /run, /sys and
- * $TMPDIR of its own, so that no test can touch the machine, see another test, or leave a process behind. A file is
- * green only when it exited with 0, uvu reported once, and passed = total > 0 with none skipped. What runs is what is in
- * the source tree: a compiled test whose source is gone is not run, a source that is not compiled is a failure. The
- * last line is `N passed, N failed`, counted in tests; a file that breaks the rules counts as one failed at least.
- * Limits: needs root, util-linux and iproute2. Disk and cgroups are the machine's: a test removes what it makes
- * there. No network.
+ * Guarantees: each test file is one process, in network, mount, pid, IPC and time namespaces of its own, with an uptime of
+ * years, and with a /run, /sys and $TMPDIR of its own. So no test can touch the machine, see another test, or leave a process
+ * behind. A file passes only if it exited with 0, uvu reported once, and passed = total > 0 with none skipped. The source tree
+ * decides what runs: a compiled test without a source is not run, a source that is not compiled is a failure. The last line is
+ * `N passed, N failed`, counted in tests; a file that breaks the rules counts as at least one failure.
+ * Limits: needs root, util-linux and iproute2. Disk and cgroups are the machine's, so a test must remove its files and cgroups.
+ * No network.
  *
  * Usage: node dist/test/run.js [--prove] [--output] [--dir DIRECTORY] [--patience N] [SUBSTRING...] [NAME=NUMBER...]
  *   SUBSTRING   only files whose path contains one of them
- *   --prove     everything instead of what fits in minutes: only the files that say `proving`, and a table of what they
- *               report that they tried (test/harness/proof.ts)
- *   --output    also what files print that pass
- *   NAME=NUMBER how much of NAME to try (cycles=1000), whatever is usual
- *   --dir       tests are here instead of in test/ (the runner's own tests)
+ *   --prove     the long runs: only the files that say `proving`, and a table of the attempts that they report
+ *               (test/harness/proof.ts)
+ *   --output    also print the output of files that pass
+ *   NAME=NUMBER how much of NAME to try (cycles=1000) instead of the default
+ *   --dir       the directory of the tests instead of test/ (for the runner's own tests)
  *   --patience  files may take N times as long as they say (under a sanitizer)
- * A test file may say in a comment before its first import: `timeout: 600` (seconds, default 300; far more than it takes, for
- * a machine with other work), `proving: 3600` (the same with --prove), `proving only: 3600` (it takes too long for everyday),
- * `alone` (nothing else runs at the same time).
+ * A test file can set these in a comment before its first import: `timeout: 600` (seconds, default 300; far more than the test
+ * takes, because the machine may have other work), `proving: 3600` (the timeout with --prove), `proving only: 3600` (the test
+ * runs only with --prove), `alone` (no other test runs at the same time).
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
@@ -29,21 +29,25 @@ import { parseArgs } from 'node:util';
 import { table } from '../cli/table.ts';
 import { bundleDaemon } from '../scripts/bundle.ts';
 
-const DEFAULT_TIMEOUT_S = 300;
+const DEFAULT_TIMEOUT_S = 600;
+/** What takes longer says why. */
+const SLOW_S = 20;
 const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
 
-/** 3 years: what counts clock ticks since the boot has to count beyond 2^32 (time_namespaces(7)). */
+/** 3 years: code that counts clock ticks since the boot has to count beyond 2^32 (time_namespaces(7)). */
 const UPTIME_S = 100_000_000;
 
 /**
- * Debian's, behind this Node: a session's may lead through version managers, which make python3 ten times as slow to start.
+ * Debian's, behind this Node: a session's PATH may lead through version managers, which make python3 ten times as slow
+ * to start.
  */
 const PATH = [dirname(process.execPath), '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'].join(':');
 
 /**
- * What the shell does inside the new namespaces before the test starts. /sys is mounted anew because it shows the
- * network namespace of whoever mounted it, with cgroup v2 alone below it: crun refuses a machine that mixes v1 and v2.
- * The shell stays pid 1: it collects orphans, and when it ends the kernel ends everything else that was started.
+ * Commands of the shell inside the new namespaces before the test starts. /sys is mounted again because it shows the
+ * network namespace of the process that mounted it, with cgroup v2 alone below it: crun refuses a machine that mixes v1
+ * and v2. The shell stays pid 1: it collects orphans, and when it ends the kernel ends everything else that was
+ * started.
  */
 const PRELUDE = `
 set -e
@@ -65,9 +69,11 @@ interface TestFile {
   source: string;
   script: string;
   timeoutS: number;
+  /** The timeout with --prove; undefined when the file has nothing to prove. */
+  slowS: number;
   /** With --prove; undefined when it has nothing to prove. */
   provingS: number | undefined;
-  /** Without --prove it is run too. */
+  /** True if it also runs without --prove. */
   everyday: boolean;
   alone: boolean;
 }
@@ -91,7 +97,7 @@ const { values, positionals } = parseArgs({
 });
 const patience = Number(values.patience);
 if (!(patience > 0)) throw new Error(`--patience ${values.patience} is not a number above 0`);
-/** Half of the time is spent waiting, not computing. */
+/** Twice the processors, because tests spend half of the time waiting. */
 const atOnce = 2 * availableParallelism();
 const amounts = positionals.filter((text) => text.includes('='));
 const wanted = positionals.filter((text) => !text.includes('='));
@@ -103,7 +109,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     for (const kill of running) kill();
     if (!values.prove) process.exit(1);
-    // What had been tried by then was worth hours.
+    // The results so far took hours.
     void tabulate().then((text) => {
       console.log(`\nended by ${signal}\n\n${text}`);
       process.exit(1);
@@ -115,6 +121,7 @@ const files = findFiles()
   .filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
   .filter(({ provingS, everyday }) => (values.prove ? provingS !== undefined : everyday));
 const width = Math.max(...files.map(({ name }) => name.length), 0);
+const unexplained: string[] = [];
 let passed = 0;
 let failed = 0;
 
@@ -126,8 +133,9 @@ if (process.getuid?.() !== 0) {
   failed = 1;
 } else {
   await bundleDaemon();
-  // What may take longest begins first, so that not one of them is left at the end.
-  const queue = files.filter(({ alone }) => !alone).sort((a, b) => b.timeoutS - a.timeoutS);
+  // The longest file begins first, so that it does not run alone at the end.
+  const length = ({ slowS, timeoutS }: TestFile): number => (values.prove ? timeoutS : slowS);
+  const queue = files.filter(({ alone }) => !alone).sort((a, b) => length(b) - length(a));
   const worker = async (): Promise<void> => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) report(file, await runFile(file));
   };
@@ -135,6 +143,8 @@ if (process.getuid?.() !== 0) {
   for (const file of files.filter(({ alone }) => alone)) report(file, await runFile(file));
 }
 if (values.prove) console.log(`\n${await tabulate()}\n`);
+else if (unexplained.length > 0)
+  console.log(`took longer than ${SLOW_S} s and do not say why: ${unexplained.join(' ')}`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 
@@ -152,6 +162,7 @@ function describe(path: string): TestFile {
     const text = new RegExp(`^[\\s/*]*${word}:\\s*(\\d+)\\s*$`, 'm').exec(head)?.[1];
     return text === undefined ? undefined : Number(text);
   };
+  const slowS = Number(/^[\s/*]*slow: (\d+) s, \S/m.exec(head)?.[1] ?? 0);
   const provingOnlyS = seconds('proving only');
   const provingS = seconds('proving') ?? provingOnlyS;
   const compiled = join(root, 'dist', relative(root, path).replace(/\.ts$/, '.js'));
@@ -159,6 +170,7 @@ function describe(path: string): TestFile {
     name: relative(directory, path),
     source,
     script: path.endsWith('.ts') ? compiled : path,
+    slowS,
     timeoutS: ((values.prove ? provingS : seconds('timeout')) ?? DEFAULT_TIMEOUT_S) * patience,
     provingS,
     everyday: provingOnlyS === undefined,
@@ -173,7 +185,7 @@ async function runFile(file: TestFile): Promise<Outcome> {
     const failures = problem === undefined ? short : Math.max(short, 1);
     return { passed: counts.passed, failed: failures, problem, output, seconds: (performance.now() - started) / 1000 };
   };
-  const careless = carelessness(file.source);
+  const careless = carelessness(file);
   if (careless !== undefined) return end('', careless);
   if (!existsSync(file.script)) return end('', `is not compiled: ${relative(root, file.script)} is missing`);
 
@@ -189,15 +201,19 @@ async function runFile(file: TestFile): Promise<Outcome> {
   return end(output, undefined, counts);
 }
 
-/** uvu says nothing about a suite whose run() was forgotten as long as another one in the file ran. */
-function carelessness(source: string): string | undefined {
+/** Finds a suite whose run() was forgotten: uvu reports nothing about it as long as another one in the file ran. */
+function carelessness({ source, timeoutS, slowS }: TestFile): string | undefined {
+  const patient = !values.prove && timeoutS > DEFAULT_TIMEOUT_S * patience;
+  if ((patient || /^\/\/ slow:/m.test(source)) && slowS === 0) {
+    return 'may take longer than others and does not say why: slow: SECONDS s, REASON';
+  }
   const suites = [...source.matchAll(/^(?:const|let)\s+(\w+)\s*=\s*suite\s*[(<]/gm)].map((match) => match[1] ?? '');
   if (/^test\(/m.test(source)) suites.push('test');
   const forgotten = suites.find((name) => !new RegExp(`^\\s*${name}\\.run\\(`, 'm').test(source));
   return forgotten === undefined ? undefined : `never calls ${forgotten}.run()`;
 }
 
-/** The totals of uvu's report; undefined unless there is exactly one. */
+/** Returns the totals of uvu's report; undefined unless there is exactly one. */
 function readCounts(output: string): { passed: number; total: number; skipped: number } | undefined {
   const reports = [...output.matchAll(/^  Total: +(\d+)\n  Passed: +(\d+)\n  Skipped: +(\d+)\n  Duration: /gm)];
   const [first] = reports;
@@ -220,7 +236,7 @@ async function spawnIsolated(file: TestFile): Promise<{ output: string; code: st
     ...clock,
   ];
   const command = ['sh', '-c', PRELUDE, 'prelude', process.execPath, ...NODE_FLAGS, file.script];
-  // The death signal ends the test even when the runner itself is killed.
+  // The death signal ends the test even if the runner itself is killed.
   const argv = ['--pdeathsig', 'KILL', ...isolate, '--fork', '--kill-child', '--', ...command];
   const child = spawn('setpriv', argv, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: environment(scratch) });
   const kill = (): void => void child.kill('SIGKILL');
@@ -249,7 +265,7 @@ async function spawnIsolated(file: TestFile): Promise<{ output: string; code: st
 
 function environment(scratch: string): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = { ...process.env, PATH, TMPDIR: scratch, HOME: scratch, NO_COLOR: '1' };
-  // uvu's report is parsed, and npm's or a session's settings must not decide what a test sees.
+  // uvu's report is parsed, and settings of npm or of a session must not change what a test sees.
   for (const key of Object.keys(env)) {
     if (/^(FORCE_COLOR|NODE_OPTIONS|XDG_|npm_|CLEAT_PROVE)/.test(key)) delete env[key];
   }
@@ -261,6 +277,7 @@ function environment(scratch: string): NodeJS.ProcessEnv {
 function report(file: TestFile, outcome: Outcome): void {
   passed += outcome.passed;
   failed += outcome.failed;
+  if (outcome.seconds > SLOW_S && file.slowS === 0) unexplained.push(file.name);
   const verdict = outcome.failed === 0 ? 'ok  ' : 'FAIL';
   const seconds = `${outcome.seconds.toFixed(1)} s`;
   console.log(
@@ -277,7 +294,7 @@ function report(file: TestFile, outcome: Outcome): void {
   if (outcome.failed > 0) console.log(`  ${file.name} ${outcome.problem ?? 'failed'}`);
 }
 
-/** What was tried, how many, what failed: one row for each report of a file. */
+/** The table of what was tried, how many, what failed: one row for each report of a file. */
 async function tabulate(): Promise<string> {
   const rows = proofs.map(({ file, count, what, outcome }) => {
     return [what, count, String(outcome.failed), outcome.seconds.toFixed(0), file];

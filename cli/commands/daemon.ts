@@ -1,9 +1,9 @@
 /**
  * `cleat daemon`: become the daemon.
  *
- * Guarantees: flags and environment are read here as every other subcommand reads them; the rest is service/main.ts.
- * Limits: the only door from cli/ to service/ (`#daemon`, made by scripts/bundle.ts). It is opened when this subcommand
- * runs, so that the client stays a client: no other subcommand loads a line of the daemon.
+ * Guarantees: flags and environment are read here as every other subcommand reads them; the rest is in service/main.ts.
+ * Limits: this is the only import from cli/ into service/ (`#daemon`, made by scripts/bundle.ts). It is loaded when this
+ * subcommand runs, so no other subcommand loads any code of the daemon.
  */
 import { type Command, Option } from 'commander';
 import { collect, commonOptions, subcommand } from '../command.ts';
@@ -89,7 +89,7 @@ export function addDaemonCommand(program: Command): void {
         runDir: flags.runDir ?? fromEnvironment('RUN_DIR'),
         stateDir: flags.stateDir ?? fromEnvironment('STATE_DIR'),
         netnsDir: flags.netnsDir ?? fromEnvironment('NETNS_DIR'),
-        // Not the usual place of a client: the daemon's is in its own run directory, wherever that is.
+        // No default here: the daemon's default socket is in its own run directory.
         socket: commonOptions(command).socket ?? fromEnvironment('SOCKET'),
         publisher: flags.publisher ?? fromEnvironment('PUBLISHER'),
         drift: flags.drift ?? fromEnvironment('DRIFT')?.split(','),
@@ -103,7 +103,7 @@ export function addDaemonCommand(program: Command): void {
         forwarderLimits: flags.forwarderLimit ?? fromEnvironment('FORWARDER_LIMIT')?.split(','),
         logLevel: flags.logLevel ?? fromEnvironment('LOG_LEVEL'),
       };
-      // oxlint-disable-next-line no-restricted-imports -- the door described above
+      // oxlint-disable-next-line no-restricted-imports -- the import described above
       const { main } = await import('#daemon');
       await main(Object.fromEntries(Object.entries(places).filter(([, value]) => value !== undefined)), complain);
     });

@@ -1,10 +1,13 @@
 /**
- * Is all well: audit (does the kernel hold what it should), doctor (is the machine fit), version.
+ * The checks: audit (compares the kernel with the daemon's records), doctor (checks the machine), version.
  *
- * Guarantees: what `audit` lists as removable is what `audit --repair` takes away. audit and doctor end with 1 when something is wrong, so that scripts need not read the words.
+ * Guarantees: `audit --repair` removes exactly what `audit` lists as removable. audit and doctor exit with 1 if something is
+ * wrong, so that scripts need not parse the text.
  */
 import type { Command } from 'commander';
-import type { Audit, Doctor, Finding, Repair, Version } from '../answers.ts';
+import type { AuditReport, Finding, RepairReport } from '../../state/answers/audit.ts';
+import type { DoctorReport } from '../../state/answers/doctor.ts';
+import type { Version } from '../../state/answers/version.ts';
 import { Session, subcommand } from '../command.ts';
 import { EXIT, Failure } from '../failure.ts';
 
@@ -17,9 +20,11 @@ export function addHealthCommands(program: Command, clientVersion: string): void
     .action(async ({ repair = false }: { repair?: boolean }, command: Command) => {
       const session = new Session(command);
       const client = await session.client();
-      const report = repair ? await client.post<Repair>('/v1/audit/repair', {}) : await client.get<Audit>('/v1/audit');
+      const report = repair
+        ? await client.post<RepairReport>('/v1/audit/repair', {})
+        : await client.get<AuditReport>('/v1/audit');
       if (!report.clean) process.exitCode = EXIT.failed;
-      const { removed = [], refused = [] }: Partial<Repair> = report;
+      const { removed = [], refused = [] }: Partial<RepairReport> = report;
       if (report.clean && removed.length === 0) {
         return session.say(report, 'clean: the kernel holds what it should, and nothing else');
       }
@@ -44,7 +49,7 @@ export function addHealthCommands(program: Command, clientVersion: string): void
   subcommand(program, 'doctor', 'check that this machine is fit for cleat', ['cleat doctor']).action(
     async (_flags: unknown, command: Command) => {
       const session = new Session(command);
-      const report = await (await session.client()).get<Doctor>('/v1/doctor');
+      const report = await (await session.client()).get<DoctorReport>('/v1/doctor');
       if (report.checks.some(({ ok, severity }) => !ok && severity === 'error')) process.exitCode = EXIT.failed;
       const lines = report.checks.flatMap(({ name, ok, severity, text, hint }) => {
         const verdict = ok ? (severity === 'note' ? 'note' : 'ok') : severity;

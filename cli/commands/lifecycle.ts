@@ -1,13 +1,14 @@
 /**
- * The lifecycle words: create, configure, connect, disconnect, reload, publish, unpublish, teardown. One event each.
+ * The lifecycle commands: create, configure, connect, disconnect, reload, publish, unpublish, teardown. Each sends one event.
  *
- * Guarantees: when the command ends with 0 the event is done, and with teardown nothing of the container is left
- * (--no-wait: its teardown is certain). What was made or changed is named on stdout.
+ * Guarantees: exit code 0 means that the event is done; for teardown, that nothing of the container is left (with --no-wait:
+ * that the daemon will finish the teardown). stdout names the objects that were made or changed.
  */
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { ContainerView } from '../../state/answers/container.ts';
+import type { EventAnswer, EventLine } from '../../state/answers/event.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { PortHandler } from '../../state/uplink.ts';
-import type { Container, EventAnswer, Gone } from '../answers.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
 import { EXIT, Failure, usage } from '../failure.ts';
@@ -116,7 +117,7 @@ function addReload(program: Command): void {
       const session = new Session(command);
       const client = await session.client();
       const up = async () =>
-        (await client.get<Container[]>('/v1/containers')).filter(({ state }) => state === 'up').map(({ id }) => id);
+        (await client.get<ContainerView[]>('/v1/containers')).filter(({ state }) => state === 'up').map(({ id }) => id);
       const events = [...new Set(all ? await up() : ids)].map((id) => ({ type: 'reload' as const, id, full }));
       const work = events.length === 0 ? Promise.resolve([]) : client.events(events);
       const answers = await withProgress(`reloading ${events.length === 1 ? events[0]?.id : events.length}`, work);
@@ -169,7 +170,7 @@ function addPublish(program: Command): void {
         ...(from === undefined ? {} : { from }),
       });
       const now = 'ports' in answer ? answer.ports.map(portText) : [];
-      // Which host ports were chosen; none yet for a container that is not configured.
+      // The host ports that were chosen. A container that is not configured has none yet.
       const added = now.filter((text) => !before.includes(text));
       warn(answer);
       session.say(answer, added.length > 0 ? added : id);
@@ -204,13 +205,13 @@ function addTeardown(program: Command): void {
     });
 }
 
-/** All at once, over one connection; the failure of one does not stop the others. */
+/** Tears all down at once, over one connection. The failure of one does not stop the others. */
 async function teardown(
   client: Client,
   events: { type: 'teardown'; id: string }[],
   wait: boolean,
   ignore: boolean,
-): Promise<(Container | Gone | Failure)[]> {
+): Promise<(EventAnswer | Failure)[]> {
   const answers = await client.events(events, wait);
   return Promise.all(answers.map((answer, i) => outcome(client, events[i]?.id ?? '', answer, wait, ignore)));
 }
@@ -218,20 +219,20 @@ async function teardown(
 async function outcome(
   client: Client,
   id: string,
-  { body }: EventAnswer,
+  { body }: EventLine,
   wait: boolean,
   ignore: boolean,
-): Promise<Container | Gone | Failure> {
+): Promise<EventAnswer | Failure> {
   if ('error' in body) {
     const absent = body.error.code === 'NO_SUCH_CONTAINER';
     if (absent && ignore) return { id, state: 'gone' };
-    // Somebody else's teardown took over: what was asked for is under way.
+    // Another client's teardown took over, so the requested teardown is under way.
     if (body.error.code !== 'SUPERSEDED') return new Failure(body.error);
   }
-  // Others use its namespace: it goes when they have gone.
+  // Others use the namespace of this container: it is removed after the last of them.
   if (!('error' in body) && (!wait || ('owner_gone' in body && body.owner_gone))) return body;
   try {
-    // By its own id: once it is gone, what it was called may be another's.
+    // Waits for the container's id: once it is gone, another container may have its name.
     await client.gone('error' in body ? id : body.id);
     return { id, state: 'gone' };
   } catch (error) {

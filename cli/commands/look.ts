@@ -1,13 +1,13 @@
 /**
- * Looking at containers: ps, inspect, stats, history, events.
+ * Commands that show containers: ps, inspect, stats, history, events.
  *
- * Guarantees: nothing is changed. inspect prints what the API answers, as an array, as docker and podman do.
+ * Guarantees: these commands change nothing. inspect prints the API's answer as an array, as docker and podman do.
  */
 import type { Command } from 'commander';
-import type { JournalEntry } from '../../state/journal.ts';
-import type { Notification } from '../../state/notification.ts';
-import type { ContainerStats } from '../../state/stats.ts';
-import type { Container } from '../answers.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
+import type { JournalEntry } from '../../state/answers/history.ts';
+import type { Notification } from '../../state/answers/notification.ts';
+import type { ContainerStats } from '../../state/answers/stats.ts';
 import { Session, subcommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { each, reportFailures } from '../report.ts';
@@ -39,7 +39,7 @@ function addPs(program: Command): void {
     .option('-a, --all', 'accepted for those who are used to it: all are listed anyway')
     .action(async ({ quiet = false }: { quiet?: boolean }, command: Command) => {
       const session = new Session(command);
-      const containers = await (await session.client()).get<Container[]>('/v1/containers');
+      const containers = await (await session.client()).get<ContainerView[]>('/v1/containers');
       if (quiet)
         return session.say(
           containers.map(({ id }) => id),
@@ -112,7 +112,7 @@ const STATS = [
   'TX DROP',
 ];
 
-/** One per interface; one of dashes where there is none, so that every container is seen. */
+/** Returns one row per interface; a row of dashes for a container without one, so that every container is listed. */
 function statsRows({ id, interfaces }: ContainerStats): string[][] {
   const rows = Object.entries(interfaces ?? {}).map(([name, one]) => {
     const counts = [one.rx_packets, one.rx_errors, one.rx_dropped, one.tx_packets, one.tx_errors, one.tx_dropped];
@@ -147,7 +147,7 @@ function addEvents(program: Command): void {
       const session = new Session(command);
       const path = id === undefined ? '/v1/events' : `/v1/events?id=${encodeURIComponent(id)}`;
       const client = await session.client();
-      // Ctrl-C is how one stops looking, not a failure.
+      // Ctrl-C is the usual way to stop following, not a failure.
       process.once('SIGINT', () => process.exit(0));
       await client.follow(path, (line) =>
         session.json ? sayJson(line) : say([notificationText(JSON.parse(line) as Notification)]),

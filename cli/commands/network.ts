@@ -1,9 +1,10 @@
 /**
- * `cleat network`: create, update, ls, inspect, rm. Podman's flags, libnetwork's JSON.
+ * `cleat network`: create, update, ls, inspect, rm, with Podman's flags and libnetwork's JSON.
  *
  * Guarantees: `network inspect` prints an array that podman can read.
  */
 import type { Command } from 'commander';
+import type { NetworkAnswer } from '../../state/answers/network.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
@@ -14,14 +15,14 @@ import { complain, sayJson, warn } from '../terminal.ts';
 
 const path = (name: string): string => `/v1/networks/${encodeURIComponent(name)}`;
 
-/** The network that a container joins when it names none. A copy: the client loads only types from state/network.ts. */
+/** The network that a container joins if it names none. A copy, because the client imports only types from state/network.ts. */
 const DEFAULT_NETWORK = 'cleat';
 
 const OPTIONS =
   'mtu=BYTES, isolate=strict|true|false, metric=N, no_default_route=true, outbound_addr4=ADDRESS, outbound_addr6=ADDRESS, ' +
   'com.docker.network.bridge.enable_ip_masquerade=false, mode=unmanaged (create alone: the bridge is there already)';
 
-/** Words that --network reads otherwise. */
+/** Words that have another meaning for --network. */
 const RESERVED = new Set(['none', 'host']);
 
 export function addNetworkCommands(program: Command): void {
@@ -81,7 +82,7 @@ export function addNetworkCommands(program: Command): void {
     });
 }
 
-/** Containers that name no network cannot be made then; the daemon knows why. */
+/** Warns if there is no default network, with the daemon's reason: no container can then be made without naming a network. */
 async function sayWhyNoDefault(client: Client): Promise<void> {
   try {
     await client.get(path(DEFAULT_NETWORK));
@@ -90,9 +91,6 @@ async function sayWhyNoDefault(client: Client): Promise<void> {
     complain([`Warning: there is no default network: ${error.error.message}`]);
   }
 }
-
-/** A network that was made or changed. */
-type Answered = NetworkDefinition & { warnings?: string[] };
 
 function addCreate(network: Command): void {
   subcommand(network, 'create <name>', 'make a network', [
@@ -118,7 +116,7 @@ function addCreate(network: Command): void {
       if (RESERVED.has(name)) throw usage(`a network cannot be called ${name}: --network ${name} means something else`);
       const session = new Session(command);
       const request = networkRequest(name, flags);
-      const definition = await (await session.client()).post<Answered>('/v1/networks', request);
+      const definition = await (await session.client()).post<NetworkAnswer>('/v1/networks', request);
       warn(definition);
       session.say(definition, definition.name);
     });
@@ -161,7 +159,7 @@ function addUpdate(network: Command): void {
     .action(async (name: string, flags: NetworkUpdateFlags, command: Command) => {
       const session = new Session(command);
       const update = networkUpdate(flags);
-      const definition = await (await session.client()).patch<Answered>(path(name), update);
+      const definition = await (await session.client()).patch<NetworkAnswer>(path(name), update);
       warn(definition);
       session.say(definition, definition.name);
     });

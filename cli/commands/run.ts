@@ -1,8 +1,8 @@
 /**
- * `cleat run`: its flags; what it does is in ../run.ts.
+ * `cleat run`: its flags; ../run.ts does the work.
  *
- * Guarantees: everything after CMD is CMD's, dashes or not. Whatever goes wrong in cleat, a wrong flag too, ends with 125,
- * so that other codes are CMD's.
+ * Guarantees: everything after CMD belongs to CMD, with or without dashes. Every failure of cleat, a wrong flag included, exits
+ * with 125, so that all other codes are CMD's.
  */
 import { Option, type Command } from 'commander';
 import { collect, Session, subcommand } from '../command.ts';
@@ -22,7 +22,7 @@ export function addRunCommand(program: Command): void {
     .option('-p, --publish <port>', `${PUBLISH_HELP} (again for more)`, collect)
     .addOption(portHandlerOption())
     .option('--name <id>', 'its id (default: run- and 8 hex digits)')
-    .addOption(new Option('--rm').hideHelp()) // what docker and podman users type; it is always so
+    .addOption(new Option('--rm').hideHelp()) // docker and podman users type it; cleat always removes
     .addHelpText(
       'after',
       '\nEnds with the exit code of CMD, 128+n after signal n; 125: cleat failed, 126: CMD cannot be started, 127: not found.',

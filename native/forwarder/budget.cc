@@ -12,7 +12,7 @@ namespace {
 // The process needs these for itself: standard streams, loops and spare pipes of its threads, the control socket with
 // its sessions, and the descriptors that a dial opens for a moment.
 constexpr int64_t kForItself = 96;
-// Two sockets, and a pipe for each direction, which is there while its data waits.
+// Two sockets, and a pipe for each direction while data waits in it.
 constexpr int64_t kForConnection = 6;
 constexpr int64_t kForFlow = 1;
 // Ports that only listen cannot use this part of the pool.
@@ -36,7 +36,7 @@ void RaiseDescriptors() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);  // fewer are no reason not to begin
+  setrlimit(RLIMIT_NOFILE, &limit);  // a failure is ignored: fewer descriptors are enough to begin
 }
 
 bool Limits::Set(std::string_view name, int64_t value) {

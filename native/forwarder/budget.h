@@ -1,16 +1,17 @@
-// budget.h: how much of the forwarder an owner (a container) may use, and one of its ports.
+// budget.h: how much of the forwarder an owner (a container), and each of its ports, may use.
 //
-// The descriptors of this process are one pool. What is asked for is granted while the asker holds less than what is
-// left (Choudhury and Hahne, "Dynamic queue length thresholds", IEEE/ACM ToN 6(2), 1998), and that on two levels:
+// The descriptors of this process are one pool. A request is granted while the requester holds less than what is left
+// (Choudhury and Hahne, "Dynamic queue length thresholds", IEEE/ACM ToN 6(2), 1998), and that on two levels:
 //   - an owner may hold as many descriptors as are free in the process, for TCP and for UDP each;
 //   - a port may hold as many connections (flows) as are left of its owner's Limits.
 // A single greedy owner therefore stops at a half of the pool, two at a third each, and a new owner is always served.
-// The same goes for the ports of one owner: a port alone has a half of what its owner may have. What one owner holds in
-// TCP takes nothing from its UDP, and the other way round, as long as the pool is not short.
+// The same goes for the ports of one owner: a port alone has a half of what its owner may have. The TCP connections of
+// an owner take nothing from its UDP flows, nor the other way round, as long as the pool is not short.
 //
-// Guarantees: what is granted counts against its owner until it ends, on whichever thread that is. A granted connection
-// never lacks a descriptor: it is counted with all that it can need. A port may always have one.
-// Limits: what others do to the process (prlimit(2)) or the machine does (ENFILE) is not foreseen: callers wait for it.
+// Guarantees: a grant counts against its owner until it ends, on whichever thread that is. A granted connection never
+// lacks a descriptor: it is counted with all that it can need. A port may always have one.
+// Limits: shortages that others cause in the process (prlimit(2)) or that the machine has (ENFILE) are not foreseen:
+// callers wait until they pass.
 #pragma once
 
 #include <atomic>
@@ -35,11 +36,11 @@ struct Limits {
   // as the least for closing connections. Linux's NAT allows 60 (nf_ct_tcp_timeout_close_wait).
   int64_t half_closed = 240;
 
-  // False when there is no such limit, or it cannot be that number.
+  // Returns false if there is no such limit, or if it cannot have that value.
   bool Set(std::string_view name, int64_t value);
 };
 
-// The process may have as many descriptors as its hard limit says: the soft one is raised to that.
+// Raises the soft limit on descriptors of this process to its hard limit.
 void RaiseDescriptors();
 
 class Budget;
@@ -57,12 +58,12 @@ struct Account {
   std::atomic<int64_t> flows_ = 0;
 };
 
-// The part of an owner's connections that one port has, for as long as the port is this owner's.
+// One port's part of its owner's connections, for as long as the port belongs to this owner.
 class Share {
  public:
   explicit Share(std::shared_ptr<Account> of) : owner(std::move(of)) {}
 
-  // Whether one more is granted. Asked and taken on the main thread alone, so that it still holds then.
+  // Returns true if one more is granted. Only the main thread checks and claims, so that the result still holds then.
   bool HasRoom(Protocol protocol) const;
 
   const std::shared_ptr<Account> owner;
@@ -95,24 +96,24 @@ class Budget {
   int64_t half_closed_ms() const { return half_closed_ * 1000; }
 
   std::shared_ptr<Account> AccountOf(const std::string& owner);
-  // Accounts that nobody holds any more.
+  // Drops accounts that nobody holds any more.
   void ForgetAccounts();
   const std::map<std::string, std::shared_ptr<Account>>& accounts() const { return accounts_; }
 
-  // How many descriptors ports have, and the bonds of their owners; whether there may be so many.
+  // Set how many descriptors ports, and the bonds of their owners, have; and return true if there may be so many.
   void CountPorts(size_t descriptors) { ports_ = static_cast<int64_t>(descriptors); }
   bool HasRoomForPorts(size_t descriptors) const;
 
-  // Descriptors that are granted to nobody, by the present limit of this process.
+  // Returns how many descriptors are granted to nobody, by the present limit of this process.
   int64_t free_descriptors() const;
 
  private:
   friend class Claim;
 
   std::map<std::string, std::shared_ptr<Account>> accounts_;
-  std::atomic<int64_t> used_ = 0;  // descriptors, for what is granted
+  std::atomic<int64_t> used_ = 0;  // descriptors of all grants
   int64_t ports_ = 0;
-  // Read by other threads.
+  // Other threads read these.
   std::atomic<int64_t> connections_ = Limits().connections;
   std::atomic<int64_t> flows_ = Limits().flows;
   std::atomic<int64_t> flow_idle_ = Limits().flow_idle;

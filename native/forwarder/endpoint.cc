@@ -70,7 +70,7 @@ bool Endpoint::IsLoopback() const {
 }
 
 bool Endpoint::IsMulticast() const {
-  if (family() == AF_INET) return ntohl(any_.v4.sin_addr.s_addr) >> 28 >= 14;  // and 240/4, which is nobody's
+  if (family() == AF_INET) return ntohl(any_.v4.sin_addr.s_addr) >> 28 >= 14;  // and 240/4, which is reserved
   return IN6_IS_ADDR_MULTICAST(&any_.v6.sin6_addr);
 }
 
@@ -83,10 +83,12 @@ socklen_t Endpoint::size() const {
 }
 
 bool operator<(const Endpoint& a, const Endpoint& b) {
+  // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): every byte is set, padding too, by Endpoint()
   return std::memcmp(&a.any_, &b.any_, sizeof a.any_) < 0;
 }
 
 bool operator==(const Endpoint& a, const Endpoint& b) {
+  // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): every byte is set, padding too, by Endpoint()
   return std::memcmp(&a.any_, &b.any_, sizeof a.any_) == 0;
 }
 

@@ -1,9 +1,9 @@
-// endpoint.h: an address and a port, and what a published port is known by.
+// endpoint.h: an address with a port, and the key of a published port.
 //
 // Guarantees: an Endpoint is always one of IPv4 or IPv6, its unused bytes zero, so that equal ones have equal bytes. It
-// is never an IPv4-mapped IPv6 address (::ffff:127.0.0.1): sockets take those for IPv4, and so would pass the checks of
-// IPv6 and reach, or come from, a loopback. On the wire only forged packets have them (RFC 4038, 4.2).
-// Limits: what is parsed has no scope: a link-local address without its link leads nowhere.
+// is never an IPv4-mapped IPv6 address (::ffff:127.0.0.1): sockets take those for IPv4, so they would pass the checks
+// of IPv6 and reach, or come from, a loopback. On the wire only forged packets have them (RFC 4038, 4.2).
+// Limits: a parsed Endpoint has no scope: a link-local address without its link leads nowhere.
 #pragma once
 
 #include <netinet/in.h>
@@ -19,7 +19,7 @@ class Endpoint {
  public:
   Endpoint();
 
-  // A literal address ("10.0.0.1", "fd00::1"); nullopt for anything else.
+  // Parses a literal address ("10.0.0.1", "fd00::1"); nullopt for anything else.
   static std::optional<Endpoint> Parse(const std::string& address, uint16_t port);
   // Reads an address that the kernel has written; nullopt when it is no Endpoint.
   static std::optional<Endpoint> From(const sockaddr_storage& storage);
@@ -61,7 +61,7 @@ struct Key {
   friend bool operator==(const Key& a, const Key& b);
 };
 
-// Whether sockets of both keys stand in each other's way: the same port, on the same address or on every one.
+// Returns true if sockets of both keys exclude each other: the same port, on the same address or on every one.
 bool Collide(const Key& a, const Key& b);
 
 }  // namespace cleat_forwarder

@@ -3,19 +3,19 @@
 //   cleat-forwarder --socket PATH [--idle SECONDS] [--user UID:GID] [--limit NAME=NUMBER]...
 //
 // It listens in the namespace it is started in, connects from inside the containers' namespaces, and moves the bytes
-// with splice(2). The daemon tells it what to publish (request.h); when the daemon ends, it and its connections live
-// on.
+// with splice(2). The daemon sends it requests to publish ports (request.h); when the daemon ends, the forwarder and
+// its connections live on.
 //
 // Guarantees: one process for all ports, with a fixed number of threads. Ports end with the processes that their owner
-// is bound to (bond.h), whether there is a daemon or not. It ends by itself when it has had no port for
-// SECONDS (10): it does not outlive its last one, whether there is a daemon or not. A second one for the same PATH ends
-// at once with 0. SIGTERM ends it. As soon as it listens it is UID and GID, with the few capabilities and system calls
-// that it needs (rights.cc). Limits: needs CAP_SYS_ADMIN over the containers' namespaces and its own (setns(2)),
-// CAP_NET_ADMIN in the containers' for clients to keep their addresses. It raises its soft limit on descriptors to the
-// hard one, and shares them out between its owners; NAME is one of Limits (budget.h). As another user it cannot remove
-// its socket when it ends: whoever started it does, where nobody answers. Nothing of it is handed to a successor: with
-// the process, connections end. Exit: 0 done or not needed, 1 it could not begin (the reason is on stderr), 2 called
-// wrongly.
+// is bound to (bond.h), whether there is a daemon or not. The forwarder ends by itself when it has had no port for
+// SECONDS (10): it does not outlive its last port, whether there is a daemon or not. A second one for the same PATH
+// ends at once with 0. SIGTERM ends it. As soon as it listens, it runs as UID and GID, with the few capabilities and
+// system calls that it needs (rights.cc). Limits: needs CAP_SYS_ADMIN over the containers' namespaces and its own
+// (setns(2)), and CAP_NET_ADMIN in the containers' for clients to keep their addresses. It raises its soft limit on
+// descriptors to the hard one, and divides them among its owners; NAME is one of Limits (budget.h). As another user it
+// cannot remove its socket when it ends: the process that started it does that, if nobody answers there. It passes
+// nothing on to a successor: connections end with the process. Exit: 0 done or not needed, 1 it could not begin (the
+// reason is on stderr), 2 called wrongly.
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -29,12 +29,12 @@
 #include <string_view>
 
 #include "budget.h"
-#include "control.h"
-#include "engine.h"
-#include "lane.h"
-#include "place.h"
+#include "control/control.h"
+#include "control/table.h"
+#include "ports/engine.h"
+#include "ports/lane.h"
+#include "ports/place.h"
 #include "rights.h"
-#include "table.h"
 
 namespace cleat_forwarder {
 
@@ -119,7 +119,7 @@ int Run(const Invocation& invocation) {
   Table table(&engine, &lanes, &budget);
   Control control(&engine, &table);
   bool taken = false;
-  // Before the socket is there: who can connect is answered.
+  // Comes before the socket: a client that can connect has to be answered.
   if (Failure failure = RememberHome()) return Fail(failure);
   Termination termination;
   if (int error = termination.Watch(&engine); error != 0) return Fail({error, "signalfd"});
@@ -128,8 +128,8 @@ int Run(const Invocation& invocation) {
     control.Close();
     return Fail(failure);
   }
-  // Signals are blocked: the lanes inherit that. From here on the process is left by _exit alone: they run on to the
-  // last moment, and nothing of theirs is taken from under them.
+  // Signals are blocked, and the lanes inherit that. From here on the process ends by _exit alone: the lanes run to the
+  // last moment, and nothing that they use is destroyed before.
   if (int error = lanes.Start(); error != 0) {
     control.Close();
     _exit(Fail({error, "eventfd, epoll_create1, pipe2"}));
@@ -146,15 +146,15 @@ int Run(const Invocation& invocation) {
     } else if (engine.now() - empty_since >= idle_ms) {
       break;
     }
-    // Once more after the last connection: what it leaves is tidied up.
+    // Ticks once more after the last connection, to tidy up what that leaves.
     to_tick = to_tick || has_connections();
     bool had_ports = !table.empty();
     engine.Turn(to_tick || table.empty() ? kTickMs : -1);
-    // The turn may have been as long as the container lived.
+    // The turn may have lasted as long as the container.
     if (had_ports) empty_since = engine.now();
     if (to_tick && engine.now() - ticked >= kTickMs) {
       ticked = engine.now();
-      // Asked before: one that ends while it ticks, or by that, is tidied up by the next.
+      // Read before the tick: a connection that ends during the tick, or by it, is tidied up by the next.
       to_tick = has_connections();
       table.Tick();
     }

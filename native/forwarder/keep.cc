@@ -41,7 +41,7 @@ class Message {
     size_ += RTA_LENGTH(sizeof value);
   }
 
-  // 0 or errno.
+  // Returns 0 or errno.
   int Send(int socket) {
     auto size = static_cast<uint32_t>(size_);
     std::memcpy(bytes_, &size, sizeof size);  // nlmsg_len comes first
@@ -93,7 +93,7 @@ UniqueFd OpenNetlink() {
 bool SwitchOn(const char* path) {
   UniqueFd file(open(path, O_RDWR | O_CLOEXEC));
   if (!file) return false;
-  // Nothing is written that is so already: each write costs the kernel a lock of the whole namespace.
+  // Writes nothing if the switch is on already: each write costs the kernel a lock of the whole namespace.
   char now = '0';
   if (read(file.get(), &now, 1) == 1 && now == '1') return true;
   return pwrite(file.get(), "1\n", 2, 0) == 2;
@@ -115,7 +115,7 @@ void StopKeeping() {
   UniqueFd netlink = OpenNetlink();
   if (!netlink) return;
   for (sa_family_t family : {AF_INET, AF_INET6}) {
-    // What is not there any more need not be taken away.
+    // A rule or route that is gone already is no failure.
     Rule(RTM_DELRULE, 0, family).Send(netlink.get());
     Route(RTM_DELROUTE, 0, family).Send(netlink.get());
   }

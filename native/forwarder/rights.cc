@@ -12,7 +12,7 @@ namespace cleat_forwarder {
 
 namespace {
 
-// Two for a connection: half a million of them.
+// Two for a connection, for half a million connections.
 constexpr rlim_t kDescriptors = 1 << 20;
 
 // Capabilities in our user namespace count in all namespaces below it, whichever of them owns the container's network.
@@ -45,9 +45,9 @@ std::optional<cleat::UserIds> ReadUser(std::string_view text) {
 
 cleat::Failure DropRights(const std::optional<cleat::UserIds>& user) {
   std::vector<cleat::SystemCall> calls(std::begin(kSystemCalls), std::end(kSystemCalls));
-  // Another namespace of the network, not of users or mounts.
+  // Only another network namespace, no user or mount namespace.
   calls.push_back({SYS_setns, 1, UINT32_MAX, CLONE_NEWNET});
-  // A thread, not a process.
+  // Only a thread, no process.
   calls.push_back({SYS_clone, 0, CLONE_THREAD, CLONE_THREAD});
   return cleat::Confine({user, kCapabilities, kDescriptors, calls});
 }

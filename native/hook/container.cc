@@ -20,7 +20,7 @@ using cleat::JsonValue;
 using cleat::ParseJson;
 using cleat::QuoteJson;
 
-// As in state/names.ts and state/network.ts.
+// The same as in state/names.ts and state/network.ts.
 constexpr size_t kMaxId = 100;
 constexpr int64_t kMaxPid = 4'194'304;
 constexpr std::string_view kDefaultNetwork = "cleat";
@@ -33,7 +33,7 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-// The items between commas in `text`, without the spaces around them; none when there is nothing.
+// Returns the items between commas in `text`, without the spaces around them; none if there is nothing.
 std::vector<std::string_view> Items(const std::string& text) {
   std::string_view list = text;
   std::vector<std::string_view> items;
@@ -45,7 +45,7 @@ std::vector<std::string_view> Items(const std::string& text) {
     list.remove_prefix(comma + 1);
   }
 }
-std::vector<std::string_view> Items(std::string&&) = delete;  // they point into it
+std::vector<std::string_view> Items(std::string&&) = delete;  // the items point into the text
 
 bool IsId(std::string_view id) {
   auto alphanumeric = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); };
@@ -57,7 +57,7 @@ struct Annotations {
   std::optional<std::string> network, ports, ip, mac, interface;
 };
 
-// The one annotation that `name` (without the prefix) stands for, nullptr when it is not known.
+// Returns the annotation that `name` (without the prefix) stands for; nullptr if it is not known.
 std::optional<std::string>* Slot(Annotations* annotations, std::string_view name) {
   if (name == "network") return &annotations->network;
   if (name == "ports") return &annotations->ports;
@@ -89,7 +89,7 @@ struct Numbers {
   int count = 1;
 };
 
-// "80" or "80-89".
+// Reads "80" or "80-89".
 std::optional<Numbers> ReadNumbers(std::string_view text) {
   auto port = [](std::string_view digits) -> std::optional<int> {
     int number;
@@ -106,7 +106,7 @@ std::optional<Numbers> ReadNumbers(std::string_view text) {
   return Numbers{*first, *last - *first + 1};
 }
 
-// What is before the last colon, in *rest; what is after it is returned.
+// Returns the text after the last colon, and leaves the text before it in *rest.
 std::string_view TakeLast(std::string_view* rest) {
   size_t colon = rest->rfind(':');
   if (colon == std::string_view::npos) return std::exchange(*rest, {});
@@ -115,7 +115,7 @@ std::string_view TakeLast(std::string_view* rest) {
   return last;
 }
 
-// [[HOST_IP:][HOST_PORTS]:]CONTAINER_PORTS[/PROTOCOL], read from the right: an IPv6 address, in brackets, has colons.
+// Reads [[HOST_IP:][HOST_PORTS]:]CONTAINER_PORTS[/PROTOCOL] from the right: an IPv6 address, in brackets, has colons.
 std::optional<std::string> PortMapping(std::string_view text) {
   std::string json;
   size_t slash = text.find('/');
@@ -149,7 +149,7 @@ std::optional<std::string> PortMapping(std::string_view text) {
   return "{\"container_port\":" + std::to_string(container->first) + json + "}";
 }
 
-// cleat.ip, cleat.mac and cleat.interface, for the first network.
+// Returns the JSON of cleat.ip, cleat.mac and cleat.interface, for the first network.
 std::string Options(const Annotations& annotations) {
   std::string json;
   if (annotations.ip) {

@@ -1,9 +1,9 @@
-// container.h: what the annotations of an OCI container ask of cleat, as lifecycle events.
+// container.h: converts the annotations of an OCI container to lifecycle events.
 //
 // Guarantees: pure functions of (data, size), without exceptions, so that they can be fuzzed like ParseJson below them.
 // An id that passes is safe in a URL path and in a message. An annotation that begins with "cleat." and is not known is
-// an error: a misspelled one that were skipped would give the container another network than was asked for.
-// Limits: addresses, names and port numbers are the daemon's to judge; only their form is taken apart here.
+// an error: if a misspelled one were skipped, the container would get another network than was requested.
+// Limits: only the form of addresses, names and port numbers is checked here; the daemon checks the rest.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +21,11 @@ struct Container {
   std::string create_fields;  // more members for the create event, each with a comma before it
 };
 
-// Why `data` is no container state that can be acted on; empty when `out` holds one. After the end only the id counts:
-// what was wrong with the annotations must not keep anything from being taken away.
+// Returns why `data` is no usable container state; empty if `out` holds one. After the end of the container only the id
+// counts: an error in the annotations must not keep anything from being removed.
 std::string ReadContainer(Stage stage, const char* data, size_t size, Container* out);
 
-// The events that give a container its network, a line each (application/x-ndjson).
+// Returns the events that give a container its network, a line each (application/x-ndjson).
 std::string CreateAndConfigure(const Container& container);
 std::string Teardown(std::string_view id);
 

@@ -1,4 +1,9 @@
 // http.cc: see http.h. Section numbers are those of RFC 9112.
+//
+// Rejected: libcurl speaks HTTP over a Unix socket, but loads TLS and what that needs at each start of a hook, which
+// has 2 ms for everything. llhttp and picohttpparser only parse: the socket, the deadline and the rule that half an
+// answer is none would still be here. cpp-httplib has a timeout per call of the kernel, not one deadline for all, and
+// throws.
 #include "http.h"
 
 #include <poll.h>
@@ -40,7 +45,7 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-// The whole of `text` as a number that is no more than kMaxReply.
+// Reads the whole of `text` as a number that is no more than kMaxReply.
 std::optional<size_t> Size(std::string_view text, int base) {
   size_t number;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
@@ -79,7 +84,7 @@ ReplyParse ParseHead(std::string_view* rest, Head* head) {
   if (ReplyParse result = ParseStatusLine(*line, head); result != ReplyParse::kComplete) return result;
   while ((line = TakeLine(rest))) {
     if (line->empty()) {
-      // Both at once is how one side is made to see another message than the other (section 6.1).
+      // Both at once would let one side see another message than the other (section 6.1).
       return head->chunked && head->length ? ReplyParse::kMalformed : ReplyParse::kComplete;
     }
     size_t colon = line->find(':');
@@ -98,12 +103,12 @@ ReplyParse ParseHead(std::string_view* rest, Head* head) {
   return ReplyParse::kIncomplete;
 }
 
-// Section 7.1.
+// Reads a chunked body (section 7.1).
 ReplyParse ParseChunks(std::string_view rest, std::string* body) {
   while (true) {
     std::optional<std::string_view> line = TakeLine(&rest);
     if (!line) return ReplyParse::kIncomplete;
-    // A chunk extension is ignored, as section 7.1.1 asks.
+    // A chunk extension is ignored, as section 7.1.1 requires.
     std::optional<size_t> size = Size(Trim(line->substr(0, line->find(';'))), 16);
     if (!size || body->size() + *size > kMaxReply) return ReplyParse::kMalformed;
     if (*size == 0) break;
@@ -187,7 +192,7 @@ ReplyParse ParseReply(const char* data, size_t size, bool ended, Reply* out) {
   } while (result == ReplyParse::kComplete && head.status < 200);
 
   Reply reply{head.status, ""};
-  // The order of section 6.3.
+  // The order is that of section 6.3.
   if (result == ReplyParse::kComplete && head.status != 204 && head.status != 304) {
     if (head.chunked) {
       result = ParseChunks(rest, &reply.body);
@@ -226,14 +231,14 @@ std::string Exchange(const std::string& socket_path, const Request& request, con
   std::string received;
   char buffer[16384];
   while (true) {
-    if (deadline.Left() == 0) return late;  // also for an answer that keeps dripping
+    if (deadline.Left() == 0) return late;  // also for an answer that arrives drop by drop
     ssize_t n = recv(fd.get(), buffer, sizeof buffer, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) {
       if (!deadline.Await(fd.get(), POLLIN)) return late;
       continue;
     }
-    // ECONNRESET after a complete answer is how a server that did not read everything closes.
+    // A server that did not read everything closes with ECONNRESET after a complete answer.
     if (n < 0 && errno != ECONNRESET) return Reason("receive from", socket_path);
     if (n > 0) received.append(buffer, static_cast<size_t>(n));
     switch (ParseReply(received.data(), received.size(), n <= 0, out)) {

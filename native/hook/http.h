@@ -2,7 +2,7 @@
 //
 // Guarantees: nothing waits past the deadline, which is absolute. An answer is either complete by its own framing (RFC
 // 9112 section 6.3) or an error: a connection that ends too early is never taken for a short answer. ParseReply is a
-// pure function of (data, size), without exceptions; what it takes is bounded by kMaxReply.
+// pure function of (data, size), without exceptions; its input is bounded by kMaxReply.
 // Limits: one request to a connection; transfer codings other than "chunked" are refused, trailers are dropped.
 #pragma once
 
@@ -15,13 +15,13 @@ namespace cleat_hook {
 
 constexpr size_t kMaxReply = size_t{4} << 20;
 
-// A point in CLOCK_MONOTONIC: it does not move while what it guards is retried, nor when the wall clock is set.
+// A point in CLOCK_MONOTONIC: it does not move when the guarded operation is retried, nor when the wall clock is set.
 class Deadline {
  public:
   static Deadline InMilliseconds(int64_t ms);
-  // Milliseconds left, rounded up, 0 when it has passed; fits poll(2).
+  // Returns the milliseconds left, rounded up, 0 if it has passed; fits poll(2).
   int Left() const;
-  // Waits until a poll(2) event on `fd`; false when the deadline came first.
+  // Waits until a poll(2) event on `fd`; false if the deadline comes first.
   bool Await(int fd, short events) const;
 
  private:
@@ -44,10 +44,10 @@ struct Reply {
 
 enum class ReplyParse { kComplete, kIncomplete, kMalformed };
 
-// Reads the final answer (1xx ones are skipped) from what has arrived. `ended`: nothing more will.
+// Reads the final answer (1xx ones are skipped) from the bytes that have arrived. `ended`: no more will arrive.
 ReplyParse ParseReply(const char* data, size_t size, bool ended, Reply* out);
 
-// Why there is no answer; empty when `out` holds one.
+// Sends a request. Returns why there is no answer; empty if `out` holds one.
 std::string Exchange(const std::string& socket_path, const Request& request, const Deadline& deadline, Reply* out);
 
 }  // namespace cleat_hook

@@ -2,15 +2,15 @@
 //
 //   cleat-oci-hook [--socket PATH] createRuntime|poststop < container state
 //
-// createRuntime posts create (netns of the container's process) and configure, and fails when they do: the runtime then
+// createRuntime posts create (netns of the container's process) and configure, and fails if they fail: the runtime then
 // destroys the container (OCI runtime specification, runtime.md, "Lifecycle", step 4). poststop posts teardown.
 //
 // Guarantees: one deadline for everything it waits for, and a second one for cleaning up after a failure. It tears down
 // nothing but the container that it made: ids are unique to a runtime only, and when createRuntime fails because
 // another runtime has the id, this runtime still calls poststop (steps 12 and 13). Limits: the daemon must see the same
-// process ids, and its user be allowed to name them. A poststop that never runs leaves nothing behind: the daemon
-// watches the process itself. Environment: CLEAT_SOCKET, CLEAT_HOOK_TIMEOUT_MS. Exit: 0 done, 1 not done (the reason is
-// on stderr), 2 usage.
+// process ids, and the user of the hook must be allowed to name them. A poststop that never runs leaves nothing behind:
+// the daemon watches the process itself. Environment: CLEAT_SOCKET, CLEAT_HOOK_TIMEOUT_MS. Exit: 0 done, 1 not done
+// (the reason is on stderr), 2 usage.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
@@ -43,7 +43,7 @@ constexpr int64_t kTimeoutMs = 10'000;
 constexpr int64_t kMaxTimeoutMs = 600'000;
 constexpr int64_t kCleanUpMs = 2'000;
 constexpr size_t kMaxState = size_t{1} << 20;
-// How long a process that was killed may take to die before it is taken for one that lives.
+// How long a process that was killed may take to die before it counts as one that lives.
 constexpr int kDyingMs = 500;
 constexpr int kUsage = 2;
 
@@ -58,14 +58,14 @@ struct Answer {
   JsonValue body;
 
   bool ok() const { return status >= 200 && status < 300; }
-  // The code of the error (state/faults.ts), empty without one.
+  // Returns the code of the error (state/faults.ts), empty without one.
   std::string code() const {
     const JsonValue* error = body.Find("error");
     return error == nullptr ? "" : error->FindString("code").value_or("");
   }
 };
 
-// For people: what the text holds of others must not reach their terminal as commands.
+// Prints a message for people. Text of others in it must not reach their terminal as commands.
 int Fail(const std::string& text, int code = EXIT_FAILURE) {
   std::fprintf(stderr, "cleat-oci-hook: %s\n", cleat::Printable(text).c_str());
   return code;
@@ -80,7 +80,7 @@ std::string Describe(const Answer& answer) {
   return text;
 }
 
-// Sends one request. Why there is no answer; empty when there is one, whatever its status.
+// Sends one request. Returns why there is no answer; empty if there is one, whatever its status.
 std::string Ask(const Invocation& invocation, const Request& request, const Deadline& deadline, Answer* out) {
   Reply reply;
   if (std::string problem = Exchange(invocation.socket, request, deadline, &reply); !problem.empty()) return problem;
@@ -102,7 +102,7 @@ std::string PathOf(const Container& container) {
   return "/v1/containers/" + container.id;
 }
 
-// Posts create and configure. The first answer that is an error, else the last one.
+// Posts create and configure. The answer is the first one that is an error, otherwise the last one.
 std::string PostCreate(const Invocation& invocation, const Container& container, const Deadline& deadline,
                        Answer* out) {
   Reply reply;
@@ -128,7 +128,7 @@ std::string PostCreate(const Invocation& invocation, const Container& container,
   return "";
 }
 
-// Whether the container that has the id is on its way out, so that the id is free in a moment.
+// Returns true if the container that has the id is on its way out, so that the id is free in a moment.
 bool IsLeaving(const Answer& view) {
   std::string state = view.body.FindString("state").value_or("");
   state = state.substr(0, state.find('.'));
@@ -136,7 +136,8 @@ bool IsLeaving(const Answer& view) {
          state == "gone";
 }
 
-// Whether the process still runs after `wait_ms`; a zombie does not (pidfd_open(2): readable once it has terminated).
+// Returns true if the process still runs after `wait_ms`; a zombie does not (pidfd_open(2): readable once it has
+// terminated).
 bool IsRunning(int64_t pid, int wait_ms) {
   cleat::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
   if (!fd) return errno != ESRCH;
@@ -144,15 +145,15 @@ bool IsRunning(int64_t pid, int wait_ms) {
   return poll(&wait, 1, wait_ms) == 0;
 }
 
-// A container started again under its id at once: the links of the one before may still be going (poststop does not
-// wait for that). False when the id stays taken.
+// Waits until the id is free. If a container is started again under its id at once, the links of the one before may
+// still be going (poststop does not wait for that). Returns false if the id stays taken.
 bool AwaitGone(const Invocation& invocation, const Container& container, const Deadline& deadline) {
   Answer view;
   if (!Get(invocation, PathOf(container), deadline, &view).empty()) return false;
   if (view.status == 404) return true;
   if (!view.ok()) return false;
   if (!IsLeaving(view)) {
-    // Or its process was killed just now, and the daemon is about to hear of it.
+    // Its process may have been killed just now, and the daemon is about to notice.
     std::optional<int64_t> pid = view.body.FindInteger("bound_to");
     if (!pid || IsRunning(*pid, std::min(kDyingMs, deadline.Left()))) return false;
   }
@@ -160,8 +161,8 @@ bool AwaitGone(const Invocation& invocation, const Container& container, const D
   return Get(invocation, wait, deadline, &view).empty() && (view.ok() || view.status == 404);
 }
 
-// After a failure: takes away what was made for this very process. What cannot be reached now goes when the process
-// ends, which the daemon watches or finds out at its start.
+// Removes, after a failure, what was made for this very process. What cannot be reached now goes when the process ends,
+// which the daemon watches or finds out at its start.
 void CleanUp(const Invocation& invocation, const Container& container) {
   Deadline deadline = Deadline::InMilliseconds(std::min(invocation.timeout_ms, kCleanUpMs));
   Answer answer;
@@ -185,7 +186,7 @@ int Poststop(const Invocation& invocation, const Container& container, const Dea
   Answer answer;
   std::string problem = Get(invocation, PathOf(container), deadline, &answer);
   if (problem.empty() && answer.ok()) {
-    // The state does not say which process it was; but it is over, so one that runs belongs to somebody else.
+    // The state does not say which process it was. But that one is over, so one that runs belongs to another container.
     std::optional<int64_t> pid = answer.body.FindInteger("bound_to");
     if (!pid || IsRunning(*pid, 0)) {
       Fail(container.id + ": left alone, the container of that id in cleat is not of this runtime");
@@ -198,7 +199,7 @@ int Poststop(const Invocation& invocation, const Container& container, const Dea
   return Fail(container.id + ": " + Describe(answer));
 }
 
-// All of stdin; the runtime closes it after the state.
+// Reads all of stdin; the runtime closes it after the state.
 std::string ReadState(const Deadline& deadline, std::string* out) {
   char buffer[16384];
   while (true) {
@@ -212,7 +213,7 @@ std::string ReadState(const Deadline& deadline, std::string* out) {
   }
 }
 
-// Why the command line or the environment cannot be followed; empty when `out` is complete.
+// Returns why the command line or the environment is invalid; empty if `out` is complete.
 std::string ReadInvocation(int argc, char** argv, Invocation* out) {
   if (const char* socket = std::getenv("CLEAT_SOCKET"); socket != nullptr && *socket != '\0') out->socket = socket;
   if (const char* text = std::getenv("CLEAT_HOOK_TIMEOUT_MS"); text != nullptr) {

@@ -31,7 +31,8 @@ void AppendUtf8(uint32_t code, std::string* out) {
   }
 }
 
-// How many bytes the well-formed UTF-8 sequence at the start of `rest` has (Unicode 15, table 3-7), 0 if there is none.
+// Returns the length of the well-formed UTF-8 sequence at the start of `rest` (Unicode 15, table 3-7), 0 if there is
+// none.
 size_t Utf8Length(std::string_view rest) {
   auto byte = [rest](size_t i) -> unsigned { return i < rest.size() ? static_cast<unsigned char>(rest[i]) : 0; };
   auto tail = [byte](size_t i) { return (byte(i) & 0xC0) == 0x80; };
@@ -52,7 +53,7 @@ size_t Utf8Length(std::string_view rest) {
   return 0;
 }
 
-// Every method returns whether what it reads was there, and then stands behind it.
+// Each method returns true if the text that it reads was there, and then stands behind it.
 class Parser {
  public:
   Parser(const char* data, size_t size) : rest_(data, size) {}
@@ -93,7 +94,7 @@ class Parser {
     Take('{');
     SkipSpace();
     if (Take('}')) return true;
-    // Section 4 leaves a repeated name to the reader; two readers that choose differently are how checks are evaded.
+    // Section 4 leaves a repeated name to the reader. Two readers that choose differently let checks be evaded.
     std::set<std::string> names;
     do {
       JsonMember member;

@@ -14,16 +14,16 @@
 #include <cerrno>
 #include <cstring>
 
-#include "../pidfd.h"
+#include "../processes/pidfd.h"
 #include "credentials.h"
 
 namespace cleat_keeper {
 
 namespace {
 
-// Above every descriptor that the program is given (options.cc).
+// Above every descriptor number that the program gets (options.cc).
 constexpr int kOutOfTheWay = 16;
-// In the uplink's directory: the program's working directory, and all that it may write to.
+// In the uplink's directory: the program's working directory, and the only place that it may write to.
 constexpr char kOwnDirectory[] = "program";
 
 struct ExecFailure {
@@ -77,8 +77,8 @@ struct Descriptors {
   int netns;
 };
 
-// Its log and its pipes are the program's: it may open them again by /proc/self/fd. Its directory is its group's, and
-// ours to clear without CAP_DAC_OVERRIDE.
+// Gives the program its log and its pipes, because it may open them again by /proc/self/fd, and a directory. The
+// directory is its group's, so that we can clear it without CAP_DAC_OVERRIDE.
 void GiveAway(const Options& options, int directory, const Descriptors& fds) {
   if (mkdirat(directory, kOwnDirectory, 0700) != 0) Fail(fds.report, "mkdir");
   cleat::UniqueFd own(openat(directory, kOwnDirectory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
@@ -87,11 +87,11 @@ void GiveAway(const Options& options, int directory, const Descriptors& fds) {
   for (int fd : {fds.log, fds.exit, fds.ready}) {
     if (fd >= 0 && fchown(fd, options.user, options.group) != 0) Fail(fds.report, "fchown");
   }
-  // Its API socket: whoever may search the directory, which is the program and the daemon, may connect.
+  // Every process that may search the directory, the program and the daemon, may connect to its API socket.
   umask(0);
 }
 
-// From root to a user of its own.
+// Changes from root to a user of its own.
 void StepDown(const Options& options, Descriptors* fds) {
   const char* step = OfferTun(options.user);
   if (step == nullptr) step = LimitResources();
@@ -121,17 +121,17 @@ void StepDown(const Options& options, Descriptors* fds) {
   if (told != 1) _exit(127);  // the keeper gave up, or died
 
   GiveAway(options, directory, fds);
-  // After it: a working directory moves along. An unmount in there must not reach ours (slirp4netns#153), one of ours
-  // must reach it, or it would hold what is gone.
+  // Unshares after GiveAway, because a working directory moves along. An unmount in the new namespace must not reach
+  // ours (slirp4netns#153). One of ours must reach the new namespace, or that would hold what is gone.
   if (unshare(CLONE_NEWNS) != 0) Fail(fds.report, "unshare(CLONE_NEWNS)");
   if (mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) Fail(fds.report, "mount");
   StepDown(options, &fds);
   // The kernel clears this when a process changes its user, so it comes after that (prctl(2)).
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) Fail(fds.report, "prctl(PR_SET_PDEATHSIG)");
-  if (getppid() != keeper) _exit(127);  // it died before we asked to be told
-  // Twice: what goes to one number may sit on another.
+  if (getppid() != keeper) _exit(127);  // it died before the signal was set
+  // Lifts all of them first: the number that one of them has to get may be another one's.
   for (int* fd : {&fds.null, &fds.log, &fds.exit, &fds.ready, &fds.netns}) *fd = Lift(*fd, fds.report);
-  // What the keeper was given beyond 0 to 2 is nobody's business.
+  // Descriptors that the keeper was given beyond 0 to 2 do not reach the program.
   if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) Fail(fds.report, "close_range");
   Place(fds.null, STDIN_FILENO, fds.report);
   Place(fds.log, STDOUT_FILENO, fds.report);
@@ -160,7 +160,7 @@ std::string Start(const Options& options, int directory, int log, Child* child) 
   pid_t pid = fork();
   if (pid < 0) return Why("fork", errno);
   if (pid == 0) {
-    // The other ends: while we hold one, nobody sees its end.
+    // Closes the other ends: a pipe does not end for the keeper while we hold its end.
     for (Pipe* pipe : {&go, &exit}) pipe->writing.Reset();
     for (Pipe* pipe : {&report, &ready}) pipe->reading.Reset();
     Become(options, keeper, directory,
@@ -178,7 +178,7 @@ std::string Start(const Options& options, int directory, int log, Child* child) 
 }
 
 std::string Run(Child* child) {
-  // Should it be gone already, the pipe below says so.
+  // If the child is gone already, the pipe below says so.
   [[maybe_unused]] ssize_t told = write(child->go.get(), "", 1);
   child->go.Reset();
   ExecFailure failure{};

@@ -23,8 +23,8 @@ namespace cleat_keeper {
 
 namespace {
 
-// A connection takes one, in pasta with a pipe for each direction five. Unbounded, one container could use up what the
-// system has (fs.file-max).
+// A connection takes one, in pasta with a pipe for each direction five. Unbounded, one container could use up all
+// descriptors of the system (fs.file-max).
 constexpr rlim_t kMostDescriptors = 16384;
 // Documentation/admin-guide/devices.txt: /dev/net/tun.
 constexpr int kTunMajor = 10;
@@ -46,7 +46,7 @@ const char* BecomeUser(uid_t user, gid_t group, cleat::Capabilities capabilities
 }
 
 const char* BecomeRootOfOwnNamespace(uid_t user, gid_t group) {
-  // CAP_SYS_ADMIN: some distributions let nobody else make user namespaces. It ends with the step into the new one.
+  // CAP_SYS_ADMIN: some distributions let nobody else make user namespaces. Entering the new one ends the capability.
   if (const char* step = BecomeUser(user, group, cleat::CapabilityBit(CAP_SYS_ADMIN))) return step;
   // Without this /proc/self belongs to root, because we have changed our user (PR_SET_DUMPABLE, prctl(2)).
   if (prctl(PR_SET_DUMPABLE, 1) != 0) return "prctl(PR_SET_DUMPABLE)";
@@ -57,9 +57,9 @@ const char* BecomeRootOfOwnNamespace(uid_t user, gid_t group) {
   return WriteFile("/proc/self/gid_map", map(group)) ? nullptr : "/proc/self/gid_map";
 }
 
-// Whoever makes one is in it. To stay where we are, another process makes it: coming back would need a capability over
-// the namespace that we are in, which is not our user namespace's. That process ends with our end of the socket, so it
-// ends too when we are killed meanwhile.
+// A process that makes a network namespace is in it. Another process makes it, so that we stay where we are: coming
+// back would need a capability over the namespace that we are in, which does not belong to our user namespace. That
+// process ends when our end of the socket closes, so it ends too when we are killed meanwhile.
 const char* MakeNetns(int* fd) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return "socketpair";
@@ -96,7 +96,7 @@ const char* MakeNetns(int* fd) {
 
 const char* OfferTun(uid_t user) {
   struct stat info {};
-  // Without one the program says so itself.
+  // Without the device, the program reports that itself.
   if (stat(kTun, &info) != 0 || (info.st_mode & (S_IROTH | S_IWOTH)) == (S_IROTH | S_IWOTH)) return nullptr;
   if (mount("tmpfs", "/dev/net", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=4k") != 0) return "mount(/dev/net)";
   if (mknod(kTun, S_IFCHR | 0600, makedev(kTunMajor, kTunMinor)) != 0) return "mknod(/dev/net/tun)";

@@ -1,21 +1,21 @@
-// cleat-keeper: the parent of one program that is a container's way out (slirp4netns, pasta), for as long as that
-// lives.
+// cleat-keeper: the parent of one program that is a container's way out (slirp4netns, pasta), for as long as the
+// program lives.
 //
 //   cleat-keeper --directory DIR --user UID:GID [--netns-fd N] [--bound-pid PID --bound-start TICKS]
 //                [--exit-fd N] [--ready-fd N --ready-ms MS] -- PROGRAM [ARGUMENT...]
 //
 // It outlives the daemon that started it, and ends with the program. DIR holds `keeper` (its pid and start time, the
-// claim) and `status` (status.h), and `program/`, the program's working directory and its own.
+// claim) and `status` (status.h), and `program/`, which is the program's own and its working directory.
 //
 // Guarantees:
-// - One keeper per DIR: the claim is made exclusively, in a directory that is there. Whoever wants the program gone
-//   takes the directory's name away first, and a keeper that comes too late starts nothing.
-// - No program without its pid on disk. It ends with the keeper (child.h), with the bound process, when it is not
-//   ready in time, and on SIGTERM: asked first, killed after kGraceMs. The process group goes with it.
+// - One keeper per DIR: the claim is made exclusively, in a directory that is there. A process that wants the program
+//   gone takes the directory's name away first, and a keeper that comes too late starts nothing.
+// - No program without its pid on disk. It ends with the keeper (child.h), with the bound process, if it is not ready
+//   in time, and on SIGTERM: it gets SIGTERM first, and is killed after kGraceMs. Its process group goes with it.
 // - Once the program is forked off, the keeper has CAP_KILL and the system calls of system-calls.h, and nothing else of
-//   root (rights.cc). The program has what it was forked off with.
-// - Nothing is waited for by looking again and again: one poll(2) on descriptors and one deadline.
-// Limits: a program that leaves its process group and its session is not followed. A stopped keeper (SIGSTOP) sees
+//   root (rights.cc). The program has the rights that it was forked off with.
+// - The keeper never checks again and again: it waits in one poll(2) on descriptors and one deadline.
+// Limits: a program that leaves its process group and its session is not followed. A stopped keeper (SIGSTOP) notices
 // nothing, and does not bound the log.
 // Exit: 0 the program was run and has ended (the status says how), 1 it was not run, 2 usage.
 #include <fcntl.h>
@@ -34,8 +34,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "../pidfd.h"
 #include "../printable.h"
+#include "../processes/pidfd.h"
 #include "child.h"
 #include "credentials.h"
 #include "log.h"
@@ -49,7 +49,7 @@ namespace cleat_keeper {
 namespace {
 
 constexpr int kUsage = 2;
-// From being asked to end (slirp4netns takes 32 ms) to being killed.
+// The time from the request to end (slirp4netns takes 32 ms) to the kill.
 constexpr int64_t kGraceMs = 1000;
 constexpr int64_t kNever = INT64_MAX;
 constexpr char kClaim[] = "keeper";
@@ -65,7 +65,7 @@ int Complain(const std::string& what, int code = EXIT_FAILURE) {
   return code;
 }
 
-// Whole from the moment that it has its name: who takes us away reads it once.
+// The file is whole from the moment that it has its name: a process that wants us gone reads it once.
 bool Claim(int directory, const Process& self) {
   std::string draft = std::string(kClaim) + "." + std::to_string(self.pid);
   cleat::UniqueFd file(openat(directory, draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -81,7 +81,7 @@ bool Claim(int directory, const Process& self) {
   return good;
 }
 
-// SIGTERM as a descriptor; the signals of terminals and of broken pipes are not for us.
+// Returns SIGTERM as a descriptor. Ignores the signals of terminals and of broken pipes.
 cleat::UniqueFd Signals() {
   for (int signal : {SIGHUP, SIGINT, SIGPIPE}) ::signal(signal, SIG_IGN);
   sigset_t term;
@@ -95,7 +95,7 @@ class Keeper {
  public:
   explicit Keeper(const Options& options) : options_(options) {}
 
-  // The exit code.
+  // Returns the exit code.
   int Keep();
 
  private:
@@ -115,7 +115,7 @@ class Keeper {
   cleat::UniqueFd signals_;
   cleat::UniqueFd bound_;
   int64_t started_ = 0;
-  int64_t deadline_ = kNever;  // of being ready; of ending, once asked to
+  int64_t deadline_ = kNever;  // for being ready; once asked to end, for ending
   bool asked_ = false;
 };
 
@@ -144,7 +144,7 @@ int Keeper::Keep() {
   if (status_.error.empty()) {
     if (cleat::Failure failure = DropRights()) status_.error = failure.syscall + ": " + strerror(failure.error);
   }
-  // Its pid is on disk before it is run.
+  // The program's pid is on disk before it is run.
   if (status_.error.empty() && !Save()) status_.error = std::string("status: ") + strerror(errno);
   if (status_.error.empty() && options_.bound_pid != 0) {
     cleat::Failure failure = cleat::HoldProcessOf(options_.bound_pid, options_.bound_start, &bound_);
@@ -165,16 +165,16 @@ int Keeper::Keep() {
     Save();
   }
   if (run) Watch();
-  child_.go.Reset();  // one that still waits for it ends
+  child_.go.Reset();  // a child that still waits for it ends
   Reap();
   SaveEnd();
   return run ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-// Until the program has ended.
+// Waits until the program has ended.
 void Keeper::Watch() {
   for (;;) {
-    // A negative descriptor is passed over (poll(2)).
+    // poll(2) ignores a negative descriptor.
     pollfd fds[] = {{child_.pidfd.get(), POLLIN, 0},
                     {child_.ready.get(), POLLIN, 0},
                     {bound_.get(), POLLIN, 0},
@@ -203,7 +203,8 @@ void Keeper::Watch() {
   }
 }
 
-// Whatever it writes means that it is ready (B55). An end without a word means nothing: its exit will say more.
+// Any byte that the program writes means that it is ready (B55). An end without one means nothing: its exit will say
+// more.
 void Keeper::SeeReady() {
   char bytes[64];
   ssize_t size = read(child_.ready.get(), bytes, sizeof bytes);
@@ -228,7 +229,7 @@ void Keeper::AskToEnd(const char* cause) {
 void Keeper::Reap() {
   pid_t pid = child_.process.pid;
   if (pid == 0) return;
-  // It is ours until it is waited for, and so is the number of its group.
+  // The child is ours until it is waited for, and so is the number of its group.
   kill(pid, SIGKILL);
   kill(-pid, SIGKILL);
   siginfo_t info{};
@@ -240,7 +241,7 @@ void Keeper::Reap() {
     status_.signal = info.si_status;
 }
 
-// Who looked for us by the directory may have taken it away: then nobody is left to read this.
+// The process that found us by the directory may have removed it: then nobody is left to read this.
 void Keeper::SaveEnd() {
   status_.state = "ended";
   if (log_.fd() >= 0) status_.output = log_.Tail();
@@ -256,7 +257,7 @@ int main(int argc, char** argv) {
   using namespace cleat_keeper;
   Options options;
   if (std::string problem = ParseOptions(argc, argv, &options); !problem.empty()) return Complain(problem, kUsage);
-  setsid();  // fails where whoever started us did it already
+  setsid();  // fails if the process that started us did it already
   umask(0077);
   return Keeper(options).Keep();
 }

@@ -14,7 +14,7 @@ namespace cleat_keeper {
 namespace {
 
 constexpr off_t kMost = 256 * 1024;
-// Kept when the rest is given back. Holes begin and end on pages.
+// This much is kept when the rest is released. Holes begin and end on pages.
 constexpr off_t kKept = 16 * 1024;
 constexpr off_t kPage = 4096;
 constexpr off_t kTail = 4096;

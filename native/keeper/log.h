@@ -1,7 +1,7 @@
-// log.h: what the program says: a file that has no name, for as long as the keeper lives.
+// log.h: the program's output: a file that has no name, for as long as the keeper lives.
 //
-// Guarantees: writing to it never blocks and never fails because nobody reads. What it takes is bounded: beyond kMost
-// the beginning is given back. Limits: the file system must know O_TMPFILE (tmpfs, ext4, xfs, btrfs), and
+// Guarantees: writing to it never blocks and never fails because nobody reads. The space that it takes is bounded:
+// beyond kMost the beginning is released. Limits: the file system must know O_TMPFILE (tmpfs, ext4, xfs, btrfs), and
 // FALLOC_FL_PUNCH_HOLE for the bound.
 #pragma once
 
@@ -13,15 +13,15 @@ namespace cleat_keeper {
 
 class Log {
  public:
-  // False with errno. Owner and mode are ours alone.
+  // Returns false with errno. Owner and mode are ours alone.
   bool Open(int directory);
-  // Appends; this one is the program's stdout and stderr.
+  // Appends; this descriptor is the program's stdout and stderr.
   int fd() const { return file_.get(); }
   // Readable (poll(2)) after the program wrote.
   int changes() const { return changes_.get(); }
-  // To be called when `changes` is readable.
+  // Releases the beginning of a file that is too long. To be called when `changes` is readable.
   void Bound();
-  // The last of it, kTail bytes at most, as JSON may hold it: what is not printable ASCII is "?".
+  // Returns the last kTail bytes at most, as JSON may hold them: a byte that is not printable ASCII is "?".
   std::string Tail() const;
 
  private:

@@ -12,7 +12,7 @@ namespace cleat_keeper {
 
 namespace {
 
-// The program's own descriptors are 0 to 2; besides them it is given no more than three.
+// The program's own descriptors are 0 to 2; it gets no more than three besides them.
 constexpr int kFirstFd = 3;
 constexpr int kLastFd = 9;
 
@@ -23,7 +23,7 @@ bool Parse(const char* text, Number least, Number most, Number* out) {
   return error == std::errc() && rest == end && *out >= least && *out <= most;
 }
 
-// UID:GID.
+// Reads UID:GID.
 bool ParseUser(const std::string& text, Options* out) {
   const size_t colon = text.find(':');
   if (colon == std::string::npos) return false;
@@ -41,14 +41,15 @@ std::string ParseOptions(int argc, char* const* argv, Options* out) {
     const char* value = argv[i];
     bool good = false;
     if (name == "--directory") good = *(out->directory = value).c_str() == '/';
-    // Root's number is nobody's own.
+    // Root's number cannot be the program's own.
     if (name == "--user") good = ParseUser(value, out);
     if (name == "--netns-fd") good = Parse(value, kFirstFd, kLastFd, &out->netns_fd);
     if (name == "--bound-pid") good = Parse<pid_t>(value, 1, INT32_MAX, &out->bound_pid);
     if (name == "--bound-start") good = Parse<int64_t>(value, 0, INT64_MAX, &out->bound_start);
     if (name == "--exit-fd") good = Parse(value, kFirstFd, kLastFd, &out->exit_fd);
     if (name == "--ready-fd") {
-      // Standard output, for a program that closes what is above standard error; what it has to say is on that.
+      // Standard output is allowed for a program that closes the descriptors above standard error; its messages are on
+      // that.
       good = Parse(value, STDOUT_FILENO, kLastFd, &out->ready_fd) && out->ready_fd != STDERR_FILENO;
     }
     if (name == "--ready-ms") good = Parse<int64_t>(value, 1, INT32_MAX, &out->ready_ms);

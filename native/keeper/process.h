@@ -1,4 +1,5 @@
-// process.h: which process is meant: its pid and when it started, as pidfd.h has it.
+// process.h: identifies a process: its pid and its start time, as in pidfd.h. A pid alone may be another process's by
+// now.
 #pragma once
 
 #include <sys/types.h>

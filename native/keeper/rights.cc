@@ -3,21 +3,21 @@
 
 #include <iterator>
 
-#include "../confine.h"
+#include "../processes/confine.h"
 #include "system-calls.h"
 
 namespace cleat_keeper {
 
 namespace {
 
-// It has a dozen.
+// The keeper has a dozen.
 constexpr rlim_t kDescriptors = 64;
 
 }  // namespace
 
 cleat::Failure DropRights() {
-  // It stays root, who owns the directory that it writes to, without root's capabilities. CAP_KILL: its program is
-  // another user's.
+  // It stays root, which owns the directory that it writes to, without root's capabilities. It needs CAP_KILL, because
+  // its program is another user's.
   return cleat::Confine(
       {std::nullopt, cleat::CapabilityBit(CAP_KILL), kDescriptors, {std::begin(kSystemCalls), std::end(kSystemCalls)}});
 }

@@ -1,12 +1,12 @@
-// rights.h: what the keeper keeps of root, once its program has been forked off: to write its status, and to end the
-// program.
+// rights.h: drops the rights that the keeper does not need, once its program has been forked off: it only writes its
+// status, and ends the program.
 #pragma once
 
-#include "../failure.h"
+#include "../node/failure.h"
 
 namespace cleat_keeper {
 
-// The program is not concerned: it was forked off before. See confine.h.
+// The program is not affected: it was forked off before. See confine.h.
 cleat::Failure DropRights();
 
 }  // namespace cleat_keeper

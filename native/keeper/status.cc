@@ -37,7 +37,8 @@ std::string Json(const Status& status) {
 }  // namespace
 
 bool Write(int directory, const Status& status) {
-  // The program can write here, too: what it left under this name is not opened (a fifo would hold us up for ever).
+  // The program can write here, too: a file that it left under this name is not opened (a fifo would hold us up for
+  // ever).
   unlinkat(directory, kNewName, 0);
   cleat::UniqueFd file(openat(directory, kNewName, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return false;

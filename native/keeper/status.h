@@ -1,7 +1,7 @@
-// status.h: what is known of the program, in a file that whoever cares may read at any time.
+// status.h: the state of the program, in a file that any process may read at any time.
 //
-// Guarantees: the file is replaced whole (rename(2)); it is JSON in ASCII. Limits: it says what was so when the keeper
-// last had something to say, and room to write it; whether the keeper lives is for the reader to find out.
+// Guarantees: the file is replaced whole (rename(2)); it is JSON in ASCII. Limits: it describes the last change that
+// the keeper had to report, and had room to write; the reader has to find out if the keeper lives.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +17,14 @@ struct Status {
   Process child;           // pid 0: none
   int log = -1;            // the keeper's descriptor of the log
   int64_t ready_ms = -1;   // from the start of the program
-  int code = -1;           // it exited with
-  int signal = 0;          // it was killed by
+  int code = -1;           // exit code; -1: none
+  int signal = 0;          // the signal that killed it; 0: none
   const char* cause = "";  // why the keeper ended it: deadline, bound, told; empty: by itself
   std::string error;       // why it was never run
   std::string output;      // the end of the log
 };
 
-// Replaces the file in `directory`. False with errno.
+// Replaces the file in `directory`. Returns false with errno.
 bool Write(int directory, const Status& status);
 
 }  // namespace cleat_keeper

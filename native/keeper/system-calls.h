@@ -1,10 +1,10 @@
-// system-calls.h: what the keeper is allowed to ask of the kernel once it has begun. Made by
-// scripts/system-calls.mjs from what its tests make it do; a call with a condition is in rights.cc.
+// system-calls.h: the system calls that the keeper may make after its start. Made by scripts/system-calls.mjs from
+// the calls that the tests cause. Calls that are allowed only with certain arguments are in rights.cc.
 #pragma once
 
 #include <sys/syscall.h>
 
-#include "../confine.h"
+#include "../processes/confine.h"
 
 namespace cleat_keeper {
 

@@ -1,13 +1,11 @@
-/**
- * Every source file opens by saying what it is for, and a long one says why it is long.
- */
+/** Every source file begins with its purpose, and a long one says why it is long. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
-const FOLDERS = ['machines', 'effects', 'native', 'state', 'service', 'cli'];
+const FOLDERS = ['machines', 'plan', 'effects', 'native', 'state', 'service', 'cli'];
 const LONG = 400;
 
 function sources(): string[] {
@@ -17,7 +15,7 @@ function sources(): string[] {
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
 }
 
-/** The words of the opening comment, without its marks; empty when the file opens with something else. */
+/** The text of the first comment, without its marks; empty when the file begins with something else. */
 export function openingComment(source: string): string {
   const text = source.replace(/^#!.*\n/, '').trimStart();
   const block = /^\/\*[\s\S]*?\*\//.exec(text)?.[0];
@@ -28,7 +26,7 @@ export function openingComment(source: string): string {
     .trim();
 }
 
-/** What is wrong with a file's opening, or undefined. */
+/** Returns what is wrong with a file's header, or undefined. */
 export function objection(source: string): string | undefined {
   const words = openingComment(source);
   if (words.length < 80 && words.split('\n').length < 2) {
@@ -43,11 +41,11 @@ export function objection(source: string): string | undefined {
 
 const headers = suite('headers');
 
-headers('every source file has one', () => {
+headers('every source file has a header', () => {
   const files = sources();
   assert.ok(files.length > 0, 'no source found: the test looks in the wrong place');
   const wrong = files
-    // A .cc file with a header of its own name is introduced there.
+    // A .cc file with a header file of the same name is described there.
     .filter((path) => !(path.endsWith('.cc') && existsSync(join(ROOT, path.replace(/cc$/, 'h')))))
     .map((path) => [path, objection(readFileSync(join(ROOT, path), 'utf8'))] as const);
   assert.equal(
@@ -56,7 +54,7 @@ headers('every source file has one', () => {
   );
 });
 
-headers('the check sees what is missing', () => {
+headers('the check finds a missing header', () => {
   const good = '/**\n * What it is for.\n * What it guarantees.\n */\n';
   assert.is(objection(`${good}export {};\n`), undefined);
   assert.is(objection(`// ${'x'.repeat(80)}\n#pragma once\n`), undefined);

@@ -1,6 +1,7 @@
+// slow: 20 s, the linter reads the whole repository, with types, and then a copy in which each rule is broken
 /**
  * The import rule of the folders holds, and the linter really enforces it: in a copy of the configuration, each rule is
- * broken once, in every way an import can be written, and must be named; what is allowed must pass.
+ * broken once, in every form of import, and must be named; allowed imports must pass.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -18,18 +19,25 @@ interface Finding {
   filename: string;
 }
 
-/** A line that must be refused, where, by which rule, and words of the explanation. */
+/** A line that must be refused, its file, the rule, and a part of the explanation. */
 type Bad = [file: string, line: string, rule: string, said: RegExp];
 
 const IMPORTS = 'eslint(no-restricted-imports)';
 
 const BAD: Bad[] = [
-  ['machines/a.ts', `export * from 'node:fs';`, IMPORTS, /machines\/ imports xstate, ipaddr\.js/],
+  ['machines/a.ts', `export * from 'node:fs';`, IMPORTS, /machines\/ imports xstate, plan\//],
   ['machines/b.ts', `export type { Stats } from 'node:fs';`, IMPORTS, /machines\/ imports xstate/],
   ['machines/c.ts', `export * from 'eventemitter3';`, IMPORTS, /machines\/ imports xstate/],
   ['machines/d.ts', `export * from 'zod';`, IMPORTS, /machines\/ imports xstate/],
   ['machines/e.ts', `export { value } from '../state/thing.ts';`, IMPORTS, /`import type` from state\//],
-  ['machines/plan/f.ts', `export { value } from '../../state/thing.ts';`, IMPORTS, /`import type` from state\//],
+  ['machines/f.ts', `export * from 'ipaddr.js';`, IMPORTS, /machines\/ imports xstate/],
+  ['plan/a.ts', `export { value } from '../state/thing.ts';`, IMPORTS, /`import type` from state\//],
+  ['plan/names/b.ts', `export type { Thing } from '../../machines/thing.ts';`, IMPORTS, /plan\/ imports/],
+  ['plan/c.ts', `export * from 'xstate';`, IMPORTS, /plan\/ imports/],
+  ['plan/d.ts', `export const now = () => Date.now();`, 'eslint(no-restricted-globals)', /no clock/],
+  ['service/one/e.ts', `export * from './f.ts';`, 'import(no-cycle)', /ycle/],
+  ['service/one/f.ts', `export type { A } from '../two/g.ts';`, 'import(no-cycle)', /ycle/],
+  ['service/two/g.ts', `export type { B } from '../one/e.ts';`, 'import(no-cycle)', /ycle/],
   ['machines/g.ts', `export type { Thing } from '../effects/thing.ts';`, IMPORTS, /machines\/ imports/],
   ['machines/h.ts', `export const load = () => import('../effects/thing.ts');`, IMPORTS, /machines\/ imports/],
   ['machines/i.ts', `export type { Thing } from '../native/thing.ts';`, IMPORTS, /machines\/ imports/],
@@ -44,12 +52,13 @@ const BAD: Bad[] = [
     /clock/,
   ],
   ['effects/a.ts', `export { value } from '../state/thing.ts';`, IMPORTS, /`import type` from state\/, machines\//],
-  ['effects/b.ts', `export { value } from '../machines/plan/thing.ts';`, IMPORTS, /`import type` from state\//],
+  ['effects/names/a.ts', `export { value } from '../../state/thing.ts';`, IMPORTS, /`import type` from state\//],
+  ['effects/b.ts', `export { value } from '../machines/thing.ts';`, IMPORTS, /`import type` from state\//],
   ['effects/c.ts', `export type { Thing } from '../service/thing.ts';`, IMPORTS, /effects\/ imports native\//],
   ['effects/d.ts', `import '../cli/thing.ts';`, IMPORTS, /effects\/ imports native\//],
   ['native/a.ts', `export type { Thing } from '../state/thing.ts';`, IMPORTS, /native\/ imports nothing of ours/],
   ['native/b.ts', `export { value } from '../effects/thing.ts';`, IMPORTS, /native\/ imports nothing of ours/],
-  ['state/a.ts', `export type { Thing } from '../machines/plan/thing.ts';`, IMPORTS, /state\/ imports nothing of ours/],
+  ['state/a.ts', `export type { Thing } from '../plan/thing.ts';`, IMPORTS, /state\/ imports nothing of ours/],
   ['state/b.ts', `export { value } from '../native/thing.ts';`, IMPORTS, /state\/ imports nothing of ours/],
   ['service/a.ts', `export { value } from '../cli/thing.ts';`, IMPORTS, /service\/ imports machines\//],
   [
@@ -64,7 +73,7 @@ const BAD: Bad[] = [
   ['cli/b.ts', `export { value } from '../service/thing.ts';`, IMPORTS, /client of the API/],
   ['cli/c.ts', `export * from 'xstate';`, IMPORTS, /client of the API/],
   ['inspector/a.ts', `export { value } from '../state/thing.ts';`, IMPORTS, /`import type` from state\//],
-  ['inspector/b.ts', `export type { Thing } from '../machines/plan/thing.ts';`, IMPORTS, /client of the API/],
+  ['inspector/b.ts', `export type { Thing } from '../plan/thing.ts';`, IMPORTS, /client of the API/],
   ['test/a.ts', `export { createMachine } from 'xstate';`, IMPORTS, /setup\(\)\.createMachine\(\)/],
   [
     'effects/e.ts',
@@ -81,27 +90,30 @@ const BAD: Bad[] = [
 ];
 
 const GOOD: [file: string, line: string][] = [
-  ...['machines/plan', 'effects', 'native', 'state', 'service', 'cli', 'inspector', 'test'].map(
+  ...['machines', 'plan', 'effects', 'native', 'state', 'service', 'cli', 'inspector', 'test'].map(
     (folder): [string, string] => [`${folder}/thing.ts`, `export const value = 1;\nexport type Thing = 1;`],
   ),
-  ['machines/good.ts', `export { setup } from 'xstate';\nexport { parse } from 'ipaddr.js';`],
+  ['machines/good.ts', `export { setup } from 'xstate';`],
+  ['plan/good.ts', `export { parse } from 'ipaddr.js';`],
   [
     'machines/good2.ts',
-    `import type { Thing } from '../state/thing.ts';\nexport { value } from './plan/thing.ts';\nexport type A = Thing;`,
+    `import type { Thing } from '../state/thing.ts';\nexport { value } from '../plan/thing.ts';\nexport type A = Thing;`,
   ],
-  ['machines/plan/good.ts', `export { setup } from '../good.ts';\nexport { type Thing } from '../../state/thing.ts';`],
+  ['plan/names/good.ts', `export { value } from '../thing.ts';\nexport { type Thing } from '../../state/thing.ts';`],
   [
     'effects/good.ts',
     `export { fromPromise } from 'xstate';\nexport * from 'node:fs';\nexport { value } from '../native/thing.ts';`,
   ],
   [
     'effects/good2.ts',
-    `export type { Thing } from '../state/thing.ts';\nexport type { Thing as Plan } from '../machines/plan/thing.ts';`,
+    `export type { Thing } from '../state/thing.ts';\nexport type { Thing as Context } from '../machines/thing.ts';\nexport { value } from '../plan/thing.ts';`,
   ],
+  ['state/faults.ts', `export const value = 1;`],
+  ['effects/names/good.ts', `export { value } from '../../state/faults.ts';`],
   ['state/good.ts', `export * from 'zod';\nexport { value } from './thing.ts';`],
   [
     'service/good.ts',
-    ['machines/plan', 'effects', 'native', 'state']
+    ['machines', 'plan', 'effects', 'native', 'state']
       .map((f, i) => `export { value as v${i} } from '../${f}/thing.ts';`)
       .join('\n'),
   ],
@@ -128,7 +140,7 @@ function lint(folder: string): { findings: Finding[]; status: number | null; tex
 
 const imports = suite('import rule');
 
-imports('the repository keeps it', () => {
+imports('the repository follows the rule', () => {
   const { findings, status } = lint(ROOT);
   assert.equal(
     findings.map(({ filename, code, help }) => `${filename}: ${code} ${help ?? ''}`),
@@ -137,7 +149,7 @@ imports('the repository keeps it', () => {
   assert.is(status, 0);
 });
 
-imports('each rule, broken, is named; what is allowed passes', () => {
+imports('each broken rule is named, and allowed imports pass', () => {
   const copy = mkdtempSync(join(tmpdir(), 'imports-'));
   for (const name of ['.oxlintrc.json', 'tsconfig.json', 'package.json']) cpSync(join(ROOT, name), join(copy, name));
   symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));

@@ -1,8 +1,8 @@
 /**
- * Command lines by chance: words of `cleat` in any order with values that are right, wrong or odd.
+ * Random command lines: words of `cleat` in any order with values that are right, wrong or odd.
  *
- * What must hold: an exit code of the table in docs/cli.md; whoever fails says why on stderr, in words, never with a stack;
- * the audit is clean afterwards.
+ * This must hold: the exit code is one of the table in docs/cli.md; a failure is explained on stderr, in words, never
+ * with a stack; the audit is clean afterwards.
  * Limits: `daemon` is left out (it would be a second one), `run` has `true` to run. `lines=N` tries more.
  *
  * proving: 1800
@@ -10,7 +10,7 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Audit } from '../../cli/answers.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
 import { tryByChance } from '../harness/chance.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, proved } from '../harness/proof.ts';
@@ -71,28 +71,31 @@ const commandLine = fc
     ...(command === 'run' && !rest.includes('--') ? ['--', 'true'] : []),
   ]);
 
-commandLines('any command line ends with a code of the table, and says in words what is wrong', async () => {
-  let tried = 0;
-  const attempt = async (lines: string[][]): Promise<void> => {
-    for (const argv of lines) {
-      const { code, stdout, stderr } = await shell.cleat(...argv);
-      tried++;
-      const told = JSON.stringify({ argv, code, stdout, stderr });
-      assert.ok(CODES.includes(code ?? -1), told);
-      assert.not.match(stderr, /\n\s+at |node:internal|undefined|\[object /, told);
-      if (code !== 0) assert.ok(stderr.trim() !== '' || ['audit', 'doctor'].includes(argv[0] ?? ''), told);
-    }
-    const ids = (await shell.ok('ps', '-q')).split('\n').filter((id) => id !== '');
-    if (ids.length > 0) await shell.ok('teardown', ...ids);
-    assert.equal((await shell.json<Audit>('audit')).findings, []);
-  };
-  await tryByChance(
-    fc.array(commandLine, { minLength: 1, maxLength: 16, size: 'max' }),
-    Math.ceil(LINES / 8),
-    attempt,
-    (lines) => lines.map((argv) => JSON.stringify(argv)).join('\n'),
-  );
-  proved('command lines by chance', tried);
-});
+commandLines(
+  'any command line ends with a documented exit code, and an error says in words what is wrong',
+  async () => {
+    let tried = 0;
+    const attempt = async (lines: string[][]): Promise<void> => {
+      for (const argv of lines) {
+        const { code, stdout, stderr } = await shell.cleat(...argv);
+        tried++;
+        const told = JSON.stringify({ argv, code, stdout, stderr });
+        assert.ok(CODES.includes(code ?? -1), told);
+        assert.not.match(stderr, /\n\s+at |node:internal|undefined|\[object /, told);
+        if (code !== 0) assert.ok(stderr.trim() !== '' || ['audit', 'doctor'].includes(argv[0] ?? ''), told);
+      }
+      const ids = (await shell.ok('ps', '-q')).split('\n').filter((id) => id !== '');
+      if (ids.length > 0) await shell.ok('teardown', ...ids);
+      assert.equal((await shell.json<AuditReport>('audit')).findings, []);
+    };
+    await tryByChance(
+      fc.array(commandLine, { minLength: 1, maxLength: 16, size: 'max' }),
+      Math.ceil(LINES / 8),
+      attempt,
+      (lines) => lines.map((argv) => JSON.stringify(argv)).join('\n'),
+    );
+    proved('command lines by chance', tried);
+  },
+);
 
 commandLines.run();

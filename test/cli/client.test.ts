@@ -1,5 +1,5 @@
 /**
- * The client against servers that answer as a daemon would, would not, and never should; then against the real one.
+ * The client against servers that answer as a daemon would, would not, and never should; then against the real daemon.
  */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { mkdtempSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ interface Asked {
   body: string;
 }
 
-/** A server whose answer is the caller's; what it was asked is kept. */
+/** A server that gives the answer that the test chooses, and keeps the requests. */
 async function serve(
   answer: (asked: Asked, response: ServerResponse) => void,
 ): Promise<{ client: Client; asked: Asked[]; server: Server }> {
@@ -53,7 +53,7 @@ async function failure(work: Promise<unknown>): Promise<Failure> {
 
 const client = suite('client');
 
-client('sends what the API takes, and answers with the body', async () => {
+client('the client sends what the API accepts, and returns the body of the answer', async () => {
   const { client: to, asked } = await serve((_, response) => response.end('{"id":"web"}'));
   assert.equal(await to.event({ type: 'configure', id: 'web' }), { id: 'web' });
   const [{ method, url, headers, body }] = asked as [Asked];
@@ -70,7 +70,7 @@ client('an empty answer is null', async () => {
   assert.is(await to.delete('/v1/networks/web'), undefined);
 });
 
-client('an error of the API is a Failure with all of its words', async () => {
+client('an error of the API is a Failure with its full text', async () => {
   const error = { code: 'ILLEGAL_EVENT', message: 'not now', hint: 'wait', legal: ['teardown'] };
   const { client: to } = await serve((_, response) => response.writeHead(409).end(JSON.stringify({ error })));
   const refused = await failure(to.get('/v1/x'));
@@ -78,7 +78,7 @@ client('an error of the API is a Failure with all of its words', async () => {
   assert.equal(refused.error, error);
 });
 
-client('what is no answer of the API says so', async () => {
+client("an answer that is not the API's is reported as such", async () => {
   const { client: html } = await serve((_, response) => response.end('<html>'));
   assert.match((await failure(html.get('/v1/x'))).message, /not one of cleat's API: <html>/);
   const { client: bare } = await serve((_, response) => response.writeHead(502).end('{"oops":1}'));
@@ -87,7 +87,7 @@ client('what is no answer of the API says so', async () => {
   assert.is(bad.exitCode, 3);
 });
 
-client('no daemon: which socket, and how to start one', async () => {
+client('without a daemon, the error names the socket and says how to start the daemon', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'none-'));
   const missing = await failure(new Client(`${directory}/s`).get('/v1/version'));
   assert.is(missing.exitCode, 3);
@@ -98,7 +98,7 @@ client('no daemon: which socket, and how to start one', async () => {
   assert.is((await failure(new Client(`${directory}/file`).get('/v1/version'))).exitCode, 3);
 });
 
-client('a daemon that ends in the middle', async () => {
+client('a daemon that ends in the middle of an answer is reported', async () => {
   const { client: before } = await serve((_, response) => response.destroy());
   assert.match((await failure(before.get('/v1/x'))).message, /ended the connection/);
   const { client: within } = await serve((_, response) => {
@@ -110,7 +110,7 @@ client('a daemon that ends in the middle', async () => {
   assert.is(half.exitCode, 3);
 });
 
-client('lines arrive whole, in whatever pieces they are sent, and letters of many bytes too', async () => {
+client('lines arrive whole, however they are split, with multi-byte letters too', async () => {
   const { client: to } = await serve((_, response) => {
     const bytes = Buffer.from('{"a":"ä"}\n{"b":2}\n');
     let at = 0;
@@ -123,7 +123,7 @@ client('lines arrive whole, in whatever pieces they are sent, and letters of man
   assert.equal(lines, ['{"a":"ä"}', '{"b":2}']);
 });
 
-client('many events: one answer each, in the order of the events', async () => {
+client('many events get one answer each, in the order of the events', async () => {
   const { client: to, asked } = await serve((_, response) => {
     response.write('{"line":2,"status":404,"body":{"error":{"code":"NO_SUCH_CONTAINER","message":"none"}}}\n');
     response.end('{"line":1,"status":200,"body":{"id":"a","state":"gone"}}\n');
@@ -140,7 +140,7 @@ client('many events: one answer each, in the order of the events', async () => {
   assert.match(short.message, /2 answers to 4 events/);
 });
 
-client('gone: one that is gone already is gone; one whose teardown has failed is a failure', async () => {
+client('a wait for gone succeeds for a missing container, and fails if the teardown has failed', async () => {
   const answers = [
     [200, '{"id":"web","state":"gone"}'],
     [404, '{"error":{"code":"NO_SUCH_CONTAINER","message":"none"}}'],
@@ -159,7 +159,7 @@ client('gone: one that is gone already is gone; one whose teardown has failed is
   assert.match(asked[0]?.url ?? '', /^\/v1\/containers\/web\?wait=gone&timeout=\d+$/);
 });
 
-client('the real daemon: an answer, a refusal, a list of events, gone', async () => {
+client('the real daemon answers, refuses, takes a list of events, and reports gone', async () => {
   const shell = new Shell();
   await shell.startDaemon();
   const to = new Client(shell.socket);

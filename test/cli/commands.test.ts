@@ -1,16 +1,16 @@
 /**
- * timeout: 600
  *
- * `cleat` as a user types it, against a daemon it started itself: every command once as it is meant, and each way in which
- * it can fail, by its exit code and its words. After each test the audit is clean.
+ * `cleat` as a user types it, against a daemon that it started itself: every command once as intended, and each kind of
+ * failure, by its exit code and its text. After each test the audit is clean.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Container, Gone, Version } from '../../cli/answers.ts';
-import type { ContainerStats } from '../../state/stats.ts';
-import type { Inspection } from '../../service/inspect.ts';
+import type { ContainerView, Gone } from '../../state/answers/container.ts';
+import type { Inspection } from '../../state/answers/inspection.ts';
+import type { ContainerStats } from '../../state/answers/stats.ts';
+import type { Version } from '../../state/answers/version.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { processState, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -21,12 +21,12 @@ requirePrivateNamespace();
 
 const shell = new Shell();
 
-const inspect = async (id: string): Promise<Container> => {
-  const [container] = JSON.parse(await shell.ok('inspect', id)) as [Container];
+const inspect = async (id: string): Promise<ContainerView> => {
+  const [container] = JSON.parse(await shell.ok('inspect', id)) as [ContainerView];
   return container;
 };
 
-/** A table by its headings. */
+/** A table as objects, by its headings. */
 const rows = (text: string): Record<string, string>[] => {
   const [head = '', ...lines] = text.split('\n');
   const columns = [...head.matchAll(/\S+(?: \S+)*/g)].map(({ 0: name, index }) => ({ name, index }));
@@ -37,7 +37,7 @@ const rows = (text: string): Record<string, string>[] => {
 
 const commands = suite('commands');
 
-// What a test takes away is not put back behind its back.
+// The daemon does not restore what a test removes.
 commands.before(() => shell.startDaemon('--drift', 'address=alert', '--drift', 'route=alert'));
 commands.after(async () => void (await shell.endDaemon('SIGTERM')));
 commands.after.each(async () => {
@@ -45,7 +45,7 @@ commands.after.each(async () => {
   await shell.api.clean();
 });
 
-commands('the life of a container, in the words of the documentation', async () => {
+commands('a container lives through the commands of the documentation', async () => {
   assert.is(await shell.ok('network', 'create', 'back', '--subnet', '10.90.0.0/24', '--opt', 'mtu=1400'), 'back');
   assert.is(
     await shell.ok(
@@ -95,10 +95,10 @@ commands('the life of a container, in the words of the documentation', async () 
   assert.is(await shell.ok('network', 'rm', 'back'), 'back');
 });
 
-commands('--format json, before or after the command, is the answer of the API', async () => {
-  const created = await shell.json<Container>('create', 'a');
+commands("--format json, before or after the command, prints the API's answer", async () => {
+  const created = await shell.json<ContainerView>('create', 'a');
   assert.is(created.state, 'created');
-  const listed = JSON.parse(await shell.ok('--format=json', 'ps')) as Container[];
+  const listed = JSON.parse(await shell.ok('--format=json', 'ps')) as ContainerView[];
   assert.equal(
     listed.map(({ id }) => id),
     ['a'],
@@ -112,7 +112,7 @@ commands('--format json, before or after the command, is the answer of the API',
   assert.is((JSON.parse(wrong.stderr) as { error: { code: string } }).error.code, 'USAGE');
 });
 
-commands('networks: create, ls, inspect, rm', async () => {
+commands('networks can be created, listed, inspected and removed', async () => {
   const flags = ['--subnet', '10.91.0.0/24', '--subnet', 'fd00:91::/64', '--gateway', '10.91.0.9', '--ip-range'];
   const made = await shell.json<NetworkDefinition>(
     'network',
@@ -145,7 +145,7 @@ commands('networks: create, ls, inspect, rm', async () => {
   assert.is((await shell.cleat('network', 'create', 'host')).code, 2);
 });
 
-commands('stats: what has gone through each interface, of all or of those named', async () => {
+commands('stats shows the traffic of each interface, of all containers or of the named ones', async () => {
   await shell.ok('network', 'create', 'one', '--subnet', '10.93.0.0/24');
   await shell.ok('create', 'a', '--network', 'one', '--network', 'cleat');
   await shell.ok('configure', 'a');
@@ -184,7 +184,7 @@ commands('stats: what has gone through each interface, of all or of those named'
   await shell.ok('network', 'rm', 'one');
 });
 
-commands('inspect shows what docker and podman show, and what was taken away', async () => {
+commands('inspect shows what docker and podman show, and what is missing', async () => {
   await shell.ok('create', 'a', '-p', '8080:80');
   await shell.ok('configure', 'a');
   const look = async () => (JSON.parse(await shell.ok('inspect', 'a')) as [Inspection])[0];
@@ -198,12 +198,12 @@ commands('inspect shows what docker and podman show, and what was taken away', a
   assert.ok(after.drift.some(({ kind, problem }) => kind === 'address' && problem === 'missing'));
 });
 
-commands('what one of several refuses does not hide the others', async () => {
+commands('a refusal for one of several ids does not hide the others', async () => {
   await shell.ok('create', 'a');
   const some = await shell.cleat('inspect', 'a', 'none');
   assert.is(some.code, 1);
   assert.equal(
-    (JSON.parse(some.stdout) as Container[]).map(({ id }) => id),
+    (JSON.parse(some.stdout) as ContainerView[]).map(({ id }) => id),
     ['a'],
   );
   assert.match(some.stderr, /^Error: no container with name or ID "none"/);
@@ -212,14 +212,14 @@ commands('what one of several refuses does not hide the others', async () => {
   assert.is(await shell.ok('teardown', '--ignore', 'none'), 'none');
 });
 
-commands('teardown --no-wait ends before it is done, and it is done all the same', async () => {
+commands('teardown --no-wait returns before the teardown is done, and it is done all the same', async () => {
   await shell.ok('create', 'a');
   await shell.ok('configure', 'a');
   assert.is(await shell.ok('teardown', '--no-wait', 'a'), 'a');
   await until('a is gone', async () => (await shell.ok('ps', '-q')) === '');
 });
 
-commands('a namespace that is shared, of a process, at a path, the host’s', async () => {
+commands('a container can use a shared namespace, that of a process, one at a path, or the host’s', async () => {
   await shell.ok('create', 'web');
   await shell.ok('configure', 'web');
   await shell.ok('create', 'side', '--network', 'container:web');
@@ -244,7 +244,7 @@ commands('a namespace that is shared, of a process, at a path, the host’s', as
   await until('it went with its process', async () => !(await shell.ok('ps', '-q')).split('\n').includes('pid'));
 });
 
-commands('usage errors end with 2 and blame a word', async () => {
+commands('usage errors end with exit code 2 and name the wrong word', async () => {
   const cases: [string[], RegExp][] = [
     [['teardwon'], /unknown command 'teardwon'[\s\S]*Did you mean teardown/],
     [['create'], /missing required argument 'id'/],
@@ -264,7 +264,7 @@ commands('usage errors end with 2 and blame a word', async () => {
   }
 });
 
-commands('each command has a help with examples, and it is no error', async () => {
+commands('each command has a help with examples, and printing it is no error', async () => {
   const { stdout } = await shell.cleat('--help');
   const names = [...stdout.matchAll(/^ {2}(\w+)(?:\|\w+)? /gm)].map(([, name = '']) => name);
   for (const name of ['run', 'create', 'teardown', 'ps', 'network', 'audit', 'daemon'])
@@ -278,18 +278,18 @@ commands('each command has a help with examples, and it is no error', async () =
   assert.match((await shell.cleat('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
 });
 
-commands('doctor says what it looked at', async () => {
+commands('doctor lists its checks', async () => {
   const { code, stdout } = await shell.cleat('doctor');
   assert.is(code, 0, stdout);
   assert.match(stdout, /^ok +nftables: /m);
 });
 
-commands('audit ends with 1 and names what leaked', async () => {
+commands('audit ends with exit code 1 and names what leaked', async () => {
   await shell.ok('create', 'a');
   await shell.ok('configure', 'a');
   const { netns } = await inspect('a');
   execFileSync('umount', [netns.path ?? '']);
-  // With the namespace goes the link, and who tries to put that back is in the middle of something: not judged then.
+  // The link goes with the namespace, and a container that is restoring it is not at rest: it is not compared then.
   let audit = await shell.cleat('audit');
   await until('named', async () => (audit = await shell.cleat('audit')).code !== 0);
   assert.is(audit.code, 1);
@@ -299,7 +299,7 @@ commands('audit ends with 1 and names what leaked', async () => {
 commands('events follow one container until Ctrl-C', async () => {
   const following = shell.start('events', '--id', 'a');
   const json = shell.start('events', '--format', 'json');
-  // It has nothing to say until something happens; asking for something often enough is the only way to know it listens.
+  // It prints nothing until something happens; only repeated requests show that it listens.
   let n = 0;
   await until('both listen', async () => {
     await shell.ok('create', 'a');
@@ -315,9 +315,9 @@ commands('events follow one container until Ctrl-C', async () => {
   for (const line of lines.stdout.trim().split('\n')) assert.ok((JSON.parse(line) as { id: string }).id);
 });
 
-commands('run: a network of its own, and the exit code of CMD', async () => {
+commands('run gives CMD a network of its own, and exits with its exit code', async () => {
   const address = await shell.ok('run', '-p', '8080:80', 'ip', '-br', 'address');
-  // UP a moment later, when the kernel's own watch has seen both ends.
+  // UP comes a moment later, when the kernel's link watch has seen both ends.
   assert.match(address, /^eth0\S+ +\S+ +10\.\d+\.\d+\.\d+\/24/m);
   assert.is((await shell.cleat('run', '--rm', '--', 'sh', '-c', 'exit 7')).code, 7);
   assert.is((await shell.cleat('run', '--network', 'none', 'sh', '-c', 'kill -KILL $$')).code, 137);
@@ -327,7 +327,7 @@ commands('run: a network of its own, and the exit code of CMD', async () => {
   assert.is(await shell.ok('ps', '-q'), '');
 });
 
-commands('run: whatever fails in cleat is 125', async () => {
+commands('run exits with 125 if cleat fails', async () => {
   for (const args of [
     ['run'],
     ['run', '--nonsense', 'true'],
@@ -342,7 +342,7 @@ commands('run: whatever fails in cleat is 125', async () => {
   assert.is(await shell.ok('ps', '-q'), '');
 });
 
-commands('run: signals are for CMD', async () => {
+commands('run passes signals on to CMD', async () => {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     const script = `trap "exit 9" ${signal.slice(3)}; echo ready; while :; do sleep 0.02; done`;
     const running = shell.start('run', '--name', 'sig', 'sh', '-c', script);
@@ -352,19 +352,19 @@ commands('run: signals are for CMD', async () => {
   }
 });
 
-commands('run: a client that is killed leaves nothing behind', async () => {
+commands('run leaves nothing behind when its client is killed', async () => {
   const running = shell.start('run', '--name', 'killed', 'sh', '-c', 'echo $$; exec sleep 60');
   await until('CMD runs', () => running.so().stdout.endsWith('\n'));
   running.child.kill('SIGKILL');
   await running.ended;
   await until('killed is gone', async () => (await shell.ok('ps', '-q')) === '');
-  // CMD itself is not the network's to end.
+  // The teardown of the network does not end CMD itself.
   const pid = Number(running.so().stdout);
   assert.is(processState(pid), 'S');
   process.kill(pid, 'SIGKILL');
 });
 
-commands('run: the daemon may be away when CMD ends', async () => {
+commands('run survives that the daemon is away when CMD ends', async () => {
   const running = shell.start('run', '--name', 'alone', 'sh', '-c', 'echo ready; sleep 1; exit 4');
   await until('CMD runs', () => running.so().stdout === 'ready\n');
   await shell.endDaemon('SIGKILL');
@@ -375,7 +375,7 @@ commands('run: the daemon may be away when CMD ends', async () => {
   await until('alone is gone', async () => (await shell.ok('ps', '-q')) === '');
 });
 
-commands('no daemon: 3, and how to start it', async () => {
+commands('without a daemon the exit code is 3, and the error says how to start it', async () => {
   const { code, stderr } = await shell.cleat('ps', '--socket', '/run/none/cleat.sock');
   assert.is(code, 3);
   assert.match(

@@ -1,4 +1,4 @@
-/** `cleat network update` turned into the request of the API, and what the stream of events says of drift. */
+/** The request of the API that `cleat network update` makes, and the lines that `cleat events` prints about drift. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { networkUpdate, type NetworkUpdateFlags } from '../../cli/network-options.ts';
@@ -8,7 +8,7 @@ import { NetworkUpdate } from '../../state/network.ts';
 const update = suite('network update');
 const request = (flags: NetworkUpdateFlags) => () => networkUpdate(flags);
 
-update('only what is named is in it, in the words of the API', () => {
+update('the request contains only what is named, in the terms of the API', () => {
   const flags = {
     opt: ['mtu=1400', 'isolate=false'],
     dns: ['192.0.2.53', '2001:db8::53'],
@@ -27,12 +27,12 @@ update('only what is named is in it, in the words of the API', () => {
   assert.equal(networkUpdate({ opt: ['mtu=1400'] }), { options: { mtu: '1400' } });
 });
 
-update('none is a list without anything', () => {
+update('"none" is an empty list', () => {
   assert.equal(networkUpdate({ dnsNone: true }), { network_dns_servers: [] });
   assert.equal(networkUpdate({ routeNone: true }), { routes: [] });
 });
 
-update('what is wrong is said before anybody is asked', () => {
+update('a wrong command line is refused before any request is sent', () => {
   assert.throws(request({}), /nothing to change/);
   assert.throws(request({ dns: ['dns.example'] }), /not an IP address/);
   assert.throws(request({ dns: ['192.0.2.53'], dnsNone: true }), /--dns-none/);
@@ -40,7 +40,7 @@ update('what is wrong is said before anybody is asked', () => {
   assert.throws(request({ subnet: ['10.89.0.0/24'], gateway: ['10.90.0.1'] }), /none of the subnets/);
 });
 
-update('events: drift and repair, of a container or of what is shared', () => {
+update('events show drift and repair, of a container or of what containers share', () => {
   const t = Date.UTC(2025, 0, 2, 3, 4, 5);
   const drift = [{ kind: 'address' as const, object: '10.89.0.2/24 on eth0', network: 'web' }];
   assert.is(

@@ -1,8 +1,8 @@
 /**
- * What users may write, and what it means to the API; what they may not, and which word is blamed. Every accepted form is
- * also put through the schema of the API, which has the last word.
+ * The forms that users may write, and their meaning to the API; the forms that are refused, and the word that the error
+ * names. Every accepted form is also checked by the schema of the API.
  *
- * Over 400 lines because it is tables of what is written and what it means, one row a form.
+ * Over 400 lines because it is tables of forms and meanings, one row a form.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -28,7 +28,7 @@ function blamed(work: () => unknown): string {
 
 const ports = suite('ports');
 
-ports('each form of docker and podman', () => {
+ports('each form of docker and podman is understood', () => {
   const forms: [string, ...PortMapping[]][] = [
     ['80', { container_port: 80 }],
     ['8080:80', { host_port: 8080, container_port: 80 }],
@@ -92,8 +92,8 @@ ports('what is wrong is named', () => {
     );
 });
 
-ports('are shown as they were written', () => {
-  const port = { host_ip: '', host_port: 8080, container_port: 80, protocol: 'tcp', range: 1 };
+ports('ports are shown as they were written', () => {
+  const port = { host_ip: '', host_port: 8080, container_port: 80, protocol: 'tcp' as const, range: 1 };
   assert.is(portText(port), '*:8080->80/tcp');
   assert.is(portText({ ...port, host_ip: '::1', range: 3, protocol: 'udp' }), '[::1]:8080-8082->80-82/udp');
 });
@@ -102,7 +102,7 @@ ports.run();
 
 const networks = suite('networks');
 
-networks('a name, and options after the first colon', () => {
+networks('a network is a name, with options after the first colon', () => {
   assert.equal(parseNetwork('web'), ['web', {}]);
   assert.equal(parseNetwork('web:'), ['web', {}]);
   assert.equal(parseNetwork('web:ip=10.0.0.5,ip6=fd00::5,mac=02:00:00:00:00:01,interface_name=eth7,alias=a,alias=b'), [
@@ -164,7 +164,7 @@ networks('what is wrong is named', () => {
 
 const events = (wiring: object) => LifecycleEvent.safeParse({ type: 'create', id: 'x', ...wiring }).success;
 
-networks('what a container asks for', () => {
+networks("the options of create make a container's request", () => {
   const cases: [Parameters<typeof parseWiring>[0], object][] = [
     [{}, {}],
     [{ network: ['none'] }, { networks: {} }],
@@ -198,7 +198,7 @@ networks('what a container asks for', () => {
   }
 });
 
-networks('what excludes each other', () => {
+networks('options that exclude each other are refused', () => {
   assert.match(
     blamed(() => parseWiring({ network: ['a', 'a'] })),
     /network a is given twice/,
@@ -237,7 +237,7 @@ networks('what excludes each other', () => {
   );
 });
 
-networks('a definition', () => {
+networks('the options of network create make a definition', () => {
   const request = networkRequest('web', {
     subnet: ['10.90.0.0/24', 'fd00:90::/64'],
     gateway: ['fd00:90::1', '10.90.0.1'],
@@ -279,7 +279,7 @@ networks('a definition', () => {
   assert.equal(networkRequest('web', {}), { name: 'web' });
 });
 
-networks('a range as a block ends where containers do', () => {
+networks('a range given as a block ends where container addresses do', () => {
   const rangeOf = (subnet: string, ipRange: string) =>
     networkRequest('n', { subnet: [subnet], ipRange: [ipRange] }).subnets?.[0]?.lease_range;
   assert.equal(rangeOf('10.90.0.0/24', '10.90.0.0/24'), { start_ip: '10.90.0.1', end_ip: '10.90.0.254' });
@@ -292,7 +292,7 @@ networks('a range as a block ends where containers do', () => {
   });
 });
 
-networks('a definition that cannot be meant', () => {
+networks('an impossible definition is refused', () => {
   const request = (flags: Parameters<typeof networkRequest>[1]) => () => networkRequest('n', flags);
   const subnet = ['10.90.0.0/24'];
   assert.match(blamed(request({ subnet: ['10.90.0.0'] })), /invalid --subnet "10.90.0.0"/);
@@ -329,7 +329,7 @@ networks.run();
 
 const words = suite('words');
 
-words('the socket: flag, then environment, then the usual place', () => {
+words('the socket comes from the flag, then the environment, then the default', () => {
   const env = { CLEAT_SOCKET: '/e/s', CLEAT_RUN_DIR: '/e/run' };
   assert.is(socketPath('/flag', env), '/flag');
   assert.is(socketPath(undefined, env), '/e/s');
@@ -337,7 +337,7 @@ words('the socket: flag, then environment, then the usual place', () => {
   assert.is(socketPath(undefined, {}), '/run/cleat/cleat.sock');
 });
 
-words('ages', () => {
+words('ages are readable', () => {
   const age = (seconds: number) => ageText('2030-01-01T00:00:00.000Z', Date.parse('2030-01-01') + seconds * 1000);
   assert.equal([-5, 0, 59, 60, 3599, 3600, 172_799, 172_800].map(age), [
     '0s',
@@ -351,7 +351,7 @@ words('ages', () => {
   ]);
 });
 
-words('sizes', () => {
+words('sizes are readable', () => {
   const cases: [number, string][] = [
     [0, '0B'],
     [999, '999B'],
@@ -367,7 +367,7 @@ words('sizes', () => {
   for (const [bytes, text] of cases) assert.is(sizeText(bytes), text);
 });
 
-words('states and notifications', () => {
+words('states and notifications are readable', () => {
   const fault = { code: 'ADDRESS_TAKEN' as const, message: 'taken' };
   const well = { fault: null, leftovers: [], drift: [], owner_gone: false };
   const drift = [{ kind: 'link' as const, object: 'eth0', network: 'web' }];
@@ -396,7 +396,7 @@ words('states and notifications', () => {
   assert.is(eventText('connect'), 'connect');
 });
 
-words('errors', () => {
+words('errors are readable', () => {
   const issues = [
     { path: 'id', message: 'too long' },
     { path: 'networks', message: 'unknown' },
@@ -408,7 +408,7 @@ words('errors', () => {
   assert.is(usage('x', 'y').exitCode, 2);
 });
 
-words('a table: no line, no colour, no space at the end', async () => {
+words('a table has no lines, no colour, and no space at the end', async () => {
   assert.equal(
     await table(
       ['ID', 'STATE'],

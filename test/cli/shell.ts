@@ -1,8 +1,10 @@
 /**
- * A shell for the tests of the command: a daemon started with `cleat daemon`, and `cleat` run against it as a user does.
+ * A shell for the tests of the command: it starts a daemon with `cleat daemon`, and runs `cleat` against it as a user
+ * does.
  *
- * Guarantees: everything lies below one directory on /run, a tmpfs of the test's own; the environment says where, so no
- * test can reach another daemon. A command that does not end within its limit is killed and fails the test.
+ * Guarantees: everything lies below one directory on /run, a tmpfs of the test's own; the environment names that
+ * directory, so no test can reach another daemon. A command that does not end within its limit is killed and fails the
+ * test.
  * Limits: for tests started by the test runner, in network and mount namespaces of their own.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -23,15 +25,15 @@ export interface Ended {
 /** A command that may still be running. */
 export interface Running {
   child: ChildProcess;
-  /** What it has written so far. */
+  /** Its output so far. */
   so(): Ended;
   ended: Promise<Ended>;
 }
 
 export class Shell {
-  readonly directory = mkdtempSync('/run/cli-'); // the DNS server is another user, and goes through it: TestDaemon opens it
+  readonly directory = mkdtempSync('/run/cli-'); // the DNS server runs as another user, and passes through it: TestDaemon opens it
   readonly socket = `${this.directory}/run/cleat.sock`;
-  /** The same daemon without the command in between, which takes a tenth of a second to start. */
+  /** Starts the same daemon without the command in between, which takes a tenth of a second to start. */
   readonly api = new TestDaemon(this.directory, this.socket);
   readonly environment: NodeJS.ProcessEnv;
   #daemon: ChildProcess | null = null;
@@ -86,7 +88,7 @@ export class Shell {
         child.kill('SIGKILL');
         reject(new Error(`cleat ${args.join(' ')} did not end: ${JSON.stringify(out)}`));
       }, LIMIT_MS);
-      // A background process of CMD keeps the pipes open: the end of the command is its exit, not that of its output.
+      // A background process of CMD keeps the pipes open: the command ends with its exit, not with its output.
       child.once('exit', () => {
         clearTimeout(timer);
         setTimeout(() => resolve(so()), 20);
@@ -99,7 +101,7 @@ export class Shell {
     return this.start(...args).ended;
   }
 
-  /** A command that must succeed; its output without the last newline. */
+  /** Runs a command that must succeed, and returns its output without the last newline. */
   async ok(...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await this.cleat(...args);
     if (code !== 0) throw new Error(`cleat ${args.join(' ')} ended with ${code}:\n${stderr}${stdout}`);

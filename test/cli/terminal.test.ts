@@ -1,6 +1,6 @@
 /**
- * What others chose reaches a terminal as text: every command that shows something, against a server whose every word is
- * hostile. Nothing of the command writes but by cli/terminal.ts; JSON is as the server gave it.
+ * Text that others chose reaches a terminal as plain text: every command that prints something runs against a server
+ * whose every word is hostile. Only cli/terminal.ts writes output; JSON is as the server gave it.
  */
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { printable } from '../../cli/terminal.ts';
-import { printableJson } from '../../service/log.ts';
+import { printableJson } from '../../service/report/log.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { Shell } from './shell.ts';
 
@@ -16,7 +16,7 @@ requirePrivateNamespace();
 
 const terminal = suite('terminal');
 
-/** Clears the screen (C0, C1), sets the title, forges a line, turns the text round, hides in it. */
+/** Clears the screen (C0, C1), sets the title, forges a line, reverses the text, hides in it. */
 const EVIL = 'x\x1b[2J\x9b2J\x1b]0;t\x07\r\nok: fine\u202eeman\u2066\u200b\u00ad\u2028\ufeff\u{e0041}\x7fy';
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
 
@@ -127,20 +127,20 @@ for (const words of COMMANDS) {
     const { stdout, stderr } = await shell.cleat(...words);
     for (const text of [stdout, stderr]) assert.not.match(text.replaceAll('\n', ''), UNSAFE, JSON.stringify(text));
     assert.ok(`${stdout}${stderr}`.length > 0);
-    // A line of its own making would be believed.
+    // Readers would believe a forged line.
     assert.not.match(`${stdout}${stderr}`, /^ok: fine/m);
   });
 }
 
-terminal('with --format json the answer is as it came', async () => {
+terminal('with --format json the answer is printed unchanged', async () => {
   assert.equal(await shell.json('ps'), [CONTAINER]);
   assert.equal(JSON.parse((await shell.cleat('events', '--format', 'json')).stdout), HAPPENING);
   const { stderr } = await shell.cleat('disconnect', 'x', 'absent', '--format', 'json');
-  assert.is(stderr, ''); // the server takes every event
+  assert.is(stderr, ''); // the server accepts every event
   assert.equal(JSON.parse((await shell.cleat('network', 'rm', 'absent', '--format', 'json')).stderr), { error: ERROR });
 });
 
-terminal('what is shown names the character; what is printable is left alone', () => {
+terminal('shown text names the character, and printable text is unchanged', () => {
   assert.is(printable('a\x1b[0m\x9bb\nc'), 'a\\u{1b}[0m\\u{9b}b\\u{a}c');
   assert.is(printable('\ud800x'), '\\u{d800}x');
   assert.is(printable('żółw 蛇 🐍 naïve \\u{1b}'), 'żółw 蛇 🐍 naïve \\u{1b}');
@@ -152,7 +152,7 @@ terminal('what is shown names the character; what is printable is left alone', (
   }
 });
 
-terminal('a line of the log is JSON that means the same, and printable', () => {
+terminal('a line of the log is printable JSON with the same meaning', () => {
   const line = `${JSON.stringify({ msg: EVIL, lone: '\ud800' })}\n`;
   const written = printableJson(line);
   assert.equal(JSON.parse(written), JSON.parse(line));
@@ -160,7 +160,7 @@ terminal('a line of the log is JSON that means the same, and printable', () => {
   assert.not.match(written.slice(0, -1), UNSAFE);
 });
 
-terminal('nothing of cli/ writes but terminal.ts', () => {
+terminal('only terminal.ts writes in cli/', () => {
   const root = join(import.meta.dirname, '../../../cli');
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
   assert.ok(files.length > 15);

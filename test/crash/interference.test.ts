@@ -1,14 +1,13 @@
-// timeout: 600
 // proving: 3600
 /**
- * What others do to the host in the middle of an operation: the daemon is halted at a failpoint (SIGSTOP), somebody takes
- * something of ours away, and the daemon goes on.
+ * Others change the host in the middle of an operation: the daemon is halted at a failpoint (SIGSTOP), one of our
+ * objects is removed, and the daemon goes on.
  *
- * Guarantees, for each kind of interference at each failpoint between effects: every answer is a success or a fault that
- * says what failed; the containers come to rest in a state that has a name; what was taken away is put back, unless it is
- * the namespace itself; and when all is torn down the kernel is byte for byte what it was.
- * Limits: no witness, since a flushed ruleset cuts translated connections (docs/decisions/0011). A moved link is moved to a
- * namespace of a stranger, and ends with the container's.
+ * Guarantees, for each kind of interference at each failpoint between effects: every answer is a success or a fault
+ * that says what failed; the containers come to rest in a state that has a name; the removed object is restored, unless
+ * it is the namespace itself; and when everything is torn down the kernel is byte for byte what it was.
+ * Limits: no witness, because a flushed ruleset cuts translated connections (docs/decisions/0011). A moved link is
+ * moved to a foreign namespace, and ends with the container's.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,11 +26,11 @@ requirePrivateNamespace();
 
 interface Interference {
   name: string;
-  /** What it did, or null when there was nothing to take away. */
+  /** Describes what it did, or returns null when there was nothing to remove. */
   act: (life: Life) => string | number | null;
-  /** It cannot be put back: only teardown is left. */
+  /** True if the object cannot be restored: only teardown is left. */
   final?: boolean;
-  /** In these scenarios alone. */
+  /** The scenarios in which it is tried; all, unless given. */
   only?: string[];
 }
 
@@ -42,13 +41,13 @@ const linksOf = (prefix: RegExp): string[] =>
     .map(({ ifname }) => ifname)
     .filter((name) => prefix.test(name));
 
-/** Pinned namespaces that are mounted now. */
+/** The pinned namespaces that are mounted now. */
 const pins = ({ daemon }: Life): string[] =>
   readdirSync(daemon.netnsDir)
     .map((name) => `${daemon.netnsDir}/${name}`)
     .filter((path) => readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `));
 
-/** A link of a namespace that has gone may go by itself between the look and the act. */
+/** A link of a namespace that has gone may go by itself between listing and deleting it. */
 const firstLink = (prefix: RegExp, act: (name: string) => void): string | null => {
   for (const name of linksOf(prefix)) {
     try {
@@ -70,7 +69,7 @@ function first<T>(all: T[], act: (one: T) => void): T | null {
 
 const killed = (pid: number): void => signalAll([pid], 'SIGKILL');
 
-/** Scenarios with bridges, and links of ours in containers. */
+/** Scenarios with bridges, and with links of ours in containers. */
 const BRIDGED = ['beside', 'live', 'update', 'names'];
 
 const KINDS: Interference[] = [
@@ -124,9 +123,9 @@ const KINDS: Interference[] = [
   },
 ];
 
-/** Between effects, where a snapshot is on disk and something has just been done or is about to be. */
+/** Failpoints between effects, where a snapshot is on disk and an effect has just ended or is about to begin. */
 const BETWEEN = /^(?!containers|journal).*:(durable|after)#\d+$/;
-/** How long after the last answer a point may still be passed: networks are lowered behind it. */
+/** The time after the last answer in which a point may still be passed, because networks are lowered after it. */
 const BEHIND_MS = 200;
 
 const test = suite('interference');
@@ -134,13 +133,13 @@ const test = suite('interference');
 test.before(() => ip('netns', 'add', 'theirs'));
 
 for (const [name, scenario] of Object.entries({ beside, live, update, names, programs })) {
-  test(`${name}: what others take away in the middle of an operation is put back, or named`, async () => {
+  test(`${name}: what others remove in the middle of an operation is restored, or named`, async () => {
     const quiet: Scenario = { ...scenario, witness: false };
     const life = await Life.start(quiet);
     try {
       const points = (await new CrashTest(life).learn()).filter((point) => BETWEEN.test(point));
       const kinds = KINDS.filter(({ only }) => only === undefined || only.includes(name));
-      // Point by point, so that a part of all is a part of every kind.
+      // Ordered point by point, so that a part of all is a part of every kind.
       const pairs = points.flatMap((point) => kinds.map((kind) => ({ point, kind })));
       let happened = 0;
       for (const pair of spread(pairs, effort('interferences', 4, 60))) {
@@ -157,7 +156,7 @@ for (const [name, scenario] of Object.entries({ beside, live, update, names, pro
 
 test.run();
 
-/** False when there was nothing to take away at that point. */
+/** Returns false when there was nothing to remove at that point. */
 async function interfere(life: Life, point: string, kind: Interference): Promise<boolean> {
   const answers: string[] = [];
   try {
@@ -168,7 +167,7 @@ async function interfere(life: Life, point: string, kind: Interference): Promise
     if (halted) process.kill(life.daemon.pid, 'SIGCONT');
     await playing;
     await rest(life);
-    // Of a namespace that is gone only the container remains to be torn down.
+    // A container whose namespace is gone can only be torn down.
     if (kind.final !== true) await life.whole();
     await life.clear();
     const left = ipJson<{ ifname: string }[]>('/run/netns/theirs', 'link').filter(({ ifname }) => ifname !== 'lo');
@@ -180,7 +179,7 @@ async function interfere(life: Life, point: string, kind: Interference): Promise
   }
 }
 
-/** Every step, whatever the ones before were answered: what fails must say what failed. */
+/** Sends every step, whatever the answers to earlier ones were: a failure must say what failed. */
 async function play(life: Life, answers: string[]): Promise<void> {
   for (const step of life.scenario.steps) {
     if (step.type === 'damage') {
@@ -195,7 +194,7 @@ async function play(life: Life, answers: string[]): Promise<void> {
   }
 }
 
-/** True when the daemon has halted; false when the steps came to their end without, and it will not halt any more. */
+/** Returns true when the daemon has halted; false when the steps ended first, and it will not halt any more. */
 async function haltOf({ daemon, failpoints }: Life, playing: Promise<void>): Promise<boolean> {
   const isHalted = () => /^State:\s+T/m.test(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'));
   let end = Infinity;
@@ -203,11 +202,11 @@ async function haltOf({ daemon, failpoints }: Life, playing: Promise<void>): Pro
   playing.then(over, over);
   while (!isHalted() && performance.now() < end) await sleep(1);
   rmSync(`${failpoints}/order`);
-  await sleep(5); // whoever has read the order a moment ago obeys it now
+  await sleep(5); // a daemon that read the order a moment ago obeys it now
   return isHalted();
 }
 
-/** Nothing is on its way: every container is in a state that it can stay in. */
+/** Waits until nothing is under way: every container is in a state that it can stay in. */
 function rest(life: Life): Promise<void> {
   const stays = ['created', 'up', 'degraded', 'failed', 'teardownFailed'];
   return life.until('at rest', async () => {

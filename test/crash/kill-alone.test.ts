@@ -1,4 +1,3 @@
-// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a container that is the first and last user of everything.

@@ -1,4 +1,3 @@
-// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): the life of a container with every kind of event in it, beside another one.

@@ -1,12 +1,9 @@
-// timeout: 600
 // proving: 3600
-/**
- * kill -9 at every failpoint (../harness/crash.ts): what others have taken away, while it is put back.
- */
+/** kill -9 at every failpoint (../harness/crash.ts), while the daemon restores what others have removed. */
 import { surviveKills } from '../harness/crash.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { damage } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('what others have taken away, while it is put back', damage, 7);
+surviveKills('removals by others, while they are repaired', damage, 7);

@@ -1,7 +1,7 @@
-// timeout: 600
 // proving: 3600
 /**
- * kill -9 at every failpoint (../harness/crash.ts): changes of running containers: primary networks, full reloads, ports that change hands, held namespaces.
+ * kill -9 at every failpoint (../harness/crash.ts): changes of running containers: primary networks, full reloads,
+ * ports that move, held namespaces.
  */
 import { surviveKills } from '../harness/crash.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';

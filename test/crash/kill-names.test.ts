@@ -1,4 +1,3 @@
-// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): names, files and an outer publisher.

@@ -1,12 +1,9 @@
-// timeout: 600
 // proving: 3600
-/**
- * kill -9 at every failpoint (../harness/crash.ts): programs that lead out, and what carries ports to them.
- */
+/** kill -9 at every failpoint (../harness/crash.ts): uplink programs, and the handlers that carry ports to them. */
 import { surviveKills } from '../harness/crash.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { programs } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('programs that lead out, and what carries ports to them', programs, 7);
+surviveKills('uplink programs, and the handlers that carry ports to them', programs, 7);

@@ -1,4 +1,3 @@
-// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a network on a bridge that the host has made, and one of ours.
@@ -12,7 +11,7 @@ import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
 
-/** Never touched: what is there at the end is compared byte for byte with this. */
+/** Never touched: at the end the rest of the host is compared byte for byte with this. */
 execFileSync('ip', ['-batch', '-'], {
   input: `link add br0 type bridge
     link add uplink address fc:34:97:00:00:05 master br0 type ifb

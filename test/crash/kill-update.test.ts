@@ -1,4 +1,3 @@
-// timeout: 600
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a network that changes under its containers, and one that cannot.

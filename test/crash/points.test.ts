@@ -1,8 +1,7 @@
-// timeout: 600
 // proving: 300
 /**
- * Nothing is left out: every effect of every machine that is shipped, and every kind of file that is written, is passed by
- * a scenario of scenarios.ts, at each of its failpoints. What is built later fails here until a scenario has it.
+ * Nothing is left out: a scenario of scenarios.ts passes every effect of every shipped machine, and every kind of file
+ * that is written, at each of its failpoints. An effect that is added later fails here until a scenario has it.
  */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,10 +11,10 @@ import * as assert from 'uvu/assert';
 import type { AnyStateMachine } from 'xstate';
 import { effectNames } from '../../effects/effect.ts';
 import { provideContainer, provideShared } from '../../service/actors.ts';
-import { DefinitionStore } from '../../state/definitions.ts';
-import { ExposedStore } from '../../state/exposed.ts';
-import { SnapshotStore } from '../../state/store.ts';
-import { fileNames } from '../../state/whole-file.ts';
+import { DefinitionStore } from '../../state/files/definitions.ts';
+import { ExposedStore } from '../../state/files/exposed.ts';
+import { SnapshotStore } from '../../state/files/store.ts';
+import { fileNames } from '../../state/files/whole-file.ts';
 import { CrashTest } from '../harness/crash.ts';
 import { Life } from '../harness/life.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -24,7 +23,7 @@ import { scenarios } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-/** Actors that are no effects: they speak with other machines, or wait, and change nothing outside. */
+/** Actors that are no effects: they exchange events with other machines, or wait, and change nothing outside. */
 const CONVERSATIONS = [
   'attachment',
   'awaitVerdict',
@@ -48,19 +47,19 @@ const none = {} as never;
 const container = provideContainer(runner, none, none, {
   exposed: none,
   places: none,
-  neighbours: nothing,
+  neighbours: none,
   ensureFiles: none,
   removeFiles: none,
 });
 const shared = provideShared(runner, none, none, {
   runDir: tmpdir(),
-  containers: nothing,
+  containers: none,
   record: nothing,
   policies: none,
   forwardOthers: false,
 });
 
-/** Names of the actors of a machine and of the machines that it invokes. */
+/** The names of the actors of a machine and of the machines that it invokes. */
 function actorsOf(machine: AnyStateMachine): string[] {
   const actors = Object.entries(machine.implementations.actors as Record<string, unknown>);
   return actors.flatMap(([name, logic]) => {
@@ -78,7 +77,7 @@ points('every actor of every machine is an effect with failpoints, or known to c
   assert.ok(effectNames.size > 20);
 });
 
-points('every failpoint of every effect and of every kind of file is passed by a scenario', async () => {
+points('a scenario passes every failpoint of every effect and of every kind of file', async () => {
   const passed = new Set<string>();
   let count = 0;
   for (const scenario of Object.values(scenarios)) {
@@ -94,8 +93,9 @@ points('every failpoint of every effect and of every kind of file is passed by a
     }
   }
   const directory = mkdtempSync(join(tmpdir(), 'files-'));
-  for (const Store of [DefinitionStore, ExposedStore]) new Store(directory, () => {});
-  for (const name of ['containers', 'outsides']) new SnapshotStore(join(directory, name), () => {});
+  // Made, they have told the names of their files.
+  for (const Store of [DefinitionStore, ExposedStore]) void new Store(directory, () => {});
+  for (const name of ['containers', 'outsides']) void new SnapshotStore(join(directory, name), () => {});
   const wanted = [
     ...[...effectNames].flatMap((name) => ['before', 'durable', 'after'].map((when) => `${name}:${when}`)),
     ...[...fileNames].flatMap((name) => ['before', 'written', 'after'].map((when) => `${name}.write:${when}`)),

@@ -1,5 +1,5 @@
 /**
- * Lives of containers with every kind of event and every effect in them: what crash, interference and mutation tests play.
+ * Lives of containers with every kind of event and every effect, for crash, interference and mutation tests.
  *
  * Guarantees: together they pass the failpoints of every effect and of every file that is written (points.test.ts).
  */
@@ -46,7 +46,7 @@ export const beside: Scenario = {
   ],
 };
 
-/** The primary network changes, links are replaced, ports change hands, a namespace outlives its owner. */
+/** The primary network changes, links are replaced, ports move, a namespace outlives its owner. */
 export const live: Scenario = {
   networks: [
     { name: 'front', ipv6_enabled: true },
@@ -70,10 +70,10 @@ export const live: Scenario = {
   ],
 };
 
-/** A network changes under two containers, and cannot change. */
+/** A network changes under two containers, and then cannot change. */
 export const update: Scenario = {
   networks: [
-    // Given, so that the elements of maps are in the same order in every run.
+    // The addresses are given, so that the elements of maps are in the same order in every run.
     { name: 'front', subnets: [{ subnet: '10.59.0.0/24' }, { subnet: 'fd00:59::/64' }] },
     { name: 'net', subnets: [{ subnet: '10.60.0.0/24' }] },
   ],
@@ -115,7 +115,7 @@ export const update: Scenario = {
   ],
 };
 
-/** Others take away what is ours, and it is put back. */
+/** Others remove our objects, and the daemon restores them. */
 export const damage: Scenario = {
   networks: [
     { name: 'front', ipv6_enabled: true },
@@ -155,7 +155,7 @@ export const names: Scenario = {
   ],
 };
 
-/** Programs lead out instead of networks, they and the forwarder carry ports, and end. */
+/** Uplink programs replace networks, they and the forwarder carry ports, and end. */
 export const programs: Scenario = {
   networks: [{ name: 'front', ipv6_enabled: true }],
   witness: true,
@@ -180,7 +180,7 @@ export const programs: Scenario = {
   ],
 };
 
-/** The firewall stands for a program; a network comes, forwarding with it, and goes again before the program does. */
+/** A program holds the firewall; a network comes, with forwarding, and goes again before the program does. */
 export const forwarding: Scenario = {
   networks: [{ name: 'front', ipv6_enabled: true }],
   witness: false,
@@ -194,7 +194,7 @@ export const forwarding: Scenario = {
   ],
 };
 
-/** The host has firewalld, which is told of the network while it is up. */
+/** The host has firewalld, which has the network's bridge while the network is up. */
 export const zones: Scenario = {
   networks: [{ name: 'dual', ipv6_enabled: true }],
   witness: false,

@@ -1,8 +1,8 @@
 /**
- * docs/behaviours.md keeps what it promises: every row once and in its place, every file and name there, every test one
- * that exists. And the check itself: each thing it looks for is broken once.
+ * Checks docs/behaviours.md: every row is there once and in its place, every file and name exists, and every test. Then
+ * the check itself: each kind of mistake is made once.
  *
- * Limits: that a test shows what its row says is for whoever reads both.
+ * Limits: only readers can tell that a test shows what its row says.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ const SECTIONS: Record<string, string[]> = {
   S: count('D', 1, 81),
 };
 
-/** Of what is not open: a file, or why there is none. */
+/** A cell of a row that is not open: a file, or the reason why there is none. */
 const PLACE = /^differently: .|`[a-z]+\/[^`]+`/;
 
 /** What is wrong with a page: an objection each, none when all is well. */
@@ -54,11 +54,11 @@ function objections(page: string): string[] {
 
 const behaviours = suite('docs/behaviours.md');
 
-behaviours('every row is there, and what it names exists', () => {
+behaviours('every row is there, and everything that it names exists', () => {
   assert.is(objections(PAGE).join('\n'), '');
 });
 
-behaviours('what is wrong with a page is found', () => {
+behaviours('each kind of mistake in a page is found', () => {
   const lineOf = (row: string) => PAGE.split('\n').find((line) => line.startsWith(`| ${row} `)) ?? '';
   const [first, open] = [lineOf('B1'), lineOf('B70')];
   assert.match(first, 'test/service/lifecycle.test.ts');
@@ -68,8 +68,8 @@ behaviours('what is wrong with a page is found', () => {
     [first, `${first}\n${first}`, /^section A: B1 B1 B2 /m],
     [`${open}\n`, '', /^section I: B69 B71 /m],
     ['## S. ', '## R. ', /^section S: , not D1 /m],
-    ['`service/creation.ts`', '`service/kreation.ts`', /^B1: there is no service\/kreation\.ts/m],
-    ['`planContainer`', '`planKontainer`', /^B1: planKontainer is not in service\/creation\.ts/m],
+    ['`service/events/creation.ts`', '`service/kreation.ts`', /^B1: there is no service\/kreation\.ts/m],
+    ['`planContainer`', '`planKontainer`', /^B1: planKontainer is not in service\/events\/creation\.ts/m],
     ['test/service/lifecycle.test.ts', 'test/service/life.test.ts', /^B1: there is no test\/service\/life\.test\.ts/m],
     ['"netns new: a namespace of', '"netns new: a name of', /^B1: no test in \S+ begins with "netns new: a name of/m],
     [first, first.replace(/"netns new: [^"]+"/, '"netns"'), /^B1: several tests in \S+ begin with "netns"/m],

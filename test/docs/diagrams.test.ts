@@ -1,12 +1,12 @@
 /**
- * The documents made from the code say what the code says: the ones in the repository, and the check that watches them.
+ * The documents made from the code agree with the code: the ones in the repository, and the check that compares them.
  */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { containerMachine } from '../../machines/container.ts';
+import { containerMachine } from '../../machines/container/container.ts';
 import { compactDiagram, documents, eventName, stale, stateDiagram, withDiagrams } from '../../scripts/diagrams.ts';
 import { FAULTS } from '../../state/faults.ts';
 import { MACHINES, statesOf } from '../harness/machines.ts';
@@ -15,11 +15,11 @@ const ROOT = resolve(import.meta.dirname, '../../..');
 
 const diagrams = suite('documents made from the code');
 
-diagrams('are what the code says (npm run docs)', () => {
+diagrams('the documents agree with the code (npm run docs)', () => {
   assert.equal(stale(ROOT), []);
 });
 
-diagrams('one that was changed, or is missing, is named', () => {
+diagrams('a document that was changed, or is missing, is named', () => {
   const copy = mkdtempSync(join(tmpdir(), 'docs-'));
   mkdirSync(join(copy, 'docs'));
   cpSync(join(ROOT, 'docs/diagrams'), join(copy, 'docs/diagrams'), { recursive: true });
@@ -28,7 +28,7 @@ diagrams('one that was changed, or is missing, is named', () => {
   assert.equal(stale(copy), ['docs/diagrams/ports.md', 'docs/errors.md', 'README.md']);
 });
 
-diagrams('events are words', () => {
+diagrams('events have readable names', () => {
   assert.is(eventName('xstate.done.actor.ensureLink'), 'done(ensureLink)');
   assert.is(eventName('xstate.error.actor.0.container.up'), 'failed(container.up)');
   assert.is(eventName('xstate.done.state.container.configuring'), 'done');
@@ -36,7 +36,7 @@ diagrams('events are words', () => {
   assert.is(eventName('teardown'), 'teardown');
 });
 
-diagrams('every state of every machine is drawn and told about', () => {
+diagrams('every state of every machine is drawn and described', () => {
   for (const [name, machine] of Object.entries(MACHINES)) {
     const page = documents(ROOT).get(`docs/diagrams/${name}.md`) ?? '';
     for (const node of statesOf(machine.root)) {
@@ -46,7 +46,7 @@ diagrams('every state of every machine is drawn and told about', () => {
   }
 });
 
-diagrams('Mermaid is well formed: boxes close, an id never is a path', () => {
+diagrams('Mermaid is well formed: boxes close, and an id never is a path', () => {
   for (const machine of Object.values(MACHINES)) {
     const lines = stateDiagram(machine)
       .split('\n')
@@ -62,7 +62,7 @@ diagrams('Mermaid is well formed: boxes close, an id never is a path', () => {
   }
 });
 
-diagrams('the picture of the README has the states at the top, and the markers stay', () => {
+diagrams('the diagram of the README has the states at the top, and the markers stay', () => {
   const picture = compactDiagram(containerMachine);
   for (const state of Object.keys(containerMachine.root.states)) assert.match(picture, new RegExp(`\\b${state}\\b`));
   const open = '<!-- diagram:container -->\n';

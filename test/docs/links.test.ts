@@ -1,5 +1,6 @@
 /**
- * What pages and sources refer to is there: each decision by its number, each page and heading that a page links to.
+ * Everything that pages and sources refer to exists: each decision by its number, each page and heading that a page
+ * links to.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -7,12 +8,25 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ROOT } from '../harness/references.ts';
 
-const FOLDERS = ['machines', 'effects', 'native', 'state', 'service', 'cli', 'bench', 'scripts', 'test', 'docs'];
+const FOLDERS = [
+  'machines',
+  'plan',
+  'effects',
+  'native',
+  'state',
+  'service',
+  'cli',
+  'bench',
+  'scripts',
+  'test',
+  'docs',
+];
 const DECISIONS = readdirSync(join(ROOT, 'docs/decisions')).sort();
 const NUMBERS = new Set(DECISIONS.map((file) => file.slice(0, 4)));
 
 const files = [
   'README.md',
+  'CONTRIBUTING.md',
   ...FOLDERS.flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file)),
   ),
@@ -23,7 +37,10 @@ const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const unknownDecisions = (text: string): string[] =>
   [...text.matchAll(/docs\/decisions\/(\d{4})/g)].map(([, number = '']) => number).filter((one) => !NUMBERS.has(one));
 
-/** As GitHub makes them of headings: in lower case, spaces as hyphens, nothing but letters, digits, hyphens, underscores. */
+/**
+ * The anchors that GitHub makes of headings: in lower case, spaces as hyphens, nothing but letters, digits, hyphens,
+ * underscores.
+ */
 const anchorsOf = (page: string): string[] =>
   [...page.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
     heading
@@ -46,7 +63,7 @@ function deadLinks(file: string, text: string): string[] {
 
 const links = suite('references of pages and sources');
 
-links('every decision that is named exists', () => {
+links('every decision that a file refers to exists', () => {
   const unknown = files.flatMap((file) => unknownDecisions(read(file)).map((number) => `${file}: ${number}`));
   assert.equal(
     unknown.filter((one) => !one.startsWith('test/docs/links')),
@@ -56,7 +73,7 @@ links('every decision that is named exists', () => {
   assert.equal(unknownDecisions('docs/decisions/0001 and docs/decisions/9999'), ['9999']);
 });
 
-links('decisions are numbered without a gap, each by its title too', () => {
+links('decisions are numbered without a gap, also in their titles', () => {
   DECISIONS.forEach((file, i) => {
     assert.match(file, new RegExp(`^${String(i + 1).padStart(4, '0')}-`));
     assert.match(read(join('docs/decisions', file)), new RegExp(`^# ${i + 1}\\. `), file);

@@ -1,11 +1,9 @@
-/**
- * Which aardvark-dns is started when there are several: the newest that can be run. Scripts stand for other versions.
- */
+/** If several aardvark-dns are installed, the newest that runs is chosen. Scripts stand for other versions. */
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findAardvark } from '../../effects/aardvark.ts';
+import { findAardvark } from '../../effects/names/aardvark.ts';
 import { scratch } from '../harness/native.ts';
 
 const aardvark = suite('the newest aardvark-dns');
@@ -21,7 +19,7 @@ function program(name: string, script: string, mode = 0o755): string {
 }
 const saying = (name: string, version: string) => program(name, `[ "$*" = --version ] && echo aardvark-dns ${version}`);
 
-aardvark('is found by its version, whatever the order, and numbers are numbers', async () => {
+aardvark('the newest is found by its version, in any order, and versions are compared as numbers', async () => {
   const [nine, fourteen] = [saying('nine', '1.9.9'), saying('fourteen', '1.14.0')];
   const places = [nine, installed, fourteen, join(directory, 'absent')];
   assert.is(await findAardvark(places), fourteen);
@@ -31,7 +29,7 @@ aardvark('is found by its version, whatever the order, and numbers are numbers',
   assert.is(await findAardvark([...places, two]), two);
 });
 
-aardvark('is the first of equals, and of those that do not say', async () => {
+aardvark('the first is chosen among equal versions, and among executables without a version', async () => {
   const [a, b] = [saying('a', '1.5.0'), saying('b', '1.5.0')];
   assert.is(await findAardvark([a, b]), a);
   assert.is(await findAardvark([b, a]), b);
@@ -39,13 +37,13 @@ aardvark('is the first of equals, and of those that do not say', async () => {
   assert.is(await findAardvark([mute, program('odd', 'echo something 9.9.9')]), mute);
 });
 
-aardvark('is none that cannot be run or does not say, if another does', async () => {
+aardvark('an executable that does not run or has no version is not chosen if another has one', async () => {
   const closed = program('closed', 'echo aardvark-dns 9.9.9', 0o644);
   const slow = program('slow', 'exec sleep 60');
   assert.is(await findAardvark([closed, slow, installed]), installed);
 });
 
-aardvark('is looked for again when an executable has been replaced or removed', async () => {
+aardvark('the search is repeated when an executable has been replaced or removed', async () => {
   const changing = saying('changing', '1.3.0');
   assert.is(await findAardvark([installed, changing]), installed);
   saying('changing', '1.20.0');

@@ -1,12 +1,13 @@
 /**
- * The questions about names, against the machine that answers them: one answer each, nothing asked for nothing, and what
- * is abandoned is given back.
+ * The requests for names, against the resolver's machine: one answer each, no request without names, and an abandoned
+ * request removes its names.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createActor, fromCallback, fromPromise, setup, type AnyActorRef, type EventObject } from 'xstate';
+import { createActor, fromCallback, fromPromise, type AnyActorRef } from 'xstate';
 import { name, unname, type Directory } from '../../effects/ask.ts';
-import type { NameEntry } from '../../machines/plan/names.ts';
+import type { Fault, FaultError } from '../../state/faults.ts';
+import type { NameEntry } from '../../plan/names/names.ts';
 import { resolverMachine, type AskOutput } from '../../machines/resolver.ts';
 import { settled } from '../harness/world.ts';
 
@@ -21,7 +22,7 @@ const entry: NameEntry = {
 };
 const OWNER = 'web:1';
 
-/** A resolver whose server says this about everybody; 'silent' is refused, 'never' is not answered. */
+/** A resolver whose server gives this answer for every name; 'silent' is refused, 'never' is not answered. */
 function resolverThat(says: 'answers' | 'silent' | 'never') {
   const well = (output: unknown) => fromPromise(() => Promise.resolve(output)) as never;
   const silent = says === 'silent' ? [{ owner: OWNER, said: 'nothing' }] : [];
@@ -33,7 +34,7 @@ function resolverThat(says: 'answers' | 'silent' | 'never') {
         askNames:
           says === 'never' ? (fromPromise(() => new Promise(() => {})) as never) : well({ silent } satisfies AskOutput),
         stopResolver: well(undefined),
-        backOff: fromCallback(() => {}) as never,
+        backOff: fromPromise(() => new Promise(() => {})) as never,
       },
     }),
     { input: { outside: null, adopted: {}, recovering: false } },
@@ -50,35 +51,28 @@ async function converse(resolver: AnyActorRef, kind: 'name' | 'unname', entries:
     ports: () => resolver,
     resolver: () => resolver,
   };
-  const answers: EventObject[] = [];
-  const remember = { actions: ({ event }: { event: EventObject }) => answers.push(event) };
-  const asker = setup({ actors: { name: name(directory), unname: unname(directory) } }).createMachine({
-    initial: 'asking',
-    states: {
-      asking: {
-        invoke:
-          kind === 'name'
-            ? { src: 'name', input: { owner: OWNER, outside: null, entries } }
-            : {
-                src: 'unname',
-                input: { owner: OWNER, outside: null, networks: entries.map(({ network }) => network) },
-              },
-        on: { named: remember, refused: remember, unnamed: remember, away: 'elsewhere' },
-      },
-      elsewhere: {},
+  const answers: { type: string; fault?: Fault }[] = [];
+  const networks = entries.map(({ network }) => network);
+  const actor: AnyActorRef =
+    kind === 'name'
+      ? createActor(name(directory), { input: { owner: OWNER, outside: null, entries } })
+      : createActor(unname(directory), { input: { owner: OWNER, outside: null, networks } });
+  actor.subscribe({
+    complete: () => {
+      if ((actor.getSnapshot() as { status: string }).status === 'done') answers.push({ type: `${kind}d` });
     },
+    error: (error: unknown) => answers.push({ type: 'refused', fault: (error as FaultError).fault }),
   });
-  const actor = createActor(asker);
   actor.start();
   for (let i = 0; i < 20; i++) await settled();
-  actor.send({ type: 'away' });
+  (actor as unknown as { stop(): void }).stop();
   for (let i = 0; i < 20; i++) await settled();
   return answers;
 }
 
 const questions = suite('the questions about names');
 
-questions('named, once, and kept when the question is over', async () => {
+questions('a container is named once, and its names stay when the request is over', async () => {
   const resolver = resolverThat('answers');
   assert.equal(await converse(resolver as AnyActorRef, 'name', [entry]), [{ type: 'named' }]);
   assert.equal(Object.keys(resolver.getSnapshot().context.names), [OWNER]);
@@ -86,20 +80,20 @@ questions('named, once, and kept when the question is over', async () => {
   assert.ok(resolver.getSnapshot().matches('idle'));
 });
 
-questions('refused, with the container by its id', async () => {
+questions('a refusal names the container by its id', async () => {
   const resolver = resolverThat('silent');
   const [answer] = (await converse(resolver as AnyActorRef, 'name', [entry])) as { fault?: { message: string } }[];
   assert.is(answer?.fault?.message, 'the resolver does not answer for web: nothing');
   assert.equal(resolver.getSnapshot().context.names, {});
 });
 
-questions('abandoned before the answer, the name is given back', async () => {
+questions('a request that is abandoned before the answer removes the name', async () => {
   const resolver = resolverThat('never');
   assert.equal(await converse(resolver as AnyActorRef, 'name', [entry]), []);
   assert.equal(resolver.getSnapshot().context.names, {});
 });
 
-questions('nothing to name is named, and the resolver does not hear of it', async () => {
+questions('a request without names succeeds, and the resolver gets no event', async () => {
   const deaf = createActor(fromCallback(() => {}));
   assert.equal(await converse(deaf as AnyActorRef, 'name', []), [{ type: 'named' }]);
   assert.equal(await converse(deaf as AnyActorRef, 'unname', []), [{ type: 'unnamed' }]);

@@ -1,6 +1,4 @@
-/**
- * Work that comes a while after its occasion, and those who do not want to wait for it.
- */
+/** Work that runs a while after its occasion, and callers that do not want to wait for it. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { delay, undelayed } from '../../effects/delay.ts';
@@ -8,7 +6,7 @@ import { delay, undelayed } from '../../effects/delay.ts';
 const LONG_MS = 3_600_000;
 const delays = suite('delays');
 
-delays('whoever waits ends the delays there are, and none begins until the wait is over', async () => {
+delays('a wait ends the present delays, and no delay begins until the wait is over', async () => {
   let over = () => {};
   const before = delay(LONG_MS);
   const wait = undelayed(new Promise<string>((resolve) => (over = () => resolve('answer'))));
@@ -24,7 +22,7 @@ delays('whoever waits ends the delays there are, and none begins until the wait 
   await after;
 });
 
-delays('a wait that fails is over, too, and its failure reaches whoever waits', async () => {
+delays('a wait that fails is over too, and its caller gets the failure', async () => {
   let failure: unknown;
   await undelayed(Promise.reject(new Error('no'))).catch((error: unknown) => (failure = error));
   assert.match(String(failure), 'no');
@@ -36,7 +34,7 @@ delays('a wait that fails is over, too, and its failure reaches whoever waits', 
   await after;
 });
 
-delays('without anybody who waits, it takes its time', async () => {
+delays('without a wait, a delay takes its full time', async () => {
   const began = performance.now();
   await delay(30);
   assert.ok(performance.now() - began >= 29);

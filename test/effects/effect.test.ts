@@ -1,10 +1,11 @@
 /**
- * How effects run, whatever they do: on disk first, one at a time, not at all once nobody wants them, and not for ever.
+ * How every effect runs: its intent is on disk first, one effect runs at a time, an abandoned one does not begin, and
+ * each has a deadline.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assign, createActor, setup, type AnyActorRef } from 'xstate';
-import { defineEffect, EffectError, effectNames, ROOT, toFault, type EffectRunner } from '../../effects/effect.ts';
+import { defineEffect, effectNames, ROOT, toFault, type EffectRunner } from '../../effects/effect.ts';
 import { FaultError } from '../../state/faults.ts';
 import { settled } from '../harness/world.ts';
 
@@ -77,7 +78,7 @@ function rig(how: { commits?: 'by hand' | 'fail'; deadlineMs?: number } = {}) {
 
 const effects = suite('effects');
 
-effects('the body waits for the commit, and the commit sees it in flight', async () => {
+effects('the body waits for the commit, and the commit sees the effect in flight', async () => {
   const { log, bodies, commits, actor } = rig({ commits: 'by hand' });
   await settled();
   assert.equal(log, ['first:before', 'commit c1 add in flight']);
@@ -90,14 +91,14 @@ effects('the body waits for the commit, and the commit sees it in flight', async
   assert.is(actor.getSnapshot().context.output, 7);
 });
 
-effects('what could not be written is not begun, and says so', async () => {
+effects('an effect whose intent cannot be written is not begun, and the fault says so', async () => {
   const { log, actor } = rig({ commits: 'fail' });
   await settled();
   await settled();
   assert.not(log.some((line) => line.includes('begins')));
   const { error } = actor.getSnapshot().context;
-  assert.instance(error, EffectError);
-  assert.equal((error as EffectError).fault, {
+  assert.instance(error, FaultError);
+  assert.equal((error as FaultError).fault, {
     step: 'first',
     code: 'STATE_UNWRITABLE',
     message: 'disk full',
@@ -105,7 +106,7 @@ effects('what could not be written is not begun, and says so', async () => {
   });
 });
 
-effects('effects of one root do not overlap: the next waits for what was left behind', async () => {
+effects('effects of one root do not overlap: the next waits for an abandoned body', async () => {
   const { log, bodies, actor } = rig();
   await settled();
   actor.send({ type: 'leave' });
@@ -120,7 +121,7 @@ effects('effects of one root do not overlap: the next waits for what was left be
   );
 });
 
-effects('also when what was left behind fails', async () => {
+effects('effects of one root do not overlap even if the abandoned body fails', async () => {
   const { log, bodies, actor } = rig();
   await settled();
   actor.send({ type: 'leave' });
@@ -135,7 +136,7 @@ effects('effects of two roots do not wait for each other', async () => {
   assert.ok(one.log.includes('first begins x') && other.log.includes('first begins x'));
 });
 
-effects('abandoned while it waits for its turn: never begun', async () => {
+effects('an effect that is abandoned while it waits for its turn never begins', async () => {
   const { log, bodies, actor } = rig();
   await settled();
   actor.send({ type: 'leave' });
@@ -146,7 +147,7 @@ effects('abandoned while it waits for its turn: never begun', async () => {
   assert.not(log.some((line) => line.startsWith('second') || line.startsWith('commit c1 remove')));
 });
 
-effects('abandoned while it waits for the disk: never begun', async () => {
+effects('an effect that is abandoned while it waits for the disk never begins', async () => {
   const { log, commits, actor } = rig({ commits: 'by hand' });
   await settled();
   actor.send({ type: 'quit' });
@@ -155,32 +156,28 @@ effects('abandoned while it waits for the disk: never begun', async () => {
   assert.not(log.includes('first begins x'));
 });
 
-effects('a deadline is an answer; what comes next still waits for the body', async () => {
+effects('a deadline is an answer, and the next effect still waits for the body', async () => {
   const { log, bodies, actor } = rig({ deadlineMs: 10 });
   for (let i = 0; i < 200 && actor.getSnapshot().value === 'one'; i++) await new Promise((next) => setTimeout(next, 5));
   const { error } = actor.getSnapshot().context;
-  assert.equal((error as EffectError).fault.code, 'DEADLINE');
-  assert.equal((error as EffectError).fault.step, 'first');
+  assert.equal((error as FaultError).fault.code, 'DEADLINE');
+  assert.equal((error as FaultError).fault.step, 'first');
   assert.not(log.includes('second begins y'));
   bodies[0]?.done();
   await settled();
   assert.ok(log.includes('first:after'), 'the body went on to its end');
 });
 
-effects(
-  'an effect that ran out of time in the queue is not begun later, when its failure was dealt with long ago',
-  async () => {
-    const { log, bodies, actor } = rig({ deadlineMs: 10 });
-    for (let i = 0; i < 400 && actor.getSnapshot().value !== 'end'; i++)
-      await new Promise((next) => setTimeout(next, 5));
-    assert.is(actor.getSnapshot().value, 'end');
-    bodies[0]?.done();
-    await settled();
-    assert.not(log.includes('second begins y'));
-  },
-);
+effects('an effect that timed out in the queue does not begin after its failure was handled', async () => {
+  const { log, bodies, actor } = rig({ deadlineMs: 10 });
+  for (let i = 0; i < 400 && actor.getSnapshot().value !== 'end'; i++) await new Promise((next) => setTimeout(next, 5));
+  assert.is(actor.getSnapshot().value, 'end');
+  bodies[0]?.done();
+  await settled();
+  assert.not(log.includes('second begins y'));
+});
 
-effects('a name is three failpoints', async () => {
+effects('each effect name has three failpoints', async () => {
   const { log, bodies } = rig();
   await settled();
   bodies[0]?.done();
@@ -192,10 +189,10 @@ effects('a name is three failpoints', async () => {
   assert.ok(effectNames.has('first') && effectNames.has('second'));
 });
 
-effects('any error is a fault of its step', () => {
+effects('any error becomes a fault of its step', () => {
   assert.equal(toFault(new Error('x'), 'step'), { code: 'INTERNAL', message: 'x', step: 'step' });
   assert.equal(toFault('x', 'step'), { code: 'INTERNAL', message: 'x', step: 'step' });
-  const inner = new EffectError({ code: 'DEADLINE', message: 'late', step: 'inner' });
+  const inner = new FaultError('DEADLINE', 'late', { step: 'inner' });
   assert.equal(toFault(inner, 'outer'), { code: 'DEADLINE', message: 'late', step: 'inner' });
 });
 

@@ -1,5 +1,6 @@
 /**
- * The files of a container and the watch on the host's: kept in place, changed when the host's change, gone when told.
+ * The files of a container and the watch on the host's: they are kept in place, changed when the host's change, and
+ * removed on request.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import {
@@ -19,11 +20,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { zoneFiles } from '../../effects/aardvark.ts';
-import type { EffectError } from '../../effects/effect.ts';
-import { etcEffects } from '../../effects/etc.ts';
-import type { Zone } from '../../machines/plan/names.ts';
-import { FileWatch } from '../../service/resolv-watch.ts';
+import { zoneFiles } from '../../effects/names/aardvark.ts';
+import type { FaultError } from '../../state/faults.ts';
+import { etcEffects } from '../../effects/names/etc.ts';
+import type { Zone } from '../../plan/names/names.ts';
+import { FileWatch } from '../../service/watch/resolv-watch.ts';
 import { until } from '../harness/native.ts';
 
 const scratch = () => mkdtempSync(join(tmpdir(), 'etc-'));
@@ -35,7 +36,7 @@ let text = '';
 const input = { id: 'c1', name: 'c1', pod: null, hostname: null, attachments: [] };
 const made = (runDir: string) => etcEffects({ runDir, resolvConf: () => text, hostsFile: ({ name }) => `${name}\n` });
 
-files('are rewritten in place, shorter too, and readable by everybody', async () => {
+files('files are rewritten in place, also when they get shorter, and everybody can read them', async () => {
   const runDir = scratch();
   const path = join(runDir, 'etc/c1/resolv.conf');
   text = 'nameserver 10.89.0.1\n';
@@ -49,7 +50,7 @@ files('are rewritten in place, shorter too, and readable by everybody', async ()
   assert.is(readFileSync(join(runDir, 'etc/c1/hosts'), 'utf8'), 'c1\n');
 });
 
-files('are not written when nothing changed', async () => {
+files('files are not written when nothing changed', async () => {
   const runDir = scratch();
   await made(runDir).ensureFiles(input);
   const before = statSync(join(runDir, 'etc/c1/hosts'), { bigint: true }).mtimeNs;
@@ -57,7 +58,7 @@ files('are not written when nothing changed', async () => {
   assert.is(statSync(join(runDir, 'etc/c1/hosts'), { bigint: true }).mtimeNs, before);
 });
 
-files('are not written through a link', async () => {
+files('files are not written through a symbolic link', async () => {
   const runDir = scratch();
   mkdirSync(join(runDir, 'etc/c1'), { recursive: true });
   writeFileSync(join(runDir, 'precious'), 'x');
@@ -65,12 +66,12 @@ files('are not written through a link', async () => {
   let refused = '';
   await made(runDir)
     .ensureFiles(input)
-    .catch((error: EffectError) => (refused = error.fault.errno ?? ''));
+    .catch((error: FaultError) => (refused = error.fault.errno ?? ''));
   assert.is(refused, 'ELOOP');
   assert.is(readFileSync(join(runDir, 'precious'), 'utf8'), 'x');
 });
 
-files('removed twice, they are gone; a refresh does not bring them back', async () => {
+files('files that are removed twice are gone, and a refresh does not bring them back', async () => {
   const runDir = scratch();
   const effects = made(runDir);
   await effects.ensureFiles(input);
@@ -80,15 +81,15 @@ files('removed twice, they are gone; a refresh does not bring them back', async 
   assert.equal(readdirSync(runDir), []);
 });
 
-files('what the host says and cannot be read is not taken for nothing', async () => {
+files('a file of the host that cannot be read does not count as empty', async () => {
   const runDir = scratch();
   const effects = made(runDir);
-  const fault = (error: EffectError) => `${error.fault.code} ${error.fault.errno} ${error.fault.object}`;
+  const fault = (error: FaultError) => `${error.fault.code} ${error.fault.errno} ${error.fault.object}`;
   const refused = async (what: string) => {
     try {
       await effects.ensureFiles(input);
     } catch (error) {
-      return assert.is(fault(error as EffectError), what);
+      return assert.is(fault(error as FaultError), what);
     }
     assert.unreachable('it is taken for nothing');
   };
@@ -110,7 +111,7 @@ const watching = suite('the watch on a file of the host');
 
 const unexpected = (error: unknown) => assert.unreachable(String(error));
 
-/** For two seconds nobody here can open anything: resolves when that has begun. */
+/** Makes every open here fail for two seconds; resolves when that has begun. */
 async function withoutDescriptors(): Promise<void> {
   const limits = 'prlimit --pid=$1 --nofile=3: && sleep 2 && prlimit --pid=$1 --nofile=$(ulimit -Hn):';
   spawn('sh', ['-c', limits, 'sh', String(process.pid)], { stdio: 'ignore' });
@@ -124,8 +125,8 @@ async function withoutDescriptors(): Promise<void> {
   });
 }
 
-// The first here: the kernel's watches are one descriptor, from the first on.
-watching('what cannot be watched or read is told once, and looked at until it can be', async () => {
+// The first one here: the kernel's watches are one descriptor, from the first on.
+watching('a file that cannot be watched or read is reported once, and tried until it can be', async () => {
   const path = join(scratch(), 'resolv.conf');
   writeFileSync(path, '1');
   const told: string[] = [];
@@ -144,7 +145,7 @@ watching('what cannot be watched or read is told once, and looked at until it ca
   assert.equal(told, ['EMFILE']);
 });
 
-/** Changes after each of which the watch has to have called, once. */
+/** Changes after each of which the watch must have called, once. */
 async function heard(path: string, ...changes: (() => void)[]): Promise<void> {
   let calls = 0;
   const watch = new FileWatch(path, () => calls++, unexpected);
@@ -158,7 +159,7 @@ async function heard(path: string, ...changes: (() => void)[]): Promise<void> {
   }
 }
 
-watching('sees it written, replaced, removed and made again', async () => {
+watching('the watch sees the file written, replaced, removed and made again', async () => {
   const path = join(scratch(), 'resolv.conf');
   writeFileSync(path, '1');
   await heard(
@@ -173,7 +174,7 @@ watching('sees it written, replaced, removed and made again', async () => {
   );
 });
 
-watching('follows links, also when one is turned elsewhere or its directory comes later', async () => {
+watching('the watch follows symbolic links, also when one changes or its directory comes later', async () => {
   const place = scratch();
   const path = join(place, 'etc/resolv.conf');
   mkdirSync(join(place, 'etc'));
@@ -195,14 +196,14 @@ watching('follows links, also when one is turned elsewhere or its directory come
   );
 });
 
-watching('is not called when the text is the same', async () => {
+watching('the watch calls nobody when the text is the same', async () => {
   const path = join(scratch(), 'resolv.conf');
   writeFileSync(path, '1');
   let calls = 0;
   const watch = new FileWatch(path, () => calls++, unexpected);
   writeFileSync(path, '1');
   writeFileSync(`${path}.other`, 'x');
-  await new Promise((resolve) => setTimeout(resolve, 200)); // long enough to be heard of, if it were
+  await new Promise((resolve) => setTimeout(resolve, 200)); // long enough for a notification, if there were one
   writeFileSync(path, '2');
   await until('the change is heard of', () => calls > 0);
   watch.close();
@@ -223,31 +224,31 @@ const zone = (network: string, internal: boolean, owners: string[], more: Partia
   ...more,
 });
 
-zones('one line for the network, one for each container', () => {
+zones('a zone file has one line for the network and one for each container', () => {
   const { open, closed } = zoneFiles([zone('n', false, ['a:1', 'b:1'], { servers: ['9.9.9.9', '1.1.1.1'] })]);
   const line = (owner: string) => `${owner}:1 10.89.0.2 fd00::2 ${owner},all`;
   assert.is(open.get('n.zone'), `10.89.0.1,fd00::1 9.9.9.9,1.1.1.1\n${line('a')}\n${line('b')}\n`);
   assert.is(closed.size, 0);
 });
 
-zones('a family that is missing leaves its place empty', () => {
+zones('a missing family leaves its place empty', () => {
   const entries = [{ owner: 'a:1', addresses: ['fd00::2'], names: ['a'] }];
   assert.is(zoneFiles([zone('n', false, [], { entries })]).open.get('n.zone'), '10.89.0.1,fd00::1\na:1  fd00::2 a\n');
 });
 
-zones('an internal network is in the closed server, without servers', () => {
+zones('an internal network is in the closed server, without upstream servers', () => {
   const { open, closed } = zoneFiles([zone('n', true, ['a:1'], { servers: ['9.9.9.9'] }), zone('m', false, ['b:1'])]);
   assert.equal([...open.keys()], ['m.zone']);
   assert.is(closed.get('n.zone')?.split('\n')[0], '10.89.0.1,fd00::1');
 });
 
-zones('and in the open one, unheard, when somebody is in both', () => {
+zones('an internal network is also in the open server, without a listener, if a container is in both', () => {
   const { open, closed } = zoneFiles([zone('n', true, ['a:1', 'c:1']), zone('m', false, ['a:1'])]);
   assert.match(open.get('n.zone') ?? '', /^127\.\d+\.\d+\.\d+\na:1 .*\nc:1 .*\n$/);
   assert.match(closed.get('n.zone') ?? '', /^10\.89\.0\.1,/);
 });
 
-zones('owners that differ in case alone stay two', () => {
+zones('owners that differ only in case stay two', () => {
   const { open } = zoneFiles([zone('n', false, ['Web:1', 'web:1', '_web:1'])]);
   const ids = (open.get('n.zone') ?? '')
     .split('\n')

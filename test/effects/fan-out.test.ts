@@ -1,14 +1,15 @@
 /**
- * New leases on their way to containers: who is told, who is waited for, who is left alone, and what is answered.
+ * New leases on their way to containers: which containers get them, which are waited for, which are left alone, and the
+ * answer.
  * Limits: a stand-in for the container's machine: it knows rest, busy, adjusting and the ways out.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assign, createActor, setup, type AnyActorRef } from 'xstate';
 import { fanOut } from '../../effects/fan-out.ts';
-import { hasLease } from '../../machines/plan/attachment.ts';
+import { hasLease } from '../../plan/containers/attachment.ts';
 import type { Lease } from '../../state/container.ts';
-import type { Fault } from '../../state/faults.ts';
+import type { Fault, FaultError } from '../../state/faults.ts';
 import { FAULT, leaseOf } from '../harness/fixtures.ts';
 import { settled } from '../harness/world.ts';
 
@@ -76,7 +77,7 @@ function standIn(state: string, attached = true): AnyActorRef {
     fault: null,
     leftovers: state === 'failed' ? [FAULT] : [],
   };
-  return createActor(machine, { input, snapshot: machine.resolveState({ value: state as 'up', context }) }).start();
+  return createActor(machine, { input, snapshot: machine.resolveState({ value: state, context }) }).start();
 }
 
 const said = (actor: AnyActorRef) => String((actor.getSnapshot() as { value: unknown }).value);
@@ -86,14 +87,14 @@ const leaseOfActor = (actor: AnyActorRef) => (actor.getSnapshot() as { context: 
 function begin(containers: Record<string, AnyActorRef | null>, wanted: Lease = NEW) {
   const answers: { type: string; fault?: Fault }[] = [];
   const leases = Object.fromEntries(Object.keys(containers).map((owner) => [owner, wanted]));
-  const logic = fanOut(() => ({ container: (owner) => containers[owner] ?? null }), hasLease);
-  const parent = createActor(
-    setup({ actors: { logic } }).createMachine({
-      invoke: { src: 'logic', input: { network: 'web', outside: null, leases, remetric: false } },
-      on: { '*': { actions: ({ event }) => answers.push(event) } },
-    }),
-  ).start();
-  return { answers, stop: () => parent.stop() };
+  const logic = fanOut({ container: (owner) => containers[owner] ?? null }, hasLease);
+  const actor = createActor(logic, { input: { network: 'web', outside: null, leases, remetric: false } });
+  actor.subscribe({
+    complete: () => answers.push({ type: 'followed' }),
+    error: (error: unknown) => answers.push({ type: 'stuck', fault: (error as FaultError).fault }),
+  });
+  actor.start();
+  return { answers, stop: () => actor.stop() };
 }
 const quiet = async () => {
   for (let i = 0; i < 5; i++) await settled();
@@ -101,7 +102,7 @@ const quiet = async () => {
 
 const fan = suite('fan out');
 
-fan('everybody follows: answered once, when the last has', async () => {
+fan('all containers follow, and the update is answered once, after the last', async () => {
   const [a, b] = [standIn('up'), standIn('up')];
   const { answers } = begin({ 'a:1': a, 'b:1': b });
   await quiet();
@@ -115,7 +116,7 @@ fan('everybody follows: answered once, when the last has', async () => {
   assert.equal(leaseOfActor(a), NEW);
 });
 
-fan('nobody is concerned who is gone, not attached, on the way out, or has it already', async () => {
+fan('a container that is gone, not attached, leaving or up to date gets no event', async () => {
   const [out, elsewhere, same] = [standIn('draining'), standIn('up', false), standIn('up')];
   const { answers } = begin({ 'gone:1': null, 'out:1': out, 'elsewhere:1': elsewhere, 'same:1': same }, OLD);
   await quiet();
@@ -123,7 +124,7 @@ fan('nobody is concerned who is gone, not attached, on the way out, or has it al
   assert.equal([said(elsewhere), said(same)], ['up', 'up']);
 });
 
-fan('who is busy is waited for', async () => {
+fan('the update waits for a busy container', async () => {
   const a = standIn('up');
   a.send({ type: 'begin' });
   const { answers } = begin({ 'a:1': a });
@@ -137,7 +138,7 @@ fan('who is busy is waited for', async () => {
   assert.equal(answers, [{ type: 'followed' }]);
 });
 
-fan('who cannot follow is named, with what the kernel said, once the others are at rest again', async () => {
+fan("a container that cannot follow is named with the kernel's error, once the others are at rest", async () => {
   const [a, b] = [standIn('up'), standIn('up')];
   const { answers } = begin({ 'a:1': a, 'b:1': b });
   await quiet();
@@ -152,14 +153,14 @@ fan('who cannot follow is named, with what the kernel said, once the others are 
   assert.is(answers.length, 1);
 });
 
-fan('who has failed before is named; nobody is told after that', async () => {
+fan('a container that failed before is named, and no other gets an event after that', async () => {
   const failed = standIn('failed');
   const { answers } = begin({ 'f:1': failed });
   await quiet();
   assert.equal([answers[0]?.type, answers[0]?.fault?.owner, answers[0]?.fault?.errno], ['stuck', 'f', 'EIO']);
 });
 
-fan('a container that is torn down in the middle is no obstacle', async () => {
+fan('a container that is torn down in the middle does not stop the update', async () => {
   const a = standIn('up');
   const { answers } = begin({ 'a:1': a });
   await quiet();
@@ -168,7 +169,7 @@ fan('a container that is torn down in the middle is no obstacle', async () => {
   assert.equal(answers, [{ type: 'followed' }]);
 });
 
-fan('a few at a time, and all in the end', async () => {
+fan('a few containers follow at a time, and all in the end', async () => {
   const many = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`c${i}:1`, standIn('up')]));
   const { answers } = begin(many);
   let most = 0;

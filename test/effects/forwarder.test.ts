@@ -1,6 +1,7 @@
+// slow: 60 s, an effect waits 5 s for a forwarder that does not answer, and one ends a second after its last port
 /**
- * Published ports carried by the forwarder, through the effects that ship: started with the first port, twice the same,
- * all or nothing, what is not ours, where it is found again, and every way of not answering.
+ * Published ports carried by the forwarder, through the shipped effects: the start with the first port, repeated
+ * requests, all-or-nothing changes, foreign ports, adoption, and every kind of missing answer.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,9 +18,9 @@ import {
   type ForwarderPlaces,
   type ForwardInput,
   type ForwardRule,
-} from '../../effects/forwarder.ts';
+} from '../../effects/forwarder/forwarder.ts';
 import { outsideKey } from '../../effects/kernel.ts';
-import type { OwnedTarget } from '../../machines/plan/change.ts';
+import type { OwnedTarget } from '../../plan/containers/change.ts';
 import { processStartTime, signalProcess, watchProcess, type Child } from '../../native/index.ts';
 import { dial } from '../harness/agent.ts';
 import { faultOf } from '../harness/effects.ts';
@@ -61,7 +62,7 @@ const processOf = async (places: ForwarderPlaces, where: string | null = null): 
 const rulesOf = async (places: ForwarderPlaces, owner?: string): Promise<ForwardRule[]> =>
   (await listForwards(places)(null, owner))?.rules ?? [];
 
-/** End the process of an outside, and wait for it. */
+/** Ends the process of an outside, and waits for it. */
 async function end(places: ForwarderPlaces, where: string | null = null, signal = 9): Promise<void> {
   const process = await processOf(places, where);
   if (process === null) return;
@@ -73,7 +74,7 @@ async function end(places: ForwarderPlaces, where: string | null = null, signal 
 const forwarding = suite('forwarder effects');
 forwarding.after(endChildren);
 
-forwarding('started with the first port; twice the same is the same', async () => {
+forwarding('the forwarder starts with the first port, and the same request twice changes nothing', async () => {
   const places = placesIn();
   assert.is(await listForwards(places)(null), null);
   await unforward(places)(input(a, [], [target(a, 8080)]));
@@ -85,7 +86,7 @@ forwarding('started with the first port; twice the same is the same', async () =
   await forward(places)(input(a, [target(a, 8080)]));
   assert.equal(await processOf(places), first);
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
-  // Counted when they have gone: who receives them may be faster.
+  // Counted after they have gone, because the receiver may be faster.
   await until('counted', async () => ((await rulesOf(places))[0]?.bytes_out ?? 0) > 0);
   const [rule, ...more] = await rulesOf(places);
   assert.equal(more, []);
@@ -115,7 +116,7 @@ forwarding('started with the first port; twice the same is the same', async () =
   await until('descriptors are given back', () => openDescriptors() <= descriptors);
 });
 
-forwarding('calls at the same time start one process, and every port of them is there', async () => {
+forwarding('concurrent calls start one process, which has every port of them', async () => {
   const places = placesIn();
   const ports = Array.from({ length: 30 }, (_, i) => 8100 + i);
   await Promise.all(ports.map((port) => forward(places)(input(a, [target(a, port)]))));
@@ -125,13 +126,13 @@ forwarding('calls at the same time start one process, and every port of them is 
     ports,
   );
   await end(places);
-  // What is left of one that was killed is in nobody's way.
+  // The remains of a killed one block nothing.
   await forward(places)(input(a, [target(a, 8100)]));
   assert.match(await dial('tcp', '127.0.0.1', 8100), /^a /);
   await end(places);
 });
 
-forwarding('a port that is taken: by whom, and nothing is changed', async () => {
+forwarding('a port that is taken is refused with its owner, and nothing changes', async () => {
   const places = placesIn();
   await forward(places)(input(a, [target(a, 8080)]));
   const server = createServer().listen(8082, '127.0.0.1');
@@ -160,7 +161,7 @@ forwarding('a port that is taken: by whom, and nothing is changed', async () => 
   await end(places);
 });
 
-forwarding('each outside has its own', async () => {
+forwarding('each outside has its own forwarder', async () => {
   const places = placesIn();
   const other = addNetns('other');
   await forward(places)(input(a, [target(a, 8080)]));
@@ -180,7 +181,7 @@ forwarding('a connection outlives the daemon', async () => {
   const directory = scratch();
   const places = placesIn(directory);
   const program = `
-    import { forward } from ${JSON.stringify(new URL('../../effects/forwarder.js', import.meta.url).href)};
+    import { forward } from ${JSON.stringify(new URL('../../effects/forwarder/forwarder.js', import.meta.url).href)};
     await forward(${JSON.stringify(places)})(${JSON.stringify(input(a, [target(a, 8080)]))});
     process.kill(process.pid, 'SIGKILL');`;
   const daemon = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'inherit', detached: true });
@@ -191,11 +192,11 @@ forwarding('a connection outlives the daemon', async () => {
   await end(places);
 });
 
-/** Something else in the forwarder's place. */
+/** Another program in the forwarder's place. */
 const impostor = ({ directory }: ForwarderPlaces, answer: string | null) =>
   answering(join(directory, outsideKey(null)), 'socket', answer);
 
-forwarding('bound to processes: refused when they have ended, and as before where nothing is said', async () => {
+forwarding('ports bound to ended processes are refused, and a request without a bond changes none', async () => {
   const places = placesIn();
   const [one, ended] = [spawn('sleep', ['60']), spawn('sleep', ['60'])];
   const [own, gone] = [one, ended].map(({ pid = 0 }): Child => ({ pid, startTime: processStartTime(pid) }));
@@ -222,7 +223,7 @@ for (const [what, refusal] of [
   ['of an earlier version', { message: 'not a request: op is missing or unknown, or there are other members' }],
   ['that does not see the process', { message: 'the processes have ended', errno: 'ESRCH', owner: 'a:1' }],
 ] as const) {
-  forwarding(`a forwarder ${what} carries ports until it is told to stop`, async () => {
+  forwarding(`a forwarder ${what} carries ports until it is stopped`, async () => {
     const places = placesIn();
     const heard: string[] = [];
     const directory = join(places.directory, outsideKey(null));
@@ -235,7 +236,7 @@ for (const [what, refusal] of [
       });
     });
     await new Promise<void>((listening) => server.listen(join(directory, 'socket'), listening));
-    server.unref(); // also when what follows fails
+    server.unref(); // also when a later step fails
     const own = { pid: process.pid, startTime: processStartTime(process.pid) };
     await forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [own] });
     assert.equal(
@@ -251,7 +252,7 @@ for (const [what, refusal] of [
   });
 }
 
-forwarding('answers that are none, and none at all', async () => {
+forwarding('invalid and missing answers are faults', async () => {
   const list = [
     '{"ok":true}\n',
     '{"ok":true,"rules":[null]}\n',
@@ -286,7 +287,7 @@ forwarding('answers that are none, and none at all', async () => {
   await close();
 });
 
-forwarding('a program that cannot be started, or ends at once', async () => {
+forwarding('a program that cannot be started, or ends at once, is a fault', async () => {
   const nothing = placesIn(scratch(), '/absent');
   assert.is((await kernelFailure(forward(nothing)(input(a, [target(a, 8080)])))).code, 'ENOENT');
   const directory = scratch();
@@ -297,7 +298,7 @@ forwarding('a program that cannot be started, or ends at once', async () => {
   assert.is(code, 'FORWARDER_FAILED');
 });
 
-forwarding('it ends by itself after its last port', async () => {
+forwarding('the forwarder ends by itself after its last port', async () => {
   const places = placesIn();
   await forward(places)(input(a, [target(a, 8080)]));
   await unforward(places)(input(a, [], [target(a, 8080)]));

@@ -1,6 +1,4 @@
-/**
- * A directory that lies in the way of nothing is removed, and one that cannot be removed is not forgotten.
- */
+/** An empty directory is removed, and one that cannot be removed is not forgotten. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +13,7 @@ requirePrivateNamespace();
 
 const home = suite('a home of directories');
 
-home('goes when it is empty, stays while somebody is in it, and need not be there', () => {
+home('a home goes when it is empty, stays while it is in use, and may be missing', () => {
   const path = join(scratch(), 'home');
   removeIfEmpty(path);
   mkdirSync(join(path, 'one'), { recursive: true });
@@ -26,7 +24,7 @@ home('goes when it is empty, stays while somebody is in it, and need not be ther
   assert.not.ok(existsSync(path));
 });
 
-home('one that cannot be removed is an error, for the effect to be run again', async () => {
+home('a home that cannot be removed is an error, so that the effect runs again', async () => {
   const path = join(scratch(), 'home');
   mkdirSync(path);
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', path]); // rmdir(2): EBUSY

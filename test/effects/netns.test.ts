@@ -1,15 +1,15 @@
 /**
- * The pin of a container's namespace, on the real kernel: made anew after a crash, taken up again, never in the place of
- * something else, and never of another process than the one that was meant.
+ * The pin of a container's namespace, on the real kernel: it is made again after a crash, adopted, never in the place
+ * of something else, and never of another process than the intended one.
  */
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EffectError } from '../../effects/effect.ts';
+import { FaultError } from '../../state/faults.ts';
 import type { Kernel } from '../../effects/kernel.ts';
-import { ensureNamespace, removeNamespace } from '../../effects/netns.ts';
-import type { NamespaceInput } from '../../machines/container-inputs.ts';
+import { ensureNamespace, removeNamespace } from '../../effects/namespaces/netns.ts';
+import type { NamespaceInput } from '../../machines/container/container-inputs.ts';
 import { isKernelError, openOutside, processStartTime } from '../../native/index.ts';
 import { endSleepers, sleeper } from '../harness/inside.ts';
 import { mountsAt, openDescriptors, scratch } from '../harness/native.ts';
@@ -18,7 +18,7 @@ import { requirePrivateNamespace } from '../harness/private.ts';
 requirePrivateNamespace();
 
 const outside = openOutside();
-/** Without the watch on links, which would keep the test from ending. */
+/** A kernel without the watch on links, which would keep the test from ending. */
 const kernel = { outside: () => ({ kernel: outside }) } as unknown as Kernel;
 const [ensure, remove] = [ensureNamespace(kernel), removeNamespace(kernel)];
 const directory = scratch();
@@ -35,7 +35,7 @@ async function refusal(work: Promise<unknown>): Promise<string> {
     await work;
     return 'done';
   } catch (error) {
-    if (error instanceof EffectError) return error.fault.code;
+    if (error instanceof FaultError) return error.fault.code;
     return isKernelError(error) ? error.code : String(error);
   }
 }
@@ -47,7 +47,7 @@ pins.after.each(() => {
   assert.equal(readdirSync(directory), []);
 });
 
-pins('twice the same is the same namespace, and gone is gone', async () => {
+pins('ensuring a pin twice gives the same namespace, and removing it twice succeeds', async () => {
   const made = await ensure(input('one'));
   assert.equal(await ensure(input('one')), made);
   assert.is(mountsAt(input('one').path), 1);
@@ -62,7 +62,7 @@ pins('a placeholder that a crash left is replaced', async () => {
   await remove(input('one'));
 });
 
-pins('a file of somebody else in its place stays, and is no namespace', async () => {
+pins('a foreign file in place of a pin stays, and is no namespace', async () => {
   const { path } = input('one');
   writeFileSync(path, 'precious');
   assert.is(await refusal(ensure(input('one'))), 'EINVAL');
@@ -72,7 +72,7 @@ pins('a file of somebody else in its place stays, and is no namespace', async ()
   await remove(input('one'));
 });
 
-pins('of a process: the one that was meant, or none', async () => {
+pins("opening a process's namespace opens that of the intended process, or fails", async () => {
   const child = await sleeper();
   const pid = child.pid ?? 0;
   const startTime = processStartTime(pid);

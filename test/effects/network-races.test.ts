@@ -1,17 +1,17 @@
 /**
- * A network that changes or is repaired beside its containers and beside a look at the table: what the one takes away the
- * other does not put back, and none is refused because the other was quicker.
+ * A network that changes or is repaired beside its containers and beside an inspection of the table: one does not
+ * restore what the other removes, and none is refused because the other was quicker.
  *
- * Limits: effects alone, on the kernel; the machines that send them side by side are in test/service.
+ * Limits: effects alone, on the kernel; test/service has the machines that run them concurrently.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { raiseNetwork, repairNetwork, reviseNetwork, rulesOf, lowerNetwork } from '../../effects/bridge.ts';
-import { repairRuleset } from '../../effects/firewall-repair.ts';
-import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall.ts';
-import { NO_REPLIES } from '../../effects/ruleset-replies.ts';
-import { bridgeMac } from '../../machines/plan/neighbours.ts';
-import { uplinkGuard } from '../../service/uplink-guard.ts';
+import { raiseNetwork, repairNetwork, reviseNetwork, rulesOf, lowerNetwork } from '../../effects/links/bridge.ts';
+import { repairRuleset } from '../../effects/firewall/firewall-repair.ts';
+import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall/firewall.ts';
+import { NO_REPLIES } from '../../effects/ruleset/ruleset-replies.ts';
+import { bridgeMac } from '../../plan/addresses/neighbours.ts';
+import { uplinkGuard } from '../../service/outsides/uplink-guard.ts';
 import { driftPolicies } from '../../state/drift.ts';
 import { definition } from '../harness/fixtures.ts';
 import { testKernel } from '../harness/kernel.ts';
@@ -55,7 +55,7 @@ for (const [what, effect] of Object.entries(EFFECTS)) {
     ]);
     let there = [{ ...MEMBER, addresses: [{ address, prefix: 24, gateway: null }] }];
     const links = native.links.bind(native);
-    // The container goes while the effect looks at the links.
+    // The container goes while the effect lists the links.
     const shadow = async (...given: Parameters<typeof links>) => {
       const found = await links(...given);
       there = [];
@@ -74,7 +74,7 @@ for (const [what, effect] of Object.entries(EFFECTS)) {
   });
 }
 
-test('changes of its rules beside looks at the table: none is refused', async () => {
+test('changes of its rules beside inspections of the table are never refused', async () => {
   let now = WEB;
   const ruleset = () => ({
     networks: [{ network: now.name, rules: rulesOf(now) }],

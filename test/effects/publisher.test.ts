@@ -1,15 +1,15 @@
 /**
- * The outer publisher, asked through the effects that ship, of a stand-in that answers as gvproxy does (see
- * harness/gvproxy.ts): all or nothing, twice the same, what is not ours, and every way of not answering.
+ * The outer publisher, through the shipped effects, against a stand-in that answers as gvproxy does (see
+ * harness/gvproxy.ts): all-or-nothing changes, repeated requests, foreign exposures, and every kind of missing answer.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { askPublisher, expose, reconcile, unexpose, type Reconciled } from '../../effects/publisher.ts';
+import { askPublisher, expose, reconcile, unexpose, type Reconciled } from '../../effects/ports/publisher.ts';
 import type { ResolvedPort } from '../../state/container.ts';
-import { ExposedStore } from '../../state/exposed.ts';
+import { ExposedStore } from '../../state/files/exposed.ts';
 import type { Fault } from '../../state/faults.ts';
 import { FakeGvproxy, type Behaviour } from '../harness/gvproxy.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -31,7 +31,7 @@ const port = (hostPort: number, more: Partial<ResolvedPort> = {}): ResolvedPort 
 const scratch = () => mkdtempSync(join(tmpdir(), 'exposed-'));
 const ledgerIn = (directory: string) => new ExposedStore(directory, () => {});
 
-/** A publisher, a ledger and the effects, and the publisher stopped at the end. */
+/** Runs with a publisher, a ledger and the effects, and stops the publisher at the end. */
 async function within(
   work: (on: {
     gvproxy: FakeGvproxy;
@@ -73,7 +73,7 @@ async function faultOf(work: Promise<void>): Promise<Fault | null> {
 
 const US = '127.0.0.1';
 
-publisher('addresses go out as they were asked for, port by port; and back', async () => {
+publisher('addresses are exposed as they were requested, port by port, and removed again', async () => {
   await within(async ({ gvproxy, ledger, expose, unexpose }) => {
     const ports = [
       port(8080, { range: 2 }),
@@ -103,7 +103,7 @@ publisher('addresses go out as they were asked for, port by port; and back', asy
   });
 });
 
-publisher('over a Unix socket the remote is the address that gvproxy leases', async () => {
+publisher('over a Unix socket, the remote address is the one that gvproxy leases', async () => {
   const socket = join(mkdtempSync(join(tmpdir(), 'gvproxy-')), 'api.sock');
   await within(async ({ gvproxy, expose, unexpose }) => {
     assert.is(await expose(port(8080)), null);
@@ -113,7 +113,7 @@ publisher('over a Unix socket the remote is the address that gvproxy leases', as
   }, socket);
 });
 
-publisher('twice the same is fine, and asks for nothing twice; so is taking away what is not there', async () => {
+publisher('exposing or removing twice succeeds without a second request', async () => {
   await within(async ({ gvproxy, expose, unexpose }) => {
     assert.is(await expose(port(8080)), null);
     assert.is(await expose(port(8080), port(8081)), null);
@@ -126,7 +126,7 @@ publisher('twice the same is fine, and asks for nothing twice; so is taking away
   });
 });
 
-publisher('what is running and leads to us is ours, also when somebody was faster', async () => {
+publisher('a running exposure that leads to us is ours, also when it came between our requests', async () => {
   await within(async ({ gvproxy, expose }) => {
     let first = true;
     gvproxy.misbehave = async (path): Promise<Behaviour> => {
@@ -140,7 +140,7 @@ publisher('what is running and leads to us is ours, also when somebody was faste
   });
 });
 
-publisher('all or nothing: a port that is in use on the host takes the others with it', async () => {
+publisher('a port that is in use on the host makes the whole request fail', async () => {
   await within(async ({ gvproxy, ledger, expose }) => {
     await gvproxy.have('tcp', ':8085', '192.168.127.9:85');
     assert.is(await expose(port(8079)), null);
@@ -157,7 +157,7 @@ publisher('all or nothing: a port that is in use on the host takes the others wi
   });
 });
 
-publisher('what leads elsewhere is left alone, whoever asks', async () => {
+publisher('an exposure that leads elsewhere is left alone by every request', async () => {
   await within(async ({ gvproxy, expose, unexpose, reconcile }) => {
     await gvproxy.have('tcp', ':8080', '192.168.127.9:8080');
     await gvproxy.have('tcp', '127.0.0.1:2222', '192.168.127.2:22');
@@ -165,7 +165,7 @@ publisher('what leads elsewhere is left alone, whoever asks', async () => {
     const fault = await expose(port(8079), port(8080));
     assert.is(fault?.code, 'PORT_TAKEN');
     assert.match(fault?.message ?? '', /leads to 192\.168\.127\.9:8080/);
-    // What a machine does after that.
+    // A machine does this after that.
     assert.is(await unexpose(port(8079), port(8080)), null);
     const { faults, ...done } = await reconcile([port(8080), port(8081)], [port(2222, { outerIp: '127.0.0.1' })]);
     assert.equal(done, { exposed: ['tcp/:8081'], unexposed: [] });
@@ -177,7 +177,7 @@ publisher('what leads elsewhere is left alone, whoever asks', async () => {
   });
 });
 
-publisher('sctp is refused in words, before anything is asked', async () => {
+publisher('sctp is refused with a clear text before any request', async () => {
   await within(async ({ gvproxy, expose, unexpose }) => {
     const fault = await expose(port(8080), port(8081, { protocol: 'sctp' }));
     assert.is(fault?.code, 'PUBLISHER_FAILED');
@@ -197,7 +197,7 @@ const SILENCES: [behaviour: Behaviour, says: RegExp][] = [
   ['redirect', /refused to all: status 302/],
 ];
 for (const [behaviour, says] of SILENCES) {
-  publisher(`an answer that is none (${behaviour}): said, not waited for, not forgotten`, async () => {
+  publisher(`an invalid answer (${behaviour}) is reported, not waited for, and not forgotten`, async () => {
     await within(async ({ gvproxy, ledger, expose, unexpose, reconcile }) => {
       assert.is(await expose(port(8080)), null);
       gvproxy.behave = behaviour;
@@ -211,7 +211,7 @@ for (const [behaviour, says] of SILENCES) {
       }
       const asked = await askPublisher(gvproxy.url);
       assert.match('fault' in asked ? asked.fault.message : 'it answers', says);
-      // It goes with the next call, whatever that is about.
+      // It goes with the next call, whatever that call requests.
       gvproxy.behave = 'well';
       assert.equal(
         ledger.owed(gvproxy.url).map(({ local }) => local),
@@ -224,7 +224,7 @@ for (const [behaviour, says] of SILENCES) {
   });
 }
 
-publisher('nobody there at all', async () => {
+publisher('a missing publisher is reported', async () => {
   await within(async ({ gvproxy, expose, unexpose }) => {
     await gvproxy.stop();
     for (const fault of [await expose(port(8080)), await unexpose(port(8080))]) {
@@ -234,7 +234,7 @@ publisher('nobody there at all', async () => {
   });
 });
 
-publisher('an exposure that is done and not answered is undone', async () => {
+publisher('an exposure that is made but not answered is undone', async () => {
   await within(async ({ gvproxy, ledger, expose }) => {
     gvproxy.misbehave = async (path, { local }): Promise<Behaviour> => {
       if (path !== 'expose' || local !== ':8081') return 'well';
@@ -247,7 +247,7 @@ publisher('an exposure that is done and not answered is undone', async () => {
   });
 });
 
-publisher('an exposure that cannot be undone is owed, on disk, and goes at the next start', async () => {
+publisher('an exposure that cannot be undone is recorded on disk, and removed at the next start', async () => {
   await within(async ({ gvproxy, directory, expose }) => {
     gvproxy.misbehave = (path, { local }) => (path === 'unexpose' || local === ':8081' ? 'close' : 'well');
     const fault = await expose(port(8080), port(8081));
@@ -263,7 +263,7 @@ publisher('an exposure that cannot be undone is owed, on disk, and goes at the n
   });
 });
 
-publisher('one that refuses to take a port away does not keep the others', async () => {
+publisher('a port that the publisher refuses to remove does not block the others', async () => {
   await within(async ({ gvproxy, expose, unexpose }) => {
     assert.is(await expose(port(8080, { range: 4 })), null);
     gvproxy.misbehave = (path, { local }) => (path === 'unexpose' && local === ':8081' ? 'close' : 'well');
@@ -275,7 +275,7 @@ publisher('one that refuses to take a port away does not keep the others', async
   });
 });
 
-publisher('started anew it has forgotten everything, and is told', async () => {
+publisher('a restarted publisher has forgotten everything, and gets it again', async () => {
   await within(async ({ gvproxy, expose, reconcile }) => {
     assert.is(await expose(port(8080), port(8081)), null);
     await gvproxy.stop();
@@ -287,11 +287,11 @@ publisher('started anew it has forgotten everything, and is told', async () => {
   });
 });
 
-publisher('after a reboot: what is stale goes before what is wanted comes', async () => {
+publisher('after a reboot, stale exposures are removed before new ones are made', async () => {
   await within(async ({ gvproxy, reconcile }) => {
     await gvproxy.have('tcp', ':8080', `${US}:8080`);
     await gvproxy.have('tcp', ':8081', `${US}:8081`);
-    // The same socket: it can be had only once the stale one is gone.
+    // The same socket: it is free only once the stale exposure is gone.
     const wanted = [port(8080, { outerIp: '127.0.0.1' }), port(8081)];
     const done = await reconcile(wanted, [port(8080), port(8081), port(8082)]);
     assert.equal(done, { exposed: ['tcp/127.0.0.1:8080'], unexposed: ['tcp/:8080'], faults: [] });
@@ -299,7 +299,7 @@ publisher('after a reboot: what is stale goes before what is wanted comes', asyn
   });
 });
 
-publisher('calls come one after another: what was asked for last is what is there', async () => {
+publisher('calls run one after another, and the last request decides', async () => {
   await within(async ({ gvproxy, expose, unexpose, reconcile }) => {
     const ports = port(8080, { range: 20 });
     await Promise.all([reconcile([ports]), unexpose(ports), expose(ports), unexpose(ports)]);
@@ -309,7 +309,7 @@ publisher('calls come one after another: what was asked for last is what is ther
   });
 });
 
-publisher('many ports', async () => {
+publisher('many ports can be exposed at once', async () => {
   await within(async ({ gvproxy, expose, unexpose }) => {
     const ports = port(20_000, { range: 200 });
     assert.is(await expose(ports), null);
@@ -319,7 +319,7 @@ publisher('many ports', async () => {
   });
 });
 
-publisher('the ledger: a file that makes no sense is set aside', () => {
+publisher('a ledger that cannot be parsed is set aside', () => {
   for (const text of ['', '{}', '{"version":2,"exposed":[]}', '{"version":1,"exposed":[{"local":":1"}]}']) {
     const directory = scratch();
     const file = join(directory, 'exposed.json');
@@ -333,7 +333,7 @@ publisher('the ledger: a file that makes no sense is set aside', () => {
   }
 });
 
-publisher('the ledger: what cannot be written is not asked for', async () => {
+publisher('a port that cannot be written to the ledger is not requested', async () => {
   await within(async ({ gvproxy }) => {
     const directory = scratch();
     const ledger = ledgerIn(directory);

@@ -1,14 +1,14 @@
 /**
- * The resolver with the real aardvark-dns: what containers are told, what leaves the machine, and what is there after a
- * crash of either, or of both.
+ * The resolver with the real aardvark-dns: the answers that containers get, the queries that leave the machine, and the
+ * names after a crash of either, or of both.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findAardvark } from '../../effects/aardvark.ts';
-import { resolvConf } from '../../machines/plan/resolv-conf.ts';
+import { findAardvark } from '../../effects/names/aardvark.ts';
+import { resolvConf } from '../../plan/containers/resolv-conf.ts';
 import { leaseOf } from '../harness/fixtures.ts';
 import { dig, Upstream } from '../harness/dns.ts';
 import { ended } from '../harness/inside.ts';
@@ -52,7 +52,7 @@ names.after(() => {
   special.close();
 });
 
-/** Asked by the container at the gateway of its first network. */
+/** Queries from inside the container, at the gateway of its first network. */
 const from = (container: typeof web, name: string, type: 'A' | 'AAAA' | 'PTR' | 'MX' = 'A', at = 0) =>
   dig(resolver.outside, container[0]!.netns, container[0]!.listen[at]!, name, type);
 
@@ -69,7 +69,7 @@ names('containers find each other by name, alias and short id', async () => {
   assert.is(await from(web, '3.0.89.10.in-addr.arpa', 'PTR'), 'NOERROR ba9876543210 db shop');
 });
 
-names('a name that was given back is not known any more; the others are', async () => {
+names('a name that was removed is not known any more, and the others are', async () => {
   await Promise.all([resolver.register('web:1', web), resolver.register('db:1', db)]);
   assert.equal(await resolver.unregister('web:1', ['front']), { type: 'unnamed' });
   await resolver.until('serving');
@@ -77,7 +77,7 @@ names('a name that was given back is not known any more; the others are', async 
   assert.is(await from(web, 'shop'), 'NOERROR 10.89.0.3');
 });
 
-names('its own zone is never asked of the world, everything else is', async () => {
+names('queries for its own zone never go to the world, all others do', async () => {
   await resolver.register('web:1', web);
   assert.is(await from(web, 'example.com'), 'NOERROR 7.7.7.1');
   assert.equal(host.asked.splice(0), ['example.com A']);
@@ -89,16 +89,16 @@ names('its own zone is never asked of the world, everything else is', async () =
   assert.equal(host.asked, []);
 });
 
-names('a name without a dot that nobody has is unknown, and 1.4 asks nobody for it', async () => {
+names('a name without a dot that no container has is unknown, and 1.4 queries nobody for it', async () => {
   await resolver.register('web:1', web);
   assert.is(await from(web, 'nobody'), 'NXDOMAIN');
   if (isOld) assert.equal(host.asked, []);
 });
 
-/** In a mount namespace of its own: what getaddrinfo(3) finds for $2 by the resolv.conf $1. */
+/** In a mount namespace of its own: the answer of getaddrinfo(3) for $2 with the resolv.conf $1. */
 const ASK_C_LIBRARY = 'mount --bind "$1" /etc/resolv.conf && exec getent -s dns ahostsv4 "$2"';
 
-names('by the resolv.conf of a container the C library asks no server for a name without a dot', async () => {
+names("with a container's resolv.conf the C library queries no server for a name without a dot", async () => {
   const named = { mac: '02:00:00:00:00:01', ordinal: 0, hostLink: 've0', link: 'eth0', alias: '', aliases: [] };
   const dns = { listen: ['10.99.2.2'], servers: [] }; // that of the world stands for a gateway
   const attachments = [{ ...leaseOf('own'), ...named, gatewayPriority: 0, dns }];
@@ -117,7 +117,7 @@ names('by the resolv.conf of a container the C library asks no server for a name
   assert.ok(special.asked.includes('nobody.dns.podman A'), String(special.asked));
 });
 
-names('an internal network asks nobody, not even for one who forges its address', async () => {
+names('an internal network queries no upstream server, not even for a forged address', async () => {
   await resolver.register('vault:1', vault);
   assert.is(await from(vault, 'vault'), 'NOERROR 10.89.1.4');
   for (const name of ['example.com', 'nobody', 'DNS.PODMAN']) assert.is(await from(vault, name), 'NXDOMAIN');
@@ -142,11 +142,11 @@ names('a container on an open and an internal network knows the names of both, a
   assert.is(await from(web, 'vault'), 'NXDOMAIN', 'to others the internal network stays unknown');
 });
 
-names('servers of a network are asked instead of those of the host, and can be changed', async () => {
+names("servers of a network are queried instead of the host's, and can be changed", async () => {
   await Promise.all([resolver.register('mail:1', mail), resolver.register('web:1', web)]);
   assert.is(await from(mail, 'one.example'), 'NOERROR 7.7.7.2');
   assert.equal(await resolver.revise(own, ['10.99.1.2']), { type: 'revised', network: 'own' });
-  // aardvark-dns reads it in its own time: what was asked until then may have gone to the old one.
+  // aardvark-dns reads it in its own time: earlier queries may have gone to the old server.
   await until('asks the other one', async () => (await from(mail, 'two.example')) === 'NOERROR 7.7.7.1');
   special.asked.length = 0;
   assert.is(await from(mail, 'three.example'), 'NOERROR 7.7.7.1');
@@ -161,7 +161,7 @@ names('a refresh reads the resolv.conf of the host again', async () => {
   await until('asks the new one', async () => (await from(web, 'two.example')) === 'NOERROR 7.7.7.2');
 });
 
-names('killed, it comes back with all names; registering does not wait for the pause', async () => {
+names('a killed server comes back with all names, and registering does not wait for the backoff', async () => {
   await resolver.register('web:1', web);
   const [pid] = resolver.processes() as [number];
   process.kill(pid, 'SIGKILL');
@@ -172,7 +172,7 @@ names('killed, it comes back with all names; registering does not wait for the p
   assert.is.not(resolver.processes()[0], pid);
 });
 
-names('killed, it comes back by itself', async () => {
+names('a killed server comes back by itself', async () => {
   await resolver.register('web:1', web);
   process.kill(resolver.processes()[0]!, 'SIGKILL');
   await resolver.until('restarting');
@@ -180,7 +180,7 @@ names('killed, it comes back by itself', async () => {
   await until('it answers', async () => (await from(web, 'web')) === 'NOERROR 10.89.0.2');
 });
 
-names('the next daemon finds the same process, mends the files, and hears when it ends', async () => {
+names('the next daemon finds the same process, repairs the files, and notices when it ends', async () => {
   await Promise.all([resolver.register('web:1', web), resolver.register('db:1', db)]);
   const before = resolver.processes();
   const file = `${resolver.directory}/open/front.zone`;
@@ -195,7 +195,7 @@ names('the next daemon finds the same process, mends the files, and hears when i
   await until('it answers', async () => (await from(web, 'db')) === 'NOERROR 10.89.0.3');
 });
 
-names('the next daemon ends what has no names left, pid file or not', async () => {
+names('the next daemon ends a server without names, with or without a pid file', async () => {
   await resolver.register('web:1', web);
   const [pid] = resolver.processes() as [number];
   execFileSync('rm', [`${resolver.directory}/open/aardvark.pid`]);
@@ -205,7 +205,7 @@ names('the next daemon ends what has no names left, pid file or not', async () =
   assert.not(existsSync(resolver.directory));
 });
 
-names('a process of somebody else that has the pid in the file is left alone', async () => {
+names('a foreign process that has the pid in the file is left alone', async () => {
   await resolver.register('web:1', web);
   const [pid] = resolver.processes() as [number];
   writeFileSync(`${resolver.directory}/open/aardvark.pid`, String(process.pid));
@@ -216,7 +216,7 @@ names('a process of somebody else that has the pid in the file is left alone', a
   assert.is(resolver.processes().length, 1);
 });
 
-names('what cannot be answered for is refused, with the reason, and does not stay', async () => {
+names('names that the server cannot serve are refused with the reason, and do not stay', async () => {
   await resolver.register('web:1', web);
   const lost = db.map((entry) => ({ ...entry, listen: ['10.89.0.1', '10.77.0.1'] }));
   const answer = await resolver.register('db:1', lost);
@@ -227,7 +227,7 @@ names('what cannot be answered for is refused, with the reason, and does not sta
   assert.equal(Object.keys(resolver.actor.getSnapshot().context.names), ['web:1']);
 });
 
-names('who has the port is named', async () => {
+names('the process that has the port is named', async () => {
   const taken = await Upstream.at('10.89.2.1', '7.7.7.3');
   try {
     const answer = await resolver.register('mail:1', mail);
@@ -237,7 +237,10 @@ names('who has the port is named', async () => {
   }
 });
 
-/** Ends as 1.14 does when one of its addresses cannot be had, and says why; else it is the installed one. */
+/**
+ * A server that ends as 1.14 does when it cannot have one of its addresses, and says why; otherwise the installed one
+ * runs.
+ */
 const STRICT = `#!/usr/bin/python3
 import os, socket, sys
 directory = sys.argv[sys.argv.index('--config') + 1]
@@ -252,7 +255,7 @@ for file in os.listdir(directory):
 os.execv('${installed}', ['${installed}', *sys.argv[1:]])
 `;
 
-/** A server that anybody may run, for the test that is given it. */
+/** A server that every user may execute, for the test that gets it. */
 async function withProgram(script: string, test: (own: TestResolver) => Promise<void>): Promise<void> {
   const directory = mkdtempSync('/run/program-');
   chmodSync(directory, 0o755);
@@ -268,7 +271,7 @@ async function withProgram(script: string, test: (own: TestResolver) => Promise<
   }
 }
 
-names('a version that ends when one address is taken serves the other networks all the same, after a kill too', () =>
+names('a version that ends when one address is taken still serves other networks, after a kill too', () =>
   withProgram(STRICT, async (own) => {
     await own.register('web:1', web);
     const taken = await Upstream.at('10.89.2.1', '7.7.7.3');
@@ -289,7 +292,7 @@ names('a version that ends when one address is taken serves the other networks a
   }),
 );
 
-names('what it says when it does not start is in the fault', () =>
+names('the fault contains the output of a server that does not start', () =>
   withProgram(`#!/bin/sh\necho 'failed to get upstream nameservers' >&2; exit 1\n`, async (own) => {
     const answer = await own.register('web:1', web);
     assert.is(answer.type === 'refused' && answer.fault.code, 'DNS_FAILED');
@@ -297,12 +300,12 @@ names('what it says when it does not start is in the fault', () =>
   }),
 );
 
-names('fifty at once are a few rounds', async () => {
+names('fifty concurrent requests need only a few rounds', async () => {
   const all = Array.from({ length: 50 }, (_, n) =>
     web.map((entry) => ({ ...entry, addresses: [`10.89.0.${100 + n}`], names: [`n${n}`] })),
   );
   const states: string[] = [];
-  const subscription = resolver.actor.subscribe(({ value }) => states.push(String(value)));
+  const subscription = resolver.actor.subscribe(({ value }) => states.push(value));
   const answers = await Promise.all(all.map((entries, n) => resolver.register(`n${n}:1`, entries)));
   subscription.unsubscribe();
   assert.equal(new Set(answers.map(({ type }) => type)), new Set(['named']));
@@ -311,7 +314,7 @@ names('fifty at once are a few rounds', async () => {
   assert.is(await from(web, 'n49'), 'NOERROR 10.89.0.149');
 });
 
-names('without the program: refused as unavailable, and nothing is left', async () => {
+names('without the program, names are refused as unavailable, and nothing is left', async () => {
   const without = new TestResolver(['/nonexistent/aardvark-dns']);
   const answer = await without.register('web:1', web);
   assert.is(answer.type === 'refused' && answer.fault.code, 'DNS_UNAVAILABLE');

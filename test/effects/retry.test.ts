@@ -1,5 +1,5 @@
 /**
- * What insists: at once, then every second until it is done; told once; given up, nothing is begun any more.
+ * Retry until done: at once, then every second; the failure is reported once; nothing begins any more after giving up.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -8,7 +8,7 @@ import { retryUntilDone } from '../../effects/retry.ts';
 
 const insisting = suite('insist');
 
-/** Work that fails so many times, and what came of it. */
+/** Work that fails so many times, and a log of its outcome. */
 function failing(times: number): { work: () => void; told: unknown[]; tries: number[] } {
   const told: unknown[] = [];
   const tries: number[] = [];
@@ -19,14 +19,14 @@ function failing(times: number): { work: () => void; told: unknown[]; tries: num
   return { work, told, tries };
 }
 
-insisting('what can be done is done in this turn', () => {
+insisting('work that succeeds is done in this turn', () => {
   const { work, told, tries } = failing(0);
   retryUntilDone(work, (error) => told.push(error));
   assert.is(tries.length, 1);
   assert.equal(told, []);
 });
 
-insisting('what fails is tried again a second later, and its first reason alone is told', async () => {
+insisting('failed work is tried again a second later, and only its first reason is reported', async () => {
   const { work, told, tries } = failing(2);
   retryUntilDone(work, (error) => told.push((error as Error).message));
   while (tries.length < 3) await sleep(50);
@@ -36,7 +36,7 @@ insisting('what fails is tried again a second later, and its first reason alone 
   for (const n of [1, 2]) assert.ok(tries[n]! - tries[n - 1]! >= 990);
 });
 
-insisting('given up, it is not tried again, whether it is waiting or under way', async () => {
+insisting('work that is given up is not tried again, whether it is waiting or under way', async () => {
   const { work, told, tries } = failing(9);
   const waiting = retryUntilDone(work, (error) => told.push(error));
   await sleep(10);

@@ -1,12 +1,19 @@
 /**
- * The table compared with what should be, on a real kernel: what was made is found as it should be; each thing that
- * others change is found, by its kind, and one transaction of the repair brings all of it back.
+ * The table is compared with its plan, on a real kernel: an unchanged table has no differences, each change by others
+ * is found, by its kind, and one transaction of the repair reverts all of them.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { removeTable, type NetworkRules } from '../../effects/ruleset.ts';
-import { compareRuleset, ourSets, repairOf, wholeRuleset, type Standing } from '../../effects/ruleset-compare.ts';
+import type { NetworkRules } from '../../effects/ruleset/ruleset-inputs.ts';
+import { removeTable } from '../../effects/ruleset/ruleset.ts';
+import {
+  compareRuleset,
+  ourSets,
+  repairOf,
+  wholeRuleset,
+  type Standing,
+} from '../../effects/ruleset/ruleset-compare.ts';
 import { openOutside } from '../../native/index.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -27,7 +34,7 @@ const rules = (bridge: string, subnet: string, gateway: string, more: Partial<Ne
 const STANDING: Standing = {
   networks: [
     { network: 'web', rules: rules('cl-web', '10.89.0.0/24', '10.89.0.1', { isolate: 'open' }) },
-    // Right behind it: where the one interval ends the other begins.
+    // Directly after it: one interval ends where the other begins.
     { network: 'next', rules: rules('cl-next', '10.89.1.0/24', '10.89.1.1') },
     { network: 'back', rules: rules('cl-back', 'fd00:90::/64', 'fd00:90::1', { isolate: 'isolated' }) },
     { network: 'inner', rules: rules('cl-inner', '10.91.0.0/24', '10.91.0.1', { internal: true, masquerade: false }) },
@@ -65,13 +72,13 @@ const compare = suite('ruleset compared');
 compare.before.each(async () => outside.nft([...removeTable(TABLE), ...wholeRuleset(TABLE, STANDING)]));
 compare.after(async () => outside.nft(removeTable(TABLE)));
 
-compare('what was made is as it should be, also when it is made twice', async () => {
+compare('a table that was made compares equal, also when it is made twice', async () => {
   assert.equal(await differences(), []);
   await outside.nft(wholeRuleset(TABLE, STANDING));
   assert.equal(await differences(), []);
 });
 
-compare('what should not be there any more is not asked for', async () => {
+compare('what should not exist any more is not reported missing', async () => {
   assert.equal(await differences({ ...STANDING, networks: STANDING.networks.slice(1), ports: [] }), []);
 });
 
@@ -142,7 +149,7 @@ const BROKEN: Record<string, [command: string, expected: string[]]> = {
   ],
 };
 for (const [what, [command, expected]] of Object.entries(BROKEN)) {
-  compare(`${what}: found, and one transaction brings it back`, async () => {
+  compare(`${what}: the comparison finds it, and one transaction restores it`, async () => {
     const before = listing();
     execFileSync('nft', ['-f', '-'], { input: command });
     assert.equal((await said()).sort(), [...expected].sort());
@@ -152,7 +159,7 @@ for (const [what, [command, expected]] of Object.entries(BROKEN)) {
   });
 }
 
-compare('what does not differ is not touched', async () => {
+compare('objects that do not differ are not touched', async () => {
   const handles = async () =>
     (await outside.nftTable('inet', TABLE))?.chains
       .filter(({ name }) => name !== 'to-cl-web')

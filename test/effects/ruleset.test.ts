@@ -1,14 +1,15 @@
 /**
- * The ruleset on a real kernel: what `nft` reads back, and what packets do. One host (the namespace of this process), a
- * neighbour on its LAN, and containers on three networks: a and b, and the internal i.
+ * The ruleset on a real kernel: what `nft` reads back, and what happens to packets. One host (the namespace of this
+ * process), a neighbour on its LAN, and containers on three networks: a and b, and the internal i.
  *
  * Limits: containers are processes with a namespace, made with `ip`; effects and machines are not involved.
- * Over 400 lines because listing and traffic share one stage of namespaces.
+ * Over 400 lines because listing and traffic share one set of namespaces.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Closed, NetworkRules, PublishedPort } from '../../effects/ruleset/ruleset-inputs.ts';
 import {
   baseRules,
   MAPS,
@@ -16,10 +17,7 @@ import {
   portElements,
   removeNetworkRules,
   removeTable,
-  type Closed,
-  type NetworkRules,
-  type PublishedPort,
-} from '../../effects/ruleset.ts';
+} from '../../effects/ruleset/ruleset.ts';
 import { isKernelError, openOutside, type NftOperation, type Outside } from '../../native/index.ts';
 import { dial, startAgent, type Agent, type Protocol } from '../harness/agent.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -102,7 +100,7 @@ rules.before(() => {
 rules.before.each(async () => nft([...removeTable(TABLE), ...baseRules(TABLE, OPEN, GUARD)]));
 rules.after(async () => nft(removeTable(TABLE)));
 
-rules('reads as intended, in the words of nft', async () => {
+rules('the ruleset reads as intended, as nft prints it', async () => {
   await nft([...networkRules(TABLE, { ...A, isolate: 'open' }), ...portElements(TABLE, PORTS).add]);
   const text = listing();
   for (const line of [
@@ -139,11 +137,11 @@ rules('reads as intended, in the words of nft', async () => {
   }
 });
 
-rules('what nft lists, nft can load again', async () => {
+rules('nft can load what it lists', async () => {
   await nft([...networkRules(TABLE, A), ...portElements(TABLE, PORTS).add]);
   const text = listing();
   execFileSync('nft', ['-f', '-'], { input: `flush ruleset\n${text}` });
-  // Beside an address nft writes and loads the port-unreachable of that family: what we say of both is the same there.
+  // Beside an address nft writes and loads the port-unreachable of that family: our two forms are equal there.
   const plain = (rules: string) => sorted(rules.replaceAll(/ with icmp(v6)? port-unreachable/g, ''));
   assert.is(plain(listing()), plain(text));
 });
@@ -165,7 +163,7 @@ rules('everything can be applied twice, and removed twice', async () => {
   assert.is(listing(), '');
 });
 
-rules('removal from a table that is not there is ENOENT, and makes none', async () => {
+rules('removal from a missing table is ENOENT, and makes no table', async () => {
   await nft(removeTable(TABLE));
   assert.is(await codeOf(nft(removeNetworkRules(TABLE, A))), 'ENOENT');
   assert.is(await codeOf(nft(portElements(TABLE, PORTS).remove)), 'ENOENT');
@@ -181,7 +179,7 @@ rules('a changed network replaces its rules and its membership', async () => {
   assert.match(text, /chain leave-cl-a \{\s+\}/);
 });
 
-rules('a port of somebody else is neither taken nor removed', async () => {
+rules('a port of another owner is neither taken nor removed', async () => {
   const [mine] = PORTS;
   const theirs = { ...mine!, address: '10.89.0.9', owner: 'b/1' };
   await nft(portElements(TABLE, [theirs]).add);
@@ -252,7 +250,8 @@ traffic.before(async () => {
   cable(lan, 'lan');
   host.push(`address add ${HOST}/24 dev lan`, 'address add 2001:db8::1/64 dev lan nodad');
   cable(a1, 'a1', 'cl-a');
-  // With br_netfilter, a bridge translates addresses without routing, and sends nothing back where it came from.
+  // With br_netfilter, a bridge translates addresses without routing, and never sends a packet back by the port it came
+  // from.
   host.push('link set a1 type bridge_slave hairpin on');
   cable(a2, 'a2', 'cl-a');
   cable(b1, 'b1', 'cl-b');
@@ -275,7 +274,7 @@ traffic.before(async () => {
     await agent.serve(name, 'tcp', 80);
     await agent.serve(name, 'udp', 80);
   }
-  // No lo, so that 127.0.0.1 is an address like any other: what a neighbour who forges frames can do.
+  // lo stays down, so that 127.0.0.1 is an ordinary address, as for a neighbour that forges frames.
   lan.ip(
     `link set eth0 up\naddress add ${NEIGHBOUR}/24 dev eth0\naddress add 2001:db8::2/64 dev eth0 nodad\n` +
       `route add default via ${HOST}\nroute add default via 2001:db8::1`,
@@ -298,7 +297,7 @@ traffic.after(async () => {
 
 type Dialler = (protocol: Protocol, address: string, port: number) => Promise<string>;
 
-/** Dial them all at once; each line is [who, protocol, address, port, what comes back]. */
+/** Connects to all of them at once; each line is [who, protocol, address, port, the answer]. */
 async function expect(lines: [Agent | null, Protocol, string, number, string | RegExp][]): Promise<void> {
   const outcomes = await Promise.all(
     lines.map(([agent, ...to]) => {
@@ -362,7 +361,7 @@ for (const filter of ['1', '0'] as const) {
     ]);
   });
 
-  traffic(`what is not published is closed, ${where}`, async () => {
+  traffic(`unpublished ports are closed, ${where}`, async () => {
     bridgeFilter('', filter);
     bridgeFilter('6', filter);
     await expect([
@@ -399,14 +398,14 @@ traffic('a frame for 127.0.0.1 from outside is dropped (moby#45610)', async () =
     [lan, 'tcp', '127.0.0.1', 8081, 'timeout'],
   ];
   await expect(forged);
-  // The same frames do arrive when the rule is not there: the test can fail.
+  // The same frames do arrive without the rule: the test can fail.
   await nft([{ op: 'chain.flush', table: TABLE, chain: 'raw' }]);
   await expect([[lan, 'tcp', '127.0.0.1', 8081, `a1 ${NEIGHBOUR}`]]);
   await nft(baseRules(TABLE, OPEN, GUARD));
   await expect(forged);
 });
 
-traffic('what leaves is masqueraded, and an internal network has no way out or in', async () => {
+traffic('traffic that leaves is masqueraded, and an internal network has no way out or in', async () => {
   await expect([
     [a1, 'tcp', NEIGHBOUR, 7, `lan ${HOST}`],
     [a1, 'udp', '2001:db8::2', 7, 'lan 2001:db8::1'],
@@ -423,7 +422,7 @@ traffic('what leaves is masqueraded, and an internal network has no way out or i
 });
 
 traffic(
-  'what leaves has the source that was chosen, in each family, and ports and neighbours are as before',
+  'traffic that leaves has the chosen source in each family, and ports and neighbours are unchanged',
   async () => {
     await nft(networkRules(TABLE, { ...A, outbound: [OTHER, OTHER6] }));
     await expect(
@@ -446,7 +445,7 @@ traffic(
   },
 );
 
-traffic('networks that are not strict meet unless both are isolated', async () => {
+traffic('networks that are not strict reach each other unless both are isolated', async () => {
   const meet = async (a: NetworkRules['isolate'], b: NetworkRules['isolate'], there: boolean) => {
     await nft([...networkRules(TABLE, { ...A, isolate: a }), ...networkRules(TABLE, { ...B, isolate: b })]);
     const wanted = (name: string) => (there ? new RegExp(`^${name} `) : 'timeout');
@@ -462,7 +461,7 @@ traffic('networks that are not strict meet unless both are isolated', async () =
   await meet('strict', 'strict', false);
 });
 
-traffic('a port taken away stops new connections, and its connections can be forgotten', async () => {
+traffic('a removed port stops new connections, and its connections can be forgotten', async () => {
   await expect([[lan, 'udp', HOST, 8080, `a1 ${NEIGHBOUR}`]]);
   await nft(portElements(TABLE, PORTS).remove);
   await expect([

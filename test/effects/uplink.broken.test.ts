@@ -1,14 +1,14 @@
 /**
- * Executables that are not what they should be: each is told of in the reference's words, as soon as it is known, and
- * nothing of it is left.
+ * Executables that are not what they should be: each is reported with the reference's message, as soon as that is
+ * possible, and leaves nothing.
  */
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findUplink } from '../../effects/uplink-keeper.ts';
-import { probeUplink, uplinkFile } from '../../effects/uplink-probe.ts';
-import { ensureUplink, removeUplink } from '../../effects/uplink-process.ts';
-import type { UplinkProcess } from '../../machines/plan/uplink.ts';
+import { findUplink } from '../../effects/uplinks/uplink-keeper.ts';
+import { probeUplink, uplinkFile } from '../../effects/uplinks/uplink-probe.ts';
+import { ensureUplink, removeUplink } from '../../effects/uplinks/uplink-process.ts';
+import type { UplinkProcess } from '../../plan/uplinks/uplink.ts';
 import { faultOf } from '../harness/effects.ts';
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -37,11 +37,11 @@ const broken = suite('broken uplinks');
 
 broken.after.each(async () => {
   await until('all has ended', () => uplinks.running().length === 0);
-  uplinks.nothingLeft();
+  uplinks.assertNothingLeft();
 });
 broken.after(() => uplinks.end());
 
-broken('the real ones are asked once, until they change', async () => {
+broken('the real programs are probed once, until they change', async () => {
   const real = await probeUplink({ program: 'slirp4netns', file: uplinkFile('slirp4netns') });
   for (const flag of ['--cidr', '--enable-sandbox', '--api-socket', '--outbound-addr6', '--netns-type']) {
     assert.ok(real.flags.includes(flag), flag);
@@ -65,7 +65,7 @@ broken('the real ones are asked once, until they change', async () => {
   assert.equal(await probeUplink({ program: 'slirp4netns', file }), { flags: ['--other'] });
 });
 
-broken('what cannot be asked is refused, with the reason', async () => {
+broken('a program that cannot be probed is refused, with the reason', async () => {
   const nowhere = await faultOf(probeUplink({ program: 'slirp4netns', file: '/nonexistent/slirp4netns' }));
   assert.is(nowhere.code, 'UPLINK_FAILED');
   assert.match(nowhere.message, "could not find slirp4netns, the network namespace can't be configured");
@@ -91,7 +91,7 @@ broken('what cannot be asked is refused, with the reason', async () => {
   assert.equal(await probeUplink({ program: 'pasta', file: flood }), { flags: ['--flag'] });
 });
 
-broken('one that prints and dies, dies of a signal, or cannot be run, is told of at once', async () => {
+broken('a program that prints and ends, dies of a signal, or cannot be run is reported at once', async () => {
   const readyMs = 600_000; // longer than this test may last
   const cases: [file: string, message: string][] = [
     [uplinks.broken('dies', 'echo "no \\"tap\\""; exit 4'), 'slirp4netns failed: "no \\"tap\\"" (exit status 4)'],
@@ -105,11 +105,11 @@ broken('one that prints and dies, dies of a signal, or cannot be run, is told of
   ];
   for (const [file, message] of cases) {
     assert.equal(await faultOf(ensureUplink(start(file), readyMs)), { code: 'UPLINK_FAILED', message, object: file });
-    uplinks.nothingLeft();
+    uplinks.assertNothingLeft();
   }
 });
 
-broken('one that hangs is ended, with what it started', async () => {
+broken('a program that hangs is ended, with its children', async () => {
   const file = uplinks.broken(
     'hangs',
     "trap '' TERM",
@@ -124,7 +124,7 @@ broken('one that hangs is ended, with what it started', async () => {
   });
 });
 
-broken('a start that was cut short is waited for by the next', async () => {
+broken('the next start waits for an interrupted one', async () => {
   const slow = uplinks.broken('slow', 'sleep 0.3', 'echo 1 >&4', 'exec sleep 60');
   const first = ensureUplink(start(slow));
   await until('it runs', () => findUplink(directory)?.state === 'starting');
@@ -135,7 +135,7 @@ broken('a start that was cut short is waited for by the next', async () => {
   await removeUplink(directory);
 });
 
-broken('one that is not listening when it is to end is killed', async () => {
+broken('a program that ignores the request to end is killed', async () => {
   const file = uplinks.broken('stubborn', "trap '' TERM", 'echo 1 >&4', 'while :; do sleep 63; done');
   await ensureUplink(start(file));
   assert.is(findUplink(directory)?.state, 'ready');

@@ -1,17 +1,15 @@
-/**
- * Ports that slirp4netns carries, over its API: the real program, and sockets that answer nonsense or nothing.
- */
+/** Ports that slirp4netns carries, over its API: the real program, and sockets that give invalid answers or none. */
 import { existsSync, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { listForwards } from '../../effects/slirp-api.ts';
-import { slirpForward, slirpUnforward } from '../../effects/slirp-forward.ts';
-import { uplinkFile } from '../../effects/uplink-probe.ts';
-import type { OwnedTarget } from '../../machines/plan/change.ts';
-import { parseSlirp } from '../../machines/plan/slirp4netns.ts';
-import type { UplinkInput } from '../../machines/plan/uplink.ts';
+import { listForwards } from '../../effects/uplinks/slirp-api.ts';
+import { slirpForward, slirpUnforward } from '../../effects/ports/slirp-forward.ts';
+import { uplinkFile } from '../../effects/uplinks/uplink-probe.ts';
+import type { OwnedTarget } from '../../plan/containers/change.ts';
+import { parseSlirp } from '../../plan/uplinks/slirp4netns.ts';
+import type { UplinkInput } from '../../plan/uplinks/uplink.ts';
 import { dial } from '../harness/agent.ts';
 import { faultOf } from '../harness/effects.ts';
 import { agentIn, removeNetns } from '../harness/inside.ts';
@@ -27,7 +25,7 @@ const inside = await agentIn(netns);
 await inside.serve('inside 80', 'tcp', 80);
 await inside.serve('inside 90', 'udp', 90);
 const uplinks = new Uplinks();
-/** Longer than a socket's path may be. */
+/** A path longer than a socket's may be. */
 const directory = join(uplinks.at('c'.repeat(120)), 'd'.repeat(120));
 
 const parsed = parseSlirp({ engine: [], container: [], file: uplinkFile('slirp4netns'), isInterface: () => false });
@@ -68,7 +66,7 @@ forward.after(() => {
   uplinks.end();
 });
 
-forward('come, stay when asked for again, and go, one as the other', async () => {
+forward('ports come, stay on a repeated request, and go, and a repeated removal succeeds', async () => {
   const targets = [target(8080), target(8090, 90, { protocol: 'udp' }), target(8081, 80, { hostIp: '127.0.0.1' })];
   const all = ['0.0.0.0:8080 10.0.2.100:80/tcp', '0.0.0.0:8090 10.0.2.100:90/udp', '127.0.0.1:8081 10.0.2.100:80/tcp'];
   const descriptors = openDescriptors();
@@ -88,14 +86,14 @@ forward('come, stay when asked for again, and go, one as the other', async () =>
   assert.is(await dial('tcp', '127.0.0.1', 8081), 'ECONNREFUSED');
 });
 
-forward('one is put in the place of another, on the same host port or elsewhere', async () => {
+forward('one port replaces another, on the same host port or elsewhere', async () => {
   await slirpForward({ directory, targets: [target(8080, 81), target(8081)], replacing: [] });
   await slirpForward({ directory, targets: [target(8080), target(8082)], replacing: [target(8080, 81), target(8081)] });
   assert.equal(await shown(), ['0.0.0.0:8080 10.0.2.100:80/tcp', '0.0.0.0:8082 10.0.2.100:80/tcp']);
   assert.match(await dial('tcp', '10.99.1.2', 8080), 'inside 80');
 });
 
-forward('a port that is in use takes the whole change back', async () => {
+forward('a port that is in use undoes the whole change', async () => {
   await slirpForward({ directory, targets: [target(8080, 81)], replacing: [] });
   const server = createServer();
   await new Promise<void>((listening) => server.listen(8099, '0.0.0.0', listening));
@@ -114,7 +112,7 @@ forward('a port that is in use takes the whole change back', async () => {
   }
 });
 
-forward('what it cannot carry is refused before anything is done', async () => {
+forward('a port that it cannot carry is refused before anything is done', async () => {
   for (const one of [
     target(1, 1, { protocol: 'sctp' }),
     target(1, 1, { hostIp: '::1' }),
@@ -127,7 +125,7 @@ forward('what it cannot carry is refused before anything is done', async () => {
   assert.equal(await shown(), []);
 });
 
-forward('very many are listed and taken away whole', async () => {
+forward('very many ports are listed and removed completely', async () => {
   const targets = Array.from({ length: 400 }, (_, i) => target(20_000 + i, 80));
   await slirpForward({ directory, targets, replacing: [] });
   assert.is((await shown()).length, 400);
@@ -135,10 +133,10 @@ forward('very many are listed and taken away whole', async () => {
   assert.equal(await shown(), []);
 });
 
-forward('where the program is gone, so is what it carried; nothing new can be asked of it', async () => {
+forward('ports go with the program, and nothing new can be requested from it', async () => {
   await runUplink(input('stop'));
   await slirpUnforward({ directory, targets: [target(8080)] });
-  await slirpForward({ directory, targets: [], replacing: [target(8080)] }); // what takes back a publish that failed
+  await slirpForward({ directory, targets: [], replacing: [target(8080)] }); // as when a failed publish is undone
   const fault = await faultOf(slirpForward({ directory, targets: [target(8080)], replacing: [] }));
   assert.equal(fault, {
     code: 'UPLINK_FAILED',
@@ -149,7 +147,7 @@ forward('where the program is gone, so is what it carried; nothing new can be as
   mkdirSync(join(directory, 'program'), { recursive: true });
 });
 
-forward('an answer that is none is an error that shows it, and one that does not come is not waited for', async () => {
+forward('an invalid answer is an error that shows it, and a missing one is not waited for', async () => {
   const cases: [answer: string | null, message: string][] = [
     ['hello', 'error parsing error status from slirp4netns: "hello"'],
     ['', 'error parsing error status from slirp4netns: ""'],

@@ -1,6 +1,6 @@
 /**
- * pasta as the way out of a container, the real program: which link and addresses the container gets, which ports lead in,
- * and that nothing is left when it is taken away.
+ * pasta as the way out of a container, with the real program: the link and the addresses that the container gets, the
+ * ports that lead in, and that nothing is left when it is removed.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,10 +8,10 @@ import { readFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findUplink } from '../../effects/uplink-keeper.ts';
-import { uplinkFile } from '../../effects/uplink-probe.ts';
-import { parsePasta } from '../../machines/plan/pasta.ts';
-import type { UplinkInput } from '../../machines/plan/uplink.ts';
+import { findUplink } from '../../effects/uplinks/uplink-keeper.ts';
+import { uplinkFile } from '../../effects/uplinks/uplink-probe.ts';
+import { parsePasta } from '../../plan/uplinks/pasta.ts';
+import type { UplinkInput } from '../../plan/uplinks/uplink.ts';
 import type { PortMapping } from '../../state/event.ts';
 import type { PastaSettings } from '../../state/uplink.ts';
 import { resolve } from '../harness/fixtures.ts';
@@ -52,7 +52,10 @@ const input = (verb: UplinkInput['verb'], more: Partial<UplinkInput> = {}): Upli
   uplinkInput(verb, { directory, netns, settings: settings(), ...more });
 const child = () => findUplink(directory)?.child?.pid ?? 0;
 
-/** Servers in the container that answer when they are spoken to: what one says at once, this pasta loses (plan/pasta.ts). */
+/**
+ * Servers in the container that answer only after the client has sent: this pasta loses the first data of others
+ * (plan/pasta.ts).
+ */
 async function answerers(ports: number[]): Promise<() => Promise<void>> {
   const program = `
     const { createServer } = require('node:net');
@@ -83,7 +86,7 @@ const pasta = suite('pasta');
 
 pasta.after.each(async () => {
   assert.is((await runUplink(input('stop'))).outcome, 'stopped');
-  uplinks.nothingLeft();
+  uplinks.assertNothingLeft();
 });
 pasta.after(() => {
   world.stop();
@@ -92,7 +95,7 @@ pasta.after(() => {
   uplinks.end();
 });
 
-pasta('gives the container the addresses of the host, and leads out; the gateway is not the host', async () => {
+pasta("pasta gives the container the host's addresses and a way out, and the gateway is not the host", async () => {
   const output = await runUplink(input('start'));
   assert.equal(settled(output), {
     outcome: 'ready',
@@ -109,12 +112,12 @@ pasta('gives the container the addresses of the host, and leads out; the gateway
   });
   const keys = ['net/ipv6/conf/default/disable_ipv6', 'net/ipv6/conf/default/accept_dad'];
   assert.equal(await outside.sysctlRead(keys, netns), ['1', '0'], 'as it was');
-  // No privilege to speak of: CAP_NET_BIND_SERVICE, CAP_SYS_ADMIN behind seccomp and with an empty root.
+  // Only CAP_NET_BIND_SERVICE and CAP_SYS_ADMIN, behind seccomp and with an empty root.
   assert.match(readFileSync(`/proc/${child()}/status`, 'utf8'), /CapEff:\t0000000000200400\n/);
   assert.match(readFileSync(`/proc/${child()}/status`, 'utf8'), /Seccomp:\t2\n/);
 });
 
-pasta('options are kept; what leads out leads to the host, too, where that is asked for', async () => {
+pasta('options are kept, and the way out leads to the host too where that is requested', async () => {
   const wanted = settings(
     '--mtu',
     '1500',
@@ -147,7 +150,7 @@ pasta('options are kept; what leads out leads to the host, too, where that is as
   });
 });
 
-pasta('carries published ports, each to its own, of every kind it has', async () => {
+pasta('pasta carries published ports of every kind it has, each to its own destination', async () => {
   const ports = [
     port('', 8080, 80),
     port('10.99.1.2', 8081, 81, { range: 2 }),
@@ -170,7 +173,7 @@ pasta('carries published ports, each to its own, of every kind it has', async ()
     await inside.serve('inside 90', 'udp', 90);
     assert.is(await peer.dial('udp', '10.99.1.2', 8090, 3000), 'inside 90 10.99.1.9');
   });
-  // Other ports are another pasta.
+  // Other ports need another pasta.
   const pid = child();
   assert.is(
     (await runUplink(input('start', { ports: ports.slice(0, 1), settings: settings('-I', 'eth9') }))).fault,
@@ -180,7 +183,7 @@ pasta('carries published ports, each to its own, of every kind it has', async ()
   assert.is(await talk('10.99.1.2', 8082), 'ECONNREFUSED');
 });
 
-pasta('a port that somebody else has is found, though pasta is content with a part of it', async () => {
+pasta('a port that another process has is found, though pasta is content with a part of it', async () => {
   const server = createServer();
   await new Promise<void>((listening) => server.listen(8080, '0.0.0.0', listening));
   try {
@@ -189,7 +192,7 @@ pasta('a port that somebody else has is found, though pasta is content with a pa
       assert.is(output.outcome, 'stopped');
       assert.is(output.fault?.code, 'PORT_TAKEN');
       assert.match(output.fault?.owner ?? '', `pid ${process.pid}`);
-      uplinks.nothingLeft();
+      uplinks.assertNothingLeft();
     }
     const output = await runUplink(input('start', { ports: [port('10.99.1.2', 8080, 80)] }));
     assert.match(
@@ -201,7 +204,7 @@ pasta('a port that somebody else has is found, though pasta is content with a pa
   }
 });
 
-pasta('is adopted, started again when it was killed, and ends with its keeper', async () => {
+pasta('pasta is adopted, is restarted when it was killed, and ends with its keeper', async () => {
   await runUplink(input('start'));
   const pid = child();
   assert.is((await runUplink(input('repair'))).fault, null);
@@ -216,7 +219,7 @@ pasta('is adopted, started again when it was killed, and ends with its keeper', 
   assert.is((await runUplink(input('repair'))).fault, null);
 });
 
-pasta('ends by itself when the namespace is taken away', async () => {
+pasta('pasta ends by itself when the namespace is removed', async () => {
   await runUplink(input('start'));
   const told = toldOfEnd(directory);
   removeNetns('c1');
@@ -225,7 +228,7 @@ pasta('ends by itself when the namespace is taken away', async () => {
   netns = await container('c1');
 });
 
-pasta('where the host has no way out, it says so', async () => {
+pasta('pasta reports a host that has no way out', async () => {
   const routes = (verb: string) =>
     execFileSync('ip', ['-batch', '-'], {
       input: `route ${verb} default via 10.99.1.1\nroute ${verb} ::/0 via fd99::1 dev world\n`,

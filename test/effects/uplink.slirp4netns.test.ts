@@ -1,18 +1,18 @@
 /**
- * slirp4netns as the way out of a container, the real program: what its options do, what becomes of it when it, its keeper,
- * its container or the daemon dies, and that nothing is left when it is taken away.
+ * slirp4netns as the way out of a container, with the real program: the effect of its options, what happens when it,
+ * its keeper, its container or the daemon dies, and that nothing is left when it is removed.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { isAlive } from '../../effects/process.ts';
-import { findUplink, listUplinks } from '../../effects/uplink-keeper.ts';
-import { probeUplink, uplinkFile } from '../../effects/uplink-probe.ts';
-import { removeUplink } from '../../effects/uplink-process.ts';
-import { planLaunch, type UplinkInput } from '../../machines/plan/uplink.ts';
-import { parseSlirp } from '../../machines/plan/slirp4netns.ts';
+import { isAlive } from '../../effects/processes/process.ts';
+import { findUplink, listUplinks } from '../../effects/uplinks/uplink-keeper.ts';
+import { probeUplink, uplinkFile } from '../../effects/uplinks/uplink-probe.ts';
+import { removeUplink } from '../../effects/uplinks/uplink-process.ts';
+import { planLaunch, type UplinkInput } from '../../plan/uplinks/uplink.ts';
+import { parseSlirp } from '../../plan/uplinks/slirp4netns.ts';
 import { processStartTime } from '../../native/index.ts';
 import type { SlirpSettings } from '../../state/uplink.ts';
 import { dial } from '../harness/agent.ts';
@@ -46,7 +46,7 @@ const slirp = suite('slirp4netns');
 
 slirp.after.each(async () => {
   assert.equal(await runUplink(input('stop')), stopped);
-  uplinks.nothingLeft();
+  uplinks.assertNothingLeft();
 });
 slirp.after(() => {
   world.stop();
@@ -56,7 +56,7 @@ slirp.after(() => {
   uplinks.end();
 });
 
-slirp('leads out, not to the loopback of the host, and shows what it made', async () => {
+slirp("slirp4netns leads out, not to the host's loopback, and reports what it made", async () => {
   const output = await runUplink(input('start'));
   assert.equal(settled(output), {
     outcome: 'ready',
@@ -73,12 +73,12 @@ slirp('leads out, not to the loopback of the host, and shows what it made', asyn
   assert.is(status?.state, 'ready');
   assert.match(status?.output ?? '', 'received tapfd');
   assert.type(status?.readyMs, 'number');
-  // Its sandbox has unmounted what it sees of /run; ours is as it was (nothingLeft), its privileges are gone.
+  // Its sandbox has unmounted its view of /run; ours is as it was (assertNothingLeft), and it has no privileges.
   assert.match(readFileSync(`/proc/${child()}/status`, 'utf8'), /CapEff:\t0000000000000400\n/);
   assert.match(readFileSync(`/proc/${child()}/status`, 'utf8'), /Seccomp:\t2\n/);
 });
 
-slirp('options are kept: network, MTU, IPv6, loopback of the host', async () => {
+slirp('slirp4netns keeps its options: network, MTU, IPv6, loopback of the host', async () => {
   const wanted = settings('cidr=10.5.0.7/16', 'mtu=1500', 'enable_ipv6=true', 'allow_host_loopback=true');
   const output = await runUplink(input('start', { settings: wanted }));
   assert.equal(settled(output), {
@@ -100,14 +100,14 @@ slirp('options are kept: network, MTU, IPv6, loopback of the host', async () => 
   });
 });
 
-slirp('leaves by the address asked for', async () => {
+slirp('traffic leaves by the requested address', async () => {
   await runUplink(input('start', { settings: settings('outbound_addr=10.99.1.3') }));
   await withAgents([netns], async (inside) => {
     assert.is(await inside.dial('tcp', '10.99.1.2', 7001), 'world 10.99.1.3');
   });
 });
 
-slirp('what runs well is adopted by whoever starts or repairs it; other options start another', async () => {
+slirp('a healthy program is adopted by a start or a repair, and other options start another', async () => {
   await runUplink(input('start'));
   const [pid, parent] = [child(), keeper()];
   assert.is((await runUplink(input('start'))).outcome, 'ready');
@@ -118,7 +118,7 @@ slirp('what runs well is adopted by whoever starts or repairs it; other options 
   await ended(pid);
 });
 
-slirp('killed, its end is told, and repairing starts another; so it is when its keeper is killed', async () => {
+slirp('the end of a killed program or keeper is reported, and a repair starts another', async () => {
   await runUplink(input('start'));
   for (const victim of [child, keeper]) {
     const [pid, parent] = [child(), keeper()];
@@ -135,7 +135,7 @@ slirp('killed, its end is told, and repairing starts another; so it is when its 
   });
 });
 
-slirp('what one that runs has lost is put back, and without its link it is started again', async () => {
+slirp('what a running program has lost is restored, and without its link it is restarted', async () => {
   await runUplink(input('start', { settings: settings('enable_ipv6=true') }));
   for (const loss of ['link del tap0', 'addr flush dev tap0', 'route del default', 'link set tap0 down']) {
     const pid = child();
@@ -153,12 +153,12 @@ slirp('what one that runs has lost is put back, and without its link it is start
   }
 });
 
-slirp('told of an end that has been already', async () => {
+slirp('an end that has happened already is reported', async () => {
   await toldOfEnd(directory);
   assert.is(findUplink(directory), null);
 });
 
-slirp('ends with the process it is bound to, and does not start for one that has ended', async () => {
+slirp('slirp4netns ends with the process it is bound to, and does not start for an ended one', async () => {
   const shell = await sleeper();
   const boundTo = { pid: shell.pid ?? 0, startTime: processStartTime(shell.pid ?? 0) };
   assert.is((await runUplink(input('start', { boundTo }))).outcome, 'ready');
@@ -171,7 +171,7 @@ slirp('ends with the process it is bound to, and does not start for one that has
   assert.equal(output.fault, { code: 'NO_SUCH_PROCESS', message: `process ${boundTo.pid} has ended` });
 });
 
-slirp('what a daemon left that died on the way does not matter', async () => {
+slirp('remains of a daemon that died on the way do not matter', async () => {
   const states = [
     () => mkdirSync(directory),
     () => {
@@ -186,9 +186,9 @@ slirp('what a daemon left that died on the way does not matter', async () => {
     prepare();
     assert.is((await runUplink(input('start'))).outcome, 'ready');
     assert.equal(await runUplink(input('stop')), stopped);
-    uplinks.nothingLeft();
+    uplinks.assertNothingLeft();
   }
-  // Cut short between the two: the name is gone, the program is not.
+  // Interrupted between the two: the name is gone, the program is not.
   await runUplink(input('start'));
   const pid = child();
   renameSync(directory, `${directory}.doomed`);
@@ -199,11 +199,11 @@ slirp('what a daemon left that died on the way does not matter', async () => {
   assert.is.not(child(), pid);
 });
 
-slirp('a daemon may be killed at any moment of a start: the next one has it, once', async () => {
+slirp('the daemon may be killed at any moment of a start, and the next one has one program', async () => {
   const wanted = input('start');
   const launch = planLaunch(wanted, await probeUplink({ program: 'slirp4netns', file: wanted.settings.file }));
   const start = { ...wanted, ...launch, program: 'slirp4netns', file: wanted.settings.file };
-  const program = `import(${JSON.stringify(new URL('../../effects/uplink-process.js', import.meta.url))})
+  const program = `import(${JSON.stringify(new URL('../../effects/uplinks/uplink-process.js', import.meta.url))})
     .then(async ({ ensureUplink }) => {
       process.send('now');
       await ensureUplink(${JSON.stringify(start)});
@@ -220,11 +220,11 @@ slirp('a daemon may be killed at any moment of a start: the next one has it, onc
     // One that came too late is gone in a moment.
     await until('there is one keeper and one program', () => uplinks.running().length === 2);
     assert.equal(await runUplink(input('stop')), stopped);
-    uplinks.nothingLeft();
+    uplinks.assertNothingLeft();
   }
 });
 
-slirp('is taken away without its files, its namespace, or itself', async () => {
+slirp('slirp4netns is removed even without its files, its namespace, or its process', async () => {
   await runUplink(input('start'));
   const pid = child();
   rmSync(`${directory}/status`);
@@ -238,7 +238,7 @@ slirp('is taken away without its files, its namespace, or itself', async () => {
   await container('c2');
 });
 
-slirp('two have nothing to do with each other', async () => {
+slirp('two programs do not affect each other', async () => {
   const theirs = input('start', { directory: uplinks.at('c2'), netns: other });
   const outputs = await Promise.all([runUplink(input('start')), runUplink(theirs)]);
   assert.equal(
@@ -251,15 +251,15 @@ slirp('two have nothing to do with each other', async () => {
   assert.equal(await runUplink({ ...theirs, verb: 'stop' }), stopped);
 });
 
-slirp('a start in a namespace that is not there says so, and leaves nothing', async () => {
+slirp('a start in a missing namespace is reported, and leaves nothing', async () => {
   const output = await runUplink(input('start', { netns: '/run/netns/nowhere' }));
   assert.is(output.outcome, 'stopped');
   assert.is(output.fault?.code, 'UPLINK_FAILED');
   assert.is(output.fault?.message, 'there is no namespace at /run/netns/nowhere');
-  uplinks.nothingLeft();
+  uplinks.assertNothingLeft();
 });
 
-slirp('the host is as it was: dialling it does not depend on any of this', async () => {
+slirp('the host is unchanged, and connecting to it works as before', async () => {
   await runUplink(input('start'));
   assert.is(await dial('tcp', '10.99.1.2', 7001), 'world 10.99.1.2');
 });

@@ -1,15 +1,15 @@
-/** Who programs of ours run as: by /etc/passwd, by fixed numbers, and refused by name. */
+/** The users of cleat's programs: by /etc/passwd, by fixed numbers, and refused by name. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EffectError } from '../../effects/effect.ts';
-import { findUser, USER_NAMES, type User, type UserName } from '../../effects/users.ts';
+import { FaultError } from '../../state/faults.ts';
+import { findUser, USER_NAMES, type User, type UserName } from '../../effects/processes/users.ts';
 
 const users = suite('users');
 
-/** With these lines in /etc/passwd and /etc/group. */
+/** Runs with these lines in /etc/passwd and /etc/group. */
 function find(name: UserName, passwd: string | null, group = ''): User | string {
   const etc = mkdtempSync(join(tmpdir(), 'cleat-etc-'));
   try {
@@ -17,7 +17,7 @@ function find(name: UserName, passwd: string | null, group = ''): User | string 
     if (passwd !== null) writeFileSync(join(etc, 'group'), group);
     return findUser(name, etc);
   } catch (error) {
-    if (!(error instanceof EffectError)) throw error;
+    if (!(error instanceof FaultError)) throw error;
     return `${error.fault.code} ${error.fault.message}`;
   } finally {
     rmSync(etc, { recursive: true });
@@ -33,13 +33,13 @@ users('without an entry each job has a number of its own, between 65520 and 6553
   }
 });
 
-users('an entry of the name wins, with its own group', () => {
+users('an entry with the name has priority, with its own group', () => {
   const passwd = 'root:x:0:0::/root:/bin/sh\ncleat-dns:x:990:985::/:/usr/sbin/nologin\n';
   assert.equal(find('cleat-dns', passwd, 'cleat-dns:x:985:\n'), { uid: 990, gid: 985 });
   assert.equal(find('cleat-uplink', passwd), { uid: 65_523, gid: 65_523 });
 });
 
-users('root, a uid or a gid of somebody else, and one that two jobs share are refused', () => {
+users('root, a uid or a gid of another user, and one that two jobs share are refused', () => {
   const own = (line: string) => `${line}::/:/bin/false\n`;
   for (const [passwd, group, said] of [
     [own('cleat-dns:x:0:985'), '', 'cleat-dns cannot run as root'],
@@ -53,11 +53,11 @@ users('root, a uid or a gid of somebody else, and one that two jobs share are re
   }
 });
 
-users('lines that are no entries are passed over', () => {
+users('lines that are no entries are ignored', () => {
   assert.equal(find('cleat-dns', '\n# none\n+::::::\ncleat-dns:x::\n'), { uid: 65_521, gid: 65_521 });
 });
 
-users('on this machine nobody has these numbers', () => {
+users('no user of this machine has these numbers', () => {
   assert.not.match(readFileSync('/etc/passwd', 'utf8'), /:655(2\d|3[0-3]):/);
   for (const name of USER_NAMES) findUser(name);
 });

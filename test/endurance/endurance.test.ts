@@ -1,45 +1,45 @@
-// timeout: 600
 // proving: 10800
 /**
- * A daemon that is used and killed for a long time: containers come and go by the thousand, one in a hundred with a kill -9
- * somewhere and one in ten behind slirp4netns, with a port of the forwarder, beside others that are up the whole time with
- * traffic through their published ports.
+ * A daemon that is used and killed for a long time: containers come and go by the thousand, one in a hundred with a
+ * kill -9 somewhere and one in ten behind slirp4netns, with a port of the forwarder, beside others that are up the
+ * whole time with traffic through their published ports.
  *
- * Guarantees: not one message of the traffic is lost; the audit finds nothing; and when all is torn down, a census of links,
- * addresses, routes, rules, mounts, connections tracked, processes, descriptors of the daemon and files is what it was.
- * Limits: `npm run prove -- endurance cycles=100000 containers=1000` is the long form, `minutes=30` ends it then; its last
- * figures are in docs/reliability.md. Memory of a daemon that is never killed: memory.test.ts.
+ * Guarantees: not one message of the traffic is lost; the audit finds nothing; and when everything is torn down, a
+ * census of links, addresses, routes, rules, mounts, tracked connections, processes, descriptors of the daemon and
+ * files is what it was.
+ * Limits: `npm run prove -- endurance cycles=100000 containers=1000` is the long form, `minutes=30` ends it then; its
+ * last figures are in docs/reliability.md. Memory of a daemon that is never killed: memory.test.ts.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport } from '../../service/audit.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
 import { on, port, TestDaemon } from '../harness/daemon.ts';
 import { Echoes } from '../harness/echoes.ts';
-import { comesBackTo, inspect, type Picture } from '../harness/picture.ts';
+import { assertComesBackTo, inspect, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, proved } from '../harness/proof.ts';
 
 requirePrivateNamespace();
 
 const CYCLES = effort('cycles', 300, 5000);
-/** As many of the cycles as are done by then. */
+/** The test runs as many of the cycles as fit in this time. */
 const DEADLINE = performance.now() + effort('minutes', 4, 170) * 60_000;
 const STANDING = effort('containers', 20, 200);
 /** A bridge has 1,023 ports (BR_MAX_PORTS); some are for those that come and go. */
 const PER_NETWORK = 500;
 const AT_ONCE = 16;
 const KILL_EVERY = 100;
-/** Behind a program. */
+/** Containers behind an uplink program. */
 const UPLINK_EVERY = 10;
 const FIRST_PORT = 20_000;
 const ECHO_PORT = 7;
 
 const daemon = new TestDaemon();
 
-/** What comes and goes knows when the daemon is down. */
+/** True while the daemon is down, for the containers that come and go. */
 let serving: Promise<void> = Promise.resolve();
 let kills = 0;
 let done = 0;
@@ -52,10 +52,10 @@ test('containers come and go, the daemon dies now and then, and nothing is left 
     await daemon.network({ name: `standing${n}`, subnets: [{ subnet: `10.${100 + n}.0.0/16` }] });
   }
   await daemon.network({ name: 'churn', ipv6_enabled: true });
-  await churn(1, 2); // what the first container of a kind leaves for good, it leaves now
+  await churn(1, 2); // whatever the first container of a kind leaves for good, it leaves now
   await restart();
-  await daemon.get('/v1/audit'); // it waits for what is still being taken away
-  await sleep(500); // the connection that found it serving is closed
+  await daemon.get('/v1/audit'); // it waits for teardowns that are still under way
+  await sleep(500); // the connection that found the daemon serving is closed
   while (existsSync(`${daemon.runDir}/forwarder`)) await sleep(20); // it ends a second after its last port
   const before = census();
 
@@ -75,7 +75,7 @@ test('containers come and go, the daemon dies now and then, and nothing is left 
   }
   const ids = paths.map((_, i) => `s${i}`);
   while (ids.length > 0) await daemon.down(...ids.splice(0, 50));
-  await comesBackTo(before, census, 20_000);
+  await assertComesBackTo(before, census, 20_000);
   await daemon.stop();
   proved('create/teardown cycles', done);
   proved('containers behind slirp4netns among them', uplinks);
@@ -85,12 +85,12 @@ test('containers come and go, the daemon dies now and then, and nothing is left 
 });
 
 test.after(async () => {
-  await daemon.kill(); // of a test that failed
+  await daemon.kill(); // left by a failed test
 });
 
 test.run();
 
-/** Containers that stay, each with a published port; their namespaces. */
+/** Containers that stay, each with a published port; returns their namespaces. */
 async function standing(): Promise<string[]> {
   const paths: string[] = [];
   for (let i = 0; i < STANDING; i++) {
@@ -103,7 +103,7 @@ async function standing(): Promise<string[]> {
   return paths;
 }
 
-/** So many containers, several at once, from number `first` on. */
+/** Starts so many containers, several at once, from number `first` on. */
 async function churn(first: number, cycles: number): Promise<void> {
   let next = first;
   const worker = async () => {
@@ -120,7 +120,7 @@ async function churn(first: number, cycles: number): Promise<void> {
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
-/** Up and gone; whatever the daemon's death interrupts is taken up again. */
+/** A container goes up and is torn down; a request that the daemon's death interrupts is continued. */
 async function cycle(n: number): Promise<void> {
   const id = `c${n}`;
   const port_mappings = n % 3 === 0 ? [port(0, 80), port(0, 53, { protocol: 'udp' })] : [];
@@ -139,14 +139,14 @@ async function cycle(n: number): Promise<void> {
   const [{ text }, asked] = await insist(() =>
     daemon.request('POST', '/v1/events', lines, { 'content-type': 'application/x-ndjson' }),
   );
-  // Asked a second time, what had been heard is not accepted again; teardown tells what became of it.
+  // On the second request, an accepted event is refused; the teardown shows what happened to it.
   const refused = asked > 1 ? [] : text.split('\n').filter((line) => line.includes('"error"'));
   if (refused.length > 0) throw new Error(`${id}: ${refused.join('\n')}`);
   const [{ status, text: answer }] = await insist(() => daemon.event({ type: 'teardown', id }));
   if (status !== 200 && status !== 404) throw new Error(`teardown of ${id}: ${status} ${answer}`);
 }
 
-/** The answer, from whichever daemon gives it, and how often it was asked for. */
+/** The answer, from any daemon, and how often it was requested. */
 async function insist<T>(ask: () => Promise<T>): Promise<[T, number]> {
   for (let asked = 1; ; asked++) {
     await serving;
@@ -170,7 +170,7 @@ function restart(afterMs = 0): Promise<void> {
   return serving;
 }
 
-/** With a daemon that runs and has nothing to do. */
+/** Runs with a daemon that is idle. */
 function census(): Picture {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   const descriptors = readdirSync(`/proc/${daemon.pid}/fd`).map((fd) => kindOf(`/proc/${daemon.pid}/fd/${fd}`));
@@ -182,7 +182,7 @@ function census(): Picture {
   };
 }
 
-/** Connections with an address of ours in them; not what the kernel says of a bridge to 224.0.0.22 (IGMP, RFC 3376). */
+/** Connections with an address of ours; not the kernel's own packets of a bridge to 224.0.0.22 (IGMP, RFC 3376). */
 function tracked(): string[] {
   const all = ['ipv4', 'ipv6'].map((family) =>
     execFileSync('conntrack', ['-L', '-f', family], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),

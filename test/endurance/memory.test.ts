@@ -1,12 +1,12 @@
-// timeout: 600
 // proving: 3600
 // alone
 /**
- * What a daemon keeps of containers that are gone: nothing. Its heap after a collection that was asked for, and what it has
- * of the system, after many that came and went beside some that stay, with a daemon that is never killed.
+ * A daemon keeps nothing of containers that are gone. The test measures its heap after a requested collection, and its
+ * system resources, after many containers that came and went beside some that stay, with a daemon that is never killed.
  *
- * Limits: resident memory without a collection says nothing: a heap grows before it is collected, by more than 5 kB a cycle.
- * Even collected it grows a little, by code that is compiled as it gets hot; so the first cycles are not counted.
+ * Limits: resident memory without a collection shows nothing: a heap grows before it is collected, by more than 5 kB a
+ * cycle. Even collected it grows a little, by code that is compiled as it gets hot; so the first cycles are not
+ * counted.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -21,18 +21,20 @@ const CYCLES = effort('memory-cycles', 800, 20_000);
 const STANDING = effort('memory-containers', 5, 1000);
 const PER_NETWORK = 500;
 const AT_ONCE = 16;
-/** Until what is hot is compiled. */
+/** Cycles until hot code is compiled. */
 const WARM_UP = 700;
-/** Code of what gets hot later: measured 0.7 MB in the first 2,500 cycles, 27 B a cycle from 7,500 on. An actor has 20 kB. */
+/**
+ * Code that gets hot later: measured 0.7 MB in the first 2,500 cycles, 27 B a cycle from 7,500 on. An actor has 20 kB.
+ */
 const HEAP_SLACK = 768 << 10;
 const HEAP_PER_CYCLE = 128;
-/** What the allocators give back to the system is up to them, in pieces of megabytes. */
+/** Allocators return memory to the system when they choose, in pieces of megabytes. */
 const RESIDENT_PER_CYCLE = 2048;
 const RESIDENT_SLACK = 16 << 20;
 
 const daemon = new TestDaemon();
 
-test('what is gone is forgotten', async () => {
+test('the daemon keeps no memory of containers that are gone', async () => {
   weighable(daemon);
   await daemon.start();
   for (let n = 0; n < Math.ceil(STANDING / PER_NETWORK); n++) {
@@ -64,7 +66,7 @@ test.after(async () => {
 
 test.run();
 
-/** With everything that a daemon might remember: ports, two families, a second network, its history. */
+/** A container with everything that a daemon might keep: ports, two families, a second network, its history. */
 async function churn(first: number, cycles: number): Promise<void> {
   let next = first;
   const worker = async () => {

@@ -1,8 +1,7 @@
-// timeout: 600
 // proving: 3600
 /**
- * The n-th call goes wrong in the life of a container that is the only one: the bridge, the table, the forwarding switches
- * and the file that remembers what was found are made for it and go with it. Beside a witness none of that happens.
+ * The n-th call fails in the life of a container that is the only one: the bridge, the table, the forwarding switches
+ * and the file that records what was found are made for it and go with it. Beside a witness none of that happens.
  */
 import { suite } from 'uvu';
 import { on, port } from '../harness/daemon.ts';
@@ -53,7 +52,7 @@ const FAULTS: Record<string, [strikes: Strike[], few: number, mayEnd?: RegExp]> 
     ],
     30,
   ],
-  // A thread that cannot go back to its own namespace must not go on in a stranger's (native/worker.h).
+  // A thread that cannot return to its own namespace must not go on in a foreign one (native/node/worker.h).
   'namespace calls failed': [[{ kind: 'namespace', action: 'fail', errno: 'ENOMEM' }], 12, /^setns/],
   'socket calls failed': [[{ kind: 'socket', action: 'fail', errno: 'EMFILE' }], 12],
   'descriptors short': [[{ kind: 'descriptors', action: 'fail', errno: 'EMFILE' }], 17],

@@ -1,8 +1,7 @@
-// timeout: 600
 // proving: 3600
 /**
- * The n-th call for a namespace, a mount, a socket or a switch of the kernel fails, in every verb of a container's life; or
- * only so many descriptors are left, whatever they are for.
+ * The n-th call for a namespace, a mount, a socket or a switch of the kernel fails, in every verb of a container's
+ * life; or only n descriptors are left, whatever they are for.
  */
 import { suite } from 'uvu';
 import { FaultLife } from '../harness/fault-life.ts';
@@ -11,13 +10,13 @@ import { effort } from '../harness/proof.ts';
 
 requirePrivateNamespace();
 
-const test = suite('a life in which the kernel is short of things');
+const test = suite('a life in which calls to the kernel fail');
 const life = new FaultLife();
 
 test.before(() => life.start());
 test.after(() => life.stop());
 
-test('switches', async () => {
+test('switch calls that fail leave a named state and no leak', async () => {
   await life.go(
     'switches refused',
     [
@@ -28,7 +27,7 @@ test('switches', async () => {
   );
 });
 
-test('namespaces and mounts', async () => {
+test('namespace and mount calls that fail leave a named state and no leak', async () => {
   await life.go(
     'namespace calls failed',
     [
@@ -37,12 +36,12 @@ test('namespaces and mounts', async () => {
     ],
     effort('namespaces', 110, 1),
     undefined,
-    // A thread that cannot go back to its own namespace must not go on in a stranger's (native/worker.h).
+    // A thread that cannot return to its own namespace must not go on in a foreign one (native/node/worker.h).
     /^setns/,
   );
 });
 
-test('sockets', async () => {
+test('socket calls that fail leave a named state and no leak', async () => {
   await life.go(
     'socket calls failed',
     [
@@ -53,12 +52,12 @@ test('sockets', async () => {
   );
 });
 
-test('descriptors', async () => {
+test('a shortage of descriptors leaves a named state and no leak', async () => {
   const short = { kind: 'descriptors', action: 'fail', errno: 'EMFILE' } as const;
   await life.go('descriptors short', [short, { ...short, kill: true }], effort('descriptors', 41, 1));
 });
 
-test('slow', async () => {
+test('slow calls leave a named state and no leak', async () => {
   await life.go(
     'slow calls',
     [

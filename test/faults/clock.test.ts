@@ -1,7 +1,7 @@
-// timeout: 600
 // proving: 3600
 /**
- * The clock of the machine is set, forth and back, at every netlink request of a container's life: nothing depends on it.
+ * The clock of the machine is set, forward and back, at every netlink request of a container's life: nothing depends on
+ * it.
  */
 import { suite } from 'uvu';
 import { FaultLife } from '../harness/fault-life.ts';
@@ -18,7 +18,7 @@ const DAY_S = 86_400;
 test.before(() => life.start());
 test.after(() => life.stop());
 
-test('a day forth, a day back, and to the year 1970', async () => {
+test('the clock may jump a day forward, a day back, and to the year 1970', async () => {
   const to = (seconds: number): Strike => ({
     kind: 'request',
     action: 'hold',

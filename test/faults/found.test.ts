@@ -1,21 +1,20 @@
 /**
- * What faults have found, each at the call that showed it.
+ * Defects that faults have found, each at the call that showed it.
  *
- * timeout: 600
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport } from '../../service/audit.ts';
-import type { Inspection } from '../../service/inspect.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
+import type { Inspection } from '../../state/answers/inspection.ts';
 import { on, port, TestDaemon } from '../harness/daemon.ts';
 import { resolversIn } from '../harness/dns.ts';
 import { Faults } from '../harness/faults.ts';
 import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { comesBackTo, inspectKernel, unlessGone } from '../harness/picture.ts';
+import { assertComesBackTo, inspectKernel, unlessGone } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { forwardersOf, signalAll } from '../harness/programs.ts';
 
@@ -39,7 +38,7 @@ test.after.each(() => void faults.revoke());
 const brief = { name: 'brief', dns_enabled: false };
 const update = (mtu: string) => daemon.request('PATCH', '/v1/networks/front', { options: { mtu } });
 
-test('what the kernel refuses outside of an effect says errno and system call', async () => {
+test('a refusal of the kernel outside of an effect is reported with errno and system call', async () => {
   faults.order({ kind: 'request', action: 'fail', errno: 'ENOMEM' }, 1);
   const { status, body } = await daemon.request('POST', '/v1/networks', brief);
   assert.is(status, 500);
@@ -64,7 +63,7 @@ test('a network whose file cannot be written is refused, and not there at the ne
   }
 });
 
-test('connections that are deleted behind an answer: a failure is reported, and they are deleted later', async () => {
+test('a failure to delete connections after the answer is reported, and they are deleted later', async () => {
   await daemon.up('late', { networks: on('front') });
   const entry = ['-p', 'udp', '-s', '10.89.1.1', '-d', '10.89.1.1', '--sport', '4000', '--dport', '8080'];
   execFileSync('conntrack', ['-I', ...entry, '-t', '600']);
@@ -79,7 +78,7 @@ test('connections that are deleted behind an answer: a failure is reported, and 
   await daemon.event({ type: 'teardown', id: 'late' });
 });
 
-test('an update whose last write fails is done; what it leaves behind is taken away later', async () => {
+test('an update whose last write fails is done, and its remains are removed later', async () => {
   faults.order({ kind: 'store', action: 'fail', errno: 'EIO', about: `unlink ${networks}/front.previous` }, 1);
   assert.is((await update('1400')).status, 200);
   faults.revoke();
@@ -89,11 +88,11 @@ test('an update whose last write fails is done; what it leaves behind is taken a
   assert.not.match((await daemon.get('/v1/doctor')).text, /file of network front/);
 });
 
-test('a disconnect that cannot be written down is answered, and ends when there is room', async () => {
+test('a disconnect that cannot be written to disk is answered, and ends when there is room', async () => {
   await daemon.up('c2', { networks: on('front', 'back') });
   const disconnect = () => daemon.event({ type: 'disconnect', id: 'c2', network: 'front' });
   const connect = () => daemon.event({ type: 'connect', id: 'c2', network: 'front' });
-  // Somewhere behind the removal of the link: the lease is given back only when that is written.
+  // A write somewhere after the removal of the link: the lease is released only when that is written.
   let unfinished = 0;
   for (let n = 5; unfinished === 0; n++) {
     faults.order({ kind: 'store', action: 'fail', errno: 'ENOSPC', lasting: true }, n);
@@ -111,7 +110,7 @@ test('a disconnect that cannot be written down is answered, and ends when there 
   await daemon.down('c2');
 });
 
-test('a link that was made and could not be named goes with the rest', async () => {
+test('a link that was made and could not be named is removed with the rest', async () => {
   let refused = 0;
   for (let n = 1; ; n++) {
     await daemon.done({ type: 'create', id: 'c4', networks: on('front') });
@@ -161,7 +160,7 @@ test('a start that cannot read a file sets nothing aside', async () => {
   await daemon.down('c3');
 });
 
-test('a daemon that cannot start says why, and ends: nothing that it had opened keeps it', async () => {
+test('a daemon that cannot start says why, and ends, whatever it had opened', async () => {
   await daemon.kill();
   faults.order({ kind: 'store', action: 'fail', errno: 'EIO', about: `${networks}/front.json` }, 1);
   const child = daemon.spawn();
@@ -172,7 +171,7 @@ test('a daemon that cannot start says why, and ends: nothing that it had opened 
   await daemon.start();
 });
 
-test('a server that cannot be looked for is not taken for none', async () => {
+test('a server that cannot be searched for does not count as missing', async () => {
   await daemon.network({ name: 'names', dns_enabled: true });
   await daemon.up('c4', { networks: on('names') });
   assert.is(resolversIn(daemon.directory).length, 1);
@@ -182,7 +181,7 @@ test('a server that cannot be looked for is not taken for none', async () => {
   await until('gone', () => resolversIn(daemon.directory).length === 0);
 });
 
-test('a process that cannot be watched is not taken for dead', async () => {
+test('a process that cannot be watched does not count as ended', async () => {
   const bound = await sleeper();
   const short = { kind: 'helper', action: 'fail', errno: 'EMFILE', about: 'pidfd_open' } as const;
   const create = { type: 'create' as const, id: 'c5', networks: on('front'), bound_to: bound.pid ?? 0 };
@@ -221,7 +220,7 @@ test('a history goes with its container, also when it cannot be removed at once'
   await until('gone', () => left().length === 0);
 });
 
-test('what was found in an outside is forgotten with its last network, also when that cannot be done at once', async () => {
+test('the record of an outside goes with its last network, also when removing it fails at first', async () => {
   const found = `${daemon.runDir}/outsides/own.json`;
   await daemon.up('c9', { networks: on('front') });
   assert.ok(existsSync(found));
@@ -232,14 +231,14 @@ test('what was found in an outside is forgotten with its last network, also when
   assert.is((await daemon.get('/v1/version')).status, 200);
 });
 
-test('an uplink whose link cannot be watched at once is missed all the same when that goes', async () => {
+test("the loss of an uplink's link is noticed, also when watching it fails at first", async () => {
   const shown = async () => (await daemon.get<Inspection>('/v1/containers/c7')).body;
   let watched = 0;
   for (let n = 1, struck = true; struck; n++) {
     await daemon.done({ type: 'create', id: 'c7', uplink: { program: 'slirp4netns' } });
     faults.order({ kind: 'socket', action: 'fail', errno: 'EMFILE' }, n);
     const { status } = await daemon.event({ type: 'configure', id: 'c7' });
-    await sleep(50); // the watch begins behind the answer
+    await sleep(50); // the watch begins after the answer
     struck = faults.revoke().struck === true;
     if (status === 200) {
       if (struck) watched++;
@@ -255,8 +254,8 @@ test('an uplink whose link cannot be watched at once is missed all the same when
   assert.ok(watched > 0, 'none of them was of the watch');
 });
 
-test('a program that cannot be asked what it can do, for want of descriptors, is told so, and nothing else', async () => {
-  await daemon.kill(); // it is asked once
+test('a program that cannot be probed, for want of descriptors, is a fault, and the daemon goes on', async () => {
+  await daemon.kill(); // the probe runs once
   await daemon.start();
   const { pid } = daemon;
   let refused = 0;
@@ -274,7 +273,9 @@ test('a program that cannot be asked what it can do, for want of descriptors, is
 
 test('a watch on an outside that cannot be opened leaves nothing open', async () => {
   const home = () => `/proc/${daemon.pid}`;
-  /** Of the kernel: connections to the API, the forwarder and name servers come and go for reasons of their own. */
+  /**
+   * Sockets of the kernel: connections to the API, the forwarder and name servers come and go for reasons of their own.
+   */
   const sockets = () => {
     const open = readdirSync(`${home()}/fd`).flatMap((fd) => unlessGone(() => [readlinkSync(`${home()}/fd/${fd}`)]));
     const local = readFileSync(`${home()}/net/unix`, 'utf8');
@@ -286,12 +287,12 @@ test('a watch on an outside that cannot be opened leaves nothing open', async ()
   const use = async (outside: string) => {
     await daemon.event({ type: 'create', id: 'c11', outside, networks: on('front') });
     await daemon.event({ type: 'configure', id: 'c11' });
-    await sleep(50); // the watch begins behind the answer
+    await sleep(50); // the watch begins after the answer
     faults.revoke();
     await daemon.event({ type: 'teardown', id: 'c11' });
     await daemon.gone('c11');
   };
-  /** Once none has come or gone for a moment: connections to the API are sockets too. */
+  /** Waits until none has come or gone for a moment: connections to the API are sockets too. */
   const steady = async () => {
     let count = sockets();
     for (let looks = 0; looks < 10; looks++) {
@@ -306,7 +307,7 @@ test('a watch on an outside that cannot be opened leaves nothing open', async ()
     faults.order({ kind: 'socket', action: 'fail', errno: 'EMFILE' }, n);
     const outside = addNetns(`elsewhere${n}`);
     await use(outside);
-    await use(outside); // whatever could not be opened is open now
+    await use(outside); // everything that could not be opened is open now
     removeNetns(`elsewhere${n}`);
     if (daemon.log().includes(`watch on /run/netns/elsewhere${n}"`)) refused++;
     await until(`none of outside ${n}, which nobody uses any more`, () => sockets() === before, 10_000);
@@ -314,7 +315,7 @@ test('a watch on an outside that cannot be opened leaves nothing open', async ()
   assert.ok(refused > 1, 'none was of the watch');
 });
 
-test('ports that a process was given before another took its place in the middle of an operation are put back', async () => {
+test('ports are restored when another process replaces the forwarder during an operation', async () => {
   const forwarded = { networks: on('front'), port_handler: 'forwarder' } as const;
   await daemon.up('c13', { ...forwarded, port_mappings: [port(8081, 80)] });
   await daemon.done({ type: 'create', id: 'c14', ...forwarded, port_mappings: [port(8082, 80)] });
@@ -322,7 +323,8 @@ test('ports that a process was given before another took its place in the middle
     { type: 'configure', id: 'c14' },
     { type: 'publish', id: 'c14', port_mappings: [port(8083, 80)] },
   ];
-  // Each makes the directory first. The second is under way, and the port of the first is with the process that ends.
+  // Each publish makes the directory first. The second one is under way, and the first one's port is with the process
+  // that ends.
   faults.order({ kind: 'store', action: 'hold', about: `mkdir ${daemon.runDir}/forwarder/own` }, 2);
   const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
   const answered = daemon.request('POST', '/v1/events', text, { 'content-type': 'application/x-ndjson' });
@@ -338,7 +340,7 @@ test('ports that a process was given before another took its place in the middle
   await daemon.down('c13', 'c14');
 });
 
-test('what cannot be looked into is said to be that, not to be missing', async () => {
+test('what inspect cannot read is shown as unreadable, not as missing', async () => {
   const { netns } = await daemon.up('c12', { networks: on('front') });
   const drift = async () => (await daemon.get<Inspection>('/v1/containers/c12')).body.drift;
   assert.equal(await drift(), []);
@@ -352,7 +354,7 @@ test('what cannot be looked into is said to be that, not to be missing', async (
   await daemon.down('c12');
 });
 
-test('an outside that cannot be opened is not taken for gone', async () => {
+test('an outside that cannot be opened does not count as gone', async () => {
   const outside = addNetns('elsewhere');
   const look = () => {
     const { mounts: _mounts, ...rest } = inspectKernel(outside);
@@ -362,7 +364,7 @@ test('an outside that cannot be opened is not taken for gone', async () => {
   const isUpOnDisk = () =>
     (JSON.parse(readFileSync(`${daemon.runDir}/containers/c8.json`, 'utf8')) as { snapshot: { value: unknown } })
       .snapshot.value === 'up';
-  // Killed with the answer, and after the snapshot has followed it: something of ours is looked for there only then.
+  // Killed with the answer, after its snapshot has been written: only then does a start look for our objects there.
   for (const settled of [false, true]) {
     await daemon.up('c8', { outside, networks: on('front') });
     if (settled) await until('up on disk', isUpOnDisk);
@@ -373,7 +375,7 @@ test('an outside that cannot be opened is not taken for gone', async () => {
     await sleep(500);
     faults.revoke();
     await daemon.gone('c8');
-    await comesBackTo(before, look);
+    await assertComesBackTo(before, look);
   }
   removeNetns('elsewhere');
 });

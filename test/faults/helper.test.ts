@@ -1,4 +1,3 @@
-// timeout: 600
 // proving: 3600
 /**
  * A container with names and files: the n-th call that starts, finds or signals the DNS server fails, and the server is
@@ -36,7 +35,7 @@ test.before(async () => {
 });
 test.after(() => life.stop());
 
-test('the server cannot be started, found or told', async () => {
+test('the DNS server may fail to be started, found or updated', async () => {
   await life.go(
     'helper calls failed',
     [
@@ -48,7 +47,7 @@ test('the server cannot be started, found or told', async () => {
   );
 });
 
-test('descriptors are short', async () => {
+test('a shortage of descriptors leaves a named state and no leak', async () => {
   await life.go(
     'descriptors short beside a resolver',
     [{ kind: 'descriptors', action: 'fail', errno: 'EMFILE' }],
@@ -57,7 +56,7 @@ test('descriptors are short', async () => {
   );
 });
 
-test('its files cannot be written', async () => {
+test("the DNS server's files may fail to be written", async () => {
   await life.go(
     'file operations failed beside a resolver',
     [
@@ -90,7 +89,7 @@ function signal(name: NodeJS.Signals): void {
   }
 }
 
-test('the server is killed, hangs, or is slow', async () => {
+test('the DNS server may be killed, hang, or be slow', async () => {
   const { netns } = await life.daemon.up('mate', { networks: on('named', 'hidden') });
   life.again();
   const killed: Strike = { kind: 'request', action: 'hold', meanwhile: () => signal('SIGKILL'), fresh: true };
@@ -109,7 +108,7 @@ test('the server is killed, hangs, or is slow', async () => {
     mend: () => signal('SIGCONT'),
   };
   await life.go('servers killed, slow and hung', [killed, slow, hung], effort('servers', 190, 1), LIFE);
-  signal('SIGCONT'); // the last may have been made slow just now, and what follows holds our own timer up
+  signal('SIGCONT'); // the last one may have been slowed just now, and the next steps stop our own timer
   const mate = await life.daemon.get('/v1/containers/mate');
   const addresses = ['named', 'hidden'].map((network) => addressOf({ networks: mate.body.networks ?? {} }, network));
   const server = addresses[0]?.replace(/\d+$/, '1');

@@ -1,13 +1,13 @@
 /*
- * Stands between the daemon and the C library, and has the n-th call of a kind go wrong: loaded by LD_PRELOAD into the
+ * Stands between the daemon and the C library, and makes the n-th call of a kind go wrong. LD_PRELOAD loads it into the
  * daemon as it is shipped (test/harness/faults.ts builds it, and gives the orders).
  *
  * Guarantees: without an order every call is the library's. Only calls made for containers are counted: netlink
- * sockets, files below the directories of the daemon, net/ below /proc/sys, namespaces, helper processes; node's own
- * (its event loop, its modules, its log, the API's socket) are not. A refusal by the kernel is what the kernel would
- * have sent (NLMSG_ERROR with the request's sequence number), a lost answer is what the kernel makes of it (ENOBUFS
- * from netlink_overrun), so the code under test cannot tell the difference. Limits: x86-64 and arm64 with glibc; calls
- * that go by other names (writev, renameat2, io_uring) pass by uncounted.
+ * sockets, files below the directories of the daemon, net/ below /proc/sys, namespaces, helper processes. Node's own
+ * (its event loop, its modules, its log, the API's socket) are not. A refusal is what the kernel would have sent
+ * (NLMSG_ERROR with the request's sequence number), a lost answer is what the kernel makes of it (ENOBUFS from
+ * netlink_overrun), so the code under test cannot tell the difference. Limits: x86-64 and arm64 with glibc; calls that
+ * go by other names (writev, renameat2, io_uring) pass uncounted.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -121,7 +121,7 @@ static void pause_ms(long ms) {
   while (nanosleep(&wait, &wait) != 0 && errno == EINTR) continue;
 }
 
-/* What is to become of this call. Waits are over when it returns. */
+/* Returns what has to happen to this call. Waits are over when it returns. */
 static enum action decide(enum kind kind, const char* call, const char* object) {
   if (order == NULL || kind == NO_KIND || !order->armed || order->kind != kind) return NOTHING;
   char text[sizeof order->what];
@@ -136,14 +136,14 @@ static enum action decide(enum kind kind, const char* call, const char* object) 
   return order->action == DELAY || order->action == HOLD ? NOTHING : order->action;
 }
 
-/* For calls that either happen or do not: 1 when it is not to happen (errno is set). */
+/* For calls that either happen or do not: returns 1 if the call must not happen (errno is set). */
 static int fails(enum action action) {
   if (action == NOTHING || action == AFTER) return 0;
   errno = order->argument;
   return 1;
 }
 
-/* What the caller is told of one that has happened. */
+/* Returns the result that the caller gets for a call that has happened. */
 static int told(enum action action, int result) {
   if (action != AFTER || result < 0) return result;
   errno = order->argument;
@@ -178,7 +178,7 @@ static int opened(int (*next)(const char*, int, ...), const char* path, int flag
 OPEN(open)
 OPEN(open64)
 
-/* What open(2) is called where it was compiled with _FORTIFY_SOURCE and makes no file. */
+/* The name of open(2) in code that was compiled with _FORTIFY_SOURCE and makes no file. */
 int __open_2(const char* path, int flags) {
   NEXT(open);
   return opened(next, path, flags, 0);
@@ -188,7 +188,7 @@ int __open64_2(const char* path, int flags) {
   return opened(next, path, flags, 0);
 }
 
-/* Numbers are used again, and the C library closes some files by itself (closedir, fclose). */
+/* Descriptor numbers are used again, and the C library closes some files by itself (closedir, fclose). */
 static enum kind kind_of_file(int fd) {
   struct stat status;
   enum kind kind = kind_of_fd(fd);
@@ -202,10 +202,10 @@ int close(int fd) {
   return next(fd);
 }
 
-/* `all`: 0 when the disk is full, and a part of it is all that fits. */
+/* Returns true if the write happens. `all`: 0 if the disk is full, and only a part of the data fits. */
 static int writes(int fd, size_t size, enum action* action, int* all) {
   *action = decide(kind_of_file(fd), "write", path_of_fd(fd));
-  /* A disk that is nearly full takes a part of it and calls that success. */
+  /* A disk that is nearly full takes a part of the data and calls that success. */
   *all = !(*action == FULL && order->count == order->first && size > 1);
   return !*all || !fails(*action);
 }
@@ -370,8 +370,8 @@ static void refuse(int fd, const struct nlmsghdr* request) {
 }
 
 /*
- * Messages one by one, but a transaction of nftables as one: it is done whole or not at all. One of rtnetlink is
- * refused while those around it are done.
+ * Sends messages one by one, but a transaction of nftables as one: it is done whole or not at all. A message of
+ * rtnetlink is refused while those around it are done.
  */
 static ssize_t sent(int fd, const char* data, size_t size, ssize_t (*out)(int, const void*, size_t)) {
   int rest = (int)size;

@@ -1,4 +1,3 @@
-// timeout: 600
 // proving: 3600
 /**
  * The n-th netlink request is refused, its answer is lost, its dump interrupted, in every verb of a container's life.
@@ -10,13 +9,13 @@ import { effort } from '../harness/proof.ts';
 
 requirePrivateNamespace();
 
-const test = suite('a life in which netlink goes wrong');
+const test = suite('a life in which netlink fails');
 const life = new FaultLife();
 
 test.before(() => life.start());
 test.after(() => life.stop());
 
-test('the kernel refuses, or the system call does', async () => {
+test('the kernel or the system call may refuse a request', async () => {
   await life.go(
     'netlink requests refused',
     [
@@ -29,11 +28,11 @@ test('the kernel refuses, or the system call does', async () => {
   );
 });
 
-test('the kernel does what it is asked, and nobody hears of it', async () => {
+test('the kernel may do a request whose acknowledgement is lost', async () => {
   await life.go('acknowledgements lost', [{ kind: 'request', action: 'lose' }], effort('lost', 130, 1));
 });
 
-test('an answer cannot be received', async () => {
+test('an answer may fail to be received', async () => {
   await life.go(
     'netlink answers not received',
     [
@@ -44,7 +43,7 @@ test('an answer cannot be received', async () => {
   );
 });
 
-test('what is listed has changed meanwhile', async () => {
+test('a dump may be interrupted by a change', async () => {
   await life.go(
     'dumps interrupted',
     [
@@ -55,7 +54,7 @@ test('what is listed has changed meanwhile', async () => {
   );
 });
 
-test('announcements are lost', async () => {
+test('announcements may be lost', async () => {
   await life.go(
     'announcements lost',
     [{ kind: 'news', action: 'fail', errno: 'ENOBUFS', harmless: true }],

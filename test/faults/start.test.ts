@@ -1,17 +1,16 @@
-// timeout: 600
 // proving: 3600
 /**
- * A start in which the n-th call fails: the daemon serves, or it ends and says why; and when nothing fails any more, the
- * containers are what they were. What a watch was about to look at when the look failed is looked at again.
+ * A start in which the n-th call fails: the daemon serves, or it ends and says why; and when nothing fails any more,
+ * the containers are what they were. An inspection that failed is repeated.
  */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport } from '../../service/audit.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
 import { on, port, TestDaemon, type Body } from '../harness/daemon.ts';
 import { Faults, type Strike } from '../harness/faults.ts';
-import { comesBackTo, inspect, type Picture } from '../harness/picture.ts';
+import { assertComesBackTo, inspect, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, proved } from '../harness/proof.ts';
 
@@ -65,7 +64,9 @@ async function whole(): Promise<void> {
   }
 }
 
-/** Once for every call until none is struck; with a stride of more than 1, for one call in the middle of the first. */
+/**
+ * Runs once for every call until none is hit; with a stride of more than 1, for one call in the middle of the first.
+ */
 async function each(
   strikes: Strike[],
   stride: number,
@@ -80,7 +81,7 @@ async function each(
         const outcome = faults.revoke();
         what = outcome.what;
         await whole();
-        await comesBackTo(before, look);
+        await assertComesBackTo(before, look);
         if (outcome.struck === true) runs++;
         if (outcome.struck === false || stride > 1) break;
       } catch (error) {
@@ -94,7 +95,7 @@ async function each(
   return runs;
 }
 
-test('a start', async () => {
+test('a start in which a call fails works, or ends with the reason', async () => {
   let ended = 0;
   const start = async (strike: Strike, n: number) => {
     await daemon.kill();
@@ -102,13 +103,13 @@ test('a start', async () => {
     faults.order(strike, n);
     try {
       await daemon.start();
-      await sleep(60); // the watch begins behind the first answer
+      await sleep(60); // the watch begins after the first answer
       faults.revoke();
       await daemon.get('/v1/version');
     } catch (error) {
       ended++;
       assert.not.match((error as Error).message, /neither serves nor ends/);
-      // Of a thread that cannot go back to its own namespace: native/worker.h.
+      // A thread that cannot return to its own namespace: native/node/worker.h.
       assert.match(daemon.log().slice(logged), /^Error: |"level":60|cleat: setns back/m, 'it says why it ends');
       faults.revoke();
       await daemon.kill();
@@ -130,7 +131,7 @@ test('a start', async () => {
   proved('starts in which a call failed', runs);
 });
 
-test('a look at drift', async () => {
+test('drift is repaired although a call of the inspection or the repair fails', async () => {
   const runs = await each(
     [
       { kind: 'request', action: 'fail', errno: 'ENOMEM' },

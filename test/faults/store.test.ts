@@ -1,9 +1,8 @@
-// timeout: 600
 // proving: 3600
 /**
- * The n-th call on a file of the daemon's fails, in every verb of a container's life; the run directory is a small tmpfs,
+ * The n-th call on a file of the daemon fails, in every verb of a container's life; the run directory is a small tmpfs,
  * which is also filled for real.
- * Limits: a file system that becomes read-only is played: a real one cannot, while the daemon holds its lock open.
+ * Limits: a read-only file system is simulated: a real one cannot become so while the daemon holds its lock open.
  */
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
@@ -27,7 +26,7 @@ test.before(async () => {
 });
 test.after(() => life.stop());
 
-test('one call fails', async () => {
+test('one file operation may fail', async () => {
   await life.go(
     'file operations failed',
     [
@@ -39,7 +38,7 @@ test('one call fails', async () => {
   );
 });
 
-test('one call says that it failed, and has not', async () => {
+test('one file operation may succeed and be reported as failed', async () => {
   await life.go(
     'file operations reported as failed',
     [{ kind: 'store', action: 'after', errno: 'EIO' }],
@@ -47,7 +46,7 @@ test('one call says that it failed, and has not', async () => {
   );
 });
 
-test('the disk is full, or cannot be written, from one call on', async () => {
+test('the disk may be full or read-only from one call on', async () => {
   await life.go(
     'disks full or not to be written',
     [
@@ -58,7 +57,7 @@ test('the disk is full, or cannot be written, from one call on', async () => {
   );
 });
 
-test('the daemon is killed on such a disk', async () => {
+test('the daemon may be killed on such a disk', async () => {
   await life.go(
     'daemons killed on a full disk',
     [{ kind: 'store', action: 'full', kill: true }],
@@ -66,13 +65,13 @@ test('the daemon is killed on such a disk', async () => {
   );
 });
 
-test('a disk really has no room any more, until there is some again', async () => {
+test('a real disk may be full until there is room again', async () => {
   const fill = () => {
     for (const size of [65536, 4096, 1]) {
       try {
         for (;;) appendFileSync(ballast, Buffer.alloc(size));
       } catch {
-        // no more of that size
+        // no larger files
       }
     }
   };

@@ -1,8 +1,7 @@
-// timeout: 600
 // proving: 10800
 /**
- * A container behind slirp4netns, whose ports the forwarder carries or slirp4netns itself: somebody else answers on the sockets of the
- * processes, or nobody, at every moment.
+ * A container behind slirp4netns, whose ports the forwarder or slirp4netns itself carries: an impostor answers on the
+ * sockets of the processes, or nobody does, at every moment.
  */
 import { suite } from 'uvu';
 import { FaultLife } from '../harness/fault-life.ts';
@@ -14,14 +13,14 @@ import { during, UPLINK_LIVES, withMate } from '../harness/uplink-lives.ts';
 
 requirePrivateNamespace();
 
-const test = suite('a life behind somebody else');
+const test = suite('a life with impostors on the sockets');
 const life = new FaultLife();
 const { daemon } = life;
 
 test.before(() => withMate(life));
 test.after(() => life.stop());
 
-/** What is said on sockets, null for nothing. */
+/** The impostor's answers; null for none. */
 const ANSWERS = [
   '\0\xff{"\n',
   null,
@@ -40,7 +39,7 @@ function answered(sockets: typeof apiSocketsOf): Strike[] {
 }
 
 for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
-  test(`${handler}: somebody else answers on the socket, or nobody`, async () => {
+  test(`${handler}: an impostor may answer on the socket, or nobody`, async () => {
     const sockets = handler === 'forwarder' ? forwarderSocketsOf : apiSocketsOf;
     await life.go(`sockets of an impostor: ports of ${handler}`, answered(sockets), effort('sockets', 300, 1), steps);
   });

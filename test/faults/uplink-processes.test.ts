@@ -1,7 +1,7 @@
-// timeout: 600
 // proving: 10800
 /**
- * A container behind slirp4netns, whose ports the forwarder carries or slirp4netns itself: the processes are killed, or hang, at every moment.
+ * A container behind slirp4netns, whose ports the forwarder or slirp4netns itself carries: the processes are killed, or
+ * hang, at every moment.
  */
 import { suite } from 'uvu';
 import { FaultLife } from '../harness/fault-life.ts';
@@ -13,7 +13,7 @@ import { during, UPLINK_LIVES, withMate } from '../harness/uplink-lives.ts';
 
 requirePrivateNamespace();
 
-const test = suite('a life behind a program that does not live');
+const test = suite('a life with killed and hung programs');
 const life = new FaultLife();
 const { daemon } = life;
 
@@ -36,11 +36,11 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
   const carrier = handler === 'forwarder' ? [forwardersOf] : [];
   const who = [uplinksOf, keepersOf, ...carrier];
 
-  test(`${handler}: the program, its keeper, or who carries its ports is killed`, async () => {
+  test(`${handler}: the program, its keeper, or its port handler may be killed`, async () => {
     await life.go(`processes killed: ports of ${handler}`, who.flatMap(killed), effort('kills', 110, 1), steps);
   });
 
-  test(`${handler}: one of them hangs, and goes on later`, async () => {
+  test(`${handler}: one of these processes may hang, and go on later`, async () => {
     await life.go(`processes that hung: ports of ${handler}`, who.flatMap(hung), effort('hangs', 230, 1), steps);
   });
 }

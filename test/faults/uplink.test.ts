@@ -1,9 +1,8 @@
-// timeout: 600
 // proving: 3600
 /**
- * A container behind slirp4netns, whose ports the forwarder carries or slirp4netns itself: the n-th call that starts, finds
- * or signals a process fails, files cannot be written, descriptors are short. What becomes of the processes themselves is
- * in uplink-processes.test.ts.
+ * A container behind slirp4netns, whose ports the forwarder or slirp4netns itself carries: the n-th call that starts,
+ * finds or signals a process fails, files cannot be written, descriptors are short. uplink-processes.test.ts covers the
+ * processes themselves.
  */
 import { suite } from 'uvu';
 import { FaultLife } from '../harness/fault-life.ts';
@@ -20,7 +19,7 @@ test.before(() => life.start());
 test.after(() => life.stop());
 
 for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
-  test(`${handler}: a program cannot be started, found or told`, async () => {
+  test(`${handler}: a program may fail to be started, found or updated`, async () => {
     await life.go(
       `helper calls failed: ports of ${handler}`,
       [
@@ -32,13 +31,13 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
     );
   });
 
-  test(`${handler}: descriptors are short`, async () => {
+  test(`${handler}: a shortage of descriptors leaves a named state and no leak`, async () => {
     const short = { kind: 'descriptors', action: 'fail', errno: 'EMFILE' } as const;
-    const strikes = [short, { ...short, fresh: true }]; // what the program can do is asked once
+    const strikes = [short, { ...short, fresh: true }]; // the program is probed once
     await life.go(`descriptors short: ports of ${handler}`, strikes, effort('descriptors', 97, 1), steps);
   });
 
-  test(`${handler}: files cannot be written`, async () => {
+  test(`${handler}: files may fail to be written`, async () => {
     await life.go(
       `file operations failed: ports of ${handler}`,
       [

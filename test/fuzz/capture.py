@@ -1,7 +1,7 @@
-"""Writes what the kernel says over netlink into DIRECTORY, one datagram a file: seeds of the fuzz targets.
+"""Writes the kernel's netlink messages into DIRECTORY, one datagram a file: seeds of the fuzz targets.
 
-For: rtnl, nft-dump, nft-transaction, conntrack, each a folder of DIRECTORY. What there is to say is up to the caller:
-dumps tell what is there now, announcements what COMMAND does.
+For: rtnl, nft-dump, nft-transaction, conntrack, each a folder of DIRECTORY. The caller decides what there is to
+capture: dumps show what is there now, announcements what COMMAND does.
 Guarantees: nothing is changed but by COMMAND; every dump is read to its end. Limits: the network namespace it runs in.
 
 Usage: capture.py DIRECTORY COMMAND...
@@ -37,7 +37,7 @@ def write(folder, datagrams):
 
 
 def datagrams(netlink):
-    """All there are, until none comes or a dump is done."""
+    """Yields datagrams until none comes or a dump is done."""
     try:
         while True:
             datagram = netlink.recv(1 << 16)

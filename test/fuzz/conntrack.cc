@@ -1,19 +1,20 @@
-// Fuzz target: entries of connection tracking, how they are judged (native/conntrack-judge.h), and the requests made of
-// them (native/conntrack-entry.h).
+// Fuzz target: entries of connection tracking, how they are judged (native/conntrack/conntrack-judge.h), and the
+// requests made from them (native/conntrack/conntrack-entry.h).
 //
-// Checked besides memory: a request to delete is one well-formed message, for the same family, with nothing but what
-// the entry had; a replacement is two; what is judged has all of its addresses; without rules everything stays.
+// Checked besides memory: a request to delete is one well-formed message, for the same family, with nothing but the
+// entry's attributes; a replacement is two; an entry that is judged has all of its addresses; without rules every entry
+// stays.
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
-#include "../../native/conntrack-judge.h"
-#include "../../native/nlattr.h"
+#include "../../native/conntrack/conntrack-judge.h"
+#include "../../native/netlink/nlattr.h"
 #include "datagram.h"
 #include "must.h"
 
 namespace {
 
-// Of 10.9.0.1 and fd00:9::1, which the captured entries have.
+// The bytes of 10.9.0.1 and fd00:9::1, which the captured entries have.
 const std::string kFour("\x0a\x09\x00\x01", 4);
 const std::string kSix("\xfd\x00\x00\x09\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
 

@@ -1,4 +1,4 @@
-// datagram.h: an input of a netlink target as what a recvmsg of the product gives.
+// datagram.h: passes an input to a netlink target in the form that the product gets from recvmsg.
 //
 // Guarantees: the bytes are aligned for a nlmsghdr, as receive buffers are, and end where their memory ends, so that
 // ASan sees the first byte read beyond them.
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <memory>
 
-#include "../../native/nlattr.h"
+#include "../../native/netlink/nlattr.h"
 
 template <typename Fn>
 void EachMessageOf(const uint8_t* data, size_t size, Fn fn) {
@@ -21,7 +21,8 @@ void EachMessageOf(const uint8_t* data, size_t size, Fn fn) {
   });
 }
 
-// All of the input as one message whose length is right: what is in it is reached without guessing how long it is.
+// Passes all of the input as one message whose length is right, so that its contents are reached without guessing the
+// length.
 template <typename Fn>
 void AsOneMessage(const uint8_t* data, size_t size, Fn fn) {
   if (size < sizeof(nlmsghdr)) return;

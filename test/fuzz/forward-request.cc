@@ -1,11 +1,11 @@
-// Fuzz target: what the forwarder is asked (native/forwarder/request.h).
+// Fuzz target: requests to the forwarder (native/forwarder/control/request.h).
 //
-// Checked besides memory: there is a reason or a request, never both; what was accepted keeps to what is promised of
-// it, can be written down, and is read again as the same; a refusal of it is JSON.
+// Checked besides memory: there is a reason or a request, never both; an accepted request has the guaranteed
+// properties, can be written down, and is read again as the same; a refusal of it is JSON.
 #include <memory>
 #include <set>
 
-#include "../../native/forwarder/request.h"
+#include "../../native/forwarder/control/request.h"
 #include "../../native/json/json.h"
 #include "must.h"
 
@@ -19,7 +19,7 @@ using cleat_forwarder::Removal;
 using cleat_forwarder::Request;
 
 std::string Read(const std::string& text, Request* request) {
-  // Without the NUL that a string has behind its end.
+  // Copies the text without the NUL that a string has behind its end.
   const std::unique_ptr<char[]> bytes(new char[text.size()]);
   text.copy(bytes.get(), text.size());
   return cleat_forwarder::ReadRequest(bytes.get(), text.size(), request);
@@ -71,7 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     MUST(cleat::ParseJson(refusal.data(), refusal.size()));
     return 0;
   }
-  // What is left out of limits is not told from what has its usual value.
+  // A limit that was left out cannot be told from one that has its default value.
   if (request.op == Request::Op::kLimits) return 0;
   std::set<std::string> owners;
   for (const Binding& binding : request.bound) {

@@ -1,13 +1,13 @@
+// slow: 60 s, the forwarder is built with sanitizers
 /**
- * cleat-forwarder as whoever reaches its socket uses it, with ASan and UBSan: requests from a grammar, nearly right ones
- * and bytes that are none, in pieces, several in one, broken off, beside sessions that never say more.
+ * cleat-forwarder with ASan and UBSan, as any client of its socket uses it: requests from a grammar, nearly correct
+ * ones and bytes that are none, in pieces, several in one, broken off, beside sessions that send nothing more.
  *
- * Whatever it is sent: each line is answered by one line, in order; what it accepts is what the documentation of the
- * request says (native/forwarder/request.h), and it then has exactly those ports that it should; what it refuses has changed
- * nothing; a port leads where it was last told. In the end it gives back every descriptor, and ends with 0 and no leak.
- * Limits: one session at a time changes ports; what connections do meanwhile is in test/native/forwarder.test.ts.
+ * This must hold. Each line is answered by one line, in order. It accepts what the documentation of requests allows
+ * (native/forwarder/control/request.h), and then has exactly the ports that it should. A refused request has changed nothing. A
+ * port leads where the last request said. In the end it releases every descriptor, and exits with 0 and no leak.
+ * Limits: one session at a time changes ports; test/native/forwarder.test.ts has connections meanwhile.
  */
-// timeout: 600
 // proving: 3600
 import type { Socket } from 'node:net';
 import fc from 'fast-check';
@@ -25,9 +25,9 @@ import { buildProgram, type Patch, reporting } from '../harness/sanitized.ts';
 requirePrivateNamespace();
 
 const SESSIONS = effort('sessions', 90, 6000);
-/** For an answer: a request has four ports at most. */
+/** The deadline of an answer: a request has four ports at most. */
 const PATIENCE_MS = 10_000;
-/** As many as it has room for, and one. */
+/** As many as there is room for, and one more. */
 const SILENT = 17;
 
 Object.assign(process.env, reporting('address', null, true));
@@ -55,7 +55,7 @@ const target = fc.constantFrom(a, b).chain(({ netns, v4, v6 }) =>
   }),
 );
 const addition = fc.tuple(key, target).map(([of, to]) => ({ ...of, ...to }));
-/** Bound to a process that outlives the test, and to one that never was. */
+/** Bound to a process that outlives the test, or to one that never existed. */
 const lasting = { pid: process.pid, start_time: processStartTime(process.pid) };
 const binding = fc.record({
   owner: fc.constantFrom(...OWNERS),
@@ -70,7 +70,7 @@ const change = fc.record(
   },
   { requiredKeys: ['op', 'remove', 'add'] },
 );
-/** Large enough for what is dialled here. */
+/** Limits that are large enough for the connections here. */
 const limits = fc.record(
   {
     op: fc.constant('limits'),
@@ -88,7 +88,7 @@ const asked = fc.oneof(
   { weight: 1, arbitrary: limits },
 );
 
-/** One member somewhere in it is another value, or has another name. */
+/** Changes one member somewhere in it to another value, or another name. */
 const spoilt = fc
   .tuple(fc.oneof({ weight: 3, arbitrary: change }, limits), fc.nat(), fc.jsonValue(), fc.boolean())
   .map(([of, at, value, renamed]) => {
@@ -119,7 +119,7 @@ const odd = fc.constantFrom(
   '{"op":"limits","connections":0}',
   '{"op":"limits","flow_idle":604801}',
 );
-/** Whether it is as it should be is known of what was not spoilt. */
+/** Only an unspoilt request has a known result. */
 interface Line {
   text: string;
   right: boolean;
@@ -128,11 +128,11 @@ const right = asked.map((of): Line => ({ text: JSON.stringify(of), right: true }
 const wrong = fc.oneof(spoilt, nearly, fc.json(), odd).map((text): Line => ({ text, right: false }));
 const session = fc.record({
   lines: fc.array(fc.oneof({ weight: 4, arbitrary: right }, wrong), { minLength: 1, maxLength: 5 }),
-  /** Bytes that are sent in one go. */
+  /** Bytes that are sent at once. */
   piece: fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, fc.integer({ min: 20, max: 400 })),
-  /** Of the last line so much is never sent. */
+  /** So many bytes of the last line are never sent. */
   short: fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, fc.integer({ min: 1, max: 40 })),
-  /** Others that say something and no more. */
+  /** Other sessions, which send something and nothing more. */
   silent: fc.oneof({ weight: 9, arbitrary: fc.constant(0) }, fc.integer({ min: 1, max: SILENT })),
 });
 
@@ -188,10 +188,10 @@ const nameOf = ({ protocol, host_ip, host_port }: Rule): string => `${protocol} 
 
 const DEFAULTS = { connections: 16_384, flows: 8192, flow_idle: 120, half_closed: 240 };
 
-/** Ports and where they lead, by what was accepted. */
+/** Ports and their targets, according to the accepted requests. */
 class Model {
   readonly #rules = new Map<string, z.infer<typeof Addition>>();
-  /** What it was told last; what it was not told is as in native/forwarder/budget.h. */
+  /** Limits as last set; others are as in native/forwarder/budget.h. */
   limits = DEFAULTS;
 
   accept({ remove, add }: Extract<Request, { op: 'change' }>): void {
@@ -203,14 +203,14 @@ class Model {
     for (const one of add) this.#rules.set(nameOf(one), one);
   }
 
-  /** Each port with its owner and where it leads. */
+  /** Each port with its owner and target. */
   lines(rules: Iterable<z.infer<typeof Addition>> = this.#rules.values()): string[] {
     return [...rules]
       .map((one) => `${nameOf(one)} of ${one.owner} to ${canonical(one.address)} ${one.container_port} in ${one.ino}`)
       .sort();
   }
 
-  /** Some port that a greeting comes from. */
+  /** Any port from which a greeting comes. */
   greets(): z.infer<typeof Addition> | undefined {
     return [...this.#rules.values()].find(
       ({ protocol, host_ip, container_port }) =>
@@ -221,7 +221,7 @@ class Model {
 
 // --- A session ----------------------------------------------------------------------------------------------------
 
-/** How it refuses a line that is no request; the session is over then. */
+/** The refusal of a line that is no request, which ends the session. */
 const NO_REQUEST = /is missing|is no |no JSON|or there are other members/;
 
 async function answersTo(forwarder: Forwarder, bytes: Buffer, piece: number, lines: number): Promise<string[]> {
@@ -279,7 +279,7 @@ function judge(line: Line, text: string, model: Model): Answer {
   return answer;
 }
 
-/** True when a port that is there was asked what is behind it. */
+/** Returns true when an existing port was connected to. */
 async function compare(forwarder: Forwarder, model: Model): Promise<boolean> {
   const rules = z.array(Addition.loose()).parse(await forwarder.rules());
   assert.equal(model.lines(rules), model.lines(), 'it has other ports than it accepted');
@@ -290,7 +290,7 @@ async function compare(forwarder: Forwarder, model: Model): Promise<boolean> {
   return true;
 }
 
-/** How many requests were answered, refused, and found a port that greets, in so many sessions. */
+/** Counts the requests that were answered, that were refused, and that found a greeting port, in so many sessions. */
 async function explore(executable: string, numRuns: number) {
   const forwarder = await new Forwarder(['--idle', '600'], undefined, executable).started();
   const census = forwarder.descriptors();
@@ -305,7 +305,7 @@ async function explore(executable: string, numRuns: number) {
     }
     const bytes = Buffer.from(lines.map(({ text }) => `${text}\n`).join(''));
     const whole = short > 0 ? lines.slice(0, -1) : lines;
-    // Not more than the last line: the one before it has its answer.
+    // At most the last line: the one before it has its answer.
     const cut = Math.min(short, Buffer.byteLength(lines.at(-1)?.text ?? '') + 1);
     const sent = bytes.subarray(0, bytes.length - cut);
     const answers = await answersTo(forwarder, sent, piece, whole.length);
@@ -315,7 +315,7 @@ async function explore(executable: string, numRuns: number) {
       assert.ok(line, `an answer to nothing: ${text}`);
       const { ok, error } = judge(line, text, model);
       counts[ok ? 'answered' : 'refused']++;
-      // What comes behind a line that is no request cannot be trusted to begin where it seems to.
+      // After a line that is no request, the beginning of the next one is uncertain.
       if (NO_REQUEST.test(error?.message ?? '')) over = i + 1 === answers.length;
     }
     assert.ok(over || answers.length === whole.length, 'each line has an answer, and none but the last is no request');
@@ -336,7 +336,7 @@ async function explore(executable: string, numRuns: number) {
 
 const fuzz = suite('forwarder');
 
-fuzz('has what it accepted, whatever it is sent', async () => {
+fuzz('the forwarder carries exactly what it accepted, whatever it receives', async () => {
   const counts = await explore(await buildProgram('address', 'cleat-forwarder'), SESSIONS);
   assert.ok(Math.min(...Object.values(counts)) > SESSIONS / 10, JSON.stringify(counts));
   proved('requests to cleat-forwarder from a grammar, under ASan and UBSan', counts.answered + counts.refused);
@@ -344,15 +344,15 @@ fuzz('has what it accepted, whatever it is sent', async () => {
 
 const OTHER_PORTS = /other ports than it accepted|of one owner what is not so/;
 
-/** Each is found, or this would not be worth much. */
+/** Each planted mistake is found; otherwise the fuzzer would be worth little. */
 const MISTAKES: Record<string, { patch: Patch; seen: RegExp }> = {
   'a port that leads where it led before': {
-    patch: { source: 'native/forwarder/table.cc', from: 'if (!same) port.Lead(to);', to: '(void)same;' },
+    patch: { source: 'native/forwarder/control/table.cc', from: 'if (!same) port.Lead(to);', to: '(void)same;' },
     seen: OTHER_PORTS,
   },
   'a port that anybody may take away': {
     patch: {
-      source: 'native/forwarder/table.cc',
+      source: 'native/forwarder/control/table.cc',
       from: 'port->second->route().owner() == removal.owner;',
       to: 'removal.owner != "";',
     },
@@ -360,7 +360,7 @@ const MISTAKES: Record<string, { patch: Patch; seen: RegExp }> = {
   },
   'a limit that stays when it is not told': {
     patch: {
-      source: 'native/forwarder/table.cc',
+      source: 'native/forwarder/control/table.cc',
       from: 'budget_->SetLimits(request.limits);',
       to: 'Limits limits = budget_->limits(); limits.flows = request.limits.flows; budget_->SetLimits(limits);',
     },
@@ -368,7 +368,7 @@ const MISTAKES: Record<string, { patch: Patch; seen: RegExp }> = {
   },
   'a session that is never given back': {
     patch: {
-      source: 'native/forwarder/control.cc',
+      source: 'native/forwarder/control/control.cc',
       from: 'control_->engine_->Bury(std::unique_ptr<Worker>(this));',
       to: '',
     },

@@ -1,12 +1,13 @@
+// slow: 60 s, nine targets are built by another compiler, and each is given thousands of inputs
 /**
- * Coverage-guided fuzzing of everything native that reads what others wrote: netlink messages, the JSON and HTTP of the
- * OCI hook, requests to the forwarder. libFuzzer with ASan and UBSan; each target (*.cc beside this file) also says what must hold of the result.
+ * Coverage-guided fuzzing of every native decoder: netlink messages, the JSON and HTTP of the OCI hook, requests to the
+ * forwarder. libFuzzer with ASan and UBSan; each target (*.cc beside this file) also states what must hold of the
+ * result.
  *
- * Seeds are real: what the kernel of this machine says of a network made for that (world.sh, capture.py), what a runtime
- * and the daemon say. What was found to be of interest is kept below build/sanitized/fuzz/corpus, for the next run to
- * begin with. An input that crashed a target once is in regressions/TARGET, by the name of what was wrong.
+ * Seeds are real: the kernel's messages about a network that was made for that (world.sh, capture.py), and those of a
+ * runtime and of the daemon. Interesting inputs are kept below build/sanitized/fuzz/corpus, and the next run begins
+ * with them. An input that once crashed a target is in regressions/TARGET, named after the defect.
  */
-// timeout: 600
 // proving: 5400
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,9 +23,9 @@ requirePrivateNamespace();
 
 const FUZZ = join(ROOT, 'test/fuzz');
 const EXECUTIONS = effort('executions', 10_000, 3_000_000);
-/** Where inputs are slow, or the machine is. */
+/** For slow inputs, or a slow machine. */
 const LIMIT_S = effort('seconds', 20, 120);
-/** How many executions a target may need to find a mistake made on purpose. */
+/** The executions that a target may need to find a planted mistake. */
 const FINDS_WITHIN = 2_000_000;
 
 const STATE = {
@@ -59,33 +60,37 @@ const FORWARD = {
 
 interface Target {
   sources: string[];
-  /** Besides those of the kernel. */
+  /** Seeds besides those of the kernel. */
   seeds?: string[];
-  /** A check taken away: the target has to find out. */
+  /** A check that is removed: the target has to find out. */
   mistake: Patch;
 }
 
 const TARGETS: Record<string, Target> = {
   rtnl: {
-    sources: ['native/rtnl-decode.cc', 'native/address.cc'],
-    mistake: { source: 'native/rtnl-decode.cc', from: '>= at_least ?', to: '>= 1 ?' },
+    sources: ['native/rtnetlink/rtnl-decode.cc', 'native/netlink/address.cc'],
+    mistake: { source: 'native/rtnetlink/rtnl-decode.cc', from: '>= at_least ?', to: '>= 1 ?' },
   },
   'nft-dump': {
-    sources: ['native/nft-decode.cc', 'native/nft-type.cc'],
-    mistake: { source: 'native/nft-decode.cc', from: 'TextOf(attribute);', to: 'mnl_attr_get_str(attribute);' },
+    sources: ['native/nftables/nft-decode.cc', 'native/nftables/nft-type.cc'],
+    mistake: {
+      source: 'native/nftables/nft-decode.cc',
+      from: 'TextOf(attribute);',
+      to: 'mnl_attr_get_str(attribute);',
+    },
   },
   'nft-transaction': {
-    sources: ['native/nft-transaction.cc'],
+    sources: ['native/nftables/nft-transaction.cc'],
     mistake: {
-      source: 'native/nft-transaction.cc',
+      source: 'native/nftables/nft-transaction.cc',
       from: 'if (const std::optional<uint32_t> pid = NumberOf<uint32_t>(attribute)) transaction.pid = ntohl(*pid);',
       to: 'transaction.pid = ntohl(mnl_attr_get_u32(attribute)) / (mnl_attr_get_payload_len(attribute) / 4);',
     },
   },
   conntrack: {
-    sources: ['native/conntrack-entry.cc', 'native/conntrack-judge.cc'],
+    sources: ['native/conntrack/conntrack-entry.cc', 'native/conntrack/conntrack-judge.cc'],
     mistake: {
-      source: 'native/conntrack-entry.cc',
+      source: 'native/conntrack/conntrack-entry.cc',
       from: 'mnl_attr_put_check(request, sizeof buffer,',
       to: 'mnl_attr_put(request,',
     },
@@ -127,7 +132,7 @@ const TARGETS: Record<string, Target> = {
       'native/json/json.cc',
       'native/forwarder/budget.cc',
       'native/forwarder/endpoint.cc',
-      'native/forwarder/request.cc',
+      'native/forwarder/control/request.cc',
     ],
     seeds: [
       '{"op":"who"}',
@@ -148,7 +153,7 @@ const TARGETS: Record<string, Target> = {
       }),
     ],
     mistake: {
-      source: 'native/forwarder/request.cc',
+      source: 'native/forwarder/control/request.cc',
       from: 'list == nullptr || ',
       to: '',
     },
@@ -172,7 +177,7 @@ function buildTarget(name: string, patch?: Patch): Promise<string> {
   return build('fuzz', patch === undefined ? recipe : { ...recipe, patch });
 }
 
-/** Runs a target; its output. Crashing inputs go to `artifacts`. */
+/** Runs a target and returns its output. Crashing inputs go to `artifacts`. */
 function run(program: string, argv: string[], artifacts: string): { status: number | null; output: string } {
   mkdirSync(artifacts, { recursive: true });
   const all = [...argv, `-artifact_prefix=${artifacts}/`, '-timeout=10', '-rss_limit_mb=1024', '-len_control=0'];
@@ -210,7 +215,7 @@ for (const [name, target] of Object.entries(TARGETS)) {
     proved(`inputs to ${name}`, executed(output));
   });
 
-  // Which mistakes a target finds is the same each time: once in a while is enough.
+  // A target finds the same mistakes each time: a run now and then is enough.
   if (!MISTAKEN.includes(name)) continue;
   fuzz(`${name}: a mistake made on purpose is found`, async () => {
     const program = await buildTarget(name, target.mistake);

@@ -1,10 +1,11 @@
+// slow: 30 s, the hook is built with sanitizers, and then waits for daemons that do not answer
 /**
- * cleat-oci-hook as a runtime calls it, with ASan and UBSan: arguments, environment, container states and daemons that
- * are nearly right, broken, slow, endless or absent, from a grammar of each.
+ * cleat-oci-hook with ASan and UBSan, as a runtime calls it: arguments, environment, container states and daemons that
+ * are nearly correct, broken, slow, endless or absent, from a grammar of each.
  *
- * Whatever it meets: it ends with a documented code (docs/oci-hook.md) not long after its deadline, with nothing on
- * stderr or one line that a terminal may be given; it is called wrongly when it says so and only then; nothing is sent
- * for a state it refused; it tears down only what it was told is this container's.
+ * This must hold. It ends with a documented code (docs/oci-hook.md) not long after its deadline, with nothing on stderr
+ * or one printable line. It exits with the usage code exactly when it is called wrongly. It sends nothing for a state
+ * that it refused. It tears down only what belongs to this container according to the daemon.
  */
 // proving: 3600
 import { spawn } from 'node:child_process';
@@ -19,7 +20,7 @@ import { effort, proved, seed } from '../harness/proof.ts';
 import { buildHook } from '../harness/sanitized.ts';
 
 const CALLS = effort('calls', 60, 1500);
-/** A hook that has not ended by then hangs: its deadlines here are below a second, and 2 s for cleaning up. */
+/** A hook that has not ended by then hangs: its deadlines here are below a second, plus 2 s for cleaning up. */
 const PATIENCE_MS = 30_000;
 const PID = 4242;
 const DEAD = 4_194_300;
@@ -92,7 +93,7 @@ const input = fc.oneof(
     `"${'x'.repeat(MEBIBYTE - 2)}"`,
   ),
 );
-/** Whether the runtime closes stdin after the state. */
+/** True if the runtime closes stdin after the state. */
 const ends = fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, fc.constant(false));
 
 // --- What it is answered ------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ class Daemon {
     return new Promise((ready) => this.#server.listen(this.path, ready));
   }
 
-  /** Forgets what was. */
+  /** Clears the record of earlier connections. */
   begin(answers: Answer[]): void {
     for (const socket of this.#open) socket.destroy();
     this.asked.length = 0;
@@ -211,7 +212,7 @@ function call(program: string, args: string[], env: NodeJS.ProcessEnv, text: str
   });
 }
 
-/** Whether it is called as documented: one hook, --socket PATH any number of times, a deadline of 1 to 600000. */
+/** True if it is called as documented: one hook, --socket PATH any number of times, a deadline of 1 to 600000. */
 function isUsage(args: string[], limit: string): boolean {
   if (!/^\d+$/.test(limit) || Number(limit) < 1 || Number(limit) > 600_000) return false;
   const hooks: string[] = [];
@@ -222,18 +223,18 @@ function isUsage(args: string[], limit: string): boolean {
   return hooks.length === 1 && ['createRuntime', 'poststop'].includes(hooks[0] ?? '');
 }
 
-/** Whether an answer may have said that a process of this number is what the container is bound to. */
+/** True if an answer may have said that the container is bound to a process of this number. */
 function says(answers: Answer[], pid: number): boolean {
   return answers.some(({ text }) => text.includes(`"bound_to":${pid}`));
 }
 
-/** What it says of a state that it does not act on. */
+/** Its message for a state that it does not act on. */
 const REFUSED_STATE =
   /^cleat-oci-hook: (?:stdin|the container (?:id|state)|annotation|unknown annotation|the annotations)/;
 
 const hook = suite('hook');
 
-hook('ends as documented, whatever it meets', async () => {
+hook('the hook ends as documented, whatever it meets', async () => {
   const program = await buildHook('address');
   const daemon = new Daemon();
   await daemon.listen();
@@ -257,7 +258,7 @@ hook('ends as documented, whatever it meets', async () => {
       const sent = daemon.asked.join('\n');
       if (REFUSED_STATE.test(stderr)) assert.is(sent, '', 'refused, but something was sent');
       if (sent.includes('"type":"teardown"')) {
-        // After the end any process will do that does not run; before, only the container's own.
+        // After the end any process that does not run counts; before, only the container's own.
         const bound = args.includes('poststop') ? [PID, DEAD] : [PID];
         assert.ok(
           bound.some((pid) => says(answers, pid)),

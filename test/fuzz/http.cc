@@ -1,8 +1,7 @@
 // Fuzz target: the daemon's answer as the OCI hook reads it (native/hook/http.h, ParseReply).
 //
-// Checked besides memory: however it is cut into pieces, an answer comes out as the same or not at all: what was
-// complete stays so with more behind it, what was malformed does not heal, and the end of the connection makes nothing
-// incomplete.
+// Checked besides memory: however an answer is cut into pieces, it is read as the same or not at all. A complete one
+// stays so with more behind it, a malformed one does not heal, and none is incomplete at the end of the connection.
 #include "../../native/hook/http.h"
 
 #include <algorithm>

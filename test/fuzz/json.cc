@@ -1,7 +1,7 @@
 // Fuzz target: the JSON of the small executables (native/json/json.h).
 //
-// Checked besides memory: what was accepted can be written down and read again as the same; depth and size are bounded;
-// nothing changes with space around it, nothing is accepted with half of it missing or more behind it.
+// Checked besides memory: accepted text can be written down and read again as the same; depth and size are bounded;
+// space around the text changes nothing; text with half of it missing or more behind it is refused.
 #include "../../native/json/json.h"
 
 #include <memory>
@@ -54,7 +54,7 @@ std::string Write(const JsonValue& value, int depth) {
 }
 
 std::optional<JsonValue> Parse(const std::string& text) {
-  // Without the NUL that a string has behind its end.
+  // Copies the text without the NUL that a string has behind its end.
   const std::unique_ptr<char[]> bytes(new char[text.size()]);
   text.copy(bytes.get(), text.size());
   return cleat::ParseJson(bytes.get(), text.size());

@@ -1,14 +1,15 @@
+// slow: 20 s, the keeper is built with sanitizers, and waits for programs that do not end
 /**
- * cleat-keeper as somebody starts it who may get everything wrong, with ASan and UBSan: command lines that are nearly
- * right, directories that are not as they should be, programs that are stubborn, noisy or destructive, few descriptors,
- * and signals, the end of the bound process and the loss of the directory at any moment.
+ * cleat-keeper with ASan and UBSan, started in every wrong way: nearly correct command lines, directories that are not
+ * as they should be, programs that are stubborn, noisy or destructive, few descriptors, and signals, the end of the
+ * bound process and the loss of the directory at any moment.
  *
- * Whatever it meets: it ends, with a documented code (native/keeper/keeper.cc), by usage when the line is wrong and only
- * then; what it did not run never ran, and it says why; what it ran has the descriptors it was to have, gets its
- * grace and no more, and nothing of its process group is left; the status says how it ended, and is whole whenever it is
- * read; no file is left or changed but the documented ones.
- * Limits: those of keeper-grammar.ts. A line with an option twice may be taken or refused. Over 400 lines because a
- * run and what is judged of it are one thing: each judgement needs most of what happened.
+ * This must hold. It ends with a documented code (native/keeper/keeper.cc), with the usage code exactly when the line
+ * is wrong. If it did not start the program, the program never ran, and it says why. If it did, the program has the
+ * intended descriptors, gets its grace and no more, and nothing of its process group is left. The status says how the
+ * program ended, and is whole whenever it is read. No file is left or changed except the documented ones.
+ * Limits: those of keeper-grammar.ts. A line with an option twice may be accepted or refused. Over 400 lines because a
+ * run and its judgement are one thing: each check needs most of what happened.
  */
 // proving: 3600
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -61,18 +62,18 @@ const RUNS = effort('runs', 60, 1500);
 const SEED = seed();
 /** Most of a run is waiting. */
 const AT_ONCE = 8;
-/** What is documented (kGraceMs), and what a busy machine may take on top. */
+/** The documented grace (kGraceMs), and the delay of a busy machine. */
 const GRACE_MS = 1000;
 const SLACK_MS = 5000;
-/** Whatever still runs by then is told to end. */
+/** By then a program that still runs is ended. */
 const LONG_ENOUGH_MS = 1200;
 
-/** What the keeper was given and is to keep to itself. */
+/** Files that the keeper was given and must not pass on. */
 const stray = openSync('/dev/null', 'r');
 
 // --- A run ------------------------------------------------------------------------------------------------------------
 
-/** The text of a file, null when there is none; it waits for nobody. */
+/** The text of a file, null when there is none; does not block. */
 function textOf(path: string): string | null {
   let fd: number;
   try {
@@ -98,7 +99,7 @@ function isDirectory(path: string): boolean {
 const namesIn = (path: string): string[] => (isDirectory(path) ? readdirSync(path).sort() : []);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Processes that were started in a run, by what is in their environment. */
+/** The processes that were started in a run, by their environment. */
 function startedIn(base: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -117,7 +118,7 @@ function endAll(pids: number[]): void {
     try {
       process.kill(pid, 'SIGKILL');
     } catch {
-      // it was faster
+      // the process was faster
     }
   }
 }
@@ -132,7 +133,7 @@ const tally = {
   'killed at once': 0,
   'asked and went': 0,
   'heard of the end': 0,
-  // Of a machine that was too busy, perhaps.
+  // Perhaps the machine was too busy.
   'asked in vain': 0,
   'heard of nothing': 0,
 };
@@ -149,7 +150,7 @@ class Run {
   #boundTo = { pid: 0, start: 0 };
   #words: string[] = [];
   #line: Line = understand([]);
-  /** Where it is to be, if that is there and in here. */
+  /** The place where it should be, if that exists and is in here. */
   #real: string | null = null;
   #before: string[] = [];
   #started = 0;
@@ -157,7 +158,7 @@ class Run {
   #pid = 0;
   #code: number | null = null;
   #signal: string | null = null;
-  #output = { stdout: '', stderr: '' };
+  readonly #output = { stdout: '', stderr: '' };
   /** When what happened, from the start. */
   readonly #happened = new Map<string, number>();
 
@@ -177,7 +178,7 @@ class Run {
       await this.#start(program);
       this.#judge();
       await this.#nothingRuns();
-      this.#nothingLeft();
+      this.#assertNothingLeft();
     } finally {
       this.#sleep?.kill('SIGKILL');
       endAll(startedIn(this.#base));
@@ -189,7 +190,7 @@ class Run {
   async #prepare(): Promise<void> {
     const { place: at, other, event: what } = this.#of;
     mkdirSync(this.#dir, { recursive: true });
-    chmodSync(this.#base, 0o1777); // the program, another user, says there who it is
+    chmodSync(this.#base, 0o1777); // the program, another user, writes its identity there
     writeFileSync(this.#outside, 'outside');
     if (at.room !== null) {
       const size = `size=${at.room.pages * 4}k,nr_inodes=${at.room.files}`;
@@ -267,7 +268,7 @@ class Run {
     }
   }
 
-  /** What may happen at a moment while it runs. */
+  /** Events that may happen at a moment while it runs. */
   #meanwhile(child: ChildProcess): void {
     const now = performance.now() - this.#started;
     const { what, since, after } = this.#of.event;
@@ -277,7 +278,7 @@ class Run {
     if (due && !this.#happened.has(what)) this.#happen(what, child);
     if (now > LONG_ENOUGH_MS && !this.#happened.has('SIGTERM')) this.#happen('SIGTERM', child);
     if (now > LONG_ENOUGH_MS + LASTING_MS + SLACK_MS && child.kill('SIGKILL')) assert.unreachable('it does not end');
-    // At any moment it is whole. What was not the keeper's is none.
+    // The status is whole at any moment. A file that is not the keeper's counts as none.
     if (this.#of.place.name.startsWith('status') || this.#of.how.deed === 'scribbles') return;
     for (const dir of [this.#dir, this.#away]) this.#statusIn(dir);
   }
@@ -308,7 +309,7 @@ class Run {
     return ['moved', 'removed', 'replaced'].some((what) => this.#happened.has(what));
   }
 
-  /** Directories that may be what was given, as of now. */
+  /** Directories that the argument may mean, as of now. */
   get #places(): string[] {
     const all = this.#real === null || this.#real === this.#dir ? [this.#dir, this.#away] : [this.#real];
     return all.filter(isDirectory);
@@ -322,7 +323,7 @@ class Run {
     return this.#line.value('--bound-pid') !== null;
   }
 
-  /** Why it must not run anything; null when it should. `maybe`: it depends on which came first. */
+  /** Why it must not run the program; null when it should. `maybe`: it depends on which came first. */
   #obstacle(): 'always' | 'maybe' | null {
     const { place: at, files, other } = this.#of;
     const here = at.room !== null || (!at.name.startsWith('claimed') && !OBSTACLES.includes(at.name));
@@ -377,7 +378,7 @@ class Run {
     const { stderr } = this.#output;
     const silent = this.#code === 0 || this.#claimed !== undefined || this.#of.closed.includes(2);
     if (silent) return assert.is(stderr, '');
-    // Gone with its directory.
+    // The status went with its directory.
     if (stderr === '' && this.#code === 1 && (this.#isShifted || this.#of.place.room !== null)) return;
     const odd = this.#words.some((word) => /\p{Cc}/u.test(word));
     assert.match(stderr, odd ? /^cleat-keeper: [^]+\n$/ : /^cleat-keeper: \P{Cc}+\n$/u, stderr);
@@ -423,7 +424,7 @@ class Run {
     tally[status.cause === '' ? 'ended by itself' : status.cause]++;
   }
 
-  /** When it was asked, at the earliest. */
+  /** The earliest time at which it was signalled. */
   #askedAt(cause: Status['cause']): number {
     const limitMs = this.#line.value('--ready-fd') === null ? null : this.#line.value('--ready-ms');
     if (cause === 'deadline') return limitMs === null ? Infinity : Number(limitMs);
@@ -477,7 +478,7 @@ class Run {
     const given = ['--exit-fd', '--ready-fd', '--netns-fd']
       .map((name) => this.#line.value(name))
       .filter((fd) => fd !== null);
-    // From 10 up they are the shell's.
+    // Descriptors from 10 up are the shell's.
     const has = (textOf(`${this.#marker}.fds`) ?? '').split('\n').filter((fd) => fd.length === 1);
     assert.equal(new Set(has.map(Number)), new Set([0, 1, 2, ...given.map(Number)]), 'its descriptors');
   }
@@ -486,12 +487,12 @@ class Run {
     if (this.#signal !== 'SIGKILL') {
       return until(`nothing of its group is left (${this.#base})`, () => startedIn(this.#base).length === 0, 3000);
     }
-    // A killed keeper takes the program along, and cannot see to the rest.
+    // A killed keeper ends the program too, and cannot do the rest.
     const program = (): boolean => startedIn(this.#base).includes(Number(textOf(this.#marker)));
     await until('the program ended with its keeper', () => !program(), 3000);
   }
 
-  #nothingLeft(): void {
+  #assertNothingLeft(): void {
     const { place: at } = this.#of;
     assert.is(textOf(this.#outside), 'outside');
     const known = ['d', 'd.away', 'd.target', 'outside', 'ran', 'ran.fds'];
@@ -508,12 +509,12 @@ class Run {
     if (at.name === 'claimed by a file' && at.room === null && !this.#isShifted) {
       assert.is(textOf(join(this.#dir, 'keeper')), '1 1\n');
     }
-    // Who has the one directory leaves the other alone.
+    // A keeper that has the one directory leaves the other alone.
     if (this.#happened.has('replaced') && this.#claimed === this.#away) assert.equal(namesIn(this.#dir), []);
   }
 }
 
-/** What was tried, without what is long and the same. */
+/** Describes the run, without what is long and always the same. */
 const shown = (one: Attempt): string =>
   JSON.stringify(one, (_, value: unknown) =>
     typeof value === 'string' && value.length > 500 ? `${value.slice(0, 20)}... (${value.length})` : value,
@@ -521,7 +522,7 @@ const shown = (one: Attempt): string =>
 
 const fuzz = suite('keeper');
 
-fuzz('keeps its word, whatever it is told, given and met with', async () => {
+fuzz('the keeper keeps its guarantees with any arguments, directories and programs', async () => {
   const program = await buildProgram('address', 'cleat-keeper');
   const queue = [...fc.sample(attempt, { numRuns: RUNS, seed: SEED }).entries()];
   const mistakes: Error[] = [];
@@ -537,7 +538,7 @@ fuzz('keeps its word, whatever it is told, given and met with', async () => {
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   if (mistakes[0] !== undefined) throw mistakes[0];
   const counts = JSON.stringify(tally);
-  // Who dies when asked is asked first.
+  // A program that ends on SIGTERM gets SIGTERM first.
   assert.ok(tally['asked in vain'] <= tally['asked and went'], counts);
   if (RUNS >= 1000) {
     assert.ok(Math.min(...Object.values(tally).slice(0, -2)) >= RUNS / 250, counts);

@@ -1,4 +1,4 @@
-// must.h: how a fuzz target says that what it tried came out wrong, when no sanitizer would notice.
+// must.h: how a fuzz target reports a wrong result that no sanitizer would notice.
 //
 // Guarantees: the condition and its place are on stderr, and the process ends as libFuzzer expects of a crash.
 #pragma once

@@ -1,9 +1,9 @@
-// Fuzz target: what nf_tables dumps of tables, chains, rules, sets and elements (native/nft-decode.h).
+// Fuzz target: nf_tables' dumps of tables, chains, rules, sets and elements (native/nftables/nft-decode.h).
 //
-// Checked besides memory: text is text, and types that are known have the number they were made of.
+// Checked besides memory: text has no NUL, and known types have the number they were made from.
 #include <linux/netfilter/nf_tables.h>
 
-#include "../../native/nft-decode.h"
+#include "../../native/nftables/nft-decode.h"
 #include "datagram.h"
 #include "must.h"
 

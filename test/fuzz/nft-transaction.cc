@@ -1,7 +1,8 @@
-// Fuzz target: what nf_tables announces (native/nft-transaction.h), a series of transactions read by one reader.
+// Fuzz target: nf_tables' announcements (native/nftables/nft-transaction.h), a series of transactions read by one
+// reader.
 //
-// Checked besides memory: only the end of a transaction is one, and two ends have something in between.
-#include "../../native/nft-transaction.h"
+// Checked besides memory: only the end of a transaction yields one, and there is something between two ends.
+#include "../../native/nftables/nft-transaction.h"
 
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -21,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       MUST(before != nullptr && before->nlmsg_type != message->nlmsg_type);
       MUST(!reader.Take(message));
     }
-    // What is of another subsystem counts as nothing in between.
+    // A message of another subsystem counts as nothing in between.
     if (NFNL_SUBSYS_ID(message->nlmsg_type) == NFNL_SUBSYS_NFTABLES) before = message;
   });
   return 0;

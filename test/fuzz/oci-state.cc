@@ -1,7 +1,7 @@
-// Fuzz target: the container state that a runtime hands to a hook (native/hook/container.h).
+// Fuzz target: the container state that a runtime passes to a hook (native/hook/container.h).
 //
-// Checked besides memory: there is a reason or a container, never both; what is sent of it is JSON; the id is safe in a
-// path; what can be made can be taken away again.
+// Checked besides memory: there is a reason or a container, never both; the events made from it are JSON; the id is
+// safe in a path; a container that can be made can be removed again.
 #include <string>
 
 #include "../../native/hook/container.h"

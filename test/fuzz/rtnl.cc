@@ -1,11 +1,11 @@
-// Fuzz target: what rtnetlink dumps and announces (native/rtnl-decode.h), and its answers.
+// Fuzz target: rtnetlink's dumps and announcements (native/rtnetlink/rtnl-decode.h), and its answers.
 //
-// Checked besides memory: text is text, an object is of one kind, an errno is one.
+// Checked besides memory: text has no NUL, an object is of one kind, an errno is valid.
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
-#include "../../native/nlattr.h"
-#include "../../native/rtnl-decode.h"
+#include "../../native/netlink/nlattr.h"
+#include "../../native/rtnetlink/rtnl-decode.h"
 #include "datagram.h"
 #include "must.h"
 

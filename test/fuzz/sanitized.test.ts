@@ -1,13 +1,13 @@
 /**
- * The addon, the forwarder and the keeper, with their threads, under the sanitizers: the tests of native/ and lives of the
- * daemon, with all three built with ASan and UBSan, then with TSan.
+ * The addon, the forwarder and the keeper, with their threads, under the sanitizers: the tests of native/ and lives of
+ * the daemon, with all three built with ASan and UBSan, then with TSan.
  *
- * How: in this file's own mount namespace they and node are replaced by sanitized ones, so that the tests run as
- * they are, each with the sanitizer in these and in no other program (`ip` itself has something for ASan to say).
+ * Method: in this file's own mount namespace the three and node are replaced by sanitized ones. So the tests run
+ * unchanged, each with the sanitizer in these and in no other program (`ip` itself has something for ASan to report).
  * Node is a copy of the real one that loads the sanitizer's library first. V8 and libuv are not built for TSan, so only
- * what a report says of ours counts; their mutexes are seen, as those of any program.
- * Limits: what a test measures of memory is not what it is without a sanitizer, so those tests may fail here, no others.
- * Under TSan not all of them (SIGNALLED).
+ * reports about our code count; their mutexes are seen, as those of any program.
+ * Limits: memory measurements differ under a sanitizer, so those tests may fail here, no others. Under TSan some tests
+ * are left out (SIGNALLED).
  */
 // proving only: 3600
 import { execFileSync, spawn } from 'node:child_process';
@@ -36,22 +36,19 @@ const PROGRAMS = ['cleat-forwarder', 'cleat-keeper'];
 const LIVES = ['lifecycle', 'drift.test', 'ports', 'rebuild', 'outsides'].map((name) => `service/${name}`);
 const NATIVE = readdirSync(join(ROOT, 'test/native')).map((name) => `native/${name}`);
 /**
- * Not under TSan, which keeps signals from node, SIGCHLD and SIGTERM, in tests that start many processes of their own: then
- * they wait for ever. The forwarder's threads are seen in its tests below native/; the keeper has but one.
+ * Left out under TSan, which keeps signals from node, SIGCHLD and SIGTERM, in tests that start many processes of their
+ * own: these would wait for ever. The forwarder's threads are seen in its tests below native/; the keeper has but one.
  */
-const SIGNALLED = ['native/keeper', 'effects/forwarder', 'effects/uplink', 'service/uplink'];
+const SIGNALLED = ['native/keeper', 'effects/forwarder/forwarder', 'effects/uplinks/uplink', 'service/uplink'];
 const UNDER_TSAN = [...NATIVE, ...LIVES].filter((name) => !SIGNALLED.some((one) => name.startsWith(one)));
-
-/** They measure the memory of the process. */
-const MEASURES_MEMORY = /memory/;
 
 interface Run {
   output: string;
-  /** What was said of the addon. */
+  /** The reports about the addon. */
   reports: string[];
 }
 
-/** Runs tests by the parts of their names, with what is ours of a variant; `patch` is of a source of `patched`. */
+/** Runs tests by parts of their names, with our programs of a variant; `patch` applies to a source of `patched`. */
 async function runTests(
   variant: 'address' | 'thread',
   parts: string[],
@@ -72,7 +69,7 @@ async function runTests(
   for (const mount of mounts) execFileSync('mount', ['--bind', ...mount]);
   const keeping = keepReports(directory);
   try {
-    // TSan has fixed ideas of where memory is: without -R it ends at once on machines that randomise much of an address.
+    // TSan expects memory at fixed places: without -R it ends at once on machines that randomise much of an address.
     const argv = ['-R', process.execPath, join(ROOT, 'dist/test/run.js'), '--patience', '5', ...parts];
     const child = spawn('setarch', argv, {
       env: { ...process.env, ...reporting(variant, directory) },
@@ -88,12 +85,14 @@ async function runTests(
   }
 }
 
-/** How many tests passed; throws when others failed than those that measure memory, or something was reported. */
+/**
+ * Returns how many tests passed; throws when others failed than those that measure memory, or something was reported.
+ */
 function judge({ output, reports: said }: Run): number {
   assert.equal(said, []);
   const failed = [...output.matchAll(/^ +\| +FAIL +(?:[^"]* +)?"(.*)"$/gm)].map(([, name = '']) => name);
   assert.equal(
-    failed.filter((name) => !MEASURES_MEMORY.test(name)),
+    failed.filter((name) => !name.includes('memory')), // of the process, which the sanitizer has grown
     [],
     output,
   );
@@ -107,27 +106,27 @@ function judge({ output, reports: said }: Run): number {
 
 const sanitized = suite('sanitized');
 
-sanitized('the addon does nothing that ASan and UBSan object to', async () => {
+sanitized('the addon does nothing that ASan and UBSan report', async () => {
   const passed = judge(await runTests('address', [...NATIVE, ...LIVES, ...SIGNALLED]));
   proved('tests under ASan and UBSan', passed);
 });
 
-sanitized('its threads share nothing without a lock (TSan)', async () => {
+sanitized("the addon's threads share nothing without a lock (TSan)", async () => {
   const passed = judge(await runTests('thread', UNDER_TSAN));
   proved('tests under TSan', passed);
 });
 
-sanitized('a lock that is missing is noticed', async () => {
+sanitized('a missing lock is noticed', async () => {
   const lock = '  {\n    std::lock_guard<std::mutex> lock(mutex_);\n    queue_.push_back(job.release());\n  }';
-  const patch = { source: 'native/worker.cc', from: lock, to: '  queue_.push_back(job.release());' };
-  const { reports: said, output } = await runTests('thread', ['native/udp-socket'], patch);
+  const patch = { source: 'native/node/worker.cc', from: lock, to: '  queue_.push_back(job.release());' };
+  const { reports: said, output } = await runTests('thread', ['native/namespaces/udp-socket'], patch);
   assert.ok(said.length > 0, output);
   assert.match(said.join('\n'), /data race[^]*worker\.cc/);
 });
 
-sanitized('one that is missing in the forwarder is, too', async () => {
+sanitized('a missing lock in the forwarder is noticed', async () => {
   const lock = '    std::lock_guard lock(mutex_);\n    posted_.push_back(std::move(work));';
-  const patch = { source: 'native/forwarder/lane.cc', from: lock, to: 'posted_.push_back(std::move(work));' };
+  const patch = { source: 'native/forwarder/ports/lane.cc', from: lock, to: 'posted_.push_back(std::move(work));' };
   const { reports: said, output } = await runTests('thread', ['native/forwarder.'], patch, 'cleat-forwarder');
   assert.ok(said.length > 0, output);
   assert.match(said.join('\n'), /data race[^]*lane\.cc/);
@@ -135,11 +134,11 @@ sanitized('one that is missing in the forwarder is, too', async () => {
 
 sanitized('a byte written beyond the end is noticed', async () => {
   const patch = {
-    source: 'native/rtnl-socket.cc',
+    source: 'native/rtnetlink/rtnl-socket.cc',
     from: 'buffer_.resize(kReceiveSize);',
     to: 'buffer_.resize(kReceiveSize), buffer_.shrink_to_fit(), const_cast<volatile char*>(buffer_.data())[kReceiveSize] = 0;',
   };
-  const { reports: said, output } = await runTests('address', ['native/rtnl'], patch);
+  const { reports: said, output } = await runTests('address', ['native/rtnetlink/rtnl'], patch);
   assert.ok(said.length > 0, output);
   assert.match(said.join('\n'), /heap-buffer-overflow[^]*rtnl-socket\.cc/);
 });

@@ -1,9 +1,9 @@
 /**
- * A node process in a network namespace of its own, which listens and dials when told to: the containers, neighbours and
- * clients of the traffic tests. Started with `startAgent`; the functions it performs can be called directly too.
+ * A node process in a network namespace of its own, which listens and connects on request: the containers, neighbours
+ * and clients of the traffic tests. It is started with `startAgent`; its functions can be called directly too.
  *
- * Guarantees: the namespace is new and ends with the process; the process ends with the test. `dial` always answers: with
- * what the server said (its name and the client's address as it saw it), an errno name, or "timeout".
+ * Guarantees: the namespace is new and ends with the process; the process ends with the test. `dial` always returns:
+ * the answer of the server (its name and the client's address as it saw it), an errno name, or "timeout".
  */
 import { execFileSync, fork, type ChildProcess } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -11,7 +11,7 @@ import { createConnection, createServer } from 'node:net';
 
 export type Protocol = 'tcp' | 'udp';
 
-/** Answer everyone on this port, IPv4 and IPv6, with our name and their address. */
+/** Answers everyone on this port, IPv4 and IPv6, with our name and their address. */
 export async function serve(name: string, protocol: Protocol, port: number): Promise<void> {
   const answer = (client: string | undefined) => `${name} ${(client ?? '?').replace('::ffff:', '')}`;
   if (protocol === 'tcp') {

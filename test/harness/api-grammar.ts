@@ -1,11 +1,12 @@
 /**
- * Requests by chance, made of the daemon's own description of its API (service/openapi.ts): what its schemas allow, and
- * the same with something about it wrong.
+ * Random requests, made from the daemon's own description of its API (service/http/openapi.ts): what its schemas allow, and
+ * the same with a mistake.
  *
- * Guarantees: every path and method of the description comes up, every property of every schema too; the same seed gives
- * the same requests. Words that decide something (ids, networks, addresses) come from short lists, so that requests meet
- * each other: containers that exist, addresses that are taken.
- * Limits: of JSON Schema what the description uses. A pattern is not followed: strings are from the lists, or any.
+ * Guarantees: every path and method of the description occurs, and every property of every schema; the same seed gives
+ * the same requests. Values that decide something (ids, networks, addresses) come from short lists, so that requests
+ * collide: with existing containers and taken addresses.
+ * Limits: the parts of JSON Schema that the description uses. Patterns are not followed: strings come from the lists,
+ * or are random.
  */
 import fc from 'fast-check';
 
@@ -13,7 +14,7 @@ export interface ApiRequest {
   method: string;
   path: string;
   headers: Record<string, string>;
-  /** Null: none is sent. */
+  /** Null: no body is sent. */
   body: string | null;
 }
 
@@ -42,10 +43,10 @@ export interface Description {
   components: { schemas: Record<string, Schema> };
 }
 
-/** What a property of this name is drawn from, mostly: things that are there, and things at the edge of what may be. */
+/** Values for a property of this name: existing objects, and values at the limit of what is allowed. */
 export type Words = Readonly<Record<string, readonly (string | number)[]>>;
 
-/** Names that every object has already, and names that mean something to a kernel or a file system. */
+/** Names that every object has already, and names with a meaning for a kernel or a file system. */
 const NAMES = ['constructor', 'toString', '__proto__', 'hasOwnProperty', 'all', 'default', 'lo', '.', '..', '../x', ''];
 const JUNK: readonly unknown[] = [
   null,
@@ -77,7 +78,7 @@ export function requestsOf(description: Description, words: Words): fc.Arbitrary
     Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
   );
   const grammar = new Grammar(description.components.schemas, words);
-  // Events are most of what there is to say.
+  // Most requests are events.
   const weighted = operations.map(({ method, path, operation }) => ({
     weight: path === '/v1/events' && method === 'POST' ? 24 : method === 'GET' ? 1 : 3,
     arbitrary: requestOf(grammar, method, path, operation, words),
@@ -109,7 +110,7 @@ function requestOf(grammar: Grammar, method: string, path: string, operation: Op
   });
 }
 
-/** JSON that the schema allows, one time in four with one to three things about it changed. */
+/** JSON that the schema allows; one time in four, one to three parts of it are changed. */
 function bodyOf(grammar: Grammar, schema: Schema): fc.Arbitrary<string> {
   const spoilt = fc.tuple(grammar.value(schema, ''), fc.array(mutation, { minLength: 1, maxLength: 3 }), textMutation);
   return fc.oneof(
@@ -129,7 +130,7 @@ class Grammar {
     this.#words = words;
   }
 
-  /** `name`: the property that the value is of. */
+  /** `name`: the property that has the value. */
   value(schema: Schema, name: string): fc.Arbitrary<unknown> {
     if (schema.$ref !== undefined) return this.value(this.#named(schema.$ref), name);
     if ('const' in schema) return fc.constant(schema.const);
@@ -164,7 +165,7 @@ class Grammar {
     }
     const entries = Object.entries(properties).map(([key, schema]) => {
       const value = this.value(schema, key).map((it) => [key, it] as const);
-      // Of many that may be there a few are: each may be what the whole is refused for.
+      // Only a few of many optional properties, because each may be the reason why the whole is refused.
       const absent = { weight: Math.max(1, Object.keys(properties).length - required.length - 2), arbitrary: ABSENT };
       return required.includes(key) ? value : fc.oneof({ weight: 1, arbitrary: value }, absent);
     });
@@ -172,7 +173,7 @@ class Grammar {
   }
 }
 
-/** A word for a property of this name; sometimes any text. */
+/** A value for a property of this name; sometimes any text. */
 function known(words: Words, name: string): fc.Arbitrary<string> {
   const list = (words[name] ?? []).map(String);
   const any = fc.oneof(fc.string({ maxLength: 20 }), fc.constantFrom(...NAMES), fc.constantFrom(...list, 'x'));
@@ -183,7 +184,7 @@ function known(words: Words, name: string): fc.Arbitrary<string> {
 // --- Spoiling ---------------------------------------------------------------------------------------------------
 
 interface Mutation {
-  /** Which of all the places in the value, from 0 to 1. */
+  /** The chosen one of all places in the value, from 0 to 1. */
   where: number;
   how: 'replace' | 'remove' | 'add' | 'wrap';
   junk: unknown;
@@ -209,7 +210,7 @@ function mutate(value: unknown, mutations: readonly Mutation[]): unknown {
     if (how === 'remove') delete parent[at];
     else if (how === 'wrap') parent[at] = Number(where.toString().at(-1)) % 2 === 0 ? [old] : { [key]: old };
     else if (how === 'add' && typeof old === 'object' && old !== null) {
-      // As JSON.parse makes it: a property of its own, whatever its name.
+      // As JSON.parse makes it: an own property, whatever its name.
       Object.defineProperty(old, key, { value: junk, enumerable: true, configurable: true, writable: true });
     } else parent[at] = junk;
   }
@@ -222,7 +223,7 @@ function placesIn(value: unknown): { parent: Record<string, unknown>; at: string
   return Object.keys(parent).flatMap((at) => [{ parent, at }, ...placesIn(parent[at])]);
 }
 
-/** What only text can be: cut short, nested deep, a key twice, a byte too many. */
+/** Mistakes that only text can have: cut short, nested deep, a key twice, a byte too many. */
 const textMutation: fc.Arbitrary<(json: string | undefined) => string> = fc.oneof(
   { weight: 6, arbitrary: fc.constant((json: string | undefined) => json ?? '') },
   fc.double({ min: 0, max: 1, noNaN: true }).map(

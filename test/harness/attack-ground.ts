@@ -2,14 +2,15 @@
  * The ground of the attack matrix: a host with two uplinks, networks of every kind, and a station (stations.ts) in each
  * place that an attack can come from or arrive at.
  *
- * Guarantees: the kernels of all places but the host are silent (they answer ARP and neighbour solicitations, and let the
- * daemon ask for names), so that no answer of theirs disturbs what a station plays. The host's forwarding is off until the daemon turns it on.
- * Limits: the router of the LAN and the network behind it are the LAN neighbour's station with other addresses: to the host
- * it makes no difference.
+ * Guarantees: the kernels of all places except the host are silent (they answer ARP and neighbour solicitations, and
+ * let the daemon query names), so that none of their answers disturbs a station. The host's forwarding is off until the
+ * daemon turns it on.
+ * Limits: the router of the LAN and the network behind it are the LAN neighbour's station with other addresses: to the
+ * host it makes no difference.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import type { PortMapping } from '../../state/event.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from './daemon.ts';
 import { addNetns } from './inside.ts';
@@ -34,17 +35,17 @@ export const SECOND: Both = { 4: '203.0.113.2', 6: '2001:db8:3::2' };
 export interface Origin {
   name: string;
   station: string;
-  /** What it sends from when it does not lie. */
+  /** Its source address when it does not lie. */
   own: Both;
-  /** Of its Ethernet: itself, and the host. Null: a program of the host. */
+  /** MACs on its Ethernet: its own, and the host's. Null: a program of the host. */
   mac: string | null;
   hostMac: string;
   /** The host's address that it sees. */
   host: Both;
   kind: 'outside' | 'container' | 'program' | 'uplink';
-  /** Of a container on a bridge. */
+  /** Set for a container on a bridge. */
   network: Network | null;
-  /** Of a container behind a program that was told to lead to the host's loopback, at `host`. */
+  /** Set for a container behind a program with access to the host's loopback, at `host`. */
   loopback: boolean;
 }
 
@@ -69,8 +70,9 @@ const NETWORKS = [
 /** Ports of container web, all of which lead to its port 80. */
 export const PUBLISHED = { everywhere: 8080, loopback4: 8081, loopback6: 8082, oneAddress: 8083 };
 /**
- * So many that the connections of a program, which carry no token, have one each: published on 127.0.0.1 and ::1 under the same
- * number, and the host's own. pasta connects to a local address only when it cannot bind the port, so somebody listens on all.
+ * Enough ports that each connection of a program, which carries no token, has its own: published on 127.0.0.1 and ::1
+ * under the same number, and the host's own. pasta connects to a local address only when it cannot bind the port, so
+ * there is a listener on all.
  */
 export const UPLINK_PORTS = { published: 8200, own: 8400, count: 200 };
 
@@ -96,7 +98,7 @@ export interface Ground {
   stations: Stations;
   networks: Network[];
   origins: Origin[];
-  /** Containers on bridges that nobody but who may is to reach. */
+  /** Containers on bridges that only allowed sources may reach. */
   victims: { name: string; address: Both; network: Network; mac: string }[];
   bridgeNetfilter: boolean;
   setSwitches: (rpFilter: number, bridgeNf: number) => void;
@@ -155,7 +157,7 @@ export async function makeGround(): Promise<Ground> {
       const own = { 4: addressOf(container, of), 6: addressOf(container, of, 6) };
       const mac = macOf(path, 'eth0');
       if (i === 0) victims.push({ name: id, address: own, network, mac });
-      // The last one of a network attacks: another one than the victim, where there are two.
+      // The last container of a network attacks: another one than the victim, if there are two.
       if (i < ids.length - 1) continue;
       const hostMac = network.bridgeMac;
       const name = `container on ${of}`;
@@ -209,7 +211,7 @@ export async function makeGround(): Promise<Ground> {
   };
 }
 
-/** Of programs for user-mode networking: the container's id, what to call it, its options, whether they open the loopback. */
+/** The containers of user-mode programs: id, label, options, and whether they open the loopback. */
 const UPLINKS = [
   ['slirp4netns', 'behind slirp4netns', { program: 'slirp4netns', options: ['enable_ipv6=true'] }, false],
   ['pasta', 'behind pasta', { program: 'pasta', options: [] }, false],
@@ -238,7 +240,7 @@ link set wan0 up\n`);
   ip(`link set eth0 up\n${add(NEIGHBOUR, 'eth0')}${add(ROUTER, 'eth0')}${add(FAR, 'lo')}`, '-n', 'lan');
   ip(`link set eth0 up\n${add(SECOND, 'eth0')}`, '-n', 'second');
   ip(`route add default via ${ROUTER[4]}\nroute add ::/0 via ${ROUTER[6]} dev lan0\n`);
-  // Both user-mode programs carry pings with the sockets for it, where their group may have them (icmp(7)).
+  // Both user-mode programs carry pings with ping sockets, if their group may have them (icmp(7)).
   writeFileSync('/proc/sys/net/ipv4/ping_group_range', '0 2147483647');
 }
 
@@ -264,7 +266,7 @@ function ownAddress(path: string, link: string, family: Family): string {
   return address;
 }
 
-/** On every interface there is. */
+/** On every interface of the machine. */
 function setSwitches(rpFilter: number, bridgeNf: number): void {
   for (const name of readdirSync('/proc/sys/net/ipv4/conf'))
     writeFileSync(`/proc/sys/net/ipv4/conf/${name}/rp_filter`, String(rpFilter));

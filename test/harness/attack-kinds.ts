@@ -1,14 +1,14 @@
 /**
- * The kinds of packets that attacks consist of, by name, and the order in which they are an answer to one another.
+ * The kinds of packets of which attacks consist, by name, and the order in which one answers another.
  *
- * Limits: none of them is more than a protocol needs to know a packet for what it is.
+ * Limits: each has only what a protocol needs to recognise the packet.
  */
 import * as packets from './packets.ts';
 import type { Ends, IpOptions } from './packets.ts';
 
 export type Protocol = 'tcp' | 'udp' | 'icmp' | 'sctp';
 
-/** Every kind of packet that an attack consists of, and where it counts in the table. */
+/** Every kind of packet that an attack consists of, and its row in the table. */
 export const KINDS = {
   'tcp SYN': 'tcp',
   'tcp SYN-ACK': 'tcp',
@@ -27,10 +27,10 @@ export type Kind = keyof typeof KINDS;
 const FLAGS = { 'tcp SYN': 'S', 'tcp SYN-ACK': 'SA', 'tcp data': 'PA', 'tcp RST': 'R' } as const;
 const ERRORS = { 'icmp unreachable': 'unreachable', 'icmp tooBig': 'tooBig', 'icmp redirect': 'redirect' } as const;
 
-/** What begins a request, one of each protocol. */
+/** The kinds that begin a request, one of each protocol. */
 export const OPENERS: readonly Kind[] = ['tcp SYN', 'udp', 'icmp request', 'sctp init'];
 export const ALL = Object.keys(KINDS) as Kind[];
-/** First a packet in the victim's name, then what would be an answer to it; the last one is the attack. */
+/** First a packet in the victim's name, then an apparent answer to it; the last one is the attack. */
 export const ANSWERS: readonly (readonly [Kind, ...Kind[]])[] = [
   ['udp', 'udp'],
   ['tcp SYN', 'tcp SYN'],
@@ -48,8 +48,8 @@ export const ANSWERS: readonly (readonly [Kind, ...Kind[]])[] = [
 ];
 
 /**
- * One IP packet of a kind, from port to port. An echo request has the sender's port for its id, a reply the receiver's; an error
- * quotes `about`, or a datagram that went the other way.
+ * One IP packet of a kind, from port to port. An echo request has the sender's port as its id, a reply the receiver's;
+ * an error quotes `about`, or a datagram that went the other way.
  */
 export function packet(
   kind: Kind,

@@ -1,12 +1,12 @@
 /**
- * Whose names an attacker uses.
+ * The source addresses that an attacker forges.
  *
  * Guarantees: none of them is the attacker's own address.
  */
 import { HOST, NEIGHBOUR, SECOND, type Ground, type Network, type Origin } from './attack-ground.ts';
 import type { Family } from './packets.ts';
 
-/** Who is claimed to be the sender, and that one's address. `network` is the victim's. */
+/** The claimed sender, and its address. `network` is the victim's. */
 export function attackSources(
   { networks, victims }: Ground,
   origin: Origin,

@@ -1,8 +1,9 @@
 /**
- * How something is made to arrive that should not: each trick as frames of one origin, with who hears it if it works.
+ * The tricks that try to make a forbidden packet arrive: each as frames of one origin, with the stations that receive
+ * it if the trick works.
  *
- * Guarantees: every attack has a token of its own, and what tracks connections sees other ports each time, so that any number
- * of attacks can be under way at once. Limits: ports come again after tens of thousands.
+ * Guarantees: every attack has a token of its own, and connection tracking sees other ports each time, so that any
+ * number of attacks can be under way at once. Limits: ports come again after tens of thousands.
  */
 import type { Origin } from './attack-ground.ts';
 import { ANSWERS, carried, KINDS, OPENERS, packet, type Kind, type Protocol } from './attack-kinds.ts';
@@ -15,7 +16,7 @@ export type Expected = 'refused' | 'arrives' | 'either';
 export interface Plan {
   target: string;
   trick: string;
-  /** Stations that hear its token, or segments to its port, if it comes through. */
+  /** Stations that receive its token, or segments to its port, if it comes through. */
   where: readonly string[];
   expected: Expected;
 }
@@ -24,10 +25,10 @@ export interface Attack extends Plan {
   origin: string;
   family: Family;
   protocol: Protocol;
-  /** What is sent, step by step: the next one when the one before has arrived wherever it goes. */
+  /** The packets, step by step: the next one when the one before has arrived wherever it goes. */
   steps: Sent[][];
   token: number;
-  /** Of a program's connections, which carry no token: where to; to any address if it is null. */
+  /** The targets of a program's connections, which carry no token; any address if null. */
   segment: { address: string | null; port: number } | null;
 }
 
@@ -51,7 +52,7 @@ const TAGS: Record<string, EthernetOptions['tags']> = {
 
 type Shape = 'whole' | 'tiny' | 'overlapping' | 'first alone' | 'last alone';
 const FRAGMENTS: readonly Shape[] = ['whole', 'tiny', 'overlapping', 'first alone', 'last alone'];
-/** How many of ANSWERS are tried where not all are. */
+/** The number of ANSWERS that are tried where not all are. */
 const BRIEF = 5;
 
 export class Numbers {
@@ -83,7 +84,7 @@ export class Tricks {
     this.attacks.push({ ...attack, ...plan });
   }
 
-  /** One packet, of each of these kinds; to no port in particular when it is null. */
+  /** One packet of each of these kinds; to no particular port when it is null. */
   single(ends: Ends, port: number | null, kinds: readonly Kind[], plan: Plan, way: Way = {}): void {
     for (const kind of kinds) {
       const number = this.#numbers.token();
@@ -98,7 +99,7 @@ export class Tricks {
   ethernet(ends: Ends, port: number, kinds: readonly Kind[], plan: Plan, otherBridge: string | null): void {
     for (const [what, tags = []] of Object.entries(TAGS))
       this.single(ends, port, kinds, { ...plan, trick: `${plan.trick}, ${what}` }, { tags });
-    // Everybody on one's own Ethernet gets it without the host.
+    // All hosts on its own Ethernet get it without the host.
     const where = plan.where.filter((station) => station !== this.origin.network?.name);
     const everybody = { ...plan, trick: `${plan.trick}, frame to everybody`, where };
     this.single(ends, port, kinds, everybody, { to: BROADCAST_MAC });
@@ -111,7 +112,7 @@ export class Tricks {
     for (const kind of kinds) {
       for (const shape of shapes) {
         const number = this.#numbers.token();
-        // Every fragment but a header's own has a token whole: they begin at a multiple of 8.
+        // Every fragment except the one with the header has a whole token: they begin at a multiple of 8.
         const padding = Buffer.alloc(KINDS[kind] === 'tcp' ? 4 : 0);
         const payload = Buffer.concat([padding, ...Array.from({ length: 6 }, () => token(number))]);
         const { protocol, data } = carried(kind, ends, this.#numbers.port(), port, payload);
@@ -134,7 +135,7 @@ export class Tricks {
     }
   }
 
-  /** Past the host by what the packet itself says: source routes, extension headers, a packet in a packet. */
+  /** Past the host by fields of the packet itself: source routes, extension headers, a packet in a packet. */
   routed(family: Family, to: string, port: number, plan: Plan): void {
     const { own, host } = this.origin;
     const from = own[family];
@@ -165,15 +166,15 @@ export class Tricks {
   }
 
   /**
-   * `VICTIM:port -> ME:q` in the victim's name, by an accomplice (or oneself), and then `ME:q -> VICTIM:port`, which looks like
-   * the answer.
+   * `VICTIM:port -> ME:q` in the victim's name, by an accomplice (or oneself), and then `ME:q -> VICTIM:port`, which
+   * looks like the answer.
    */
   conversations(accomplice: Origin, victim: string, me: string, port: number, plan: Plan, brief: boolean): void {
     for (const kinds of brief ? ANSWERS.slice(0, BRIEF) : ANSWERS)
       this.exchange(kinds, accomplice, { from: victim, to: me }, { from: me, to: victim }, port, plan);
   }
 
-  /** From one port of the origin, first what is allowed and then, to another place, what is not. */
+  /** From one port of the origin, first an allowed packet and then, to another place, a forbidden one. */
   after(
     [first, then]: readonly [Kind, Kind],
     there: Ends,
@@ -191,11 +192,11 @@ export class Tricks {
     this.#add(packets.familyOf(victim.to), then, { ...plan, trick }, number, steps);
   }
 
-  /** Of these kinds in turn, `first` goes one way and the origin the other; the last is the attack. */
+  /** Of these kinds in turn, `first` goes one way and the origin the other; the last one is the attack. */
   exchange(kinds: readonly Kind[], first: Origin, there: Ends, back: Ends, port: number | null, plan: Plan): void {
     const number = this.#numbers.token();
     const mine = this.#numbers.port();
-    // An echo has but one number for both directions.
+    // An echo has only one number for both directions.
     const theirs = port === null || KINDS[kinds[0] ?? 'udp'] === 'icmp' ? this.#numbers.port() : port;
     let begun: Buffer | undefined;
     const steps = kinds.map((kind, i) => {
@@ -205,7 +206,7 @@ export class Tricks {
         begun ??= bytes;
         return [sent(first, bytes)];
       }
-      // An error quotes what began it as its receiver would know it.
+      // An error quotes the first packet as its receiver would know it.
       const about = back.to === there.from ? begun : undefined;
       return [sent(this.origin, packet(kind, back, mine, theirs, payload, { about }))];
     });

@@ -1,8 +1,8 @@
 /**
- * Attacks on a host's containers and on the host: origin x target x family x protocol x trick, each with what has to become of
- * it. Attacks that must arrive are the positive controls: they differ from those that must not in their lie alone.
+ * Attacks on a host's containers and on the host: origin x target x family x protocol x trick, each with its expected
+ * result. Attacks that must arrive are the positive controls: they differ from forbidden ones only in their lie.
  *
- * Guarantees: all that is tried from one origin can be under way at once.
+ * Guarantees: everything from one origin can be under way at once.
  * Limits: expectations are what docs/firewall.md promises; `either` is tried and counted where nothing is promised.
  */
 import * as ground from './attack-ground.ts';
@@ -13,7 +13,7 @@ import { attackSources } from './attack-sources.ts';
 import { Numbers, Tricks, type Attack, type Expected, type Plan } from './attack-tricks.ts';
 import { familyOf, type Family } from './packets.ts';
 
-/** Where a container would serve, if it were asked; nothing is published there. */
+/** A port where a container would serve; nothing is published there. */
 const VICTIMS_PORT = 81;
 const TCP_AND_UDP: readonly Kind[] = ['tcp SYN', 'udp'];
 const FRAGMENTED: readonly Kind[] = ['tcp SYN', 'udp', 'icmp request'];
@@ -31,7 +31,7 @@ export class Attacks {
     this.#thorough = thorough;
   }
 
-  /** All that is tried from one origin. */
+  /** Everything that is tried from one origin. */
   from(origin: Origin): Attack[] {
     const tricks = new Tricks(origin, this.#numbers);
     for (const family of [4, 6] as const) {
@@ -120,7 +120,7 @@ export class Attacks {
     }
   }
 
-  /** The host's own address is open to whom its own firewall lets in, but not to who says that it is somebody else. */
+  /** The host's own address is open to whatever its own firewall accepts, but not to a forged sender. */
   #ownHost(tricks: Tricks, family: Family): void {
     const { origin } = tricks;
     const to = origin.host[family];
@@ -173,7 +173,7 @@ export class Attacks {
       ['far, by the router', 'lan', FAR],
       ['second uplink', 'second', SECOND],
     ] as const) {
-      // Whoever is on the same link needs no host to get there; the way back to the LAN's router is one.
+      // Hosts on the same link need no router to get there; the way back to the LAN's router is one.
       if (origin.station === station && !(origin.own === NEIGHBOUR && address === FAR)) continue;
       const to = address[family];
       const plan: Plan = { target, trick: 'plain', where: [station], expected: out ? 'arrives' : 'refused' };
@@ -197,7 +197,7 @@ export class Attacks {
     const web = found(this.#ground.networks, 'web').gateway[family];
     for (const address of new Set([to, HOST[family], web]))
       tricks.single({ from, to: address }, PUBLISHED.everywhere, WITH_PORTS, plan('published everywhere', may));
-    // What other targets refuse is no nonsense: here it arrives.
+    // Kinds that other targets refuse do arrive here.
     const odd = (trick: string): Plan => plan('published everywhere', may, trick);
     tricks.fragments({ from, to }, PUBLISHED.everywhere, TCP_AND_UDP, odd('plain'), ['whole']);
     tricks.single({ from, to }, PUBLISHED.everywhere, TCP_AND_UDP, odd('VLAN 0'), { tags: [[0x8100, 0]] });
@@ -217,7 +217,7 @@ export class Attacks {
     tricks.single({ from, to: HOST_ONE[family] }, port, WITH_PORTS, loopback);
   }
 
-  /** Who has used a published port is known to connection tracking: that opens nothing more. */
+  /** Connection tracking knows the clients of a published port: that opens nothing more to them. */
   #afterPublished(tricks: Tricks, family: Family): void {
     const { origin } = tricks;
     const web = found(this.#ground.victims, 'web');
@@ -237,7 +237,10 @@ export class Attacks {
 
   // --- Answers to what a container has asked ----------------------------------------------------------------------
 
-  /** A container asks the LAN neighbour; the neighbour's answer has to arrive, and nobody else's in its name. */
+  /**
+   * A container sends a request to the LAN neighbour; the neighbour's answer must arrive, and nobody else's in its
+   * name.
+   */
   #answers(tricks: Tricks, family: Family): void {
     const { origin } = tricks;
     const web = found(this.#ground.victims, 'web');
@@ -245,7 +248,8 @@ export class Attacks {
     const asking = found(this.#ground.origins, 'container on web');
     const victim: Origin = { ...asking, station: 'web', own: web.address, mac: web.mac };
     const honest = origin.own === NEIGHBOUR;
-    // Nothing is promised of two uplinks, which may share a way, nor of a router, which may answer for whom it leads to.
+    // Nothing is promised about two uplinks, which may share a way, nor about a router, which may answer for the hosts
+    // behind it.
     const expected = honest ? 'arrives' : origin.network === null ? 'either' : 'refused';
     const trick = honest ? 'plain' : 'in the name of the LAN neighbour';
     const plan: Plan = { target: 'an answer to web', trick, where: ['web'], expected };
@@ -262,7 +266,7 @@ export class Attacks {
 
   // --- Programs ---------------------------------------------------------------------------------------------------
 
-  /** All of it is allowed: the ways are open that are closed to others. */
+  /** All of it is allowed: these ways are open here and closed to others. */
   #program(tricks: Tricks, family: Family): void {
     const plan = (target: string, where: string): Plan => {
       return { target, trick: 'plain', where: [where], expected: 'arrives' };
@@ -288,7 +292,7 @@ export class Attacks {
     tricks.single({ from: HOST[family], to: NEIGHBOUR[family] }, null, OPENERS, plan('LAN neighbour', 'lan'));
   }
 
-  /** What a program carries for a container leaves as the host's own: everything that is the host's alone is tried. */
+  /** A program carries a container's packets as the host's own: everything that belongs to the host alone is tried. */
   #uplink(tricks: Tricks, family: Family): void {
     const { origin } = tricks;
     const own = origin.own[family];
@@ -308,7 +312,7 @@ export class Attacks {
       const trick = `${to} as ${from}`;
       const itself = plan('loopback of the host', ['host', 'web'], expected, trick);
       single(to, next(UPLINK_PORTS.own), TCP_AND_UDP, itself, from);
-      // Both programs answer pings to their name for the host themselves.
+      // Both programs answer pings to the address that means the host themselves.
       const ping = expected === 'arrives' ? 'either' : expected;
       single(to, next(UPLINK_PORTS.own), ['icmp request'], { ...itself, expected: ping }, from);
       const published = plan('published on loopback', ['web'], expected, trick);
@@ -337,19 +341,21 @@ export class Attacks {
   }
 }
 
-/** To a container's own address, as `isolate` says. */
+/** Packets to a container's own address, as `isolate` says. */
 function mayReach(from: Network | null, to: Network): boolean {
   if (from === to) return true;
   if (from === null || from.internal || to.internal || to.isolate === 'strict') return false;
   return from.isolate === 'false' || (from.isolate === 'true' && to.isolate === 'false');
 }
 
-/** Whether an address may be one of a network's: nobody can tell there who it really is. IPv6 needs link-local ones too. */
+/**
+ * True if an address may belong to the network: the sender cannot be verified there. IPv6 needs link-local ones too.
+ */
 function isOf(network: Network | null, address: string): boolean {
   return network !== null && (address.startsWith('fe80:') || isIn(network, address));
 }
 
-/** In its subnets, of which all end with one part of the address. */
+/** An address in its subnets, all of which end with one part of the address. */
 function isIn(network: Network, address: string): boolean {
   return address.startsWith(network.gateway[familyOf(address)].slice(0, -1));
 }

@@ -1,14 +1,14 @@
 /**
- * Properties that are tried with values by chance, told so that a failure can be tried again.
+ * Properties that are tried with random values; a failure is reported so that it can be repeated.
  *
  * Guarantees: a failure names the seed, the path of the shrunk value and the value itself; the same `seed=` and `path=`
  * for the runner give that value again.
- * Limits: fast-check's own report says neither what failed nor, in uvu, how the two sides differ.
+ * Limits: fast-check's own report shows neither what failed nor, in uvu, how the two sides differ.
  */
 import fc from 'fast-check';
 import { seed } from './proof.ts';
 
-/** How long a failure is made smaller: it has to be told before the file's time is over. */
+/** How long a failure is shrunk: it has to be reported before the file's time is over. */
 const SHRINKING_MS = 30_000;
 
 export async function tryByChance<T>(
@@ -20,7 +20,7 @@ export async function tryByChance<T>(
   const path = process.env['CLEAT_PROVE_path'];
   let failedAt = Infinity;
   const property = fc.asyncProperty(values, async (value) => {
-    if (performance.now() > failedAt + SHRINKING_MS) return; // as small as it gets in time
+    if (performance.now() > failedAt + SHRINKING_MS) return; // as small as possible in that time
     try {
       await attempt(value);
     } catch (error) {

@@ -1,27 +1,32 @@
 /**
- * One container's actor driven along a walk of its model: each answer of the walk is given by the effect or the
+ * One container's actor is driven along a walk of its model: each answer of the walk is given by the effect or the
  * request that would give it.
  *
- * Guarantees: an effect that the machine has left behind happens all the same (a system call is not stopped), before the
- * next one begins, as in effects/effect.ts, which is what runs here. At the end of the walk, and in whatever follows, the
- * world is compared with what the context says (desired-ruleset.ts); a world with a kernel beside it (kernel-world.ts) is asked
- * after every step.
- * Limits: attachments are the real machine's; that it ends in an error is told to the container alone.
+ * Guarantees: an effect that the machine has abandoned happens all the same (a system call is not stopped), before the
+ * next one begins, as in effects/effect.ts, which is what runs here. At the end of the walk, and in whatever follows,
+ * the world is compared with the context (desired-ruleset.ts); a world with a kernel beside it (kernel-world.ts) is
+ * compared after every step.
+ * Limits: attachments are the real machine's; an attachment's end in an error is sent to the container alone.
  */
-import { createActor, fromCallback, type ActorRefFrom, type AnyActorRef, type EventObject } from 'xstate';
+import { createActor, fromPromise, type ActorRefFrom, type AnyActorRef } from 'xstate';
 import { defineEffect, ROOT } from '../../effects/effect.ts';
-import { attachmentMachine, type AttachmentInput } from '../../machines/attachment.ts';
-import { containerMachine } from '../../machines/container.ts';
-import type { ContainerEvent, LeaseInput, ReleaseInput, VerdictInput } from '../../machines/container-inputs.ts';
+import { attachmentMachine, type AttachmentInput } from '../../machines/container/attachment.ts';
+import { containerMachine } from '../../machines/container/container.ts';
+import type {
+  ContainerEvent,
+  LeaseInput,
+  ReleaseInput,
+  VerdictInput,
+} from '../../machines/container/container-inputs.ts';
 import type { NameInput, UnnameInput } from '../../machines/resolver.ts';
 import { uplinkMachine } from '../../machines/uplink.ts';
-import type { NameEntry } from '../../machines/plan/names.ts';
-import type { OwnedTarget } from '../../machines/plan/change.ts';
-import { portTargets } from '../../machines/plan/ports.ts';
+import type { NameEntry } from '../../plan/names/names.ts';
+import type { OwnedTarget } from '../../plan/containers/change.ts';
+import { portTargets } from '../../plan/ports/ports.ts';
 import {
   eventsIn,
   nameOf,
-  TALKS,
+  REQUESTS,
   unnamed,
   waitsFor,
   type ModelEvent,
@@ -33,21 +38,21 @@ import { GIVER, GIVER_ADDRESS, type Variant } from './container-variants.ts';
 import { objectionsTo } from './standing.ts';
 import { settled, Stage, World, type Ending } from './world.ts';
 
-interface Talk {
+interface Request {
   name: string;
   input: object;
-  say: (event: EventObject) => void;
+  answer: (event: ModelEvent) => void;
 }
 
 export interface Run {
   variant: Variant;
   actor: ActorRefFrom<typeof containerMachine>;
   stage: Stage;
-  /** Who answers the request under way. */
-  talk: Talk | null;
+  /** The actor that answers the request under way. */
+  request: Request | null;
   /** Granted: "web", "port 8080". */
   granted: Set<string>;
-  /** What an effect that fails has done: nothing, or everything. */
+  /** The part of a failing effect that has happened: nothing, or everything. */
   failing: Ending;
   /** Transitions taken: "container.up -configure 0". */
   taken: Set<string>;
@@ -56,23 +61,32 @@ export interface Run {
 
 let run: Run;
 
-/** Deadlines are effect.test.ts's. */
+/** effect.test.ts tests deadlines. */
 const FOREVER = 2 ** 31 - 1;
 
 const runner = { commit: () => Promise.resolve(), failpoint: () => {} };
 const effect = (name: string) =>
   defineEffect(runner, 'remove', name, (input: unknown) => run.stage.body(name)(input), FOREVER) as never;
 
-const talk = (name: string) =>
-  fromCallback<EventObject, object>(({ input, sendBack }) => {
-    const mine = { name, input, say: sendBack };
-    run.talk = mine;
-    // Told is told, whether anyone waits for the answer or not.
-    if (name === 'name') tell(run, input as NameInput);
-    return () => {
-      if (run.talk === mine) run.talk = null;
-    };
-  }) as never;
+const request = (name: string) =>
+  fromPromise<unknown, object>(
+    ({ input, signal }) =>
+      new Promise((resolve, reject) => {
+        const forget = () => {
+          if (run.request === mine) run.request = null;
+        };
+        const answer = ({ type, output, error }: ModelEvent) => {
+          forget();
+          if (type.startsWith('xstate.done')) resolve(output);
+          else reject(error);
+        };
+        const mine = { name, input, answer };
+        run.request = mine;
+        signal.addEventListener('abort', forget, { once: true });
+        // Names are registered, whether anyone waits for the answer or not.
+        if (name === 'name') tell(run, input as NameInput);
+      }),
+  ) as never;
 
 const EFFECTS = ['ensureNamespace', 'removeNamespace', 'publish', 'unpublish', 'expose', 'unexpose', 'ensureFiles'];
 const provided = (names: string[], how: (name: string) => never) =>
@@ -87,11 +101,11 @@ const machine = containerMachine.provide({
       actors: provided(['probeUplink', 'startUplink', 'verifyUplink', 'stopUplink'], effect),
     }),
     ...provided([...EFFECTS, 'removeFiles', 'awaitLinksGone'], effect),
-    ...provided(Object.keys(TALKS), talk),
+    ...provided(Object.keys(REQUESTS), request),
   },
 });
 
-/** A container from a record, in the world that it speaks of. */
+/** A container from a record, in the world that it describes. */
 export function resume(variant: Variant, snapshot: unknown, world: World): Run {
   return begin(variant, 'failed', world, { snapshot: snapshot as never });
 }
@@ -112,7 +126,7 @@ function begin(variant: Variant, failing: Ending, world: World, how: { snapshot?
     const objection = unnamed(actor.getSnapshot().context, name, of);
     if (objection !== undefined) run.objections.push(`not named in the context: ${objection}`);
   });
-  run = { variant, actor, stage, talk: null, granted: new Set(), failing, taken, objections: [] };
+  run = { variant, actor, stage, request: null, granted: new Set(), failing, taken, objections: [] };
   lent = [];
   actor.subscribe({ error: (error) => run.objections.push(`machine failed: ${String(error)}`) });
   actor.start();
@@ -137,18 +151,18 @@ export async function drive(
       break;
     }
   }
-  // The way here is looked at where it is a walk of its own.
+  // The way here is compared where it is a walk of its own.
   look(run);
   return run;
 }
 
-/** All that can happen without the test has happened, in the world too. */
+/** Waits until everything that can happen without the test has happened, in the world too. */
 async function calm({ stage }: Run): Promise<void> {
   await stage.notification;
   await settled();
 }
 
-/** Let everything succeed until the container is up, created, or gone: what is wrong then stays so. */
+/** Lets everything succeed until the container is up, created, or gone: a difference that is left then stays. */
 export async function recoverOf(on: Run): Promise<void> {
   const { actor, objections } = on;
   const still = () => ['up', 'created'].includes(nameOf(actor.getSnapshot()));
@@ -162,7 +176,7 @@ export async function recoverOf(on: Run): Promise<void> {
     objections.push(`nobody is left, and it stays: ${nameOf(actor.getSnapshot())}`);
 }
 
-/** Tear down, let everything succeed, and look for what is left. */
+/** Tears down, lets everything succeed, and lists what is left. */
 export async function finish(on: Run): Promise<void> {
   const { actor, stage, granted, objections } = on;
   if (actor.getSnapshot().status === 'active') await apply(on, { type: 'teardown', users: [] } as ModelEvent);
@@ -176,7 +190,7 @@ export async function finish(on: Run): Promise<void> {
   }
   objections.push(...stage.world.violations);
   stage.dead = true;
-  while (stage.pending[0] !== undefined) stage.pending[0].end('failed'); // each takes itself off the list
+  while (stage.pending[0] !== undefined) stage.pending[0].end('failed'); // each removes itself from the list
   actor.stop();
 }
 
@@ -185,9 +199,9 @@ async function succeed(on: Run, until: () => boolean): Promise<void> {
   for (let i = 0; i < 80 && actor.getSnapshot().status === 'active' && !until(); i++) {
     await calm(on);
     if (stage.pending[0] !== undefined) stage.pending[0].end('done');
-    else if (on.talk !== null) {
+    else if (on.request !== null) {
       const [good] = eventsIn(actor.getSnapshot(), on.variant);
-      if (good !== undefined) await converse(on, good.type, good);
+      if (good !== undefined) await answer(on, good);
     }
     await calm(on);
     look(on);
@@ -206,12 +220,12 @@ async function apply(on: Run, event: ModelEvent): Promise<void> {
   const end = /^xstate\.(done|error)\.actor\.(.*)$/.exec(event.type);
   const outcome = (event.output as { outcome?: string } | undefined)?.outcome;
   if (outcome !== undefined) return end?.[2] === 'uplink' ? uplink(on, outcome) : attachment(on, outcome);
-  if (end !== null && end[2] !== 'attachment' && end[2] !== 'uplink') {
-    // What the outer publisher cannot be told now, it is told later (state/exposed.ts).
+  if (on.request !== null && end?.[2] === on.request.name) {
+    await answer(on, event);
+  } else if (end !== null && end[2] !== 'attachment' && end[2] !== 'uplink') {
+    // What the outer publisher cannot be told now, it is told later (state/files/exposed.ts).
     const failing = end[2] === 'unexpose' ? 'late' : on.failing;
     stage.pending[0]?.end(end[1] === 'done' ? 'done' : failing);
-  } else if (on.talk !== null && TALKS[on.talk.name]?.includes(event.type)) {
-    await converse(on, event.type, event);
   } else {
     const begun = [...stage.pending];
     const before = childrenOf(actor.getSnapshot());
@@ -222,7 +236,7 @@ async function apply(on: Run, event: ModelEvent): Promise<void> {
   }
 }
 
-/** What others did, of which the event tells. */
+/** The changes by others that the event reports. */
 async function happen({ stage: { world }, actor }: Run, event: ContainerEvent): Promise<void> {
   const { attachments, token } = actor.getSnapshot().context;
   if (event.type === 'lost') {
@@ -236,7 +250,7 @@ async function happen({ stage: { world }, actor }: Run, event: ContainerEvent): 
   }
 }
 
-/** What the giver had published, to be taken away at the end. */
+/** The ports that the giver had published, to be removed at the end. */
 let lent: OwnedTarget[] = [];
 
 const childrenOf = (snapshot: Snapshot): AnyActorRef[] =>
@@ -261,7 +275,7 @@ async function attachment(on: Run, outcome: string): Promise<void> {
   }
 }
 
-/** The same for that of an uplink: it is asked what it can do, started, seen to be ready. */
+/** The same for the uplink's machine: its program is probed, started, and seen to be ready. */
 async function uplink(on: Run, outcome: string): Promise<void> {
   const { stage, failing } = on;
   const endings: Record<string, Ending[]> = {
@@ -278,7 +292,7 @@ async function uplink(on: Run, outcome: string): Promise<void> {
   }
 }
 
-/** What the resolver answered before, to be put back if it refuses. */
+/** The resolver's earlier answer, to be restored if it refuses. */
 let told: Map<string, string> = new Map();
 
 function tell({ stage: { world } }: Run, { owner, entries }: { owner: string; entries: readonly NameEntry[] }): void {
@@ -286,35 +300,37 @@ function tell({ stage: { world } }: Run, { owner, entries }: { owner: string; en
   world.name(owner, entries);
 }
 
-/** Answer the request under way, keeping count of what is granted. */
-async function converse(on: Run, type: string, event: ModelEvent): Promise<void> {
-  const { talk: now, granted, stage, actor } = on;
+/** Answers the request under way, and keeps count of what is granted. */
+async function answer(on: Run, event: ModelEvent): Promise<void> {
+  const { request: now, granted, stage, actor } = on;
   if (now === null) return;
   const { world } = stage;
+  const { name } = now;
+  const done = event.type.startsWith('xstate.done');
   const portName = (port: { hostPort?: number; host_port?: number | undefined }) =>
     `port ${port.hostPort ?? port.host_port}`;
-  if (type === 'leased') {
+  if (name === 'lease' && done) {
     const { networks, ports } = now.input as LeaseInput;
-    for (const name of [...Object.keys(networks), ...ports.map(portName)]) granted.add(name);
+    for (const one of [...Object.keys(networks), ...ports.map(portName)]) granted.add(one);
   }
-  if (type === 'released') {
+  if (name === 'release' && done) {
     const { networks, ports } = now.input as ReleaseInput;
-    for (const name of [...networks, ...ports.map(portName)]) granted.delete(name);
+    for (const one of [...networks, ...ports.map(portName)]) granted.delete(one);
   }
-  if (type === 'unnamed') {
+  if (name === 'unname') {
     const { owner, networks } = now.input as UnnameInput;
     world.unname(owner, networks);
   }
-  if (type === 'refused' && now.name === 'name' && on.failing === 'failed') {
+  if (name === 'name' && !done && on.failing === 'failed') {
     world.names.clear();
     for (const [key, to] of told) world.names.set(key, to);
   }
-  // Whoever takes ports has had them by then, in the firewall and at the outer publisher, if only for a while.
-  if (type === 'taken' || type === 'kept') {
+  // A container that takes ports has had them by then, in the firewall and at the outer publisher, if only for a while.
+  if (name === 'awaitVerdict') {
     const { ports } = now.input as VerdictInput;
     const { owner } = actor.getSnapshot().context;
     await world.reclaim(portTargets(ports, ['10.89.0.2']).map((target) => ({ ...target, owner })));
     world.exposed.clear();
   }
-  now.say(event);
+  now.answer(event);
 }

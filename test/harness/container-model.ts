@@ -1,18 +1,18 @@
 /**
- * What can happen to a container's machine in each state, and what must hold after it: the search space of the path
- * tests, and their invariants.
+ * The events that are possible for a container's machine in each state, and what must hold after each: the search space
+ * of the path tests, and their invariants.
  *
- * Guarantees: bounded (the key of a state leaves out counters); every lifecycle word, every answer of every child.
- * Limits: what decides nothing is left out of the key: two states that differ only in it are one here.
+ * Guarantees: bounded (the key of a state leaves out counters); every lifecycle event, every answer of every child.
+ * Limits: the key leaves out what decides nothing: two states that differ only in that are one here.
  */
 import { getAdjacencyMap, getShortestPaths } from 'xstate/graph';
 import type { SnapshotFrom } from 'xstate';
-import type { AttachmentInput } from '../../machines/attachment.ts';
-import { containerMachine } from '../../machines/container.ts';
-import type { ContainerEvent } from '../../machines/container-inputs.ts';
-import { allPorts, leadsTo, type OwnedTarget } from '../../machines/plan/change.ts';
-import { subtract } from '../../machines/plan/port-list.ts';
-import { portTargets } from '../../machines/plan/ports.ts';
+import type { AttachmentInput } from '../../machines/container/attachment.ts';
+import { containerMachine } from '../../machines/container/container.ts';
+import type { ContainerEvent } from '../../machines/container/container-inputs.ts';
+import { allPorts, leadsTo, type OwnedTarget, replacedBy, takenBy, wantedBy } from '../../plan/containers/change.ts';
+import { subtract } from '../../plan/ports/port-list.ts';
+import { portTargets } from '../../plan/ports/ports.ts';
 import { ContainerContext, type Attachment } from '../../state/container.ts';
 import type { UplinkLink } from '../../state/uplink.ts';
 import { edgeOf } from './container-edges.ts';
@@ -36,24 +36,23 @@ export interface NamedStep {
 
 const done = (id: string, output?: unknown): ModelEvent => ({ type: `xstate.done.actor.${id}`, actorId: id, output });
 const failed = (id: string): ModelEvent => ({ type: `xstate.error.actor.${id}`, actorId: id, error: { fault: FAULT } });
-const refused: ModelEvent = { type: 'refused', fault: FAULT } as ModelEvent;
 
 /** Ids of the children that the present state waits for. */
 export const waitsFor = (snapshot: Snapshot): string[] =>
   snapshot._nodes.flatMap((node) => node.invoke.map(({ id }) => id));
 
-/** What conversations end with, the good end first. */
-export const TALKS: Record<string, string[]> = {
-  lease: ['leased', 'refused'],
-  release: ['released', 'refused'],
-  name: ['named', 'refused'],
-  unname: ['unnamed'],
-  verifyFirewall: ['verified', 'refused'],
-  awaitVerdict: ['taken', 'kept'],
-  backOff: ['retry'],
+/** The results of requests, the good one first. */
+export const REQUESTS: Record<string, boolean> = {
+  lease: true,
+  release: true,
+  name: true,
+  unname: false,
+  verifyFirewall: true,
+  awaitVerdict: false,
+  backOff: false,
 };
 
-/** How the machine of an attachment can end, by what it is asked to do. */
+/** How the machine of an attachment can end, by its verb. */
 const OUTCOMES: Record<string, string[]> = {
   attaching: ['attached', 'detached', 'stuck'],
   detaching: ['detached', 'stuck'],
@@ -62,7 +61,7 @@ const OUTCOMES: Record<string, string[]> = {
   stoppingUplink: ['stopped', 'stuck'],
 };
 
-/** What a program that is ready has made. */
+/** The objects that a program has made when it is ready. */
 export const MADE: UplinkLink = {
   name: 'tap0',
   mac: '02:00:00:00:00:01',
@@ -75,16 +74,17 @@ function answers(snapshot: Snapshot, id: string, variant: Variant): ModelEvent[]
   if (id === 'lease') {
     const leases = Object.keys(change?.networks ?? {}).map(variant.lease);
     const outer = snapshot.context.publisher === null ? {} : { outerIp: '' };
-    const ports = (change?.wanted ?? []).map((wish) => ({ ...resolve(wish), ...outer }));
-    const given = portTargets(change?.taking?.ports ?? [], [GIVER_ADDRESS]);
-    return [{ type: 'leased', leases, ports, inside: [], given } as ModelEvent, refused];
+    const ports = wantedBy(change).map((wish) => ({ ...resolve(wish), ...outer }));
+    const given = portTargets(takenBy(change)?.ports ?? [], [GIVER_ADDRESS]);
+    return [done(id, { leases, ports, inside: [], given }), failed(id)];
   }
   if (id === 'release') {
-    // What it writes before it gives leases back may not be written; ports alone are given back at once.
+    // The write before it releases leases may fail; ports alone are released at once.
     const leases = Object.keys(change?.networks ?? {}).length > 0 && !/^(yielding|tearingDown)/.test(nameOf(snapshot));
-    return [{ type: 'released' } as ModelEvent, ...(leases ? [refused] : [])];
+    return [done(id), ...(leases ? [failed(id)] : [])];
   }
-  if (id in TALKS) return TALKS[id]!.map((type) => (type === 'refused' ? refused : { type }));
+  if (id === 'awaitVerdict') return [done(id, 'taken'), done(id, 'kept')];
+  if (id in REQUESTS) return [done(id), ...(REQUESTS[id] === true ? [failed(id)] : [])];
   if (id === 'ensureNamespace') return [done(id, { dev: 4, ino: 1 }), failed(id)];
   if (id !== 'attachment' && id !== 'uplink') return [done(id), failed(id)];
   const leaf = nameOf(snapshot).split('.').at(-1) ?? '';
@@ -94,13 +94,13 @@ function answers(snapshot: Snapshot, id: string, variant: Variant): ModelEvent[]
   return [...outcomes.map((outcome) => done(id, { outcome, fault: fault(outcome), ...made(outcome) })), failed(id)];
 }
 
-/** Whatever can happen next; the first answer of a child is its success. */
+/** Every possible next event; the first answer of a child is its success. */
 export function eventsIn(snapshot: Snapshot, variant: Variant): ModelEvent[] {
   if (snapshot.status !== 'active') return [];
   const { value, context } = snapshot;
   const { words } = variant;
   const here = typeof value === 'string' && value in words ? words[value as 'up'] : [];
-  // Words that only make a request longer, and words of a change that goes on without end.
+  // Events that only make a request longer, and events of a change that goes on without end.
   const tells = ({ type, from = null }: ContainerEvent & { from?: unknown }) =>
     (value !== 'created' || type !== 'publish' || context.request.ports.length < 2) &&
     (type !== 'yield' || context.ports.length > 0) &&
@@ -134,18 +134,19 @@ export function keyOf({ value, context, status }: Snapshot): string {
     attempts > 0,
     change && [
       networks(change.networks),
-      change.wanted.length,
+      change.kind,
+      wantedBy(change).length,
       change.ports.map(({ hostPort }) => hostPort),
       change.todo,
-      within(change.before),
-      change.before.map(({ hostLink }) => attachments.some((attachment) => attachment.hostLink === hostLink)),
+      within(replacedBy(change)),
+      replacedBy(change).map(({ hostLink }) => attachments.some((attachment) => attachment.hostLink === hostLink)),
       change.led,
-      change.taking?.targets.length ?? null,
-      change.taker,
-      change.force,
-      change.uplink ?? null,
+      takenBy(change)?.targets.length ?? null,
+      change.kind === 'yield' && change.taker,
+      change.kind === 'disconnect' && change.force,
+      change.kind === 'repair' && change.uplink,
     ],
-    // Once configured, what was asked for decides nothing any more.
+    // Once configured, the request decides nothing any more.
     configured ? null : [networks(request.networks), request.ports.length],
   ]);
 }
@@ -153,8 +154,8 @@ export function keyOf({ value, context, status }: Snapshot): string {
 const LIMIT = 20_000;
 
 /**
- * The shortest way to each state, and from there each step that is possible: every edge of the machine once, as the walk
- * that ends with it.
+ * The shortest way to each state, and from there each possible step: every edge of the machine once, as the walk that
+ * ends with it.
  */
 export function walksOf(variant: Variant): Step[][] {
   const options = {
@@ -168,12 +169,12 @@ export function walksOf(variant: Variant): Step[][] {
   return ways.flatMap(({ state, steps }) =>
     Object.values(edges[keyOf(state) as keyof typeof edges]?.transitions ?? {}).map((edge) => [
       ...steps,
-      { event: edge.event as ModelEvent, state: edge.state },
+      { event: edge.event, state: edge.state },
     ]),
   );
 }
 
-/** Walks without the states themselves: of some thousand that is little to keep. */
+/** Walks without the states themselves, to save memory for thousands of them. */
 export const withNames = (walks: readonly Step[][]): NamedStep[][] =>
   walks.map((steps) =>
     steps.map(({ event, state }, n) => {
@@ -199,7 +200,7 @@ export function titleOf(steps: readonly NamedStep[]): string {
 
 const CHANGING = ['failed', 'teardownFailed', 'draining', 'releasing'];
 
-/** What must hold in every state whatever led there: an objection each, none when all is well. */
+/** The invariants of every state on every way: an objection each, none when all is well. */
 export const INVARIANTS: Record<string, (state: Snapshot) => string | undefined> = {
   'never in error': ({ status, error }) => (status === 'error' ? String(error) : undefined),
   'context passes its schema': ({ context }) => {
@@ -242,13 +243,13 @@ export const INVARIANTS: Record<string, (state: Snapshot) => string | undefined>
       : undefined,
 };
 
-/** Attachments that the context speaks of: as they are to be, and as they were. */
+/** Attachments in the context: as they are to be, and as they were. */
 export const known = ({ attachments, change }: ContainerContext): Attachment[] => [
   ...attachments,
-  ...(change?.before ?? []),
+  ...replacedBy(change),
 ];
 
-/** Whether a published port is one that the context speaks of, at an address that it speaks of. */
+/** True if a published port is in the context, at an address in the context. */
 export function speaksOf(context: ContainerContext, { protocol, hostIp, hostPort, address }: OwnedTarget): boolean {
   const ports = allPorts(context);
   const named = ports.some(
@@ -262,7 +263,10 @@ export function speaksOf(context: ContainerContext, { protocol, hostIp, hostPort
   return named && [...addresses, ...leadsTo(context), ...(context.change?.led ?? [])].includes(address);
 }
 
-/** What an effect is about to touch without the context by which it would be found after a crash. */
+/**
+ * Objects that an effect is about to touch although the context does not name them, so that they would be lost after a
+ * crash.
+ */
 export function unnamed(context: ContainerContext, name: string, input: unknown): string | undefined {
   const { path, attachment, predecessor, targets, links } = input as Partial<AttachmentInput> & {
     path?: string;

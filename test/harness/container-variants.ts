@@ -1,22 +1,22 @@
 /**
- * Kinds of containers that take different ways through their machine, each with the words that matter to it.
+ * Kinds of containers that take different ways through their machine, each with the events that matter to it.
  *
  * Guarantees: together they reach every state and every transition (container.paths.test.ts counts); each alone is
- * small, because a word in a state where it tells nothing new only multiplies the ways.
- * Limits: two networks and two ports are enough to tell all the machine's branches apart.
+ * small, because an event in a state where it shows nothing new only multiplies the ways.
+ * Limits: two networks and two ports are enough to distinguish all the machine's branches.
  */
-import type { ContainerEvent, ContainerInput } from '../../machines/container-inputs.ts';
+import type { ContainerEvent, ContainerInput } from '../../machines/container/container-inputs.ts';
 import type { Drift, Lease, PortRequest } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { UplinkSettings } from '../../state/uplink.ts';
 import { containerInput, FAULT, leaseOf, pinOf, resolve, SLIRP } from './fixtures.ts';
 
-/** States in which words are said; `everywhere` is every state that is not the last. */
+/** States in which events are sent; `everywhere` is every state except the last. */
 export type Where = 'created' | 'up' | 'degraded' | 'failed' | 'everywhere';
 
 export interface Variant {
   input: ContainerInput;
-  /** What a network grants. */
+  /** The lease that a network grants. */
   lease: (network: string) => Lease;
   words: Partial<Record<Where, ContainerEvent[]>>;
 }
@@ -24,7 +24,7 @@ export interface Variant {
 export const P1 = { host_port: 8080, container_port: 80 };
 export const P2 = { host_port: 9090, container_port: 90 };
 
-/** Of another container, and where its port leads. */
+/** The port of another container, and its target. */
 export const GIVER = 'c2:3';
 export const GIVER_ADDRESS = '10.89.7.7';
 export const TAKER = 'c3:5';
@@ -55,9 +55,9 @@ const CONFIGURE: ContainerEvent = { type: 'configure' };
 const RELOAD: ContainerEvent = { type: 'reload', full: false };
 const REBUILD: ContainerEvent = { type: 'reload', full: true };
 
-/** With names: the resolver is told of whoever is on it. */
+/** With names: the resolver gets an event for each container on it. */
 const named = (network: string): Lease => ({ ...leaseOf(network), dns: { listen: ['10.89.0.1'], servers: [] } });
-/** Other terms for the same container. */
+/** Another lease for the same container. */
 const moved = (lease: Lease): Lease => ({
   ...lease,
   mtu: 1400,
@@ -162,7 +162,7 @@ export const VARIANTS: Record<string, Variant> = {
     lease: named,
     words: { created: [CONFIGURE] },
   },
-  /** Asks for a port and no network, until told otherwise; the port is of the family its network has not. */
+  /** Requests a port and no network, until a later event; the port has the family that its network does not have. */
   lonely: {
     input: own({}, [{ ...P1, host_ip: '::1' }]),
     lease: leaseOf,
@@ -230,7 +230,7 @@ export const VARIANTS: Record<string, Variant> = {
     lease: leaseOf,
     words: { created: [CONFIGURE] },
   },
-  /** A network that comes later leads out, and has the ports from then on. */
+  /** A network that comes later gets the default route, and has the ports from then on. */
   primary: {
     input: own({ web: {} }, [P1]),
     lease: leaseOf,
@@ -293,7 +293,7 @@ export const VARIANTS: Record<string, Variant> = {
       ],
     },
   },
-  /** Whatever is asked of it while something is missing, also by a rebuild, which then looks at everything. */
+  /** Every request while something is missing, also by a rebuild, which then inspects everything. */
   ailing: {
     input: own({ web: {} }, [P1]),
     lease: leaseOf,
@@ -333,7 +333,7 @@ export const VARIANTS: Record<string, Variant> = {
     lease: leaseOf,
     words: { created: [CONFIGURE, takeOver(P1)], up: [takeOver(P1), disconnect('web')] },
   },
-  /** A program leads out, and the forwarder in. */
+  /** A program leads out, and the forwarder carries ports in. */
   behindSlirp: {
     input: behind(SLIRP, 'forwarder', [P1]),
     lease: leaseOf,
@@ -348,7 +348,7 @@ export const VARIANTS: Record<string, Variant> = {
     lease: leaseOf,
     words: { created: [CONFIGURE], up: [publish(P2), unpublish(P1)] },
   },
-  /** The program carries the ports too, behind an outer publisher; files say whom to ask for names. */
+  /** The program carries the ports too, behind an outer publisher; files name the servers. */
   behindSlirpAlone: {
     input: behind(SLIRP, 'slirp4netns', [P1], { files: true, publisher: 'outer' }),
     lease: leaseOf,
@@ -359,7 +359,7 @@ export const VARIANTS: Record<string, Variant> = {
     lease: leaseOf,
     words: { created: [CONFIGURE], up: [RELOAD] },
   },
-  /** It has no address of the family that is asked for: only seen once it runs. */
+  /** It has no address of the requested family: known only once it runs. */
   behindSlirpUseless: {
     input: behind(SLIRP, 'slirp4netns', [{ ...P1, host_ip: '::1' }]),
     lease: leaseOf,

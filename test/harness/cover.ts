@@ -1,14 +1,15 @@
 /**
- * Which walks are tried on a kernel: all of them, or in npm test as few as take every kind of step that any walk takes.
+ * The walks that are tried on a kernel: all of them, or in npm test as few as take every kind of step that any walk
+ * takes.
  *
- * Guarantees: the same walks give the same choice, and of each way that effects fail a share.
+ * Guarantees: the same walks give the same choice, and a share of each way in which effects fail.
  */
 import { effort } from './proof.ts';
 import type { Ending } from './world.ts';
 
 interface Walk {
   steps: readonly unknown[];
-  /** A state, what happens, the next state: "created configure -> configuring.leasing". */
+  /** A state, an event, the next state: "created configure -> configuring.leasing". */
   kinds: Set<string>;
 }
 
@@ -31,13 +32,13 @@ export function runsOf<W extends Walk>(walks: readonly W[]): (W & Way)[] {
   return chosen.map((walk, n) => ({ ...walk, ...WAYS[n % WAYS.length]! }));
 }
 
-/** In npm test the first walk of each kind that they are told apart by. */
+/** In npm test the first walk of each kind. */
 export function oneOfEach<W>(walks: readonly W[], kindOf: (walk: W) => string): readonly W[] {
   if (effort('walks', 1, walks.length) === walks.length) return walks;
   return [...new Map(walks.toReversed().map((walk) => [kindOf(walk), walk])).values()];
 }
 
-/** As little as has every kind of step: each time the walk that brings the most for its length. */
+/** As few as have every kind of step: each time the walk that adds the most for its length. */
 function cover<W extends Walk>(walks: readonly W[]): W[] {
   const open = kindsIn(walks);
   const chosen: W[] = [];

@@ -1,10 +1,11 @@
 /**
- * Kill the daemon at every failpoint that a scenario passes, one run of the scenario per point.
+ * Kills the daemon at every failpoint that a scenario passes, one run of the scenario per point.
  *
- * Guarantees: the points are learnt by running the scenario, so a new effect joins without being asked. After each
- * kill and start: within a second, in one of three tries, the containers are at rest, and everything is exactly as it was
- * before the step in which the daemon died, or exactly as after it (sight.ts), nothing in between; the audit finds nothing;
- * the witness has not lost a byte; and when the scenario's containers are torn down the kernel is byte for byte what it was.
+ * Guarantees: the points are learnt by running the scenario, so a new effect is included automatically. After each kill
+ * and start: within a second, in one of three tries, the containers are at rest, and everything is exactly as it was
+ * before the step in which the daemon died, or exactly as after it (sight.ts), nothing in between; the audit finds
+ * nothing; the witness has not lost a byte; and when the scenario's containers are torn down the kernel is byte for
+ * byte what it was.
  * Limits: points behind a timer (the journal, a state at rest) are passed more or less often as events come closer
  * together; a run that passes one less often than the first is not counted.
  */
@@ -13,14 +14,14 @@ import { test } from 'uvu';
 import { Life, stepName, type Scenario } from './life.ts';
 import { effort, proved, spread } from './proof.ts';
 
-/** Behind a timer. */
+/** Points behind a timer. */
 const LOOSE = /^(containers\.write|journal)/;
 const REST_MS = 1000;
 const TRIES = 3;
 
 /** A test file of its own for one scenario: `few` kills in npm test, evenly spread; every one in npm run prove. */
 export function surviveKills(name: string, scenario: Scenario, few: number): void {
-  test(`${name}: killed anywhere, it is exactly before or exactly after`, async () => {
+  test(`${name}: killed at any point, the state is exactly that before or after the step`, async () => {
     const life = await Life.start(scenario);
     try {
       const crash = new CrashTest(life);
@@ -41,7 +42,7 @@ const kindOf = (point: string): string => point.replace(/#\d+$/, '');
 
 export class CrashTest {
   readonly #life: Life;
-  /** What there is after each step, without a kill; the first is before all of them. */
+  /** The state after each step, without a kill; the first is before all of them. */
   #shapes: string[] = [];
 
   constructor(life: Life) {
@@ -49,8 +50,8 @@ export class CrashTest {
   }
 
   /**
-   * Every point that was passed, with its number: "ensureLink:durable#2". Played twice: what had to be tried again by chance,
-   * on a busy machine, is in one of them.
+   * Every point that was passed, with its number: "ensureLink:durable#2". Played twice: repeated attempts, which happen
+   * by chance on a busy machine, are in only one of them.
    */
   async learn(): Promise<string[]> {
     const once = await this.pass();
@@ -75,7 +76,7 @@ export class CrashTest {
     });
   }
 
-  /** How many kills there were; rejects at the first that was not survived. */
+  /** Returns the number of kills; rejects at the first that was not survived. */
   async survive(points: readonly string[]): Promise<number> {
     let kills = 0;
     for (const point of points) {
@@ -89,7 +90,7 @@ export class CrashTest {
     return kills;
   }
 
-  /** A machine that has other work is late at times; a wait that is in the code is late every time. */
+  /** A machine with other work is late at times; a wait in the code is late every time. */
   async #restsAfter(point: string): Promise<boolean> {
     const late: number[] = [];
     while (late.length < TRIES) {
@@ -101,7 +102,7 @@ export class CrashTest {
     throw new Error(`came to rest only after ${late.map(Math.round).join(', ')} ms`);
   }
 
-  /** How long it took to come to rest, in ms; null when the daemon was not killed. */
+  /** The time until everything was at rest, in ms; null when the daemon was not killed. */
   async #survive(point: string): Promise<number | null> {
     const life = this.#life;
     writeFileSync(`${life.failpoints}/order`, `SIGKILL ${point}`);
@@ -109,7 +110,7 @@ export class CrashTest {
     const killed = !(await life.alive());
     rmSync(`${life.failpoints}/order`);
     if (!killed) {
-      // What comes behind the last answer is passed while the containers are cleared away.
+      // Points after the last answer are passed while the containers are removed.
       if (LOOSE.test(point)) return null;
       throw new Error('the point was not reached');
     }
@@ -121,7 +122,7 @@ export class CrashTest {
     return took;
   }
 
-  /** Exactly as before the step in which it died, or as after it. */
+  /** Checks that all is exactly as before the step in which it died, or as after it. */
   async #compare(reached: number, before: { exact: string; shape: string } | null): Promise<void> {
     const steps = this.#life.scenario.steps;
     const [was = '', is] = [this.#shapes[reached], this.#shapes[reached + 1]];
@@ -138,7 +139,7 @@ export class CrashTest {
     throw new Error(`it died ${where}, and is neither before nor after:\n${details.join('\n')}`);
   }
 
-  /** The points passed since this was last asked. */
+  /** The points passed since the last call. */
   #passed(): string[] {
     const log = `${this.#life.failpoints}/log`;
     const names = readFileSync(log, 'utf8').split('\n');
@@ -147,7 +148,7 @@ export class CrashTest {
   }
 }
 
-/** Lines that differ, and from what. */
+/** Lines that differ, and from which state. */
 function lost(from: string, was: string, is: string): string[] {
   const [a, b] = [new Set(was.split('\n')), new Set(is.split('\n'))];
   return [

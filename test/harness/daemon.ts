@@ -1,9 +1,9 @@
 /**
- * A daemon as its users meet it: a process of its own on directories of its own, spoken to over its socket.
+ * A daemon as its users see it: a process of its own with directories of its own, used over its socket.
  *
  * Guarantees: start() resolves when the socket answers; kill() is SIGKILL, and start() after it is what a supervisor
- * does. Everything lies below one directory on /run, which is a tmpfs of the test's own, open to every user so that
- * the file modes of the daemon decide.
+ * does. Everything lies below one directory on /run, which is a tmpfs of the test's own, open to every user so that the
+ * file modes of the daemon decide.
  * Limits: for tests started by the test runner, in network and mount namespaces of their own.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -13,14 +13,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from '../../state/faults.ts';
 import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state/event.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
-import type { Inspection } from '../../service/inspect.ts';
-import type { AuditReport } from '../../service/audit.ts';
+import type { Inspection } from '../../state/answers/inspection.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
 import type { MainOptions } from '../../service/main.ts';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 
 export type CreateOptions = Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>;
 
-/** What any answer may hold; each test looks at the part that it asked for. */
+/** The fields that any answer may have; each test reads the ones that it needs. */
 export type Body = Partial<ContainerView> &
   Partial<Pick<Inspection, 'NetworkSettings'>> & { error?: Fault & { hint?: string } };
 
@@ -41,21 +41,21 @@ export class TestDaemon {
   environment: Record<string, string> = {};
   /** Its outer publisher, if it is to have one. */
   publisher: string | null = null;
-  /** A command that becomes the daemon, with its own arguments: setpriv, for one. */
+  /** A command that becomes the daemon, with its own arguments; for example setpriv. */
   launcher: string[] = [];
   /** Programs for user-mode networking, as on the command line. */
   uplinks: Pick<MainOptions, 'slirp4netns' | 'slirp4netnsOptions' | 'pasta' | 'pastaOptions'> = {};
-  /** KIND=POLICY: what it does about drift. */
+  /** KIND=POLICY: its policies for drift. */
   drift: string[] = [];
-  /** It forwards between other interfaces too. */
+  /** True: it forwards between other interfaces too. */
   forwardOthers = false;
   /** NAME=NUMBER: its limits. */
   limits: string[] = [];
-  /** NAME=NUMBER: what each container may use of the forwarder. */
+  /** NAME=NUMBER: the forwarder's limits of each container. */
   forwarderLimits: string[] = [];
-  /** BASE,SIZE: where networks without a subnet get one. */
+  /** BASE,SIZE: the pools for networks without a subnet. */
   subnetPools: string[] = [];
-  /** What its log is to say at least. */
+  /** The lowest level of its log. */
   logLevel: MainOptions['logLevel'];
   #child: ChildProcess | null = null;
 
@@ -97,7 +97,7 @@ export class TestDaemon {
     }
   }
 
-  /** The process alone, e.g. a second one that must refuse to start. */
+  /** Starts the process alone, e.g. a second one that must refuse to start. */
   spawn(places: Partial<Places> = {}): ChildProcess {
     const { runDir, stateDir, netnsDir, socket } = this;
     const log = openSync(`${this.directory}/log`, 'a');
@@ -128,7 +128,7 @@ export class TestDaemon {
     return child;
   }
 
-  /** SIGTERM; resolves with the exit status. */
+  /** Sends SIGTERM; resolves with the exit status. */
   stop(): Promise<number | null> {
     return this.#end('SIGTERM');
   }
@@ -155,7 +155,7 @@ export class TestDaemon {
 
   // --- Requests -------------------------------------------------------------------------------------------------
 
-  /** Any request; the answer as it came. A body that is no text is sent as JSON. */
+  /** Sends any request; returns the answer as it came. A body that is no text is sent as JSON. */
   async request<T = Body>(
     method: string,
     path: string,
@@ -189,20 +189,20 @@ export class TestDaemon {
     return this.request('POST', '/v1/events', event, headers);
   }
 
-  /** An event that must succeed; the container after it. */
+  /** Sends an event that must succeed; returns the container after it. */
   async done(event: LifecycleEvent): Promise<ContainerView> {
     const { status, text, body } = await this.event(event);
     if (status !== 200) throw new Error(`${event.type} of ${event.id}: ${status} ${text}`);
     return body as ContainerView;
   }
 
-  /** Create and configure. */
+  /** Creates and configures. */
   async up(id: string, create: CreateOptions = {}): Promise<ContainerView> {
     await this.done({ type: 'create', id, ...create });
     return this.done({ type: 'configure', id });
   }
 
-  /** Tear down, and wait until nothing is left, of what they used alone either. */
+  /** Tears down, and waits until nothing is left, nor anything that only this container used. */
   async down(...ids: string[]): Promise<void> {
     await Promise.all(
       ids.map(async (id) => {
@@ -214,14 +214,14 @@ export class TestDaemon {
   }
 
   /**
-   * Bridges, tables and servers that nobody uses any more have gone: a picture that is taken before would have them. The audit
-   * waits for that.
+   * Waits until bridges, tables and servers without users have gone, because an earlier picture would include them. The
+   * audit waits for that.
    */
   async settled(): Promise<void> {
     await this.get('/v1/audit');
   }
 
-  /** Also when a teardown has failed, and is tried again by itself. */
+  /** Waits also when a teardown has failed, and is tried again by itself. */
   async gone(id: string): Promise<void> {
     const limit = performance.now() + GONE_LIMIT_MS;
     for (;;) {
@@ -232,13 +232,13 @@ export class TestDaemon {
     }
   }
 
-  /** Rejects with what the audit finds. */
+  /** Rejects with the findings of the audit. */
   async clean(): Promise<void> {
     const { body } = await this.get<AuditReport>('/v1/audit');
     if (!body.clean) throw new Error(`the audit finds ${JSON.stringify(body.findings)}`);
   }
 
-  /** Without DNS, unless asked for. */
+  /** Creates a network; without DNS, unless requested. */
   async network(request: NetworkRequest): Promise<NetworkDefinition> {
     const asked = { dns_enabled: false, ...request };
     const { status, text, body } = await this.request<NetworkDefinition>('POST', '/v1/networks', asked);
@@ -254,12 +254,12 @@ interface Places {
   socket: string;
 }
 
-/** Of what a GET of one container says, what an event answers with: without what it adds. */
+/** The part of a container's GET that an event also answers with. */
 export function asAnswered({ NetworkSettings: _added, ...view }: Body): Body {
   return view;
 }
 
-/** Where its namespace is pinned. */
+/** The path of its pin. */
 export const pathOf = ({ netns }: Pick<ContainerView, 'netns'>): string => netns.path ?? '';
 
 /** Networks by name alone. */

@@ -1,12 +1,13 @@
 /**
- * Defects in the machines of a running daemon: while the file that CLEAT_DEFECT names has the name of an action or guard
- * in it, that one throws. Loaded before the daemon is (NODE_OPTIONS=--import), for it changes the machines before they
- * are provided with their effects; and that is of single modules, not of the one file that is shipped (`#daemon`).
+ * Defects in the machines of a running daemon: while the file that CLEAT_DEFECT names contains the name of an action or
+ * guard, that one throws. It is loaded before the daemon (NODE_OPTIONS=--import), because it changes the machines
+ * before they are provided with their effects. That needs the single modules, not the one file that is shipped
+ * (`#daemon`).
  *
- * Limits: every machine that has a word of this name is defective.
+ * Limits: every machine with an action or guard of this name is defective.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { containerMachine } from '../../machines/container.ts';
+import { containerMachine } from '../../machines/container/container.ts';
 import { firewallMachine } from '../../machines/firewall.ts';
 import { firewalldMachine } from '../../machines/firewalld.ts';
 import { networkMachine } from '../../machines/network.ts';
@@ -35,7 +36,7 @@ if (file !== undefined) {
           fail(name);
           return word(...given);
         };
-        // Actions of XState's own are asked how they come out; they are not called.
+        // XState resolves its own actions; they are not called.
         const resolved = (...given: never[]) => {
           fail(name);
           return resolve?.(...given);

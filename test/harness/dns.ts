@@ -1,11 +1,10 @@
 /**
- * What tests of the resolver ask and are asked: questions out of a container's namespace, and a server of the world that
- * writes down what reaches it.
+ * The queries and servers of resolver tests: queries from a container's namespace, and a server of the world that
+ * records the queries that reach it.
  *
- * Guarantees: silence is asked again, as any stub resolver does: aardvark-dns 1.4 drops what comes while it reads names
- * that others have brought. A packet has at most one answer; the world answers A with an address of its own choosing
- * and everything else with nothing; it knows no name without a dot,
- * nor that of a host called nobody.
+ * Guarantees: a missing answer is queried again, as any stub resolver does: aardvark-dns 1.4 drops queries while it
+ * reads names that others have brought. A packet has at most one answer. The world answers A with an address of its own
+ * choice and everything else with nothing; it knows no name without a dot, nor that of a host called nobody.
  * Limits: UDP.
  */
 import { randomInt } from 'node:crypto';
@@ -45,7 +44,7 @@ async function ask(
     const id = randomInt(0x1_0000);
     socket.send(encode({ type: 'query', id, flags: RECURSION_DESIRED, questions: [{ name, type }] }), 53, server);
     let message: Buffer;
-    // The port may have been another question's a moment ago, whose answer comes late.
+    // The port may have been another query's a moment ago, whose answer comes late.
     do [message] = (await once(socket, 'message', { signal })) as [Buffer];
     while (decode(message).id !== id);
     const { rcode, answers } = decode(message) as ReturnType<typeof decode> & { rcode: string };

@@ -1,8 +1,9 @@
 """UDP echo servers in many network namespaces at once, in one process.
 
-Usage: echo.py PORT < paths    one namespace path a line; says "ready" when all listen, and serves until stdin closes.
+Usage: echo.py PORT < paths    the number of paths, then one namespace path a line; prints "ready" when all listen, and
+serves until stdin closes.
 
-Guarantees: what comes is sent back as it came, from the address it was sent to.
+Guarantees: a datagram is sent back unchanged, from the address it was sent to.
 Limits: IPv4; setns(2) needs CAP_SYS_ADMIN.
 """
 import ctypes

@@ -2,8 +2,8 @@
  * Traffic through the published ports of many containers at once: a numbered message to each, and the same one back,
  * again and again, for as long as a test lasts.
  *
- * Guarantees: every message counts: `lost` rejects as soon as one was not answered within 5 s, or with anything else, and so
- * does `stop()`.
+ * Guarantees: every message counts: `lost` rejects as soon as one was not answered within 5 s, or was answered with
+ * anything else, and so does `stop()`.
  * Limits: UDP over IPv4, from the host itself, about one message a second and container.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -29,10 +29,10 @@ export class Echoes {
     this.lost = new Promise((_, reject) => {
       for (const talk of this.#talks) talk.catch(reject);
     });
-    this.lost.catch(() => {}); // stop() tells those who do not ask
+    this.lost.catch(() => {}); // stop() reports it to tests that do not await `lost`
   }
 
-  /** Echo on `port` in each of the namespaces, and speak to each through its published port on the host. */
+  /** Echoes on `port` in each of the namespaces, and sends to each through its published port on the host. */
   static async start(netns: readonly string[], port: number, published: readonly number[]): Promise<Echoes> {
     const server = spawn('python3', [PROGRAM, String(port)], { stdio: ['pipe', 'pipe', 'inherit'] });
     server.stdin.write(`${netns.length}\n${netns.map((path) => `${path}\n`).join('')}`);
@@ -40,7 +40,7 @@ export class Echoes {
     return new Echoes(server, published);
   }
 
-  /** How many messages came back so far. */
+  /** The number of messages that came back so far. */
   get count(): number {
     return this.#count;
   }

@@ -1,5 +1,5 @@
 /**
- * What an ELF file says of itself, as far as it matters how hard a memory error in it is to use: elf(5).
+ * The properties of an ELF file that decide how hard a memory error in it is to exploit: elf(5).
  *
  * Limits: 64 bits, little-endian (both architectures that are built for).
  */
@@ -19,9 +19,9 @@ const DF_1_PIE = 0x08000000;
 const SHT_SYMTAB = 2;
 
 export interface Elf {
-  /** ET_DYN: it may be loaded anywhere. */
+  /** ET_DYN: it can be loaded at any address. */
   positionIndependent: boolean;
-  /** A program, not a library. */
+  /** True for a program, false for a library. */
   pie: boolean;
   relro: boolean;
   bindNow: boolean;

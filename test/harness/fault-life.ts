@@ -1,8 +1,8 @@
 /**
- * A world for fault tests: a daemon with orders to its calls, two networks, a witness that nobody may touch (or none), and
- * the life of a container with every verb in it.
+ * The ground of fault tests: a daemon whose calls can be made to fail, two networks, a witness that must not be
+ * affected (or none), and the life of a container with every verb in it.
  *
- * Guarantees: `go` prints what it tried and reports it; the witness is as it was in the end, inside and outside.
+ * Guarantees: `go` prints what it tried and reports it; in the end the witness is as it was, inside and outside.
  */
 import * as assert from 'uvu/assert';
 import type { NetworkRequest } from '../../state/network.ts';
@@ -14,7 +14,7 @@ import { proved } from './proof.ts';
 
 const id = 'life';
 
-/** The network ends with what it had: an update is taken back by the one after it. */
+/** The network ends as it began: each update is undone by the one after it. */
 const update = (mtu: string, undoes: boolean): Step => ({
   name: `update ${mtu}`,
   method: 'PATCH',
@@ -53,7 +53,7 @@ export class FaultLife {
   #witness = '';
   #before = '';
 
-  /** Without a witness: what is first raised is raised in the life, and its last user is there. */
+  /** Starts without a witness: shared objects are first raised in the life, and its container is their last user. */
   async startAlone(): Promise<void> {
     await this.daemon.start();
     await this.daemon.network({ name: 'front', options: { mtu: '1500' } });
@@ -72,7 +72,7 @@ export class FaultLife {
     this.again();
   }
 
-  /** What is there now is how it is to be after each run. */
+  /** The state that must hold after each run is the present one. */
   again(): void {
     this.#test = new FaultTest(this.daemon, this.faults, id);
   }

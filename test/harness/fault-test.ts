@@ -1,38 +1,38 @@
 /**
- * A scenario step by step, with one call going wrong in it: once for every call, and every way to go wrong.
+ * Plays a scenario step by step, with one failing call: once for every call, and every way to fail.
  *
- * Guarantees: the calls of a step are found by going on until none is struck any more. After each fault:
- * - the answer came within the deadline of an effect, and is success or a fault with a code that says what it is; what
- *   the kernel refused says errno and step;
+ * Guarantees: the calls of a step are found by going on until none is hit any more. After each fault:
+ * - the answer came within the deadline of an effect, and is success or a fault with a code that says what it is; a
+ *   refusal of the kernel has errno and step;
  * - the containers come to rest in a state with a name, and the audit finds nothing;
- * - what was refused can be sent again, and succeeds;
- * - what is attached has its addresses and routes; what was torn down has left nothing, in the kernel (byte for byte) and
- *   in the files of the daemon.
- * A daemon that ended by itself is started again, and has then finished or undone the step; `mayEnd` says for which calls
- * that is so.
- * Limits: what a history (journal) says is not looked at: it may lose lines.
+ * - a refused request can be sent again, and succeeds;
+ * - attached networks have their addresses and routes; a torn-down container has left nothing, in the kernel (byte for
+ *   byte) and in the files of the daemon.
+ * A daemon that ended by itself is started again, and has then finished or undone the step; `mayEnd` says for which
+ * calls that is allowed.
+ * Limits: the history (journal) is not checked: it may lose lines.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AuditReport } from '../../service/audit.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS } from '../../state/faults.ts';
 import type { Answer, TestDaemon } from './daemon.ts';
 import type { Faults, Kind, Outcome, Strike } from './faults.ts';
 import { commandLines } from './native.ts';
-import { comesBackTo, inspect, unlessGone, type Picture } from './picture.ts';
+import { assertComesBackTo, inspect, unlessGone, type Picture } from './picture.ts';
 
-/** One request, and the answers that mean that it is done. */
+/** One request, and the answers that mean success. */
 export interface Step {
   name: string;
   method: string;
   path: string;
   body?: unknown;
-  /** Codes of faults that say, when it is sent again, that there is nothing left to do. */
+  /** Codes of faults that, on repetition, mean that nothing is left to do. */
   moot: string[];
-  /** It takes back what others did, from wherever they left it. */
+  /** True for a step that reverts changes by others, from any state. */
   undoes?: boolean;
 }
 
@@ -41,20 +41,20 @@ export function event(body: LifecycleEvent, ...moot: string[]): Step {
   return { name: body.type, method: 'POST', path: '/v1/events', body, moot, undoes };
 }
 
-/** Names of states in which a container may rest (machines/container.ts). */
+/** Names of states in which a container may rest (machines/container/container.ts). */
 const RESTS = ['created', 'up', 'degraded', 'failed', 'teardownFailed', 'draining', 'releasing'];
-/** An effect has 10 s, and what it did is taken back after it. */
+/** An effect has 10 s, and is undone after it. */
 const ANSWER_MS = 15_000;
 const PATIENCE_MS = 10_000;
-/** No call for as long: nothing goes on behind the answer. */
+/** Without a call for this long, nothing goes on after the answer. */
 const QUIET_MS = 25;
-/** For a call that is to be held. */
+/** The deadline for a call that is to be held. */
 const HELD_MS = 400;
 const CALLS = 400;
-/** As many failures are told in one go; one that cannot be recovered from is the last. */
+/** The number of failures that are reported at once; one that cannot be recovered from is the last. */
 const FAILURES = 12;
 
-/** What a run has come to. */
+/** The result of a run. */
 export interface Tally {
   runs: number;
   /** How often the answer was a fault, by code. */
@@ -72,7 +72,7 @@ export class FaultTest {
   #mayEnd = /^$/;
   #tally: Tally = { runs: 0, refused: new Map(), ended: 0 };
 
-  /** For a daemon that is started, with everything there but the container `id`. */
+  /** For a daemon with everything started except the container `id`. */
   constructor(daemon: TestDaemon, faults: Faults, id: string) {
     this.#daemon = daemon;
     this.#faults = faults;
@@ -81,9 +81,8 @@ export class FaultTest {
   }
 
   /**
-   * Of all calls of all steps, in each of these ways one after another, every `stride`-th goes wrong, one run for each;
-   * with 1, all of them. The steps begin and end with
-   * nothing of the container there.
+   * Of all calls of all steps, in each of these ways one after another, every `stride`-th fails, one run for each; with
+   * 1, all of them. Before and after the steps nothing of the container exists.
    */
   async run(steps: readonly Step[], strikes: readonly Strike[], stride: number, mayEnd = /^$/): Promise<Tally> {
     this.#steps = steps;
@@ -96,7 +95,8 @@ export class FaultTest {
       const counted = counts.get(strike.kind) ?? (await this.#count(strike));
       counts.set(strike.kind, counted);
       for (const [at, count] of counted.entries()) {
-        // How many calls there are differs a little from time to time: where all are tried, until none is struck.
+        // The number of calls differs a little from time to time: when all are tried, the loop goes on until none is
+        // hit.
         for (; n <= count || stride === 1; n += stride) {
           const outcome = await this.#try(at, strike, n).catch(async (error: unknown) => {
             failures.push(error instanceof Error ? error.message : String(error));
@@ -124,16 +124,16 @@ export class FaultTest {
       counts.push(this.#faults.revoke().count);
     }
     await this.#daemon.gone(this.#id);
-    await comesBackTo(this.#before, () => this.#look());
+    await assertComesBackTo(this.#before, () => this.#look());
     return counts;
   }
 
-  /** Whether all is as before, so that the next failure can be told from this one. */
+  /** True if all is as before, so that the next failure can be told from this one. */
   async #recovered(): Promise<boolean> {
     try {
       if (!(await this.#serves())) await this.#restart();
       await this.#undo();
-      await comesBackTo(this.#before, () => this.#look());
+      await assertComesBackTo(this.#before, () => this.#look());
       return true;
     } catch {
       return false;
@@ -163,13 +163,13 @@ export class FaultTest {
       }
       await this.#named();
       await this.#clean();
-      // After a start the step has been finished or undone: what is refused may be done by now.
+      // After a start the step has been finished or undone: a refused request may be done by now.
       const settled = ended || (answer !== null && succeeded(answer)) || strike.kill === true;
       if (!settled) await this.#again(step);
       await this.#clean();
       await this.#whole();
       await this.#undo();
-      await comesBackTo(this.#before, () => this.#look());
+      await assertComesBackTo(this.#before, () => this.#look());
       return outcome;
     } catch (error) {
       if (outcome === undefined) strike.mend?.();
@@ -201,7 +201,7 @@ export class FaultTest {
     if (answer === null || !succeeded(answer)) throw new Error(`${step.name}, undisturbed: ${answer?.text ?? 'ended'}`);
   }
 
-  /** Waits for a call to be held; not for longer than one may be late behind its answer. */
+  /** Waits for a call to be held, no longer than one may be late after its answer. */
   async #meanwhile({ meanwhile }: Strike): Promise<void> {
     if (meanwhile === undefined) return;
     const limit = performance.now() + HELD_MS;
@@ -260,7 +260,7 @@ export class FaultTest {
     });
   }
 
-  /** What is not legal yet becomes so: whatever failed is tried again by the daemon itself. */
+  /** An illegal event becomes legal later, because the daemon itself tries failed work again. */
   #again(step: Step): Promise<void> {
     return this.#until(`${step.name} again`, async () => {
       const answer = await this.#send(step);
@@ -270,7 +270,7 @@ export class FaultTest {
     });
   }
 
-  /** In the container's own namespace: every address, and for each family a way out. */
+  /** In the container's own namespace: every address, and a default route for each family. */
   #whole(): Promise<void> {
     return this.#until('whole', async () => {
       const { status, body, text } = await this.#daemon.get(`/v1/containers/${this.#id}`);
@@ -291,7 +291,7 @@ export class FaultTest {
     });
   }
 
-  /** The steps that lead back, from wherever this is. */
+  /** The steps that lead back, from any state. */
   async #undo(): Promise<void> {
     for (const step of this.#steps.filter(({ undoes }) => undoes)) await this.#again(step);
     await this.#daemon.gone(this.#id);
@@ -324,13 +324,13 @@ export class FaultTest {
   }
 }
 
-/** Of a container that is there. */
+/** For a container that exists. */
 function isHistory(line: string, files: readonly string[]): boolean {
   const id = /^run\/journal\/(.*)\.ndjson/.exec(line)?.[1];
   return id !== undefined && files.some((other) => other.startsWith(`run/containers/${id}.json `));
 }
 
-/** What the files say: after a start the same is written in another order. */
+/** The content of the files: after a start the same is written in another order. */
 function definitions(directory: string): string[] {
   return contents(directory).map((text) => {
     const fields = JSON.parse(text) as object;
@@ -338,7 +338,7 @@ function definitions(directory: string): string[] {
   });
 }
 
-/** One that lost what a killed program did for it has had it put back: that was one more operation. */
+/** A container that lost what a killed program did for it has had it restored: that was one more operation. */
 function snapshots(directory: string): string[] {
   return contents(directory).map((text) => text.replace(/"operation":\s*\{[^}]*\}/, ''));
 }
@@ -347,7 +347,9 @@ function contents(directory: string): string[] {
   return readdirSync(directory).flatMap((name) => unlessGone(() => [readFileSync(join(directory, name), 'utf8')]));
 }
 
-/** Command lines that name a directory below this one, of all but the daemon; whichever was started first. */
+/**
+ * Command lines that name a directory below this one, of all processes except the daemon, in any order of their start.
+ */
 function processes(directory: string): string[] {
   return [...commandLines().values()]
     .filter((words) => words.slice(1).some((word) => word.startsWith(`${directory}/`)))

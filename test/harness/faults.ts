@@ -1,12 +1,12 @@
 /**
- * Orders to the calls of a daemon: the n-th of a kind is refused, fails, is slow, waits, or its answer is lost.
+ * Orders for the calls of a daemon: the n-th of a kind is refused, fails, is slow, waits, or loses its answer.
  *
- * The daemon is the one that is shipped; test/faults/interpose.c stands between it and the C library. One order at a
- * time: `order()` counts and strikes from then on, `revoke()` ends that and says what came of it.
+ * The daemon is the shipped one; test/faults/interpose.c stands between it and the C library. One order at a time:
+ * `order()` counts and strikes from then on, `revoke()` ends that and returns the result.
  *
- * Guarantees: what is not ordered happens as it would without all this. Calls are counted from 1, from the order on.
- * Limits: needs a C compiler. Threads of the daemon share the count, so where two of them work at once, which call is the
- * n-th may differ from run to run; `what` says which one it was.
+ * Guarantees: everything that is not ordered happens as usual. Calls are counted from 1, from the order on.
+ * Limits: needs a C compiler. Threads of the daemon share the count, so where two of them work at once, which call is
+ * the n-th may differ from run to run; `what` says which one it was.
  */
 import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs';
@@ -32,11 +32,11 @@ export type Kind = (typeof KINDS)[number] | 'descriptors';
 const DESCRIPTORS = 30;
 
 /**
- * fail       it does not happen, and the caller is told `errno`; of a request the kernel says so, in an answer
+ * fail       it does not happen, and the caller gets `errno`; for a request the kernel's answer has it
  * break      the system call that sends requests fails
  * lose       the kernel does what was asked, and its answer does not fit into the socket
  * interrupt  the answer says that what is being listed has changed meanwhile
- * after      it happens, and the caller is told `errno`
+ * after      it happens, and the caller gets `errno`
  * full       from here on the disk has no room; the first write has room for half of it
  * delay      it happens after so many milliseconds
  * hold       it happens when release() is called: `meanwhile` is over
@@ -48,27 +48,27 @@ export interface Strike {
   action: (typeof ACTIONS)[number];
   errno?: keyof typeof constants.errno;
   ms?: number;
-  /** Only calls whose text (Outcome.what) has this in it are counted. */
+  /** Only calls whose text (Outcome.what) contains this are counted. */
   about?: string;
-  /** All calls from the n-th on, not that one alone. */
+  /** True: all calls from the n-th on, not only that one. */
   lasting?: boolean;
-  /** What happens to the world while a call is held, and what mends it again. */
+  /** A change of the kernel while a call is held, and its repair. */
   meanwhile?: () => void;
   mend?: () => void;
-  /** The daemon is killed behind the answer, and started again. */
+  /** The daemon is killed after the answer, and started again. */
   kill?: boolean;
-  /** The daemon is started anew before it: whatever failed again and again is tried with pauses that grow (backOff). */
+  /** The daemon is started again before it: after many failures its attempts have growing pauses (backOff). */
   fresh?: boolean;
-  /** Nobody is to be told of it: the answer is success. */
+  /** The failure must not be visible: the answer is success. */
   harmless?: boolean;
 }
 
 export interface Outcome {
   /** Calls of the kind since the order. */
   count: number;
-  /** Whether it struck; 'in vain' when what it struck could not suffer that. */
+  /** True if it struck; 'in vain' when that call cannot fail in this way. */
   struck: boolean | 'in vain';
-  /** The call that it struck first. */
+  /** The first call that it struck. */
   what: string;
 }
 
@@ -78,10 +78,10 @@ const AT = { armed: 0, count: 24, released: 32, clock: 36, what: 40, about: 256,
 export class Faults {
   readonly #fd: number;
   readonly #daemon: TestDaemon;
-  /** How many descriptors are left, and what ends that. */
+  /** The number of descriptors that are left, and a function that ends that. */
   #scarce: { left: number; end: () => void } | null = null;
 
-  /** For a daemon that is not started yet. */
+  /** Orders for a daemon that is not started yet. */
   constructor(daemon: TestDaemon) {
     this.#daemon = daemon;
     const library = join(mkdtempSync(join(tmpdir(), 'faults-')), 'interpose.so');
@@ -140,12 +140,12 @@ export class Faults {
     return outcome;
   }
 
-  /** Let go of what is held. */
+  /** Releases the held call. */
   release(): void {
     this.#write(AT.released, [1]);
   }
 
-  /** Have CLOCK_REALTIME be off by so many seconds from now on, for the daemon alone. */
+  /** Shifts CLOCK_REALTIME by so many seconds from now on, for the daemon alone. */
   setClock(seconds: number): void {
     this.#write(AT.clock, [seconds]);
   }
@@ -161,7 +161,7 @@ export class Faults {
   }
 }
 
-/** From now on a process may open so many more; returns what gives it back the others. */
+/** From now on a process may open so many more descriptors; returns a function that restores its limit. */
 function leaveDescriptors(pid: number, left: number): () => void {
   const [, before = ''] = /^Max open files +(\d+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8')) ?? [];
   const limit = (soft: number | string) => execFileSync('prlimit', ['--pid', `${pid}`, `--nofile=${soft}:`]);

@@ -1,21 +1,22 @@
 /**
- * The real kernel under one firewall's machine: its effects, the rules and one port of each network that was told that it
- * holds the table, what others take from it, and what has to be there after each step.
+ * The real kernel under one firewall's machine: its effects, the rules and one port of each network that holds the
+ * table, removals by others, and the expected state after each step.
  *
- * Guarantees: what has to be there is a picture, by the kernel's own tools, of what a first raising makes, with these
- * networks; when nobody holds it, the kernel is as it was found. One way out of the host hears of its router
- * (accept_ra), so that every kind of switch is changed and put back.
- * Limits: while something that others took is not put back yet, nothing is said.
+ * Guarantees: the expected state is a picture, by the kernel's own tools, of a first raising with these networks; when
+ * nobody holds the table, the kernel is as it was found. One uplink of the host accepts its router's advertisements
+ * (accept_ra), so that every kind of switch is changed and restored.
+ * Limits: while a removal by others is not repaired yet, nothing is compared.
  */
 import * as assert from 'uvu/assert';
-import { lowerFirewall, raiseFirewall, readSwitches, restoreSwitches } from '../../effects/firewall.ts';
-import { repairRuleset } from '../../effects/firewall-repair.ts';
+import { lowerFirewall, raiseFirewall, readSwitches, restoreSwitches } from '../../effects/firewall/firewall.ts';
+import { repairRuleset } from '../../effects/firewall/firewall-repair.ts';
 import { testKernel } from './kernel.ts';
-import { networkRules, portElements, removeNetworkRules, type PublishedPort } from '../../effects/ruleset.ts';
-import type { Standing } from '../../effects/ruleset-compare.ts';
-import { NO_REPLIES } from '../../effects/ruleset-replies.ts';
-import { uplinkGuard } from '../../service/uplink-guard.ts';
-import { forwardIpv6 } from '../../effects/forwarding.ts';
+import type { PublishedPort } from '../../effects/ruleset/ruleset-inputs.ts';
+import { networkRules, portElements, removeNetworkRules } from '../../effects/ruleset/ruleset.ts';
+import type { Standing } from '../../effects/ruleset/ruleset-compare.ts';
+import { NO_REPLIES } from '../../effects/ruleset/ruleset-replies.ts';
+import { uplinkGuard } from '../../service/outsides/uplink-guard.ts';
+import { forwardIpv6 } from '../../effects/namespaces/forwarding.ts';
 import type { Switches, VerifyInput } from '../../machines/firewall.ts';
 import type { NftOperation, Outside } from '../../native/index.ts';
 import { driftPolicies } from '../../state/drift.ts';
@@ -47,7 +48,7 @@ const portOf = (owner: string): PublishedPort => ({
   owner: `${owner}:1`,
 });
 
-/** What others do to the table: to be put back. */
+/** Changes of the table by others, which must be reverted. */
 const DAMAGES: NftOperation[][] = [
   [{ op: 'table.del', table: TABLE }],
   [{ op: 'chain.flush', table: TABLE, chain: 'forward' }],
@@ -66,10 +67,10 @@ export class FirewallGround {
   readonly #repair = repairRuleset(this.#kernel, () => this.#standing(), driftPolicies([]), false);
 
   #table = false;
-  /** For networks; uplinks hold the table without it. */
+  /** True for networks; uplinks hold the table without it. */
   #forwarding = false;
   readonly #networks = new Set<string>();
-  /** Others took something, and nobody has put it back. */
+  /** True while a removal by others is not repaired. */
   #damaged = false;
   #damages = 0;
 
@@ -95,7 +96,7 @@ export class FirewallGround {
     await this.#native.rtnl([{ op: 'link.del', name: UPLINK }]);
   }
 
-  /** What an earlier daemon has left; returns what it had found. */
+  /** Makes what an earlier daemon has left; returns what it had found. */
   async begin(owners: readonly string[], table: boolean, forwarding: boolean): Promise<Switches | null> {
     this.pictures.touched();
     if (!table) return null;
@@ -129,12 +130,12 @@ export class FirewallGround {
     return undefined;
   }
 
-  /** What others do before they say so. */
+  /** Changes by others before their notification. */
   async before(event: Event, state: AnySnapshot): Promise<void> {
     if (event.type === 'release') await this.#leave(String(event['owner']));
     if (event.type !== 'verify' || (state.value !== 'up' && state.value !== 'verifyFailed')) return;
     const damage = DAMAGES[this.#damages++ % DAMAGES.length] ?? [];
-    // Of what is not there nothing can be taken.
+    // A missing object cannot be removed.
     await this.#native.nft(damage).catch(() => {});
     if (this.#forwarding && this.#damages % 2 === 0) {
       await this.#native.sysctlWrite({ 'net/ipv4/ip_forward': '0', 'net/ipv6/conf/all/forwarding': '0' });
@@ -149,10 +150,10 @@ export class FirewallGround {
     const up = state.value === 'up';
     if (up && !this.#table) objections.push('it is up, and there is no table');
     if (state.value === 'down' && this.#table) objections.push('it is down, and there is a table');
-    // One that was refused holds the table no longer, and its machine takes away the rules that stand (network.ts).
+    // A refused network holds the table no longer, and its machine removes the present rules (network.ts).
     for (const owner of this.#networks) if (!holders.includes(owner)) await this.#leave(owner);
     if (up || !this.#damaged) objections.push(...(await this.pictures.compare(this.#title())));
-    // Told that they hold it, they make their rules.
+    // Networks that got `held` make their rules.
     const told = holders.filter((owner) => !waiting.some((one) => one.owner === owner));
     for (const owner of told) if (!this.#networks.has(owner)) await this.#join(owner);
     return objections;

@@ -1,8 +1,8 @@
 /**
- * What the firewall's machine is walked with: two networks and an uplink that hold it and somebody who asks to verify it, in scenarios
- * of their own; and all the walks that come of it.
+ * The events with which the firewall's machine is walked: two networks and an uplink that hold it and a requester that
+ * verifies it, in scenarios of their own; and all the resulting walks.
  *
- * Limits: what the switches were found as is one of them, off.
+ * Limits: of the switches, only one initial value is walked: off.
  */
 import { firewallMachine } from '../../machines/firewall.ts';
 import { answersIn, asker, walksOf, type AnySnapshot, type Event } from './shared-driver.ts';
@@ -53,7 +53,6 @@ const keyOf = (state: AnySnapshot): string => {
   ]);
 };
 
-const TALKS: Record<string, Event[]> = { backOff: [{ type: 'retry' }] };
 const SCENARIOS: [name: string, input: (typeof INPUTS)[keyof typeof INPUTS], questions: Event[]][] = [
   ['fresh', INPUTS.fresh, questions],
   ['adopted', INPUTS.adopted, questions],
@@ -72,7 +71,7 @@ export const WALKS = SCENARIOS.map(([name, input, asked]) => ({
   walks: walksOf(
     firewallMachine,
     input,
-    (state) => [...answersIn(state, TALKS, { readSwitches: FOUND, repairRuleset: CLEAN }), ...asked],
+    (state) => [...answersIn(state, { readSwitches: FOUND, repairRuleset: CLEAN }), ...asked],
     keyOf,
   ),
 }));

@@ -1,9 +1,9 @@
 /**
  * The real firewalld of this machine's package, with a message bus of its own, in the test's namespaces.
  *
- * Guarantees: configuration and log are below /run, which is the test's own, and so is the bus: nothing of the machine's is read
- * or written. start() resolves when firewalld is at work. It asks nobody who may do what (there is no polkit on this bus): root.
- * Limits: one at a time. Its helpers that load kernel modules fail where there are none, which it takes.
+ * Guarantees: configuration, log and bus are below /run, which is the test's own: nothing of the machine's is read or
+ * written. start() resolves when firewalld works. It authorises everything (there is no polkit on this bus): root.
+ * Limits: one at a time. Its helpers that load kernel modules fail where there are none, which it accepts.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,7 +29,7 @@ export class Firewalld {
   #bus: ChildProcess | null = null;
   #daemon: ChildProcess | null = null;
 
-  /** `zone`: the default one, that interfaces are in which are in no other. */
+  /** `zone`: the default one, for interfaces that are in no other. */
   constructor(zone: string) {
     mkdirSync(`${HOME}/zones`, { recursive: true });
     mkdirSync('/run/dbus', { recursive: true });
@@ -69,7 +69,7 @@ export class Firewalld {
     }
   }
 
-  /** As `systemctl stop` does: it takes its rules away. */
+  /** Acts as `systemctl stop`: firewalld removes its rules. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const daemon = this.#daemon;
     this.#daemon = null;
@@ -79,12 +79,12 @@ export class Firewalld {
     await gone;
   }
 
-  /** As `firewall-cmd --reload` does. */
+  /** Acts as `firewall-cmd --reload`. */
   reload(): void {
     busctl('call', NAME, PATH, NAME, 'reload');
   }
 
-  /** It takes no questions, and ends nothing that it has begun. */
+  /** Stops it: it accepts no requests, and finishes nothing that it has begun. */
   pause(): void {
     this.#daemon?.kill('SIGSTOP');
   }
@@ -93,19 +93,19 @@ export class Firewalld {
     this.#daemon?.kill('SIGCONT');
   }
 
-  /** What is in force: `add` or `remove` an interface or a source. */
+  /** Changes the runtime configuration: `add` or `remove` an interface or a source. */
   change(verb: 'add' | 'remove', kind: 'Interface' | 'Source', zone: string, what: string): void {
     busctl('call', NAME, PATH, `${NAME}.zone`, `${verb}${kind}`, 'ss', zone, what);
   }
 
-  /** The same in the permanent configuration alone. */
+  /** Changes the permanent configuration alone. */
   permanently(verb: 'add' | 'remove', kind: 'Interface' | 'Source', zone: string, what: string): void {
     const path = JSON.parse(busctl('call', NAME, `${PATH}/config`, `${NAME}.config`, 'getZoneByName', 's', zone))
       .data[0];
     busctl('call', NAME, path, `${NAME}.config.zone`, `${verb}${kind}`, 's', what);
   }
 
-  /** The zones in force that have interfaces or sources. */
+  /** The zones of the runtime configuration that have interfaces or sources. */
   zones(): Zones {
     return JSON.parse(busctl('call', NAME, PATH, `${NAME}.zone`, 'getActiveZones')).data[0] as Zones;
   }

@@ -1,12 +1,12 @@
 /**
- * The containers, networks and leases that tests of the machines are about.
+ * The containers, networks and leases of machine tests.
  *
- * Guarantees: the same input gives the same names and addresses, so a path found once is found again.
- * Limits: syntax is right, meaning is not checked: tests bend these on purpose.
+ * Guarantees: the same input gives the same names and addresses, so a path that was found once is found again.
+ * Limits: syntax is right, meaning is not checked: tests change these on purpose.
  */
-import type { ContainerInput } from '../../machines/container-inputs.ts';
-import { netnsName } from '../../machines/plan/attachment.ts';
-import { tokenFrom } from '../../service/token.ts';
+import type { ContainerInput } from '../../machines/container/container-inputs.ts';
+import { netnsName } from '../../plan/containers/attachment.ts';
+import { tokenFrom } from '../../service/records/token.ts';
 import type { Lease, ResolvedPort } from '../../state/container.ts';
 import type { PortMapping } from '../../state/event.ts';
 import type { Fault } from '../../state/faults.ts';
@@ -85,7 +85,7 @@ export function leaseOf(network: string): Lease {
   };
 }
 
-/** What slirp4netns is run with when nothing is asked for. */
+/** The arguments of slirp4netns without any options. */
 export const SLIRP: SlirpSettings = {
   program: 'slirp4netns',
   file: '/usr/bin/slirp4netns',

@@ -1,10 +1,10 @@
 /**
- * What tests say to a fleet, how they wait for it, and what they find wrong with it.
+ * The commands of tests to a fleet, the wait for rest, and the objections to its state.
  *
- * Guarantees: whoever waits for rest waits until nothing moves by itself any more, waits between two attempts included.
- * Limits: a word that is not legal now is refused, and that is an answer like any other.
+ * Guarantees: the wait for rest ends when nothing moves by itself any more, pauses between attempts included.
+ * Limits: an event that is illegal now is refused, and that is an answer like any other.
  */
-import { coveredBy } from '../../machines/plan/change.ts';
+import { coveredBy } from '../../plan/containers/change.ts';
 import type { ResolvedPort } from '../../state/container.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import { known, nameOf } from './container-model.ts';
@@ -12,7 +12,10 @@ import type { Fleet } from './fleet.ts';
 import { objectionsTo as standingOf } from './standing.ts';
 import { settled, type Pending } from './world.ts';
 
-/** What no lifecycle event tells: others took its link on this network away, its network has other terms, its process. */
+/**
+ * Changes that no lifecycle event brings: others removed its link on this network, its network changed, its process
+ * ended.
+ */
 export interface Word {
   what: 'drifted' | 'noticed' | 'adjust' | 'process.exited';
   id: string;
@@ -21,7 +24,7 @@ export interface Word {
 
 export function tell(fleet: Fleet, word: LifecycleEvent | Word): void {
   if ('type' in word) {
-    // Refused where it is not legal, superseded, failed with its effects: all of these are answers.
+    // Refused because it is illegal, superseded, or failed with its effects: all of these are answers.
     fleet.containers.dispatch(word, true, null).catch(() => {});
     return;
   }
@@ -43,7 +46,7 @@ export function tell(fleet: Fleet, word: LifecycleEvent | Word): void {
   }
 }
 
-/** Let everything happen until nothing moves any more; `end` ends each effect, with success unless told otherwise. */
+/** Lets everything happen until nothing moves any more; `end` ends each effect, by default with success. */
 export async function comeToRest(
   fleet: Fleet,
   end: (effect: Pending) => void | Promise<void> = (effect) => effect.end('done'),
@@ -66,7 +69,7 @@ export async function comeToRest(
   throw new Error('it never comes to rest');
 }
 
-/** Objections to what is the case now. */
+/** Objections to the present state. */
 export function objectionsTo(fleet: Fleet): string[] {
   const { world } = fleet;
   const disk = fleet.onDisk();
@@ -91,7 +94,7 @@ export function objectionsTo(fleet: Fleet): string[] {
   ];
 }
 
-/** Objections to what is the case when nothing moves any more. */
+/** Objections to a state at rest. */
 export function objectionsAtRest(fleet: Fleet): string[] {
   const all = fleet.containers.all();
   const owners = new Set(all.map(({ context }) => context.owner));
@@ -122,7 +125,7 @@ const wishOf = ({ protocol, hostPort, containerPort, range }: ResolvedPort) => (
   range,
 });
 
-/** What is there when everything was torn down: nothing, if all is well. */
+/** Lists what remains after everything was torn down: nothing, if all is well. */
 export function leftOf(fleet: Fleet, networks: readonly string[]): string[] {
   return [
     ...objectionsTo(fleet),

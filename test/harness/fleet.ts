@@ -1,38 +1,42 @@
 /**
- * The daemon without a kernel and without a socket: real machines, questions, stores and recovery, on a world of
+ * The daemon without a kernel and without a socket: real machines, requests, stores and recovery, on a world of
  * strings. It can be ended as abruptly as by SIGKILL, and started again from its directory.
  *
- * Guarantees: nothing that an ended one still does reaches the world or the disk. An effect in flight at the end has
- * happened or has not, as the test says. It can also end between two of the files that it writes together.
- * Limits: waits between attempts end when the test says so; host ports are never in use by others.
+ * Guarantees: whatever an ended daemon still does reaches neither the world nor the disk. An effect in flight at the
+ * end has happened or has not, as the test says. The daemon can also end between two of the files that it writes
+ * together.
+ * Limits: pauses between attempts end when the test says so; host ports are never in use by others.
  */
 import { cpSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fromCallback, fromPromise, type AnyActorRef, type EventObject } from 'xstate';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { fromPromise, type AnyActorRef } from 'xstate';
+import { stateName } from '../../plan/states.ts';
 import * as ask from '../../effects/ask.ts';
 import { lease } from '../../effects/lease.ts';
 import { defineEffect, type EffectRunner, type Verb } from '../../effects/effect.ts';
 import { fanOut } from '../../effects/fan-out.ts';
 import type { Kernel } from '../../effects/kernel.ts';
-import { attachmentMachine } from '../../machines/attachment.ts';
-import { containerMachine } from '../../machines/container.ts';
+import { attachmentMachine } from '../../machines/container/attachment.ts';
+import { containerMachine } from '../../machines/container/container.ts';
 import { firewallMachine } from '../../machines/firewall.ts';
 import { firewalldMachine } from '../../machines/firewalld.ts';
 import { networkMachine } from '../../machines/network.ts';
-import { hasLease } from '../../machines/plan/attachment.ts';
+import { hasLease } from '../../plan/containers/attachment.ts';
 import { resolverMachine, type WriteInput } from '../../machines/resolver.ts';
 import { uplinkMachine } from '../../machines/uplink.ts';
-import { Containers } from '../../service/containers.ts';
-import { stateName, type ContainerActor } from '../../service/snapshot.ts';
-import { recover } from '../../service/recovery.ts';
-import { USUAL_PROGRAMS } from '../../service/uplink-request.ts';
-import { Shared, type SharedMachines } from '../../service/shared.ts';
-import { Journal } from '../../state/journal.ts';
+import { Containers } from '../../service/containers/containers.ts';
+import { Roster } from '../../service/containers/roster.ts';
+import type { ContainerActor } from '../../service/records/snapshot.ts';
+import { recover } from '../../service/records/recovery.ts';
+import { USUAL_PROGRAMS } from '../../service/events/uplink-request.ts';
+import { Shared, type SharedMachines } from '../../service/outsides/shared.ts';
+import { Journal } from '../../state/files/journal.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { LIMITS } from '../../state/limits.ts';
-import { SnapshotStore } from '../../state/store.ts';
+import { SnapshotStore } from '../../state/files/store.ts';
 import { OURS, settled, Stage, World } from './world.ts';
 
 export const BOOT = 'this boot';
@@ -46,7 +50,7 @@ interface Life {
   stage: Stage;
   containers: Containers;
   shared: Shared;
-  /** Ends the oldest wait between two attempts. */
+  /** Ends the oldest pause between two attempts. */
   waits: (() => void)[];
 }
 
@@ -56,7 +60,7 @@ export class Fleet {
   readonly #definitions: ReadonlyMap<string, NetworkDefinition>;
   #directory = mkdtempSync(join(tmpdir(), 'fleet-'));
   #life: Life;
-  /** Writes of containers until the end; what the disk was then. */
+  /** Writes of containers until the end; the content of the disk then. */
   #writesLeft = Infinity;
   #left: string | null = null;
   /** How often it was started. */
@@ -79,7 +83,7 @@ export class Fleet {
     return this.#life.waits;
   }
 
-  /** Who is where, and what is under way. */
+  /** The state of each container, and what is under way. */
   states(): string {
     const containers = this.containers.all().map((snapshot) => `${snapshot.context.id} ${stateName(snapshot)}`);
     return [...containers, ...this.stage.pending.map(({ name }) => `(${name})`)].join(', ');
@@ -89,7 +93,7 @@ export class Fleet {
     return this.#life.shared.usersOf(network);
   }
 
-  /** What the files say of containers: what a crash now would leave to go by. */
+  /** The content of the containers' files: what a crash now would leave. */
   onDisk(): ContainerContext[] {
     const folder = join(this.#directory, 'containers');
     return readdirSync(folder)
@@ -108,18 +112,18 @@ export class Fleet {
       .claims;
   }
 
-  /** The container with this id, to be told of what no lifecycle event tells. */
+  /** The container with this id, for events that no lifecycle event brings. */
   actor(id: string): ContainerActor | null {
     const owner = this.containers.get(id)?.context.owner;
-    return owner === undefined ? null : (this.containers.neighbours.container(owner) as ContainerActor | null);
+    return owner === undefined ? null : this.containers.neighbours.container(owner);
   }
 
-  /** End after the n-th write of a container from now: the others of the same turn are not written. */
+  /** Ends after the n-th write of a container from now: the others of the same turn are not written. */
   crashAfterWrites(n: number): void {
     this.#writesLeft = n;
   }
 
-  /** It has ended by itself: start it again. */
+  /** It has ended by itself, and is started again. */
   async revive(): Promise<void> {
     if (this.#left !== null) await this.crash(() => false);
   }
@@ -146,11 +150,11 @@ export class Fleet {
       try {
         this.world.effects[effect.name]?.(effect.input as never);
       } catch {
-        // the kernel refused, and nobody heard it
+        // the kernel refused, and the daemon did not learn of it
       }
     });
     stage.dead = true;
-    // What the old one still writes, it writes where nobody reads.
+    // The old one writes to a place that nobody reads.
     this.#directory = this.#left ?? this.#copy();
     this.#left = null;
     for (const effect of inFlight) effect.end('failed');
@@ -160,7 +164,7 @@ export class Fleet {
     await settled();
   }
 
-  /** As the watch on drift does at a start: what was taken away meanwhile is seen. */
+  /** As the drift watch does at a start: removals in the meantime are noticed. */
   #look(): void {
     for (const { context } of this.containers.all()) {
       const gone = context.attachments.filter(({ hostLink }) => !this.world.links.has(hostLink));
@@ -182,45 +186,41 @@ export class Fleet {
     });
     const outsideStore = new SnapshotStore(join(this.#directory, 'outsides'), failpoint);
     const journal = new Journal(join(this.#directory, 'journal'), () => {});
-    // As in service/daemon.ts.
+    const roster = new Roster();
+    // As in service/start/machines.ts.
     const containerRunner: EffectRunner = {
       failpoint,
       commit: (root: AnyActorRef, verb: Verb) =>
-        verb === 'add' && containers.namesAreDurable(root) ? Promise.resolve() : containerStore.commit(root.id),
+        verb === 'add' && roster.namesAreDurable(root) ? Promise.resolve() : containerStore.commit(root.id),
     };
     const outsideRunner: EffectRunner = { failpoint, commit: (root: AnyActorRef) => outsideStore.commit(root.id) };
     const effect = (runner: EffectRunner, name: string) => {
       const verb = /^(ensure|publish|expose|raise|read|revise|repair|record)/.test(name) ? 'add' : 'remove';
       return defineEffect(runner, verb, name, stage.body(name)) as never;
     };
-    const backOff = fromCallback<EventObject, { attempt: number }>(({ sendBack }) => {
-      const retry = () => sendBack({ type: 'retry' });
-      waits.push(retry);
-      return () => {
-        const at = waits.indexOf(retry);
-        if (at >= 0) waits.splice(at, 1);
-      };
-    });
+    const backOff = fromPromise<void, { attempt: number }>(
+      ({ signal }) =>
+        new Promise((resolve) => {
+          const forget = () => {
+            const at = waits.indexOf(retry);
+            if (at >= 0) waits.splice(at, 1);
+          };
+          const retry = () => {
+            forget();
+            resolve();
+          };
+          waits.push(retry);
+          signal.addEventListener('abort', forget);
+        }),
+    );
 
-    const firewallOf = fromCallback(({ sendBack }) => {
-      const answer = setImmediate(() => sendBack({ type: 'verified' }));
-      return () => clearImmediate(answer);
-    }) as never;
+    const firewallOf = fromPromise<void, { outside: string | null }>(({ signal }) => nextTurn(undefined, { signal }));
 
-    const machines: { of: SharedMachines | null } = { of: null };
-    const shared = new Shared({
-      machines: () => machines.of!,
-      definitions: this.#definitions,
-      containers: () => containers.all().map(({ context }) => context),
-      store: outsideStore,
-      bootId: BOOT,
-      failed,
-    });
-    const neighbours = () => containers.neighbours;
+    const { neighbours } = roster;
     const outside = (name: string) => effect(outsideRunner, name);
-    // Whoever asks is named, and zones are written: the machine itself is driven in resolver.paths.test.ts.
+    // Every request is granted, and zones are written: resolver.paths.test.ts drives the machine itself.
     const well = (output: unknown) => fromPromise(() => Promise.resolve(output)) as never;
-    machines.of = {
+    const sharedMachines = (shared: Shared): SharedMachines => ({
       resolver: resolverMachine.provide({
         actors: {
           writeZones: fromPromise<{ changed: boolean }, WriteInput>(({ input }) => {
@@ -259,7 +259,15 @@ export class Fleet {
           backOff,
         },
       }),
-    };
+    });
+    const shared = new Shared({
+      machines: sharedMachines,
+      definitions: this.#definitions,
+      containers: () => roster.all().map(({ context }) => context),
+      store: outsideStore,
+      bootId: BOOT,
+      failed,
+    });
     const own = (name: string) => effect(containerRunner, name);
     const machine = containerMachine.provide({
       actors: {
@@ -298,7 +306,8 @@ export class Fleet {
         backOff,
       },
     });
-    const containers: Containers = new Containers({
+    const containers = new Containers({
+      roster,
       outsideName: (path) => path,
       outsideReady: () => Promise.resolve(),
       machine,

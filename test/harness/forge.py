@@ -1,5 +1,6 @@
-# Packets as a container writes them itself, past its own routes, to each ADDRESS,PORT: a TCP SYN, a UDP datagram and an
-# ICMP echo, in frames out of LINK. Prints who answers: "tcp 127.0.0.1 80". A reset or an ICMP error is no answer.
+# Sends packets as a container can write them itself, past its own routes, to each ADDRESS,PORT: a TCP SYN, a UDP
+# datagram and an ICMP echo, in frames out of LINK. Prints the answers: "tcp 127.0.0.1 80". A reset or an ICMP error is
+# no answer.
 import ipaddress, re, socket, struct, subprocess, sys, time
 
 link, targets = sys.argv[1], [word.rsplit(",", 1) for word in sys.argv[2:]]

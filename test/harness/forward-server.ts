@@ -1,12 +1,12 @@
 /**
- * What listens in the containers of the forwarder's tests. One process in one namespace: `forward-server.js NAME`.
+ * The servers in the containers of the forwarder's tests. One process in one namespace: `forward-server.js NAME`.
  *
- * On TCP, IPv4 and IPv6: 80 says "NAME ADDRESS PORT" of its client on a line, then sends back what comes, and ends when
- * the client does. 81 never reads. 82 waits for the client's end, then says how many bytes came and their SHA-256. 83
- * sends as many bytes as the client's first line says, then ends. 84 sends that many bytes, and resets 300 ms later. 85
- * writes "NAME ended" to stdout when a client is gone. On UDP: 53 answers "NAME ADDRESS WHAT-CAME". 54 answers with the
- * port of its client, unless "quiet" came. 69 answers each request "data 1" from a port of its own, as TFTP does, which
- * answers "ack 1" by "data 2", and is closed by "ack 2": it then writes "NAME transferred" to stdout.
+ * On TCP, IPv4 and IPv6: 80 sends "NAME ADDRESS PORT" of its client on a line, then echoes, and ends when the client
+ * does. 81 never reads. 82 waits for the client's end, then sends how many bytes came and their SHA-256. 83 sends as
+ * many bytes as the client's first line says, then ends. 84 sends that many bytes, and resets 300 ms later. 85 writes
+ * "NAME ended" to stdout when a client is gone. On UDP: 53 answers "NAME ADDRESS WHAT-CAME". 54 answers with the port
+ * of its client, unless "quiet" came. 69 answers each request "data 1" from a port of its own, as TFTP does, answers
+ * "ack 1" by "data 2", and is closed by "ack 2": it then writes "NAME transferred" to stdout.
  */
 import { createHash } from 'node:crypto';
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';

@@ -1,9 +1,10 @@
 /**
- * Where the forwarder is tested: containers that no packet from outside can reach, a neighbour on the outside's LAN, and
- * the process itself.
+ * The ground of the forwarder's tests: containers that no packet from outside can reach, a neighbour on the outside's
+ * LAN, and the process itself.
  *
- * Guarantees: a container has an eth0 with an address of each family that leads nowhere (ifb drops what it is sent), so
- * that what arrives came through the forwarder, and an answer that is routed out is lost. Everything ends with the test.
+ * Guarantees: a container has an eth0 with an address of each family that leads nowhere (ifb drops its packets), so
+ * that data that arrives came through the forwarder, and an answer that is routed out is lost. Everything ends with the
+ * test.
  * Limits: for tests in namespaces of their own; the outside is the test's.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -118,7 +119,7 @@ export class Forwarder {
   readonly socket = join(this.directory, 'socket');
   readonly child: ChildProcess;
 
-  /** `inherited`: so many descriptors more it has from the start. `launcher`: what starts it in its place. */
+  /** `inherited`: the number of additional descriptors at its start. `launcher`: a command that starts it. */
   constructor(
     args: string[] = ['--idle', '30'],
     socket?: string,
@@ -162,7 +163,7 @@ export class Forwarder {
     return JSON.parse(await this.send(`${JSON.stringify(request)}\n`));
   }
 
-  /** All that it answers, to a line or until it closes; it has closed its side by then. */
+  /** All of its answers, to a line or until it closes; its own side is closed by then. */
   async send(text: string | Buffer): Promise<string> {
     const socket = await this.connect();
     let answer = '';
@@ -189,23 +190,23 @@ export class Forwarder {
     return this.numbers().length;
   }
 
-  /** Of its descriptors. */
+  /** The number of its descriptors. */
   numbers(): number[] {
     return readdirSync(`/proc/${this.child.pid}/fd`).map(Number);
   }
 
-  /** Of an owner: what it has. */
+  /** The use of an owner. */
   async has(owner: string): Promise<{ connections: number; flows: number }> {
     const { owners } = await this.ask({ op: 'list' });
     return owners.find((one: { owner: string }) => one.owner === owner) ?? { connections: 0, flows: 0 };
   }
 
-  /** Its limit on descriptors from now on. */
+  /** Sets its limit on descriptors from now on. */
   limitDescriptors(count: number): void {
     execFileSync('prlimit', [`--pid=${this.child.pid}`, `--nofile=${count}:`]);
   }
 
-  /** It can open so many descriptors more, and no others: a limit is on their numbers (getrlimit(2)). */
+  /** Lets it open so many more descriptors, and no others: a limit is on their numbers (getrlimit(2)). */
   leaveDescriptors(spare: number): void {
     const open = new Set(this.numbers());
     let limit = 0;
@@ -213,7 +214,7 @@ export class Forwarder {
     this.limitDescriptors(limit);
   }
 
-  /** Bytes of memory that are its own. */
+  /** Bytes of private memory. */
   resident(): number {
     const text = readFileSync(`/proc/${this.child.pid}/smaps_rollup`, 'utf8');
     return 1024 * Number(/^Private_Dirty:\s+(\d+)/m.exec(text)?.[1]);

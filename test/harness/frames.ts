@@ -1,8 +1,8 @@
 /**
- * Ethernet frames as nobody's kernel would send them: forged sources, loopback destinations, router advertisements.
+ * Ethernet frames that no kernel would send: forged sources, loopback destinations, router advertisements.
  *
- * Guarantees: checksums are right, so that what is dropped is dropped for what it says. `arrived` counts what has reached
- * the UDP layer of a namespace, whether or not anybody listens.
+ * Guarantees: checksums are right, so a dropped frame is dropped for its content. `arrived` counts the datagrams that
+ * have reached the UDP layer of a namespace, with or without a listener.
  * Limits: one frame, one datagram: no fragments, no options. Sent with python3, because Node has no packet(7) sockets.
  */
 import { execFileSync } from 'node:child_process';
@@ -13,7 +13,7 @@ import { inside, ipJson } from './picture.ts';
 const ICMP = 1;
 const UDP = 17;
 const ICMPV6 = 58;
-/** All nodes of the link (RFC 4291, 2.7.1), and the address that Ethernet has for it (RFC 2464, 7). */
+/** The all-nodes address of the link (RFC 4291, 2.7.1), and its Ethernet address (RFC 2464, 7). */
 const ALL_NODES = { address: 'ff02::1', mac: '33:33:00:00:00:01' };
 
 export interface Datagram {
@@ -26,7 +26,7 @@ export function macOf(netns: string | undefined, link: string): string {
   return ipJson<{ address: string }[]>(netns, 'link', 'show', 'dev', link)[0]?.address ?? '';
 }
 
-/** A UDP datagram (RFC 768) in IPv4 or IPv6, as the addresses are. */
+/** A UDP datagram (RFC 768) in IPv4 or IPv6, according to the addresses. */
 export function udp({ from, to, port }: Datagram): Buffer {
   const payload = Buffer.from('forged');
   const head = Buffer.alloc(8);
@@ -36,11 +36,11 @@ export function udp({ from, to, port }: Datagram): Buffer {
   return packet(from, to, UDP, Buffer.concat([head, payload]), 6, 64);
 }
 
-/** "I am your router, and this is your prefix" (RFC 4861, 4.2 and 4.6.2), from a link-local address. */
+/** A router advertisement with a prefix (RFC 4861, 4.2 and 4.6.2), from a link-local address. */
 export function routerAdvertisement(from: string, prefix: string): Buffer {
   const head = Buffer.from([134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]);
   const option = Buffer.alloc(32);
-  option.set([3, 4, 64, 0xc0]); // prefix information: on link, make yourself an address
+  option.set([3, 4, 64, 0xc0]); // prefix information: on link, autonomous
   option.writeUInt32BE(3600, 4);
   option.writeUInt32BE(1800, 8);
   option.set(ipaddr.parse(prefix).toByteArray(), 16);
@@ -48,8 +48,8 @@ export function routerAdvertisement(from: string, prefix: string): Buffer {
 }
 
 /**
- * "There is a better way to this destination" (ICMP type 5 code 1, RFC 792), said by `from` about an echo reply of `to`:
- * about anything else the kernel listens only while it has a socket for it (icmp_err in net/ipv4/icmp.c).
+ * A redirect (ICMP type 5 code 1, RFC 792), sent by `from` about an echo reply of `to`: about any other packet the
+ * kernel accepts one only while it has a socket for it (icmp_err in net/ipv4/icmp.c).
  */
 export function redirect({
   from,
@@ -63,7 +63,7 @@ export function redirect({
   return packet(from, to, ICMP, message, null, 64);
 }
 
-/** Out of a link of a namespace, to one MAC address. */
+/** Sends out of a link of a namespace, to one MAC address. */
 export function send(netns: string, link: string, to: string, ...packets: Buffer[]): void {
   const source = macOf(netns, link);
   const frames = packets.map((bytes) => {
@@ -81,7 +81,10 @@ export function advertise(netns: string, link: string, from: string, prefix: str
   send(netns, link, ALL_NODES.mac, routerAdvertisement(from, prefix));
 }
 
-/** How many datagrams have come to the UDP layer of a namespace (our own unless given), heard by somebody or not. */
+/**
+ * The number of datagrams that have come to the UDP layer of a namespace (our own unless given), with or without a
+ * listener.
+ */
 export function arrived(netns?: string): number {
   const read = (path: string) =>
     netns === undefined ? execFileSync('cat', [path], { encoding: 'utf8' }) : inside(netns, 'cat', path);
@@ -93,7 +96,7 @@ export function arrived(netns?: string): number {
   return of('InDatagrams') + of('NoPorts') + of6('Udp6InDatagrams') + of6('Udp6NoPorts');
 }
 
-/** True as soon as this many have arrived in all; false when they have not after 2 s. */
+/** Resolves to true as soon as this many have arrived in all; to false when they have not after 2 s. */
 export async function arrives(count: number, netns?: string): Promise<boolean> {
   for (let n = 0; n < 100; n++) {
     if (arrived(netns) >= count) return true;
@@ -102,7 +105,7 @@ export async function arrives(count: number, netns?: string): Promise<boolean> {
   return false;
 }
 
-/** `checksumAt`: where the data has its checksum over the pseudo header; null for data that has none. */
+/** `checksumAt`: the offset of the checksum over the pseudo header; null for data that has none. */
 function packet(
   from: string,
   to: string,

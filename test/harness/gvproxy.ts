@@ -1,10 +1,11 @@
 /**
  * A stand-in for gvproxy: the part of its API that forwards ports, answering as its handlers do.
  *
- * Guarantees: status codes and bodies are those of containers/gvisor-tap-vsock, pkg/services/forwarder/ports.go, read and
- * written again here; the sockets of the forwards are really bound, so that a port in use is refused as by the real one.
- * Limits: the real gvproxy was not run, it is not packaged where these tests run. Nothing is passed on to the machine.
- * `behave` makes it misbehave as a real server may: hang, close, answer nonsense.
+ * Guarantees: status codes and bodies are those of containers/gvisor-tap-vsock, pkg/services/forwarder/ports.go,
+ * written again here; the sockets of the forwards are really bound, so that a port in use is refused as by the real
+ * one.
+ * Limits: the real gvproxy was not run, because it is not packaged where these tests run. Nothing is passed on to the
+ * machine. `behave` makes it misbehave as a real server may: hang, close, answer nonsense.
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -27,9 +28,9 @@ interface Asked {
 
 export class FakeGvproxy {
   behave: Behaviour = 'well';
-  /** How to behave towards some requests alone. */
+  /** Returns its behaviour for some requests alone. */
   misbehave: ((path: string, asked: Asked) => Behaviour | Promise<Behaviour>) | null = null;
-  /** Paths and locals, in the order they came: "expose :8080". */
+  /** Paths and locals, in the order of the requests: "expose :8080". */
   requests: string[] = [];
   readonly #path: string | null;
   #port = 0;
@@ -57,7 +58,7 @@ export class FakeGvproxy {
     return this;
   }
 
-  /** Its forwards go with it, as with a process. */
+  /** Its forwards end with it, as with a process. */
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = null;
@@ -67,12 +68,12 @@ export class FakeGvproxy {
     this.#proxies.clear();
   }
 
-  /** What it forwards: "tcp :8080 192.168.127.2:8080". */
+  /** Its forwards: "tcp :8080 192.168.127.2:8080". */
   get forwards(): string[] {
     return [...this.#proxies.values()].map(({ protocol, local, remote }) => `${protocol} ${local} ${remote}`).sort();
   }
 
-  /** By somebody else. */
+  /** Adds a forward of another program. */
   async have(protocol: string, local: string, remote: string): Promise<void> {
     const refusal = await this.#expose(protocol, local, remote);
     if (refusal !== null) throw new Error(refusal);
@@ -86,7 +87,7 @@ export class FakeGvproxy {
     try {
       asked = JSON.parse(body) as Asked;
     } catch {
-      // told below, in Go's words
+      // reported below, in Go's words
     }
     this.requests.push(`${path} ${typeof asked.local === 'string' ? asked.local : ''}`.trim());
     const behaviour = (await this.misbehave?.(path, asked)) ?? this.behave;
@@ -132,7 +133,7 @@ export class FakeGvproxy {
     response.writeHead(200).end();
   }
 
-  /** Null, or Go's error. */
+  /** Returns null, or Go's error. */
   async #expose(protocol: string, local: string, remote: string): Promise<string | null> {
     if (this.#proxies.has(`${protocol}/${local}`)) return `proxy already running for ${protocol} on ${local}`;
     if (protocol !== 'tcp' && protocol !== 'udp') return `unknown protocol ${protocol}`;

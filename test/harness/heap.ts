@@ -1,9 +1,9 @@
 /**
- * What a daemon under test really keeps: its heap after a garbage collection that was asked for.
+ * The memory that a daemon under test really keeps: its heap after a requested garbage collection.
  *
  * Guarantees: the daemon is the shipped one; this file is loaded into its process before it (`--import`) and listens to
- * SIGUSR2. What is answered was measured after the question.
- * Limits: a collection holds the daemon up for as long as it takes (some 0.1 s).
+ * SIGUSR2. The answer was measured after the request.
+ * Limits: a collection blocks the daemon as long as it takes (some 0.1 s).
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,7 +17,7 @@ const PATIENCE_MS = 20_000;
 /** Bytes, as process.memoryUsage() has them. */
 export type Kept = Pick<NodeJS.MemoryUsage, 'heapUsed' | 'external' | 'arrayBuffers' | 'rss'>;
 
-/** Have the daemon listen, from its next start on. */
+/** Makes the daemon listen, from its next start on. */
 export function weighable(daemon: TestDaemon): void {
   daemon.environment = {
     ...daemon.environment,
@@ -26,7 +26,7 @@ export function weighable(daemon: TestDaemon): void {
   };
 }
 
-/** What it keeps now. */
+/** Its memory now. */
 export async function kept(daemon: TestDaemon): Promise<Kept> {
   const file = fileOf(daemon);
   rmSync(file, { force: true });
@@ -42,7 +42,7 @@ export async function kept(daemon: TestDaemon): Promise<Kept> {
   }
 }
 
-/** Beside its directory: what lies in there is compared before and after. */
+/** Beside its directory: the files in there are compared before and after. */
 const fileOf = ({ directory }: TestDaemon): string => `${directory}.heap`;
 
 const answer = process.env[VARIABLE];
@@ -50,7 +50,7 @@ if (answer !== undefined) {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   process.on('SIGUSR2', () => {
-    // Twice: what only finalizers of the first hold is gone with the second.
+    // Twice: objects that only finalizers of the first hold are gone with the second.
     collect();
     setImmediate(() => {
       collect();

@@ -1,41 +1,43 @@
 /**
- * Somebody who follows what a daemon says of itself (GET /v1/events), and what must hold of that: what ended was requested
- * before, or is an operation of the daemon's own; what was requested ends once; a container's states follow one another.
+ * A listener on a daemon's events (GET /v1/events), and the properties that they must have: what ended was requested
+ * before, or is an operation of the daemon's own; what was requested ends once; a container's states follow one
+ * another.
  *
- * Limits: the stream names an event and a network, never an address or a port: it cannot tell the specifications
- * (specifications.ts) who owns what. What was under way when a daemon was killed may end in the life of the next, or not.
+ * Limits: the stream names an event and a network, never an address or a port: it cannot show the specifications
+ * (specifications.ts) who owns what. Operations under way when a daemon was killed may end in the life of the next, or
+ * not.
  */
 import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { LifecycleEvent } from '../../state/event.ts';
-import type { Notification, LimitedNotification } from '../../state/notification.ts';
+import type { Notification, LimitedNotification } from '../../state/answers/notification.ts';
 
 const WORDS = new Set<string>(LifecycleEvent.options.map(({ shape }) => shape.type.value));
 
-/** What one life of a daemon has said of one container. */
+/** The events of one life of a daemon about one container. */
 interface Heard {
   /** Requested, and not ended: "connect web". */
   open: string[];
   /** Null: nothing yet. */
   state: string | null;
-  /** What an earlier life was asked for may still end, once. */
+  /** A request of an earlier life may still end, once. */
   inherited: boolean;
 }
 
 export class Hearing {
   readonly violations: string[] = [];
-  /** How many notifications were judged. */
+  /** The number of judged notifications. */
   heard = 0;
   readonly #containers = new Map<string, Heard>();
   #inherits = false;
 
-  /** What is open, of whom. */
+  /** The open operations of each container. */
   owed(): string[] {
     return [...this.#containers].flatMap(([id, { open }]) => open.map((what) => `${id}: ${what} has not ended`));
   }
 
-  /** The daemon was killed: the next begins without a past that we know of. */
+  /** The daemon was killed: the next one begins without a known past. */
   died(): void {
     this.#containers.clear();
     this.#inherits = true;
@@ -65,7 +67,7 @@ export class Hearing {
   }
 }
 
-/** Follow a daemon from now on, until it ends. */
+/** Follows a daemon from now on, until it ends. */
 export async function follow(socketPath: string, hear: (notification: Notification) => void): Promise<void> {
   const outgoing = request({ socketPath, path: '/v1/events', agent: false });
   outgoing.end();
@@ -73,13 +75,13 @@ export async function follow(socketPath: string, hear: (notification: Notificati
   answer.on('error', () => {}); // it was killed
   createInterface({ input: answer })
     .on('line', (line) => {
-      // The last line of one that was killed may be cut short.
+      // The last line of a killed daemon may be cut short.
       if (line.endsWith('}')) hear(JSON.parse(line) as Notification);
     })
     .on('error', () => {});
 }
 
-/** Tells what is announced of limits, until the daemon ends. */
+/** Collects notifications of limits, until the daemon ends. */
 export function hearLimited(socketPath: string, tell: (notification: LimitedNotification) => void): void {
   follow(socketPath, (notification) => {
     if (notification.type === 'limited') tell(notification);

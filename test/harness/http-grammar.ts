@@ -1,14 +1,15 @@
 /**
- * Bytes by chance that are almost HTTP: a good request with something about its bytes wrong, alone or after another.
+ * Random bytes that are almost HTTP: a good request with a mistake in its bytes, alone or after another.
  *
- * Guarantees: the same seed gives the same bytes. A container that they make has `id`, or an id one or two bytes from it.
+ * Guarantees: the same seed gives the same bytes. A container that they make has `id`, or an id that differs in one or
+ * two bytes.
  * Limits: HTTP/1.x (RFC 9112). Bytes are latin1 text.
  */
 import fc from 'fast-check';
 
 export interface Spoken {
   bytes: string;
-  /** Where to pause, so that the pieces arrive by themselves: offsets into the bytes. */
+  /** Offsets of pauses, so that the pieces arrive separately. */
   pauses: number[];
 }
 
@@ -51,7 +52,7 @@ export function httpBytes(id: string): fc.Arbitrary<Spoken> {
       type: mostly(type('application/json'), ...ODD_TYPES.map(type), '', type('application/json') + type('a/b')),
       more: mostly('', ...ODD_HEADERS),
       framing: fc.constantFrom<Framing>('length', 'length', 'chunked', 'chunked', 'none', 'both'),
-      // What the length says besides the truth: -1 is one byte less.
+      // Wrong values of the length: -1 is one byte less.
       lie: mostly(0, 1, -1, 100, 2_000_000, -1e9),
       chunk: mostly('', ...ODD_CHUNKS),
       ending: mostly('\r\n', '\n', '\r', ''),
@@ -72,7 +73,7 @@ export function httpBytes(id: string): fc.Arbitrary<Spoken> {
 
 type Framing = 'length' | 'chunked' | 'none' | 'both';
 
-/** The first most of the time. */
+/** Mostly the first one. */
 function mostly<T>(usual: T, ...odd: T[]): fc.Arbitrary<T> {
   return fc.oneof({ weight: 5, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: fc.constantFrom(...odd) });
 }
@@ -100,7 +101,7 @@ function write(it: {
   const frame = { length, chunked, none: '', both: length + chunked }[framing];
   const head = `${method} ${target} ${version}\r\n${host}${it.type}${more}${frame}${ending}`;
   if (framing === 'length' || framing === 'none') return head + body;
-  // Two chunks, the break between them in the middle of the JSON.
+  // Two chunks, split in the middle of the JSON.
   const half = Math.floor(body.length / 2);
   const chunks = [body.slice(0, half), body.slice(half)].filter((text) => text !== '');
   return `${head}${chunks.map((text) => `${text.length.toString(16)}\r\n${text}\r\n`).join(chunk)}${chunk}0\r\n\r\n`;

@@ -1,8 +1,9 @@
 /**
- * Agents (agent.ts) in namespaces that exist already: in a container's, or in one that a test has named with `ip netns`.
+ * Agents (agent.ts) in namespaces that exist already: in a container's, or in one that a test has named with `ip
+ * netns`.
  *
  * Guarantees: an agent ends when it is stopped, and at the latest with the test.
- * Limits: an agent holds its namespace: stop it before the teardown of the container.
+ * Limits: an agent keeps its namespace alive: stop it before the teardown of the container.
  */
 import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,7 +19,7 @@ export async function agentIn(path: string | null): Promise<Agent> {
   return new Agent(child);
 }
 
-/** Run `work` with an agent in each of these namespaces; they have ended when it has. */
+/** Runs `work` with an agent in each of these namespaces; the agents have ended when it resolves. */
 export async function withAgents<T>(
   paths: readonly (string | null)[],
   work: (...agents: Agent[]) => Promise<T>,
@@ -46,7 +47,7 @@ export async function ended(pid: number): Promise<void> {
 
 const sleepers: ChildProcess[] = [];
 
-/** Those that a failed test left behind: they would keep the test file from ending. */
+/** Ends agents that a failed test left behind: they would keep the test file from ending. */
 export function endSleepers(): void {
   for (const child of sleepers) child.kill('SIGKILL');
 }

@@ -1,9 +1,9 @@
 /**
- * What cleat-keeper may meet, as a grammar: command lines, directories, programs, and what happens meanwhile; and what is
- * documented of it (native/keeper/keeper.cc), read once more by somebody who does not know its code.
+ * A grammar of everything that cleat-keeper may meet: command lines, directories, programs, and events meanwhile; and
+ * its documentation (native/keeper/keeper.cc), implemented once more without knowledge of its code.
  *
- * Limits: words of a command line are UTF-8. Programs stay in their process group, and write once to the descriptor that says
- * that they are ready.
+ * Limits: words of a command line are UTF-8. Programs stay in their process group, and write once to the descriptor
+ * that reports that they are ready.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -12,16 +12,16 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { z } from 'zod';
 
-/** Everything of a test is below. */
+/** Everything of a test is below this directory. */
 export const root = mkdtempSync(join(tmpdir(), 'keeper-'));
-// The programs run as another user, and have to get there.
+// The programs run as another user, and have to reach it.
 for (const directory of [tmpdir(), root]) chmodSync(directory, 0o711);
-/** A program that lasts so long has to be ended: it does not end by itself in time. */
+/** A program that lasts so long must be ended: it does not end by itself in time. */
 export const LASTING_MS = 8000;
 
 // --- The command line -------------------------------------------------------------------------------------------------
 
-// "@dir", "@pid" and "@start" are what they are in the run: the directory, and the process it is bound to.
+// "@dir", "@pid" and "@start" stand for the directory of the run, and the process that it is bound to.
 const NAMES = [
   '--directory',
   '--bound-pid',
@@ -39,7 +39,7 @@ const numerals =
   '|0|1|2|3|4|9|10|04|+4| 4|4 |12x|-1|1e3|0x10|@pid|@start|@start1|2147483647|2147483648|9223372036854775807|9223372036854775808';
 const numeral = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom(...numerals.split('|'), '9'.repeat(400)) },
-  fc.constantFrom('0', '2', '10', '2147483648', '9223372036854775808'), // just beyond what may be
+  fc.constantFrom('0', '2', '10', '2147483648', '9223372036854775808'), // just beyond the limit
 );
 const words = fc.oneof(
   fc.constantFrom(...NAMES, '--', '-', '--help', '--ready-fd=4', '@dir', '/nonexistent', 'x'.repeat(70_000)),
@@ -85,10 +85,10 @@ const right: fc.Arbitrary<Options> = fc
     return { exit: exit ? one : null, ready: ready === null ? null : other, words: all };
   });
 
-/** Where values stand. */
+/** The positions of values. */
 const valuesIn = (line: string[]): number[] => line.flatMap((word, i) => (word.startsWith('-') ? [] : [i]));
 
-/** One word is dropped, doubled, replaced, another stands before it, or is in it; or a value is another. */
+/** One word is dropped, doubled, replaced, inserted before or inside; or a value is changed. */
 const spoil = fc
   .tuple(
     fc.constantFrom('drop', 'double', 'replace', 'value', 'value', 'insert', 'edit'),
@@ -122,12 +122,18 @@ const options: fc.Arbitrary<Options> = fc.oneof(
 // --- Its directory ----------------------------------------------------------------------------------------------------
 
 const fifo = (path: string): unknown => execFileSync('mkfifo', [path]);
-/** How it is when the keeper comes. `outside` is a file that is none of its business. */
+/** Its state when the keeper starts. `outside` is a file that the keeper must not touch. */
 export const PLACES: Record<string, (dir: string, outside: string) => void> = {
   right: () => {},
   missing: (dir) => rmSync(dir, { recursive: true }),
-  file: (dir) => (rmSync(dir, { recursive: true }), writeFileSync(dir, '')),
-  symlink: (dir) => (renameSync(dir, `${dir}.target`), symlinkSync(`${dir}.target`, dir)),
+  file: (dir) => {
+    rmSync(dir, { recursive: true });
+    writeFileSync(dir, '');
+  },
+  symlink: (dir) => {
+    renameSync(dir, `${dir}.target`);
+    symlinkSync(`${dir}.target`, dir);
+  },
   used: (dir) => writeFileSync(join(dir, 'used'), ''),
   'claimed by a file': (dir) => writeFileSync(join(dir, 'keeper'), '1 1\n'),
   'claimed by a link': (dir) => symlinkSync('/nonexistent', join(dir, 'keeper')),
@@ -148,7 +154,7 @@ const place = fc.record({
     { weight: 3, arbitrary: fc.constant('right') },
     { weight: 1, arbitrary: fc.constantFrom(...Object.keys(PLACES)) },
   ),
-  /** A file system of its own with room for so little. */
+  /** A file system of its own with little room. */
   room: fc.oneof(
     { weight: 12, arbitrary: fc.constant(null) },
     fc.record({ pages: fc.integer({ min: 1, max: 4 }), files: fc.integer({ min: 1, max: 6 }) }),
@@ -157,7 +163,10 @@ const place = fc.record({
 
 // --- The program ------------------------------------------------------------------------------------------------------
 
-/** What it tries to do to the keeper's directory, from its own in there, as another user; $2 is the name of that, $3 a file outside. */
+/**
+ * The program's attempts on the keeper's directory, from its own in there, as another user; $2 is its name, $3 a file
+ * outside.
+ */
 const DEEDS = {
   nothing: ':',
   litters: 'echo x > litter',
@@ -178,7 +187,7 @@ const SAYS = {
   much: "head -c 1000000 /dev/zero | tr '\\0' x",
   bytes: 'head -c 6000 /dev/urandom; head -c 3000 /dev/urandom >&2',
 };
-/** What SIGTERM is to it; one that listens knows the end by its descriptor alone. */
+/** Its reaction to SIGTERM; one that ignores it notices the end by its descriptor alone. */
 const TRAPS = { dies: ':', ignores: "trap '' TERM", obeys: "trap 'exit 21' TERM", listens: "trap '' TERM" };
 
 const behaviour = fc.record({
@@ -191,14 +200,14 @@ const behaviour = fc.record({
   ),
   ready: fc.constantFrom('at once', 'late', 'never', 'closes', 'at length'),
   lasts: fc.constantFrom(0, 50, 250, LASTING_MS, LASTING_MS),
-  /** How it ends when it is let. */
+  /** How it ends by itself. */
   end: fc.constantFrom({ code: 0 }, { code: 3 }, { code: 255 }, { signal: 9 }, { signal: 10 }),
 });
 type Behaviour = typeof behaviour extends fc.Arbitrary<infer T> ? T : never;
 export const LATE_MS = 150;
 export const isReadied = ({ ready }: Behaviour): boolean => !['never', 'closes'].includes(ready);
 
-/** $1 is where it says who it is, and what it was given. */
+/** $1 is the file for its identity, and its descriptors. */
 export function scriptOf(how: Behaviour, { exit, ready }: Options): string {
   const fd = ready ?? 9;
   const words = {
@@ -217,7 +226,7 @@ export function scriptOf(how: Behaviour, { exit, ready }: Options): string {
     ...Array.from({ length: how.children }, () => `(trap '' TERM; sleep 9) &`),
     SAYS[how.says],
     DEEDS[how.deed],
-    words[how.ready as keyof typeof words],
+    words[how.ready],
     how.lasts > 0 ? wait : ':',
     how.term === 'listens' ? `read _ <&${exit ?? 9}` : ':',
     'echo bye',
@@ -225,7 +234,7 @@ export function scriptOf(how: Behaviour, { exit, ready }: Options): string {
   ].join('\n');
 }
 
-/** Files that cannot be executed, below the root of the test; and what is no path. */
+/** Files that cannot be executed, below the root of the test; and invalid paths. */
 const NO_PROGRAMS = { plain: '', unmarked: 'exit 0\n', broken: '#!/nonexistent\n' };
 for (const [name, text] of Object.entries(NO_PROGRAMS)) {
   writeFileSync(join(root, name), text, { mode: name === 'plain' ? 0o644 : 0o755 });
@@ -242,7 +251,7 @@ export const SIGNALS = ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGKILL'] as const;
 export type Signal = (typeof SIGNALS)[number];
 const event = fc.record({
   what: fc.constantFrom('nothing', 'bound', 'bound', 'SIGTERM', ...SIGNALS, 'moved', 'removed', 'replaced'),
-  /** Of being started, or of the program's first act; before all of it. */
+  /** After its start, or after the program's first act; before all of it. */
   since: fc.constantFrom('started', 'run', 'before'),
   after: fc.oneof(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 0, max: 400 })),
 });
@@ -254,9 +263,9 @@ export const attempt = fc.record({
   /** Instead of the script. */
   other: fc.oneof({ weight: 9, arbitrary: fc.constant(null) }, noProgram),
   event,
-  /** Of stdin, stdout and stderr those that it does not have. */
+  /** Those of stdin, stdout and stderr that it does not have. */
   closed: fc.oneof({ weight: 6, arbitrary: fc.constant<number[]>([]) }, fc.subarray([0, 1, 2])),
-  /** How many descriptors it may have: seven it is given, and before it there is a loader. */
+  /** The number of its descriptors: it gets seven, and the loader runs before it. */
   files: fc.oneof({ weight: 9, arbitrary: fc.constant(null) }, fc.integer({ min: 9, max: 40 })),
 });
 export type Attempt = typeof attempt extends fc.Arbitrary<infer T> ? T : never;
@@ -277,13 +286,13 @@ const VALUES = new Map<string, (text: string) => boolean>([
 ]);
 
 export interface Line {
-  /** `open`: the usage does not say. */
+  /** `open`: the usage does not decide it. */
   verdict: 'right' | 'wrong' | 'open';
   value: (name: string) => string | null;
   program: string[];
 }
 
-/** The usage of keeper.cc, read by somebody else. */
+/** The usage of keeper.cc, implemented independently. */
 export function understand(line: string[]): Line {
   const given = new Map<string, string>();
   const rest = [...line];

@@ -1,16 +1,17 @@
 /**
- * The kernel's own tools' picture (picture.ts) as a set of facts that two kernels of the same content have alike.
+ * The picture by the kernel's own tools (picture.ts) as a set of facts that are equal for two kernels of the same
+ * content.
  *
  * Guarantees: a line per property of a link, and per address, route, rule and switch, without the numbers that count up
- * with each thing made and the order that comes of them.
- * Limits: what follows a link's carrier is left out, the kernel works that out later (linkwatch): operational state, and
- * link-local addresses with their routes.
+ * with each new object and the order that follows from them.
+ * Limits: what depends on a link's carrier is left out, because the kernel updates it later (linkwatch): operational
+ * state, and link-local addresses with their routes.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { inspectKernel } from './picture.ts';
 
-/** Numbers given in turn, what a carrier changes, and what a bridge takes over from its ports. */
+/** Numbers given in turn, values that a carrier changes, and those that a bridge takes over from its ports. */
 const PASSING = new Set(
   'ifindex link_index master_index handle operstate no id designated_port state tso_max_size tso_max_segs'.split(' '),
 );
@@ -68,23 +69,23 @@ function lasting(thing: unknown): unknown {
   return Object.fromEntries(kept.map(([key, value]) => [key, lasting(value)]));
 }
 
-/** What an address brings with it the kernel does in its own time (addrconf_dad_work). */
+/** Objects that come with an address, which the kernel adds in its own time (addrconf_dad_work). */
 const PATIENCE_MS = 2000;
 const CALM_MS = 100;
 
-/** Pictures of what has to be there, by title, and the kernel compared with them. */
+/** Pictures of the expected state, by title, and the comparison of the kernel with them. */
 export class Pictures {
-  /** How often the kernel was looked at. */
+  /** The number of comparisons. */
   looks = 0;
   readonly #pictures = new Map<string, Set<string>>();
-  /** Which one the kernel was like when it was looked at; null when something has happened since. */
+  /** The picture that the last comparison found; null when something has happened since. */
   #seen: string | null = null;
 
   touched(): void {
     this.#seen = null;
   }
 
-  /** Once nothing has come for a while. */
+  /** Waits until nothing has come for a while. */
   async take(title: string): Promise<void> {
     let [before, now] = [new Set<string>(), kernelFacts()];
     while (!isDeepStrictEqual(before, now)) {
@@ -94,12 +95,12 @@ export class Pictures {
     this.#pictures.set(title, now);
   }
 
-  /** Whether the picture has a line that begins like this. */
+  /** True if the picture has a line that begins like this. */
   has(title: string, line: string): boolean {
     return [...(this.#pictures.get(title) ?? [])].some((one) => one.startsWith(line));
   }
 
-  /** What is missing, and what is there besides, once the kernel has had the time; `apart`: not looked at. */
+  /** The missing and the additional facts, once the kernel has had the time; `apart`: not compared. */
   async compare(title: string, apart?: RegExp): Promise<string[]> {
     const wanted = this.#pictures.get(title);
     if (wanted === undefined) return [`there is no picture of ${title}`];

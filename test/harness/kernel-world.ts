@@ -1,35 +1,35 @@
 /**
- * The world of strings with the real kernel beside it: each effect is the real one, and what the strings say of it follows.
+ * The world of strings with the real kernel beside it: each effect is the real one, and the strings follow it.
  *
- * Guarantees: what all containers stand on (firewall table, bridges, the namespaces that are joined) is really there, and
- * a neighbour with its record, whose ports are taken over and whose namespace is shared. After every step the auditor of
- * the daemon (service/audit.ts) reads kernel, mounts and the container's present record: nothing is there that no record
+ * Guarantees: everything that containers need (firewall table, bridges, joined namespaces) really exists, and a
+ * neighbour with its record, whose ports are taken over and whose namespace is shared. After every step the auditor of
+ * the daemon (service/audit/audit.ts) reads kernel, mounts and the container's present record: nothing exists that no record
  * names, and at rest nothing is missing, addresses and routes inside included.
  * Limits: the outer publisher and the resolver stay strings. One ground at a time in a network and mount namespace.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createActor } from 'xstate';
-import { ensureAddresses } from '../../effects/address.ts';
-import { lowerNetwork, raiseNetwork } from '../../effects/bridge.ts';
-import { etcEffects } from '../../effects/etc.ts';
-import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall.ts';
-import { awaitLinksGone, ensureLink, removeLink } from '../../effects/link.ts';
-import { ensureNamespace, removeNamespace } from '../../effects/netns.ts';
-import { publish, unpublish } from '../../effects/port-handlers.ts';
-import { replaceLink, reviseLink } from '../../effects/relink.ts';
-import { uplinkEffects } from '../../effects/uplink.ts';
-import { findUplink } from '../../effects/uplink-keeper.ts';
-import { containerMachine } from '../../machines/container.ts';
+import { ensureAddresses } from '../../effects/links/address.ts';
+import { lowerNetwork, raiseNetwork } from '../../effects/links/bridge.ts';
+import { etcEffects } from '../../effects/names/etc.ts';
+import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall/firewall.ts';
+import { awaitLinksGone, ensureLink, removeLink } from '../../effects/links/link.ts';
+import { ensureNamespace, removeNamespace } from '../../effects/namespaces/netns.ts';
+import { publish, unpublish } from '../../effects/ports/port-handlers.ts';
+import { replaceLink, reviseLink } from '../../effects/links/relink.ts';
+import { uplinkEffects } from '../../effects/uplinks/uplink.ts';
+import { findUplink } from '../../effects/uplinks/uplink-keeper.ts';
+import { containerMachine } from '../../machines/container/container.ts';
 import type { Switches } from '../../machines/firewall.ts';
-import { planAttachments } from '../../machines/plan/attachment.ts';
-import type { OwnedTarget } from '../../machines/plan/change.ts';
-import { compareOutside } from '../../machines/plan/expected.ts';
-import { hostsFile } from '../../machines/plan/hosts.ts';
-import { bridgeMac, knownInside } from '../../machines/plan/neighbours.ts';
-import { resolvConf } from '../../machines/plan/resolv-conf.ts';
-import { audit } from '../../service/audit.ts';
-import { differencesInside, insideOf, lookInside } from '../../service/inside-look.ts';
+import { planAttachments } from '../../plan/containers/attachment.ts';
+import type { OwnedTarget } from '../../plan/containers/change.ts';
+import { compareOutside } from '../../plan/kernel/expected.ts';
+import { hostsFile } from '../../plan/containers/hosts.ts';
+import { bridgeMac, knownInside } from '../../plan/addresses/neighbours.ts';
+import { resolvConf } from '../../plan/containers/resolv-conf.ts';
+import { audit } from '../../service/audit/audit.ts';
+import { differencesInside, insideOf, lookInside } from '../../service/watch/inside-look.ts';
 import type { RtnlRequest } from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { nameOf, type Snapshot } from './container-model.ts';
@@ -39,7 +39,7 @@ import { ended } from './inside.ts';
 import { testKernel } from './kernel.ts';
 import { built } from './native.ts';
 import { World } from './world.ts';
-import { uplinkGuard } from '../../service/uplink-guard.ts';
+import { uplinkGuard } from '../../service/outsides/uplink-guard.ts';
 
 const NETWORKS = ['web', 'back', 'inner'].map((name, n) =>
   definition(name, `10.89.${n}.0/24`, `10.89.${n}.1`, { internal: name === 'inner' }),
@@ -47,7 +47,7 @@ const NETWORKS = ['web', 'back', 'inner'].map((name, n) =>
 const NETNS_DIR = dirname(NEIGHBOUR_PATH);
 const JOINED = [NEIGHBOUR_PATH, OUTSIDER_PATH];
 
-/** What programs for user-mode networking find to lead out by. */
+/** The host's route and name server, for user-mode programs. */
 const WAY_OUT: RtnlRequest[] = [
   { op: 'link.add', kind: 'ifb', name: 'wayout', up: true },
   { op: 'address.add', link: 'wayout', address: '192.0.2.1', prefix: 24 },
@@ -56,19 +56,19 @@ const WAY_OUT: RtnlRequest[] = [
 
 type Effect = (input: never) => Promise<unknown>;
 
-/** What a container stands on: raised once, for worlds one after the other. */
+/** The objects that a container needs: raised once, for several worlds in turn. */
 export class Ground {
   readonly kernel = testKernel();
   readonly hands: Record<string, Effect>;
   readonly #home = mkdtempSync('/run/ground-');
   readonly #places = { runDir: `${this.#home}/run`, stateDir: `${this.#home}/state`, netnsDir: NETNS_DIR };
   #found: Switches = {};
-  /** Where the directories of uplinks are. */
+  /** The parent of the uplinks' directories. */
   get uplinks(): string {
     return `${this.#places.runDir}/uplinks`;
   }
 
-  /** How often the auditor has looked. */
+  /** The number of audits. */
   looks = 0;
 
   constructor() {
@@ -109,7 +109,7 @@ export class Ground {
     for (const path of JOINED)
       await ensureNamespace(kernel)({ owner: GIVER, outside: null, path, source: { mode: 'new' } });
     await kernel.outside(null).kernel.rtnl(WAY_OUT);
-    // Busy: what it has may be there or not.
+    // Not at rest: its objects may exist or not.
     this.record({ value: 'publishing', context: neighbour() });
   }
 
@@ -146,7 +146,7 @@ export class Ground {
     return ours.map(({ kind, object, problem, owner = '' }) => `${problem}: ${kind} ${object} ${owner}`);
   }
 
-  /** What of a container's attachments is not as it should be. */
+  /** The differences of a container's attachments. */
   async differences(context: ContainerContext): Promise<string[]> {
     const look = await lookInside(this.kernel, context, insideOf(context));
     if (look === null) return [];
@@ -180,7 +180,7 @@ function neighbour(): ContainerContext {
 /** One container's kernel, from before its first effect until after its last. */
 export class KernelWorld extends World {
   readonly #ground: Ground;
-  /** As it was when the auditor looked last; null once an effect has begun. */
+  /** The kernel at the last audit; null once an effect has begun. */
   #seen: Snapshot | null = null;
 
   constructor(ground: Ground) {
@@ -228,7 +228,7 @@ export class KernelWorld extends World {
     if (state.status === 'active') this.#ground.record(state);
     else this.#ground.forget(context);
     const found = await this.#ground.findings();
-    // Degraded is who knows that something is missing.
+    // A degraded container knows that something is missing.
     const wrong = state.value === 'degraded' ? found.filter((line) => !line.startsWith('missing: ')) : found;
     const different = state.value === 'up' ? await this.#ground.differences(context) : [];
     return [...wrong, ...different].map((what) => `${nameOf(state)}: in the kernel ${what}`);

@@ -1,7 +1,7 @@
 /**
- * The kernel as effects have it, for tests of effects without a daemon.
+ * The kernel interface of effects, for tests of effects without a daemon.
  *
- * Guarantees: what fails behind an effect fails the test.
+ * Guarantees: a failure after the end of an effect fails the test.
  */
 import { Kernel } from '../../effects/kernel.ts';
 

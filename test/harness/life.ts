@@ -1,26 +1,27 @@
 /**
- * A scenario as a daemon lives it: what is there before, and steps that change it; played as often as a test wants, with
- * whatever the test does to the daemon meanwhile.
+ * A scenario as a daemon lives it: the objects that exist before, and steps that change them; played as often as a test
+ * wants, with whatever the test does to the daemon meanwhile.
  *
- * Guarantees: after `clear()` nothing is left but the witness: kernel, files, DNS servers and forwards of the outer publisher
- * are what they were before the first step. After `end()` the kernel is byte for byte what it was. The witness is a container that
- * no step touches, with a transfer under way from start to end, of which not one byte may be lost.
+ * Guarantees: after `clear()` nothing is left but the witness: kernel, files, DNS servers and forwards of the outer
+ * publisher are what they were before the first step. After `end()` the kernel is byte for byte what it was. The
+ * witness is a container that no step touches, with a transfer under way from start to end, of which not one byte may
+ * be lost.
  * Limits: steps come one after the other; each waits for the answer to the one before.
  */
 import { mkdtempSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AuditReport } from '../../service/audit.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import { on, port, TestDaemon, type Answer } from './daemon.ts';
 import { resolversIn } from './dns.ts';
 import { Firewalld } from './firewalld.ts';
 import { FakeGvproxy } from './gvproxy.ts';
-import { comesBackTo, inspect, inspectKernel, type Picture } from './picture.ts';
+import { assertComesBackTo, inspect, inspectKernel, type Picture } from './picture.ts';
 import { see, type Sight } from './sight.ts';
 import { Transfer } from './transfer.ts';
 
-/** A change of a network; `refused`: containers cannot follow it, and everything goes back. */
+/** A change of a network; `refused`: containers cannot follow it, and everything is rolled back. */
 interface Update {
   type: 'update';
   network: string;
@@ -28,7 +29,7 @@ interface Update {
   refused?: boolean;
 }
 
-/** What somebody else does to the host; the step is over when everything is whole again. */
+/** A change of the host by others; the step is over when everything is whole again. */
 interface Damage {
   type: 'damage';
   what: string;
@@ -39,26 +40,26 @@ export type Step = LifecycleEvent | Update | Damage;
 
 export interface Scenario {
   networks: NetworkRequest[];
-  /** Beside it lives a container with a transfer, on the first network: if any has IPv6, that one has. */
+  /** A container with a transfer lives beside it, on the first network: if any has IPv6, that one has. */
   witness: boolean;
-  /** Ports are announced to an outer publisher. */
+  /** Ports are exposed at an outer publisher. */
   publisher?: boolean;
-  /** The host has one. */
+  /** The host has firewalld. */
   firewalld?: boolean;
   steps: Step[];
 }
 
-/** How far a run came: to `steps.length`, or the daemon died during this step (it is 0 for the first). */
+/** How far a run came: to `steps.length`, or to the step in which the daemon died (0 for the first). */
 export interface Played {
   reached: number;
-  /** What was seen before the step in which it died; null: it died before anyone could look. */
+  /** The picture before the step in which it died; null: it died before any picture was taken. */
   before: Sight | null;
 }
 
-/** How long a thing may take before a test calls it stuck. */
+/** The time after which a test calls an operation stuck. */
 const PATIENCE_MS = 10_000;
 
-/** States in which nothing is under way and nothing wrong. */
+/** States in which nothing is under way and nothing is wrong. */
 const RESTS = ['created', 'up'];
 
 export const stepName = (step: Step): string =>
@@ -73,7 +74,7 @@ export class Life {
   readonly scenario: Scenario;
   readonly ids: readonly string[];
   readonly failpoints = mkdtempSync('/run/failpoints-');
-  /** With the witness and nothing else. */
+  /** The kernel with the witness and nothing else. */
   #alone: Picture = {};
   readonly #empty = inspectKernel();
   #transfer: Transfer | null = null;
@@ -96,7 +97,7 @@ export class Life {
     if (scenario.firewalld === true) {
       life.#firewalld = new Firewalld('drop');
       await life.#firewalld.start();
-      // It makes the chains of a zone for the first interface in it, and keeps them.
+      // firewalld makes the chains of a zone for the first interface in it, and keeps them.
       for (const verb of ['add', 'remove'] as const) life.#firewalld.change(verb, 'Interface', 'trusted', 'nobody');
     }
     await daemon.start();
@@ -120,14 +121,14 @@ export class Life {
     };
   }
 
-  /** Play the steps. `watch` is told what there is after each. Rejects when a step is answered as it must not be. */
+  /** Plays the steps. `watch` gets the picture after each. Rejects when a step has a forbidden answer. */
   async play(watch: (step: number, sight: Sight) => void = () => {}): Promise<Played> {
     let before: Sight | null = await this.see();
     for (const [reached, step] of this.scenario.steps.entries()) {
       if (!(await this.#take(step))) return { reached, before };
       try {
         await this.rest();
-        await this.clean(); // networks are lowered behind the last answer
+        await this.clean(); // networks are lowered after the last answer
         before = await this.see();
       } catch (error) {
         if (await this.alive()) throw new Error(`after ${stepName(step)}: ${String(error)}`, { cause: error });
@@ -147,11 +148,11 @@ export class Life {
     return (await this.daemon.get('/v1/version').catch(() => null)) !== null;
   }
 
-  /** False: the daemon died before it answered. */
+  /** Returns false if the daemon died before it answered. */
   async #take(step: Step): Promise<boolean> {
     if (step.type === 'damage') {
       await step.act(this.daemon);
-      // Whoever died of it is no more whole than the rest.
+      // After a death here, nothing else is whole either.
       return this.whole().then(
         () => true,
         async (error: unknown) => {
@@ -169,13 +170,16 @@ export class Life {
     return true;
   }
 
-  /** The answer, whatever it is; rejects when the daemon died before it answered. */
+  /** Returns the answer, whatever it is; rejects when the daemon died before it answered. */
   ask(step: LifecycleEvent | Update): Promise<Answer> {
     if (step.type !== 'update') return this.daemon.event(step);
     return this.daemon.request('PATCH', `/v1/networks/${step.network}`, step.change);
   }
 
-  /** Every container of the scenario is absent, created or up, and no network is on its way; how long that took in ms. */
+  /**
+   * Waits until every container of the scenario is absent, created or up, and no network is under way; returns how long
+   * that took in ms.
+   */
   async rest(): Promise<number> {
     const began = performance.now();
     await this.until('at rest', async () => {
@@ -188,7 +192,7 @@ export class Life {
     return performance.now() - began;
   }
 
-  /** The audit finds nothing. */
+  /** Waits until the audit finds nothing. */
   clean(): Promise<void> {
     return this.until('clean', async () => {
       const { body } = await this.daemon.get<AuditReport>('/v1/audit');
@@ -196,7 +200,7 @@ export class Life {
     });
   }
 
-  /** Clean, and no container says that something of it is missing or wrong. */
+  /** Waits until the audit is clean, and no container shows anything missing or wrong. */
   async whole(): Promise<void> {
     await this.until('whole', async () => {
       for (const id of this.ids) {
@@ -210,7 +214,7 @@ export class Life {
     await this.clean();
   }
 
-  /** Tear down what the scenario has made, put back the networks it changed: the witness is alone again. */
+  /** Tears down what the scenario has made, and restores the networks it changed: the witness is alone again. */
   async clear(): Promise<void> {
     for (const id of this.ids) {
       const { status, body } = await this.daemon.get(`/v1/containers/${id}`);
@@ -230,21 +234,21 @@ export class Life {
       });
       await this.daemon.network(network);
     }
-    await comesBackTo(this.#alone, () => this.#look());
+    await assertComesBackTo(this.#alone, () => this.#look());
   }
 
-  /** How many bytes the witness has got, every one of them right; 0 without one. */
+  /** The number of bytes that the witness has received, every one of them right; 0 without one. */
   async end(): Promise<number> {
     const bytes = (await this.#transfer?.stop()) ?? 0;
     if (this.scenario.witness) await this.daemon.down('witness');
     await this.daemon.stop();
     await this.#gvproxy?.stop();
     await this.#firewalld?.end();
-    await comesBackTo(this.#empty, () => inspectKernel());
+    await assertComesBackTo(this.#empty, () => inspectKernel());
     return bytes;
   }
 
-  /** When the test has failed: or its process would not end. */
+  /** For a failed test, whose process would not end otherwise. */
   async abandon(): Promise<void> {
     await Promise.allSettled([
       this.#transfer?.stop(),

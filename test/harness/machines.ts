@@ -1,10 +1,8 @@
-/**
- * All machines by name, and ways to look at them: for tests and documents that are about each one alike.
- */
+/** All machines by name, and functions that inspect them: for tests and documents that treat all alike. */
 import * as assert from 'uvu/assert';
 import type { AnyStateMachine, AnyStateNode } from 'xstate';
-import { attachmentMachine } from '../../machines/attachment.ts';
-import { containerMachine } from '../../machines/container.ts';
+import { attachmentMachine } from '../../machines/container/attachment.ts';
+import { containerMachine } from '../../machines/container/container.ts';
 import { firewallMachine } from '../../machines/firewall.ts';
 import { networkMachine } from '../../machines/network.ts';
 import { portsMachine } from '../../machines/ports.ts';
@@ -21,13 +19,13 @@ export const MACHINES: Record<string, AnyStateMachine> = {
   uplink: uplinkMachine,
 };
 
-/** Every state of a machine but its root, in the order they are written. */
+/** Every state of a machine except its root, in the order of the source. */
 export function statesOf(root: AnyStateNode): AnyStateNode[] {
   return Object.values(root.states).flatMap((node) => [node, ...statesOf(node)]);
 }
 
-/** One line each; of those that begin alike the first is shown, with the way there. */
-export function none(objections: string[]): void {
+/** One line each; of those that begin alike only the first is shown, with the way there. */
+export function assertNone(objections: string[]): void {
   const kinds = new Map<string, string>();
   for (const text of objections) {
     const kind = text.split('\n')[0] ?? '';

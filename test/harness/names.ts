@@ -1,7 +1,7 @@
 /**
- * A resolver as the daemon wires it, with the networks and containers to use it: bridges and namespaces made by hand.
+ * A resolver as the daemon wires it, with networks and containers that use it: bridges and namespaces made by hand.
  *
- * Guarantees: `forget` throws away everything that is in the daemon's memory and leaves the processes and the files.
+ * Guarantees: `forget` drops everything in the daemon's memory and leaves the processes and the files.
  * Limits: for tests started by the test runner, in network and mount namespaces of their own.
  */
 import { execFileSync } from 'node:child_process';
@@ -10,8 +10,8 @@ import { createActor, fromCallback, waitFor, type ActorRefFrom, type AnyActorRef
 import { backOff } from '../../effects/ask.ts';
 import { defineEffect, ROOT } from '../../effects/effect.ts';
 import type { Kernel } from '../../effects/kernel.ts';
-import { resolverEffects } from '../../effects/resolver.ts';
-import type { NameEntry, Names } from '../../machines/plan/names.ts';
+import { resolverEffects } from '../../effects/names/resolver.ts';
+import type { NameEntry, Names } from '../../plan/names/names.ts';
 import { resolverMachine, type ResolverAnswer, type ResolverEvent } from '../../machines/resolver.ts';
 import { openOutside, type Outside } from '../../native/index.ts';
 import { addNetns } from './inside.ts';
@@ -39,7 +39,7 @@ export function addNetwork(name: string, more: Partial<TestNetwork> = {}): TestN
   return made;
 }
 
-/** A namespace on these networks, the same host number on each; its entries for the resolver. */
+/** A namespace on these networks, with the same host number on each; returns its entries for the resolver. */
 export function addContainer(id: string, host: number, names: string[], networks: TestNetwork[]): NameEntry[] {
   const netns = existsSync(`/run/netns/${id}`) ? `/run/netns/${id}` : addNetns(id);
   return networks.map(({ name, bridge, prefix, prefix6, internal, servers }, n) => {
@@ -61,7 +61,7 @@ export class TestResolver {
   readonly #places: readonly string[] | undefined;
 
   constructor(places?: readonly string[]) {
-    chmodSync(this.runDir, 0o711); // as the daemon's: entered by those who know a name in it
+    chmodSync(this.runDir, 0o711); // like the daemon's: users can enter it, but not list it
     this.#places = places;
     this.outside = openOutside();
     this.actor = this.#start({}, false);
@@ -83,10 +83,10 @@ export class TestResolver {
   }
 
   async until(...states: string[]): Promise<void> {
-    await waitFor(this.actor, (state) => states.includes(String(state.value)), { timeout: 10_000 });
+    await waitFor(this.actor, (state) => states.includes(state.value), { timeout: 10_000 });
   }
 
-  /** What a daemon that is killed leaves behind, met by the next one. */
+  /** The state that a killed daemon leaves behind, with a new daemon on it. */
   forget(adopted: Names): void {
     this.actor.stop();
     this.outside = openOutside();

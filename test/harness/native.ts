@@ -1,6 +1,6 @@
 /**
- * What tests have in common that look at processes, files and the kernel's answers: places of their own, failures as
- * values, patience, the executables that were built.
+ * Helpers of tests that inspect processes, files and the kernel's answers: directories of their own, failures as
+ * values, waiting, the built executables.
  *
  * Limits: nothing here knows a container.
  */
@@ -33,7 +33,7 @@ export function codes(replies: RtnlReply[]): string[] {
   return replies.map(({ errno, code }) => (errno === 0 ? 'ok' : code));
 }
 
-/** As long as a machine with other work may take; who waits in vain fails later. */
+/** The time that a machine with other work may take; a wait in vain fails later. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>, patience = 15_000): Promise<void> {
   const deadline = performance.now() + patience;
   while (!(await holds())) {
@@ -42,7 +42,10 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
-/** For a file with a watch on links, which would keep its process: it ends once uvu has reported and set the exit code. */
+/**
+ * For a file with a watch on links, which would keep its process alive: it ends once uvu has reported and set the exit
+ * code.
+ */
 export function endWithReport(): void {
   setInterval(() => {
     if (process.exitCode !== undefined) process.exit();
@@ -62,7 +65,7 @@ export function processState(pid: number): string | null {
   }
 }
 
-/** Of every process that is there: its pid, and its command line word by word. */
+/** Every present process: its pid, and the words of its command line. */
 export function commandLines(): Map<number, string[]> {
   const found = new Map<number, string[]>();
   for (const name of readdirSync('/proc')) {

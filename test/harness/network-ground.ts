@@ -1,31 +1,30 @@
 /**
- * The real kernel under one network's machine: what each of its effects and conversations does, what others take from it,
- * and what has to be there after each.
+ * The real kernel under one network's machine: its effects and requests, removals by others, and the expected state
+ * after each.
  *
- * Guarantees: what has to be there is a picture, by the kernel's own tools, of what a first raising of the same definition
- * makes: however it came to that, a bridge is as if it had never been another. When it is up, that is the definition
- * which the machine has, with the links of all who were told that they have a lease; when it is down, the kernel is as it
- * was found.
- * Limits: while something that others took is not put back yet, nothing is said. Containers are a link each.
+ * Guarantees: the expected state is a picture, by the kernel's own tools, of a first raising of the same definition:
+ * whatever came before, a bridge is as if it had never been another. When it is up, that is the machine's definition,
+ * with the links of all that got a lease; when it is down, the kernel is as it was found.
+ * Limits: while a removal by others is not repaired yet, nothing is compared. Containers are a link each.
  */
-import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../../effects/bridge.ts';
-import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall.ts';
+import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../../effects/links/bridge.ts';
+import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall/firewall.ts';
 import { refuse } from '../../effects/refusal.ts';
 import type { Switches } from '../../machines/firewall.ts';
 import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
-import { bridgeMac } from '../../machines/plan/neighbours.ts';
-import { withMtu } from '../../machines/plan/way-out.ts';
+import { bridgeMac } from '../../plan/addresses/neighbours.ts';
+import { withMtu } from '../../plan/networks/way-out.ts';
 import type { Outside, RtnlRequest } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { GROUP, testKernel } from './kernel.ts';
 import { Pictures } from './kernel-facts.ts';
 import { factsOf, NARROW, SIX, WEB } from './network-model.ts';
 import type { AnySnapshot, Event } from './shared-driver.ts';
-import { uplinkGuard } from '../../service/uplink-guard.ts';
+import { uplinkGuard } from '../../service/outsides/uplink-guard.ts';
 
 const BRIDGE = WEB.network_interface;
 const MACS: Record<string, string> = { a: '02:00:00:00:00:0a', b: '02:00:00:00:00:0b' };
-/** Nobody is to be reached there. */
+/** An address that nobody needs to reach. */
 const linkOf = (owner: string) => ({
   hostLink: `cl-host-${owner}`,
   alias: `cleat:main:link:${owner}`,
@@ -34,12 +33,12 @@ const linkOf = (owner: string) => ({
 });
 
 /**
- * Of switches that stay as an earlier definition had them: forwarding of IPv6, which the firewall puts back, and how a bridge
- * hears of addresses, where the present one has none.
+ * Switches that stay as an earlier definition had them: forwarding of IPv6, which the firewall restores, and how a
+ * bridge learns of addresses, where the present definition has none.
  */
 const LASTING = /^ipv6\/conf\/(\S+\/forwarding|cl-web\/accept_(ra|dad|redirects)):/;
 
-/** What others do to a bridge: to be repaired. */
+/** Changes of a bridge by others, which must be repaired. */
 export const DAMAGES: RtnlRequest[] = [
   { op: 'link.del', name: BRIDGE },
   { op: 'address.del', link: BRIDGE, address: '10.89.0.1', prefix: 24 },
@@ -55,12 +54,12 @@ export class NetworkGround {
 
   #built: NetworkDefinition | null = null;
   #found: Switches | null = null;
-  #members = new Set<string>();
+  readonly #members = new Set<string>();
   /** Others took something, and nobody has put it back. */
   #damaged = false;
   #damages = 0;
 
-  /** Pictures of what has to be there. */
+  /** Pictures of the expected states. */
   async prepare(): Promise<void> {
     await this.pictures.take(this.#title());
     await this.#hold();
@@ -77,7 +76,7 @@ export class NetworkGround {
     this.#built = null;
   }
 
-  /** What an earlier daemon has left. */
+  /** Makes what an earlier daemon has left. */
   async begin(built: NetworkDefinition | null, owners: readonly string[]): Promise<void> {
     this.#built = built;
     this.pictures.touched();
@@ -91,8 +90,8 @@ export class NetworkGround {
     if (how === 'failed') return;
     this.pictures.touched();
     const members = () => [...this.#members].map(linkOf);
-    if (how === 'held') await this.#hold();
-    if (how === 'released') await this.#release();
+    if (id === 'holdFirewall' && how === 'done') await this.#hold();
+    if (id === 'releaseFirewall') await this.#release();
     if (id === 'raiseNetwork') {
       await raiseNetwork(this.#kernel)(input as RaiseInput);
       this.#built = (input as RaiseInput).definition;
@@ -112,7 +111,7 @@ export class NetworkGround {
     if (/^(raise|revise|repair|lower)/.test(id)) this.#damaged = false;
   }
 
-  /** What others do before they say so. */
+  /** Changes by others before their notification. */
   async before(event: Event, state: AnySnapshot): Promise<void> {
     if (event.type === 'leave') await this.#leave(String(event['owner']));
     if (event.type !== 'drifted' || !state.can(event)) return;
@@ -131,7 +130,7 @@ export class NetworkGround {
       objections.push('the bridge is not of the definition');
     if (state.value === 'down' && this.#built !== null) objections.push('there is a bridge');
     if (up || !this.#damaged) objections.push(...(await this.compare()));
-    // Told of their lease, they make their link.
+    // Containers that got their lease make their link.
     const told = Object.keys(leases).filter((owner) => !waiting.some((one) => one.owner === owner));
     for (const owner of told) if (!this.#members.has(owner)) await this.#attach(owner);
     return objections;

@@ -1,8 +1,8 @@
 /**
- * IP packets and Ethernet frames as nobody's kernel would send them, made byte by byte.
+ * IP packets and Ethernet frames that no kernel would send, made byte by byte.
  *
- * Guarantees: lengths and checksums are right, so that what is dropped is dropped for what it says.
- * Limits: no answers are made up here: who plays a TCP handshake says each segment.
+ * Guarantees: lengths and checksums are right, so a dropped packet is dropped for its content.
+ * Limits: no answers are generated: a test that plays a TCP handshake sends each segment.
  */
 import ipaddr from 'ipaddr.js';
 
@@ -46,7 +46,7 @@ export function checksum(bytes: Buffer): number {
   return ~sum & 0xffff;
 }
 
-/** CRC32c (RFC 9260, appendix A), which SCTP has for a checksum. */
+/** CRC32c (RFC 9260, appendix A), the checksum of SCTP. */
 function crc32c(bytes: Buffer): number {
   let crc = 0xffff_ffff;
   for (const byte of bytes) {
@@ -79,7 +79,7 @@ export function udpData(ends: Ends, from: number, to: number, payload: Buffer): 
 /** SYN, SYN and ACK, PSH and ACK, RST. */
 const TCP_FLAGS = { S: 0x02, SA: 0x12, PA: 0x18, R: 0x04 };
 
-/** A TCP segment (RFC 9293, 3.1), in the middle of nothing: its numbers are always the same. */
+/** A TCP segment (RFC 9293, 3.1), in the middle of no connection: its numbers are always the same. */
 export function tcpData(ends: Ends, from: number, to: number, flags: keyof typeof TCP_FLAGS, payload: Buffer): Buffer {
   const head = Buffer.alloc(20);
   head.writeUInt16BE(from, 0);
@@ -104,7 +104,7 @@ export function sctpData(from: number, to: number, chunk: 'init' | 'data', paylo
     fixed.writeUInt16BE(1, 8); // outbound streams
     fixed.writeUInt16BE(1, 10); // inbound streams
   }
-  // What follows the fixed part of an INIT is parameters: one that a receiver does not know may be skipped (3.2.1).
+  // After the fixed part of an INIT come parameters: a receiver may skip one that it does not know (3.2.1).
   const value = chunk === 'init' ? Buffer.concat([parameter(0xc123, payload)]) : payload;
   const head = Buffer.alloc(16);
   head.writeUInt16BE(from, 0);
@@ -147,7 +147,7 @@ export function echoData(ends: Ends, kind: 'request' | 'reply', id: number, payl
   return icmpMessage(ends, kind, Buffer.concat([head, payload]));
 }
 
-/** An error about `about`, a whole packet, of which the beginning is quoted with `payload` behind it. */
+/** An error about `about`, a whole packet, whose beginning is quoted with `payload` after it. */
 export function errorData(ends: Ends, kind: Exclude<IcmpKind, 'request' | 'reply'>, about: Buffer, payload: Buffer) {
   const family = familyOf(ends.from);
   const quoted = about.subarray(0, (family === 4 ? 20 : 40) + 8);
@@ -231,7 +231,7 @@ export function routingHeader(type: 0 | 2 | 4, via: string): { type: number; res
   return { type: IPV6_ROUTING, rest: Buffer.concat([Buffer.from([2, type, 1, 0, 0, 0, 0]), bytesOf(via)]) };
 }
 
-/** With nothing in it but padding (RFC 8200, 4.2: PadN). */
+/** A header with nothing in it but padding (RFC 8200, 4.2: PadN). */
 export const destinationOptions = { type: IPV6_DESTINATION_OPTIONS, rest: Buffer.from([0, 1, 4, 0, 0, 0, 0]) };
 
 // --- Ethernet -----------------------------------------------------------------------------------------------------

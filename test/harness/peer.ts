@@ -1,7 +1,7 @@
 /**
- * An event from another process on the machine, with other credentials than the test's.
+ * Sends an event from another process on the machine, with other credentials than the test's.
  *
- * Guarantees: always an answer: the status and the code (or state), or the errno name of a connection that was refused.
+ * Guarantees: always an answer: the status and the code (or state), or the errno name of a refused connection.
  */
 import { spawnSync } from 'node:child_process';
 import type { TestDaemon } from './daemon.ts';
@@ -17,12 +17,12 @@ const PROGRAM = `
   });
   outgoing.end(body);`;
 
-/** What a command has to begin with to run as this user and in this group alone (setpriv(1)). */
+/** The beginning of a command that runs as this user and in this group alone (setpriv(1)). */
 export function asUser(uid: number, gid: number): string[] {
   return ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--'];
 }
 
-/** Send it from a process that was started with `prefix`: setpriv, unshare. */
+/** Sends it from a process that was started with `prefix`: setpriv, unshare. */
 export function sayAs(
   daemon: TestDaemon,
   [command = '', ...prefix]: readonly string[],

@@ -1,10 +1,10 @@
 /**
- * What is really there, asked of the kernel's own tools and the file system, never of the daemon: to be compared byte
- * for byte before and after.
+ * A picture of the real state, from the kernel's own tools and the file system, never from the daemon: to be compared
+ * byte for byte before and after.
  *
  * Guarantees: links, addresses, routes, rules, permanent neighbours, nftables, mounts, the switches of net/ipv4 and
  * net/ipv6, and every file (with its content) of a daemon. Times that the kernel counts down by itself are left out.
- * Limits: connection tracking and neighbours that were asked for are not looked at: they are forgotten by themselves.
+ * Limits: connection tracking and learned neighbours are left out: they expire by themselves.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -15,7 +15,7 @@ import { isDeepStrictEqual } from 'node:util';
 import * as assert from 'uvu/assert';
 import type { TestDaemon } from './daemon.ts';
 
-/** Line by line, part by part: a difference shows in the report of the test. */
+/** Lines of each part: the report of the test shows a difference. */
 export type Picture = Record<string, string[]>;
 
 const QUESTIONS = {
@@ -26,7 +26,7 @@ const QUESTIONS = {
   rules: 'ip -4 rule; ip -6 rule',
   neighbours: 'ip neighbour show nud permanent | sort',
   ruleset: 'nft -j list ruleset',
-  // Not sysctl(8), which reads all that there is. Some cannot be read (stable_secret).
+  // Not sysctl(8), which reads all switches. Some cannot be read (stable_secret).
   switches: '(cd /proc/sys/net; grep -r . ipv4/ip_forward ipv4/conf ipv6/conf 2>/dev/null) | sort',
 };
 
@@ -41,14 +41,14 @@ export function inspectKernel(netns?: string): Picture {
     const name = /^@@ (\w+)$/.exec(line)?.[1];
     if (name !== undefined) part = picture[name] = [];
     else if (line.startsWith('{"nftables"')) part.push(...ruleset(line));
-    // A namespace of others keeps this switch: whoever was on a network believes no redirects (effects/netns.ts).
+    // A namespace of others keeps this switch: cleat leaves redirects refused there (effects/namespaces/netns.ts).
     else if (netns !== undefined && line.startsWith('ipv4/conf/all/accept_redirects:')) continue;
     else if (!/_timer"|"tentative"|^ *$/.test(line)) part.push(line);
   }
   return { ...picture, mounts: mounts() };
 }
 
-/** The whole ruleset of our own namespace, by itself: the rest of a picture takes longer. */
+/** The whole ruleset of our own namespace, alone: the rest of a picture takes longer. */
 export const inspectRuleset = (): string[] => {
   const lines = run(['sh', '-c', QUESTIONS.ruleset], undefined).split('\n');
   return lines.filter((line) => line !== '').flatMap(ruleset);
@@ -74,10 +74,10 @@ export function inspect(daemon: TestDaemon, ...outsides: string[]): Picture {
 }
 
 /**
- * The same again, at once or within the time that the kernel and the daemon need to clean up behind an answer: a
- * teardown is answered before the last link is reaped and the bridge has gone.
+ * Waits until the picture is the same again, at once or within the time that the kernel and the daemon need to clean up
+ * after an answer: a teardown is answered before the last link is reaped and the bridge has gone.
  */
-export async function comesBackTo(before: Picture, look: () => Picture, patience = 15_000): Promise<void> {
+export async function assertComesBackTo(before: Picture, look: () => Picture, patience = 15_000): Promise<void> {
   const deadline = performance.now() + patience;
   let now = look();
   while (!isDeepStrictEqual(now, before) && performance.now() < deadline) {
@@ -88,21 +88,21 @@ export async function comesBackTo(before: Picture, look: () => Picture, patience
 }
 
 /**
- * What IPv6 makes by itself of a link that has a carrier (a multicast route, a link-local address) comes when the kernel
- * has the time (linkwatch, DAD): wait until the last is there before taking a picture.
+ * Waits until the last object is there that IPv6 makes by itself on a link with a carrier (a multicast route, a
+ * link-local address). They come when the kernel has the time (linkwatch, DAD), and a picture should include them.
  */
 export async function calm(netns?: string): Promise<void> {
   while (awaited(netns).length > 0) await sleep(20);
 }
 
-/** Links that something is still to come to. */
+/** Links for which an object is still to come. */
 function awaited(netns: string | undefined): string[] {
   type Link = { ifname: string; flags: string[]; inet6_addr_gen_mode?: string };
   type Addressed = { ifname: string; addr_info?: { local?: string; tentative?: boolean }[] };
   const links = ipJson<Link[]>(netns, '-d', 'link');
   const addressed = ipJson<Addressed[]>(netns, '-6', 'address');
   const routed = ipJson<{ dev: string }[]>(netns, '-6', 'route', 'show', 'table', 'local', 'ff00::/8');
-  // Of a link with an MTU too small for it there is no such switch.
+  // A link with an MTU too small for it has no such switch.
   const switches = run(['sh', '-c', 'cd /proc/sys/net/ipv6/conf && grep . */disable_ipv6'], netns).split('\n');
   const waits = ({ ifname, flags, inet6_addr_gen_mode: mode }: Link) => {
     const own = addressed.find((one) => one.ifname === ifname)?.addr_info ?? [];
@@ -127,7 +127,7 @@ function differences(before: Picture, now: Picture): string[] {
   });
 }
 
-/** Lines of `a` that `b` has not, each as often as it is too many. */
+/** Lines of `a` that `b` does not have, each as often as it is too many. */
 function less(a: readonly string[], b: readonly string[]): string[] {
   const left = [...b];
   return a.filter((line) => {
@@ -137,7 +137,7 @@ function less(a: readonly string[], b: readonly string[]): string[] {
   });
 }
 
-/** A command inside a network namespace; what it printed. */
+/** Runs a command inside a network namespace; returns its output. */
 export function inside(netns: string, ...argv: string[]): string {
   return run(argv, netns);
 }
@@ -147,7 +147,10 @@ export function ipJson<T>(netns: string | undefined, ...argv: string[]): T {
   return JSON.parse(run(['ip', '-j', ...argv], netns) || '[]') as T;
 }
 
-/** Whether a link is up and its peer is. Its operational state says so a second later at times (linkwatch in the kernel). */
+/**
+ * True if a link is up and its peer is. Its operational state sometimes follows a second later (linkwatch in the
+ * kernel).
+ */
 export const carries = (flags: readonly string[]): string =>
   flags.includes('UP') && flags.includes('LOWER_UP') ? 'UP' : 'DOWN';
 
@@ -166,7 +169,10 @@ export function mounts(): string[] {
     .map((line) => line.split(' ').slice(2).join(' '));
 }
 
-/** Path, mode and content of every file below a directory, without the log and without what goes just now. */
+/**
+ * Path, mode and content of every file below a directory, without the log and without files that are just being
+ * removed.
+ */
 function files(directory: string, below = ''): string[] {
   return readdirSync(join(directory, below))
     .sort()
@@ -184,7 +190,7 @@ function files(directory: string, below = ''): string[] {
     });
 }
 
-/** Of a file that was listed a moment ago; nothing when it is not there any more. */
+/** Reads a file that was listed a moment ago; nothing when it does not exist any more. */
 export function unlessGone(look: () => string[]): string[] {
   try {
     return look();

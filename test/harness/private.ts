@@ -1,10 +1,10 @@
 /**
- * The guard in front of every test that changes network or mounts: it must not be the machine's.
+ * The guard of every test that changes network or mounts: it must not be the machine's.
  *
- * Guarantees: requirePrivateNamespace throws in the network or mount namespace of the machine's init. Where that cannot
- * be told (pid 1 is the test runner's own shell, in the pid namespace each file gets; or its namespaces may not be
- * read), the network has to be as bare as a new one, which no machine's is.
- * Limits: a machine with nothing but a loopback interface passes for a private namespace where it cannot be told.
+ * Guarantees: requirePrivateNamespace throws in the network or mount namespace of the machine's init. Where that is
+ * unknown (pid 1 is the test runner's own shell, in the pid namespace each file gets; or its namespaces may not be
+ * read), the network must be as empty as a new one, which no machine's is.
+ * Limits: a machine with only a loopback interface counts as a private namespace where it is unknown.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 

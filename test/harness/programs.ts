@@ -2,12 +2,12 @@
  * The processes of user-mode networking that belong to one daemon: uplinks, their keepers, forwarders; and sockets that
  * answer in their place.
  *
- * Guarantees: found by what they were started with, never by name alone, so that nobody else's is signalled.
- * Limits: of a daemon in the test's own pid namespace.
+ * Guarantees: found by their command lines, never by name alone, so that no foreign process is signalled.
+ * Limits: for a daemon in the test's own pid namespace.
  */
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { findUplink, listUplinks, PROGRAM } from '../../effects/uplink-keeper.ts';
+import { findUplink, listUplinks, PROGRAM } from '../../effects/uplinks/uplink-keeper.ts';
 import type { UplinkStatus } from '../../state/uplink.ts';
 import type { TestDaemon } from './daemon.ts';
 import { commandLines } from './native.ts';
@@ -38,7 +38,7 @@ function socketsBelow(home: string, name: string): string[] {
     .filter((path) => existsSync(path));
 }
 
-/** Whoever has ended by now is passed over. */
+/** A process that has ended by now is ignored. */
 export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
     try {
@@ -49,7 +49,7 @@ export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void
   }
 }
 
-/** Says this to whoever has spoken, null for nothing at all, and does not hang up by itself. */
+/** Sends this to each client that has sent something, null for nothing at all, and does not close by itself. */
 class Answerer {
   readonly server: Server;
   readonly #open = new Set<Socket>();
@@ -68,7 +68,7 @@ class Answerer {
   }
 }
 
-/** Answers by this name in a directory where nobody does, until that is taken away; the path may be of any length. */
+/** Answers by this name in a directory without a server, until it is removed; the path may be of any length. */
 export async function answering(directory: string, name: string, answer: string | null): Promise<() => Promise<void>> {
   mkdirSync(directory, { recursive: true });
   const fd = openSync(directory, 'r');
@@ -80,7 +80,7 @@ export async function answering(directory: string, name: string, answer: string 
   };
 }
 
-/** Answers in the place of every socket at these paths, until it is taken away: with `answer`, null for nothing at all. */
+/** Answers in the place of every socket at these paths, until it is removed: with `answer`, null for nothing at all. */
 export class Impostor {
   readonly #paths: readonly string[];
   readonly #answerers: Answerer[] = [];
@@ -97,7 +97,7 @@ export class Impostor {
     }
   }
 
-  /** Those that are still there answer for themselves again. */
+  /** The remaining servers answer by themselves again. */
   end(): void {
     for (const path of this.#paths) if (existsSync(`${path}.real`)) renameSync(`${path}.real`, path);
     for (const answerer of this.#answerers) void answerer.close();

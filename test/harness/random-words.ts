@@ -1,24 +1,24 @@
 /**
- * What may be said to a daemon by chance, and what each word makes of a container: the smallest model of the lifecycle.
+ * The random commands for a daemon, and the effect of each on a container: the smallest model of the lifecycle.
  *
- * Guarantees: a command is plain JSON: what was printed can be pasted and is said again. Of a word the model knows what the
- * container is like when it succeeds; that it is unchanged when it fails needs no model.
- * Limits: whether a word succeeds is the daemon's to say. Host ports are always asked for by number.
+ * Guarantees: a command is plain JSON: printed ones can be pasted and repeated. The model knows the container after
+ * each successful command; after a failed one it is unchanged, which needs no model.
+ * Limits: the daemon decides whether a command succeeds. Host ports are always requested by number.
  */
 import fc from 'fast-check';
 import type { ContainerContext } from '../../state/container.ts';
 import type { LifecycleEvent, PortMapping } from '../../state/event.ts';
 
-/** The next step of a container that wants to be up: create it, or configure it, or repair it. */
+/** The next step towards a container that is up: create it, or configure it, or repair it. */
 export type Command = LifecycleEvent | { type: 'go'; id: string } | { type: 'update'; network: string; mtu: string };
 
-/** Said at the same time; and then the daemon is killed: where it passes a point, or after so many milliseconds. */
+/** Commands at the same time; then the daemon is killed: where it passes a point, or after so many milliseconds. */
 export interface Group {
   commands: Command[];
   kill?: string | number;
 }
 
-/** A container as far as it matters, null where there is none. */
+/** The relevant parts of a container, null where there is none. */
 export type Shape = { state: string; held: boolean; networks: string[]; ports: string[] } | null;
 
 const INTERNAL = 'inner';
@@ -29,7 +29,7 @@ const LOCAL80: PortMapping = { host_ip: '127.0.0.1', host_port: 8080, container_
 const P70: PortMapping = { host_port: 7070, container_port: 70 };
 const P90: PortMapping = { host_port: 9090, container_port: 90, protocol: 'udp' };
 
-/** What a container asks for when it is created by `go`. */
+/** The request of a container that is created by `go`. */
 const WISHES: Record<string, Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>> = {
   a: { networks: { front: {}, dual: {} }, port_mappings: [P80] },
   b: { networks: { dual: {} }, port_mappings: [P90] },
@@ -39,7 +39,7 @@ const WISHES: Record<string, Omit<Extract<LifecycleEvent, { type: 'create' }>, '
   u: { uplink: { program: 'slirp4netns' }, port_mappings: [P70] },
 };
 
-/** The event that is said, to a container of this shape. */
+/** The event for a container of this shape. */
 export function eventOf(command: Exclude<Command, { type: 'update' }>, shape: Shape): LifecycleEvent {
   if (command.type !== 'go') return command;
   const { id } = command;
@@ -52,7 +52,7 @@ const portText = ({ host_ip = '', host_port = 0, container_port, protocol = 'tcp
 
 const sorted = (all: Iterable<string>): string[] => [...new Set(all)].sort();
 
-/** What it is like according to its record. */
+/** Its shape according to its record. */
 export function shapeOf({ value, context }: { value: unknown; context: ContainerContext }): Shape {
   const { ownerGone: held, request, attachments, ports, configured } = context;
   const state = typeof value === 'string' ? value : JSON.stringify(value);
@@ -72,7 +72,7 @@ export function shapeOf({ value, context }: { value: unknown; context: Container
   return { state, held, networks: sorted(networks), ports: sorted(published) };
 }
 
-/** What an event that succeeds makes of a container: one of these. */
+/** The shapes that a container may have after a successful event. */
 export function after(shape: Shape, event: LifecycleEvent): Shape[] {
   if (event.type === 'create') {
     const { networks = {}, port_mappings = [] } = event;
@@ -111,7 +111,7 @@ export function lessPorts(shape: NonNullable<Shape>, mappings: readonly PortMapp
   return { ...shape, ports: shape.ports.filter((port) => !gone.has(port)) };
 }
 
-/** Where it may be killed (effects/effect.ts, state/whole-file.ts). */
+/** Failpoints at which it may be killed (effects/effect.ts, state/files/whole-file.ts). */
 const EFFECTS = [
   'ensureNamespace removeNamespace ensureLink ensureAddresses removeLink replaceLink reviseLink publish unpublish',
   'probeUplink startUplink verifyUplink stopUplink',
@@ -120,7 +120,7 @@ const EFFECTS = [
 ].flatMap((names) => names.split(' '));
 
 const owner = fc.constantFrom('a', 'b', 'c');
-/** With ports of its own: behind a program, too, whose ports the forwarder carries. */
+/** True for a container with ports of its own: also behind a program, whose ports the forwarder carries. */
 const publisher = fc.constantFrom('a', 'b', 'c', 'u');
 const anyone = fc.constantFrom('a', 'b', 'c', 's', 't', 'u');
 const network = fc.constantFrom(...NETWORKS);

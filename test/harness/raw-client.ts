@@ -1,7 +1,7 @@
 /**
- * A client of a Unix socket about which nothing is known but its bytes.
+ * A client of a Unix socket that works with bytes alone.
  *
- * Guarantees: an error of the connection is not thrown: what was said until then is what was said.
+ * Guarantees: an error of the connection is not thrown: the result is what arrived until then.
  */
 import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
@@ -14,7 +14,7 @@ export async function connectTo(path: string): Promise<Socket> {
   return socket;
 }
 
-/** Everything the daemon answers until it closes, or for a while; latin1 has a character for each byte. */
+/** Everything that the daemon sends until it closes, or for a while; latin1 has a character for each byte. */
 export async function said(socket: Socket, patience = 1000, encoding: 'utf8' | 'latin1' = 'utf8'): Promise<string> {
   let text = '';
   socket.setEncoding(encoding).on('data', (chunk: string) => (text += chunk));

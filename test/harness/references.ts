@@ -1,15 +1,15 @@
 /**
- * What a page of the documentation refers to: files, names in them, and tests by their titles.
+ * The things that a page of the documentation refers to: files, names in them, and tests by their titles.
  *
- * Guarantees: an objection for each thing that is not there, or could be one of several.
- * Limits: that a test shows what a page says is for whoever reads both.
+ * Guarantees: an objection for each reference that does not exist, or is ambiguous.
+ * Limits: only readers can tell that a test shows what a page says.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 export const ROOT = resolve(import.meta.dirname, '../../..');
 
-const PATH = /^(machines|effects|native|state|service|cli|bench|test|scripts|docs)(\/[\w.-]+)+$/;
+const PATH = /^(machines|plan|effects|native|state|service|cli|bench|test|scripts|docs)(\/[\w.-]+)+$/;
 const NAME = /^#?[A-Za-z_]\w*$/;
 const TEST = /^`(test\/[\w./-]+\.test\.ts)`: "(.+)"$/;
 
@@ -30,7 +30,7 @@ export function cellsOf(line: string): string[] {
     .map((cell) => cell.trim());
 }
 
-/** Paths lead somewhere, and names are in one of the files named beside them. */
+/** Checks that paths exist, and that names are in one of the files named beside them. */
 export function whereabouts(cell: string): string[] {
   const quoted = [...cell.matchAll(/`([^`]+)`/g)].map(([, text = '']) => text);
   const paths = quoted.filter((text) => PATH.test(text));

@@ -1,22 +1,23 @@
 /**
- * Native code built so that it says what it does wrong: with the sanitizers of the compilers, and as fuzz targets.
+ * Native code that is built so that it reports its mistakes: with the sanitizers of the compilers, and as fuzz targets.
  *
- * Guarantees: what is built is the sources of the tree with the flags of binding.gyp's target, plus those of the
- * variant; only what changed is compiled again, judged by the content of every file that went into it, so that the
- * first build takes a minute for each variant and the next ones nothing. A `patch` builds the same with one source
- * changed, aside: to see that what should be noticed is. The first mistake ends the program with EXIT_CODE.
+ * Guarantees: the build uses the sources of the tree with the flags of binding.gyp's target, plus those of the variant;
+ * only changed parts are compiled again, judged by the content of every file that went into them, so that the first
+ * build takes a minute for each variant and the next ones nothing. A `patch` builds the same with one source changed,
+ * aside, to prove that a mistake is noticed. The first mistake ends the program with EXIT_CODE.
  * Limits: libraries (libmnl, libnftnl, libstdc++, node) are as they are installed: only what the sanitizers intercept
  * is seen of them. Below build/sanitized.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
+import { type GypTarget, includeFolders, readGyp } from '../../scripts/gyp.ts';
 
 export const ROOT = resolve(import.meta.dirname, '../../..');
 export const SANITIZED = join(ROOT, 'build/sanitized');
-/** What a sanitized program ends with when it did something wrong; no program of ours ends with it by itself. */
+/** The exit code of a sanitized program after a mistake; no program of ours uses it. */
 export const EXIT_CODE = 99;
 
 const UNDEFINED = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
@@ -34,7 +35,9 @@ const VARIANTS = {
 };
 export type Variant = keyof typeof VARIANTS;
 
-const COMMON = ['-std=c++17', '-O1', '-g1', '-fno-omit-frame-pointer', '-fno-exceptions', '-fPIC', '-D_GNU_SOURCE'];
+const WARNINGS = ['-Wall', '-Wextra', '-Wno-missing-field-initializers', '-Werror'];
+const OPTIONS = ['-std=c++17', '-O1', '-g1', '-fno-omit-frame-pointer', '-fno-exceptions', '-fPIC', '-D_GNU_SOURCE'];
+const COMMON = [...OPTIONS, ...WARNINGS];
 
 /** A change to one source: the first `from` in it becomes `to`. */
 export interface Patch {
@@ -46,57 +49,34 @@ export interface Patch {
 export interface Recipe {
   /** Below build/sanitized/VARIANT, or its PATCHED folder. */
   output: string;
-  /** From the root of the tree. */
+  /** Paths from the root of the tree. */
   sources: string[];
   flags?: string[];
   libraries?: string[];
   patch?: Patch;
 }
 
-export interface GypTarget {
-  target_name: string;
-  type?: string;
-  sources: string[];
-  defines: string[];
-}
-
-/** What binding.gyp names, which is Python's notation. */
-export function gypTargets(): GypTarget[] {
-  const program = 'import ast, json, sys; print(json.dumps(ast.literal_eval(sys.stdin.read())))';
-  const input = readFileSync(join(ROOT, 'binding.gyp'));
-  const { stdout, stderr } = spawnSync('python3', ['-c', program], { input, encoding: 'utf8' });
-  if (stdout === '') throw new Error(`binding.gyp: ${stderr}`);
-  return (JSON.parse(stdout) as { targets: GypTarget[] }).targets;
-}
-
 function gypTarget(name: string): GypTarget {
-  const target = gypTargets().find(({ target_name }) => target_name === name);
+  const target = readGyp().targets.find(({ target_name }) => target_name === name);
   if (target === undefined) throw new Error(`binding.gyp has no target ${name}`);
   return target;
 }
 
-/** Where the headers of the running node are, as the build finds them. */
-function nodeDir(): string {
-  const program = "import { findNodeDir } from './scripts/node-headers.mjs'; console.log(findNodeDir().nodedir)";
-  const argv = ['--input-type=module', '--eval', program];
-  return spawnSync(process.execPath, argv, { cwd: ROOT, encoding: 'utf8' }).stdout.trim();
-}
-
-/** The addon; its path. */
+/** The directory of the running node's headers, as the build finds it. */
 export function buildAddon(variant: Variant, patch?: Patch): Promise<string> {
   const { sources, defines } = gypTarget('cleat');
-  const include = [`-I${nodeDir()}/include/node`, `-I${join(ROOT, 'node_modules/node-addon-api')}`];
+  const include = includeFolders().flatMap((folder) => ['-isystem', folder]);
   const flags = [...include, ...defines.map((define) => `-D${define}`)];
   const recipe = { output: 'cleat.node', sources, flags, libraries: ['-shared', '-lmnl', '-lnftnl'] };
   return build(variant, patch === undefined ? recipe : { ...recipe, patch });
 }
 
-/** The OCI hook; its path. */
+/** Builds the OCI hook; returns its path. */
 export function buildHook(variant: Variant): Promise<string> {
   return build(variant, { output: 'cleat-oci-hook', sources: gypTarget('cleat-oci-hook').sources });
 }
 
-/** LSan looks when exit(3) is called; who leaves by _exit(2) asks it. Not what was forked off. */
+/** LSan runs at exit(3); a program that ends by _exit(2) has to call it. Forked children do not. */
 const LOOK_AT_EXIT = `
 #include <sanitizer/lsan_interface.h>
 #include <unistd.h>
@@ -107,12 +87,12 @@ extern "C" void __wrap__exit(int code) {
 }
 `;
 
-/** Where programs report that the daemon starts, without any environment. */
+/** The directory for reports of programs that the daemon starts without any environment. */
 export const reportsOf = (variant: 'address' | 'thread'): string => join(SANITIZED, variant, 'reports');
 
 /**
- * An executable that the daemon starts: how it reports, and where, is built into it (sanitizer/common_interface_defs.h). Its
- * path.
+ * An executable that the daemon starts: how and where it reports is built into it (sanitizer/common_interface_defs.h).
+ * Returns its path.
  */
 export async function buildProgram(variant: 'address' | 'thread', name: string, patch?: Patch): Promise<string> {
   const options = join(SANITIZED, variant, 'options.cc');
@@ -129,7 +109,7 @@ export async function buildProgram(variant: 'address' | 'thread', name: string, 
   return build(variant, patch === undefined ? recipe : { ...recipe, patch });
 }
 
-/** Builds what the recipe says; the path of it. */
+/** Builds the recipe; returns the path. */
 export async function build(variant: Variant, recipe: Recipe): Promise<string> {
   const { compiler, link } = VARIANTS[variant];
   const { patch } = recipe;
@@ -183,7 +163,7 @@ async function compile(
   const path = instead === undefined ? join(SANITIZED, variant, `${source}.o`) : `${instead}.o`;
   const beside = ['-iquote', join(ROOT, dirname(source)), '-iquote', join(ROOT, 'native')];
   const argv = [...COMMON, ...VARIANTS[variant].compile, ...flags, ...beside, '-c', instead ?? join(ROOT, source)];
-  // What went into it, as the compiler said the last time.
+  // The files that went into it, as the compiler listed them the last time.
   const key = (): string => {
     const inputs = (read(`${path}.d`) ?? '').replace(/^.*?:/, '').split(/[\s\\]+/);
     return digest(JSON.stringify([argv, inputs.filter((input) => input !== '').map((input) => [input, read(input)])]));
@@ -199,7 +179,7 @@ async function compile(
   return { path, key: after };
 }
 
-/** Writes files under other names, then puts them in place: whoever builds the same at the same time does no harm. */
+/** Writes files under other names, then puts them in place: concurrent builds of the same do no harm. */
 async function into(paths: string[], write: (instead: string[]) => Promise<void> | void): Promise<void> {
   const instead = paths.map((path) => `${path}.${randomUUID()}`);
   await write(instead);
@@ -227,27 +207,27 @@ function digest(text: string): string {
 // --- Running ------------------------------------------------------------------------------------------------------
 
 /**
- * The environment in which a program of a variant reports to files in `directory`, or to stderr; `leaks`: when it ends, also
- * of what it has lost.
+ * The environment in which a program of a variant reports to files in `directory`, or to stderr; `leaks`: also memory
+ * that it has lost when it ends.
  */
 export function reporting(variant: 'address' | 'thread', directory: string | null, leaks = false) {
   const log = `log_path=${directory === null ? 'stderr' : join(directory, 'report')}`;
-  // TSan goes on, and ends as the program does: most of what it says is of V8.
+  // TSan goes on, and ends as the program does: most of its reports are about V8.
   if (variant === 'thread') return { TSAN_OPTIONS: `${log}:exitcode=0` };
-  // What node has when it ends it leaves to the kernel, which is no leak.
+  // Memory that node still has at its end is left to the kernel, which is no leak.
   const asan = `${log}:exitcode=${EXIT_CODE}:detect_leaks=${leaks ? 1 : 0}`;
   return { ASAN_OPTIONS: asan, UBSAN_OPTIONS: `${log}:exitcode=${EXIT_CODE}:print_stacktrace=1` };
 }
 
 /**
- * Programs of other pid namespaces have the same pids, and each would write over what another has reported: what appears
- * in the directory gets a name of its own, until this is stopped.
+ * Programs of different pid namespaces have the same pids, and each would overwrite the reports of another: until this
+ * is stopped, a new file in the directory is renamed.
  */
 export function keepReports(directory: string): { stop: () => void } {
   let kept = 0;
   const sweep = (): void => {
     for (const name of readdirSync(directory).filter((one) => one.startsWith('report.'))) {
-      renameSync(join(directory, name), join(directory, `kept.${++kept}`)); // whoever writes to it goes on
+      renameSync(join(directory, name), join(directory, `kept.${++kept}`)); // its writer goes on writing
     }
   };
   const timer = setInterval(sweep, 20);
@@ -255,8 +235,8 @@ export function keepReports(directory: string): { stop: () => void } {
 }
 
 /**
- * V8 and libuv are not built for TSan, which sees their memory and descriptors change hands without what orders that: a race is
- * ours when each access has a frame of ours.
+ * V8 and libuv are not built for TSan, which does not see the synchronisation of their memory and descriptors: a race
+ * counts only when each access has a frame of ours.
  */
 function isOfOurs(report: string): boolean {
   const accesses = report.match(/^  \S.* of size \d+ at .*\n(?:    .*\n)+/gm) ?? [report];
@@ -267,7 +247,7 @@ function isOfOurs(report: string): boolean {
   return accesses.every((access) => ours.test(access));
 }
 
-/** What was reported of our code, one text each. */
+/** The reports about our code, one text each. */
 export function reports(directory: string): string[] {
   return readdirSync(directory)
     .map((name) => readFileSync(join(directory, name), 'utf8'))
@@ -278,7 +258,7 @@ export function reports(directory: string): string[] {
 
 /**
  * A copy of the running node that loads a sanitizer's library before all others, as an addon needs that was built with
- * it. Not by LD_PRELOAD, which every program would inherit that node starts.
+ * it. Not by LD_PRELOAD, which every program that node starts would inherit.
  */
 export async function sanitizedNode(variant: 'address' | 'thread'): Promise<string> {
   const output = join(SANITIZED, variant, 'node');

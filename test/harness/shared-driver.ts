@@ -1,9 +1,9 @@
 /**
- * The machines that containers share (network, firewall), walked: the walks of their model, and an actor driven along one,
- * with askers that remember what they were answered.
+ * The machines that containers share (network, firewall), walked: the walks of their model, and an actor driven along
+ * one, with requesters that record their answers.
  *
- * Guarantees: two askers are enough for first, last, and one among others. What a test lets happen is over before the
- * machine hears of it.
+ * Guarantees: two requesters are enough for first, last, and one among others. An effect that a test lets happen is
+ * over before the machine is notified.
  * Limits: effects change nothing by themselves: the test says what each does.
  */
 import {
@@ -19,12 +19,9 @@ import { getAdjacencyMap, getShortestPaths } from 'xstate/graph';
 import type { Test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FAULT } from './fixtures.ts';
-import { none } from './machines.ts';
+import { assertNone } from './machines.ts';
 import { proved } from './proof.ts';
 import { settled, type Ending } from './world.ts';
-
-/** What comes from outside and waits for no answer. */
-const TOLD = new Set(['drifted', 'verify', 'wayOut', 'bridge']);
 
 export type AnySnapshot = MachineSnapshot<
   Record<string, unknown>,
@@ -49,7 +46,7 @@ interface Asker {
 
 export function asker(): Asker {
   const answers: Event[] = [];
-  const ref = createActor(fromCallback<EventObject>(({ receive }) => receive((event) => answers.push(event as Event))));
+  const ref = createActor(fromCallback<EventObject>(({ receive }) => receive((event) => answers.push(event))));
   ref.start();
   return { ref, answers };
 }
@@ -57,14 +54,17 @@ export function asker(): Asker {
 const done = (id: string, output?: unknown): Event => ({ type: `xstate.done.actor.${id}`, actorId: id, output });
 const failed = (id: string): Event => ({ type: `xstate.error.actor.${id}`, actorId: id, error: { fault: FAULT } });
 
-/** Every answer of what the present state waits for. `talks`: the events that conversations end with. */
+/** Actors that never reject. */
+const NEVER_FAIL = new Set(['backOff', 'releaseFirewall']);
+
+/** Every end of what the present state waits for. `ends`: those of an actor that has others than its output and a failure. */
 export function answersIn(
   state: AnySnapshot,
-  talks: Record<string, Event[]>,
   outputs: Record<string, unknown>,
+  ends: Record<string, Event[]> = {},
 ): Event[] {
   const waits = state._nodes.flatMap((node) => node.invoke.map(({ id }) => id));
-  return waits.flatMap((id) => talks[id] ?? [done(id, outputs[id]), failed(id)]);
+  return waits.flatMap((id) => ends[id] ?? [done(id, outputs[id]), ...(NEVER_FAIL.has(id) ? [] : [failed(id)])]);
 }
 
 /** Each edge once, as the shortest walk that ends with it. */
@@ -90,32 +90,29 @@ export const titleOf = (steps: readonly Step[]): string =>
   steps
     .map(({ event, state }) => {
       const owner = typeof event['owner'] === 'string' ? ` ${event['owner']}` : '';
-      return `${event.type.replace(/xstate\.(done|error)\.actor\./, '$1:')}${owner}-> ${String(state.value)}`;
+      return `${event.type.replace(/xstate\.(done|error)\.actor\./, '$1:')}${owner}-> ${state.value}`;
     })
     .join(' -');
 
-/** Of each step what it was: "up drifted -> repairing". */
+/** The description of each step: "up drifted -> repairing". */
 export const kindsOf = (steps: readonly Step[]): string[] =>
-  steps
-    .slice(1)
-    .map(({ event, state }, n) => `${String(steps[n]?.state.value)} ${event.type} -> ${String(state.value)}`);
+  steps.slice(1).map(({ event, state }, n) => `${String(steps[n]?.state.value)} ${event.type} -> ${state.value}`);
 
-/** What effects and others do, and whoever looks at it. */
+/** The actions of effects and of others, and their observer. */
 interface Beside {
-  /** What an effect that fails has done: nothing, or everything. */
+  /** The part of a failing effect that has happened: nothing, or everything. */
   failing?: Ending;
-  /** An effect ended like this, or a request with this answer; returns what the effect returns. */
+  /** Called when an effect ended like this, or a request got this answer; returns the effect's output. */
   happens(id: string, how: string, input: unknown): unknown;
-  /** Before this is sent to the machine, where others say it. */
+  /** Called before this event of others is sent to the machine. */
   before?(event: Event, state: AnySnapshot): Promise<void>;
-  /** Objections to what there is, after a step that led here. */
+  /** Objections to the present state, after a step that led here. */
   look?(state: AnySnapshot): Promise<string[]>;
 }
 
 export class Driven {
   readonly actor;
   readonly pending: { id: string; end: (ok: boolean, output?: unknown) => Promise<void> }[] = [];
-  talk: { id: string; say: (event: Event) => Promise<void> } | null = null;
   readonly objections: string[] = [];
   readonly #beside: Beside;
 
@@ -125,43 +122,29 @@ export class Driven {
     const actors = Object.fromEntries(
       Object.keys(machine.implementations.actors).map((id) => [
         id,
-        /^(hold|release|backOff|fanOut)/.test(id)
-          ? fromCallback<EventObject>(({ sendBack, input: of }) => {
+        fromPromise(
+          ({ signal, input: of }) =>
+            new Promise((resolve, reject) => {
               const mine = {
                 id,
-                say: async (event: Event) => {
-                  await beside.happens(id, event.type, of);
-                  sendBack(event);
+                end: async (ok: boolean, output?: unknown) => {
+                  try {
+                    const usual = await beside.happens(id, ok ? 'done' : failing, of);
+                    if (ok) resolve(output ?? usual);
+                    else reject(Object.assign(new Error(id), { fault: FAULT }));
+                  } catch (error) {
+                    this.objections.push(`${id} of itself: ${String(error)}`);
+                    reject(error);
+                  }
                 },
               };
-              this.talk = mine;
-              return () => {
-                if (this.talk === mine) this.talk = null;
-              };
-            })
-          : fromPromise(
-              ({ signal, input: of }) =>
-                new Promise((resolve, reject) => {
-                  const mine = {
-                    id,
-                    end: async (ok: boolean, output?: unknown) => {
-                      try {
-                        const usual = await beside.happens(id, ok ? 'done' : failing, of);
-                        if (ok) resolve(output ?? usual);
-                        else reject(Object.assign(new Error(id), { fault: FAULT }));
-                      } catch (error) {
-                        this.objections.push(`${id} of itself: ${String(error)}`);
-                        reject(error as Error);
-                      }
-                    },
-                  };
-                  this.pending.push(mine);
-                  // Nobody hears the end of an effect whose state was left.
-                  signal.addEventListener('abort', () => {
-                    if (this.pending.includes(mine)) this.pending.splice(this.pending.indexOf(mine), 1);
-                  });
-                }),
-            ),
+              this.pending.push(mine);
+              // Nobody hears the end of an effect whose state was left.
+              signal.addEventListener('abort', () => {
+                if (this.pending.includes(mine)) this.pending.splice(this.pending.indexOf(mine), 1);
+              });
+            }),
+        ),
       ]),
     );
     this.actor = createActor(machine.provide({ actors } as never), { input });
@@ -177,16 +160,14 @@ export class Driven {
     for (const { event, state } of steps.slice(1)) {
       const end = /^xstate\.(done|error)\.actor\./.exec(event.type);
       if (end !== null) await this.pending.shift()?.end(end[1] === 'done', event['output']);
-      else if ('from' in event || TOLD.has(event.type)) await this.tell(event);
-      else await this.talk?.say(event);
+      else await this.tell(event);
       await this.#look();
-      const now = String(this.state.value);
-      if (now !== String(state.value))
-        this.objections.push(`after ${event.type} it is ${now}, not ${String(state.value)}`);
+      const now = this.state.value;
+      if (now !== state.value) this.objections.push(`after ${event.type} it is ${now}, not ${state.value}`);
     }
   }
 
-  /** Somebody says this. */
+  /** Sends this event of others. */
   async tell(event: Event): Promise<void> {
     await this.#beside.before?.(event, this.state);
     this.actor.send(event);
@@ -195,16 +176,14 @@ export class Driven {
   async #look(): Promise<void> {
     await settled();
     const objections = (await this.#beside.look?.(this.state)) ?? [];
-    this.objections.push(...objections.map((text) => `${String(this.state.value)}: ${text}`));
+    this.objections.push(...objections.map((text) => `${this.state.value}: ${text}`));
   }
 
-  /** Everything succeeds until nothing is waited for. */
-  async rest(good: Record<string, Event>): Promise<void> {
+  /** Lets everything succeed until nothing is waited for. */
+  async rest(): Promise<void> {
     for (let i = 0; i < 40; i++) {
-      const talk = this.talk;
-      if (this.pending[0] !== undefined) await this.pending.shift()?.end(true);
-      else if (talk !== null) await talk.say(good[talk.id] ?? { type: 'retry' });
-      else return;
+      if (this.pending[0] === undefined) return;
+      await this.pending.shift()?.end(true);
       await this.#look();
     }
     this.objections.push('never comes to rest');
@@ -216,7 +195,7 @@ interface Walked {
   walks: readonly (readonly Step[])[];
 }
 
-/** Tests of the walks by themselves: together they reach every state, and each invariant holds all along. */
+/** Tests of the walks themselves: together they reach every state, and each invariant holds all along. */
 export function judged(
   paths: Test,
   machine: AnyStateMachine,
@@ -226,7 +205,7 @@ export function judged(
   paths('reach every state', () => {
     const walks = all.flatMap((walked) => walked.walks);
     proved(`walks of the ${machine.id} machine by itself`, walks.length);
-    const reached = new Set(walks.flatMap((steps) => steps.map(({ state }) => String(state.value))));
+    const reached = new Set(walks.flatMap((steps) => steps.map(({ state }) => state.value)));
     const states = Object.keys(machine.states).filter((name) => name !== 'deciding');
     assert.equal([...reached].sort(), states.sort());
   });
@@ -235,7 +214,7 @@ export function judged(
       const broken = all.flatMap(({ name, walks }) =>
         walks.filter((steps) => !steps.every(({ state }) => holds(state))).map((steps) => `${name}\n${titleOf(steps)}`),
       );
-      none(broken);
+      assertNone(broken);
     });
   }
 }

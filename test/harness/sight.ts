@@ -1,9 +1,9 @@
 /**
- * What there is of some containers and networks: what the daemon says, what their namespaces say, what the firewall says.
+ * The state of some containers and networks, from the daemon, from their namespaces and from the firewall.
  *
- * Guarantees: two sights with the same `exact` are of the same addresses, MACs and ports; with the same `shape`, of the
- * same things whatever addresses, names and random ports they were given. Nothing that is new with every start is in it.
- * Limits: containers between two states are described by what they are in the middle of; wait until they are at rest.
+ * Guarantees: two sights with the same `exact` have the same addresses, MACs and ports; with the same `shape`, the same
+ * objects with any addresses, names and random ports. They contain nothing that is new with every start.
+ * Limits: containers between two states are described by their present step; wait until they are at rest.
  */
 import { execFileSync } from 'node:child_process';
 import type { NetworkDefinition } from '../../state/network.ts';
@@ -32,7 +32,7 @@ export async function see(daemon: TestDaemon, ids: readonly string[], networks: 
   for (const network of networks) {
     const { body } = await daemon.get<NetworkDefinition>(`/v1/networks/${network}`);
     const { subnets, routes, network_dns_servers, internal, dns_enabled, ipv6_enabled } = body;
-    // In the order in which an update named them, or in that of the schema once they have been read from the disk.
+    // In the order of the update that named them, or in that of the schema once they have been read from the disk.
     const options = Object.fromEntries(Object.entries(body.options).sort(([a], [b]) => (a < b ? -1 : 1)));
     const definition = { subnets, options, routes, network_dns_servers, internal, dns_enabled, ipv6_enabled };
     lines.push(`${network} ${JSON.stringify(definition)}`);
@@ -69,7 +69,7 @@ function describe({ ifname, address, mtu, flags, addr_info }: Link): string {
   return JSON.stringify([ifname, address, mtu, carries(flags), addresses.sort()]);
 }
 
-/** A bridge is there as long as somebody uses it; nobody chose its MAC. */
+/** A bridge exists as long as it has users; nobody chose its MAC. */
 function bridge(name: string): string[] {
   try {
     const out = execFileSync('ip', ['-j', 'address', 'show', 'dev', name], { stdio: ['ignore', 'pipe', 'ignore'] });
@@ -79,14 +79,17 @@ function bridge(name: string): string[] {
   }
 }
 
-/** Without handles, which are new with each rule, and in an order of its own: rules of a chain keep theirs by content. */
+/** Without handles, which are new with each rule, and sorted by content: rules of a chain keep their order. */
 function ruleset(): string[] {
   return inspectRuleset()
     .map((line) => line.replace(/"handle": ?\d+,? ?/g, ''))
     .sort();
 }
 
-/** Addresses, MACs, generations, names of links made for one life, and ports that nobody asked for, are as good as others. */
+/**
+ * Replaces values of which one is as good as another: addresses, MACs, generations, names of links of one life, and
+ * random ports.
+ */
 function shapeOf(lines: readonly string[]): string {
   return lines
     .map((line) =>
@@ -94,7 +97,7 @@ function shapeOf(lines: readonly string[]): string {
         .replace(/\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b/g, 'MAC')
         .replace(/\b\d+\.\d+\.\d+\.\d+\b/g, 'IP4')
         .replace(/\bfd[0-9a-f]{2}:[0-9a-f:]*/g, 'IP6')
-        .replace(/"cleat [0-9a-f]{8}"/g, '"HASH"') // of a rule's content, addresses and all
+        .replace(/"cleat [0-9a-f]{8}"/g, '"HASH"') // a hash of a rule's content, addresses included
         .replace(/\b\d{5,}\b/g, 'N'),
     )
     .sort()

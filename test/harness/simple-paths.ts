@@ -1,8 +1,8 @@
 /**
- * The machines of a container's parts (attachment, uplink), which run some effects and answer once: how effects end, what
- * a path is called, and an actor driven along it.
+ * The machines of a container's parts (attachment, uplink), which run some effects and answer once: how effects end,
+ * the title of a path, and an actor driven along it.
  *
- * Guarantees: effects are asked for in the order of the path, and none besides.
+ * Guarantees: effects run in the order of the path, and no others.
  * Limits: effects change nothing by themselves: the test says what each does.
  */
 import * as assert from 'uvu/assert';
@@ -10,12 +10,12 @@ import type { AnyActor, AnyMachineSnapshot, EventObject } from 'xstate';
 import { FAULT } from './fixtures.ts';
 import { settled } from './world.ts';
 
-/** Why undoing failed, as different from why it had to be undone. */
+/** The reason why undoing failed, as opposed to why it had to be undone. */
 export const SECOND = { ...FAULT, message: 'and again' };
 
 type Steps = readonly { event: EventObject; state: AnyMachineSnapshot }[];
 
-/** Effects with what they may return. `undoes`: the one that takes away what others have made. */
+/** Effects with their possible outputs. `undoes`: the one that removes what others have made. */
 interface Effects {
   all: readonly string[];
   undoes: string;
@@ -25,7 +25,7 @@ interface Effects {
 const failureOf = (id: string, { undoes }: Effects) => (id === undoes ? SECOND : FAULT);
 const outputIn = (event: EventObject): unknown => ('output' in event ? event.output : undefined);
 
-/** What each effect may end with. */
+/** The possible ends of each effect. */
 export const endingsOf = (effects: Effects) =>
   effects.all.flatMap((id) => [
     ...(effects.outputs?.[id] ?? [undefined]).map((output) => ({
@@ -36,11 +36,11 @@ export const endingsOf = (effects: Effects) =>
     { type: `xstate.error.actor.${id}`, actorId: id, error: { fault: failureOf(id, effects) } },
   ]);
 
-/** Every event and what it led to. */
+/** Every event and its next state. */
 export const titleOf = (steps: Steps): string =>
   steps.map(({ event, state }) => `${event.type} ${String(state.value)}`).join(' > ');
 
-/** "ensureLink !ensureAddresses: stuck", in order: what ended, what failed (!), and what was answered. */
+/** "ensureLink !ensureAddresses: stuck", in order: the effects that ended, that failed (!), and the answer. */
 export const answersOf = (
   paths: readonly { state: AnyMachineSnapshot; steps: Steps }[],
   named: (id: string, output: unknown) => string = (id) => id,
@@ -62,13 +62,13 @@ export class Scripted {
   readonly #happens: (id: string, ok: boolean) => void;
   readonly #waiting: { id: string; end: (ok: boolean, output: unknown) => void }[] = [];
 
-  /** `happens`: what one does that ends like this. */
+  /** `happens`: what an effect with this end does. */
   constructor(effects: Effects, happens: (id: string, ok: boolean) => void) {
     this.#effects = effects;
     this.#happens = happens;
   }
 
-  /** It is run. */
+  /** The effect is run. */
   run<Output>(id: string): Promise<Output> {
     return new Promise((resolve, reject) => {
       const end = (ok: boolean, output: unknown) => {
@@ -80,7 +80,7 @@ export class Scripted {
     });
   }
 
-  /** Along the path to its end; false when that is no answer, and the actor was stopped. */
+  /** Drives along the path to its end; false when that is no answer, and the actor was stopped. */
   async drive(actor: AnyActor, steps: Steps): Promise<boolean> {
     actor.start();
     for (const { event, state } of steps.slice(1)) {

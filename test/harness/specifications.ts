@@ -1,10 +1,10 @@
 /**
- * What may never happen to an address, a host port and a shared namespace, as machines that know nothing of cleat: oracles.
+ * Oracles: the rules for an address, a host port and a shared namespace, as machines that know nothing of cleat.
  *
- * Guarantees: each is told what was seen, one word at a time, and a word that is not possible leads to `violated`, which
- * nothing leads out of. Two host addresses overlap when they are equal, or when one is every address of a family that the
- * other is of ("" is every address of both).
- * Limits: as good as who tells them; that something is missing is the auditor's to say.
+ * Guarantees: each gets what was seen, one event at a time, and an impossible event leads to `violated`, which is
+ * final. Two host addresses overlap when they are equal, or when one is every address of a family that the other is of
+ * ("" is every address of both).
+ * Limits: as good as their witness; the auditor finds what is missing.
  */
 import { assign, createActor, setup, type ActorRefFrom } from 'xstate';
 
@@ -12,7 +12,7 @@ interface By {
   by: string;
 }
 
-/** free -> owned -> free. A second owner is a violation, and so is a drop by who does not own it. */
+/** free -> owned -> free. A second owner is a violation, and so is a drop by another than the owner. */
 export const addressOwnership = setup({
   types: { context: {} as { owner: string | null }, events: {} as ({ type: 'take' } & By) | ({ type: 'drop' } & By) },
   guards: { mine: ({ context, event }) => context.owner === event.by },
@@ -39,7 +39,7 @@ interface At extends By {
 }
 type PortWord = ({ type: 'take' } & At) | ({ type: 'drop' } & At) | { type: 'give'; by: string; to: string };
 
-/** Who has it on which host addresses. While one gives it to another (`give`), both may have it, and nobody else. */
+/** The owners, and their host addresses. While one gives it to another (`give`), both may have it, and nobody else. */
 export const portOwnership = setup({
   types: {
     context: {} as { holders: At[]; gift: { by: string; to: string } | null },
@@ -91,7 +91,7 @@ export const portOwnership = setup({
 
 type NamespaceWord = { type: 'pin' } | { type: 'unpin' } | ({ type: 'enter' } & By) | ({ type: 'leave' } & By);
 
-/** A pinned namespace that others share: whoever uses it finds it there, and it goes after the last of them. */
+/** A pinned namespace that others share: each user finds it there, and it goes after the last of them. */
 export const sharedNamespace = setup({
   types: { context: {} as { users: string[] }, events: {} as NamespaceWord },
   guards: { used: ({ context }) => context.users.length > 0 },
@@ -126,7 +126,7 @@ function overlap(a: string, b: string): boolean {
   return a === b || ((every(a) || every(b)) && families(a).some((family) => families(b).includes(family)));
 }
 
-/** Of each thing its kind, and what is told of it. */
+/** The kind of each thing, and its events. */
 export interface Words {
   address: Parameters<ActorRefFrom<typeof addressOwnership>['send']>[0];
   port: PortWord;
@@ -137,7 +137,7 @@ const KINDS = { address: addressOwnership, port: portOwnership, namespace: share
 /** Any number of things, each with its machine. */
 export class Specifications {
   readonly violations: string[] = [];
-  /** How many words were understood. */
+  /** The number of accepted events. */
   told = 0;
   readonly #actors = new Map<string, { send(word: object): void; getSnapshot(): { value: unknown } }>();
 
@@ -146,12 +146,12 @@ export class Specifications {
     let actor = this.#actors.get(key);
     if (actor === undefined) {
       actor = createActor(KINDS[kind] as typeof addressOwnership).start() as never;
-      this.#actors.set(key, actor!);
+      this.#actors.set(key, actor);
     }
-    const before = actor!.getSnapshot().value;
-    actor!.send(word);
+    const before = actor.getSnapshot().value;
+    actor.send(word);
     this.told++;
-    if (before !== 'violated' && actor!.getSnapshot().value === 'violated')
+    if (before !== 'violated' && actor.getSnapshot().value === 'violated')
       this.violations.push(`${key}, ${String(before)}: ${JSON.stringify(word)}`);
   }
 }

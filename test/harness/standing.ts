@@ -1,18 +1,18 @@
 /**
- * What a container's context says must be in the world of strings, and what may be.
+ * The objects that must be in the world of strings according to a container's context, and those that may be.
  *
- * Guarantees: whatever is there is spoken of by the context, at every moment; at rest in `up` there is exactly what the
- * context says, and in `created` nothing but the namespace.
+ * Guarantees: at every moment the context names everything that exists; at rest in `up` exactly what the context says
+ * exists, and in `created` nothing but the namespace.
  * Limits: one container; others in the same world are left out by their owner.
  */
-import { allPorts, leadsTo, namesOfChange } from '../../machines/plan/change.ts';
-import { nameEntries } from '../../machines/plan/names.ts';
-import { targetsFor } from '../../machines/plan/ports.ts';
+import { allPorts, leadsTo, namesOfChange } from '../../plan/containers/change.ts';
+import { nameEntries } from '../../plan/names/names.ts';
+import { targetsFor } from '../../plan/ports/ports.ts';
 import type { ContainerContext, ResolvedPort } from '../../state/container.ts';
 import { known, nameOf, type Snapshot } from './container-model.ts';
 import { element, outerOf, type World } from './world.ts';
 
-/** What is there of this owner, one line each. */
+/** The objects of this owner, one line each. */
 function seen(world: World, { owner, id, token }: ContainerContext): string[] {
   const mine = <T extends { owner: string }>(all: Map<string, T>) =>
     [...all].filter(([, thing]) => thing.owner === owner);
@@ -29,7 +29,7 @@ function seen(world: World, { owner, id, token }: ContainerContext): string[] {
   ].sort();
 }
 
-/** Where ports lead, each line once: to the forwarder both families of the host can be one place. */
+/** The targets of ports, each line once: for the forwarder both families of the host can be one place. */
 function lines(
   { owner, portHandler }: ContainerContext,
   ports: readonly ResolvedPort[],
@@ -39,7 +39,7 @@ function lines(
   return [...new Set(all.map(({ key, to }) => `${key} to ${to}`))];
 }
 
-/** What has to be there once it is up. */
+/** The objects that must exist once it is up. */
 function due(context: ContainerContext): string[] {
   const { attachments, ports, owner, publisher, files } = context;
   return [
@@ -57,7 +57,7 @@ function due(context: ContainerContext): string[] {
   ].sort();
 }
 
-/** What is there and is not spoken of. */
+/** The objects that exist and are not named. */
 function strays(world: World, context: ContainerContext): string[] {
   const { owner, change } = context;
   const links = new Map<string, Set<string>>();
@@ -97,7 +97,7 @@ function strays(world: World, context: ContainerContext): string[] {
   ];
 }
 
-/** Objections to a container as it stands now, between two effects. */
+/** Objections to a container in its present state, between two effects. */
 export function objectionsTo(world: World, state: Snapshot): string[] {
   const { context } = state;
   const wrong = strays(world, context).map((what) => `${nameOf(state)}: not spoken of: ${what}`);

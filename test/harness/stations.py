@@ -1,17 +1,18 @@
-"""Sends raw frames from many network namespaces and says what was heard in each, in one process.
+"""Sends raw frames from many network namespaces and reports the packets that arrive in each, in one process.
 
 Usage: stations.py    a request a line on stdin, the answer a line on stdout, JSON both:
   {"add": NAME, "netns": PATH or null, "link": LINK or null, "listen": [PORT, ...]}    -> {}
-      With a link, it sends frames out of it and hears what comes in by it. Without one, it sends whole IP packets as a
-      program of the namespace does and hears what the namespace took for its own. It has TCP servers on these ports that
-      nobody serves: there are clients who look whether anybody listens before they connect.
+      With a link, the station sends frames out of it and hears those that come in by it. Without one, it sends whole
+      IP packets as a program of the namespace does, and hears those that the namespace took for its own. It listens on
+      these TCP ports and accepts nothing, because some clients check if anybody listens before they connect.
   {"send": [[NAME, HEX], ...]}                                  -> {}
   {"heard": true}                                               -> {"tokens": {NAME: [n, ...]}, "segments": {...}}
-      What was heard since the last time: tokens, which are MAGIC and a number anywhere in a packet, and of TCP segments that
-      begin a connection the destination, as "ADDRESS PORT". A connection of before may still end meanwhile.
+      Returns what was heard since the last time: tokens, which are MAGIC and a number anywhere in a packet, and the
+      destination of TCP segments that begin a connection, as "ADDRESS PORT". An earlier connection may still end
+      meanwhile.
 
-Guarantees: frames leave in the order given, and what is on its way on the same machine has arrived before an answer
-to `heard`, unless it waits for another process or for a neighbour to be found. Limits: setns(2) and packet(7) need root.
+Guarantees: frames leave in the order given. A packet on its way on the same machine has arrived before an answer to
+`heard`, unless it waits for another process or for a neighbour to be found. Limits: setns(2) and packet(7) need root.
 """
 import ctypes
 import json
@@ -85,7 +86,7 @@ class Station:
             else:
                 self.raw[6].sendto(data, (socket.inet_ntop(socket.AF_INET6, data[24:40]), 0))
         except OSError:
-            pass  # refused at once (EPERM, ENETUNREACH) is refused: nothing arrives
+            pass  # a refusal at once (EPERM, ENETUNREACH): nothing arrives
 
     def note(self, data):
         for token in TOKEN.findall(data):
@@ -111,8 +112,8 @@ class Station:
     def packet(self, ear):
         self.note(ear.recv(65536))
 
-    # A program of the host that is refused is told so by the host itself, with a copy of what it sent: that is not what
-    # it sent.
+    # When a program of the host is refused, the host itself reports that, with a copy of the packet. That copy is not a
+    # packet that has arrived.
     def message4(self, ear):
         data, sender = ear.recvfrom(65536)
         if not (data[(data[0] & 15) * 4] == ICMP_UNREACHABLE and self.is_ours(socket.AF_INET, sender)):

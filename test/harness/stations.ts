@@ -1,11 +1,11 @@
 /**
- * Stations: places in network namespaces that send raw frames and say what they have heard, all in one process
+ * Stations: places in network namespaces that send raw frames and report received ones, all in one process
  * (stations.py), so that thousands of frames take seconds.
  *
- * Guarantees: frames leave in the order given, whoever sends them. A packet is told from others by a token in its payload,
+ * Guarantees: frames leave in the order given, from any station. A packet is recognised by a token in its payload,
  * wherever addresses were translated on its way.
- * Limits: a program that carries TCP as connections of its own (slirp4netns, pasta) loses the token: what is heard of those is
- * the destination of their segments.
+ * Limits: a program that carries TCP as connections of its own (slirp4netns, pasta) loses the token: those are
+ * recognised by the destination of their segments.
  */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
@@ -45,7 +45,7 @@ export class Stations {
     return JSON.parse(line) as object;
   }
 
-  /** Without a link: a program of the namespace (null: our own), which hears what is delivered to it. */
+  /** Without a link: a program of the namespace (null: our own), which receives what is delivered to it. */
   async add(name: string, netns: string | null, link: string | null, listen: readonly number[] = []): Promise<void> {
     await this.#ask({ add: name, netns, link, listen });
   }
@@ -54,7 +54,7 @@ export class Stations {
     await this.#ask({ send: frames.map(({ station, bytes }) => [station, bytes.toString('hex')]) });
   }
 
-  /** Collects what has come since the last time; `heard` and `heardSegment` know it then. */
+  /** Collects what has come since the last call; `heard` and `heardSegment` know it then. */
   async listen(): Promise<void> {
     const { tokens, segments } = (await this.#ask({ heard: true })) as {
       tokens: Record<string, number[]>;
@@ -68,7 +68,7 @@ export class Stations {
     return this.#tokens.get(station)?.has(number) ?? false;
   }
 
-  /** Of TCP: to this port, and this address unless it is null. */
+  /** TCP segments: to this port, and this address unless it is null. */
   heardSegment(station: string, address: string | null, port: number): boolean {
     const all = [...(this.#segments.get(station) ?? [])];
     return all.some((heard) => (address === null ? heard.endsWith(` ${port}`) : heard === `${address} ${port}`));

@@ -1,10 +1,10 @@
 /**
- * Clients that never pause, and who answers them: a node process in a network namespace that serves its name, and talks
- * to others as quickly as they answer. Started with `talkerIn`; told what to do, and asked what it heard, over IPC.
+ * Clients that never pause, and their servers: a node process in a network namespace that serves its name, and sends to
+ * others as fast as they answer. It is started with `talkerIn`, and is controlled and read over IPC.
  *
  * Guarantees: a UDP client sends from one port every 10 ms, and a restless one as soon as it is answered: its
- * connection-tracking entry never ends by itself. A TCP client is one connection, which does the same. `heard` tells what
- * was answered since it was last asked; the process ends with the test.
+ * connection-tracking entry never ends by itself. A TCP client is one connection, which does the same. `heard` returns
+ * the answers since the last call; the process ends with the test.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -15,9 +15,9 @@ import { until } from './native.ts';
 
 export interface Heard {
   sent: number;
-  /** By name, how often they answered. */
+  /** The number of answers of each server, by name. */
   from: Record<string, number>;
-  /** Of a TCP client: why it has ended, null while it goes on. */
+  /** The reason why a TCP client has ended; null while it goes on. */
   ended: string | null;
 }
 
@@ -44,7 +44,7 @@ export class Talker {
     await this.#order({ do: 'serve', protocol, port, name });
   }
 
-  /** A client from now on; `from` is its port, any unless given. */
+  /** Starts a client; `from` is its port, any unless given. */
   async talk(
     protocol: Protocol,
     host: string,
@@ -78,8 +78,8 @@ export class Client {
   }
 
   /**
-   * Answered by these and by nobody else, or by nobody: seen in as many answers, or messages without one, as make a window.
-   * What was under way fills one window at most, so it comes to that soon, or never: answers the last window then.
+   * Waits until these and nobody else answer, or nobody does, for a whole window of answers, or of messages without
+   * one. Messages under way fill one window at most, so that happens soon, or never: returns the last window then.
    */
   async servedBy(expected: readonly string[], patience = 20_000): Promise<string[]> {
     const deadline = performance.now() + patience;
@@ -105,7 +105,7 @@ export class Client {
     return Object.keys(from).toSorted();
   }
 
-  /** It has ended, and this is why. */
+  /** Waits until it has ended; returns the reason. */
   async end(patience?: number): Promise<string> {
     let why: string | null = null;
     await until(`${this.what}: ends`, async () => (why = (await this.heard()).ended) !== null, patience);
@@ -169,7 +169,7 @@ function talk(
     socket.on('error', ready);
     return;
   }
-  // Not connected: what an ICMP error says would end it.
+  // Not connected: an ICMP error would end a connected one.
   const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
   const send = () => socket.send('?', port, host, () => {});
   socket

@@ -1,10 +1,10 @@
 /**
- * A transfer that goes on as long as a test does: a server in a container sends a pattern that says where in the stream
- * each byte belongs, a client outside checks every one.
+ * A transfer that goes on as long as a test does: a server in a container sends a pattern that shows where in the
+ * stream each byte belongs, a client outside checks every one.
  *
- * Guarantees: `stop()` resolves with how many bytes came, all of them right and in order, over one connection; it rejects
- * if the connection ended, stalled for 5 s, or a byte was lost, doubled or changed.
- * Limits: paced (about 1 MB/s) so that it does not starve what it is a witness of.
+ * Guarantees: `stop()` resolves with the number of bytes that came, all of them right and in order, over one
+ * connection; it rejects if the connection ended, stalled for 5 s, or a byte was lost, doubled or changed.
+ * Limits: paced (about 1 MB/s) so that it does not starve the daemon under test.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { connect, createServer, type Socket } from 'node:net';
@@ -45,7 +45,7 @@ export class Transfer {
     socket.on('end', () => fail('the connection ended'));
   }
 
-  /** Serve inside `netns` on `port`, and read from `host`:`published`: under way when it returns. */
+  /** Serves inside `netns` on `port`, and reads from `host`:`published`: under way when it resolves. */
   static async start(netns: string, port: number, host: string, published: number): Promise<Transfer> {
     const args = [`--net=${netns}`, '--', process.execPath, import.meta.filename, 'serve', String(port)];
     const server = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -1,7 +1,7 @@
 /**
- * The unit of docs/cli.md: what it leaves of root, and a daemon that has no more than that.
+ * The unit of docs/cli.md: the capabilities that it leaves, and a daemon that has no more than these.
  *
- * Limits: systemd is not where the tests run: setpriv(1) sets what the unit says.
+ * Limits: systemd does not run in the tests: setpriv(1) sets what the unit says.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -25,7 +25,7 @@ export const maskOf = (names: readonly string[]): bigint =>
     return bits | (1n << BigInt(number));
   }, 0n);
 
-/** What the unit leaves of root; systemd.exec(5): lines add up. */
+/** The capabilities that the unit leaves; systemd.exec(5): lines add up. */
 export function capabilitiesOfTheUnit(): string[] {
   const page = readFileSync(join(ROOT, 'docs/cli.md'), 'utf8');
   assert.match(page, /^NoNewPrivileges=yes$/m);
@@ -42,7 +42,7 @@ export function launcherWith(names: readonly string[]): string[] {
   return ['setpriv', '--no-new-privs', '--inh-caps=-all', `--bounding-set=${bounds}`, '--'];
 }
 
-/** What /proc/PID/status and /proc/PID/limits say of the rights of a process. */
+/** The rights of a process in /proc/PID/status and /proc/PID/limits. */
 export function rightsOf(pid: number) {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   const field = (name: string): string => new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(status)?.[1]?.trim() ?? '';
@@ -64,7 +64,7 @@ export function rightsOf(pid: number) {
   };
 }
 
-/** The host has a LAN with a default route, which pasta wants, and /dev/net/tun as udev makes it. */
+/** The host has a LAN with a default route, which pasta needs, and /dev/net/tun as udev makes it. */
 export function prepareUplinks(): void {
   addNetns('lan');
   execFileSync('ip', ['-batch', '-'], {

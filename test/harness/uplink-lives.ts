@@ -1,9 +1,9 @@
 /**
- * The life of a container behind slirp4netns, whose ports the forwarder carries or slirp4netns itself, for fault tests; and
- * the moments of it at which something happens to the processes.
+ * The life of a container behind slirp4netns, whose ports the forwarder or slirp4netns itself carries, for fault tests;
+ * and its moments at which something happens to the processes.
  *
- * Guarantees: where the forwarder is not to be started with the first port, another container keeps one there (`withMate`):
- * its ports are back after each run, too.
+ * Guarantees: if the forwarder must not start with the first port, another container keeps one there (`withMate`): its
+ * ports are restored after each run, too.
  */
 import { on, port } from './daemon.ts';
 import type { FaultLife } from './fault-life.ts';
@@ -34,7 +34,7 @@ export async function withMate(life: FaultLife): Promise<void> {
   life.again();
 }
 
-/** When there is something to take away: before a process is started, found or told, or a file is written. */
+/** Moments with something to remove: before a process is started, found or updated, or a file is written. */
 const MOMENTS = ['helper', 'store'] as const;
 export const during = (how: Pick<Strike, 'meanwhile' | 'mend'>): Strike[] =>
   MOMENTS.map((kind) => ({ kind, action: 'hold', ...how }));

@@ -1,7 +1,7 @@
 /**
- * Where uplinks are tested: a world to go out to, namespaces to go out from, and a look for what was left behind.
+ * The ground of uplink tests: an outside with a network, namespaces of containers, and a check for remains.
  *
- * Limits: the runner's own pid namespace: everything that runs in it is this test's.
+ * Limits: the runner's own pid namespace: everything that runs in it belongs to this test.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,9 +10,9 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { createActor, fromPromise, toPromise } from 'xstate';
 import type { Kernel } from '../../effects/kernel.ts';
-import { uplinkEffects } from '../../effects/uplink.ts';
-import { watchUplink } from '../../effects/uplink-keeper.ts';
-import type { UplinkInput, UplinkStart, UplinkVerify } from '../../machines/plan/uplink.ts';
+import { uplinkEffects } from '../../effects/uplinks/uplink.ts';
+import { watchUplink } from '../../effects/uplinks/uplink-keeper.ts';
+import type { UplinkInput, UplinkStart, UplinkVerify } from '../../plan/uplinks/uplink.ts';
 import { uplinkMachine, type UplinkOutput } from '../../machines/uplink.ts';
 import { openOutside } from '../../native/index.ts';
 import type { UplinkFeatures, UplinkLink } from '../../state/uplink.ts';
@@ -21,7 +21,7 @@ import { addNetns, agentIn } from './inside.ts';
 import { commandLines } from './native.ts';
 
 export const outside = openOutside();
-/** Without the watch on links, which would keep the test from ending. */
+/** A kernel without the watch on links, which would keep the test from ending. */
 const kernel = { outside: () => ({ kernel: outside }) } as unknown as Kernel;
 
 /** The outside has a link with addresses of both families and the default routes. */
@@ -38,7 +38,7 @@ export function makeWorld(): void {
   });
 }
 
-/** The same, and somebody who says "world CLIENT" on port 7001, of TCP and UDP. */
+/** The same, with a server that sends "world CLIENT" on port 7001, of TCP and UDP. */
 export async function makeServedWorld(): Promise<Agent> {
   makeWorld();
   const agent = await agentIn(null);
@@ -47,7 +47,7 @@ export async function makeServedWorld(): Promise<Agent> {
   return agent;
 }
 
-/** A container's namespace as the daemon makes it: no IPv6 until somebody wants it. */
+/** A container's namespace as the daemon makes it: without IPv6 until it is needed. */
 export async function container(name: string): Promise<string> {
   const path = addNetns(name);
   await outside.sysctlWrite(
@@ -61,13 +61,13 @@ export async function container(name: string): Promise<string> {
   return path;
 }
 
-/** What an uplink is asked, with nothing special about it: of container c1, on the side of the test. */
+/** The input of an uplink without special options: of container c1, on the side of the test. */
 export const uplinkInput = (
   verb: UplinkInput['verb'],
   of: Pick<UplinkInput, 'directory' | 'netns' | 'settings'> & Partial<UplinkInput>,
 ): UplinkInput => ({ verb, owner: 'c1:1', outside: null, boundTo: null, apiSocket: false, ports: [], ...of });
 
-/** Resolves when the end of an uplink is told. */
+/** Resolves when the end of an uplink is reported. */
 export const toldOfEnd = (directory: string): Promise<void> =>
   new Promise((resolve) => void watchUplink(directory, () => resolve()));
 
@@ -78,14 +78,14 @@ export class Uplinks {
   readonly #before = new Set(commandLines().keys());
 
   constructor() {
-    chmodSync(tmpdir(), 0o711); // the programs run as users of their own, and have to get there
+    chmodSync(tmpdir(), 0o711); // the programs run as users of their own, and have to reach it
   }
 
   at(token: string): string {
     return join(this.parent, token);
   }
 
-  /** A program that is broken in one way or another: for those alone. */
+  /** A program that is broken in some way: for the tests of broken ones. */
   broken(name: string, ...lines: string[]): string {
     mkdirSync(this.scripts, { recursive: true });
     const path = join(this.scripts, name);
@@ -103,7 +103,7 @@ export class Uplinks {
       .map(([pid, words]) => `${pid} ${words.join(' ')}`);
   }
 
-  nothingLeft(): void {
+  assertNothingLeft(): void {
     assert.equal(readdirSync(this.parent), []);
     assert.equal(this.running(), []);
     assert.equal(mounts(), this.#mounts);
@@ -135,7 +135,7 @@ export function runUplink(input: UplinkInput): Promise<UplinkOutput> {
   return toPromise(createActor(uplinkMachine.provide({ actors }), { input }).start());
 }
 
-/** The output with what a link has by chance looked at and left out. */
+/** The output, with the random values of a link checked and left out. */
 export function settled({ link, ...rest }: UplinkOutput): object {
   if (link === null) return { ...rest, link };
   const { mac, ...known } = link;

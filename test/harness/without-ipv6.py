@@ -1,8 +1,8 @@
 """
-Runs a program on what looks like a kernel without IPv6 (ipv6.disable=1): socket(AF_INET6) fails with EAFNOSUPPORT, for
-it and for all that it starts. `without-ipv6.py PROGRAM ARGUMENT...`
+Runs a program as if the kernel had no IPv6 (ipv6.disable=1): socket(AF_INET6) fails with EAFNOSUPPORT, for the program
+and for all that it starts. `without-ipv6.py PROGRAM ARGUMENT...`
 
-Guarantees: a filter of seccomp(2) says so, which nothing can take off again; every other system call is the kernel's.
+Guarantees: a filter of seccomp(2) does this, which nothing can remove; every other system call goes to the kernel.
 Limits: /proc and netlink still show IPv6. As root; x86-64 and arm64.
 """
 import ctypes

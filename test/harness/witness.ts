@@ -1,9 +1,9 @@
 /**
- * Somebody who watches a daemon from outside, its records and the mounts, and tells the specifications what was seen.
+ * An observer that reads a daemon's records and the mounts from outside, and sends what it sees to the specifications.
  *
- * Guarantees: what is told of was so at one moment: records are read before and after the mounts, and only what is the
- * same both times counts. Of two moments what went is told before what came.
- * Limits: what comes and goes between two looks is not seen. Addresses are told from attachments, ports from what is
+ * Guarantees: everything it reports was so at one moment: records are read before and after the mounts, and only what
+ * is the same both times counts. Of two moments, what went is reported before what came.
+ * Limits: it does not see what comes and goes between two reads. Addresses come from attachments, ports from what is
  * settled.
  */
 import { readdirSync, readFileSync, watch, type FSWatcher } from 'node:fs';
@@ -19,7 +19,7 @@ export interface Seen {
 
 type Fact = { [Kind in keyof Words]: { kind: Kind; name: string; came: Words[Kind]; went: Words[Kind] } }[keyof Words];
 
-/** What is so at one moment, each thing under a name of its own. */
+/** The facts of one moment, each under a name of its own. */
 type Facts = ReadonlyMap<string, Fact>;
 
 const LOOKS = 5;
@@ -30,7 +30,7 @@ export class Witness {
   readonly #watch: FSWatcher;
   #facts: Facts = new Map();
 
-  /** `directory`: where the records are. */
+  /** `directory`: the directory of the records. */
   constructor(directory: string) {
     this.#directory = directory;
     this.#watch = watch(directory, () => this.look());
@@ -53,7 +53,7 @@ export class Witness {
     }
   }
 
-  /** Of each record its text; those that go away meanwhile are gone. */
+  /** The text of each record; those that are removed meanwhile are left out. */
   #texts(): string[] {
     return readdirSync(this.#directory)
       .filter((name) => name.endsWith('.json'))
@@ -68,14 +68,14 @@ export class Witness {
   }
 }
 
-/** Tell what is new of this moment; returns what is so. */
+/** Reports what is new at this moment; returns the facts. */
 export function see(specifications: Specifications, before: Facts, now: Seen): Facts {
-  const tell = ({ kind, name }: Fact, word: Fact['came']) => specifications.tell(kind, name, word as never);
+  const tell = ({ kind, name }: Fact, word: Fact['came']) => specifications.tell(kind, name, word);
   for (const { owner, ports, change } of now.containers) {
-    const taker = change?.taker ?? null;
-    if (taker === null) continue;
+    if (change?.kind !== 'yield') continue;
+    const { taker } = change;
     for (const { name } of portsOf(ports)) {
-      // Whoever gives something away had it: a moment before, or as far as we have seen, at this one.
+      // A container that gives something had it: a moment before, or as far as we have seen, at this one.
       if ([...before.values()].some((fact) => fact.kind === 'port' && fact.name === name && fact.came.by === owner))
         specifications.tell('port', name, { type: 'give', by: owner, to: taker });
     }
@@ -87,7 +87,7 @@ export function see(specifications: Specifications, before: Facts, now: Seen): F
   return after;
 }
 
-/** A namespace is there before it is entered, and left before it goes. */
+/** A namespace exists before it is entered, and is left before it goes. */
 const RANK: Record<Fact['came']['type'], number> = { pin: 0, enter: 1, take: 1, give: 1, drop: 1, leave: 1, unpin: 0 };
 
 const portsOf = (ports: ContainerContext['ports']) =>
@@ -95,7 +95,7 @@ const portsOf = (ports: ContainerContext['ports']) =>
     Array.from({ length: range }, (_, n) => ({ name: `${hostPort + n}/${protocol}`, hostIp })),
   );
 
-/** What is so now, each under a name of its own. */
+/** The present facts, each under a name of its own. */
 function factsOf({ containers, mounts }: Seen): Facts {
   const facts = new Map<string, Fact>();
   const add = (fact: Fact) => facts.set(`${fact.kind} ${fact.name} ${JSON.stringify(fact.came)}`, fact);

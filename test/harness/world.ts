@@ -1,25 +1,25 @@
 /**
- * A kernel of strings: what containers and networks have in it, changed by the same effects with the same inputs as the
+ * A kernel of strings: the objects of containers and networks, changed by the same effects with the same inputs as the
  * real one, and a stage on which a test decides when each effect ends and how.
  *
- * Guarantees: effects here are the strictest reading of what the real ones promise (links stay until someone waits for
- * them or removes them, addresses until they are replaced, a port's element is only removed by who knows whose it is and
- * where it leads, addresses answer to one owner); what may never happen is collected in `violations`.
+ * Guarantees: effects here are the strictest reading of what the real ones promise (links stay until they are waited
+ * for or removed, addresses until they are replaced, a port's element is only removed by its owner with its target,
+ * addresses answer to one owner); forbidden events are collected in `violations`.
  * Limits: no partial effect: one has happened or not, whatever its answer was.
  */
-import type { AttachmentInput } from '../../machines/attachment.ts';
-import type { DrainInput, NamespaceInput, OuterInput } from '../../machines/container-inputs.ts';
+import type { AttachmentInput } from '../../machines/container/attachment.ts';
+import type { DrainInput, NamespaceInput, OuterInput } from '../../machines/container/container-inputs.ts';
 import type { Switches } from '../../machines/firewall.ts';
 import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
-import type { OwnedTarget, PublishInput } from '../../machines/plan/change.ts';
-import type { FilesInput } from '../../machines/plan/hosts.ts';
-import type { NameEntry, Zone } from '../../machines/plan/names.ts';
-import type { UplinkStart, UplinkVerify } from '../../machines/plan/uplink.ts';
+import type { OwnedTarget, PublishInput } from '../../plan/containers/change.ts';
+import type { FilesInput } from '../../plan/containers/hosts.ts';
+import type { NameEntry, Zone } from '../../plan/names/names.ts';
+import type { UplinkStart, UplinkVerify } from '../../plan/uplinks/uplink.ts';
 import type { ResolvedPort } from '../../state/container.ts';
 import type { UplinkLink } from '../../state/uplink.ts';
 import { MADE, type Snapshot } from './container-model.ts';
 
-/** Where namespaces are that containers of ours can share. */
+/** The paths of namespaces that containers of ours can share. */
 export const OURS = '/run/cleat/netns';
 
 interface Link {
@@ -32,7 +32,7 @@ interface Link {
   addresses: string[];
 }
 
-/** What slirp4netns 1.2 can do, as far as it is asked for. */
+/** The features of slirp4netns 1.2 that are probed. */
 const FLAGS = [
   '--api-socket',
   '--cidr',
@@ -47,25 +47,25 @@ const FLAGS = [
 ];
 
 export class World {
-  /** Path -> made by us, or the path at which what it joined is at home. */
+  /** Path -> made by us, or the original path of the namespace that was joined. */
   readonly namespaces = new Map<string, string>();
   readonly links = new Map<string, Link>();
-  /** Published ports: what the packet matches -> where it goes. */
+  /** Published ports: the match -> the target. */
   readonly elements = new Map<string, { to: string; owner: string; within?: string }>();
-  /** What the resolver answers: owner and network -> addresses. */
+  /** The resolver's answers: owner and network -> addresses. */
   readonly names = new Map<string, string>();
-  /** Host ports that the outer publisher listens on. */
+  /** Host ports on which the outer publisher listens. */
   readonly exposed = new Set<string>();
-  /** Programs that lead out: their directory -> what each has made. */
+  /** Uplink programs: their directory -> what each has made. */
   readonly uplinks = new Map<string, UplinkLink>();
   /** Containers that have files. */
   readonly files = new Set<string>();
   readonly bridges = new Set<string>();
   readonly violations: string[] = [];
   firewall = false;
-  /** The switches are set: for networks. */
+  /** True if the switches are set: for networks. */
   forwarding = false;
-  /** Others took links away: a port may lead to one that is still to be made again. */
+  /** True if others removed links: a port may lead to one that is still to be made again. */
   damaged = false;
   readonly #bridged: boolean;
   #inodes = 4_026_532_000;
@@ -75,7 +75,7 @@ export class World {
     this.#bridged = bridged;
   }
 
-  /** Everything there is, one line each: empty when nothing of ours is left. */
+  /** Everything that exists, one line each: empty when nothing of ours is left. */
   contents(): string[] {
     return [
       ...[...this.namespaces.keys()].map((path) => `namespace ${path}`),
@@ -134,7 +134,8 @@ export class World {
       for (const one of [attachment, predecessor]) if (one !== null) this.links.delete(one.hostLink);
     },
     awaitLinksGone: ({ links }: DrainInput) => links.forEach((name) => this.links.delete(name)),
-    // As in effects/ports.ts: all of it, or if that is not possible, what comes, and of what goes whatever is still ours.
+    // As in effects/ports/ports.ts: the whole change; if that is impossible, the new ports, and of the old ones those that
+    // are still ours.
     publish: ({ targets, replacing, through }: PublishInput) => {
       const within = through?.handler === 'slirp4netns' ? { within: through.directory } : {};
       const untouched = (target: OwnedTarget) => {
@@ -200,7 +201,7 @@ export class World {
       this.forwarding = false;
     },
     lowerFirewall: () => {
-      // A bridge that a crash left behind, without users, may be there: its network raises the firewall again first.
+      // A bridge that a crash left behind, without users, may exist: its network raises the firewall again first.
       this.#never(this.links.size > 0, 'the firewall is lowered under links');
       this.firewall = false;
       this.forwarding = false;
@@ -213,7 +214,7 @@ export class World {
     this.#endUplink(key);
   }
 
-  /** Somebody takes links away. */
+  /** Others remove links. */
   lose(names: readonly string[]): void | Promise<void> {
     this.damaged = true;
     for (const name of names) this.links.delete(name);
@@ -224,7 +225,7 @@ export class World {
     for (const target of targets) this.elements.set(element(target).key, { ...element(target), owner: target.owner });
   }
 
-  /** Ports of these owners go, whoever has them in their hands. */
+  /** Removes the ports of these owners, whichever handler has them. */
   reclaim(targets: readonly OwnedTarget[]): void | Promise<void> {
     for (const target of targets) {
       const { key } = element(target);
@@ -232,12 +233,12 @@ export class World {
     }
   }
 
-  /** Objections of whoever else knows what is there, to a container in this state: here there is nobody else. */
+  /** Objections of other observers to a container in this state: here there is none. */
   audit(_state: Snapshot): Promise<string[]> {
     return Promise.resolve([]);
   }
 
-  /** What the resolver is told. */
+  /** The resolver gets this. */
   name(owner: string, entries: readonly NameEntry[]): void {
     for (const { network, addresses } of entries) this.names.set(`${owner} on ${network}`, addresses.join(' '));
   }
@@ -259,7 +260,7 @@ export class World {
     this.#never(there !== undefined && there.owner !== owner, `link ${hostLink} is made twice`);
     this.#never(!this.namespaces.has(netns), `link ${hostLink} is made in a namespace that is not there`);
     const bridgeless = this.#bridged && !this.bridges.has(bridge);
-    // What is made again may have lost its bridge too; what is new stands on one.
+    // A link that is made again may have lost its bridge too; a new one has a bridge.
     if (bridgeless && verb === 'repair') throw new Error(`ENODEV: ${bridge}`);
     this.#never(bridgeless, `link ${hostLink} is made without its bridge`);
     this.links.set(hostLink, { owner, netns, bridge, network, inside: link, addresses: there?.addresses ?? [] });
@@ -278,7 +279,7 @@ export class World {
     }
   }
 
-  /** What it carries goes with it. */
+  /** The ports that it carries go with it. */
   #endUplink(directory: string): void {
     this.uplinks.delete(directory);
     for (const [key, { within }] of this.elements) if (within === directory) this.elements.delete(key);
@@ -297,7 +298,7 @@ export class World {
   }
 }
 
-/** A published port in the firewall: what the packet matches, and where it goes. */
+/** A published port in the firewall: the match, and the target. */
 export function element({ protocol, hostIp, hostPort, address, containerPort }: OwnedTarget) {
   const any = ['', '0.0.0.0', '::'].includes(hostIp);
   const family = address.includes(':') ? 6 : 4;
@@ -323,7 +324,7 @@ export class Stage {
   /** Resolves when the last effect that was ended has happened: in a world of strings at once. */
   notification: Promise<unknown> = Promise.resolve();
   readonly world: World;
-  /** Told of each effect as it begins. */
+  /** Called for each effect as it begins. */
   readonly begun: (name: string, input: unknown) => void;
   /** Once the machine under test is dead, nothing happens any more. */
   dead = false;
@@ -352,7 +353,7 @@ export class Stage {
               if (output instanceof Promise) this.notification = output.then(answer, reject);
               else answer(output);
             } catch (error) {
-              reject(error as Error);
+              reject(error);
             }
           },
         };
@@ -362,5 +363,5 @@ export class Stage {
   }
 }
 
-/** Everything that can happen without the test has happened: microtasks, and one turn of the event loop. */
+/** Waits until everything that can happen without the test has happened: microtasks, and one turn of the event loop. */
 export const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -1,5 +1,5 @@
 /**
- * cleat-oci-hook with the real daemon and the real crun: the network is there before the program starts, nothing is left
+ * cleat-oci-hook with the real daemon and the real crun: the network exists before the program starts, nothing is left
  * after it, and one runtime cannot harm the containers of another.
  *
  * Limits: crun runs without cgroups here; the hooks do not know them.
@@ -16,7 +16,7 @@ import { DEFAULT_NETWORK } from '../../state/network.ts';
 import { until } from '../harness/native.ts';
 import { type Ended, HOOK, ROOT, run } from './run.ts';
 
-/** The bundle of scripts/demo-bundle.mjs, which is plain JavaScript for the demo's sake. */
+/** The bundle of scripts/demo-bundle.mjs, which is plain JavaScript because of the demo. */
 interface Bundles {
   writeBundle(bundle: {
     directory: string;
@@ -59,7 +59,7 @@ function crun(...args: string[]): Promise<Ended> {
   return run('crun', ['--root', join(directory, 'crun'), '--cgroup-manager=disabled', ...args], '');
 }
 
-/** Creates, but does not start: the network is there before the program runs. `stderr` is the hook's. */
+/** Creates, but does not start: the network exists before the program runs. `stderr` is the hook's. */
 async function crunCreate(id: string, annotations: Record<string, string>, runtime = 'crun'): Promise<Ended> {
   const bundle = join(directory, `bundle-${id}`);
   const hookLog = join(bundle, 'hook.log');
@@ -68,7 +68,7 @@ async function crunCreate(id: string, annotations: Record<string, string>, runti
     bundles.writeBundle({ directory: bundle, args: ['sleep', '1000'], annotations, hook: HOOK, socket, hookLog });
   }
   writeFileSync(hookLog, '');
-  // A container keeps the output of `crun create`: were it a pipe, it would never end.
+  // A container keeps the output of `crun create` open: a pipe would never end.
   const script = 'exec crun "$@" >/dev/null 2>&1 </dev/null';
   const argv = ['--root', join(directory, runtime), '--cgroup-manager=disabled', 'create', '--bundle', bundle, id];
   const ended = await run('sh', ['-c', script, 'crun', ...argv], '');

@@ -1,6 +1,6 @@
 /**
- * cleat-oci-hook: what it sends and how it ends, against a server that answers whatever the case needs, byte for byte.
- * With the real daemon and a real runtime: crun.test.ts. Over 400 lines because each answer of a server is a case of its own.
+ * cleat-oci-hook: the bytes that it sends and how it ends, against a server that gives any answer. crun.test.ts has the
+ * real daemon and a real runtime. Over 400 lines because each answer of a server is a case of its own.
  */
 import { mkdtempSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -12,7 +12,7 @@ import { LifecycleEvent } from '../../state/event.ts';
 import { DEFAULT_NETWORK } from '../../state/network.ts';
 import { type Ended, HOOK, run } from './run.ts';
 
-/** Not to be met by an answer that comes, however busy the machine is. */
+/** A deadline that no real answer misses, however busy the machine is. */
 const PATIENCE_MS = 5000;
 const SHORT_MS = 400;
 
@@ -21,7 +21,7 @@ interface Asked {
   body: string;
 }
 
-/** A server that gives the nth request the nth answer, verbatim; null: none at all. */
+/** A server that gives the nth request the nth answer, verbatim; null: no answer. */
 class Scripted {
   readonly path = join(mkdtempSync(join(tmpdir(), 'hook-')), 's');
   readonly asked: Asked[] = [];
@@ -57,7 +57,7 @@ class Scripted {
   }
 }
 
-/** What the daemon sends for an NDJSON request: no length, so chunked, and a chunk need not be a line. */
+/** The daemon's answer to an NDJSON request: no length, so chunked, and a chunk need not be a line. */
 function chunked(text: string, size = 7): string {
   let out = 'HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n';
   for (let at = 0; at < text.length; at += size) {
@@ -94,7 +94,7 @@ async function hook(
   }
 }
 
-/** The create event that annotations lead to; the daemon's own schema has a look at it. */
+/** The create event that annotations lead to, checked by the daemon's own schema. */
 async function created(annotations: unknown): Promise<Record<string, unknown>> {
   const ended = await hook('createRuntime', [BOTH_DONE], state({ annotations }));
   assert.is(ended.code, 0, ended.stderr);
@@ -116,7 +116,7 @@ async function refused(annotations: unknown, reason: RegExp): Promise<void> {
 
 const sends = suite('hook sends');
 
-sends('create and configure as one stream, and says nothing when they are done', async () => {
+sends('the hook sends create and configure as one stream, and prints nothing on success', async () => {
   const ended = await hook('createRuntime', [BOTH_DONE]);
   assert.is(ended.code, 0, ended.stderr);
   assert.is(ended.stdout + ended.stderr, '');
@@ -124,7 +124,7 @@ sends('create and configure as one stream, and says nothing when they are done',
   assert.is(ended.asked.length, 1);
 });
 
-sends('networks, addresses and ports as the annotations say', async () => {
+sends('the hook sends networks, addresses and ports as the annotations say', async () => {
   assert.equal(await created(undefined), {});
   assert.equal(await created({ 'org.example': 'x', cleatish: 'y' }), {});
   assert.equal(await created({ 'cleat.network': 'none' }), { networks: {} });
@@ -160,14 +160,14 @@ sends('networks, addresses and ports as the annotations say', async () => {
   });
 });
 
-sends('text with escapes as the same text', async () => {
+sends('the hook sends text with escapes as the same text', async () => {
   const ended = await hook('createRuntime', [BOTH_DONE], state({ annotations: { 'cleat.ip': 'é"\\\n\u{1F600}' } }));
   const [create = ''] = ended.asked[0]?.body.split('\n') ?? [];
   const event = JSON.parse(create) as { networks: Record<string, unknown> };
   assert.equal(event.networks[DEFAULT_NETWORK], { static_ips: ['é"\\\n\u{1F600}'] });
 });
 
-sends('nothing for annotations it does not understand', async () => {
+sends('the hook sends nothing for annotations that it does not understand', async () => {
   await refused({ 'cleat.port': '80:80' }, /unknown annotation "cleat\.port"; known: .*cleat\.ports/);
   await refused({ 'cleat.network': 7 }, /cleat\.network is not a string/);
   await refused({ 'cleat.network': ' ' }, /for no network it is "none"/);
@@ -192,7 +192,7 @@ sends('nothing for annotations it does not understand', async () => {
   }
 });
 
-sends('a teardown after the end, when the process is no more', async () => {
+sends('the hook sends a teardown after the end, when the process no longer exists', async () => {
   const view = plain(200, { id: 'web1', state: 'up', bound_to: 4_194_303 });
   const ended = await hook(
     'poststop',
@@ -205,7 +205,7 @@ sends('a teardown after the end, when the process is no more', async () => {
   assert.equal(JSON.parse(ended.asked[1]?.body ?? ''), { type: 'teardown', id: 'web1' });
 });
 
-sends('no teardown for a container of the same id whose process runs', async () => {
+sends('the hook sends no teardown for a container of the same id whose process runs', async () => {
   const view = plain(200, { id: 'web1', state: 'up', bound_to: process.pid });
   const ended = await hook('poststop', [view], state({ annotations: { 'cleat.wrong': '' } }));
   assert.is(ended.code, 0, ended.stderr);
@@ -216,13 +216,13 @@ sends.run();
 
 const ends = suite('hook ends');
 
-ends('well when there is nothing to tear down any more', async () => {
+ends('the hook succeeds when there is nothing to tear down any more', async () => {
   assert.is((await hook('poststop', [NO_SUCH])).code, 0);
   const gone = plain(200, { bound_to: 4_194_303 });
   assert.is((await hook('poststop', [gone, NO_SUCH])).code, 0);
 });
 
-ends('with the message of the daemon, and takes away what it made', async () => {
+ends("the hook ends with the daemon's message, and removes what it made", async () => {
   const taken = fault('PORT_TAKEN', 'host port 8080/tcp is published by db');
   const answers = [
     chunked(line(1, 200, { id: 'web1' }) + line(2, 409, taken)),
@@ -238,7 +238,7 @@ ends('with the message of the daemon, and takes away what it made', async () => 
   assert.equal(JSON.parse(ended.asked[2]?.body ?? ''), { type: 'teardown', id: 'web1' });
 });
 
-ends('without touching a container that has the id already', async () => {
+ends('the hook ends without touching a container that has the id already', async () => {
   const exists = fault('CONTAINER_EXISTS', 'container web1 exists already (up)');
   const up = plain(200, { id: 'web1', state: 'up', bound_to: process.pid });
   const ended = await hook('createRuntime', [chunked(line(1, 409, exists) + line(2, 200, {})), up, up]);
@@ -247,7 +247,7 @@ ends('without touching a container that has the id already', async () => {
   assert.is(ended.asked.filter(({ head }) => head.startsWith('POST')).length, 1);
 });
 
-ends('well when the container that has the id is just going', async () => {
+ends('the hook succeeds when the container that has the id is just going', async () => {
   const exists = fault('CONTAINER_EXISTS', 'container web1 exists already (draining)');
   const draining = plain(200, { id: 'web1', state: 'draining', bound_to: 77 });
   const answers = [chunked(line(1, 409, exists) + line(2, 409, exists)), draining, plain(200, { state: 'gone' })];
@@ -256,7 +256,7 @@ ends('well when the container that has the id is just going', async () => {
   assert.match(ended.asked[2]?.head ?? '', /^GET \/v1\/containers\/web1\?wait=gone&timeout=\d+ /);
 });
 
-ends('well when the process of the container that has the id is dead already', async () => {
+ends('the hook succeeds when the process of the container that has the id is dead already', async () => {
   const exists = fault('CONTAINER_EXISTS', 'container web1 exists already (up)');
   const up = plain(200, { id: 'web1', state: 'up', bound_to: 4_194_000 });
   const answers = [chunked(line(1, 409, exists) + line(2, 409, exists)), up, plain(200, { state: 'gone' })];
@@ -264,7 +264,7 @@ ends('well when the process of the container that has the id is dead already', a
   assert.is(ended.code, 0, ended.stderr);
 });
 
-ends('with a reason for every answer that cannot be trusted', async () => {
+ends('the hook ends with a reason for every answer that cannot be trusted', async () => {
   const interrupted = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{"line":1';
   const cases: [string, RegExp][] = [
     [plain(500, fault('INTERNAL', 'a defect')), /a defect \(INTERNAL\)/],
@@ -289,7 +289,7 @@ ends('with a reason for every answer that cannot be trusted', async () => {
   }
 });
 
-ends('well after an interim answer, with extensions and trailers', async () => {
+ends('the hook succeeds after an interim answer, with extensions and trailers', async () => {
   const body = line(1, 200, {}) + line(2, 200, {});
   const answer =
     'HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200\r\ntransfer-encoding:  Chunked \r\n\r\n' +
@@ -298,17 +298,17 @@ ends('well after an interim answer, with extensions and trailers', async () => {
   assert.is(ended.code, 0, ended.stderr);
 });
 
-ends('before long when the daemon does not answer', async () => {
+ends('the hook ends soon when the daemon does not answer', async () => {
   for (const stage of ['createRuntime', 'poststop']) {
     const ended = await hook(stage, [null], state(), SHORT_MS);
     assert.is(ended.code, 1);
     assert.match(ended.stderr, /did not answer in time/);
-    // The clean-up of createRuntime has as long again.
+    // The clean-up of createRuntime has the same time again.
     assert.ok(ended.ms >= SHORT_MS && ended.ms < 2 * SHORT_MS + 2000, `${ended.ms} ms`);
   }
 });
 
-ends('in time while the process of the container that has the id lives on', async () => {
+ends('the hook ends in time while the process of the container that has the id lives on', async () => {
   const exists = fault('CONTAINER_EXISTS', 'container web1 exists already (up)');
   const up = plain(200, { id: 'web1', state: 'up', bound_to: process.pid });
   const took: number[] = [];
@@ -320,19 +320,20 @@ ends('in time while the process of the container that has the id lives on', asyn
     assert.match(ended.stderr, /exists already|in time/);
     took.push(ended.ms);
   }
-  // It used to wait 500 ms for the process to die, whatever its deadline.
+  // It used to wait 500 ms for the process to die, whatever its deadline was.
   assert.ok(Math.min(...took) < 490, took.join(' '));
 });
 
-ends('with nothing in its message that a terminal would obey', async () => {
+ends("the hook's message contains nothing that a terminal would obey", async () => {
   const message = 'a\u001b[2Jb\u007fc\u009b2Jd\u0085e\u00a0f';
   const ended = await hook('createRuntime', [plain(500, fault('INTERNAL', message)), NO_SUCH]);
   assert.is(ended.code, 1);
   assert.match(ended.stderr, /web1: a \[2Jb c 2Jd e\u00a0f \(INTERNAL\)/);
 });
 
-ends('with one printable line, whatever the message of the daemon is made of', async () => {
-  // As cli/terminal.ts knows them, in Unicode of this Node; each beside a letter, and bytes that are no UTF-8 last.
+ends("the hook prints one printable line, whatever the daemon's message contains", async () => {
+  // The characters that cli/terminal.ts escapes, in the Unicode of this Node; each beside a letter, and bytes that are
+  // no UTF-8 last.
   const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
   const all = Array.from({ length: 0x110000 }, (_, code) => code)
     .filter((code) => unsafe.test(String.fromCodePoint(code)))
@@ -349,7 +350,7 @@ ends('with one printable line, whatever the message of the daemon is made of', a
   assert.match(argument.stderr, /no such hook:  2J ;/);
 });
 
-ends('when there is no daemon', async () => {
+ends('the hook ends with an error when there is no daemon', async () => {
   for (const stage of ['createRuntime', 'poststop']) {
     const ended = await run(HOOK, [stage], state(), { CLEAT_SOCKET: '/run/absent.sock' });
     assert.is(ended.code, 1);
@@ -360,7 +361,7 @@ ends('when there is no daemon', async () => {
   assert.match(long.stderr, /1 to 107 bytes/);
 });
 
-ends('when stdin is no container state', async () => {
+ends('the hook ends with an error when stdin is no container state', async () => {
   const cases: [string | Buffer, RegExp][] = [
     ['', /no JSON object/],
     ['[]', /no JSON object/],
@@ -389,7 +390,7 @@ ends('when stdin is no container state', async () => {
   }
 });
 
-ends('with 2 when it is called wrongly', async () => {
+ends('the hook ends with 2 when it is called wrongly', async () => {
   for (const args of [[], ['prestart'], ['poststop', 'poststop'], ['--socket'], ['--verbose', 'poststop']]) {
     const ended = await run(HOOK, args, state());
     assert.is(ended.code, 2, args.join(' '));

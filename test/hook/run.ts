@@ -1,6 +1,4 @@
-/**
- * Running a program to its end, for the tests of cleat-oci-hook; and where that is.
- */
+/** Runs a program to its end, for the tests of cleat-oci-hook; and the path of the hook. */
 import { spawn } from 'node:child_process';
 import { join, resolve } from 'node:path';
 

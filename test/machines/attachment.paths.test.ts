@@ -1,12 +1,12 @@
 /**
- * Every simple path of the attachment's machine, pure and driven: whatever fails, it answers once, and when it does not say
- * `attached` or `stuck`, no link is left. What stood before is never taken away by what repairs, replaces or revises it.
+ * Every simple path of the attachment's machine, pure and driven: whatever fails, it answers once, and when it does not
+ * answer `attached` or `stuck`, no link is left. Repairing, replacing and revising never remove what existed before.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createActor, fromPromise, type EventFrom } from 'xstate';
 import { getSimplePaths } from 'xstate/graph';
-import { attachmentMachine, type AttachmentInput } from '../../machines/attachment.ts';
+import { attachmentMachine, type AttachmentInput } from '../../machines/container/attachment.ts';
 import type { Attachment } from '../../state/container.ts';
 import { FAULT, leaseOf } from '../harness/fixtures.ts';
 import { answersOf, endingsOf, Scripted, titleOf } from '../harness/simple-paths.ts';
@@ -23,7 +23,7 @@ const attachment: Attachment = {
 };
 const earlier: Attachment = { ...attachment, hostLink: 've1', mtu: 9000 };
 
-/** What it is asked to do; `revert` is a repair of what had become something else. */
+/** The verb that it gets; `revert` is a repair of an attachment that had been changed. */
 const KINDS: Record<string, Pick<AttachmentInput, 'verb' | 'predecessor'>> = {
   attach: { verb: 'attach', predecessor: null },
   detach: { verb: 'detach', predecessor: null },
@@ -59,7 +59,7 @@ const pathsOf = (kind: string) =>
 
 const paths = suite('attachment paths');
 
-paths('are as many as there are ways to fail', () => {
+paths('there are as many paths as ways to fail', () => {
   const ends = (kind: string) => answersOf(pathsOf(kind));
   assert.is(ends('attach').length, 5);
   assert.equal(ends('detach'), ['!removeLink: stuck', 'removeLink: detached']);
@@ -101,7 +101,7 @@ for (const kind of Object.keys(KINDS)) {
   }
 }
 
-paths('what failed first is what is told: the reason, not that undoing it failed too', () => {
+paths('the first failure is reported, not a failure to undo it', () => {
   const both = pathsOf('attach').filter(
     ({ state, steps }) =>
       state.value === 'stuck' && steps.filter(({ event }) => event.type.includes('error')).length === 2,

@@ -1,14 +1,13 @@
-// timeout: 600
 // proving: 1800
 /**
- * Three containers on two networks, and one that shares a namespace, driven by chance: lifecycle events, what others do
- * behind their back, effects that succeed, fail or succeed unheard, and crashes at any point, also between two files, with
- * the machines, questions, stores and recovery that ship.
+ * Three containers on two networks, and one that shares a namespace, under random commands: lifecycle events, changes
+ * by others, effects that succeed, fail or succeed and report failure, and crashes at any point, also between two
+ * files, with the shipped machines, requests, stores and recovery.
  *
- * What must hold at every moment: an address, a port and a link have one owner; whatever the kernel holds is named by a
- * file on disk; nothing is made before what it stands on, or taken away under it. Whenever all is at rest: what is there is
- * what the containers say. And at the end, when everything was torn down: nothing is left.
- * Limits: `seed=N path=P` for the runner run one again, and say how it goes.
+ * At every moment this must hold: an address, a port and a link have one owner; a file on disk names everything that
+ * the kernel has; nothing is made before its base, or outlives it. Whenever everything is at rest, the kernel has what
+ * the containers say. At the end, when everything was torn down, nothing is left.
+ * Limits: `seed=N path=P` for the runner repeat one, and print its course.
  */
 import fc from 'fast-check';
 import { suite } from 'uvu';
@@ -25,7 +24,7 @@ const PATH = process.env['CLEAT_PROVE_path'];
 
 const NETWORKS = new Map(
   [
-    // Four addresses for three containers, and one port range for all: they get in each other's way.
+    // Four addresses for three containers, and one port range for all, so that they collide.
     definition('web', '10.89.0.0/29', '10.89.0.1'),
     definition('back', '10.89.1.0/29', '10.89.1.1', { dns_enabled: true }),
   ].map((network) => [network.name, network]),
@@ -35,7 +34,7 @@ type Model = Record<string, never>;
 
 let commandsRun = 0;
 
-// An answer to a question that was withdrawn is nobody's; XState's development build says so each time.
+// An answer to a withdrawn request has no receiver; XState's development build reports that each time.
 const warn = console.warn.bind(console);
 console.warn = (...words: unknown[]) => {
   if (!String(words[0]).includes('was sent to stopped actor')) warn(...words);
@@ -119,7 +118,7 @@ class Crash extends Command {
   }
 }
 
-/** The daemon ends between two of its writes, whenever it comes to them. */
+/** Makes the daemon end between two of its next writes. */
 class CrashAfterWrites extends Command {
   readonly n: number;
   constructor(n: number) {
@@ -182,7 +181,7 @@ const creation = fc
       }),
   );
 
-/** In the namespace of another, or of one that is in the namespace of another. */
+/** Shares the namespace of another container, or of one that shares that of another. */
 const sharing = fc
   .constantFrom(['s', 'a'], ['s', 'b'], ['t', 's'])
   .map(([mine = '', of = '']) => new Send({ type: 'create', id: mine, netns: { mode: 'container', id: of } }));
@@ -211,7 +210,7 @@ const COMMANDS = [
   fc
     .tuple(id, network, fc.constantFrom<Word['what'][]>('drifted', 'noticed', 'adjust', 'adjust', 'process.exited'))
     .map(([of, on, what]) => new Tell({ what, id: of, network: on })),
-  // As many as all the others: effects have to get somewhere.
+  // As many as all the others: effects need to make progress.
   ...Array.from({ length: 5 }, () => ends.map(([which, how]) => new End(which, how))),
   ...Array.from({ length: 4 }, () => fc.constant(new Rest())),
   fc.nat(255).map((happened) => new Crash(happened)),
@@ -238,21 +237,21 @@ async function fleetOf(up: readonly CreateEvent[]): Promise<Fleet> {
 
 const commands = suite('containers by chance');
 
-// Found by chance, and kept.
-commands('a port that is being taken back is not given to the next who asks', async () => {
+// Sequences that chance has found, and that are kept.
+commands('a port that is being released is not granted to the next request', async () => {
   const publish = (...port_mappings: PortMapping[]) => ({
     type: 'publish' as const,
     id: 'b',
     port_mappings,
     from: 'a',
   });
-  // The first is refused, c has 9090; at any moment of that and of what a then does comes the second.
+  // The first is refused, because c has 9090; the second comes at any moment of that and of a's next steps.
   for (let turns = 0; turns < 12; turns++) {
     const fleet = await fleetOf(UP);
     tell(fleet, publish(P80, P90));
     for (let n = 0; n < turns; n++) await settled();
     tell(fleet, publish(P80));
-    for (let n = 0; n < 6; n++) await settled(); // it asks before what a does has ended
+    for (let n = 0; n < 6; n++) await settled(); // it requests before a's operation has ended
     await comeToRest(fleet);
     assert.equal(objectionsAtRest(fleet), [], `${turns} turns later`);
   }

@@ -1,11 +1,11 @@
-// timeout: 600
 // proving: 1200
 /**
- * Every edge of the shipped container machine, walked as an actor whose effects change a world of strings: after each step
- * it is where the pure machine is, and the world is what its context says. At the end of each walk it is torn down at
- * once, or first left alone until nothing more can come of it. An effect that fails has done nothing, or all of it.
+ * Every edge of the shipped container machine, walked as an actor whose effects change a world of strings: after each
+ * step it is in the state of the pure machine, and the world is what its context says. At the end of each walk it is
+ * torn down at once, or after it has come to rest. An effect that fails has done nothing, or all of it.
  *
- * Limits: in npm test one walk of each variant for each kind of step. One container; what several do to each other is in container.commands.test.ts.
+ * Limits: in npm test one walk of each variant for each kind of step. One container; container.commands.test.ts has
+ * several.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -15,18 +15,18 @@ import { titleOf } from '../harness/container-model.ts';
 import { VARIANTS } from '../harness/container-variants.ts';
 import { kindsOf, WALKS, type ContainerWalk } from '../harness/container-walks.ts';
 import { oneOfEach } from '../harness/cover.ts';
-import { none } from '../harness/machines.ts';
+import { assertNone } from '../harness/machines.ts';
 import { proved } from '../harness/proof.ts';
 
 const driven = suite('container driven');
 
-/** How a walk ends: by what kind of step, and which event. */
+/** How a walk ends: the kind of its last step, and the event. */
 const endOf = ({ steps }: ContainerWalk) => `${kindsOf(steps).at(-1)} ${JSON.stringify(steps.at(-1)?.event)}`;
 
 const taken = new Set<string>();
 let walked = 0;
 const nothing = () => Promise.resolve();
-/** Where nothing more can come of it the two are one, and where it is being torn down already. */
+/** Both ends are the same if the walk is already at rest, or is being torn down. */
 const endingsOf = (last: string) =>
   /^(up|created|gone)$/.test(last)
     ? [nothing]
@@ -39,7 +39,7 @@ const isStuck = (output: unknown) => (output as { outcome?: string } | undefined
 for (const [name, variant] of Object.entries(VARIANTS)) {
   for (const failing of ['failed', 'late'] as const) {
     driven(
-      `driven with effects: ${name}, an effect that fails has ${failing === 'late' ? '' : 'not '}happened`,
+      `every walk with effects keeps the invariants: ${name}, an effect that fails has ${failing === 'late' ? '' : 'not '}happened`,
       async () => {
         const objections: string[] = [];
         const walks = WALKS.filter((walk) => walk.variant === name);
@@ -55,13 +55,13 @@ for (const [name, variant] of Object.entries(VARIANTS)) {
             for (const objection of run.objections) objections.push(`${objection}\n    ${titleOf(steps)}`);
           }
         }
-        none(objections);
+        assertNone(objections);
       },
     );
   }
 }
 
-driven('every transition was taken, but for those that cannot be', () => {
+driven('every transition was taken, except those that cannot be', () => {
   const impossible = EDGES.filter((edge) => !isPossible(edge));
   const missed = new Set(EDGES.filter((edge) => !taken.has(edge)));
   assert.equal([...missed].sort(), impossible.sort());

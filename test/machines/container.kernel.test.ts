@@ -1,12 +1,11 @@
-// timeout: 600
 // proving: 5400
 /**
- * The container machine walked on the real kernel: the walks of container.driven.test.ts with the effects that ship. After
- * each step an auditor that knows nothing of the walk compares kernel, mounts and the container's record; after each walk
- * nothing is left, and at the end the kernel is as it was before.
+ * The container machine walked on the real kernel: the walks of container.driven.test.ts with the shipped effects.
+ * After each step an auditor that knows nothing of the walk compares kernel, mounts and the container's record; after
+ * each walk nothing is left, and at the end the kernel is as it was before.
  *
- * Limits: in npm test as few walks as take every kind of step (a state, what happens, the next state) that any walk takes;
- * what several containers do to each other is in service/random.test.ts.
+ * Limits: in npm test as few walks as take every kind of step (a state, an event, the next state) that any walk takes;
+ * service/random.test.ts has several containers.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -16,9 +15,9 @@ import { titleOf } from '../harness/container-model.ts';
 import { VARIANTS } from '../harness/container-variants.ts';
 import { kindsOf, WALKS } from '../harness/container-walks.ts';
 import { Ground, KernelWorld } from '../harness/kernel-world.ts';
-import { none } from '../harness/machines.ts';
+import { assertNone } from '../harness/machines.ts';
 import { endWithReport } from '../harness/native.ts';
-import { comesBackTo, inspectKernel } from '../harness/picture.ts';
+import { assertComesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { proved } from '../harness/proof.ts';
 import { kindsIn, runsOf } from '../harness/cover.ts';
@@ -37,7 +36,7 @@ const kinds = new Set<string>();
 kernel.before(() => ground.raise());
 
 for (const variant of Object.keys(VARIANTS)) {
-  kernel(`as its record says, after each step: ${variant}`, async () => {
+  kernel(`after each step the kernel agrees with the record: ${variant}`, async () => {
     const objections: string[] = [];
     for (const { steps, failing, alone } of runs.filter((run) => run.variant === variant)) {
       const run = await drive(VARIANTS[variant]!, steps, failing, new KernelWorld(ground));
@@ -48,11 +47,11 @@ for (const variant of Object.keys(VARIANTS)) {
       for (const kind of kindsOf(steps)) kinds.add(kind);
       for (const objection of run.objections) objections.push(`${objection}\n    ${failing}: ${titleOf(steps)}`);
     }
-    none(objections);
+    assertNone(objections);
   });
 }
 
-// Found by these walks, and kept: each is what failed before.
+// Walks that failed once, and that are kept.
 
 const found = (what: string, variant: string, end: RegExp) =>
   kernel(what, async () => {
@@ -60,13 +59,13 @@ const found = (what: string, variant: string, end: RegExp) =>
     assert.ok(walk, 'there is no such walk any more');
     const run = await drive(VARIANTS[variant]!, walk.steps, 'failed', new KernelWorld(ground));
     await finish(run);
-    none(run.objections);
+    assertNone(run.objections);
   });
 
 found(
   'the auditor knows where ports lead while the primary network changes',
   'primary',
-  / up -connect-> connecting\.leasing -leased-> connecting\.attaching$/,
+  / up -connect-> connecting\.leasing -done:lease-> connecting\.attaching$/,
 );
 found(
   'the auditor knows where ports lead while their network goes',
@@ -82,7 +81,7 @@ found(
 kernel('every kind of step was taken, and the kernel is as it was found', async () => {
   assert.is(kinds.size, KINDS.size);
   await ground.lower();
-  await comesBackTo(before, () => inspectKernel());
+  await assertComesBackTo(before, () => inspectKernel());
   proved('walks of the container machine on the real kernel', runs.length);
   proved(`transitions of ${EDGES.filter(isPossible).length} that can be, taken on the real kernel`, taken.size);
   proved('states compared with the real kernel', ground.looks);

@@ -1,12 +1,11 @@
-// timeout: 600
 // proving: 1800
 /**
- * The daemon ends at every moment of an operation, and goes on: before and after each effect, and between any two files;
- * also of one whose n-th effect has failed, for every n (in npm test for some).
+ * The daemon ends at every moment of an operation, and the next one goes on: before and after each effect, and between
+ * any two files; also after the n-th effect has failed, for every n (in npm test for some).
  *
- * Guarantees: each operation is cut once at each place that a run without a cut passes; afterwards everything comes to
- * rest with exactly what the containers say in the world, and torn down it leaves nothing.
- * Limits: one failure and one cut per run; more of them are in container.commands.test.ts.
+ * Guarantees: each operation is interrupted once at each place that a run without interruption passes; afterwards
+ * everything comes to rest with exactly what the containers say in the world, and torn down it leaves nothing.
+ * Limits: one failure and one interruption per run; container.commands.test.ts has more of them.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -40,9 +39,9 @@ const up = (id: string, networks: string[], ports: (typeof P80)[]): LifecycleEve
 
 interface Story {
   before: LifecycleEvent[];
-  /** What is cut. */
+  /** The operation that is interrupted. */
   happens: (LifecycleEvent | Word)[];
-  /** What has to be so at the end, however it was cut; undefined when it is. */
+  /** Returns what is wrong at the end, however it was interrupted; undefined when all is well. */
   end: (fleet: Fleet) => string | undefined;
 }
 
@@ -115,10 +114,10 @@ const STORIES: Record<string, Story> = {
   },
 };
 
-/** Of the ways to fail every so many. */
+/** Every so many of the failures are tried. */
 const STRIDE = effort('ways', 9, 1);
 
-/** Where to cut: before the n-th effect, after it, or after the n-th file. */
+/** The place of the interruption: before the n-th effect, after it, or after the n-th file. */
 interface Cut {
   at: 'before' | 'after' | 'file';
   n: number;
@@ -130,7 +129,7 @@ interface Failure {
   how: Exclude<Ending, 'done'>;
 }
 
-/** Tell a story; true when it was cut. */
+/** Plays a story; returns true when it was interrupted. */
 async function live({ before, happens, end }: Story, cut: Cut, failure: Failure | null) {
   const fleet = new Fleet(NETWORKS);
   for (const word of before) {
@@ -175,7 +174,7 @@ for (const [what, story] of Object.entries(STORIES)) {
     const objections: string[] = [];
     for (const failure of await failuresIn(story)) {
       for (const at of ['before', 'after', 'file'] as const) {
-        // Cuts before it fails are those of the story without failure.
+        // Interruptions before the failure are those of the story without failure.
         for (let n = at === 'file' ? 1 : (failure?.n ?? -1) + 1; ; n++) {
           const told = await live(story, { at, n }, failure);
           const what = failure === null ? '' : `${failure.how} ${failure.n}, `;
@@ -189,7 +188,7 @@ for (const [what, story] of Object.entries(STORIES)) {
   });
 }
 
-moments('what is planned after a write in the same operation is on disk before it is made', async () => {
+moments('what is planned after a write in the same operation is on disk before its effect runs', async () => {
   const fleet = new Fleet(NETWORKS);
   const [create, configure] = up('a', ['web'], [P80]);
   tell(fleet, create!);
@@ -197,7 +196,7 @@ moments('what is planned after a write in the same operation is on disk before i
   tell(fleet, configure!);
   for (let n = 0; n < 5; n++) await settled();
   assert.match(fleet.states(), /a configuring.leasing/);
-  // What is written for one container is written for all that have changed: that a has no link yet.
+  // A write for one container writes all that have changed, also that a has no link yet.
   tell(fleet, { type: 'create', id: 'b' });
   await comeToRest(fleet, async (effect) => {
     effect.end('done');
@@ -206,7 +205,7 @@ moments('what is planned after a write in the same operation is on disk before i
   });
 });
 
-moments('there were some', () => {
+moments('some moments were tried', () => {
   assert.ok(cuts > 100, String(cuts));
   proved('ends of the daemon between any two effects or files, on a world of strings', cuts);
 });

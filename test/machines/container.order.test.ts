@@ -1,15 +1,15 @@
 /**
- * The order in which a container's effects and conversations begin, in each operation that has more than one, and what
- * `force` makes of a link that cannot be taken away.
+ * The order in which a container's effects and requests begin, in each operation that has more than one, and the effect
+ * of `force` on a link that cannot be removed.
  *
- * Limits: nothing is in a kernel here; that each order is possible there is shown in test/service/publisher-order.test.ts.
+ * Limits: no kernel is involved; test/service/publisher-order.test.ts shows that the order is possible there.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createActor, fromCallback, fromPromise, waitFor, type EventObject } from 'xstate';
-import { attachmentMachine } from '../../machines/attachment.ts';
-import { containerMachine } from '../../machines/container.ts';
-import type { ContainerEvent, LeaseInput } from '../../machines/container-inputs.ts';
+import { createActor, fromPromise, waitFor } from 'xstate';
+import { attachmentMachine } from '../../machines/container/attachment.ts';
+import { containerMachine } from '../../machines/container/container.ts';
+import type { ContainerEvent, LeaseInput } from '../../machines/container/container-inputs.ts';
 import { containerInput, FAULT, leaseOf, resolve } from '../harness/fixtures.ts';
 
 const NAMED = { dns: { listen: ['10.89.0.1'], servers: ['192.0.2.53'] } };
@@ -24,7 +24,7 @@ const EVERYTHING = {
   },
 };
 
-/** A container whose effects succeed at once, but for those in `failing`. */
+/** A container whose effects succeed at once, except those in `failing`. */
 function container(more: Partial<Parameters<typeof containerInput>[0]> = {}) {
   const began: string[] = [];
   const failing = new Set<string>();
@@ -34,10 +34,10 @@ function container(more: Partial<Parameters<typeof containerInput>[0]> = {}) {
       if (failing.has(name)) return Promise.reject(Object.assign(new Error(name), { fault: FAULT }));
       return Promise.resolve(name === 'ensureNamespace' ? { dev: 4, ino: 7 } : null);
     });
-  const request = (name: string, answer: (input: object) => EventObject) =>
-    fromCallback<EventObject, object>(({ input, sendBack }) => {
+  const request = (name: string, answer: (input: object) => unknown) =>
+    fromPromise<unknown, object>(({ input }) => {
       began.push(name);
-      sendBack(answer(input));
+      return Promise.resolve(answer(input));
     });
   const effects = (...names: string[]) => Object.fromEntries(names.map((name) => [name, effect(name)]));
   const machine = containerMachine.provide({
@@ -45,17 +45,17 @@ function container(more: Partial<Parameters<typeof containerInput>[0]> = {}) {
       ...effects('ensureNamespace', 'removeNamespace', 'expose', 'unexpose', 'publish', 'unpublish'),
       ...effects('ensureFiles', 'removeFiles', 'awaitLinksGone'),
       attachment: attachmentMachine.provide({
-        actors: effects('ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink') as never,
+        actors: effects('ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'),
       }),
       lease: request('lease', (input) => {
         const { networks, ports } = input as LeaseInput;
         const leases = Object.keys(networks).map((network) => ({ ...leaseOf(network), ...NAMED }));
-        return { type: 'leased', leases, ports: ports.map(resolve), inside: [], given: [] } as EventObject;
+        return { leases, ports: ports.map(resolve), inside: [], given: [] };
       }),
-      release: request('release', () => ({ type: 'released' })),
-      name: request('name', () => ({ type: 'named' })),
-      unname: request('unname', () => ({ type: 'unnamed' })),
-      backOff: fromCallback(() => {}),
+      release: request('release', () => null),
+      name: request('name', () => null),
+      unname: request('unname', () => null),
+      backOff: fromPromise(() => new Promise(() => {})),
     } as never,
   });
   const actor = createActor(machine, { input: containerInput({ ...EVERYTHING, ...more }) });
@@ -66,7 +66,7 @@ function container(more: Partial<Parameters<typeof containerInput>[0]> = {}) {
   return {
     failing,
     rest,
-    /** What begins between this word and the next rest. */
+    /** Returns what begins between this event and the next rest. */
     async after(event: ContainerEvent): Promise<string[]> {
       await rest();
       began.length = 0;
@@ -83,7 +83,7 @@ const disconnect = (force: boolean): ContainerEvent => ({ type: 'disconnect', ne
 
 const order = suite('order in a container');
 
-order('in: publisher, links, names, ports, files; each of them after what it leads to', async () => {
+order('an addition makes publisher, links, names, ports and files, each after what it leads to', async () => {
   const all = container();
   assert.equal(await all.after({ type: 'configure' }), [
     'lease',
@@ -97,25 +97,22 @@ order('in: publisher, links, names, ports, files; each of them after what it lea
   assert.is(all.snapshot().value, 'up');
 });
 
-order(
-  'out: publisher, ports, names, namespace, files; host ports are given back then, addresses when the links are gone',
-  async () => {
-    const all = container();
-    await all.after({ type: 'configure' });
-    assert.equal(await all.after({ type: 'teardown', users: [] }), [
-      'unexpose',
-      'unpublish',
-      'unname',
-      'removeNamespace',
-      'removeFiles',
-      'release',
-      'awaitLinksGone',
-      'release',
-    ]);
-  },
-);
+order('a teardown removes publisher, ports, names, namespace and files, and then releases leases', async () => {
+  const all = container();
+  await all.after({ type: 'configure' });
+  assert.equal(await all.after({ type: 'teardown', users: [] }), [
+    'unexpose',
+    'unpublish',
+    'unname',
+    'removeNamespace',
+    'removeFiles',
+    'release',
+    'awaitLinksGone',
+    'release',
+  ]);
+});
 
-order('out of a namespace of others: the links one by one, the last one first', async () => {
+order('a teardown in a namespace of others removes the links one by one, the last one first', async () => {
   const all = container({ netns: JOINED });
   await all.after({ type: 'configure' });
   assert.equal(await all.after({ type: 'teardown', users: [] }), [
@@ -132,7 +129,7 @@ order('out of a namespace of others: the links one by one, the last one first', 
   ]);
 });
 
-order('connect and disconnect of one network: names before ports, and ports before names', async () => {
+order('a connect adds names before ports, and a disconnect removes ports before names', async () => {
   const all = container({ request: { ...EVERYTHING.request, networks: { web: {} } } });
   await all.after({ type: 'configure' });
   assert.equal(await all.after({ type: 'connect', network: 'back', options: { gateway_priority: 7 } }), [
@@ -146,7 +143,7 @@ order('connect and disconnect of one network: names before ports, and ports befo
   assert.equal(away, ['publish', 'unname', 'removeLink', 'ensureFiles', 'release']);
 });
 
-order('an addition that fails goes back the way it came', async () => {
+order('an addition that fails is undone in the opposite order', async () => {
   const all = container();
   all.failing.add('ensureFiles');
   assert.equal((await all.after({ type: 'configure' })).slice(-6), [
@@ -161,7 +158,7 @@ order('an addition that fails goes back the way it came', async () => {
 });
 
 order(
-  'a link that cannot be taken away: all is as before, unless by force: then it is tried again until it is gone',
+  'a link that cannot be removed undoes a disconnect, unless it is forced: then removing is tried until done',
   async () => {
     for (const step of ['removeLink', 'publish'] as const) {
       const back = container();

@@ -1,11 +1,9 @@
-// timeout: 600
 // proving: 600
 /**
- * Every edge of the shipped container machine, walked as pure transitions: what must hold after each step, and what a
- * teardown, a failure and those who use its namespace make of it from there.
+ * Every edge of the shipped container machine, walked as pure transitions: what must hold after each step, and after a
+ * teardown, a failure and the end of those who use its namespace from there.
  *
- * Limits: what the world looks like then is in container.driven.test.ts; what several containers do to each other is in
- * container.commands.test.ts.
+ * Limits: container.driven.test.ts checks the world; container.commands.test.ts has several containers.
  */
 import { initialTransition, transition } from 'xstate';
 import { suite } from 'uvu';
@@ -21,10 +19,10 @@ import {
   type Step,
 } from '../harness/container-model.ts';
 import { VARIANTS, type Variant } from '../harness/container-variants.ts';
-import { subtract } from '../../machines/plan/port-list.ts';
-import { containerMachine } from '../../machines/container.ts';
-import type { ContainerEvent } from '../../machines/container-inputs.ts';
-import { none, statesOf } from '../harness/machines.ts';
+import { subtract } from '../../plan/ports/port-list.ts';
+import { containerMachine } from '../../machines/container/container.ts';
+import type { ContainerEvent } from '../../machines/container/container-inputs.ts';
+import { assertNone, statesOf } from '../harness/machines.ts';
 import { effort, proved } from '../harness/proof.ts';
 
 const WALKS = Object.entries(VARIANTS).map(([name, variant]) => ({ name, variant, walks: walksOf(variant) }));
@@ -32,7 +30,7 @@ const LEAVING = ['tearingDown', 'draining', 'releasing', 'gone'];
 const TEARDOWN: ContainerEvent = { type: 'teardown', users: [] };
 const OPERATIONS = ['configure', 'connect', 'disconnect', 'publish', 'unpublish', 'reload', 'adjust', 'yield'];
 
-/** What is walked on from the end of a walk costs as much as all of them: in npm test only from every fifth. */
+/** Going on from the end of a walk costs as much as all walks: npm test does so only from every fifth. */
 const STRIDE = effort('onwards', 5, 1);
 
 const everyWalk = (
@@ -48,7 +46,7 @@ const everyWalk = (
     }),
   );
 
-/** What an operation that failed must have left as it was. Links may be new ones: some of a rebuilding stay. */
+/** Everything that a failed operation must have left as it was. Links may be new ones: some of a rebuilding stay. */
 const facts = ({ context }: Snapshot): string => {
   const { attachments, ports, request, configured, operation } = context;
   const rebuilt = operation.type === 'reload';
@@ -60,7 +58,7 @@ const facts = ({ context }: Snapshot): string => {
   });
 };
 
-/** Everything succeeds, until it is in one of these states or waits for nothing. */
+/** Makes everything succeed, until it is in one of these states or waits for nothing. */
 function succeed(from: Snapshot, variant: Variant, until: (state: Snapshot) => boolean): Snapshot {
   let state = from;
   for (let i = 0; i < 40 && state.status === 'active' && !until(state); i++) {
@@ -71,7 +69,7 @@ function succeed(from: Snapshot, variant: Variant, until: (state: Snapshot) => b
   return state;
 }
 
-/** Exactly this walk: states found by the search differ in what their key leaves out. */
+/** Takes exactly this walk: states found by the search differ in what their key leaves out. */
 function again(steps: readonly Step[]): Snapshot[] {
   let [state] = initialTransition(containerMachine, steps[0]!.state.context);
   return [
@@ -82,7 +80,7 @@ function again(steps: readonly Step[]): Snapshot[] {
 
 const paths = suite('container paths');
 
-paths('there are some, to every state', () => {
+paths('there are paths to every state', () => {
   proved(
     'walks of the container machine by itself',
     WALKS.reduce((sum, { walks }) => sum + walks.length, 0),
@@ -90,20 +88,20 @@ paths('there are some, to every state', () => {
   const reached = new Set(
     WALKS.flatMap(({ walks }) => walks.flatMap((steps) => steps.map(({ state }) => nameOf(state)))),
   );
-  // Left at once; or of a change that has no such part (connect brings no ports, publish no network).
+  // States that are left at once, or of a change without that part (connect brings no ports, publish no network).
   const passing =
-    /\.(choosing|checkingLeftovers)$|^settling$|^connecting\.(exposing|startingUplink)$|^publishing\.(startingUplink|attaching|naming)$/;
+    /\.(choosing|choosingConnection|finishing|lookingForLink|lookingForFiles|checkingPlan|checkingUplink|checkingLeftovers)$|^settling$|^connecting\.(exposing|startingUplink)$|^publishing\.(startingUplink|attaching|naming)$/;
   const leaves = statesOf(containerMachine.root).filter((node) => Object.keys(node.states).length === 0);
   const missed = leaves.map((node) => node.path.join('.')).filter((path) => !reached.has(path) && !passing.test(path));
   assert.equal(missed, []);
 });
 
 for (const [what, objection] of Object.entries(INVARIANTS)) {
-  paths(what, () => none(everyWalk((_, last) => objection(last))));
+  paths(what, () => assertNone(everyWalk((_, last) => objection(last))));
 }
 
 paths('teardown is accepted in every state that is not the last', () => {
-  none(
+  assertNone(
     everyWalk((_, last) => {
       if (last.status !== 'active') return undefined;
       const [next] = transition(containerMachine, last, TEARDOWN);
@@ -112,8 +110,8 @@ paths('teardown is accepted in every state that is not the last', () => {
   );
 });
 
-paths('the end of the process is a teardown, and ignored by what is being torn down', () => {
-  none(
+paths('the end of the process is a teardown, which a teardown under way ignores', () => {
+  assertNone(
     everyWalk((_, last) => {
       if (last.status !== 'active') return undefined;
       const [exited] = transition(containerMachine, last, { type: 'process.exited', users: [] });
@@ -126,7 +124,7 @@ paths('the end of the process is a teardown, and ignored by what is being torn d
 
 for (const type of ['teardown', 'process.exited'] as const) {
   paths(`${type} while others use the namespace leaves everything to them, until they have gone`, () => {
-    none(
+    assertNone(
       everyWalk((_, last, variant) => {
         const late = [...LEAVING, 'teardownFailed', 'abandoning'].includes(nameOf(last).split('.')[0] ?? '');
         if (last.status !== 'active' || late) return undefined;
@@ -147,8 +145,8 @@ for (const type of ['teardown', 'process.exited'] as const) {
   });
 }
 
-paths('nobody is deserted who is not held', () => {
-  none(
+paths('lastUserGone does nothing unless the owner is gone', () => {
+  assertNone(
     everyWalk((_, last) => {
       if (last.status !== 'active' || last.context.ownerGone) return undefined;
       const [next] = transition(containerMachine, last, { type: 'lastUserGone' });
@@ -159,7 +157,7 @@ paths('nobody is deserted who is not held', () => {
 
 paths('an operation that failed has changed nothing', () => {
   let failures = 0;
-  none(
+  assertNone(
     everyWalk((steps, last) => {
       const { operation, fault } = last.context;
       if (!['created', 'up'].includes(nameOf(last)) || fault === null || !OPERATIONS.includes(operation.type)) {
@@ -170,14 +168,14 @@ paths('an operation that failed has changed nothing', () => {
       const state = states.at(-1)!;
       const began = states.findIndex(({ context }) => context.operation.n === state.context.operation.n);
       const before = states[began - 1]!;
-      const [was, is] = [facts({ ...before, context: { ...before.context, operation } } as Snapshot), facts(state)];
+      const [was, is] = [facts({ ...before, context: { ...before.context, operation } }), facts(state)];
       return was === is ? undefined : `${operation.type} failed\n      was ${was}\n      is  ${is}`;
     }),
   );
   assert.ok(failures > 50, `only ${failures}`);
 });
 
-/** What an operation without a fault must have come to. */
+/** The required result of an operation without a fault. */
 const asked: Record<string, (event: ContainerEvent, state: Snapshot) => boolean> = {
   configure: (_, { context }) => context.configured,
   connect: (event, { context }) =>
@@ -192,16 +190,16 @@ const asked: Record<string, (event: ContainerEvent, state: Snapshot) => boolean>
     event.type === 'unpublish' && event.ports.every((port) => subtract(context.ports, [port]).taken.length === 0),
 };
 
-paths('an operation that did not fail has done what was asked', () => {
+paths('an operation that did not fail has done what was requested', () => {
   let successes = 0;
-  none(
+  assertNone(
     everyWalk((steps, last) => {
       if (!['up', 'degraded'].includes(nameOf(last)) || last.context.fault !== null) return undefined;
       const states = again(steps);
       const { n, type } = states.at(-1)!.context.operation;
       const began = states.findIndex(({ context }) => context.operation.n === n);
       const event = steps[began]?.event as ContainerEvent | undefined;
-      // Where it came to rest first: what was repaired later has no fault either.
+      // The state where it first came to rest: what was repaired later has no fault either.
       const before = states.slice(began, -1).some((state) => ['up', 'degraded'].includes(nameOf(state)));
       const done = asked[type];
       if (done === undefined || event?.type !== type || before) return undefined;
@@ -212,8 +210,8 @@ paths('an operation that did not fail has done what was asked', () => {
   assert.ok(successes > 50, `only ${successes}`);
 });
 
-paths('gone is reached from everywhere by a teardown and success', () => {
-  none(
+paths('gone is reached from every state by a teardown and success', () => {
+  assertNone(
     everyWalk((_, last, variant) => {
       if (last.status === 'error') return undefined;
       const from = last.status === 'active' ? transition(containerMachine, last, TEARDOWN)[0] : last;
@@ -223,7 +221,7 @@ paths('gone is reached from everywhere by a teardown and success', () => {
   );
 });
 
-paths('the pure machine begins where the walks do', () => {
+paths('the pure machine starts where the walks do', () => {
   for (const { variant, walks } of WALKS) {
     const [state] = initialTransition(containerMachine, variant.input);
     assert.is(nameOf(state), nameOf(walks[0]![0]!.state));

@@ -1,13 +1,13 @@
 // proving: 600
 /**
- * Every edge of the firewall's machine, pure and driven: held by all who were told so, refused to the others, and when the
- * last has given it back, table and switches are as they were. Who asks to verify it is answered once, by a look that
- * began after the question.
+ * Every edge of the firewall's machine, pure and driven: each requester that got `held` holds it, the others are
+ * refused, and when the last one has released it, table and switches are as they were. A request to verify is answered
+ * once, by an inspection that began after the request.
  */
 import { suite } from 'uvu';
 import { firewallMachine } from '../../machines/firewall.ts';
 import { askers, CLEAN, factsOf, FOUND, WALKS } from '../harness/firewall-model.ts';
-import { none } from '../harness/machines.ts';
+import { assertNone } from '../harness/machines.ts';
 import { Driven, judged, titleOf, type AnySnapshot } from '../harness/shared-driver.ts';
 
 const paths = suite('firewall paths');
@@ -22,10 +22,10 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
   'down: nobody holds, nothing is remembered': (state) =>
     state.value !== 'down' || (allHolders(state).length === 0 && factsOf(state).found === null),
   'at rest nobody waits to hear how a look ended': (state) =>
-    ['verifying', 'opening', 'raising', 'restoring'].includes(String(state.value)) ||
+    ['verifying', 'opening', 'raising', 'restoring'].includes(state.value) ||
     (factsOf(state).verifiers.length === 0 && factsOf(state).next === null),
   'what was found is known before it is changed for a network, and until it is put back': (state) =>
-    !['raising', 'up'].includes(String(state.value)) ||
+    !['raising', 'up'].includes(state.value) ||
     factsOf(state).holders.every((owner) => factsOf(state).waiting.some((one) => one.owner === owner)) ||
     factsOf(state).found !== null,
 };
@@ -33,7 +33,7 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
 judged(paths, firewallMachine, WALKS, INVARIANTS);
 
 for (const { name, input, walks } of WALKS) {
-  paths(`driven: ${name}`, async () => {
+  paths(`every driven walk keeps the invariants: ${name}`, async () => {
     const objections: string[] = [];
     for (const steps of walks) {
       let table = input.recorded;
@@ -47,7 +47,7 @@ for (const { name, input, walks } of WALKS) {
         },
       });
       await driven.walk(steps);
-      await driven.rest({});
+      await driven.rest();
       const asks = steps.filter(({ event }) => event['owner'] === 'v').length;
       if (askers.v.answers.length !== asks)
         driven.objections.push(`${asks} asked to verify, ${askers.v.answers.length} were answered`);
@@ -64,12 +64,12 @@ for (const { name, input, walks } of WALKS) {
       }
       for (const owner of ['a', 'b', 'u'] as const)
         driven.actor.send({ type: 'release', owner, from: askers[owner].ref });
-      await driven.rest({});
+      await driven.rest();
       if (table) driven.objections.push('the table is left');
       driven.actor.stop();
       objections.push(...driven.objections.map((text) => `${text}\n${titleOf(steps)}`));
     }
-    none(objections);
+    assertNone(objections);
   });
 }
 

@@ -1,11 +1,10 @@
-// timeout: 600
 // proving: 600
 /**
- * Every edge of the resolver's machine, pure and driven: who was told `named` has names and a server that answers, who
- * was refused has none, a server that ends comes back, and with the last name it goes.
+ * Every edge of the resolver's machine, pure and driven: a requester that got `named` has names and a server that
+ * answers, a refused one has none, a server that ends comes back, and it goes with the last name.
  */
 import { suite } from 'uvu';
-import type { NameEntry, Names } from '../../machines/plan/names.ts';
+import type { NameEntry, Names } from '../../plan/names/names.ts';
 import { resolverMachine, type ResolverInput } from '../../machines/resolver.ts';
 import {
   answersIn,
@@ -19,7 +18,7 @@ import {
   type Step,
 } from '../harness/shared-driver.ts';
 import { oneOfEach } from '../harness/cover.ts';
-import { none } from '../harness/machines.ts';
+import { assertNone } from '../harness/machines.ts';
 
 const entry = (name: string): NameEntry => ({
   network: 'n',
@@ -75,7 +74,6 @@ const keyOf = (state: AnySnapshot): string => {
   ]);
 };
 
-const TALKS: Record<string, Event[]> = { backOff: [{ type: 'retry' }] };
 const OUTPUTS = { writeZones: { changed: true }, askNames: { silent: [] } };
 const SILENT: Event = {
   type: 'xstate.done.actor.askNames',
@@ -83,7 +81,7 @@ const SILENT: Event = {
   output: { silent: [{ owner: 'a', said: 'nothing' }] },
 };
 
-/** Two who come and go; and one, with all else that can happen. Both at once would be a hundred times as many. */
+/** Two owners that come and go; and one, with every other event. Both at once would be a hundred times as many. */
 const of = (...owners: string[]) => questions.filter(({ owner }) => owners.includes(String(owner)));
 const CASES = [
   { name: 'two, fresh', input: fresh, happens: of('a', 'b') },
@@ -98,13 +96,13 @@ const WALKS = CASES.map(({ name, input, happens }) => ({
   walks: walksOf(
     resolverMachine,
     input,
-    (state) => [...answersIn(state, TALKS, OUTPUTS), ...(state.value === 'asking' ? [SILENT] : []), ...happens],
+    (state) => [...answersIn(state, OUTPUTS), ...(state.value === 'asking' ? [SILENT] : []), ...happens],
     keyOf,
     50_000,
   ),
 }));
 
-/** How a walk ends: the state before, what happens, the state after. */
+/** How a walk ends: the state before, the event, the state after. */
 const endOf = (steps: Step[]) => {
   const [before, last] = steps.slice(-2);
   if (before === undefined || last === undefined) return '';
@@ -117,7 +115,7 @@ const paths = suite('resolver paths');
 
 const UNDER_WAY = ['writing', 'starting', 'asking'];
 const SERVES = ['serving', 'steadying'];
-const isIn = (state: AnySnapshot, states: string[]) => states.includes(String(state.value));
+const isIn = (state: AnySnapshot, states: string[]) => states.includes(state.value);
 
 const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
   'is never in error': ({ status }) => status === 'active',
@@ -140,7 +138,7 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
 judged(paths, resolverMachine, WALKS, INVARIANTS);
 
 for (const { name, input, walks } of WALKS) {
-  paths(`driven: ${name}`, async () => {
+  paths(`every driven walk keeps the invariants: ${name}`, async () => {
     const objections: string[] = [];
     for (const steps of oneOfEach(walks, endOf)) {
       let files = input.recovering;
@@ -158,7 +156,7 @@ for (const { name, input, walks } of WALKS) {
         },
       });
       await driven.walk(steps);
-      await driven.rest({});
+      await driven.rest();
       const { names } = factsOf(driven.state);
       for (const [owner, { answers }] of Object.entries(askers)) {
         const asked = steps.filter(({ event }) => event['owner'] === owner).map(({ event }) => event.type);
@@ -176,12 +174,12 @@ for (const { name, input, walks } of WALKS) {
         driven.objections.push('the revision was not answered');
       for (const [owner, { ref }] of Object.entries(askers))
         driven.actor.send({ type: 'unregister', owner, networks: ['n'], from: ref });
-      await driven.rest({});
+      await driven.rest();
       if (files || server) driven.objections.push('something is left');
       driven.actor.stop();
       objections.push(...driven.objections.map((text) => `${text}\n${titleOf(steps)}`));
     }
-    none(objections);
+    assertNone(objections);
   });
 }
 

@@ -1,12 +1,12 @@
 /**
- * Every simple path of the uplink's machine, pure and driven: whatever fails, it answers once; a start that fails has taken
- * everything away, or says that it could not, and a repair that fails has taken nothing.
+ * Every simple path of the uplink's machine, pure and driven: whatever fails, it answers once; a start that fails has
+ * removed everything, or reports that it could not, and a repair that fails has removed nothing.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createActor, fromPromise, type EventFrom } from 'xstate';
 import { getSimplePaths } from 'xstate/graph';
-import type { UplinkInput, UplinkStart, UplinkVerify } from '../../machines/plan/uplink.ts';
+import type { UplinkInput, UplinkStart, UplinkVerify } from '../../plan/uplinks/uplink.ts';
 import { uplinkMachine } from '../../machines/uplink.ts';
 import type { UplinkFeatures, UplinkLink } from '../../state/uplink.ts';
 import { FAULT, SLIRP } from '../harness/fixtures.ts';
@@ -50,7 +50,7 @@ const pathsOf = (verb: UplinkInput['verb']) =>
 
 const paths = suite('uplink paths');
 
-paths('are as many as there are ways to fail', () => {
+paths('there are as many paths as ways to fail', () => {
   const ends = (verb: UplinkInput['verb']) =>
     answersOf(pathsOf(verb), (id, output) => `${id.replace('Uplink', '')}${output === OLD ? '(old)' : ''}`);
   assert.equal(ends('stop'), ['!stop: stuck', 'stop: stopped']);
@@ -115,7 +115,7 @@ for (const verb of ['start', 'repair', 'stop'] as const) {
   }
 }
 
-paths('what failed first is what is told: the reason, not that undoing it failed too', () => {
+paths('the first failure is reported, not a failure to undo it', () => {
   const stuck = pathsOf('start').filter(({ state }) => state.value === 'stuck');
   const told = new Set(stuck.map(({ state }) => state.output?.fault?.message));
   assert.is(stuck.length, 4);

@@ -1,6 +1,4 @@
-/**
- * A test that notices everything about one function, and of the other one not where it ends: survey.test.ts says so.
- */
+/** A test that covers one function completely, and of the other one not where it ends: survey.test.ts shows that. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isSmall, sumBelow } from './example.ts';

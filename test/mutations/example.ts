@@ -1,4 +1,6 @@
-/** What survey.test.ts tries its survey on: a program with one rule that example.test.ts shows, and one that it does not. */
+/**
+ * The program on which survey.test.ts tests its survey: one rule that example.test.ts covers, and one that it does not.
+ */
 export function sumBelow(limit: number): number {
   let sum = 0;
   for (let n = 0; n < limit; n++) sum += n;

@@ -1,8 +1,8 @@
 /**
- * Module hooks (node:module, register) of a process that tries mutants: `import('a.test.js?mutant=...')` is that test with
- * the program as the mutant is, every module of ours loaded anew. `uvu` is suites.ts then.
+ * Module hooks (node:module, register) of a process that tries mutants: `import('a.test.js?mutant=...')` loads that
+ * test with the mutant's program, every module of ours loaded again. `uvu` is suites.ts then.
  *
- * Guarantees: nothing is written to disk; which mutant a module belongs to is in its address.
+ * Guarantees: nothing is written to disk; the address of a module says which mutant it belongs to.
  */
 import { readFile } from 'node:fs/promises';
 import type { LoadHook, ResolveHook } from 'node:module';

@@ -1,7 +1,7 @@
 /**
- * Defects planted on purpose: each is one change of one line, and a test that must see it.
+ * Defects planted on purpose: each is one change of one line, and a test that must fail for it.
  *
- * Limits: what is written here is the source as it is; a mutant whose line has changed fails, and is to be written anew.
+ * Limits: a mutant quotes the source; if its line has changed it fails, and must be rewritten.
  */
 export interface Mutant {
   name: string;
@@ -10,14 +10,14 @@ export interface Mutant {
   replace: string;
   /** The test files that are run, by a part of their path. */
   test: string;
-  /** What they must say: that they failed for this reason. */
+  /** The output that they must have: that they failed for this reason. */
   seen: RegExp;
 }
 
 export const mutants: Mutant[] = [
   {
     name: 'what a write that was cut short left is not swept',
-    file: 'state/whole-file.ts',
+    file: 'state/files/whole-file.ts',
     find: 'if (file.endsWith(ENDING)) unlinkSync(join(this.directory, file));',
     replace: '',
     test: 'state/',
@@ -25,15 +25,15 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a file is written in place',
-    file: 'state/whole-file.ts',
+    file: 'state/files/whole-file.ts',
     find: "const descriptor = openSync(`${path}${ENDING}`, 'w', 0o600);",
     replace: "const descriptor = openSync(path, 'w', 0o600); writeFileSync(`${path}${ENDING}`, text);",
     test: 'state/store',
-    seen: /FAIL +snapshot store +"a full disk/,
+    seen: /FAIL +snapshot store +"a full disk: the commit is refused, the old file/,
   },
   {
     name: 'a published port is lost',
-    file: 'effects/ports.ts',
+    file: 'effects/ports/ports.ts',
     find: 'const add = elements(kernel, targets).add;',
     replace: 'const add = elements(kernel, targets.slice(1)).add;',
     test: 'crash/kill-alone',
@@ -41,7 +41,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'an unpublished port stays',
-    file: 'effects/ports.ts',
+    file: 'effects/ports/ports.ts',
     find: 'return await done(native, elements(kernel, some).remove);',
     replace: 'return await done(native, elements(kernel, some.slice(1)).remove);',
     test: 'crash/kill-beside',
@@ -57,7 +57,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'what is on disk is taken to name everything',
-    file: 'service/durable.ts',
+    file: 'service/records/durable.ts',
     find: [
       'durable.attachments === context.attachments &&',
       'durable.uplink === context.uplink &&',
@@ -69,7 +69,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'what turns back after a failure is not on disk',
-    file: 'service/durable.ts',
+    file: 'service/records/durable.ts',
     find: 'durable.fault === context.fault &&',
     replace: '',
     test: 'machines/container.moments',
@@ -77,7 +77,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a link stays when its network is disconnected',
-    file: 'effects/link.ts',
+    file: 'effects/links/link.ts',
     find: 'await removeIfOurs(kernel, on, attachment);',
     replace: 'await Promise.resolve();',
     test: 'crash/kill-beside',
@@ -85,31 +85,31 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'connections of an IPv6 address outlive its owner',
-    file: 'effects/conntrack.ts',
+    file: 'effects/firewall/conntrack.ts',
     find: 'addresses: [...addresses]',
     replace: "addresses: addresses.filter((address) => !address.includes(':'))",
     test: 'service/conntrack',
-    seen: /FAIL +connections that exist +"who has an address next/,
+    seen: /FAIL +connections that exist +"the next owner of an address is not reached by/,
   },
   {
     name: 'connections of an IPv4 address outlive its owner',
-    file: 'effects/conntrack.ts',
+    file: 'effects/firewall/conntrack.ts',
     find: 'addresses: [...addresses]',
     replace: "addresses: addresses.filter((address) => address.includes(':'))",
     test: 'service/conntrack',
-    seen: /FAIL +connections that exist +"who has an address next/,
+    seen: /FAIL +connections that exist +"the next owner of an address is not reached by/,
   },
   {
     name: 'what went through a closed port goes on',
-    file: 'effects/conntrack.ts',
+    file: 'effects/firewall/conntrack.ts',
     find: "return is === 'open' ? { ...port, address, containerPort } : port;",
     replace: "return is === 'open' || is === 'closed' ? { ...port, address, containerPort } : port;",
     test: 'service/conntrack',
-    seen: /FAIL +connections that exist +"the firewall: what is not published any more/,
+    seen: /FAIL +connections that exist +"an unpublished port serves nobody, whatever came before: /,
   },
   {
     name: 'a bridge still knows who has gone',
-    file: 'effects/neighbour.ts',
+    file: 'effects/links/neighbour.ts',
     find: 'if (known.length === 0) return;',
     replace: 'return;',
     test: 'crash/kill-beside',
@@ -117,7 +117,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a bridge stays when its last container has gone',
-    file: 'effects/bridge.ts',
+    file: 'effects/links/bridge.ts',
     find: 'if (link !== null && isOurs(kernel, link, alias)) await removeLinks(on, kernel, [name]);',
     replace: '',
     test: 'crash/kill-alone',
@@ -125,7 +125,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'rules of a network stay',
-    file: 'effects/bridge.ts',
+    file: 'effects/links/bridge.ts',
     find: 'await on.kernel.nft([...left, ...removeNetworkRules(table, rules)]);',
     replace: '',
     test: 'crash/kill-beside',
@@ -133,7 +133,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'the forwarding switches are not put back',
-    file: 'effects/forwarding.ts',
+    file: 'effects/namespaces/forwarding.ts',
     find: 'await writeDifferent(native, families);\n  await writeDifferent(native, found);',
     replace: 'void families;',
     test: 'crash/kill-alone',
@@ -141,7 +141,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'leases are not read back at start',
-    file: 'service/daemon.ts',
+    file: 'service/start/recover.ts',
     find: '...shared.recover(contexts)',
     replace: '',
     test: 'crash/kill-',
@@ -149,7 +149,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'nobody watches what others take away',
-    file: 'service/daemon.ts',
+    file: 'service/start/watches.ts',
     find: "watch.start().catch((error: unknown) => failed('watch on drift', error));",
     replace: '',
     test: 'crash/kill-damage',
@@ -157,7 +157,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'files of a container stay',
-    file: 'effects/etc.ts',
+    file: 'effects/names/etc.ts',
     find: 'rmSync(home(id), { recursive: true, force: true });',
     replace: '',
     test: 'crash/kill-names',
@@ -165,7 +165,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'the outer publisher is not told that ports go',
-    file: 'effects/publisher.ts',
+    file: 'effects/ports/publisher.ts',
     find: "ledger.owe(publisher, forwardsOf(ports, ''));",
     replace: 'if (ports.length > 0) return null;',
     test: 'crash/kill-names',
@@ -173,7 +173,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'the DNS server is left running',
-    file: 'effects/resolver.ts',
+    file: 'effects/names/resolver.ts',
     find: 'await stop(directory);\n    }',
     replace: '}',
     test: 'crash/kill-names',
@@ -181,7 +181,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'an update of a network forgets that it had begun',
-    file: 'state/definitions.ts',
+    file: 'state/files/definitions.ts',
     find: 'this.#write(before, `${before.name}.previous`);',
     replace: '',
     test: 'crash/kill-update',
@@ -189,7 +189,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a program is left running when its container is torn down',
-    file: 'effects/uplink.ts',
+    file: 'effects/uplinks/uplink.ts',
     find: 'await removeUplink(at(input).directory);',
     replace: 'at(input);',
     test: 'crash/kill-programs',
@@ -197,7 +197,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'that a program has ended is not told',
-    file: 'service/uplink-watch.ts',
+    file: 'service/watch/uplink-watch.ts',
     find: "if (policy === 'repair') actor.send({ type: 'lost', drift, fault, soon });",
     replace: '',
     test: 'crash/kill-programs',
@@ -205,7 +205,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'the forwarder still carries a port that was unpublished',
-    file: 'effects/forwarder.ts',
+    file: 'effects/forwarder/forwarder.ts',
     find: 'remove: replacing.filter(carried).map(keyOf), add: [] };',
     replace: 'remove: replacing.slice(1).filter(carried).map(keyOf), add: [] };',
     test: 'crash/kill-programs',
@@ -213,7 +213,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a forwarder is supposed to carry what the one before it carried',
-    file: 'service/forwarder-watch.ts',
+    file: 'service/watch/forwarder-watch.ts',
     find: 'if (listed === null || !all ||',
     replace: 'if (listed === null || typeof all !== "boolean" ||',
     test: 'faults/found',
@@ -221,7 +221,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'what firewalld was told is forgotten with the daemon',
-    file: 'service/outside-record.ts',
+    file: 'service/outsides/outside-record.ts',
     find: 'bound: [...(machines()?.firewalld.getSnapshot().context.bound ?? [])],',
     replace: 'bound: [],',
     test: 'crash/kill-firewalld',

@@ -1,11 +1,10 @@
-// timeout: 600
 // proving: 5400
 /**
- * The tests see what they are there to see: each planted defect (mutants.ts) makes the tests that are named with it fail,
- * and for the right reason.
+ * The tests find what they are there to find: each planted defect (mutants.ts) makes the tests that are named with it
+ * fail, and for the right reason.
  *
- * Guarantees: each mutant is built from a copy of the sources of its own; a line that is not there exactly once is an error.
- * What is native is built anew for a mutant that is in it.
+ * Guarantees: each mutant is built from a copy of the sources of its own; a line that is not there exactly once is an
+ * error. A native mutant is built again.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -22,7 +21,19 @@ import { mutants as mutantsOfLives, type Mutant } from './mutants.ts';
 requirePrivateNamespace();
 
 const ROOT = resolve(import.meta.dirname, '../../..');
-const SOURCES = ['machines', 'effects', 'native', 'state', 'service', 'cli', 'bench', 'test', 'scripts', 'docs'];
+const SOURCES = [
+  'machines',
+  'plan',
+  'effects',
+  'native',
+  'state',
+  'service',
+  'cli',
+  'bench',
+  'test',
+  'scripts',
+  'docs',
+];
 const FILES = ['package.json', 'tsconfig.json', 'binding.gyp'];
 
 const planted = suite('planted defects');
@@ -30,7 +41,7 @@ const mutants = [...mutantsOfLives, ...mutantsOfOneOperation];
 let seen = 0;
 const chosen = mutants.slice(0, effort('mutants', 1, mutants.length));
 
-planted('each can be planted in the source as it is', () => {
+planted('each defect can be planted in the source as it is', () => {
   for (const { file, find } of mutants) occursOnce(file, find, readFileSync(join(ROOT, file), 'utf8'));
 });
 
@@ -44,7 +55,7 @@ for (const mutant of chosen) {
 }
 
 planted.after(() => {
-  if (seen > 0) proved('planted defects that are seen', seen); // or what failed would not be told
+  if (seen > 0) proved('planted defects that are seen', seen); // otherwise the failure would not be reported
 });
 
 planted.run();
@@ -53,13 +64,13 @@ function occursOnce(file: string, find: string, source: string): void {
   if (source.split(find).length !== 2) throw new Error(`${file} has not exactly one: ${find}`);
 }
 
-/** What the tests say, to the end or until they have seen it. */
+/** The output of the tests, to the end or until the failure is in it. */
 async function run({ file, find, replace, test, seen: reason }: Mutant): Promise<string> {
   const copy = mkdtempSync(join(tmpdir(), 'mutant-'));
   const native = file.startsWith('native/') && /\.(cc|h)$/.test(file);
   try {
     const copied = [...SOURCES, ...FILES, ...(native ? ['build'] : [])];
-    // The times too: what is built already need not be built again.
+    // The times too, so that what is built already is not built again.
     for (const name of copied)
       cpSync(join(ROOT, name), join(copy, name), { recursive: true, preserveTimestamps: true });
     symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
@@ -71,7 +82,7 @@ async function run({ file, find, replace, test, seen: reason }: Mutant): Promise
       source.replace(find, () => replace),
     );
     if (native) execFileSync(process.execPath, ['scripts/build-native.mjs'], { cwd: copy, stdio: 'ignore' });
-    // Types may object to what is planted; what counts is that it runs.
+    // The types may reject the planted defect; only the program counts.
     spawnSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.'], { cwd: copy });
     const runner = [join(copy, 'dist/test/run.js'), '--patience', '5', test, 'kills=60'];
     const child = spawn(process.execPath, runner, { cwd: copy, stdio: ['ignore', 'pipe', 'inherit'] });

@@ -1,26 +1,26 @@
 /**
- * Small changes of a program, each of which changes what it does: mutants. For the question whether the tests would notice.
+ * Small changes of a program, each of which changes its behaviour: mutants, which show whether the tests would notice.
  *
  * Guarantees: the same source gives the same mutants in the same order; each is one replacement of text, and parses.
- * Limits: works on what tsc makes of TypeScript, where types are gone and all else is as it was written. A mutant may mean
- * the same as the original; nothing here can tell. Imports and the descriptions of states are left alone.
+ * Limits: works on the output of tsc, where types are gone and everything else is as it was written. A mutant may be
+ * equivalent to the original; nothing here can tell. Imports and the descriptions of states are left alone.
  *
  * The parser is acorn, as prettier brings it along (prettier/plugins/acorn).
  */
 import { parsers } from 'prettier/plugins/acorn';
 
 export interface Mutation {
-  /** In the source, in UTF-16 units. */
+  /** Position in the source, in UTF-16 units. */
   start: number;
   end: number;
-  /** What is there instead of source.slice(start, end). */
+  /** The text in place of source.slice(start, end). */
   text: string;
-  /** Name of the declaration of the module that it is in; '' outside of one. */
+  /** Name of the module's declaration that contains it; '' outside of one. */
   within: string;
 }
 
-/** A node of ESTree, as far as it is looked at here. */
-interface Node {
+/** A node of ESTree, with the fields that are read here. */
+export interface Node {
   type: string;
   start: number;
   end: number;
@@ -46,7 +46,7 @@ const FLIPPED: Record<string, readonly string[]> = {
   '>>': ['<<'],
 };
 
-/** Calls that can be left out: what they are called on is of the same kind. */
+/** Calls that can be left out: they return a value of the kind that they are called on. */
 const LEFT_OUT = new Set([
   'filter',
   'sort',
@@ -80,12 +80,14 @@ const PLAIN = new Set([
   'TemplateLiteral',
 ]);
 
-/** What a state is for is said beside it, and means nothing to the machine. */
-const isDescription = (parent: Node | null, key: string): boolean =>
-  parent?.type === 'Property' && key === 'value' && (parent['key'] as Node)['name'] === 'description';
+/** Returns true for the description of a state, which has no effect on the machine. */
+const isDescription = (parent: Node, key: string): boolean =>
+  parent.type === 'Property' && key === 'value' && (parent['key'] as Node)['name'] === 'description';
+
+export const parse = (source: string): Node => parsers.acorn.parse(source, { filepath: 'module.js' } as never) as Node;
 
 export function mutationsOf(source: string): Mutation[] {
-  const program = parsers.acorn.parse(source, { filepath: 'module.js' } as never) as Node;
+  const program = parse(source);
   const found: Mutation[] = [];
   for (const { node, within } of declarations(program)) visit(node, null, '', within);
   return found.filter(({ start, end, text }) => source.slice(start, end) !== text);
@@ -96,14 +98,14 @@ export function mutationsOf(source: string): Mutation[] {
     };
     mutate(node, parent, key, source, put);
     if (node.type === 'ImportDeclaration') return;
-    for (const [name, child] of childrenOf(node)) visit(child, node, name, within);
+    for (const [name, child] of childrenOf(node)) if (!isDescription(node, name)) visit(child, node, name, within);
   }
 }
 
 type Put = (at: { start: number; end: number }, text: string) => void;
 
 function mutate(node: Node, parent: Node | null, key: string, source: string, put: Put): void {
-  // Whatever was in parentheses may need them where it is put.
+  // A part that was in parentheses may need them in its new place.
   const textOf = ({ type, start, end }: Node): string =>
     PLAIN.has(type) ? source.slice(start, end) : `(${source.slice(start, end)})`;
   switch (node.type) {
@@ -133,10 +135,10 @@ function mutate(node: Node, parent: Node | null, key: string, source: string, pu
       if (['!', '-'].includes(node['operator'] as string)) put(node, textOf(node['argument'] as Node));
       break;
     case 'Literal':
-      if (parent?.type !== 'Property' || key !== 'key' || parent['computed'] === true) literal(node, parent, put);
+      if (parent?.type !== 'Property' || key !== 'key' || parent['computed'] === true) literal(node, put);
       break;
     case 'TemplateLiteral':
-      if (!isDescription(parent, key)) put(node, '``');
+      put(node, '``');
       break;
     case 'ArrayExpression':
     case 'ObjectExpression':
@@ -159,13 +161,13 @@ function mutate(node: Node, parent: Node | null, key: string, source: string, pu
   }
 }
 
-function literal(node: Node, parent: Node | null, put: Put): void {
+function literal(node: Node, put: Put): void {
   const { value } = node;
   if (node['regex'] !== undefined) return regex(node, put);
   if (typeof value === 'boolean') put(node, String(!value));
   else if (typeof value === 'number') put(node, String(value + 1));
   else if (typeof value === 'bigint') put(node, `${value + 1n}n`);
-  else if (typeof value === 'string' && !isDescription(parent, 'value')) put(node, value === '' ? "'?'" : "''");
+  else if (typeof value === 'string') put(node, value === '' ? "'?'" : "''");
 }
 
 /** Without one of its anchors, with one repetition fewer, or exactly one. */
@@ -192,10 +194,10 @@ function isRegex(pattern: string, flags: string): boolean {
 
 /** Each element with the comma behind it, or in front of the last. */
 function without(list: Node, elements: readonly (Node | null)[], put: Put): void {
-  // A comma behind the only one goes with it.
+  // A comma after the only element goes with it.
   if (elements.length === 1) return put({ start: list.start + 1, end: list.end - 1 }, '');
   elements.forEach((element, i) => {
-    if (element === null) return;
+    if (element === null || isDescription(element, 'value')) return;
     const [before, after] = [elements[i - 1], elements[i + 1]];
     if (after) put({ start: element.start, end: after.start }, '');
     else put({ start: before ? before.end : element.start, end: element.end }, '');
@@ -215,7 +217,7 @@ function call(node: Node, textOf: (at: Node) => string, put: Put): void {
 const isText = ({ type, value }: Node): boolean =>
   type === 'TemplateLiteral' || (type === 'Literal' && typeof value === 'string');
 
-/** What is at the top of the module, each with a name where it has one. */
+/** The top-level statements of the module, each with a name where it has one. */
 function declarations(program: Node): { node: Node; within: string }[] {
   return (program['body'] as Node[]).map((node) => {
     const declared = (node['declaration'] as Node | null | undefined) ?? node;
@@ -224,7 +226,7 @@ function declarations(program: Node): { node: Node; within: string }[] {
   });
 }
 
-function childrenOf(node: Node): [string, Node][] {
+export function childrenOf(node: Node): [string, Node][] {
   const isNode = (value: unknown): value is Node =>
     typeof value === 'object' && value !== null && typeof (value as Node).type === 'string';
   return Object.entries(node).flatMap(([key, value]) =>

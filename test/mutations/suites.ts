@@ -1,5 +1,5 @@
 /**
- * What tests import as `uvu` where mutants are tried out (hooks.ts): suites that can be run test by test.
+ * The module that tests import as `uvu` when mutants are tried (hooks.ts): suites that can be run test by test.
  *
  * Guarantees: hooks are called as uvu calls them. Nothing runs by itself, and nothing is printed.
  * Limits: as much of uvu as the tests here use.
@@ -7,7 +7,7 @@
 type Handler = () => unknown;
 
 export interface Test {
-  /** Of the suite and the test. */
+  /** The title of the suite and the test. */
   title: string;
   run(): Promise<void>;
 }
@@ -20,7 +20,7 @@ export interface Suite {
 
 const collected: Suite[] = [];
 
-/** Those that were given to run() since the last call. */
+/** The suites for which run() was called since the last call. */
 export const collect = (): Suite[] => collected.splice(0);
 
 export function suite(name: string) {
@@ -52,5 +52,5 @@ export function suite(name: string) {
   });
 }
 
-/** The suite without a name, which whoever imports it shares. */
+/** The suite without a name, which all its importers share. */
 export const test = suite('');

@@ -1,13 +1,14 @@
 /**
- * Which mutants of some modules do the tests not notice?
+ * Finds the mutants of some modules that the tests do not notice.
  *
- * Guarantees: a mutant is tried with every test that runs through what it changes, the quickest first, until one sees it.
- * One that hangs is seen: its process is ended. A test that fails without a mutant is an error.
- * Limits: tests that need no kernel, found by what they import. That a test runs through something is learned from the
- * program as it is.
+ * Guarantees: a mutant is tried with every test that runs through the change, the quickest first, until one fails. One
+ * that hangs counts as noticed: its process is ended. A test that fails without a mutant is an error.
+ * Limits: tests that need no kernel, found by their imports. The code that a test runs through is learned from the
+ * unchanged program.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import { SourceMap, type SourceMapPayload } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -16,26 +17,35 @@ import type { Mutant } from './hooks.ts';
 import type { Chosen, Learned, Task, Verdict } from './trial.ts';
 
 const DIST = resolve(import.meta.dirname, '../..');
-/** Modules that were loaded are never let go of (ESM), so a process is not used for ever. */
-const TASKS = 200;
+/** Loaded modules are never released (ESM), so a process is replaced after some time. */
+const TASKS = 50;
 const LEARNS_MS = 600_000;
 
 /** Tests try as much as in npm test, and the same every time (test/harness/proof.ts). */
-const EVERYDAY = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('CLEAT_PROVE')));
+export const EVERYDAY = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !name.startsWith('CLEAT_PROVE')),
+);
 
 export interface Described {
-  /** For a reader: "machines/plan/lease.ts follows: `const last = of(2);` 2 -> 3": file, declaration, line, what is what. */
+  /**
+   * For a reader: "plan/networks/lease.ts follows: `const last = of(2);` 2 -> 3": file, declaration, line, old and new
+   * text.
+   */
   title: string;
+  /** Where that is in the source: plan/networks/lease.ts:31. */
+  at: string;
 }
 
 export interface Judged extends Described {
   seenBy: string | null;
   why: string;
+  /** Files of tests that were to see it: that run through what it changes. None: it is not covered. */
+  files: number;
 }
 
-/** Compiled modules in a folder. */
+/** The compiled modules in a folder and its rooms. */
 export const modulesIn = (folder: string): string[] =>
-  readdirSync(join(DIST, folder))
+  readdirSync(join(DIST, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.js'))
     .map((name) => join(DIST, folder, name))
     .sort();
@@ -43,21 +53,25 @@ export const modulesIn = (folder: string): string[] =>
 export function mutantsOf(module: string): (Mutant & Described)[] {
   const source = readFileSync(module, 'utf8');
   const file = relative(DIST, module).replace(/\.js$/, '.ts');
+  const map = new SourceMap(JSON.parse(readFileSync(`${module}.map`, 'utf8')) as SourceMapPayload);
   const plain = (text: string): string => text.replace(/\s+/g, ' ').trim();
   return mutationsOf(source).map((mutation) => {
     const { start, end, text, within } = mutation;
     const [was, now] = [plain(source.slice(start, end)), plain(text)];
     const line = plain(source.slice(source.lastIndexOf('\n', start) + 1).split('\n')[0] ?? '');
     const title = `${file} ${within}: \`${line}\` ${was} -> ${now}`;
-    return { ...mutation, url: pathToFileURL(module).href, title };
+    const before = source.slice(0, start).split('\n');
+    const entry = map.findEntry(before.length - 1, before.at(-1)?.length ?? 0);
+    const at = `${file}:${'originalLine' in entry ? entry.originalLine + 1 : '?'}`;
+    return { ...mutation, url: pathToFileURL(module).href, title, at };
   });
 }
 
 /**
- * Compiled tests that import one of these modules, however indirectly, and nothing that needs a kernel; not those that say
- * how long they take: it is more than a second.
+ * Compiled tests that import one of these modules, however indirectly, and nothing that needs a kernel; without those
+ * that declare a timeout, which take more than a second: those only if they are asked for.
  */
-export function testsOf(modules: readonly string[]): string[] {
+export function testsOf(modules: readonly string[], { slow = false } = {}): string[] {
   const known = new Map<string, readonly string[]>();
   const importsOf = (file: string): readonly string[] => {
     const found = known.get(file) ?? importedBy(file);
@@ -74,7 +88,7 @@ export function testsOf(modules: readonly string[]): string[] {
     file.startsWith(join(DIST, 'native/')) || importsOf(file).includes('node:child_process');
   return readdirSync(join(DIST, 'test'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.test.js'))
-    .filter((name) => !/^\/\/ (timeout|proving)/.test(readFileSync(sourceOf(name), 'utf8')))
+    .filter((name) => slow || !/^\/\/ (timeout|proving)/.test(readFileSync(sourceOf(name), 'utf8')))
     .map((name) => join(DIST, 'test', name))
     .filter((test) => {
       const reached = [...reach(test)];
@@ -108,9 +122,10 @@ export async function survey(
   const work = async (): Promise<void> => {
     const trial = new Trial(hangsMs);
     for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
-      const { title, ...rest } = mutant;
-      const verdict = await trial.ask<Verdict>({ mutant: rest, tests: choose(learned, mutant) });
-      judged.push({ title, ...(verdict ?? { seenBy: 'nobody', why: 'hangs' }) });
+      const { title, at, ...rest } = mutant;
+      const chosen = choose(learned, mutant);
+      const verdict = await trial.ask<Verdict>({ mutant: rest, tests: chosen });
+      judged.push({ title, at, files: chosen.length, ...(verdict ?? { seenBy: 'nobody', why: 'hangs' }) });
     }
     trial.end();
   };
@@ -132,7 +147,7 @@ async function learnAll(tests: readonly string[], sources: string[]): Promise<Le
   return learned;
 }
 
-/** The tests that run through what the mutant changes, or load it: quickest first, a file at a time. */
+/** The tests that run through the change of the mutant, or load it: quickest first, a file at a time. */
 function choose(learned: readonly Learned[], { url, start }: Mutant): Chosen[] {
   const through = ({ ranges }: Learned): boolean => {
     const around = (ranges[url] ?? []).filter(
@@ -153,7 +168,7 @@ function choose(learned: readonly Learned[], { url, start }: Mutant): Chosen[] {
     .map(([test, all]) => ({ url: test, titles: all.sort((a, b) => a.ms - b.ms).map(({ title }) => title ?? '') }));
 }
 
-/** A process for trials; another one when it hangs, ends, or has been used for long. */
+/** A process for trials; it is replaced when it hangs, ends, or has been used for long. */
 class Trial {
   #child: ChildProcess | null = null;
   #tasks = 0;

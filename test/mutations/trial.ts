@@ -1,8 +1,8 @@
 /**
- * A process that tries mutants out, one after the other as it is told (survey.ts): does one of these tests see it?
+ * A process that tries mutants, one after the other on request (survey.ts): does one of these tests notice it?
  *
- * Guarantees: tests run until one sees it: it fails, or its file cannot be loaded any more. What each test runs through is
- * what V8 says it does (Profiler.takePreciseCoverage).
+ * Guarantees: tests run until one notices it: it fails, or its file cannot be loaded any more. The code that each test
+ * runs through is what V8 reports (Profiler.takePreciseCoverage).
  * Limits: for tests without a kernel, a process or a directory of their own; what they leave in memory stays.
  */
 import { Session, type Profiler } from 'node:inspector/promises';
@@ -18,10 +18,10 @@ export interface Chosen {
 
 export type Task = { learn: string[]; sources: string[] } | { mutant: Mutant; tests: Chosen[] };
 
-/** Titles of those that see it: one at most. */
+/** Titles of those that notice it: one at most. */
 export type Verdict = { seenBy: string | null; why: string };
 
-/** What a test runs through: per source, what V8 counted. `title` null: loading the file. */
+/** The code that a test runs through: per source, what V8 counted. `title` null: loading the file. */
 export interface Learned {
   url: string;
   title: string | null;
@@ -31,13 +31,13 @@ export interface Learned {
 }
 
 register('./hooks.js', import.meta.url);
-process.stdout.write = () => true; // what tests say a thousand times is for nobody
+process.stdout.write = () => true; // nobody reads the output of tests that run a thousand times
 process.on('message', (task: Task) => {
   const work = 'learn' in task ? learn(task.learn, task.sources) : judge(task.mutant, task.tests);
   void work.then((answer) => process.send?.(answer));
 });
 
-/** The suites of a file, as the mutant makes them. */
+/** The suites of a file, with the mutant's program. */
 async function load(url: string, mutant: Mutant | null): Promise<Suite[]> {
   collect();
   // oxlint-disable-next-line import/no-dynamic-require -- which tests, and of which mutant, is what it is told

@@ -1,5 +1,5 @@
-// What a process may still do that has the rights of the forwarder or the keeper: it tries, and says what it was told.
-// For test/native/confine.test.ts.
+// Tries what a process with the rights of the forwarder or the keeper may still do, and prints the results. For
+// test/native/confine.test.ts.
 //
 //   confine-probe forwarder|keeper|foreign   one line a trial: NAME ERRNO-NAME, or NAME ok
 #include <fcntl.h>
@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
 #if defined(__x86_64__)
   if (who == "foreign") {
     Say("before", 0);
-    // getpid of the 32-bit table, where the number is that of writev in ours.
+    // getpid of the 32-bit table, whose number is that of writev in ours.
     asm volatile("int $0x80" : : "a"(20) : "memory");
     Say("after", 0);
     return 0;

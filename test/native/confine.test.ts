@@ -1,7 +1,8 @@
 /**
- * What the forwarder and the keeper may still ask of the kernel, by a program that has their rights and tries it.
+ * The requests to the kernel that the forwarder and the keeper may still make, tried by a program that has their
+ * rights.
  *
- * Limits: that they can do all that they have to is shown by their own tests, which run them as they are shipped.
+ * Limits: their own tests, which run them as shipped, show that they can do everything they need.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -16,7 +17,7 @@ requirePrivateNamespace();
 
 const confine = suite('confine');
 const probe = join(scratch(), 'confine-probe');
-const SOURCES = ['native/confine.cc', 'native/forwarder/rights.cc', 'native/keeper/rights.cc'];
+const SOURCES = ['native/processes/confine.cc', 'native/forwarder/rights.cc', 'native/keeper/rights.cc'];
 
 confine.before(() => {
   const flags = ['-std=c++17', '-O1', '-D_GNU_SOURCE', '-static-pie', '-fPIE', '-o', probe];
@@ -35,7 +36,7 @@ const said = (who: string): Record<string, string> => {
   );
 };
 
-/** Whatever is not on the list. */
+/** Every call that is not on the list. */
 const forbidden = [
   'execve',
   'fork',
@@ -58,12 +59,12 @@ const forbidden = [
 ];
 const refused = Object.fromEntries(forbidden.map((name) => [name, 'EPERM']));
 
-confine('the forwarder has threads, memory and networks of others, and can do nothing else to the machine', () => {
+confine('the forwarder may use threads, memory and networks of others, and nothing else of the machine', () => {
   const allowed = { getpid: 'ok', thread: 'ok', 'setns-net': 'ok', memory: 'ok' };
   assert.equal(said('forwarder'), { ...refused, ...allowed, clone3: 'ENOSYS' });
 });
 
-confine('the keeper has no threads and no networks either', () => {
+confine('the keeper may use no threads and no networks either', () => {
   const allowed = { getpid: 'ok', memory: 'ok' };
   assert.equal(said('keeper'), { ...refused, ...allowed, clone3: 'ENOSYS', thread: 'EPERM', 'setns-net': 'EPERM' });
 });
@@ -77,7 +78,7 @@ if (process.arch === 'x64') {
   });
 }
 
-confine('what is allowed by a name that x86_64 alone has is allowed by the name of other architectures', () => {
+confine('a call that is allowed by a name of x86_64 alone is allowed by the name of other architectures', () => {
   // The table that aarch64 uses.
   const table = readFileSync('/usr/include/asm-generic/unistd.h', 'utf8');
   const known = new Set([...table.matchAll(/__NR_(\w+)/g)].map(([, name]) => name));

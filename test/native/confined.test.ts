@@ -1,4 +1,4 @@
-/** Programs started with the rights of another user: what they have, what they cannot do, and how it fails. */
+/** Programs started with the rights of another user: their rights, what they cannot do, and how it fails. */
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -17,7 +17,7 @@ let outputs = 0;
 const NOBODY = 65_534;
 const few: Confinement = { uid: 65_530, gid: 65_531, capabilities: ['NET_BIND_SERVICE'], descriptors: 100 };
 
-/** What a shell command prints, errors too. */
+/** The output of a shell command, errors too. */
 async function shell(script: string, confinement: Confinement, more: Partial<SpawnOptions> = {}): Promise<string> {
   const path = join(directory, `output${outputs++}`);
   const fd = openSync(path, 'w+');
@@ -31,7 +31,7 @@ async function shell(script: string, confinement: Confinement, more: Partial<Spa
 const STATUS =
   'sed -n "s/^\\(Uid\\|Gid\\|Groups\\|Cap...\\|NoNewPrivs\\):[\\t ]*//p" /proc/self/status | tr "\\t\\n" " |"';
 
-confined('user, group, capabilities and limits are those asked for, and no others', async () => {
+confined('a confined program has exactly the requested user, group, capabilities and limits', async () => {
   const mask = (1 << 10).toString(16).padStart(16, '0'); // CAP_NET_BIND_SERVICE (linux/capability.h)
   const ids = (id: number) => Array(4).fill(id).join(' ');
   const said = await shell(STATUS, few);
@@ -47,7 +47,7 @@ confined('user, group, capabilities and limits are those asked for, and no other
   assert.is(await shell('ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc', few), '100\n100\n0\n0');
 });
 
-confined('without capabilities there are none, for root either', async () => {
+confined('a program without capabilities has none, also as root', async () => {
   const none = '0'.repeat(16);
   for (const uid of [NOBODY, 0]) {
     const said = await shell(STATUS, { ...few, uid, capabilities: [] });
@@ -55,7 +55,7 @@ confined('without capabilities there are none, for root either', async () => {
   }
 });
 
-confined('it listens on a low port where it was given that, and gains nothing by a set-user-ID program', async () => {
+confined('it listens on a low port if it may, and gains nothing by a set-user-ID program', async () => {
   const listen = 'python3 -c \'import socket; socket.socket().bind(("", 53)); print("listens")\' 2>&1 | tail -n 1';
   assert.is(await shell(listen, few), 'listens');
   assert.match(await shell(listen, { ...few, capabilities: [] }), /PermissionError/);
@@ -63,7 +63,7 @@ confined('it listens on a low port where it was given that, and gains nothing by
   assert.match(await shell('cat /etc/shadow', few), /Permission denied/);
 });
 
-confined('namespaces are entered before: with our rights', async () => {
+confined("namespaces are entered before the confinement, with the starter's rights", async () => {
   const netns = join(directory, 'netns');
   const outside = openOutside();
   const { ino } = await outside.netnsCreate(netns, {});
@@ -72,9 +72,9 @@ confined('namespaces are entered before: with our rights', async () => {
   await outside.netnsRemove(netns);
 });
 
-confined('whoever starts it stays who it is, in every thread', async () => {
-  // The C library's setresuid(3) would change the threads of its own process, which before the exec are ours.
-  // Of Node's own threads some come and go: what they are is compared, not which there are.
+confined('the starter keeps its own rights, in every thread', async () => {
+  // The C library's setresuid(3) would change the threads of its own process, which before the exec are ours. Some of
+  // Node's own threads come and go: their rights are compared, not their number.
   const facts = /^(Uid|Gid|Groups|Cap...|NoNewPrivs):.*$/gm;
   const threads = () => [
     ...new Set(
@@ -90,7 +90,7 @@ confined('whoever starts it stays who it is, in every thread', async () => {
   assert.equal([threads(), limits()], before);
 });
 
-confined('what cannot be given says why, and leaves nothing', async () => {
+confined('rights that cannot be granted are refused with the reason, and nothing is left', async () => {
   const descriptors = openDescriptors();
   const attempt = (confinement: unknown, file = '/bin/true') =>
     spawn({ file, args: [], env: {}, fds: [-1, -1, -1], confinement: confinement as Confinement });
@@ -98,7 +98,7 @@ confined('what cannot be given says why, and leaves nothing', async () => {
   assert.equal([unknown.code, unknown.syscall, unknown.object], ['EINVAL', 'capset', 'EVERYTHING']);
   const absent = await kernelFailure(() => attempt(few, '/absent'));
   assert.equal([absent.code, absent.syscall], ['ENOENT', 'execve']);
-  // Of root alone.
+  // For root alone.
   const closed = await kernelFailure(() => attempt(few, '/etc/shadow'));
   assert.equal([closed.code, closed.syscall], ['EACCES', 'execve']);
   for (const wrong of [null, 7, {}, { ...few, uid: -1 }, { ...few, uid: 4_294_967_295 }, { ...few, gid: '0' }]) {

@@ -1,6 +1,6 @@
 /**
- * What an owner has above a limit of the connection tracking table (native/conntrack-limit.cc): entries are written into a
- * real kernel with conntrack(8), and listed afterwards.
+ * The entries of an owner above a limit of the connection tracking table (native/conntrack/conntrack-limit.cc): entries are
+ * written into a real kernel with conntrack(8), and listed afterwards.
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -42,7 +42,7 @@ function writeFlows(from: string, to: string, count: number, assured: number): v
   execFileSync('conntrack', ['-R', FILE], { stdio: 'pipe' });
 }
 
-conntrack('use: how many there are, and how many may be', async () => {
+conntrack('the use says how many entries there are, and how many may be', async () => {
   const before = await outside.conntrackUse();
   writeFlows('10.70.0.2', FAR, 3, 0);
   const after = await outside.conntrackUse();
@@ -50,14 +50,14 @@ conntrack('use: how many there are, and how many may be', async () => {
   assert.ok(after.maximum > 1000, JSON.stringify(after));
 });
 
-conntrack('limit: what is above it goes, of those first that are not assured; nobody else loses any', async () => {
+conntrack('limit: entries above it are deleted, those that are not assured first, and no others', async () => {
   writeFlows('10.70.0.2', FAR, 6, 4);
   writeFlows('10.70.0.3', FAR, 2, 0);
-  writeFlows('10.70.0.9', FAR, 5, 0); // of the subnet, and nobody's
+  writeFlows('10.70.0.9', FAR, 5, 0); // of the subnet, and of no owner
   writeFlows('10.70.0.1', FAR, 5, 0); // exempt
-  writeFlows(LAN, '10.70.0.4', 5, 0); // who answers
+  writeFlows(LAN, '10.70.0.4', 5, 0); // the one that answers
   writeFlows(LAN, FAR, 5, 0); // of no owner
-  writeFlows('fd00:70::2', 'fd00:71::2', 4, 0); // who began, not who answers
+  writeFlows('fd00:70::2', 'fd00:71::2', 4, 0); // the one that began, not the one that answers
   const owners = [
     ['10.70.0.2/32'],
     ['10.70.0.3/32'],
@@ -85,7 +85,7 @@ conntrack('limit: what is above it goes, of those first that are not assured; no
   );
 });
 
-conntrack('limit: what is no subnet or no limit is refused', async () => {
+conntrack('limit: an invalid subnet or limit is refused', async () => {
   for (const wrong of [
     { ...LIMITS, owners: [['10.70.0.2']] },
     { ...LIMITS, owners: [['10.70.0.2/33']] },

@@ -1,9 +1,9 @@
 /**
- * Which entries of connection tracking the rules of now would make (native/conntrack-judge.h): entries are written into a
- * real kernel with conntrack(8), and listed after they were judged.
+ * The entries of connection tracking that the present rules would make (native/conntrack/conntrack-judge.h): entries are written
+ * into a real kernel with conntrack(8), and listed after they were judged.
  *
- * Limits: SCTP as far as its entries can be written; nothing can be sent with it here. Over 400 lines because every case
- * writes its entries into the same tracked namespaces.
+ * Limits: SCTP as far as its entries can be written; nothing can be sent with it here. Over 400 lines because every
+ * case writes its entries into the same tracked namespaces.
  */
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -23,7 +23,7 @@ const HOST = '192.0.2.1';
 const LAN6 = '2001:db8:2::2';
 const HOST6 = '2001:db8:2::1';
 const LINK6 = 'febf::1';
-/** Behind the host, and none of its addresses. */
+/** Hosts behind the host, which have none of its addresses. */
 const FAR = '198.51.100.2';
 
 const network = (n: number, more: Partial<ConntrackRules['networks'][number]> = {}) => ({
@@ -72,16 +72,16 @@ interface Case {
   protocol?: string;
   from: string;
   to: [address: string, port: number];
-  /** Where it was led. */
+  /** The target of the translation. */
   dnat?: string;
-  /** Whom the answer goes to. */
+  /** The receiver of the answer. */
   snat?: string;
   answered?: boolean;
-  /** kept, forgotten, untranslated; or, led elsewhere, the address that answers now. */
+  /** kept, forgotten, untranslated; or, if it moved, the address that answers now. */
   fate: string;
 }
 
-/** By ports: both families, with the addresses of the second in place of those of the first. */
+/** Judged by ports: both families, with the addresses of the second in place of those of the first. */
 const BY_PORT: Case[] = [
   { what: 'as the port leads', from: LAN, to: [HOST, 8080], dnat: '10.70.0.2:80', fate: 'kept' },
   { what: 'to where it led before', from: LAN, to: [HOST, 8080], dnat: '10.70.0.3:80', fate: 'forgotten' },
@@ -103,7 +103,7 @@ const BY_PORT: Case[] = [
   { what: 'that passes through', from: LAN, to: [FAR, 8080], fate: 'kept' },
   { what: 'that others lead, passing through', from: LAN, to: [FAR, 8090], dnat: '10.70.0.9:80', fate: 'kept' },
 ];
-/** By networks alone. */
+/** Judged by networks alone. */
 const BY_NETWORK: Case[] = [
   { what: 'to a container from the LAN', from: LAN, to: ['10.70.0.2', 81], fate: 'forgotten' },
   {
@@ -161,7 +161,7 @@ const BY_NETWORK: Case[] = [
   { what: 'of the host', from: HOST, to: [LAN, 81], fate: 'kept' },
 ];
 
-/** These are the host's own whatever is published: the ruleset does not lead them. */
+/** Connections that belong to the host itself, whatever is published: the ruleset does not translate them. */
 const BY_LINK: Case[] = [
   { what: 'to a link-local address', from: LAN6, to: [LINK6, 8080], fate: 'kept' },
   { what: 'from a link-local address', from: 'fe80::9', to: [HOST6, 8080], fate: 'kept' },
@@ -201,7 +201,7 @@ conntrack.before(async () => {
   // The kernel adds the local route of an IPv6 address later (addrconf_dad_work).
   const local = () => execFileSync('ip', ['-6', 'route', 'get', HOST6], { encoding: 'utf8' }).startsWith('local');
   await until(`${HOST6} is local`, local);
-  // Entries are translated where something translates.
+  // Entries are translated only where a rule translates.
   execFileSync('nft', ['-f', '-'], {
     input: `table inet t {
       chain post { type nat hook postrouting priority 100; }
@@ -219,9 +219,9 @@ const list = (...args: string[]) =>
     .split('\n')
     .filter((line) => line !== '');
 
-/** What conntrack(8) reads entries from; a socket, which stdin would be, it does not open. */
+/** A file that conntrack(8) reads entries from; it does not open stdin, which would be a socket. */
 const FILE = join(scratch(), 'entries');
-/** The number of a case is the port (or the ICMP id) of who began. */
+/** The number of a case is the port (or the ICMP id) of the side that began. */
 const FIRST = 10_000;
 
 function write({ protocol = 'udp', from, to, dnat, snat, answered = false }: Case, i: number): string {
@@ -240,7 +240,7 @@ function write({ protocol = 'udp', from, to, dnat, snat, answered = false }: Cas
   return words.join(' ');
 }
 
-/** Write them all, have them judged, and say of each what became of it. */
+/** Writes them all, has them judged, and returns the result of each. */
 async function judge(cases: readonly Case[], rules: ConntrackRules): Promise<void> {
   writeFileSync(FILE, cases.map((one, i) => `${write(one, i)}\n`).join(''));
   execFileSync('conntrack', ['-R', FILE], { stdio: 'pipe' });
@@ -270,18 +270,18 @@ async function judge(cases: readonly Case[], rules: ConntrackRules): Promise<voi
 const both = (cases: readonly Case[]) => [...cases, ...cases.map(sixOf)];
 const of = (protocol: string, cases: readonly Case[]) => cases.map((one) => ({ ...one, protocol }));
 
-conntrack('udp: what leads elsewhere now is forgotten, what passes by is not', async () => {
+conntrack('udp: entries that would lead elsewhere now are deleted, passing ones are not', async () => {
   await judge([...both(BY_PORT), ...BY_LINK], { ...NOTHING, ports: PORTS });
 });
 
-conntrack('tcp: what was answered goes on elsewhere, and ends with its port', async () => {
+conntrack('tcp: answered connections go on elsewhere, and end with their port', async () => {
   const ends = ({ to, dnat }: Case) => to[0] === HOST && to[1] === 8090 && dnat !== undefined;
   const answered = BY_PORT.map((one): Case => ({ ...one, answered: true, fate: ends(one) ? one.fate : 'kept' }));
   await judge(of('tcp', both(answered)), { ...NOTHING, ports: PORTS });
 });
 
-conntrack('tcp: what nobody has answered yet is led elsewhere', async () => {
-  // What the client sends again begins anew.
+conntrack('tcp: connections that nobody has answered yet move to the new target', async () => {
+  // The next packet of the client begins a new connection.
   const asked = BY_PORT.filter(({ answered }) => answered !== true).map((one): Case => ({
     ...one,
     fate: one.to[1] === 53 ? 'forgotten' : one.fate,
@@ -289,7 +289,7 @@ conntrack('tcp: what nobody has answered yet is led elsewhere', async () => {
   await judge(of('tcp', both(asked)), { ...NOTHING, ports: PORTS });
 });
 
-conntrack('sctp: as tcp, and nothing takes the place of what is forgotten', async () => {
+conntrack('sctp: it is judged as tcp, and a deleted entry is not replaced', async () => {
   // Without sctp in the kernel its ports cannot be translated, so each leads to the same number.
   const through = (port: number, to: string, answered: boolean, fate: string): Case => ({
     what: `${port} to ${to}`,
@@ -322,7 +322,7 @@ conntrack('a port that is closed on one address of the host is closed there', as
   );
 });
 
-conntrack('what networks would not let pass is forgotten, whatever its protocol', async () => {
+conntrack('entries that the networks would not let pass are deleted, whatever their protocol', async () => {
   for (const protocol of ['udp', 'tcp', 'icmp', 'sctp']) {
     const cases = protocol === 'icmp' ? BY_NETWORK.filter(({ dnat }) => dnat === undefined) : BY_NETWORK;
     const sixes = of(protocol === 'icmp' ? 'icmpv6' : protocol, cases.map(sixOf));
@@ -331,7 +331,7 @@ conntrack('what networks would not let pass is forgotten, whatever its protocol'
   }
 });
 
-conntrack('what left from another address than it would now is forgotten, unless it goes on', async () => {
+conntrack('entries with another source than they would have now are deleted, unless they go on', async () => {
   const chosen = [network(70, { outbound: ['192.0.2.9', '2001:db8:2::9'] })];
   const out = (snat: string, fate: string, more: Partial<Case> = {}): Case => ({
     what: `from ${snat}`,
@@ -353,16 +353,16 @@ conntrack('what left from another address than it would now is forgotten, unless
     networks: chosen,
   });
   execFileSync('conntrack', ['-F'], { stdio: 'ignore' });
-  // An address that was chosen for the other family says nothing.
+  // An address that was chosen for the other family does not matter.
   await judge([out(HOST, 'kept')], { ...NOTHING, networks: [network(70, { outbound: ['2001:db8:2::9'] })] });
 });
 
-conntrack('without rules everything stays', async () => {
+conntrack('without rules every entry stays', async () => {
   const kept = both([...BY_PORT, ...BY_NETWORK]).map((one) => ({ ...one, fate: 'kept' }));
   await judge(kept, NOTHING);
 });
 
-conntrack('entries of an address are forgotten, the others stay', async () => {
+conntrack('entries of an address are deleted, the others stay', async () => {
   const forget = (...addresses: string[]) => outside.conntrackForget({ ...NOTHING, addresses });
   const talk = async (family: 'udp4' | 'udp6', address: string, times: number) => {
     for (let i = 0; i < times; i++) {
@@ -383,7 +383,7 @@ conntrack('entries of an address are forgotten, the others stay', async () => {
   assert.is(await forget(HOST), 0);
   assert.is(list('-f', 'ipv6', '-d', HOST6).length, 3);
   assert.is(await forget(HOST6), 3);
-  // Together, each is forgotten, whether they share a walk or not.
+  // Concurrent requests are all executed, whether they share a walk or not.
   await talk('udp6', HOST6, 1);
   await Promise.all([HOST6, '127.0.0.1', '192.0.2.9'].map((address) => forget(address)));
   assert.is(list('-f', 'ipv6', '-d', HOST6).length, 0);
@@ -391,7 +391,7 @@ conntrack('entries of an address are forgotten, the others stay', async () => {
   assert.is(await forget('::1'), 2);
 });
 
-conntrack('what makes no sense is refused', async () => {
+conntrack('requests that make no sense are refused', async () => {
   const codes = await Promise.all(
     [
       { ...NOTHING, addresses: ['10.9.0'] },

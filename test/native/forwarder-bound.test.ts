@@ -1,6 +1,6 @@
 /**
- * Ports that are bound to processes: they end when the last of these has, with all that came through them and nothing
- * else, and nobody has to ask for it.
+ * Ports that are bound to processes: they end when the last of these has ended, with all their connections and nothing
+ * else, and without a request.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,12 +16,12 @@ import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
 
-/** From the end of a process to the last of its ports, on a machine that has much else to do. */
+/** The time from the end of a process to that of the last of its ports, on a machine with much other work. */
 const SOON_MS = 2000;
 const RACES = 40;
 
 const [a, b] = await Promise.all([container('a', 1), container('b', 2)]);
-// With the user and the filter that it has in service.
+// With the user and the filter of its service.
 const forwarder = await new Forwarder(['--idle', '30', '--user', '4711:4711']).started();
 const census = forwarder.descriptors();
 
@@ -77,7 +77,7 @@ bound.after(async () => {
   endChildren();
 });
 
-bound('end with it, and with them what came through; ports of others go on, and their connections', async () => {
+bound('bound ports end with the process, with their connections, and ports of others go on', async () => {
   const [its, others] = [await living(), await living()];
   const add = [rule(a, 8080, 85), rule(a, 5353, 53, { protocol: 'udp' }), rule(b, 8090, 80), rule(b, 8091, 85)];
   assert.ok((await change(add, [to('a:1', its), to('b:1', others)])).ok);
@@ -105,7 +105,7 @@ bound('end with it, and with them what came through; ports of others go on, and 
   });
 });
 
-bound('a pid that is another process by now, or none: refused, and nothing is changed', async () => {
+bound('a reused or missing pid is refused, and nothing changes', async () => {
   const [one, ended] = [await living(), await living()];
   await kill(ended);
   await change([rule(b, 8080, 80)], []);
@@ -120,7 +120,7 @@ bound('a pid that is another process by now, or none: refused, and nothing is ch
   }
 });
 
-bound('one that is not reaped has ended', async () => {
+bound('a process that is not reaped counts as ended', async () => {
   const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 1000'], { stdio: ['ignore', 'pipe', 'ignore'] });
   alive.push(parent);
   const [text] = (await once(parent.stdout, 'data')) as [Buffer];
@@ -132,7 +132,7 @@ bound('one that is not reaped has ended', async () => {
   assert.is(error.errno, 'ESRCH');
 });
 
-bound('of several the last counts; those that have ended by then do not', async () => {
+bound('with several processes the last one counts, and those that have ended do not', async () => {
   const [first, second, third] = [await living(), await living(), await living()];
   await kill(first);
   assert.ok((await change([rule(a, 8080, 80)], [to('a:1', first, second, third)])).ok);
@@ -143,7 +143,7 @@ bound('of several the last counts; those that have ended by then do not', async 
   await refused(8080);
 });
 
-bound('bound anew, to others or to none, and as before when nothing is said', async () => {
+bound('ports can be bound to other processes or to none, and stay bound without a new bond', async () => {
   const [first, second] = [await living(), await living()];
   await change([rule(a, 8080, 80)], [to('a:1', first)]);
   await change([], [to('a:1', second)]);
@@ -159,14 +159,14 @@ bound('bound anew, to others or to none, and as before when nothing is said', as
   await kill(third);
   await new Promise((later) => setTimeout(later, 200));
   assert.match(await here(8080), /^a /);
-  // Who has nothing is not remembered.
+  // An owner without ports is not remembered.
   const fourth = await living();
   const before = forwarder.descriptors();
   assert.ok((await change([], [to('c:1', fourth)])).ok);
   await until('no descriptor of it is kept', () => forwarder.descriptors() <= before);
 });
 
-bound('a port that was handed over stays; what came before ends with the process of who had it', async () => {
+bound("a port that moved stays, and its old connections end with the old owner's process", async () => {
   const [its, others] = [await living(), await living()];
   await change([rule(a, 8080, 85)], [to('a:1', its)]);
   const before = await open(8080);
@@ -179,7 +179,7 @@ bound('a port that was handed over stays; what came before ends with the process
   assert.match(await here(8080), /^b /);
 });
 
-bound('a process that ends as it is named: its port is refused, or ends as soon', async () => {
+bound('a process that ends during the request has its port refused, or ended soon', async () => {
   let accepted = 0;
   for (let i = 0; i < RACES; i++) {
     const its = await living();
@@ -195,9 +195,9 @@ bound('a process that ends as it is named: its port is refused, or ends as soon'
   assert.ok(accepted > 0);
 });
 
-bound('very many bonds are held, and as many as there are descriptors for', async () => {
+bound('as many bonds are held as there are descriptors', async () => {
   const its = await living();
-  const own = await new Forwarder().started(); // as another user it would not let us
+  const own = await new Forwarder().started(); // as another user it would refuse us
   const ask = () =>
     own.ask({ op: 'change', add: [rule(a, 8080, 80)], remove: [], bound: [{ owner: 'a:1', to: many }] });
   const many = Array.from({ length: 400 }, () => its.process);
@@ -214,7 +214,7 @@ bound('very many bonds are held, and as many as there are descriptors for', asyn
   await own.stop();
 });
 
-bound('after the last port it waits for as long as after any other', async () => {
+bound('after the last bound port it waits as long as after any other', async () => {
   const its = await living();
   const own = await new Forwarder(['--idle', '1']).started();
   await own.ask({ op: 'change', add: [rule(a, 8080, 80)], remove: [], bound: [to('a:1', its)] });

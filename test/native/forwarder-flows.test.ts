@@ -1,6 +1,6 @@
 /**
- * UDP through the forwarder, client by client: how many flows there may be and for how long, a server that answers from
- * another port, and who cannot speak in its place.
+ * UDP through the forwarder, client by client: the number and lifetime of flows, a server that answers from another
+ * port, and which senders cannot answer in its place.
  */
 import { execFileSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
@@ -19,7 +19,7 @@ const [a, b] = await Promise.all([container('a', 1), container('b', 2)]);
 const UDP = { protocol: 'udp' };
 const RULES = [rule(a, 5354, 54, UDP), rule(a, 5353, 53, UDP), rule(b, 5355, 54, UDP)];
 
-/** A client of a published port that hears that port alone. */
+/** A client of a published port that accepts datagrams of that port alone. */
 class Client {
   readonly socket: Socket;
   readonly heard: string[] = [];
@@ -71,7 +71,7 @@ const flows = suite('flows of cleat-forwarder');
 flows.before.each(() => running?.stop());
 flows.after(endChildren);
 
-flows('thousands of clients are answered, each as the first one was', async () => {
+flows('thousands of clients are answered as the first one was', async () => {
   const forwarder = await begin([], RULES);
   const all = await together(3000, 5354, 'who');
   assert.is((await forwarder.has('a:1')).flows, 3000);
@@ -81,7 +81,7 @@ flows('thousands of clients are answered, each as the first one was', async () =
   close(all);
 });
 
-flows('when there is no room for one more, the oldest idle flow of the port goes, and nobody else', async () => {
+flows('without room for one more, the oldest idle flow of the port goes, and no other', async () => {
   const forwarder = await begin(['--limit', 'flows=40'], RULES);
   const [busy, other, elsewhere] = await Promise.all([Client.of(5354), Client.of(5353), Client.of(5355)]);
   const kept = await busy.ask('who');
@@ -101,7 +101,7 @@ flows('when there is no room for one more, the oldest idle flow of the port goes
   close([busy, other, elsewhere, old]);
 });
 
-flows('with next to no descriptors new clients are still answered', async () => {
+flows('with almost no descriptors new clients are still answered', async () => {
   const forwarder = await begin([], RULES);
   forwarder.limitDescriptors(120);
   close(await together(200, 5354, 'who', 5));
@@ -121,14 +121,14 @@ flows('a silent flow is forgotten after its time, and not before', async () => {
     return (await forwarder.has('a:1')).flows === 1;
   });
   assert.ok(performance.now() - begun >= 1900);
-  // From now on two minutes (RFC 4787).
+  // From now on the limit is two minutes (RFC 4787).
   await forwarder.ask({ op: 'limits' });
   await new Promise((later) => setTimeout(later, 3500));
   assert.is((await forwarder.has('a:1')).flows, 1);
   close([silent, busy]);
 });
 
-flows('a server that answers from another port is heard, and answered there', async () => {
+flows('a server that answers from another port is accepted, and gets the next datagrams there', async () => {
   await begin(
     [],
     [
@@ -176,12 +176,12 @@ const spray = (sources: string[], target: string, ports: string[]): void => {
   execFileSync('nsenter', [`--net=${a.netns.path}`, 'python3', '-c', SPRAY, sources.join(' '), target, ...ports]);
 };
 
-flows('nobody but the server speaks to its clients', async () => {
+flows('only the server can send to its clients', async () => {
   const forwarder = await begin(
     [],
     [rule(a, 5354, 54, UDP), rule(a, 5354, 54, { ...UDP, host_ip: '::', address: a.v6 })],
   );
-  // A neighbour in a network of the container, which sends what it likes.
+  // A neighbour in a network of the container, which can send anything.
   const evil = addNetns('evil');
   await outside.rtnl(
     [{ op: 'link.add', kind: 'veth', name: 'net1', up: true, peer: { name: 'net1', up: true, netns: evil } }],
@@ -207,7 +207,7 @@ flows('nobody but the server speaks to its clients', async () => {
     const before = arrived(a.netns.path);
     const forged = [own, foreign].flatMap((from) => ports.map((port) => udp({ from, to: own, port: Number(port) })));
     send(evil, 'net1', mac, ...forged);
-    // The kernel drops what claims to be from the host itself in IPv4, but not in IPv6.
+    // The kernel drops IPv4 packets that claim to be from the host itself, but not IPv6 ones.
     if (host === '127.0.0.1') assert.is(arrived(a.netns.path) - before, 0);
     spray([own], own, [ports[0] as string]); // another program in the container, but nothing is outstanding
     assert.is(await answered.ask('who'), ports[0]);

@@ -1,6 +1,6 @@
 /**
- * The life of cleat-forwarder: one for a socket, for as long as there are ports; what it costs; and whatever comes in on
- * its control socket, or ends while it is at it.
+ * The life of cleat-forwarder: one process for a socket, for as long as there are ports; its costs; and any input on
+ * its control socket, or an end at any moment.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,14 +16,14 @@ import { requirePrivateNamespace } from '../harness/private.ts';
 requirePrivateNamespace();
 
 const PORTS = 1000;
-/** What the forwarder is allowed in memory for a port: half of what is promised for user space and kernel together. */
+/** The memory that the forwarder may use for a port: half of what is promised for user space and kernel together. */
 const MOST = 5 * 1024;
 
 const a = await container('a', 1);
 const life = suite('life of cleat-forwarder');
 life.after(endChildren);
 
-life('one for a socket: a second one ends at once, a stale socket is taken', async () => {
+life('a socket has one forwarder: a second one ends at once, and a stale socket is replaced', async () => {
   const first = await new Forwarder().started();
   await first.change([rule(a, 8080, 80)]);
   const second = new Forwarder([], first.socket);
@@ -40,13 +40,13 @@ life('one for a socket: a second one ends at once, a stale socket is taken', asy
   assert.is(await third.ended(), 0);
 });
 
-life('it ends when it has had no port for a while, and not before', async () => {
+life('the forwarder ends when it has had no port for a while, and not before', async () => {
   const forwarder = await new Forwarder(['--idle', '1']).started();
   await forwarder.change([rule(a, 8080, 80)]);
   forwarder.child.kill('SIGHUP');
   await new Promise((later) => setTimeout(later, 2500));
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
-  const held = await forwarder.connect(); // whoever is still connected does not keep it
+  const held = await forwarder.connect(); // a client that is still connected does not keep it alive
   const since = performance.now();
   await forwarder.change([], [keyOf(rule(a, 8080, 80))]);
   assert.is(await forwarder.ended(), 0);
@@ -55,7 +55,7 @@ life('it ends when it has had no port for a while, and not before', async () => 
   held.destroy();
 });
 
-life('a path longer than a socket address', async () => {
+life('a path longer than a socket address is refused', async () => {
   const directory = join(scratch(), 'x'.repeat(120));
   mkdirSync(directory);
   const forwarder = await new Forwarder([], join(directory, 'socket')).started();
@@ -63,7 +63,7 @@ life('a path longer than a socket address', async () => {
   await forwarder.stop();
 });
 
-life('called wrongly', () => {
+life('a wrong command line is refused', () => {
   const limits = ['flows', 'flows=', 'flows=0', 'flows=1x', 'flow=1', 'flows=1000001', 'flow_idle=604801', '=1'];
   const badLimits = limits.map((limit) => ['--socket', 'x', '--limit', limit]);
   const bad = [[], ['--socket'], ['--socket', ''], ['--idle', '0', '--socket', 'x'], ['--idle', 'x'], ['x']];
@@ -73,7 +73,7 @@ life('called wrongly', () => {
   assert.is(spawnSync(EXECUTABLE, ['--socket', '/absent/socket']).status, 1);
 });
 
-life('a thousand ports: no process, and little memory', async () => {
+life('a thousand ports need no further process, and little memory', async () => {
   const forwarder = await new Forwarder().started();
   await forwarder.change([rule(a, 9000, 80)]);
   const threads = () => readdirSync(`/proc/${forwarder.child.pid}/task`).length;
@@ -98,7 +98,7 @@ function slab(): number {
   return 1024 * Number(/^Slab:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]);
 }
 
-life('thousands of ports in one request', async () => {
+life('thousands of ports fit in one request', async () => {
   const forwarder = await new Forwarder().started();
   const rules = Array.from({ length: 15_000 }, (_, i) => rule(a, 10_000 + i, 80, { owner: `a:${'9'.repeat(100)}` }));
   assert.ok(JSON.stringify(rules).length > 4 << 20, 'more than any socket buffer');
@@ -110,7 +110,7 @@ life('thousands of ports in one request', async () => {
   await forwarder.stop();
 });
 
-life('what is no request changes nothing, and is said to be none', async () => {
+life('an invalid request changes nothing, and is refused', async () => {
   const forwarder = await new Forwarder().started();
   await forwarder.change([rule(a, 8080, 80)]);
   const census = forwarder.descriptors();
@@ -188,7 +188,7 @@ life('what is no request changes nothing, and is said to be none', async () => {
   }
   const endless = Buffer.alloc(17 << 20, 120);
   assert.match(await forwarder.send(endless), /bytes at most/);
-  // Who writes on, and reads only then, has all the answers.
+  // A client that keeps writing, and reads only then, gets all the answers.
   const writer = await forwarder.connect();
   let answers = '';
   writer.setEncoding('utf8').pause();
@@ -207,7 +207,7 @@ life('what is no request changes nothing, and is said to be none', async () => {
     [true, false, ''],
   );
 
-  // Halves, and more at once than are kept.
+  // Halves, and more at once than it keeps.
   const halves = await Promise.all(Array.from({ length: 40 }, () => forwarder.connect()));
   for (const half of halves) half.on('error', () => {}).write('{"op":');
   assert.equal((await forwarder.rules()).map(keyOf), [keyOf(rule(a, 8080, 80))]);
@@ -224,7 +224,7 @@ life('what is no request changes nothing, and is said to be none', async () => {
   await forwarder.stop();
 });
 
-life('whoever asks much and reads late gets an answer to each request, in order', async () => {
+life('a client that sends much and reads late gets an answer to each request, in order', async () => {
   const forwarder = await new Forwarder().started();
   await forwarder.change(Array.from({ length: 500 }, (_, i) => rule(a, 10_000 + i, 80)));
   // Answers fill the socket's buffer while requests keep coming in: two lists, or seven requests of this size.
@@ -250,7 +250,7 @@ life('whoever asks much and reads late gets an answer to each request, in order'
   await forwarder.stop();
 });
 
-life('other users are not heard', async () => {
+life('requests of other users are ignored', async () => {
   const forwarder = await new Forwarder().started();
   const ask = (uid: number) => {
     const program = `const s = require('net').connect(${JSON.stringify(forwarder.socket)});

@@ -1,6 +1,7 @@
 /**
- * What one container may use of the forwarder that all of them share, on the real kernel: descriptors and connections, so
- * that nobody is starved and nobody is reset for want of them; and how long what is half-closed or silent is kept.
+ * The share of one container in the forwarder that all of them use, on the real kernel: descriptors and connections, so
+ * that no container is starved and no connection reset for want of them; and the lifetime of half-closed and silent
+ * connections.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,7 +22,7 @@ const [a, b] = await Promise.all([container('a', 1), container('b', 2)]);
 const rules = [rule(a, 8080, 80), rule(a, 8081, 80), rule(b, 8090, 80)];
 const MEBIBYTE = 1 << 20;
 
-/** A client that says nothing, what it was greeted with, and how it ended. */
+/** A client that sends nothing, its greeting, and how it ended. */
 class Idle {
   readonly socket: Socket;
   greeting = '';
@@ -39,7 +40,7 @@ const crowd = (port: number, count: number): Idle[] => Array.from({ length: coun
 const greeted = (all: Idle[]): number => all.filter(({ greeting }) => greeting !== '').length;
 const leave = (all: Idle[]): void => all.forEach(({ socket }) => socket.destroy());
 
-/** How many of them are served when no more are. */
+/** Returns how many of them are served when no more are. */
 async function served(all: Idle[], forwarder: Forwarder): Promise<number> {
   await until('some wait', async () => (await forwarder.rules()).some(({ full }) => full));
   await until('the connections are greeted', async () => {
@@ -49,7 +50,7 @@ async function served(all: Idle[], forwarder: Forwarder): Promise<number> {
   return greeted(all);
 }
 
-/** Each of the crowd is served in the end, when those before it leave; nobody was reset. */
+/** Each of the crowd is served in the end, when earlier ones leave; none was reset. */
 async function serveInTurn(all: Idle[]): Promise<void> {
   const waiting = new Set(all);
   while (waiting.size > 0) {
@@ -98,38 +99,35 @@ limits('idle clients of one container leave descriptors to the others, and to it
   await until('nothing is held any more', async () => (await forwarder.has('a:1')).connections === 0);
 });
 
-limits(
-  'a container has as many connections as it may, a port alone half of them, and the limit can be moved',
-  async () => {
-    const forwarder = await begin(['--limit', 'connections=8'], rules);
-    const all = crowd(8080, 12);
-    assert.is(await served(all, forwarder), 4);
-    assert.match(await dial('tcp', '127.0.0.1', 8081, 3000), /^a /, 'another port of it');
-    assert.match(await dial('tcp', '127.0.0.1', 8090, 3000), /^b /, 'another container');
-    const more = crowd(8081, 12);
-    await until('a port may have what the first one leaves', () => greeted(more) === 2);
-    const seen = (await forwarder.rules()).map(({ host_port, connections, full }) => [host_port, connections, full]);
-    assert.equal(seen.slice(0, 2), [
-      [8080, 4, true],
-      [8081, 2, true],
-    ]);
-    assert.is(seen[2]?.[2], false);
-    leave(more);
-    assert.equal(await forwarder.ask({ op: 'limits', connections: 20 }), { ok: true });
-    await until('those that waited are served', () => greeted(all) === 10);
-    assert.equal(await forwarder.ask({ op: 'limits' }), { ok: true });
-    await until('by default there is room for all of them', () => greeted(all) === 12);
-    assert.equal((await forwarder.ask({ op: 'list' })).limits, {
-      connections: 16_384,
-      flows: 8192,
-      flow_idle: 120,
-      half_closed: 240,
-    });
-    leave(all);
-  },
-);
+limits('a container has connections up to its limit, a port alone half of them, and the limit can change', async () => {
+  const forwarder = await begin(['--limit', 'connections=8'], rules);
+  const all = crowd(8080, 12);
+  assert.is(await served(all, forwarder), 4);
+  assert.match(await dial('tcp', '127.0.0.1', 8081, 3000), /^a /, 'another port of it');
+  assert.match(await dial('tcp', '127.0.0.1', 8090, 3000), /^b /, 'another container');
+  const more = crowd(8081, 12);
+  await until('a port may have what the first one leaves', () => greeted(more) === 2);
+  const seen = (await forwarder.rules()).map(({ host_port, connections, full }) => [host_port, connections, full]);
+  assert.equal(seen.slice(0, 2), [
+    [8080, 4, true],
+    [8081, 2, true],
+  ]);
+  assert.is(seen[2]?.[2], false);
+  leave(more);
+  assert.equal(await forwarder.ask({ op: 'limits', connections: 20 }), { ok: true });
+  await until('those that waited are served', () => greeted(all) === 10);
+  assert.equal(await forwarder.ask({ op: 'limits' }), { ok: true });
+  await until('by default there is room for all of them', () => greeted(all) === 12);
+  assert.equal((await forwarder.ask({ op: 'list' })).limits, {
+    connections: 16_384,
+    flows: 8192,
+    flow_idle: 120,
+    half_closed: 240,
+  });
+  leave(all);
+});
 
-limits('what a former owner of a port still has does not count against the next one', async () => {
+limits('connections of a former owner of a port do not count against the next one', async () => {
   const forwarder = await begin(['--limit', 'connections=8'], [rule(a, 8080, 80)]);
   const all = crowd(8080, 4);
   await until('they are served', () => greeted(all) === 4);
@@ -144,18 +142,18 @@ limits('what a former owner of a port still has does not count against the next 
 });
 
 limits('when the process has no descriptor left, clients wait and are served later; none is reset', async () => {
-  // It does not know of those that it was started with: by its own count there is room.
+  // The process does not know the descriptors that it was started with: by its own count there is room.
   const forwarder = await begin([], rules, 200);
-  await new Promise((later) => setTimeout(later, 50)); // those of the requests are closed
+  await new Promise((later) => setTimeout(later, 50)); // the requests' descriptors are closed
   const idle = forwarder.descriptors();
-  // For a client, for the namespace that it is dialled in, for the socket there: one more each time.
+  // One more each time: for a client, for the namespace that the connection is made in, for the socket there.
   for (const spare of [0, 1, 2, 3]) {
     forwarder.leaveDescriptors(spare);
     const all = crowd(8080, 20);
     const full = spare === 3 ? 1 : 0;
     await until('they wait', () => forwarder.descriptors() >= idle + Math.min(spare, 2) - 1);
     const before = ticks(forwarder.child.pid);
-    // Every two seconds it looks whether the namespaces are still there, for which it has no descriptor either.
+    // Every two seconds it checks whether the namespaces still exist, for which it has no descriptor either.
     await new Promise((later) => setTimeout(later, spare === 3 ? 2200 : 200));
     assert.ok(ticks(forwarder.child.pid) - before <= 5, 'it does not spin');
     assert.is(greeted(all), full);
@@ -165,7 +163,7 @@ limits('when the process has no descriptor left, clients wait and are served lat
   }
 });
 
-/** Says so many bytes, closes its direction, and reads. Node would report a reset as an end. */
+/** Sends so many bytes, closes its direction, and reads. Node would report a reset as an end. */
 const CLOSER = `
 import socket, sys, threading
 client = socket.create_connection(("127.0.0.1", 8081))
@@ -189,7 +187,8 @@ limits(
     const byServer = new Idle(8083);
     byServer.socket.write('10');
     const begun = performance.now();
-    // To a server that does not read: one has said little, the other more than the buffers behind the forwarder take (4 MiB).
+    // To a server that does not read: one client has sent little, the other more than the buffers behind the forwarder
+    // take (4 MiB).
     const byClient = [10, 5 * MEBIBYTE].map((count) => promisify(execFile)('python3', ['-c', CLOSER, String(count)]));
     assert.equal(
       (await Promise.all(byClient)).map(({ stdout }) => stdout.trim()),
@@ -208,7 +207,7 @@ limits(
 
 limits('a half-closed connection lives as long as data moves, also out of buffers alone', async () => {
   await begin(['--limit', 'half_closed=1'], [rule(a, 8083, 83)]);
-  // The server has written all and closed long before the client has read it.
+  // The server has written everything and closed long before the client has read it.
   const program = `
 import socket, sys, time
 client = socket.socket()
@@ -247,7 +246,7 @@ limits('many connections that nobody reads from pin little memory in pipes', asy
     const { stdout } = await promisify(execFile)('python3', ['-c', PIPES, String(forwarder.child.pid)]);
     return stdout.trim().split(' ').map(Number);
   };
-  // Each holds a pipe, beside the spare ones of each loop.
+  // Each holds a pipe, besides the spare ones of each loop.
   await until('data waits in all of them', async () => (await sizes()).length >= 200, 20_000);
   const loops = Math.min(availableParallelism(), 4);
   const large = (await sizes()).filter((size) => size > 65_536).length;

@@ -1,6 +1,6 @@
 /**
- * cleat-forwarder on the real kernel: what passes through it, in both directions and to the end; who is seen as the
- * client; changes under traffic, as a whole or not at all; what it leaves behind, which is nothing.
+ * cleat-forwarder on the real kernel: the data that passes through it, in both directions and to the end; the client
+ * address that the server sees; changes under traffic, complete or not at all; and that it leaves nothing behind.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -35,7 +35,7 @@ async function open(host: string, port: number): Promise<Socket> {
   return socket;
 }
 
-/** All that comes until the end, and how it ended. */
+/** Everything that arrives until the end, and how it ended. */
 async function drain(socket: Socket): Promise<{ data: Buffer; end: string }> {
   const chunks: Buffer[] = [];
   const end = await new Promise<string>((resolve) => {
@@ -53,7 +53,7 @@ async function greeting(host: string, port: number): Promise<string> {
   return (await drain(socket)).data.toString().trim();
 }
 
-/** Reads when the other side has reset already. Node would forget what it has read until then. */
+/** Reads after the other side has reset already. Node would drop received data then. */
 const LATE_READER = `
 import hashlib, socket, sys, time
 client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
@@ -83,7 +83,7 @@ forwarding.after(async () => {
   endChildren();
 });
 
-forwarding('on a kernel without IPv6, IPv4 is published, and IPv6 as far as it goes', async () => {
+forwarding('on a kernel without IPv6, IPv4 is published, and IPv6 as far as possible', async () => {
   const old = new Forwarder(undefined, undefined, undefined, 0, ['python3', WITHOUT_IPV6]);
   try {
     await old.started();
@@ -94,7 +94,7 @@ forwarding('on a kernel without IPv6, IPv4 is published, and IPv6 as far as it g
       assert.match(await dial(protocol as Protocol, '127.0.0.1', 8090), /^a 10\.0\.1\.2 /);
     }
     assert.is((await old.rules()).length, 4);
-    // Such a port is led elsewhere and taken away as any other.
+    // Such a port is moved and removed as any other.
     const moved = all.map((one) => ({ ...one, container_port: 83 }));
     assert.ok((await old.change(moved)).ok);
     const { error } = await old.change([rule(a, 8091, 80, { host_ip: LAN.host6 })]);
@@ -122,8 +122,8 @@ forwarding(
     });
     const address = /inet6 (fe80:\S+)\/64/.exec(shown)?.[1] ?? '';
     await withAgents([lan], async (far) => {
-      assert.match(await far!.dial('tcp', `${address}%eth0`, 8080, 3000), /^a fd00:1::2 /);
-      assert.is(await far!.dial('udp', `${address}%eth0`, 8080, 3000), 'a fd00:1::2 ?');
+      assert.match(await far.dial('tcp', `${address}%eth0`, 8080, 3000), /^a fd00:1::2 /);
+      assert.is(await far.dial('udp', `${address}%eth0`, 8080, 3000), 'a fd00:1::2 ?');
     });
   },
 );
@@ -154,7 +154,7 @@ forwarding('clients keep their addresses where the container has the family', as
   assert.is(await dial('udp', '127.0.0.1', 5353), 'a 10.0.1.2 ?');
   assert.is(await dial('tcp', '127.0.0.1', 8081), 'ECONNREFUSED', ':: is IPv6 alone');
 
-  // The port too, unless it is taken in there.
+  // The port is kept too, unless it is taken in there.
   const socket = await open(LAN.host, 8080);
   const [first] = (await once(socket, 'data')) as [Buffer];
   assert.is(first.toString(), `a ${LAN.host} ${socket.localPort}\n`);
@@ -166,11 +166,11 @@ forwarding('clients keep their addresses where the container has the family', as
   again.destroy();
 
   assert.is((await forwarder.rules()).length, 6);
-  // Counted when they have gone: who receives them may be faster.
+  // Counted after they have gone, because the receiver may be faster.
   await until('counted', async () => (await forwarder.rules()).every(({ bytes_out }) => bytes_out > 0));
 });
 
-forwarding('what a namespace needs for that is there once, and goes with the last port', async () => {
+forwarding('the settings of a namespace for that are made once, and go with the last port', async () => {
   const inside = async () => (await outside.routes(a.netns.path)).filter(({ table }) => table === 0x636c6561).length;
   await forwarder.change([rule(a, 8080, 80), rule(a, 8081, 80)]);
   await forwarder.change([rule(a, 8080, 80), rule(a, 8082, 80)]);
@@ -181,7 +181,7 @@ forwarding('what a namespace needs for that is there once, and goes with the las
   assert.is(await inside(), 0);
 });
 
-forwarding('an end passes, and the other direction goes on', async () => {
+forwarding('the end of one direction is passed on, and the other direction goes on', async () => {
   await forwarder.change([rule(a, 8082, 82)]);
   const body = pattern(3 * MEBIBYTE);
   const socket = await open('127.0.0.1', 8082);
@@ -190,7 +190,7 @@ forwarding('an end passes, and the other direction goes on', async () => {
   assert.equal([data.toString(), end], [`${body.length} ${sha256(body)}`, 'end']);
 });
 
-forwarding('a lot, both ways at once, arrives as it was sent', async () => {
+forwarding('much data, both ways at once, arrives as it was sent', async () => {
   await forwarder.change([rule(a, 8080, 80), rule(a, 8083, 83)]);
   const body = pattern(96 * MEBIBYTE);
   const socket = await open(LAN.host, 8080);
@@ -206,7 +206,7 @@ forwarding('a lot, both ways at once, arrives as it was sent', async () => {
   assert.equal([...new Set(await Promise.all(loads))], [sha256(pattern(4 * MEBIBYTE))]);
 });
 
-forwarding('who does not read holds up nobody else', async () => {
+forwarding('a client that does not read delays no other', async () => {
   await forwarder.change([rule(a, 8080, 80), rule(a, 8081, 81), rule(a, 8083, 83)]);
   const stuck: Socket[] = [];
   for (let i = 0; i < 40; i++) {
@@ -221,7 +221,7 @@ forwarding('who does not read holds up nobody else', async () => {
   for (const socket of stuck) socket.destroy();
 });
 
-forwarding('a reset is passed on, after what was sent before it', async () => {
+forwarding('a reset is passed on after the data that was sent before it', async () => {
   await forwarder.change([rule(a, 8084, 84), rule(a, 8085, 85), rule(a, 8086, 86)]);
   for (const count of [10, 2 * MEBIBYTE]) {
     const { stdout } = await promisify(execFile)('python3', ['-c', LATE_READER, '8084', String(count)]);
@@ -237,11 +237,11 @@ forwarding('a reset is passed on, after what was sent before it', async () => {
   });
 });
 
-forwarding('datagrams: answers come from where they were asked, clients are kept apart', async () => {
+forwarding('datagrams: answers come from the address that the client used, and clients are kept apart', async () => {
   await forwarder.change([rule(a, 5353, 53, { protocol: 'udp' })]);
   const ask = async (address: string, text: string): Promise<string> => {
     const socket = createSocket('udp4');
-    socket.connect(5353, address); // hears this address alone
+    socket.connect(5353, address); // listens on this address alone
     await once(socket, 'connect');
     socket.send(text);
     const [answer] = (await once(socket, 'message', { signal: AbortSignal.timeout(3000) })) as [Buffer];
@@ -260,7 +260,7 @@ forwarding('datagrams: answers come from where they were asked, clients are kept
   );
 });
 
-forwarding('led elsewhere, a port refuses nobody, and connections stay where they are', async () => {
+forwarding('a port that moves refuses nobody, and connections stay where they are', async () => {
   const [here, there] = [rule(a, 8080, 80), rule(b, 8080, 80, { owner: 'a:1' })];
   await forwarder.change([here, rule(a, 5353, 53, { protocol: 'udp' })]);
   const old = await open('127.0.0.1', 8080);
@@ -287,7 +287,7 @@ forwarding('led elsewhere, a port refuses nobody, and connections stay where the
   assert.match(await dial('udp', '127.0.0.1', 5353), /^b /);
 });
 
-forwarding('all of a change, or nothing', async () => {
+forwarding('a change is made completely, or not at all', async () => {
   const server = createServer().listen(8083, '127.0.0.1');
   await once(server, 'listening');
   await forwarder.change([rule(a, 8080, 80)]);
@@ -328,14 +328,14 @@ forwarding('a port has one owner, and changes it only with consent', async () =>
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^b /);
   old.write('on');
   assert.is(String((await once(old, 'data')) as [Buffer]), 'on');
-  // When the former owner goes, what had come for it goes along.
+  // When the former owner goes, the connections of its time go too.
   const ended = drain(old);
   await forwarder.change([], [keyOf(ofA)]);
   assert.is((await ended).end, 'ECONNRESET');
   assert.match(await dial('tcp', '127.0.0.1', 8080), /^b /);
 });
 
-forwarding('from every address to one and back, there is always somebody who listens', async () => {
+forwarding('a change from every address to one and back never leaves the port without a listener', async () => {
   const every = [rule(a, 8080, 80), rule(a, 8080, 53, { protocol: 'udp' })];
   const one = every.map((each) => ({ ...each, host_ip: '127.0.0.1' }));
   await forwarder.change(every);
@@ -346,7 +346,7 @@ forwarding('from every address to one and back, there is always somebody who lis
     const dials = Array.from({ length: 50 }, () => dial('tcp', '127.0.0.1', 8080, 3000));
     const { ok, error } = await forwarder.change([...to], from.map(keyOf));
     assert.ok(ok, JSON.stringify(error));
-    // What had come through the port that went is reset with it.
+    // Connections that came through the removed port are reset with it.
     const seen = new Set((await Promise.all(dials)).map((text) => text.split(' ')[0]));
     assert.not.ok(seen.has('ECONNREFUSED') || seen.has('timeout'), [...seen].join(' '));
     assert.match(await dial('tcp', '127.0.0.1', 8080), /^a /);
@@ -355,7 +355,7 @@ forwarding('from every address to one and back, there is always somebody who lis
   }
 });
 
-forwarding('with a port its connections end', async () => {
+forwarding('connections end with their port', async () => {
   const rules = [rule(a, 8080, 80), rule(a, 5353, 53, { protocol: 'udp' })];
   await forwarder.change(rules);
   const socket = await open('127.0.0.1', 8080);

@@ -1,8 +1,8 @@
 /**
- * cleat-keeper: the program's life is in its hands, whichever of the two ends first, and however.
+ * cleat-keeper: it owns the program's life, whichever of the two ends first, and however.
  *
- * Limits: the programs are small scripts. What real ones do is in test/effects/uplink.slirp4netns.test.ts and
- * test/effects/uplink.pasta.test.ts.
+ * Limits: the programs are small scripts. test/effects/uplink.slirp4netns.test.ts and test/effects/uplink.pasta.test.ts
+ * have the real ones.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -19,8 +19,8 @@ import {
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { isAlive, watch } from '../../effects/process.ts';
-import { findUplink, statusOf } from '../../effects/uplink-keeper.ts';
+import { isAlive, watch } from '../../effects/processes/process.ts';
+import { findUplink, statusOf } from '../../effects/uplinks/uplink-keeper.ts';
 import { processStartTime, signalProcess, spawn, type Child } from '../../native/index.ts';
 import { endSleepers, sleeper } from '../harness/inside.ts';
 import { built, propagationOf, until } from '../harness/native.ts';
@@ -29,7 +29,7 @@ import { Uplinks } from '../harness/uplink.ts';
 
 requirePrivateNamespace();
 
-/** Nobody's number. */
+/** A number that no user has. */
 const USER = 96_499;
 const KEEPER = built('cleat-keeper');
 const uplinks = new Uplinks();
@@ -71,14 +71,14 @@ keeper.before.each(() => {
 keeper.after.each(async () => {
   await until('all has ended', () => uplinks.running().length === 0);
   rmSync(directory, { recursive: true, force: true });
-  uplinks.nothingLeft();
+  uplinks.assertNothingLeft();
 });
 keeper.after(() => {
   endSleepers();
   uplinks.end();
 });
 
-keeper('says that the program is ready, who it is, and how it ended', async () => {
+keeper('the keeper reports that the program is ready, its identity, and how it ended', async () => {
   const process = keep([script('echo hello; echo "a \\"b\\" \\001" >&2; echo 1 >&4; read _; exit 3'), 'word']);
   await ended(process); // its stdin is /dev/null: read fails at once
   const status = statusOf(directory);
@@ -91,7 +91,7 @@ keeper('says that the program is ready, who it is, and how it ended', async () =
   assert.ok(status?.readyMs !== null);
 });
 
-keeper('the program gets the descriptors it is to have, its directory, and nothing else', async () => {
+keeper('the program gets its descriptors, its directory, and nothing else', async () => {
   const process = keep([script('ls /proc/self/fd; pwd; echo 1 >&4; exec sleep 60')], { exit: true });
   await until('it is ready', () => state() === 'ready');
   // One more is the directory that ls reads.
@@ -104,7 +104,7 @@ keeper('the program gets the descriptors it is to have, its directory, and nothi
   assert.is(statusOf(directory)?.signal, 15);
 });
 
-keeper('a program that cannot be run is told of at once, and so is one that is gone at once', async () => {
+keeper('a program that cannot be run is reported at once, and so is one that ends at once', async () => {
   const readyMs = 600_000; // longer than this test may last
   await ended(keep(['/nonexistent/program'], { readyMs }));
   assert.is(statusOf(directory)?.error, 'execve: No such file or directory');
@@ -118,7 +118,7 @@ keeper('a program that cannot be run is told of at once, and so is one that is g
   assert.is(statusOf(directory)?.cause, '', 'not of the deadline');
 });
 
-keeper('one that is never ready is ended; one that does not listen is killed, with what it started', async () => {
+keeper('a program that is never ready is ended, and one that ignores it is killed with its children', async () => {
   const stubborn = script("trap '' TERM; sleep 50 & sleep 51 & while :; do wait; sleep 52; done");
   await ended(keep([stubborn]));
   assert.is(statusOf(directory)?.cause, 'deadline');
@@ -126,14 +126,14 @@ keeper('one that is never ready is ended; one that does not listen is killed, wi
   assert.equal(uplinks.running(), []);
 });
 
-keeper('closing the ready pipe without a word is no readiness', async () => {
+keeper('closing the ready pipe without a byte is no readiness', async () => {
   const process = keep([script('exec 4>&-; exec sleep 60')]);
   await ended(process);
   assert.is(statusOf(directory)?.cause, 'deadline');
   assert.is(statusOf(directory)?.readyMs, null);
 });
 
-keeper('killed, it takes the program along; the program sees it by the pipe, or dies of it', async () => {
+keeper('a killed keeper ends its program, by the pipe or by a signal', async () => {
   for (const exit of [false, true]) {
     const process = keep([script('echo 1 >&4; exec sleep 60')], { exit });
     await until('it is ready', () => state() === 'ready');
@@ -147,7 +147,7 @@ keeper('killed, it takes the program along; the program sees it by the pipe, or 
   }
 });
 
-keeper('ends the program with the bound process, and starts none for one that has ended', async () => {
+keeper('the keeper ends the program with the bound process, and starts none for an ended one', async () => {
   const shell = await sleeper();
   const bound = { pid: shell.pid ?? 0, startTime: processStartTime(shell.pid ?? 0) };
   const process = keep([script('echo 1 >&4; exec sleep 60')], { bound });
@@ -162,27 +162,24 @@ keeper('ends the program with the bound process, and starts none for one that ha
   assert.not.ok(existsSync(join(directory, 'program', 'ran')));
 });
 
-keeper(
-  'has the directory alone: a second one runs nothing, nor does one that comes when the name is gone',
-  async () => {
-    const process = keep([script('echo 1 >&4; exec sleep 60')]);
-    await until('it is ready', () => state() === 'ready');
-    const before = statusOf(directory);
-    await ended(keep([script('touch ran; exec sleep 60')]));
-    assert.equal(statusOf(directory), before);
-    assert.not.ok(existsSync(join(directory, 'program', 'ran')));
-    renameSync(directory, `${directory}.away`);
-    await ended(keep([script('echo 1 >&4; exec sleep 60')]));
-    assert.not.ok(existsSync(directory));
-    signalProcess(process.pid, process.startTime, 15);
-    await ended(process);
-    // Its own files went along with the name.
-    assert.equal(readdirSync(`${directory}.away`).sort(), ['keeper', 'program', 'status']);
-    rmSync(`${directory}.away`, { recursive: true });
-  },
-);
+keeper('the keeper locks its directory, so a second one runs nothing, nor one after the name is gone', async () => {
+  const process = keep([script('echo 1 >&4; exec sleep 60')]);
+  await until('it is ready', () => state() === 'ready');
+  const before = statusOf(directory);
+  await ended(keep([script('touch ran; exec sleep 60')]));
+  assert.equal(statusOf(directory), before);
+  assert.not.ok(existsSync(join(directory, 'program', 'ran')));
+  renameSync(directory, `${directory}.away`);
+  await ended(keep([script('echo 1 >&4; exec sleep 60')]));
+  assert.not.ok(existsSync(directory));
+  signalProcess(process.pid, process.startTime, 15);
+  await ended(process);
+  // Its own files were removed with the name.
+  assert.equal(readdirSync(`${directory}.away`).sort(), ['keeper', 'program', 'status']);
+  rmSync(`${directory}.away`, { recursive: true });
+});
 
-keeper('program and keeper have what they need, and no way to more', async () => {
+keeper('program and keeper have the rights they need, and no way to more', async () => {
   const facts = ['Uid', 'Gid', 'Groups', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs'];
   const factsOf = (pid: number) =>
     facts.map(
@@ -197,7 +194,7 @@ keeper('program and keeper have what they need, and no way to more', async () =>
     const process = keep([script('echo 1 >&4; exec sleep 60')], { enters });
     await until('it is ready', () => state() === 'ready');
     const pid = statusOf(directory)?.child?.pid ?? 0;
-    // SYS_ADMIN, NET_ADMIN, NET_BIND_SERVICE; or all of its own user namespace, which count nowhere else.
+    // SYS_ADMIN, NET_ADMIN, NET_BIND_SERVICE; or all of its own user namespace, which have no effect elsewhere.
     const mine = enters ? '0000000000201400' : ALL;
     assert.equal(factsOf(pid), [ids, ids, '', mine, mine, mine, enters ? mine : '0000000000000000', '1']);
     const same = (name: string) => readlinkSync(`/proc/self/ns/${name}`) === readlinkSync(`/proc/${pid}/ns/${name}`);
@@ -227,7 +224,7 @@ keeper('a network namespace of its own belongs to its own user namespace', async
   await ended(process);
 });
 
-keeper('what the program says never blocks it, and takes a bounded room', async () => {
+keeper("the program's output never blocks it, and takes limited space", async () => {
   const chatter =
     'i=0; while [ $i -lt 3000 ]; do echo "$i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' +
     'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' +
@@ -246,7 +243,7 @@ keeper('what the program says never blocks it, and takes a bounded room', async 
   assert.ok(statusOf(directory)?.output.endsWith('last words\n'));
 });
 
-keeper('does not understand what it does not know', () => {
+keeper('the keeper refuses unknown arguments', () => {
   const cases = [
     [[], '--directory is missing'],
     [['--directory', 'relative', '--', '/bin/true'], 'not understood: --directory relative'],
@@ -273,7 +270,7 @@ keeper('does not understand what it does not know', () => {
   }
 });
 
-keeper('the program writes to its own directory, and nowhere in that of the keeper', async () => {
+keeper("the program may write to its own directory, and nowhere in the keeper's", async () => {
   for (const deed of ['echo x > ../status', 'mkfifo ../status.new', 'rm -f ../keeper', 'mv ../program ../away']) {
     await ended(keep([script(`touch mine; ${deed} && exit 4; echo 1 >&4; exit 3`)]));
     assert.equal([state(), statusOf(directory)?.code], ['ended', 3], deed);

@@ -1,17 +1,18 @@
 /**
- * With a Node that is a shared library (Debian's nodejs) the addon is linked with it, and the executables are not: read from
- * the makefiles that node-gyp writes.
+ * With a Node that is a shared library (Debian's nodejs) the addon is linked with it, and the executables are not. Read
+ * from the makefiles that node-gyp writes.
  *
  * Guarantees: binding.gyp as it is, configured by the node-gyp that the build uses.
- * Limits: what Debian has put into its node-gyp is given to this one as an include.
+ * Limits: Debian's changes to its node-gyp are given to this one as an include.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { readGyp } from '../../scripts/gyp.ts';
 import { scratch } from '../harness/native.ts';
-import { gypTargets, ROOT } from '../harness/sanitized.ts';
+import { ROOT } from '../harness/sanitized.ts';
 
 const libnode = suite('libnode');
 
@@ -26,14 +27,14 @@ import { findNodeGyp } from './scripts/node-gyp.mjs';
 console.log(JSON.stringify([findNodeGyp(), findNodeDir().nodedir]));
 `;
 
-/** What is linked with a target, besides its objects. */
+/** The libraries that are linked with a target, besides its objects. */
 function librariesOf(directory: string, target: string): string[] {
   const makefile = readFileSync(join(directory, 'build', `${target}.target.mk`), 'utf8');
   const [, lines = ''] = /^LIBS :=((?:.*\\\n)*.*)$/m.exec(makefile) ?? [];
   return lines.split(/[\s\\]+/).filter(Boolean);
 }
 
-libnode('is linked with the addon alone', () => {
+libnode('libnode is linked with the addon alone', () => {
   const directory = scratch();
   copyFileSync(join(ROOT, 'binding.gyp'), join(directory, 'binding.gyp'));
   for (const folder of ['native', 'bench', 'node_modules']) symlinkSync(join(ROOT, folder), join(directory, folder));
@@ -44,7 +45,7 @@ libnode('is linked with the addon alone', () => {
   const [nodeGyp, nodedir] = JSON.parse(found) as [string, string];
   const configure = [nodeGyp, 'configure', `--nodedir=${nodedir}`, '--', '-Dnode_shared=true', '-I', include];
   execFileSync(process.execPath, configure, { cwd: directory, stdio: 'pipe' });
-  for (const { target_name: target, type } of gypTargets()) {
+  for (const { target_name: target, type } of readGyp().targets) {
     const libraries = librariesOf(directory, target);
     assert.is(libraries.includes('-lnode'), type !== 'executable', `${target}: ${libraries.join(' ')}`);
     if (['cleat', 'floor'].includes(target)) assert.ok(libraries.includes('-lnftnl'), target);

@@ -1,4 +1,4 @@
-/** What the kernel announces, through the addon, against the real kernel. */
+/** The kernel's announcements, through the addon, against the real kernel. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ test.after.each(async () => {
   ]);
 });
 
-test('what happens is announced, in order, until stopped', async () => {
+test('changes are announced, in order, until the monitor stops', async () => {
   const events: RtnlNotification[] = [];
   const elsewhere: RtnlNotification[] = [];
   const stop = await monitor((event) => events.push(event));
@@ -84,7 +84,7 @@ test('what happens is announced, in order, until stopped', async () => {
 });
 
 // Links are up here and below: a change to one that is down is not announced (netdev_state_change).
-test('a port leaving its bridge is not a link deleted', async () => {
+test('a port that leaves its bridge is not announced as a deleted link', async () => {
   await outside.rtnl([
     { op: 'link.add', kind: 'bridge', name: 'br0', group: GROUP },
     veth('port', { master: 'br0', up: true }),
@@ -103,7 +103,7 @@ test('a port leaving its bridge is not a link deleted', async () => {
   );
 });
 
-test('notifications that were lost are said to be lost', async () => {
+test('lost notifications are reported as lost', async () => {
   const types: string[] = [];
   await monitor(({ type }) => types.push(type));
   await outside.rtnl([veth('storm', { up: true })]);
@@ -111,14 +111,14 @@ test('notifications that were lost are said to be lost', async () => {
   const storm = Array.from({ length: 20_000 }, (_, i) => `link set dev storm alias ${'x'.repeat(200)}${i}\n`);
   execFileSync('ip', ['-batch', '-'], { input: storm.join('') });
   await until('overrun', () => types.includes('overrun'));
-  // Where the gap is: whoever looks then sees all that the gap hides.
+  // The position of the gap: an inspection after it sees everything that the gap hides.
   assert.is(types.indexOf('overrun'), types.length - 1);
   assert.ok(types.length > 1);
   await outside.rtnl([{ op: 'link.del', name: 'storm' }]);
   await until('what comes after', () => types.includes('link.del'));
 });
 
-test('what happens elsewhere is announced with the number of the namespace', async () => {
+test('changes in other namespaces are announced with the number of the namespace', async () => {
   const strangers = join(scratch(), 'strangers');
   await outside.netnsCreate(strangers, {});
   const nsid = await outside.netnsId(inside);
@@ -186,7 +186,7 @@ test('what happens elsewhere is announced with the number of the namespace', asy
   await outside.netnsRemove(strangers);
 });
 
-test('a storm elsewhere is an overrun here', async () => {
+test('a storm in another namespace is an overrun here', async () => {
   await outside.netnsId(inside);
   await outside.rtnl([veth('calm', { up: true, peer: { name: 'storm', up: true, netns: inside } })]);
   const types: string[] = [];
@@ -208,7 +208,7 @@ test('a listener may stop its own monitor', async () => {
   assert.is(calls, 1);
 });
 
-test('of links only those that are down, and ports that leave their bridge, when that is asked for', async () => {
+test('on request, only links that are down, and ports that leave their bridge, are announced', async () => {
   const events: RtnlNotification[] = [];
   await monitor((event) => events.push(event), undefined, ['link.down', 'port.del']);
   await outside.rtnl([
@@ -232,7 +232,7 @@ test('of links only those that are down, and ports that leave their bridge, when
   );
 });
 
-test('a rule that goes and a switch of forwarding that is turned are announced; a link with all its switches is not', async () => {
+test('a removed rule and a forwarding switch are announced, and a link with all its switches is not', async () => {
   const heard: RtnlNotification[] = [];
   await monitor((event) => heard.push(event), undefined, ['rule.del', 'switch']);
   await outside.rtnl([veth('quiet', { peer: { name: 'eth0', netns: inside } })]);
@@ -248,7 +248,7 @@ test('a rule that goes and a switch of forwarding that is turned are announced; 
   assert.equal(heard, [{ type: 'switch', nsid: null }]);
 });
 
-test('the switches of links are read as /proc/sys has them', async () => {
+test('the switches of links have the values of /proc/sys', async () => {
   await outside.rtnl([veth('a.b', { peer: { name: 'eth0', netns: inside } })]);
   const of4 = ['accept_redirects', 'accept_source_route', 'arp_filter', 'arp_notify', 'forwarding', 'route_localnet'];
   const of6 = ['accept_dad', 'accept_ra', 'accept_redirects', 'disable_ipv6', 'forwarding', 'ndisc_notify'];

@@ -71,7 +71,7 @@ test('a failure on the way leaves nothing behind and the worker at home', async 
   assert.equal((await inside.links()).length, 1);
 });
 
-test('a path is taken once', async () => {
+test('a path can be pinned once', async () => {
   writeFileSync(path('taken'), 'precious');
   assert.is((await kernelFailure(outside.netnsCreate(path('taken'), {}))).code, 'EEXIST');
   assert.is((await kernelFailure(outside.netnsIdentify(path('taken')))).code, 'EINVAL');
@@ -120,7 +120,7 @@ test('a namespace has one number in the outside, and keeps it', async () => {
   await outside.netnsRemove(path('other'));
 });
 
-test('a namespace that is open can be pinned', async () => {
+test('an open namespace can be pinned', async () => {
   const made = await outside.netnsCreate(path('first'), {});
   const fd = openSync(path('first'), 'r');
   await outside.netnsRemove(path('first'));
@@ -138,7 +138,7 @@ test('a namespace that is open can be pinned', async () => {
   assert.equal(readdirSync(directory), []);
 });
 
-test('what is not a network namespace is refused as inside', async () => {
+test('a file that is no network namespace is refused as inside', async () => {
   for (const wrong of ['/etc/passwd', '/proc/self/ns/mnt', '/dev/null', '/proc/self']) {
     const failure = await kernelFailure(outside.links(wrong));
     assert.equal([failure.code, failure.object], ['EINVAL', wrong]);
@@ -190,7 +190,7 @@ test('arguments of the wrong type are TypeErrors, not crashes', async () => {
   }
 });
 
-test('ports: free, held, elsewhere', async () => {
+test('ports are found free, held here, or held in another namespace', async () => {
   const server = createServer().listen(7001, '127.0.0.1');
   const everywhere = createServer().listen(7002, '::');
   const datagrams = createSocket('udp4').bind(7003);
@@ -207,7 +207,7 @@ test('ports: free, held, elsewhere', async () => {
     probe('tcp', 7000, { address: '192.0.2.1' }),
     probe('sctp', 7001),
   ]);
-  // Before they are judged: one that is wrong must not keep this process alive.
+  // Before the checks: a failed one must not keep this process alive.
   server.close();
   everywhere.close();
   datagrams.close();

@@ -1,7 +1,9 @@
 /**
- * Answers that are not the kernel's: whoever has CAP_NET_ADMIN in a namespace can write to the netlink sockets in it.
+ * Answers that are not the kernel's: a process with CAP_NET_ADMIN in a namespace can write to the netlink sockets in
+ * it.
  *
- * A user who brings an outside namespace of their own has it there, and the daemon's nfnetlink socket lies in theirs.
+ * A user who brings an outside namespace of their own has that capability there, and the daemon's nfnetlink socket lies
+ * in it.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -15,7 +17,7 @@ requirePrivateNamespace();
 const NETLINK_NETFILTER = 12;
 const TABLE = 'ours';
 
-/** To a port, an NLMSG_ERROR with an errno (0: success) for each of the next sequence numbers. */
+/** Sends to a port, for each of the next sequence numbers, an NLMSG_ERROR with an errno (0: success). */
 const FORGER = `
 import socket, struct, sys
 forger = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, ${NETLINK_NETFILTER})
@@ -23,7 +25,7 @@ for number in range(100):
     forger.sendto(struct.pack('=IHHIIi', 20, 2, 0, number, 0, -int(sys.argv[2])), (int(sys.argv[1]), 0))
 `;
 
-/** Answers everything that this process may ask nfnetlink next. */
+/** Answers everything that this process may next request from nfnetlink. */
 function forge(errno: number): void {
   const ports = readFileSync('/proc/self/net/netlink', 'utf8')
     .split('\n')

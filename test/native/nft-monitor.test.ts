@@ -1,4 +1,4 @@
-/** What others do to a table of ours, told by the kernel: `nft` is the others, the addon is us. */
+/** Changes by others to a table of ours, announced by the kernel: `nft` is the others, the addon is us. */
 import { execFileSync } from 'node:child_process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -21,7 +21,7 @@ async function watch(): Promise<NftNotification[]> {
   return events;
 }
 
-/** All that was told up to now: what came before somebody else's change to the table came before its event. */
+/** All notifications up to now: those before another program's change to the table came before its event. */
 async function told(events: NftNotification[]): Promise<NftNotification[]> {
   const before = events.length;
   nft(`add chain inet ${TABLE} marker-${performance.now()}`.replace('.', '-'));
@@ -47,7 +47,7 @@ test.after.each(() => {
   for (const stop of stops.splice(0)) stop();
 });
 
-test('each transaction of somebody else is told once', async () => {
+test('each transaction of another program is reported once', async () => {
   const events = await watch();
   const changes = [
     `delete element inet ${TABLE} ports { tcp . 1 }`,
@@ -84,7 +84,7 @@ test("other tables are their owners' affair", async () => {
     nft(`add set ${table} s { type inet_service; }\nadd element ${table} s { 1, 2 }`);
     nft(`delete table ${table}`);
   }
-  // Refused, and so nothing that happened.
+  // Refused, so nothing happened.
   assert.throws(() => {
     execFileSync('nft', ['-f', '-'], {
       input: `flush table inet ${TABLE}\ndelete chain inet ${TABLE} absent`,
@@ -95,7 +95,7 @@ test("other tables are their owners' affair", async () => {
   assert.equal(await told(events), []);
 });
 
-test('what we do ourselves is not told', async () => {
+test('our own transactions are not reported', async () => {
   const events = await watch();
   const elements = ports(2000);
   const ourselves = [outside, openOutside()];
@@ -109,7 +109,7 @@ test('what we do ourselves is not told', async () => {
     }
   }
   assert.equal(await told(events), []);
-  // Ours right before and after theirs: theirs is told all the same.
+  // Ours directly before and after theirs: theirs is reported all the same.
   await outside.nft([{ op: 'element.add', table: TABLE, set: 'ports', elements: [port(99)] }]);
   nft(`delete element inet ${TABLE} ports { tcp . 99 }`);
   nft('add table inet other');
@@ -120,7 +120,7 @@ test('what we do ourselves is not told', async () => {
   assert.equal(await told(events), []);
 });
 
-test('each listener has its own table, and its end', async () => {
+test('each listener has its own table, and its own end', async () => {
   const events = await watch();
   const others: NftNotification[] = [];
   const stop = await outside.nftMonitor('other', (event) => {
@@ -135,11 +135,11 @@ test('each listener has its own table, and its end', async () => {
   stop();
 });
 
-test('notifications that were lost are said to be lost', async () => {
+test('lost notifications are reported as lost', async () => {
   const events = await watch();
   // Large rules: a megabyte in, several out.
   const rule = `add rule inet ${TABLE} rules ${'tcp dport 1 '.repeat(25)}\n`;
-  // Synchronous on purpose: nothing is read until it is all done.
+  // Synchronous on purpose: nothing is read until everything is done.
   nft(rule.repeat(6000));
   await until('overrun', () => events.some(({ type }) => type === 'overrun'));
   events.splice(0);

@@ -1,7 +1,7 @@
 /**
  * nf_tables transactions and dumps against the `nft` program on a real kernel.
  *
- * Limits: whether the rules mean the right thing is test/effects/ruleset.test.ts's question.
+ * Limits: test/effects/ruleset.test.ts shows whether the rules mean the right thing.
  * Over 400 lines because it covers one native file family against one kernel fixture.
  */
 import { execFileSync } from 'node:child_process';
@@ -143,7 +143,7 @@ nat('every expression reads as nft writes it', async () => {
   cases.forEach(([wanted], i) => assert.ok(text.includes(`${wanted} comment "case ${i}"`), `${wanted}\n${text}`));
 });
 
-nat('NAT, masquerading and rejecting', async () => {
+nat('NAT, masquerading and rejecting can be written', async () => {
   const hook = (
     type: 'nat' | 'filter',
     at: 'prerouting' | 'postrouting' | 'input',
@@ -175,7 +175,7 @@ nat('NAT, masquerading and rejecting', async () => {
   }
 });
 
-nat('elements of all types, read back as they were written', async () => {
+nat('elements of all types are read back as they were written', async () => {
   const sets: {
     set: string;
     operation: Omit<Extract<NftOperation, { op: 'set.add' }>, 'op' | 'table' | 'set'>;
@@ -220,7 +220,7 @@ nat('elements of all types, read back as they were written', async () => {
   }
 });
 
-nat('a table read back: chains, rules with handles, sets with counts', async () => {
+nat('a table is read back with chains, rules with handles, sets with counts', async () => {
   await outside.nft([
     add('there', [{ expr: 'counter' }], 'first'),
     add('there', [{ expr: 'counter' }], 'second'),
@@ -247,7 +247,7 @@ nat('a table read back: chains, rules with handles, sets with counts', async () 
   assert.equal(changed?.chains.find(({ name }) => name === 'watched')?.hook, watched);
   assert.ok((changed?.sets.find(({ name }) => name === 'brief')?.flags ?? 0) > 0);
   nft('add', 'table', 'inet', TABLE, '{ }');
-  // What stands is given another policy; where it is called cannot be changed.
+  // An existing chain gets another policy; its hook cannot be changed.
   const again = { op: 'chain.add', table: TABLE, chain: 'watched', hook: { ...watched, policy: 'accept' } } as const;
   await outside.nft([again]);
   assert.is(
@@ -276,7 +276,7 @@ nat('a table read back: chains, rules with handles, sets with counts', async () 
   );
 });
 
-nat('what is not there', async () => {
+nat('reading a missing table is reported', async () => {
   assert.is(await outside.nftTable('inet', 'nowhere'), null);
   const failure = await kernelFailure(outside.nftElements('inet', TABLE, 'nowhere'));
   assert.equal([failure.code, failure.syscall, failure.object], ['ENOENT', 'NFT_MSG_GETSET', `${TABLE}/nowhere`]);
@@ -380,10 +380,10 @@ nat('arguments that make no sense are rejected, not thrown', async () => {
   await outside.nft([]);
 });
 
-nat('20,000 elements in one transaction, which other transactions do not notice', async () => {
+nat('20,000 elements fit in one transaction, which does not affect other transactions', async () => {
   const elements = Array.from({ length: 20_000 }, (_, i) => portElement(i + 1, `owner ${i}`.padEnd(60, '.')));
   const all: NftOperation = { op: 'element.add', table: TABLE, set: 'ports', elements };
-  // The whole is refused for its last element, and says so.
+  // The whole transaction is refused for its last element, and the error names it.
   const failure = await kernelFailure(
     outside.nft([{ ...all, elements: [...elements, elements[7]!], exclusive: true }]),
   );
@@ -391,7 +391,8 @@ nat('20,000 elements in one transaction, which other transactions do not notice'
   assert.is((await outside.nftTable('inet', TABLE))?.sets.find(({ name }) => name === 'ports')?.elements, 0);
 
   await outside.nft([all]);
-  // Right away, while the kernel still resizes its hash table. As text: assert.equal takes minutes to say what differs.
+  // At once, while the kernel still resizes its hash table. As text: assert.equal takes minutes to print the
+  // difference.
   const lines = (list: NftElement[]) => list.map((element) => JSON.stringify(element)).sort();
   const read = lines(await outside.nftElements('inet', TABLE, 'ports'));
   const wrong = lines(elements).filter((line, i) => line !== read[i]);

@@ -51,7 +51,7 @@ const ended = (child: Child): Promise<void> => {
   return new Promise((resolve) => void watchProcess(child.pid, child.startTime, resolve));
 };
 
-/** What a shell command prints. */
+/** The output of a shell command. */
 async function shell(script: string, rest: Partial<SpawnOptions> = {}): Promise<string> {
   const path = join(directory, `output${outputs++}`);
   const fd = openSync(path, 'w+');
@@ -72,7 +72,7 @@ test('a program gets its arguments, its environment and nothing else', async () 
   assert.match(readFileSync(path, 'utf8'), /^zero\|o n e\|1\|\|a b=c\|/);
 });
 
-test('descriptors are the ones asked for, wherever they were', async () => {
+test('descriptors are the requested ones, wherever they were', async () => {
   const one = openSync(join(directory, 'one'), 'w+');
   const two = openSync(join(directory, 'two'), 'w+');
   // The numbers cross: the child's 0 and 1 come from each other's places too.
@@ -97,7 +97,7 @@ test('descriptors are the ones asked for, wherever they were', async () => {
   closeSync(two);
 });
 
-test('what cannot be started says why and leaves nothing', async () => {
+test('a program that cannot be started is reported with the reason, and leaves nothing', async () => {
   const descriptors = openDescriptors();
   const children = readFileSync('/proc/thread-self/children', 'utf8');
   const attempts: [SpawnOptions, string, string, string][] = [
@@ -124,12 +124,12 @@ test('what cannot be started says why and leaves nothing', async () => {
   assert.is(readFileSync('/proc/thread-self/children', 'utf8'), children);
 });
 
-test('signals are as a program expects them', async () => {
+test('signals have their defaults', async () => {
   const status = await shell('grep -E "^Sig(Blk|Ign)" /proc/self/status');
   assert.equal(status.split(/\s+/), ['SigBlk:', '0000000000000000', 'SigIgn:', '0000000000000000']);
 });
 
-test('a session, mounts and a network of its own', async () => {
+test('a program may have a session, mounts and a network of its own', async () => {
   const script = 'echo $$ $(cut -d" " -f6 /proc/$$/stat)';
   const [pid, session] = (await shell(script, { ownSession: true })).split(' ');
   assert.is(session, pid);
@@ -157,12 +157,12 @@ test('a session, mounts and a network of its own', async () => {
   await outside.netnsRemove(netns);
 });
 
-test('a child that nobody watches does not stay a zombie', async () => {
+test('an unwatched child does not stay a zombie', async () => {
   const children = Array.from({ length: 50 }, () => spawn(options('/bin/true', [])));
   for (const { pid } of children) await reaped(pid);
 });
 
-test('the end of a process is told once, and only of that process', async () => {
+test('the end of a process is reported once, and only for that process', async () => {
   const child = sleeper();
   const other = sleeper();
   assert.is(processStartTime(child.pid), child.startTime);
@@ -183,7 +183,7 @@ test('the end of a process is told once, and only of that process', async () => 
   await reaped(other.pid);
 });
 
-test('a process that is not ours is watched as well, and left to its parent', async () => {
+test('a process that is no child is watched too, and left to its parent', async () => {
   const theirs = nodeSpawn('/bin/sleep', ['1000']);
   const exit = once(theirs, 'exit');
   const pid = theirs.pid ?? 0;
@@ -193,14 +193,14 @@ test('a process that is not ours is watched as well, and left to its parent', as
   assert.equal(await exit, [null, 'SIGTERM']);
 });
 
-test('a process gone, a zombie and a reused pid are all ESRCH', async () => {
+test('an ended process, a zombie and a reused pid are all ESRCH', async () => {
   const child = sleeper();
   const later = child.startTime + 1;
   assert.is((await kernelFailure(() => signalProcess(child.pid, later, 9))).code, 'ESRCH');
   assert.is((await kernelFailure(() => watchProcess(child.pid, later, () => {}))).code, 'ESRCH');
   signalProcess(child.pid, child.startTime, 0);
 
-  // A zombie for as long as the event loop does not turn.
+  // It stays a zombie as long as the event loop does not turn.
   signalProcess(child.pid, child.startTime, 9);
   const deadline = performance.now() + 2000;
   while (processState(child.pid) !== 'Z' && performance.now() < deadline);
@@ -240,7 +240,7 @@ test("a process's network is opened by pid", async () => {
   await outside.netnsRemove(netns);
 });
 
-test('a peer is who connected', async () => {
+test('peer credentials are those of the connecting process', async () => {
   const path = join(directory, 'socket');
   const server = createServer().listen(path);
   await once(server, 'listening');
@@ -285,7 +285,7 @@ test('many children leave no descriptor and no memory behind', async () => {
   assert.ok(grown < 20_000, `${grown} bytes a cycle`);
 });
 
-test('the descriptor of a watch that has ended goes with it, also while somebody could still stop it', async () => {
+test('the descriptor of an ended watch is closed, also while somebody could still stop it', async () => {
   const pidfds = () =>
     readdirSync('/proc/self/fd').filter((fd) => {
       try {

@@ -1,4 +1,4 @@
-/** A link that takes another's place in one batch, while a connection runs over its name. */
+/** A link replaces another in one batch, while a connection runs over its name. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';

@@ -144,7 +144,7 @@ test('each request has its own answer, and one failure stops nothing', async () 
   assert.equal(await outside.rtnl([]), []);
 });
 
-test('names are looked up after what comes before in the batch', async () => {
+test('names are resolved after the earlier requests of the batch', async () => {
   assert.equal(
     codes(
       await outside.rtnl([
@@ -187,7 +187,7 @@ test('a link can come up without a link-local address', async () => {
   assert.ok(links.includes((await index('chatty')) ?? 0));
 });
 
-test('a link announces its addresses when it is given the MAC that it has', async () => {
+test('a link announces its addresses when it gets the MAC that it has', async () => {
   assert.equal(codes(await outside.rtnl([veth('teller', { up: true })])), ['ok']);
   const { mac = '' } = (await outside.link('teller')) ?? {};
   const replies = await outside.rtnl([
@@ -200,7 +200,7 @@ test('a link announces its addresses when it is given the MAC that it has', asyn
   assert.equal(await outside.sysctlRead(['net/ipv4/conf/teller/arp_notify']), ['0']);
 });
 
-test('a rule for packets of one address asks a table before the main one does', async () => {
+test('a rule for one source address selects a table before the main one', async () => {
   const rule = { table: 0x4000_0007, priority: 32_000 };
   const four = { source: '10.89.0.2', prefix: 32, ...rule };
   const six = { source: 'fd00:89::2', prefix: 128, ...rule };
@@ -218,7 +218,7 @@ test('a rule for packets of one address asks a table before the main one does', 
   assert.equal(codes(await outside.rtnl(del, inside)), ['ok', 'ok', 'ENOENT']);
 });
 
-test('the other kinds, as far as this kernel has them', async () => {
+test('the other kinds of link work, as far as this kernel has them', async () => {
   assert.equal(
     codes(
       await outside.rtnl([
@@ -289,8 +289,8 @@ test('bad requests are refused before anything is sent', async () => {
     [{ ...address, address: 'localhost' }, 'localhost'],
     [{ ...address, broadcast: '::1' }, '::1'],
     [route, '10.0.0.1'],
-    [veth('v', { mac: '02:00:00:00:00' }) as RtnlRequest, '02:00:00:00:00'],
-    [veth('v', { mac: '02:00:00:00:00:0g' }) as RtnlRequest, '02:00:00:00:00:0g'],
+    [veth('v', { mac: '02:00:00:00:00' }), '02:00:00:00:00'],
+    [veth('v', { mac: '02:00:00:00:00:0g' }), '02:00:00:00:00:0g'],
   ];
   for (const [request, object] of senseless) {
     const failure = await kernelFailure(outside.rtnl([veth('never'), request]));
@@ -300,7 +300,7 @@ test('bad requests are refused before anything is sent', async () => {
     { op: 'link.sett', name: 'lo' },
     { op: 'link.set' },
     { op: 'link.set', name: 'lo', mtu: -1 },
-    { op: 'link.set', name: 'lo', mtu: NaN },
+    { op: 'link.set', name: 'lo', mtu: Number.NaN },
     { op: 'link.set', name: 'lo', mtu: 2 ** 32 },
     { op: 'link.set', name: 'lo', up: 1 },
     { op: 'link.set', name: 'lo', master: '' },
@@ -350,7 +350,7 @@ test('ten thousand batches leave no descriptor and no memory behind', async () =
   assert.ok(grown < 1500, `${grown} bytes a cycle`);
 });
 
-test('an outside that nobody holds ends its thread, not its work', async () => {
+test('an outside that nobody holds ends its thread, but not its work', async () => {
   const collect = (globalThis as { gc?: () => void }).gc;
   const work = Array.from({ length: 50 }, () => openOutside().links());
   collect?.();

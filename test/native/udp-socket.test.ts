@@ -35,7 +35,7 @@ test.after(async () => {
   await outside.rtnl([{ op: 'link.del', name: 'outer' }]);
 });
 
-/** What a datagram to the first socket says about where it came from, and what the sender hears back. */
+/** The source of a datagram that the first socket receives, and the answer that the sender gets. */
 async function exchange(server: Socket, address: string, client: Socket): Promise<[string, string]> {
   server.once('message', (text, from: RemoteInfo) => server.send(`${text.toString()} back`, from.port, from.address));
   const asked = once(server, 'message') as Promise<[Buffer, RemoteInfo]>;
@@ -68,7 +68,7 @@ for (const [family, type, here, there] of [
   });
 }
 
-test('the outside itself, and what is no namespace', async () => {
+test('a socket can be in the outside itself, but not in a file that is no namespace', async () => {
   const fd = await outside.udpSocket(4);
   const server = createSocket('udp4').bind(0, '10.0.0.1');
   await once(server, 'listening');
@@ -81,7 +81,7 @@ test('the outside itself, and what is no namespace', async () => {
   assert.is((await kernelFailure(outside.udpSocket(6, '/proc/self/ns/mnt'))).code, 'EINVAL');
 });
 
-test('it belongs to the caller alone', async () => {
+test('the socket belongs to the caller alone', async () => {
   const fds = await Promise.all(Array.from({ length: 50 }, () => outside.udpSocket(4, inside)));
   assert.is(new Set(fds).size, 50);
   const held = openDescriptors();

@@ -1,4 +1,7 @@
-/** Which way packets leave by, asked of the real kernel through the addon: with its rules, and for what is forwarded. */
+/**
+ * The routes by which packets leave, as the addon reads them from the real kernel: with its rules, and for forwarded
+ * packets.
+ */
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -23,7 +26,7 @@ test.before(async () => {
 });
 test.after(() => outside.netnsRemove(inside));
 
-test('the way to an address, for the host, for a source, and for what comes in by a link', async () => {
+test('the route to an address is found for the host, for a source, and for an incoming link', async () => {
   const uplink = (name: string, four: string, six: string): RtnlRequest[] => [
     veth(name),
     { op: 'address.add', link: name, address: `${four}1`, prefix: 24 },
@@ -68,7 +71,7 @@ test('the way to an address, for the host, for a source, and for what comes in b
   assert.equal([refused.code, refused.syscall], ['EINVAL', 'RTM_GETROUTE']);
 });
 
-test('the routes of some tables alone', async () => {
+test('the routes of some tables can be listed alone', async () => {
   const all = (await outside.routes()).filter(({ table }) => table === 2000);
   assert.is(all.length, 2);
   assert.equal(await outside.routesOf(undefined, [2000, 2001]), all);

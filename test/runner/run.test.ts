@@ -1,12 +1,13 @@
+// slow: 20 s, each case starts the runner anew
 /**
- * The runner's promise: what uvu calls green and is not, is red here. Each case writes test files into a folder of its
+ * The runner's guarantee: what uvu wrongly calls green is red here. Each case writes test files into a folder of its
  * own and runs the compiled runner on it, as npm does.
  *
  * Limits: the folders are outside the repository, so the files name uvu by its full address.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -42,7 +43,7 @@ function commandLine(pid: string): string {
   }
 }
 
-function expectRed(run: Run, verdict: string, reason: RegExp): void {
+function assertRed(run: Run, verdict: string, reason: RegExp): void {
   assert.is(run.code, 1, run.output);
   assert.is(run.verdict, verdict, run.output);
   assert.match(run.output, reason);
@@ -67,7 +68,7 @@ runner('runs only files that match', () => {
 
 runner('is red for a failing test and shows its output', () => {
   const run = runOn({ 'a.test.mjs': `test('bad', () => { throw new Error('the reason'); });\n${GREEN}` });
-  expectRed(run, '2 passed, 1 failed', /the reason/);
+  assertRed(run, '2 passed, 1 failed', /the reason/);
 });
 
 runner('shows with --output what passing files print', () => {
@@ -80,40 +81,40 @@ runner('shows with --output what passing files print', () => {
 
 runner('is red when a test throws something that is no Error', () => {
   const run = runOn({ 'a.test.mjs': `test('first', () => {});\ntest('bad', () => { throw 'text'; });\n${GREEN}` });
-  expectRed(run, '1 passed, 3 failed', /what uvu swallows/);
+  assertRed(run, '1 passed, 3 failed', /what uvu swallows/);
 });
 
 runner('is red when a before hook throws', () => {
   const run = runOn({ 'a.test.mjs': `test.before(() => { throw new Error('no'); });\n${GREEN}` });
-  expectRed(run, '0 passed, 2 failed', /what uvu swallows/);
+  assertRed(run, '0 passed, 2 failed', /what uvu swallows/);
 });
 
 runner('is red when run() is forgotten', () => {
   const forgotten = `const only = suite('x');\nonly('t', () => {});\n`;
-  expectRed(runOn({ 'a.test.mjs': forgotten }), '0 passed, 1 failed', /never calls only\.run\(\)/);
-  expectRed(runOn({ 'a.test.mjs': forgotten + GREEN }), '0 passed, 1 failed', /never calls only\.run\(\)/);
-  expectRed(runOn({ 'a.test.mjs': `test('t', () => {});` }), '0 passed, 1 failed', /never calls test\.run\(\)/);
-  expectRed(runOn({ 'a.test.mjs': `const none = suite('x');\nnone.run();\n` }), '0 passed, 1 failed', /ran no test/);
+  assertRed(runOn({ 'a.test.mjs': forgotten }), '0 passed, 1 failed', /never calls only\.run\(\)/);
+  assertRed(runOn({ 'a.test.mjs': forgotten + GREEN }), '0 passed, 1 failed', /never calls only\.run\(\)/);
+  assertRed(runOn({ 'a.test.mjs': `test('t', () => {});` }), '0 passed, 1 failed', /never calls test\.run\(\)/);
+  assertRed(runOn({ 'a.test.mjs': `const none = suite('x');\nnone.run();\n` }), '0 passed, 1 failed', /ran no test/);
 });
 
 runner('is red when no file matches', () => {
-  expectRed(runOn({ 'a.test.mjs': GREEN }, 'nothing-like-it'), '0 passed, 1 failed', /no test file/);
-  expectRed(runOn({}), '0 passed, 1 failed', /no test file/);
+  assertRed(runOn({ 'a.test.mjs': GREEN }, 'nothing-like-it'), '0 passed, 1 failed', /no test file/);
+  assertRed(runOn({}), '0 passed, 1 failed', /no test file/);
 });
 
 runner('is red when a promise never settles', () => {
   const run = runOn({ 'a.test.mjs': `test('hangs', () => new Promise(() => {}));\n${GREEN}` });
-  expectRed(run, '0 passed, 1 failed', /Exiting early/);
+  assertRed(run, '0 passed, 1 failed', /Exiting early/);
 });
 
 runner('is red for a rejection nobody handles, even a late one', () => {
   const late = `test('t', () => { setTimeout(() => Promise.reject(new Error('late')), 50); });\ntest.run();\n`;
-  expectRed(runOn({ 'a.test.mjs': late }), '1 passed, 1 failed', /late/);
+  assertRed(runOn({ 'a.test.mjs': late }), '1 passed, 1 failed', /late/);
 });
 
 runner('is red for a skipped test and for only', () => {
-  expectRed(runOn({ 'a.test.mjs': `test.skip('later', () => {});\n${GREEN}` }), '2 passed, 1 failed', /skips 1/);
-  expectRed(runOn({ 'a.test.mjs': `test.only('me', () => {});\n${GREEN}` }), '1 passed, 2 failed', /skips 2/);
+  assertRed(runOn({ 'a.test.mjs': `test.skip('later', () => {});\n${GREEN}` }), '2 passed, 1 failed', /skips 1/);
+  assertRed(runOn({ 'a.test.mjs': `test.only('me', () => {});\n${GREEN}` }), '1 passed, 2 failed', /skips 2/);
 });
 
 runner('is red for a file that does not end in time, and ends what it started', () => {
@@ -121,20 +122,33 @@ runner('is red for a file that does not end in time, and ends what it started', 
 test('slow', async () => { spawn('sleep', ['61.5'], { detached: true }); await new Promise((r) => setTimeout(r, 60_000)); });
 test.run();\n`;
   const started = Date.now();
-  expectRed(runOn({ 'a.test.mjs': body }), '0 passed, 1 failed', /not finished after 1 s/);
+  assertRed(runOn({ 'a.test.mjs': body }), '0 passed, 1 failed', /not finished after 1 s/);
   assert.ok(Date.now() - started < 20_000);
   const alive = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && commandLine(pid).includes('61.5'));
   assert.equal(alive, []);
 });
 
+runner('begins with what says that it is slow, and is red for a long patience without a reason', () => {
+  const waiting = `test('waits', () => new Promise((r) => setTimeout(r, 1500)));\ntest.run();\n`;
+  const files = Object.fromEntries(
+    Array.from({ length: 2 * availableParallelism() }, (_, i) => [`a${i}.test.mjs`, waiting]),
+  );
+  const run = runOn({ ...files, 'z.test.mjs': `// timeout: 1200\n// slow: 60 s, it says\n\n${GREEN}` });
+  assert.is(run.code, 0, run.output);
+  assert.match(run.output, /^ok +z\.test\.mjs/);
+  for (const head of ['// timeout: 1200', '// slow: 60 s', '// slow: since it is']) {
+    assertRed(runOn({ 'z.test.mjs': `${head}\n\n${GREEN}` }), '0 passed, 1 failed', /does not say why/);
+  }
+});
+
 runner('is red for a file that dies, whatever it printed before', () => {
   const forged = `console.log('\\n  Total:     1\\n  Passed:    1\\n  Skipped:   0\\n  Duration:  1ms');`;
-  expectRed(
+  assertRed(
     runOn({ 'a.test.mjs': `${forged}\nprocess.kill(process.pid, 'SIGKILL');` }),
     '1 passed, 1 failed',
     /ended with/,
   );
-  expectRed(runOn({ 'a.test.mjs': `${forged}\n${GREEN}` }), '0 passed, 1 failed', /more than one/);
+  assertRed(runOn({ 'a.test.mjs': `${forged}\n${GREEN}` }), '0 passed, 1 failed', /more than one/);
 });
 
 runner('with --prove runs the files that say so, and makes a table of what they tried', () => {
@@ -153,10 +167,10 @@ runner('with --prove runs the files that say so, and makes a table of what they 
   assert.is(all.verdict, '1 passed, 0 failed', all.output);
   assert.match(all.output, /^cycles +7 +0 +\d+ +a\.test\.mjs$/m);
   assert.match(all.output, /^faults +60 +0 +\d+ +a\.test\.mjs$/m);
-  expectRed(runOn(files, '--prove', 'cycles=x'), '0 passed, 1 failed', /cycles=x is not a whole number/);
+  assertRed(runOn(files, '--prove', 'cycles=x'), '0 passed, 1 failed', /cycles=x is not a whole number/);
   const silent = runOn({ 'a.test.mjs': reports(`throw new Error('at once')`) }, '--prove');
-  expectRed(silent, '0 passed, 1 failed', /^ended before it said +- +1 /m);
-  expectRed(runOn({ 'a.test.mjs': reports(`proved('nothing', 0)`) }), '0 passed, 1 failed', /nothing was tried/);
+  assertRed(silent, '0 passed, 1 failed', /^ended before it said +- +1 /m);
+  assertRed(runOn({ 'a.test.mjs': reports(`proved('nothing', 0)`) }), '0 passed, 1 failed', /nothing was tried/);
 });
 
 runner('gives each file namespaces, /run, /sys and a TMPDIR of its own', () => {

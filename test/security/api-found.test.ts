@@ -1,11 +1,9 @@
-/**
- * What requests by chance (api-fuzz, http-bytes) have found, each shrunk to what it takes.
- */
+/** Defects that random requests (api-fuzz, http-bytes) have found, each shrunk to its cause. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
 import { addNetns } from '../harness/inside.ts';
-import { comesBackTo, inspect } from '../harness/picture.ts';
+import { assertComesBackTo, inspect } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { connectTo, said } from '../harness/raw-client.ts';
 
@@ -47,7 +45,7 @@ found('a network whose name every object has is a network like any other', async
   for (const network of names) assert.is((await daemon.request('DELETE', `/v1/networks/${network}`)).status, 204);
 });
 
-found('an outside is one namespace, whatever path it is named by, and the own one is none', async () => {
+found("an outside is one namespace, by whatever path it is named, and the daemon's own is no outside", async () => {
   const x = addNetns('x');
   const alias = `/proc/self/root${x}`;
   const before = inspect(daemon, x);
@@ -63,10 +61,10 @@ found('an outside is one namespace, whatever path it is named by, and the own on
   const audit = await daemon.get<{ clean: boolean }>('/v1/audit');
   assert.is(audit.body.clean, true, audit.text);
   await daemon.down('beside', 'b');
-  await comesBackTo(before, () => inspect(daemon, x));
+  await assertComesBackTo(before, () => inspect(daemon, x));
 });
 
-found('counters of a container that is being torn down: it is gone, and nothing has failed', async () => {
+found('counters of a container that is being torn down are gone, and nothing has failed', async () => {
   for (let n = 0; n < 5; n++) {
     await daemon.up('a');
     await daemon.done({ type: 'teardown', id: 'a' });
@@ -76,7 +74,7 @@ found('counters of a container that is being torn down: it is gone, and nothing 
   }
 });
 
-found('a network whose MTU is too small for IPv6 has none, and cannot be made with it', async () => {
+found('a network whose MTU is too small for IPv6 has no IPv6, and cannot be made with it', async () => {
   const both = { name: 'both', ipv6_enabled: true, dns_enabled: false, options: { mtu: '1279' } };
   const refused = await daemon.request('POST', '/v1/networks', both);
   assert.is(refused.body.error?.code, 'BAD_REQUEST', refused.text);
@@ -88,7 +86,7 @@ found('a network whose MTU is too small for IPv6 has none, and cannot be made wi
   await daemon.request('DELETE', '/v1/networks/small');
 });
 
-found('HEAD of a stream without an end is no route', async () => {
+found('HEAD of an endless stream is refused', async () => {
   const socket = await connectTo(daemon.socket);
   socket.write('HEAD /v1/events HTTP/1.1\r\nhost: x\r\n\r\n');
   assert.match(await said(socket, 300), /^HTTP\/1\.1 404 /);
@@ -102,7 +100,7 @@ for (const [what, bytes] of Object.entries({
   'a length and chunks':
     'POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
 })) {
-  found(`no HTTP (${what}) is answered as every error is`, async () => {
+  found(`a request that is no HTTP (${what}) is answered as every error is`, async () => {
     const socket = await connectTo(daemon.socket);
     socket.write(bytes, 'latin1');
     assert.match(

@@ -1,13 +1,15 @@
 /**
- * Requests by chance, derived from the API's own description, valid or not, on containers and networks that exist, come
- * and go: nothing that a client can say makes the daemon fail.
+ * Random requests, derived from the API's own description, valid or not, on containers and networks that exist, come
+ * and go: no request of a client makes the daemon fail.
  *
- * What must hold: an answer is 2xx, or 4xx with a code of the table and a hint; never 5xx (but 504 for a wait that was
- * asked for, and what a program says that cannot lead a container out). A request that was refused has changed nothing
- * in the kernel, and nothing on disk where it was refused by its words. After each round the audit is clean; when all is
- * torn down, kernel and files are byte for byte what they were. The daemon's descriptors and memory are where they were.
- * Limits: one request after another; what happens side by side is in conflicts.test.ts and test/crash. What was found is
- * below as tests of their own. `requests=N` tries more; a failure prints seed and path, and the requests it took.
+ * This must hold. An answer is 2xx, or 4xx with a code of the table and a hint; never 5xx (except 504 for a requested
+ * wait, and the output of a program that cannot lead a container out). A refused request has changed nothing in the
+ * kernel, and nothing on disk if it was refused by its text alone. After each round the audit is clean; when everything
+ * is torn down, kernel and files are byte for byte what they were. The daemon's descriptors and memory are where they
+ * were.
+ * Limits: one request after another; concurrent ones are in conflicts.test.ts and test/crash. The findings have tests
+ * of their own, in api-found.test.ts. `requests=N` tries more; a failure prints seed and path, and the requests that
+ * led to it.
  *
  * proving: 3600
  */
@@ -22,7 +24,7 @@ import { requestsOf, type ApiRequest, type Description, type Words } from '../ha
 import { tryByChance } from '../harness/chance.ts';
 import { type Answer, on, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';
-import { calm, comesBackTo, inspect, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspect, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, proved } from '../harness/proof.ts';
 
@@ -30,9 +32,9 @@ requirePrivateNamespace();
 
 const REQUESTS = effort('requests', 160, 4000);
 const PER_ROUND = 20;
-/** How often the whole world is compared before and after a request. */
+/** How often the whole host is compared before and after a request. */
 const LOOK_EVERY = 16;
-/** Far above what any request takes, two seconds of a resolver that does not answer included. */
+/** Far above the duration of any request, including two seconds of a resolver that does not answer. */
 const ANSWER_MS = 20_000;
 
 const daemon = new TestDaemon();
@@ -45,7 +47,7 @@ fuzz.before(async () => {
   outside = addNetns('outside');
   const theirs = addNetns('theirs');
   await daemon.start();
-  // An outside stays open once it was used.
+  // An outside stays open once it has been used.
   for (const path of [undefined, outside, theirs]) {
     await daemon.up('warm', path === undefined ? {} : { outside: path, networks: on('cleat') });
     await daemon.down('warm');
@@ -120,11 +122,11 @@ function words(pid: number): Words {
 
 // --- What must hold -----------------------------------------------------------------------------------------------
 
-/** What is known by the words of the request alone, or by what there is: nothing is written down. */
+/** Refusals by the text of the request alone, or by the present objects: nothing is written to disk. */
 const BY_WORDS: readonly FaultCode[] = ['BAD_REQUEST', 'BODY_TOO_LARGE', 'NO_SUCH_CONTAINER', 'NO_SUCH_NETWORK'];
 
 async function say({ method, path, headers, body }: ApiRequest): Promise<Answer | null> {
-  // The one never ends, the other after 30 s: that they do what they should is in api.test.ts.
+  // The one never ends, the other after 30 s; api.test.ts tests both.
   if (method === 'GET' && (path.startsWith('/v1/events') || /wait=(?!.*timeout=)/.test(path))) return null;
   const late = sleep(ANSWER_MS, null, { ref: false }).then(() => {
     throw new Error(`no answer to ${method} ${path} ${body} after ${ANSWER_MS} ms`);
@@ -136,12 +138,12 @@ function acceptable({ status, text, body }: Answer): void {
   if (status < 300) return;
   const { code, message, hint } = body?.error ?? {};
   const known = code !== undefined && code in FAULTS && FAULTS[code][0] === status;
-  // Of what others say: pasta, where there is nothing outside that it could lead to.
+  // Faults of programs: pasta, where there is nothing outside that it could lead to.
   const whose = status < 500 || (code !== undefined && ['DEADLINE', 'WAIT_TIMEOUT', 'UPLINK_FAILED'].includes(code));
   assert.ok(known && whose && Boolean(message) && Boolean(hint), `${status} ${text}`);
 }
 
-/** Nothing is on its way: two looks see the same. */
+/** Waits until nothing is under way: two inspections see the same. */
 async function still(): Promise<Picture> {
   let before = inspect(daemon, outside);
   for (let n = 0; n < 100; n++) {
@@ -167,16 +169,16 @@ async function round(requests: readonly ApiRequest[]): Promise<void> {
       if (looked === null || answer.status < 400) continue;
       const by = BY_WORDS.includes(answer.body.error!.code);
       const part = (picture: Picture) => (by ? picture : { ...picture, files: [] });
-      await comesBackTo(part(looked), () => part(inspect(daemon, outside)));
+      await assertComesBackTo(part(looked), () => part(inspect(daemon, outside)));
     }
     await comesClean();
   } finally {
     await tearDown();
   }
-  await comesBackTo(empty, () => inspect(daemon, outside));
+  await assertComesBackTo(empty, () => inspect(daemon, outside));
 }
 
-/** At once, or as soon as what a teardown has left to the kernel is gone. */
+/** At once, or as soon as the kernel has reaped the links of a teardown. */
 async function comesClean(): Promise<void> {
   for (let n = 0; ; n++) {
     const { body, text } = await daemon.get<{ clean: boolean }>('/v1/audit');

@@ -1,15 +1,14 @@
-// timeout: 600
 // proving: 1800
 /**
- * The attack matrix: origin x target x family x protocol x trick, against a daemon on a host with two uplinks. What each
- * attack consists of is in test/harness/attacks.ts, where it comes from in test/harness/attack-ground.ts.
+ * The attack matrix: origin x target x family x protocol x trick, against a daemon on a host with two uplinks.
+ * test/harness/attacks.ts defines the attacks, test/harness/attack-ground.ts their origins.
  *
- * Guarantees: prints a table of how many were tried, how many came through, and how many should have. Beside the attacks
- * of each origin go positive controls, sent last by the same way, so that silence is the firewall's doing. Every origin is
- * tried with each setting of rp_filter and bridge-nf-call that is listed, from the second on after the daemon was killed.
- * Limits: everyday two settings, and fewer kinds of packets with each forged source; all of it with --prove. Connections
- * that begin before something is unpublished are not tried here, nor expectations of connection tracking (FTP, SIP: no
- * helper is loaded).
+ * Guarantees: prints a table of how many were tried, how many came through, and how many should have. With the attacks
+ * of each origin go positive controls, sent last by the same way, so that silence is the firewall's work. Every origin
+ * is tried with each listed setting of rp_filter and bridge-nf-call, from the second on after the daemon was killed.
+ * Limits: everyday runs use two settings, and fewer kinds of packets with each forged source; --prove tries all.
+ * Connections that begin before something is unpublished are not tried here, nor expectations of connection tracking
+ * (FTP, SIP: no helper is loaded).
  *
  * The table: node dist/test/run.js --output attack-matrix
  */
@@ -34,7 +33,7 @@ const SETTINGS: readonly (readonly [number, number])[] = PROVING
       [0, 0],
       [1, 1],
     ];
-/** How many tricks of a kind a failure names. */
+/** How many tricks of a kind a failure lists. */
 const EXAMPLES = effort('examples', 3, 3);
 const PATIENCE_MS = 3000;
 const ATTEMPTS = 3;
@@ -43,15 +42,15 @@ const AT_ONCE = { uplink: 50, others: 1000 };
 
 type Result = Attack & { through: boolean };
 
-/** How many of a cell of the table. */
+/** The counts of a cell of the table. */
 interface Counts {
   tried: number;
   through: number;
   expected: number;
-  /** Of which nothing is promised. */
+  /** Tried where nothing is promised. */
   free: number;
   freeThrough: number;
-  /** Came through and must not; did not and must. */
+  /** Came through and must not; did not come through and must. */
   leaked: number;
   lost: number;
 }
@@ -78,7 +77,7 @@ matrix.after(async () => {
 for (const [i, [rpFilter, bridgeNf]] of SETTINGS.entries()) {
   const killed = i > 0;
   const setting = `rp_filter=${rpFilter} bridge-nf-call=${bridgeNf}${killed ? ', after kill -9' : ''}`;
-  matrix(`what must not come through does not, and what may does: ${setting}`, async () => {
+  matrix(`forbidden packets do not come through, and allowed ones do: ${setting}`, async () => {
     if (killed) {
       await ground.daemon.kill();
       await ground.daemon.start();
@@ -94,7 +93,7 @@ for (const [i, [rpFilter, bridgeNf]] of SETTINGS.entries()) {
   });
 }
 
-matrix('the table of all that was tried', async () => {
+matrix('the table lists all packets that were tried', async () => {
   const columns = ['4 tcp', '4 udp', '4 icmp', '4 sctp', '6 tcp', '6 udp', '6 icmp', '6 sctp'];
   const rows = new Map<string, string[]>();
   const all = nothing();
@@ -120,7 +119,7 @@ matrix('the table of all that was tried', async () => {
   assert.ok(all.tried > 10_000);
 });
 
-/** False if it is not what was promised. */
+/** Returns false if the result differs from the promise. */
 function count({ origin, target, family, protocol, expected, through }: Result): boolean {
   const key = `${origin} -> ${target}|${family} ${protocol}`;
   const cell = counts.get(key) ?? nothing();
@@ -155,7 +154,7 @@ async function tryAll(origin: Origin, list: readonly Attack[]): Promise<Result[]
   };
   stations.forget();
   await send(ordered);
-  // A program that carries datagrams may lose one; what the firewall stops it stops each time.
+  // A program that carries datagrams may lose one; the firewall stops a forbidden one each time.
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     const limit = performance.now() + PATIENCE_MS;
     while (!controls.every(cameThrough) && performance.now() < limit) {

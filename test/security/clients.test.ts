@@ -1,8 +1,8 @@
 /**
- * Who may use the socket but means no good: more connections than there are descriptors, requests that never end,
- * answers that nobody reads. The daemon goes on with its own work, and its memory and descriptors stay bounded.
+ * Clients that may use the socket but have bad intent: more connections than there are descriptors, requests that never
+ * end, answers that nobody reads. The daemon goes on with its own work, and its memory and descriptors stay bounded.
  *
- * Limits: bodies, and who may have how much, are in limits.test.ts.
+ * Limits: bodies and shares are in limits.test.ts.
  */
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ import { connectTo } from '../harness/raw-client.ts';
 
 requirePrivateNamespace();
 
-/** What state/limits.ts and service/api.ts say of themselves. */
+/** The constants of state/limits.ts and service/http/api.ts. */
 const MAX_CONNECTIONS = 1024;
 const HEADERS_MS = 5000;
 const MIB = 1024 * 1024;
@@ -26,7 +26,7 @@ const NDJSON = 'POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application
 
 const daemon = new TestDaemon();
 const clients = suite('clients');
-/** Two that are slower than anybody who means it: one says nothing, the other a header every second. */
+/** Two clients that are slower than any honest one: one sends nothing, the other a header every second. */
 const slow: { socket: Socket; since: number; ended: number; text: string }[] = [];
 let dripping: NodeJS.Timeout;
 
@@ -57,10 +57,10 @@ async function serves(): Promise<void> {
   await daemon.down('witness');
 }
 
-clients('more connections than it takes are closed at once, and it works on with those it has', async () => {
+clients('connections above the limit are closed at once, and the others work on', async () => {
   await serves();
   const before = descriptors();
-  // One stream that was open before, as an engine has it.
+  // One stream that was open before, as an engine keeps it.
   const stream = request({
     socketPath: daemon.socket,
     method: 'POST',
@@ -79,14 +79,14 @@ clients('more connections than it takes are closed at once, and it works on with
     try {
       idle.push((await connectTo(daemon.socket)).resume());
     } catch {
-      await sleep(10); // the queue of the socket is full (EAGAIN, unix(7)): it is not accepted from that fast
+      await sleep(10); // the queue of the socket is full (EAGAIN, unix(7)): the daemon does not accept that fast
     }
   }
   await until(
     'the rest to be closed',
     () => idle.filter(({ readyState }) => readyState !== 'open').length >= MAX_CONNECTIONS,
   );
-  // Those turned away are heard out for a second, some at a time (LINGERING in service/connections.ts).
+  // Refused connections are read for a second, a few at a time (LINGERING in service/http/connections.ts).
   assert.ok(descriptors() < before + MAX_CONNECTIONS + 64 + 20, `${descriptors()} descriptors`);
   await say(2, { type: 'configure', id: 'a' });
   await say(3, { type: 'teardown', id: 'a' });
@@ -101,19 +101,19 @@ clients('more connections than it takes are closed at once, and it works on with
   await serves();
 });
 
-clients('who sends events and reads no answer is not kept in memory', async () => {
+clients('a client that sends events and reads no answer uses no memory of the daemon', async () => {
   await serves();
   const lines = `${JSON.stringify({ type: 'configure', id: 'nobody'.repeat(10) })}\n`.repeat(1000);
   const before = residentBytes();
   const silent = await connectTo(daemon.socket);
   silent.pause();
   silent.write(`${NDJSON}transfer-encoding: chunked\r\n\r\n`);
-  // 40 MB of events, about 200 MB of answers, if it took them.
+  // 40 MB of events and about 200 MB of answers, if the daemon accepted them.
   const chunk = `${lines.length.toString(16)}\r\n${lines}\r\n`;
   for (let n = 0; n < 500; n++) {
     if (silent.write(chunk)) continue;
     const taken = await Promise.race([once(silent, 'drain').then(() => true), sleep(1000, false)]);
-    if (!taken) break; // it takes no more
+    if (!taken) break; // the daemon accepts no more
   }
   await sleep(300);
   const more = residentBytes() - before;
@@ -122,7 +122,7 @@ clients('who sends events and reads no answer is not kept in memory', async () =
   await serves();
 });
 
-clients('a body in single bytes costs what its length is, and the next request is answered', async () => {
+clients('a body in single bytes costs as much as its length, and the next request is answered', async () => {
   const body = JSON.stringify({ type: 'create', id: 'x', networks: {} }).padEnd(200_000);
   const chunked = body.replace(/./g, '1\r\n$&\r\n');
   const socket = await connectTo(daemon.socket);
@@ -139,7 +139,7 @@ clients('a body in single bytes costs what its length is, and the next request i
   await daemon.down('x');
 });
 
-clients('headers that do not come, or come a bit at a time, are waited for no longer than they may take', async () => {
+clients('missing or slow headers are waited for no longer than the limit', async () => {
   for (const one of slow) {
     await until('it to be closed', () => one.ended > 0, 3 * HEADERS_MS);
     const ms = one.ended - one.since;

@@ -1,15 +1,15 @@
 /**
  * Frames that no honest kernel sends, from a container and from the LAN: to loopback, from loopback, to containers past
- * their published ports, and router advertisements. Each is sent beside one that differs in nothing but its lie and does
- * arrive, so that silence is the firewall's doing.
+ * their published ports, and router advertisements. Each is sent beside an honest one that differs in nothing else and
+ * does arrive, so that silence is the firewall's work.
  *
- * Limits: containers of one network share an Ethernet; what they do to each other on it (ARP) is not cleat's to stop.
+ * Limits: containers of one network share an Ethernet; cleat does not stop attacks between them on it (ARP).
  */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { advertise, arrived, arrives, macOf, send, udp, type Datagram } from '../harness/frames.ts';
 import { addNetns } from '../harness/inside.ts';
@@ -25,7 +25,7 @@ const NEIGHBOUR = '192.0.2.2';
 const NEIGHBOUR6 = '2001:db8:2::2';
 const GATEWAY = '10.70.0.1';
 const GATEWAY6 = 'fd00:70::1';
-/** A port of the host that nothing is published on: whatever listens there is the host's own. */
+/** A port of the host that nothing is published on: the listener there is the host's own. */
 const HOSTS_OWN = 9999;
 
 const daemon = new TestDaemon();
@@ -70,7 +70,7 @@ frames.after(async () => {
 interface Sender {
   netns: string;
   link: string;
-  /** Whom the frames are for, on its Ethernet. */
+  /** The destination of the frames on its Ethernet. */
   to: string;
 }
 const fromPeer = (): Sender => ({ netns: pathOf(peer), link: 'eth0', to: macOf(undefined, bridge) });
@@ -82,8 +82,8 @@ interface Truths {
 }
 
 /**
- * `lies` go to nobody's UDP layer, the host's or a container's, and `truths`, sent after them by the same way, each
- * arrive: at the host, or at the container that they are published for.
+ * Checks that `lies` reach no UDP layer, the host's or a container's, and that `truths`, sent after them by the same
+ * way, all arrive: at the host, or at the container that they are published for.
  */
 async function expect(sender: Sender, lies: Datagram[], truths: Truths): Promise<void> {
   const passed = await through(sender, lies, truths);
@@ -92,7 +92,7 @@ async function expect(sender: Sender, lies: Datagram[], truths: Truths): Promise
   assert.equal(passed, [0, 0, 0, 0], 'all of them together');
 }
 
-/** How many of the lies came through: to the host, to web, other and four. */
+/** Counts the lies that came through: to the host, to web, other and four. */
 async function through(sender: Sender, lies: Datagram[], { host, web: published }: Truths): Promise<number[]> {
   const places = [undefined, ...[web, other, four].map(pathOf)];
   const before = places.map((netns) => arrived(netns));
@@ -127,7 +127,7 @@ const fromOutside = {
   ],
 };
 
-frames('from a container: nothing of the loopback of the host is reached, published there or its own', async () => {
+frames("from a container: the host's loopback cannot be reached, nor what is published there", async () => {
   const { v4, v6 } = said();
   const lies = [8080, 8081, HOSTS_OWN].flatMap((number) => [
     { from: v4.from, to: '127.0.0.1', port: number },
@@ -137,8 +137,8 @@ frames('from a container: nothing of the loopback of the host is reached, publis
   await expect(fromPeer(), [...lies, ...lies6], fromInside());
 });
 
-frames('from a container: nobody is told that it is 127.0.0.1', async () => {
-  // The bridge has route_localnet, without which the kernel would call these martians by itself.
+frames('from a container: no other host believes that it is 127.0.0.1', async () => {
+  // The bridge has route_localnet; without it the kernel would drop these as martians by itself.
   const lies = ['127.0.0.1', '127.0.0.2', '127.255.255.254'].flatMap((from) => [
     { from, to: GATEWAY, port: HOSTS_OWN },
     { from, to: GATEWAY, port: 8080 },
@@ -149,7 +149,7 @@ frames('from a container: nobody is told that it is 127.0.0.1', async () => {
 });
 
 frames(
-  'from a container: other networks are closed, also to who says that it is their gateway or one of them',
+  'from a container: other networks are closed, also to a container that poses as one of their hosts',
   async () => {
     const target = addressOf(other, 'other');
     const lies = [
@@ -170,20 +170,17 @@ frames(
   },
 );
 
-frames(
-  'from the LAN: neither the loopback of the host nor what is published there, whoever the sender claims to be',
-  async () => {
-    const lies = [NEIGHBOUR, '127.0.0.1', '127.0.0.2', GATEWAY].flatMap((from) => [
-      { from, to: '127.0.0.1', port: 8081 },
-      { from, to: '127.0.0.1', port: HOSTS_OWN },
-    ]);
-    const martians = ['127.0.0.1', '127.0.0.2'].map((from) => ({ from, to: HOST, port: HOSTS_OWN }));
-    const lies6 = [NEIGHBOUR6, '::1'].map((from) => ({ from, to: '::1', port: 8082 }));
-    await expect(fromLan(), [...lies, ...martians, ...lies6], fromOutside);
-  },
-);
+frames("from the LAN: the host's loopback and ports published there are closed, with any forged source", async () => {
+  const lies = [NEIGHBOUR, '127.0.0.1', '127.0.0.2', GATEWAY].flatMap((from) => [
+    { from, to: '127.0.0.1', port: 8081 },
+    { from, to: '127.0.0.1', port: HOSTS_OWN },
+  ]);
+  const martians = ['127.0.0.1', '127.0.0.2'].map((from) => ({ from, to: HOST, port: HOSTS_OWN }));
+  const lies6 = [NEIGHBOUR6, '::1'].map((from) => ({ from, to: '::1', port: 8082 }));
+  await expect(fromLan(), [...lies, ...martians, ...lies6], fromOutside);
+});
 
-frames('from the LAN: no address of a container, whoever the sender claims to be', async () => {
+frames('from the LAN: no address of a container can be reached, with any forged source', async () => {
   const sources = [NEIGHBOUR, GATEWAY, addressOf(peer, 'web'), '127.0.0.1', HOST, '10.71.0.1'];
   const lies = sources.flatMap((from) => [
     { from, to: addressOf(web, 'web'), port: 80 },
@@ -209,8 +206,8 @@ const v6Of = (netns: string | undefined, link: string): unknown => [
   ),
 ];
 
-frames('a router advertisement is believed by no container, joined or made, and not by the host', async () => {
-  // A machine like any other on the same Ethernet: it does believe.
+frames('a router advertisement is accepted by no container, joined or made, and not by the host', async () => {
+  // An ordinary machine on the same Ethernet: it accepts them.
   const believer = addNetns('believer');
   execFileSync('ip', ['link', 'add', 'believer0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', 'believer']);
   execFileSync('ip', ['link', 'set', 'believer0', 'master', bridge, 'up']);

@@ -1,6 +1,6 @@
 /**
- * A namespace of the host given as a container's: by pid or by any path, for networks and for programs in their place. The
- * host's own links and routes are what they were.
+ * A namespace of the host is given as a container's: by pid or by any path, for networks and for uplink programs. The
+ * host's own links and routes stay what they were.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert';
 import type { CreateEvent } from '../../state/event.ts';
 import { on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';
-import { comesBackTo, inspectKernel } from '../harness/picture.ts';
+import { assertComesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -42,7 +42,7 @@ async function refused(create: Omit<CreateEvent, 'type' | 'id'>): Promise<void> 
   assert.is((await daemon.get('/v1/containers/a')).status, 404, what);
 }
 
-tests('by pid, path, link, bind mount: refused at create, and nothing of the host is touched', async () => {
+tests('a namespace of the host is refused at create by pid, path, link and bind mount, and not touched', async () => {
   const holder = addNetns('holder');
   const child = await sleeper();
   const own = bind('/proc/self/ns/net', 'own');
@@ -56,7 +56,7 @@ tests('by pid, path, link, bind mount: refused at create, and nothing of the hos
   for (const way of [SLIRP, PASTA, { networks: on('cleat') }, {}]) {
     for (const path of [...paths, ...ways]) await refused({ netns: { mode: 'path', path }, ...way });
     for (const pid of [1, daemon.pid, process.pid]) await refused({ netns: { mode: 'pid', pid }, ...way });
-    // Of an outside that somebody names.
+    // The namespace of an outside that the request names.
     await refused({ netns: { mode: 'path', path: holder }, outside: holder, ...way });
     await refused({ netns: { mode: 'pid', pid: child.pid! }, outside: `/proc/${child.pid}/ns/net`, ...way });
     await refused({ netns: { mode: 'path', path: '/proc/self/ns/net' }, outside: holder, ...way });
@@ -64,7 +64,7 @@ tests('by pid, path, link, bind mount: refused at create, and nothing of the hos
   assert.equal(inspectKernel(), before);
 });
 
-tests('a pin that leads to the host by the time of configure is refused then', async () => {
+tests('a pin that leads to the host at configure is refused then', async () => {
   const before = inspectKernel();
   for (const way of [SLIRP, PASTA, { networks: on('cleat') }]) {
     const path = addNetns('theirs');
@@ -75,7 +75,7 @@ tests('a pin that leads to the host by the time of configure is refused then', a
     execFileSync('umount', [pathOf(made)]);
     await daemon.down('a');
     execFileSync('ip', ['netns', 'del', 'theirs']);
-    await comesBackTo(before, () => inspectKernel());
+    await assertComesBackTo(before, () => inspectKernel());
   }
 });
 

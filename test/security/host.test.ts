@@ -1,9 +1,8 @@
-// timeout: 600
 /**
- * What the host and the containers believe of others, and whom the host forwards for, while networks are up: router
- * advertisements, redirects, forwarding between its other interfaces, and questions to the name servers of networks.
+ * The router advertisements and redirects that the host and the containers accept while networks are up, the hosts for
+ * which the host forwards, and the queries that the name servers of networks answer.
  *
- * Two LANs hang on the host. Each test that shows silence shows beside it that the same is heard where it should be.
+ * The host has two LANs. Each test that shows silence also shows that the same packet is received where it should be.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -32,7 +31,7 @@ const sysctl = (key: string) => readFileSync(`/proc/sys/${key}`, 'utf8').trim();
 const set = (...assignments: string[]) => execFileSync('sysctl', ['-qw', ...assignments]);
 const ip = (input: string, ...where: string[]) => execFileSync('ip', [...where, '-batch', '-'], { input });
 
-/** A LAN of the host with one neighbour, who has the host as router. */
+/** A LAN of the host with one neighbour, whose router is the host. */
 function lan(name: string, v4: string, v6: string): string {
   const netns = addNetns(name);
   ip(`link add ${name}0 type veth peer name eth0 netns ${name}
@@ -51,7 +50,7 @@ function lan(name: string, v4: string, v6: string): string {
   return netns;
 }
 
-/** Whether an interface has an address of the prefix that the neighbour advertises. */
+/** Returns true if an interface has an address of the prefix that the neighbour advertises. */
 const believes = (link: string): boolean =>
   JSON.stringify(ipJson(undefined, '-6', 'address', 'show', 'dev', link)).includes(PREFIX.replace(/:$/, ''));
 
@@ -63,7 +62,7 @@ host.before(() => {
 
 const SUBNETS = [{ subnet: '10.70.0.0/24' }, { subnet: 'fd00:70::/64' }];
 
-/** A daemon with a network of both families and a container on it, then `work`, then everything is taken away again. */
+/** Runs `work` with a daemon that has a network of both families and a container on it, and then removes everything. */
 async function withNetwork(
   work: (daemon: TestDaemon) => Promise<void>,
   { forwardOthers = false, dns = false } = {},
@@ -85,7 +84,7 @@ async function withNetwork(
 
 // --- Router advertisements ----------------------------------------------------------------------------------------
 
-host('an uplink that believed router advertisements goes on to, and so does one that appears later', async () => {
+host('an uplink that accepted router advertisements still does, and so does one that appears later', async () => {
   const before = switches();
   await withNetwork(async () => {
     assert.is(sysctl('net/ipv6/conf/all/forwarding'), '1');
@@ -99,13 +98,13 @@ host('an uplink that believed router advertisements goes on to, and so does one 
       return believes('late0');
     });
   });
-  // As it would be, had there been no network when it came.
+  // As it would be without any network at the time it came.
   await until('the switches to be put back', () => sysctl('net/ipv6/conf/late0/accept_ra') === '1');
   execFileSync('ip', ['link', 'del', 'late0']);
   await until('the host to be as before', () => switches() === before);
 });
 
-host('a router goes on to ignore router advertisements', async () => {
+host('a router still ignores router advertisements', async () => {
   execFileSync('ip', ['-6', 'address', 'flush', 'dev', 'two0', 'scope', 'global']);
   set('net.ipv6.conf.all.forwarding=1');
   const before = switches();
@@ -118,7 +117,7 @@ host('a router goes on to ignore router advertisements', async () => {
     assert.not.ok(believes('two0'));
   });
   await until('the host to be as before', () => switches() === before);
-  // And an interface of it that is none, and believes, is not made one.
+  // An interface that is no router and accepts advertisements does not become one.
   set('net.ipv6.conf.one0.forwarding=0');
   await withNetwork(async () => {
     assert.is(sysctl('net/ipv6/conf/one0/forwarding'), '0');
@@ -129,7 +128,7 @@ host('a router goes on to ignore router advertisements', async () => {
   ip('address add 2001:db8:51::1/64 dev two0 nodad');
 });
 
-/** Switches that turning forwarding on or off changes, of the host and its LANs. */
+/** The switches that turning forwarding on or off changes, of the host and its LANs. */
 function switches(): string {
   const links = ['all', 'default', 'lo', 'one0', 'two0'];
   const keys = links.flatMap((link) => [
@@ -139,7 +138,7 @@ function switches(): string {
   return keys.map((key) => `${key}=${sysctl(key)}`).join('\n');
 }
 
-host('switches that the kernel resets beside forwarding are put back', async () => {
+host('switches that the kernel resets beside forwarding are restored', async () => {
   set('net.ipv4.conf.two0.forwarding=1', 'net.ipv6.conf.two0.forwarding=1', 'net.ipv6.conf.one0.accept_ra=0');
   const before = switches();
   await withNetwork(async (daemon) => {
@@ -161,7 +160,7 @@ const OTHERS = [
   ['udp', V6],
 ] as const;
 
-/** What a neighbour on the first LAN hears from a server on the second. */
+/** The answer that a neighbour on the first LAN gets from a server on the second. */
 const across = (): Promise<string[]> =>
   withAgents([lans['one'] ?? '', lans['two'] ?? ''], async (client, server) => {
     for (const protocol of ['tcp', 'udp'] as const) await server.serve('far', protocol, 7);
@@ -170,7 +169,7 @@ const across = (): Promise<string[]> =>
 const SILENCE = OTHERS.map(() => 'timeout');
 const HEARD = OTHERS.map(([, address]) => `far ${address === V4 ? '192.0.2.2' : '2001:db8:2::2'}`);
 
-host('a host that forwarded nothing forwards for its networks alone', async () => {
+host('a host that forwarded nothing forwards only for its networks', async () => {
   await withNetwork(async (daemon) => {
     assert.equal(await across(), SILENCE);
     await withAgents([pathOf(await view(daemon, 'web')), lans['one'] ?? ''], async (container, server) => {
@@ -181,10 +180,10 @@ host('a host that forwarded nothing forwards for its networks alone', async () =
         }
       }
     });
-    // What others change of it is put back, and a restart does not forget it.
+    // Changes by others are reverted, and a restart does not forget the setting.
     execFileSync('nft', ['flush', 'chain', 'inet', tableOf(daemon), 'others4']);
     await until('the rule to be put back', () =>
-      /drop/.test(execFileSync('nft', ['list', 'chain', 'inet', tableOf(daemon), 'others4'], { encoding: 'utf8' })),
+      execFileSync('nft', ['list', 'chain', 'inet', tableOf(daemon), 'others4'], { encoding: 'utf8' }).includes('drop'),
     );
     await daemon.kill();
     await daemon.start();
@@ -212,7 +211,7 @@ host('containers of another daemon are forwarded, in and out', async () => {
   });
 });
 
-host('an interface that the host forwarded from before goes on to be', async () => {
+host('an interface that the host forwarded from before is still forwarded from', async () => {
   set('net.ipv4.conf.one0.forwarding=1', 'net.ipv4.conf.two0.forwarding=1');
   await withNetwork(async () => {
     assert.equal((await across()).slice(0, 2), HEARD.slice(0, 2));
@@ -220,14 +219,14 @@ host('an interface that the host forwarded from before goes on to be', async () 
   set('net.ipv4.conf.one0.forwarding=0', 'net.ipv4.conf.two0.forwarding=0');
 });
 
-host('a router goes on to forward, and any host does where the operator says so', async () => {
+host('a router still forwards, and so does any host where the operator says so', async () => {
   await withNetwork(async () => assert.equal(await across(), HEARD), { forwardOthers: true });
   set('net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
   await withNetwork(async () => assert.equal(await across(), HEARD));
   set('net.ipv4.ip_forward=0', 'net.ipv6.conf.all.forwarding=0');
 });
 
-host('frames that pass a bridge of somebody else are none of it', async () => {
+host("frames that pass another program's bridge are not affected", async () => {
   set('net.bridge.bridge-nf-call-iptables=1', 'net.bridge.bridge-nf-call-ip6tables=1');
   ip('link add theirs type bridge\nlink set theirs up\naddress add 203.0.113.1/24 dev theirs');
   for (const [name, address] of [
@@ -273,7 +272,7 @@ host('a neighbour in a network cannot redirect what a container sends, nor what 
       for (let n = 0; n < 3; n++) attack(victim);
       await sleep(50);
       assert.is(routeOf(victim), before, victim.id);
-      // IPv6 believes its first router alone, by its link-local address; ours has a global one.
+      // IPv6 accepts its first router alone, by its link-local address; ours has a global one.
       assert.is(inside(pathOf(victim), 'sysctl', '-n', 'net.ipv6.conf.eth0.accept_redirects').trim(), '0');
     }
     inside(

@@ -1,9 +1,9 @@
 /**
- * Bytes on the socket that are almost HTTP, by chance, and streams of events broken at every byte.
+ * Random bytes on the socket that are almost HTTP, and streams of events that break off at every byte.
  *
- * What must hold: whatever is answered is HTTP, 2xx or 4xx, and an error of ours has a code and a hint; a byte that came
- * is never part of another request; the daemon serves afterwards, holds no descriptor more, and kernel and files are byte
- * for byte what they were. Of a stream that breaks off, the lines that were whole are done, and nothing else.
+ * This must hold. Every answer is HTTP, 2xx or 4xx, and an error of ours has a code and a hint. A byte is never part of
+ * another request. The daemon serves afterwards, holds no more descriptors, and kernel and files are byte for byte what
+ * they were. Of a stream that breaks off, the whole lines are executed, and nothing else.
  * Limits: `connections=N` tries more; a failure prints seed, path and the bytes.
  *
  * proving: 1800
@@ -17,7 +17,7 @@ import { FAULTS, type FaultCode } from '../../state/faults.ts';
 import { tryByChance } from '../harness/chance.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { httpBytes, type Spoken } from '../harness/http-grammar.ts';
-import { calm, comesBackTo, inspect, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspect, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, proved } from '../harness/proof.ts';
 import { connectTo, said } from '../harness/raw-client.ts';
@@ -26,7 +26,7 @@ requirePrivateNamespace();
 
 const CONNECTIONS = effort('connections', 400, 10_000);
 const AT_ONCE = 30;
-/** How long a connection is listened to that the daemon does not close. */
+/** How long the test reads from a connection that the daemon does not close. */
 const QUIET_MS = 60;
 const ID = 'bytes';
 
@@ -44,9 +44,9 @@ bytes.after(async () => {
   await daemon.stop();
 });
 
-/** What is wrong with what was answered, null when nothing is. */
+/** Returns what is wrong with an answer, or null. */
 function objection(text: string, { bytes: asked }: Spoken): string | null {
-  // Answers to HEAD announce a body that does not come (RFC 9112, 6.3): what follows is another answer.
+  // Answers to HEAD announce a body that does not come (RFC 9112, 6.3): the next bytes are another answer.
   if (asked.includes('HEAD')) {
     const statuses = [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status = '']) => status);
     return statuses.every((status) => /^(100|[24]\d\d)$/.test(status)) ? null : text;
@@ -78,13 +78,13 @@ function objection(text: string, { bytes: asked }: Spoken): string | null {
   return null;
 }
 
-/** The content of the chunks that have come, and what follows the last one. */
+/** The content of the received chunks, and the bytes after the last one. */
 function unchunked(text: string): [body: string, rest: string] {
   let [body, rest] = ['', text];
   for (;;) {
     const size = /^([0-9a-f]+)\r\n/i.exec(rest);
     if (size === null) return [body, ''];
-    const length = parseInt(size[1] ?? '', 16);
+    const length = Number.parseInt(size[1] ?? '', 16);
     const from = size[0].length;
     if (length === 0) return [body, rest.slice(from + 2)];
     body += rest.slice(from, from + length);
@@ -106,7 +106,7 @@ async function speak({ bytes: all, pauses }: Spoken): Promise<string> {
   return text;
 }
 
-/** The containers that the bytes may have made (a byte of the id may be another one), and what they leave. */
+/** The containers that the bytes may have made (a byte of the id may differ), and what they leave. */
 async function tearDown(): Promise<void> {
   const { body } = await daemon.get<{ id: string }[]>('/v1/containers');
   for (const { id } of body) {
@@ -127,7 +127,7 @@ bytes('bytes that are almost HTTP are answered with a fault, or not at all, and 
     tried += all.length;
     assert.is(answers.map((text, i) => objection(text, all[i]!)).find((wrong) => wrong !== null) ?? '', '');
     await tearDown();
-    await comesBackTo(before, () => inspect(daemon));
+    await assertComesBackTo(before, () => inspect(daemon));
   };
   await tryByChance(rounds, Math.ceil(CONNECTIONS / AT_ONCE), round, (all) => JSON.stringify(all));
   assert.ok(descriptors() <= fds + 5, `${fds} descriptors became ${descriptors()}`);
@@ -147,7 +147,7 @@ const STREAM =
   'POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\ncontent-length: 100000\r\n\r\n';
 const CUTS = effort('cuts', 20, LINES.length);
 
-bytes('a stream that breaks off at any byte has done its whole lines, and nothing else', async () => {
+bytes('a stream that breaks off at any byte has executed its whole lines, and nothing else', async () => {
   for (let n = 0; n < CUTS; n++) {
     const cut = Math.round((n * LINES.length) / (CUTS - 1));
     const whole = LINES.slice(0, cut).split('\n').length - 1;
@@ -158,7 +158,7 @@ bytes('a stream that breaks off at any byte has done its whole lines, and nothin
     const answers = () =>
       [...text.matchAll(/"line":(\d),"status":(\d+)/g)].map(([, line, status]) => `${line} ${status}`);
     for (let i = 0; i < 1000 && answers().length < whole; i++) await sleep(2);
-    // Both ways to go away: with and without a last word.
+    // Both ways to close: with and without a FIN.
     if (n % 2 === 0) socket.end();
     else socket.destroy();
     await sleep(5);
@@ -169,7 +169,7 @@ bytes('a stream that breaks off at any byte has done its whole lines, and nothin
     assert.is(state, [undefined, 'created', 'created', 'up'][whole], `cut at ${cut}`);
     await tearDown();
   }
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
   proved('cuts of a stream of events', CUTS);
 });
 

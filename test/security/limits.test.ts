@@ -1,6 +1,6 @@
 /**
- * Who may use the socket but means no good, part two: bodies that do not come, connections and containers without end. Root
- * gets in whatever others hold; what they took is given back; streams that idle stay.
+ * Clients that may use the socket but have bad intent, part two: bodies that do not come, connections and containers
+ * without end. Root gets in whatever others hold; what they took is released; streams that idle stay.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, readdirSync, readFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { connectTo, said } from '../harness/raw-client.ts';
 
 requirePrivateNamespace();
 
-/** What service/connections.ts says of itself. */
+/** The constants of service/http/connections.ts. */
 const BODY_MS = 10_000;
 const MIB = 1024 * 1024;
 const [USER, OTHER] = [65_534, 65_533];
@@ -42,7 +42,7 @@ const descriptors = (): number => readdirSync(`/proc/${daemon.pid}/fd`).length;
 const residentBytes = (): number =>
   Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))?.[1]) * 1024;
 
-/** A user who keeps as many connections as it gets, each with these bytes sent. Resolves when it has tried them all. */
+/** A user who keeps as many connections as it gets, each with these bytes sent. Resolves when all have been tried. */
 async function hold(uid: number, count: number, bytes: string, more = 0): Promise<ChildProcess> {
   const script = `
     const { createConnection } = require('node:net');
@@ -66,7 +66,7 @@ async function hold(uid: number, count: number, bytes: string, more = 0): Promis
   return child;
 }
 
-/** One request by curl's like: a program of another user. */
+/** Sends one request with curl, as a program of another user. */
 function sayAs(uid: number, event: object): string {
   const script = `
     const { request } = require('node:http');
@@ -82,7 +82,7 @@ function sayAs(uid: number, event: object): string {
   return execFileSync('setpriv', [...words, JSON.stringify(event)], { encoding: 'utf8' }).trim();
 }
 
-limits('users who hold every connection they get keep root out no moment; when they end all is as before', async () => {
+limits('users who hold every connection they can get never keep root out, and leave nothing behind', async () => {
   const before = descriptors();
   const all = [await hold(USER, 300, POST), await hold(OTHER, 300, NDJSON)];
   // 200 in all, 100 for one, and 25 for root alone.
@@ -98,7 +98,7 @@ limits('users who hold every connection they get keep root out no moment; when t
   assert.is(sayAs(USER, { type: 'teardown', id: 'x' }), '404 NO_SUCH_CONTAINER');
 });
 
-limits('who is turned away is told why', async () => {
+limits('a client that is refused learns why', async () => {
   const child = await hold(USER, 100, POST);
   let told = '';
   await until('an answer', () => (told = sayAs(USER, { type: 'teardown', id: 'x' })) === '429 LIMIT_REACHED', 10_000);
@@ -107,7 +107,7 @@ limits('who is turned away is told why', async () => {
   await until('it to be let in', () => sayAs(USER, { type: 'teardown', id: 'x' }) === '404 NO_SUCH_CONTAINER', 10_000);
 });
 
-limits('a body that does not come, or drips, ends with its connection; a stream that idles stays', async () => {
+limits('a missing or slow body ends with its connection, and a stream that idles stays', async () => {
   const begins = {
     nothing: POST,
     drips: POST,
@@ -147,7 +147,7 @@ limits('a body that does not come, or drips, ends with its connection; a stream 
   stream.destroy();
 });
 
-limits('unfinished bodies and lines take no more memory than a user may have, and give it back', async () => {
+limits('unfinished bodies and lines take no more memory than a user may have, and return it', async () => {
   const before = residentBytes();
   const most = 900_000;
   const chunk = `${most.toString(16)}\r\n`;
@@ -158,12 +158,12 @@ limits('unfinished bodies and lines take no more memory than a user may have, an
   await daemon.up('witness', { networks: on('cleat') });
   await daemon.down('witness');
   for (const child of all) child.kill('SIGKILL');
-  // What they held counts no more: as much again can be sent.
+  // The released connections no longer count: as many can be opened again.
   await until('it to be let in', () => sayAs(USER, { type: 'teardown', id: 'x' }) === '404 NO_SUCH_CONTAINER', 10_000);
   assert.is(sayAs(USER, { type: 'teardown', id: 'x', pad: 'x'.repeat(100_000) }), '400 BAD_REQUEST');
 });
 
-limits('a user has so many containers, root as many as it likes, and a restart forgets nobody', async () => {
+limits('a user has a limited number of containers, root has none, and a restart keeps the count', async () => {
   const create = (id: string) => ({ type: 'create', id, networks: {} });
   for (const id of ['u1', 'u2', 'u3']) assert.is(sayAs(USER, create(id)), '200 done');
   assert.is(sayAs(USER, create('u4')), '429 LIMIT_REACHED');
@@ -175,7 +175,7 @@ limits('a user has so many containers, root as many as it likes, and a restart f
   assert.is(sayAs(USER, create('u4')), '429 LIMIT_REACHED');
   await daemon.down('u1');
   assert.is(sayAs(USER, create('u4')), '200 done');
-  // One that is torn down counts no more, though the kernel still reaps its links.
+  // A container that is torn down no longer counts, although the kernel still reaps its links.
   await daemon.done({ type: 'connect', id: 'u2', network: 'cleat' });
   const inside = await agentIn(pathOf(await daemon.done({ type: 'configure', id: 'u2' })));
   assert.is((await daemon.done({ type: 'teardown', id: 'u2' })).state, 'draining');
@@ -184,7 +184,7 @@ limits('a user has so many containers, root as many as it likes, and a restart f
   await daemon.down('u5', 'u3', 'u4', 'o1', 'r1', 'r2', 'r3', 'r4');
 });
 
-limits('a container has so many ports, each of a range counted, by create and by publish', async () => {
+limits('a container has a limited number of ports, each of a range counted, by create and by publish', async () => {
   const range = (host: number, count: number) => port(host, host, { range: count });
   const asked = async (event: object) => {
     const { status, body } = await daemon.event(event);
@@ -197,7 +197,7 @@ limits('a container has so many ports, each of a range counted, by create and by
   const publish = (first: number, count: number) =>
     asked({ type: 'publish', id: 'a', port_mappings: [range(first, count)] });
   assert.is(await publish(7100, 6), '429 LIMIT_REACHED');
-  assert.is(await publish(7000, 15), '200 done'); // the same again
+  assert.is(await publish(7000, 15), '200 done'); // the same request again
   assert.is(await publish(7100, 5), '200 done');
   assert.is(await publish(7200, 1), '429 LIMIT_REACHED');
   await daemon.done({ type: 'unpublish', id: 'a', port_mappings: [range(7100, 5)] });
@@ -205,7 +205,7 @@ limits('a container has so many ports, each of a range counted, by create and by
   await daemon.down('a');
 });
 
-limits('a limit that is none is refused at the start', async () => {
+limits('an invalid limit is refused at the start', async () => {
   for (const word of ['connections', 'connections=0', 'connections=x', 'people=7', 'connections=1=2']) {
     const child = new TestDaemon();
     child.limits = [word];
@@ -226,7 +226,7 @@ limits('a stream of many requests is not cut off', async () => {
   stream.on('response', (answer) =>
     answer.setEncoding('utf8').on('data', (more: string) => (answers += more.split('\n').length - 1)),
   );
-  // 30 MB in all: each line is given back when it is answered.
+  // 30 MB in all: each line's memory is released when it is answered.
   const line = `${JSON.stringify({ type: 'configure', id: 'absent', pad: 'x'.repeat(100_000) })}\n`;
   for (let n = 0; n < 300; n++) stream.write(line);
   await until('all answers', () => answers === 300, 20_000);

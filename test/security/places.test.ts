@@ -1,7 +1,8 @@
 /**
- * What surrounds the daemon: its socket, its directories, who it is told to be, and with how little of root it works.
+ * The surroundings of the daemon: its socket, its directories, its users, and the few rights of root with which it
+ * works.
  *
- * Limits: those of test/harness/unit.ts. What the helpers have is in processes.test.ts.
+ * Limits: those of test/harness/unit.ts. processes.test.ts has the rights of the helpers.
  */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -22,7 +23,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, endSleepers, sleeper, withAgents } from '../harness/inside.ts';
-import { comesBackTo, inspectKernel } from '../harness/picture.ts';
+import { assertComesBackTo, inspectKernel } from '../harness/picture.ts';
 import { asUser, sayAs } from '../harness/peer.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { capabilitiesOfTheUnit, launcherOfTheUnit, maskOf, rightsOf } from '../harness/unit.ts';
@@ -49,7 +50,7 @@ places('no socket of the daemon is abstract: the one it listens on has a path, t
       try {
         return [/^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${daemon.pid}/fd/${fd}`))?.[1] ?? ''];
       } catch {
-        return []; // closed meanwhile
+        return []; // closed in the meantime
       }
     }),
   );
@@ -66,7 +67,7 @@ places('no socket of the daemon is abstract: the one it listens on has a path, t
   );
 });
 
-places('root of a user namespace is who it is outside: it may not name paths, pids or outsides', async () => {
+places('root of a user namespace has no special rights: it may not name paths, pids or outsides', async () => {
   const path = addNetns('theirs');
   const { pid } = await sleeper();
   const asRoot = [...asUser(NOBODY, 0), 'unshare', '--user', '--map-root-user', '--'];
@@ -89,7 +90,7 @@ places('a directory that others own or may write to is refused, before anything 
   };
   const theirs = trap('theirs', (path) => {
     mkdirSync(path);
-    symlinkSync('/etc', join(path, 'containers')); // what its owner would like to be written to
+    symlinkSync('/etc', join(path, 'containers')); // the file that the directory's owner would like to have written
     chownSync(path, NOBODY, NOBODY);
   });
   const shared = trap('shared', (path) => {
@@ -123,7 +124,7 @@ places('a directory that others own or may write to is refused, before anything 
   rmSync('/run/o', { recursive: true, force: true });
 });
 
-places('ids that are names of files of the daemon, or of its neighbours, are ids like any other', async () => {
+places("ids that are names of the daemon's files, or of its neighbours, are ids like any other", async () => {
   const before = inspectKernel();
   const precious = '/run/precious';
   writeFileSync(precious, 'mine');
@@ -144,16 +145,16 @@ places('ids that are names of files of the daemon, or of its neighbours, are ids
   assert.equal(body.map(({ id }) => id).sort(), [...ids].sort());
   await daemon.kill();
   await daemon.start();
-  for (const id of ids) await daemon.get(`/v1/containers/${id}?wait=up&timeout=10000`); // the last one may be on its way
+  for (const id of ids) await daemon.get(`/v1/containers/${id}?wait=up&timeout=10000`); // the last one may still be arriving
   const { body: again } = await daemon.get<{ id: string; state: string }[]>('/v1/containers');
   assert.equal(again.map(({ id, state }) => `${id} ${state}`).sort(), ids.map((id) => `${id} up`).sort());
   await daemon.down(...ids);
   assert.is(readFileSync(precious, 'utf8'), 'mine');
   assert.equal(existsSync(join(daemon.runDir, 'etc')) ? readdirSync(join(daemon.runDir, 'etc')) : [], []);
-  await comesBackTo(before, () => inspectKernel());
+  await assertComesBackTo(before, () => inspectKernel());
 });
 
-places('nothing but the command `cleat run` starts a program by way of the shell or $PATH', () => {
+places('only the command `cleat run` starts a program by way of the shell or $PATH', () => {
   const sources = ['effects', 'machines', 'native', 'service', 'state', 'cli'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
       .filter((file) => /\.(ts|cc|h)$/.test(file))
@@ -164,20 +165,21 @@ places('nothing but the command `cleat run` starts a program by way of the shell
   const starts = /node:child_process|\b(system|popen|posix_spawnp|execvp|execlp|execvpe)\s*\(/;
   assert.equal(
     sources.filter((file) => starts.test(readFileSync(join(ROOT, file), 'utf8'))),
-    // What the first two ask is asked by full path, in an empty environment: Node alone has pipes to read the answer from.
-    ['effects/firewalld.ts', 'effects/program-output.ts', 'cli/run.ts'],
+    // The first two ask a program that is named by full path, in an empty environment; only Node has pipes to read its
+    // answer.
+    ['effects/firewall/firewalld.ts', 'effects/processes/program-output.ts', 'cli/run.ts'],
   );
-  const zones = readFileSync(join(ROOT, 'effects/firewalld.ts'), 'utf8');
+  const zones = readFileSync(join(ROOT, 'effects/firewall/firewalld.ts'), 'utf8');
   assert.equal(zones.match(/\bexecFile\(.*/g), ['execFile(BUSCTL, words, bounds, (error, said, complaint) => {']);
   assert.match(zones, "const BUSCTL = '/usr/bin/busctl';");
   assert.match(zones, 'const bounds = { env: {}');
-  const asking = readFileSync(join(ROOT, 'effects/program-output.ts'), 'utf8');
+  const asking = readFileSync(join(ROOT, 'effects/processes/program-output.ts'), 'utf8');
   assert.equal(asking.match(/\bspawn\(.*/g), ["spawn(file, [word], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });"]);
 });
 
 // --- With how little it works -------------------------------------------------------------------------------------
 
-places('with the capabilities of the unit alone everything works', async () => {
+places('everything works with the capabilities of the unit alone', async () => {
   const few = new TestDaemon();
   few.launcher = launcherOfTheUnit();
   const before = inspectKernel();
@@ -195,7 +197,7 @@ places('with the capabilities of the unit alone everything works', async () => {
   const foreign = await sleeper(NOBODY);
   mkdirSync('/run/user-1', { mode: 0o700 });
   addNetns('linked');
-  // As udev makes it: where it is root's alone, one more capability is needed, to make another (MKNOD).
+  // As udev makes it: if only root may open it, one more capability is needed to make another one (MKNOD).
   execFileSync('mount', ['-t', 'tmpfs', 'tun', '/dev/net']);
   execFileSync('mknod', ['-m', '666', '/dev/net/tun', 'c', '10', '200']);
   symlinkSync('/run/netns/linked', '/run/user-1/netns');
@@ -223,7 +225,7 @@ places('with the capabilities of the unit alone everything works', async () => {
   await few.stop();
   foreign.kill('SIGKILL');
   execFileSync('ip', ['netns', 'del', 'linked']);
-  await comesBackTo(before, () => inspectKernel());
+  await assertComesBackTo(before, () => inspectKernel());
 });
 
 places.run();

@@ -1,22 +1,22 @@
 /**
- * What each process may do, compared with the table in docs/security.md: user, capabilities, filter, descriptors.
+ * The rights of each process, compared with the table in docs/security.md: user, capabilities, filter, descriptors.
  *
- * The daemon has the capabilities of the unit and no others; every kind of helper runs at once, does its work, and is known
- * by its command line below the daemon's directory.
+ * The daemon has exactly the capabilities of the unit. Every kind of helper runs at once, does its work, and is
+ * recognised by its command line below the daemon's directory.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findUser, type User, type UserName } from '../../effects/users.ts';
+import { findUser, type User, type UserName } from '../../effects/processes/users.ts';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { dig } from '../harness/dns.ts';
 import { withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { openOutside } from '../../native/index.ts';
 import { asUser } from '../harness/peer.ts';
-import { comesBackTo, inspect } from '../harness/picture.ts';
+import { assertComesBackTo, inspect } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { ROOT } from '../harness/sanitized.ts';
 import { capabilitiesOfTheUnit, launcherOfTheUnit, maskOf, prepareUplinks, rightsOf } from '../harness/unit.ts';
@@ -59,16 +59,19 @@ const PROGRAMS: Record<string, string> = {
   'pasta.avx2': 'pasta',
 };
 
-/** Of the words that a process was started with, those that name a place. */
+/** The arguments of a process that are paths. */
 function wordsOf(pid: number): string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
   } catch {
-    return []; // it has gone meanwhile
+    return []; // the process has gone meanwhile
   }
 }
 
-/** By the name that the table has: the pids of what was started below the daemon's directory, and by a keeper. */
+/**
+ * Returns, by the names of the table, the pids of processes that were started below the daemon's directory, and by a
+ * keeper.
+ */
 function running(): Map<string, number[]> {
   const found = new Map<string, number[]>([['daemon', [daemon.pid]]]);
   const add = (pid: number, words: string[]) => {
@@ -88,7 +91,7 @@ function running(): Map<string, number[]> {
 
 const idsOf = (name: string): User => (name === 'root' ? { uid: 0, gid: 0 } : findUser(name as UserName));
 
-/** What the row says, in the words of rightsOf. */
+/** The expectation of a row, in the form that rightsOf returns. */
 function expected(row: Row) {
   const { uid, gid } = idsOf(row.user);
   const names = row.capabilities === 'those of its unit' ? capabilitiesOfTheUnit() : row.capabilities.split(' ');
@@ -99,7 +102,7 @@ function expected(row: Row) {
     gids: Array(4).fill(gid),
     permitted: mask,
     effective: mask,
-    // pasta gives one up by itself, and leaves the bounding set as it is.
+    // pasta drops one by itself, and leaves the bounding set as it is.
     bounding: row.process === 'pasta' ? mask | maskOf(['NET_ADMIN']) : mask,
     noNewPrivileges: row['new privileges'] === 'no',
     filtered: row.filter === 'yes',
@@ -120,7 +123,7 @@ processes.before(async () => {
   await daemon.up('b', { networks: on('closed') });
   await daemon.up('c', { uplink: { program: 'slirp4netns' } });
   await daemon.up('d', { uplink: { program: 'pasta' } });
-  // pasta says that it is ready a moment before it takes its filter (isolate_postfork of passt).
+  // pasta reports that it is ready a moment before it takes its filter (isolate_postfork of passt).
   await until(
     'pasta has its filter',
     () =>
@@ -133,7 +136,7 @@ processes.after(async () => {
   await daemon.kill();
 });
 
-processes('each has the rights that the table says, and no others', () => {
+processes('each process has the rights that the table says, and no others', () => {
   const found = running();
   const rows = table();
   assert.equal([...found.keys()].sort(), rows.map((row) => row.process).sort());
@@ -146,24 +149,24 @@ processes('each has the rights that the table says, and no others', () => {
       const { groups, ambient, ...rights } = rightsOf(pid);
       assert.equal(rights, expected(row), row.process);
       if (row.user !== 'root') assert.is(groups, '', row.process);
-      // Only a program that is not ours has to be executed with what it needs.
+      // Only a program that is not ours must get its rights at exec.
       assert.is(ambient, row.process === 'aardvark-dns' ? rights.permitted : 0n, row.process);
     }
   }
 });
 
-processes('none has anything of the daemon in its environment', () => {
+processes('no process has anything of the daemon in its environment', () => {
   const environmentOf = (pid: number) => readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').filter(Boolean);
   assert.ok(environmentOf(daemon.pid).includes('CLEAT_TEST_SECRET=of the daemon'));
   const helpers = [...running()].filter(([name]) => name !== 'daemon');
   const found = helpers.flatMap(([name, pids]) =>
     pids.flatMap((pid) => environmentOf(pid).map((text) => `${name} ${text}`)),
   );
-  // The DNS server of internal networks is told to ask nobody (effects/aardvark.ts).
+  // The DNS server of internal networks has no upstream servers (effects/names/aardvark.ts).
   assert.equal(found, ['aardvark-dns AARDVARK_NO_PROXY=1']);
 });
 
-processes('every thread of them has these rights', () => {
+processes('every thread of these processes has these rights', () => {
   for (const [name, pids] of running()) {
     if (name === 'daemon') continue;
     for (const pid of pids) {
@@ -175,7 +178,7 @@ processes('every thread of them has these rights', () => {
   }
 });
 
-processes('they do their work: names, and a low port', async () => {
+processes('the processes do their work: names, and a low port', async () => {
   const { body: a } = await daemon.get('/v1/containers/a');
   await withAgents([pathOf(a as never), null], async (inside, host) => {
     await inside.serve('a', 'tcp', 80);
@@ -215,7 +218,7 @@ processes('the DNS server changes nothing of the daemon, and its user reads only
   }
 });
 
-processes('a server that an earlier version has started as root is put in its place, with its files', async () => {
+processes('a server that an earlier version has started as root is replaced, with its files', async () => {
   const directory = `${daemon.runDir}/dns/own/open`;
   const pid = Number(readFileSync(`${directory}/aardvark.pid`, 'utf8'));
   const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
@@ -236,7 +239,7 @@ processes('a server that an earlier version has started as root is put in its pl
   assert.is((statSync(`${directory}/web.zone`).mode & 0o777).toString(8), '640');
 });
 
-processes('a directory that the DNS server cannot go through is named', async () => {
+processes('a directory that the DNS server cannot enter is named', async () => {
   const shut = new TestDaemon();
   await shut.start();
   chmodSync(shut.directory, 0o700);
@@ -251,7 +254,7 @@ processes('a directory that the DNS server cannot go through is named', async ()
   await shut.stop();
 });
 
-processes('a uid that somebody else has is refused by name, and nothing is started', async () => {
+processes('a uid that another user has is refused by name, and nothing is started', async () => {
   const passwd = readFileSync('/etc/passwd', 'utf8');
   const changed = '/run/passwd';
   writeFileSync(changed, `${passwd}bob:x:${findUser('cleat-forwarder').uid}:1000::/:/bin/sh\n`);
@@ -265,18 +268,18 @@ processes('a uid that somebody else has is refused by name, and nothing is start
   assert.is(running().has('forwarder'), false);
 });
 
-processes('with the capabilities of the unit all of them are ended, and nothing is left', async () => {
+processes('with the capabilities of the unit, all helpers can be ended, and nothing is left', async () => {
   await daemon.done({ type: 'publish', id: 'a', port_mappings: [port(80, 80)] });
   assert.is((await daemon.get<{ clean: boolean }>('/v1/audit')).body.clean, true);
   await daemon.kill();
   await daemon.start();
   await daemon.down('a', 'b', 'c', 'd');
   for (const name of ['web', 'closed']) await daemon.request('DELETE', `/v1/networks/${name}`);
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
   assert.equal([...running().keys()], ['daemon']);
-  // Nor was there anything that it could not do and went on without.
+  // Nor was there anything that it could not do and skipped.
   const lines = daemon.log().match(/^\{"level":[456]0,.*$/gm) ?? [];
-  // Of what the test itself has done: an owner of a uid is refused. And of this machine: br_netfilter.
+  // Lines that the test itself causes: an owner of a uid is refused. And one of this machine: br_netfilter.
   const expected = /cleat-forwarder cannot run as uid|published-on-loopback6/;
   assert.equal(
     lines.filter((line) => !expected.test(line)),

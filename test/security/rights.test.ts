@@ -1,8 +1,7 @@
-// timeout: 600
 // proving: 480
 /**
- * What a daemon does that may not do everything: each capability of the unit is taken away in turn. What can be done
- * without is done; what cannot is refused by name and leaves nothing; `doctor` has said so before.
+ * A daemon with fewer capabilities: each capability of the unit is removed in turn. Operations that do not need it
+ * work; operations that do are refused by name and leave nothing; `doctor` has said so before.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
@@ -11,7 +10,7 @@ import { CAPABILITIES, capabilitiesFor, ESSENTIAL, HELPER_NAMES, type Helper } f
 import { on, pathOf, port, TestDaemon, type CreateOptions } from '../harness/daemon.ts';
 import { agentIn } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { comesBackTo, inspect } from '../harness/picture.ts';
+import { assertComesBackTo, inspect } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, spread } from '../harness/proof.ts';
 import { capabilitiesOfTheUnit, launcherWith, prepareUplinks } from '../harness/unit.ts';
@@ -50,7 +49,7 @@ const inNetns = (path: string, ...command: string[]) =>
 
 const without = (name: string) => UNIT.filter((other) => other !== name);
 
-/** A daemon that is expected to end by itself: how, and what it said. */
+/** Runs a daemon that is expected to end by itself, and returns its exit and its output. */
 async function ends(daemon: TestDaemon): Promise<{ code: number | null; signal: string | null; said: string }> {
   const child = daemon.spawn();
   const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => {
@@ -66,20 +65,20 @@ rights('the unit gives what the daemon uses, no more and no less', () => {
 });
 
 for (const helper of HELPER_NAMES) {
-  rights(`${helper} runs with what its row says`, async () => {
+  rights(`${helper} runs with the capabilities of its row`, async () => {
     const daemon = await daemonWith([...ESSENTIAL, ...capabilitiesFor(helper)]);
     const before = inspect(daemon);
     const { state } = await daemon.up('a', NEEDS[helper]);
     assert.is(state, 'up');
     await daemon.down('a');
-    await comesBackTo(before, () => inspect(daemon));
+    await assertComesBackTo(before, () => inspect(daemon));
     await daemon.stop();
   });
 }
 
 const OTHERS = CAPABILITIES.filter((one) => !ESSENTIAL.includes(one));
 for (const name of spread(OTHERS, effort('capabilities', 4, OTHERS.length))) {
-  rights(`without CAP_${name}: whoever needs it is refused by name, all else works, and doctor says so`, async () => {
+  rights(`without CAP_${name}, what needs it is refused by name, all else works, and doctor says so`, async () => {
     const daemon = await daemonWith(without(name));
     const before = inspect(daemon);
     for (const helper of HELPER_NAMES) {
@@ -94,13 +93,13 @@ for (const name of spread(OTHERS, effort('capabilities', 4, OTHERS.length))) {
     assert.is(found.length, 1);
     assert.match(found[0]?.text ?? '', `the daemon lacks CAP_${name}: `);
     await daemon.down(...HELPER_NAMES);
-    await comesBackTo(before, () => inspect(daemon));
+    await assertComesBackTo(before, () => inspect(daemon));
     await daemon.stop();
   });
 }
 
 rights(
-  'without CAP_NET_BROADCAST: drift outside of containers is put back, and it is said that drift inside is not',
+  'without CAP_NET_BROADCAST, drift outside of containers is repaired, and a notice says that drift inside is not',
   async () => {
     const daemon = await daemonWith(without('NET_BROADCAST'));
     await daemon.up('a', { networks: on('plain'), port_mappings: [port(8080, 80)] });
@@ -116,29 +115,26 @@ rights(
   },
 );
 
-rights(
-  'without CAP_NET_BIND_SERVICE: a low port that nobody has is published, one that somebody has is refused',
-  async () => {
-    const daemon = await daemonWith(without('NET_BIND_SERVICE'));
-    const host = await agentIn(null);
-    await host.serve('host', 'tcp', 81);
-    await daemon.up('a', { networks: on('plain'), port_mappings: [port(82, 80), port(82, 80, { protocol: 'udp' })] });
-    const { body } = await daemon.event({ type: 'publish', id: 'a', port_mappings: [port(81, 80)] });
-    host.stop();
-    const forwarded: CreateOptions = { ...NEEDS.forwarder, port_mappings: [port(83, 80)] };
-    await daemon.done({ type: 'create', id: 'b', ...forwarded });
-    const refused = (await daemon.event({ type: 'configure', id: 'b' })).body.error;
-    assert.is(refused?.code, 'CAPABILITY_MISSING', refused?.message);
-    assert.match(refused?.message ?? '', /83\/tcp.*CAP_NET_BIND_SERVICE/);
-    assert.is(body.error?.code, 'PORT_TAKEN');
-    assert.match(body.error?.message ?? '', /^port 81\/tcp is in use on the host by pid \d+ /);
-    await daemon.down('a', 'b');
-    await daemon.stop();
-  },
-);
+rights('without CAP_NET_BIND_SERVICE, a free low port is published, and one in use is refused', async () => {
+  const daemon = await daemonWith(without('NET_BIND_SERVICE'));
+  const host = await agentIn(null);
+  await host.serve('host', 'tcp', 81);
+  await daemon.up('a', { networks: on('plain'), port_mappings: [port(82, 80), port(82, 80, { protocol: 'udp' })] });
+  const { body } = await daemon.event({ type: 'publish', id: 'a', port_mappings: [port(81, 80)] });
+  host.stop();
+  const forwarded: CreateOptions = { ...NEEDS.forwarder, port_mappings: [port(83, 80)] };
+  await daemon.done({ type: 'create', id: 'b', ...forwarded });
+  const refused = (await daemon.event({ type: 'configure', id: 'b' })).body.error;
+  assert.is(refused?.code, 'CAPABILITY_MISSING', refused?.message);
+  assert.match(refused?.message ?? '', /83\/tcp.*CAP_NET_BIND_SERVICE/);
+  assert.is(body.error?.code, 'PORT_TAKEN');
+  assert.match(body.error?.message ?? '', /^port 81\/tcp is in use on the host by pid \d+ /);
+  await daemon.down('a', 'b');
+  await daemon.stop();
+});
 
 for (const name of ESSENTIAL) {
-  rights(`without CAP_${name} the daemon does not start, and says why in plain words`, async () => {
+  rights(`without CAP_${name} the daemon does not start, and says why`, async () => {
     const daemon = new TestDaemon();
     daemon.launcher = launcherWith(without(name));
     const { code, signal, said } = await ends(daemon);
@@ -150,39 +146,33 @@ for (const name of ESSENTIAL) {
   });
 }
 
-rights(
-  'root of a user namespace that the network namespace does not belong to: the daemon ends, and is not aborted',
-  async () => {
-    const daemon = new TestDaemon();
-    daemon.launcher = ['unshare', '--user', '--map-root-user', '--mount', '--'];
-    const { code, signal, said } = await ends(daemon);
-    assert.equal([code, signal], [1, null], said);
-    assert.match(said, /^Error: the daemon may not change the network namespace that it is in \(.*\)\nHint: [^\n]*\n$/);
-  },
-);
+rights('root of a user namespace without the network namespace: the daemon ends, and is not aborted', async () => {
+  const daemon = new TestDaemon();
+  daemon.launcher = ['unshare', '--user', '--map-root-user', '--mount', '--'];
+  const { code, signal, said } = await ends(daemon);
+  assert.equal([code, signal], [1, null], said);
+  assert.match(said, /^Error: the daemon may not change the network namespace that it is in \(.*\)\nHint: [^\n]*\n$/);
+});
 
-rights(
-  'with the unit: doctor finds nothing that is lacking, and what others change inside a container is put back',
-  async () => {
-    const daemon = await daemonWith(UNIT);
-    const { body } = await daemon.get<Checks>('/v1/doctor');
-    assert.is(body.checks.find(({ name }) => name === 'capabilities')?.ok, true);
-    const path = pathOf(await daemon.up('a', { networks: on('plain') }));
-    const addresses = () => inNetns(path, 'ip', '-4', '-o', 'addr', 'show', 'dev', 'eth0');
-    inNetns(path, 'ip', 'addr', 'flush', 'dev', 'eth0');
-    await until('the address is there again', () => addresses().includes('10.71.0.2/24'));
-    inNetns(path, 'ip', 'route', 'del', 'default');
-    await until('the route is there again', () => inNetns(path, 'ip', 'route').includes('default via 10.71.0.1'));
-    assert.equal(
-      (await failedChecks(daemon)).filter(({ name }) => name === 'unfinished'),
-      [],
-    );
-    await daemon.down('a');
-    await daemon.stop();
-  },
-);
+rights('with the unit, doctor finds nothing missing, and changes inside a container are repaired', async () => {
+  const daemon = await daemonWith(UNIT);
+  const { body } = await daemon.get<Checks>('/v1/doctor');
+  assert.is(body.checks.find(({ name }) => name === 'capabilities')?.ok, true);
+  const path = pathOf(await daemon.up('a', { networks: on('plain') }));
+  const addresses = () => inNetns(path, 'ip', '-4', '-o', 'addr', 'show', 'dev', 'eth0');
+  inNetns(path, 'ip', 'addr', 'flush', 'dev', 'eth0');
+  await until('the address is there again', () => addresses().includes('10.71.0.2/24'));
+  inNetns(path, 'ip', 'route', 'del', 'default');
+  await until('the route is there again', () => inNetns(path, 'ip', 'route').includes('default via 10.71.0.1'));
+  assert.equal(
+    (await failedChecks(daemon)).filter(({ name }) => name === 'unfinished'),
+    [],
+  );
+  await daemon.down('a');
+  await daemon.stop();
+});
 
-rights('/dev/net/tun that is closed to others: named by doctor, and where it hurts', async () => {
+rights('a /dev/net/tun that is closed to others is named by doctor, and in the fault', async () => {
   const daemon = await daemonWith(UNIT);
   execFileSync('chmod', ['0600', '/dev/net/tun']);
   const check = (await failedChecks(daemon)).find(({ name }) => name === 'tun');

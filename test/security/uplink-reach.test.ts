@@ -1,18 +1,18 @@
-// timeout: 600
 /**
- * What a container behind slirp4netns or pasta reaches of its host, whatever it writes into its frames: not the host's
- * loopback, not what is published there, no network and no bridge; with allow_host_loopback 127.0.0.1 and ::1, and nothing
- * else. Its name server and the addresses of the host on the LAN go on being reached.
+ * The parts of its host that a container behind slirp4netns or pasta reaches, whatever it writes into its frames. It
+ * reaches neither the host's loopback, nor ports published there, nor any network or bridge; with allow_host_loopback
+ * it reaches 127.0.0.1 and ::1, and nothing else. Its name server and the addresses of the host on the LAN stay
+ * reachable.
  *
- * Each lie is told beside a truth that arrives by the same way, so that silence is the firewall's doing.
+ * Each forbidden packet is sent beside an allowed one by the same way, so that silence is the firewall's work.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { uplinkUsers } from '../../effects/uplink-users.ts';
-import type { Inspection } from '../../service/inspect.ts';
-import type { ContainerView } from '../../service/view.ts';
+import { uplinkUsers } from '../../effects/uplinks/uplink-users.ts';
+import type { Inspection } from '../../state/answers/inspection.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
 import { agentIn, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
@@ -22,13 +22,13 @@ import { HOST, LAN, wayOut } from '../harness/way-out.ts';
 requirePrivateNamespace();
 
 const HOST6 = '2001:db8:2::1';
-/** Of the host's own, on every address that it has. */
+/** A port of the host's own, on every address that it has. */
 const OWN = 7002;
-/** Published on the host's 127.0.0.1 and ::1, and on its address on the LAN. */
+/** A port published on the host's 127.0.0.1 and ::1, and on its address on the LAN. */
 const [ON_LOOPBACK, ON_LAN] = [7003, 7004];
-/** What is to come may take so long on a busy machine. */
+/** The time that an expected packet may take on a busy machine. */
 const LONG_MS = 3000;
-/** A port that a container of another network listens at, and that is published nowhere. */
+/** A port on which a container of another network listens, and that is published nowhere. */
 const INSIDE = 80;
 
 const execute = (netns: string, program: string, ...args: string[]): string =>
@@ -53,7 +53,7 @@ reach.before(async () => {
 });
 reach.after(() => resolver.stop());
 
-/** Containers of networks, to be reached by nobody but their own; one is on an internal network. */
+/** Containers of networks, which only their own network may reach; one is on an internal network. */
 async function neighbours(): Promise<void> {
   for (const [name, subnets, internal] of [
     ['r-web', ['10.60.0.0/24', 'fd00:60::/64'], false],
@@ -78,7 +78,7 @@ interface Target {
   port: number;
 }
 
-/** Every address of a kind that means the host's loopback, with what listens on it. */
+/** Every address that means the host's loopback, with the listener on it. */
 const LOOPBACK: Target[] = ['127.0.0.1', '127.0.0.53', '127.1.2.3', '::1', '0.0.0.0', '::', '::ffff:127.0.0.1'].flatMap(
   (to) => [OWN, ON_LOOPBACK].map((number) => ({ to, port: number })),
 );
@@ -92,8 +92,9 @@ const networks = (): Target[] => [
 ];
 
 /**
- * By sockets of the container's own, once its loopback leads out, as it may choose: its 127.0.0.0/8 and ::1 are on the
- * link of the uplink. What answers, by its name. Nobody waits for what is refused: it is told at once.
+ * Connects by sockets of the container, once its loopback leads out, as it may choose: its 127.0.0.0/8 and ::1 are then
+ * on the link of the uplink. Returns the name of the one that answers. A refused connection fails at once, without a
+ * wait.
  */
 async function answers(view: ContainerView, targets: Target[], patienceMs = 150): Promise<string[]> {
   const found: string[] = [];
@@ -101,14 +102,17 @@ async function answers(view: ContainerView, targets: Target[], patienceMs = 150)
     for (const { to, port: number } of targets) {
       for (const protocol of ['tcp', 'udp'] as const) {
         const answer = await inside.dial(protocol, to, number, patienceMs);
-        if (/ /.test(answer)) found.push(`${protocol} ${to} ${number}: ${answer.split(' ')[0]}`);
+        if (answer.includes(' ')) found.push(`${protocol} ${to} ${number}: ${answer.split(' ')[0]}`);
       }
     }
   });
   return found;
 }
 
-/** Packets as the container writes them itself: to `to`, out of its link, TCP SYN, UDP and ICMP echo. Who answers. */
+/**
+ * Sends packets that the container writes itself: to `to`, out of its link, TCP SYN, UDP and ICMP echo. Returns who
+ * answers.
+ */
 function forged(view: ContainerView, link: string, targets: Target[]): string[] {
   const program = readFileSync(new URL('../../../test/harness/forge.py', import.meta.url), 'utf8');
   const words = targets.map(({ to, port: number }) => `${to},${number}`);
@@ -137,7 +141,7 @@ const PROGRAMS = {
 } as const;
 
 for (const [name, { closed, open, gateway, gateway6 }] of Object.entries(PROGRAMS)) {
-  reach(`nothing of the host's loopback and of no network; what listens on the LAN is reached: ${name}`, async () => {
+  reach(`the host's loopback and networks are closed, and what listens on the LAN is reached: ${name}`, async () => {
     await neighbours();
     const up = await daemon.up('c', {
       uplink: { ...closed, options: [...('options' in closed ? closed.options : [])] },
@@ -173,7 +177,7 @@ for (const [name, { closed, open, gateway, gateway6 }] of Object.entries(PROGRAM
     });
   });
 
-  reach(`where the loopback is open, it is 127.0.0.1 and ::1 alone, for this container alone: ${name}`, async () => {
+  reach(`an open loopback is 127.0.0.1 and ::1 alone, for this container alone: ${name}`, async () => {
     await neighbours();
     const [shut, opened] = [
       await daemon.up('shut', { uplink: { ...closed, options: [...('options' in closed ? closed.options : [])] } }),
@@ -198,7 +202,7 @@ for (const [name, { closed, open, gateway, gateway6 }] of Object.entries(PROGRAM
   });
 }
 
-/** The container's own loopback leads out by the uplink. */
+/** Makes the container's own loopback lead out by the uplink. */
 function leadOut(view: ContainerView, link: string, gateway: string, gateway6: string): void {
   const ip = (...words: string[]) => execute(pathOf(view), 'ip', ...words);
   ip('link', 'set', 'lo', 'down');
@@ -215,7 +219,7 @@ function leadOut(view: ContainerView, link: string, gateway: string, gateway6: s
 }
 
 reach(
-  'its name server is asked, though that of the host is on its loopback, and nothing else of it is: slirp4netns',
+  "slirp4netns: its name server is queried, though the host's is on its loopback, and nothing else there",
   async () => {
     const up = await daemon.up('c', { uplink: { program: 'slirp4netns' } });
     assert.equal(await answers(up, [{ to: '10.0.2.3', port: 53 }], LONG_MS), [
@@ -223,7 +227,7 @@ reach(
       'udp 10.0.2.3 53: names',
     ]);
     assert.equal(await answers(up, [{ to: '10.0.2.3', port: OWN }]), [], 'another port of the same address');
-    // The host asks another one.
+    // The host queries another one.
     asks('127.0.0.1');
     await until(
       'another server is asked',
@@ -245,7 +249,7 @@ reach('pasta: --dns-forward leads to the server of the host on its loopback', as
 
 const ruleset = (): string => execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' });
 
-reach('the table stands before the program, without forwarding, and goes with the last of them', async () => {
+reach('the table exists before the program, without forwarding, and goes with the last of them', async () => {
   await until('the one of the test before has gone', () => !ruleset().includes('skuid'));
   const before = ruleset();
   const forwarding = () => readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8').trim();
@@ -263,7 +267,7 @@ reach('the table stands before the program, without forwarding, and goes with th
   await until('the table is gone', () => ruleset() === before);
 });
 
-reach('killed, the program is started again in bounds; flushed, the rules are back; a restart keeps both', async () => {
+reach('a killed program restarts with its limits, flushed rules are restored, and a restart keeps both', async () => {
   const up = await daemon.up('c', { uplink: { program: 'slirp4netns', options: ['enable_ipv6=true'] } });
   const closed = async (when: string) => {
     await daemon.clean();
@@ -292,7 +296,7 @@ reach('killed, the program is started again in bounds; flushed, the rules are ba
   await closed('after a restart');
 });
 
-reach('whom the programs run as, what they may do, and what they have open', async () => {
+reach('the programs run as their own users, with their rights and descriptors', async () => {
   const { plain, loopback } = uplinkUsers();
   const cases = [
     ['slirp4netns', [], plain, 0x400, 1, 20],
@@ -305,7 +309,7 @@ reach('whom the programs run as, what they may do, and what they have open', asy
     const pid = (await shown('c')).process?.pid ?? 0;
     const of = (field: string) =>
       new RegExp(`^${field}:[ \\t]*(.*?)[ \\t]*$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-    // pasta says that it is ready a moment before it takes its filter (isolate_postfork of passt).
+    // pasta reports that it is ready a moment before it takes its filter (isolate_postfork of passt).
     await until('it has its filter', () => of('Seccomp') === '2');
     const four = (id: number) => [id, id, id, id].join('\t');
     assert.equal([of('Uid'), of('Gid'), of('Groups')], [four(user.uid), four(user.gid), ''], program);

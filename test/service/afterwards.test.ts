@@ -1,9 +1,9 @@
 /**
- * What an engine does next once a teardown has answered: the same id, the same address, MAC or host port, the network
- * changed or removed. The kernel still reaps links then; whoever comes next waits for it and is not refused.
+ * An engine's next request once a teardown has answered: it uses the same id, address, MAC or host port, or changes or
+ * removes the network. The kernel still reaps links then; the next request waits for that and is not refused.
  *
- * Each container has a process in its namespace, which keeps the links alive for some 300 ms longer than the answer takes:
- * without the wait every one of these requests is refused.
+ * Each container has a process in its namespace, which keeps the links alive for some 300 ms longer than the answer
+ * takes. Without the wait every one of these requests would be refused.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import type { AttachmentOptions } from '../../state/event.ts';
 import type { PortHandler } from '../../state/uplink.ts';
 import { addressOf, on, pathOf, port, TestDaemon, type CreateOptions } from '../harness/daemon.ts';
 import { ended } from '../harness/inside.ts';
-import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 
@@ -28,27 +28,27 @@ afterwards.before(async () => {
   empty = inspectKernel();
   await daemon.start();
   await daemon.network({ name: 'web', subnets: [{ subnet: '10.73.0.0/24' }, { subnet: 'fd00:73::/64' }] });
-  await daemon.network({ name: 'tight', subnets: [{ subnet: '10.74.0.0/30' }] }); // room for one
+  await daemon.network({ name: 'tight', subnets: [{ subnet: '10.74.0.0/30' }] }); // room for one container
   await calm();
 });
 
 afterwards.after.each(async () => {
   await daemon.clean();
-  await clear(daemon); // what a failed test has left
+  await clear(daemon); // Removes what a failed test has left.
   await endProcesses();
 });
 
 afterwards.after(async () => {
   await daemon.stop();
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
-/** A container with somebody in its namespace. */
+/** Creates a container with a process in its namespace. */
 async function inhabited(id: string, create: CreateOptions) {
   const up = await daemon.up(id, create);
   const child = spawn('nsenter', [`--net=${pathOf(up)}`, 'sleep', '60'], { stdio: 'ignore' });
   processes.push(child);
-  // It is inside when it has become what it is to run.
+  // The process is inside once it runs its command.
   while (!spawned(child).startsWith('sleep')) await new Promise((next) => setTimeout(next, 2));
   return up;
 }
@@ -57,7 +57,7 @@ function spawned({ pid }: ChildProcess): string {
   return readFileSync(`/proc/${pid}/comm`, 'utf8');
 }
 
-/** Torn down as far as an answer says it: the kernel is not finished with it. */
+/** Tears a container down and returns at the answer, before the kernel is finished with it. */
 async function tornDown(id: string): Promise<void> {
   const { state } = await daemon.done({ type: 'teardown', id });
   assert.is(state, 'draining');
@@ -71,29 +71,26 @@ async function endProcesses(): Promise<void> {
   }
 }
 
-afterwards(
-  'the same id, with all it had: from this client, and from two at once of whom one is told that it exists',
-  async () => {
-    const all: CreateOptions = {
-      networks: { web: { static_ips: ['10.73.0.9', 'fd00:73::9'], static_mac: '02:00:00:00:73:09' } },
-      port_mappings: [port(8080, 80)],
-    };
-    await inhabited('a', all);
-    await tornDown('a');
-    await inhabited('a', all);
-    await tornDown('a');
-    const answers = await Promise.all([1, 2].map(() => daemon.event({ type: 'create', id: 'a', ...all })));
-    const granted = answers.filter(({ status }) => status === 200);
-    assert.is(granted.length, 1);
-    const refused = answers.find(({ status }) => status === 409);
-    assert.match(refused?.body.error?.message ?? '', /^container a exists already \(creat/);
-    await daemon.done({ type: 'configure', id: 'a' });
-    await daemon.down('a');
-    await endProcesses();
-  },
-);
+afterwards('the same id can be used again with all it had, by one client or two, of which one is refused', async () => {
+  const all: CreateOptions = {
+    networks: { web: { static_ips: ['10.73.0.9', 'fd00:73::9'], static_mac: '02:00:00:00:73:09' } },
+    port_mappings: [port(8080, 80)],
+  };
+  await inhabited('a', all);
+  await tornDown('a');
+  await inhabited('a', all);
+  await tornDown('a');
+  const answers = await Promise.all([1, 2].map(() => daemon.event({ type: 'create', id: 'a', ...all })));
+  const granted = answers.filter(({ status }) => status === 200);
+  assert.is(granted.length, 1);
+  const refused = answers.find(({ status }) => status === 409);
+  assert.match(refused?.body.error?.message ?? '', /^container a exists already \(creat/);
+  await daemon.done({ type: 'configure', id: 'a' });
+  await daemon.down('a');
+  await endProcesses();
+});
 
-afterwards('the same id on one stream, whose teardown nobody waits for', async () => {
+afterwards('the same id can be used again on one stream, without waiting for the teardown', async () => {
   await inhabited('a', { networks: on('web') });
   const lines = [{ type: 'teardown' }, { type: 'create', networks: on('web') }];
   const body = lines.map((event) => `${JSON.stringify({ id: 'a', ...event })}\n`).join('');
@@ -114,7 +111,7 @@ const WISHES: [what: string, network: string, options: AttachmentOptions][] = [
   ['the last free address of a subnet', 'tight', {}],
 ];
 for (const [what, network, options] of WISHES) {
-  afterwards(`${what}: of another container at configure, and at connect`, async () => {
+  afterwards(`${what}: it can be used by another container at configure, and at connect`, async () => {
     await inhabited('a', { networks: { [network]: options } });
     await tornDown('a');
     await inhabited('b', { networks: { [network]: options } });
@@ -127,7 +124,7 @@ for (const [what, network, options] of WISHES) {
 }
 
 for (const handler of ['firewall', 'forwarder'] as const satisfies PortHandler[]) {
-  afterwards(`a host port (${handler}): of another container at configure, and at publish`, async () => {
+  afterwards(`a host port (${handler}) can be used by another container at configure, and at publish`, async () => {
     const ports: CreateOptions = {
       networks: on('web'),
       port_mappings: [port(8080, 80), port(8081, 81, { protocol: 'udp' })],
@@ -144,7 +141,7 @@ for (const handler of ['firewall', 'forwarder'] as const satisfies PortHandler[]
   });
 }
 
-afterwards('the network: changed and removed', async () => {
+afterwards('the network can be changed and removed', async () => {
   await daemon.network({ name: 'brief', subnets: [{ subnet: '10.75.0.0/24' }] });
   await inhabited('a', { networks: on('brief') });
   await tornDown('a');
@@ -160,7 +157,7 @@ afterwards('the network: changed and removed', async () => {
 });
 
 afterwards(
-  'an owner that was left behind goes with its last user: its id, address, port and network are free',
+  'an owner that was left behind goes with its last user: id, address, port and network are free',
   async () => {
     await daemon.network({ name: 'brief', subnets: [{ subnet: '10.75.0.0/24' }] });
     const pod: CreateOptions = { networks: { brief: { static_ips: ['10.75.0.9'] } }, port_mappings: [port(8080, 80)] };
@@ -184,7 +181,7 @@ afterwards(
   },
 );
 
-afterwards('the daemon is killed in between: the next one waits as well', async () => {
+afterwards('the next daemon waits as well when the daemon is killed in between', async () => {
   const all: CreateOptions = { networks: { web: { static_ips: ['10.73.0.9'] } }, port_mappings: [port(8080, 80)] };
   await inhabited('a', all);
   await daemon.done({ type: 'create', id: 'b', ...all });
@@ -199,7 +196,7 @@ afterwards('the daemon is killed in between: the next one waits as well', async 
   await endProcesses();
 });
 
-afterwards('who is in the way for good is named at once', async () => {
+afterwards('an obstacle that stays is named at once', async () => {
   await daemon.up('a', { networks: { web: { static_ips: ['10.73.0.9'] } } });
   await daemon.done({ type: 'create', id: 'b', networks: { web: { static_ips: ['10.73.0.9'] } } });
   const { body } = await daemon.event({ type: 'configure', id: 'b' });

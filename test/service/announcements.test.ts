@@ -1,11 +1,11 @@
 /**
- * A MAC that is new behind an address is told to the network: a neighbour that knew the earlier one reaches the new one at
- * once, in both families, for a container that is made anew, whose link is put back, or whose address moved to it.
+ * A new MAC behind an address is announced to the network. A neighbour that knew the earlier MAC reaches the new one at
+ * once, in both families: for a container that is made again, whose link is restored, or to which the address moved.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { macOf } from '../harness/frames.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
@@ -17,7 +17,7 @@ requirePrivateNamespace();
 
 const daemon = new TestDaemon();
 const announcements = suite('announcements');
-/** Nobody asks by himself before that: what a neighbour believes is stale after 30 s, and asked for 5 s later. */
+/** No neighbour would ask by itself before that: an entry is stale after 30 s, and is probed 5 s later. */
 const ANNOUNCED_MS = 3000;
 const ADDRESSES = ['10.66.0.50', 'fd00:66::50'];
 const fixed = { networks: { web: { static_ips: ADDRESSES } } };
@@ -29,13 +29,13 @@ const theirs = '/run/netns/theirs';
 const linkOf = ({ networks }: ContainerView): string => Object.keys(networks['web']?.interfaces ?? {})[0] ?? '';
 const webMac = (container: ContainerView): string => macOf(pathOf(container), linkOf(container));
 
-/** The MACs that the neighbour believes to be behind the addresses. */
+/** The MACs that the neighbour has for the addresses. */
 function believed(addresses = ADDRESSES): string[] {
   const all = ipJson<{ dst: string; lladdr?: string }[]>(pathOf(neighbour), 'neighbour', 'show', 'dev', 'eth0');
   return addresses.map((address) => all.find(({ dst }) => dst === address)?.lladdr ?? 'none');
 }
 
-/** The neighbour has spoken to them, and believes for 30 s and more that they are where they were. */
+/** The neighbour has sent to the addresses, and keeps their MACs for 30 s and more. */
 async function warm(server: ContainerView, addresses = ADDRESSES): Promise<void> {
   await withAgents([pathOf(neighbour), pathOf(server)], async (client, agent) => {
     await agent.serve('server', 'tcp', 80);
@@ -45,7 +45,10 @@ async function warm(server: ContainerView, addresses = ADDRESSES): Promise<void>
   assert.equal(believed(addresses), [mac, mac]);
 }
 
-/** A connection begins within a moment: without news the neighbour would send to the old MAC for many seconds. */
+/**
+ * A connection must begin within a moment: without an announcement the neighbour would send to the old MAC for many
+ * seconds.
+ */
 async function reachable(server: ContainerView, addresses = ADDRESSES): Promise<void> {
   const mac = webMac(server);
   await until('the neighbour knows the new MAC', () => believed(addresses).every((one) => one === mac), ANNOUNCED_MS);
@@ -73,7 +76,7 @@ announcements.after.each(async () => {
   await daemon.down(...body.map(({ id }) => id).filter((id) => id !== 'neighbour'));
 });
 
-/** Each gives the addresses to a container with a MAC of its own choice, and answers what it is then. */
+/** Each case gives the addresses to a container with another MAC, and returns that container. */
 const ways: [string, (mac: string) => Promise<ContainerView>][] = [
   ['configure', (mac) => daemon.up('server', { networks: { web: { static_ips: ADDRESSES, static_mac: mac } } })],
   ['configure, without a static MAC', () => daemon.up('server', { networks: { web: { static_ips: ADDRESSES } } })],
@@ -96,7 +99,7 @@ const ways: [string, (mac: string) => Promise<ContainerView>][] = [
 ];
 
 for (const [name, way] of ways) {
-  announcements(`a neighbour reaches who has the addresses next: ${name}`, async () => {
+  announcements(`a neighbour reaches the next owner of the addresses: ${name}`, async () => {
     const first = await way('02:00:00:00:66:01');
     await warm(first);
     const before = webMac(first);
@@ -109,7 +112,7 @@ for (const [name, way] of ways) {
   });
 }
 
-announcements('a neighbour reaches who has an address next that nobody chose, after a kill', async () => {
+announcements('a neighbour reaches the next owner of an address that was not chosen, after a kill', async () => {
   const up = () => daemon.up('server', { networks: { web: {} } });
   const first = await up();
   const addresses = ([4, 6] as const).map((family) => addressOf(first, 'web', family));
@@ -117,7 +120,7 @@ announcements('a neighbour reaches who has an address next that nobody chose, af
   await daemon.kill();
   await daemon.start();
   await daemon.down('server');
-  // Which addresses were given last is not kept: these are the first that are free.
+  // The daemon does not keep which addresses were given last: these are the first free ones.
   await daemon.kill();
   await daemon.start();
   const second = await up();
@@ -129,17 +132,17 @@ announcements('a neighbour reaches who has an address next that nobody chose, af
   await reachable(second, addresses);
 });
 
-announcements('a link whose MAC others had changed is made anew', async () => {
+announcements('a link whose MAC others had changed is made again', async () => {
   const server = await daemon.up('server', fixed);
   inside(pathOf(server), 'ip', 'link', 'set', 'eth0', 'address', '02:00:00:00:66:99');
-  // What the bridge knew of it is written down, and is another MAC: the neighbour alone has to find it.
+  // The bridge's own entry is on disk, with another MAC: only the neighbour has to learn the new one.
   await warm(server);
   await daemon.done({ type: 'reload', id: 'server', full: true });
   assert.is.not(webMac(server), '02:00:00:00:66:99');
   await reachable(server);
 });
 
-announcements('addresses that others had taken away, and used elsewhere meanwhile, are put back', async () => {
+announcements('addresses that others removed, and used elsewhere meanwhile, are restored', async () => {
   const server = await daemon.up('server', fixed);
   const other = await daemon.up('other', { networks: { web: {} } });
   for (const address of ADDRESSES) {
@@ -163,7 +166,7 @@ announcements('addresses that others had taken away, and used elsewhere meanwhil
   await reachable(server);
 });
 
-announcements('an address that comes with an update of the network', async () => {
+announcements('an address that comes with an update of the network is announced', async () => {
   const server = await daemon.up('server', { networks: { growing: {} } });
   const peer = await daemon.up('peer', { networks: { growing: {} } });
   const came = ['10.68.0.2', '10.68.0.3', 'fd00:68::2', 'fd00:68::3'];
@@ -182,7 +185,7 @@ announcements('an address that comes with an update of the network', async () =>
   const mac = macOf(pathOf(server), 'eth0');
   const seen = () => ipJson<{ dst: string; lladdr?: string }[]>(pathOf(peer), 'neighbour', 'show', 'dev', 'eth0');
   for (const address of news) {
-    // It may have a link of its own by then, made in the meantime, which asks by itself: either way it knows.
+    // The container may have a new link by then, which announces itself: either way the neighbour knows it.
     await until(
       `${address} is known`,
       () => seen().every(({ dst, lladdr }) => dst !== address || lladdr === mac),
@@ -191,7 +194,7 @@ announcements('an address that comes with an update of the network', async () =>
   }
 });
 
-announcements('a full reload leads the bridge to the new link, before the container has said a word', async () => {
+announcements('a full reload teaches the bridge the new link before the container has sent anything', async () => {
   const server = await daemon.up('server', fixed);
   await warm(server);
   for (let n = 0; n < 5; n++) {
@@ -204,7 +207,7 @@ announcements('a full reload leads the bridge to the new link, before the contai
   }
 });
 
-announcements('of many that come at once, all are heard', async () => {
+announcements('many containers that come at once are all announced', async () => {
   const numbers = Array.from({ length: 40 }, (_, n) => 100 + n);
   const addresses = numbers.flatMap((n) => [`10.66.0.${n}`, `fd00:66::${n}`]);
   const entries = addresses.map(
@@ -220,17 +223,11 @@ announcements('of many that come at once, all are heard', async () => {
   await until('all are known', () => stale().length === 0, ANNOUNCED_MS);
 });
 
-announcements(
-  'nothing that is in order is announced: what others wrote into the table of neighbours stays',
-  async () => {
-    const server = await daemon.up('server', fixed);
-    inside(pathOf(server), 'ip', 'neighbour', 'add', '10.66.0.77', 'lladdr', '02:00:00:00:66:77', 'dev', 'eth0');
-    await daemon.done({ type: 'reload', id: 'server' });
-    assert.match(
-      inside(pathOf(server), 'ip', 'neighbour'),
-      /10\.66\.0\.77 dev eth0 lladdr 02:00:00:00:66:77 PERMANENT/,
-    );
-  },
-);
+announcements('nothing that is in order is announced, so entries by others in the neighbour table stay', async () => {
+  const server = await daemon.up('server', fixed);
+  inside(pathOf(server), 'ip', 'neighbour', 'add', '10.66.0.77', 'lladdr', '02:00:00:00:66:77', 'dev', 'eth0');
+  await daemon.done({ type: 'reload', id: 'server' });
+  assert.match(inside(pathOf(server), 'ip', 'neighbour'), /10\.66\.0\.77 dev eth0 lladdr 02:00:00:00:66:77 PERMANENT/);
+});
 
 announcements.run();

@@ -1,6 +1,6 @@
 /**
- * The API as a program uses it: events in and out as streams, waiting and not waiting, history, its own description,
- * and who is allowed what.
+ * The API as a program uses it: events in and out as streams, with and without waiting, history, its own description,
+ * and access rights.
  */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,8 +9,8 @@ import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Notification } from '../../state/notification.ts';
-import type { JournalEntry } from '../../state/journal.ts';
+import type { Notification } from '../../state/answers/notification.ts';
+import type { JournalEntry } from '../../state/answers/history.ts';
 import { type Body, on, port, TestDaemon } from '../harness/daemon.ts';
 import { asUser, sayAs } from '../harness/peer.ts';
 import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';
@@ -30,7 +30,7 @@ interface Line {
 }
 
 api.before(async () => {
-  daemon.drift = ['port=ignore']; // what a test takes away is not put back
+  daemon.drift = ['port=ignore']; // what a test removes is not restored
   await daemon.start();
 });
 api.after(async () => {
@@ -41,7 +41,7 @@ api.after(async () => {
 const lines = (...events: (object | string)[]): string =>
   events.map((event) => `${typeof event === 'string' ? event : JSON.stringify(event)}\n`).join('');
 
-/** Many events in one request; the answers in the order they came. */
+/** Sends many events in one request and returns the answers in the order they came. */
 async function stream(...events: (object | string)[]): Promise<Line[]> {
   const { status, text } = await daemon.request('POST', '/v1/events', lines(...events), NDJSON);
   assert.is(status, 200, text);
@@ -51,7 +51,7 @@ async function stream(...events: (object | string)[]): Promise<Line[]> {
     .map((line) => JSON.parse(line) as Line);
 }
 
-/** What happens, from now on. */
+/** Collects the daemon's events from now on. */
 async function follow(query = ''): Promise<{ seen: Notification[]; stop: () => void }> {
   const answer = await open('GET', `/v1/events${query}`);
   const seen: Notification[] = [];
@@ -70,7 +70,7 @@ async function open(method: string, path: string, headers: Record<string, string
 
 // --- Streams ----------------------------------------------------------------------------------------------------
 
-api('a stream of events: in order for one container, side by side for different ones', async () => {
+api('a stream of events runs in order for one container, concurrently for different ones', async () => {
   const answers = await stream(
     { type: 'create', id: 'a', networks: on('cleat') },
     { type: 'configure', id: 'a' },
@@ -94,7 +94,7 @@ api('a stream of events: in order for one container, side by side for different 
   await Promise.all([daemon.gone('a'), daemon.gone('b')]);
 });
 
-api('a bad line among good ones is answered for itself', async () => {
+api('a bad line among good ones gets its own error', async () => {
   const answers = await stream(
     { type: 'create', id: 'a', networks: {} },
     '{"type":"configure",',
@@ -136,7 +136,7 @@ api('an open stream answers each event before the next is sent', async () => {
   await daemon.gone('a');
 });
 
-api('what happens is told as it happens: requested, the states passed, then done or failed', async () => {
+api('the daemon emits what happens: requested, the states passed, then done or failed', async () => {
   const { seen, stop } = await follow();
   const one = await follow('?id=b');
   await daemon.network({ name: 'brief' });
@@ -168,36 +168,33 @@ api('what happens is told as it happens: requested, the states passed, then done
   assert.ok(one.seen.length > 0 && one.seen.every(({ id }) => id === 'b'));
 });
 
-api(
-  'what changes one network is told with its name: asked for, done, failed, and shown as the last operation',
-  async () => {
-    const { seen, stop } = await follow('?id=n');
-    const { id } = await daemon.network({ name: 'side' });
-    await daemon.up('n', { networks: on('cleat') });
-    const options = { interface_name: 'lo' };
-    const refused = await daemon.event({ type: 'connect', id: 'n', network: 'side', options });
-    assert.is(refused.body.error?.code, 'INTERFACE_TAKEN');
-    const now = await daemon.done({ type: 'connect', id: 'n', network: id });
-    assert.equal(now.last_operation, { type: 'connect', network: 'side', fault: null });
-    await daemon.done({ type: 'disconnect', id: 'n', network: 'side' });
-    await until('the last event', () => seen.some((event) => event.type === 'done' && event.event === 'disconnect'));
-    stop();
-    const told = seen.flatMap((event) =>
-      'event' in event && event.event.endsWith('connect') ? [`${event.type} ${event.event} ${event.network}`] : [],
-    );
-    assert.equal(told, [
-      'requested connect side',
-      'failed connect side',
-      'requested connect side',
-      'done connect side',
-      'requested disconnect side',
-      'done disconnect side',
-    ]);
-    await daemon.down('n');
-  },
-);
+api('changes of one network are emitted with its name, and shown as the last operation', async () => {
+  const { seen, stop } = await follow('?id=n');
+  const { id } = await daemon.network({ name: 'side' });
+  await daemon.up('n', { networks: on('cleat') });
+  const options = { interface_name: 'lo' };
+  const refused = await daemon.event({ type: 'connect', id: 'n', network: 'side', options });
+  assert.is(refused.body.error?.code, 'INTERFACE_TAKEN');
+  const now = await daemon.done({ type: 'connect', id: 'n', network: id });
+  assert.equal(now.last_operation, { type: 'connect', network: 'side', fault: null });
+  await daemon.done({ type: 'disconnect', id: 'n', network: 'side' });
+  await until('the last event', () => seen.some((event) => event.type === 'done' && event.event === 'disconnect'));
+  stop();
+  const told = seen.flatMap((event) =>
+    'event' in event && event.event.endsWith('connect') ? [`${event.type} ${event.event} ${event.network}`] : [],
+  );
+  assert.equal(told, [
+    'requested connect side',
+    'failed connect side',
+    'requested connect side',
+    'done connect side',
+    'requested disconnect side',
+    'done disconnect side',
+  ]);
+  await daemon.down('n');
+});
 
-api('what leaves nothing has its end too: a container without networks that is torn down', async () => {
+api('a teardown that leaves nothing, of a container without networks, is emitted too', async () => {
   const { seen, stop } = await follow('?id=e');
   const words = () => seen.flatMap((event) => ('event' in event ? [`${event.type} ${event.event}`] : []));
   await daemon.done({ type: 'create', id: 'e', networks: {} });
@@ -207,7 +204,7 @@ api('what leaves nothing has its end too: a container without networks that is t
   assert.equal(words(), ['requested create', 'done create', 'requested teardown', 'done teardown']);
 });
 
-api('the same as server-sent events', async () => {
+api('the events are available as server-sent events', async () => {
   const answer = await open('GET', '/v1/events', { accept: 'text/event-stream' });
   assert.is(answer.headers['content-type'], 'text/event-stream');
   let text = '';
@@ -218,14 +215,14 @@ api('the same as server-sent events', async () => {
   await daemon.down('a');
 });
 
-api('a reader that does not read is cut off, and hurts nobody', async () => {
+api('a reader that does not read is cut off, and affects nobody', async () => {
   const id = 'a'.repeat(100);
   await daemon.up(id, { networks: {} });
   const slow = await open('GET', '/v1/events');
   const closed = new Promise((resolve) => slow.once('close', resolve));
   slow.pause();
   const { seen, stop } = await follow(`?id=${id}`);
-  // 2 MB of what happens: more than the daemon keeps for a reader, and than the socket holds.
+  // 2 MB of events: more than the daemon buffers for a reader, and than the socket holds.
   const [batch, batches] = [300, 20];
   for (let n = 1; n <= batches; n++) {
     const answers = await stream(...Array.from({ length: batch }, () => ({ type: 'configure', id })));
@@ -256,7 +253,7 @@ api('respond-async answers 202 as soon as the intent is on disk', async () => {
   assert.is((await daemon.get('/v1/containers/a?wait=gone&timeout=5000')).status, 200);
 });
 
-api('a wait that is not fulfilled ends at its deadline and says in which state', async () => {
+api('a wait that is not fulfilled ends at its deadline and names the state', async () => {
   await daemon.up('a', { networks: {} });
   const started = performance.now();
   const { status, body } = await daemon.get('/v1/containers/a?wait=gone&timeout=100');
@@ -269,7 +266,7 @@ api('a wait that is not fulfilled ends at its deadline and says in which state',
 
 // --- Answers ----------------------------------------------------------------------------------------------------
 
-api('the history of a container: every state, where from, and how long', async () => {
+api('the history of a container has every state, where from, and how long', async () => {
   await daemon.up('a', { networks: on('cleat') });
   const { body } = await daemon.get<JournalEntry[]>('/v1/containers/a/history');
   const own = body.filter(({ machine }) => machine === 'container');
@@ -281,7 +278,7 @@ api('the history of a container: every state, where from, and how long', async (
   await daemon.down('a');
 });
 
-api('version, doctor and audit', async () => {
+api('version, doctor and audit are answered', async () => {
   const version = await daemon.get<Record<string, unknown>>('/v1/version');
   assert.equal(Object.keys(version.body).sort(), ['api', 'boot_id', 'instance', 'pid', 'version']);
   assert.is(version.body.pid, daemon.pid);
@@ -340,7 +337,7 @@ api('the description of the API is whole: every reference leads somewhere, every
 
 // --- Who may ----------------------------------------------------------------------------------------------------
 
-api('the socket is for root and its group; the directories for root', () => {
+api('the socket is for root and its group, and the directories are for root', () => {
   const mode = (path: string) => (statSync(path).mode & 0o7777).toString(8);
   assert.is(mode(daemon.socket), '660');
   assert.is(mode(daemon.runDir), '751');
@@ -370,7 +367,7 @@ api('a user of the group may give a container a network, but not name paths, pro
   process_.kill('SIGKILL');
 });
 
-api('anybody else does not get in', () => {
+api('other users do not get in', () => {
   assert.is(as(65_534, 65_534, { type: 'create', id: 'a' }), 'EACCES');
 });
 

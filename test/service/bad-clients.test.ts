@@ -1,6 +1,6 @@
 /**
- * Clients that say too much, or break off, and a second daemon: what is not complete changes nothing, what is complete
- * is done, and the daemon goes on serving.
+ * Clients that send too much, or break off, and a second daemon. An incomplete request changes nothing, a complete one
+ * is executed, and the daemon goes on serving.
  */
 import { once } from 'node:events';
 import { mkdirSync, rmSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { on, TestDaemon } from '../harness/daemon.ts';
-import { calm, comesBackTo, inspect } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspect } from '../harness/picture.ts';
 import { connectTo, said } from '../harness/raw-client.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -28,15 +28,15 @@ function head(length: number, type = 'application/json'): string {
 
 const clients = suite('bad clients');
 
-/** A test that ends with not a byte changed, and a daemon that serves: a container comes and goes. */
+/** A test that must end with no byte changed and a daemon that serves: a container comes and goes. */
 function harmless(name: string, body: () => Promise<void>): void {
   clients(name, async () => {
     const before = inspect(daemon);
     await body();
-    await comesBackTo(before, () => inspect(daemon));
+    await assertComesBackTo(before, () => inspect(daemon));
     await daemon.up('witness', { networks: on('cleat') });
     await daemon.down('witness');
-    await comesBackTo(before, () => inspect(daemon));
+    await assertComesBackTo(before, () => inspect(daemon));
   });
 }
 
@@ -49,7 +49,7 @@ clients.after(async () => {
   await daemon.stop();
 });
 
-harmless('a body of 1 MiB is read, one byte more is refused before it is', async () => {
+harmless('a body of 1 MiB is read, and one byte more is refused before it is', async () => {
   const event = '{"type":"create","id":"x","networks":{}}';
   assert.is((await daemon.request('POST', '/v1/events', event.padEnd(MIB))).status, 200);
   await daemon.down('x');
@@ -67,14 +67,14 @@ harmless('a body of many chunks is refused once it is over 1 MiB', async () => {
   socket.write(
     'POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
   );
-  // The last one is too much, and nothing comes after it: a write to who has hung up could take the answer along.
+  // The last chunk is too much, and nothing follows it: writing to a peer that has hung up could lose the answer.
   const chunk = `10000\r\n${' '.repeat(0x10000)}\r\n`;
   for (let i = 0; i < 17; i++) socket.write(chunk);
   assert.match(await said(socket), /^HTTP\/1.1 413 [^]*BODY_TOO_LARGE/);
   socket.destroy();
 });
 
-harmless('an NDJSON line over 1 MiB ends the stream with an answer; lines before it are done', async () => {
+harmless('an NDJSON line over 1 MiB ends the stream with an answer, and the lines before it are executed', async () => {
   const good = `${JSON.stringify({ type: 'create', id: 'first', networks: {} })}\n`;
   const { status, text } = await daemon.request(
     'POST',
@@ -102,7 +102,7 @@ harmless('an NDJSON line over 1 MiB ends the stream with an answer; lines before
   await daemon.down('first');
 });
 
-harmless('what is no HTTP is answered with 400, or not at all', async () => {
+harmless('bytes that are no HTTP are answered with 400, or not at all', async () => {
   for (const bytes of [
     'hello\r\n\r\n',
     '\0\0\0\0',
@@ -144,7 +144,7 @@ for (const [where, bytes] of Object.entries(BREAKS)) {
   }
 }
 
-harmless('a complete event is done, whether or not its sender waits for the answer', async () => {
+harmless('a complete event is executed, whether or not its sender waits for the answer', async () => {
   const event = JSON.stringify({ type: 'create', id: 'sent', networks: { cleat: {} } });
   const socket = await connect();
   socket.write(head(event.length) + event);

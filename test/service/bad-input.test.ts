@@ -1,15 +1,16 @@
 /**
- * What the daemon refuses, told by the request alone: syntax, names that are paths, things that do not exist or exist
- * already. Each time: a stable code, the right status, a hint; and after each test not a byte changed in the kernel or on disk.
+ * Requests that the daemon refuses by the request alone: bad syntax, names that are paths, things that do not exist or
+ * exist already. Each refusal has a stable code, the right status and a hint. After each test no byte in the kernel or
+ * on disk has changed.
  *
- * Limits: what only configure finds out is in conflicts.test.ts; clients that break off are in bad-clients.test.ts.
+ * Limits: conflicts.test.ts has what only configure can find; bad-clients.test.ts has clients that break off.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { FaultCode } from '../../state/faults.ts';
 import { type Answer, on, TestDaemon } from '../harness/daemon.ts';
-import { calm, comesBackTo, inspect } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspect } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -17,7 +18,7 @@ requirePrivateNamespace();
 const daemon = new TestDaemon();
 const ENDED = spawnSync('true').pid;
 
-/** The status, the code, and an error that is complete. */
+/** Checks the status, the code, and that the error is complete. */
 async function refused(what: string, send: () => Promise<Answer>, status: number, code: FaultCode): Promise<Answer> {
   const answer = await send();
   const { error } = answer.body;
@@ -28,19 +29,19 @@ async function refused(what: string, send: () => Promise<Answer>, status: number
 
 const bad = suite('bad input');
 
-/** A test that ends with not a byte changed, and a daemon that serves: a container comes and goes. */
+/** A test that must end with no byte changed and a daemon that serves: a container comes and goes. */
 function harmless(name: string, body: () => Promise<void>): void {
   bad(name, async () => {
     const before = inspect(daemon);
     try {
       await body();
-      await comesBackTo(before, () => inspect(daemon));
+      await assertComesBackTo(before, () => inspect(daemon));
     } finally {
-      await daemon.request('DELETE', '/v1/networks/n'); // made by mistake
+      await daemon.request('DELETE', '/v1/networks/n'); // containers that were made by mistake
     }
     await daemon.up('witness', { networks: on('web') });
     await daemon.down('witness');
-    await comesBackTo(before, () => inspect(daemon));
+    await assertComesBackTo(before, () => inspect(daemon));
   });
 }
 
@@ -129,7 +130,7 @@ const NOT_EVENTS: Record<string, unknown> = {
   }),
 };
 
-harmless('what is not an event is a bad request', async () => {
+harmless('an invalid event is a bad request', async () => {
   for (const [what, body] of Object.entries(NOT_EVENTS)) {
     await refused(what, () => daemon.event(body as object), 400, 'BAD_REQUEST');
   }
@@ -167,7 +168,7 @@ harmless('an id that exists is refused, and its owner named', async () => {
   assert.is(answer.body.error?.owner, 'holder');
 });
 
-harmless('events and questions about an unknown container are 404', async () => {
+harmless('events and requests about an unknown container are 404', async () => {
   const events = [
     ...['configure', 'reload', 'teardown'].map((type) => ({ type })),
     ...['connect', 'disconnect'].map((type) => ({ type, network: 'web' })),
@@ -254,7 +255,7 @@ harmless('a route through a gateway of the other family is a bad request', async
   await refused('route', network({ subnets: [{ subnet: '10.99.0.0/24' }], routes }), 400, 'BAD_REQUEST');
 });
 
-harmless('subnets that overlap are refused, and with whom is told', async () => {
+harmless('subnets that overlap are refused, and the other network is named', async () => {
   execFileSync('ip', ['link', 'add', 'lan0', 'type', 'bridge']);
   execFileSync('ip', ['link', 'set', 'lan0', 'addrgenmode', 'none']);
   execFileSync('ip', ['link', 'set', 'lan0', 'up']);

@@ -1,18 +1,17 @@
 /**
- * What others change under cleat, one thing at a time and of every kind: seen, named by ps, inspect, audit and doctor, and
- * put back, also by a daemon that was not there when it happened. Prints the matrix.
+ * Changes by others under cleat, of every kind, one at a time: they are noticed, named by ps, inspect, audit and
+ * doctor, and reverted, also by a daemon that was not running when they happened. Prints the matrix.
  *
- * Limits: the names are asked of a daemon that is told to leave everything as it is (alert), because one that repairs is
- * quicker than the question.
+ * Limits: the names are read from a daemon whose policy is to leave everything (alert), because one that repairs is
+ * quicker than the request.
  */
-// timeout: 600
 // proving: 1800
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport } from '../../service/audit.ts';
-import type { Check } from '../../service/doctor.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
+import type { Check } from '../../state/answers/doctor.ts';
 import { table as tableOf } from '../../cli/table.ts';
 import { DRIFT_KINDS } from '../../state/drift.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
@@ -23,7 +22,7 @@ import { effort, proved, spread } from '../harness/proof.ts';
 
 requirePrivateNamespace();
 
-/** What looks again and again does so after ten seconds; the rest is for a machine that has other work. */
+/** A sweep begins after ten seconds; the rest is for a machine with other work. */
 const PATIENCE_MS = 40_000;
 
 interface World {
@@ -33,7 +32,7 @@ interface World {
   /** A container on two networks with IPv6 and a published port. */
   path: string;
   address: string;
-  /** Its host link on web. */
+  /** The host link of that container on web. */
   link: string;
   /** The namespace of container b, whose port the forwarder carries. */
   forwarded: string;
@@ -41,12 +40,12 @@ interface World {
 
 interface Change {
   what: string;
-  /** True for what containers share, which doctor names; the rest is named by ps and inspect. */
+  /** True for objects that containers share, which doctor names; ps and inspect name the others. */
   shared: boolean;
-  /** False where the audit does not look: no file says what there should be. */
+  /** False if the audit does not compare the object, because no file says what it should be. */
   audited?: false;
   command: (world: World) => string;
-  /** The container that it is done to; a, unless this says b. */
+  /** The container whose object is changed: a, unless this says b. */
   container?: 'b';
 }
 
@@ -197,14 +196,17 @@ async function raise(drift: string[]): Promise<World> {
   const view = await daemon.up('a', { networks: on('web', 'back'), port_mappings: [port(8080, 80)] });
   const b = await daemon.up('b', { networks: on('web'), port_mappings: [port(8081, 80)], port_handler: 'forwarder' });
   const bridge = (await daemon.get<NetworkDefinition>('/v1/networks/web')).body.network_interface;
-  const table = sh('nft list tables').match(/inet (cleat\S*)/)?.[1] ?? '';
+  const table = /inet (cleat\S*)/.exec(sh('nft list tables'))?.[1] ?? '';
   const links = JSON.parse(sh('ip -j link')) as { ifname: string; master?: string; ifalias?: string }[];
   const link = links.find(({ master, ifalias = '' }) => master === bridge && ifalias.includes(':a:'))?.ifname ?? '';
   assert.ok(table !== '' && link !== '');
   return { daemon, bridge, table, path: pathOf(view), address: addressOf(view, 'web'), link, forwarded: pathOf(b) };
 }
 
-/** Host and container, without what a link made anew has another one of: its numbers, and the MAC that the kernel chose. */
+/**
+ * Reads host and container, without values that differ for each new link: its numbers, and the MAC that the kernel
+ * chose.
+ */
 function picture({ path, forwarded: other }: World): string {
   const made = (JSON.parse(sh('ip -j link show type veth')) as { ifalias?: string; address: string }[]).filter(
     ({ ifalias = '' }) => ifalias.startsWith('cleat:'),
@@ -226,9 +228,12 @@ function picture({ path, forwarded: other }: World): string {
   return sorted(text(inspectKernel())) + spaces.join('');
 }
 
-/** The order of what was taken away and put back is another. */
+/** Sorts the objects, because their order changes when one is removed and restored. */
 const sorted = (json: string): string =>
-  (Object.values(JSON.parse(json) as Picture).flat() as string[]).sort().join('\n');
+  Object.values(JSON.parse(json) as Picture)
+    .flat()
+    .sort()
+    .join('\n');
 
 async function seconds(holds: () => boolean | Promise<boolean>): Promise<number | null> {
   const began = performance.now();
@@ -239,7 +244,7 @@ async function seconds(holds: () => boolean | Promise<boolean>): Promise<number 
   return null;
 }
 
-/** Every day some of them, as different as can be; npm run prove has all. */
+/** A daily run tries some of them, as different as possible; npm run prove tries all. */
 const TRIED = spread(CHANGES, effort('changes', 6, CHANGES.length));
 const rows: string[][] = [];
 const cell = (value: number | null | undefined): string =>
@@ -250,7 +255,7 @@ matrix.before(() => {
   sh('ip link add up0 type veth peer name up1; echo 1 > /proc/sys/net/ipv6/conf/up0/accept_ra');
 });
 
-matrix('is put back, whatever it is, within a bounded time', async () => {
+matrix('every change by others is reverted within a bounded time', async () => {
   const world = await raise([]);
   await calm();
   await calm(world.path);
@@ -277,7 +282,7 @@ function difference(before: string, now: string): string {
   ].join('\n');
 }
 
-matrix('is put back by a daemon that was not there when it happened', async () => {
+matrix('every change by others is reverted by a daemon that was not running when it happened', async () => {
   const world = await raise([]);
   await calm();
   await calm(world.path);
@@ -294,7 +299,7 @@ matrix('is put back by a daemon that was not there when it happened', async () =
   await world.daemon.stop();
 });
 
-matrix('is named where somebody looks, when it is to stay as it is', async () => {
+matrix("every change by others is named in the daemon's views when the policy is to leave it", async () => {
   const silent: string[] = [];
   for (const [i, { what, shared, audited = true, command, container = 'a' }] of TRIED.entries()) {
     const world = await raise(DRIFT_KINDS.map((kind) => `${kind}=alert`));

@@ -1,6 +1,6 @@
 /**
- * What only configure finds out: addresses, MACs, ports, names and subnets that someone else has. The container falls
- * back to created with nothing made; the error says who has it; after its teardown not a byte is left.
+ * Conflicts that only configure can find: addresses, MACs, ports, names and subnets that belong to another owner. The
+ * container returns to created with nothing made, the error names the owner, and after its teardown no byte is left.
  */
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -11,14 +11,17 @@ import * as assert from 'uvu/assert';
 import type { Fault, FaultCode } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { addressOf, type Body, type CreateOptions, on, port, TestDaemon } from '../harness/daemon.ts';
-import { calm, comesBackTo, inspect, inspectKernel } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspect, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
 
 const daemon = new TestDaemon();
 
-/** Create it, see its configure refused and undone, tear it down, and find everything as it was. */
+/**
+ * Creates the container, checks that its configure is refused and undone, tears it down, and checks that everything is
+ * as before.
+ */
 async function undone(create: CreateOptions, status: number, code: FaultCode): Promise<Fault> {
   const before = inspect(daemon);
   await daemon.done({ type: 'create', id: 'x', ...create });
@@ -27,12 +30,12 @@ async function undone(create: CreateOptions, status: number, code: FaultCode): P
   const { error } = answer.body;
   assert.is(`${answer.status} ${error?.code}`, `${status} ${code}`, answer.text);
   assert.ok((error?.hint ?? '') !== '' && (error?.message ?? '') !== '', answer.text);
-  await comesBackTo(created, () => inspectKernel());
+  await assertComesBackTo(created, () => inspectKernel());
   const { body } = await daemon.get('/v1/containers/x');
   assert.is(body.state, 'created');
   assert.equal([body.networks, body.ports, body.fault?.code], [{}, [], code]);
   await daemon.down('x');
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
   return error!;
 }
 
@@ -68,7 +71,7 @@ conflicts('the addresses of gateway, network and broadcast are taken', async () 
   }
 });
 
-conflicts('an address outside the subnet is refused, and the subnets told', async () => {
+conflicts('an address outside the subnet is refused, and the error names the subnets', async () => {
   const fault = await undone({ networks: { web: { static_ips: ['10.71.0.5'] } } }, 400, 'ADDRESS_OUTSIDE_SUBNET');
   assert.match(fault.message, /10\.70\.0\.0\/24, fd00:70::\/64/);
 });
@@ -78,7 +81,7 @@ conflicts('a MAC address that is taken is refused, and its owner named', async (
   assert.is(fault.owner, 'holder');
 });
 
-conflicts('a MAC address that somebody has without having asked for it is refused, after a restart too', async () => {
+conflicts('a MAC address that a container got without request is refused too, after a restart too', async () => {
   const automatic = await daemon.up('other', { networks: on('web') });
   const mac = Object.values(automatic.networks.web?.interfaces ?? {})[0]?.mac_address ?? '';
   const bridge = (await daemon.get<NetworkDefinition>('/v1/networks/web')).body.network_interface;
@@ -111,28 +114,28 @@ conflicts('a MAC address that somebody has without having asked for it is refuse
     if (again) {
       await daemon.kill();
       await daemon.start();
-      // The network that "late" has left may have been on its way down when the daemon was killed.
-      await comesBackTo(before, () => inspectKernel());
+      // The network that "late" has left may have been going down when the daemon was killed.
+      await assertComesBackTo(before, () => inspectKernel());
     }
     for (const [static_mac, owner] of again ? taken.slice(0, 1) : taken) {
       const fault = await undone({ networks: { web: { static_mac } } }, 409, 'MAC_TAKEN');
       assert.is(fault.owner, owner);
     }
-    // By connect, too.
+    // The same by connect.
     await daemon.up('late', { networks: on('inner') });
     const answer = await daemon.event({ type: 'connect', id: 'late', network: 'web', options: { static_mac: mac } });
     assert.is(answer.body.error?.code, 'MAC_TAKEN', answer.text);
     await daemon.down('late');
   }
   execFileSync('ip', ['link', 'del', 'up0']);
-  // The same MAC on another network is nobody's.
+  // On another network the same MAC is free.
   await daemon.up('elsewhere', { networks: { inner: { static_mac: mac } } });
   await daemon.down('elsewhere', 'other');
   await daemon.up('now', { networks: { web: { static_mac: mac } } });
   await daemon.down('now');
 });
 
-conflicts('two that have one MAC since an older version go on when the daemon starts', async () => {
+conflicts('two containers that have one MAC since an older version go on when the daemon starts', async () => {
   const [a, b] = [await daemon.up('a', { networks: on('web') }), await daemon.up('b', { networks: on('web') })];
   const macOf = (view: Body) => Object.values(view.networks?.web?.interfaces ?? {})[0]?.mac_address ?? '';
   await daemon.stop();
@@ -140,7 +143,7 @@ conflicts('two that have one MAC since an older version go on when the daemon st
   writeFileSync(file, readFileSync(file, 'utf8').replaceAll(macOf(b), macOf(a)));
   await daemon.start();
   for (const id of ['a', 'b']) {
-    // The second one is given its MAC first, as drift.
+    // The second container first gets the same MAC, as drift.
     const { body } = await daemon.get(`/v1/containers/${id}?wait=up`);
     assert.equal([body.state, macOf(body)], ['up', macOf(a)]);
   }
@@ -165,7 +168,7 @@ conflicts('a port of another container is refused, and its owner named', async (
   await daemon.down('free');
 });
 
-conflicts('a port that the host listens on is refused, and pid and command told', async () => {
+conflicts('a port that the host listens on is refused, with pid and command', async () => {
   const server = createServer().listen(7070, '0.0.0.0');
   const socket = createSocket('udp6');
   await new Promise<void>((bound) => socket.bind(7071, '::', bound));
@@ -184,7 +187,7 @@ conflicts('a port that the host listens on is refused, and pid and command told'
   }
 });
 
-conflicts('the same port asked for twice with different ends is refused before anything is made', async () => {
+conflicts('the same port requested twice with different destinations is refused before anything is made', async () => {
   const port_mappings = [port(7000, 80), port(7000, 81)];
   for (const event of [
     { type: 'create', id: 'x', networks: on('web'), port_mappings },
@@ -194,7 +197,7 @@ conflicts('the same port asked for twice with different ends is refused before a
     assert.is(`${status} ${body.error?.code}`, '400 BAD_REQUEST');
     assert.match(body.error?.message ?? '', /^ports 7000:80\/tcp and 7000:81\/tcp overlap/);
   }
-  // One by one they meet at configure.
+  // They collide one by one at configure.
   await daemon.done({ type: 'create', id: 'x', networks: on('web'), port_mappings: [port(7000, 80)] });
   await daemon.done({ type: 'publish', id: 'x', port_mappings: [port(7000, 81)] });
   const { status, body } = await daemon.event({ type: 'configure', id: 'x' });
@@ -202,11 +205,11 @@ conflicts('the same port asked for twice with different ends is refused before a
   await daemon.down('x');
 });
 
-conflicts('ports that continue each other are one range, whatever the order they came in', async () => {
+conflicts('ports that continue each other are one range, in whatever order they came', async () => {
   const port_mappings = [port(7002, 82), port(7000, 80), port(7001, 81), port(7000, 80)];
   const { ports } = await daemon.up('x', { networks: on('web'), port_mappings });
   assert.equal(ports, [{ host_ip: '', host_port: 7000, container_port: 80, protocol: 'tcp', range: 3 }]);
-  // Publishing a part of it again is nothing new.
+  // Publishing a part of it again adds nothing.
   assert.equal((await daemon.done({ type: 'publish', id: 'x', port_mappings: [port(7001, 81)] })).ports, ports);
   await daemon.down('x');
 });
@@ -222,10 +225,10 @@ conflicts('a full subnet is refused', async () => {
   const again = await daemon.up('again', { networks: on('tiny') });
   assert.match(addressOf(again, 'tiny'), /^10\.72\.0\.[2-6]$/);
   await daemon.down('again');
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
 });
 
-conflicts('an interface name that is used twice, or is there already, is refused', async () => {
+conflicts('an interface name that is used twice, or exists already, is refused', async () => {
   const twice = { web: { interface_name: 'lan' }, tiny: { interface_name: 'lan' } };
   await undone({ networks: twice }, 409, 'INTERFACE_TAKEN');
   const loopback = await undone({ networks: { web: { interface_name: 'lo' } } }, 409, 'INTERFACE_TAKEN');
@@ -233,7 +236,7 @@ conflicts('an interface name that is used twice, or is there already, is refused
   assert.match(loopback.message, /^interface lo exists already/);
 });
 
-conflicts('ports that cannot lead to the networks there are are refused', async () => {
+conflicts('ports that cannot lead to the networks of the container are refused', async () => {
   await undone({ networks: on('inner'), port_mappings: [port(7000, 80)] }, 400, 'PORTS_NEED_NETWORK');
 });
 
@@ -243,7 +246,7 @@ conflicts('a network that does not exist is refused at create', async () => {
   assert.is((await daemon.get('/v1/containers/x')).status, 404);
 });
 
-conflicts('a network that is gone by the time it is needed is refused, and the others are given back', async () => {
+conflicts('a network that is gone when it is needed is refused, and the others are released', async () => {
   const before = inspect(daemon);
   await daemon.network({ name: 'brief', subnets: [{ subnet: '10.79.0.0/24' }], dns_enabled: false });
   await daemon.done({ type: 'create', id: 'x', networks: on('web', 'brief') });
@@ -251,10 +254,10 @@ conflicts('a network that is gone by the time it is needed is refused, and the o
   const { status, body } = await daemon.event({ type: 'configure', id: 'x' });
   assert.is(`${status} ${body.error?.code}`, '404 NO_SUCH_NETWORK');
   await daemon.down('x');
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
 });
 
-conflicts('a bridge name that a host link has is refused, and the link left as it is', async () => {
+conflicts('a bridge name that a host link has is refused, and the link is unchanged', async () => {
   execFileSync('ip', ['link', 'add', 'br73', 'type', 'bridge']);
   const fault = await undone({ networks: on('named') }, 409, 'NAME_TAKEN_IN_KERNEL');
   assert.is(fault.owner, 'something else');
@@ -263,7 +266,7 @@ conflicts('a bridge name that a host link has is refused, and the link left as i
   const before = inspect(daemon);
   await daemon.up('x', { networks: on('named') });
   await daemon.down('x');
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
 });
 
 conflicts('a change that is refused leaves a container that is up as it was', async () => {
@@ -282,7 +285,7 @@ conflicts('a change that is refused leaves a container that is up as it was', as
     assert.is(body.error?.code, code, text);
     assert.ok(body.error?.hint);
   }
-  await comesBackTo(before, () => inspectKernel());
+  await assertComesBackTo(before, () => inspectKernel());
   const after = (await daemon.get('/v1/containers/holder')).body;
   assert.equal([after.state, after.networks, after.ports], ['up', legal.networks, legal.ports]);
 });

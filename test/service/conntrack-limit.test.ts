@@ -1,12 +1,12 @@
 /**
- * What one owner may have of connection tracking, with a small limit on the real kernel: floods by sockets and by frames
- * that a container makes itself are cut to the bound, and nobody else loses a connection.
+ * The share of connection tracking of one owner, with a small limit on the real kernel. Floods by sockets, and by
+ * frames that a container makes itself, are cut to the limit, and no other container loses a connection.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../service/doctor.ts';
-import type { LimitedNotification } from '../../state/notification.ts';
+import type { Check } from '../../state/answers/doctor.ts';
+import type { LimitedNotification } from '../../state/answers/notification.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { macOf, send, udp } from '../harness/frames.ts';
 import { hearLimited } from '../harness/hearing.ts';
@@ -18,7 +18,10 @@ requirePrivateNamespace();
 
 const LIMIT = 300;
 const FLOOD = 500;
-/** What one test leaves and the next one opens can look like no change at all: then it is the ten seconds until a recount. */
+/**
+ * The entries that one test leaves and the next opens can look like no change at all; the recount then takes ten
+ * seconds.
+ */
 const PATIENCE_MS = 20_000;
 const GATEWAY = '10.77.0.1';
 const GATEWAY6 = 'fd00:77::1';
@@ -68,7 +71,7 @@ for i in range(int(sys.argv[3])):
   execFileSync('nsenter', [`--net=${netns}`, '--', 'python3', '-c', program, to, String(at), String(count)]);
 }
 
-/** The entries of one source (-s), or of one who answers (-r). */
+/** The entries of one source (-s), or of one answering address (-r). */
 function tracked(way: '-s' | '-r', address: string): string[] {
   const family = address.includes(':') ? 'ipv6' : 'ipv4';
   return execFileSync('conntrack', ['-L', '-f', family, way, address], { encoding: 'utf8', stdio: 'pipe' })
@@ -76,7 +79,7 @@ function tracked(way: '-s' | '-r', address: string): string[] {
     .filter((line) => line.includes('src='));
 }
 
-/** Entries last as long as a test, once there is a table. */
+/** Makes entries last as long as a test, once there is a table. */
 const lasting = () =>
   execFileSync('sysctl', [
     '-qw',
@@ -86,12 +89,12 @@ const lasting = () =>
 
 const from = (address: string) => tracked('-s', address).length;
 
-connections('who opens too many is cut to the bound, and those within it keep theirs', async () => {
+connections('a container that opens too many is cut to the limit, and those within it keep theirs', async () => {
   const a = await daemon.up('a', { networks: on('web') });
   const b = await daemon.up('b', { networks: on('web') });
   const c = await daemon.up('c', { networks: on('back') });
   lasting();
-  // Together these have more than one may have.
+  // Together these have more than one container may have.
   open(pathOf(b), GATEWAY, 250);
   open(pathOf(c), '10.78.0.1', 250);
   open(pathOf(a), GATEWAY, FLOOD);
@@ -130,7 +133,7 @@ connections('the addresses of an IPv6 subnet that nobody was given have one shar
   );
 });
 
-connections('so have link-local addresses', async () => {
+connections('link-local addresses have one share together', async () => {
   const a = await daemon.up('a', { networks: on('web') });
   lasting();
   const frames = Array.from({ length: FLOOD }, (_, i) =>
@@ -146,7 +149,7 @@ connections('so have link-local addresses', async () => {
   );
 });
 
-connections('who is flooded through a published port has a share too, also after kill -9 of the daemon', async () => {
+connections('a container that is flooded through a published port has a share too, also after kill -9', async () => {
   const ports = [port(8080, 80, { protocol: 'udp' })];
   const a = await daemon.up('a', { networks: on('web'), port_mappings: ports });
   const b = await daemon.up('b', { networks: on('web') });
@@ -162,7 +165,7 @@ connections('who is flooded through a published port has a share too, also after
   assert.equal([led(), from(addressOf(b, 'web'))], [LIMIT, 200]);
 });
 
-connections('doctor says how full the table is, and what one may have', async () => {
+connections('doctor says how full the table is, and what one container may have', async () => {
   const { body } = await daemon.get<{ checks: Check[] }>('/v1/doctor');
   const check = body.checks.find(({ name }) => name === 'connections');
   assert.ok(check?.ok);

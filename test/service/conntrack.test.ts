@@ -1,14 +1,13 @@
 /**
- * Connections that exist when something changes under them: clients that never pause, on the LAN, in another network, in
- * the same one and on the host itself, of both families. docs/firewall.md has the table that this shows.
+ * Existing connections under a change: clients that never pause, on the LAN, in another network, in the same one and on
+ * the host itself, of both families. The tests show the table of docs/firewall.md.
  *
- * timeout: 600
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import type { PortMapping } from '../../state/event.ts';
 import { addressOf, on, pathOf, port, TestDaemon, type CreateOptions } from '../harness/daemon.ts';
 import { addNetns } from '../harness/inside.ts';
@@ -73,7 +72,7 @@ interface Place extends Talker {
   view: ContainerView;
 }
 
-/** A container that says its name on these ports, UDP and TCP. */
+/** A container that answers with its name on these ports, UDP and TCP. */
 async function container(id: string, create: CreateOptions, ...ports: number[]): Promise<Place> {
   const view = await daemon.up(id, create);
   const talker = await talkerIn(pathOf(view));
@@ -84,13 +83,13 @@ async function container(id: string, create: CreateOptions, ...ports: number[]):
   return Object.assign(talker, { view });
 }
 
-/** Published on the same number as in the container, and on another: a late answer leaves by the first. */
+/** Ports published on the same number as in the container, and on another: a late answer leaves by the first. */
 const PORTS: PortMapping[] = (['tcp', 'udp'] as const).flatMap((protocol) => [
   port(8080, 80, { protocol }),
   port(53, 53, { protocol }),
 ]);
 
-/** Clients of each published port, of each family, from everywhere. */
+/** Clients of each published port, of each family, from every place. */
 function clients(protocol: 'tcp' | 'udp', elsewhere: Talker[]): Promise<Client[]> {
   const places = [lan, host, ...elsewhere];
   return Promise.all([
@@ -98,7 +97,7 @@ function clients(protocol: 'tcp' | 'udp', elsewhere: Talker[]): Promise<Client[]
     ...[HOST, HOST6].map((address) => lan.talk(protocol, address, 8080)),
     host.talk(protocol, '127.0.0.1', 8080),
     host.talk(protocol, '::1', 53),
-    // So that an answer is always under way.
+    // One client is restless, so that an answer is always under way.
     lan.talk(protocol, HOST, 53, { restless: true }),
   ]);
 }
@@ -116,7 +115,7 @@ const publish = (id: string, ports: PortMapping[], from?: string) =>
   daemon.done({ type: 'publish', id, port_mappings: ports, ...(from === undefined ? {} : { from }) });
 const unpublish = (id: string, ports: PortMapping[]) => daemon.done({ type: 'unpublish', id, port_mappings: ports });
 
-/** In place of what others see: a daemon that knows from disk alone what there is. */
+/** Restarts the daemon, which then knows only what is on disk. */
 async function restart(): Promise<void> {
   await daemon.kill();
   await daemon.start();
@@ -130,7 +129,7 @@ const handlers = [
 for (const [who, more] of handlers) {
   const create = (ports: PortMapping[] = []) => ({ networks: on('web'), port_mappings: ports, ...more });
 
-  tracked(`a client that began before a port was published is served as soon as it is: ${who}`, async () => {
+  tracked(`a client that began before a port was published is served once it is: ${who}`, async () => {
     const a = await container('a', create(), 80, 53);
     const other = await container('other', { networks: on('back') });
     const all = await clients('udp', [other, a]);
@@ -139,11 +138,11 @@ for (const [who, more] of handlers) {
     await served(all, ['a']);
   });
 
-  tracked(`what is not published any more serves nobody, whatever came before: ${who}`, async () => {
+  tracked(`an unpublished port serves nobody, whatever came before: ${who}`, async () => {
     const a = await container('a', create(PORTS), 80, 53, 81);
     const other = await container('other', { networks: on('back') });
     const [udp, tcp] = [await clients('udp', [other, a]), await clients('tcp', [other, a])];
-    // Of another port, and of the container's own.
+    // A client of another port, and one of the container's own address.
     await publish('a', [port(8081, 81, { protocol: 'udp' })]);
     const bystanders = [await lan.talk('udp', HOST, 8081), await host.talk('udp', addressOf(a.view, 'web'), 80)];
     await served([...udp, ...tcp, ...bystanders], ['a']);
@@ -154,7 +153,7 @@ for (const [who, more] of handlers) {
     await served(bystanders, ['a']);
   });
 
-  tracked(`a port that changes hands leads every datagram to the new one, and keeps connections: ${who}`, async () => {
+  tracked(`a port that moves leads every datagram to the new container, and keeps connections: ${who}`, async () => {
     await container('a', create(PORTS), 80, 53);
     const b = await container('b', create(), 80, 53);
     const other = await container('other', { networks: on('back') });
@@ -165,21 +164,21 @@ for (const [who, more] of handlers) {
     await served(udp, ['b']);
     await served(tcp, ['a']);
     await served(await clients('tcp', [other, b]), ['b']);
-    // Closed, it ends what came through it while it led elsewhere too.
+    // The teardown closes the port and ends the connections that it led elsewhere.
     await daemon.down('b');
     for (const client of tcp) assert.match(await client.end(), /ECONNRESET|closed|EPIPE/, client.what);
   });
 }
 
 tracked(
-  'who has an address next is not reached by what was before, whether it went by teardown or disconnect',
+  'the next owner of an address is not reached by old connections, after a teardown or a disconnect',
   async () => {
     const networks = { web: { static_ips: ['10.70.0.9', 'fd00:70::9'] } };
     for (const leave of [() => daemon.down('a'), () => daemon.done({ type: 'disconnect', id: 'a', network: 'web' })]) {
       const a = await container('a', { networks, port_mappings: PORTS }, 80, 53);
       const other = await container('other', { networks: on('back') });
       const into = await clients('udp', [other]);
-      // What it began itself, to one that goes on to answer: a flow of the container.
+      // A flow that the container itself began, to a peer that still answers.
       await lan.serve('lan', 'udp', 7000 + talkers.length);
       const out = await a.talk('udp', '192.0.2.2', 7000 + talkers.length, { from: 5000 });
       await served(into, ['a']);
@@ -204,30 +203,34 @@ tracked(
   },
 );
 
-tracked('a network that leads out instead leads every datagram, and keeps connections until it goes', async () => {
-  const a = await container('a', { networks: on('web'), port_mappings: PORTS }, 80, 53);
-  const [udp, tcp] = [await clients('udp', []), await clients('tcp', [])];
-  await served([...udp, ...tcp], ['a']);
-  const entries = (address: string, protocol: string) =>
-    execFileSync('conntrack', ['-L', '-p', protocol, '-r', address], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-      .split('\n')
-      .filter((line) => /dport=(8080|53) /.test(line)).length;
-  const now = await daemon.done({ type: 'connect', id: 'a', network: 'back', options: { gateway_priority: 7 } });
-  await served([...udp, ...tcp], ['a']);
-  assert.is(entries(addressOf(a.view, 'web'), 'udp'), 0);
-  assert.ok(entries(addressOf(now, 'back'), 'udp') > 0);
-  assert.ok(entries(addressOf(a.view, 'web'), 'tcp') > 0);
-  await daemon.done({ type: 'disconnect', id: 'a', network: 'web' });
-  await served(udp, ['a']);
-  for (const client of tcp) assert.match(await client.end(), /ECONNRESET|closed|EPIPE/, client.what);
-});
+tracked(
+  'a network that takes over the default route gets every datagram, and keeps its connections until it goes',
+  async () => {
+    const a = await container('a', { networks: on('web'), port_mappings: PORTS }, 80, 53);
+    const [udp, tcp] = [await clients('udp', []), await clients('tcp', [])];
+    await served([...udp, ...tcp], ['a']);
+    const entries = (address: string, protocol: string) =>
+      execFileSync('conntrack', ['-L', '-p', protocol, '-r', address], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      })
+        .split('\n')
+        .filter((line) => /dport=(8080|53) /.test(line)).length;
+    const now = await daemon.done({ type: 'connect', id: 'a', network: 'back', options: { gateway_priority: 7 } });
+    await served([...udp, ...tcp], ['a']);
+    assert.is(entries(addressOf(a.view, 'web'), 'udp'), 0);
+    assert.ok(entries(addressOf(now, 'back'), 'udp') > 0);
+    assert.ok(entries(addressOf(a.view, 'web'), 'tcp') > 0);
+    await daemon.done({ type: 'disconnect', id: 'a', network: 'web' });
+    await served(udp, ['a']);
+    for (const client of tcp) assert.match(await client.end(), /ECONNRESET|closed|EPIPE/, client.what);
+  },
+);
 
 /**
- * Entries of those who spoke to this port of a container, by their first direction: what raw would drop now makes none. What the
- * container answers late, to a datagram that had come before, is a connection of its own, from this port.
+ * The entries of clients of this port of a container, by their first direction; the raw chain now drops packets that
+ * would make such entries. A late answer of the container to an earlier datagram is a connection of its own, from this
+ * port.
  */
 const entriesTo = (number: number): string[] =>
   execFileSync('conntrack', ['-L'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
@@ -240,7 +243,7 @@ for (const [how, mend] of [
   ['by the next daemon', () => daemon.start()],
   ['by a reload', () => daemon.done({ type: 'reload', id: 'a' })],
 ] as const) {
-  tracked(`what slipped in while the ruleset was gone goes again when it is back ${how}`, async () => {
+  tracked(`a connection that began while the ruleset was gone ends when it is back ${how}`, async () => {
     const a = await container('a', { networks: on('web'), port_mappings: PORTS }, 80, 53, 81);
     const other = await container('other', { networks: on('back') });
     const published = await clients('udp', [other]);
@@ -269,7 +272,7 @@ for (const [how, mend] of [
   });
 }
 
-tracked('a network that is closed to others is closed to those who are there', async () => {
+tracked('a network that is closed to others is closed to those with open connections', async () => {
   const a = await container('a', { networks: on('web') }, 81);
   const b = await container('b', { networks: on('open') });
   const isolate = async (how: string) => {
@@ -292,7 +295,7 @@ tracked('a network that is closed to others is closed to those who are there', a
   );
 });
 
-tracked('an unpublish that was killed before it had forgotten is finished by the next daemon', async () => {
+tracked('an unpublish that was killed before it deleted entries is finished by the next daemon', async () => {
   await container('a', { networks: on('web'), port_mappings: PORTS }, 80, 53);
   const udp = await clients('udp', []);
   await served(udp, ['a']);
@@ -303,7 +306,7 @@ tracked('an unpublish that was killed before it had forgotten is finished by the
   writeFileSync(`${points}/order`, 'SIGKILL unpublish:durable#1');
   await daemon.event({ type: 'unpublish', id: 'a', port_mappings: PORTS }).catch(() => {});
   await until('it dies', () => !existsSync(`/proc/${daemon.pid}/exe`));
-  // What the effect did before it would have come to connections.
+  // Does the work that precedes the connections in this effect.
   for (const map of ['ports4', 'ports6']) execFileSync('nft', ['flush', 'map', 'inet', tableOf(), map]);
   await served(udp, ['a']);
   daemon.environment = {};
@@ -312,7 +315,7 @@ tracked('an unpublish that was killed before it had forgotten is finished by the
   await served(udp, []);
 });
 
-/** That of this daemon. */
+/** The table of this daemon. */
 function tableOf(): string {
   const tables = execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' });
   return /inet (cleat\S*)/.exec(tables)?.[1] ?? '';

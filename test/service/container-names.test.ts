@@ -1,5 +1,6 @@
 /**
- * A container by its id, its name, or the beginning of an engine's id: in every event and every question, on a stream too.
+ * A container can be named by its id, its name, or the beginning of an engine's id: in every event and every request,
+ * on a stream too.
  */
 import { request, type IncomingMessage } from 'node:http';
 import { suite } from 'uvu';
@@ -21,7 +22,7 @@ names.before(async () => {
   await daemon.start();
   await daemon.network({ name: 'back', subnets: [{ subnet: '10.72.0.0/24' }] });
 });
-names.after.each(() => clear(daemon)); // what a failed test has left
+names.after.each(() => clear(daemon)); // Removes what a failed test has left.
 names.after(async () => {
   await daemon.stop();
 });
@@ -35,7 +36,7 @@ for (const [what, text] of [
   ['its name', 'web'],
   ['the beginning of its id', LONG.slice(0, 12)],
 ] as const) {
-  names(`by ${what}, in every event and every question, also after kill -9`, async () => {
+  names(`a container can be named by ${what} in every event and every request, also after kill -9`, async () => {
     await daemon.done({ type: 'create', id: LONG, name: 'web', networks: on('cleat') });
     const mapping = { port_mappings: [port(8080, 80)] };
     const events: LifecycleEvent[] = [
@@ -53,7 +54,7 @@ for (const [what, text] of [
       assert.equal([status, body.id], [200, LONG], path);
     }
     assert.is((await daemon.get(`/v1/containers/${text}/history`)).status, 200);
-    // Others speak of it as well.
+    // Events of others name the container too.
     await daemon.up('taker', { networks: on('cleat') });
     await daemon.done({ type: 'publish', id: 'taker', ...mapping, from: text });
     const guest = await daemon.up('guest', { netns: { mode: 'container', id: text } });
@@ -68,7 +69,7 @@ for (const [what, text] of [
   });
 }
 
-names('what happens to one is told to who asked by its name', async () => {
+names('a client that watches a container by its name gets its events', async () => {
   await daemon.done({ type: 'create', id: LONG, name: 'web', networks: {} });
   const told: string[] = [];
   const answer = await new Promise<IncomingMessage>((resolve) => {
@@ -84,7 +85,7 @@ names('what happens to one is told to who asked by its name', async () => {
   await daemon.down(LONG, 'other');
 });
 
-names('names and ids are one set: nobody is created who would be taken for another', async () => {
+names('names and ids are one set: no container is created that would be taken for another', async () => {
   await daemon.done({ type: 'create', id: 'a', name: 'web', networks: {} });
   for (const event of [
     { id: 'b', name: 'web' }, // its name
@@ -109,12 +110,12 @@ names('a name is free as soon as the teardown of its container has answered', as
   await daemon.down('b');
 });
 
-names('a beginning that several have means none of them', async () => {
+names('a beginning that several ids have names no container', async () => {
   for (const id of [LONG, LIKE]) await daemon.done({ type: 'create', id, networks: {} });
   const several = /^404 NO_SUCH_CONTAINER: more than one result for container name or ID "abcd"$/;
   assert.match(await refused({ type: 'teardown', id: 'abcd' }), several);
   assert.is((await daemon.get('/v1/containers/abcd?wait=gone')).body.error?.code, 'NO_SUCH_CONTAINER');
-  // Too short to be meant, and ids that somebody chose are names: "web" is not "web-2".
+  // A beginning that is too short, and ids that a user chose: "web" is not "web-2".
   assert.match(await refused({ type: 'teardown', id: 'abc' }), /no container with name or ID/);
   await daemon.done({ type: 'create', id: 'web-2', networks: {} });
   assert.match(await refused({ type: 'teardown', id: 'web-' }), /no container with name or ID/);

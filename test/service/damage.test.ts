@@ -1,12 +1,10 @@
-/**
- * A daemon that starts on files it cannot use: each is set aside and reported, and stops nothing else.
- */
+/** The daemon starts on files that it cannot use: each is set aside and reported, and everything else goes on. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { asAnswered, on, TestDaemon } from '../harness/daemon.ts';
-import { comesBackTo, inspect } from '../harness/picture.ts';
+import { assertComesBackTo, inspect } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -24,7 +22,7 @@ damage.after(async () => {
 
 const file = (id: string) => `${daemon.runDir}/containers/${id}.json`;
 
-/** What the doctor says about state. */
+/** The doctor's findings about state. */
 async function complaints(): Promise<string[]> {
   const { body } = await daemon.get<{ checks: { name: string; ok: boolean; text: string }[] }>('/v1/doctor');
   return body.checks.filter(({ name, ok }) => name === 'state' && !ok).map(({ text }) => text);
@@ -40,7 +38,7 @@ const DAMAGES: Record<string, (text: string) => string> = {
   'no-context': (text) => text.replace('"context":', '"contents":'),
 };
 
-damage('snapshots that cannot be used are set aside and reported; the others live on', async () => {
+damage('snapshots that cannot be used are set aside and reported, and the others live on', async () => {
   const before = inspect(daemon);
   const ids = Object.keys(DAMAGES);
   for (const id of ids) await daemon.up(id, { networks: {} });
@@ -68,7 +66,7 @@ damage('snapshots that cannot be used are set aside and reported; the others liv
     audit.body.findings.filter(({ kind, problem }) => kind === 'namespace' && problem === 'leaked').length,
     ids.length,
   );
-  // Put right by hand, the daemon goes on from them.
+  // Once the files are repaired by hand, the daemon goes on from them.
   await daemon.stop();
   for (const id of ids) {
     renameSync(`${file(id)}.unreadable`, file(id));
@@ -77,10 +75,10 @@ damage('snapshots that cannot be used are set aside and reported; the others liv
   await daemon.start();
   assert.equal(await complaints(), []);
   await daemon.down('good', ...ids);
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
 });
 
-damage('a network definition that cannot be read is set aside; the others live on', async () => {
+damage('a network definition that cannot be read is set aside, and the others live on', async () => {
   await daemon.stop();
   const path = `${daemon.stateDir}/networks/torn.json`;
   writeFileSync(path, '{"name":"torn"');
@@ -90,7 +88,7 @@ damage('a network definition that cannot be read is set aside; the others live o
   assert.is((await daemon.get('/v1/networks/web')).status, 200);
 });
 
-damage('what is remembered of an outside and cannot be used is set aside; the containers there live on', async () => {
+damage('a record of an outside that cannot be used is set aside, and the containers there live on', async () => {
   const path = `${daemon.runDir}/outsides/own.json`;
   const good = await daemon.up('good', { networks: on('web') });
   for (const text of ['null', '{}', '{"outside":null,"bootId":1,"found":null}']) {
@@ -105,7 +103,7 @@ damage('what is remembered of an outside and cannot be used is set aside; the co
   await daemon.down('good');
 });
 
-damage('what another boot left is dropped: nothing of it can exist', async () => {
+damage('records of another boot are dropped: nothing that they name can exist', async () => {
   const up = await daemon.up('old', { networks: {} });
   await daemon.stop();
   const path = up.netns.path ?? '';

@@ -1,7 +1,7 @@
 /**
- * A defect in a machine, planted in one of its words: it stops that machine and nothing else. What is on disk of a
- * container stays as it was, and is where the next event, or the next start, takes it up; a machine that containers share
- * is there again a second later, with everything that they have.
+ * A defect that is planted in one action of a machine stops that machine and nothing else. The snapshot of a container
+ * stays as it was, and the next event or the next start takes it up. A machine that containers share is created again a
+ * second later, with everything that they have.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
@@ -39,7 +39,10 @@ defects.after(async () => {
 });
 defects.after.each(mend);
 
-/** Whoever waits is answered, the daemon and its other containers go on, and nothing on disk or in the kernel changes. */
+/**
+ * Checks that waiting requests are answered, the daemon and its other containers go on, and nothing on disk or in the
+ * kernel changes.
+ */
 async function stopped(id: string, cause: () => Promise<{ status: number; text: string }>): Promise<void> {
   const [pid, snapshot] = [daemon.pid, fileOf(id)];
   const waits = daemon.get(`/v1/containers/${id}?wait=teardownFailed&timeout=5000`);
@@ -66,7 +69,7 @@ const WAYS = {
   'a start after a kill': () => daemon.kill().then(() => daemon.start()),
 };
 for (const [what, way] of Object.entries(WAYS)) {
-  twice(`in a container that is up: it is an error, and up again by ${what}`, async () => {
+  twice(`a defect in a container that is up is an error, and ${what} brings it up again`, async () => {
     const up = await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
     await calm();
     const kernel = inspectKernel();
@@ -82,37 +85,34 @@ for (const [what, way] of Object.entries(WAYS)) {
   });
 }
 
-twice(
-  'in the middle of an operation: what it was granted goes back, and it can be done again or torn down',
-  async () => {
-    await daemon.done({ type: 'create', id: 'a', networks: on('one') });
-    const configure = () => daemon.event({ type: 'configure', id: 'a' });
-    for (const word of ['plan', 'nextTodo', 'adopt']) {
-      plant(word);
-      const { status, body } = await configure();
-      assert.equal([status, body.error?.code], [500, 'INTERNAL'], word);
-      mend();
-      // What the disk has decides where it goes on: before the request, or in the middle of it.
-      const again = await configure();
-      assert.ok([200, 409].includes(again.status), again.text);
-      assert.is((await daemon.get('/v1/containers/a?wait=up')).body.state, 'up');
-      await daemon.clean();
-      await daemon.done({ type: 'disconnect', id: 'a', network: 'one' });
-      await daemon.done({ type: 'teardown', id: 'a' });
-      await daemon.gone('a');
-      await daemon.done({ type: 'create', id: 'a', networks: on('one') });
-    }
-    plant('plan');
-    assert.is((await configure()).status, 500);
+twice('a defect in the middle of an operation releases what was granted, and the container can go on', async () => {
+  await daemon.done({ type: 'create', id: 'a', networks: on('one') });
+  const configure = () => daemon.event({ type: 'configure', id: 'a' });
+  for (const word of ['plan', 'nextTodo', 'adopt']) {
+    plant(word);
+    const { status, body } = await configure();
+    assert.equal([status, body.error?.code], [500, 'INTERNAL'], word);
     mend();
-    // Its network has one address: it is free for the next.
-    await daemon.down('a');
-    await daemon.up('b', { networks: on('one') });
-    await daemon.down('b');
-  },
-);
+    // The snapshot decides where the container goes on: before the request, or in the middle of it.
+    const again = await configure();
+    assert.ok([200, 409].includes(again.status), again.text);
+    assert.is((await daemon.get('/v1/containers/a?wait=up')).body.state, 'up');
+    await daemon.clean();
+    await daemon.done({ type: 'disconnect', id: 'a', network: 'one' });
+    await daemon.done({ type: 'teardown', id: 'a' });
+    await daemon.gone('a');
+    await daemon.done({ type: 'create', id: 'a', networks: on('one') });
+  }
+  plant('plan');
+  assert.is((await configure()).status, 500);
+  mend();
+  // Its network has one address, which is free for the next container.
+  await daemon.down('a');
+  await daemon.up('b', { networks: on('one') });
+  await daemon.down('b');
+});
 
-twice('at a create: there is no container, and it can be created then', async () => {
+twice('a defect at a create leaves no container, and it can be created then', async () => {
   plant('noNamespace');
   const { status, body } = await daemon.event({ type: 'create', id: 'a' });
   assert.equal([status, body.error?.code], [500, 'INTERNAL']);
@@ -132,7 +132,7 @@ twice('a container in error is torn down when its process ends', async () => {
   await until('it is gone', async () => (await daemon.get('/v1/containers/a')).status === 404);
 });
 
-/** What stops each machine that containers share, and the event that does it. */
+/** Each machine that containers share, and the action in it that is made to fail. */
 const SHARED = {
   'a network, when somebody joins': 'join',
   'the firewall, when it is compared': 'noteVerifier',
@@ -140,40 +140,45 @@ const SHARED = {
   'the host ports, when one is claimed': 'claim',
 };
 for (const [what, word] of Object.entries(SHARED)) {
-  twice(`in ${what}: who asked is refused, others have what they had, and it is there again`, async () => {
-    const ports = (host: number) => ({ port_mappings: [port(host, 80)] });
-    await daemon.up('a', { networks: on('named'), ...ports(8080) });
-    await daemon.up('c', { networks: on('named'), ...ports(8082) });
-    const kernel = inspectKernel();
-    plant(word);
-    await daemon.done({ type: 'create', id: 'b', networks: on('named'), ...ports(8081) });
-    const { status, body } =
-      word === 'noteVerifier'
-        ? await daemon.event({ type: 'reload', id: 'a' })
-        : await daemon.event({ type: 'configure', id: 'b' });
-    assert.equal([status, body.error?.code], [500, 'INTERNAL'], JSON.stringify(body));
-    assert.match(body.error?.message ?? '', /planted in/);
-    const doctor = await daemon.get<{ checks: { text: string }[] }>('/v1/doctor');
-    assert.ok(
-      doctor.body.checks.some(({ text }) => text.includes('planted in')),
-      doctor.text,
-    );
-    mend();
-    await until('it is there again', async () => (await daemon.event({ type: 'configure', id: 'b' })).status === 200);
-    await daemon.clean();
-    // An address or port of before is nobody else's.
-    const taken = await daemon.event({ type: 'publish', id: 'b', ...ports(8080) });
-    assert.is(taken.body.error?.code, 'PORT_TAKEN');
-    const b = (await daemon.get('/v1/containers/b')).body;
-    const addresses = await Promise.all(['a', 'c'].map(async (id) => (await daemon.get(`/v1/containers/${id}`)).body));
-    assert.not.ok(addresses.some((one) => addressOf(one as never, 'named') === addressOf(b as never, 'named')));
-    await daemon.down('b');
-    assert.equal(inspectKernel(), kernel);
-    await daemon.down('a', 'c');
-  });
+  twice(
+    `a defect in ${what}: the request is refused, others keep what they have, and the machine is back`,
+    async () => {
+      const ports = (host: number) => ({ port_mappings: [port(host, 80)] });
+      await daemon.up('a', { networks: on('named'), ...ports(8080) });
+      await daemon.up('c', { networks: on('named'), ...ports(8082) });
+      const kernel = inspectKernel();
+      plant(word);
+      await daemon.done({ type: 'create', id: 'b', networks: on('named'), ...ports(8081) });
+      const { status, body } =
+        word === 'noteVerifier'
+          ? await daemon.event({ type: 'reload', id: 'a' })
+          : await daemon.event({ type: 'configure', id: 'b' });
+      assert.equal([status, body.error?.code], [500, 'INTERNAL'], JSON.stringify(body));
+      assert.match(body.error?.message ?? '', /planted in/);
+      const doctor = await daemon.get<{ checks: { text: string }[] }>('/v1/doctor');
+      assert.ok(
+        doctor.body.checks.some(({ text }) => text.includes('planted in')),
+        doctor.text,
+      );
+      mend();
+      await until('it is there again', async () => (await daemon.event({ type: 'configure', id: 'b' })).status === 200);
+      await daemon.clean();
+      // Nobody else has an address or port of before.
+      const taken = await daemon.event({ type: 'publish', id: 'b', ...ports(8080) });
+      assert.is(taken.body.error?.code, 'PORT_TAKEN');
+      const b = (await daemon.get('/v1/containers/b')).body;
+      const addresses = await Promise.all(
+        ['a', 'c'].map(async (id) => (await daemon.get(`/v1/containers/${id}`)).body),
+      );
+      assert.not.ok(addresses.some((one) => addressOf(one as never, 'named') === addressOf(b as never, 'named')));
+      await daemon.down('b');
+      assert.equal(inspectKernel(), kernel);
+      await daemon.down('a', 'c');
+    },
+  );
 }
 
-twice('in a network, when somebody leaves: the teardown is tried again, and ends', async () => {
+twice('a defect in a network during a disconnect is overcome: the teardown is tried again, and ends', async () => {
   await daemon.up('a', { networks: on('web') });
   plant('leave');
   await daemon.event({ type: 'teardown', id: 'a' });

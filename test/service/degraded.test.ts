@@ -1,11 +1,11 @@
 /**
- * A container of which something is missing: it says why for as long as that is so, takes the words that help, and is whole
- * again once nothing stands in the way.
+ * A container that lacks something says why for as long as it lasts, accepts the events that help, and is whole again
+ * once nothing stands in the way.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
@@ -32,9 +32,9 @@ degraded.after(async () => {
 
 const shown = async (id: string) => (await daemon.get(`/v1/containers/${id}`)).body as ContainerView;
 
-/** Somebody else's link has the name of the container's own: it cannot be put back. */
+/** A foreign link has the name of the container's own, which therefore cannot be restored. */
 async function takeName(id: string, path: string): Promise<void> {
-  process.kill(daemon.pid, 'SIGSTOP'); // it would be quicker
+  process.kill(daemon.pid, 'SIGSTOP'); // an earlier repair would be quicker
   inside(path, 'ip', 'link', 'del', 'eth0');
   inside(path, 'ip', 'link', 'add', 'eth0', 'type', 'ifb');
   process.kill(daemon.pid, 'SIGCONT');
@@ -50,17 +50,17 @@ async function isWhole(id: string, ...networks: string[]): Promise<void> {
   });
   const view = await shown(id);
   await withAgents([pathOf(view), null], async (agent, host) => {
-    await agent!.serve(id, 'tcp', 80);
+    await agent.serve(id, 'tcp', 80);
     for (const network of networks) {
       for (const family of [4, 6] as const) {
-        assert.match(await host!.dial('tcp', addressOf(view, network, family), 80, 2000), new RegExp(`^${id} `));
+        assert.match(await host.dial('tcp', addressOf(view, network, family), 80, 2000), new RegExp(`^${id} `));
       }
     }
   });
   await daemon.clean();
 }
 
-/** Degraded, and why; but for moments in which it is tried again. */
+/** Checks that the container is degraded, with the reason, except in moments in which it tries again. */
 async function says(id: string, code: string, after: string): Promise<void> {
   let said = '';
   const expected = `degraded ${code}`;
@@ -74,32 +74,35 @@ async function says(id: string, code: string, after: string): Promise<void> {
 }
 
 for (const full of [false, true]) {
-  twice(`it takes every word, says why all the while, and reload ${full ? '--full ' : ''}mends it`, async () => {
-    const up = await daemon.up('a', { networks: on('web', 'back') });
-    const path = pathOf(up);
-    await takeName('a', path);
-    await says('a', 'INTERFACE_TAKEN', 'at first');
-    await daemon.done({ type: 'connect', id: 'a', network: 'more' });
-    await says('a', 'INTERFACE_TAKEN', 'after connect');
-    await daemon.done({ type: 'publish', id: 'a', port_mappings: [port(8080, 80), port(8081, 80)] });
-    await says('a', 'INTERFACE_TAKEN', 'after publish');
-    await daemon.done({ type: 'unpublish', id: 'a', port_mappings: [port(8081, 80)] });
-    await says('a', 'INTERFACE_TAKEN', 'after unpublish');
-    await daemon.done({ type: 'disconnect', id: 'a', network: 'more' });
-    await says('a', 'INTERFACE_TAKEN', 'after disconnect');
-    const options = { static_ips: ['10.9.9.9'] };
-    const refused = await daemon.event({ type: 'connect', id: 'a', network: 'more', options });
-    assert.is(refused.body.error?.code, 'ADDRESS_OUTSIDE_SUBNET');
-    await says('a', 'INTERFACE_TAKEN', 'after what was refused');
-    await daemon.kill();
-    await daemon.start();
-    await says('a', 'INTERFACE_TAKEN', 'after a kill');
-    giveName(path);
-    const { state, fault, ports } = await daemon.done({ type: 'reload', id: 'a', full });
-    assert.equal([state, fault, ports.length], ['up', null, 1]);
-    await isWhole('a', 'web', 'back');
-    await daemon.down('a');
-  });
+  twice(
+    `a degraded container takes every event, says why all the while, and reload ${full ? '--full ' : ''}repairs it`,
+    async () => {
+      const up = await daemon.up('a', { networks: on('web', 'back') });
+      const path = pathOf(up);
+      await takeName('a', path);
+      await says('a', 'INTERFACE_TAKEN', 'at first');
+      await daemon.done({ type: 'connect', id: 'a', network: 'more' });
+      await says('a', 'INTERFACE_TAKEN', 'after connect');
+      await daemon.done({ type: 'publish', id: 'a', port_mappings: [port(8080, 80), port(8081, 80)] });
+      await says('a', 'INTERFACE_TAKEN', 'after publish');
+      await daemon.done({ type: 'unpublish', id: 'a', port_mappings: [port(8081, 80)] });
+      await says('a', 'INTERFACE_TAKEN', 'after unpublish');
+      await daemon.done({ type: 'disconnect', id: 'a', network: 'more' });
+      await says('a', 'INTERFACE_TAKEN', 'after disconnect');
+      const options = { static_ips: ['10.9.9.9'] };
+      const refused = await daemon.event({ type: 'connect', id: 'a', network: 'more', options });
+      assert.is(refused.body.error?.code, 'ADDRESS_OUTSIDE_SUBNET');
+      await says('a', 'INTERFACE_TAKEN', 'after what was refused');
+      await daemon.kill();
+      await daemon.start();
+      await says('a', 'INTERFACE_TAKEN', 'after a kill');
+      giveName(path);
+      const { state, fault, ports } = await daemon.done({ type: 'reload', id: 'a', full });
+      assert.equal([state, fault, ports.length], ['up', null, 1]);
+      await isWhole('a', 'web', 'back');
+      await daemon.down('a');
+    },
+  );
 }
 
 const FLUSHES = {
@@ -113,7 +116,7 @@ const FLUSHES = {
   ],
 };
 for (const [what, commands] of Object.entries(FLUSHES)) {
-  twice(`${what}: they come back`, async () => {
+  twice(`${what}: the objects come back`, async () => {
     const up = await daemon.up('a', { networks: on('web') });
     const routes = () =>
       ['-4', '-6'].map((family) => inside(pathOf(up), 'ip', family, 'route').match(/^(default|10|fd)/gm)?.length);
@@ -134,23 +137,26 @@ const BENT = {
   'moved away': (link: string) => `link set ${link} netns elsewhere`,
 };
 function bend(commands: string): void {
-  process.kill(daemon.pid, 'SIGSTOP'); // it would be quicker
+  process.kill(daemon.pid, 'SIGSTOP'); // an earlier repair would be quicker
   execFileSync('ip', ['-batch', '-'], { input: commands });
   process.kill(daemon.pid, 'SIGCONT');
 }
 
 for (const [how, commands] of Object.entries(BENT)) {
-  twice(`a host link that is ${how} by others: the pair is made anew, and nothing of the old one stays`, async () => {
-    const up = await daemon.up('a', { networks: on('web') });
-    const link = hostLinkOf('a');
-    bend(commands(link));
-    await until('it is there again', () => hostLinkOf('a') === link);
-    await isWhole('a', 'web');
-    assert.is(inside(pathOf(up), 'ip', '-o', 'link').trim().split('\n').length, 2);
-    await daemon.down('a');
-  });
+  twice(
+    `a host link that is ${how} by others is replaced by a new pair, and nothing of the old one stays`,
+    async () => {
+      const up = await daemon.up('a', { networks: on('web') });
+      const link = hostLinkOf('a');
+      bend(commands(link));
+      await until('it is there again', () => hostLinkOf('a') === link);
+      await isWhole('a', 'web');
+      assert.is(inside(pathOf(up), 'ip', '-o', 'link').trim().split('\n').length, 2);
+      await daemon.down('a');
+    },
+  );
 
-  twice(`a host link that is ${how} and not put back goes with a disconnect, and with a teardown`, async () => {
+  twice(`a host link that is ${how} and not restored goes with a disconnect, and with a teardown`, async () => {
     daemon.drift = ['link=ignore', 'address=ignore', 'route=ignore', 'neighbour=ignore'];
     await daemon.kill();
     await daemon.start();

@@ -1,18 +1,18 @@
 /**
- * Names as processes in containers find them, answered by the real aardvark-dns: by name, alias, short id, hostname and
- * pod; as soon as the event that brought them has answered; and gone with it.
+ * Names as processes in containers resolve them, answered by the real aardvark-dns: by name, alias, short id, hostname
+ * and pod. They exist as soon as the event that brought them has answered, and go with it.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { argumentsOf, findAardvark } from '../../effects/aardvark.ts';
+import { argumentsOf, findAardvark } from '../../effects/names/aardvark.ts';
 import { openOutside } from '../../native/index.ts';
-import type { AuditReport } from '../../service/audit.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
 import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { dig, resolversIn } from '../harness/dns.ts';
 import { until } from '../harness/native.ts';
-import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
 
@@ -41,31 +41,34 @@ dns.before(async () => {
 dns.after(async () => {
   await daemon.stop();
   assert.equal(resolversIn(daemon.directory), []);
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
-/** What a process in the namespace is answered. */
+/** The answer that a process in the namespace gets. */
 async function lookUp(netns: string, server: string, name: string, type: 'A' | 'AAAA' = 'A'): Promise<string[]> {
   return (await dig(outside, netns, server, name, type)).split(' ').slice(1);
 }
 
-twice('by name, alias, short id and hostname, in both families, when configure has answered', async () => {
-  const id = 'a1b2c3d4e5f6a7b8c9';
-  const db = await daemon.up(id, {
-    name: 'db',
-    hostname: 'db.internal',
-    networks: { front: { aliases: ['database', 'Pg'] } },
-  });
-  const web = await daemon.up('web', { networks: on('front') });
-  for (const name of ['db', 'database', 'pg', 'PG', id.slice(0, 12), 'db.internal']) {
-    assert.equal(await lookUp(pathOf(web), '10.71.0.1', name), [addressOf(db, 'front')], name);
-    assert.equal(await lookUp(pathOf(web), '10.71.0.1', name, 'AAAA'), [addressOf(db, 'front', 6)], name);
-  }
-  assert.equal(await lookUp(pathOf(db), '10.71.0.1', 'web'), [addressOf(web, 'front')]);
-  await daemon.down('web', id);
-});
+twice(
+  'containers have names by name, alias, short id and hostname, in both families, when configure has answered',
+  async () => {
+    const id = 'a1b2c3d4e5f6a7b8c9';
+    const db = await daemon.up(id, {
+      name: 'db',
+      hostname: 'db.internal',
+      networks: { front: { aliases: ['database', 'Pg'] } },
+    });
+    const web = await daemon.up('web', { networks: on('front') });
+    for (const name of ['db', 'database', 'pg', 'PG', id.slice(0, 12), 'db.internal']) {
+      assert.equal(await lookUp(pathOf(web), '10.71.0.1', name), [addressOf(db, 'front')], name);
+      assert.equal(await lookUp(pathOf(web), '10.71.0.1', name, 'AAAA'), [addressOf(db, 'front', 6)], name);
+    }
+    assert.equal(await lookUp(pathOf(db), '10.71.0.1', 'web'), [addressOf(web, 'front')]);
+    await daemon.down('web', id);
+  },
+);
 
-twice('a container called like a domain of the world does not answer for it; one with such an alias does', async () => {
+twice('a container called like a domain of the world does not answer for it, one with such an alias does', async () => {
   const evil = await daemon.up('example.com', { name: 'www.example.com', networks: on('front') });
   const stands = await daemon.up('test', { networks: { front: { aliases: ['api.example.com'] } } });
   for (const name of ['example.com', 'EXAMPLE.com', 'www.example.com']) {
@@ -75,7 +78,7 @@ twice('a container called like a domain of the world does not answer for it; one
   await daemon.down('example.com', 'test');
 });
 
-twice('a pod has the name, its infra container has not', async () => {
+twice('a pod has the name, and its infra container has not', async () => {
   const infra = await daemon.up('infra', { name: 'k8s-infra', pod: 'shop', networks: on('front') });
   const web = await daemon.up('web', { networks: on('front') });
   assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'shop'), [addressOf(infra, 'front')]);
@@ -83,7 +86,7 @@ twice('a pod has the name, its infra container has not', async () => {
   await daemon.down('web', 'infra');
 });
 
-twice('connect brings names, disconnect takes them away, on that network alone', async () => {
+twice('connect adds names and disconnect removes them, on that network alone', async () => {
   await daemon.up('db', { networks: on('quiet') });
   const web = await daemon.up('web', { networks: on('front', 'back') });
   assert.equal(await lookUp(pathOf(web), '10.71.0.1', 'db'), []);
@@ -98,7 +101,7 @@ twice('connect brings names, disconnect takes them away, on that network alone',
   await daemon.down('web', 'db');
 });
 
-twice('many at once: every one is resolvable when its configure has answered', async () => {
+twice('many containers at once are each resolvable when their configure has answered', async () => {
   const asker = await daemon.up('asker', { networks: on('front') });
   const ids = Array.from({ length: 30 }, (_, n) => `c${n}`);
   await Promise.all(
@@ -132,7 +135,7 @@ twice('the server lives on when the daemon is killed, is adopted, and is started
   assert.equal(resolversIn(daemon.directory), []);
 });
 
-dns('the audit names a server that nobody needs, and one that is needed and not there', async () => {
+dns('the audit names a server that nobody needs, and one that is needed and missing', async () => {
   const findings = async () =>
     (await daemon.get<AuditReport>('/v1/audit')).body.findings.map((one) => `${one.problem} ${one.kind} ${one.object}`);
   const finds = (what: string) => until(`it finds: ${what}`, async () => (await findings()).join() === what, 10_000);
@@ -158,7 +161,7 @@ dns('the audit names a server that nobody needs, and one that is needed and not 
   await daemon.down('web');
 });
 
-dns('update: names stay on a network whose DNS servers change', async () => {
+dns('an update of the DNS servers of a network keeps its names', async () => {
   const web = await daemon.up('web', { networks: on('back') });
   const change = async (servers: string[]) =>
     (await daemon.request('PATCH', '/v1/networks/back', { network_dns_servers: servers })).status;
@@ -168,7 +171,7 @@ dns('update: names stay on a network whose DNS servers change', async () => {
   await daemon.down('web');
 });
 
-dns('a network is made with DNS where there is a server for it, and without it on request', async () => {
+dns('a network is made with DNS if a server is installed, and without it on request', async () => {
   const { body: yes } = await daemon.request<{ dns_enabled: boolean }>('POST', '/v1/networks', { name: 'yes' });
   assert.is(yes.dns_enabled, true);
   const no = await daemon.network({ name: 'no', dns_enabled: false });

@@ -1,16 +1,16 @@
 /**
- * A host whose routing goes by the source: clients elsewhere get answers from published ports by the way of the address that
- * they asked, of both families. Where they cannot, doctor names the ports; with what it hints at they do, and nothing is said.
+ * A host that routes by the source: clients elsewhere get answers from published ports by way of the address that they
+ * used, of both families. Where that is impossible, doctor names the ports; with doctor's remedy they answer, and it
+ * says nothing.
  *
- * timeout: 600
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../service/doctor.ts';
-import type { ContainerView as Container } from '../../service/view.ts';
+import type { Check } from '../../state/answers/doctor.ts';
+import type { ContainerView as Container } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
 import { addNetns, agentIn, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
@@ -23,7 +23,7 @@ requirePrivateNamespace();
 const answers = suite('answers');
 const { daemon, lan } = await wayOut(answers);
 
-/** The host on its second uplink, and the router there, behind which the client has an address. */
+/** The host on its second uplink, and the router there; the client's address is behind that router. */
 const SECOND = { 4: '203.0.113.1', 6: 'fd00:203::1' };
 const ROUTER = { 4: '203.0.113.2', 6: 'fd00:203::2' };
 const CLIENT = { 4: '198.51.100.9', 6: 'fd00:99::9' };
@@ -55,11 +55,11 @@ ip(
   '-n',
   'far',
 );
-// The LAN's neighbours reach the other address of the host by the host.
+// Neighbours on the LAN reach the other address of the host through the host.
 ip([`route add ${SECOND[4]}/32 via ${HOST}`], '-n', 'lan');
 const client = await agentIn(far);
 
-/** Of the second uplink, or of these addresses: they leave by the second uplink. */
+/** Rules for the second uplink, or for these addresses: their packets leave by the second uplink. */
 function bySource(verb: 'add' | 'del', sources: readonly string[] = Object.values(SECOND)): void {
   for (const source of sources) {
     const family = source.includes(':') ? '-6' : '-4';
@@ -73,7 +73,7 @@ async function checks(): Promise<Check[]> {
 }
 const findings = async () => (await checks()).filter(({ ok }) => !ok).map(({ text }) => text);
 
-/** What the client hears from the port on the second uplink: of each family and protocol. */
+/** The answers that the client gets from the port on the second uplink, of each family and protocol. */
 function heard(container: Container): Promise<string[]> {
   return withAgents([pathOf(container)], async (inside) => {
     await inside.serve('a', 'tcp', 80);
@@ -84,7 +84,7 @@ function heard(container: Container): Promise<string[]> {
     return Promise.all(asked);
   });
 }
-/** Behind the default route of the first uplink. */
+/** A host behind the default route of the first uplink. */
 const REMOTE = '198.51.100.77';
 const KEPT = Object.values(CLIENT).map((address) => `a ${address}`);
 
@@ -96,7 +96,7 @@ answers.before(async () => {
 });
 answers.before.each(() => {
   for (const family of ['-4', '-6']) {
-    // Whatever a failed test left.
+    // Removes whatever a failed test left.
     for (let i = 0; i < 8; i++) {
       try {
         execFileSync('ip', [family, 'rule', 'del', 'lookup', String(TABLE)], { stdio: 'ignore' });
@@ -108,7 +108,7 @@ answers.before.each(() => {
 });
 answers.after(() => client.stop());
 
-answers('nothing is said of a host with one way out, nor where nothing is published', async () => {
+answers('doctor says nothing about a host with one way out, nor if nothing is published', async () => {
   bySource('add');
   assert.equal(
     (await checks()).map(({ ok }) => ok),
@@ -119,7 +119,10 @@ answers('nothing is said of a host with one way out, nor where nothing is publis
   assert.equal(await findings(), []);
 });
 
-/** Everywhere else, as without a second uplink: from the first one, another network, the host and the container itself. */
+/**
+ * Checks clients everywhere else, as without a second uplink: on the first one, another network, the host and the
+ * container itself.
+ */
 async function answersElsewhere(a: Container, b: Container): Promise<void> {
   await withAgents([pathOf(a), pathOf(b), null], async (inside, neighbour, host) => {
     await inside.serve('a', 'tcp', 80);
@@ -138,7 +141,7 @@ const all = [...KEPT, ...KEPT];
 const isHeard = async (a: Container) => String(await heard(a)) === String(all);
 
 for (const filter of ['0', '2']) {
-  answers(`ports on a second uplink with source routing answer, and elsewhere too, rp_filter ${filter}`, async () => {
+  answers(`ports on a second uplink with source routing answer, and on others too, rp_filter ${filter}`, async () => {
     setFilter(filter);
     bySource('add');
     const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
@@ -152,7 +155,10 @@ for (const filter of ['0', '2']) {
 /** net.ipv4.conf.*.rp_filter of the second uplink. */
 const filterOfSecond = (): string => readFileSync('/proc/sys/net/ipv4/conf/second/rp_filter', 'utf8').trim();
 
-/** Datagrams from the client that come in by the second uplink: which of these addresses of the host hear one. */
+/**
+ * Sends datagrams from the client that come in by the second uplink, and returns the addresses of the host that
+ * received one.
+ */
 async function hearByTheSecond(addresses: string[]): Promise<string[]> {
   const got = new Set<string>();
   const server = createSocket('udp4').on('message', (text) => got.add(String(text)));
@@ -173,30 +179,33 @@ for (const [all, own] of [
   ['0', '1'],
   ['1', '0'],
 ] as const) {
-  answers(`with a strict rp_filter they answer, and what it dropped is dropped still: all=${all}, ${own}`, async () => {
-    setFilter('1');
-    setFilter(all, ['all']);
-    setFilter(own, ['second']);
-    bySource('add');
-    // From the address HOST the way to the client is the first uplink.
-    assert.equal(await hearByTheSecond([HOST, SECOND[4]]), [SECOND[4]], 'as the host has it');
-    const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
-    const b = await daemon.up('b', { networks: on('web') });
-    await until('answers', () => isHeard(a));
-    assert.equal(await findings(), []);
-    assert.is(filterOfSecond(), '2');
-    assert.equal(await hearByTheSecond([HOST, SECOND[4]]), [SECOND[4]]);
-    await answersElsewhere(a, b);
-    await daemon.kill();
-    assert.ok(await isHeard(a), 'while no daemon runs');
-    assert.equal(await hearByTheSecond([HOST, SECOND[4]]), [SECOND[4]], 'while no daemon runs');
-    await daemon.start();
-    await daemon.down('a', 'b');
-    await until('the filter as it was', () => filterOfSecond() === own);
-  });
+  answers(
+    `with a strict rp_filter ports answer, and what it dropped is still dropped: all=${all}, ${own}`,
+    async () => {
+      setFilter('1');
+      setFilter(all, ['all']);
+      setFilter(own, ['second']);
+      bySource('add');
+      // From the address HOST the route to the client is the first uplink.
+      assert.equal(await hearByTheSecond([HOST, SECOND[4]]), [SECOND[4]], 'as the host has it');
+      const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
+      const b = await daemon.up('b', { networks: on('web') });
+      await until('answers', () => isHeard(a));
+      assert.equal(await findings(), []);
+      assert.is(filterOfSecond(), '2');
+      assert.equal(await hearByTheSecond([HOST, SECOND[4]]), [SECOND[4]]);
+      await answersElsewhere(a, b);
+      await daemon.kill();
+      assert.ok(await isHeard(a), 'while no daemon runs');
+      assert.equal(await hearByTheSecond([HOST, SECOND[4]]), [SECOND[4]], 'while no daemon runs');
+      await daemon.start();
+      await daemon.down('a', 'b');
+      await until('the filter as it was', () => filterOfSecond() === own);
+    },
+  );
 }
 
-answers('a filter that was loosened is put back when the routing does not go by the source any more', async () => {
+answers('a filter that was loosened is restored when no rule selects by the source any more', async () => {
   setFilter('1');
   bySource('add');
   const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
@@ -217,7 +226,7 @@ answers('a filter that was loosened is put back when the routing does not go by 
 const mountSwitches = (how: 'ro' | 'rw'): void =>
   void execFileSync('mount', ['-o', `remount,${how},bind`, '/proc/sys']);
 
-/** /proc/sys cannot be written to, on a host that forwards already and has a strict filter. */
+/** A read-only /proc/sys, on a host that forwards already and has a strict filter. */
 async function withReadOnlySwitches(work: () => Promise<void>): Promise<void> {
   const forwarding = ['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding'].map((key) => `/proc/sys/${key}`);
   const before = forwarding.map((path) => readFileSync(path, 'utf8'));
@@ -234,7 +243,7 @@ async function withReadOnlySwitches(work: () => Promise<void>): Promise<void> {
   }
 }
 
-answers('where the filter cannot be loosened ports are named; with what doctor hints at they answer', () =>
+answers("ports are named if the filter cannot be loosened, and they answer with doctor's remedy", () =>
   withReadOnlySwitches(async () => {
     bySource('add');
     const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
@@ -267,7 +276,7 @@ const rules = (): string[] => {
   return [...text.matchAll(/^.*ip6? saddr set .*$/gm)].map(([line]) => line.trim());
 };
 
-answers('rules and switches are there only while the routing goes by the source, also across a restart', async () => {
+answers('rules and switches exist only while a rule selects by the source, also across a restart', async () => {
   setFilter('0');
   const before = readFileSync('/proc/sys/net/ipv4/conf/default/rp_filter', 'utf8').trim();
   const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
@@ -294,7 +303,7 @@ answers('rules and switches are there only while the routing goes by the source,
   assert.not.match(daemon.log(), /chain (replies|sources) was changed/);
 });
 
-answers('what others change of it is put back', async () => {
+answers('changes of it by others are reverted', async () => {
   setFilter('0');
   bySource('add');
   const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
@@ -318,33 +327,30 @@ function sendAs(container: Container, source: string, port: number): void {
   execFileSync('nsenter', [netns, 'python3', '-c', send, source, HOST, String(port)]);
 }
 
-answers(
-  'a container cannot pass for the host while its bridge takes answers with the address of the host',
-  async () => {
-    setFilter('0');
-    bySource('add');
-    const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
-    await until('answers', () => isHeard(a));
-    assert.equal(await switches(), ['1', '2']);
-    const got: string[] = [];
-    const server = createSocket('udp4').on('message', (text) => got.push(String(text)));
-    await new Promise<void>((bound) => server.bind(7009, '0.0.0.0', bound));
-    try {
-      const own = addressOf(a, 'six');
-      for (const forged of [SECOND[4], '203.0.113.7']) {
-        execFileSync('nsenter', [`--net=${pathOf(a)}`, 'ip', 'addr', 'add', `${forged}/32`, 'dev', 'lo']);
-        sendAs(a, forged, 7009);
-      }
-      sendAs(a, own, 7009);
-      await until('its own', () => got.length > 0);
-      assert.equal(got, [own]);
-    } finally {
-      server.close();
+answers("a container cannot pose as the host while its bridge accepts answers with the host's address", async () => {
+  setFilter('0');
+  bySource('add');
+  const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols });
+  await until('answers', () => isHeard(a));
+  assert.equal(await switches(), ['1', '2']);
+  const got: string[] = [];
+  const server = createSocket('udp4').on('message', (text) => got.push(String(text)));
+  await new Promise<void>((bound) => server.bind(7009, '0.0.0.0', bound));
+  try {
+    const own = addressOf(a, 'six');
+    for (const forged of [SECOND[4], '203.0.113.7']) {
+      execFileSync('nsenter', [`--net=${pathOf(a)}`, 'ip', 'addr', 'add', `${forged}/32`, 'dev', 'lo']);
+      sendAs(a, forged, 7009);
     }
-  },
-);
+    sendAs(a, own, 7009);
+    await until('its own', () => got.length > 0);
+    assert.equal(got, [own]);
+  } finally {
+    server.close();
+  }
+});
 
-answers('with the forwarder they answer, and nothing is said', async () => {
+answers('with the forwarder ports answer, and doctor says nothing', async () => {
   setFilter('1');
   bySource('add');
   const a = await daemon.up('a', { networks: on('six'), port_mappings: bothProtocols, port_handler: 'forwarder' });
@@ -354,7 +360,7 @@ answers('with the forwarder they answer, and nothing is said', async () => {
   assert.equal(await findings(), []);
 });
 
-/** A client that is reached by the default route of the first uplink gets an answer there. */
+/** A client behind the default route of the first uplink gets an answer there. */
 async function byTheFirst(a: Container): Promise<void> {
   const from = ['-n', 'lan'];
   ip([`addr add ${REMOTE}/32 dev lo`, `route add ${HOST} dev eth0 src ${REMOTE}`], ...from);
@@ -368,7 +374,7 @@ async function byTheFirst(a: Container): Promise<void> {
   }
 }
 
-answers('a network that is led out by the second uplink answers by both', async () => {
+answers('a network that is routed through the second uplink answers by both', async () => {
   setFilter('0');
   bySource('add');
   bySource('add', ['10.52.0.0/24', 'fd00:52::/64']);
@@ -378,7 +384,7 @@ answers('a network that is led out by the second uplink answers by both', async 
   assert.equal(await findings(), []);
 });
 
-answers('nothing is said of equal-cost routes, of which packets of each source take another', async () => {
+answers('doctor says nothing about equal-cost routes, which distribute packets of each source', async () => {
   const more = Array.from({ length: 16 }, (_, i) => i + 100);
   const addresses = (verb: string) => more.map((i) => `addr ${verb} 203.0.113.${i}/32 dev second`);
   const both = `nexthop via ${LAN} dev lan0 nexthop via ${ROUTER[4]} dev second`;
@@ -391,7 +397,7 @@ answers('nothing is said of equal-cost routes, of which packets of each source t
   }
 });
 
-answers('a table that leads to some networks alone', async () => {
+answers('ports answer where a table leads to some networks alone', async () => {
   const inner = ['198.51.100.0/24', 'fd00:99::/64'];
   ip([`route del default table ${TABLE}`]);
   execFileSync('ip', ['-6', 'route', 'del', 'default', 'table', String(TABLE)]);
@@ -420,7 +426,7 @@ for (const [what, routing] of [
   ['nowhere by the rule itself', 'unreachable'],
 ] as const) {
   answers(
-    `containers are led by ${what}: ports answer, or any rp_filter drops the questions and they are named`,
+    `containers are routed by ${what}: ports answer, or are named because any rp_filter drops requests`,
     async () => {
       setFilter('0');
       if (routing.startsWith('lookup')) ip([`route replace unreachable default table ${TABLE + 1}`]);
@@ -441,9 +447,9 @@ for (const [what, routing] of [
   );
 }
 
-answers('a host that a VPN leads out, but for its own address, answers by that address', async () => {
+answers('a host whose traffic goes through a VPN, except its own address, answers by that address', async () => {
   setFilter('0');
-  // As wg-quick has it: the default route alone is another.
+  // As wg-quick does it: only the default route differs.
   const rules = ['298 lookup main suppress_prefixlength 0', `299 from ${HOST} lookup main`, `300 lookup ${TABLE}`];
   ip(rules.map((rule) => `rule add priority ${rule}`));
   try {
@@ -455,7 +461,7 @@ answers('a host that a VPN leads out, but for its own address, answers by that a
   }
 });
 
-answers('only ports published on the address are named, the first of them by name', () =>
+answers('doctor names only ports published on the address, the first of them by name', () =>
   withReadOnlySwitches(async () => {
     bySource('add');
     const only = (address: string) => port(8081, 80, { host_ip: address });

@@ -1,11 +1,11 @@
 /**
- * Somebody else's firewall that drops what is forwarded: doctor names the chain, and what it says to add lets containers
- * through; nothing is said of one that lets them pass already.
+ * Another firewall drops forwarded packets: doctor names the chain, and the rules that it suggests let containers
+ * through. It says nothing about a firewall that lets them pass already.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../service/doctor.ts';
+import type { Check } from '../../state/answers/doctor.ts';
 import { on, pathOf } from '../harness/daemon.ts';
 import { withAgents } from '../harness/inside.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -28,17 +28,20 @@ firewalls.after.each(() => {
   for (const table of ['inet theirs', 'ip filter', 'ip6 filter']) nft(`add table ${table}; delete table ${table}`);
 });
 
-firewalls('nothing is said without one, nor of chains that accept, or see something else', async () => {
-  assert.equal(
-    (await checks()).map(({ ok }) => ok),
-    [true],
-  );
-  nft(`table inet theirs {
+firewalls(
+  'doctor says nothing without another firewall, nor about chains that accept or see other packets',
+  async () => {
+    assert.equal(
+      (await checks()).map(({ ok }) => ok),
+      [true],
+    );
+    nft(`table inet theirs {
     chain forward { type filter hook forward priority 0; policy accept; }
     chain input { type filter hook input priority 0; policy drop; iifname lo accept; }
   }`);
-  assert.equal(await findings(), []);
-});
+    assert.equal(await findings(), []);
+  },
+);
 
 for (const [family, table, chain] of [
   ['inet', 'theirs', 'guard'],
@@ -64,7 +67,7 @@ for (const [family, table, chain] of [
   });
 }
 
-/** What iptables-nft makes of it. */
+/** The rules as iptables-nft writes them. */
 function asNft(rule: string): string {
   const [, way, bridge] = /^iptables -I FORWARD -(i|o) (\S+) -j ACCEPT$/.exec(rule) ?? [];
   assert.ok(way && bridge, rule);
@@ -76,7 +79,7 @@ firewalls('a network without addresses of the family is not concerned', async ()
   assert.equal(await findings(), []);
 });
 
-firewalls('only the networks that are not let through are named', async () => {
+firewalls('doctor names only the networks that are not let through', async () => {
   const { body } = await daemon.get<{ name: string; network_interface: string }[]>('/v1/networks');
   const bridge = body.find(({ name }) => name === 'web')?.network_interface ?? '';
   nft(
@@ -88,7 +91,7 @@ firewalls('only the networks that are not let through are named', async () => {
 });
 
 firewalls(
-  'a rule for an interface whose name only ends or begins as that of a bridge lets nobody through',
+  "a rule for an interface with a name that only ends or begins like a bridge's lets nobody through",
   async () => {
     const { body } = await daemon.get<{ name: string; network_interface: string }[]>('/v1/networks');
     const bridge = body.find(({ name }) => name === 'web')?.network_interface ?? '';

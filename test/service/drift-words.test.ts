@@ -1,16 +1,14 @@
-/**
- * The words of the watch on drift: clues out of announcements, what is said and when, policies. Without a kernel.
- */
+/** The logic of the drift watch without a kernel: clues from announcements, what is reported and when, policies. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RtnlNotification } from '../../native/index.ts';
-import { Clues } from '../../service/drift-clues.ts';
-import { DriftRecord } from '../../service/drift-record.ts';
-import type { ContainerActor } from '../../service/snapshot.ts';
+import { Clues } from '../../service/drift/drift-clues.ts';
+import { DriftRecord } from '../../service/drift/drift-record.ts';
+import type { ContainerActor } from '../../service/records/snapshot.ts';
 import type { Drift } from '../../state/container.ts';
 import { driftPolicies } from '../../state/drift.ts';
 
-const words = suite('words of drift');
+const words = suite('logic of the drift watch');
 const PREFIX = 'cleat:main:';
 
 function cluesOf(...events: RtnlNotification[]): Clues {
@@ -22,7 +20,7 @@ const link = (alias: string, nsid: number | null = null): RtnlNotification => {
   return { type: 'link.del', nsid, index: 1, name: 've1', up: false, alias };
 };
 
-words('clues: whose link it is says its alias', () => {
+words('clues: the alias of a link names its owner', () => {
   const clues = cluesOf(link(`${PREFIX}a:7:web`), link(`${PREFIX}a:7:back`), link(`${PREFIX}network:web`));
   assert.equal(
     [...clues.hosts].map(([owner, networks]) => [owner, [...networks]]),
@@ -31,13 +29,13 @@ words('clues: whose link it is says its alias', () => {
   assert.equal([...clues.networks], ['web']);
 });
 
-words('clues: links of others are nobody’s', () => {
+words('clues: links of other programs belong to nobody', () => {
   const clues = new Clues();
   assert.not(clues.take(link('cleat:other:a:7:web'), PREFIX));
   assert.not(clues.take(link(''), PREFIX));
 });
 
-words('clues: a namespace is known by its nsid; what the kernel does by itself is none', () => {
+words('clues: a namespace is known by its nsid, and actions of the kernel itself are none', () => {
   const address: RtnlNotification = { type: 'address.del', nsid: 4, link: 2, address: '10.0.0.2', prefix: 24 };
   assert.equal([...cluesOf(address, link('', 5)).nsids], [4, 5]);
   assert.equal([...cluesOf({ ...address, address: 'fe80::1' }).nsids], []);
@@ -46,13 +44,13 @@ words('clues: a namespace is known by its nsid; what the kernel does by itself i
   assert.equal([...cluesOf({ ...route, destination: '10.0.0.0', prefix: 24 }).gone], ['10.0.0.0/24']);
 });
 
-words('clues: a port that leaves with its link is not looked for', () => {
+words('clues: a port that leaves with its link is not searched for', () => {
   const port: RtnlNotification = { type: 'port.del', nsid: null, index: 1, name: 've1' };
   assert.equal([...cluesOf(port).ports], ['ve1']);
   assert.equal([...cluesOf(port, link(`${PREFIX}a:7:web`)).ports], []);
 });
 
-words('clues: after an overrun everything', () => assert.ok(cluesOf({ type: 'overrun' }).everything));
+words('clues: after an overrun everything is inspected', () => assert.ok(cluesOf({ type: 'overrun' }).everything));
 
 // --- What is said -----------------------------------------------------------------------------------------------
 
@@ -71,7 +69,7 @@ function recording() {
   return { record, said };
 }
 
-words('a repair is said when it is asked for, and when a look finds it whole', () => {
+words('a repair is reported when it is requested, and when an inspection finds everything whole', () => {
   const { record, said } = recording();
   assert.ok(record.mayRepair(A, [ADDRESS, ROUTE]));
   assert.not(record.mayRepair(A, []));
@@ -79,7 +77,7 @@ words('a repair is said when it is asked for, and when a look finds it whole', (
   assert.equal(said, ['drift repair a web: address,route', 'repaired a web: address,route']);
 });
 
-words('a repair that does not help is asked for three times, and not again at once', () => {
+words('a repair that does not help is requested three times, and not again at once', () => {
   const { record, said } = recording();
   for (let n = 0; n < 3; n++) assert.ok(record.mayRepair(A, [ADDRESS]));
   assert.not(record.mayRepair(A, [ADDRESS]));
@@ -87,7 +85,7 @@ words('a repair that does not help is asked for three times, and not again at on
   assert.ok(record.mayRepair(A, [ADDRESS]), 'when something leads there again');
 });
 
-words('what somebody takes again while it is being put back is asked for again', () => {
+words('an object that is removed again during its repair is requested again', () => {
   const { record, said } = recording();
   assert.ok(record.mayRepair(A, [ADDRESS, ROUTE]));
   assert.ok(record.mayRepair(A, [ROUTE]));
@@ -95,7 +93,7 @@ words('what somebody takes again while it is being put back is asked for again',
   assert.equal(said, ['drift repair a web: address,route', 'repaired a web: address', 'repaired a web: route']);
 });
 
-words('what is new while something is being repaired is asked for', () => {
+words('new drift during a repair is requested too', () => {
   const { record, said } = recording();
   assert.ok(record.mayRepair(A, [ADDRESS]));
   assert.ok(record.mayRepair(A, [ROUTE]));
@@ -108,7 +106,7 @@ words('what is new while something is being repaired is asked for', () => {
   ]);
 });
 
-words('what is left is said once, shown to the container, and taken back', () => {
+words('remaining drift is reported once, shown to the container, and withdrawn', () => {
   const { record, said } = recording();
   const context = { owner: 'a:7', drift: [] as Drift[] };
   const actor = {
@@ -126,7 +124,7 @@ words('what is left is said once, shown to the container, and taken back', () =>
   assert.equal(said, ['drift alert a web: route', 'drift alert a -: port']);
 });
 
-words('what shared things are left with is there for doctor', () => {
+words('remaining drift of shared objects is there for doctor', () => {
   const { record } = recording();
   const table: Drift = { kind: 'rule', object: 'chain to-cl', network: 'web' };
   record.found([], [{ owner: null, drift: table }], () => null);
@@ -137,7 +135,7 @@ words('what shared things are left with is there for doctor', () => {
   assert.equal(record.present(), [table]);
 });
 
-words('policies: repair unless said otherwise, the last word counts, others are refused', () => {
+words('policies: repair is the default, the last one counts, others are refused', () => {
   assert.ok(Object.values(driftPolicies([])).every((policy) => policy === 'repair'));
   const { route, port, link: links } = driftPolicies(['route=alert', 'port=ignore', 'route=ignore']);
   assert.equal([route, port, links], ['ignore', 'ignore', 'repair']);

@@ -1,8 +1,7 @@
-// timeout: 600
 /**
- * What others take away from under a running daemon is put back, and only that: the table and its parts, bridges, links,
- * addresses and routes, on a real kernel, with the tools that people use. Connections go on; what policy says to leave is
- * left and shown.
+ * Changes by others under a running daemon are reverted, and nothing else is touched: the table and its parts, bridges,
+ * links, addresses and routes, on a real kernel, with the tools that people use. Connections go on. What the policy
+ * leaves is left and shown.
  * Limits: that it is fast is measured elsewhere; here it only has to happen.
  */
 import { execFileSync, spawn } from 'node:child_process';
@@ -11,13 +10,13 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Notification } from '../../state/notification.ts';
-import type { ContainerView } from '../../service/view.ts';
+import type { Notification } from '../../state/answers/notification.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { dial } from '../harness/agent.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { withAgents } from '../harness/inside.ts';
-import { carries, comesBackTo, inside, inspect, ipJson } from '../harness/picture.ts';
+import { carries, assertComesBackTo, inside, inspect, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 import { Transfer } from '../harness/transfer.ts';
@@ -50,7 +49,7 @@ drift.after(async () => {
   await daemon.stop();
 });
 
-// Those that a failed test left behind: the next one tells its own story.
+// Removes the ones that a failed test left behind, so that the next test starts clean.
 drift.before.each(async () => {
   await clear(daemon);
   await until('nothing left', () => table() === '');
@@ -58,7 +57,7 @@ drift.before.each(async () => {
 
 const table = (): string => /table inet (cleat\S*)/.exec(sh('nft list tables'))?.[1] ?? '';
 
-/** The ruleset as text without what is new with each rule. */
+/** The ruleset as text, without values that differ for each new rule. */
 function ruleset(): string {
   return inspectRules()
     .map((line) => line.replace(/"handle":\s*\d+,?\s*/g, ''))
@@ -67,7 +66,7 @@ function ruleset(): string {
 }
 const inspectRules = (): string[] => inspect(daemon)['ruleset'] ?? [];
 
-/** Links, addresses and routes of a namespace as text, without numbers that are new with each link. */
+/** Links, addresses and routes of a namespace as text, without numbers that differ for each new link. */
 function network(netns?: string): string {
   const links = ipJson<Record<string, unknown>[]>(netns, 'address').filter(
     ({ ifname, linkinfo }) => linkinfo !== null && !String(ifname).startsWith('run'),
@@ -95,7 +94,7 @@ function network(netns?: string): string {
     .join('\n');
 }
 
-/** Wait for it, as long as a slow machine may take. */
+/** Waits for it, as long as a slow machine may take. */
 async function until(
   what: string | (() => string),
   so: () => boolean | Promise<boolean>,
@@ -124,7 +123,7 @@ const kinds = (type: string): string[] => [
   ),
 ];
 
-/** How often the daemon changed nftables while `work` ran. */
+/** Counts how often the daemon changed nftables while `work` ran. */
 async function transactions(work: () => Promise<void>): Promise<number> {
   const monitor = spawn('nft', ['monitor'], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines: string[] = [];
@@ -143,7 +142,7 @@ async function transactions(work: () => Promise<void>): Promise<number> {
   return lines.slice(from).filter((line) => /new generation .* \((?!nft)/.test(line)).length;
 }
 
-/** Break it, and wait until all is as it was, and the daemon has said so. */
+/** Runs the break, and waits until everything is as before, and the daemon has reported it. */
 function repaired(title: string, kind: string, breaking: (a: ContainerView, b: ContainerView) => string): void {
   drift(title, async () => {
     const before = inspect(daemon);
@@ -177,7 +176,7 @@ function repaired(title: string, kind: string, breaking: (a: ContainerView, b: C
       );
     });
     await clear(daemon);
-    await comesBackTo(before, () => inspect(daemon));
+    await assertComesBackTo(before, () => inspect(daemon));
   });
 }
 
@@ -194,11 +193,11 @@ const enter = (container: ContainerView, command: string): string => `nsenter --
 
 // --- The table ----------------------------------------------------------------------------------------------------
 
-drift('nft flush ruleset: one transaction puts everything back, and connections go on', async () => {
+drift('nft flush ruleset: one transaction restores everything, and connections go on', async () => {
   const before = inspect(daemon);
   const [a] = await pair();
   const was = ruleset();
-  // Not through a published port: while there is no table nothing is translated, and the host answers for itself.
+  // Not through a published port: without the table nothing is translated, and the host answers itself.
   const transfer = await Transfer.start(pathOf(a), 80, addressOf(a, 'web'), 80);
   seen.length = 0;
   const count = await transactions(async () => {
@@ -210,7 +209,7 @@ drift('nft flush ruleset: one transaction puts everything back, and connections 
   assert.ok(first?.type === 'drift' && first.by?.startsWith('nft') === true, JSON.stringify(first));
   await transfer.stop();
   await clear(daemon);
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
 });
 
 repaired('nft flush ruleset: isolation and ports are back', 'table', () => 'nft flush ruleset');
@@ -268,7 +267,7 @@ repaired('the IPv6 address inside is deleted', 'address', (a) =>
 );
 repaired('the default route inside is deleted', 'route', (a) => enter(a, 'ip route del default'));
 
-drift("a stranger's namespace that is never quiet keeps nobody's from being seen", async () => {
+drift('a busy namespace of another program does not hide changes in others', async () => {
   sh('ip netns add stranger; ip link add s0 type veth peer name s1 netns stranger; ip -n stranger link set s1 up');
   try {
     sh('ip -n stranger addr add 192.0.2.1/24 dev s1; ip -n stranger addr del 192.0.2.1/24 dev s1');
@@ -284,7 +283,7 @@ drift("a stranger's namespace that is never quiet keeps nobody's from being seen
 
 // --- Policies -------------------------------------------------------------------------------------------------------
 
-drift('alert: left as it is, and shown until it is mended; ignore: nothing', async () => {
+drift('alert leaves drift and shows it until it is repaired, and ignore does neither', async () => {
   await daemon.stop();
   await start('route=alert', 'port=ignore', 'rule=alert');
   const [a] = await pair();
@@ -302,7 +301,7 @@ drift('alert: left as it is, and shown until it is mended; ignore: nothing', asy
   const doctor = async () => JSON.stringify((await daemon.get<object>('/v1/doctor')).body);
   await until('in doctor', async () => (await doctor()).includes(`chain to-${web()}`));
 
-  // Something else that is repaired says nothing of these.
+  // Another repair reports nothing about these.
   seen.length = 0;
   sh(`nft delete element inet ${table()} ports4 '{ tcp . 8080 }'`);
   sh(`ip addr del 10.50.0.1/24 dev ${web()}`);
@@ -327,7 +326,7 @@ drift('alert: left as it is, and shown until it is mended; ignore: nothing', asy
 
 // --- Without the daemon, and while it is busy -------------------------------------------------------------------------
 
-drift('what went while there was no daemon is back soon after the start', async () => {
+drift('what was removed while there was no daemon is restored soon after the start', async () => {
   const before = inspect(daemon);
   const [a, b] = await pair();
   const was = [ruleset(), network(), network(pathOf(a)), network(pathOf(b))];
@@ -341,38 +340,35 @@ drift('what went while there was no daemon is back soon after the start', async 
     () => JSON.stringify([ruleset(), network(), network(pathOf(a)), network(pathOf(b))]) === JSON.stringify(was),
   );
   await clear(daemon);
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
 });
 
-drift(
-  'the pin of a namespace is unmounted: back as long as somebody lives in it, and of the same namespace',
-  async () => {
-    const a = await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
-    const path = pathOf(a);
-    const namespace = statSync(path).ino;
-    // For a moment there is no file at all.
-    const isPinned = () => statSync(path, { throwIfNoEntry: false })?.ino === namespace;
-    await withAgents([path, null], async (agent, host) => {
-      await agent.serve('a', 'tcp', 80);
-      sh(`umount ${path}`);
-      assert.not.ok(isPinned());
-      await until('pinned again', isPinned);
-      await until('said', () => seen.some(({ type, id }) => type === 'repaired' && id === 'a'));
-      assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'a 10.50.0.1');
-      assert.equal((await daemon.get<ContainerView>('/v1/containers/a')).body.drift, []);
-      await daemon.kill();
-      sh(`umount ${path}`);
-      await start();
-      await until('pinned by the next daemon', isPinned);
-      assert.is((await daemon.event({ type: 'reload', id: 'a', full: true })).status, 200);
-      assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'a 10.50.0.1');
-    });
-    await daemon.down('a');
-    assert.throws(() => statSync(path), 'ENOENT');
-  },
-);
+drift('an unmounted pin is mounted again as long as a process lives in the namespace, with the same one', async () => {
+  const a = await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
+  const path = pathOf(a);
+  const namespace = statSync(path).ino;
+  // For a moment the file does not exist.
+  const isPinned = () => statSync(path, { throwIfNoEntry: false })?.ino === namespace;
+  await withAgents([path, null], async (agent, host) => {
+    await agent.serve('a', 'tcp', 80);
+    sh(`umount ${path}`);
+    assert.not.ok(isPinned());
+    await until('pinned again', isPinned);
+    await until('said', () => seen.some(({ type, id }) => type === 'repaired' && id === 'a'));
+    assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'a 10.50.0.1');
+    assert.equal((await daemon.get<ContainerView>('/v1/containers/a')).body.drift, []);
+    await daemon.kill();
+    sh(`umount ${path}`);
+    await start();
+    await until('pinned by the next daemon', isPinned);
+    assert.is((await daemon.event({ type: 'reload', id: 'a', full: true })).status, 200);
+    assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'a 10.50.0.1');
+  });
+  await daemon.down('a');
+  assert.throws(() => statSync(path), 'ENOENT');
+});
 
-drift('the pin of a namespace in which nobody lives is unmounted: named, and not made again', async () => {
+drift('an unmounted pin of a namespace without a process is named, and not made again', async () => {
   const a = await daemon.up('a', { networks: on('web') });
   sh(`umount ${pathOf(a)}`);
   await until('named', async () => {
@@ -382,7 +378,7 @@ drift('the pin of a namespace in which nobody lives is unmounted: named, and not
   await daemon.down('a');
 });
 
-drift('a storm of it while containers come and go ends with everything right', async () => {
+drift('a storm of drift while containers come and go ends with everything right', async () => {
   const before = inspect(daemon);
   const [a] = await pair();
   let stop = false;
@@ -400,12 +396,12 @@ drift('a storm of it while containers come and go ends with everything right', a
   }
   stop = true;
   await storm;
-  // Some may have been refused: the table went in the middle of theirs. None may be half of anything.
+  // Some may have been refused, because the table went in the middle of their operation. None may be half done.
   assert.ok(
     answers.some((status) => status === 200),
     answers.join(),
   );
-  // Whoever failed in the storm waits before it tries again, a second time for longer, and one behind the other.
+  // A container that failed in the storm waits before it tries again, longer the second time, and one after the other.
   let found = '';
   const clean = async () => {
     const { body, text } = await daemon.get<{ clean: boolean }>('/v1/audit');
@@ -421,7 +417,7 @@ drift('a storm of it while containers come and go ends with everything right', a
       .every(({ ports }) => ports.every((p) => p.host_ip !== '' || map.includes(`tcp . ${p.host_port} `)));
   });
   await clear(daemon);
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
 });
 
 drift.run();

@@ -1,6 +1,6 @@
 /**
- * What cannot be done, on the real kernel: it is said why, nothing half made stays, and nothing is forgotten that could
- * not be taken away.
+ * Operations that cannot be done, on the real kernel: the fault says why, nothing half made stays, and leftovers that
+ * cannot be removed are not forgotten.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -35,7 +35,7 @@ failures.after(async () => {
   await daemon.stop();
 });
 
-twice('a namespace that cannot be made: the fault says where and why, and there is no container', async () => {
+twice('a namespace that cannot be made is a fault with place and reason, and there is no container', async () => {
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', daemon.netnsDir]);
   const { status, body } = await daemon.event({ type: 'create', id: 'a', networks: on('web') });
   execFileSync('umount', [daemon.netnsDir]);
@@ -47,10 +47,10 @@ twice('a namespace that cannot be made: the fault says where and why, and there 
   await daemon.down('a');
 });
 
-twice('a teardown that gets stuck: the rest goes, what is left is listed and kept, also over kill -9', async () => {
+twice('a teardown that gets stuck removes the rest, and lists and keeps what is left, also over kill -9', async () => {
   const ports = { port_mappings: [port(8080, 80)] };
   const up = await daemon.up('a', { networks: on('web'), ...ports });
-  // Something else in the place of the pin: not to be removed by anyone but its owner.
+  // A foreign file in the place of the pin, which only its owner may remove.
   execFileSync('umount', [pathOf(up)]);
   writeFileSync(pathOf(up), 'precious');
   const stuck = async () => {
@@ -60,7 +60,7 @@ twice('a teardown that gets stuck: the rest goes, what is left is listed and kep
       body.leftovers?.map(({ step, errno, object }) => [step, errno, object]),
       [['removeNamespace', 'EINVAL', pathOf(up)]],
     );
-    // The rules went all the same; what it holds is given to nobody else.
+    // The rules went all the same; its leases are given to nobody else.
     const { ruleset = [] } = inspectKernel();
     assert.not.ok(ruleset.some((line) => line.includes('8080')));
     const other = await daemon.event({ type: 'publish', id: 'b', ...ports });
@@ -79,7 +79,7 @@ twice('a teardown that gets stuck: the rest goes, what is left is listed and kep
   await stuck();
   assert.is(readFileSync(pathOf(up), 'utf8'), 'precious');
   rmSync(pathOf(up));
-  await daemon.gone('a'); // it is tried again by itself
+  await daemon.gone('a'); // the teardown is tried again by itself
   const { ports: published } = await daemon.done({ type: 'publish', id: 'b', ...ports });
   assert.is(published.length, 1);
   await daemon.down('b');
@@ -89,7 +89,7 @@ twice('reload --full that fails leaves the old link with everything on it, and s
   const static_ = { static_ips: ['10.72.0.9', 'fd00:72::9'], static_mac: '02:00:00:00:00:09', interface_name: 'lan' };
   const up = await daemon.up('a', { networks: { back: static_ }, port_mappings: [port(8080, 80)] });
   const path = pathOf(up);
-  // The name under which its successor is made ready is taken inside.
+  // The temporary name of the new link is taken inside.
   const text = readFileSync(`${daemon.runDir}/containers/a.json`, 'utf8');
   const { token, nextOrdinal } = (JSON.parse(text) as { snapshot: { context: ContainerContext } }).snapshot.context;
   const taken = `ve${token.slice(0, 8)}${nextOrdinal.toString(36)}`;
@@ -108,7 +108,7 @@ twice('reload --full that fails leaves the old link with everything on it, and s
   assert.is((await daemon.get('/v1/containers/a')).body.state, 'up');
   assert.equal(inspectKernel(path), before);
   await daemon.clean();
-  // With the name free again it is done, with the same static addresses, MAC and name.
+  // With the name free again the reload succeeds, with the same static addresses, MAC and name.
   inside(path, 'ip', 'link', 'del', taken);
   const rebuilt = await daemon.done({ type: 'reload', id: 'a', full: true });
   assert.equal(rebuilt.networks, up.networks);
@@ -120,26 +120,23 @@ twice('reload --full that fails leaves the old link with everything on it, and s
   await daemon.down('a');
 });
 
-twice(
-  'a container without a namespace of its own has no networks or ports to change; no network, no such network',
-  async () => {
-    await daemon.up('own', { networks: on('web') });
-    await daemon.up('host', { netns: { mode: 'host' } });
-    await daemon.up('guest', { netns: { mode: 'container', id: 'own' } });
-    await daemon.done({ type: 'create', id: 'early', netns: { mode: 'host' } });
-    for (const id of ['host', 'guest', 'early']) {
-      const connect = await daemon.event({ type: 'connect', id, network: 'web' });
-      assert.equal([connect.status, connect.body.error?.code], [409, 'MODE_NOT_SUPPORTED'], id);
-      const publish = await daemon.event({ type: 'publish', id, port_mappings: [port(8080, 80)] });
-      assert.is(publish.body.error?.code, 'MODE_NOT_SUPPORTED', id);
-      // Whether there is such a network comes first.
-      const nowhere = await daemon.event({ type: 'connect', id, network: 'nowhere' });
-      assert.is(nowhere.body.error?.code, 'NO_SUCH_NETWORK', id);
-    }
-    await daemon.down('guest', 'host', 'early');
-    await daemon.down('own');
-  },
-);
+twice('a container without a namespace of its own has no networks or ports to change', async () => {
+  await daemon.up('own', { networks: on('web') });
+  await daemon.up('host', { netns: { mode: 'host' } });
+  await daemon.up('guest', { netns: { mode: 'container', id: 'own' } });
+  await daemon.done({ type: 'create', id: 'early', netns: { mode: 'host' } });
+  for (const id of ['host', 'guest', 'early']) {
+    const connect = await daemon.event({ type: 'connect', id, network: 'web' });
+    assert.equal([connect.status, connect.body.error?.code], [409, 'MODE_NOT_SUPPORTED'], id);
+    const publish = await daemon.event({ type: 'publish', id, port_mappings: [port(8080, 80)] });
+    assert.is(publish.body.error?.code, 'MODE_NOT_SUPPORTED', id);
+    // The daemon first checks that the network exists.
+    const nowhere = await daemon.event({ type: 'connect', id, network: 'nowhere' });
+    assert.is(nowhere.body.error?.code, 'NO_SUCH_NETWORK', id);
+  }
+  await daemon.down('guest', 'host', 'early');
+  await daemon.down('own');
+});
 
 twice('reload without links of its own is done, whatever the namespace', async () => {
   await daemon.up('own', { networks: on('web') });
@@ -153,7 +150,7 @@ twice('reload without links of its own is done, whatever the namespace', async (
   await daemon.down('own');
 });
 
-twice('names on a network: those asked for, the short id and the hostname, each once', async () => {
+twice('the names on a network are the requested ones, the short id and the hostname, each once', async () => {
   const id = 'f00dfeedf00dfeedf00d';
   const up = await daemon.up(id, {
     hostname: 'box',

@@ -1,8 +1,7 @@
-// timeout: 480
 /**
- * A host with firewalld, whose default zone drops: containers reach what they reach without it, since their bridges are in the
- * zone that accepts; they stay there whatever firewalld and the daemon live through, and nothing of ours is left with it.
- * What somebody else has put into a zone stays there.
+ * A host with firewalld, whose default zone drops. Containers reach the same as without firewalld, because their
+ * bridges are in the zone that accepts. The bridges stay there through all restarts of firewalld and of the daemon, and
+ * no entry of ours is left in the end. Entries that somebody else has put into a zone stay there.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -10,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../service/doctor.ts';
+import type { Check } from '../../state/answers/doctor.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { on, pathOf, port } from '../harness/daemon.ts';
 import { Firewalld, type Zones } from '../harness/firewalld.ts';
@@ -25,7 +24,7 @@ const { daemon, lan } = await wayOut(tests);
 const HOST6 = 'fd00:192::1';
 const LAN6 = 'fd00:192::2';
 const NET = { name: 'six', subnets: [{ subnet: '10.52.0.0/24' }, { subnet: 'fd00:52::/64' }] };
-/** It has looked at what firewalld announced, whatever it looked at before. */
+/** Waits until the daemon has handled what firewalld announced, whatever it handled before. */
 const LOOKED_MS = 1500;
 const firewalld = new Firewalld('drop');
 let six = '';
@@ -66,7 +65,7 @@ const unfinished = async () => (await checks('unfinished')).map(({ text }) => te
 
 const isIn = (zone: string, bridge: string) => firewalld.zones()[zone]?.interfaces?.includes(bridge) ?? false;
 
-/** Within the time that firewalld takes to come back, or a bridge to be lowered behind a teardown. */
+/** Waits as long as firewalld takes to come back, or a bridge to be lowered after a teardown. */
 async function becomes(what: string, test: () => boolean | Promise<boolean>): Promise<void> {
   const limit = performance.now() + 10_000;
   while (!(await test())) {
@@ -81,7 +80,7 @@ const up = (id: string, network = 'six') =>
     port_mappings: [port(8080, 80), port(8080, 80, { protocol: 'udp' })],
   });
 
-/** What a container hears from the LAN, and the LAN from its ports, by both families, TCP and UDP. */
+/** Connections of a container to the LAN, and of the LAN to its ports, by both families, TCP and UDP. */
 async function heard(path: string): Promise<string[]> {
   return withAgents([path], async (inside) => {
     for (const protocol of ['tcp', 'udp'] as const) await inside.serve('a', protocol, 80);
@@ -96,7 +95,7 @@ async function heard(path: string): Promise<string[]> {
 }
 const ALL = [`lan ${HOST}`, `lan ${HOST6}`, `a ${LAN}`, `a ${LAN6}`];
 
-/** The container reaches everybody, and its bridge is in the zone. */
+/** Checks that the container reaches everybody, and that its bridge is in the zone. */
 async function isWhole(path: string): Promise<void> {
   await becomes('bound', () => isIn('trusted', six));
   assert.equal(await heard(path), [...ALL, ...ALL]);
@@ -104,7 +103,7 @@ async function isWhole(path: string): Promise<void> {
 
 const warningsOf = (answer: object) => (answer as { warnings?: string[] }).warnings ?? [];
 
-/** Torn down, and firewalld has again what it had before. */
+/** Tears the container down, and checks that firewalld has what it had before. */
 async function goesWithoutTrace(before: Zones): Promise<void> {
   await daemon.down('a');
   await isAs(before);
@@ -125,13 +124,13 @@ tests('containers reach out and are reached, and nothing is left when the networ
   await goesWithoutTrace(before);
 });
 
-tests('in the zone of somebody else it stays there: containers reach nothing, and doctor says so', async () => {
+tests('a bridge in another zone stays there: containers reach nothing, and doctor says so', async () => {
   firewalld.change('add', 'Interface', 'drop', six);
   const before = firewalld.zones();
   const a = await up('a');
   const [out4, out6, in4, in6] = await heard(pathOf(a));
   assert.equal([out4, out6], ['timeout', 'timeout']);
-  // firewalld lets pass what was translated, whatever the zone.
+  // firewalld accepts translated packets in every zone.
   assert.equal([in4, in6], [`a ${LAN}`, `a ${LAN6}`]);
   assert.equal(firewalld.zones(), before);
   assert.equal(await said(), [
@@ -145,7 +144,7 @@ for (const [what, entry] of [
   ['by its name', () => six],
   ['by the beginning of its name', () => `${six.slice(0, -1)}+`],
 ] as const) {
-  tests(`somebody has put it into the same zone ${what}: it is there when the network has gone`, async () => {
+  tests(`a bridge that somebody has put into the same zone ${what} is there when the network has gone`, async () => {
     firewalld.change('add', 'Interface', 'trusted', entry());
     const before = firewalld.zones();
     const a = await up('a');
@@ -158,7 +157,7 @@ for (const [what, entry] of [
   });
 }
 
-tests('somebody makes it permanent, or moves it to another zone, while the network is up: it stays so', async () => {
+tests('a bridge that somebody makes permanent or moves while the network is up stays so', async () => {
   await up('a');
   firewalld.permanently('add', 'Interface', 'trusted', six);
   await goesWithoutTrace({ trusted: { interfaces: [six] } });
@@ -173,7 +172,7 @@ tests('somebody makes it permanent, or moves it to another zone, while the netwo
   firewalld.change('remove', 'Interface', 'work', six);
 });
 
-tests('a source of another zone goes before, and doctor says so', async () => {
+tests('a source of another zone has priority, and doctor says so', async () => {
   for (const source of ['10.52.0.128/25', 'fd00:52::/48', '10.99.0.0/24', 'aa:bb:cc:dd:ee:ff']) {
     firewalld.change('add', 'Source', 'drop', source);
   }
@@ -188,52 +187,46 @@ tests('a source of another zone goes before, and doctor says so', async () => {
   await becomes('as before', () => isDeepStrictEqual(firewalld.zones(), {}));
 });
 
-tests(
-  'firewalld reloads, restarts, is killed and starts, ends and starts later: the bridge is put back each time',
-  async () => {
-    const a = await up('a');
-    await isWhole(pathOf(a));
-    firewalld.reload();
-    await isWhole(pathOf(a));
-    await firewalld.stop();
-    await firewalld.start();
-    await isWhole(pathOf(a));
-    await firewalld.stop('SIGKILL'); // its rules stay
-    await firewalld.start();
-    await isWhole(pathOf(a));
-    await firewalld.stop();
-    assert.equal(await said(), ['firewalld does not run here']);
-    assert.equal(await heard(pathOf(a)), [...ALL, ...ALL]);
-    await firewalld.start();
-    await isWhole(pathOf(a));
-    await goesWithoutTrace({});
-  },
-);
+tests('firewalld reloads, restarts, is killed and starts: the bridge is added again each time', async () => {
+  const a = await up('a');
+  await isWhole(pathOf(a));
+  firewalld.reload();
+  await isWhole(pathOf(a));
+  await firewalld.stop();
+  await firewalld.start();
+  await isWhole(pathOf(a));
+  await firewalld.stop('SIGKILL'); // its rules stay
+  await firewalld.start();
+  await isWhole(pathOf(a));
+  await firewalld.stop();
+  assert.equal(await said(), ['firewalld does not run here']);
+  assert.equal(await heard(pathOf(a)), [...ALL, ...ALL]);
+  await firewalld.start();
+  await isWhole(pathOf(a));
+  await goesWithoutTrace({});
+});
 
-tests('somebody takes it away: it is put back', async () => {
+tests('a bridge that somebody removes from the zone is added again', async () => {
   const a = await up('a');
   firewalld.change('remove', 'Interface', 'trusted', six);
   await isWhole(pathOf(a));
   await goesWithoutTrace({});
 });
 
-tests(
-  'somebody deletes its table: what it has of ours is not forgotten, and is given back when it can be',
-  async () => {
-    await up('a');
-    execFileSync('nft', ['delete', 'table', 'inet', 'firewalld']);
-    await sleep(LOOKED_MS);
-    assert.ok(isIn('trusted', six));
-    await daemon.down('a');
-    await becomes('said', async () =>
-      (await unfinished()).some((text) => /^bridges in firewalld's zone: .*removeInterface/.test(text)),
-    );
-    await firewalld.stop(); // it does not reload without its table
-    await firewalld.start();
-    await isAs({});
-    await becomes('said no more', async () => (await unfinished()).length === 0);
-  },
-);
+tests("when firewalld's table is deleted, our entries are not forgotten, and are removed when possible", async () => {
+  await up('a');
+  execFileSync('nft', ['delete', 'table', 'inet', 'firewalld']);
+  await sleep(LOOKED_MS);
+  assert.ok(isIn('trusted', six));
+  await daemon.down('a');
+  await becomes('said', async () =>
+    (await unfinished()).some((text) => /^bridges in firewalld's zone: .*removeInterface/.test(text)),
+  );
+  await firewalld.stop(); // it does not reload without its table
+  await firewalld.start();
+  await isAs({});
+  await becomes('said no more', async () => (await unfinished()).length === 0);
+});
 
 tests('a network that is up before firewalld starts is put into the zone when it does', async () => {
   await firewalld.stop();
@@ -243,7 +236,7 @@ tests('a network that is up before firewalld starts is put into the zone when it
   await goesWithoutTrace({});
 });
 
-tests('after kill -9 it stays, also where firewalld restarts meanwhile, and is given back in the end', async () => {
+tests('a bridge stays after kill -9, also when firewalld restarts meanwhile, and is removed in the end', async () => {
   const a = await up('a');
   await daemon.kill();
   assert.ok(isIn('trusted', six));
@@ -260,7 +253,7 @@ tests('after kill -9 it stays, also where firewalld restarts meanwhile, and is g
   await goesWithoutTrace({});
 });
 
-tests('several networks: each has its own bridge there for as long as it is up', async () => {
+tests('each of several networks has its own bridge in the zone while it is up', async () => {
   const web = await bridgeOf('web');
   await up('a');
   await daemon.up('b', { networks: on('web') });
@@ -272,31 +265,28 @@ tests('several networks: each has its own bridge there for as long as it is up',
   await goesWithoutTrace({});
 });
 
-tests(
-  'firewalld does not answer: the network goes up with a warning, and is mended; it goes down, and is given back',
-  async () => {
-    firewalld.pause();
-    const a = await up('a');
-    assert.match(warningsOf(a).join(), /until it is told of them: .*\(FIREWALLD_FAILED\)$/);
-    const texts = await unfinished();
-    assert.ok(
-      texts.some((text) =>
-        /^bridges in firewalld's zone: firewalld refuses getActiveZones: .*\(FIREWALLD_FAILED\)$/.test(text),
-      ),
-      texts.join('\n'),
-    );
-    assert.match(daemon.log(), /"what":"bridges in firewalld's zone".*FIREWALLD_FAILED/);
-    firewalld.resume();
-    await isWhole(pathOf(a));
-    firewalld.pause();
-    await daemon.down('a');
-    firewalld.resume();
-    await isAs({});
-  },
-);
+tests('firewalld does not answer: the network goes up with a warning, is repaired, and goes down cleanly', async () => {
+  firewalld.pause();
+  const a = await up('a');
+  assert.match(warningsOf(a).join(), /until it is told of them: .*\(FIREWALLD_FAILED\)$/);
+  const texts = await unfinished();
+  assert.ok(
+    texts.some((text) =>
+      /^bridges in firewalld's zone: firewalld refuses getActiveZones: .*\(FIREWALLD_FAILED\)$/.test(text),
+    ),
+    texts.join('\n'),
+  );
+  assert.match(daemon.log(), /"what":"bridges in firewalld's zone".*FIREWALLD_FAILED/);
+  firewalld.resume();
+  await isWhole(pathOf(a));
+  firewalld.pause();
+  await daemon.down('a');
+  firewalld.resume();
+  await isAs({});
+});
 
 tests(
-  'firewalld was killed, and its rules stay: the network goes up with a warning, and is mended when it starts',
+  'firewalld was killed, its rules stay: the network goes up with a warning, and is repaired when it starts',
   async () => {
     await firewalld.stop('SIGKILL');
     const a = await up('a');
@@ -310,14 +300,14 @@ tests(
   },
 );
 
-tests('names are answered: the gateway is an address of the host, whose default zone drops questions', async () => {
+tests('names are answered at the gateway, although the default zone drops queries to the host', async () => {
   await daemon.network({ name: 'named', dns_enabled: true, subnets: [{ subnet: '10.53.0.0/24' }] });
   const a = await up('a', 'named');
   assert.equal([a.state, a.fault], ['up', null]);
   await goesWithoutTrace({});
 });
 
-tests('a network in another namespace is none of its business', async () => {
+tests('a network in another namespace is not added to firewalld', async () => {
   const path = addNetns('outside');
   const a = await daemon.up('a', { networks: on('six'), outside: path });
   assert.equal(firewalld.zones(), {});

@@ -1,13 +1,13 @@
 /**
- * What a container may use of the forwarder, as an operator sets and sees it: the daemon's option, which a forwarder that
- * runs already is told as well, and the stats of the container.
+ * The limits of a container in the forwarder, as an operator sets and sees them: the daemon's option, which also
+ * reaches a running forwarder, and the stats of the container.
  */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { forwarderLimits } from '../../state/forwarder.ts';
-import type { ContainerStats } from '../../state/stats.ts';
+import type { ContainerStats } from '../../state/answers/stats.ts';
 import { on, TestDaemon } from '../harness/daemon.ts';
 import { agentIn } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
@@ -30,7 +30,7 @@ limits.after(async () => {
 const forwarderOf = async (id: string): Promise<ContainerStats['forwarder']> =>
   (await daemon.get<ContainerStats>(`/v1/containers/${id}/stats`)).body.forwarder;
 
-limits('the option holds for a forwarder that is started, and for one that runs already', async () => {
+limits('the option applies to a forwarder that starts, and to one that runs already', async () => {
   const mapping = { host_port: 8080, container_port: 80 };
   const web = await daemon.up('web', {
     networks: on('web'),
@@ -38,13 +38,13 @@ limits('the option holds for a forwarder that is started, and for one that runs 
     port_handler: 'forwarder',
   });
   await daemon.up('plain', { networks: on('web') });
-  const server = await agentIn(web.netns.path!);
+  const server = await agentIn(web.netns.path);
   await server.serve('web', 'tcp', 80);
   const none = { connections: 0, most_connections: 4, flows: 0, most_flows: 100, full: [] };
   assert.equal(await forwarderOf('web'), none);
   assert.is(await forwarderOf('plain'), null);
 
-  // Greeted and left by the server, they hold their place while they do not leave themselves.
+  // Accepted and closed by the server, they stay open until the clients close them.
   const clients = Array.from({ length: 3 }, () => connect({ port: 8080, host: '127.0.0.1', allowHalfOpen: true }));
   await Promise.all(clients.map((client) => once(client, 'connect')));
   await until('one waits', async () => (await forwarderOf('web'))?.full.length === 1);
@@ -54,7 +54,7 @@ limits('the option holds for a forwarder that is started, and for one that runs 
   assert.is(all.get('web')?.connections, 2);
   assert.is(all.get('plain'), null);
 
-  // The next daemon says otherwise of one of them, and nothing of the other.
+  // The next daemon changes one of the limits, and does not set the other.
   await daemon.kill();
   daemon.forwarderLimits = ['connections=20'];
   await daemon.start();
@@ -66,7 +66,7 @@ limits('the option holds for a forwarder that is started, and for one that runs 
   await daemon.down('web', 'plain');
 });
 
-limits('what is no limit is refused', () => {
+limits('an invalid limit is refused', () => {
   assert.equal(forwarderLimits([]), {});
   assert.equal(forwarderLimits(['flows=1', 'half_closed=604800', 'flows=2']), { flows: 2, half_closed: 604_800 });
   for (const word of [

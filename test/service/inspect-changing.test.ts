@@ -1,15 +1,14 @@
 /**
- * What inspect says of a container that changes while it is looked at, or is not at rest: a kernel in which nothing is
- * left, and a registry that answers otherwise each time, so that the moments of a race are chosen and not waited for.
+ * The answer of inspect for a container that changes during the inspection, or is not at rest. The kernel is empty, and
+ * the registry answers differently each time, so that the test chooses the moments of a race.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { NO_CHANGE } from '../../machines/plan/change.ts';
 import type { Kernel } from '../../effects/kernel.ts';
-import { inspect, type InspectParts } from '../../service/inspect.ts';
-import type { ContainerSnapshot } from '../../service/snapshot.ts';
-import { containerView } from '../../service/view.ts';
-import type { Attachment, ContainerContext } from '../../state/container.ts';
+import { inspect, type InspectParts } from '../../service/views/inspect.ts';
+import type { ContainerSnapshot } from '../../service/records/snapshot.ts';
+import { containerView } from '../../service/views/view.ts';
+import type { Attachment, Change, ContainerContext } from '../../state/container.ts';
 import { containerInput, leaseOf } from '../harness/fixtures.ts';
 
 const PATH = '/run/cleat/netns-1';
@@ -49,7 +48,7 @@ function snapshotOf(state: string, more: Partial<ContainerContext> = {}, rest = 
   return { value: state, status: 'active', context, hasTag: () => rest, _nodes: [] } as unknown as ContainerSnapshot;
 }
 
-/** A kernel in which nothing is left; `looked` counts the looks into a namespace. */
+/** A kernel in which nothing is left; `looked` counts the inspections of a namespace. */
 function partsOf(get: () => ContainerSnapshot | undefined): InspectParts & { looked: () => number } {
   let looks = 0;
   const native = {
@@ -77,7 +76,7 @@ function partsOf(get: () => ContainerSnapshot | undefined): InspectParts & { loo
 
 const RECORDED = { kind: 'port' as const, object: 'ports4 [6,8080]', network: null };
 
-changing('at rest in up everything is compared, and what is not looked at is as recorded', async () => {
+changing('at rest in up everything is compared, and what is not compared is shown as recorded', async () => {
   const stale = { kind: 'address' as const, object: '10.0.0.1/8 on eth7', network: 'web' };
   const snapshot = snapshotOf('up', { drift: [stale, RECORDED] });
   const { drift, id } = (await inspect(
@@ -92,8 +91,8 @@ changing('at rest in up everything is compared, and what is not looked at is as 
   ]);
 });
 
-changing('what is not at rest in up is not judged', async () => {
-  const change = NO_CHANGE;
+changing('a container that is not at rest in up is not compared', async () => {
+  const change: Change = { kind: 'reload', networks: {}, ports: [], todo: [], led: [] };
   const cases = [
     snapshotOf('connecting', { drift: [RECORDED] }, false),
     snapshotOf('up', { drift: [RECORDED] }, false),
@@ -107,7 +106,7 @@ changing('what is not at rest in up is not judged', async () => {
   }
 });
 
-changing('one that has changed meanwhile is looked at again, but not for ever', async () => {
+changing('a container that has changed meanwhile is inspected again, but not for ever', async () => {
   const states = [snapshotOf('up'), snapshotOf('up'), snapshotOf('created')];
   let asked = 0;
   const settles = partsOf(() => states[Math.min(asked++, 2)]);

@@ -1,11 +1,10 @@
-/**
- * NetworkSettings as a function: of plans, and of what is found in a joined namespace.
- */
+/** NetworkSettings as a pure function: of plans, and of the objects that are found in a joined namespace. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { LinkSeen, RouteSeen } from '../../machines/plan/expected.ts';
-import { interfacesIn } from '../../service/joined-interfaces.ts';
-import { networkSettings, type NetworkSettings, type Settled } from '../../service/network-settings.ts';
+import type { LinkSeen, RouteSeen } from '../../plan/kernel/expected.ts';
+import { interfacesIn } from '../../service/views/joined-interfaces.ts';
+import { networkSettings, type Settled } from '../../service/views/network-settings.ts';
+import type { NetworkSettings } from '../../state/answers/network-settings.ts';
 import type { Attachment, LeasedAddress, ResolvedPort } from '../../state/container.ts';
 import type { AttachmentOptions, PortMapping } from '../../state/event.ts';
 import { leaseOf } from '../harness/fixtures.ts';
@@ -46,7 +45,7 @@ function settled(
 const settings = (container: Settled, seen: Parameters<typeof networkSettings>[2] = null): NetworkSettings =>
   networkSettings(container, (network) => `asked-${network}`, seen);
 
-/** What a test is about: everything that is not empty. */
+/** Returns the fields that are not empty, which the test is about. */
 const told = (object: object): object =>
   Object.fromEntries(
     Object.entries(object).filter(
@@ -60,7 +59,7 @@ const told = (object: object): object =>
 
 const shape = suite('shape');
 
-shape('every field is there, whatever there is to say', () => {
+shape('every field is there, even without a value', () => {
   const empty = settings({ ...settled([]), identity: null });
   const basic = {
     EndpointID: '',
@@ -96,7 +95,7 @@ shape('every field is there, whatever there is to say', () => {
   });
 });
 
-shape('addresses: per family the first is the address, the others are secondary', () => {
+shape('addresses: per family the first one is the address, the others are secondary', () => {
   const mac = { MacAddress: '02:00:00:00:00:01' };
   const four = { IPAddress: '10.89.0.2', IPPrefixLen: 24, Gateway: '10.89.0.1' };
   const six = { GlobalIPv6Address: 'fd00::2', GlobalIPv6PrefixLen: 64, IPv6Gateway: 'fd00::1' };
@@ -142,7 +141,7 @@ shape('the fields at the top are those of the default network, if that is the on
   }
 });
 
-shape('networks: in order, attached or asked for, each with its id and names', () => {
+shape('networks: they are in order, attached or requested, each with its id and names', () => {
   const networks = { web: {}, late: { aliases: ['db'], static_ips: ['10.89.0.9', 'fd00::9', '10.89.0.8'] }, back: {} };
   const { Networks } = settings(settled([attachment('web', [V4]), attachment('back', [V4])], { networks }));
   assert.equal(
@@ -155,12 +154,12 @@ shape('networks: in order, attached or asked for, each with its id and names', (
   );
   assert.equal(Networks.late?.IPAMConfig, { IPv4Address: '10.89.0.9', IPv6Address: 'fd00::9' });
   assert.is(Networks.web?.IPAMConfig, null);
-  // More networks attached than asked for, and the other way round: neither is an error.
+  // More attached networks than requested ones, and the opposite: neither is an error.
   assert.equal(Object.keys(settings(settled([attachment('web', [V4])])).Networks), ['web']);
   assert.equal(Object.keys(settings(settled([], { networks })).Networks), ['back', 'late', 'web']);
 });
 
-shape('ports: one by one, as text, with the host address that was asked for', () => {
+shape('ports: each is text, with the requested host address', () => {
   const port = (more: Partial<ResolvedPort>): ResolvedPort => ({
     protocol: 'tcp',
     hostIp: '',
@@ -196,7 +195,7 @@ shape('ports: one by one, as text, with the host address that was asked for', ()
   ]);
 });
 
-shape('ports before configure: those asked for; 0 where one is still to be chosen', () => {
+shape('ports before configure: they are the requested ones, and 0 if one is still to be chosen', () => {
   const ask = [{ container_port: 80 }, { container_port: 53, host_port: 5353, protocol: 'udp' as const, range: 2 }];
   assert.equal(Object.entries(settings(settled([], { ask })).Ports), [
     ['53/udp', [{ HostIp: '0.0.0.0', HostPort: '5353' }]],
@@ -229,7 +228,7 @@ const route = (link: number, gateway: string | null, more: Partial<RouteSeen> = 
 
 const joined = suite('joined');
 
-joined('interfaces by name; the first address is the address, other MACs are additional', () => {
+joined('interfaces are by name, the first address is the address, other MACs are additional', () => {
   const dump: Parameters<typeof interfacesIn>[0] = {
     links: [link(1, 'lo', '00:00:00:00:00:00'), link(2, 'tun0', ''), link(4, 'eth1'), link(3, 'eth0')],
     addresses: [
@@ -261,7 +260,7 @@ joined('interfaces by name; the first address is the address, other MACs are add
   assert.is(Networks.web?.IPAddress, '10.89.0.2', 'cleat’s own attachment stays what it is');
 });
 
-joined('not shown: loopback whatever its name, link-local and multicast addresses, interfaces without any', () => {
+joined('loopback, link-local and multicast addresses, and interfaces without others, are not shown', () => {
   const dump: Parameters<typeof interfacesIn>[0] = {
     links: [link(1, 'renamed'), link(2, 'eth0'), link(3, 'eth1'), link(4, 'eth2')],
     addresses: [
@@ -284,7 +283,7 @@ joined('not shown: loopback whatever its name, link-local and multicast addresse
   );
 });
 
-joined('a gateway is of the family and the interface, inside the subnet, and of the lowest metric', () => {
+joined('a gateway has the family and interface, lies inside the subnet, and has the lowest metric', () => {
   const links = [link(1, 'lo'), link(2, 'eth0'), link(3, 'eth1')];
   const addresses = [
     { link: 2, address: '10.1.0.2', prefix: 24 },

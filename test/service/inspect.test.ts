@@ -1,11 +1,11 @@
 /**
- * Inspect on the real kernel: what clients of Docker and Podman read, in every mode, and what is said when somebody takes a
- * piece away. It answers 200 whatever has happened to the namespace.
+ * Inspect on the real kernel: the fields that clients of Docker and Podman read, in every mode, and the answer when
+ * somebody removes an object. It answers 200 whatever has happened to the namespace.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Inspection } from '../../service/inspect.ts';
+import type { Inspection } from '../../state/answers/inspection.ts';
 import { on, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
 import { ipJson } from '../harness/picture.ts';
@@ -16,11 +16,11 @@ requirePrivateNamespace();
 const daemon = new TestDaemon();
 const inspecting = suite('inspect');
 
-/** The ids of the networks, as `network inspect` says them. */
+/** The ids of the networks, as `network inspect` shows them. */
 const ids: Record<string, string> = {};
 
 inspecting.before(async () => {
-  // What a test takes away is not put back behind its back.
+  // The daemon does not restore what a test removes.
   daemon.drift = ['link=ignore', 'address=ignore', 'route=ignore'];
   await daemon.start();
   const dual = [{ subnet: '10.70.0.0/24' }, { subnet: 'fd00:70::/64' }];
@@ -34,7 +34,7 @@ inspecting.after(async () => {
   endSleepers();
   await daemon.stop();
 });
-/** Namespaces of others that a test has made: they go with it. */
+/** Namespaces of others that a test has made: they are removed with it. */
 const others: string[] = [];
 
 inspecting.after.each(async () => {
@@ -51,7 +51,7 @@ async function inspect(id: string): Promise<Inspection> {
 
 const ip = (netns: string, ...args: string[]): void => void execFileSync('nsenter', [`--net=${netns}`, 'ip', ...args]);
 
-/** Addresses, gateways and MACs of an entry: v4, then v6. */
+/** Addresses, gateways and MACs of an entry: first v4, then v6. */
 const basics = (entry: Inspection['NetworkSettings']['Networks'][string] | undefined): unknown[] => [
   `${entry?.IPAddress}/${entry?.IPPrefixLen}`,
   entry?.Gateway,
@@ -64,7 +64,7 @@ const macOf = (netns: string, link: string): string | undefined =>
 
 // --- Modes ------------------------------------------------------------------------------------------------------
 
-inspecting('netns new: each network with its id, its addresses per family, and its names', async () => {
+inspecting('netns new: each network has its id, its addresses per family, and its names', async () => {
   const networks = {
     six: { static_ips: ['fd00:73::5'] },
     web: { static_ips: ['10.70.0.5', 'fd00:70::5'], aliases: ['www'] },
@@ -100,7 +100,7 @@ inspecting('netns new: each network with its id, its addresses per family, and i
   });
 });
 
-inspecting('the default network alone is told at the top too; a second one is not', async () => {
+inspecting('the default network alone is shown at the top too, and a second one is not', async () => {
   await daemon.up('a');
   const { NetworkSettings, networks } = await inspect('a');
   const [block] = Object.values(networks.cleat?.interfaces ?? {});
@@ -124,14 +124,14 @@ inspecting('a network that was removed before configure is listed by its name', 
   assert.is((await inspect('a')).NetworkSettings.Networks.brief?.NetworkID, 'brief');
 });
 
-inspecting('netns host: no networks, nothing at the top, no namespace', async () => {
+inspecting('netns host: it shows no networks, nothing at the top, no namespace', async () => {
   await daemon.up('a', { netns: { mode: 'host' } });
   const { NetworkSettings, drift } = await inspect('a');
   assert.equal([NetworkSettings.SandboxKey, NetworkSettings.Networks, drift], ['', {}, []]);
   assert.equal(basics(NetworkSettings as never), ['/0', '', '/0', '']);
 });
 
-/** A namespace that somebody else has made: two links with addresses, one without, and default routes. */
+/** A foreign namespace: two links with addresses, one without, and default routes. */
 function foreignNetns(): string {
   const path = addNetns('theirs');
   others.push('theirs');
@@ -149,13 +149,13 @@ function foreignNetns(): string {
   return path;
 }
 
-inspecting('netns path: what is there is found by looking; what cleat attached is in Networks', async () => {
+inspecting('netns path: the top shows what is there, and Networks what cleat attached', async () => {
   const path = foreignNetns();
   await daemon.up('a', { netns: { mode: 'path', path } });
   const bare = (await inspect('a')).NetworkSettings;
   assert.equal(basics(bare as never), ['192.0.2.10/24', '192.0.2.1', '2001:db8::10/64', '2001:db8::1']);
   assert.equal(bare.SecondaryIPAddresses, [{ Addr: '198.51.100.10', PrefixLength: 24 }]);
-  // The others have a link-local address alone, and come last.
+  // The others have only a link-local address, and come last.
   const names = ['out0', 'out1', 'idle', 'idlep', 'out0p', 'out1p'];
   assert.equal(
     [bare.MacAddress, ...bare.AdditionalMACAddresses],
@@ -177,7 +177,7 @@ inspecting('netns path: what is there is found by looking; what cleat attached i
     { Addr: '198.51.100.10', PrefixLength: 24 },
   ]);
   assert.equal(drift, []);
-  // By hand, with its link gone: Networks says what should be, the top what is.
+  // The link is removed by hand: Networks shows what should be, the top what is there.
   ip(path, 'link', 'del', 'eth0');
   const after = await inspect('a');
   assert.is(after.NetworkSettings.IPAddress, '192.0.2.10');
@@ -185,7 +185,7 @@ inspecting('netns path: what is there is found by looking; what cleat attached i
   assert.ok(after.drift.some(({ object, problem }) => object === 'eth0' && problem === 'missing'));
 });
 
-inspecting('netns pid: the same', async () => {
+inspecting('netns pid: the top shows what is there, and Networks what cleat attached', async () => {
   const process = await sleeper();
   await daemon.up('a', { netns: { mode: 'pid', pid: process.pid! }, networks: on('web') });
   const { NetworkSettings, drift } = await inspect('a');
@@ -197,25 +197,28 @@ inspecting('netns pid: the same', async () => {
   process.kill('SIGKILL');
 });
 
-inspecting('netns container: the owner’s, through as many as share, also when it has left', async () => {
-  await daemon.up('owner', { networks: on('web'), port_mappings: [port(8000, 80)] });
-  await daemon.up('side', { netns: { mode: 'container', id: 'owner' } });
-  await daemon.up('third', { netns: { mode: 'container', id: 'side' } });
-  const owner = (await inspect('owner')).NetworkSettings;
-  for (const id of ['side', 'third']) {
-    const shared = await inspect(id);
-    assert.equal([shared.NetworkSettings, shared.drift], [owner, []]);
-    assert.equal(shared.networks, {});
-  }
-  // It may leave before them: what they use stays, and is shown.
-  await daemon.done({ type: 'teardown', id: 'owner' });
-  await daemon.down('side');
-  assert.equal((await inspect('third')).NetworkSettings, owner);
-  await daemon.down('third');
-  await daemon.gone('owner');
-});
+inspecting(
+  'netns container: it shows the owner’s networks, through any number of sharing containers, also when it has left',
+  async () => {
+    await daemon.up('owner', { networks: on('web'), port_mappings: [port(8000, 80)] });
+    await daemon.up('side', { netns: { mode: 'container', id: 'owner' } });
+    await daemon.up('third', { netns: { mode: 'container', id: 'side' } });
+    const owner = (await inspect('owner')).NetworkSettings;
+    for (const id of ['side', 'third']) {
+      const shared = await inspect(id);
+      assert.equal([shared.NetworkSettings, shared.drift], [owner, []]);
+      assert.equal(shared.networks, {});
+    }
+    // The owner may leave before them: what they use stays, and is shown.
+    await daemon.done({ type: 'teardown', id: 'owner' });
+    await daemon.down('side');
+    assert.equal((await inspect('third')).NetworkSettings, owner);
+    await daemon.down('third');
+    await daemon.gone('owner');
+  },
+);
 
-inspecting('netns container of one with netns path: what is found there', async () => {
+inspecting('netns container of one with netns path: it shows what is found there', async () => {
   const path = foreignNetns();
   await daemon.up('owner', { netns: { mode: 'path', path } });
   await daemon.up('side', { netns: { mode: 'container', id: 'owner' } });
@@ -233,7 +236,7 @@ const hostLinks = (): string[] =>
     .filter(({ ifalias }) => ifalias !== undefined && !ifalias.includes(':network:'))
     .map(({ ifname }) => ifname);
 
-inspecting('what is taken away or bent by hand is drift', async () => {
+inspecting('a manual removal or change is drift', async () => {
   const a = await daemon.up('a', { networks: { web: { static_ips: ['10.70.0.7'] }, back: {} } });
   const path = a.netns.path!;
   const [web, back] = hostLinks() as [string, string];
@@ -241,7 +244,7 @@ inspecting('what is taken away or bent by hand is drift', async () => {
   const bridge = ipJson<{ master?: string }[]>(undefined, 'link', 'show', web)[0]?.master;
   const alias = ipJson<{ ifalias: string }[]>(undefined, 'link', 'show', web)[0]!.ifalias;
   const bridgeMac = ipJson<{ address: string }[]>(undefined, 'link', 'show', bridge!)[0]!.address;
-  /** What is done, what is found, and how it is put back. */
+  /** The change, the expected drift, and how to undo the change. */
   const cases: [string[], string, string[]][] = [
     [
       ['address', 'del', '10.70.0.7/24', 'dev', 'eth0'],
@@ -279,7 +282,7 @@ inspecting('what is taken away or bent by hand is drift', async () => {
     assert.is(said(await inspect('a')).join('|'), found);
     ip(path, ...undo);
     if (found.includes('default via 10.70')) {
-      // Not `add`: the neighbours that are missing have the daemon look, and it may have been quicker.
+      // Not `add`: the missing neighbours make the daemon inspect, and it may have been quicker.
       ip(path, ...'route replace default via 10.70.0.1 metric 100'.split(' '));
       ip(path, ...`neighbour replace 10.70.0.1 lladdr ${bridgeMac} dev eth0`.split(' '));
     }
@@ -297,7 +300,7 @@ inspecting('what is taken away or bent by hand is drift', async () => {
   }
   execFileSync('ip', ['link', 'del', back]);
   assert.equal(said(await inspect('a')), [`missing link ${back} (back)`, 'missing link eth1 (back)']);
-  // The list is what was recorded, and does not look.
+  // The list shows what was recorded, and does not inspect the kernel.
   const { body } = await daemon.get<{ id: string; drift: object[] }[]>('/v1/containers');
   assert.equal(
     body.map(({ id, drift }) => [id, drift]),
@@ -306,12 +309,12 @@ inspecting('what is taken away or bent by hand is drift', async () => {
   assert.not.ok('NetworkSettings' in body[0]!);
 });
 
-inspecting('a namespace that was unmounted by hand: drift, and everything else as before', async () => {
+inspecting('a namespace that was unmounted by hand is drift, and everything else is as before', async () => {
   const { netns } = await daemon.up('a');
   const before = await inspect('a');
   execFileSync('umount', [netns.path!]);
   const after = await inspect('a');
-  // The host's end of its link goes too, as soon as the kernel comes to it.
+  // The host's end of its link goes too, as soon as the kernel reaps it.
   assert.equal(
     said(after).filter((line) => !line.startsWith('missing link ve')),
     [`missing link ${netns.path} (null)`],
@@ -319,7 +322,7 @@ inspecting('a namespace that was unmounted by hand: drift, and everything else a
   assert.equal(after.NetworkSettings, before.NetworkSettings);
 });
 
-inspecting('another namespace mounted in its place: drift, and not looked at', async () => {
+inspecting('another namespace mounted in its place is drift, and is not inspected', async () => {
   const path = foreignNetns();
   others.push('mine');
   const { netns } = await daemon.up('a', { netns: { mode: 'path', path: addNetns('mine') } });
@@ -330,7 +333,7 @@ inspecting('another namespace mounted in its place: drift, and not looked at', a
   assert.is(NetworkSettings.IPAddress, '');
 });
 
-inspecting('a wait answers with the same, and gone is gone', async () => {
+inspecting('a wait answers with the same view, and a wait for gone says gone', async () => {
   const later = { prefer: 'respond-async' };
   await daemon.done({ type: 'create', id: 'a', networks: on('web') });
   await daemon.event({ type: 'configure', id: 'a' }, later);

@@ -1,8 +1,8 @@
 /**
- * A container from create to gone, once for each way to get a namespace. Each test runs twice with the same ids, and
- * after each teardown the kernel and the files are byte for byte what they were.
+ * A container from create to gone, once for each kind of namespace. Each test runs twice with the same ids, and after
+ * each teardown the kernel and the files are byte for byte what they were.
  *
- * Limits: what the addresses and networks look like is in networks.test.ts; outsides are in outsides.test.ts.
+ * Limits: networks.test.ts has addresses and networks; outsides.test.ts has outsides.
  */
 import { once } from 'node:events';
 import { existsSync, readlinkSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, ended, endSleepers, removeNetns, sleeper, withAgents } from '../harness/inside.ts';
-import { calm, comesBackTo, inside, inspectKernel, ipJson, mounts } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inside, inspectKernel, ipJson, mounts } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
 
@@ -55,7 +55,7 @@ twice('netns new: a namespace of its own from create on, a network from configur
   assert.is(existsSync(pathOf(up)), false);
 });
 
-twice('netns new without a network: loopback and nothing else', async () => {
+twice('netns new without a network has loopback and nothing else', async () => {
   const up = await daemon.up('a', { networks: {} });
   assert.is(up.state, 'up');
   assert.equal(links(pathOf(up)), ['lo']);
@@ -72,7 +72,7 @@ twice('netns host: nothing is made', async () => {
   await daemon.down('a');
 });
 
-twice('netns container: the same interfaces, and none of its own', async () => {
+twice('netns container: it has the same interfaces, and none of its own', async () => {
   const owner = await daemon.up('owner', { networks: on('web') });
   const guest = await daemon.up('guest', { netns: { mode: 'container', id: 'owner' } });
   assert.equal(links(pathOf(guest)), ['lo', 'eth0']);
@@ -85,7 +85,7 @@ twice('netns container: the same interfaces, and none of its own', async () => {
   await daemon.down('guest', 'owner');
 });
 
-twice('netns path: joined, and left as it was', async () => {
+twice('netns path: it is joined, and left as it was', async () => {
   const path = addNetns('joined');
   const before = inspectKernel(path);
   const up = await daemon.up('a', { netns: { mode: 'path', path } });
@@ -98,7 +98,7 @@ twice('netns path: joined, and left as it was', async () => {
   removeNetns('joined');
 });
 
-twice('netns path with networks: configured; its links go with the container, the namespace stays', async () => {
+twice('netns path with networks: its links go with the container, and the namespace stays', async () => {
   const path = addNetns('joined');
   const before = inspectKernel(path);
   const up = await daemon.up('a', { netns: { mode: 'path', path }, networks: on('web') });
@@ -111,11 +111,11 @@ twice('netns path with networks: configured; its links go with the container, th
   await daemon.down('a');
   assert.ok(existsSync(path));
   const kernel = ({ mounts: _mounts, ...rest }: Record<string, string[]>) => rest;
-  await comesBackTo(kernel(before), () => kernel(inspectKernel(path)));
+  await assertComesBackTo(kernel(before), () => kernel(inspectKernel(path)));
   removeNetns('joined');
 });
 
-twice('netns pid: the network of a process, until its teardown', async () => {
+twice('netns pid: the process has the network until the teardown', async () => {
   const child = await sleeper();
   const pid = child.pid!;
   const up = await daemon.up('a', { netns: { mode: 'pid', pid }, networks: on('web') });
@@ -127,7 +127,7 @@ twice('netns pid: the network of a process, until its teardown', async () => {
   await ended(pid);
 });
 
-twice('netns pid: the process that ends by itself takes its network with it', async () => {
+twice('netns pid: the process that ends takes its network with it', async () => {
   const child = await sleeper();
   await daemon.up('a', { netns: { mode: 'pid', pid: child.pid! }, port_mappings: [port(8080, 80)] });
   child.kill('SIGKILL');
@@ -136,7 +136,7 @@ twice('netns pid: the process that ends by itself takes its network with it', as
   assert.is((await daemon.get('/v1/containers/a')).status, 404);
 });
 
-twice('bound_to: the end of that process is the end of the network', async () => {
+twice('bound_to: the end of that process ends the network', async () => {
   const child = await sleeper();
   const up = await daemon.up('a', { networks: on('web'), bound_to: child.pid! });
   assert.is(up.bound_to, child.pid);
@@ -161,7 +161,7 @@ twice('the namespace of the host is not configured as if it were a container', a
     const { status, body } = created.status === 200 ? await daemon.event({ type: 'configure', id: 'a' }) : created;
     assert.is(`${status} ${body.error?.code}`, '400 NOT_A_NAMESPACE', JSON.stringify(body));
     if (created.status === 200) await daemon.down('a');
-    await comesBackTo(before, () => inspectKernel());
+    await assertComesBackTo(before, () => inspectKernel());
   }
 });
 
@@ -172,7 +172,7 @@ twice('configure, connect and reload of a container that is up change nothing', 
   const again = await daemon.done({ type: 'configure', id: 'a' });
   assert.is(again.state, 'up');
   assert.is((await daemon.done({ type: 'reload', id: 'a' })).state, 'up');
-  await comesBackTo(before, () => inspectKernel());
+  await assertComesBackTo(before, () => inspectKernel());
   await daemon.down('a');
 });
 
@@ -190,13 +190,13 @@ twice('teardown overtakes everything that is under way', async () => {
     const teardown = await daemon.event({ type: 'teardown', id: 'a' });
     assert.is(teardown.status, 200, teardown.text);
     const { status, body } = await configure;
-    // It was overtaken, or had been quicker, or came after.
+    // The other event was overtaken, was quicker, or came after.
     assert.ok(status === 200 || ['SUPERSEDED', 'ILLEGAL_EVENT', 'NO_SUCH_CONTAINER'].includes(body.error?.code ?? ''));
     await daemon.gone('a');
   }
 });
 
-twice('teardown of a container that is being created', async () => {
+twice('teardown of a container that is being created succeeds', async () => {
   const create = daemon.event({ type: 'create', id: 'a', networks: on('web') });
   let teardown = await daemon.event({ type: 'teardown', id: 'a' });
   if (teardown.status === 404) {
@@ -208,7 +208,7 @@ twice('teardown of a container that is being created', async () => {
   await daemon.gone('a');
 });
 
-twice('forty at once, up and down', async () => {
+twice('forty containers go up and down at once', async () => {
   const ids = Array.from({ length: 40 }, (_, n) => `c${n}`);
   const all = await Promise.all(
     ids.map((id, n) => daemon.up(id, { networks: on('web'), port_mappings: [port(9000 + n, 80)] })),

@@ -1,14 +1,14 @@
 /**
- * A running container's networks and ports, changed: connect, disconnect, publish, unpublish, a port that changes hands.
- * With real traffic, and the picture of the kernel before and after each test.
+ * Changes of a running container's networks and ports: connect, disconnect, publish, unpublish, a port that moves. With
+ * real traffic, and a comparison of the kernel before and after each test.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
-import { calm, comesBackTo, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
 import { Transfer } from '../harness/transfer.ts';
@@ -21,7 +21,7 @@ const twice = rounds(live, daemon);
 let empty: Picture;
 
 live.before(async () => {
-  addNetns('first'); // ip-netns(8) makes its directory a mount of its own
+  addNetns('first'); // ip-netns(8) makes its directory a mount
   removeNetns('first');
   empty = inspectKernel();
   await daemon.start();
@@ -37,7 +37,7 @@ live.before(async () => {
 
 live.after(async () => {
   await daemon.stop();
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
 const links = (view: Pick<ContainerView, 'netns'>): string[] =>
@@ -47,7 +47,7 @@ const defaults = (view: Pick<ContainerView, 'netns'>): string[] =>
     .sort((a, b) => a.metric - b.metric)
     .map(({ dev }) => dev);
 
-twice('connect: by the beginning of an id, with the lowest name that neither snapshot nor kernel has', async () => {
+twice('connect takes the beginning of an id, and chooses the lowest name free in snapshot and kernel', async () => {
   const up = await daemon.up('web', { networks: on('front') });
   const { body: back } = await daemon.get<{ id: string }>('/v1/networks/back');
   execFileSync('nsenter', [`--net=${pathOf(up)}`, 'ip', 'link', 'add', 'eth1', 'type', 'ifb']);
@@ -66,7 +66,7 @@ twice('connect: by the beginning of an id, with the lowest name that neither sna
   await daemon.down('web');
 });
 
-twice('connect again: the same is success, other options are refused; what does not exist is said so', async () => {
+twice('connect again with the same options succeeds, and other options or unknown names are refused', async () => {
   await daemon.up('web', { networks: { front: { aliases: ['a', 'b'] } } });
   await daemon.done({ type: 'connect', id: 'web', network: 'front', options: { aliases: ['b', 'a'] } });
   const other = await daemon.event({ type: 'connect', id: 'web', network: 'front', options: { aliases: ['c'] } });
@@ -76,7 +76,7 @@ twice('connect again: the same is success, other options are refused; what does 
   assert.is(absent.body.error?.message, 'unable to find network with name or ID nowhere: network not found');
   const not = await daemon.event({ type: 'disconnect', id: 'web', network: 'back' });
   assert.is(not.body.error?.message, 'container web is not connected to network back');
-  // The same words where there is no network at all, or none any more.
+  // The error is the same where there is no network at all, or none any more.
   await daemon.done({ type: 'disconnect', id: 'web', network: 'front' });
   for (const network of ['front', 'back']) {
     const none = await daemon.event({ type: 'disconnect', id: 'web', network });
@@ -85,7 +85,7 @@ twice('connect again: the same is success, other options are refused; what does 
   await daemon.down('web');
 });
 
-twice('gateway priority: the network with the highest leads out and has the ports, whenever it comes', async () => {
+twice('gateway priority: the highest has the default route and the ports, whenever it comes', async () => {
   const up = await daemon.up('web', { networks: on('front'), port_mappings: [port(8080, 80)] });
   await withAgents([pathOf(up), null], async (inside, host) => {
     await inside.serve('web', 'tcp', 80);
@@ -151,7 +151,7 @@ twice('a connect that fails leaves kernel, leases and ports exactly as they were
     options: { static_ips: ['10.72.0.1'], gateway_priority: 5 },
   });
   assert.is(bad.status, 409);
-  await comesBackTo(before.host, () => inspectKernel());
+  await assertComesBackTo(before.host, () => inspectKernel());
   assert.equal(inspectKernel(pathOf(up)), before.inside);
   const { last_operation: _was, ...view } = before.view;
   const { last_operation: last, ...now } = (await daemon.get('/v1/containers/web')).body;
@@ -161,7 +161,7 @@ twice('a connect that fails leaves kernel, leases and ports exactly as they were
   await daemon.down('web');
 });
 
-twice('unpublish: a part of a range, and nothing else', async () => {
+twice('unpublish can remove a part of a range, and nothing else', async () => {
   const up = await daemon.up('web', { networks: on('front'), port_mappings: [port(8000, 80, { range: 5 })] });
   await daemon.done({ type: 'unpublish', id: 'web', port_mappings: [port(8002, 82)] });
   const { body } = await daemon.get('/v1/containers/web');
@@ -177,12 +177,12 @@ twice('unpublish: a part of a range, and nothing else', async () => {
     const answers = await Promise.all([0, 1, 2, 3, 4].map((n) => host.dial('tcp', '127.0.0.1', 8000 + n)));
     assert.equal(answers, ['p80 10.71.0.1', 'p81 10.71.0.1', 'ECONNREFUSED', 'p83 10.71.0.1', 'p84 10.71.0.1']);
   });
-  // Free for others at once.
+  // The ports are free for others at once.
   await daemon.up('other', { networks: on('front'), port_mappings: [port(8002, 80)] });
   await daemon.down('web', 'other');
 });
 
-twice('a port changes hands in one transaction: no dial is ever refused', async () => {
+twice('a port moves in one transaction, and no connection is ever refused', async () => {
   const blue = await daemon.up('blue', { networks: on('front'), port_mappings: [port(8080, 80, { range: 2 })] });
   const green = await daemon.up('green', { networks: on('back') });
   await withAgents([pathOf(blue), pathOf(green), null], async (one, two, host) => {
@@ -214,7 +214,7 @@ twice('a port changes hands in one transaction: no dial is ever refused', async 
   await daemon.down('blue', 'green');
 });
 
-twice('a port that is not there, or not to be given, is not taken', async () => {
+twice('a port that does not exist, or may not be given, is not taken', async () => {
   await daemon.up('blue', { networks: on('front'), port_mappings: [port(8080, 80)] });
   await daemon.up('green', { networks: on('inner') });
   await daemon.done({ type: 'create', id: 'raw', networks: on('front') });
@@ -225,7 +225,7 @@ twice('a port that is not there, or not to be given, is not taken', async () => 
   assert.is((await take('blue', 'blue', 8080)).body.error?.code, 'BAD_REQUEST');
   assert.is((await take('raw', 'blue', 8080)).body.error?.code, 'BAD_REQUEST');
   assert.is((await take('green', 'blue', 0)).body.error?.code, 'BAD_REQUEST');
-  // An internal network has no ports: nothing has changed hands.
+  // An internal network has no ports: nothing has moved.
   assert.is((await take('green', 'blue', 8080)).body.error?.code, 'PORTS_NEED_NETWORK');
   await daemon.done({ type: 'configure', id: 'raw' });
   assert.is((await daemon.event({ type: 'publish', id: 'raw', port_mappings: [port(8080, 80)] })).status, 409);
@@ -234,7 +234,7 @@ twice('a port that is not there, or not to be given, is not taken', async () => 
   await daemon.down('blue', 'green', 'raw');
 });
 
-twice('in a namespace of others: connected and disconnected without touching what is theirs', async () => {
+twice('in a namespace of others, connect and disconnect do not touch foreign objects', async () => {
   const path = addNetns('theirs');
   execFileSync('ip', ['-n', 'theirs', 'link', 'add', 'eth0', 'type', 'ifb']);
   const before = inspectKernel(path);
@@ -244,7 +244,7 @@ twice('in a namespace of others: connected and disconnected without touching wha
   await daemon.done({ type: 'disconnect', id: 'guest', network: 'front' });
   assert.equal(links(up), ['lo', 'eth0']);
   const kernel = ({ mounts: _mounts, ...rest }: Picture): Picture => rest;
-  await comesBackTo(kernel(before), () => kernel(inspectKernel(path)));
+  await assertComesBackTo(kernel(before), () => kernel(inspectKernel(path)));
   await daemon.down('guest');
   removeNetns('theirs');
 });

@@ -1,6 +1,6 @@
 /**
- * The daemon's log: what happens is one line each, at a level that means something, with fields to filter by; a terminal
- * shows it as text, whatever others chose to be called.
+ * The daemon's log: each operation is one line, at a meaningful level, with fields to filter by. A terminal shows it as
+ * text, whatever names others chose.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, readFileSync, rmSync } from 'node:fs';
@@ -32,7 +32,7 @@ const log = suite('log');
 
 const daemons: TestDaemon[] = [];
 
-/** One that ends with its test, however that ends. */
+/** A daemon that ends with its test, however the test ends. */
 function newDaemon(): TestDaemon {
   const daemon = new TestDaemon();
   daemons.push(daemon);
@@ -49,7 +49,7 @@ const linesOf = (daemon: TestDaemon): Line[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Line);
 
-/** Without what is about this machine. */
+/** The lines without those about this machine. */
 const happened = (daemon: TestDaemon) => linesOf(daemon).filter(({ event, check }) => event !== undefined && !check);
 
 const isTime = (ms: number | undefined) => ms !== undefined && ms >= 0 && ms < 10_000;
@@ -57,17 +57,17 @@ const isTime = (ms: number | undefined) => ms !== undefined && ms >= 0 && ms < 1
 /** Right Left Override, and the escape sequence that clears a screen. */
 const EVIL = 'x\u202e\x1b[2J';
 
-/** What it would be found by, were it written as it is. */
+/** The text that would be found if the name were written unchanged. */
 const UNSAFE = /\u202e|\p{Cc}\[2J/u;
 
-/** `nft` under a name that somebody chose badly; the kernel announces whoever changed a table by its name. */
+/** `nft` under a badly chosen name; the kernel announces the program that changed a table by its name. */
 function flushAsSomebody(): void {
   copyFileSync('/usr/sbin/nft', `/run/${EVIL}`);
   execFileSync('chmod', ['+x', `/run/${EVIL}`]);
   execFileSync(`/run/${EVIL}`, ['flush', 'ruleset']);
 }
 
-log('operations are one line each, with who, where, how long, and why not', async () => {
+log('each operation is one line, with container, place, duration, and reason of a failure', async () => {
   const daemon = newDaemon();
   await daemon.start();
   await daemon.network({ name: 'web', subnets: [{ subnet: '10.71.0.0/24' }] });
@@ -111,7 +111,7 @@ log('operations are one line each, with who, where, how long, and why not', asyn
   assert.is(lines[6]?.msg, 'configure of b failed: port 8080/tcp is already published by a');
 });
 
-log('drift and its repair are warnings that name who it was; at debug it is also said what was asked for', async () => {
+log('drift and its repair are warnings with their cause, and debug shows requests too', async () => {
   const daemon = newDaemon();
   daemon.logLevel = 'debug';
   await daemon.start();
@@ -134,12 +134,29 @@ log('drift and its repair are warnings that name who it was; at debug it is also
   );
   const table = happened(daemon).find(({ event, container }) => event === 'drift' && container === null);
   assert.equal([table?.level, table?.action], [WARN, 'repair']);
+  assert.match(table?.msg ?? '', / was changed by nft \(pid \d+\), and is put back$/);
   assert.match(table?.by ?? '', /^nft \(pid \d+\)$/);
   const asked = happened(daemon).filter(({ level, msg }) => level === DEBUG && msg.endsWith(' requested'));
   assert.equal(
     asked.map(({ event }) => event),
     ['create', 'configure', 'teardown'],
   );
+});
+
+log('drift that policy leaves is not said to be put back', async () => {
+  const daemon = newDaemon();
+  daemon.drift = ['route=alert'];
+  await daemon.start();
+  await daemon.network({ name: 'web', subnets: [{ subnet: '10.71.0.0/24' }] });
+  const path = pathOf(await daemon.up('a', { networks: on('web') }));
+  execFileSync('nsenter', [`--net=${path}`, '--', 'ip', 'route', 'del', 'default']);
+  const drift = () => happened(daemon).find(({ event }) => event === 'drift');
+  await until('it is said', () => drift() !== undefined);
+  await daemon.down('a');
+  await daemon.stop();
+  assert.equal([drift()?.level, drift()?.action], [WARN, 'alert']);
+  assert.match(drift()?.msg ?? '', /^route default .*changed, and is left so$/);
+  assert.is(happened(daemon).filter(({ event }) => event === 'repaired').length, 0);
 });
 
 log('a container that is degraded is a warning with the reason', async () => {
@@ -161,7 +178,7 @@ log('a container that is degraded is a warning with the reason', async () => {
   assert.equal([level, container, code], [WARN, 'a', 'UPLINK_FAILED']);
 });
 
-log('what the machine or the daemon lacks is a warning at the start', async () => {
+log('a lack of the machine or of the daemon is a warning at the start', async () => {
   const daemon = newDaemon();
   daemon.launcher = launcherWith(capabilitiesOfTheUnit().filter((name) => name !== 'NET_BROADCAST'));
   await daemon.start();
@@ -172,7 +189,7 @@ log('what the machine or the daemon lacks is a warning at the start', async () =
   await daemon.stop();
 });
 
-log('a level leaves out what is below it', async () => {
+log('a level leaves out the levels below it', async () => {
   const daemon = newDaemon();
   daemon.logLevel = 'error';
   await daemon.start();
@@ -186,14 +203,14 @@ log('a level leaves out what is below it', async () => {
   );
 });
 
-log('a second daemon on the same directories: two plain lines, and status 1', async () => {
+log('a second daemon on the same directories prints two plain lines, and exits with 1', async () => {
   const daemon = newDaemon();
   await daemon.start();
   const already = daemon.log().length;
   const second = daemon.spawn({ socket: `${daemon.directory}/second.sock` });
   const code = await new Promise((resolve) => second.once('exit', resolve));
   assert.is(code, 1);
-  // What the first one says of this machine may come between.
+  // Lines of the first daemon about this machine may come between.
   const plain = daemon
     .log()
     .slice(already)
@@ -217,13 +234,13 @@ log('names that others chose are text in JSON, and on a terminal', async () => {
   assert.ok(by()?.startsWith(EVIL), by());
   assert.not.match(daemon.log(), UNSAFE);
 
-  // script(1) has a terminal for it.
+  // script(1) gives it a terminal.
   const typescript = `${daemon.directory}/typescript`;
   const shown = () => readFileSync(typescript, 'utf8');
   const command = `quoted=; for word; do quoted="$quoted '$word'"; done; exec script -qefc "$quoted" ${typescript}`;
   daemon.launcher = ['sh', '-c', command, 'sh'];
   await daemon.start();
-  // Not before it watches, which is soon after it answers.
+  // It must not happen before the daemon watches, which is soon after it answers.
   const said = () => /warn .*table inet .* was changed by x/.test(shown());
   for (let i = 0; i < 20 && !said(); i++) {
     flushAsSomebody();

@@ -1,14 +1,13 @@
-// timeout: 600
 /**
- * Networks and the MTU of the way out: networks without one of their own have that and follow it, TCP says no more than fits
- * through, and doctor tells of those that are wider.
+ * Networks and the MTU of the way out: networks without an MTU option have that MTU and follow it, TCP announces no
+ * more than fits through, and doctor names wider networks.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../service/doctor.ts';
-import type { ContainerView } from '../../service/view.ts';
+import type { Check } from '../../state/answers/doctor.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { on, pathOf } from '../harness/daemon.ts';
 import { inside, ipJson } from '../harness/picture.ts';
 import { until } from '../harness/native.ts';
@@ -23,7 +22,7 @@ const NETNS = '/run/netns/lan';
 const HOST6 = 'fd00:192::1';
 const LAN6 = 'fd00:192::2';
 
-/** Of a link of the host alone: what is behind it has 1500 and knows of nothing narrower. */
+/** The MTU of a link of the host alone: the links behind it have 1500 and do not know about a narrower one. */
 const setMtu = (link: string, bytes: number): void => {
   execFileSync('ip', ['link', 'set', link, 'mtu', `${bytes}`]);
 };
@@ -44,7 +43,7 @@ s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
 own = s.getsockopt(6, socket.TCP_MAXSEG)
 print(s.recv(9).decode(), own)`;
 
-/** The segment sizes of a connection, of who is called and who calls. */
+/** The segment sizes of a connection, of the server and of the client. */
 async function segments(server: string, client: string | undefined, address: string, port = 7080): Promise<number[]> {
   const child = spawn('nsenter', [`--net=${server}`, '--', 'python3', '-c', LISTEN], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -89,7 +88,7 @@ interface Link {
   mtu: number;
   linkinfo?: { info_kind: string };
 }
-/** Of eth0 inside, and of all bridges and ports of the host but the LAN. */
+/** The MTU of eth0 inside, and of all bridges and ports of the host except the LAN. */
 function mtus(container: ContainerView): number[] {
   const own = ipJson<Link[]>(pathOf(container), 'link', 'show', 'eth0');
   const host = ipJson<Link[]>(undefined, '-d', 'link').filter(({ ifname, linkinfo }) => linkinfo && ifname !== 'lan0');
@@ -120,7 +119,7 @@ for (const [name, families, bytes, commands] of KINDS) {
     await daemon.clean();
     const b = await daemon.up('b', { networks: on(network) });
     assert.ok(has(b, bytes)());
-    // A daemon that starts finds it so, and one that was away catches up.
+    // A daemon that starts finds the change, and one that was away catches up.
     await daemon.kill();
     await daemon.start();
     assert.ok(has(a, bytes)());
@@ -136,20 +135,17 @@ for (const [name, families, bytes, commands] of KINDS) {
   });
 }
 
-mtu(
-  'an MTU of its own stays, and so does that of an internal network, or of a host that has lost its route',
-  async () => {
-    const own = await daemon.up('own', { networks: on('both') });
-    const internal = await daemon.up('internal', { networks: on('internal') });
-    const follows = await daemon.up('follows', { networks: on('web') });
-    const inside = (container: ContainerView) => ipJson<Link[]>(pathOf(container), 'link', 'show', 'eth0')[0]?.mtu;
-    setMtu('lan0', 1400);
-    await until('one follows', () => inside(follows) === 1400);
-    ip('route del default');
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    assert.equal([own, internal, follows].map(inside), [1500, 1500, 1400]);
-  },
-);
+mtu('a configured MTU stays, and so does that of an internal network, or of a host without a route', async () => {
+  const own = await daemon.up('own', { networks: on('both') });
+  const internal = await daemon.up('internal', { networks: on('internal') });
+  const follows = await daemon.up('follows', { networks: on('web') });
+  const inside = (container: ContainerView) => ipJson<Link[]>(pathOf(container), 'link', 'show', 'eth0')[0]?.mtu;
+  setMtu('lan0', 1400);
+  await until('one follows', () => inside(follows) === 1400);
+  ip('route del default');
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  assert.equal([own, internal, follows].map(inside), [1500, 1500, 1400]);
+});
 
 mtu('doctor names a network that is wider than the way out', async () => {
   setMtu('lan0', 1400);
@@ -159,7 +155,7 @@ mtu('doctor names a network that is wider than the way out', async () => {
   assert.match(only?.text ?? '', /^network both has an MTU of 1500, and the way out one of 1400: /);
 });
 
-mtu('TCP says what the way out has room for, whoever calls', async () => {
+mtu('TCP announces a segment size that the way out has room for, from both sides', async () => {
   const ports = [{ host_port: 7080, container_port: 7080 }];
   const a: ContainerView = await daemon.up('a', { networks: on('both'), port_mappings: ports });
   setMtu('lan0', 1300);
@@ -173,7 +169,7 @@ mtu('TCP says what the way out has room for, whoever calls', async () => {
   }
 });
 
-mtu('within a network nothing is made smaller', async () => {
+mtu('within a network no segment size is lowered', async () => {
   const a = await daemon.up('a', { networks: on('both') });
   const b = await daemon.up('b', { networks: on('both') });
   setMtu('lan0', 1300);

@@ -1,16 +1,16 @@
 /**
- * What one owner may have of the neighbour tables of the machine, with a small limit on the real kernel: who looks for too
- * many neighbours is cut to the bound and finds no more for a while, and nobody else loses one.
+ * The share of one owner in the neighbour tables of the machine, with a small limit on the real kernel. A container
+ * that looks for too many neighbours is cut to the limit and finds no more for a while, and no other loses one.
  *
- * Limits: the tables are the whole machine's, so they are not filled here; that those which failed give way to others is
- * the kernel's part.
+ * Limits: the tables belong to the whole machine, so they are not filled here; that failed entries make room for others
+ * is the kernel's part.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../service/doctor.ts';
-import { neighbourCheck } from '../../service/doctor-tables.ts';
-import type { LimitedNotification } from '../../state/notification.ts';
+import type { Check } from '../../state/answers/doctor.ts';
+import { neighbourCheck } from '../../service/doctor/doctor-tables.ts';
+import type { LimitedNotification } from '../../state/answers/notification.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { hearLimited } from '../harness/hearing.ts';
@@ -52,7 +52,7 @@ const inside = (netns: string | undefined, ...command: string[]): string =>
     ? execFileSync(command[0]!, command.slice(1), { encoding: 'utf8' })
     : execFileSync('nsenter', [`--net=${netns}`, '--', ...command], { encoding: 'utf8' });
 
-/** A datagram to each of so many addresses that nobody has: `prefix` and a number from 1. */
+/** Sends a datagram to each of so many addresses that nobody has: `prefix` and a number from 1. */
 function ask(netns: string | undefined, prefix: string, count: number): void {
   const program = `import socket, sys
 s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
@@ -64,7 +64,7 @@ for i in range(int(sys.argv[2])):
   inside(netns, 'python3', '-c', program, prefix, String(count));
 }
 
-/** Whether somebody is there: the port is closed, and that is said. */
+/** Returns true if the host answers: its port is closed, and the error says so. */
 function reaches(netns: string, address: string): boolean {
   const program = `import socket, sys
 try:
@@ -76,7 +76,7 @@ except OSError:
   return inside(netns, 'python3', '-c', program, address) === 'there\n';
 }
 
-/** Those of one family that take room from others, by the states that ip-neighbour(8) names. */
+/** The entries of one family that take room from others, by the states that ip-neighbour(8) names. */
 function taking(netns: string | undefined, family: 4 | 6, link: string): string[] {
   type Neighbour = { dst: string; state: string[] };
   const text = inside(netns, 'ip', `-${family}`, '-j', 'neigh', 'show', 'nud', 'all', 'dev', link);
@@ -88,49 +88,46 @@ function taking(netns: string | undefined, family: 4 | 6, link: string): string[
 const questions = (netns: string | undefined, family: 4 | 6, link: string): string =>
   inside(netns, 'sh', '-c', `cat /proc/sys/net/ipv${family}/neigh/${link}/mcast_solicit`).trim();
 
-neighbours(
-  'who asks for too many neighbours keeps a share of them and finds no more, and nobody else loses one',
-  async () => {
-    const a = await daemon.up('a', { networks: on('web') });
-    const b = await daemon.up('b', { networks: on('web') });
-    const c = await daemon.up('c', { networks: on('web') });
-    const d = await daemon.up('d', { uplink: { program: 'slirp4netns' } });
-    const bridge = (await daemon.get<NetworkDefinition>('/v1/networks/web')).body.network_interface;
-    // Short of the limit by itself, and with one that is there.
-    assert.ok(reaches(pathOf(c), addressOf(b, 'web')));
-    ask(pathOf(c), '10.79.200.', SHORT_OF_IT);
-    const flooded = [
-      { owner: 'a', netns: pathOf(a), family: 4, link: 'eth0', prefix: '10.79.201.', next: '10.79.202.' },
-      { owner: 'b', netns: pathOf(b), family: 6, link: 'eth0', prefix: 'fd00:79::1:', next: 'fd00:79::2:' },
-      { owner: 'web', netns: undefined, family: 4, link: bridge, prefix: '10.79.203.', next: '10.79.204.' },
-      { owner: 'd', netns: pathOf(d), family: 4, link: 'tap0', prefix: '10.0.2.', next: '10.0.2.' },
-    ] as const;
-    // One that it has found is kept before those that nobody answers for.
-    assert.ok(reaches(pathOf(a), addressOf(b, 'web')));
-    for (const { netns, prefix } of flooded) ask(netns, prefix, FLOOD);
-    const said = () => new Map(heard.map((one) => [one.id ?? one.network, one]));
-    await until('all are cut, and that is told', () => flooded.every(({ owner }) => said().has(owner)));
-    assert.is(said().size, flooded.length, 'nobody else is');
-    for (const { owner, netns, family, link, next } of flooded) {
-      const { what, limit, entries = 0, forgotten = 0 } = said().get(owner) ?? {};
-      assert.equal([what, limit, entries > LIMIT, forgotten > 0], ['neighbours', LIMIT, true, true], owner);
-      assert.ok(taking(netns, family, link).length <= LIMIT, owner);
-      // What is asked for now has failed at once: that gives way to whoever wants a place (neigh_forced_gc).
-      ask(netns, next, FLOOD);
-      assert.ok(taking(netns, family, link).length <= LIMIT, `${owner}, once more`);
-    }
-    assert.ok(taking(pathOf(a), 4, 'eth0').includes(addressOf(b, 'web')));
-    for (const address of ['10.79.0.1', 'fd00:79::1', addressOf(b, 'web')]) {
-      assert.ok(reaches(pathOf(a), address), `a goes on to reach ${address}`);
-    }
-    assert.ok(reaches(pathOf(c), addressOf(a, 'web')), 'c goes on to find neighbours');
-    const { body: history } = await daemon.get<{ event: string }[]>('/v1/containers/a/history');
-    assert.ok(
-      history.some(({ event }) => event === 'limited'),
-      'the history has it',
-    );
-  },
-);
+neighbours('a container with too many neighbours keeps a share and finds no more, and no other loses one', async () => {
+  const a = await daemon.up('a', { networks: on('web') });
+  const b = await daemon.up('b', { networks: on('web') });
+  const c = await daemon.up('c', { networks: on('web') });
+  const d = await daemon.up('d', { uplink: { program: 'slirp4netns' } });
+  const bridge = (await daemon.get<NetworkDefinition>('/v1/networks/web')).body.network_interface;
+  // The count is short of the limit, with one existing neighbour.
+  assert.ok(reaches(pathOf(c), addressOf(b, 'web')));
+  ask(pathOf(c), '10.79.200.', SHORT_OF_IT);
+  const flooded = [
+    { owner: 'a', netns: pathOf(a), family: 4, link: 'eth0', prefix: '10.79.201.', next: '10.79.202.' },
+    { owner: 'b', netns: pathOf(b), family: 6, link: 'eth0', prefix: 'fd00:79::1:', next: 'fd00:79::2:' },
+    { owner: 'web', netns: undefined, family: 4, link: bridge, prefix: '10.79.203.', next: '10.79.204.' },
+    { owner: 'd', netns: pathOf(d), family: 4, link: 'tap0', prefix: '10.0.2.', next: '10.0.2.' },
+  ] as const;
+  // A neighbour that was found is kept before those without an answer.
+  assert.ok(reaches(pathOf(a), addressOf(b, 'web')));
+  for (const { netns, prefix } of flooded) ask(netns, prefix, FLOOD);
+  const said = () => new Map(heard.map((one) => [one.id ?? one.network, one]));
+  await until('all are cut, and that is told', () => flooded.every(({ owner }) => said().has(owner)));
+  assert.is(said().size, flooded.length, 'nobody else is');
+  for (const { owner, netns, family, link, next } of flooded) {
+    const { what, limit, entries = 0, forgotten = 0 } = said().get(owner) ?? {};
+    assert.equal([what, limit, entries > LIMIT, forgotten > 0], ['neighbours', LIMIT, true, true], owner);
+    assert.ok(taking(netns, family, link).length <= LIMIT, owner);
+    // A new request fails at once, and the failed entry makes room for any other (neigh_forced_gc).
+    ask(netns, next, FLOOD);
+    assert.ok(taking(netns, family, link).length <= LIMIT, `${owner}, once more`);
+  }
+  assert.ok(taking(pathOf(a), 4, 'eth0').includes(addressOf(b, 'web')));
+  for (const address of ['10.79.0.1', 'fd00:79::1', addressOf(b, 'web')]) {
+    assert.ok(reaches(pathOf(a), address), `a goes on to reach ${address}`);
+  }
+  assert.ok(reaches(pathOf(c), addressOf(a, 'web')), 'c goes on to find neighbours');
+  const { body: history } = await daemon.get<{ event: string }[]>('/v1/containers/a/history');
+  assert.ok(
+    history.some(({ event }) => event === 'limited'),
+    'the history has it',
+  );
+});
 
 const ends: [string, () => Promise<void>][] = [
   [
@@ -163,7 +160,7 @@ for (const [name, end] of ends) {
   });
 }
 
-neighbours('doctor says how many there are, and what one may have', async () => {
+neighbours('doctor says how many neighbours there are, and what one container may have', async () => {
   const { body } = await daemon.get<{ checks: Check[] }>('/v1/doctor');
   const texts = body.checks.filter(({ name }) => name === 'neighbours').map(({ text }) => text);
   assert.is(texts.length, 2);

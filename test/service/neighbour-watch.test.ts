@@ -1,11 +1,11 @@
 /**
- * The watch on neighbours where something fails, or ends, in the middle of a look: with a kernel of numbers, because the
- * real one neither fails at one container alone nor waits. What it does on the real kernel is neighbour-limit.test.ts's.
+ * The watch on neighbours when an operation fails, or ends, during an inspection. The kernel is simulated, because the
+ * real one neither fails at one container alone nor waits. neighbour-limit.test.ts shows the watch on the real kernel.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { NeighbourWatch, type NeighbourWatchParts } from '../../service/neighbour-watch.ts';
-import type { LimitedNotification } from '../../state/notification.ts';
+import { NeighbourWatch, type NeighbourWatchParts } from '../../service/watch/neighbour-watch.ts';
+import type { LimitedNotification } from '../../state/answers/notification.ts';
 import { until } from '../harness/native.ts';
 
 const watching = suite('watch on neighbours');
@@ -13,7 +13,7 @@ const LIMIT = 4;
 const DELAY = 1;
 const HELD = '0';
 
-/** Containers in which one link, eth0, has so many neighbours; `broken` cannot be looked at. */
+/** Containers in which one link, eth0, has so many neighbours; `broken` cannot be inspected. */
 function world(counts: Record<string, number>, broken: string | null = null) {
   const switches = new Map<string, string>();
   const failures: string[] = [];
@@ -61,11 +61,11 @@ function world(counts: Record<string, number>, broken: string | null = null) {
   };
 }
 
-watching('a container that cannot be looked at is reported once, and the next is cut to its share', async () => {
+watching('a container that cannot be inspected is reported once, and the next is cut to its share', async () => {
   const { watch, failures, told, held } = world({ broken: 1, flooding: 9 }, 'broken');
   watch.start();
   await until('it was looked at twice', () => told().length > 0 && failures.length > 0);
-  await new Promise((resolve) => setTimeout(resolve, 1500)); // one more look
+  await new Promise((resolve) => setTimeout(resolve, 1500)); // one more inspection
   assert.equal(told(), ['flooding']);
   assert.equal(failures, ['neighbours of container broken']);
   assert.ok(held().length > 0);
@@ -73,7 +73,7 @@ watching('a container that cannot be looked at is reported once, and the next is
   assert.equal(held(), []);
 });
 
-watching('a stop in the middle of a look lets those go whom the look holds after it', async () => {
+watching('a stop during an inspection releases the containers that the inspection holds after it', async () => {
   const { watch, failures, held, beforeWrite } = world({ flooding: 9 });
   let stopped: Promise<void> | undefined;
   beforeWrite(() => {
@@ -83,7 +83,7 @@ watching('a stop in the middle of a look lets those go whom the look holds after
   watch.start();
   await until('the look has begun to hold', () => stopped !== undefined);
   await stopped;
-  await new Promise((resolve) => setTimeout(resolve, 300)); // the look would have gone on
+  await new Promise((resolve) => setTimeout(resolve, 300)); // the inspection would have gone on
   assert.equal([held(), failures], [[], []]);
 });
 

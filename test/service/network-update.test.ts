@@ -1,13 +1,13 @@
 /**
- * A network changed under its containers, on a real kernel: MTU, isolation, routes, DNS servers, a subnet, IPv6. All of it
- * or nothing, also when the daemon is killed in the middle.
+ * A network changes under its containers, on a real kernel: MTU, isolation, routes, DNS servers, a subnet, IPv6. The
+ * change is made completely or not at all, also when the daemon is killed in the middle.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetworkDefinition, NetworkUpdate } from '../../state/network.ts';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, port, TestDaemon, type Answer } from '../harness/daemon.ts';
 import { withAgents } from '../harness/inside.ts';
 import { ipJson } from '../harness/picture.ts';
@@ -67,7 +67,7 @@ async function network(name: string, subnet: string): Promise<NetworkDefinition>
   return daemon.network({ name, subnets: [{ subnet }] });
 }
 
-/** Networks are definitions on disk, which stay: each test makes its own, and takes it away. */
+/** Networks are definitions on disk, which stay: each test makes its own, and removes it. */
 function changing(title: string, body: (made: NetworkDefinition) => Promise<void>): void {
   twice(title, async () => {
     const made = await network('net', SUBNET);
@@ -81,7 +81,7 @@ function changing(title: string, body: (made: NetworkDefinition) => Promise<void
   });
 }
 
-changing('nobody uses it: the definition is all there is to change', async (made) => {
+changing('an unused network changes only its definition', async (made) => {
   const next = await changed('net', { options: { mtu: '1400' }, ipv6_enabled: true });
   assert.is(next.options.mtu, '1400');
   assert.is(next.subnets.length, 2);
@@ -94,7 +94,7 @@ changing('nobody uses it: the definition is all there is to change', async (made
   assert.equal(onDisk('net'), next);
 });
 
-changing('isolation: who reaches whom changes under open connections', async () => {
+changing('isolation changes under open connections', async () => {
   await network('other', '10.61.0.0/24');
   await changed('other', { options: { isolate: 'true' } });
   const [a, b] = [await daemon.up('a', { networks: on('net') }), await daemon.up('b', { networks: on('other') })];
@@ -110,7 +110,7 @@ changing('isolation: who reaches whom changes under open connections', async () 
   await daemon.request('DELETE', '/v1/networks/other');
 });
 
-changing('a container that cannot follow: nobody does, and it is named', async (made) => {
+changing('if one container cannot follow, none does, and it is named', async (made) => {
   await daemon.up('a', { networks: on('net') });
   // No neighbour has this address in any subnet: the kernel refuses the route in the first container.
   const { status, body } = await patch('net', {
@@ -128,7 +128,7 @@ changing('a container that cannot follow: nobody does, and it is named', async (
   await daemon.up('b', { networks: on('net') });
 });
 
-changing('MTU: bridge and both ends, there and back', async (made) => {
+changing('the MTU of bridge and both ends changes, there and back', async (made) => {
   await daemon.up('a', { networks: on('net') });
   await changed('net', { options: { mtu: '1400' } });
   const all = ipJson<Link[]>(undefined, 'link').filter(({ ifname }) => ifname.startsWith('ve'));
@@ -138,7 +138,7 @@ changing('MTU: bridge and both ends, there and back', async (made) => {
 });
 
 changing(
-  'IPv6 and a subnet under open connections: each container has an address more and keeps its own',
+  'IPv6 and a subnet come under open connections: each container gets an address and keeps its own',
   async (made) => {
     const [a, b] = [await daemon.up('a', { networks: on('net') }), await daemon.up('b', { networks: on('net') })];
     const had = [addressOf(a, 'net'), addressOf(b, 'net')];
@@ -174,15 +174,15 @@ const defaults = async (id: string, family: '-4' | '-6' = '-4'): Promise<string[
     .filter(({ dst }) => dst === 'default')
     .map(({ gateway, metric }) => `${gateway} metric ${metric}`)
     .sort();
-/** On the network, with an address that is asked for. */
+/** A container on the network, with a requested address. */
 const asking = (address: string) => ({ net: { static_ips: [address] } });
-/** What the network's bridge has of its own: addresses and the routes that come with them. */
+/** The objects of the network's bridge: addresses and the routes that come with them. */
 const ofBridge = (made: NetworkDefinition): string[] => [
   ...globals(bridge(made)),
   ...ipJson<{ dst: string }[]>(undefined, '-4', 'route', 'show', 'dev', made.network_interface).map(({ dst }) => dst),
 ];
 
-changing('gateway: another address on the bridge, another way out of each container', async (made) => {
+changing('the gateway changes on the bridge and in each container', async (made) => {
   await changed('net', { ipv6_enabled: true });
   const [a, b] = [await daemon.up('a', { networks: on('net') }), await daemon.up('b', { networks: on('net') })];
   const six = onDisk('net').subnets[1]?.subnet ?? '';
@@ -201,7 +201,7 @@ changing('gateway: another address on the bridge, another way out of each contai
     assert.match(await inB.dial('tcp', addressOf(a, 'net'), 80), /^a /);
     assert.match(await inB.dial('tcp', addressOf(a, 'net', 6), 80), /^a /);
   });
-  // The old one is an address like any other now, and the new one is not.
+  // The old gateway is an ordinary address now, and the new one is not.
   await daemon.up('c', { networks: asking('10.60.0.1') });
   assert.equal(globals(await inside('c')).includes('10.60.0.1/24'), true);
   const { status, body } = await patch('net', { subnets: [{ subnet: SUBNET, gateway: '10.60.0.1' }] });
@@ -210,20 +210,20 @@ changing('gateway: another address on the bridge, another way out of each contai
   assert.equal(await defaults('c'), ['10.60.0.254 metric 100']);
 });
 
-changing('metric and default route: given, taken away, and which network leads out follows', async () => {
+changing('metric and default route can be given and removed, and the network that leads out follows', async () => {
   await network('other', '10.61.0.0/24');
   const a = await daemon.up('a', { networks: on('net', 'other'), port_mappings: [port(8080, 80)] });
   const both = () => defaults('a');
   assert.equal(await both(), ['10.60.0.1 metric 100', '10.61.0.1 metric 101']);
   await withAgents([pathOf(a), null], async (inA, host) => {
     await inA.serve('a', 'tcp', 80);
-    // A published port leads to the network that leads out: who asks comes from its gateway.
+    // A published port leads to the network with the default route: the client's packets come from its gateway.
     const asked = () => host.dial('tcp', '127.0.0.1', 8080);
     assert.is(await asked(), 'a 10.60.0.1');
     await changed('net', { options: { metric: '500' } });
     assert.equal(await both(), ['10.60.0.1 metric 500', '10.61.0.1 metric 101']);
     assert.is(await asked(), 'a 10.61.0.1');
-    // An update of something else leaves it where it is.
+    // An update of something else does not move it.
     await changed('other', { options: { mtu: '1400' } });
     assert.equal(await both(), ['10.60.0.1 metric 500', '10.61.0.1 metric 101']);
     await changed('other', { options: { no_default_route: 'true' } });
@@ -238,7 +238,7 @@ changing('metric and default route: given, taken away, and which network leads o
   await daemon.request('DELETE', '/v1/networks/other');
 });
 
-changing('range: given, changed, taken away; who is outside of it stays', async () => {
+changing('the range can be given, changed and removed, and an address outside of it stays', async () => {
   const range = (start_ip: string, end_ip: string) => ({ subnet: SUBNET, lease_range: { start_ip, end_ip } });
   const next = async (id: string) => addressOf(await daemon.up(id, { networks: on('net') }), 'net');
   assert.is(await next('a'), '10.60.0.2');
@@ -248,7 +248,7 @@ changing('range: given, changed, taken away; who is outside of it stays', async 
   const full = await daemon.event({ type: 'configure', id: 'full' });
   assert.is(full.body.error?.code, 'SUBNET_FULL');
   assert.match(full.body.error?.message ?? '', /the range 10\.60\.0\.100-10\.60\.0\.100 of 10\.60\.0\.0\/24/);
-  // While it is full, what is wrong with an address is said all the same.
+  // While the subnet is full, the error still says what is wrong with an address.
   for (const [address, code] of [
     ['10.61.0.7', 'ADDRESS_OUTSIDE_SUBNET'],
     ['fd00::7', 'ADDRESS_OUTSIDE_SUBNET'],
@@ -267,7 +267,7 @@ changing('range: given, changed, taken away; who is outside of it stays', async 
   assert.is(addressOf(await view('a'), 'net'), '10.60.0.2');
 });
 
-changing('a subnet goes when nobody has an address of it, and grows under those who have', async (made) => {
+changing('a subnet can go when nobody has an address of it, and can grow under its users', async (made) => {
   await changed('net', { ipv6_enabled: true, subnets: [{ subnet: '10.62.0.0/24' }] });
   const a = await daemon.up('a', { networks: on('net') });
   const b = await daemon.up('b', { networks: on('net') });
@@ -284,7 +284,7 @@ changing('a subnet goes when nobody has an address of it, and grows under those 
   assert.ok(globals(await inside('a')).includes('10.60.0.2/23'));
   assert.not(globals(await inside('a')).includes('10.60.0.2/24'));
   assert.equal(await defaults('a'), ['10.60.0.1 metric 100']);
-  // Back to what would leave 10.60.1.9 without a place.
+  // The rollback would leave no room for 10.60.1.9.
   await daemon.up('c', { networks: asking('10.60.1.9') });
   const small = await patch('net', { remove_subnets: ['10.60.0.0/23'], subnets: [{ subnet: SUBNET }] });
   assert.match(small.body.error?.message ?? '', /from c \(10\.60\.1\.9\)$/);
@@ -300,7 +300,7 @@ changing('a subnet goes when nobody has an address of it, and grows under those 
   assert.equal(ofBridge(made), ['10.60.0.1/24', SUBNET]);
 });
 
-changing('nobody can follow: gateway, metric and subnet are what they were, and no trace is left', async (made) => {
+changing('if nobody can follow, gateway, metric and subnet are unchanged, and no trace is left', async (made) => {
   await daemon.up('a', { networks: on('net') });
   const { status, body } = await patch('net', {
     options: { metric: '7' },
@@ -316,7 +316,7 @@ changing('nobody can follow: gateway, metric and subnet are what they were, and 
 
 const program = new URL('../../cli/main.js', import.meta.url).pathname;
 
-update('the command: only what is named, and what cannot be is said in one line', async () => {
+update('the command changes only what is named, and a refusal is one line', async () => {
   const cleat = (...args: string[]) =>
     execFileSync(process.execPath, [program, ...args], {
       encoding: 'utf8',

@@ -1,12 +1,12 @@
 /**
- * Networks on a host with a VPN: real routes, rules and tables. A network keeps off what the host has a narrower route to,
- * goes where it is told with a warning, and nothing of it keeps the daemon from starting.
+ * Networks on a host with a VPN: real routes, rules and tables. A chosen network avoids narrower routes of the host, a
+ * named one is made with a warning, and none of it keeps the daemon from starting.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
-import type { Check } from '../../service/doctor.ts';
+import type { Check } from '../../state/answers/doctor.ts';
 import { openOutside } from '../../native/index.ts';
 import { on, TestDaemon, type Answer } from '../harness/daemon.ts';
 import { until } from '../harness/native.ts';
@@ -22,7 +22,7 @@ const batch = (family: '-4' | '-6', lines: Iterable<string>): void => {
 };
 
 interface Policy {
-  /** "[TYPE ]CIDR[ table N]", out of tun0. */
+  /** "[TYPE ]CIDR[ table N]", out through tun0. */
   routes?: string[];
   /** "-4 rule add ..." */
   rules?: string[];
@@ -69,7 +69,7 @@ const subnetOf = async (daemon: TestDaemon, name: string, index = 0): Promise<st
 const checks = async (daemon: TestDaemon, name: string): Promise<Check[]> =>
   (await daemon.get<{ checks: Check[] }>('/v1/doctor')).body.checks.filter((check) => check.name === name);
 
-/** One that has started before there was anything; its default network has 10.89.0.0/24. */
+/** A daemon that started before these routes; its default network has 10.89.0.0/24. */
 const daemon = new TestDaemon();
 const vpn = suite('networks beside a VPN');
 const VPN_TABLE = 52;
@@ -83,14 +83,14 @@ vpn.after(async () => {
   await daemon.stop();
 });
 
-/** Which subnet is chosen now. */
+/** Returns the subnet that is chosen now. */
 async function chosen(request: Omit<NetworkRequest, 'name'> = {}): Promise<string | undefined> {
   const { body } = await create(daemon, { name: 'chosen', ...request });
   if (body.error !== undefined) return body.error.code;
   await remove('chosen');
   return body.subnets.at(-1)?.subnet;
 }
-/** What is said of a subnet that is named. */
+/** Returns the warning for a named subnet. */
 async function warned(...subnets: string[]): Promise<string> {
   const { body } = await create(daemon, { name: 'named', subnets: subnets.map((subnet) => ({ subnet })) });
   if (body.error !== undefined) return body.error.code;
@@ -99,7 +99,7 @@ async function warned(...subnets: string[]): Promise<string> {
 }
 const remove = async (name: string) => assert.is((await daemon.request('DELETE', `/v1/networks/${name}`)).status, 204);
 
-vpn('OpenVPN: two halves of the world are a way out, not an obstacle, also in 64 pieces, and in IPv6', async () => {
+vpn('OpenVPN: two halves of the world are no obstacle, also in 64 pieces, and in IPv6', async () => {
   const halves = ['0.0.0.0/1', '128.0.0.0/1', '::/1', '8000::/1', '2000::/3'];
   const pieces = Array.from({ length: 64 }, (_, i) => `${i * 4}.0.0.0/6`);
   await beside({ routes: [...halves, ...pieces] }, [], async (late) => {
@@ -110,7 +110,7 @@ vpn('OpenVPN: two halves of the world are a way out, not an obstacle, also in 64
   });
 });
 
-vpn('10.0.0.0/8 is routed: a choice goes elsewhere, a subnet that is named is made with a warning', async () => {
+vpn('with a route to 10.0.0.0/8, a choice avoids it, and a named subnet is made with a warning', async () => {
   await beside({ routes: ['10.0.0.0/8'] }, [], async (late) => {
     assert.is(await subnetOf(late, 'cleat'), '172.16.0.0/24');
     assert.is((await create(late, { name: 'next' })).body.subnets[0]?.subnet, '172.16.1.0/24');
@@ -122,18 +122,18 @@ vpn('10.0.0.0/8 is routed: a choice goes elsewhere, a subnet that is named is ma
     ]);
     assert.not('warnings' in (await late.get<object>('/v1/networks/net')).body);
     await late.up('a', { networks: on('net') });
-    // Ours it must not be.
+    // It must not be cleat's own.
     const again = await create(late, { name: 'other', subnets: [{ subnet: '10.60.0.128/25' }] });
     assert.is(again.body.error?.code, 'SUBNET_OVERLAPS');
     assert.is(again.body.error?.message, 'subnet 10.60.0.128/25 overlaps with network net');
-    // Nor is the route through our own bridge anything new.
+    // Nor is the route through cleat's own bridge an obstacle.
     const more: Made = await late.request('PATCH', '/v1/networks/net', { subnets: [{ subnet: '10.61.0.0/24' }] });
     assert.equal(more.body.warnings?.length, 1);
     assert.match(more.body.warnings?.[0] ?? '', /^subnet 10\.61\.0\.0\/24 overlaps with the route 10\.0\.0\.0\/8/);
   });
 });
 
-vpn('tables that a rule leads to count, whatever the rule matches; others do not', async () => {
+vpn('tables that a rule refers to count, whatever the rule matches, and others do not', async () => {
   const routes = [`10.89.1.0/24 table ${VPN_TABLE}`, `fd00:1::/48 table ${VPN_TABLE}`, '10.89.2.0/24 table 77'];
   await having({ routes }, async () => {
     assert.is(await chosen(), '10.89.1.0/24');
@@ -148,7 +148,7 @@ vpn('tables that a rule leads to count, whatever the rule matches; others do not
   });
 });
 
-vpn('WireGuard: a default route in a table of its own, and the main one without its own', async () => {
+vpn('WireGuard: its default route in an own table and the suppressed main one are no obstacles', async () => {
   const quick = {
     routes: ['0.0.0.0/0 table 51820', '10.0.0.0/9'],
     rules: [
@@ -157,7 +157,7 @@ vpn('WireGuard: a default route in a table of its own, and the main one without 
     ],
   };
   await having(quick, async () => assert.is(await chosen(), '10.128.0.0/24'));
-  // With its usual rule gone, what the main table has up to /9 is never reached.
+  // Without its usual rule, routes of the main table up to /9 are never used.
   ip('-4', 'rule', 'add', 'priority', '5200', 'table', 'main', 'suppress_prefixlength', '9');
   ip('-4', 'rule', 'del', 'priority', '32766');
   try {
@@ -168,7 +168,7 @@ vpn('WireGuard: a default route in a table of its own, and the main one without 
   }
 });
 
-vpn('addresses of the host, routes to nowhere, a rule for one destination', async () => {
+vpn('addresses of the host, routes to nowhere, and a rule for one destination are obstacles', async () => {
   const policy = {
     routes: ['blackhole 10.89.1.0/24', 'throw 10.89.2.0/24', '0.0.0.0/0 table 60', 'unreachable fd00:2::/64'],
     rules: ['-4 rule add to 10.89.3.0/24 priority 100 table 60', '-4 rule add to 10.89.4.0/24 priority 101 prohibit'],
@@ -192,10 +192,10 @@ vpn('addresses of the host, routes to nowhere, a rule for one destination', asyn
   }
 });
 
-vpn('a nexthop object: its routes count like any other', async () => {
+vpn('routes with a nexthop object count like any other', async () => {
   ip('nexthop', 'add', 'id', '7', 'dev', 'tun0');
   ip('route', 'add', '10.60.0.0/16', 'nhid', '7');
-  // Where the kernel shows a route's object alone, its link is not known, its destination is.
+  // If the kernel shows only the id of a route's nexthop, its link is unknown, but its destination is known.
   for (const [mode, by] of Object.entries({ '0': '', '1': 'by tun0 ' })) {
     execFileSync('sysctl', ['-q', '-w', `net.ipv4.nexthop_compat_mode=${mode}`]);
     assert.match(await warned('10.60.7.0/24'), new RegExp(`the route 10.60.0.0/16 ${by}of the host`));
@@ -203,13 +203,13 @@ vpn('a nexthop object: its routes count like any other', async () => {
   ip('nexthop', 'del', 'id', '7');
 });
 
-vpn('nothing is free: the daemon starts, says so in three places, and tries again when it is asked for', async () => {
+vpn('without a free subnet the daemon starts, says so in three places, and tries again on request', async () => {
   const wide = ['10.0.0.0/8', '192.168.0.0/16'];
   const last = { routes: ['172.16.0.0/12'] };
   change('add', last);
   await beside({ routes: wide }, [], async (late) => {
     const why = /no free IPv4 subnet is left in 10\.89\.0\.0\/16, .*192\.168\.0\.0\/16/;
-    await until('it is logged', () => /"there is no default network: no free IPv4 subnet/.test(late.log()));
+    await until('it is logged', () => late.log().includes('"there is no default network: no free IPv4 subnet'));
     const [check] = await checks(late, 'default-network');
     assert.equal([check?.ok, check?.severity], [false, 'error']);
     assert.match(check?.text ?? '', why);
@@ -221,7 +221,7 @@ vpn('nothing is free: the daemon starts, says so in three places, and tries agai
     const refused = await late.event({ type: 'create', id: 'a' });
     assert.is(refused.body.error?.code, 'NO_SUCH_NETWORK');
     assert.match(refused.body.error?.message ?? '', why);
-    // Others can be used meanwhile, and so can this one once there is room.
+    // Other networks can be used meanwhile, and so can this one once there is room.
     assert.is((await create(late, { name: 'net', subnets: [{ subnet: '10.60.0.0/24' }] })).status, 201);
     await late.up('b', { networks: on('net') });
     change('del', last);
@@ -231,7 +231,7 @@ vpn('nothing is free: the daemon starts, says so in three places, and tries agai
   });
 });
 
-vpn('pools of the daemon: those and no others, for each family', async () => {
+vpn("the daemon's pools replace the default ones of each family", async () => {
   const pools = ['100.64.0.0/16,20', 'fd00:99::/48,64'];
   await beside({ routes: ['100.64.0.0/20', 'fd00:99::/64'] }, pools, async (late) => {
     assert.is(await subnetOf(late, 'cleat'), '100.64.16.0/20');
@@ -251,7 +251,7 @@ vpn('pools of the daemon: those and no others, for each family', async () => {
   assert.match(wrong.log(), /default subnet pool 10\.0\.0\.0\/8: it is BASE,SIZE/);
 });
 
-vpn('a VPN that comes up later is named by doctor, with the network that it covers', async () => {
+vpn('doctor names a VPN that comes up later, with the network that it covers', async () => {
   await create(daemon, { name: 'net', subnets: [{ subnet: '10.60.0.0/24' }, { subnet: 'fd00:60::/64' }] });
   await daemon.up('a', { networks: on('net') });
   assert.ok((await checks(daemon, 'routes'))[0]?.ok);
@@ -277,7 +277,7 @@ vpn('a VPN that comes up later is named by doctor, with the network that it cove
   await remove('net');
 });
 
-vpn('a large table: only what is in the way leaves the dump', async () => {
+vpn('only obstacles leave the dump of a large table', async () => {
   const COUNT = 20_000;
   const outside = openOutside();
   // 20.0.0.0/24 and on: none in a private block.

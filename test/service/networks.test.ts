@@ -1,14 +1,14 @@
 /**
- * What a container finds in its networks: interfaces in order, addresses, routes, MTU; who it reaches and who not.
- * Connectivity is shown with packets.
+ * The networks as a container sees them: interfaces in order, addresses, routes, MTU, and who reaches whom. Packets
+ * show the connectivity.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetworkRequest } from '../../state/network.ts';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { agentIn, withAgents } from '../harness/inside.ts';
-import { carries, comesBackTo, inspect, ipJson } from '../harness/picture.ts';
+import { carries, assertComesBackTo, inspect, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
 
@@ -84,7 +84,7 @@ const addresses = (container: ContainerView) =>
       .map(({ local, prefixlen }) => `${ifname} ${local}/${prefixlen}`),
   );
 
-twice('IPv4 alone: one address, one default route, IPv6 off', async () => {
+twice('IPv4 alone gives one address, one default route, and IPv6 off', async () => {
   const up = await daemon.up('a', { networks: on('four') });
   assert.match(addressOf(up, 'four'), /^10\.70\.0\.\d+$/);
   assert.equal(addresses(up), [`eth0 ${addressOf(up, 'four')}/24`]);
@@ -97,7 +97,7 @@ twice('IPv4 alone: one address, one default route, IPv6 off', async () => {
   await daemon.down('a');
 });
 
-twice('IPv6 alone: one address, usable at once, no IPv4', async () => {
+twice('IPv6 alone gives one address, usable at once, and no IPv4', async () => {
   const up = await daemon.up('a', { networks: on('six') });
   assert.equal(addresses(up), [`eth0 ${addressOf(up, 'six', 6)}/64`]);
   assert.equal(routes(up), []);
@@ -111,7 +111,7 @@ twice('IPv6 alone: one address, usable at once, no IPv4', async () => {
   await daemon.down('a', 'b');
 });
 
-twice('both families: an address and a default route of each, through the gateway of the definition', async () => {
+twice('both families give an address and a default route each, through the gateway of the definition', async () => {
   const up = await daemon.up('a', { networks: on('both') });
   assert.equal(addresses(up), [`eth0 ${addressOf(up, 'both')}/24`, `eth0 ${addressOf(up, 'both', 6)}/64`]);
   assert.equal(routes(up), ['default via 10.72.0.254 dev eth0 metric 100']);
@@ -119,7 +119,7 @@ twice('both families: an address and a default route of each, through the gatewa
   await daemon.down('a');
 });
 
-twice('three networks: eth0 to eth2 in the order asked for, a default route where the metrics say', async () => {
+twice('three networks are eth0 to eth2 in the requested order, with a default route by metric', async () => {
   const up = await daemon.up('a', { networks: on('both', 'quiet', 'low') });
   assert.equal(
     links(up).map(({ ifname, flags, mtu }) => `${ifname} ${carries(flags)} ${mtu}`),
@@ -140,7 +140,7 @@ twice('a container keeps a way out when the network of its default route is disc
   await daemon.down('a');
 });
 
-twice('connect and disconnect of a container that is up: the lowest free name, and nothing left', async () => {
+twice('connect and disconnect of a running container use the lowest free name, and leave nothing', async () => {
   await daemon.up('a', { networks: on('four', 'low') });
   const before = inspect(daemon).links;
   const less = await daemon.done({ type: 'disconnect', id: 'a', network: 'four' });
@@ -160,7 +160,7 @@ twice('connect and disconnect of a container that is up: the lowest free name, a
   await daemon.down('a');
 });
 
-twice('what is asked for is what is there: addresses, MAC, interface name', async () => {
+twice('a container gets the requested addresses, MAC and interface name', async () => {
   const wish = {
     static_ips: ['10.72.0.77', 'fd00:72::77'],
     static_mac: '02:00:5E:10:00:01',
@@ -173,7 +173,7 @@ twice('what is asked for is what is there: addresses, MAC, interface name', asyn
   await daemon.down('a');
 });
 
-twice('the MTU of the network is that of bridge and both ends', async () => {
+twice('bridge and both ends have the MTU of the network', async () => {
   const up = await daemon.up('a', { networks: on('low') });
   assert.is(links(up)[0]?.mtu, 1400);
   const host = ipJson<Link[]>(undefined, 'link').filter(({ ifname }) => ifname !== 'lo');
@@ -184,7 +184,7 @@ twice('the MTU of the network is that of bridge and both ends', async () => {
   await daemon.down('a');
 });
 
-twice('routes of the network, with their metrics', async () => {
+twice('a container gets the routes of the network, with their metrics', async () => {
   const up = await daemon.up('a', { networks: on('routed') });
   assert.equal(routes(up), [
     '192.0.2.0/24 via 10.76.0.7 dev eth0 metric 100',
@@ -202,7 +202,7 @@ twice('addresses come from the lease range, and only from there', async () => {
   await daemon.down('a', 'b', 'c');
 });
 
-twice('an internal network speaks to itself alone', async () => {
+twice('an internal network reaches itself alone', async () => {
   const [a, b, c] = [
     await daemon.up('a', { networks: on('inner') }),
     await daemon.up('b', { networks: on('inner') }),
@@ -214,7 +214,7 @@ twice('an internal network speaks to itself alone', async () => {
     await inC.serve('c', 'tcp', 80);
     assert.is(await inB.dial('tcp', addressOf(a, 'inner'), 80), `a ${addressOf(b, 'inner')}`);
     assert.is(await inB.dial('tcp', addressOf(c, 'a-false'), 80), 'ENETUNREACH');
-    // Also when somebody inside adds a way out by hand.
+    // Also when somebody inside adds a default route by hand.
     inB.ip('route add default via 10.75.0.1');
     assert.is(await inB.dial('tcp', addressOf(c, 'a-false'), 80), 'timeout');
     assert.is(await inC.dial('tcp', addressOf(a, 'inner'), 80), 'timeout');
@@ -222,7 +222,7 @@ twice('an internal network speaks to itself alone', async () => {
   await daemon.down('a', 'b', 'c');
 });
 
-networks('who reaches whom between networks is as their isolation says, in both families', async () => {
+networks('networks reach each other as their isolation says, in both families', async () => {
   const before = inspect(daemon);
   const names = DEFINITIONS.map(({ name }) => name).filter((name) => /^[ab]-/.test(name));
   const all = await Promise.all(
@@ -235,7 +235,8 @@ networks('who reaches whom between networks is as their isolation says, in both 
   );
   const reached: string[] = [];
   const expected: string[] = [];
-  // Rows: from; what the destination lets in: strict nobody, true only false, false all but strict.
+  // Rows: the source network; which sources the destination accepts: strict none, true only false, false all but
+  // strict.
   const lets = { strict: [] as string[], true: ['false'], false: ['true', 'false'] };
   await Promise.all(
     all.flatMap((from) =>
@@ -257,7 +258,7 @@ networks('who reaches whom between networks is as their isolation says, in both 
   for (const { agent } of all) agent.stop();
   assert.equal(reached.sort(), expected.sort());
   await daemon.down(...names);
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
 });
 
 networks.run();

@@ -1,7 +1,7 @@
-// timeout: 180
+// slow: 30 s, an outside is let go seconds after its last container
 /**
- * Another namespace at a path where there was one: of an outside, and of a container's pin. What is in it is nobody's to touch,
- * what was in the first goes on, and nobody is told `up` for a container that cannot be reached.
+ * Another namespace is mounted at the path of an outside, or over a container's pin. The daemon does not touch the new
+ * namespace, the first one goes on, and no container that cannot be reached is reported `up`.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
@@ -10,7 +10,7 @@ import * as assert from 'uvu/assert';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { calm, comesBackTo, inspect, inspectKernel, unlessGone, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspect, inspectKernel, unlessGone, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 
@@ -41,68 +41,65 @@ const isReached = (outside: string, netns: string) =>
     assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'a 10.70.0.1');
   });
 
-/** The teardown of `old` changes nothing in the namespace that is at x by now; after it a container is made there. */
+/**
+ * Checks that the teardown of `old` changes nothing in the namespace that is now at x, and that a new container is made
+ * there.
+ */
 async function isUsedAfterOld(x: string, before: Picture): Promise<void> {
   await daemon.down('old');
-  await comesBackTo(before, () => kernelOf(x), 0);
+  await assertComesBackTo(before, () => kernelOf(x), 0);
   const a = await daemon.up('a', { outside: x, ...served });
   await isReached(x, pathOf(a));
   await daemon.down('a');
-  await comesBackTo(before, () => kernelOf(x));
+  await assertComesBackTo(before, () => kernelOf(x));
   removeNetns('x');
 }
 
-other('of an outside that nobody uses any more: the next container is in the new one', async () => {
+other('at the path of an unused outside, the next container is in the new namespace', async () => {
   for (const round of [1, 2]) {
     const x = addNetns('x');
     const a = await daemon.up('a', { outside: x, ...served });
     await isReached(x, pathOf(a));
     await daemon.down('a');
-    removeNetns('x'); // and another in its place, at once
+    removeNetns('x'); // and another one in its place, at once
     assert.ok(round);
   }
 });
 
-other(
-  'of an outside in use: nobody else gets in, what is there goes on, and after it the new one is used',
-  async () => {
-    const x = addNetns('x');
-    const old = await daemon.up('old', { outside: x, ...served });
-    removeNetns('x');
-    addNetns('x');
-    const strange = kernelOf(x);
-    const { status, body } = await daemon.event({ type: 'create', id: 'a', outside: x, ...served });
-    assert.equal([status, body.error?.code, body.error?.object], [400, 'NOT_A_NAMESPACE', x]);
-    assert.match(body.error?.message ?? '', /container old any more/);
-    assert.is((await daemon.get('/v1/containers/a')).status, 404);
-    await daemon.done({ type: 'publish', id: 'old', port_mappings: [port(8081, 80)] });
-    await withAgents([pathOf(old)], async (inside) => {
-      await inside.serve('old', 'tcp', 80);
-      assert.is(await inside.dial('tcp', '10.70.0.2', 80), 'old 10.70.0.2');
-    });
-    await isUsedAfterOld(x, strange);
-  },
-);
+other('at the path of an outside in use, no new container enters until the old ones are gone', async () => {
+  const x = addNetns('x');
+  const old = await daemon.up('old', { outside: x, ...served });
+  removeNetns('x');
+  addNetns('x');
+  const strange = kernelOf(x);
+  const { status, body } = await daemon.event({ type: 'create', id: 'a', outside: x, ...served });
+  assert.equal([status, body.error?.code, body.error?.object], [400, 'NOT_A_NAMESPACE', x]);
+  assert.match(body.error?.message ?? '', /container old any more/);
+  assert.is((await daemon.get('/v1/containers/a')).status, 404);
+  await daemon.done({ type: 'publish', id: 'old', port_mappings: [port(8081, 80)] });
+  await withAgents([pathOf(old)], async (inside) => {
+    await inside.serve('old', 'tcp', 80);
+    assert.is(await inside.dial('tcp', '10.70.0.2', 80), 'old 10.70.0.2');
+  });
+  await isUsedAfterOld(x, strange);
+});
 
-other(
-  'of an outside, while there was no daemon: nothing is done in it, and its containers can be torn down',
-  async () => {
-    const before = inspect(daemon);
-    const x = addNetns('x');
-    await daemon.up('old', { outside: x, ...served });
-    await daemon.stop();
-    removeNetns('x');
-    addNetns('x');
-    const strange = kernelOf(x);
-    await daemon.start();
-    await new Promise((resolve) => setTimeout(resolve, 500)); // a look at drift
-    await comesBackTo(strange, () => kernelOf(x), 0);
-    await isUsedAfterOld(x, strange);
-    await comesBackTo(before, () => inspect(daemon));
-  },
-);
+other('an outside that was replaced without a daemon is not touched, and its containers can be torn down', async () => {
+  const before = inspect(daemon);
+  const x = addNetns('x');
+  await daemon.up('old', { outside: x, ...served });
+  await daemon.stop();
+  removeNetns('x');
+  addNetns('x');
+  const strange = kernelOf(x);
+  await daemon.start();
+  await new Promise((resolve) => setTimeout(resolve, 500)); // a drift inspection
+  await assertComesBackTo(strange, () => kernelOf(x), 0);
+  await isUsedAfterOld(x, strange);
+  await assertComesBackTo(before, () => inspect(daemon));
+});
 
-/** The namespaces that threads of the daemon are in. */
+/** The namespaces of the daemon's threads. */
 const namespaces = (): Set<string> =>
   new Set(
     readdirSync(`/proc/${daemon.pid}/task`).flatMap((tid) =>
@@ -110,7 +107,7 @@ const namespaces = (): Set<string> =>
     ),
   );
 
-/** Threads and descriptors that hold on to a namespace. */
+/** The threads and descriptors that keep a namespace alive. */
 const held = () => ({
   threads: readdirSync(`/proc/${daemon.pid}/task`).length,
   sockets: readdirSync(`/proc/${daemon.pid}/fd`).filter((fd) => {
@@ -122,7 +119,7 @@ const held = () => ({
   }).length,
 });
 
-other('an outside is let go after its last container: its namespace ends with its path', async () => {
+other('an outside is released after its last container, and its namespace ends with its path', async () => {
   await daemon.up('first', { networks: on('web') });
   await daemon.down('first');
   const before = held();
@@ -137,7 +134,7 @@ other('an outside is let go after its last container: its namespace ends with it
   await until('their descriptors too', () => held().sockets <= before.sockets, 5000);
 });
 
-other('an outside in which something of ours is left a while is let go when that has gone', async () => {
+other('an outside with remains of ours is released when these have gone', async () => {
   const isHeld = () => namespaces().has(namespace);
   const x = addNetns('late');
   const namespace = `net:[${statSync(x).ino}]`;
@@ -154,7 +151,7 @@ other('an outside in which something of ours is left a while is let go when that
   removeNetns('late');
 });
 
-other('over a container’s pin: whatever is asked, nothing is done in it', async () => {
+other('another namespace over a container’s pin is not touched by any request', async () => {
   const a = await daemon.up('a', served);
   const x = addNetns('theirs');
   execFileSync('ip', ['-batch', '-'], {
@@ -168,19 +165,19 @@ other('over a container’s pin: whatever is asked, nothing is done in it', asyn
   const strange = kernelOf(x);
   const connect = await daemon.event({ type: 'connect', id: 'a', network: 'cleat' });
   assert.is(connect.body.error?.code, 'NOT_A_NAMESPACE', connect.text);
-  await comesBackTo(strange, () => kernelOf(x), 0);
+  await assertComesBackTo(strange, () => kernelOf(x), 0);
   const reload = await daemon.event({ type: 'reload', id: 'a', full: true });
   assert.is.not(reload.status, 200);
-  await comesBackTo(strange, () => kernelOf(x), 0);
+  await assertComesBackTo(strange, () => kernelOf(x), 0);
   await daemon.event({ type: 'reload', id: 'a' });
   await daemon.event({ type: 'disconnect', id: 'a', network: 'web' });
-  await comesBackTo(strange, () => kernelOf(x), 0);
+  await assertComesBackTo(strange, () => kernelOf(x), 0);
   await daemon.kill();
   await daemon.start();
   await daemon.event({ type: 'reload', id: 'a', full: true });
-  await comesBackTo(strange, () => kernelOf(x), 0);
+  await assertComesBackTo(strange, () => kernelOf(x), 0);
   await daemon.down('a');
-  await comesBackTo(strange, () => kernelOf(x), 0);
+  await assertComesBackTo(strange, () => kernelOf(x), 0);
   assert.not.ok(readFileSync('/proc/self/mountinfo', 'utf8').includes(pathOf(a)));
   execFileSync('ip', ['link', 'del', 'tp']);
   removeNetns('theirs');

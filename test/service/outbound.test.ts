@@ -1,5 +1,5 @@
 /**
- * Which address a network's containers are seen with on the LAN: the host's own, one that was chosen, or their own; in both
+ * The source address that the LAN sees for a network's containers: the host's own, a chosen one, or their own; in both
  * families, before and after an update, and after a restart.
  */
 import { execFileSync } from 'node:child_process';
@@ -11,13 +11,13 @@ import { openOutside } from '../../native/index.ts';
 import type { NetworkUpdate } from '../../state/network.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, withAgents } from '../harness/inside.ts';
-import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
 
 const HOST = { 4: '192.0.2.1', 6: '2001:db8:2::1' };
-/** Routed to the host. */
+/** An address that is routed to the host. */
 const CHOSEN = { 4: '198.51.100.9', 6: '2001:db8:51::9' };
 const LAN = { 4: '192.0.2.2', 6: '2001:db8:2::2' };
 const PORTS = [port(8080, 80), port(8080, 80, { protocol: 'udp' })];
@@ -64,49 +64,52 @@ const change = async (options: NetworkUpdate['options']) => {
   assert.is(status, 200, JSON.stringify(body));
 };
 
-outbound('the host’s, the one chosen, or the container’s own; ports are published all the same', async () => {
-  await daemon.network({
-    name: 'web',
-    subnets: [{ subnet: '10.70.0.0/24' }, { subnet: 'fd00:70::/64' }],
-    options: { outbound_addr4: CHOSEN[4], outbound_addr6: CHOSEN[6] },
-  });
-  const up = await daemon.up('web', { networks: on('web'), port_mappings: PORTS });
-  const own = { 4: addressOf(up, 'web'), 6: addressOf(up, 'web', 6) };
-  await withAgents([pathOf(up), lan], async (web, far) => {
-    for (const protocol of ['tcp', 'udp'] as const) {
-      await web!.serve('web', protocol, 80);
-      await far!.serve('lan', protocol, 7);
-    }
-    const seen = async (from: { 4: string; 6: string }, why: string) => {
+outbound(
+  'the source is the host’s, the chosen one, or the container’s own, and ports are published all the same',
+  async () => {
+    await daemon.network({
+      name: 'web',
+      subnets: [{ subnet: '10.70.0.0/24' }, { subnet: 'fd00:70::/64' }],
+      options: { outbound_addr4: CHOSEN[4], outbound_addr6: CHOSEN[6] },
+    });
+    const up = await daemon.up('web', { networks: on('web'), port_mappings: PORTS });
+    const own = { 4: addressOf(up, 'web'), 6: addressOf(up, 'web', 6) };
+    await withAgents([pathOf(up), lan], async (web, far) => {
       for (const protocol of ['tcp', 'udp'] as const) {
-        for (const family of [4, 6] as const) {
-          assert.is(await web!.dial(protocol, LAN[family], 7, 2000), `lan ${from[family]}`, `${why}: ${protocol}`);
-          assert.is(await far!.dial(protocol, HOST[family], 8080, 2000), `web ${LAN[family]}`, `${why}: a port`);
-          assert.is(await far!.dial(protocol, own[family], 80, 400), 'timeout', `${why}: what is not published`);
-        }
+        await web.serve('web', protocol, 80);
+        await far.serve('lan', protocol, 7);
       }
-    };
-    await seen(CHOSEN, 'chosen');
-    await daemon.kill();
-    await daemon.start();
-    await seen(CHOSEN, 'after a restart');
-    await change({ outbound_addr4: null, outbound_addr6: null });
-    await seen(HOST, 'not chosen any more');
-    await change({ [MASQUERADE]: 'false' });
-    await seen(own, 'not masqueraded');
-    await daemon.kill();
-    await daemon.start();
-    await seen(own, 'not masqueraded, after a restart');
-    await change({ [MASQUERADE]: null, outbound_addr4: CHOSEN[4] });
-    await seen({ 4: CHOSEN[4], 6: HOST[6] }, 'chosen in one family');
-  });
-});
+      const seen = async (from: { 4: string; 6: string }, why: string) => {
+        for (const protocol of ['tcp', 'udp'] as const) {
+          for (const family of [4, 6] as const) {
+            assert.is(await web.dial(protocol, LAN[family], 7, 2000), `lan ${from[family]}`, `${why}: ${protocol}`);
+            assert.is(await far.dial(protocol, HOST[family], 8080, 2000), `web ${LAN[family]}`, `${why}: a port`);
+            assert.is(await far.dial(protocol, own[family], 80, 400), 'timeout', `${why}: what is not published`);
+          }
+        }
+      };
+      await seen(CHOSEN, 'chosen');
+      await daemon.kill();
+      await daemon.start();
+      await seen(CHOSEN, 'after a restart');
+      await change({ outbound_addr4: null, outbound_addr6: null });
+      await seen(HOST, 'not chosen any more');
+      await change({ [MASQUERADE]: 'false' });
+      await seen(own, 'not masqueraded');
+      await daemon.kill();
+      await daemon.start();
+      await seen(own, 'not masqueraded, after a restart');
+      await change({ [MASQUERADE]: null, outbound_addr4: CHOSEN[4] });
+      await seen({ 4: CHOSEN[4], 6: HOST[6] }, 'chosen in one family');
+    });
+  },
+);
 
 outbound('datagrams of one socket have the new source as soon as the update is answered', async () => {
   await change({ outbound_addr4: null, outbound_addr6: null });
   const { body: web } = await daemon.get<Parameters<typeof pathOf>[0]>('/v1/containers/web');
   await withAgents([lan], async (far) => {
-    await far!.serve('lan', 'udp', 7);
+    await far.serve('lan', 'udp', 7);
     for (const family of [4, 6] as const) {
       const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
       socket.bind({ fd: await outside.udpSocket(family, pathOf(web)) });
@@ -124,7 +127,7 @@ outbound('datagrams of one socket have the new source as soon as the update is a
   });
 });
 
-outbound('what nobody could answer to is refused, and changes nothing', async () => {
+outbound('a source that nobody could answer is refused, and nothing changes', async () => {
   const shown = async () => (await daemon.get('/v1/networks/web')).body;
   const now = await shown();
   for (const options of [
@@ -143,9 +146,9 @@ outbound('what nobody could answer to is refused, and changes nothing', async ()
   assert.equal(await shown(), now);
 });
 
-outbound('with the container all of it goes', async () => {
+outbound('everything goes with the container', async () => {
   await daemon.down('web');
-  await comesBackTo(before, () => inspectKernel());
+  await assertComesBackTo(before, () => inspectKernel());
 });
 
 outbound.run();

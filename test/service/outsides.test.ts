@@ -1,12 +1,13 @@
+// slow: 20 s, pictures of three namespaces are compared until they are as before
 /**
- * Several outside namespaces under one daemon: the same networks in each, with a bridge, a table and addresses of its
- * own. What happens in one is not seen in another, nor in the daemon's own namespace.
+ * Several outside namespaces under one daemon have the same networks, each with a bridge, a table and addresses of its
+ * own. A change in one is not visible in another, nor in the daemon's own namespace.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
-import { comesBackTo, inspect, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
+import { assertComesBackTo, inspect, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 
@@ -25,7 +26,7 @@ outsides.after(async () => {
   await daemon.stop();
 });
 
-/** A test that fails takes its containers with it. */
+/** A test that fails removes its containers. */
 function check(name: string, body: () => Promise<void>): void {
   outsides(name, async () => {
     try {
@@ -41,10 +42,11 @@ const look = (): Picture => inspect(daemon, x, y);
 const kernel = ({ mounts: _mounts, ...rest }: Picture): Picture => rest;
 
 for (const round of ['first', 'second']) {
-  check(`the same networks and ports in two outsides, ${round} time`, async () => {
+  check(`two outsides can have the same networks and ports, ${round} time`, async () => {
     const before = look();
     const here = kernel(inspectKernel());
-    // Asked for: an outside that was let go chooses from the beginning again, one that was not goes on.
+    // The address is requested: an outside that was released chooses from the beginning again, one that was not goes
+    // on.
     const create = { networks: { web: { static_ips: ['10.70.0.9'] } }, port_mappings: [port(8080, 80)] };
     const [a, b] = await Promise.all([
       daemon.up('a', { outside: x, ...create }),
@@ -68,11 +70,11 @@ for (const round of ['first', 'second']) {
     await daemon.down('a');
     assert.equal(kernel(inspectKernel(y)), kernel(beside));
     await daemon.down('b');
-    await comesBackTo(before, look);
+    await assertComesBackTo(before, look);
   });
 }
 
-check('a port that something in the outside listens on is taken there, and free elsewhere', async () => {
+check('a port that a process in the outside listens on is taken there, and free elsewhere', async () => {
   const before = look();
   await withAgents([x], async (inX) => {
     await inX.serve('x', 'tcp', 8080);
@@ -84,7 +86,7 @@ check('a port that something in the outside listens on is taken there, and free 
     await daemon.up('b', { outside: y, ...create });
   });
   await daemon.down('a', 'b');
-  await comesBackTo(before, look);
+  await assertComesBackTo(before, look);
 });
 
 check('containers of an outside go on when the daemon is started again', async () => {
@@ -99,10 +101,10 @@ check('containers of an outside go on when the daemon is started again', async (
   assert.equal([again.body.state, again.body.outside, again.body.networks], ['up', x, a.networks]);
   assert.equal(links(x), there);
   await daemon.down('a');
-  await comesBackTo(before, look);
+  await assertComesBackTo(before, look);
 });
 
-check('an outside that was taken away while the daemon was stopped does not hold its containers back', async () => {
+check('an outside that was removed while the daemon was stopped does not block its containers', async () => {
   const z = addNetns('z');
   const before = inspect(daemon);
   await daemon.up('a', { outside: z, networks: on('web'), port_mappings: [port(8080, 80)] });
@@ -113,16 +115,16 @@ check('an outside that was taken away while the daemon was stopped does not hold
   assert.is(teardown.status, 200, teardown.text);
   await daemon.gone('a');
   const { mounts: _mounts, ...rest } = before;
-  await comesBackTo(rest, () => kernel(inspect(daemon)));
+  await assertComesBackTo(rest, () => kernel(inspect(daemon)));
 });
 
-check('an outside that was taken away under a running daemon does not hold its containers back', async () => {
+check('an outside that was removed under a running daemon does not block its containers', async () => {
   const z = addNetns('zz');
   const { mounts: _mounts, ...before } = inspect(daemon);
   await daemon.up('a', { outside: z, networks: on('web') });
   removeNetns('zz');
   await daemon.down('a');
-  await comesBackTo(before, () => kernel(inspect(daemon)));
+  await assertComesBackTo(before, () => kernel(inspect(daemon)));
 });
 
 outsides.run();

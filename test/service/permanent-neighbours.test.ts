@@ -1,13 +1,13 @@
 /**
- * Permanent neighbour entries, as `ip neighbour` shows them: a container on its bridge and the gateways inside, of both
- * families, through everything that changes addresses or links; and gone with the container.
+ * Permanent neighbour entries, as `ip neighbour` shows them: of a container on its bridge, and of the gateways inside,
+ * in both families. They survive everything that changes addresses or links, and go with the container.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport } from '../../service/audit.ts';
-import type { ContainerView } from '../../service/view.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { macOf } from '../harness/frames.ts';
 import { inside, ipJson } from '../harness/picture.ts';
@@ -34,7 +34,7 @@ const onLink = (link: string, netns?: string): string[] =>
 
 const sorted = (...lines: string[]): string[] => lines.sort();
 
-/** What there should be of these on the bridge of web, and inside each of them. */
+/** The expected entries of these containers on the bridge of web, and inside each of them. */
 function whole(...containers: ContainerView[]): void {
   const outside = containers.flatMap((container) => {
     const mac = macOf(pathOf(container), 'eth0');
@@ -63,7 +63,7 @@ known.after.each(async () => {
   await daemon.down(...body.map(({ id }) => id));
 });
 
-known('made with the container, kept by a full reload, gone with it', async () => {
+known('permanent neighbours are made with the container, kept by a full reload, and gone with it', async () => {
   const a = await daemon.up('a', { networks: on('web') });
   const b = await daemon.up('b', { networks: on('web') });
   whole(a, b);
@@ -73,9 +73,9 @@ known('made with the container, kept by a full reload, gone with it', async () =
   whole(b);
 });
 
-known('a container speaks without asking for anybody', async () => {
+known('a container communicates without any neighbour request', async () => {
   const a = await daemon.up('a', { networks: on('web') });
-  // Nobody listens there: that the host says so has come back through its own table (ICMP, RFC 792).
+  // Nobody listens there: the ICMP error of the host has come back through the host's own table (RFC 792).
   const say =
     'import socket,sys\ns=socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET,socket.SOCK_DGRAM)';
   const hear =
@@ -87,7 +87,7 @@ known('a container speaks without asking for anybody', async () => {
   assert.equal(asked.sort(), sorted(addressOf(a, 'web'), addressOf(a, 'web', 6)));
 });
 
-known('connect and disconnect', async () => {
+known('connect and disconnect add and remove permanent neighbours', async () => {
   const other = await daemon.network({ name: 'other', subnets: [{ subnet: '10.61.0.0/24' }] });
   const a = await daemon.up('a', { networks: on('web') });
   const both = await daemon.done({ type: 'connect', id: 'a', network: 'other' });
@@ -99,7 +99,7 @@ known('connect and disconnect', async () => {
   whole(a);
 });
 
-known('an update of the network: those of the subnets that it gains', async () => {
+known('an update of the network adds the neighbours of its new subnets', async () => {
   const { network_interface: link } = await daemon.network({ name: 'moving', subnets: [{ subnet: '10.62.0.0/24' }] });
   const a = await daemon.up('a', { networks: on('moving') });
   const update = { subnets: [{ subnet: '10.63.0.0/24' }, { subnet: 'fd00:63::/64' }], options: { mtu: '1400' } };
@@ -114,7 +114,7 @@ known('an update of the network: those of the subnets that it gains', async () =
   assert.equal(onLink('eth0', pathOf(a)), sorted(...gateways));
 });
 
-known('what the kernel forgets with a link that goes down is put back', async () => {
+known('neighbours that the kernel forgets when a link goes down are restored', async () => {
   const a = await daemon.up('a', { networks: on('web') });
   const b = await daemon.up('b', { networks: on('web') });
   const isWhole = () => {
@@ -138,16 +138,16 @@ known('what the kernel forgets with a link that goes down is put back', async ()
   assert.equal(await findings(), []);
 });
 
-known('a bridge whose MAC was changed gets it back', async () => {
+known('a bridge whose MAC was changed gets its own back', async () => {
   const a = await daemon.up('a', { networks: on('web') });
   const mac = macOf(undefined, bridge);
-  // The change itself is not announced to the watch: that the link goes down is.
+  // The watch gets no notification of the change itself, but one of the link that goes down.
   execFileSync('ip', ['-batch', '-'], { input: `link set ${bridge} address 02:00:00:00:00:01\n${bounced(bridge)}` });
   await until('its MAC', () => macOf(undefined, bridge) === mac && onLink(bridge).length === 2);
   whole(a);
 });
 
-known('the audit finds what is missing, and what nobody names', async () => {
+known('the audit finds missing neighbours, and those without an owner', async () => {
   const a = await daemon.up('a', { networks: on('web') });
   const mac = macOf(pathOf(a), 'eth0');
   const address = addressOf(a, 'web');
@@ -170,7 +170,7 @@ known('the audit finds what is missing, and what nobody names', async () => {
   ]);
 });
 
-known('a daemon that died in the middle of a teardown leaves none', async () => {
+known('a daemon that died in the middle of a teardown leaves no neighbour', async () => {
   const b = await daemon.up('b', { networks: on('web') });
   await daemon.up('a', { networks: on('web') });
   await daemon.stop();

@@ -1,26 +1,25 @@
-// timeout: 600
 /**
- * Ports end with the processes that their container is bound to, also while no daemon runs; the next one finds a container
- * on its way out, and nothing that was taken from it.
+ * Ports end with the processes that their container is bound to, also while no daemon runs. The next daemon finds a
+ * container that is ending, and does not report its ports as missing.
  */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Notification } from '../../state/notification.ts';
+import type { Notification } from '../../state/answers/notification.ts';
 import { dial } from '../harness/agent.ts';
 import { on, pathOf, port, TestDaemon, type CreateOptions } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { agentIn, endSleepers, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { calm, comesBackTo, inspect } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspect } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { forwardersOf } from '../harness/programs.ts';
 import { clear } from '../harness/rounds.ts';
 
 requirePrivateNamespace();
 
-/** From the end of a process to that of its ports, on a machine that has much else to do. */
+/** The time from the end of a process to that of its ports, on a machine with much other work. */
 const SOON_MS = 2000;
 const LATER_MS = 300;
 
@@ -37,7 +36,7 @@ bound.before(async () => {
 
 const listeners: Awaited<ReturnType<typeof agentIn>>[] = [];
 
-// Of a test that failed: the next one tells its own story.
+// Removes what a failed test has left, so that the next test starts clean.
 bound.before.each(async () => {
   if (daemon.pid === 0) await daemon.start();
   await clear(daemon);
@@ -46,7 +45,7 @@ bound.before.each(async () => {
 bound.after.each(async () => {
   for (const listener of listeners.splice(0)) listener.stop();
   if (daemon.pid === 0) await daemon.start();
-  await comesBackTo(empty, () => inspect(daemon));
+  await assertComesBackTo(empty, () => inspect(daemon));
   await daemon.clean();
   assert.not.match(daemon.log(), /drift|"level":50/, 'nothing was missed, nothing failed');
 });
@@ -67,7 +66,7 @@ async function kill(...all: ChildProcess[]): Promise<void> {
   await Promise.all(ends);
 }
 
-/** A container with a port, behind which somebody listens who is not the process that it ends with. */
+/** A container with a port, behind which another process listens than the one that it ends with. */
 async function serving(id: string, number: number, more: CreateOptions): Promise<void> {
   const up = await daemon.up(id, {
     networks: on('web'),
@@ -84,7 +83,7 @@ async function serving(id: string, number: number, more: CreateOptions): Promise
 const guest = (id: string, of: string, process?: ChildProcess) =>
   daemon.up(id, { netns: { mode: 'container', id: of }, ...(process === undefined ? {} : { bound_to: process.pid! }) });
 
-/** The daemon's next life, and what it says of containers in it. */
+/** Starts the next daemon, and returns what it shows of its containers. */
 async function nextLife(): Promise<Notification[]> {
   const heard: Notification[] = [];
   await daemon.start();
@@ -92,36 +91,33 @@ async function nextLife(): Promise<Notification[]> {
   return heard;
 }
 
-bound(
-  'without a daemon: closed, another container on the same forwarder goes on, and the next daemon tears down',
-  async () => {
-    const [its, others] = [await sleeper(), await sleeper()];
-    await serving('a', 8080, { bound_to: its.pid! });
-    await serving('b', 8090, { bound_to: others.pid! });
-    await serving('c', 8091, {});
-    const [forwarder] = forwardersOf(daemon);
-    await daemon.kill();
-    await kill(its);
-    await refused(8080);
-    await later();
-    assert.match(await here(8090), /^b /);
-    assert.match(await here(8091), /^c /, 'bound to none');
-    const heard = await nextLife();
-    await daemon.gone('a');
-    assert.is(await here(8080), 'ECONNREFUSED');
-    assert.match(await here(8090), /^b /);
-    assert.equal(forwardersOf(daemon), [forwarder]);
-    assert.equal(
-      heard.filter(({ type }) => type === 'drift' || type === 'repaired'),
-      [],
-    );
-    await kill(others);
-    await daemon.gone('b');
-    await daemon.down('c');
-  },
-);
+bound('without a daemon, ports close, other containers go on, and the next daemon tears down', async () => {
+  const [its, others] = [await sleeper(), await sleeper()];
+  await serving('a', 8080, { bound_to: its.pid! });
+  await serving('b', 8090, { bound_to: others.pid! });
+  await serving('c', 8091, {});
+  const [forwarder] = forwardersOf(daemon);
+  await daemon.kill();
+  await kill(its);
+  await refused(8080);
+  await later();
+  assert.match(await here(8090), /^b /);
+  assert.match(await here(8091), /^c /, 'bound to none');
+  const heard = await nextLife();
+  await daemon.gone('a');
+  assert.is(await here(8080), 'ECONNREFUSED');
+  assert.match(await here(8090), /^b /);
+  assert.equal(forwardersOf(daemon), [forwarder]);
+  assert.equal(
+    heard.filter(({ type }) => type === 'drift' || type === 'repaired'),
+    [],
+  );
+  await kill(others);
+  await daemon.gone('b');
+  await daemon.down('c');
+});
 
-bound('the last port of a forwarder: it ends too, and is not missed', async () => {
+bound('a forwarder ends with its last bound port, and is not missed', async () => {
   const its = await sleeper();
   await serving('a', 8080, { bound_to: its.pid! });
   await daemon.kill();
@@ -136,7 +132,7 @@ bound('the last port of a forwarder: it ends too, and is not missed', async () =
   );
 });
 
-bound('a daemon that runs is told of the end, and misses nothing', async () => {
+bound('a running daemon is notified of the end, and misses nothing', async () => {
   const heard: Notification[] = [];
   await follow(daemon.socket, (notification) => heard.push(notification));
   const processes = await Promise.all(Array.from({ length: 8 }, () => sleeper()));
@@ -149,7 +145,7 @@ bound('a daemon that runs is told of the end, and misses nothing', async () => {
   );
 });
 
-bound('ports serve all that are in the namespace: they end with the last of their processes', async () => {
+bound('ports serve all processes of the namespace, and end with the last of them', async () => {
   const [its, guests] = [await sleeper(), await sleeper()];
   await serving('pod', 8080, { bound_to: its.pid! });
   await guest('app', 'pod', guests);
@@ -170,7 +166,7 @@ bound('ports serve all that are in the namespace: they end with the last of thei
   for (const id of ['app', 'pod']) await daemon.gone(id);
 });
 
-bound('with a guest of whom no process is known they stay; when it has left, they are bound again', async () => {
+bound('with a guest without a known process ports stay, and when it has left, they are bound again', async () => {
   const its = await sleeper();
   await serving('pod', 8080, { bound_to: its.pid! });
   await guest('app', 'pod');
@@ -200,37 +196,34 @@ bound('with a guest of whom no process is known they stay; when it has left, the
   await daemon.gone('pod');
 });
 
-bound(
-  'an owner that was torn down and is held by its guests ends with theirs; one that comes back, with its own',
-  async () => {
-    const [its, guests, next] = [await sleeper(), await sleeper(), await sleeper()];
-    await serving('pod', 8080, { bound_to: its.pid! });
-    await guest('app', 'pod', guests);
-    await daemon.done({ type: 'teardown', id: 'pod' });
-    await later();
-    const create: CreateOptions = { networks: on('web'), port_handler: 'forwarder', port_mappings: [port(8080, 80)] };
-    await daemon.done({ type: 'create', id: 'pod', ...create, bound_to: next.pid! });
-    await later();
-    await daemon.kill();
-    await kill(guests);
-    await later();
-    assert.match(await here(8080), /^pod /, 'it came back');
-    await kill(next);
-    await refused(8080);
-    await daemon.start();
-    for (const id of ['app', 'pod']) await daemon.gone(id);
+bound('an owner that is held by guests ends with their process, one that comes back with its own', async () => {
+  const [its, guests, next] = [await sleeper(), await sleeper(), await sleeper()];
+  await serving('pod', 8080, { bound_to: its.pid! });
+  await guest('app', 'pod', guests);
+  await daemon.done({ type: 'teardown', id: 'pod' });
+  await later();
+  const create: CreateOptions = { networks: on('web'), port_handler: 'forwarder', port_mappings: [port(8080, 80)] };
+  await daemon.done({ type: 'create', id: 'pod', ...create, bound_to: next.pid! });
+  await later();
+  await daemon.kill();
+  await kill(guests);
+  await later();
+  assert.match(await here(8080), /^pod /, 'it came back');
+  await kill(next);
+  await refused(8080);
+  await daemon.start();
+  for (const id of ['app', 'pod']) await daemon.gone(id);
 
-    const others = await sleeper();
-    await serving('pod', 8080, { bound_to: its.pid! });
-    await guest('app', 'pod', others);
-    await daemon.done({ type: 'teardown', id: 'pod' });
-    await later();
-    await daemon.kill();
-    await kill(others);
-    await refused(8080);
-    await daemon.start();
-    for (const id of ['app', 'pod']) await daemon.gone(id);
-  },
-);
+  const others = await sleeper();
+  await serving('pod', 8080, { bound_to: its.pid! });
+  await guest('app', 'pod', others);
+  await daemon.done({ type: 'teardown', id: 'pod' });
+  await later();
+  await daemon.kill();
+  await kill(others);
+  await refused(8080);
+  await daemon.start();
+  for (const id of ['app', 'pod']) await daemon.gone(id);
+});
 
 bound.run();

@@ -1,17 +1,17 @@
-// timeout: 600
 /**
- * Published ports are the container's, not its networks': they lead nowhere while it is on none, belong to nobody else
- * meanwhile, and lead to the next network, whoever carries them and whatever happens in between.
+ * Published ports belong to the container, not to its networks. While it is on no network they lead nowhere and nobody
+ * else can have them; then they lead to the next network. That holds for every port handler and whatever happens in
+ * between.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { PortHandler } from '../../state/uplink.ts';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { withAgents } from '../harness/inside.ts';
-import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
 
@@ -21,7 +21,7 @@ const daemon = new TestDaemon();
 const kept = suite('ports that are kept');
 const twice = rounds(kept, daemon);
 let empty: Picture;
-/** An IPv6 address of this host: ::1 leads nowhere from a firewall. */
+/** An IPv6 address of this host: the firewall cannot lead ::1 anywhere. */
 const HOST = 'fd00:aa::1';
 
 kept.before(async () => {
@@ -36,7 +36,7 @@ kept.before(async () => {
 
 kept.after(async () => {
   await daemon.stop();
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
 const PORTS = [
@@ -48,7 +48,7 @@ const PORTS = [
 const NOWHERE = /^container web is on no network: its published ports lead nowhere/;
 type Answered = ContainerView & { warnings?: string[] };
 
-/** Of these ports, those that lead into the container. */
+/** Returns those of these ports that lead into the container. */
 async function leading(netns: string): Promise<string[]> {
   return withAgents([netns, null], async (inside, host) => {
     await inside.serve('web', 'tcp', 80);
@@ -70,7 +70,7 @@ async function leading(netns: string): Promise<string[]> {
 const ALL = ['tcp 8080', 'udp 8080', 'tcp 8081', 'tcp 8082'];
 
 for (const handler of ['firewall', 'forwarder'] as const satisfies PortHandler[]) {
-  twice(`${handler}: the last network goes, the next one comes, also over kill -9 and a reload`, async () => {
+  twice(`${handler}: ports survive the last network until the next one, also over kill -9 and a reload`, async () => {
     const up = await daemon.up('web', { networks: on('front'), port_mappings: PORTS, port_handler: handler });
     const path = pathOf(up);
     assert.equal(await leading(path), ALL);
@@ -97,7 +97,7 @@ for (const handler of ['firewall', 'forwarder'] as const satisfies PortHandler[]
     await daemon.down('web');
   });
 
-  twice(`${handler}: on no network from the beginning, and taken back or torn down there`, async () => {
+  twice(`${handler}: ports without any network can be kept, unpublished and torn down`, async () => {
     const create = { type: 'create', id: 'web', networks: {}, port_mappings: PORTS, port_handler: handler } as const;
     const created = (await daemon.done(create)) as Answered;
     assert.match(created.warnings?.join() ?? '', NOWHERE);
@@ -117,7 +117,7 @@ for (const handler of ['firewall', 'forwarder'] as const satisfies PortHandler[]
     assert.equal(await leading(pathOf(up)), ALL);
     await daemon.done({ type: 'disconnect', id: 'web', network: 'front' });
     await daemon.done({ type: 'teardown', id: 'web' });
-    // Nothing is kept of it.
+    // Nothing of it is kept.
     await daemon.up('web', { networks: on('back'), port_mappings: PORTS, port_handler: handler });
     await daemon.down('web');
   });
@@ -137,7 +137,7 @@ twice('a port of a family that no network has any more waits as well', async () 
   await daemon.down('web');
 });
 
-twice('a port left to chance keeps the number that it was given', async () => {
+twice('a random port keeps its number', async () => {
   const up = await daemon.up('web', { networks: on('front'), port_mappings: [{ container_port: 80 }] });
   await daemon.done({ type: 'disconnect', id: 'web', network: 'front' });
   const back = await daemon.done({ type: 'connect', id: 'web', network: 'back' });
@@ -145,7 +145,7 @@ twice('a port left to chance keeps the number that it was given', async () => {
   await daemon.down('web');
 });
 
-twice('aliases on a network without DNS are done, and warned of', async () => {
+twice('aliases on a network without DNS are accepted with a warning', async () => {
   const named = { front: { aliases: ['db', 'database'] } };
   const created = (await daemon.done({ type: 'create', id: 'web', networks: named })) as Answered;
   const warning =

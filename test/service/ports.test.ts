@@ -1,18 +1,18 @@
 /**
- * Published ports as packets find them: who reaches what from where, and who does not. One host, a neighbour on its
- * LAN, a server behind it that the host forwards to, and containers on two networks.
+ * Published ports as packets see them: who reaches what from where, and who does not. One host, a neighbour on its LAN,
+ * a server behind it that the host forwards to, and containers on two networks.
  *
- * Limits: sctp as far as the rule goes; this kernel has no sctp to send with.
+ * Limits: sctp is tested as far as the rule goes; this kernel has no sctp to send with.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { PortMapping } from '../../state/event.ts';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import type { Agent, Protocol } from '../harness/agent.ts';
 import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
 import { agentIn, withAgents } from '../harness/inside.ts';
-import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -23,7 +23,7 @@ const HOST6 = '2001:db8:2::1';
 const OTHER = '192.0.2.9';
 const NEIGHBOUR = '192.0.2.2';
 const NEIGHBOUR6 = '2001:db8:2::2';
-/** Behind the host, which forwards. */
+/** A server behind the host, which forwards. */
 const FAR = '198.51.100.2';
 
 const PORTS: PortMapping[] = [
@@ -55,13 +55,13 @@ const inside = (netns: string, commands: string) =>
 
 ports.before(async () => {
   execFileSync('sysctl', ['-qw', 'net.bridge.bridge-nf-call-ip6tables=0']);
-  // A router before there is a daemon.
+  // The host is a router before there is a daemon.
   execFileSync('sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']);
   for (const [name, subnet, subnet6] of [
     ['lan', '192.0.2', '2001:db8:2:'],
     ['far', '198.51.100', '2001:db8:51:'],
   ] as const) {
-    // lo stays down, so that 127.0.0.1 is an address like any other: what a neighbour who forges frames can do.
+    // lo stays down, so that 127.0.0.1 is an ordinary address, as for a neighbour that forges frames.
     execFileSync('ip', ['netns', 'add', name]);
     ip(`link add ${name}0 type veth peer name eth0 netns ${name}
       address add ${subnet}.1/24 dev ${name}0
@@ -119,11 +119,11 @@ async function expect(dials: Dial[]): Promise<void> {
   assert.equal(wrong, []);
 }
 
-/** Nobody answers, or nobody listens; udp says neither. */
+/** Matches a missing answer and a missing listener; udp shows neither. */
 const NOBODY = /^(ECONNREFUSED|timeout)$/;
 const REFUSED = 'ECONNREFUSED';
 
-ports('from the host: loopback, its own addresses, the address of the bridge', async () => {
+ports('from the host: ports answer on loopback, its own addresses, the address of the bridge', async () => {
   await expect([
     [host, 'tcp', '127.0.0.1', 8080, 'web 10.70.0.1'],
     [host, 'udp', '127.0.0.1', 8080, 'web 10.70.0.1'],
@@ -144,7 +144,7 @@ for (const [who, from] of Object.entries({
   'a container of another network': () => other,
   'the container itself': () => self,
 })) {
-  ports(`from ${who}: the addresses of the host and of the bridge`, async () => {
+  ports(`from ${who}: ports answer on the addresses of the host and of the bridge`, async () => {
     await expect([
       [from(), 'tcp', HOST, 8080, /^web /],
       [from(), 'udp', HOST, 8080, /^web /],
@@ -185,7 +185,7 @@ ports('a host IP limits a port to that address', async () => {
   ]);
 });
 
-ports('0.0.0.0 and :: are every address of their family', async () => {
+ports('0.0.0.0 and :: mean every address of their family', async () => {
   await expect([
     [lan, 'tcp', HOST, 8083, `web ${NEIGHBOUR}`],
     [lan, 'tcp', OTHER, 8083, `web ${NEIGHBOUR}`],
@@ -212,7 +212,7 @@ ports('a link-local address of the host is answered by the host itself, publishe
     ...forBoth(host, `${ofHost}%lan0`, [REFUSED, NOBODY]),
   ]);
   await withAgents([null], async (own) => {
-    for (const protocol of ['tcp', 'udp'] as const) await own!.serve('own', protocol, 8080);
+    for (const protocol of ['tcp', 'udp'] as const) await own.serve('own', protocol, 8080);
     await expect([
       ...forBoth(lan, `${ofHost}%eth0`, [`own ${ofLan}%lan0`, `own ${ofLan}%lan0`]),
       ...forBoth(host, `${ofHost}%lan0`, [`own ${ofHost}%lan0`, `own ${ofHost}%lan0`]),
@@ -230,7 +230,7 @@ ports('a container with IPv4 alone is published in IPv4 alone', async () => {
   ]);
 });
 
-ports('a range is port by port, and ends where it ends', async () => {
+ports('a range is published port by port, up to its end', async () => {
   await expect([
     [lan, 'tcp', HOST, 8090, `web90 ${NEIGHBOUR}`],
     [lan, 'tcp', HOST, 8091, `web91 ${NEIGHBOUR}`],
@@ -240,10 +240,10 @@ ports('a range is port by port, and ends where it ends', async () => {
   ]);
 });
 
-ports('a port that is left open is chosen, answered, and reached', async () => {
+ports('a port without a number is chosen, answered, and reached', async () => {
   assert.ok(random >= 49_152, String(random));
   await expect([[lan, 'tcp', HOST, random, `web ${NEIGHBOUR}`]]);
-  // What the host listens on is not chosen.
+  // A port that the host listens on is not chosen.
   const listening = [1, 2, 3].map((n) => random + n);
   for (const number of listening) await host.serve('host', 'tcp', number);
   const { ports: chosen } = await daemon.done({ type: 'publish', id: 'peer', port_mappings: [port(0, 80)] });
@@ -284,7 +284,7 @@ ports('a neighbour that forges 127.0.0.1 does not reach what is published there'
   assert.ok(Number(/"packets": ?(\d+)/.exec(counted)?.[1]) >= 3, `the forged frames did not even arrive: ${counted}`);
 });
 
-ports('what passes through to another host is not caught', async () => {
+ports('traffic that passes through to another host is not caught', async () => {
   await expect([
     [lan, 'tcp', FAR, 8080, `far ${NEIGHBOUR}`],
     [lan, 'udp', FAR, 8080, `far ${NEIGHBOUR}`],
@@ -318,7 +318,7 @@ ports('ports move to the next network when theirs is disconnected', async () => 
   ]);
 });
 
-ports('a host port is free again when the teardown of its container has been answered', async () => {
+ports("a host port is free again when its container's teardown has been answered", async () => {
   for (const id of ['one', 'two', 'three']) {
     await daemon.up(id, { networks: on('web'), port_mappings: [port(8098, 80)] });
     await daemon.done({ type: 'teardown', id }); // its link is still being reaped
@@ -326,10 +326,10 @@ ports('a host port is free again when the teardown of its container has been ans
   await Promise.all(['one', 'two', 'three'].map((id) => daemon.gone(id)));
 });
 
-ports('with the containers everything goes, and is as it was', async () => {
+ports('everything goes with the containers, and is as it was', async () => {
   for (const agent of [self, peer, other, four]) agent.stop();
   await daemon.down('web', 'peer', 'other', 'four');
-  await comesBackTo(before, () => inspectKernel());
+  await assertComesBackTo(before, () => inspectKernel());
   await expect([[lan, 'tcp', HOST, 8080, REFUSED]]);
 });
 

@@ -1,6 +1,6 @@
 /**
- * A container with an outer publisher, step by step: its ports are announced before anything is made and taken back
- * first; a publisher that refuses stops the way in, and nothing of it stops the way out.
+ * A container with an outer publisher, step by step: its ports are exposed before anything is made, and removed first.
+ * A publisher that refuses stops the set-up, but never the teardown.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { on, port, TestDaemon } from '../harness/daemon.ts';
 import { FakeGvproxy } from '../harness/gvproxy.ts';
 import { addNetns } from '../harness/inside.ts';
-import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -18,7 +18,7 @@ const gvproxy = new FakeGvproxy();
 const failpoints = mkdtempSync('/run/failpoints-');
 const order = suite('outer publisher, step by step');
 
-/** With the daemon running and no container. */
+/** The kernel while the daemon runs and there is no container. */
 let empty: Picture;
 
 interface JournalEntry {
@@ -41,13 +41,13 @@ order.after(async () => {
   await gvproxy.stop();
 });
 
-/** What the container has passed, without the machines of others. */
+/** The states that the container has passed, without the machines of others. */
 const passed = async (id: string): Promise<string[]> => {
   const { body } = await daemon.get<JournalEntry[]>(`/v1/containers/${id}/history`);
   return body.flatMap(({ machine, to }) => (machine === 'container' ? [to] : []));
 };
 
-/** Effects of containers, in the order in which they began since this was last asked. */
+/** Effects of containers, in the order in which they began since the last call. */
 function begun(): string[] {
   const names = readFileSync(`${failpoints}/log`, 'utf8').split('\n');
   rmSync(`${failpoints}/log`);
@@ -56,7 +56,7 @@ function begun(): string[] {
 const OURS =
   /^(ensureNamespace|expose|ensureLink|ensureAddresses|publish|unexpose|unpublish|removeLink|removeNamespace|awaitLinksGone):durable$/;
 
-order('in order: announced before anything is made, and taken back before anything goes', async () => {
+order('ports are exposed before anything is made, and removed before anything goes', async () => {
   begun();
   const create = { networks: on('web'), port_mappings: [port(8080, 80)] };
   await daemon.up('a', create);
@@ -64,16 +64,16 @@ order('in order: announced before anything is made, and taken back before anythi
   assert.equal(begun(), wayIn);
   await daemon.down('a');
   assert.equal(begun(), ['unexpose', 'unpublish', 'removeNamespace', 'awaitLinksGone']);
-  // In a namespace of others the links have to be taken away one by one.
+  // In a namespace of others the links have to be removed one by one.
   await daemon.up('a', { ...create, netns: { mode: 'path', path: '/run/netns/theirs' } });
   assert.equal(begun(), wayIn);
   await daemon.down('a');
   assert.equal(begun(), ['unexpose', 'unpublish', 'removeLink', 'removeNamespace', 'awaitLinksGone']);
   assert.equal(gvproxy.forwards, []);
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
-order('refused: nothing is made', async () => {
+order('a refusal of the publisher makes nothing', async () => {
   await gvproxy.have('tcp', ':8080', '192.168.127.9:80');
   await daemon.done({ type: 'create', id: 'a', networks: on('web'), port_mappings: [port(8080, 80)] });
   const { body } = await daemon.event({ type: 'configure', id: 'a' });
@@ -86,12 +86,12 @@ order('refused: nothing is made', async () => {
   assert.is(states.at(-1), 'created');
   assert.equal(gvproxy.forwards, ['tcp :8080 192.168.127.9:80']);
   await daemon.down('a');
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
   await gvproxy.stop();
   await gvproxy.start();
 });
 
-order('an attachment that fails takes the announcement back', async () => {
+order('an attachment that fails removes the exposure', async () => {
   const networks = { web: { interface_name: 'lo' } };
   await daemon.done({ type: 'create', id: 'a', networks, port_mappings: [port(8080, 80)] });
   const { body } = await daemon.event({ type: 'configure', id: 'a' });
@@ -100,24 +100,24 @@ order('an attachment that fails takes the announcement back', async () => {
   assert.equal(asked, ['expose :8080', 'unexpose :8080']);
   assert.equal(gvproxy.forwards, []);
   await daemon.down('a');
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
-order('a publisher that does not answer stops no teardown, and is told later', async () => {
+order('a publisher that does not answer blocks no teardown, and gets the removal later', async () => {
   await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
   gvproxy.behave = 'hang';
   await daemon.down('a');
   gvproxy.behave = 'well';
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
   assert.is(gvproxy.forwards.length, 1);
   await daemon.up('b', { networks: on('web'), port_mappings: [port(8081, 80)] });
   assert.ok(gvproxy.forwards[0]?.startsWith('tcp :8081 '), gvproxy.forwards.join());
   assert.is(gvproxy.forwards.length, 1);
   await daemon.down('b');
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
-order('who waits for the publisher holds nobody else up', async () => {
+order('a container that waits for the publisher delays no other', async () => {
   gvproxy.behave = 'hang';
   await daemon.done({ type: 'create', id: 'a', networks: on('web'), port_mappings: [port(8080, 80)] });
   let over = false;
@@ -130,10 +130,10 @@ order('who waits for the publisher holds nobody else up', async () => {
   assert.equal([status, body.error?.code], [502, 'PUBLISHER_FAILED']);
   gvproxy.behave = 'well';
   await daemon.down('a');
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
-order('killed on its way out, what it has taken back is not announced again by the start', async () => {
+order('after a kill during a teardown, the start does not expose removed ports again', async () => {
   await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
   writeFileSync(`${failpoints}/order`, 'SIGKILL unpublish:durable#1');
   await daemon.event({ type: 'teardown', id: 'a' }).catch(() => null);
@@ -145,7 +145,7 @@ order('killed on its way out, what it has taken back is not announced again by t
   await daemon.gone('a');
   const asked = gvproxy.requests.slice(before).filter((request) => request !== 'all');
   assert.equal([asked, gvproxy.forwards], [[], []]);
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
 order.run();

@@ -1,6 +1,6 @@
 /**
- * The daemon in a machine whose host has an outer publisher: what it asks of it at its start, what it keeps of it, and
- * what doctor says. The publisher is a stand-in (harness/gvproxy.ts).
+ * The daemon in a machine whose host has an outer publisher: its requests at the start, its ledger, and what doctor
+ * says. The publisher is a stand-in (harness/gvproxy.ts).
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -43,7 +43,7 @@ service.after(async () => {
   await gvproxy.stop();
 });
 
-/** Looks until it is so, and says what it is when it never is. */
+/** Polls until the condition holds, and fails with the last value when it never does. */
 async function becomes<T>(expected: T, look: () => T | Promise<T>): Promise<void> {
   const deadline = performance.now() + 10_000;
   let now = await look();
@@ -57,7 +57,7 @@ async function becomes<T>(expected: T, look: () => T | Promise<T>): Promise<void
 const SSH = 'tcp 127.0.0.1:2222 192.168.127.2:22';
 const WEB = ['tcp 127.0.0.1:8080 127.0.0.1:8080', 'tcp :9000 127.0.0.1:9000', 'tcp :9001 127.0.0.1:9001'];
 
-service('the host address asked for is kept for the publisher, and shown; inside it is every one', async () => {
+service('the requested host address is kept for the publisher and shown, and inside it is every one', async () => {
   const port_mappings = [port(8080, 80, { host_ip: '127.0.0.1' }), port(9001, 91), port(9000, 90)];
   const { ports } = await daemon.up('web', { networks: on('web'), port_mappings });
   assert.equal(
@@ -85,7 +85,7 @@ service('the host address asked for is kept for the publisher, and shown; inside
   await daemon.start();
 });
 
-service('a publisher that was started anew is told at the next start', async () => {
+service('a restarted publisher gets its ports at the next start', async () => {
   await daemon.kill();
   await gvproxy.stop();
   await gvproxy.start();
@@ -97,7 +97,7 @@ service('a publisher that was started anew is told at the next start', async () 
   assert.match(check?.text ?? '', /^the publisher at http:\/\/127\.0\.0\.1:\d+ answers; it has 4 forwards$/);
 });
 
-service('published while it runs: the same', async () => {
+service('ports published later are handled the same', async () => {
   await daemon.done({ type: 'publish', id: 'web', port_mappings: [port(7000, 70, { host_ip: '::1' })] });
   const { ports } = (await daemon.get('/v1/containers/web')).body;
   assert.ok(ports?.some(({ host_ip, host_port }) => host_ip === '::1' && host_port === 7000));
@@ -116,11 +116,11 @@ service('a publisher that does not answer delays no start, and doctor says so', 
   assert.equal([check?.ok, check?.severity], [false, 'error']);
   assert.match(check?.text ?? '', /has not answered in time: containers with published ports cannot be configured$/);
   gvproxy.behave = 'well';
-  // What the start could not do is remembered.
+  // The work that the start could not do is recorded.
   await becomes(true, async () => /at the start: .* has not answered in time/.test((await checks())[0]?.text ?? ''));
 });
 
-service('containers of another boot are gone, and so is what the publisher had for them', async () => {
+service('containers of another boot are gone, and so are their exposures', async () => {
   await daemon.kill();
   const record = kept('web');
   record.snapshot.context.bootId = '00000000-0000-0000-0000-000000000000';
@@ -132,8 +132,8 @@ service('containers of another boot are gone, and so is what the publisher had f
   assert.is(check?.ok, true, check?.text);
 });
 
-service('also where the run directory is gone with the boot', async () => {
-  // What a daemon before this one asked for, and no container is there for.
+service('exposures of another boot are gone also if the run directory is', async () => {
+  // Exposures that an earlier daemon requested, and that no container needs.
   await gvproxy.have('tcp', ':7777', '127.0.0.1:7777');
   await daemon.stop();
   const exposed = [{ publisher: gvproxy.url, protocol: 'tcp', local: ':7777', remote: '127.0.0.1:7777' }];
@@ -142,7 +142,7 @@ service('also where the run directory is gone with the boot', async () => {
   await becomes([SSH], () => gvproxy.forwards);
 });
 
-service('a publisher that is none ends the start with the reason', async () => {
+service('an invalid publisher ends the start with the reason', async () => {
   const other = new TestDaemon();
   other.publisher = 'https://gateway';
   const child = other.spawn();

@@ -1,16 +1,14 @@
-// timeout: 600
 // proving: 3600
 /**
- * A daemon on the real kernel, told by chance: several containers, several words at the same time, SIGKILL at a point of
- * an effect or at any moment, and a start after it.
+ * A daemon on the real kernel under random commands: several containers, several commands at the same time, SIGKILL at
+ * a point of an effect or at any moment, and a start after it.
  *
- * What must hold once all has come to rest: a word that was answered with success has happened, one that was refused has
- * changed nothing, one that was not answered has happened or not, and never half; the auditor and a look into each
- * namespace find nothing; while it went on no specification (specifications.ts) was violated, and the daemon's
- * own account (hearing.ts) had an end to everything; and when all is torn down the
- * kernel is as it was.
- * Limits: of two words to one container at the same time only what must always hold is judged. `seed=N` on the command
- * line of the runner tries what N stands for.
+ * Once everything is at rest, this must hold. A command that was answered with success has happened, one that was
+ * refused has changed nothing, and one that was not answered has happened or not, and never half. The auditor and an
+ * inspection of each namespace find nothing. No specification (specifications.ts) was violated on the way, and in the
+ * daemon's own events (hearing.ts) everything has an end. When everything is torn down the kernel is as it was.
+ * Limits: of two concurrent commands to one container, only what must always hold is judged. `seed=N` on the command
+ * line of the runner repeats the sequence of N.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,8 +16,8 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport } from '../../service/audit.ts';
-import type { ContainerView } from '../../service/view.ts';
+import type { AuditReport } from '../../state/answers/audit.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
@@ -35,7 +33,7 @@ import {
 } from '../harness/random-words.ts';
 import { TestDaemon, type Answer } from '../harness/daemon.ts';
 import { follow, Hearing } from '../harness/hearing.ts';
-import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { effort, proved, seed } from '../harness/proof.ts';
 import { clear } from '../harness/rounds.ts';
@@ -43,9 +41,9 @@ import { Witness } from '../harness/witness.ts';
 
 requirePrivateNamespace();
 
-/** What others do on the machine may take its time; what is wrong stays so. */
+/** Work of others on the machine may take its time; a real mistake stays. */
 const PATIENCE_MS = 20_000;
-/** What a request may be refused with, and nothing be wrong. */
+/** The codes with which a request may be refused without a mistake. */
 const REFUSALS = new Set(
   `NO_SUCH_CONTAINER CONTAINER_EXISTS ILLEGAL_EVENT SUPERSEDED PORT_TAKEN PORTS_NEED_NETWORK MODE_NOT_SUPPORTED
    NOT_CONNECTED ALREADY_CONNECTED NOT_PUBLISHED NETWORK_UPDATE_FAILED BAD_REQUEST`.split(/\s+/),
@@ -65,7 +63,7 @@ interface Said {
   answer: Answer | null;
 }
 
-/** What each container is like according to its record. */
+/** The state of each container according to its record. */
 async function shapes(): Promise<Map<string, NonNullable<Shape>>> {
   const { body } = await daemon.get<ContainerView[]>('/v1/containers');
   return new Map(
@@ -87,21 +85,21 @@ async function until(what: string, wrong: () => Promise<string>): Promise<void> 
   }
 }
 
-/** A daemon, and its account of itself. */
+/** A daemon, and its event stream. */
 async function begin(): Promise<void> {
   hearing.died();
   await daemon.start();
   await follow(daemon.socket, (notification) => hearing.hear(notification));
 }
 
-/** Neither who watches nor who listens objects. */
+/** Checks that neither the witness nor the listener objects. */
 async function unobjected(): Promise<void> {
   await until('told to its end', () => Promise.resolve(hearing.owed().join(', ')));
   const violations = [...witness.specifications.violations, ...hearing.violations];
   if (violations.length > 0) throw new Error(violations.join('\n'));
 }
 
-/** Every container created or up, and held only as long as somebody is in its namespace. */
+/** Checks that every container is created or up, and held only as long as another one is in its namespace. */
 async function rest(): Promise<void> {
   await until('at rest', async () => {
     const { body } = await daemon.get<ContainerView[]>('/v1/containers');
@@ -140,7 +138,7 @@ async function say(events: Promise<Answer>): Promise<Answer | null> {
   return answer;
 }
 
-/** Say all of it at once, kill the daemon where it is to be killed, and judge what has become of it. */
+/** Sends all commands at once, kills the daemon where the sequence says so, and judges the result. */
 async function play({ commands, kill }: Group): Promise<void> {
   counts.groups++;
   const before = await shapes();
@@ -182,7 +180,7 @@ async function play({ commands, kill }: Group): Promise<void> {
   await unobjected();
 }
 
-/** Everyone to whom at most one word was said. */
+/** The containers that got at most one command. */
 function judge(
   before: (id: string) => Shape,
   now: ReadonlyMap<string, NonNullable<Shape>>,
@@ -193,7 +191,7 @@ function judge(
   for (const { event } of heard) {
     concern(event.id);
     if (event.type === 'publish' && event.from !== undefined) concern(event.from);
-    // Whoever shares a namespace keeps its owner, or lets it go.
+    // A container that shares a namespace holds its owner, or releases it.
     if (event.type === 'teardown') for (const id of ['a', 's']) if (id !== event.id) concern(id);
   }
   for (const { event, answer } of heard) {
@@ -226,23 +224,23 @@ function judge(
 
 const text_ = (shape: Shape): string => JSON.stringify(shape);
 
-/** From nothing to nothing. */
+/** Runs a whole sequence, from nothing to nothing. */
 async function live(groups: readonly Group[]): Promise<void> {
   for (const one of groups) await play(one);
   await clear(daemon);
   await rest();
-  await comesBackTo(empty, () => inspectKernel(), PATIENCE_MS);
+  await assertComesBackTo(empty, () => inspectKernel(), PATIENCE_MS);
   await unobjected();
 }
 
-/** After a failure: whatever is left goes, so that the next sequence tells its own story. */
+/** After a failure, removes whatever is left, so that the next sequence starts clean. */
 async function anew(): Promise<void> {
   rmSync(order, { force: true });
   witness.close();
   await daemon.kill();
   await begin();
   await clear(daemon).catch(() => {});
-  await comesBackTo(empty, () => inspectKernel(), PATIENCE_MS).catch(() => {});
+  await assertComesBackTo(empty, () => inspectKernel(), PATIENCE_MS).catch(() => {});
   witness = new Witness(`${daemon.runDir}/containers`);
   hearing.violations.length = 0;
 }
@@ -269,43 +267,47 @@ random.after(async () => {
 const UP: Group[] = [{ commands: ['a', 'b', 'c', 'u'].map((id) => ({ type: 'go', id })) }];
 UP.push(...UP, { commands: [{ type: 'go', id: 's' }] });
 
-/** Tried first, always: few sequences by chance may have no kill in them. */
+/** Always tried first: a few random sequences may have no kill in them. */
 const CUT_SHORT: Group[] = [
   { commands: [{ type: 'disconnect', id: 'a', network: 'dual' }], kill: 'removeLink:durable#1' },
   { commands: [{ type: 'teardown', id: 'b' }], kill: 10 },
   { commands: [{ type: 'go', id: 'b' }] },
 ];
 
-random('words by chance, side by side and cut short: nothing half, nothing twice, nothing left', async () => {
-  let last: Promise<void> = Promise.resolve();
-  const property = fc.asyncProperty(fc.array(group, { minLength: 3, maxLength: 10, size: 'max' }), (groups) => {
-    last = live([...UP, ...groups]).catch(async (error: Error & { details?: string }) => {
-      console.log(`\n${error.message}\n${error.details ?? ''}\n${JSON.stringify(groups)}`);
-      await anew();
-      throw error;
+random(
+  'random concurrent and interrupted commands leave nothing half done, nothing twice, nothing behind',
+  async () => {
+    let last: Promise<void> = Promise.resolve();
+    const property = fc.asyncProperty(fc.array(group, { minLength: 3, maxLength: 10, size: 'max' }), (groups) => {
+      last = live([...UP, ...groups]).catch(async (error: Error & { details?: string }) => {
+        console.log(`\n${error.message}\n${error.details ?? ''}\n${JSON.stringify(groups)}`);
+        await anew();
+        throw error;
+      });
+      return last;
     });
-    return last;
-  });
-  const { CLEAT_PROVE_path: path } = process.env;
-  const result = await fc.check(property, {
-    numRuns: effort('sequences', 3, 100),
-    examples: [[CUT_SHORT]],
-    seed: seed(),
-    ...(path === undefined ? {} : { path }),
-    interruptAfterTimeLimit: effort('milliseconds', 60_000, 600_000), // that is the limit of shrinking, too
-  });
-  await last.catch(() => {}); // one that was interrupted goes on to its end
-  const { counterexample, errorInstance } = result;
-  if (counterexample !== null)
-    console.log(`seed=${result.seed} path=${result.counterexamplePath}\n${JSON.stringify(counterexample[0])}`);
-  const { message, details = '' } = (errorInstance ?? {}) as { message?: string; details?: string };
-  assert.ok(!result.failed, `${message}\n${details}`);
-  const { commands, succeeded, groups, kills } = counts;
-  console.log(`${result.numRuns} sequences, ${groups} groups, ${succeeded} of ${commands} commands succeeded`);
-  proved('random commands to a daemon on the real kernel, side by side', commands);
-  proved('SIGKILLs among them, at a point of an effect or at any moment', kills);
-  proved('words told to the specifications of addresses, ports and namespaces', witness.specifications.told);
-  proved("notifications of the daemon's own account judged", hearing.heard);
-});
+    const { CLEAT_PROVE_path: path } = process.env;
+    const result = await fc.check(property, {
+      numRuns: effort('sequences', 3, 100),
+      examples: [[CUT_SHORT]],
+      seed: seed(),
+      ...(path === undefined ? {} : { path }),
+      // oxlint-disable-next-line typescript/no-deprecated -- with the plugin in its place the counterexample has no type
+      interruptAfterTimeLimit: effort('milliseconds', 60_000, 600_000), // the limit of shrinking, too
+    });
+    await last.catch(() => {}); // an interrupted one goes on to its end
+    const { counterexample, errorInstance } = result;
+    if (counterexample !== null)
+      console.log(`seed=${result.seed} path=${result.counterexamplePath}\n${JSON.stringify(counterexample[0])}`);
+    const { message, details = '' } = (errorInstance ?? {}) as { message?: string; details?: string };
+    assert.ok(!result.failed, `${message}\n${details}`);
+    const { commands, succeeded, groups, kills } = counts;
+    console.log(`${result.numRuns} sequences, ${groups} groups, ${succeeded} of ${commands} commands succeeded`);
+    proved('random commands to a daemon on the real kernel, side by side', commands);
+    proved('SIGKILLs among them, at a point of an effect or at any moment', kills);
+    proved('words told to the specifications of addresses, ports and namespaces', witness.specifications.told);
+    proved("notifications of the daemon's own account judged", hearing.heard);
+  },
+);
 
 random.run();

@@ -1,13 +1,13 @@
 /**
- * reload --full: every link of a container replaced by a new one with the same name, MAC, addresses and routes, under
- * connections that do not notice.
+ * reload --full replaces every link of a container by a new one with the same name, MAC, addresses and routes, and its
+ * connections do not notice.
  */
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
-import { calm, comesBackTo, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
 import { Transfer } from '../harness/transfer.ts';
@@ -20,7 +20,7 @@ const twice = rounds(rebuild, daemon);
 let empty: Picture;
 
 rebuild.before(async () => {
-  addNetns('first'); // ip-netns(8) makes its directory a mount of its own
+  addNetns('first'); // ip-netns(8) makes its directory a mount
   removeNetns('first');
   empty = inspectKernel();
   await daemon.start();
@@ -37,7 +37,7 @@ rebuild.before(async () => {
 rebuild.after(async () => {
   execFileSync('sh', ['-c', 'ip netns del theirs 2>/dev/null || true']);
   await daemon.stop();
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
 interface IpLink {
@@ -47,7 +47,7 @@ interface IpLink {
 }
 const linksOf = (path: string) => ipJson<IpLink[]>(path, 'link').filter(({ ifname }) => ifname !== 'lo');
 
-/** Everything inside but what tells one link from its successor. */
+/** Everything inside except what distinguishes a link from its successor. */
 function inside(path: string) {
   const { links: _links, mounts: _mounts, ...rest } = inspectKernel(path);
   const known = (lines: string[]) =>
@@ -61,7 +61,7 @@ function inside(path: string) {
   };
 }
 
-twice('every link is new, and nothing else is; a transfer and published ports go on', async () => {
+twice('a full reload replaces every link and nothing else, and transfers and published ports go on', async () => {
   const up = await daemon.up('web', { networks: on('front', 'back'), port_mappings: [port(8080, 80)] });
   const path = pathOf(up);
   await calm(path);
@@ -84,7 +84,7 @@ twice('every link is new, and nothing else is; a transfer and published ports go
   await daemon.down('web');
 });
 
-twice('in a namespace of others, too', async () => {
+twice('a full reload works in a namespace of others, too', async () => {
   const path = addNetns('theirs');
   const up = await daemon.up('guest', { netns: { mode: 'path', path }, networks: on('back') });
   await calm(path);

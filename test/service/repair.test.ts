@@ -1,18 +1,17 @@
-// timeout: 240
+// slow: 30 s, the daemon is killed and started again for each file that is damaged
 /**
- * `audit --repair`: what lost snapshots and definitions leave behind is listed, then taken away; what is named stays, and so
- * does what is others'.
+ * `audit --repair` lists, and then removes, what lost snapshots and definitions leave behind. Named objects stay, and
+ * so do objects of others.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { AuditReport } from '../../service/audit.ts';
-import type { RepairReport } from '../../service/repair.ts';
+import type { AuditReport, RepairReport } from '../../state/answers/audit.ts';
 import { on, pathOf, port, TestDaemon, type Answer } from '../harness/daemon.ts';
 import { addNetns, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { comesBackTo, inspect, ipJson } from '../harness/picture.ts';
+import { assertComesBackTo, inspect, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 
@@ -43,7 +42,7 @@ const kinds = (findings: AuditReport['findings']): string[] => [...new Set(findi
 const loseSnapshot = (id: string): void => rmSync(`${daemon.runDir}/containers/${id}.json`);
 
 repairs(
-  'a lost snapshot: all that was the container’s is listed, changes nothing, and goes with the repair',
+  'after a lost snapshot, all that was the container’s is listed, changes nothing, and goes with the repair',
   async () => {
     const before = inspect(daemon, outside);
     const networks = on('web', 'back');
@@ -73,7 +72,7 @@ repairs(
       assert.match(await host.dial('tcp', '127.0.0.1', 8082), /^stays /);
     });
     await daemon.down('stays');
-    await comesBackTo(before, () => inspect(daemon, outside));
+    await assertComesBackTo(before, () => inspect(daemon, outside));
   },
 );
 
@@ -81,7 +80,7 @@ for (const [how, spoil] of Object.entries({
   gone: (path: string) => rmSync(path),
   'cut off': (path: string) => truncateSync(path, 20),
 })) {
-  repairs(`a definition that is ${how}: its bridge and rules go with the last container of the network`, async () => {
+  repairs(`when a definition is ${how}, its bridge and rules go with the last container of the network`, async () => {
     const before = inspect(daemon, outside);
     await daemon.network({ name: 'lost', subnets: [{ subnet: '10.77.0.0/24' }] });
     await daemon.up('a', { networks: on('lost') });
@@ -90,7 +89,7 @@ for (const [how, spoil] of Object.entries({
     spoil(`${daemon.stateDir}/networks/lost.json`);
     await daemon.start();
     assert.is((await daemon.request('DELETE', '/v1/networks/lost')).status, 404);
-    // Its containers need it: nothing is taken from them.
+    // Its containers need it: nothing is removed from them.
     const used = await repair();
     assert.equal(used.removed, []);
     assert.equal(
@@ -105,11 +104,11 @@ for (const [how, spoil] of Object.entries({
     const report = await repair();
     assert.equal([report.findings, report.refused], [[], []]);
     rmSync(`${daemon.stateDir}/networks/lost.json.unreadable`, { force: true });
-    await comesBackTo(before, () => inspect(daemon, outside));
+    await assertComesBackTo(before, () => inspect(daemon, outside));
   });
 }
 
-repairs('in the table too: rules of a network that nobody names, beside those of one in use', async () => {
+repairs('rules of a network that nobody names go, beside those of one in use', async () => {
   await daemon.network({ name: 'lost', subnets: [{ subnet: '10.77.0.0/24' }], dns_enabled: true });
   await daemon.up('a', { networks: on('lost') });
   await daemon.up('b', { networks: on('web') });
@@ -124,7 +123,7 @@ repairs('in the table too: rules of a network that nobody names, beside those of
   await daemon.down('b');
 });
 
-repairs('what is others’ stays: their pins, links, elements, processes and files', async () => {
+repairs('objects of others stay: their pins, links, elements, processes and files', async () => {
   const pin = `${daemon.netnsDir}/netns-01234567-89ab-cdef-0123-456789abcdef`;
   writeFileSync(pin, '');
   execFileSync('unshare', ['--net', 'mount', '--bind', '/proc/self/ns/net', pin]);
@@ -147,7 +146,7 @@ repairs('what is others’ stays: their pins, links, elements, processes and fil
   await daemon.down('a');
 });
 
-repairs('while containers come and go, nothing of theirs is taken', async () => {
+repairs('a repair while containers come and go removes nothing of theirs', async () => {
   const rounds = async (n: number) => {
     for (let round = 0; round < 6; round++) {
       const id = `c${n}-${round}`;
@@ -178,7 +177,7 @@ repairs('while containers come and go, nothing of theirs is taken', async () => 
   await daemon.clean();
 });
 
-repairs('who is not root may look, and not repair', async () => {
+repairs('a user who is not root may audit, and not repair', async () => {
   const script = `require('http').request({socketPath:${JSON.stringify(daemon.socket)},method:'POST',path:'/v1/audit/repair'},
     (a) => a.pipe(process.stdout)).end()`;
   execFileSync('chmod', ['666', daemon.socket]);

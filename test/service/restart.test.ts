@@ -1,9 +1,8 @@
-// timeout: 600
 /**
- * The daemon stopped, killed and started again under containers that are up: nothing they have is touched, and what
- * happened meanwhile is dealt with.
+ * The daemon is stopped, killed and started again under containers that are up: nothing of theirs is touched, and the
+ * daemon handles what happened meanwhile.
  *
- * Limits: a kill at every single step of an operation is the crash tests' business; damaged files are in damage.test.ts.
+ * Limits: the crash tests kill at every single step of an operation; damaged files are in damage.test.ts.
  */
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -13,7 +12,7 @@ import * as assert from 'uvu/assert';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { asAnswered, on, port, TestDaemon } from '../harness/daemon.ts';
 import { endSleepers, sleeper } from '../harness/inside.ts';
-import { calm, comesBackTo, inspectKernel, ipJson } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, ipJson } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
 import { Transfer } from '../harness/transfer.ts';
@@ -36,7 +35,7 @@ restart.after(async () => {
 const WAYS = { stopped: () => daemon.stop(), killed: () => daemon.kill() };
 for (const [how, end] of Object.entries(WAYS)) {
   twice(
-    `${how} and started: containers, addresses and links are the same, a transfer does not lose a byte`,
+    `${how} and started, the daemon keeps containers, addresses and links, and a transfer loses no byte`,
     async () => {
       const web = await daemon.up('web', { networks: on('web', 'cleat'), port_mappings: [port(8080, 80)] });
       await daemon.done({ type: 'create', id: 'waiting', networks: on('web') });
@@ -59,7 +58,7 @@ for (const [how, end] of Object.entries(WAYS)) {
       const { body } = await daemon.get('/v1/containers/web?wait=up');
       assert.equal(asAnswered(body), web);
       assert.is((await daemon.get('/v1/containers/waiting?wait=created')).body.state, 'created');
-      await comesBackTo(kernel, () => inspectKernel());
+      await assertComesBackTo(kernel, () => inspectKernel());
       assert.equal(
         ipJson<{ ifname: string; ifindex: number }[]>(undefined, 'link').map(({ ifname, ifindex }) => [
           ifname,
@@ -116,7 +115,7 @@ twice('addresses and ports of containers that are up are not given to others aft
   await daemon.down('first', 'second');
 });
 
-restart('network definitions survive, with id and bridge; one that is removed stays removed', async () => {
+restart('network definitions survive with id and bridge, and a removed one stays removed', async () => {
   await daemon.network({ name: 'brief' });
   const list = async () => (await daemon.get<NetworkDefinition[]>('/v1/networks')).body;
   const before = await list();
@@ -147,12 +146,12 @@ restart('a stop ends open streams, removes the socket and touches nothing', asyn
   await daemon.down('web');
 });
 
-restart('what was answered is there after a kill, also where no effect had to run', async () => {
+restart('an answered change is there after a kill, even if no effect had to run', async () => {
   await daemon.done({ type: 'create', id: 'later', networks: {} });
   for (let i = 0; i < 3; i++) {
     const id = `host${i}`;
     await daemon.done({ type: 'create', id, netns: { mode: 'host' } });
-    await daemon.kill(); // at once: nothing may be left to be written
+    await daemon.kill(); // at once: no write may be outstanding
     await daemon.start();
     assert.is((await daemon.get(`/v1/containers/${id}`)).body.state, 'created');
   }

@@ -1,13 +1,11 @@
-/**
- * container:ID: users hold the namespace and all that is in it. Its owner may leave before them, and come back.
- */
+/** container:ID: the users hold the namespace and all that is in it. The owner may leave before them, and come back. */
 import { existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { ended, sleeper, withAgents } from '../harness/inside.ts';
-import { calm, comesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { rounds } from '../harness/rounds.ts';
 
@@ -28,7 +26,7 @@ shared.before(async () => {
 
 shared.after(async () => {
   await daemon.stop();
-  await comesBackTo(empty, () => inspectKernel());
+  await assertComesBackTo(empty, () => inspectKernel());
 });
 
 const state = async (id: string) => {
@@ -45,12 +43,12 @@ twice('the owner leaves first: addresses, ports and links stay until the last us
   const left = await daemon.done({ type: 'teardown', id: 'infra' });
   assert.is(left.state, 'up');
   assert.is(left.owner_gone, true);
-  await daemon.down('app'); // the one in the middle of the line
+  await daemon.down('app'); // the middle one of the chain
   await daemon.clean();
   await withAgents([pathOf(far), null], async (inside, host) => {
     await inside.serve('side', 'tcp', 80);
     assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'side 10.71.0.1');
-    // Its address is not given to anyone else meanwhile.
+    // Its address is not given to another container meanwhile.
     const other = await daemon.up('other', { networks: on('front') });
     assert.is.not(addressOf(other, 'front'), addressOf(owner, 'front'));
     await daemon.down('other');
@@ -61,7 +59,7 @@ twice('the owner leaves first: addresses, ports and links stay until the last us
   for (const view of [owner, user, far]) assert.not.ok(existsSync(pathOf(view)));
 });
 
-twice('what is held goes on living: it can be changed, and is there after kill -9', async () => {
+twice('a held owner lives on: it can be changed, and is there after kill -9', async () => {
   await daemon.up('infra', pod);
   const user = await share('app', 'infra');
   await daemon.done({ type: 'teardown', id: 'infra' });
@@ -78,7 +76,7 @@ twice('what is held goes on living: it can be changed, and is there after kill -
   await daemon.gone('infra');
 });
 
-twice('an owner that comes back as it was takes up where it left; as another it has to wait', async () => {
+twice('an owner that comes back unchanged takes up where it left, and another one has to wait', async () => {
   const first = await daemon.up('infra', pod);
   await share('app', 'infra');
   await daemon.done({ type: 'teardown', id: 'infra' });
@@ -93,7 +91,7 @@ twice('an owner that comes back as it was takes up where it left; as another it 
   await daemon.down('infra');
 });
 
-twice('the process of an owner ends: its users keep the network', async () => {
+twice('when the process of an owner ends, its users keep the network', async () => {
   const child = await sleeper();
   await daemon.up('infra', { netns: { mode: 'pid', pid: child.pid! }, networks: on('front') });
   const user = await share('app', 'infra');
@@ -109,7 +107,7 @@ twice('the process of an owner ends: its users keep the network', async () => {
   await daemon.gone('infra');
 });
 
-twice('cycles are refused: itself, and an owner that would come back as a user of its user', async () => {
+twice('cycles are refused: a container as its own owner, and an owner as a user of its user', async () => {
   await daemon.up('infra', pod);
   await share('app', 'infra');
   const self = await daemon.event({ type: 'create', id: 'me', netns: { mode: 'container', id: 'me' } });
@@ -123,7 +121,7 @@ twice('cycles are refused: itself, and an owner that would come back as a user o
   assert.is(nobody.body.error?.code, 'NO_SUCH_CONTAINER');
 });
 
-twice('the owner killed with the daemon away, its users gone meanwhile: all is taken away at the start', async () => {
+twice('an owner whose users end while the daemon is away is removed at the start', async () => {
   const child = await sleeper();
   await daemon.up('infra', pod);
   await daemon.up('app', { netns: { mode: 'container', id: 'infra' }, bound_to: child.pid! });

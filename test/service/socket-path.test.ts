@@ -1,6 +1,6 @@
 /**
- * Paths of sockets: what does not fit in sun_path is refused by the daemon and by its clients, and nobody listens on, or speaks
- * to, the beginning of it.
+ * Paths of sockets: the daemon and its clients refuse a path that does not fit in sun_path, and nobody listens on, or
+ * connects to, the truncated path.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -15,13 +15,13 @@ requirePrivateNamespace();
 
 const paths = suite('paths of sockets');
 
-/** A path of so many bytes; characters of two bytes, for bytes are what counts. */
+/** A path of so many bytes, with characters of two bytes, because bytes count. */
 const pathOf = (directory: string, bytes: number): string => {
   const left = bytes - directory.length - 1;
   return `${directory}/${'s'.repeat(left % 2)}${'ü'.repeat(Math.floor(left / 2))}`;
 };
 
-paths('108 bytes: the daemon says so and makes nothing; 107 are served', async () => {
+paths('a path of 108 bytes is refused and makes nothing, and one of 107 is served', async () => {
   const daemon = new TestDaemon();
   const path = pathOf(daemon.directory, 108);
   assert.is(Buffer.byteLength(path), 108);
@@ -39,7 +39,7 @@ paths('108 bytes: the daemon says so and makes nothing; 107 are served', async (
   assert.is(await served.stop(), 0);
 });
 
-paths('the command refuses a longer one, and does not speak to who listens at its beginning', async () => {
+paths('the command refuses a longer path, and does not talk to a listener at its beginning', async () => {
   const shell = new Shell();
   const long = `${shell.directory}/`.padEnd(120, 's');
   const beginning = long.slice(0, 107);

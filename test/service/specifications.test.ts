@@ -1,10 +1,8 @@
-/**
- * The specifications that random tests are judged by can fail: forged histories, and the same ones put right.
- */
+/** The specifications that judge random tests can fail: each gets forged histories, and corrected ones. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ContainerContext } from '../../state/container.ts';
-import type { Notification } from '../../state/notification.ts';
+import type { Notification } from '../../state/answers/notification.ts';
 import { Hearing } from '../harness/hearing.ts';
 import { Specifications, type Words } from '../harness/specifications.ts';
 import { see, type Seen } from '../harness/witness.ts';
@@ -15,7 +13,7 @@ const specifications = suite('specifications');
 
 function verdict(words: readonly Told[]): string[] {
   const told = new Specifications();
-  for (const [kind, name, word] of words) told.tell(kind, name, word as never);
+  for (const [kind, name, word] of words) told.tell(kind, name, word);
   return told.violations;
 }
 
@@ -68,7 +66,7 @@ for (const [what, right, wrong] of HISTORIES) {
   });
 }
 
-/** A record as far as it is looked at. */
+/** The part of a record that the specifications read. */
 const record = (owner: string, more: Partial<Seen['containers'][number]>): Seen['containers'][number] => ({
   owner,
   outside: null,
@@ -86,7 +84,7 @@ const namespace = (owner: string, of: string | null) => ({
   identity: { dev: 4, ino: 7 },
 });
 
-specifications('what a witness sees is told: one address twice', () => {
+specifications('a witness sees an address that two owners have', () => {
   const told = new Specifications();
   const first = see(told, new Map(), {
     mounts: new Set(),
@@ -99,7 +97,7 @@ specifications('what a witness sees is told: one address twice', () => {
   assert.is(told.violations.length, 1);
 });
 
-specifications('what a witness sees is told: a namespace that goes under its user', () => {
+specifications('a witness sees a namespace that goes before its user', () => {
   const told = new Specifications();
   const containers = [record('a:1', namespace('a:1', null)), record('s:2', namespace('s:2', 'a:1'))];
   const first = see(told, new Map(), { mounts: new Set(['/run/a:1', '/run/s:2']), containers });
@@ -136,7 +134,7 @@ const ACCOUNTS: [what: string, right: Notification[], wrong: Notification[]][] =
 ];
 
 for (const [what, right, wrong] of ACCOUNTS) {
-  specifications(`what a daemon says of itself: ${what}`, () => {
+  specifications(`a violation in the daemon's events is found: ${what}`, () => {
     const violations = (account: readonly Notification[]) => {
       const hearing = new Hearing();
       for (const notification of account) hearing.hear(notification);
@@ -147,11 +145,11 @@ for (const [what, right, wrong] of ACCOUNTS) {
   });
 }
 
-specifications('what a daemon says of itself: what was requested ends', () => {
+specifications("every requested operation in the daemon's events must end", () => {
   const hearing = new Hearing();
   hearing.hear(said('requested', 'create'));
   assert.is(hearing.owed().length, 1);
-  // What was under way when it was killed may end, once.
+  // An operation under way at the kill may end, once.
   hearing.died();
   hearing.hear(said('done', 'create'));
   assert.equal([...hearing.owed(), ...hearing.violations], []);

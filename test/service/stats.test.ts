@@ -1,14 +1,14 @@
 /**
- * Counters of interfaces on the real kernel: they move with the traffic, each interface has its own, and whoever shares a
- * namespace is told the same.
+ * Counters of interfaces on the real kernel: they move with the traffic, each interface has its own, and all containers
+ * of a namespace have the same.
  */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerStats } from '../../state/stats.ts';
-import { addressOf, on, TestDaemon, type Body } from '../harness/daemon.ts';
+import type { ContainerStats } from '../../state/answers/stats.ts';
+import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { inside } from '../harness/picture.ts';
@@ -62,7 +62,7 @@ function send(netns: string, address: string, count: number): void {
   inside(netns, 'bash', '-c', `for i in $(seq ${count}); do ${one} || true; done 2> /dev/null`);
 }
 
-stats('counters move with the traffic, of the interface that it took, in the direction that it went', async () => {
+stats('counters move with the traffic, of its interface and its direction', async () => {
   const a = await daemon.up('a', { networks: on('web', 'back') });
   const b = await daemon.up('b', { networks: on('web') });
   const before = { a: await interfaces('a'), b: await interfaces('b') };
@@ -89,7 +89,7 @@ stats('counters move with the traffic, of the interface that it took, in the dir
   }
 });
 
-stats('the answer is what the kernel counts, and says when it was read', async () => {
+stats("the answer has the kernel's counters, and says when they were read", async () => {
   const { netns } = await daemon.up('a', { networks: on('web') });
   const started = Date.now();
   const answer = await read('a');
@@ -115,7 +115,7 @@ stats('the answer is what the kernel counts, and says when it was read', async (
       tx_dropped: tx.dropped,
     };
   };
-  // What was sent just before may still be counted.
+  // Packets sent just before may still be counted.
   let before = counted();
   await until('nothing is counted any more', async () => {
     await sleep(50);
@@ -127,7 +127,7 @@ stats('the answer is what the kernel counts, and says when it was read', async (
   assert.equal((await interfaces('a')).eth0, counted());
 });
 
-stats('a shared namespace: the same interfaces and networks for all, and those that others made', async () => {
+stats('a shared namespace has the same interfaces and networks for all, and those that others made', async () => {
   const path = addNetns('theirs');
   inside(path, 'ip', 'link', 'add', 'out0', 'type', 'veth', 'peer', 'name', 'a-peer');
   await daemon.up('owner', { netns: { mode: 'path', path }, networks: on('web') });
@@ -146,7 +146,7 @@ stats('a shared namespace: the same interfaces and networks for all, and those t
   removeNetns('theirs');
 });
 
-stats('of a process, without a network, in the host’s namespace', async () => {
+stats('stats exist for a process, without a network, and in the host’s namespace', async () => {
   const process = await sleeper();
   await daemon.up('pid', { netns: { mode: 'pid', pid: process.pid! }, networks: on('web') });
   assert.equal(networksOf(await interfaces('pid')), [['eth0', 'web']]);
@@ -158,7 +158,7 @@ stats('of a process, without a network, in the host’s namespace', async () => 
   process.kill('SIGKILL');
 });
 
-stats('all containers in one answer, in the order of the list; null for one whose namespace is lost', async () => {
+stats('one answer has all containers, in the order of the list, with null for a lost namespace', async () => {
   const names = Array.from({ length: 20 }, (_, n) => `c${n}`);
   const made = await Promise.all(names.map((id) => daemon.up(id, { networks: on('web') })));
   const lost = made[3]!;
@@ -174,15 +174,15 @@ stats('all containers in one answer, in the order of the list; null for one whos
     if (id === lost.id) assert.is(found, null);
     else assert.equal(networksOf(found!), [['eth0', 'web']], id);
   }
-  const { status, body } = await daemon.get<Body>(`/v1/containers/${lost.id}/stats`);
+  const { status, body } = await daemon.get(`/v1/containers/${lost.id}/stats`);
   assert.equal([status, body.error?.code, body.error?.errno], [500, 'KERNEL', 'EINVAL']);
   assert.is(body.error?.object, lost.netns.path);
   assert.ok(body.error?.hint);
 });
 
-stats('who is not there has none', async () => {
+stats('an unknown container has no stats', async () => {
   assert.equal(await readAll(), []);
-  const { status, body } = await daemon.get<Body>('/v1/containers/nobody/stats');
+  const { status, body } = await daemon.get('/v1/containers/nobody/stats');
   assert.equal([status, body.error?.code], [404, 'NO_SUCH_CONTAINER']);
   assert.is((await daemon.get('/v1/containers/..%2f/stats')).status, 400);
 });

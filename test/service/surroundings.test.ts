@@ -1,6 +1,6 @@
 /**
- * A daemon where the kernel has no IPv6, and where /proc/sys is read-only, as in a container: what can be done without is
- * done, the rest is refused by name, and nothing is left.
+ * A daemon where the kernel has no IPv6, and where /proc/sys is read-only, as in a container: everything that is
+ * possible works, the rest is refused by name, and nothing is left.
  */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert';
 import { addressOf, on, pathOf, port, TestDaemon, type CreateOptions } from '../harness/daemon.ts';
 import { withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { calm, comesBackTo, inspect } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inspect } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 import { ROOT } from '../harness/sanitized.ts';
@@ -38,7 +38,7 @@ const read = (key: string, path?: string) => {
   return execFileSync(file, args, { encoding: 'utf8' }).trim();
 };
 
-/** Everything that does without a bridge. */
+/** Everything that needs no bridge. */
 const UPLINKS: CreateOptions[] = [
   { uplink: { program: 'slirp4netns' }, port_mappings: [port(8081, 80)] },
   { uplink: { program: 'pasta' }, port_mappings: [port(8082, 80)] },
@@ -60,10 +60,10 @@ surroundings.after.each(async () => {
   }
 });
 
-/** The last that a daemon takes away. */
+/** The last object that a daemon removes. */
 const noTable = (): boolean => execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' }) === '';
 
-surroundings('without IPv6: all that is IPv4 works, and IPv6 is refused by name', async () => {
+surroundings('without IPv6, everything of IPv4 works, and IPv6 is refused by name', async () => {
   const daemon = newDaemon();
   const shim = `${daemon.directory}/no-ipv6.so`;
   execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', shim, join(ROOT, 'test/service/no-ipv6.c'), '-ldl']);
@@ -90,34 +90,28 @@ surroundings('without IPv6: all that is IPv4 works, and IPv6 is refused by name'
   assert.is(body.error?.code, 'NO_IPV6');
   assert.is((await checkOf(daemon, 'ipv6'))?.text, 'the kernel has no IPv6: networks with IPv6 subnets are refused');
   await daemon.down('a', 'f', 's', ...UPLINKS.map((_, n) => `u${n}`));
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
 });
 
-surroundings(
-  'a network with IPv6 that is there from an earlier boot is refused by name, and others are not',
-  async () => {
-    const daemon = newDaemon();
-    await daemon.start();
-    await daemon.network({ name: 'six', subnets: [{ subnet: '10.72.0.0/24' }, { subnet: 'fd00:72::/64' }] });
-    await daemon.stop();
-    const shim = `${daemon.directory}/no-ipv6.so`;
-    execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', shim, join(ROOT, 'test/service/no-ipv6.c'), '-ldl']);
-    daemon.environment = { LD_PRELOAD: shim };
-    await daemon.start();
-    await daemon.done({ type: 'create', id: 'a', networks: on('six') });
-    const { body } = await daemon.event({ type: 'configure', id: 'a' });
-    assert.equal(
-      [body.error?.code, body.error?.message],
-      ['NO_IPV6', 'network six has IPv6, and this kernel has none'],
-    );
-    await daemon.down('a');
-    assert.is((await daemon.up('b')).state, 'up');
-    await daemon.down('b');
-    await until('nothing is left', noTable);
-  },
-);
+surroundings('a network with IPv6 from an earlier boot is refused by name, and others are not', async () => {
+  const daemon = newDaemon();
+  await daemon.start();
+  await daemon.network({ name: 'six', subnets: [{ subnet: '10.72.0.0/24' }, { subnet: 'fd00:72::/64' }] });
+  await daemon.stop();
+  const shim = `${daemon.directory}/no-ipv6.so`;
+  execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', shim, join(ROOT, 'test/service/no-ipv6.c'), '-ldl']);
+  daemon.environment = { LD_PRELOAD: shim };
+  await daemon.start();
+  await daemon.done({ type: 'create', id: 'a', networks: on('six') });
+  const { body } = await daemon.event({ type: 'configure', id: 'a' });
+  assert.equal([body.error?.code, body.error?.message], ['NO_IPV6', 'network six has IPv6, and this kernel has none']);
+  await daemon.down('a');
+  assert.is((await daemon.up('b')).state, 'up');
+  await daemon.down('b');
+  await until('nothing is left', noTable);
+});
 
-surroundings('with a read-only /proc/sys: what is ours is written, what is the host’s is named', async () => {
+surroundings('with a read-only /proc/sys, our switches are written, and the host’s are named', async () => {
   const forwarding = ['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding'];
   const set = (value: string) =>
     execFileSync('sysctl', ['-q', ...forwarding.map((key) => `${key.replaceAll('/', '.')}=${value}`)]);
@@ -150,7 +144,7 @@ surroundings('with a read-only /proc/sys: what is ours is written, what is the h
   assert.is((await checkOf(daemon, 'forwarding'))?.ok, true);
   const a = await daemon.done({ type: 'configure', id: 'a' });
   const path = pathOf(a);
-  // Neither believes advertisements or redirects of a container, as everywhere else.
+  // Neither accepts advertisements or redirects of a container, as everywhere else.
   for (const family of ['ipv4', 'ipv6']) assert.is(read(`net/${family}/conf/${bridge}/accept_redirects`), '0');
   assert.is(read(`net/ipv6/conf/${bridge}/accept_ra`), '0');
   assert.is(read('net/ipv4/conf/all/accept_redirects', path), '0');
@@ -167,7 +161,7 @@ surroundings('with a read-only /proc/sys: what is ours is written, what is the h
   );
   assert.match(execFileSync('cat', ['/proc/self/mountinfo'], { encoding: 'utf8' }), / \/proc\/sys ro,/);
   await until('the table has gone', noTable);
-  // Somebody turns forwarding off: the daemon cannot put back what it found, says so, and its table goes all the same.
+  // Somebody turns forwarding off: the daemon cannot restore it, says so, and its table is removed all the same.
   await daemon.up('b', { networks: on('web') });
   remount('rw');
   set('0');
@@ -175,7 +169,7 @@ surroundings('with a read-only /proc/sys: what is ours is written, what is the h
   await daemon.down('b');
   await until('the table has gone again', noTable);
   assert.match(daemon.log(), /"level":50.*putting back the switches of forwarding/);
-  await comesBackTo(before, () => inspect(daemon));
+  await assertComesBackTo(before, () => inspect(daemon));
   execFileSync('umount', ['/proc/sys']);
 });
 

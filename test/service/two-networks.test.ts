@@ -1,13 +1,12 @@
-// timeout: 600
 /**
- * A container on several networks: what has the address of one leaves by that one, and is answered; of both families, for
- * networks that come and go, links that are made anew, and a daemon that was killed.
+ * A container on several networks: packets with the address of one network leave by that network, and are answered. In
+ * both families, for networks that come and go, links that are made again, and a daemon that was killed.
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../service/view.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
 import { addNetns, agentIn, removeNetns, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
@@ -26,7 +25,7 @@ const SUBNETS: Record<string, [string, string]> = {
   third: ['10.58.0', 'fd00:58::'],
 };
 
-/** Says who is seen at the other end of a connection from this address. */
+/** Returns the source that the other end of a connection from this address sees. */
 const FROM = `import socket, sys
 s = socket.create_connection((sys.argv[2], 7000), 2, (sys.argv[1], 0))
 print(s.recv(99).decode(), end='')`;
@@ -40,7 +39,7 @@ function seenAs(container: ContainerView, from: string, to: string): string {
   }
 }
 
-/** Each address of a container leads out, and is seen as the host's. */
+/** Checks that each address of a container leads out, and is seen as the host's. */
 function allLeadOut(container: ContainerView, ...networks: string[]): void {
   const seen = networks.flatMap((network) => [
     seenAs(container, addressOf(container, network), LAN),
@@ -57,7 +56,7 @@ const rulesIn = (path: string): string[] =>
     .flatMap((family) => inside(path, 'ip', family, 'rule').trim().split('\n'))
     .filter((line) => !/lookup (local|main|default)/.test(line));
 
-/** From the host itself, by the address of a bridge. */
+/** Connects from the host itself, by the address of a bridge. */
 async function answers(container: ContainerView, ...addresses: string[]): Promise<void> {
   await withAgents([pathOf(container), null], async (agent, host) => {
     await agent.serve('server', 'tcp', 80);
@@ -75,11 +74,11 @@ two.before(async () => {
     await daemon.network({ name, subnets: [{ subnet: `${four}.0/24` }, { subnet: `${six}/64` }] });
   }
   await daemon.network({ name: 'quiet', subnets: [{ subnet: '10.59.0.0/24' }], internal: true });
-  // As many distributions have it (systemd's 50-default.conf says 2, others 1).
+  // As many distributions set it (systemd's 50-default.conf says 2, others 1).
   for (const name of ['all', 'default']) writeFileSync(`/proc/sys/net/ipv4/conf/${name}/rp_filter`, '1');
 });
 
-two('each address leads out by its own network, whichever leads out otherwise', async () => {
+two('traffic from each address leaves by its own network, whichever has the default route', async () => {
   const networks = { one: {}, other: { gateway_priority: 5 }, third: {} };
   const a = await daemon.up('a', { networks });
   allLeadOut(a, 'one', 'other', 'third');
@@ -92,7 +91,7 @@ two('a published port answers on the address of every gateway', async () => {
   await answers(b, '10.56.0.1', '10.57.0.1', '10.58.0.1', 'fd00:56::1', 'fd00:58::1');
 });
 
-two('connect, a full reload, a kill and disconnect', async () => {
+two('the routing by source follows connect, a full reload, a kill and disconnect', async () => {
   const alone = await daemon.up('a', { networks: on('one') });
   assert.equal(rulesIn(pathOf(alone)), []);
   const both = await daemon.done({ type: 'connect', id: 'a', network: 'other', options: { gateway_priority: 5 } });
@@ -112,7 +111,7 @@ two('connect, a full reload, a kill and disconnect', async () => {
   assert.equal(rulesIn(pathOf(left)), []);
 });
 
-/** The static routes of main, of both families. */
+/** The static routes of the main table, of both families. */
 const routesIn = (container: ContainerView): string[] =>
   ['-4', '-6'].flatMap((family) =>
     inside(pathOf(container), 'ip', family, 'route')
@@ -122,7 +121,7 @@ const routesIn = (container: ContainerView): string[] =>
   );
 
 two(
-  'networks with a route to the same destination: the first has it, then the next; a full reload keeps it',
+  'networks with a route to the same destination: the first has it, then the next, and a full reload keeps it',
   async () => {
     const routes = (four: string, six: string) => [
       { destination: '10.98.0.0/16', gateway: `${four}.9` },
@@ -167,7 +166,7 @@ two(
   },
 );
 
-two('a link that others took away comes back with its way', async () => {
+two('a link that others removed comes back with its routes', async () => {
   const a = await daemon.up('a', { networks: on('one', 'other') });
   inside(pathOf(a), 'ip', 'link', 'del', 'eth1');
   await until('it is back', () => inside(pathOf(a), 'ip', '-o', 'address').includes(`${addressOf(a, 'other', 6)}/64`));
@@ -175,7 +174,7 @@ two('a link that others took away comes back with its way', async () => {
   allLeadOut(a, 'one', 'other');
 });
 
-two('an address that comes with an update of the network, and one that goes', async () => {
+two('the routing by source follows an update that adds or removes an address', async () => {
   const a = await daemon.up('a', { networks: on('one', 'other') });
   const change = async (update: object) => {
     const { status, text } = await daemon.request('PATCH', '/v1/networks/other', update);
@@ -194,7 +193,7 @@ two('an internal network leads nowhere, and the one beside it does', async () =>
   allLeadOut(a, 'one');
 });
 
-two('a namespace of others has no rules of ours when the container has gone', async () => {
+two('a namespace of others has none of our rules when the container has gone', async () => {
   const path = addNetns('theirs');
   const agent = await agentIn(path);
   const before = rulesIn(path);
@@ -206,7 +205,7 @@ two('a namespace of others has no rules of ours when the container has gone', as
   removeNetns('theirs');
 });
 
-two('a second uplink of the host, with source routing: the forwarder answers on its address', async () => {
+two("the forwarder answers on a second uplink's address with source routing", async () => {
   const path = addNetns('lan2');
   execFileSync('ip', ['link', 'add', 'lan2', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', path]);
   const host = [
@@ -218,7 +217,7 @@ two('a second uplink of the host, with source routing: the forwarder answers on 
   const far = ['addr add 198.51.100.2/24 dev eth0', 'link set eth0 up', 'addr add 203.0.113.9/32 dev lo'];
   const back = 'route add 198.51.100.0/24 dev eth0 src 203.0.113.9 metric 0';
   execFileSync('ip', ['-n', 'lan2', '-batch', '-'], { input: [...far, 'route del 198.51.100.0/24', back].join('\n') });
-  // Loose, as a host with two uplinks has it: clients are anywhere.
+  // Loose, as on a host with two uplinks: clients are anywhere.
   writeFileSync('/proc/sys/net/ipv4/conf/lan2/rp_filter', '2');
   const ports = { port_mappings: [port(8080, 80), port(8080, 80, { protocol: 'udp' })] };
   const a = await daemon.up('a', { networks: on('one'), ...ports, port_handler: 'forwarder' });

@@ -1,8 +1,7 @@
-// timeout: 600
 /**
- * A network on a bridge that others have made, with a LAN behind it: the containers are hosts of that LAN, nothing about the
- * bridge is changed, and when the last container has gone the bridge and its uplink are byte for byte as they were. In both
- * families, with a daemon that is killed in between, and with a bridge that goes away and comes back.
+ * A network on a bridge that others have made, with a LAN behind it. The containers are hosts of that LAN, nothing
+ * about the bridge is changed, and when the last container has gone the bridge and its uplink are byte for byte as they
+ * were. In both families, with a daemon that is killed in between, and with a bridge that goes away and comes back.
  */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,14 +9,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openOutside } from '../../native/index.ts';
 import type { NetworkRequest } from '../../state/network.ts';
-import type { Check } from '../../service/doctor.ts';
-import type { ContainerView } from '../../service/view.ts';
+import type { Check } from '../../state/answers/doctor.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import { addressOf, on, pathOf, port, TestDaemon, type Body } from '../harness/daemon.ts';
 import { dig } from '../harness/dns.ts';
 import { asUser, sayAs } from '../harness/peer.ts';
 import { addNetns, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { calm, comesBackTo, inside, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
+import { calm, assertComesBackTo, inside, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -26,7 +25,7 @@ requirePrivateNamespace();
 const HOST = { 4: '192.0.2.5', 6: '2001:db8:2::5' };
 const ROUTER = { 4: '192.0.2.1', 6: '2001:db8:2::1' };
 const BEYOND = { 4: '203.0.113.9', 6: '2001:db8:9::9' };
-/** The first of the range is the host's own address: nobody may get that. */
+/** The first address of the range is the host's own: no container may get it. */
 const FIRST = { 4: '192.0.2.6', 6: '2001:db8:2::6' };
 const LAN: NetworkRequest = {
   name: 'lan',
@@ -45,7 +44,7 @@ const outside = openOutside();
 const unmanaged = suite('unmanaged networks');
 let lan: string;
 
-/** What the host's administrator does. A bridge without a MAC of its own has the lowest of its ports. */
+/** Acts as the host's administrator. A bridge without a MAC of its own has the lowest MAC of its ports. */
 const makeBridge = (mtu = 1500) =>
   execFileSync('ip', ['-batch', '-'], {
     input: `link add br0 type bridge
@@ -64,7 +63,7 @@ unmanaged.before(async () => {
   lan = addNetns('lan');
   execFileSync('sysctl', ['-qw', 'net.ipv6.conf.default.accept_dad=0']);
   ip('link', 'add', 'uplink', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', 'lan');
-  // As hardware may have it: nearly all that the kernel picks for a veth are lower.
+  // A MAC as of hardware: nearly all that the kernel picks for a veth are lower.
   ip('link', 'set', 'uplink', 'address', 'fc:34:97:00:00:05', 'up');
   makeBridge();
   execFileSync('ip', ['-n', 'lan', '-batch', '-'], {
@@ -81,13 +80,13 @@ unmanaged.after(async () => {
   await daemon.stop();
 });
 
-/** All that there is but our own ports: what is the bridge's, its uplink's and the host's. */
+/** Everything except cleat's own ports: objects of the bridge, of its uplink and of the host. */
 function theirs(): Picture {
   const about = (...words: string[]) =>
     ipJson<{ ifname?: string; dev?: string }[]>(undefined, ...words)
       .filter(({ ifname, dev }) => !(ifname ?? dev ?? '').startsWith('ve'))
       .flatMap((one) => JSON.stringify(one, null, 1).split('\n'))
-      // A port beside it is why a bridge listens to all that its uplink hears.
+      // With a port beside it, a bridge listens to all that its uplink receives.
       .filter((line) => !/_timer"|"promiscuity"/.test(line));
   const { ruleset = [], neighbours = [], rules = [], switches = [] } = inspectKernel();
   return {
@@ -98,7 +97,7 @@ function theirs(): Picture {
     rules,
     ruleset,
     neighbours,
-    switches: switches.filter((line) => !/conf\/ve/.test(line)),
+    switches: switches.filter((line) => !line.includes('conf/ve')),
   };
 }
 
@@ -106,15 +105,15 @@ type Refused = { status: number; body: Body };
 const said = ({ status, body }: Refused) => `${status} ${body.error?.code}`;
 const create = (more: object): Promise<Refused> => daemon.request('POST', '/v1/networks', { ...LAN, ...more });
 
-/** Who is asked sees the container itself, whoever dials, in both families and protocols. */
+/** The server sees the container itself, whoever connects, in both families and protocols. */
 async function isOnTheLan(container: ContainerView, why: string): Promise<void> {
   await withAgents([pathOf(container), lan, null], async (web, far, host) => {
     for (const protocol of PROTOCOLS) {
-      await web!.serve('web', protocol, 80);
-      await far!.serve('lan', protocol, 7);
+      await web.serve('web', protocol, 80);
+      await far.serve('lan', protocol, 7);
       for (const family of FAMILIES) {
         const own = addressOf(container, 'lan', family);
-        const to = (agent: typeof far, address: string, number: number) => agent!.dial(protocol, address, number, 2000);
+        const to = (agent: typeof far, address: string, number: number) => agent.dial(protocol, address, number, 2000);
         assert.is(await to(web, ROUTER[family], 7), `lan ${own}`, `${why}: ${protocol} to the LAN`);
         assert.is(await to(web, BEYOND[family], 7), `lan ${own}`, `${why}: ${protocol} beyond the router`);
         assert.is(await to(far, own, 80), `web ${ROUTER[family]}`, `${why}: ${protocol} from the LAN`);
@@ -124,7 +123,7 @@ async function isOnTheLan(container: ContainerView, why: string): Promise<void> 
   });
 }
 
-unmanaged('what cannot be on a bridge of others is refused by name, and changes nothing', async () => {
+unmanaged('options that cannot be on a bridge of others are refused by name, and nothing changes', async () => {
   const before = (await daemon.get('/v1/networks')).text;
   const refusals: [object, string, RegExp][] = [
     [{ network_interface: undefined }, '400 BAD_REQUEST', /name of the bridge/],
@@ -152,7 +151,7 @@ unmanaged('what cannot be on a bridge of others is refused by name, and changes 
   assert.is((await daemon.get('/v1/networks')).text, before);
 });
 
-unmanaged('its subnet is routed on that very bridge, and that is no reason for a warning', async () => {
+unmanaged('a subnet that is routed on that very bridge gives no warning', async () => {
   const { status, body } = (await create({})) as { status: number; body: { warnings?: string[] } };
   assert.is(status, 201, JSON.stringify(body));
   assert.is(body.warnings?.length, 1);
@@ -160,7 +159,7 @@ unmanaged('its subnet is routed on that very bridge, and that is no reason for a
   const { checks } = (await daemon.get<{ checks: Check[] }>('/v1/doctor')).body;
   const of = (name: string) => checks.filter((check) => check.name === name).map(({ ok }) => ok);
   assert.equal([of('routes'), of('bridge')], [[true], [true]]);
-  // It stays what it is, and nobody else gets the bridge.
+  // The network stays unmanaged, and no other network gets the bridge.
   const update = await daemon.request('PATCH', '/v1/networks/lan', { options: { mode: 'managed' } });
   assert.is(said(update), '400 BAD_REQUEST');
   const other = await create({ name: 'other', options: {}, subnets: [{ subnet: '10.70.0.0/24' }] });
@@ -178,10 +177,10 @@ unmanaged('containers are hosts of the LAN, and the bridge is as it was, also af
   const look = async (why: string) => {
     await isOnTheLan(a, why);
     await daemon.clean();
-    await comesBackTo(before, theirs, 2000);
+    await assertComesBackTo(before, theirs, 2000);
     const { body } = await daemon.get<ContainerView>('/v1/containers/a');
     assert.equal([body.state, body.drift], ['up', []], why);
-    // Whoever answers for the router is the router: nobody is known beforehand.
+    // Any host may answer for the router: no neighbour is known beforehand.
     assert.is(inside(pathOf(a), 'ip', 'neighbour', 'show', 'nud', 'permanent'), '', why);
   };
   await look('at first');
@@ -207,7 +206,7 @@ unmanaged('names are answered on the addresses of the bridge, and follow them', 
   await daemon.down('b');
 });
 
-unmanaged('they have the MTU of the bridge, and leave it as it is', async () => {
+unmanaged('containers have the MTU of the bridge, and leave it as it is', async () => {
   const mtus = (link: string) =>
     ipJson<{ ifname: string; mtu: number }[]>(undefined, 'link').find(({ ifname }) => ifname === link)?.mtu;
   ip('link', 'set', 'uplink', 'mtu', '1400');
@@ -226,7 +225,7 @@ unmanaged('they have the MTU of the bridge, and leave it as it is', async () => 
 });
 
 unmanaged(
-  'ports: refused by name with the firewall, led to another network if there is one; the forwarder has them',
+  'ports are refused by the firewall, move to another network if there is one, and work by the forwarder',
   async () => {
     const ports = PROTOCOLS.map((protocol) => port(8080, 80, { protocol }));
     const refused = await (async () => {
@@ -247,9 +246,9 @@ unmanaged(
       const served = () =>
         withAgents([pathOf(up), lan], async (p, far) => {
           for (const protocol of PROTOCOLS) {
-            await p!.serve('p', protocol, 80);
+            await p.serve('p', protocol, 80);
             for (const family of FAMILIES) {
-              assert.match(await far!.dial(protocol, HOST[family], 8080, 2000), /^p /, JSON.stringify(how));
+              assert.match(await far.dial(protocol, HOST[family], 8080, 2000), /^p /, JSON.stringify(how));
             }
           }
         });
@@ -263,10 +262,10 @@ unmanaged(
   },
 );
 
-unmanaged('a bridge that goes away and comes back', async () => {
+unmanaged('containers follow a bridge that goes away and comes back', async () => {
   const { body: a } = await daemon.get<ContainerView>('/v1/containers/a');
   const state = async () => (await daemon.get<ContainerView>('/v1/containers/a')).body.state;
-  // The attempts of its own are 1, 2, 4 and 8 s apart: in the middle of the longest it is not to wait for the next.
+  // The machine's own attempts are 1, 2, 4 and 8 s apart: in the middle of the longest it must not wait for the next.
   for (const between of [() => sleep(8000), restart]) {
     ip('link', 'del', 'br0');
     await until('it is seen to be cut off', async () => (await state()) === 'degraded', 15_000);
@@ -308,14 +307,14 @@ unmanaged(
   },
 );
 
-unmanaged('when all has gone, the host is byte for byte as it was', async () => {
+unmanaged('when everything has gone, the host is byte for byte as it was', async () => {
   await calm();
   const found = inspectKernel();
   const a = await daemon.up('a', { networks: on('lan') });
   await restart();
   await isOnTheLan(a, 'again');
   await daemon.down('a');
-  await comesBackTo(found, () => inspectKernel());
+  await assertComesBackTo(found, () => inspectKernel());
   assert.is((await daemon.request('DELETE', '/v1/networks/lan')).status, 204);
 });
 

@@ -1,11 +1,11 @@
 /**
- * One network in several outsides: all of its machines get the new definition, or all have the old one again, and the file
- * says so before they do. Machines here are stand-ins that take or refuse.
+ * One network in several outsides: all of its machines get the new definition, or all have the old one again, and the
+ * file says so before they do. The machines here are stand-ins that accept or refuse.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assign, createActor, enqueueActions, setup, type AnyActorRef } from 'xstate';
-import { finishUpdate, updateMachines } from '../../service/network-update.ts';
+import { finishUpdate, updateMachines } from '../../service/networks/network-update.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { definition, FAULT } from '../harness/fixtures.ts';
 
@@ -41,7 +41,7 @@ const definitions = (machines: AnyActorRef[]) =>
 
 const outsides = suite('update in several outsides');
 
-outsides('one after another, each is told once', async () => {
+outsides('outsides follow one after another, each once', async () => {
   const log: string[] = [];
   const machines = [machine(log, 'a', true, OLD), machine(log, 'b', true, OLD)];
   const parts = { machines: () => machines, revert: () => log.push('record') };
@@ -50,7 +50,7 @@ outsides('one after another, each is told once', async () => {
   assert.equal(definitions(machines), [NEW, NEW]);
 });
 
-outsides('when one refuses, the old one is on disk before the others go back', async () => {
+outsides('when one outside refuses, the old definition is on disk before the others go back', async () => {
   const log: string[] = [];
   const machines = [machine(log, 'a', true, OLD), machine(log, 'b', false, OLD), machine(log, 'c', true, OLD)];
   const parts = { machines: () => machines, revert: (is: NetworkDefinition) => log.push(`record ${is === OLD}`) };
@@ -59,10 +59,10 @@ outsides('when one refuses, the old one is on disk before the others go back', a
   assert.equal(definitions(machines), [OLD, OLD, OLD]);
 });
 
-outsides('after a crash: where one goes back by itself, so do the others', async () => {
+outsides('after a crash, the others go back if one goes back by itself', async () => {
   const log: string[] = [];
   const machines = [machine(log, 'a', true, NEW, false), machine(log, 'b', false, NEW, false)];
-  // What the machine that cannot go on writes is what counts from then on.
+  // The definition that the blocked machine writes counts from then on.
   let file: NetworkDefinition = NEW;
   const parts = { machines: () => machines, revert: (is: NetworkDefinition) => (file = is) };
   const finished = finishUpdate(parts, () => file);
@@ -73,7 +73,7 @@ outsides('after a crash: where one goes back by itself, so do the others', async
   assert.equal(definitions(machines), [OLD, OLD]);
 });
 
-outsides('after a crash: where all go on, nothing is left to do', async () => {
+outsides('after a crash, nothing is left to do if all go on', async () => {
   const log: string[] = [];
   const machines = [machine(log, 'a', true, NEW)];
   await finishUpdate({ machines: () => machines, revert: () => log.push('record') }, () => NEW);

@@ -1,16 +1,15 @@
-// timeout: 600
 /**
- * The life of programs that lead out: they and the forwarder end, are killed, cannot be started, or lose what they made,
- * and the daemon is killed meanwhile.
+ * The life of uplink programs: they and the forwarder end, are killed, cannot be started, or lose their objects, and
+ * the daemon is killed meanwhile.
  *
- * Limits: the real slirp4netns. That a mount of ours outlives its sandbox is seen in effects/uplink.slirp4netns.test.ts.
+ * Limits: the real slirp4netns. effects/uplink.slirp4netns.test.ts shows that a mount of ours outlives its sandbox.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../service/doctor.ts';
-import type { Notification } from '../../state/notification.ts';
+import type { Check } from '../../state/answers/doctor.ts';
+import type { Notification } from '../../state/answers/notification.ts';
 import { on, pathOf, port, type CreateOptions } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { ended, sleeper, withAgents } from '../harness/inside.ts';
@@ -24,10 +23,20 @@ requirePrivateNamespace();
 
 const uplink = suite('life of an uplink');
 const seen: Notification[] = [];
-const { daemon, lan, shown, processOf, isUpAnew, isUp, leadsBothWays, restart, asBefore, nothingLeft } =
-  await wayOut(uplink);
+const {
+  daemon,
+  lan,
+  shown,
+  processOf,
+  isUpAnew,
+  isUp,
+  assertLeadsBothWays,
+  restart,
+  assertAsBefore,
+  assertNothingLeft,
+} = await wayOut(uplink);
 
-uplink('kill -9 of the daemon: the program and every connection go on, and are taken up again', async () => {
+uplink('after kill -9 of the daemon, the program and every connection go on, and are adopted', async () => {
   const up = await daemon.up('a', { uplink: SLIRP, port_mappings: [port(8080, 80), port(9000, 4000)] });
   const { pid } = await processOf('a');
   const transfer = await Transfer.start(pathOf(up), 4000, '127.0.0.1', 9000);
@@ -43,49 +52,46 @@ uplink('kill -9 of the daemon: the program and every connection go on, and are t
   });
   assert.ok((await transfer.stop()) > 0);
   await daemon.clean();
-  await nothingLeft('a');
+  await assertNothingLeft('a');
 });
 
-uplink(
-  'a program that ends is missed at once, runs again with its ports, and inspect says how long it was away',
-  async () => {
-    await follow(daemon.socket, (notification) => seen.push(notification));
-    const up = await daemon.up('a', {
-      uplink: { ...SLIRP, options: ['port_handler=slirp4netns'] },
-      port_mappings: [port(8080, 80)],
-    });
-    const { pid } = await processOf('a');
-    seen.length = 0;
-    process.kill(pid, 'SIGKILL');
-    await until('it runs again', () => isUpAnew('a', pid));
-    const now = await processOf('a');
-    assert.not.equal(now.pid, pid);
-    assert.is(now.ended, 1);
-    assert.match(now.last ?? '', /killed by signal/);
-    await until('said', () => seen.some(({ type }) => type === 'repaired'));
-    assert.ok((await processOf('a')).down_ms > 0);
-    const kinds = seen.filter((one) => one.type === 'drift').map((one) => one.drift[0]?.kind);
-    assert.equal(kinds, ['uplink']);
-    assert.equal(
-      [...new Set(seen.filter((one) => one.type === 'state').map((one) => one.to))].filter((to) => !to.includes('.')),
-      ['up'],
-    );
-    await withAgents([pathOf(up)], async (inside) => {
-      await inside.serve('a', 'tcp', 80);
-      assert.match(await lan.dial('tcp', HOST, 8080, 2000), /^a /);
-      assert.is(await inside.dial('tcp', LAN, 7000, 2000), `lan ${HOST}`);
-    });
-    // Again, and hardly begun: this time it waits a moment, and says why.
-    process.kill(now.pid, 'SIGKILL');
-    await until('it waits', async () => (await shown('a')).state === 'degraded');
-    assert.match((await shown('a')).fault?.message ?? '', /killed by signal 9/);
-    await until('it runs again', () => isUp('a'));
-    assert.is((await processOf('a')).ended, 2);
-    await nothingLeft('a');
-  },
-);
+uplink('a program that ends is noticed at once, restarts with its ports, and inspect shows the gap', async () => {
+  await follow(daemon.socket, (notification) => seen.push(notification));
+  const up = await daemon.up('a', {
+    uplink: { ...SLIRP, options: ['port_handler=slirp4netns'] },
+    port_mappings: [port(8080, 80)],
+  });
+  const { pid } = await processOf('a');
+  seen.length = 0;
+  process.kill(pid, 'SIGKILL');
+  await until('it runs again', () => isUpAnew('a', pid));
+  const now = await processOf('a');
+  assert.not.equal(now.pid, pid);
+  assert.is(now.ended, 1);
+  assert.match(now.last ?? '', /killed by signal/);
+  await until('said', () => seen.some(({ type }) => type === 'repaired'));
+  assert.ok((await processOf('a')).down_ms > 0);
+  const kinds = seen.filter((one) => one.type === 'drift').map((one) => one.drift[0]?.kind);
+  assert.equal(kinds, ['uplink']);
+  assert.equal(
+    [...new Set(seen.filter((one) => one.type === 'state').map((one) => one.to))].filter((to) => !to.includes('.')),
+    ['up'],
+  );
+  await withAgents([pathOf(up)], async (inside) => {
+    await inside.serve('a', 'tcp', 80);
+    assert.match(await lan.dial('tcp', HOST, 8080, 2000), /^a /);
+    assert.is(await inside.dial('tcp', LAN, 7000, 2000), `lan ${HOST}`);
+  });
+  // It ends again, soon after its start: this time the restart waits a moment, and says why.
+  process.kill(now.pid, 'SIGKILL');
+  await until('it waits', async () => (await shown('a')).state === 'degraded');
+  assert.match((await shown('a')).fault?.message ?? '', /killed by signal 9/);
+  await until('it runs again', () => isUp('a'));
+  assert.is((await processOf('a')).ended, 2);
+  await assertNothingLeft('a');
+});
 
-uplink('a program whose link is deleted is started again: it would run on, and lead nowhere', async () => {
+uplink('a program whose link is deleted is started again, as it would run on and lead nowhere', async () => {
   const up = await daemon.up('a', { uplink: SLIRP, port_mappings: [port(8080, 80)] });
   const { pid } = await processOf('a');
   execFileSync('nsenter', [`--net=${pathOf(up)}`, 'ip', 'link', 'del', 'tap0']);
@@ -94,11 +100,11 @@ uplink('a program whose link is deleted is started again: it would run on, and l
   const { ended: times, last } = await processOf('a');
   assert.equal([times, last], [1, 'slirp4netns has lost its link']);
   assert.equal((await shown('a')).drift, []);
-  await leadsBothWays(up);
-  await nothingLeft('a');
+  await assertLeadsBothWays(up);
+  await assertNothingLeft('a');
 });
 
-uplink('left alone, one without its link is shown as that, and told of once', async () => {
+uplink('with the policy alert, a program without its link is shown as such, and reported once', async () => {
   await restart({ drift: ['uplink=alert'] });
   const up = await daemon.up('a', { uplink: SLIRP });
   const { pid } = await processOf('a');
@@ -106,16 +112,16 @@ uplink('left alone, one without its link is shown as that, and told of once', as
   seen.length = 0;
   execFileSync('nsenter', [`--net=${pathOf(up)}`, 'ip', 'link', 'del', 'tap0']);
   await until('told', () => seen.some(({ type }) => type === 'drift'));
-  await daemon.done({ type: 'publish', id: 'a', port_mappings: [port(8080, 80)] }); // at rest again, looked at again
+  await daemon.done({ type: 'publish', id: 'a', port_mappings: [port(8080, 80)] }); // at rest again, inspected again
   const { down_since: since, last, pid: now } = await processOf('a');
   assert.equal([last, now], ['slirp4netns has lost its link', pid]);
   assert.ok(since !== null);
   assert.equal(seen.filter(({ type }) => type === 'drift' || type === 'repaired').length, 1);
   await restart({ drift: [] });
-  await nothingLeft('a');
+  await assertNothingLeft('a');
 });
 
-uplink('reload starts it anew: another process, the same ports, and what was taken from its link is back', async () => {
+uplink('reload starts another process with the same ports, and restores what its link has lost', async () => {
   const up = await daemon.up('a', { uplink: SLIRP, port_mappings: [port(8080, 80)] });
   const { pid } = await processOf('a');
   execFileSync('nsenter', [`--net=${pathOf(up)}`, 'ip', 'route', 'del', 'default']);
@@ -129,11 +135,11 @@ uplink('reload starts it anew: another process, the same ports, and what was tak
   assert.is(now.ended, 0);
   await ended(pid);
   assert.equal((await shown('a')).drift, []);
-  await leadsBothWays(up);
-  await nothingLeft('a');
+  await assertLeadsBothWays(up);
+  await assertNothingLeft('a');
 });
 
-uplink('a forwarder that ends is started again, with the ports of everybody', async () => {
+uplink('a forwarder that ends is started again, with the ports of all containers', async () => {
   const [a, b] = [
     await daemon.up('a', { uplink: SLIRP, port_mappings: [port(8080, 80)] }),
     await daemon.up('b', { networks: on('web'), port_handler: 'forwarder', port_mappings: [port(8090, 80)] }),
@@ -151,7 +157,7 @@ uplink('a forwarder that ends is started again, with the ports of everybody', as
   });
   await until('at rest', async () => (await isUp('a')) && (await isUp('b')));
   await daemon.clean();
-  await nothingLeft('a', 'b');
+  await assertNothingLeft('a', 'b');
 });
 
 const WAYS: Record<string, CreateOptions> = {
@@ -160,14 +166,14 @@ const WAYS: Record<string, CreateOptions> = {
   pasta: { uplink: { program: 'pasta' } },
 };
 for (const [who, way] of Object.entries(WAYS)) {
-  uplink(`it ends with the process that is named, daemon or not, and so do ports of ${who}`, async () => {
+  uplink(`an uplink ends with the named process, with or without a daemon, and so do ports of ${who}`, async () => {
     const bound = await sleeper();
     const up = await daemon.up('a', { ...way, port_mappings: [port(8080, 80)], bound_to: bound.pid! });
     const { pid } = await processOf('a');
-    // Somebody still listens in there.
+    // Another process still listens in there.
     await withAgents([pathOf(up)], async (inside) => {
       await inside.serve('a', 'tcp', 80);
-      // A pasta of 2023 may lose what is said first, but it takes the client.
+      // A pasta of 2023 may lose the first data, but it accepts the client.
       assert.is.not(await lan.dial('tcp', HOST, 8080, 2000), 'ECONNREFUSED');
       await daemon.kill();
       bound.kill('SIGKILL');
@@ -176,7 +182,7 @@ for (const [who, way] of Object.entries(WAYS)) {
     });
     await daemon.start();
     await daemon.gone('a');
-    await asBefore();
+    await assertAsBefore();
     await daemon.clean();
   });
 }
@@ -187,10 +193,10 @@ for (const [what, script, message] of [
   ['cannot be executed', null, /EACCES/],
   ['is not there', undefined, /could not find slirp4netns/],
 ] as const) {
-  uplink(`a program that ${what}: a fault, and nothing is left`, async () => {
+  uplink(`a program that ${what} is a fault, and nothing is left`, async () => {
     const file = `${daemon.directory}/program`;
     if (script !== undefined) {
-      // What it says of itself is what the real one says.
+      // The script prints the help of the real program.
       const help = '[ "$1" = --help ] && exec /usr/bin/slirp4netns --help';
       writeFileSync(file, script === null ? '' : `#!/bin/sh\n${help}\n${script}\n`);
       if (script !== null) chmodSync(file, 0o755);
@@ -208,7 +214,7 @@ for (const [what, script, message] of [
     await daemon.down('a');
     await restart({ uplinks: {} });
     rmSync(file, { force: true });
-    await asBefore();
+    await assertAsBefore();
   });
 }
 

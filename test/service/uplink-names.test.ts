@@ -1,6 +1,8 @@
+// slow: 30 s, thirty-two uplinks are started and asked for names
 /**
- * Names behind slirp4netns and pasta: whatever servers the host asks, on its loopback, on the address that pasta copies, on
- * the LAN, in one family or in both, each server in the container's resolv.conf answers, and there is one if there can be.
+ * Names behind slirp4netns and pasta. Whatever servers the host queries, on its loopback, on the address that pasta
+ * copies, on the LAN, in one family or in both: each server in the container's resolv.conf answers, and there is one if
+ * that is possible.
  */
 import { execFileSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
@@ -22,7 +24,7 @@ const names = suite('names behind uplinks');
 const { daemon, lan } = await wayOut(names);
 const servers: Socket[] = [];
 
-/** Stands for a name server: it answers whatever it is asked. */
+/** A stand-in for a name server: it answers every query. */
 async function answering(address: string): Promise<void> {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   servers.push(socket);
@@ -52,26 +54,28 @@ const WAYS: [what: string, create: CreateOptions, families: (4 | 6)[]][] = [
   ['pasta with IPv6 alone', { uplink: { program: 'pasta', options: ['--ipv6-only'] } }, [6]],
 ];
 const HOSTS = [['127.0.0.1'], ['127.0.0.53'], ['::1'], [HOST], [HOST6], [LAN], [LAN6], ['::1', '127.0.0.1']];
-for (const [what, create, families] of WAYS) {
-  for (const host of HOSTS) {
-    names(`${what}: the host asks ${host.join(' and ')}`, async () => {
-      writeFileSync('/etc/resolv.conf', host.map((server) => `nameserver ${server}\n`).join(''));
-      const up = await daemon.up('a', { ...create, files: true });
-      const told = readFileSync(`${daemon.runDir}/etc/a/resolv.conf`, 'utf8').match(/(?<=^nameserver ).*$/gm) ?? [];
-      const possible = host.some((server) => families.includes(server.includes(':') ? 6 : 4));
-      assert.is(told.length > 0, possible, `told: ${told.join()}`);
-      await withAgents([pathOf(up)], async (inside) => {
-        for (const server of told) {
-          assert.match(
-            await inside!.dial('udp', server, 53, 2000),
-            /^(an answer|lan .*)$/,
-            `${server} does not answer`,
-          );
-        }
-      });
-      await daemon.down('a');
-    });
-  }
+for (const host of HOSTS) {
+  names(`the host queries ${host.join(' and ')}`, async () => {
+    writeFileSync('/etc/resolv.conf', host.map((server) => `nameserver ${server}\n`).join(''));
+    const ids = await Promise.all(
+      WAYS.map(async ([what, create, families], i) => {
+        const id = `a${i}`;
+        const up = await daemon.up(id, { ...create, files: true });
+        const told =
+          readFileSync(`${daemon.runDir}/etc/${id}/resolv.conf`, 'utf8').match(/(?<=^nameserver ).*$/gm) ?? [];
+        const possible = host.some((server) => families.includes(server.includes(':') ? 6 : 4));
+        assert.is(told.length > 0, possible, `${what} is told: ${told.join()}`);
+        await withAgents([pathOf(up)], async (inside) => {
+          for (const server of told) {
+            const answer = await inside.dial('udp', server, 53, 2000);
+            assert.match(answer, /^(an answer|lan .*)$/, `${what}: ${server} does not answer`);
+          }
+        });
+        return id;
+      }),
+    );
+    await daemon.down(...ids);
+  });
 }
 
 names.run();

@@ -1,13 +1,14 @@
+// slow: 20 s, uplinks are started by several daemons, one after another
 /**
- * The users of slirp4netns and pasta: which numbers they are, what becomes of a daemon that may not have them, and of a
- * program that an earlier version has started as root.
+ * The users of slirp4netns and pasta: their numbers, a daemon that may not have these numbers, and a program that an
+ * earlier version has started as root.
  */
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { claimOf, commandOf, findUplink } from '../../effects/uplink-keeper.ts';
+import { claimOf, commandOf, findUplink } from '../../effects/uplinks/uplink-keeper.ts';
 import { spawn } from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { until } from '../harness/native.ts';
@@ -46,7 +47,7 @@ users("a number that is somebody's keeps the daemon from starting, with the name
   }
 });
 
-users('system users of these names are taken', async () => {
+users('system users of these names are used', async () => {
   await daemon.stop();
   appendFileSync('/etc/passwd', 'cleat-uplink:x:901:903::/:/bin/sh\ncleat-uplink-loopback:x:902:902::/:/bin/sh\n');
   await daemon.start();
@@ -59,44 +60,41 @@ users('system users of these names are taken', async () => {
   await daemon.start();
 });
 
-users(
-  'one that an earlier version has started as root is started again as itself, when the daemon starts',
-  async () => {
-    await daemon.up('a', { uplink: SLIRP });
-    assert.is(await userOf('a'), '65523');
-    const snapshot = JSON.parse(readFileSync(`${daemon.runDir}/containers/a.json`, 'utf8')) as {
-      snapshot: { context: ContainerContext };
-    };
-    const { token, netns } = snapshot.snapshot.context;
-    const directory = join(daemon.runDir, 'uplinks', token);
-    const old = commandOf(claimOf(directory)!) ?? [];
-    await daemon.kill();
-    process.kill(claimOf(directory)?.pid ?? 0, 'SIGTERM');
-    await until('it has ended', () => findUplink(directory)?.state === 'ended');
-    execFileSync('rm', ['-r', directory]);
-    execFileSync('mkdir', ['-m', '700', directory]);
-    // The keeper of now cannot make one of root; a user of the machine that is neither of the two stands for it.
-    const words = old.slice(1).map((word, i, all) => (all[i - 1] === '--user' ? '96402:96402' : word));
-    spawn({ file: old[0] ?? '', args: words, env: {}, fds: [-1, -1, -1], ownSession: true });
-    await until('it runs', () => findUplink(directory)?.state === 'ready');
-    const before = findUplink(directory)?.child?.pid;
-    execFileSync('nsenter', [
-      `--net=/proc/${before}/fd/5`,
-      '--',
-      'ip',
-      'link',
-      'set',
-      'tap0',
-      'netns',
-      netns?.path ?? '',
-    ]);
-    await daemon.start();
-    await until(
-      'another runs',
-      async () => (await shown('a')).uplink?.process?.pid !== before && (await userOf('a')) === '65523',
-    );
-    await daemon.down('a');
-  },
-);
+users('a program that an earlier version started as root is started again as its user at a start', async () => {
+  await daemon.up('a', { uplink: SLIRP });
+  assert.is(await userOf('a'), '65523');
+  const snapshot = JSON.parse(readFileSync(`${daemon.runDir}/containers/a.json`, 'utf8')) as {
+    snapshot: { context: ContainerContext };
+  };
+  const { token, netns } = snapshot.snapshot.context;
+  const directory = join(daemon.runDir, 'uplinks', token);
+  const old = commandOf(claimOf(directory)!) ?? [];
+  await daemon.kill();
+  process.kill(claimOf(directory)?.pid ?? 0, 'SIGTERM');
+  await until('it has ended', () => findUplink(directory)?.state === 'ended');
+  execFileSync('rm', ['-r', directory]);
+  execFileSync('mkdir', ['-m', '700', directory]);
+  // The present keeper cannot start one as root; another user of the machine stands for root.
+  const words = old.slice(1).map((word, i, all) => (all[i - 1] === '--user' ? '96402:96402' : word));
+  spawn({ file: old[0] ?? '', args: words, env: {}, fds: [-1, -1, -1], ownSession: true });
+  await until('it runs', () => findUplink(directory)?.state === 'ready');
+  const before = findUplink(directory)?.child?.pid;
+  execFileSync('nsenter', [
+    `--net=/proc/${before}/fd/5`,
+    '--',
+    'ip',
+    'link',
+    'set',
+    'tap0',
+    'netns',
+    netns?.path ?? '',
+  ]);
+  await daemon.start();
+  await until(
+    'another runs',
+    async () => (await shown('a')).uplink?.process?.pid !== before && (await userOf('a')) === '65523',
+  );
+  await daemon.down('a');
+});
 
 users.run();

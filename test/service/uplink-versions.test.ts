@@ -1,6 +1,6 @@
 /**
- * pasta of 2025, as far as it differs from the one that is installed: it closes the descriptors that it is given, cuts its
- * help short in a pipe, does not know --stderr, and ends when it may not watch the directory of the namespace.
+ * pasta of 2025, as far as it differs from the installed one: it closes the descriptors that it is given, truncates its
+ * help in a pipe, does not know --stderr, and ends when it may not watch the directory of the namespace.
  *
  * The program that runs is the installed one, behind a script that does this.
  */
@@ -41,7 +41,7 @@ versions.before(async () => {
   await ground.restart({ uplinks: { pasta } });
 });
 
-versions('it starts, leads both ways, and nothing of it is left', async () => {
+versions('the program starts, leads both ways, and nothing of it is left', async () => {
   const a = await ground.daemon.up('a', {
     uplink: { program: 'pasta' },
     port_mappings: [port(8080, 80, { protocol: 'udp' })],
@@ -50,16 +50,16 @@ versions('it starts, leads both ways, and nothing of it is left', async () => {
   await withAgents([pathOf(a)], async (inside) => {
     await inside.serve('a', 'udp', 80);
     assert.is(await inside.dial('tcp', LAN, 7000, 2000), `lan ${HOST}`);
-    // UDP: of a server that speaks first over TCP, the installed pasta loses what it says (machines/plan/pasta.ts).
+    // UDP: the installed pasta loses the first data of a TCP server that sends first (plan/uplinks/pasta.ts).
     assert.is(await ground.lan.dial('udp', HOST, 8080, 2000), `a ${LAN}`);
   });
-  await ground.nothingLeft('a');
+  await ground.assertNothingLeft('a');
 });
 
-versions('an option that its help, being cut, does not come to name is not refused', async () => {
+versions('an option that the truncated help does not name is not refused', async () => {
   const options = ['--dhcp-dns', '--no-map-gw'];
   await ground.daemon.up('a', { uplink: { program: 'pasta', options } });
-  await ground.nothingLeft('a');
+  await ground.assertNothingLeft('a');
 });
 
 versions.run();

@@ -1,16 +1,15 @@
-// timeout: 600
 /**
- * User-mode networking as a container and its clients find it: the real slirp4netns and pasta, their options, their ports,
- * and what is refused.
+ * User-mode networking as a container and its clients see it: the real slirp4netns and pasta, their options, their
+ * ports, and the refusals.
  *
- * Limits: nothing is resolved: there is no name server to ask. What becomes of them is in uplink-life.test.ts.
+ * Limits: no name is resolved, because there is no name server. uplink-life.test.ts shows how the programs end.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Inspection } from '../../service/inspect.ts';
-import type { ContainerStats } from '../../state/stats.ts';
+import type { Inspection } from '../../state/answers/inspection.ts';
+import type { ContainerStats } from '../../state/answers/stats.ts';
 import { on, pathOf, port } from '../harness/daemon.ts';
 import { addNetns, sleeper, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
@@ -23,9 +22,9 @@ requirePrivateNamespace();
 type SlirpShown = Extract<NonNullable<Inspection['uplink']>, { program: 'slirp4netns' }>;
 
 const uplink = suite('uplink');
-const { daemon, lan, host, before, shown, isUp, restart, asBefore, nothingLeft } = await wayOut(uplink);
+const { daemon, lan, host, before, shown, isUp, restart, assertAsBefore, assertNothingLeft } = await wayOut(uplink);
 
-uplink('slirp4netns: an interface, a way out, and no way in to the host', async () => {
+uplink('slirp4netns: the container has an interface, a way out, and no way in to the host', async () => {
   const up = await daemon.up('a', { uplink: SLIRP, files: true });
   const { process, ...facts } = (await shown('a')).uplink as SlirpShown;
   assert.is(facts.interface, 'tap0');
@@ -47,10 +46,10 @@ uplink('slirp4netns: an interface, a way out, and no way in to the host', async 
   const stats = (await daemon.get<ContainerStats>('/v1/containers/a/stats')).body.interfaces?.tap0;
   assert.is(stats?.network, 'slirp4netns');
   assert.ok((stats?.tx_bytes ?? 0) > 0);
-  await nothingLeft('a');
+  await assertNothingLeft('a');
 });
 
-uplink('slirp4netns: every option, the engine before the container', async () => {
+uplink("slirp4netns: every option works, the engine's before the container's", async () => {
   await restart({ uplinks: { slirp4netnsOptions: ['mtu=1400', 'cidr=10.7.0.0/24'] } });
   const options = ['cidr=10.9.0.0/16', 'allow_host_loopback=true', 'enable_ipv6=true', `outbound_addr=${HOST}`];
   const up = await daemon.up('a', { uplink: { ...SLIRP, options } });
@@ -74,10 +73,10 @@ uplink('slirp4netns: every option, the engine before the container', async () =>
   );
   await daemon.down('a', 'b');
   await restart({ uplinks: {} });
-  await asBefore();
+  await assertAsBefore();
 });
 
-uplink('slirp4netns: what protects and the executable does not know is shown', async () => {
+uplink('slirp4netns: protections that the executable does not support are shown', async () => {
   const directory = mkdtempSync('/run/older-');
   chmodSync(directory, 0o755);
   const file = `${directory}/slirp4netns`;
@@ -93,7 +92,7 @@ uplink('slirp4netns: what protects and the executable does not know is shown', a
   assert.equal((await shown('a')).uplink?.missing, ['--enable-seccomp']);
   await daemon.down('a');
   await restart({ uplinks: {} });
-  await asBefore();
+  await assertAsBefore();
 });
 
 for (const [what, create] of [
@@ -101,7 +100,7 @@ for (const [what, create] of [
   ['on a bridge', { networks: on('web'), port_handler: 'forwarder' }],
   ['behind pasta', { uplink: { program: 'pasta' }, port_handler: 'forwarder' }],
 ] as const) {
-  uplink(`the forwarder ${what}: who asks keeps the address, and ports come and go while it runs`, async () => {
+  uplink(`the forwarder ${what}: clients keep their address, and ports come and go while it runs`, async () => {
     const up = await daemon.up('a', {
       ...create,
       port_mappings: [port(8080, 80), port(8080, 80, { protocol: 'udp' }), port(8081, 80, { host_ip: '127.0.0.1' })],
@@ -133,7 +132,7 @@ for (const [what, create] of [
       assert.is(await lan.dial('tcp', HOST, 9000, 500), 'ECONNREFUSED');
       assert.is(await lan.dial('tcp', HOST, 8080, 2000), `a ${LAN}`);
     });
-    await nothingLeft('a');
+    await assertNothingLeft('a');
   });
 }
 
@@ -144,7 +143,7 @@ const HANDLERS: [handler: string, create: Parameters<typeof daemon.up>[1]][] = [
   ['pasta', { uplink: { program: 'pasta' } }],
 ];
 for (const [handler, create] of HANDLERS) {
-  uplink(`${handler}: on one address and on all of them at once, a port is published on all of them`, async () => {
+  uplink(`${handler}: a port on one address and on all of them is published on all of them`, async () => {
     const mappings = ['', '::', '0.0.0.0', '127.0.0.1', '::1'].map((host_ip) =>
       port(8080, 80, { host_ip, protocol: 'udp' }),
     );
@@ -152,25 +151,25 @@ for (const [handler, create] of HANDLERS) {
     const published = async () => (await shown('a')).ports.map(({ host_ip, host_port }) => `${host_ip} ${host_port}`);
     assert.equal(await published(), [' 8080']);
     await withAgents([pathOf(await shown('a'))], async (inside) => {
-      await inside!.serve('a', 'udp', 80);
+      await inside.serve('a', 'udp', 80);
       assert.match(await lan.dial('udp', HOST, 8080, 2000), /^a /);
       await restart({});
       if (handler !== 'pasta') await daemon.done({ type: 'publish', id: 'a', port_mappings: mappings.slice(1) });
       assert.equal(await published(), [' 8080']);
       assert.match(await lan.dial('udp', HOST, 8080, 2000), /^a /);
     });
-    await nothingLeft('a');
+    await assertNothingLeft('a');
   });
 }
 
 for (const [handler, create] of HANDLERS) {
   uplink(`${handler}: the audit finds a port on each host address that can be named, and nothing else`, async () => {
-    // What has no address of this family inside, or outside, publishes none of it.
+    // A port without an address of this family inside, or outside, is not published in it.
     const six = handler === 'forwarder' ? ['::', '::1'] : [];
     for (const host_ip of ['', '0.0.0.0', '127.0.0.1', HOST, ...six]) {
       await daemon.up('a', { ...create, port_mappings: [port(8080, 80, { host_ip })] });
       await daemon.clean();
-      await nothingLeft('a');
+      await assertNothingLeft('a');
     }
   });
 }
@@ -182,7 +181,7 @@ s.bind(('0.0.0.0', 80))
 print('ready', flush=True)
 while True:
     for data, client in [s.recvfrom(99), s.recvfrom(99)]: s.sendto(b'to ' + data, client)`;
-/** Two clients, each of a port of its own, ask at the same time; prints what each is answered. */
+/** Two clients, each of a port of its own, send at the same time; prints the answer that each gets. */
 const CLIENTS = `import socket, sys
 clients = []
 for port in (8080, 8081):
@@ -205,7 +204,7 @@ for (const [handler, create] of HANDLERS.slice(0, 2)) {
     } finally {
       server.kill('SIGKILL');
     }
-    await nothingLeft('a');
+    await assertNothingLeft('a');
   });
 }
 for (const [handler, create] of HANDLERS.slice(2)) {
@@ -223,11 +222,11 @@ for (const [handler, create] of HANDLERS.slice(2)) {
     assert.match(late.body.error?.message ?? '', /carries one udp host port/);
     await daemon.done({ type: 'publish', id: 'a', port_mappings: [...BOTH.slice(0, 1), port(8081, 80)] });
     await daemon.done({ type: 'configure', id: 'a' });
-    await nothingLeft('a');
+    await assertNothingLeft('a');
   });
 }
 
-uplink('ports follow the network that leads out, and change hands: no dial is refused by the forwarder', async () => {
+uplink('ports follow the network with the default route, and move: the forwarder refuses no connection', async () => {
   const create = { networks: on('web'), port_handler: 'forwarder' } as const;
   const [a, b] = [await daemon.up('a', { ...create, port_mappings: [port(8080, 80)] }), await daemon.up('b', create)];
   await withAgents([pathOf(a), pathOf(b)], async (inA, inB) => {
@@ -248,7 +247,7 @@ uplink('ports follow the network that leads out, and change hands: no dial is re
     assert.equal([...new Set(answers)].sort(), [`a ${LAN}`, `b ${LAN}`]);
     assert.is(answers.at(-1), `b ${LAN}`);
   });
-  await nothingLeft('a', 'b');
+  await assertNothingLeft('a', 'b');
 });
 
 uplink('slirp4netns carries ports over its API socket, and they come and go while it runs', async () => {
@@ -271,11 +270,11 @@ uplink('slirp4netns carries ports over its API socket, and they come and go whil
     assert.is(no6.body.error?.code, 'PORTS_NEED_NETWORK');
     assert.ok(await isUp('a'));
   });
-  await nothingLeft('a');
+  await assertNothingLeft('a');
 });
 
-uplink('pasta: the addresses of the host, ports told at its start, and not changed after', async () => {
-  // UDP: of a server that speaks first, this pasta loses what it says (machines/plan/pasta.ts).
+uplink("pasta: the container has the host's addresses, and ports set at its start and not changed after", async () => {
+  // UDP: this pasta loses the first data of a TCP server that sends first (plan/uplinks/pasta.ts).
   const mappings = [port(8080, 80, { protocol: 'udp' })];
   const up = await daemon.up('a', { uplink: { program: 'pasta' }, port_mappings: mappings });
   const { uplink: found } = await shown('a');
@@ -291,13 +290,13 @@ uplink('pasta: the addresses of the host, ports told at its start, and not chang
     const more = await daemon.event({ type: 'publish', id: 'a', port_mappings: [port(9000, 80)] });
     assert.equal([more.status, more.body.error?.code], [409, 'MODE_NOT_SUPPORTED']);
     await daemon.done({ type: 'reload', id: 'a' });
-    // What comes while the new one begins to listen may be lost: it is UDP.
+    // Datagrams that come while the new one begins to listen may be lost: it is UDP.
     await until('the port leads in', async () => (await lan.dial('udp', HOST, 8080, 1000)).startsWith('a '));
   });
-  await nothingLeft('a');
+  await assertNothingLeft('a');
 });
 
-uplink('a process of its own, and a namespace of others', async () => {
+uplink('an uplink works with a process, and in a namespace of others', async () => {
   const guest = await sleeper();
   await daemon.up('a', { netns: { mode: 'pid', pid: guest.pid! }, uplink: SLIRP });
   const path = addNetns('theirs');
@@ -314,7 +313,7 @@ uplink('a process of its own, and a namespace of others', async () => {
   execFileSync('ip', ['netns', 'del', 'theirs']);
   guest.kill('SIGKILL');
   await daemon.gone('a');
-  await asBefore();
+  await assertAsBefore();
 });
 
 // --- What cannot be ---------------------------------------------------------------------------------------------
@@ -328,7 +327,7 @@ const REFUSED: [what: string, create: object, message: RegExp][] = [
   ['an interface that is not there', { options: ['outbound_addr=nope0'] }, /^invalid outbound_addr "nope0"$/],
 ];
 for (const [what, more, message] of REFUSED) {
-  uplink(`refused, and nothing is changed: ${what}`, async () => {
+  uplink(`an impossible request is refused, and nothing changes: ${what}`, async () => {
     const { status, body } = await daemon.event({ type: 'create', id: 'a', uplink: { ...SLIRP, ...more } });
     assert.equal([status, body.error?.code], [400, 'BAD_REQUEST']);
     assert.match(body.error?.message ?? '', message);
@@ -336,7 +335,7 @@ for (const [what, more, message] of REFUSED) {
   });
 }
 
-uplink('refused: a network beside it, a namespace of others, a handler that cannot', async () => {
+uplink('an uplink is refused with a network beside it, for a shared namespace, or with an unfit handler', async () => {
   const refusal = async (more: object) =>
     (await daemon.event({ type: 'create', id: 'a', ...more })).body.error?.message ?? '';
   assert.match(await refusal({ uplink: SLIRP, networks: on('web') }), /multiple networks/);
@@ -355,16 +354,16 @@ uplink('refused: a network beside it, a namespace of others, a handler that cann
   const connect = await daemon.event({ type: 'connect', id: 'a', network: 'web' });
   assert.equal([connect.status, connect.body.error?.code], [409, 'MODE_NOT_SUPPORTED']);
   assert.match(connect.body.error?.message ?? '', /"slirp4netns" is not supported/);
-  await nothingLeft('a');
+  await assertNothingLeft('a');
 });
 
-uplink('a port that somebody listens on: a fault, and the program has gone again', async () => {
+uplink('a port that somebody listens on is a fault, and the program is gone again', async () => {
   await host.serve('busy', 'tcp', 8099);
   for (const options of [[], ['port_handler=slirp4netns']]) {
     await daemon.done({ type: 'create', id: 'a', uplink: { ...SLIRP, options }, port_mappings: [port(8099, 80)] });
     const { body } = await daemon.event({ type: 'configure', id: 'a' });
     assert.is(body.error?.code, 'PORT_TAKEN');
-    await nothingLeft('a');
+    await assertNothingLeft('a');
   }
 });
 

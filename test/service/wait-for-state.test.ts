@@ -1,6 +1,6 @@
 /**
- * GET /v1/containers/ID?wait=STATE: what has been reached is answered, what will not come about by itself is refused at once,
- * with what is true of the container. And the last line of a stream, which needs no newline.
+ * GET /v1/containers/ID?wait=STATE: a state that has been reached is answered, and one that will not come about by
+ * itself is refused at once, with the container's view. And the last line of a stream, which needs no newline.
  */
 import { execFileSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
@@ -21,12 +21,12 @@ waiting.before(async () => {
   await daemon.start();
   await daemon.network({ name: 'web', subnets: [{ subnet: '10.70.0.0/24' }] });
 });
-waiting.after.each(() => clear(daemon)); // what a failed test has left
+waiting.after.each(() => clear(daemon)); // Removes what a failed test has left.
 waiting.after(async () => {
   await daemon.stop();
 });
 
-/** The answer to a wait that has a minute, and how long it took. */
+/** The answer to a wait with a minute's timeout, and how long it took. */
 async function wait(id: string, state: string) {
   const started = performance.now();
   const { status, body } = await daemon.get(`/v1/containers/${id}?wait=${state}&timeout=60000`);
@@ -50,7 +50,7 @@ waiting('a container whose configure has failed will not be up: the fault says w
   await daemon.down('a');
 });
 
-waiting('before anything has failed it is waited for', async () => {
+waiting('a wait goes on before anything has failed', async () => {
   await daemon.done({ type: 'create', id: 'a', networks: on('web') });
   const up = daemon.get('/v1/containers/a?wait=up&timeout=10000');
   await new Promise((next) => setTimeout(next, 50));
@@ -59,7 +59,7 @@ waiting('before anything has failed it is waited for', async () => {
   await daemon.down('a');
 });
 
-waiting('a state that it has passed has been reached', async () => {
+waiting('a state that the container has passed counts as reached', async () => {
   await daemon.up('a', { networks: on('web') });
   for (const state of ['creating', 'created', 'configuring', 'up']) assert.is((await wait('a', state)).said, '200 up');
   const inside = await agentIn(pathOf((await daemon.get('/v1/containers/a')).body as never));
@@ -69,7 +69,7 @@ waiting('a state that it has passed has been reached', async () => {
   assert.is((await wait('a', 'gone')).said, '200 gone');
 });
 
-waiting('one that is on its way out will not be up, whenever the wait began', async () => {
+waiting('a wait for up ends when the container is on its way out, whenever it began', async () => {
   await daemon.done({ type: 'create', id: 'a', networks: on('web') });
   const early = wait('a', 'up');
   await new Promise((next) => setTimeout(next, 50));
@@ -87,7 +87,7 @@ waiting('one that is on its way out will not be up, whenever the wait began', as
   await daemon.gone('a');
 });
 
-waiting('a teardown that has failed is told at once', async () => {
+waiting('a failed teardown ends the wait at once', async () => {
   const up = await daemon.up('a', { networks: on('web') });
   execFileSync('umount', [pathOf(up)]);
   writeFileSync(pathOf(up), 'somebody else');
@@ -96,10 +96,10 @@ waiting('a teardown that has failed is told at once', async () => {
   assert.is(answer, '500 UNFINISHED');
   assert.match(message, /^container a is teardownFailed, not gone: .*netns-/);
   rmSync(pathOf(up));
-  await daemon.gone('a'); // it is tried again by itself
+  await daemon.gone('a'); // the teardown is tried again by itself
 });
 
-waiting('a stale fault of one that is up is no answer to a wait for its end', async () => {
+waiting('a stale fault of a running container is no answer to a wait for its end', async () => {
   await daemon.up('a', { networks: on('web') });
   await daemon.event({ type: 'disconnect', id: 'a', network: 'cleat' });
   const { body } = await daemon.get('/v1/containers/a');
@@ -109,7 +109,7 @@ waiting('a stale fault of one that is up is no answer to a wait for its end', as
   assert.is((await gone).said, '200 gone');
 });
 
-waiting('the last line of a stream needs no newline, of a body of any length and in chunks', async () => {
+waiting('the last line of a stream needs no newline, with a body of any length and in chunks', async () => {
   const events = [
     { type: 'create', id: 'a', networks: {} },
     { type: 'configure', id: 'a' },

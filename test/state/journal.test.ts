@@ -1,6 +1,4 @@
-/**
- * The journal: what was appended is read back in order, bounded, and half a line costs no other.
- */
+/** The journal: entries are read back in order, it is bounded, and half a line costs no other. */
 import {
   appendFileSync,
   existsSync,
@@ -15,7 +13,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Journal, type JournalEntry } from '../../state/journal.ts';
+import type { JournalEntry } from '../../state/answers/history.ts';
+import { Journal } from '../../state/files/journal.ts';
 
 const scratch = () => mkdtempSync(join(tmpdir(), 'journal-'));
 const entry = (t: number, more: Partial<JournalEntry> = {}): JournalEntry => ({
@@ -30,7 +29,7 @@ const entry = (t: number, more: Partial<JournalEntry> = {}): JournalEntry => ({
 
 const journal = suite('journal');
 
-journal('reads back what was appended, each container its own', () => {
+journal('the journal returns what was appended, for each container its own', () => {
   const history = new Journal(scratch(), () => {});
   history.append('a', entry(1));
   history.append('b', entry(2));
@@ -40,14 +39,14 @@ journal('reads back what was appended, each container its own', () => {
   assert.equal(history.read('c'), []);
 });
 
-journal('writes by itself, soon', async () => {
+journal('the journal writes by itself, soon', async () => {
   const directory = scratch();
   new Journal(directory, () => {}).append('a', entry(1));
   for (let i = 0; i < 200 && readdirSync(directory).length === 0; i++) await new Promise((next) => setTimeout(next, 5));
   assert.equal(JSON.parse(readFileSync(join(directory, 'a.ndjson'), 'utf8')), entry(1));
 });
 
-journal('half a line, of a crash, is skipped; the lines around it are not', () => {
+journal('half a line, left by a crash, is skipped, and the lines around it are not', () => {
   const directory = scratch();
   const history = new Journal(directory, () => {});
   history.append('a', entry(1));
@@ -58,7 +57,7 @@ journal('half a line, of a crash, is skipped; the lines around it are not', () =
   assert.equal(next.read('a'), [entry(1), entry(3)]);
 });
 
-journal('is bounded, and keeps the newest', () => {
+journal('the journal is bounded, and keeps the newest lines', () => {
   const directory = scratch();
   const history = new Journal(directory, () => {});
   const BATCH = 100;
@@ -74,7 +73,7 @@ journal('is bounded, and keeps the newest', () => {
   assert.ok(entries.length > 1000 && entries.every(({ t }, i) => i === 0 || t === entries[i - 1]!.t + 1));
 });
 
-journal('is bounded however often the daemon starts: what was there before counts', () => {
+journal('the journal is bounded however often the daemon starts: older lines count', () => {
   const directory = scratch();
   const size = () => readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
   const BATCH = 300;
@@ -88,7 +87,7 @@ journal('is bounded however often the daemon starts: what was there before count
   assert.ok(existsSync(join(directory, 'a.ndjson.1')), 'all of it is in one file');
 });
 
-journal('of a container that is gone nothing is left', () => {
+journal('a container that is gone leaves no journal', () => {
   const directory = scratch();
   const history = new Journal(directory, () => {});
   for (let t = 0; t < 4000; t++) history.append('a', entry(t));
@@ -99,7 +98,7 @@ journal('of a container that is gone nothing is left', () => {
   assert.equal(readdirSync(directory), []);
 });
 
-journal('that of a container that nothing is known of is swept; one that cannot be removed is told', () => {
+journal('the journal of an unknown container is swept, and one that cannot be removed is reported', () => {
   const directory = scratch();
   const history = new Journal(directory, () => {});
   for (const id of ['a', 'b.c', 'd']) history.append(id, entry(1));
@@ -111,7 +110,7 @@ journal('that of a container that nothing is known of is swept; one that cannot 
   assert.throws(() => history.remove('e'), /EISDIR|EPERM/);
 });
 
-journal('a journal that cannot be written stops nobody', () => {
+journal('a journal that cannot be written blocks nobody', () => {
   const directory = scratch();
   const history = new Journal(directory, () => {});
   history.append('no/such/folder', entry(1));

@@ -1,7 +1,7 @@
 /** Records of older versions: brought forward step by step, or refused. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { migrate, type Migrations } from '../../state/migrations.ts';
+import { migrate, type Migrations } from '../../state/versions/migrations.ts';
 
 const steps: Migrations = {
   '1': (snapshot) => ({ ...(snapshot as object), two: true }),
@@ -20,14 +20,14 @@ test('the present version is left as it is', () => {
   assert.equal(migrate(record, steps, '3'), record);
 });
 
-test('a future version, a missing step and what is no record are refused', () => {
+test('a future version, a missing step and an invalid record are refused', () => {
   const of = (version: unknown) => ({ machine: 'container', version, snapshot: {} });
   for (const record of [of('4'), of('0'), of('x'), of(1), of(undefined), { version: '1' }, null, 'text', []]) {
     assert.is(migrate(record, steps, '3'), null, JSON.stringify(record));
   }
 });
 
-test('a record that a step cannot make sense of is refused', () => {
+test('a record that a step cannot convert is refused', () => {
   const strict: Migrations = { '1': (snapshot) => ({ two: (snapshot as { one: { deep: number } }).one.deep }) };
   const of = (snapshot: unknown) => ({ machine: 'container', version: '1', snapshot });
   assert.is(migrate(of({}), strict, '2'), null);

@@ -1,5 +1,5 @@
 /**
- * What a start makes of the files it finds: each kind of damage is set aside, each other boot dropped, and none of them
+ * A start on damaged files: each kind of damage is set aside, records of another boot are dropped, and none of them
  * keeps a whole snapshot from going on.
  */
 import { existsSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
@@ -8,12 +8,12 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createActor, fromCallback, fromPromise } from 'xstate';
-import { attachmentMachine } from '../../machines/attachment.ts';
-import { containerMachine } from '../../machines/container.ts';
-import { recover } from '../../service/recovery.ts';
-import { Journal } from '../../state/journal.ts';
-import { CONTAINER_VERSION } from '../../state/migrations.ts';
-import { SnapshotStore } from '../../state/store.ts';
+import { attachmentMachine } from '../../machines/container/attachment.ts';
+import { containerMachine } from '../../machines/container/container.ts';
+import { recover } from '../../service/records/recovery.ts';
+import { Journal } from '../../state/files/journal.ts';
+import { CONTAINER_VERSION } from '../../state/versions/migrations.ts';
+import { SnapshotStore } from '../../state/files/store.ts';
 import { containerInput, leaseOf, resolve } from '../harness/fixtures.ts';
 import { settled } from '../harness/world.ts';
 
@@ -45,7 +45,8 @@ async function attaching(id: string): Promise<{ machine: string; version: string
   actor.start();
   await settled();
   actor.send({ type: 'configure' });
-  actor.send({ type: 'leased', leases: [leaseOf('web')], ports: request.ports.map(resolve), inside: [], given: [] });
+  const output = { leases: [leaseOf('web')], ports: request.ports.map(resolve), inside: [], given: [] };
+  actor.send({ type: 'xstate.done.actor.lease', actorId: 'lease', output } as never);
   await settled();
   const snapshot = JSON.parse(JSON.stringify(actor.getPersistedSnapshot())) as Persisted;
   actor.stop();
@@ -124,7 +125,7 @@ for (const [what, outcome, damage] of CASES) {
   });
 }
 
-recovery('what is loaded goes on where it was, the effect in flight again', async () => {
+recovery('a loaded machine goes on where it was, with the effect in flight again', async () => {
   const { containers } = await start(() => undefined);
   const begun: unknown[] = [];
   const ensureLink = fromPromise<void, { attachment: { hostLink: string } }>(({ input }) => {
@@ -132,7 +133,7 @@ recovery('what is loaded goes on where it was, the effect in flight again', asyn
     return Promise.resolve();
   }) as never;
   const again = machine.provide({ actors: { attachment: attachment.provide({ actors: { ensureLink } }) } });
-  const actor = createActor(again, { snapshot: containers[0]!.snapshot as never, input: undefined as never });
+  const actor = createActor(again, { snapshot: containers[0]!.snapshot as never, input: undefined });
   actor.start();
   await settled();
   assert.equal(begun, ['ve012345670']);
@@ -147,7 +148,7 @@ recovery('the probe changes nothing of what is loaded', async () => {
   assert.equal(good.snapshot, (await attaching('good')).snapshot);
 });
 
-recovery('what a container of another boot had published further out is handed on', async () => {
+recovery('outer ports of a container of another boot are returned', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'recovery-'));
   const store = new SnapshotStore(directory, () => {});
   const journal = new Journal(join(directory, 'journal'), () => {});

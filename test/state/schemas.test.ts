@@ -1,6 +1,4 @@
-/**
- * What comes from outside, word by word: what is taken and in which form, what is refused and about which field.
- */
+/** Input from outside, field by field: what is accepted and in which form, what is refused and about which field. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { z } from 'zod';
@@ -236,12 +234,12 @@ bad('definitions', NetworkDefinition, [
   { ...definition('web', '10.89.0.0/24', '10.89.0.1'), subnets: [{ subnet: '10.89.0.0/24' }] },
 ]);
 
-schemas('an unknown field is named', () => {
+schemas('the error names an unknown field', () => {
   const { error } = LifecycleEvent.safeParse({ type: 'create', id: 'a', networks: { web: { static_ip: '10.0.0.1' } } });
   assert.match(JSON.stringify(error?.issues), /static_ip/);
 });
 
-schemas('a polluted prototype is not made', () => {
+schemas('input cannot pollute a prototype', () => {
   const event = JSON.parse('{"type":"create","id":"a","networks":{"__proto__":{"aliases":["x"]}}}') as unknown;
   const { data } = LifecycleEvent.safeParse(event);
   assert.is(({} as { aliases?: unknown }).aliases, undefined);

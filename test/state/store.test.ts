@@ -1,6 +1,6 @@
 /**
  * The snapshot store on a real file system, and on one that is full: what a commit promises is in the file when it
- * resolves, and what could not be written is neither lost nor taken for written.
+ * resolves, and what could not be written is neither lost nor counted as written.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -17,9 +17,9 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { DefinitionStore } from '../../state/definitions.ts';
+import { DefinitionStore } from '../../state/files/definitions.ts';
 import { FaultError } from '../../state/faults.ts';
-import { SnapshotStore } from '../../state/store.ts';
+import { SnapshotStore } from '../../state/files/store.ts';
 import { definition } from '../harness/fixtures.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -72,7 +72,7 @@ store('a commit resolves after the file is there, with the state at the time of 
   assert.equal(passed, [`${name}.write:before`, `${name}.write:written`, `${name}.write:after`]);
 });
 
-store('one turn writes all that changed, and what did not change is not written', async () => {
+store('one turn writes all changed records, and no others', async () => {
   const { directory, store: snapshots, passed } = fresh();
   for (const id of ['a', 'b', 'c']) snapshots.touch(id, { read: () => id });
   await Promise.all([snapshots.commit('a'), snapshots.commit('b')]);
@@ -95,7 +95,7 @@ store('a change during the commit is in the next one', async () => {
   assert.is(read(directory, 'a'), 2);
 });
 
-store('a removed record is gone, also from what was to be written', async () => {
+store('a removed record is gone, also from pending writes', async () => {
   const { directory, store: snapshots } = fresh();
   snapshots.touch('a', { read: () => 1 });
   await snapshots.commit('a');
@@ -107,7 +107,7 @@ store('a removed record is gone, also from what was to be written', async () => 
   assert.equal(readdirSync(directory), []);
 });
 
-store('load: whole files, no temporary ones, unreadable ones set aside', () => {
+store('load returns whole files, ignores temporary ones, and sets unreadable ones aside', () => {
   const { directory, store: snapshots } = fresh();
   writeFileSync(join(directory, 'a.json'), '{"x":1}');
   writeFileSync(join(directory, 'b.json.tmp'), '{"x":');
@@ -131,28 +131,31 @@ store('load: whole files, no temporary ones, unreadable ones set aside', () => {
   assert.is(readFileSync(join(directory, 'c.json.unreadable'), 'utf8'), '{"x":');
 });
 
-store('a full disk: refused, the old file whole, and written once there is room', async () => {
-  await onTiny(4, async (directory) => {
-    const snapshots = new SnapshotStore(directory, () => {});
-    snapshots.touch('a', { read: () => 'old' });
-    await snapshots.commit('a');
-    writeFileSync(join(directory, 'ballast'), 'x'.repeat(statfsSync(directory).bavail * 4096));
-    snapshots.touch('a', { read: () => 'new' });
-    assert.is(await codeOf(snapshots.commit('a')), 'STATE_UNWRITABLE');
-    assert.is(read(directory, 'a'), 'old');
-    assert.is(await codeOf(snapshots.commit('a')), 'STATE_UNWRITABLE', 'it must not be taken for written');
-    rmSync(join(directory, 'ballast'));
-    assert.is(await codeOf(snapshots.commit('a')), 'none');
-    assert.is(read(directory, 'a'), 'new');
-  });
-});
+store(
+  'a full disk: the commit is refused, the old file is whole, and the record is written once there is room',
+  async () => {
+    await onTiny(4, async (directory) => {
+      const snapshots = new SnapshotStore(directory, () => {});
+      snapshots.touch('a', { read: () => 'old' });
+      await snapshots.commit('a');
+      writeFileSync(join(directory, 'ballast'), 'x'.repeat(statfsSync(directory).bavail * 4096));
+      snapshots.touch('a', { read: () => 'new' });
+      assert.is(await codeOf(snapshots.commit('a')), 'STATE_UNWRITABLE');
+      assert.is(read(directory, 'a'), 'old');
+      assert.is(await codeOf(snapshots.commit('a')), 'STATE_UNWRITABLE', 'it must not be taken for written');
+      rmSync(join(directory, 'ballast'));
+      assert.is(await codeOf(snapshots.commit('a')), 'none');
+      assert.is(read(directory, 'a'), 'new');
+    });
+  },
+);
 
-store('a nearly full disk: half a record never takes the place of a whole one', async () => {
+store('a nearly full disk: half a record never replaces a whole one', async () => {
   await onTiny(8, async (directory) => {
     const snapshots = new SnapshotStore(directory, () => {});
     snapshots.touch('a', { read: () => 'old' });
     await snapshots.commit('a');
-    // One page is left: write(2) writes that much, and says so instead of failing.
+    // One page is left: write(2) writes that much, and reports it instead of failing.
     writeFileSync(join(directory, 'ballast'), 'x'.repeat((statfsSync(directory).bavail - 1) * 4096));
     snapshots.touch('a', { read: () => 'n'.repeat(10_000) });
     const answer = await codeOf(snapshots.commit('a'));
@@ -161,7 +164,7 @@ store('a nearly full disk: half a record never takes the place of a whole one', 
   });
 });
 
-store('a nearly full disk: the same for network definitions', async () => {
+store('a nearly full disk: half a network definition never replaces a whole one', async () => {
   await onTiny(8, (directory) => {
     const definitions = new DefinitionStore(directory, () => {});
     const labels = (text: string) => definition('web', '10.89.0.0/24', '10.89.0.1', { labels: { text } });
@@ -173,7 +176,7 @@ store('a nearly full disk: the same for network definitions', async () => {
   });
 });
 
-store('a record that cannot be written does not keep the others from it', async () => {
+store('a record that cannot be written does not block the others', async () => {
   const { directory, store: snapshots } = fresh();
   const broken = () => {
     throw new Error('a defect');
@@ -185,7 +188,7 @@ store('a record that cannot be written does not keep the others from it', async 
   assert.equal(answers, ['STATE_UNWRITABLE', 'none']);
 });
 
-store('network definitions: whole, under their own name, the rest set aside', () => {
+store('network definitions are whole, under their own name, and others are set aside', () => {
   const directory = scratch();
   const definitions = new DefinitionStore(directory, () => {});
   const web = definition('web', '10.89.0.0/24', '10.89.0.1');
@@ -204,7 +207,7 @@ store('network definitions: whole, under their own name, the rest set aside', ()
   assert.equal(definitions.load(), { definitions: [], previous: [], unreadable: [] });
 });
 
-store('network definitions: what was before an update stays beside it until that is settled', () => {
+store('network definitions: the old one stays beside the new until the update is settled', () => {
   const directory = scratch();
   const definitions = new DefinitionStore(directory, () => {});
   const web = definition('web', '10.89.0.0/24', '10.89.0.1');
@@ -219,7 +222,7 @@ store('network definitions: what was before an update stays beside it until that
   definitions.settle('web', next);
   definitions.settle('web', next);
   assert.equal(new DefinitionStore(directory, () => {}).load(), { definitions: [next], previous: [], unreadable: [] });
-  // On the way back: what it was to become may be in the kernel.
+  // On the way back: the kernel may have the new definition.
   definitions.begin(next, web);
   definitions.goBack(next, web);
   assert.equal(new DefinitionStore(directory, () => {}).load(), {

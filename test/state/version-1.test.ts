@@ -1,10 +1,10 @@
 /**
- * Records of version 1, as that version's machine wrote them in each of its states, each with the world it was in: when
- * they are brought to version 2 and everything succeeds, the container comes to rest with exactly what its context says,
- * and torn down then or at once it leaves nothing.
+ * Records of version 1, as that version's machine wrote them in each of its states, each with the world it was in. When
+ * they are brought to version 2 and everything succeeds, the container comes to rest with exactly what its context
+ * says, and torn down then or at once it leaves nothing.
  *
- * version-1.jsonl: per line {record, worlds}. The worlds are those of test/harness/world.ts: where an effect was in flight,
- * one in which it has not happened and one in which it has.
+ * version-1.jsonl: per line {record, worlds}. The worlds are those of test/harness/world.ts: where an effect was in
+ * flight, one in which it has not happened and one in which it has.
  */
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,14 +13,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { finish, recoverOf, resume } from '../harness/container-driver.ts';
 import { VARIANTS } from '../harness/container-variants.ts';
-import { none } from '../harness/machines.ts';
+import { assertNone } from '../harness/machines.ts';
 import { settled, World } from '../harness/world.ts';
-import { containerMachine } from '../../machines/container.ts';
-import { recover } from '../../service/recovery.ts';
+import { containerMachine } from '../../machines/container/container.ts';
+import { recover } from '../../service/records/recovery.ts';
 import { ContainerContext } from '../../state/container.ts';
-import { Journal } from '../../state/journal.ts';
-import { CONTAINER_MIGRATIONS, CONTAINER_VERSION, migrate } from '../../state/migrations.ts';
-import { SnapshotStore } from '../../state/store.ts';
+import { Journal } from '../../state/files/journal.ts';
+import { CONTAINER_MIGRATIONS, CONTAINER_VERSION, migrate } from '../../state/versions/migrations.ts';
+import { SnapshotStore } from '../../state/files/store.ts';
 
 interface Attachment {
   network: string;
@@ -59,14 +59,17 @@ const migrated = (record: unknown): Migrated | null =>
 
 const nameOf = (value: unknown): string => JSON.stringify(value).replace(/[{}"]/g, '').replaceAll(':', '.');
 
-/** Go on from a record, torn down at once or once nothing more comes of it: where it came to rest, and what is wrong. */
+/**
+ * Goes on from a record, torn down at once or after it has come to rest; returns where it came to rest, and what is
+ * wrong.
+ */
 async function goOn(snapshot: Migrated, before: Line['worlds'][number], tornDown: boolean) {
   const world = new World(false);
   for (const kind of ['namespaces', 'links', 'elements'] as const) {
     for (const [key, thing] of before[kind]) world[kind].set(key, thing);
   }
   const run = resume(VARIANTS['own']!, snapshot, world);
-  // As in Shared.recover(): what the shared machines take from the record.
+  // As in Shared.recover(): what the shared machines read from the record.
   const { attachments, ports, change } = snapshot.context;
   for (const { network } of attachments) run.granted.add(network);
   for (const { hostPort } of [...ports, ...(change?.ports ?? [])]) run.granted.add(`port ${hostPort}`);
@@ -81,7 +84,7 @@ async function goOn(snapshot: Migrated, before: Line['worlds'][number], tornDown
 
 const version1 = suite('records of version 1');
 
-version1('there is one of each state', () => {
+version1('there is a record of each state', () => {
   const states = new Set(LINES.map(({ record }) => nameOf(record.snapshot.value).split('.')[0]));
   const all = [
     'abandoning',
@@ -103,7 +106,7 @@ version1('there is one of each state', () => {
   assert.equal([...states].map(String).toSorted(), all.toSorted());
 });
 
-version1('what was at rest stays there', () => {
+version1('a record at rest stays at rest', () => {
   for (const { record } of LINES) {
     const was = nameOf(record.snapshot.value);
     if (['created', 'up', 'draining', 'releasing', 'teardownFailed'].includes(was)) {
@@ -112,7 +115,7 @@ version1('what was at rest stays there', () => {
   }
 });
 
-version1('a start loads them', () => {
+version1('a start loads the records', () => {
   const directory = mkdtempSync(join(tmpdir(), 'version-1-'));
   const store = new SnapshotStore(directory, () => {});
   const journal = new Journal(join(directory, 'journal'), () => {});
@@ -123,7 +126,7 @@ version1('a start loads them', () => {
   }
 });
 
-version1('each goes on to its end, and leaves nothing', async () => {
+version1('each record goes on to its end, and leaves nothing', async () => {
   const objections: string[] = [];
   let refused = 0;
   for (const { record, worlds } of LINES) {
@@ -139,14 +142,15 @@ version1('each goes on to its end, and leaves nothing', async () => {
       for (const tornDown of [false, true]) {
         const { rest, attached, objections: wrong } = await goOn(structuredClone(snapshot), world, tornDown);
         objections.push(...wrong.map((text) => `${was} -> ${rest}: ${text}`));
-        // Whatever was under way, its networks are not attached in the end: an addition is undone, a disconnect finished.
+        // Whatever was under way, its networks are not attached in the end: an addition is undone, a disconnect
+        // finished.
         const { change } = record.snapshot.context;
         const still = attached.filter((network) => network in (change?.networks ?? {}));
         if (rest === 'up' && still.length > 0) objections.push(`${was} -> ${rest}: still attached to ${still.join()}`);
       }
     }
   }
-  none(objections);
+  assertNone(objections);
   assert.ok(refused < LINES.length / 10, `${refused} of ${LINES.length} refused`);
 });
 
@@ -166,7 +170,7 @@ function crossed(state: string): Line {
   return copy;
 }
 
-version1('ports are led to where version 2 has them lead', async () => {
+version1('ports lead where version 2 leads them', async () => {
   const { record, worlds } = crossed('up');
   const to = record.snapshot.context.attachments[1]!.addresses[0]!.address;
   assert.ok(worlds.every((world) => !JSON.stringify(world.elements).includes(to)));
@@ -180,7 +184,7 @@ version1('an addition under way whose ports would lead elsewhere is refused', ()
   assert.is(migrated(crossed('connecting').record), null);
 });
 
-version1('what is no record of version 1 is refused', () => {
+version1('a record of no version 1 is refused', () => {
   for (const snapshot of [null, 'text', {}, { value: 'up' }, { value: 7, context: { attachments: [], ports: [] } }]) {
     const record = { machine: 'container', version: '1', snapshot };
     const made = migrated(record);

@@ -1,7 +1,9 @@
-/** Records of version 2: who waits for its links to go learns what the bridges know of it; nothing else changes. */
+/**
+ * Records of version 2: a container that waits for its links to go gets the bridges' neighbours; nothing else changes.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fromVersion2 } from '../../state/version-2.ts';
+import { fromVersion2 } from '../../state/versions/version-2.ts';
 
 const on = (bridge: string, ...addresses: string[]) => ({
   bridge,
@@ -13,7 +15,7 @@ const child = (input: object) => ({
   snapshot: { status: 'active', input },
 });
 
-test('draining: the addresses of what is attached, and of what was before', () => {
+test('draining has the addresses of present and of former attachments', () => {
   const context = {
     attachments: [on('cl-web', '10.89.0.2', 'fd00::2'), on('cl-back', '10.89.1.2')],
     change: { before: [on('cl-web', '10.89.0.9')] },
@@ -31,7 +33,7 @@ test('draining: the addresses of what is attached, and of what was before', () =
   assert.equal(before, kept, 'the record that was read is not changed');
 });
 
-test('every other state is as it was', () => {
+test('every other state is unchanged', () => {
   const before = { value: 'up', context: { attachments: [on('cl-web', '10.89.0.2')], change: null }, children: {} };
   assert.equal(fromVersion2(before), before);
 });

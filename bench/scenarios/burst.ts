@@ -1,0 +1,142 @@
+/**
+ * Scenarios `burst` (256 creates at once) and `gone` (400 torn down until the kernel has reaped them all).
+ *
+ * Guarantees: floor and cleat take turns, several times; the best and the median are printed. "gone" is when the host
+ * side of the last veth has vanished, read from the kernel for both.
+ * Limits: the peers burst with 16 containers, each a process (or four) of its own.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { upEvents, type Client } from '../client.ts';
+import type { Contender } from '../contender.ts';
+import { bulkDown, bulkUp } from '../daemon.ts';
+import { NO_PORTS } from '../floor/floor.ts';
+import { check, emptyReport, ms, p50, times } from '../report.ts';
+import { attempt, pick, type Context, type Scenario } from '../scenario.ts';
+
+const BURST = 256;
+const PEER_BURST = 16;
+const CONNECTIONS = 32;
+const DOWN = 400;
+
+const rate = (value: number): string => (Number.isFinite(value) ? `${value.toFixed(0)}/s` : '-');
+
+async function perSecond(count: number, work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return (count * 1000) / (performance.now() - start);
+}
+
+export const burst: Scenario = {
+  name: 'burst',
+  async run(context) {
+    const report = emptyReport(`burst: ${BURST} create + configure at once`, [
+      '',
+      'times',
+      'middle',
+      'best',
+      'to floor',
+    ]);
+    const client = (await context.cleat())?.client(CONNECTIONS) ?? null;
+    const rates: Record<string, number[]> = {};
+    for (let round = 0; round < pick(context, 3, 1); round++) {
+      const first = context.nextIds(BURST);
+      const { ms: took } = await context.floor.command(`burst ${first} ${BURST}`);
+      (rates['floor, one after another'] ??= []).push((BURST * 1000) / took);
+      await context.floor.command(`teardown ${first} ${BURST}`);
+      await context.floor.command('gone');
+      if (client === null) continue;
+      await attempt(report, async () => {
+        const separate = context.nextIds(BURST);
+        const value = await perSecond(BURST, () => separately(client, separate));
+        (rates[`cleat, ${CONNECTIONS} connections`] ??= []).push(value);
+        await bulkDown(client, separate, BURST);
+        const together = context.nextIds(BURST);
+        const events = Array.from({ length: BURST }, (_, i) => upEvents(`c${together + i}`, NO_PORTS)).flat();
+        (rates['cleat, one request'] ??= []).push(await perSecond(BURST, () => client.events(events)));
+        await bulkDown(client, together, BURST);
+      });
+      await sleep(100);
+    }
+    for (const peer of context.peers) {
+      const name = `${peer.name}, ${PEER_BURST} ${peer.serial === true ? 'in a row (its lock)' : 'at once'}`;
+      try {
+        rates[name] = [await peerBurst(context, peer)];
+      } catch (error) {
+        report.notes.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+    const floor = p50(rates['floor, one after another']);
+    for (const [name, values] of Object.entries(rates)) {
+      const cells = [rate(p50(values)), rate(Math.max(...values)), times(p50(values) / floor)];
+      report.rows.push([name, String(values.length), ...cells]);
+    }
+    const ours = p50(rates[`cleat, ${CONNECTIONS} connections`]);
+    report.checks.push(check('cleat >= 800/s', ours, 800, rate, true));
+    client?.close();
+    return [report];
+  },
+};
+
+async function separately(client: Client, first: number): Promise<void> {
+  const one = async (id: number): Promise<void> => {
+    for (const event of upEvents(`c${id}`, NO_PORTS)) await client.event(event);
+  };
+  await Promise.all(Array.from({ length: BURST }, (_, i) => one(first + i)));
+}
+
+/**
+ * Waits for all of them to end, then throws the first failure, so that nothing is taken down that is still being made.
+ */
+async function together(work: Promise<unknown>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
+}
+
+/** The floor program makes the namespaces within this time: a millisecond each, in a burst of seconds. */
+async function peerBurst(context: Context, peer: Contender): Promise<number> {
+  const first = context.nextIds(PEER_BURST);
+  const ids = Array.from({ length: PEER_BURST }, (_, i) => first + i);
+  try {
+    return await perSecond(PEER_BURST, async () => {
+      if (peer.serial === true) for (const id of ids) await peer.create(id, NO_PORTS);
+      else await together(ids.map((id) => peer.create(id, NO_PORTS)));
+    });
+  } finally {
+    for (const id of ids) await peer.teardown(id).catch(() => {});
+  }
+}
+
+export const gone: Scenario = {
+  name: 'gone',
+  async run(context) {
+    const report = emptyReport(`${DOWN} torn down and gone`, ['', 'times', 'replies', 'gone', 'to floor']);
+    const client = (await context.cleat())?.client(CONNECTIONS) ?? null;
+    const floor: { reply: number; gone: number }[] = [];
+    const cleat: { reply: number; gone: number; said: number }[] = [];
+    for (let round = 0; round < pick(context, 3, 1); round++) {
+      const first = context.nextIds(DOWN);
+      await context.floor.command(`burst ${first} ${DOWN}`);
+      const reply = (await context.floor.command(`teardown ${first} ${DOWN}`)).ms;
+      floor.push({ reply, gone: (await context.floor.command('gone')).ms });
+      if (client === null) continue;
+      await attempt(report, async () => {
+        const ours = context.nextIds(DOWN);
+        await bulkUp(client, ours, DOWN);
+        cleat.push(await bulkDown(client, ours, DOWN));
+      });
+      await sleep(100);
+    }
+    const floorGone = p50(floor.map((sample) => sample.gone));
+    for (const [name, samples] of Object.entries({ floor, cleat })) {
+      if (samples.length === 0) continue;
+      const [reply, end] = [p50(samples.map((one) => one.reply)), p50(samples.map((one) => one.gone))];
+      report.rows.push([name, String(samples.length), ms(reply), ms(end), times(end / floorGone)]);
+    }
+    const ours = p50(cleat.map((sample) => sample.gone));
+    report.checks.push(check(`cleat: ${DOWN} gone <= 400 ms`, ours, 400, ms));
+    if (cleat.length > 0) {
+      report.notes.push(`cleat itself says of each that it is gone after ${ms(p50(cleat.map((one) => one.said)))}`);
+    }
+    client?.close();
+    return [report];
+  },
+};

@@ -1,0 +1,45 @@
+/**
+ * Lists all processes by their command lines, to find a helper whose files are gone.
+ *
+ * Guarantees: each command line is read once, in slices, so that thousands of processes do not block the event loop. A process
+ * that ends meanwhile is skipped; any other failure to read a process is an error.
+ * Limits: a process can change its own command line. A zombie has none. Only processes of this pid namespace are listed.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { processStartTime, type Child } from '../../native/index.ts';
+import { hasGone } from './process.ts';
+
+/** The number of processes per turn, which takes 2 ms. */
+const SLICE = 200;
+
+/**
+ * Returns the processes that `recognise` accepts, each with its result. `recognise` gets the words of a command line, the
+ * program first; null leaves the process out.
+ */
+export async function processesBy<T>(
+  recognise: (words: readonly string[]) => T | null,
+): Promise<{ what: T; process: Child }[]> {
+  const found: { what: T; process: Child }[] = [];
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  for (const [n, pid] of pids.entries()) {
+    if (n % SLICE === SLICE - 1) await new Promise(setImmediate);
+    const one = processBy(Number(pid), recognise);
+    if (one !== null) found.push(one);
+  }
+  return found;
+}
+
+/** Does the same for one process. */
+export function processBy<T>(
+  pid: number,
+  recognise: (words: readonly string[]) => T | null,
+): { what: T; process: Child } | null {
+  try {
+    const startTime = processStartTime(pid);
+    const what = recognise(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1));
+    return what === null || processStartTime(pid) !== startTime ? null : { what, process: { pid, startTime } };
+  } catch (error) {
+    if (hasGone(error)) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Finds the elements that an earlier definition of a network has left in the table, for subnets that it has no longer.
+ *
+ * Guarantees: pure. An element belongs to a network if it leads to a chain of its bridge, or its comment is the bridge.
+ * Limits: elements of others with such data are taken for ours.
+ */
+import type { NftElement, NftOperation } from '../../native/nftables/nft-types.ts';
+import { CHAINS } from './ruleset.ts';
+import { SOURCE_SETS } from './ruleset-sources.ts';
+import { UPLINK_SETS } from './ruleset-uplinks.ts';
+
+/** The sets whose elements are made from the subnets of networks. */
+export const SUBNET_SETS = [...SOURCE_SETS.filter(({ name }) => name !== 'arrivals'), ...UPLINK_SETS].map(
+  ({ name }) => name,
+);
+
+/**
+ * Returns operations that remove the elements of a bridge from the sets, except those that `kept` adds. `seen`: the contents of
+ * the sets. `kept`: the operations that write the rules of the definition.
+ */
+export function staleElements(
+  table: string,
+  bridge: string,
+  kept: readonly NftOperation[],
+  seen: ReadonlyMap<string, readonly NftElement[]>,
+): NftOperation[] {
+  const wanted = new Map<string, Set<string>>();
+  for (const operation of kept) {
+    if (operation.op !== 'element.add') continue;
+    const keys = wanted.get(operation.set) ?? new Set();
+    // Two intervals are equal only if both ends are: one may begin where another ends or begins.
+    operation.elements.forEach(({ key, intervalEnd }, i, all) => {
+      const next = all[i + 1];
+      if (intervalEnd !== true) keys.add(textOf(key, next?.intervalEnd === true ? [next] : []));
+    });
+    wanted.set(operation.set, keys);
+  }
+  const isOurs = ({ data, comment }: NftElement) =>
+    comment === bridge ||
+    (data !== undefined &&
+      !Array.isArray(data) &&
+      'chain' in data &&
+      CHAINS.some((name) => data.chain === `${name}-${bridge}`));
+  return [...seen].flatMap(([set, elements]) => {
+    const isWanted = ({ key }: NftElement) => wanted.get(set)?.has(textOf(key, endOf(key, elements))) ?? false;
+    const left = elements.filter((one) => isOurs(one) && !isWanted(one));
+    const gone = left.flatMap(({ key }) => [{ key }, ...endOf(key, elements)]);
+    return gone.length === 0 ? [] : [{ op: 'element.del', table, set, elements: gone } as const];
+  });
+}
+
+const textOf = (key: NftElement['key'], end: readonly NftElement[]): string =>
+  JSON.stringify([key, ...end.map((one) => one.key)]);
+
+/** Returns the end of the interval that begins with this key. It is the neighbour in the dump, which is in descending order. */
+function endOf(key: NftElement['key'], elements: readonly NftElement[]): NftElement[] {
+  const at = elements.findIndex((one) => one.intervalEnd !== true && JSON.stringify(one.key) === JSON.stringify(key));
+  const before = elements[at - 1];
+  return before?.intervalEnd === true ? [{ key: before.key, intervalEnd: true }] : [];
+}

@@ -1,0 +1,92 @@
+// request.h: the daemon's requests to the forwarder, and their answers: one line of JSON each way.
+//
+//   {"op":"change","remove":[{owner,protocol,host_ip,host_port}],
+//    "add":[{owner,protocol,host_ip,host_port,netns,dev,ino,address,container_port}],
+//    "bound":[{owner,"to":[{pid,start_time}]}]}
+//     -> {"ok":true,"source_kept":[true,...]}      in the order of add
+//     Everything of an owner ends with the last of the processes that it is bound to (bond.h); without any, only by
+//     request. `bound` may be left out: then each owner is bound as before. A change is refused (ESRCH) if all the
+//     processes of a binding have ended.
+//   {"op":"list"} or {"op":"list","owner":...}      of all owners, or of one
+//     -> {"ok":true,"pid":N,"rules":[...],"owners":[{owner,connections,flows,bound_to}],"limits":{...}}
+//   {"op":"limits","connections":N,"flows":N,"flow_idle":N,"half_closed":N} -> {"ok":true}      (budget.h)
+//     A limit that is left out gets its default. What is held already stays.
+//   {"op":"who"} -> {"ok":true,"pid":N,"rules":N}
+//   anything that was refused -> {"ok":false,"error":{"message","errno","syscall","owner","protocol","host_ip",
+//     "host_port"}}, without the members that do not apply; nothing was changed then.
+//
+// Requests are lines on a stream, because one change may name every port there is: no datagram would hold it.
+//
+// Guarantees: ReadRequest is a pure function of (data, size). A request that it accepts is complete: known protocols,
+// literal addresses, ports in range, absolute paths. It has no unknown member, by which a newer daemon might mean
+// something. Limits: kMaxRequest bytes, about 60,000 ports.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../budget.h"
+#include "../endpoint.h"
+
+namespace cleat_forwarder {
+
+constexpr size_t kMaxRequest = size_t{16} << 20;
+
+struct Removal {
+  std::string owner;
+  Key key;
+};
+
+struct Addition {
+  std::string owner;
+  Key key;
+  std::string netns;
+  uint64_t dev = 0;
+  uint64_t ino = 0;
+  Endpoint to;
+};
+
+// A process that cannot be mistaken for another: field 22 of /proc/pid/stat beside its pid.
+struct Process {
+  pid_t pid = 0;
+  int64_t start_time = 0;
+};
+
+struct Binding {
+  std::string owner;
+  std::vector<Process> to;
+};
+
+struct Request {
+  enum class Op { kChange, kLimits, kList, kWho };
+
+  Op op = Op::kWho;
+  std::string owner;  // for a list; empty for all
+  Limits limits;
+  std::vector<Removal> remove;
+  std::vector<Addition> add;
+  std::vector<Binding> bound;
+};
+
+// Returns why the line is no request; empty if `out` is complete.
+std::string ReadRequest(const char* data, size_t size, Request* out);
+
+struct Refusal {
+  std::string message;
+  int error = 0;        // errno, 0 for none
+  std::string syscall;  // what failed
+  std::string owner;    // the owner that has the requested port
+  const Key* key = nullptr;
+};
+
+std::string Refuse(const Refusal& refusal);
+
+// "protocol":"tcp","host_ip":"0.0.0.0","host_port":80
+std::string KeyMembers(const Key& key);
+
+}  // namespace cleat_forwarder

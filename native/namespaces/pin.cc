@@ -1,0 +1,191 @@
+// pin.cc: see pin.h.
+#include "pin.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "../fd.h"
+#include "../netlink/link-flags.h"
+#include "../node/input.h"
+#include "netns.h"
+#include "nsfile.h"
+#include "sysctl.h"
+
+namespace cleat {
+
+namespace {
+
+// The path of a pin that is being made: Take creates it, the destructor removes it unless it was kept.
+class Place {
+ public:
+  explicit Place(const std::string& path) : path_(path) {}
+  ~Place() {
+    if (mounted_) umount2(path_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+    if (taken_) unlink(path_.c_str());
+  }
+
+  Failure Take() {
+    UniqueFd placeholder(open(path_.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!placeholder) return {errno, "open", path_};
+    taken_ = true;
+    return {};
+  }
+
+  Failure Mount(const std::string& source) {
+    if (mount(source.c_str(), path_.c_str(), nullptr, MS_BIND, nullptr) != 0) return {errno, "mount", path_};
+    mounted_ = true;
+    return {};
+  }
+
+  void Keep() { taken_ = mounted_ = false; }
+
+ private:
+  const std::string& path_;
+  bool taken_ = false;
+  bool mounted_ = false;
+};
+
+Failure IdentifyPath(const std::string& path, Identity* identity) {
+  UniqueFd netns;
+  if (Failure failure = OpenAnyNetns(path, &netns)) return failure;
+  return IdentifyNetns(netns.get(), path, identity);
+}
+
+class IdentityJob : public Job {
+ public:
+  IdentityJob(Napi::Env env, std::string path) : Job(env), path_(std::move(path)) {}
+
+  Napi::Value Resolve(Napi::Env env) override { return ToValue(env, identity_); }
+
+ protected:
+  const std::string path_;
+  Identity identity_;
+};
+
+class CreateJob : public IdentityJob {
+ public:
+  CreateJob(Napi::Env env, std::string path, Sysctls sysctls)
+      : IdentityJob(env, std::move(path)), sysctls_(std::move(sysctls)) {}
+
+  Failure Execute(Worker& worker) override {
+    Place place(path_);
+    if (Failure failure = place.Take()) return failure;
+    if (unshare(CLONE_NEWNET) != 0) return {errno, "unshare", path_};
+    Failure failure = SetUp(place);
+    worker.ComeHome();
+    if (!failure) place.Keep();
+    return failure;
+  }
+
+ private:
+  Failure SetUp(Place& place) {
+    // The descriptor is the namespace whatever happens to the path meanwhile.
+    UniqueFd netns(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (!netns) return {errno, "open", "/proc/thread-self/ns/net"};
+    if (Failure failure = WriteSysctls(sysctls_, Owner::kOurs)) return failure;
+    if (Failure failure = RaiseLink("lo")) return failure;
+    if (Failure failure = IdentifyNetns(netns.get(), path_, &identity_)) return failure;
+    return place.Mount("/proc/thread-self/ns/net");
+  }
+
+  const Sysctls sysctls_;
+};
+
+class PinJob : public IdentityJob {
+ public:
+  PinJob(Napi::Env env, std::string path, UniqueFd netns)
+      : IdentityJob(env, std::move(path)), netns_(std::move(netns)) {}
+
+  Failure Execute(Worker&) override {
+    if (Failure failure = CheckNetns(netns_.get(), path_)) return failure;
+    if (Failure failure = IdentifyNetns(netns_.get(), path_, &identity_)) return failure;
+    Place place(path_);
+    if (Failure failure = place.Take()) return failure;
+    Failure failure = place.Mount("/proc/thread-self/fd/" + std::to_string(netns_.get()));
+    if (!failure) place.Keep();
+    return failure;
+  }
+
+ private:
+  UniqueFd netns_;
+};
+
+class IdentifyJob : public IdentityJob {
+ public:
+  using IdentityJob::IdentityJob;
+  Failure Execute(Worker&) override { return IdentifyPath(path_, &identity_); }
+};
+
+class RemoveJob : public Job {
+ public:
+  RemoveJob(Napi::Env env, std::string path) : Job(env), path_(std::move(path)) {}
+
+  Failure Execute(Worker&) override {
+    for (;;) {
+      struct statfs filesystem;
+      if (statfs(path_.c_str(), &filesystem) != 0) return errno == ENOENT ? Failure{} : Failure{errno, "statfs", path_};
+      if (filesystem.f_type != NSFS_MAGIC) break;
+      // Unmounts once per mount: several may be stacked on the path.
+      if (umount2(path_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) return {errno, "umount", path_};
+    }
+    // The file under the mounts must be a placeholder, so that a wrong path does not delete anybody's file.
+    struct stat status;
+    if (lstat(path_.c_str(), &status) != 0) return errno == ENOENT ? Failure{} : Failure{errno, "lstat", path_};
+    if (!S_ISREG(status.st_mode) || status.st_size != 0) return {EINVAL, "unlink", path_};
+    if (unlink(path_.c_str()) != 0 && errno != ENOENT) return {errno, "unlink", path_};
+    return {};
+  }
+
+ private:
+  const std::string path_;
+};
+
+template <typename PathJob>
+Napi::Value SubmitForPath(const Napi::CallbackInfo& info, Worker& worker) {
+  Input input(info.Env());
+  std::string path = input.Text(info[0], "path");
+  if (!input.ok()) return input.Rejection();
+  return worker.Submit(std::make_unique<PathJob>(info.Env(), std::move(path)));
+}
+
+}  // namespace
+
+Napi::Value NetnsCreate(const Napi::CallbackInfo& info, Worker& worker) {
+  Input input(info.Env());
+  std::string path = input.Text(info[0], "path");
+  Sysctls sysctls = input.Pairs(info[1], "sysctls");
+  if (!input.ok()) return input.Rejection();
+  return worker.Submit(std::make_unique<CreateJob>(info.Env(), std::move(path), std::move(sysctls)));
+}
+
+Napi::Value NetnsPin(const Napi::CallbackInfo& info, Worker& worker) {
+  Input input(info.Env());
+  int fd = static_cast<int>(input.Integer(info[0], "fd", 0, INT32_MAX));
+  std::string path = input.Text(info[1], "path");
+  if (!input.ok()) return input.Rejection();
+  // Duplicates the descriptor, so that the caller may close its own at once.
+  UniqueFd netns(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!netns) {
+    input.Fail({errno, "fcntl", path});
+    return input.Rejection();
+  }
+  return worker.Submit(std::make_unique<PinJob>(info.Env(), std::move(path), std::move(netns)));
+}
+
+Napi::Value NetnsRemove(const Napi::CallbackInfo& info, Worker& worker) {
+  return SubmitForPath<RemoveJob>(info, worker);
+}
+
+Napi::Value NetnsIdentify(const Napi::CallbackInfo& info, Worker& worker) {
+  return SubmitForPath<IdentifyJob>(info, worker);
+}
+
+}  // namespace cleat

@@ -1,0 +1,119 @@
+/**
+ * The resolv.conf of a container, from its networks and from the host's.
+ *
+ * Guarantees: pure. On a network with DNS only the gateways are servers, so no query for a container's name goes from the
+ * container to the host's servers. A container with a network that is not internal uses only the gateways of such networks:
+ * those of internal ones answer NXDOMAIN to every unknown name, which ends a search. Behind an uplink, the addresses that the
+ * uplink forwards to the host's servers come first, then the host's servers that can be reached through it. No server is of a
+ * family that the container does not have.
+ * Limits: three servers, because resolvers read no more (MAXNS in resolv.h). Without DNS networks there may be no server, if
+ * the host uses only itself or only the other family: the file then names none.
+ */
+import type { Attachment, ContainerContext } from '../../state/container.ts';
+import { byPrecedence } from './attachment.ts';
+import { uplinkServers } from '../uplinks/uplink-inside.ts';
+
+/** The domain that aardvark-dns removes from a name before it looks it up. */
+export const SEARCH_DOMAIN = 'dns.podman';
+
+const SERVERS = 3;
+const NO_TLD_QUERY = 'no-tld-query';
+const STUB = '127.0.0.53';
+
+export interface HostFiles {
+  /** /etc/resolv.conf; empty if there is none. */
+  resolvConf: string;
+  /** /run/systemd/resolve/resolv.conf: the servers behind the stub on 127.0.0.53. Null if there is none. */
+  behindStub: string | null;
+}
+
+interface Parsed {
+  servers: string[];
+  search: string[];
+  options: string[];
+}
+
+interface Input extends Pick<ContainerContext, 'attachments' | 'uplink'> {
+  host: HostFiles;
+}
+
+export function resolvConf({ attachments, uplink, host }: Input): string {
+  const mine = parse(host.resolvConf);
+  const gateways = gatewaysOf(attachments);
+  const named = gateways.length > 0;
+  const made = uplink?.made ?? null;
+  const addresses = [...attachments, ...(made === null ? [] : [made])].flatMap((one) =>
+    one.addresses.map(({ address }) => address),
+  );
+  const passed = uplink === undefined ? [] : uplinkServers(uplink.settings, mine.servers);
+  const servers = named ? gateways : usable(passed, mine, host.behindStub, addresses);
+  const search = [...new Set(named ? [SEARCH_DOMAIN, ...mine.search] : mine.search)];
+  const options = named ? optionsBehind(mine.options) : mine.options;
+  return [
+    ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),
+    ...servers.slice(0, SERVERS).map((server) => `nameserver ${server}`),
+    ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
+    '',
+  ].join('\n');
+}
+
+/**
+ * Returns options for queries to gateways. They use UDP, because gateways answer no other protocol. A name without a dot is
+ * looked up only in the search domains, which have the names of all containers: otherwise aardvark-dns 1.14 forwards it if it
+ * does not know it.
+ */
+function optionsBehind(options: readonly string[]): string[] {
+  const others = options.filter((option) => option !== 'use-vc' && option !== NO_TLD_QUERY);
+  return [...others, NO_TLD_QUERY];
+}
+
+const isV6 = (address: string) => address.includes(':');
+
+function gatewaysOf(attachments: readonly Attachment[]): string[] {
+  const all = byPrecedence(attachments).filter(({ dns }) => dns !== null);
+  const open = all.filter(({ internal }) => !internal);
+  return (open.length > 0 ? open : all).flatMap(({ dns, addresses }) =>
+    (dns?.listen ?? []).filter((server) => addresses.some(({ address }) => isV6(address) === isV6(server))),
+  );
+}
+
+/**
+ * Returns an uplink's servers, then the host's servers that are the same server from inside. Leaves out the host's loopback,
+ * addresses scoped to one of its links, addresses that the container has as well (pasta copies the host's), and families that
+ * the container does not have.
+ */
+function usable(
+  passed: readonly string[],
+  { servers }: Parsed,
+  behindStub: string | null,
+  addresses: readonly string[],
+): string[] {
+  // A container without an address of ours may have others.
+  const [v4, v6] = [addresses.length === 0 || addresses.some((one) => !isV6(one)), addresses.some(isV6)];
+  const ofFamily = (server: string) => (isV6(server) ? v6 : v4);
+  const reachable = (server: string) =>
+    ofFamily(server) && !/^127\.|^::1$|^fe[89ab]/i.test(server) && !server.includes('%') && !addresses.includes(server);
+  const first = passed.filter(ofFamily);
+  const own = servers.filter(reachable);
+  if (own.length > 0 || behindStub === null || !servers.includes(STUB)) return [...first, ...own];
+  return [...first, ...parse(behindStub).servers.filter(reachable)];
+}
+
+/** Returns the name servers of this resolv.conf. */
+export const serversOf = (text: string): string[] => parse(text).servers;
+
+/** Parses resolv.conf(5): the last line of `search` and `domain` counts. */
+function parse(text: string): Parsed {
+  const parsed: Parsed = { servers: [], search: [], options: [] };
+  for (const line of text.split('\n')) {
+    const [word, ...rest] = line
+      .replace(/[#;].*$/, '')
+      .trim()
+      .split(/\s+/);
+    if (word === 'nameserver') parsed.servers.push(...rest.slice(0, 1));
+    if (word === 'search') parsed.search = rest;
+    if (word === 'domain') parsed.search = rest.slice(0, 1);
+    if (word === 'options') parsed.options.push(...rest);
+  }
+  return { ...parsed, search: parsed.search.filter((domain) => domain !== '.') };
+}

@@ -1,0 +1,215 @@
+/**
+ * Turns a request into a complete network definition: subnets, gateways, the bridge's name.
+ *
+ * Guarantees: pure; a chosen subnet overlaps neither a route of the host nor another network. A given one may overlap a route,
+ * with a warning, because the caller chose it; it never overlaps another network. A bridge gets the lowest free name of the
+ * instance's pattern. A network on a bridge of others (unmanaged.ts) has the subnet behind it, so routes through that very
+ * bridge are no obstacle.
+ * Limits: without pools for IPv6, its subnets are ULA (RFC 4193) made from random bits that the caller passes.
+ */
+import type { Fault } from '../../state/faults.ts';
+import type { NetworkDefinition, NetworkRequest, Subnet, SubnetPool } from '../../state/network.ts';
+import { contains, hostRange, overlaps, parseSubnet, toNumber, toText } from '../addresses/address.ts';
+import { obstaclesTo, overlapWarning, type Obstacle } from './host-routes.ts';
+import { IPV6_LEAST } from './mtu.ts';
+import { firstFree, poolsOf, ULA, uniqueLocals } from '../addresses/subnet-pools.ts';
+import { reservedNetwork, reservedSubnet, uselessAddresses } from '../addresses/special-addresses.ts';
+import { isUnmanaged, notUnmanaged, unmanagedWarnings, uselessOption } from './unmanaged.ts';
+
+export interface Surroundings {
+  /** Destinations of the host's routes. */
+  routes: readonly Obstacle[];
+  /** The pools for subnets that the caller did not choose; a family without pools uses the default ones. */
+  pools: readonly SubnetPool[];
+  /** Links that exist in the outside. */
+  links: readonly string[];
+  networks: readonly NetworkDefinition[];
+  /** Bridge names are prefix + n. */
+  bridgePrefix: string;
+  /** True if there is a resolver: networks then have DNS unless the request says otherwise. */
+  resolver: boolean;
+  /** 64 hex digits of randomness: the network's id. */
+  id: string;
+  /** RFC 3339. */
+  now: string;
+}
+
+export interface Plan {
+  definition: NetworkDefinition;
+  /** Messages for the caller: the request is carried out, but may not be what was meant. */
+  warnings: string[];
+}
+
+export function planNetwork(request: NetworkRequest, around: Surroundings): Plan | { fault: Fault } {
+  if (around.networks.some(({ name }) => name === request.name)) {
+    return refuse('NETWORK_EXISTS', `network name ${request.name} already used`);
+  }
+  if (request.dns_enabled === true && !around.resolver) {
+    return refuse('DNS_UNAVAILABLE', `network ${request.name} is to have DNS, and aardvark-dns is not installed`);
+  }
+  const useless = uselessAddresses(request);
+  if (useless !== null) return useless;
+  const unmanaged = isUnmanaged({ options: request.options ?? {} });
+  const notSo = unmanaged ? notUnmanaged(request) : null;
+  if (notSo !== null) return { fault: notSo };
+  const given = request.subnets ?? [];
+  const wanted: Subnet[] = [...given];
+  const internal = request.internal ?? false;
+  const families = [
+    ...(wanted.length === 0 ? [4 as const] : []),
+    ...(request.ipv6_enabled === true && !wanted.some(isV6) ? [6 as const] : []),
+  ];
+  for (const family of families) {
+    const chosen = chooseSubnet(family, around, around.id);
+    if ('fault' in chosen) return chosen;
+    wanted.push(chosen);
+  }
+  const complete = completeSubnets(wanted, around.networks);
+  if ('fault' in complete) return complete;
+  const { subnets } = complete;
+
+  // A bridge of others may exist already, and may have other networks of this kind on it.
+  const [links, rivals] = unmanaged
+    ? [[], around.networks.filter((network) => !isUnmanaged(network))]
+    : [around.links, around.networks];
+  const taken = new Set([...links, ...rivals.map((network) => network.network_interface)]);
+  const bridge = request.network_interface ?? lowestFree(around.bridgePrefix, taken);
+  if (taken.has(bridge)) {
+    const owner = rivals.find((network) => network.network_interface === bridge)?.name;
+    const whose = owner === undefined ? 'a link of the host' : `network ${owner}`;
+    return refuse('INTERFACE_TAKEN', `interface name ${bridge} is used by ${whose}`, whose);
+  }
+  const ipv6_enabled = subnets.some(isV6);
+  const impossible = impossibleOptions({ ipv6_enabled, options: request.options ?? {} });
+  if (impossible !== null) return impossible;
+  const definition: NetworkDefinition = {
+    name: request.name,
+    id: around.id,
+    driver: 'bridge',
+    network_interface: bridge,
+    created: around.now,
+    subnets,
+    routes: request.routes ?? [],
+    network_dns_servers: request.network_dns_servers ?? [],
+    ipv6_enabled,
+    internal,
+    dns_enabled: request.dns_enabled ?? around.resolver,
+    labels: request.labels ?? {},
+    options: request.options ?? {},
+    ipam_options: { driver: 'host-local' },
+  };
+  const warnings = [
+    ...warningsOf(given, obstaclesTo(definition, around.routes)),
+    ...(unmanaged ? unmanagedWarnings(definition) : []),
+  ];
+  return { definition, warnings };
+}
+
+export const isV6 = ({ subnet }: Pick<Subnet, 'subnet'>): boolean => subnet.includes(':');
+
+/** Warnings for subnets that the caller named; subnets that were chosen here overlap nothing. */
+export const warningsOf = (given: readonly Subnet[], routes: readonly Obstacle[]): string[] =>
+  given.flatMap(({ subnet }) => overlapWarning(subnet, routes) ?? []);
+
+/** Returns a subnet that neither a route of the host nor a network uses. */
+export function chooseSubnet(
+  family: 4 | 6,
+  { networks, routes, pools }: Pick<Surroundings, 'networks' | 'routes' | 'pools'>,
+  id: string,
+): Subnet | { fault: Fault } {
+  const used = [...networks.flatMap(({ subnets }) => subnets), ...routes].map(({ subnet }) => parseSubnet(subnet));
+  const mine = poolsOf(family, pools);
+  const free =
+    mine.length > 0
+      ? firstFree(mine, used)
+      : uniqueLocals(id).find((subnet) => !used.some((other) => overlaps(other, parseSubnet(subnet))));
+  if (free !== null && free !== undefined) return { subnet: free };
+  const where = mine.length > 0 ? mine.map(({ base }) => base).join(', ') : ULA;
+  return refuse(
+    'NO_FREE_SUBNET',
+    `no free IPv${family} subnet is left in ${where}: routes of the host and other networks have them all`,
+  );
+}
+
+/** A subnet with its gateway. */
+export type CompleteSubnet = NetworkDefinition['subnets'][number];
+
+/**
+ * Returns each subnet with its gateway, or a fault if one is impossible or overlaps another one or one of these networks. A
+ * network that is never raised (special-addresses.ts) is no obstacle.
+ */
+export function completeSubnets(
+  wanted: readonly Subnet[],
+  networks: readonly NetworkDefinition[],
+): { subnets: CompleteSubnet[] } | { fault: Fault } {
+  const raised = networks.filter((network) => reservedNetwork(network) === null);
+  const used = raised.flatMap(({ name, subnets }) =>
+    subnets.map(({ subnet }) => ({ subnet: parseSubnet(subnet), of: `network ${name}` })),
+  );
+  const done: CompleteSubnet[] = [];
+  for (const one of wanted) {
+    const complete = completeSubnet(one);
+    if ('fault' in complete) return complete;
+    done.push(complete.subnet);
+    const parsed = parseSubnet(one.subnet);
+    const clash = used.find((other) => overlaps(other.subnet, parsed));
+    if (clash !== undefined) {
+      return refuse('SUBNET_OVERLAPS', `subnet ${one.subnet} overlaps with ${clash.of}`, clash.of);
+    }
+    used.push({ subnet: parsed, of: 'this network' });
+  }
+  return { subnets: done };
+}
+
+function completeSubnet(wanted: Subnet): { subnet: CompleteSubnet } | { fault: Fault } {
+  const { subnet } = wanted;
+  const reserved = reservedSubnet(subnet);
+  if (reserved !== null) return { fault: reserved };
+  const parsed = parseSubnet(subnet);
+  if (parsed.prefix > (parsed.family === 4 ? 30 : 126)) {
+    return refuse('BAD_REQUEST', `subnet ${subnet} has no room for a gateway and a container`);
+  }
+  const hosts = hostRange(parsed);
+  const gateway = wanted.gateway ?? toText(hosts.first, parsed.family);
+  const { start_ip: start, end_ip: end } = wanted.lease_range ?? {};
+  for (const address of [gateway, start, end]) {
+    if (address === undefined) continue;
+    if (!contains(parsed, address)) {
+      return refuse('ADDRESS_OUTSIDE_SUBNET', `address ${address} is not in subnet ${subnet}`);
+    }
+    if (toNumber(address) < hosts.first || toNumber(address) > hosts.last) {
+      return refuse('BAD_REQUEST', `address ${address} is the network or broadcast address of ${subnet}`);
+    }
+  }
+  if (start !== undefined && end !== undefined && toNumber(start) > toNumber(end)) {
+    return refuse('BAD_REQUEST', `lease range ${start}-${end} of ${subnet} ends before it begins`);
+  }
+  if (start === gateway && end === gateway) {
+    return refuse('BAD_REQUEST', `lease range ${start}-${end} of ${subnet} has no address but the gateway's`);
+  }
+  return { subnet: { ...wanted, gateway } };
+}
+
+/** Returns a fault for options that exclude each other, or another property of the network. */
+export function impossibleOptions({
+  ipv6_enabled,
+  options,
+}: Pick<NetworkDefinition, 'ipv6_enabled' | 'options'>): { fault: Fault } | null {
+  const useless = uselessOption({ options });
+  if (useless !== null) return { fault: useless };
+  const { mtu, outbound_addr4: out4, outbound_addr6: out6 } = options;
+  if (ipv6_enabled && mtu !== undefined && Number(mtu) < IPV6_LEAST) {
+    return refuse('BAD_REQUEST', `an MTU of ${mtu} is too small for IPv6, which needs ${IPV6_LEAST}`);
+  }
+  const masquerade = options['com.docker.network.bridge.enable_ip_masquerade'] ?? 'true';
+  if ((out4 ?? out6) === undefined || ['true', '1'].includes(masquerade)) return null;
+  return refuse('BAD_REQUEST', `nothing leaves from ${out4 ?? out6} on a network that is not masqueraded`);
+}
+
+function lowestFree(prefix: string, taken: ReadonlySet<string>): string {
+  for (let n = 0; ; n++) if (!taken.has(`${prefix}${n}`)) return `${prefix}${n}`;
+}
+
+export function refuse(code: Fault['code'], message: string, owner?: string): { fault: Fault } {
+  return { fault: { code, message, ...(owner === undefined ? {} : { owner }) } };
+}

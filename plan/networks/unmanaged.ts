@@ -1,0 +1,92 @@
+/**
+ * Networks on a bridge that others make and manage (the option mode=unmanaged, as in netavark): their properties, and the
+ * options that they cannot have.
+ *
+ * Guarantees: pure. Such a network has the MTU of the bridge, and name servers on those addresses of the bridge that are in
+ * its subnets; no container gets one of these addresses.
+ * Limits: data about the bridge is as old as the last read. Other hosts behind the bridge are unknown, so the subnet's range
+ * must not contain their addresses.
+ */
+import type { Lease } from '../../state/container.ts';
+import type { Fault } from '../../state/faults.ts';
+import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
+import { contains, parseSubnet } from '../addresses/address.ts';
+import { ETHERNET_MTU } from './mtu.ts';
+
+/** The result of reading such a bridge. */
+export interface BridgeSeen {
+  mtu: number;
+  /** All of its addresses, without link-local ones. */
+  addresses: readonly string[];
+}
+
+/** A definition with the data of its bridge. */
+export type Seen = NetworkDefinition & {
+  /** Addresses in the network's subnets that the bridge of others has. Absent if the bridge is ours: it has the gateways. */
+  own?: readonly string[];
+};
+
+export const isUnmanaged = ({ options }: Pick<NetworkDefinition, 'options'>): boolean => options.mode === 'unmanaged';
+
+/** `bridge` is null before the first read, when nothing is known. */
+export function onBridge(definition: NetworkDefinition, bridge: BridgeSeen | null): Seen {
+  const parsed = definition.subnets.map(({ subnet }) => parseSubnet(subnet));
+  const own = (bridge?.addresses ?? []).filter((address) => parsed.some((subnet) => contains(subnet, address)));
+  const mtu = bridge?.mtu ?? ETHERNET_MTU;
+  const { mtu: _given, ...options } = definition.options;
+  return { ...definition, options: mtu === ETHERNET_MTU ? options : { ...options, mtu: String(mtu) }, own };
+}
+
+/** Returns what an earlier daemon had read when it granted these leases; null if there are none. */
+export function rememberedBridge(leases: Readonly<Record<string, Lease>>): BridgeSeen | null {
+  const [first] = Object.values(leases);
+  return first === undefined ? null : { mtu: first.mtu ?? ETHERNET_MTU, addresses: first.dns?.listen ?? [] };
+}
+
+/** Options that need rules or settings of the bridge, and those that choose the source address of outgoing traffic. */
+const OURS_ALONE = [
+  'mtu',
+  'isolate',
+  'outbound_addr4',
+  'outbound_addr6',
+  'com.docker.network.bridge.enable_ip_masquerade',
+] as const;
+
+/** No subnet can be chosen, because the network behind the bridge is unknown. */
+export const subnetUnknown = (name: string, which: 'subnet' | 'IPv6 subnet'): Fault => ({
+  code: 'BAD_REQUEST',
+  message: `network ${name} is unmanaged: say which ${which} is behind its bridge`,
+});
+
+/** Returns the reason why this cannot be a network on a bridge of others; null if it can. */
+export function notUnmanaged({
+  name,
+  network_interface: bridge,
+  subnets = [],
+  internal = false,
+  ipv6_enabled: ipv6 = false,
+}: NetworkRequest): Fault | null {
+  const bad = (message: string): Fault => ({ code: 'BAD_REQUEST', message });
+  if (bridge === undefined) return bad(`network ${name} is unmanaged: say the name of the bridge that it is on`);
+  if (subnets.length === 0) return subnetUnknown(name, 'subnet');
+  if (ipv6 && !subnets.some(({ subnet }) => subnet.includes(':'))) return subnetUnknown(name, 'IPv6 subnet');
+  if (internal) return bad(`network ${name} is unmanaged: there are no rules on ${bridge} that would keep it internal`);
+  return null;
+}
+
+/** Returns a fault for the first option that has no meaning on a bridge of others; null if there is none. */
+export function uselessOption({ options }: Pick<NetworkDefinition, 'options'>): Fault | null {
+  if (!isUnmanaged({ options })) return null;
+  const option = OURS_ALONE.find((one) => options[one] !== undefined);
+  if (option === undefined) return null;
+  const message = `${option} means nothing with mode=unmanaged: rules and settings of that bridge are not ours`;
+  return { code: 'BAD_REQUEST', message };
+}
+
+/** Returns warnings for the user who makes such a network. */
+export const unmanagedWarnings = ({ dns_enabled: dns, network_interface: bridge }: NetworkDefinition): string[] =>
+  dns
+    ? [
+        `whoever reaches the addresses of ${bridge} can ask the name server of this network: --disable-dns leaves it out`,
+      ]
+    : [];

@@ -1,0 +1,45 @@
+/**
+ * Chooses the MTU of a network that has none configured: that of the route by which its traffic leaves the host.
+ *
+ * Guarantees: pure. An MTU in the definition takes precedence; an internal network has no such route.
+ * Limits: one MTU for a network: the smaller one of its families' routes.
+ */
+import type { NetworkDefinition } from '../../state/network.ts';
+import { BRIDGE_MOST, ETHERNET_MTU, IPV4_LEAST, IPV6_LEAST } from './mtu.ts';
+import { isUnmanaged, onBridge, type BridgeSeen, type Seen } from './unmanaged.ts';
+
+/** By family, the MTU of the route that leads out of a host; null if there is none. */
+export interface WayOut {
+  4: number | null;
+  6: number | null;
+}
+
+export const NO_WAY_OUT: WayOut = { 4: null, 6: null };
+
+/** Keeps the earlier MTU if the host has lost its route: it will get another one (DHCP, a VPN that reconnects). */
+export const remembered = (before: WayOut, now: WayOut): WayOut => ({ 4: now[4] ?? before[4], 6: now[6] ?? before[6] });
+
+/** Returns the smallest MTU of the routes that this network's traffic leaves by; null if there is none. */
+export function narrowest({ internal, subnets }: NetworkDefinition, wayOut: WayOut): number | null {
+  if (internal) return null;
+  const families = [4, 6] as const;
+  const ways = families.filter((family) => subnets.some(({ subnet }) => subnet.includes(':') === (family === 6)));
+  const known = ways.flatMap((family) => wayOut[family] ?? []);
+  return known.length === 0 ? null : Math.min(...known);
+}
+
+/** Returns the definition with the MTU of its route, or with the data of its bridge if others own that. */
+export const asFound = (definition: NetworkDefinition, wayOut: WayOut, bridge: BridgeSeen | null): Seen =>
+  isUnmanaged(definition) ? onBridge(definition, bridge) : withMtu(definition, wayOut);
+
+/**
+ * Returns the definition with the MTU of its route; returns the same object if that is the default, or if the definition has an
+ * MTU.
+ */
+export function withMtu(definition: NetworkDefinition, wayOut: WayOut): NetworkDefinition {
+  const way = definition.options.mtu === undefined ? narrowest(definition, wayOut) : null;
+  if (way === null) return definition;
+  const least = definition.subnets.some(({ subnet }) => subnet.includes(':')) ? IPV6_LEAST : IPV4_LEAST;
+  const mtu = Math.min(BRIDGE_MOST, Math.max(least, way));
+  return mtu === ETHERNET_MTU ? definition : { ...definition, options: { ...definition.options, mtu: String(mtu) } };
+}

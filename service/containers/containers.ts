@@ -1,0 +1,389 @@
+/**
+ * All containers. Each has an actor system of its own, from the event that makes it to the state in which nothing is left.
+ *
+ * Guarantees: the machine's present state decides whether an event is accepted or refused; events are never queued. An answer
+ * survives a crash: its intent is on disk, effects repeat, and the state at rest follows within milliseconds. A container that is
+ * gone is forgotten, in memory and on disk. A defect in the machine of one container stops that machine, not the daemon, and does
+ * not change its snapshot on disk. The next event continues from that snapshot, as a start of the daemon would.
+ * Limits: an answer waits as long as its effects take; those have deadlines.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { createActor, waitFor } from 'xstate';
+import { isDeparting, sharable, stateName } from '../../plan/states.ts';
+import { ROOT, succeed } from '../../effects/effect.ts';
+import type { Limits } from '../../state/limits.ts';
+import { retryUntilDone } from '../../effects/retry.ts';
+import type { containerMachine } from '../../machines/container/container.ts';
+import type { ContainerInput } from '../../machines/container/container-inputs.ts';
+import type { ContainerContext } from '../../state/container.ts';
+import type { CreateEvent, LifecycleEvent } from '../../state/event.ts';
+import { FaultError } from '../../state/faults.ts';
+import type { Journal } from '../../state/files/journal.ts';
+import type { SnapshotStore } from '../../state/files/store.ts';
+import { ContainerNames } from './container-names.ts';
+import { boundTo, planContainer, requested } from '../events/creation.ts';
+import type { Notification } from '../../state/answers/notification.ts';
+import { endings } from './process-endings.ts';
+import { passages } from '../records/passages.ts';
+import {
+  callsOf,
+  illegal,
+  legalEvents,
+  nameTaken,
+  noSuchContainer,
+  toMachineEvent,
+  withIds,
+} from '../events/events.ts';
+import { hasAllContainers, refuseTooManyContainers, refuseTooManyPorts } from '../events/limits.ts';
+import type { Entry, Roster } from './roster.ts';
+import { watchUntilItEnds } from './process-watch.ts';
+import { restorable, type Restorable } from '../records/recovery.ts';
+import { refuseUncarried, type UplinkPrograms } from '../events/uplink-request.ts';
+import { atRest, departed, inState, passed } from './wait-for-state.ts';
+import {
+  defectOf,
+  refuseOvertaken,
+  refuseUnfinished,
+  unstopped,
+  type ContainerActor,
+  type ContainerSnapshot,
+} from '../records/snapshot.ts';
+import { takenBy } from '../../plan/containers/change.ts';
+
+export interface ContainersParts {
+  /** Where they are put. */
+  roster: Roster;
+  machine: typeof containerMachine;
+  store: SnapshotStore;
+  journal: Journal;
+  bootId: string;
+  instance: string;
+  netnsDir: string;
+  /** Returns a network's name from its name, its id or the beginning of a unique id. Throws NO_SUCH_NETWORK. */
+  networkName: (text: string) => string;
+  /** Returns the path by which the outside at this path is known, null for the daemon's own. */
+  outsideName: (path: string) => string | null;
+  /** Resolves when a container may be made in this outside. Throws NOT_A_NAMESPACE. */
+  outsideReady: (path: string) => Promise<void>;
+  /** The outer publisher, which publishes ports one machine further out; null if there is none. */
+  publisher: string | null;
+  uplinks: UplinkPrograms;
+  limits: Limits;
+  /** Called when a container has been reset to this context: releases what else it was granted. */
+  reclaim: (context: ContainerContext) => void;
+  failed: (what: string, error: unknown) => void;
+}
+
+/** The delay after which a state at rest is written. */
+const REST_WRITE_MS = 5;
+
+export class Containers {
+  readonly bus: Roster['bus'];
+  readonly neighbours: Roster['neighbours'];
+  readonly #parts: ContainersParts;
+  readonly #roster: Roster;
+  readonly #entries: Roster['entries'];
+  readonly #names = new ContainerNames();
+  readonly #durable: Roster['durable'];
+  #lastGeneration = 0;
+
+  constructor(parts: ContainersParts) {
+    this.#parts = parts;
+    const { roster } = parts;
+    this.#roster = roster;
+    this.#entries = roster.entries;
+    this.#durable = roster.durable;
+    this.bus = roster.bus;
+    this.neighbours = roster.neighbours;
+  }
+
+  /** Returns the id of the container with this id, name or beginning of an id; the text itself if there is none. */
+  idOf(text: string): string {
+    return this.#names.idOf(text);
+  }
+
+  get(id: string): ContainerSnapshot | undefined {
+    return this.#roster.get(id);
+  }
+
+  all(): ContainerSnapshot[] {
+    return this.#roster.all();
+  }
+
+  /**
+   * Takes an event. Resolves with the container's state after it, or rejects with the fault. If `wait` is false, it resolves as
+   * soon as the intent is on disk: an accepted event will be finished, whatever happens to the daemon. `uid`: the caller; null
+   * for root and the daemon's own user, who may have as many containers as they like.
+   */
+  async dispatch(said: LifecycleEvent, wait: boolean, uid: number | null): Promise<ContainerSnapshot> {
+    const event = withIds(said, (text) => this.idOf(text));
+    const actor = event.type === 'create' ? await this.#create(event, uid) : await this.#send(event);
+    const { n } = actor.getSnapshot().context.operation;
+    if (!wait) {
+      await this.#parts.store.commit(event.id);
+      return unstopped(actor.getSnapshot());
+    }
+    const snapshot = unstopped(await atRest(actor, n));
+    refuseOvertaken(snapshot, event.type, n);
+    // If no effect ran (a request changed, a namespace of others), nothing of this operation is on disk yet.
+    if (snapshot.status === 'active' && !this.#durable.has(actor, n)) await this.#parts.store.commit(event.id);
+    refuseUnfinished(snapshot, event.type);
+    return snapshot;
+  }
+
+  /** Resolves in a state of this name (or gone). Rejects when the container cannot get there (wait-for-state.ts). */
+  async waitFor(id: string, state: string, ms: number): Promise<ContainerSnapshot | null> {
+    if (!Object.hasOwn(this.#parts.machine.states, state))
+      throw new FaultError('BAD_REQUEST', `there is no state ${state}`);
+    const actor = this.#entries.get(id)?.actor;
+    if (actor === undefined) {
+      if (state === 'gone') return null;
+      throw noSuchContainer(id);
+    }
+    return inState(actor, state, ms);
+  }
+
+  /** Starts a container from its snapshot. It repeats what it was doing when the daemon ended. */
+  restore(id: string, persisted: unknown): void {
+    this.#start(id, { snapshot: persisted as never });
+  }
+
+  /**
+   * Called when all containers are restored. Repeats the request to containers that give ports away: the daemon may have ended
+   * after the taker was on disk and before the giver was. Also removes owners whose last user left while no daemon ran.
+   */
+  restored(): void {
+    for (const { context } of this.all()) this.#tellNeighbours(context);
+  }
+
+  #tellNeighbours({ owner, change }: ContainerContext): void {
+    const taking = takenBy(change);
+    if (taking !== null) this.neighbours.yields(taking.owner, owner, taking.ports);
+    this.#desert(owner);
+  }
+
+  /** Returns true if all names of this container's plan are on disk (durable.ts). */
+  async written(): Promise<void> {
+    await Promise.all([...this.#entries.keys()].map((id) => this.#parts.store.commit(id)));
+  }
+
+  /**
+   * Waits until operations under way are at rest (or `ms` have passed: the next start continues them), makes every state durable,
+   * and stops without touching the kernel: a stop is not a teardown.
+   */
+  async close(ms: number): Promise<void> {
+    const passing = new Set(['draining', 'releasing']);
+    const still = (snapshot: ContainerSnapshot) => snapshot.hasTag('rest') && !passing.has(stateName(snapshot));
+    await Promise.allSettled([...this.#entries.values()].map(({ actor }) => waitFor(actor, still, { timeout: ms })));
+    for (const { unwatch } of this.#entries.values()) unwatch?.();
+    await this.written();
+    this.#parts.journal.flush();
+  }
+
+  async #create(event: CreateEvent, uid: number | null): Promise<ContainerActor> {
+    refuseTooManyPorts(event, [], this.#parts.limits);
+    await this.#departures(event, uid);
+    if (event.outside !== undefined) await this.#parts.outsideReady(event.outside);
+    const existing = this.#entries.get(event.id);
+    if (existing !== undefined) return this.#resume(event, existing);
+    const holder = this.#names.holderOf(event.id, ...callsOf(event));
+    if (holder !== null) throw nameTaken(event, holder);
+    if (uid !== null) refuseTooManyContainers(uid, this.all(), this.#parts.limits);
+    this.#lastGeneration = Math.max(Date.now(), this.#lastGeneration + 1);
+    const input = planContainer(event, {
+      ...this.#parts,
+      generation: this.#lastGeneration,
+      uid,
+      container: (id) => sharable(this.get(id))?.context,
+    });
+    this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
+    return this.#start(event.id, { input }).actor;
+  }
+
+  /** Waits until departing containers are gone that have this id or name, or that count towards this user's limit. */
+  async #departures(event: CreateEvent, uid: number | null): Promise<void> {
+    if (uid !== null && hasAllContainers(uid, this.all(), this.#parts.limits))
+      await this.neighbours.departures((other) => other.uid === uid);
+    const rivals = [event.id, this.#names.holderOf(event.id, ...callsOf(event)) ?? event.id];
+    const actors = rivals.flatMap((id) => this.#entries.get(id)?.actor ?? []);
+    await departed(actors.filter((actor) => isDeparting(actor.getSnapshot())));
+  }
+
+  /** Resumes a container whose namespace others have kept. It must be created alike, and continues where it was. */
+  #resume(event: CreateEvent, entry: Entry): ContainerActor {
+    const { actor } = entry;
+    const snapshot = actor.getSnapshot();
+    const { context } = snapshot;
+    const exists = (why: string) =>
+      new FaultError('CONTAINER_EXISTS', `container ${event.id} exists already (${why})`, { owner: event.id });
+    if (!context.ownerGone || snapshot.status !== 'active' || !snapshot.hasTag('rest'))
+      throw exists(stateName(snapshot));
+    const netns = event.netns ?? { mode: 'new' };
+    const wish = { netns, ...requested(event, netns, this.#parts) };
+    const users = this.neighbours.usersOf(context.owner).join(', ');
+    if (!isDeepStrictEqual(wish, context.request))
+      throw exists(`its namespace is in use by ${users}, and was made otherwise`);
+    this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
+    actor.send({ type: 'resume', boundTo: boundTo(netns.mode === 'pid' ? netns.pid : event.bound_to) });
+    entry.unwatch?.();
+    this.#watch(entry);
+    return actor;
+  }
+
+  /** Sends an event to its container, if the machine accepts it now. */
+  async #send(event: Exclude<LifecycleEvent, { type: 'create' }>): Promise<ContainerActor> {
+    const entry = this.#entries.get(event.id);
+    if (entry === undefined) throw noSuchContainer(event.id);
+    const { actor } = this.#running(entry);
+    // An owner that leaves users behind comes to rest first, so that they keep a complete network.
+    const leavesUsers =
+      event.type === 'teardown' && this.neighbours.usersOf(actor.getSnapshot().context.owner).length > 0;
+    await passed(actor, leavesUsers);
+    const before = actor.getSnapshot();
+    // snapshot.can() is not used: it tries the whole transition, and our guards never leave an event unanswered.
+    if (!legalEvents(before).includes(event.type)) throw illegal(before, event.type);
+    if (event.type === 'publish') {
+      const { request, portHandler = 'firewall' } = before.context;
+      refuseTooManyPorts(event, request.ports, this.#parts.limits);
+      refuseUncarried(event.id, portHandler, event.port_mappings, request.ports);
+    }
+    const machineEvent = toMachineEvent(event, {
+      networkName: (text) => this.#parts.networkName(text),
+      requested: before.context.request.networks,
+      users: () => this.neighbours.usersOf(before.context.owner),
+      publisher: before.context.publisher,
+      giver: event.type === 'publish' ? this.neighbours.giver(event, before.context) : null,
+    });
+    const network = 'network' in machineEvent ? machineEvent.network : null;
+    this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: event.type, network });
+    actor.send(machineEvent);
+    return actor;
+  }
+
+  /** Restarts a container that a defect has stopped, from disk: from the beginning or the end of its last operation. */
+  #running(entry: Entry): Entry {
+    const { context } = entry.actor.getSnapshot();
+    const defect = defectOf(entry.actor.getSnapshot(), `container ${context.id}`);
+    if (defect === null) return entry;
+    const kept = this.#kept(context);
+    if (kept === null) throw new FaultError(defect.code, `${defect.message}; it cannot go on from what is on disk`);
+    entry.unwatch?.();
+    this.#parts.reclaim(kept.context);
+    const next = this.#start(context.id, { snapshot: kept.snapshot as never }, entry.actor);
+    this.#tellNeighbours(kept.context);
+    return next;
+  }
+
+  #kept({ id, owner }: ContainerContext): Restorable | null {
+    const kept = restorable(this.#parts.machine, id, this.#parts.store.read(id));
+    return kept?.context.owner === owner ? kept : null;
+  }
+
+  /** Starts the actor of a container. `stopped`: the actor that it replaces. */
+  #start(
+    id: string,
+    how: { input: ContainerInput } | { snapshot: never },
+    stopped: ContainerActor | null = null,
+  ): Entry {
+    const { machine, store, journal } = this.#parts;
+    let over = false;
+    const source = this.#durable.source(() => actor);
+    const passage = passages(id, journal);
+    const actor: ContainerActor = createActor(machine, {
+      id,
+      systemId: ROOT,
+      ...(how as { input: ContainerInput }), // with a snapshot, XState's types ask for an input that it ignores
+      inspect: (inspection) => {
+        // Touches at every inspection event, not only at snapshots: an effect begins, and requests its commit, before the
+        // snapshot that shows it is announced.
+        if (over) return;
+        store.touch(id, source);
+        const passed = passage.of(inspection);
+        if (passed?.own === true)
+          this.#announce({ type: 'state', t: Date.now(), id, from: passed.from, to: passed.to });
+      },
+    });
+    const entry: Entry = { actor, unwatch: null };
+    this.#entries.set(id, entry);
+    this.#names.add(id, actor.getSnapshot().context.name);
+    const ended = endings(id, actor.getSnapshot(), 'input' in how, (ending, rests) => {
+      this.#announce(ending);
+      if (rests) this.#settled(id, actor.getSnapshot().context.owner);
+    });
+    const gone = () => {
+      entry.unwatch?.();
+      this.#entries.delete(id);
+      this.#names.remove(id, actor.getSnapshot().context.name);
+      over = true;
+      const { of } = actor.getSnapshot().context.netns ?? { of: null };
+      if (of !== null) this.#desert(of);
+      this.#announce({ type: 'state', t: Date.now(), id, from: passage.last(actor), to: 'gone' });
+      this.#forget(id);
+    };
+    actor.subscribe({
+      next: ended,
+      complete: gone,
+      error: (error) => {
+        over = true;
+        store.leave(id);
+        this.#parts.failed(`container ${id}`, error);
+        const snapshot = actor.getSnapshot();
+        ended(snapshot);
+        passage.stopped(actor, defectOf(snapshot, `container ${id}`));
+        this.#announce({ type: 'state', t: Date.now(), id, from: passage.last(actor), to: 'error' });
+        if (store.keeps(id)) return;
+        // Nothing is made before its snapshot is on disk, so there is no such container.
+        this.#parts.reclaim({ ...snapshot.context, attachments: [], ports: [], change: null, configured: false });
+        gone();
+      },
+    });
+    if (stopped !== null) succeed(actor, stopped);
+    actor.start();
+    if (this.#entries.get(id) === entry) this.#watch(entry);
+    return entry;
+  }
+
+  /** Removes the files of a container that is gone. If the daemon ends before, the next start removes them. */
+  #forget(id: string): void {
+    const forget = () => {
+      if (this.#entries.has(id)) return; // a new container has the id by now
+      this.#parts.journal.remove(id);
+      this.#parts.store.remove(id);
+    };
+    retryUntilDone(forget, (error) => this.#parts.failed(`container ${id}`, error));
+  }
+
+  #settled(id: string, owner: string): void {
+    this.#desert(owner);
+    // The state at rest goes to disk after the answer, or with the next event's intent if that comes first. Until then the intent
+    // on disk leads to the same state. It is written soon, so that a crash does not find an operation that ended long ago.
+    const write = async () => {
+      if (this.#entries.has(id)) await this.#parts.store.commit(id);
+    };
+    const failed = (error: unknown) => this.#parts.failed(`container ${id}`, error);
+    setTimeout(() => retryUntilDone(write, failed), REST_WRITE_MS).unref();
+  }
+
+  /** Notifies an owner that has left users behind when the last user has gone: the owner goes then. */
+  #desert(owner: string): void {
+    const actor = this.neighbours.container(owner);
+    if (actor?.getSnapshot().context.ownerGone === true && this.neighbours.usersOf(owner).length === 0)
+      actor.send({ type: 'lastUserGone' });
+  }
+
+  #watch(entry: Entry): void {
+    const { boundTo, id } = entry.actor.getSnapshot().context;
+    if (boundTo === null) return;
+    const exited = () => {
+      const { actor } = this.#running(entry);
+      const users = this.neighbours.usersOf(actor.getSnapshot().context.owner);
+      actor.send({ type: 'process.exited', users });
+    };
+    const failed = (error: unknown) => this.#parts.failed(`watch on the process of ${id}`, error);
+    entry.unwatch = watchUntilItEnds(boundTo, exited, failed);
+  }
+
+  #announce(notification: Notification): void {
+    this.bus.emit('notification', notification);
+  }
+}

@@ -1,0 +1,363 @@
+/**
+ * The API on the Unix socket: HTTP/1.1 and JSON. The schemas of state/ check every shape.
+ *
+ *   POST   /v1/events              one lifecycle event; or many, one per line, as application/x-ndjson
+ *   GET    /v1/events              notifications as they happen (NDJSON, or SSE if the client accepts it)
+ *   GET    /v1/containers          the intended state; :id is an id, a name, or the beginning of an engine's id
+ *   GET    /v1/containers/:id      the same in full, with the differences in the kernel; ?wait=STATE&timeout=MS waits for a state
+ *   GET    /v1/containers/:id/history, /v1/containers/:id/stats, /v1/stats
+ *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
+ *   POST   /v1/audit/repair
+ *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
+ *
+ * Guarantees: the object that is authorised is the object that is executed. A body over the limit is refused before it is read
+ * (moby CVE-2026-34040). An incomplete request changes nothing. An error is {"error": Fault and hint} with the status of
+ * state/faults.ts, also for bytes that are not HTTP. The resources that a client can make the daemon keep are bounded:
+ * connections, events under way on one stream, answers that the client does not read.
+ * Limits: the file mode of the socket decides which users may connect; authorise.ts decides which of them may name paths and
+ * pids. Node itself answers a request without Host, or with an unknown Expect header, with a status alone (400, 417).
+ */
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RequestPayload } from 'fastify';
+import type { ZodError } from 'zod';
+import { inTurn } from '../../effects/turns.ts';
+import { toFault } from '../../effects/effect.ts';
+import type { AuditReport, RepairReport } from '../../state/answers/audit.ts';
+import type { ContainerView, Gone } from '../../state/answers/container.ts';
+import type { DoctorReport } from '../../state/answers/doctor.ts';
+import type { ErrorAnswer } from '../../state/answers/error.ts';
+import type { EventLine } from '../../state/answers/event.ts';
+import type { JournalEntry } from '../../state/answers/history.ts';
+import type { Inspection } from '../../state/answers/inspection.ts';
+import type { Notification } from '../../state/answers/notification.ts';
+import type { ContainerStats } from '../../state/answers/stats.ts';
+import type { Version } from '../../state/answers/version.ts';
+import { LifecycleEvent } from '../../state/event.ts';
+import { FAULTS, FaultError, type Fault } from '../../state/faults.ts';
+import { ContainerId } from '../../state/names.ts';
+import { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
+import type { Limits } from '../../state/limits.ts';
+import { authorise, authoriseNetwork, authoriseRepair, isTrusted, type Peer, peerOf } from './authorise.ts';
+import { announcesBody, Connections, endWith } from './connections.ts';
+import type { Containers } from '../containers/containers.ts';
+import type { ContainerSnapshot } from '../records/snapshot.ts';
+import { noSuchContainer } from '../events/events.ts';
+import type { Networks } from '../networks/networks.ts';
+import { openApi } from './openapi.ts';
+import { MAX_LINE, readLines } from './ndjson.ts';
+import { Calls, parseLine, type Line } from './stream-lines.ts';
+import { warningsOf } from '../events/warnings.ts';
+
+export interface ApiParts {
+  limits: Limits;
+  containers: Containers;
+  networks: Networks;
+  view(snapshot: ContainerSnapshot): ContainerView;
+  /** Why firewalld was not told of all networks there, null when it was. */
+  firewalld(outside: string | null): Fault | null;
+  history(id: string): JournalEntry[];
+  /** Null when there is no such container. */
+  inspect(id: string): Promise<Inspection | null>;
+  inspectSnapshot(snapshot: ContainerSnapshot): Promise<Inspection>;
+  stats(id: string): Promise<ContainerStats>;
+  statsOfAll(): Promise<ContainerStats[]>;
+  audit(): Promise<AuditReport>;
+  repair(): Promise<RepairReport>;
+  doctor(): Promise<DoctorReport>;
+  version(): Version;
+}
+
+type Answered = Pick<EventLine, 'status' | 'body'>;
+
+const MAX_WAIT_MS = 300_000;
+
+/** The time from the connection to the end of the headers. An honest client never needs longer on a Unix socket. */
+const HEADERS_MS = 5000;
+
+/** The limits of one stream: events under way at the same time, and their bytes. Later lines wait in the socket. */
+const MAX_UNDER_WAY = 4096;
+const MAX_UNDER_WAY_BYTES = 4 * MAX_LINE;
+
+/**
+ * Fastify's own schema compilers (ajv and others) are not loaded, because that takes as long as loading the rest of Fastify. Zod
+ * checks the shapes.
+ */
+const noSchema = (): never => {
+  throw new Error('a route with a schema of Fastify');
+};
+
+export function createApi(parts: ApiParts): FastifyInstance {
+  const { containers, networks } = parts;
+  const api = Fastify({
+    bodyLimit: MAX_LINE,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false, // HEAD of a stream would never end
+    logger: false,
+    schemaController: { compilersFactory: { buildValidator: noSchema, buildSerializer: noSchema } },
+    // A stream of events may stay open for months, so a whole request has no time limit. Its headers have one.
+    http: { requestTimeout: 0, headersTimeout: HEADERS_MS, connectionsCheckingInterval: HEADERS_MS / 2 },
+    clientErrorHandler: refuseBytes,
+    // Handles requests that the router refuses before it finds a route: bad escapes, parameters that are too long.
+    frameworkErrors: (error, _request, reply) => void sendFault(reply, faultOfRequest(error)),
+  });
+
+  const connections = new Connections(parts.limits);
+  connections.guard(api.server);
+  api.addHook('preParsing', (request, _reply, payload, done) => {
+    accountBody(request, payload, connections);
+    done(null, payload);
+  });
+  api.setErrorHandler((error, _request, reply) => sendFault(reply, faultOfRequest(error)));
+  api.setNotFoundHandler((request, reply) =>
+    sendFault(reply, { code: 'NO_SUCH_ROUTE', message: `${request.method} ${request.url}: no such route` }),
+  );
+  api.addContentTypeParser('application/x-ndjson', (_request, payload, done) => done(null, payload));
+
+  api.post('/v1/events', async (request, reply) => {
+    const peer = peerOf(request.raw.socket);
+    const wait = !/\brespond-async\b/.test(String(request.headers.prefer ?? ''));
+    if (request.headers['content-type']?.startsWith('application/x-ndjson') === true) {
+      return streamEvents(request, reply, peer, wait);
+    }
+    const { status, body } = await handleEvent(request.body, peer, wait);
+    return reply.code(status).send(body);
+  });
+
+  /** Handles one event, from unknown JSON to the answer. Never throws. */
+  async function handleEvent(json: unknown, peer: Peer, wait: boolean): Promise<Answered> {
+    try {
+      const event = parse(LifecycleEvent, json);
+      authorise(peer, event);
+      // The default network could not be made when the daemon started. It may be possible now.
+      const needs = event.type === 'create' || event.type === 'connect';
+      if (needs && networks.defaultFault !== null) await networks.ensureDefault();
+      const snapshot = await containers.dispatch(event, wait, isTrusted(peer) ? null : peer.uid);
+      const warnings = warningsOf(
+        event,
+        snapshot,
+        () => networks.all(),
+        (outside) => parts.firewalld(outside),
+      );
+      const view = viewOf(snapshot, parts);
+      return { status: wait ? 200 : 202, body: warnings.length === 0 ? view : { ...view, warnings } };
+    } catch (error) {
+      return refusal(error);
+    }
+  }
+
+  /** Handles many events on one connection: in order for one container, concurrently for different ones. */
+  async function streamEvents(request: FastifyRequest, reply: FastifyReply, peer: Peer, wait: boolean) {
+    reply.hijack();
+    connections.unhurried(request.raw);
+    const out = reply.raw;
+    out.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    /** The last event of each container that has an event under way. */
+    const turns = new Map<unknown, Promise<unknown>>();
+    let underWay = 0;
+    let bytes = 0;
+    const keep = (more: number) => connections.keep(peer, more);
+    const release = (less: number) => connections.release(peer, less);
+    let goOn = () => {};
+    let line = 0;
+    const calls = new Calls((text) => containers.idOf(text));
+    /**
+     * For each container whose create failed, the last line that had arrived by then. Events up to that line are not tried: the
+     * client sent them before it knew of the failure.
+     */
+    const hopeless = new Map<unknown, number>();
+    const write = (n: number, result: Answered) => {
+      const answered: EventLine = { line: n, ...result };
+      if (!out.destroyed) out.write(`${JSON.stringify(answered)}\n`);
+    };
+    const answer = async (n: number, event: Line, key: unknown) => {
+      if (event instanceof Error) return write(n, refusal(event));
+      if (n <= (hopeless.get(key) ?? 0)) {
+        return write(n, refusal(new FaultError('SUPERSEDED', 'not tried: the create before it failed')));
+      }
+      const result = await handleEvent(event, peer, wait);
+      if (event?.type === 'create' && result.status >= 400) hopeless.set(key, line);
+      write(n, result);
+    };
+    try {
+      for await (const text of readLines(request.raw, { keep, release })) {
+        keep(text.length);
+        bytes += text.length;
+        const event = parseLine(text);
+        const key = calls.idIn(event);
+        const n = ++line;
+        const mine = inTurn(turns, key, () => answer(n, event, key)).then(() => {
+          calls.answered(event);
+          if (!turns.has(key)) hopeless.delete(key); // a stream may stay open for months
+        });
+        underWay++;
+        void mine.then(() => {
+          underWay--;
+          bytes -= text.length;
+          release(text.length);
+          goOn();
+        });
+        while (underWay >= MAX_UNDER_WAY || bytes >= MAX_UNDER_WAY_BYTES)
+          await new Promise<void>((resolve) => (goOn = resolve));
+        // If the client does not read its answers, no more of its events are read until it does.
+        if (out.writableNeedDrain && !out.destroyed) await drained(out);
+      }
+    } catch (error) {
+      write(line + 1, refusal(error));
+    }
+    await Promise.all(turns.values());
+    out.end();
+  }
+
+  api.get<{ Querystring: { id?: string } }>('/v1/events', (request, reply) => {
+    const sse = (request.headers.accept ?? '').includes('text/event-stream');
+    // It may be of a container that is still to come.
+    const only = request.query.id === undefined ? null : containers.idOf(request.query.id);
+    reply.hijack();
+    const out = reply.raw;
+    out.writeHead(200, { 'content-type': sse ? 'text/event-stream' : 'application/x-ndjson' });
+    out.flushHeaders();
+    const listener = (notification: Notification) => {
+      if (only !== null && notification.id !== only) return;
+      // A reader that does not keep up is disconnected, so that memory stays bounded. It can look and listen again.
+      if (out.writableLength > MAX_LINE) return void out.destroy();
+      const text = JSON.stringify(notification);
+      out.write(sse ? `event: ${notification.type}\ndata: ${text}\n\n` : `${text}\n`);
+    };
+    containers.bus.on('notification', listener);
+    out.on('close', () => containers.bus.off('notification', listener));
+  });
+
+  api.get('/v1/containers', () => containers.all().map((snapshot) => parts.view(snapshot)));
+  api.get<{ Params: { id: string }; Querystring: { wait?: string; timeout?: string } }>(
+    '/v1/containers/:id',
+    async (request) => {
+      const id = containers.idOf(parse(ContainerId, request.params.id));
+      const { wait, timeout } = request.query;
+      if (wait !== undefined) {
+        const ms = Math.min(Number(timeout ?? 30_000), MAX_WAIT_MS);
+        if (!Number.isFinite(ms) || ms < 0) throw new FaultError('BAD_REQUEST', 'timeout is a number of milliseconds');
+        const snapshot = await containers.waitFor(id, wait, ms);
+        return snapshot === null ? ({ id, state: 'gone' } satisfies Gone) : parts.inspectSnapshot(snapshot);
+      }
+      const inspection = await parts.inspect(id);
+      if (inspection === null) throw noSuchContainer(id);
+      return inspection;
+    },
+  );
+  api.get<{ Params: { id: string } }>('/v1/containers/:id/history', (request) => {
+    const id = containers.idOf(parse(ContainerId, request.params.id));
+    if (containers.get(id) === undefined) throw noSuchContainer(id);
+    return parts.history(id);
+  });
+  api.get<{ Params: { id: string } }>('/v1/containers/:id/stats', (request) =>
+    parts.stats(containers.idOf(parse(ContainerId, request.params.id))),
+  );
+  api.get('/v1/stats', () => parts.statsOfAll());
+
+  api.get('/v1/networks', () => networks.all());
+  api.post('/v1/networks', async (request, reply) => {
+    const asked = parse(NetworkRequest, request.body);
+    authoriseNetwork(peerOf(request.raw.socket), asked);
+    const definition = await networks.create(asked);
+    return reply.code(201).send(definition);
+  });
+  api.get<{ Params: { name: string } }>('/v1/networks/:name', (request) => networks.get(request.params.name));
+  api.patch<{ Params: { name: string } }>('/v1/networks/:name', (request) =>
+    networks.update(request.params.name, parse(NetworkUpdate, request.body)),
+  );
+  api.delete<{ Params: { name: string } }>('/v1/networks/:name', async (request, reply) => {
+    await networks.remove(request.params.name);
+    return reply.code(204).send();
+  });
+
+  api.get('/v1/audit', () => parts.audit());
+  api.post('/v1/audit/repair', (request) => {
+    authoriseRepair(peerOf(request.raw.socket));
+    return parts.repair();
+  });
+  api.get('/v1/doctor', () => parts.doctor());
+  api.get('/v1/version', () => parts.version());
+  api.get('/v1/openapi.json', () => openApi());
+  return api;
+}
+
+function viewOf(snapshot: ContainerSnapshot, parts: ApiParts): ContainerView | Gone {
+  return snapshot.status !== 'done' ? parts.view(snapshot) : { id: snapshot.context.id, state: 'gone' };
+}
+
+function parse<T>(
+  schema: { safeParse(json: unknown): { success: true; data: T } | { success: false; error: ZodError } },
+  json: unknown,
+): T {
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  const issues = result.error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join('.'), message }));
+  const first = issues[0];
+  const where = first === undefined || first.path === '' ? '' : `${first.path}: `;
+  throw new FaultError('BAD_REQUEST', `${where}${first?.message ?? 'not understood'}`, { issues });
+}
+
+function refusal(error: unknown): { status: number; body: ErrorAnswer } {
+  const fault = faultOfRequest(error);
+  return { status: FAULTS[fault.code][0], body: withHint(fault) };
+}
+
+function faultOfRequest(error: unknown): Fault {
+  const { code = '', message } = error as { code?: string; message: string };
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    return { code: 'BODY_TOO_LARGE', message: `the body is larger than ${MAX_LINE} bytes` };
+  }
+  if (code === 'ECONNRESET') return { code: 'BAD_REQUEST', message: 'the request breaks off' };
+  if (code.startsWith('FST_ERR_') || error instanceof SyntaxError) return { code: 'BAD_REQUEST', message };
+  return error instanceof FaultError ? error.fault : toFault(error, 'request');
+}
+
+/** Resolves when everything written has gone to the socket, or the socket is closed. */
+async function drained(out: ServerResponse): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  await Promise.race([once(out, 'drain', { signal }), once(out, 'close', { signal })]).catch(() => {});
+  over.abort();
+}
+
+/** Refuses bytes that are not HTTP, and headers that are too long or never end. */
+function refuseBytes(error: Error & { code: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET') socket.destroySoon();
+  else endWith(socket, { code: 'BAD_REQUEST', message: `no HTTP: ${error.message}` });
+}
+
+/** Counts the bytes of a body for its peer until the request is answered. Refuses and ends a body that exceeds the peer's limit. */
+function accountBody(request: FastifyRequest, payload: RequestPayload, connections: Connections): void {
+  const stream = request.headers['content-type']?.startsWith('application/x-ndjson') === true;
+  if (stream || !announcesBody(request.raw)) return; // a stream is counted line by line
+  const { socket } = request.raw;
+  const peer = peerOf(socket);
+  let kept = 0;
+  const count = (chunk: Buffer | string) => {
+    try {
+      connections.keep(peer, chunk.length);
+      kept += chunk.length;
+    } catch (error) {
+      endWith(socket, faultOfRequest(error));
+    }
+  };
+  payload.on('data', count);
+  const over = () => {
+    payload.off('data', count);
+    connections.release(peer, kept);
+    kept = 0;
+  };
+  payload.once('end', over);
+  socket.once('close', over);
+  payload.once('end', () => socket.off('close', over));
+}
+
+function withHint(fault: Fault): ErrorAnswer {
+  return { error: { ...fault, hint: FAULTS[fault.code][1] } };
+}
+
+function sendFault(reply: FastifyReply, fault: Fault): FastifyReply {
+  return reply.code(FAULTS[fault.code][0]).send(withHint(fault));
+}

@@ -1,0 +1,168 @@
+/**
+ * The connections to the socket: limits how many a user may have, how long a body may take, and how much of unfinished bodies is
+ * kept.
+ *
+ * Guarantees: users other than root cannot keep root out, whatever they hold: one connection in eight, and memory for bodies, are
+ * reserved for root. An announced body is complete within BODY_MS, however slowly it arrives, or the connection ends. A stream of
+ * events (POST /v1/events as NDJSON) may idle for ever; the number of connections bounds such streams. A client that is refused
+ * gets the reason (LIMIT_REACHED, BODY_TOO_SLOW).
+ * Limits: users are distinguished by the uid that the kernel recorded (SO_PEERCRED). Root can keep root out for BODY_MS, and with
+ * streams for as long as it likes.
+ */
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { ErrorAnswer } from '../../state/answers/error.ts';
+import { FAULTS, FaultError, type Fault } from '../../state/faults.ts';
+import type { Limits } from '../../state/limits.ts';
+import { isTrusted, peerOf, type Peer } from './authorise.ts';
+
+/** The time from the headers to the end of the body. An honest client never needs longer for 1 MiB on a Unix socket. */
+const BODY_MS = 10_000;
+
+/**
+ * The maximum number of bytes in bodies and lines that are incomplete or unanswered: root's, one other user's, all other users'
+ * together.
+ */
+const ROOT_BYTES = 64 << 20;
+const USER_BYTES = 16 << 20;
+const USERS_BYTES = 64 << 20;
+
+/** How many refused connections are kept open until the client has read the reason, and for how long. */
+const LINGERING = 64;
+const LINGER_MS = 1000;
+
+export class Connections {
+  readonly #limits: Limits;
+  readonly #open = new Map<number, number>();
+  #all = 0;
+  /** Connections of users other than root. */
+  #others = 0;
+  #lingering = 0;
+  readonly #bytes = new Map<number, number>();
+  #othersBytes = 0;
+  readonly #deadlines = new WeakMap<IncomingMessage, NodeJS.Timeout>();
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  /** From now on the server sees only connections that are admitted. */
+  guard(server: Server): void {
+    // node:http: any code that has accepted a connection may emit 'connection'. The server's own listeners run after ours, or not
+    // at all.
+    const listeners = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) => {
+      if (this.#admit(socket)) for (const listener of listeners) listener.call(server, socket);
+    });
+    // Runs before the server's own listener, which may answer at once, or take the request for a stream.
+    server.prependListener('request', (request: IncomingMessage) => this.#expectBody(request));
+  }
+
+  /** Removes the deadline of a request that is a stream: it may take as long as it likes. */
+  unhurried(request: IncomingMessage): void {
+    clearTimeout(this.#deadlines.get(request));
+  }
+
+  /** Accounts for bytes that are kept for a peer. Throws LIMIT_REACHED if it has too many. */
+  keep(peer: Peer, bytes: number): void {
+    const trusted = isTrusted(peer);
+    const mine = (this.#bytes.get(peer.uid) ?? 0) + bytes;
+    if (mine > (trusted ? ROOT_BYTES : USER_BYTES) || (!trusted && this.#othersBytes + bytes > USERS_BYTES)) {
+      throw new FaultError('LIMIT_REACHED', `uid ${peer.uid} has too many requests under way that are not finished`);
+    }
+    this.#count(peer, bytes);
+  }
+
+  release(peer: Peer, bytes: number): void {
+    this.#count(peer, -bytes);
+  }
+
+  #count(peer: Peer, bytes: number): void {
+    const mine = (this.#bytes.get(peer.uid) ?? 0) + bytes;
+    if (mine === 0) this.#bytes.delete(peer.uid);
+    else this.#bytes.set(peer.uid, mine);
+    if (!isTrusted(peer)) this.#othersBytes += bytes;
+  }
+
+  #admit(socket: Socket): boolean {
+    const peer = peerOf(socket);
+    const { uid } = peer;
+    const mine = this.#open.get(uid) ?? 0;
+    const why = this.#full(peer, mine);
+    if (why !== null) {
+      this.#turnAway(socket, why);
+      return false;
+    }
+    const other = isTrusted(peer) ? 0 : 1;
+    this.#all++;
+    this.#others += other;
+    this.#open.set(uid, mine + 1);
+    socket.once('close', () => {
+      this.#all--;
+      this.#others -= other;
+      const left = (this.#open.get(uid) ?? 0) - 1;
+      if (left === 0) this.#open.delete(uid);
+      else this.#open.set(uid, left);
+    });
+    return true;
+  }
+
+  /** Returns why a peer with this many connections can have no more; null if it can. */
+  #full(peer: Peer, mine: number): string | null {
+    const { connections, 'connections-per-uid': perUser } = this.#limits;
+    if (this.#all >= connections) return `there are ${connections}`;
+    if (isTrusted(peer)) return null;
+    if (mine >= perUser) return `uid ${peer.uid} has ${mine}`;
+    const shared = connections - Math.ceil(connections / 8);
+    return this.#others >= shared ? `users other than root have ${this.#others}` : null;
+  }
+
+  #turnAway(socket: Socket, why: string): void {
+    socket.on('error', () => {}); // the client did not wait
+    if (this.#lingering >= LINGERING) return void socket.destroy();
+    this.#lingering++;
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#lingering--;
+    });
+    // The request is read and dropped: a socket closed with unread bytes gives its peer ECONNRESET instead of the reason.
+    socket.resume();
+    socket.end(refusal({ code: 'LIMIT_REACHED', message: `no connection is left: ${why}` }));
+  }
+
+  #expectBody(request: IncomingMessage): void {
+    if (!announcesBody(request)) return;
+    const { socket } = request;
+    const timer = setTimeout(() => {
+      if (!request.complete) endWith(socket, { code: 'BODY_TOO_SLOW', message: `no whole body in ${BODY_MS} ms` });
+    }, BODY_MS);
+    this.#deadlines.set(request, timer);
+    const over = () => clearTimeout(timer);
+    request.once('end', over);
+    socket.once('close', over);
+    request.once('end', () => socket.off('close', over));
+  }
+}
+
+export function announcesBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** Returns an HTTP answer as text, for places that the HTTP server does not reach. */
+function refusal(fault: Fault): string {
+  const [status, hint] = FAULTS[fault.code];
+  const body = JSON.stringify({ error: { ...fault, hint } } satisfies ErrorAnswer);
+  return (
+    `HTTP/1.1 ${status} ${fault.code}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
+  );
+}
+
+/** Ends a connection with the reason. Sends no reason if an answer has begun already: it would land in the middle of that answer. */
+export function endWith(socket: Socket, fault: Fault): void {
+  const { _httpMessage: begun } = socket as Socket & { _httpMessage?: { headersSent: boolean } | null };
+  if (socket.writable && begun?.headersSent !== true) socket.write(refusal(fault));
+  socket.destroySoon();
+}

@@ -1,0 +1,194 @@
+/**
+ * The description of the API: OpenAPI 3.1, made from the schemas of state/. They check the requests and type the answers.
+ *
+ * Guarantees: a changed schema changes the description.
+ * Limits: the schema of an answer that is a stream describes one line of it.
+ */
+import { z } from 'zod';
+import { AuditReport, RepairReport } from '../../state/answers/audit.ts';
+import { ContainerView, Gone } from '../../state/answers/container.ts';
+import { DoctorReport } from '../../state/answers/doctor.ts';
+import { ErrorAnswer } from '../../state/answers/error.ts';
+import { EventAnswer, EventLine } from '../../state/answers/event.ts';
+import { JournalEntry } from '../../state/answers/history.ts';
+import { Inspection } from '../../state/answers/inspection.ts';
+import { NetworkAnswer } from '../../state/answers/network.ts';
+import { Notification } from '../../state/answers/notification.ts';
+import { ContainerStats } from '../../state/answers/stats.ts';
+import { Version } from '../../state/answers/version.ts';
+import { LifecycleEvent } from '../../state/event.ts';
+import { FAULTS, Fault } from '../../state/faults.ts';
+import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
+
+const schemas = {
+  AuditReport,
+  ContainerStats,
+  ContainerView,
+  DoctorReport,
+  ErrorAnswer,
+  EventAnswer,
+  EventLine,
+  Fault,
+  Gone,
+  Inspection,
+  JournalEntry,
+  LifecycleEvent,
+  NetworkAnswer,
+  NetworkDefinition,
+  NetworkRequest,
+  NetworkUpdate,
+  Notification,
+  RepairReport,
+  Version,
+};
+
+const pointer = (name: string) => `#/components/schemas/${name}`;
+const ref = (name: keyof typeof schemas) => ({ $ref: pointer(name) });
+const list = (name: keyof typeof schemas) => ({ type: 'array', items: ref(name) });
+const json = (schema: object) => ({ 'application/json': { schema } });
+const lines = (name: keyof typeof schemas) => ({ 'application/x-ndjson': { schema: ref(name) } });
+const answer = (description: string, schema: object) => ({ description, content: json(schema) });
+const error = answer(`An error: ${Object.keys(FAULTS).join(', ')}`, ref('ErrorAnswer'));
+const parameter = (name: string, where: 'path' | 'query', description: string) => ({
+  name,
+  in: where,
+  required: where === 'path',
+  description,
+  schema: { type: 'string' },
+});
+
+export function openApi(): object {
+  return {
+    openapi: '3.1.0',
+    info: { title: 'cleat', version: 'v1', description: 'Container networks over a Unix socket.' },
+    paths: {
+      '/v1/events': {
+        post: {
+          summary: 'One lifecycle event, or many as NDJSON. `Prefer: respond-async` answers 202 once it is durable.',
+          requestBody: { required: true, content: { ...json(ref('LifecycleEvent')), ...lines('LifecycleEvent') } },
+          responses: {
+            200: {
+              description: 'The container after the event, and `warnings`; of many events one line each',
+              content: { ...json(ref('EventAnswer')), ...lines('EventLine') },
+            },
+            202: answer('The container as it is when the event is durable', ref('EventAnswer')),
+            default: error,
+          },
+        },
+        get: {
+          summary: 'What happens, as it happens: NDJSON, or SSE with Accept: text/event-stream',
+          parameters: [parameter('id', 'query', 'only this container')],
+          responses: {
+            200: {
+              description: 'One notification per line',
+              content: { ...lines('Notification'), 'text/event-stream': { schema: ref('Notification') } },
+            },
+            default: error,
+          },
+        },
+      },
+      '/v1/containers': {
+        get: { summary: 'All containers', responses: { 200: answer('List', list('ContainerView')), default: error } },
+      },
+      '/v1/containers/{id}': {
+        get: {
+          summary:
+            'One container in full: NetworkSettings as Docker and Podman have it, `drift` where the kernel differs. ' +
+            'Waits for a state when asked to.',
+          parameters: [
+            parameter('id', 'path', 'container'),
+            parameter('wait', 'query', 'until it is in this state or has passed it: up, gone, ...'),
+            parameter('timeout', 'query', 'milliseconds'),
+          ],
+          responses: {
+            200: answer('The container', { anyOf: [ref('Inspection'), ref('Gone')] }),
+            default: error,
+          },
+        },
+      },
+      '/v1/containers/{id}/history': {
+        get: {
+          summary: 'State changes, oldest first',
+          parameters: [parameter('id', 'path', 'container')],
+          responses: { 200: answer('List', list('JournalEntry')), default: error },
+        },
+      },
+      '/v1/containers/{id}/stats': {
+        get: {
+          summary: 'Counters of each interface but loopback; null without a namespace of its own (netns host)',
+          parameters: [parameter('id', 'path', 'container')],
+          responses: { 200: answer('Counters', ref('ContainerStats')), default: error },
+        },
+      },
+      '/v1/stats': {
+        get: {
+          summary: 'Counters of all containers; null for one whose namespace cannot be read',
+          responses: { 200: answer('List', list('ContainerStats')), default: error },
+        },
+      },
+      '/v1/networks': {
+        get: {
+          summary: 'All networks',
+          responses: { 200: answer('List', list('NetworkDefinition')), default: error },
+        },
+        post: {
+          summary: 'Make a network; everything but the name has a default',
+          requestBody: { required: true, content: json(ref('NetworkRequest')) },
+          responses: { 201: answer('The definition, and `warnings`', ref('NetworkAnswer')), default: error },
+        },
+      },
+      '/v1/networks/{name}': {
+        get: {
+          summary: 'One network, by name or (unique beginning of its) id',
+          parameters: [parameter('name', 'path', 'network')],
+          responses: { 200: answer('The definition', ref('NetworkDefinition')), default: error },
+        },
+        patch: {
+          summary: 'Change a network under its containers: all of them follow, or nothing changes',
+          parameters: [parameter('name', 'path', 'network')],
+          requestBody: { required: true, content: json(ref('NetworkUpdate')) },
+          responses: { 200: answer('The definition, and `warnings`', ref('NetworkAnswer')), default: error },
+        },
+        delete: {
+          summary: 'Remove a network that nobody uses',
+          parameters: [parameter('name', 'path', 'network')],
+          responses: { 204: { description: 'Removed' }, default: error },
+        },
+      },
+      '/v1/audit': {
+        get: {
+          summary: 'Kernel, mounts, processes and snapshots compared; `removable`: a repair takes it away',
+          responses: { 200: answer('Report', ref('AuditReport')), default: error },
+        },
+      },
+      '/v1/audit/repair': {
+        post: {
+          summary: 'Take away what is ours and nobody names; for root',
+          responses: {
+            200: answer('Report afterwards, and what was `removed` and `refused`', ref('RepairReport')),
+            default: error,
+          },
+        },
+      },
+      '/v1/doctor': {
+        get: {
+          summary: 'Is this machine fit',
+          responses: { 200: answer('Checks', ref('DoctorReport')), default: error },
+        },
+      },
+      '/v1/version': {
+        get: { summary: 'Version and instance', responses: { 200: answer('Version', ref('Version')), default: error } },
+      },
+    },
+    components: { schemas: components() },
+  };
+}
+
+/** Each schema by its name; where one holds another of them, it refers to it. */
+function components(): Record<string, object> {
+  const named = z.registry<{ id: string }>();
+  for (const [id, schema] of Object.entries(schemas)) named.add(schema, { id });
+  // As they come over the socket: what a schema turns an address into is of no concern.
+  const { schemas: described } = z.toJSONSchema(named, { io: 'input', target: 'draft-2020-12', uri: pointer });
+  return Object.fromEntries(Object.entries(described).map(([name, { $id: _uri, ...schema }]) => [name, schema]));
+}

@@ -1,0 +1,233 @@
+/**
+ * Network definitions as users handle them: create, list, inspect, update, remove.
+ *
+ * Guarantees: a definition is on disk before the answer. Requests run one at a time, so that two of them do not choose the same
+ * subnet. A network in use is not removed; the fault names its users. An update is on disk before anything changes, and the
+ * previous definition stays beside it until all containers have followed, or all have gone back. If a file cannot be written,
+ * nothing changes; what has reached the disk all the same is undone there, as soon as possible. A default network that cannot be
+ * made stops nothing: a request for it gets the reason, and tries again.
+ * Limits: name, bridge, labels and whether it is internal or has DNS do not change once made.
+ */
+import { randomBytes } from 'node:crypto';
+import { findAardvark } from '../../effects/names/aardvark.ts';
+import { toFault } from '../../effects/effect.ts';
+import type { Kernel } from '../../effects/kernel.ts';
+import { requireIpv6 } from '../../effects/namespaces/switches.ts';
+import type { Obstacle } from '../../plan/networks/host-routes.ts';
+import { planNetwork } from '../../plan/networks/network.ts';
+import { reservedNetwork } from '../../plan/addresses/special-addresses.ts';
+import { planUpdate } from '../../plan/networks/network-update.ts';
+import { poolsOf, ULA } from '../../plan/addresses/subnet-pools.ts';
+import type { NetworkAnswer } from '../../state/answers/network.ts';
+import { FaultError, type Fault } from '../../state/faults.ts';
+import {
+  DEFAULT_NETWORK,
+  type NetworkDefinition,
+  type NetworkRequest,
+  type NetworkUpdate,
+  type SubnetPool,
+} from '../../state/network.ts';
+import type { Definitions } from './definitions.ts';
+import { hostObstacles } from './host-routes.ts';
+import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
+import { logged, type Log } from '../report/log.ts';
+import type { Shared } from '../outsides/shared.ts';
+import { containerIdOf } from '../../plan/owner.ts';
+
+/** A definition as it is answered to who made or changed it. `warnings`: what may not be what was meant; absent for none. */
+export type AnsweredNetwork = NetworkDefinition & { warnings?: string[] };
+
+const answered = (definition: NetworkDefinition, warnings: string[]): AnsweredNetwork =>
+  warnings.length === 0 ? definition : { ...definition, warnings };
+
+export class Networks {
+  readonly #definitions: Definitions;
+  readonly #shared: Shared;
+  readonly #kernel: Kernel;
+  readonly #log: Log;
+  readonly #bridgePrefix: string;
+  readonly #pools: readonly SubnetPool[];
+  readonly #departures: (owners: readonly string[]) => Promise<void> | null;
+  /** The fault because of which there is no default network. */
+  #defaultFault: Fault | null = null;
+
+  constructor(parts: {
+    definitions: Definitions;
+    shared: Shared;
+    kernel: Kernel;
+    log: Log;
+    bridgePrefix: string;
+    pools: readonly SubnetPool[];
+    /** Resolves when departing containers of these owners are gone; null if there are none. */
+    departures: (owners: readonly string[]) => Promise<void> | null;
+  }) {
+    this.#definitions = parts.definitions;
+    this.#shared = parts.shared;
+    this.#kernel = parts.kernel;
+    this.#log = parts.log;
+    this.#bridgePrefix = parts.bridgePrefix;
+    this.#pools = parts.pools;
+    this.#departures = parts.departures;
+  }
+
+  all(): NetworkDefinition[] {
+    return [...this.#definitions.byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Finds a network by name, id or unique beginning of an id. */
+  get(name: string): NetworkDefinition {
+    const exact = this.#definitions.byName.get(name);
+    if (exact !== undefined) return exact;
+    const byId = this.all().filter(({ id }) => name.length > 0 && id.startsWith(name));
+    if (byId.length === 1 && byId[0] !== undefined) return byId[0];
+    const message =
+      byId.length > 1
+        ? `more than one result for network ID ${name}`
+        : `unable to find network with name or ID ${name}: ${this.#whyNot(name)}`;
+    throw new FaultError('NO_SUCH_NETWORK', message);
+  }
+
+  /**
+   * Makes the network that containers without a choice of networks get, at the first start, like any other network. Returns the
+   * reason if it cannot be made: a VPN, for example, may use every subnet at the moment.
+   */
+  async ensureDefault(): Promise<Fault | null> {
+    if (this.#definitions.byName.has(DEFAULT_NETWORK)) return null;
+    try {
+      await this.#create({ name: DEFAULT_NETWORK, dns_enabled: false });
+    } catch (error) {
+      const fault = toFault(error, 'create');
+      if (fault.code === 'STATE_UNWRITABLE') throw error; // nothing works in this case
+      this.#defaultFault = fault;
+    }
+    return this.#defaultFault;
+  }
+
+  /** Returns why there is no default network; null if there is one, or somebody removed it. */
+  get defaultFault(): Fault | null {
+    return this.#defaultFault;
+  }
+
+  #whyNot(name: string): string {
+    const none = 'network not found';
+    const fault = name === DEFAULT_NETWORK ? this.#defaultFault : null;
+    return fault === null ? none : `${none}, for it could not be made: ${fault.message}`;
+  }
+
+  create(request: NetworkRequest): Promise<NetworkAnswer> {
+    return logged(this.#log, 'create', request.name, () => this.#create(request));
+  }
+
+  update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
+    return logged(this.#log, 'update', name, () => this.#update(name, update));
+  }
+
+  remove(name: string): Promise<void> {
+    return logged(this.#log, 'remove', name, () => this.#remove(name));
+  }
+
+  #create(request: NetworkRequest): Promise<AnsweredNetwork> {
+    return this.#definitions.inTurn(async () => {
+      const [routes, links] = await Promise.all([
+        this.#routes(request.subnets ?? []),
+        this.#kernel.outside(null).kernel.links(),
+      ]);
+      const plan = planNetwork(request, {
+        routes,
+        links: links.map(({ name }) => name),
+        networks: this.all(),
+        pools: this.#pools,
+        resolver: (await findAardvark()) !== null,
+        bridgePrefix: this.#bridgePrefix,
+        id: randomBytes(32).toString('hex'),
+        now: new Date().toISOString(),
+      });
+      if ('fault' in plan) throw FaultError.of(plan.fault);
+      await this.#requireIpv6(plan.definition);
+      this.#definitions.record(plan.definition);
+      if (request.name === DEFAULT_NETWORK) this.#defaultFault = null;
+      return answered(plan.definition, plan.warnings);
+    });
+  }
+
+  /** Changes a network that containers use: all of them follow, or none. */
+  async #update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
+    await this.#abandoned(name);
+    return this.#definitions.inTurn(async () => {
+      const before = this.get(name);
+      const routes = await this.#routes(update.subnets ?? []);
+      const plan = planUpdate(before, update, { routes, networks: this.all(), pools: this.#pools });
+      if ('fault' in plan) throw FaultError.of(plan.fault);
+      const next = plan.definition;
+      if (next === before) return before;
+      await this.#requireIpv6(next);
+      this.#definitions.begin(before, next);
+      const fault = await updateMachines(this.#updating(next.name), before, next);
+      this.#definitions.settle(next.name);
+      if (fault !== null) throw FaultError.of(fault);
+      return answered(next, plan.warnings);
+    });
+  }
+
+  /** Makes this the definition from now on, whatever happens to the daemon. */
+  finish(names: readonly string[]): Promise<void> {
+    return this.#definitions.inTurn(async () => {
+      for (const name of names) {
+        if (this.#definitions.byName.has(name)) await finishUpdate(this.#updating(name), () => this.get(name));
+        this.#definitions.settle(name);
+      }
+    });
+  }
+
+  /** Returns the files that could not be brought up to date, and the networks that cannot be raised. */
+  troubles(): { outside: null; what: string; fault: Fault }[] {
+    const networks = this.all().flatMap((network) => {
+      const fault = reservedNetwork(network);
+      return fault === null ? [] : [{ what: `network ${network.name}`, fault }];
+    });
+    return [...this.#definitions.troubles(), ...networks].map((trouble) => ({ outside: null, ...trouble }));
+  }
+
+  async #remove(name: string): Promise<void> {
+    await this.#abandoned(name);
+    return this.#definitions.inTurn(async () => {
+      const definition = this.get(name);
+      const users = this.#shared.usersOf(definition.name);
+      // Without users it is on its way down, or already down.
+      if (users.length > 0 || !(await this.#shared.whenDown(definition.name))) {
+        const ids = users.map(containerIdOf);
+        const by = users.length > 0 ? ids.join(', ') : 'a bridge that could not be removed';
+        throw new FaultError('NETWORK_IN_USE', `network ${definition.name} is being used by ${by}`, { owner: by });
+      }
+      this.#definitions.remove(definition.name);
+      this.#shared.forget(definition.name);
+    });
+  }
+
+  /** Waits until departing containers of a network are gone: a teardown answers before the kernel has released the addresses. */
+  async #abandoned(name: string): Promise<void> {
+    await this.#departures(this.#shared.usersOf(this.get(name).name));
+  }
+
+  #updating(name: string): UpdateParts {
+    return {
+      machines: () => this.#shared.machinesOf(name),
+      revert: (definition) => this.#definitions.revert(definition),
+    };
+  }
+
+  #requireIpv6({ name, subnets }: NetworkDefinition): Promise<void> {
+    const { kernel } = this.#kernel.outside(null);
+    return requireIpv6(
+      kernel,
+      `network ${name}`,
+      subnets.map(({ subnet }) => subnet),
+    );
+  }
+
+  /** Returns the host's routes that overlap with these subnets or with any that may be chosen. */
+  #routes(subnets: readonly { subnet: string }[]): Promise<Obstacle[]> {
+    const pools = ([4, 6] as const).flatMap((family) => poolsOf(family, this.#pools).map(({ base }) => base));
+    return hostObstacles(this.#kernel, this.all(), [...pools, ULA, ...subnets.map(({ subnet }) => subnet)]);
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * An outside: its shared machines, and what the containers' snapshots say of it: the owner of each lease, port, name, uplink.
+ *
+ * Guarantees: read from the containers alone. If a container is reset to an earlier state, what it was granted since is released.
+ * Limits: shared.ts makes and starts the machines themselves.
+ */
+import type { ActorRefFrom, AnyActorRef } from 'xstate';
+import { NOBODY } from '../../effects/ask.ts';
+import type { firewallMachine, RulesetFindings, Switches } from '../../machines/firewall.ts';
+import type { firewalldMachine } from '../../machines/firewalld.ts';
+import type { networkMachine } from '../../machines/network.ts';
+import type { Leases } from '../../plan/networks/lease.ts';
+import { nameEntries, type Names } from '../../plan/names/names.ts';
+import { without } from '../../plan/ports/port-list.ts';
+import type { Claims } from '../../plan/ports/ports.ts';
+import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
+import { mayRunUplink } from '../../plan/uplinks/uplink.ts';
+import type { portsMachine } from '../../machines/ports.ts';
+import type { resolverMachine } from '../../machines/resolver.ts';
+import type { ContainerContext } from '../../state/container.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
+
+/** The machines of one outside. */
+export interface Outside {
+  firewall: ActorRefFrom<typeof firewallMachine>;
+  firewalld: ActorRefFrom<typeof firewalldMachine>;
+  ports: ActorRefFrom<typeof portsMachine>;
+  resolver: ActorRefFrom<typeof resolverMachine>;
+  networks: Map<string, ActorRefFrom<typeof networkMachine>>;
+}
+
+/** Receives the changes of outsides: that one is opened or closed, and what a look at its table has found. */
+export interface OutsideWatcher {
+  opened(outside: string | null): void;
+  found(outside: string | null, findings: RulesetFindings): void;
+  /** Called when the bridge of an unmanaged network exists again, or another one in its place. */
+  returned(outside: string | null, network: string): void;
+  /** Called when an outside is closed. */
+  closed(outside: string | null): void;
+}
+
+/** The state of an outside according to the snapshots and its record. */
+export interface Adopted {
+  leases: ReadonlyMap<string, Leases>;
+  /** Networks that need the firewall. */
+  networks: string[];
+  /** Containers whose uplink may run. */
+  uplinks: string[];
+  found: Switches | null;
+  /** Bridges of those networks. */
+  bridges: string[];
+  /** Bridges that we have put into firewalld's zone. */
+  bound: readonly string[];
+  /** True if there is a record of this outside. */
+  recorded: boolean;
+  claims: Claims;
+  names: Names;
+  recovering: boolean;
+}
+
+export const NOTHING: Adopted = {
+  leases: new Map(),
+  networks: [],
+  uplinks: [],
+  found: null,
+  bridges: [],
+  bound: [],
+  recorded: false,
+  claims: {},
+  names: {},
+  recovering: false,
+};
+
+export const machinesOf = ({ firewall, firewalld, ports, resolver, networks }: Outside): AnyActorRef[] => [
+  ...networks.values(),
+  firewall,
+  firewalld,
+  ports,
+  resolver,
+];
+
+/**
+ * Returns true if the machines have nothing in the kernel and nothing under way. A machine that a defect has stopped is not idle:
+ * it is about to be replaced.
+ */
+export function isIdle(on: Outside): boolean {
+  const { wanted, bound } = on.firewalld.getSnapshot().context;
+  return (
+    machinesOf(on).every((actor) => (actor.getSnapshot() as { status: string }).status === 'active') &&
+    on.firewall.getSnapshot().matches('down') &&
+    on.firewalld.getSnapshot().hasTag('rest') &&
+    wanted.length + bound.length === 0 &&
+    on.resolver.getSnapshot().matches('idle') &&
+    [...on.networks.values()].every((actor) => actor.getSnapshot().matches('down'))
+  );
+}
+
+/** Returns the state of an outside according to its containers and its own record. */
+export function adopted(
+  definitions: ReadonlyMap<string, NetworkDefinition>,
+  outside: string | null,
+  containers: readonly ContainerContext[],
+  record: Pick<Adopted, 'found' | 'bound' | 'recorded'>,
+): Adopted {
+  const mine = containers.filter((container) => container.outside === outside);
+  const leases = new Map<string, Leases>();
+  const claims: Record<string, Claims[string]> = {};
+  const names: Record<string, Names[string]> = {};
+  for (const container of mine) {
+    const { owner, attachments } = container;
+    for (const attachment of attachments) {
+      leases.set(attachment.network, { ...leases.get(attachment.network), [owner]: attachment });
+    }
+    const claimed = claimsOf(container);
+    if (claimed.length > 0) claims[owner] = claimed;
+    // Includes containers in the middle of an operation: they register their names again themselves, and remove them at the
+    // latest with the lease.
+    const entries = nameEntries(container, attachments);
+    if (entries.length > 0) names[owner] = entries;
+  }
+  // An unmanaged network needs no firewall.
+  const rules = (name: string) => {
+    const definition = definitions.get(name);
+    return definition === undefined || !isUnmanaged(definition);
+  };
+  const uplinks = mine.filter(mayRunUplink).map(({ owner }) => owner);
+  const networks = [...leases.keys()].filter(rules);
+  return {
+    ...record,
+    leases,
+    networks,
+    bridges: networks.flatMap((name) => definitions.get(name)?.network_interface ?? []),
+    uplinks,
+    claims,
+    names,
+    recovering: true,
+  };
+}
+
+/** Resets a container to this earlier context: releases what it was granted since. */
+export function reclaim(on: Outside, container: ContainerContext): void {
+  const { owner, attachments } = container;
+  const from = NOBODY;
+  const kept = (network: string) => attachments.some((attachment) => attachment.network === network);
+  for (const [name, actor] of on.networks) {
+    const leased = Object.hasOwn(actor.getSnapshot().context.leases, owner);
+    if (leased && !kept(name)) actor.send({ type: 'leave', owner, from });
+  }
+  const ports = without(on.ports.getSnapshot().context.claims[owner] ?? [], claimsOf(container));
+  if (ports.length > 0) on.ports.send({ type: 'unclaim', owner, ports });
+  const named = on.resolver.getSnapshot().context.names[owner] ?? [];
+  const networks = named.map(({ network }) => network).filter((network) => !kept(network));
+  if (networks.length > 0) on.resolver.send({ type: 'unregister', owner, networks, from });
+  const held = on.firewall.getSnapshot().context.uplinks.includes(owner);
+  if (held && !mayRunUplink(container)) on.firewall.send({ type: 'release', owner, from });
+}
+
+/** Returns the host ports that a container has, or is about to have. */
+const claimsOf = ({ ports, change }: ContainerContext): Claims[string] => [...ports, ...(change?.ports ?? [])];
+
+/** Returns the networks whose rules are being made: rules that are missing there are not drift. */
+export const raisingOf = (networks: ReadonlyMap<string, ActorRefFrom<typeof networkMachine>>): ReadonlySet<string> =>
+  new Set([...networks].filter(([, actor]) => actor.getSnapshot().matches('raising')).map(([name]) => name));

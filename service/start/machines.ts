@@ -1,0 +1,96 @@
+/**
+ * The second step of a start: builds everything that will run, each part from the parts before it.
+ *
+ * Guarantees: nothing runs yet, and nothing is read from the kernel: no machine is started, and no watch listens.
+ * Limits: the shared machines get the directory in which they are found while it is being built (`Shared`).
+ */
+import { join } from 'node:path';
+import type { AnyActorRef } from 'xstate';
+import type { EffectRunner, Verb } from '../../effects/effect.ts';
+import { etcEffects } from '../../effects/names/etc.ts';
+import { built } from '../../native/index.ts';
+import { hostsFile } from '../../plan/containers/hosts.ts';
+import { resolvConf } from '../../plan/containers/resolv-conf.ts';
+import { provideContainer, provideShared } from '../actors.ts';
+import { Containers } from '../containers/containers.ts';
+import { Roster } from '../containers/roster.ts';
+import { Networks } from '../networks/networks.ts';
+import { Shared } from '../outsides/shared.ts';
+import { failpoint } from '../records/failpoint.ts';
+import { OutsideRelease } from '../watch/outside-release.ts';
+import type { OpenState } from './open-state.ts';
+
+export type Machines = ReturnType<typeof buildMachines>;
+
+export function buildMachines(state: OpenState) {
+  const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
+  const { runDir, log } = options;
+  const roster = new Roster();
+  const outsideRunner: EffectRunner = { failpoint, commit: (root: AnyActorRef) => state.outsideStore.commit(root.id) };
+  const shared = new Shared({
+    machines: (directory) =>
+      provideShared(outsideRunner, kernel, directory, {
+        runDir,
+        containers: roster,
+        record: (definition) => definitions.record(definition),
+        policies: options.drift,
+        forwardOthers: options.forwardOthers,
+      }),
+    definitions: definitions.byName,
+    previous: new Map(state.previous.map((definition) => [definition.name, definition])),
+    containers: () => roster.all().map(({ context }) => context),
+    store: state.outsideStore,
+    bootId,
+    failed,
+    identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
+  });
+  const networks = new Networks({
+    definitions,
+    shared,
+    kernel,
+    log,
+    pools: options.subnetPools,
+    departures: (owners) => roster.neighbours.departures(({ owner }) => owners.includes(owner)),
+    bridgePrefix: instance.name === 'main' ? 'cleat' : `cleat${instance.name.slice(0, 4)}-`,
+  });
+  const outsides = new OutsideRelease({ kernel, containers: roster, shared, failed });
+
+  const containerRunner: EffectRunner = {
+    failpoint,
+    commit: (root: AnyActorRef, verb: Verb) =>
+      verb === 'add' && roster.namesAreDurable(root) ? Promise.resolve() : state.containerStore.commit(root.id),
+  };
+  const etc = etcEffects({ runDir, resolvConf, hostsFile });
+  const places = {
+    uplinks: join(runDir, 'uplinks'),
+    forwarder: {
+      directory: join(runDir, 'forwarder'),
+      executable: built('cleat-forwarder'),
+      limits: options.forwarderLimits,
+    },
+  };
+  const machine = provideContainer(containerRunner, kernel, shared, {
+    ...etc,
+    exposed,
+    places,
+    neighbours: roster.neighbours,
+  });
+  const containers = new Containers({
+    roster,
+    machine,
+    store: state.containerStore,
+    journal: state.journal,
+    bootId,
+    instance: instance.name,
+    netnsDir: options.netnsDir,
+    networkName: (text) => networks.get(text).name,
+    outsideName: (path) => kernel.nameOf(path),
+    outsideReady: (path) => outsides.ready(path),
+    publisher: state.publisher,
+    uplinks: options.uplinks,
+    limits: options.limits,
+    reclaim: (context) => shared.reclaim(context),
+    failed,
+  });
+  return { shared, networks, outsides, machine, containers, etc, places };
+}

@@ -1,0 +1,125 @@
+/**
+ * The first step of a start: locks and reads the directories, and opens the kernel.
+ *
+ * Guarantees: one daemon per pair of directories (locks), and no other process writes to them. Nothing outside of them is
+ * changed yet. A setting that cannot work later is refused here, with a fault that says what to do.
+ * Limits: the locks end with the process.
+ */
+import { chmodSync, lstatSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { ESSENTIAL, lacking, listed } from '../../effects/capabilities.ts';
+import { Kernel } from '../../effects/kernel.ts';
+import { uplinkUsers } from '../../effects/uplinks/uplink-users.ts';
+import { isKernelError, lockFile } from '../../native/index.ts';
+import { FaultError } from '../../state/faults.ts';
+import { DefinitionStore } from '../../state/files/definitions.ts';
+import { ExposedStore } from '../../state/files/exposed.ts';
+import { Journal } from '../../state/files/journal.ts';
+import { SnapshotStore } from '../../state/files/store.ts';
+import { PublisherUrl } from '../../state/names.ts';
+import { Definitions } from '../networks/definitions.ts';
+import { failpoint } from '../records/failpoint.ts';
+import { instanceOf } from '../records/instance.ts';
+import type { DaemonOptions } from './options.ts';
+
+export type OpenState = ReturnType<typeof openState>;
+
+export function openState(options: DaemonOptions) {
+  const { runDir, stateDir, netnsDir, socket, log } = options;
+  const publisher = publisherOf(options.publisher);
+  refuseSocketPath(socket);
+  // The DNS servers run as another user and pass through this directory. Everything else in it is closed to them.
+  ownDirectory(runDir, 0o751);
+  if ((statSync(runDir).mode & 0o001) === 0) chmodSync(runDir, (statSync(runDir).mode & 0o7777) | 0o001);
+  ownDirectory(stateDir, 0o700);
+  // 0711: other users can open a file in it if they know its name (B17).
+  ownDirectory(netnsDir, 0o711);
+  for (const directory of [runDir, stateDir]) {
+    if (!lockFile(join(directory, 'lock'))) {
+      throw new FaultError('STATE_IN_USE', `another cleat daemon uses ${directory}`, { object: directory });
+    }
+  }
+
+  refuseWithoutRights();
+  uplinkUsers(); // throws when the users of slirp4netns and pasta are somebody else's
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const instance = instanceOf(stateDir);
+  const failed = (what: string, error: unknown) =>
+    log.error({ what, error }, `${what}: ${error instanceof Error ? error.message : String(error)}`);
+  const kernel = new Kernel(instance, failed);
+  enterOwnNamespace(kernel);
+  const journal = new Journal(join(runDir, 'journal'), failpoint);
+  const containerStore = new SnapshotStore(join(runDir, 'containers'), failpoint);
+  const outsideStore = new SnapshotStore(join(runDir, 'outsides'), failpoint);
+  const definitionStore = new DefinitionStore(join(stateDir, 'networks'), failpoint);
+  const { definitions: known, previous, unreadable } = definitionStore.load();
+  const exposed = new ExposedStore(stateDir, failpoint);
+  unreadable.push(...exposed.load().unreadable);
+  return {
+    options,
+    publisher,
+    bootId,
+    instance,
+    failed,
+    kernel,
+    journal,
+    containerStore,
+    outsideStore,
+    definitions: new Definitions(definitionStore, known),
+    /** The definitions from before an update that a crash interrupted. */
+    previous,
+    exposed,
+    /** The files that were set aside. */
+    unreadable,
+  };
+}
+
+/**
+ * Makes the directory with this mode, or checks that nobody else may write to it: others could plant links or snapshots
+ * there, which the daemon would follow or believe. The directories above it are the administrator's responsibility.
+ */
+function ownDirectory(path: string, mode: number): void {
+  mkdirSync(path, { recursive: true, mode });
+  const found = statSync(path);
+  const stranger = [lstatSync(path), found].find(({ uid }) => uid !== process.getuid?.()); // a link has an owner too
+  if (stranger === undefined && (found.mode & 0o022) === 0) return;
+  const why = stranger === undefined ? 'others may write to it' : `it belongs to uid ${stranger.uid}`;
+  throw new FaultError('STATE_UNSAFE', `${path} is no place for the daemon: ${why}`, { object: path });
+}
+
+function refuseWithoutRights(): void {
+  const missing = ESSENTIAL.filter((name) => lacking().includes(name));
+  if (missing.length === 0) return;
+  throw new FaultError('CAPABILITY_MISSING', `the daemon cannot work without ${listed(missing)}`);
+}
+
+/** Root of a user namespace may have every capability, and none over the network namespace in which it runs. */
+function enterOwnNamespace(kernel: Kernel): void {
+  try {
+    kernel.outside(null);
+  } catch (error) {
+    if (!isKernelError(error) || error.code !== 'EPERM') throw error;
+    const message = `the daemon may not change the network namespace that it is in (${error.message})`;
+    throw new FaultError('CAPABILITY_MISSING', message, { errno: error.code, syscall: error.syscall });
+  }
+}
+
+/**
+ * The size of sun_path (unix(7)). Node would pass the beginning of a longer path to the kernel: the socket would be
+ * elsewhere.
+ */
+const MAX_SOCKET_PATH = 107;
+
+function refuseSocketPath(path: string): void {
+  const bytes = Buffer.byteLength(path);
+  if (bytes > 0 && bytes <= MAX_SOCKET_PATH) return;
+  const message = `the path of a socket has 1 to ${MAX_SOCKET_PATH} bytes, not ${bytes}: ${path}`;
+  throw new FaultError('BAD_REQUEST', message, { object: path });
+}
+
+function publisherOf(text: string | null): string | null {
+  if (text === null) return null;
+  const { data, error } = PublisherUrl.safeParse(text);
+  if (data === undefined) throw new FaultError('BAD_REQUEST', `publisher ${text}: ${error?.issues[0]?.message ?? ''}`);
+  return data;
+}

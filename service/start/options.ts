@@ -1,0 +1,32 @@
+/**
+ * The settings that a daemon is started with. `cleat daemon` builds them from its command line (main.ts).
+ *
+ * Guarantees: a type, nothing that runs.
+ */
+import type { DriftPolicies } from '../../state/drift.ts';
+import type { ForwarderLimits } from '../../state/forwarder.ts';
+import type { Limits } from '../../state/limits.ts';
+import type { SubnetPool } from '../../state/network.ts';
+import type { UplinkPrograms } from '../events/uplink-request.ts';
+import type { Log } from '../report/log.ts';
+
+export interface DaemonOptions {
+  runDir: string;
+  stateDir: string;
+  netnsDir: string;
+  socket: string;
+  /** The API of the outer publisher (gvproxy), which publishes ports on the host of this virtual machine; null for none. */
+  publisher: string | null;
+  /** The policy for each kind of drift. */
+  drift: DriftPolicies;
+  /** Also forward between other interfaces if the host did not do so before its first network. */
+  forwardOthers: boolean;
+  /** For each program of user-mode networking: its path, and the options that come before a container's own. */
+  uplinks: UplinkPrograms;
+  limits: Limits;
+  /** Limits of each container's use of the forwarder. */
+  forwarderLimits: Partial<ForwarderLimits>;
+  /** The pools from which automatic subnets are taken; none: the default pools. */
+  subnetPools: readonly SubnetPool[];
+  log: Log;
+}

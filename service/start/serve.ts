@@ -1,0 +1,118 @@
+/**
+ * The last step of a start: the socket answers, and the watches begin.
+ *
+ * Guarantees: the socket appears, for its group alone, when everything before it is done. The watches begin after that. A
+ * stop closes in the reverse order and leaves every container as it is.
+ * Limits: a stop waits STOP_MS for operations under way. They continue at the next start.
+ */
+import { chmodSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import type { ContainerContext } from '../../state/container.ts';
+import { auditing } from '../audit/repair.ts';
+import { doctor } from '../doctor/doctor.ts';
+import { driftChecks } from '../drift/drift-checks.ts';
+import { createApi } from '../http/api.ts';
+import type { ContainerSnapshot } from '../records/snapshot.ts';
+import { inspect, inspectSnapshot } from '../views/inspect.ts';
+import { logChecks } from '../views/log-notifications.ts';
+import { statsOf, statsOfAll } from '../views/stats.ts';
+import { containerView } from '../views/view.ts';
+import type { Machines } from './machines.ts';
+import type { OpenState } from './open-state.ts';
+import type { Recovery } from './recover.ts';
+import type { Watches } from './watches.ts';
+
+/** The time that a stop waits for operations under way. */
+const STOP_MS = 5000;
+
+export interface Daemon {
+  api: FastifyInstance;
+  close(): Promise<void>;
+}
+
+export async function serve(
+  state: OpenState,
+  machines: Machines,
+  watches: Watches,
+  recovery: Recovery,
+  version: string,
+): Promise<Daemon> {
+  const { options, kernel, journal, instance, bootId, failed } = state;
+  const { runDir, stateDir, netnsDir, socket, log } = options;
+  const { shared, containers, networks, places } = machines;
+  const { watch, uplinks, neighbours } = watches;
+  const { publishing, files, hostFile } = recovery;
+
+  const directories = { runDir, stateDir, netnsDir };
+  const view = (snapshot: ContainerSnapshot) => containerView(snapshot, join(runDir, 'etc'));
+  const inspectParts = {
+    containers,
+    networks,
+    kernel,
+    view,
+    uplink: (context: ContainerContext) => uplinks.process(context),
+  };
+  const surroundings = () =>
+    doctor(kernel, {
+      ...directories,
+      unreadable: [...state.unreadable, ...recovery.unreadable],
+      uplinks: options.uplinks,
+      limits: options.limits,
+      publisher: () => publishing.checks(),
+      networks,
+      wayOut: shared.wayOut(null),
+      containers,
+    });
+  const api = createApi({
+    limits: options.limits,
+    containers,
+    networks,
+    view,
+    firewalld: (outside) => shared.firewalld(outside).getSnapshot().context.fault,
+    history: (id) => journal.read(id),
+    inspect: (id) => inspect(inspectParts, id),
+    inspectSnapshot: (snapshot) => inspectSnapshot(inspectParts, snapshot),
+    stats: (id) => statsOf({ containers, kernel, forwarder: places.forwarder }, id),
+    statsOfAll: () => statsOfAll({ containers, kernel, forwarder: places.forwarder }),
+    ...auditing({ kernel, directories, shared, containers, networks }),
+    doctor: async () => {
+      const { checks } = await surroundings();
+      const troubles = [...shared.troubles(), ...networks.troubles(), ...files.troubles(), ...watch.troubles()];
+      return { checks: [...checks, ...driftChecks(watch.present(), troubles)] };
+    },
+    version: () => ({ version, api: 'v1', instance: instance.name, pid: process.pid, boot_id: bootId }),
+  });
+
+  await listen(api, socket);
+  log.info({ socket, containers: recovery.count, instance: instance.name }, 'ready');
+  surroundings().then(
+    ({ checks }) => logChecks(checks, log),
+    (error: unknown) => failed('checks of the surroundings', error),
+  );
+  await watches.start();
+  return {
+    api,
+    close: async () => {
+      hostFile.close();
+      files.close();
+      watches.close();
+      await api.close();
+      await neighbours.close();
+      await containers.close(STOP_MS);
+      await shared.settled(STOP_MS);
+      rmSync(socket, { force: true });
+    },
+  };
+}
+
+async function listen(api: FastifyInstance, socket: string): Promise<void> {
+  rmSync(socket, { force: true }); // of a daemon that is no more: we hold its lock
+  const mask = process.umask(0o117);
+  try {
+    await api.listen({ path: socket });
+  } finally {
+    process.umask(mask);
+  }
+  chmodSync(socket, 0o660);
+}
