@@ -8,7 +8,7 @@
  * A `verify` during a comparison leads to another one.
  * Limits: a switch is restored even if somebody else has meanwhile set it to the same value.
  */
-import { assign, enqueueActions, setup, type AnyActorRef } from 'xstate';
+import { assign, assertEvent, enqueueActions, setup, type AnyActorRef } from 'xstate';
 import type { Drift } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import { effect, faultOf, type Requester } from './contract.ts';
@@ -144,23 +144,28 @@ const setupFirewall = setup({
     }),
     /** Answers `verify` at once: there is no table that could have changed, or the table is being made or removed. */
     answerAtOnce: enqueueActions(({ event, enqueue }) => {
-      if (event.type !== 'verify' || event.from === undefined) return;
-      enqueue.sendTo(event.from, { type: 'verified' } satisfies FirewallAnswer);
+      assertEvent(event, 'verify');
+      if (event.from !== undefined) enqueue.sendTo(event.from, { type: 'verified' } satisfies FirewallAnswer);
     }),
     noteVerifier: assign({
-      verifiers: ({ context, event }) =>
-        event.type === 'verify' && event.from !== undefined ? [...context.verifiers, event.from] : context.verifiers,
+      verifiers: ({ context, event }) => {
+        assertEvent(event, 'verify');
+        return event.from === undefined ? context.verifiers : [...context.verifiers, event.from];
+      },
     }),
     noteNext: assign({
       next: ({ context, event }) => {
+        assertEvent(event, 'verify');
         const asked = context.next ?? [];
-        return event.type === 'verify' && event.from !== undefined ? [...asked, event.from] : asked;
+        return event.from === undefined ? asked : [...asked, event.from];
       },
     }),
     /** Adds the filters to the switches that are restored later. */
     rememberFilters: assign({
-      found: ({ context: { found }, event }) =>
-        found === null || event.type !== 'remember' ? found : { ...withoutFilters(found), ...event.filters },
+      found: ({ context: { found }, event }) => {
+        assertEvent(event, 'remember');
+        return found === null ? null : { ...withoutFilters(found), ...event.filters };
+      },
     }),
     refuseWaiting: enqueueActions(({ context, enqueue }) => {
       const fault = context.fault ?? { code: 'INTERNAL' as const, message: 'the firewall could not be raised' };
@@ -174,7 +179,7 @@ const setupFirewall = setup({
 
 const hold = (table: 'up' | 'not up yet') =>
   setupFirewall.enqueueActions(({ context, event, enqueue }) => {
-    if (event.type !== 'hold') return;
+    assertEvent(event, 'hold');
     const { owner, from } = event;
     const which = event.uplink === true ? 'uplinks' : 'holders';
     enqueue.assign({ [which]: [...context[which].filter((holder) => holder !== owner), owner] });
@@ -184,7 +189,7 @@ const hold = (table: 'up' | 'not up yet') =>
   });
 
 const release = setupFirewall.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== 'release') return;
+  assertEvent(event, 'release');
   enqueue.assign({
     holders: context.holders.filter((holder) => holder !== event.owner),
     uplinks: context.uplinks.filter((holder) => holder !== event.owner),

@@ -8,7 +8,7 @@
  * bridges when it reloads, restarts, or starts after us. Without firewalld, no bridge is added and `held` is answered at once.
  * Limits: one read at a time; a request meanwhile waits for the next one.
  */
-import { assign, enqueueActions, setup } from 'xstate';
+import { assign, assertEvent, enqueueActions, setup } from 'xstate';
 import type { Fault } from '../state/faults.ts';
 import { effect, faultOf, type Requester } from './contract.ts';
 import { planZones, TRUSTED, type ZonePlan, type ZonesSeen } from '../plan/networks/firewalld.ts';
@@ -92,7 +92,7 @@ const setupFirewalld = setup({
   actions: {
     note: assign(({ context, event }) => {
       if (event.type === 'verify') return { again: true };
-      if (event.type !== 'hold' && event.type !== 'release') return {};
+      assertEvent(event, ['hold', 'release']);
       const { type, bridge, from } = event;
       const others = context.wanted.filter((one) => one !== bridge);
       const answer = type === 'hold' ? ('held' as const) : ('released' as const);

@@ -4,7 +4,7 @@
  * Guarantees: each action makes one decision with pure functions (plan/networks/lease.ts). Each request is answered once.
  * Limits: network.ts says which of them is used when.
  */
-import { assign, enqueueActions, setup, type AnyActorRef } from 'xstate';
+import { assign, assertEvent, enqueueActions, setup, type AnyActorRef } from 'xstate';
 import type { Lease } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
@@ -114,7 +114,7 @@ export const setupNetwork = setup({
 
     /** Grants or refuses a lease. A grant is answered when the bridge is up, a refusal at once. */
     join: enqueueActions(({ context, event, enqueue }, { bridge }: { bridge: 'up' | 'not up yet' }) => {
-      if (event.type !== 'join') return;
+      assertEvent(event, 'join');
       const { owner, from, options } = event;
       const network = context.definition.name;
       const grant = grantLease(found(context, context.definition), context.leases, context.cursors, owner, options);
@@ -131,7 +131,7 @@ export const setupNetwork = setup({
       }
     }),
     leave: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'leave') return;
+      assertEvent(event, 'leave');
       const { [event.owner]: _gone, ...leases } = context.leases;
       enqueue.assign({ leases, waiting: context.waiting.filter(({ owner }) => owner !== event.owner) });
       enqueue.sendTo(...answer(event.from, { type: 'left', network: context.definition.name }));
@@ -187,7 +187,7 @@ export const setupNetwork = setup({
     measured: assign({ remeasured: false }),
     /** Keeps an update until nothing else is under way. Refuses it if another one waits or is under way. */
     ask: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'update') return;
+      assertEvent(event, 'update');
       const { definition, insist, owner, from } = event;
       if (context.asked === null && (context.revision === null || context.revision.asker === null)) {
         enqueue.assign({ asked: { definition, insist, owner, from } });

@@ -5,7 +5,7 @@
  * claims are read back from the containers' snapshots at start.
  * Limits: knows only cleat's own ports. The effect that claims a port checks with the kernel if the host listens on it.
  */
-import { assign, enqueueActions, setup } from 'xstate';
+import { assign, assertEvent, enqueueActions, setup } from 'xstate';
 import type { ResolvedPort, PortRequest } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { Requester } from './contract.ts';
@@ -30,7 +30,7 @@ export const portsMachine = setup({
   },
   actions: {
     claim: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'claim') return;
+      assertEvent(event, 'claim');
       const { owner, from } = event;
       const { [event.giver ?? '']: _given, ...claims } = context.claims;
       const claim = claimPorts(claims, context.cursor, owner, event.ports, event.avoid);

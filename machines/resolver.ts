@@ -11,7 +11,7 @@
  * - Nothing of this is stored: names are read back from the containers' snapshots at start (`adopted`).
  * Limits: after a round without a registration, the server is reloaded but not queried.
  */
-import { assign, enqueueActions, setup } from 'xstate';
+import { assign, assertEvent, enqueueActions, setup } from 'xstate';
 import type { Fault } from '../state/faults.ts';
 import { effect, faultOf, type Requester } from './contract.ts';
 import {
@@ -131,7 +131,7 @@ const setupResolver = setup({
     }),
     told: assign({ reload: false }),
     unregister: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'unregister') return;
+      assertEvent(event, 'unregister');
       const { owner, networks, from } = event;
       enqueue.sendTo(from, { type: 'unnamed' } satisfies ResolverAnswer);
       // A release of leases unregisters names as well. Most of them are unregistered before.
@@ -144,7 +144,7 @@ const setupResolver = setup({
       });
     }),
     register: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'register') return;
+      assertEvent(event, 'register');
       const { owner, networks: entries, from } = event;
       if (entries.length === 0) return enqueue.sendTo(from, { type: 'named' } satisfies ResolverAnswer);
       enqueue.assign({
@@ -154,7 +154,7 @@ const setupResolver = setup({
       });
     }),
     revise: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'revise') return;
+      assertEvent(event, 'revise');
       const { owner, network, listen, servers, from } = event;
       const before = termsOf(context.names, network);
       if (before === null) return enqueue.sendTo(from, { type: 'revised', network } satisfies ResolverAnswer);

@@ -97,7 +97,7 @@ export class FaultError extends Error {
   }
 
   static of(fault: Fault): FaultError {
-    return new FaultError(fault.code, fault.message, fault);
+    return Object.assign(new FaultError(fault.code, fault.message), { fault });
   }
 }
 

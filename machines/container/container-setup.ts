@@ -6,7 +6,7 @@
  * Limits: container.ts says which of them is used when.
  * Over 400 lines because each guard and action is short, and XState takes all of them in one setup.
  */
-import { assign, setup } from 'xstate';
+import { assign, assertEvent, setup } from 'xstate';
 import type { Attachment, ContainerContext } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { Uplink } from '../../state/uplink.ts';
@@ -249,20 +249,17 @@ export const setupContainer = setup({
         begin(context, { kind: 'configure', networks: request.networks, wanted: request.ports }),
     }),
     beginConnect: assign({
-      change: ({ context, event }) =>
-        event.type === 'connect'
-          ? begin(context, { kind: 'connect', networks: { [event.network]: event.options } })
-          : null,
+      change: ({ context, event }) => {
+        assertEvent(event, 'connect');
+        return begin(context, { kind: 'connect', networks: { [event.network]: event.options } });
+      },
     }),
     beginPublish: assign({
-      change: ({ context, event }) =>
-        event.type === 'publish'
-          ? begin(context, {
-              kind: 'publish',
-              wanted: event.ports,
-              taking: event.from === null ? null : { ...event.from, targets: [] },
-            })
-          : null,
+      change: ({ context, event }) => {
+        assertEvent(event, 'publish');
+        const { ports: wanted, from } = event;
+        return begin(context, { kind: 'publish', wanted, taking: from === null ? null : { ...from, targets: [] } });
+      },
     }),
     beginReload: assign({ change: ({ context }) => begin(context, { kind: 'reload', ports: context.ports }) }),
     beginRebuild: assign(({ context }) => {
@@ -276,7 +273,7 @@ export const setupContainer = setup({
       };
     }),
     beginAdjust: assign(({ context, event }) => {
-      if (event.type !== 'adjust') return {};
+      assertEvent(event, 'adjust');
       const before = context.attachments.filter(({ network }) => network === event.network);
       return {
         attachments: revised(context.attachments, event.lease, event.remetric ?? false),
@@ -306,31 +303,33 @@ export const setupContainer = setup({
       change: ({ context }) => begin(context, { kind: 'restart', ports: context.ports }),
     }),
     /** Counts how often in a row the uplink ended shortly after its start. The pauses of `degraded` grow with this number. */
-    noteLost: assign({
-      uplink: ({ context: { uplink }, event }) =>
-        uplink === undefined || event.type !== 'lost'
-          ? uplink
-          : { ...uplink, endedSoon: event.soon ? uplink.endedSoon + 1 : 0 },
-      drift: ({ context, event }) => (event.type === 'lost' ? event.drift : context.drift),
-      fault: ({ context, event }) => (event.type === 'lost' && event.soon ? event.fault : context.fault),
+    noteLost: assign(({ context: { uplink, fault }, event }) => {
+      assertEvent(event, 'lost');
+      return {
+        ...(uplink === undefined ? {} : { uplink: { ...uplink, endedSoon: event.soon ? uplink.endedSoon + 1 : 0 } }),
+        drift: event.drift,
+        fault: event.soon ? event.fault : fault,
+      };
     }),
     beginYield: assign({
-      change: ({ context, event }) =>
-        event.type === 'yield' ? begin(context, { kind: 'yield', ports: event.ports, taker: event.taker }) : null,
+      change: ({ context, event }) => {
+        assertEvent(event, 'yield');
+        return begin(context, { kind: 'yield', ports: event.ports, taker: event.taker });
+      },
     }),
     beginDisconnect: assign({
       change: ({ context, event }) => {
-        if (event.type !== 'disconnect') return null;
+        assertEvent(event, 'disconnect');
         const { network, force } = event;
         // The ports stay with the container: if no network is left, they wait for the next one.
         return begin(context, { kind: 'disconnect', networks: { [network]: {} }, todo: [network], force });
       },
     }),
     beginUnpublish: assign({
-      change: ({ context, event }) =>
-        event.type === 'unpublish'
-          ? begin(context, { kind: 'unpublish', ports: subtract(context.ports, event.ports).taken })
-          : null,
+      change: ({ context, event }) => {
+        assertEvent(event, 'unpublish');
+        return begin(context, { kind: 'unpublish', ports: subtract(context.ports, event.ports).taken });
+      },
     }),
     /** Includes everything that the interrupted operation may have made. */
     beginTeardown: assign({
@@ -456,13 +455,10 @@ export const setupContainer = setup({
       change: null,
     })),
     unrequestPorts: assign({
-      request: ({ context, event }) => ({
-        ...context.request,
-        ports:
-          event.type === 'unpublish'
-            ? subtractMappings(context.request.ports, event.ports).left
-            : context.request.ports,
-      }),
+      request: ({ context: { request }, event }) => {
+        assertEvent(event, 'unpublish');
+        return { ...request, ports: subtractMappings(request.ports, event.ports).left };
+      },
     }),
 
     // Faults.

@@ -24,7 +24,7 @@ namespace cleat_keeper {
 namespace {
 
 // A connection takes one, in pasta with a pipe for each direction five. Unbounded, one container could use up all
-// descriptors of the system (fs.file-max).
+// descriptors that the machine has (fs.file-max).
 constexpr rlim_t kMostDescriptors = 16384;
 // Documentation/admin-guide/devices.txt: /dev/net/tun.
 constexpr int kTunMajor = 10;

@@ -6,6 +6,7 @@
  * refuses it answers with a fault of its own.
  * Limits: create makes a machine; it is not an event for one.
  */
+import { getNextTransitions } from 'xstate';
 import { stateName } from '../../plan/states.ts';
 import type { ContainerEvent } from '../../machines/container/container-inputs.ts';
 import { isReserved } from '../../plan/names/names.ts';
@@ -101,7 +102,7 @@ const LIFECYCLE = ['configure', 'connect', 'disconnect', 'reload', 'publish', 'u
 /** Returns the lifecycle events that the machine has a transition for in its present state, or in the state it was stopped in. */
 export function legalEvents(snapshot: ContainerSnapshot): string[] {
   if (snapshot.status === 'done') return [];
-  const known = new Set(snapshot._nodes.flatMap((node) => node.ownEvents as string[]));
+  const known = new Set(getNextTransitions(snapshot).map(({ eventType }) => eventType));
   return LIFECYCLE.filter((type) => known.has(type));
 }
 

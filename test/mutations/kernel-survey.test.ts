@@ -82,7 +82,7 @@ kernelSurvey('of the users that programs run as: which of two mutants its test n
   // A job that there is not has no user.
   assert.equal(
     new Set(judged.map(({ at, seenBy, files }) => `${at} ${seenBy} ${files}`)),
-    new Set(['effects/users.ts:20 effects/users.test.ts 1', 'effects/users.ts:22 null 1']),
+    new Set(['effects/processes/users.ts:20 effects/users.test.ts 1', 'effects/processes/users.ts:22 null 1']),
   );
 });
 

@@ -11,6 +11,8 @@ export const survivors: Survivors[] = [
   {
     why: 'What is looked up or taken apart is always there: the default, or the question, is for the compiler (noUncheckedIndexedAccess) and for unions.',
     mutants: [
+      "plan/states.ts topState: `export const topState = (snapshot) => stateName(snapshot).split('.')[0] ?? '';` stateName(snapshot).split('.')[0] ?? '' -> stateName(snapshot).split('.')[0]",
+      "plan/states.ts topState: `export const topState = (snapshot) => stateName(snapshot).split('.')[0] ?? '';` '' -> '?'",
       'plan/containers/attachment.ts hasLease: `if (held === undefined || wanted === undefined)` held === undefined || wanted === undefined -> (held === undefined)',
       'plan/containers/attachment.ts hasLease: `if (held === undefined || wanted === undefined)` held === undefined || wanted === undefined -> (wanted === undefined)',
       "plan/kernel/expected-bridge.ts compareBridge: `const [destination = '', length = ''] = subnet.split('/');` '' -> '?'",
@@ -198,6 +200,12 @@ export const survivors: Survivors[] = [
     mutants: [
       'plan/ports/ports.ts inTheWay: `const together = a.outerIp !== null &&` a.outerIp !== null && b.outerIp !== null && a.hostIp === b.hostIp -> (a.outerIp !== null && b.outerIp !== null)',
       'plan/ports/ports.ts inTheWay: `const together = a.outerIp !== null &&` a.outerIp !== null && b.outerIp !== null -> (b.outerIp !== null)',
+    ],
+  },
+  {
+    why: 'A range that is not given is no more than one: the comparison says so too.',
+    mutants: [
+      'plan/ports/port-text.ts portText: `export function portText(protocol, hostIp, first, range = 1) {` range = 1 -> range',
     ],
   },
 ];

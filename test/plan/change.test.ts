@@ -93,6 +93,7 @@ plan('a change begins with the present targets of the ports, and nothing else', 
   assert.equal(of({ kind: 'configure', wanted }), [wanted, null, []]);
   assert.equal(of({ kind: 'teardown', before: [WEB] }), [[], null, [WEB]]);
   assert.equal(of({ kind: 'connect' }), [[], null, []]);
+  assert.equal([change.wantedBy(null), change.takenBy(null), change.replacedBy(null)], [[], null, []]);
 });
 
 plan('ports lead to the first network, or to what the uplink has made', () => {
@@ -281,6 +282,13 @@ plan('a grant names every link and adds only new ports', () => {
   assert.equal(answer.context.ports, [P80]);
   const alone = change.planned(changing({ kind: 'connect' }), { leases: [], ports: [], inside: [], given });
   assert.is('context' in alone ? change.takenBy(alone.context.change) : undefined, null);
+  assert.equal('context' in alone ? alone.context.change : undefined, {
+    ...change.begin(context(), { kind: 'connect' }),
+    ports: [],
+    todo: [],
+  });
+  const idle = change.planned(context(), { leases: [], ports: [], inside: [], given });
+  assert.is('context' in idle ? idle.context.change : undefined, null);
   const clash = change.planned(changing({ kind: 'connect', networks: { inner: { interface_name: 'to-web' } } }), {
     ...granted,
     leases: [leaseOf('inner')],

@@ -155,7 +155,7 @@ places("ids that are names of the daemon's files, or of its neighbours, are ids 
 });
 
 places('only the command `cleat run` starts a program by way of the shell or $PATH', () => {
-  const sources = ['effects', 'machines', 'native', 'service', 'state', 'cli'].flatMap((folder) =>
+  const sources = ['effects', 'machines', 'plan', 'native', 'service', 'state', 'cli'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
       .filter((file) => /\.(ts|cc|h)$/.test(file))
       .map((file) => join(folder, file)),

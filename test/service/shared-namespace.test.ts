@@ -67,6 +67,7 @@ twice('a held owner lives on: it can be changed, and is there after kill -9', as
   await daemon.done({ type: 'publish', id: 'infra', port_mappings: [port(8081, 81)] });
   await daemon.kill();
   await daemon.start();
+  await daemon.get('/v1/containers/infra?wait=up&timeout=10000'); // the publish may still be arriving
   assert.is(await state('infra'), 'up (owner gone)');
   await withAgents([pathOf(user), null], async (inside, host) => {
     await inside.serve('app', 'tcp', 81);
