@@ -69,9 +69,9 @@ interface TestFile {
   source: string;
   script: string;
   timeoutS: number;
-  /** The timeout with --prove; undefined when the file has nothing to prove. */
+  /** The time that the file itself states, in seconds; 0 if it states none. */
   slowS: number;
-  /** With --prove; undefined when it has nothing to prove. */
+  /** The timeout with --prove; undefined when the file has nothing to prove. */
   provingS: number | undefined;
   /** True if it also runs without --prove. */
   everyday: boolean;

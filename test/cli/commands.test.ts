@@ -1,3 +1,4 @@
+// slow: 40 s, each command is a process of its own, and Node takes a moment to start
 /**
  *
  * `cleat` as a user types it, against a daemon that it started itself: every command once as intended, and each kind of

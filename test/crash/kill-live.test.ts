@@ -1,3 +1,4 @@
+// slow: 30 s, the daemon is killed at each point of each change, and started again
 // proving: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): changes of running containers: primary networks, full reloads,

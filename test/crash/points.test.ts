@@ -1,3 +1,4 @@
+// slow: 30 s, each scenario is played once in full
 // proving: 300
 /**
  * Nothing is left out: a scenario of scenarios.ts passes every effect of every shipped machine, and every kind of file

@@ -1,3 +1,4 @@
+// slow: 40 s, each call fails once, each time in a life of its own
 // proving: 3600
 /**
  * The n-th call fails in the life of a container that is the only one: the bridge, the table, the forwarding switches

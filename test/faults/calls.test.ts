@@ -1,3 +1,4 @@
+// slow: 40 s, each call fails once, each time in a life of its own
 // proving: 3600
 /**
  * The n-th call for a namespace, a mount, a socket or a switch of the kernel fails, in every verb of a container's

@@ -1,3 +1,4 @@
+// slow: 60 s, each defect needs a daemon and a life of its own
 /**
  * Defects that faults have found, each at the call that showed it.
  *

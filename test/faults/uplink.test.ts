@@ -1,3 +1,4 @@
+// slow: 40 s, slirp4netns is started anew for each call that fails
 // proving: 3600
 /**
  * A container behind slirp4netns, whose ports the forwarder or slirp4netns itself carries: the n-th call that starts,

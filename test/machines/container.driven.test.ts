@@ -1,3 +1,4 @@
+// slow: 40 s, thousands of walks are driven with effects
 // proving: 1200
 /**
  * Every edge of the shipped container machine, walked as an actor whose effects change a world of strings: after each

@@ -1,3 +1,4 @@
+// slow: 110 s, hundreds of walks are taken on the real kernel, which is compared after every step
 // proving: 5400
 /**
  * The container machine walked on the real kernel: the walks of container.driven.test.ts with the shipped effects.

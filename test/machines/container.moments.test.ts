@@ -1,3 +1,4 @@
+// slow: 30 s, the daemon ends once between any two effects
 // proving: 1800
 /**
  * The daemon ends at every moment of an operation, and the next one goes on: before and after each effect, and between

@@ -1,3 +1,4 @@
+// slow: 30 s, silence is shown by waiting, after the same packet was heard elsewhere
 /**
  * The router advertisements and redirects that the host and the containers accept while networks are up, the hosts for
  * which the host forwards, and the queries that the name servers of networks answer.

@@ -1,3 +1,4 @@
+// slow: 50 s, an attack counts as failed only when its time is over
 /**
  * The parts of its host that a container behind slirp4netns or pasta reaches, whatever it writes into its frames. It
  * reaches neither the host's loopback, nor ports published there, nor any network or bridge; with allow_host_loopback

@@ -1,3 +1,4 @@
+// slow: 100 s, changes that nothing announces are found at the next sweep, seconds later
 /**
  * Changes by others under cleat, of every kind, one at a time: they are noticed, named by ps, inspect, audit and
  * doctor, and reverted, also by a daemon that was not running when they happened. Prints the matrix.

@@ -1,3 +1,4 @@
+// slow: 30 s, floods have to fill a table, and to be cut
 /**
  * The share of connection tracking of one owner, with a small limit on the real kernel. Floods by sockets, and by
  * frames that a container makes itself, are cut to the limit, and no other container loses a connection.

@@ -1,3 +1,4 @@
+// slow: 40 s, clients that never pause are followed through each change
 /**
  * Existing connections under a change: clients that never pause, on the LAN, in another network, in the same one and on
  * the host itself, of both families. The tests show the table of docs/firewall.md.

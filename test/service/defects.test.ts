@@ -1,3 +1,4 @@
+// slow: 30 s, a machine that containers share is created again only after a second
 /**
  * A defect that is planted in one action of a machine stops that machine and nothing else. The snapshot of a container
  * stays as it was, and the next event or the next start takes it up. A machine that containers share is created again a

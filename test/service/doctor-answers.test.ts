@@ -1,3 +1,4 @@
+// slow: 40 s, each routing of the host is tried with both families and protocols, before and after the remedy
 /**
  * A host that routes by the source: clients elsewhere get answers from published ports by way of the address that they
  * used, of both families. Where that is impossible, doctor names the ports; with doctor's remedy they answer, and it

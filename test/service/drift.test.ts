@@ -1,3 +1,4 @@
+// slow: 60 s, changes that nothing announces are found at the next sweep, seconds later
 /**
  * Changes by others under a running daemon are reverted, and nothing else is touched: the table and its parts, bridges,
  * links, addresses and routes, on a real kernel, with the tools that people use. Connections go on. What the policy

@@ -1,3 +1,4 @@
+// slow: 40 s, firewalld, which is Python, is started again for several cases
 /**
  * A host with firewalld, whose default zone drops. Containers reach the same as without firewalld, because their
  * bridges are in the zone that accepts. The bridges stay there through all restarts of firewalld and of the daemon, and

@@ -1,3 +1,4 @@
+// slow: 30 s, a process ends without a daemon, and the forwarder is given its time
 /**
  * Ports end with the processes that their container is bound to, also while no daemon runs. The next daemon finds a
  * container that is ending, and does not report its ports as missing.

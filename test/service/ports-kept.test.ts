@@ -1,3 +1,4 @@
+// slow: 30 s, each port handler is tried with each way to lose a network
 /**
  * Published ports belong to the container, not to its networks. While it is on no network they lead nowhere and nobody
  * else can have them; then they lead to the next network. That holds for every port handler and whatever happens in

@@ -1,3 +1,4 @@
+// slow: 30 s, a LAN is built and compared byte for byte around each case
 /**
  * A network on a bridge that others have made, with a LAN behind it. The containers are hosts of that LAN, nothing
  * about the bridge is changed, and when the last container has gone the bridge and its uplink are byte for byte as they

@@ -1,3 +1,4 @@
+// slow: 40 s, programs end, and are started again after growing pauses
 /**
  * The life of uplink programs: they and the forwarder end, are killed, cannot be started, or lose their objects, and
  * the daemon is killed meanwhile.

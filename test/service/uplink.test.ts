@@ -1,3 +1,4 @@
+// slow: 40 s, each option of two programs is tried with a program of its own
 /**
  * User-mode networking as a container and its clients see it: the real slirp4netns and pasta, their options, their
  * ports, and the refusals.
