@@ -81,11 +81,13 @@ score('of machines, effects and service', async () => {
   assert.ok(percent(machines) >= LEAST, `machines: ${percent(machines)} % noticed, less than ${LEAST}`);
 });
 
-/** Not those that say how long they take: it is long. */
+/** Tests that can judge: those that do not declare a minute or more, or a proof of hours. */
 function judges(): string[] {
   return JUDGES.flatMap((folder) => readdirSync(join(TESTS, folder)).map((name) => `${folder}/${name}`))
     .filter((test) => test.endsWith('.test.ts'))
-    .filter((test) => !/^[\s/*]*(timeout|proving)/.test(readFileSync(join(TESTS, test), 'utf8')));
+    .filter(
+      (test) => !/^\/\/ (slow: (?:[6-9]\d|\d{3,}) s|timeout|proving)/m.test(readFileSync(join(TESTS, test), 'utf8')),
+    );
 }
 
 score.run();

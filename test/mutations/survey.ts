@@ -69,7 +69,7 @@ export function mutantsOf(module: string): (Mutant & Described)[] {
 
 /**
  * Compiled tests that import one of these modules, however indirectly, and nothing that needs a kernel; without those
- * that declare a timeout, which take more than a second: those only if they are asked for.
+ * that declare that they are slow: those only if they are asked for.
  */
 export function testsOf(modules: readonly string[], { slow = false } = {}): string[] {
   const known = new Map<string, readonly string[]>();
@@ -88,7 +88,7 @@ export function testsOf(modules: readonly string[], { slow = false } = {}): stri
     file.startsWith(join(DIST, 'native/')) || importsOf(file).includes('node:child_process');
   return readdirSync(join(DIST, 'test'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.test.js'))
-    .filter((name) => slow || !/^\/\/ (timeout|proving)/.test(readFileSync(sourceOf(name), 'utf8')))
+    .filter((name) => slow || !/^\/\/ (slow|timeout|proving)/m.test(readFileSync(sourceOf(name), 'utf8')))
     .map((name) => join(DIST, 'test', name))
     .filter((test) => {
       const reached = [...reach(test)];
