@@ -1,3 +1,4 @@
+// slow: 30 s, limits are reached with real connections and slow bodies
 /**
  * Clients that may use the socket but have bad intent, part two: bodies that do not come, connections and containers
  * without end. Root gets in whatever others hold; what they took is released; streams that idle stay.

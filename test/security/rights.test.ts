@@ -1,3 +1,4 @@
+// slow: 30 s, a daemon is started without each capability in turn
 // proving: 480
 /**
  * A daemon with fewer capabilities: each capability of the unit is removed in turn. Operations that do not need it

@@ -1,3 +1,4 @@
+// slow: 30 s, each network is tried with full packets through ways of several MTUs
 /**
  * Networks and the MTU of the way out: networks without an MTU option have that MTU and follow it, TCP announces no
  * more than fits through, and doctor names wider networks.
