@@ -1,5 +1,5 @@
 /**
- * What every subcommand shares: the options that may stand before or after it, the client, and the output.
+ * The parts that every subcommand shares: the options that may stand before or after it, the client, and the output.
  *
  * Guarantees: --format and --socket mean the same in every place. With --format json, stdout holds the API's answer and nothing
  * else.

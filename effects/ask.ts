@@ -7,8 +7,9 @@
  * state was left (`signal`) rejects, and nothing hears its answer any more. Requests for leases are in lease.ts.
  * Limits: no deadline: the shared machines answer whatever their own effects do, and those have one.
  */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
-import { createActor, fromCallback, fromPromise, type AnyActorRef, type EventObject } from 'xstate';
+import { createActor, fromCallback, fromPromise, type AnyActorRef, type EventObject, type Subscription } from 'xstate';
 import type { ReleaseInput, VerdictInput } from '../machines/container/container-inputs.ts';
 import type { HoldInput } from '../machines/network.ts';
 import type { NameInput, UnnameInput } from '../machines/resolver.ts';
@@ -35,7 +36,7 @@ export const NOBODY = createActor(fromCallback(() => {})).start();
 type Answer = { type: string } | { type: 'refused'; fault: Fault };
 
 /** Returns the error of requests to a machine that this defect has stopped. */
-export function stoppedBy(defect: unknown): FaultError {
+function stoppedBy(defect: unknown): FaultError {
   const why = defect instanceof Error ? defect.message : String(defect);
   return new FaultError('INTERNAL', `a defect in cleat has stopped what was asked: ${why}`);
 }
@@ -87,7 +88,7 @@ export interface NeighbourDirectory {
    * before the kernel has let go of everything: until then nobody else is given what was the container's.
    */
   departures(concerns: (context: ContainerContext) => boolean): Promise<void> | null;
-  /** Whether an owner has all of these host ports. */
+  /** Returns true if an owner has all of these host ports. */
   holds(owner: string, ports: readonly ResolvedPort[]): boolean;
 }
 
@@ -116,14 +117,53 @@ export const release = (directory: Directory, commit: (root: AnyActorRef) => Pro
     }
   });
 
+/** Several requests that succeed together or not at all. */
+export interface Work {
+  /** Aborts when the state is left, when `fail` is called, and when a defect stops a machine of `hear`. */
+  signal: AbortSignal;
+  /**
+   * Has the work fail when a defect stops this machine, also after its answer: the machine that takes its place knows only
+   * what containers have. Returns the machine.
+   */
+  hear: (machine: AnyActorRef) => AnyActorRef;
+  /** Ends the requests that are under way. */
+  fail: () => void;
+  /** Must be called when the work has ended, however it ended. */
+  end: () => void;
+}
+
+export function beginWork(left: AbortSignal): Work {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([left, failed.signal]);
+  setMaxListeners(0, signal); // each request that waits has one
+  const heard: Subscription[] = [];
+  return {
+    signal,
+    hear: (machine) => {
+      heard.push(machine.subscribe({ error: (defect: unknown) => failed.abort(stoppedBy(defect)) }));
+      return machine;
+    },
+    fail: () => failed.abort(),
+    end: () => {
+      for (const subscription of heard) subscription.unsubscribe();
+    },
+  };
+}
+
 /**
  * A network requests our table, then its bridge in the zone of firewalld. The machine of firewalld refuses nobody, and a
- * defect that stops it keeps no network down.
+ * defect that stops it keeps no network down. A defect that stops the firewall's machine meanwhile does.
  */
 export const holdFirewall = (directory: Directory) =>
   fromPromise<void, HoldInput>(async ({ input: { network, bridge, outside }, signal }) => {
-    await request(directory.firewall(outside), { type: 'hold', owner: network }, signal);
-    await request(directory.firewalld(outside), { type: 'hold', bridge }, signal).catch(() => {});
+    const work = beginWork(signal);
+    try {
+      await request(work.hear(directory.firewall(outside)), { type: 'hold', owner: network }, work.signal);
+      await request(directory.firewalld(outside), { type: 'hold', bridge }, work.signal).catch(() => {});
+      work.signal.throwIfAborted();
+    } finally {
+      work.end();
+    }
   });
 
 /**

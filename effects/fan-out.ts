@@ -17,7 +17,7 @@ import { until } from './until.ts';
 import { containerIdOf } from '../plan/owner.ts';
 import { isLeaving, topState } from '../plan/states.ts';
 
-/** As much of a container's state as matters here. */
+/** The part of a container's state that matters here. */
 interface Seen {
   status: string;
   value: unknown;

@@ -7,9 +7,8 @@
  * everything.
  * Limits: no deadline: the shared machines answer whatever their own effects do, and those have one.
  */
-import { setMaxListeners } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { fromPromise, type AnyActorRef, type Subscription } from 'xstate';
+import { fromPromise } from 'xstate';
 import type { LeaseInput } from '../machines/container/container-inputs.ts';
 import type { FirewallAnswer } from '../machines/firewall.ts';
 import type { NetworkAnswer } from '../machines/network.ts';
@@ -21,7 +20,7 @@ import { containerIdOf } from '../plan/owner.ts';
 import { portText } from '../plan/ports/port-text.ts';
 import type { Lease, PortTarget, ResolvedPort } from '../state/container.ts';
 import { FaultError, type Fault, type FaultCode } from '../state/faults.ts';
-import { NOBODY, request, stoppedBy, type Directory, type NeighbourDirectory } from './ask.ts';
+import { beginWork, NOBODY, request, type Directory, type NeighbourDirectory, type Work } from './ask.ts';
 import { toFault } from './effect.ts';
 import type { Kernel } from './kernel.ts';
 
@@ -70,14 +69,7 @@ const refusal = (code: FaultCode, message: string, owner?: string): FaultError =
 async function attempt(parts: Parts, input: LeaseInput, left: AbortSignal): Promise<Granted> {
   const { directory } = parts;
   const { owner, outside, networks } = input;
-  const failed = new AbortController();
-  const signal = AbortSignal.any([left, failed.signal]);
-  setMaxListeners(0, signal); // each network that is raised has one
-  const heard: Subscription[] = [];
-  const hear: Hear = (machine) => {
-    heard.push(machine.subscribe({ error: (defect: unknown) => failed.abort(stoppedBy(defect)) }));
-    return machine;
-  };
+  const work = beginWork(left);
   const held: { ports: ResolvedPort[] } = { ports: [] };
   const giveBack = () => {
     for (const name of Object.keys(networks)) {
@@ -89,28 +81,20 @@ async function attempt(parts: Parts, input: LeaseInput, left: AbortSignal): Prom
   // It stays after a success: XState learns of that a few turns later, and aborts only if the state is left before.
   left.addEventListener('abort', giveBack, { once: true });
   try {
-    return await grant(parts, input, held, hear, signal);
+    return await grant(parts, input, held, work);
   } catch (error) {
     left.removeEventListener('abort', giveBack);
-    failed.abort();
+    work.fail();
     giveBack();
     throw error instanceof FaultError ? error : FaultError.of(toFault(error, 'lease'));
   } finally {
-    for (const subscription of heard) subscription.unsubscribe();
+    work.end();
   }
 }
 
-/** Has the attempt fail when a defect stops this machine. Returns the machine. */
-type Hear = (machine: AnyActorRef) => AnyActorRef;
-
-async function grant(
-  parts: Parts,
-  input: LeaseInput,
-  held: { ports: ResolvedPort[] },
-  hear: Hear,
-  signal: AbortSignal,
-): Promise<Granted> {
+async function grant(parts: Parts, input: LeaseInput, held: { ports: ResolvedPort[] }, work: Work): Promise<Granted> {
   const { directory, neighbours } = parts;
+  const { hear, signal } = work;
   const { owner, outside, taking, uplink } = input;
   let given: PortTarget[] = [];
   if (taking !== null) {
@@ -123,8 +107,8 @@ async function grant(
   }
   // A container with an uplink is on no network.
   if (uplink) await request<FirewallAnswer>(hear(directory.firewall(outside)), { type: 'hold', uplink, owner }, signal);
-  const leases = await join(parts, input, hear, signal);
-  if (input.ports.length > 0) await claim(parts, input, held, hear, signal);
+  const leases = await join(parts, input, work);
+  if (input.ports.length > 0) await claim(parts, input, held, work);
   const inside = await look(parts, input, leases);
   signal.throwIfAborted();
   return { leases, ports: held.ports, inside, given };
@@ -133,7 +117,7 @@ async function grant(
 const NOW = Promise.resolve();
 
 /** Joins the networks side by side. Resolves with the leases, in the order of the networks in the input. */
-async function join({ directory }: Parts, input: LeaseInput, hear: Hear, signal: AbortSignal): Promise<Lease[]> {
+async function join({ directory }: Parts, input: LeaseInput, { hear, signal }: Work): Promise<Lease[]> {
   const { owner, outside, networks } = input;
   const joins: Promise<Extract<NetworkAnswer, { type: 'leased' }>>[] = [];
   for (const [name, options] of Object.entries(networks)) {
@@ -158,10 +142,10 @@ async function claim(
   { directory, kernel }: Parts,
   input: LeaseInput,
   held: { ports: ResolvedPort[] },
-  hear: Hear,
-  signal: AbortSignal,
+  work: Work,
 ): Promise<void> {
   const { owner, outside, taking } = input;
+  const { hear, signal } = work;
   const machine = hear(directory.ports(outside));
   const avoid: number[] = [];
   for (;;) {

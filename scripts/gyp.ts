@@ -1,7 +1,7 @@
 /**
- * What binding.gyp says of the native code, for those who compile it in other ways than the build.
+ * Reads binding.gyp, for scripts and tests that compile the native code in other ways than the build.
  *
- * Limits: the file is Python's notation, so python3 reads it; commands in it (`<!(...)`) stay as they are written.
+ * Limits: the file is in Python's notation, so python3 reads it. Commands in it (`<!(...)`) stay as they are written.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -205,7 +205,7 @@ export const ContainerContext = z.object({
   configured: z.boolean(),
   /** True if the owner is gone while others still use its namespace: everything stays until the last of them is gone too. */
   ownerGone: z.boolean(),
-  /** What the operation under way changes, null at rest. */
+  /** The change that the operation under way makes; null at rest. */
   change: Change.nullable(),
   /** Counts accepted events; the reply to event n waits for the rest state after it. `network`: the network of the event. */
   operation: z.object({ n: z.int(), type: z.string(), network: z.string().nullable() }),

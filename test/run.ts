@@ -30,7 +30,7 @@ import { table } from '../cli/table.ts';
 import { bundleDaemon } from '../scripts/bundle.ts';
 
 const DEFAULT_TIMEOUT_S = 600;
-/** What takes longer says why. */
+/** A test file that takes longer has to say why. */
 const SLOW_S = 20;
 const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
 

@@ -39,7 +39,7 @@ const MACHINE_ADDRESS = '192.168.127.2';
 
 /** The publisher refused, or did not answer. */
 export class PublisherError extends FaultError {
-  /** What it answered, null when it did not: then it may have done it all the same. */
+  /** The publisher's answer; null if there was none, so that the request may have been done. */
   readonly refusal: string | null;
   constructor(publisher: string, refusal: string | null, why: string) {
     super('PUBLISHER_FAILED', `the publisher at ${publisher} ${why}`, { object: publisher });

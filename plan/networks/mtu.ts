@@ -5,7 +5,7 @@
  * Limits: the kernel decides the real MTU of a link. Effects have constants of their own for the values that they set.
  */
 
-/** What an Ethernet has when nobody says otherwise, a bridge and a veth too (ETH_DATA_LEN). */
+/** The default MTU of Ethernet, of bridges and of veths (ETH_DATA_LEN). */
 export const ETHERNET_MTU = 1500;
 /** The minimum for IPv4 (RFC 791, 3.2). */
 export const IPV4_LEAST = 68;

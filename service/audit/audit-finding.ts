@@ -7,7 +7,7 @@ import type { Finding } from '../../state/answers/audit.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 
-/** What is in use at this moment, by the account of those who would know first. */
+/** The objects that are in use at this moment, according to the machines. */
 export interface InUse {
   containers: readonly ContainerContext[];
   networks: readonly NetworkDefinition[];

@@ -51,7 +51,7 @@ import {
 import { takenBy } from '../../plan/containers/change.ts';
 
 export interface ContainersParts {
-  /** Where they are put. */
+  /** The list that containers are added to and removed from. */
   roster: Roster;
   machine: typeof containerMachine;
   store: SnapshotStore;

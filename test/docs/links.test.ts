@@ -6,21 +6,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ROOT } from '../harness/references.ts';
+import { FOLDERS, ROOT } from '../harness/references.ts';
 
-const FOLDERS = [
-  'machines',
-  'plan',
-  'effects',
-  'native',
-  'state',
-  'service',
-  'cli',
-  'bench',
-  'scripts',
-  'test',
-  'docs',
-];
 const DECISIONS = readdirSync(join(ROOT, 'docs/decisions')).sort();
 const NUMBERS = new Set(DECISIONS.map((file) => file.slice(0, 4)));
 

@@ -1,4 +1,4 @@
-/** What the forwarder says it is bound to, and what to make of it: ports end with the process that they are bound to. */
+/** The list of processes that the forwarder is bound to: ports end with the process that they are bound to. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindingOf, cannotBind, hasEnded, isBoundTo } from '../../effects/forwarder/forwarder-binding.ts';

@@ -6,38 +6,20 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createActor, fromCallback, toPromise, type AnyActorRef, type EventObject } from 'xstate';
+import { createActor, toPromise } from 'xstate';
 import type { Directory } from '../../effects/ask.ts';
 import type { FaultError } from '../../state/faults.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { lease } from '../../effects/lease.ts';
 import type { PortRequest } from '../../state/container.ts';
 import { leaseOf, resolve } from '../harness/fixtures.ts';
-
-type Request = EventObject & { from: AnyActorRef; ports: PortRequest[] };
+import { standIn } from '../harness/stand-in.ts';
 
 const PORT = { host_port: 8080, container_port: 80 };
 
 /** A container alone. */
 const alone = { container: () => null, yields: () => null, departures: () => null, holds: () => false };
 
-/** A machine that answers like this; `break` is a defect of it. `got`: the types of its events. */
-function standIn(answer: (request: Request) => object | null) {
-  const got: string[] = [];
-  const actor = createActor(
-    fromCallback<Request>(({ receive }) =>
-      receive((event) => {
-        got.push(event.type);
-        if (event.type === 'break') throw new Error('planted');
-        const said = answer(event);
-        if (said !== null) event.from.send(said);
-      }),
-    ),
-  );
-  actor.subscribe({ error: () => {} });
-  actor.start();
-  return { got, ref: actor as AnyActorRef, fail: () => actor.send({ type: 'break' } as Request) };
-}
 type StandIn = ReturnType<typeof standIn>;
 
 const granting = (network: string) =>

@@ -192,7 +192,7 @@ export class Tricks {
     this.#add(packets.familyOf(victim.to), then, { ...plan, trick }, number, steps);
   }
 
-  /** Of these kinds in turn, `first` goes one way and the origin the other; the last one is the attack. */
+  /** Sends packets of these kinds in turn, from `first` and from the other side. The last packet is the attack. */
   exchange(kinds: readonly Kind[], first: Origin, there: Ends, back: Ends, port: number | null, plan: Plan): void {
     const number = this.#numbers.token();
     const mine = this.#numbers.port();

@@ -223,7 +223,7 @@ async function apply(on: Run, event: ModelEvent): Promise<void> {
   if (on.request !== null && end?.[2] === on.request.name) {
     await answer(on, event);
   } else if (end !== null && end[2] !== 'attachment' && end[2] !== 'uplink') {
-    // What the outer publisher cannot be told now, it is told later (state/files/exposed.ts).
+    // A request that the outer publisher cannot get now is repeated later (state/files/exposed.ts).
     const failing = end[2] === 'unexpose' ? 'late' : on.failing;
     stage.pending[0]?.end(end[1] === 'done' ? 'done' : failing);
   } else {

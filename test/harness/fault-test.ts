@@ -81,8 +81,8 @@ export class FaultTest {
   }
 
   /**
-   * Of all calls of all steps, in each of these ways one after another, every `stride`-th fails, one run for each; with
-   * 1, all of them. Before and after the steps nothing of the container exists.
+   * Lets every `stride`-th call of all steps fail, in each of these ways, one run for each failure. With a stride of 1 every
+   * call fails once. Before and after the steps nothing of the container exists.
    */
   async run(steps: readonly Step[], strikes: readonly Strike[], stride: number, mayEnd = /^$/): Promise<Tally> {
     this.#steps = steps;

@@ -1,9 +1,8 @@
 /**
- * A daemon whose every answer is compared with what its description (service/http/openapi.ts) says of that route and
- * status.
+ * A daemon whose every answer is compared with its description (service/http/openapi.ts) for that route and status.
  *
- * Guarantees: a member that the schema does not name is wrong. Clients must put up with more than they know, of a newer
- * daemon; of this one it would be what nobody has described.
+ * Guarantees: a member that the schema does not name is an error. Clients must accept unknown members of a newer daemon;
+ * from this one such a member would be undescribed.
  */
 import { z } from 'zod';
 import { openApi } from '../../service/http/openapi.ts';
@@ -18,7 +17,7 @@ interface Description {
   components: { schemas: NonNullable<z.core.JSONSchema.JSONSchema['$defs']> };
 }
 
-/** Zod looks for what a schema refers to in $defs. */
+/** Zod looks up references of a schema in $defs. */
 const text = JSON.stringify(openApi()).replaceAll('#/components/schemas/', '#/$defs/');
 
 const { paths, components } = JSON.parse(text, (_key, node: unknown) => {
@@ -34,7 +33,7 @@ const routes = Object.entries(paths).flatMap(([path, methods]) =>
   })),
 );
 
-/** What is no route is refused as any other request is. */
+/** The answer to a request for a path that is no route. */
 const REFUSED: Response = { content: { 'application/json': { schema: { $ref: '#/$defs/ErrorAnswer' } } } };
 
 const readers = new Map<string, z.ZodType>();
@@ -83,7 +82,7 @@ export class JudgedDaemon extends TestDaemon {
     }
   }
 
-  /** What is described, errors apart, and has not been answered yet. */
+  /** Returns the described answers, errors apart, that have not occurred yet. */
   missing(): string[] {
     return routes
       .flatMap(({ name, responses }) =>

@@ -263,7 +263,7 @@ export const attempt = fc.record({
   /** Instead of the script. */
   other: fc.oneof({ weight: 9, arbitrary: fc.constant(null) }, noProgram),
   event,
-  /** Those of stdin, stdout and stderr that it does not have. */
+  /** The descriptors among stdin, stdout and stderr that the keeper does not get. */
   closed: fc.oneof({ weight: 6, arbitrary: fc.constant<number[]>([]) }, fc.subarray([0, 1, 2])),
   /** The number of its descriptors: it gets seven, and the loader runs before it. */
   files: fc.oneof({ weight: 9, arbitrary: fc.constant(null) }, fc.integer({ min: 9, max: 40 })),

@@ -9,7 +9,22 @@ import { join, resolve } from 'node:path';
 
 export const ROOT = resolve(import.meta.dirname, '../../..');
 
-const PATH = /^(machines|plan|effects|native|state|service|cli|bench|test|scripts|docs)(\/[\w.-]+)+$/;
+/** The folders of the repository that hold sources or pages. */
+export const FOLDERS = [
+  'machines',
+  'plan',
+  'effects',
+  'native',
+  'state',
+  'service',
+  'cli',
+  'bench',
+  'scripts',
+  'test',
+  'docs',
+];
+
+const PATH = new RegExp(`^(${FOLDERS.join('|')})(\\/[\\w.-]+)+$`);
 const NAME = /^#?[A-Za-z_]\w*$/;
 const TEST = /^`(test\/[\w./-]+\.test\.ts)`: "(.+)"$/;
 

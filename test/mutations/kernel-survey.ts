@@ -1,11 +1,12 @@
 /**
- * Which mutants of effects/ and service/ do the tests not notice? Theirs are tests on the real kernel, many of them with the
- * real daemon, so that a mutant is not a matter of milliseconds (survey.ts) but of a minute.
+ * Finds the mutants of effects/ and service/ that no test notices. Their tests run on the real kernel, many of them with the
+ * real daemon, so that a mutant takes a minute instead of milliseconds (survey.ts).
  *
- * Guarantees: mutants are planted in a copy of dist/; the checkout's own is only read. A mutant is tried with tests that run
- * through the part that it changes, in whatever process (reach.ts), until one fails, whatever the reason, or hangs. A test
- * that fails without a mutant judges none.
- * Limits: with as many of these tests as fit into PATIENCE_S. A test that fails by chance notices a mutant by chance.
+ * Guarantees: mutants are planted in a copy of dist/; the checkout's own is only read. A mutant is tried with the tests that
+ * run through the part that it changes, in whatever process (reach.ts), until one fails or hangs, for whatever reason. A
+ * test that fails without a mutant judges none.
+ * Limits: only as many of these tests are run as fit into PATIENCE_S. A test that fails by chance notices a mutant by
+ * chance.
  */
 import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -18,9 +19,9 @@ import { EVERYDAY, type Described, type Judged } from './survey.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
 const NOT_LINKED = new Set(['.git', 'dist', 'package.json']);
-/** How long the tests of one mutant take together. */
+/** The limit for all tests of one mutant, in seconds. */
 const PATIENCE_S = 120;
-/** More than any of these tests takes. */
+/** The limit for one test; none of them takes as long. */
 const LEARNS_MS = 300_000;
 
 /** A test as it is without a mutant. */
@@ -52,8 +53,8 @@ class Copy {
   }
 
   /**
-   * Runs a test, in namespaces of its own as always (test/run.ts): null when it passes, else what it says. One that takes longer
-   * than this does not pass.
+   * Runs a test, in namespaces of its own as always (test/run.ts): null when it passes, else what it says. One that takes
+   * longer than this does not pass.
    */
   async fails(test: string, limitMs: number, environment: NodeJS.ProcessEnv = {}): Promise<string | null> {
     const child = spawn(process.execPath, [join(this.#root, 'dist/test/run.js'), test], {

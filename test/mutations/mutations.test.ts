@@ -11,30 +11,17 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { effort, proved } from '../harness/proof.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { mutantsOfOneOperation } from './mutants-of-one-operation.ts';
+import { FOLDERS, ROOT } from '../harness/references.ts';
 import { mutants as mutantsOfLives, type Mutant } from './mutants.ts';
 
 requirePrivateNamespace();
 
-const ROOT = resolve(import.meta.dirname, '../../..');
-const SOURCES = [
-  'machines',
-  'plan',
-  'effects',
-  'native',
-  'state',
-  'service',
-  'cli',
-  'bench',
-  'test',
-  'scripts',
-  'docs',
-];
 const FILES = ['package.json', 'tsconfig.json', 'binding.gyp'];
 
 const planted = suite('planted defects');
@@ -70,7 +57,7 @@ async function run({ file, find, replace, test, seen: reason }: Mutant): Promise
   const copy = mkdtempSync(join(tmpdir(), 'mutant-'));
   const native = file.startsWith('native/') && /\.(cc|h)$/.test(file);
   try {
-    const copied = [...SOURCES, ...FILES, ...(native ? ['build'] : [])];
+    const copied = [...FOLDERS, ...FILES, ...(native ? ['build'] : [])];
     // The times too, so that what is built already is not built again.
     for (const name of copied)
       cpSync(join(ROOT, name), join(copy, name), { recursive: true, preserveTimestamps: true });

@@ -13,7 +13,7 @@ import { childrenOf, parse, type Node } from './operators.ts';
 interface Part {
   start: number;
   end: number;
-  /** What is put in front of what it begins with, and behind what it ends with. */
+  /** The texts that are inserted before the part and after it. */
   around: readonly [string, string];
 }
 

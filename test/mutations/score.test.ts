@@ -1,11 +1,11 @@
 // proving only: 14400
 /**
- * How much of what the machines, the effects and the service do would the tests miss if it were otherwise? Of each folder
- * `sampled=` mutants are chosen by chance (`seed=`) and tried. The scores are rows of the table; with `--output` there is a list of
- * the mutants that nobody noticed, for somebody to act on.
+ * Measures how many defects in the machines, the effects and the service the tests would miss. It chooses `sampled=` mutants
+ * of each folder by chance (`seed=`) and tries them. The scores are rows of the table of proofs; `--output` lists the
+ * mutants that no test noticed.
  *
- * Limits: a sample. What survives may do the same as the program: nobody has looked. A score below LEAST is a failure for the
- * machines alone, whose tests have no kernel and no clock, and see the same every time.
+ * Limits: a sample. A mutant that survives may be equivalent to the program: nobody has looked. A score below LEAST is a
+ * failure for the machines alone, whose tests have no kernel and no clock, and see the same every time.
  */
 import { chmodSync, readFileSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -22,13 +22,13 @@ import { modulesIn, mutantsOf, survey, testsOf, type Described, type Judged } fr
 requirePrivateNamespace();
 
 const TESTS = resolve(import.meta.dirname, '../../../test');
-/** Where the tests of effects and service are. */
+/** The folders of the tests that judge mutants of effects and service. */
 const JUDGES = ['effects', 'service', 'state', 'cli'];
 const SAMPLED = effort('sampled', 60, 60);
 const SEED = seed();
-/** Of a hundred mutants of the machines: far below what it is, because each sample is another one. */
+/** The least score of the machines, in percent. It is far below the usual score, because each sample is another one. */
 const LEAST = 50;
-/** Walks of the machines take up to a minute. */
+/** The limit for one mutant of the machines, whose walks take up to a minute. */
 const HANGS_MS = 300_000;
 
 const score = suite('score of mutants');

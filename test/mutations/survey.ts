@@ -32,7 +32,7 @@ export interface Described {
    * text.
    */
   title: string;
-  /** Where that is in the source: plan/networks/lease.ts:31. */
+  /** The place in the source: plan/networks/lease.ts:31. */
   at: string;
 }
 
