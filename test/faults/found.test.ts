@@ -1,7 +1,6 @@
 // slow: 60 s, each defect needs a daemon and a life of its own
 /**
  * Defects that faults have found, each at the call that showed it.
- *
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';

@@ -2,7 +2,6 @@
 /**
  * Existing connections under a change: clients that never pause, on the LAN, in another network, in the same one and on
  * the host itself, of both families. The tests show the table of docs/firewall.md.
- *
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';

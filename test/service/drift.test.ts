@@ -3,7 +3,8 @@
  * Changes by others under a running daemon are reverted, and nothing else is touched: the table and its parts, bridges,
  * links, addresses and routes, on a real kernel, with the tools that people use. Connections go on. What the policy
  * leaves is left and shown.
- * Limits: that it is fast is measured elsewhere; here it only has to happen.
+ * Limits: that it is fast is measured elsewhere; here it only has to happen. Over 400 lines because every change is made
+ * under one daemon and compared with one picture of the host.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
