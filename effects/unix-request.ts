@@ -78,7 +78,9 @@ function exchange(path: string, { text, ends, ms, most }: UnixRequest): Promise<
     socket.on('error', (error: NodeJS.ErrnoException) => {
       const { syscall } = error;
       const act = !connected ? 'connect' : syscall === 'write' || syscall === 'shutdown' ? syscall : 'read';
-      settle(failedBy(act, error));
+      // The server closed its socket while the connection waited to be accepted: nobody has read anything.
+      const refused = act === 'connect' && error.code === 'ECONNRESET';
+      settle(failedBy(act, refused ? { ...error, code: 'ECONNREFUSED', message: error.message } : error));
     });
     socket.on('close', () => fail('ECONNRESET', 'the connection was closed before the end of the answer'));
   });
