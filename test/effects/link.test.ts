@@ -47,6 +47,8 @@ for (const killed of [false, true]) {
         assert.is(sysctl('net.ipv6.conf.eth0.accept_redirects'), '0');
         assert.is(sysctl('net.ipv6.conf.eth0.accept_ra'), '0');
       } finally {
+        // The kernel removes the links of a namespace some time after its name: the next test makes one of the same name.
+        spawnSync('ip', ['link', 'del', 've0']);
         removeNetns('others');
         execFileSync('ip', ['link', 'del', 'cl-web']);
       }
