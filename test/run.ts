@@ -17,6 +17,8 @@
  *   NAME=NUMBER how much of NAME to try (cycles=1000) instead of the default
  *   --dir       the directory of the tests instead of test/ (for the runner's own tests)
  *   --patience  files may take N times as long as they say (under a sanitizer)
+ *   --retry     a file that failed runs once more, alone, after all others; if more than N failed, none does. The second result
+ *               counts, and the files that needed it are named before the verdict (docs/decisions/0049)
  * A test file can set these in a comment before its first import: `timeout: 600` (seconds, default 300; far more than the test
  * takes, because the machine may have other work), `proving: 3600` (the timeout with --prove), `proving only: 3600` (the test
  * runs only with --prove), `alone` (no other test runs at the same time).
@@ -32,6 +34,10 @@ import { bundleDaemon } from '../scripts/bundle.ts';
 const DEFAULT_TIMEOUT_S = 600;
 /** A test file that takes longer has to say why. */
 const SLOW_S = 20;
+/** A process that has reported its tests ends in this time. What a failed test has left running would keep it until the timeout. */
+const ENDING_S = 30;
+/** More than the report at the end of an output has, in characters. */
+const REPORT_LENGTH = 500;
 const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
 
 /** 3 years: code that counts clock ticks since the boot has to count beyond 2^32 (time_namespaces(7)). */
@@ -92,6 +98,7 @@ const { values, positionals } = parseArgs({
     prove: { type: 'boolean', default: false },
     output: { type: 'boolean', default: false },
     patience: { type: 'string', default: '1' },
+    retry: { type: 'string', default: '0' },
   },
   allowPositionals: true,
 });
@@ -122,6 +129,7 @@ const files = findFiles()
   .filter(({ provingS, everyday }) => (values.prove ? provingS !== undefined : everyday));
 const width = Math.max(...files.map(({ name }) => name.length), 0);
 const unexplained: string[] = [];
+const failures: { file: TestFile; outcome: Outcome }[] = [];
 let passed = 0;
 let failed = 0;
 
@@ -141,12 +149,28 @@ if (process.getuid?.() !== 0) {
   };
   await Promise.all(Array.from({ length: atOnce }, worker));
   for (const file of files.filter(({ alone }) => alone)) report(file, await runFile(file));
+  await retry();
 }
 if (values.prove) console.log(`\n${await tabulate()}\n`);
 else if (unexplained.length > 0)
   console.log(`took longer than ${SLOW_S} s and do not say why: ${unexplained.join(' ')}`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
+
+/** Runs the failed files again, alone, if chance or the load of the machine may be the reason: if only a few failed. */
+async function retry(): Promise<void> {
+  const again = failures.splice(0);
+  if (again.length === 0 || again.length > Number(values.retry)) return;
+  console.log(`\n${again.length} failed beside others, and run again alone`);
+  for (const { file, outcome } of again) {
+    passed -= outcome.passed;
+    failed -= outcome.failed;
+    report(file, await runFile(file));
+  }
+  const passing = again.filter(({ file }) => failures.every((failure) => failure.file !== file));
+  if (passing.length > 0)
+    console.log(`failed once, then passed alone: ${passing.map(({ file }) => file.name).join(' ')}`);
+}
 
 function findFiles(): TestFile[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })
@@ -189,9 +213,9 @@ async function runFile(file: TestFile): Promise<Outcome> {
   if (careless !== undefined) return end('', careless);
   if (!existsSync(file.script)) return end('', `is not compiled: ${relative(root, file.script)} is missing`);
 
-  const { output, code, timedOut } = await spawnIsolated(file);
+  const { output, code, overdue } = await spawnIsolated(file);
   const counts = readCounts(output);
-  if (timedOut) return end(output, `not finished after ${file.timeoutS} s`, counts);
+  if (overdue !== undefined) return end(output, overdue, counts);
   if (code !== 0) return end(output, `ended with ${code}`, counts);
   if (counts === undefined) return end(output, 'no report from uvu, or more than one (suites run after an await?)');
   if (counts.skipped > 0)
@@ -221,7 +245,9 @@ function readCounts(output: string): { passed: number; total: number; skipped: n
   return { total: Number(first[1]), passed: Number(first[2]), skipped: Number(first[3]) };
 }
 
-async function spawnIsolated(file: TestFile): Promise<{ output: string; code: string | number; timedOut: boolean }> {
+async function spawnIsolated(
+  file: TestFile,
+): Promise<{ output: string; code: string | number; overdue: string | undefined }> {
   const scratch = mkdtempSync(join(tmpdir(), 'cleat-'));
   const clock = ['--time', '--boottime', `${UPTIME_S}`];
   const isolate = [
@@ -242,22 +268,30 @@ async function spawnIsolated(file: TestFile): Promise<{ output: string; code: st
   const kill = (): void => void child.kill('SIGKILL');
   running.add(kill);
   let output = '';
+  let overdue: string | undefined;
+  const endAfter = (seconds: number, problem: string) =>
+    setTimeout(() => {
+      overdue = problem;
+      kill();
+    }, seconds * 1000);
+  const timer = endAfter(file.timeoutS, `not finished after ${file.timeoutS} s`);
+  let ending: NodeJS.Timeout | undefined;
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      if (readCounts(output.slice(-REPORT_LENGTH)) !== undefined)
+        ending ??= endAfter(ENDING_S * patience, `did not end within ${ENDING_S} s after its last test`);
+    });
   }
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    kill();
-  }, file.timeoutS * 1000);
   try {
     const code = await new Promise<string | number>((settle) => {
       child.on('error', (error) => settle(`no start: ${error.message}`));
       child.on('close', (status, signal) => settle(status ?? signal ?? 'nothing'));
     });
-    return { output, code, timedOut };
+    return { output, code, overdue };
   } finally {
     clearTimeout(timer);
+    clearTimeout(ending);
     running.delete(kill);
     rmSync(scratch, { recursive: true, force: true });
   }
@@ -278,6 +312,7 @@ function report(file: TestFile, outcome: Outcome): void {
   passed += outcome.passed;
   failed += outcome.failed;
   if (outcome.seconds > SLOW_S && file.slowS === 0) unexplained.push(file.name);
+  if (outcome.failed > 0) failures.push({ file, outcome });
   const verdict = outcome.failed === 0 ? 'ok  ' : 'FAIL';
   const seconds = `${outcome.seconds.toFixed(1)} s`;
   console.log(

@@ -1,4 +1,4 @@
-// slow: 20 s, each case starts the runner anew
+// slow: 25 s, each case starts the runner anew
 /**
  * The runner's guarantee: what uvu wrongly calls green is red here. Each case writes test files into a folder of its
  * own and runs the compiled runner on it, as npm does.
@@ -126,6 +126,38 @@ test.run();\n`;
   assert.ok(Date.now() - started < 20_000);
   const alive = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && commandLine(pid).includes('61.5'));
   assert.equal(alive, []);
+});
+
+runner('is red for a file that goes on after its report, and does not wait for its timeout', () => {
+  const body = `test('leaves something running', () => { setInterval(() => {}, 1000); });\ntest.run();\n`;
+  assertRed(
+    runOn({ 'a.test.mjs': body }, '--patience', '0.05'),
+    '1 passed, 1 failed',
+    /did not end within \d+ s after/,
+  );
+});
+
+runner('runs what failed once more when asked, alone, and names it', () => {
+  const failsFirst = `import { existsSync, writeFileSync } from 'node:fs';
+const mark = new URL('./ran', import.meta.url);
+test('needs a second run', () => { if (!existsSync(mark)) { writeFileSync(mark, ''); throw new Error('the first time'); } });
+${GREEN}`;
+  const red = runOn({ 'a.test.mjs': failsFirst });
+  assertRed(red, '2 passed, 1 failed', /the first time/);
+  assert.not.match(red.output, /run again alone/);
+  const run = runOn({ 'a.test.mjs': failsFirst, 'b.test.mjs': GREEN }, '--retry', '1');
+  assert.is(run.code, 0, run.output);
+  assert.is(run.verdict, '5 passed, 0 failed', run.output);
+  assert.match(run.output, /the first time/);
+  assert.match(run.output, /^failed once, then passed alone: a\.test\.mjs$/m);
+});
+
+runner('is red for what fails twice, and runs nothing again when more failed than chance explains', () => {
+  const bad = `test('bad', () => { throw new Error('the reason'); });\n${GREEN}`;
+  assertRed(runOn({ 'a.test.mjs': bad }, '--retry', '1'), '2 passed, 1 failed', /run again alone/);
+  const many = runOn({ 'a.test.mjs': bad, 'b.test.mjs': bad }, '--retry', '1');
+  assertRed(many, '4 passed, 2 failed', /the reason/);
+  assert.not.match(many.output, /run again alone/);
 });
 
 runner('begins with what says that it is slow, and is red for a long patience without a reason', () => {

@@ -126,7 +126,7 @@ const kinds = (type: string): string[] => [
 ];
 
 /** Counts how often the daemon changed nftables while `work` ran. */
-async function transactions(work: () => Promise<void>): Promise<number> {
+async function transactions(work: () => Promise<void>): Promise<string[]> {
   const monitor = spawn('nft', ['monitor'], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines: string[] = [];
   createInterface({ input: monitor.stdout }).on('line', (line) => lines.push(line));
@@ -141,7 +141,10 @@ async function transactions(work: () => Promise<void>): Promise<number> {
   await work();
   await mark('ends');
   monitor.kill();
-  return lines.slice(from).filter((line) => /new generation .* \((?!nft)/.test(line)).length;
+  const during = lines.slice(from);
+  const ours = during.filter((line) => /new generation .* \((?!nft)/.test(line));
+  if (ours.length !== 1) console.log(`${during.join('\n')}\n${JSON.stringify(seen)}`);
+  return ours;
 }
 
 /** Runs the break, and waits until everything is as before, and the daemon has reported it. */
@@ -202,11 +205,11 @@ drift('nft flush ruleset: one transaction restores everything, and connections g
   // Not through a published port: without the table nothing is translated, and the host answers itself.
   const transfer = await Transfer.start(pathOf(a), 80, addressOf(a, 'web'), 80);
   seen.length = 0;
-  const count = await transactions(async () => {
+  const ours = await transactions(async () => {
     sh('nft flush ruleset');
     await until('the rules', () => ruleset() === was);
   });
-  assert.is(count, 1);
+  assert.is(ours.length, 1, ours.join('\n'));
   const [first] = said('drift');
   assert.ok(first?.type === 'drift' && first.by?.startsWith('nft') === true, JSON.stringify(first));
   await transfer.stop();
