@@ -110,7 +110,7 @@ export class Client {
         socketPath: this.socket,
         method,
         path,
-        headers: { accept: JSON_TYPE, ...headers },
+        headers: { accept: JSON_TYPE, ...traceContext(), ...headers },
         agent: false,
       };
       const outgoing: ClientRequest = request(options, resolve);
@@ -158,6 +158,13 @@ export class Client {
     }
     return unreachable(`${at}: ${error.message}`, start, code);
   }
+}
+
+/** The span that this command is a part of, as programs pass it on in the environment. */
+function traceContext(): Record<string, string> {
+  const { TRACEPARENT: traceparent, TRACESTATE: tracestate } = process.env;
+  if (!traceparent) return {};
+  return tracestate ? { traceparent, tracestate } : { traceparent };
 }
 
 function refusal(answer: IncomingMessage, text: string): Failure {

@@ -65,6 +65,32 @@ client('the client sends what the API accepts, and returns the body of the answe
   assert.is(asked[1]?.url, '/v1/containers/a%2Fb');
 });
 
+client('the span that the command is a part of is passed on from the environment', async () => {
+  const { client: to, asked } = await serve((_, response) => response.end('{}'));
+  const kept = { ...process.env };
+  try {
+    await to.get('/v1/version');
+    process.env['TRACESTATE'] = 'vendor=1';
+    await to.get('/v1/version');
+    process.env['TRACEPARENT'] = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    await to.get('/v1/version');
+    delete process.env['TRACESTATE'];
+    await to.event({ type: 'configure', id: 'web' });
+  } finally {
+    process.env = kept;
+  }
+  const parent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  assert.equal(
+    asked.map(({ headers: { traceparent, tracestate } }) => [traceparent, tracestate]),
+    [
+      [undefined, undefined],
+      [undefined, undefined],
+      [parent, 'vendor=1'],
+      [parent, undefined],
+    ],
+  );
+});
+
 client('an empty answer is null', async () => {
   const { client: to } = await serve((_, response) => response.writeHead(204).end());
   assert.is(await to.delete('/v1/networks/web'), undefined);
