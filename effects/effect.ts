@@ -24,7 +24,12 @@ export interface EffectRunner {
    */
   commit(root: AnyActorRef, verb: Verb): Promise<void>;
   failpoint(name: string): void;
+  /** Called when an effect has come so far, if anybody wants to know. */
+  reached?: ((effect: AnyActorRef, moment: Moment) => void) | undefined;
 }
+
+/** `turn`: the effects before this one have ended. `disk`: the snapshot is on disk, and the body begins. */
+export type Moment = 'turn' | 'disk';
 
 /** `add` if an effect makes the objects that the snapshot names, `remove` if it removes them. */
 export type Verb = 'add' | 'remove';
@@ -54,7 +59,7 @@ export function defineEffect<Input, Output>(
   deadlineMs = DEADLINE_MS,
 ) {
   effectNames.add(name);
-  return fromPromise<Output, Input>(({ input, signal, system }) => {
+  return fromPromise<Output, Input>(({ input, signal, system, self }) => {
     // A machine that was stopped has left its system; an effect must do nothing for it.
     const root = system.get(ROOT) as AnyActorRef | undefined;
     if (root === undefined) throw new Error(`${name}: its machine has been stopped`);
@@ -67,9 +72,11 @@ export function defineEffect<Input, Output>(
     };
     const run = async (): Promise<Output> => {
       wanted();
+      runner.reached?.(self, 'turn');
       runner.failpoint(`${name}:before`);
       await runner.commit(root, verb);
       wanted();
+      runner.reached?.(self, 'disk');
       runner.failpoint(`${name}:durable`);
       const output = await body(input);
       runner.failpoint(`${name}:after`);

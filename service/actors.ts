@@ -3,6 +3,7 @@
  *
  * Guarantees: every effect has the name of its actor, and runs under the rules of effects/effect.ts.
  */
+import type { AnyActorLogic } from 'xstate';
 import * as ask from '../effects/ask.ts';
 import { ensureAddresses } from '../effects/links/address.ts';
 import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/links/bridge.ts';
@@ -46,6 +47,11 @@ const UPLINK_MS = 20_000;
 /** The deadline for the bridges of a host together. Each request to firewalld has a deadline of its own (effects/firewall/firewalld.ts). */
 const FIREWALLD_MS = 60_000;
 
+/** Returns the actors of a machine, observed while they run: the same types under the same names. */
+type Observe = <Actors extends Record<string, AnyActorLogic>>(machine: string, actors: Actors) => Actors;
+
+const unobserved: Observe = (_machine, actors) => actors;
+
 /** The dependencies that only container machines have, besides the kernel. */
 interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'removeFiles'> {
   exposed: ExposedStore;
@@ -58,28 +64,29 @@ export function provideContainer(
   kernel: Kernel,
   shared: Shared,
   { exposed, places, neighbours, ensureFiles, removeFiles }: Own,
+  observed: Observe = unobserved,
 ) {
   const attachment = attachmentMachine.provide({
-    actors: {
+    actors: observed('attachment', {
       ensureLink: defineEffect(runner, 'add', 'ensureLink', ensureLink(kernel)),
       ensureAddresses: defineEffect(runner, 'add', 'ensureAddresses', ensureAddresses(kernel, knownInside)),
       replaceLink: defineEffect(runner, 'remove', 'replaceLink', replaceLink(kernel, knownInside)),
       reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel, knownInside)),
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
-    },
+    }),
   });
   const boundTo = (owner: string) => neighbours.boundTo(owner);
   const hands = uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared));
   const uplink = uplinkMachine.provide({
-    actors: {
+    actors: observed('uplink', {
       probeUplink: defineEffect(runner, 'add', 'probeUplink', hands.probeUplink),
       startUplink: defineEffect(runner, 'add', 'startUplink', hands.startUplink, UPLINK_MS),
       verifyUplink: defineEffect(runner, 'add', 'verifyUplink', hands.verifyUplink),
       stopUplink: defineEffect(runner, 'remove', 'stopUplink', hands.stopUplink),
-    },
+    }),
   });
   return containerMachine.provide({
-    actors: {
+    actors: observed('container', {
       attachment,
       uplink,
       ensureNamespace: defineEffect(runner, 'add', 'ensureNamespace', ensureNamespace(kernel)),
@@ -98,7 +105,7 @@ export function provideContainer(
       verifyFirewall: ask.verifyFirewall(shared),
       awaitVerdict: ask.awaitVerdict(neighbours),
       backOff: ask.backOff(),
-    },
+    }),
   });
 }
 
@@ -112,7 +119,13 @@ interface Others {
   forwardOthers: boolean;
 }
 
-export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shared, others: Others): SharedMachines {
+export function provideShared(
+  runner: EffectRunner,
+  kernel: Kernel,
+  shared: Shared,
+  others: Others,
+  observed: Observe = unobserved,
+): SharedMachines {
   const recordDefinition = ({ definition }: RaiseInput) => Promise.resolve(others.record(definition));
   const members = (outside: string | null, network: string) => membersOf(others.containers.all(), outside, network);
   const { runDir } = others;
@@ -126,16 +139,16 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
   const repair = reviewed(repairRuleset(kernel, ruleset, others.policies, others.forwardOthers), review);
   return {
     resolver: resolverMachine.provide({
-      actors: {
+      actors: observed('resolver', {
         writeZones: defineEffect(runner, 'add', 'writeZones', resolver.writeZones),
         ensureResolver: defineEffect(runner, 'add', 'ensureResolver', resolver.ensureResolver),
         askNames: defineEffect(runner, 'add', 'askNames', resolver.askNames),
         stopResolver: defineEffect(runner, 'remove', 'stopResolver', resolver.stopResolver),
         backOff: ask.backOff(),
-      },
+      }),
     }),
     firewall: firewallMachine.provide({
-      actors: {
+      actors: observed('firewall', {
         readSwitches: defineEffect(runner, 'add', 'readSwitches', readSwitches(kernel)),
         raiseFirewall: defineEffect(
           runner,
@@ -147,17 +160,17 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
         lowerFirewall: defineEffect(runner, 'remove', 'lowerFirewall', lowerFirewall(kernel)),
         repairRuleset: defineEffect(runner, 'add', 'repairRuleset', repair),
         backOff: ask.backOff(),
-      },
+      }),
     }),
     firewalld: firewalldMachine.provide({
-      actors: {
+      actors: observed('firewalld', {
         lookAtZones: defineEffect(runner, 'add', 'lookAtZones', lookAtZones(kernel), FIREWALLD_MS),
         changeZones: defineEffect(runner, 'add', 'changeZones', changeZones, FIREWALLD_MS),
         backOff: ask.backOff(),
-      },
+      }),
     }),
     network: networkMachine.provide({
-      actors: {
+      actors: observed('network', {
         raiseNetwork: defineEffect(runner, 'add', 'raiseNetwork', andReview(raiseNetwork(kernel), review)),
         lowerNetwork: defineEffect(runner, 'remove', 'lowerNetwork', lowerNetwork(kernel)),
         reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', thenReview(reviseNetwork(kernel, members), review)),
@@ -167,7 +180,7 @@ export function provideShared(runner: EffectRunner, kernel: Kernel, shared: Shar
         holdFirewall: ask.holdFirewall(shared),
         releaseFirewall: ask.releaseFirewall(shared),
         backOff: ask.backOff(),
-      },
+      }),
     }),
   };
 }

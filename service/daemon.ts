@@ -15,12 +15,15 @@ import type { DaemonOptions } from './start/options.ts';
 import { recoverContainers } from './start/recover.ts';
 import { serve, type Daemon } from './start/serve.ts';
 import { makeWatches } from './start/watches.ts';
+import { openTraces } from './traces/open-traces.ts';
 
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+  const { log, otlpEndpoint } = options;
+  const traces = await openTraces(otlpEndpoint, { log, version, environment: process.env });
   const state = openState(options);
-  const machines = buildMachines(state);
+  const machines = buildMachines(state, traces);
   const watches = makeWatches(state, machines);
   const recovery = await recoverContainers(state, machines, watches);
-  return serve(state, machines, watches, recovery, version);
+  return serve(state, machines, watches, recovery, traces, version);
 }

@@ -37,6 +37,7 @@ export interface MainOptions {
   pastaOptions?: string[];
   /** NAME=NUMBER, repeatable. */
   forwarderLimits?: string[];
+  otlpEndpoint?: string;
   logLevel?: string;
 }
 
@@ -69,6 +70,7 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
         pasta: { file: options.pasta ?? USUAL_PROGRAMS.pasta.file, options: options.pastaOptions ?? [] },
       },
       forwarderLimits: forwarderLimits(options.forwarderLimits ?? []),
+      otlpEndpoint: options.otlpEndpoint ?? null,
       log,
     });
   } catch (error) {

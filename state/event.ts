@@ -60,6 +60,12 @@ const id = ContainerId;
 const networks = z.record(NetworkName, AttachmentOptions);
 const ports = z.array(PortMapping).max(4096);
 
+/**
+ * W3C Trace Context: the caller's span, if it is not that of the request's headers. One that is not as the specification asks is
+ * ignored, not refused.
+ */
+const caller = { traceparent: z.string().optional(), tracestate: z.string().optional() };
+
 export const LifecycleEvent = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('create'),
@@ -84,18 +90,25 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     bound_to: Pid.optional(),
     /** The network namespace that holds the bridge and the rules; by default the daemon's own. */
     outside: NamespacePath.optional(),
+    ...caller,
   }),
-  z.strictObject({ type: z.literal('configure'), id }),
+  z.strictObject({ type: z.literal('configure'), id, ...caller }),
   /** `network` is a name, an id, or the unambiguous beginning of an id. */
-  z.strictObject({ type: z.literal('connect'), id, network: NetworkName, options: AttachmentOptions.optional() }),
+  z.strictObject({
+    type: z.literal('connect'),
+    id,
+    network: NetworkName,
+    options: AttachmentOptions.optional(),
+    ...caller,
+  }),
   /** force: disconnects even if the link cannot be removed, or the network is gone already. */
-  z.strictObject({ type: z.literal('disconnect'), id, network: NetworkName, force: z.boolean().optional() }),
+  z.strictObject({ type: z.literal('disconnect'), id, network: NetworkName, force: z.boolean().optional(), ...caller }),
   /** Restores rules only; with `full` also the links, which keep their addresses, MACs and names. */
-  z.strictObject({ type: z.literal('reload'), id, full: z.boolean().optional() }),
+  z.strictObject({ type: z.literal('reload'), id, full: z.boolean().optional(), ...caller }),
   /** from: the container that has these host ports now, and gives them away in the same transaction. */
-  z.strictObject({ type: z.literal('publish'), id, port_mappings: ports.min(1), from: id.optional() }),
-  z.strictObject({ type: z.literal('unpublish'), id, port_mappings: ports.min(1) }),
-  z.strictObject({ type: z.literal('teardown'), id }),
+  z.strictObject({ type: z.literal('publish'), id, port_mappings: ports.min(1), from: id.optional(), ...caller }),
+  z.strictObject({ type: z.literal('unpublish'), id, port_mappings: ports.min(1), ...caller }),
+  z.strictObject({ type: z.literal('teardown'), id, ...caller }),
 ]);
 export type LifecycleEvent = z.infer<typeof LifecycleEvent>;
 export type CreateEvent = Extract<LifecycleEvent, { type: 'create' }>;

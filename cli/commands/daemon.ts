@@ -26,6 +26,7 @@ interface Flags {
   pasta?: string;
   pastaOption?: string[];
   forwarderLimit?: string[];
+  otlpEndpoint?: string;
   logLevel?: string;
 }
 
@@ -81,6 +82,11 @@ export function addDaemonCommand(program: Command): void {
         'in seconds: flow_idle (120), half_closed (240); again for another (env: CLEAT_FORWARDER_LIMIT=flows=100,...)',
       collect,
     )
+    .option(
+      '--otlp-endpoint <url>',
+      'send a trace of each operation to this OpenTelemetry collector: http://127.0.0.1:4318 ' +
+        '(env: OTEL_EXPORTER_OTLP_ENDPOINT and the other standard variables; default: none)',
+    )
     .addOption(
       new Option('--log-level <level>', 'how much to log (env: CLEAT_LOG_LEVEL; default: info)').choices(LEVELS),
     )
@@ -101,6 +107,7 @@ export function addDaemonCommand(program: Command): void {
         pasta: flags.pasta ?? fromEnvironment('PASTA'),
         pastaOptions: flags.pastaOption,
         forwarderLimits: flags.forwarderLimit ?? fromEnvironment('FORWARDER_LIMIT')?.split(','),
+        otlpEndpoint: flags.otlpEndpoint, // service/traces/ reads the standard variables
         logLevel: flags.logLevel ?? fromEnvironment('LOG_LEVEL'),
       };
       // oxlint-disable-next-line no-restricted-imports -- the import described above

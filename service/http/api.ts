@@ -18,7 +18,7 @@
  * pids. Node itself answers a request without Host, or with an unknown Expect header, with a status alone (400, 417).
  */
 import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RequestPayload } from 'fastify';
 import type { ZodError } from 'zod';
@@ -48,10 +48,14 @@ import type { Networks } from '../networks/networks.ts';
 import { openApi } from './openapi.ts';
 import { MAX_LINE, readLines } from './ndjson.ts';
 import { Calls, parseLine, type Line } from './stream-lines.ts';
+import { traced, tracedEvent } from './traced.ts';
+import type { Traces } from '../traces/traces.ts';
 import { warningsOf } from '../events/warnings.ts';
 
 export interface ApiParts {
   limits: Limits;
+  /** Null if the daemon does not trace. */
+  traces: Traces | null;
   containers: Containers;
   networks: Networks;
   view(snapshot: ContainerSnapshot): ContainerView;
@@ -89,7 +93,7 @@ const noSchema = (): never => {
 };
 
 export function createApi(parts: ApiParts): FastifyInstance {
-  const { containers, networks } = parts;
+  const { containers, networks, traces } = parts;
   const api = Fastify({
     bodyLimit: MAX_LINE,
     forceCloseConnections: true,
@@ -121,19 +125,26 @@ export function createApi(parts: ApiParts): FastifyInstance {
     if (request.headers['content-type']?.startsWith('application/x-ndjson') === true) {
       return streamEvents(request, reply, peer, wait);
     }
-    const { status, body } = await handleEvent(request.body, peer, wait);
+    const { status, body } = await handleEvent(request.body, peer, wait, request.headers);
     return reply.code(status).send(body);
   });
 
   /** Handles one event, from unknown JSON to the answer. Never throws. */
-  async function handleEvent(json: unknown, peer: Peer, wait: boolean): Promise<Answered> {
+  async function handleEvent(
+    json: unknown,
+    peer: Peer,
+    wait: boolean,
+    headers: IncomingHttpHeaders,
+  ): Promise<Answered> {
     try {
       const event = parse(LifecycleEvent, json);
       authorise(peer, event);
-      // The default network could not be made when the daemon started. It may be possible now.
-      const needs = event.type === 'create' || event.type === 'connect';
-      if (needs && networks.defaultFault !== null) await networks.ensureDefault();
-      const snapshot = await containers.dispatch(event, wait, isTrusted(peer) ? null : peer.uid);
+      const snapshot = await tracedEvent(traces, event, { headers, containers }, async () => {
+        // The default network could not be made when the daemon started. It may be possible now.
+        const needs = event.type === 'create' || event.type === 'connect';
+        if (needs && networks.defaultFault !== null) await networks.ensureDefault();
+        return containers.dispatch(event, wait, isTrusted(peer) ? null : peer.uid);
+      });
       const warnings = warningsOf(
         event,
         snapshot,
@@ -176,7 +187,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
       if (n <= (hopeless.get(key) ?? 0)) {
         return write(n, refusal(new FaultError('SUPERSEDED', 'not tried: the create before it failed')));
       }
-      const result = await handleEvent(event, peer, wait);
+      const result = await handleEvent(event, peer, wait, request.headers);
       if (event?.type === 'create' && result.status >= 400) hopeless.set(key, line);
       write(n, result);
     };
@@ -260,22 +271,27 @@ export function createApi(parts: ApiParts): FastifyInstance {
   api.post('/v1/networks', async (request, reply) => {
     const asked = parse(NetworkRequest, request.body);
     authoriseNetwork(peerOf(request.raw.socket), asked);
-    const definition = await networks.create(asked);
+    const { headers } = request;
+    const definition = await traced(traces, 'network.create', { headers, network: asked.name }, () =>
+      networks.create(asked),
+    );
     return reply.code(201).send(definition);
   });
   api.get<{ Params: { name: string } }>('/v1/networks/:name', (request) => networks.get(request.params.name));
-  api.patch<{ Params: { name: string } }>('/v1/networks/:name', (request) =>
-    networks.update(request.params.name, parse(NetworkUpdate, request.body)),
-  );
+  api.patch<{ Params: { name: string } }>('/v1/networks/:name', ({ params: { name: network }, headers, body }) => {
+    const update = parse(NetworkUpdate, body);
+    return traced(traces, 'network.update', { headers, network }, () => networks.update(network, update));
+  });
   api.delete<{ Params: { name: string } }>('/v1/networks/:name', async (request, reply) => {
-    await networks.remove(request.params.name);
+    const { name: network } = request.params;
+    await traced(traces, 'network.remove', { headers: request.headers, network }, () => networks.remove(network));
     return reply.code(204).send();
   });
 
   api.get('/v1/audit', () => parts.audit());
   api.post('/v1/audit/repair', (request) => {
     authoriseRepair(peerOf(request.raw.socket));
-    return parts.repair();
+    return traced(traces, 'audit.repair', { headers: request.headers, network: null }, () => parts.repair());
   });
   api.get('/v1/doctor', () => parts.doctor());
   api.get('/v1/version', () => parts.version());

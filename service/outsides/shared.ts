@@ -71,6 +71,7 @@ export class Shared implements Directory {
   readonly #containers: () => readonly ContainerContext[];
   readonly #records: OutsideRecords;
   readonly #failed: (what: string, error: unknown) => void;
+  readonly #watch: ((machine: AnyActorRef) => void) | undefined;
   readonly #outsides = new Map<string | null, Outside>();
   readonly #waysOut = new Map<string | null, WayOut>();
   readonly #replies = new Map<string | null, Replies>();
@@ -91,11 +92,14 @@ export class Shared implements Directory {
     failed: (what: string, error: unknown) => void;
     /** Returns the identity of an outside's namespace; undefined if the outside is not open. */
     identityOf?: (outside: string) => NetnsIdentity | undefined;
+    /** Called with each machine before it runs. */
+    watch?: ((machine: AnyActorRef) => void) | undefined;
   }) {
     this.#definitions = parts.definitions;
     this.#previous = parts.previous ?? new Map();
     this.#containers = parts.containers;
     this.#failed = parts.failed;
+    this.#watch = parts.watch;
     this.#records = new OutsideRecords(parts.store, parts.bootId, parts.failed, parts.identityOf);
     this.#machines = parts.machines(this);
   }
@@ -496,6 +500,7 @@ export class Shared implements Directory {
       setTimeout(() => again(actor), AGAIN_MS).unref();
     };
     actor.subscribe({ error });
+    this.#watch?.(actor);
     actor.start();
   }
 }

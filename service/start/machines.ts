@@ -18,24 +18,37 @@ import { Networks } from '../networks/networks.ts';
 import { Shared } from '../outsides/shared.ts';
 import { failpoint } from '../records/failpoint.ts';
 import { OutsideRelease } from '../watch/outside-release.ts';
+import type { Traces } from '../traces/traces.ts';
 import type { OpenState } from './open-state.ts';
 
 export type Machines = ReturnType<typeof buildMachines>;
 
-export function buildMachines(state: OpenState) {
+export function buildMachines(state: OpenState, traces: Traces | null) {
   const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
   const { runDir, log } = options;
   const roster = new Roster();
-  const outsideRunner: EffectRunner = { failpoint, commit: (root: AnyActorRef) => state.outsideStore.commit(root.id) };
+  const reached = traces?.reached.bind(traces);
+  const observed = traces?.actors.bind(traces);
+  const outsideRunner: EffectRunner = {
+    failpoint,
+    commit: (root: AnyActorRef) => state.outsideStore.commit(root.id),
+    reached,
+  };
   const shared = new Shared({
     machines: (directory) =>
-      provideShared(outsideRunner, kernel, directory, {
-        runDir,
-        containers: roster,
-        record: (definition) => definitions.record(definition),
-        policies: options.drift,
-        forwardOthers: options.forwardOthers,
-      }),
+      provideShared(
+        outsideRunner,
+        kernel,
+        directory,
+        {
+          runDir,
+          containers: roster,
+          record: (definition) => definitions.record(definition),
+          policies: options.drift,
+          forwardOthers: options.forwardOthers,
+        },
+        observed,
+      ),
     definitions: definitions.byName,
     previous: new Map(state.previous.map((definition) => [definition.name, definition])),
     containers: () => roster.all().map(({ context }) => context),
@@ -43,6 +56,7 @@ export function buildMachines(state: OpenState) {
     bootId,
     failed,
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
+    watch: traces?.watch.bind(traces),
   });
   const networks = new Networks({
     definitions,
@@ -59,6 +73,7 @@ export function buildMachines(state: OpenState) {
     failpoint,
     commit: (root: AnyActorRef, verb: Verb) =>
       verb === 'add' && roster.namesAreDurable(root) ? Promise.resolve() : state.containerStore.commit(root.id),
+    reached,
   };
   const etc = etcEffects({ runDir, resolvConf, hostsFile });
   const places = {
@@ -69,12 +84,8 @@ export function buildMachines(state: OpenState) {
       limits: options.forwarderLimits,
     },
   };
-  const machine = provideContainer(containerRunner, kernel, shared, {
-    ...etc,
-    exposed,
-    places,
-    neighbours: roster.neighbours,
-  });
+  const own = { ...etc, exposed, places, neighbours: roster.neighbours };
+  const machine = provideContainer(containerRunner, kernel, shared, own, observed);
   const containers = new Containers({
     roster,
     machine,

@@ -28,5 +28,7 @@ export interface DaemonOptions {
   forwarderLimits: Partial<ForwarderLimits>;
   /** The pools from which automatic subnets are taken; none: the default pools. */
   subnetPools: readonly SubnetPool[];
+  /** The base URL of the OTLP endpoint that traces go to; null if the standard variables say so, or nobody does. */
+  otlpEndpoint: string | null;
   log: Log;
 }

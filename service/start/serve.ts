@@ -3,7 +3,7 @@
  *
  * Guarantees: the socket appears, for its group alone, when everything before it is done. The watches begin after that. A
  * stop closes in the reverse order and leaves every container as it is.
- * Limits: a stop waits STOP_MS for operations under way. They continue at the next start.
+ * Limits: a stop waits STOP_MS for operations under way, which continue at the next start, and FLUSH_MS for their traces.
  */
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,6 +17,7 @@ import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { inspect, inspectSnapshot } from '../views/inspect.ts';
 import { logChecks } from '../views/log-notifications.ts';
 import { statsOf, statsOfAll } from '../views/stats.ts';
+import type { Traces } from '../traces/traces.ts';
 import { containerView } from '../views/view.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
@@ -25,6 +26,8 @@ import type { Watches } from './watches.ts';
 
 /** The time that a stop waits for operations under way. */
 const STOP_MS = 5000;
+/** The time that a stop waits for an endpoint to take the last spans. */
+const FLUSH_MS = 2000;
 
 export interface Daemon {
   api: FastifyInstance;
@@ -36,6 +39,7 @@ export async function serve(
   machines: Machines,
   watches: Watches,
   recovery: Recovery,
+  traces: Traces | null,
   version: string,
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
@@ -66,6 +70,7 @@ export async function serve(
     });
   const api = createApi({
     limits: options.limits,
+    traces,
     containers,
     networks,
     view,
@@ -79,7 +84,7 @@ export async function serve(
     doctor: async () => {
       const { checks } = await surroundings();
       const troubles = [...shared.troubles(), ...networks.troubles(), ...files.troubles(), ...watch.troubles()];
-      return { checks: [...checks, ...driftChecks(watch.present(), troubles)] };
+      return { checks: [...checks, ...driftChecks(watch.present(), troubles), ...(traces?.checks() ?? [])] };
     },
     version: () => ({ version, api: 'v1', instance: instance.name, pid: process.pid, boot_id: bootId }),
   });
@@ -102,6 +107,7 @@ export async function serve(
       await containers.close(STOP_MS);
       await shared.settled(STOP_MS);
       rmSync(socket, { force: true });
+      await traces?.close(FLUSH_MS);
     },
   };
 }

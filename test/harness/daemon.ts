@@ -55,6 +55,8 @@ export class TestDaemon {
   forwarderLimits: string[] = [];
   /** BASE,SIZE: the pools for networks without a subnet. */
   subnetPools: string[] = [];
+  /** Where its traces go, if anywhere. */
+  otlpEndpoint: MainOptions['otlpEndpoint'];
   /** The lowest level of its log. */
   logLevel: MainOptions['logLevel'];
   #child: ChildProcess | null = null;
@@ -102,7 +104,7 @@ export class TestDaemon {
     const { runDir, stateDir, netnsDir, socket } = this;
     const log = openSync(`${this.directory}/log`, 'a');
     const publisher = this.publisher ?? undefined;
-    const { drift, forwardOthers, limits, forwarderLimits, subnetPools, logLevel } = this;
+    const { drift, forwardOthers, limits, forwarderLimits, subnetPools, otlpEndpoint, logLevel } = this;
     const argument = JSON.stringify({
       runDir,
       stateDir,
@@ -114,6 +116,7 @@ export class TestDaemon {
       limits,
       forwarderLimits,
       subnetPools,
+      otlpEndpoint,
       logLevel,
       ...this.uplinks,
       ...places,
