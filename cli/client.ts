@@ -56,9 +56,9 @@ export class Client {
     return answers.sort((a, b) => a.line - b.line);
   }
 
-  /** Calls `line` with each line of a stream, until the stream ends. */
-  follow(path: string, line: (text: string) => void): Promise<void> {
-    return this.#lines('GET', path, {}, undefined, line);
+  /** Calls `line` with each line of a stream, until the stream ends. Calls `opened` once the daemon has begun to send. */
+  follow(path: string, line: (text: string) => void, opened?: () => void): Promise<void> {
+    return this.#lines('GET', path, {}, undefined, line, opened);
   }
 
   container(id: string): Promise<Inspection> {
@@ -88,9 +88,11 @@ export class Client {
     headers: Record<string, string>,
     body: string | undefined,
     line: (text: string) => void,
+    opened?: () => void,
   ): Promise<void> {
     const answer = await this.#send(method, path, headers, body);
     if ((answer.statusCode ?? 0) >= 400) throw refusal(answer, await this.#text(answer));
+    opened?.();
     answer.setEncoding('utf8');
     let rest = '';
     try {

@@ -9,7 +9,7 @@ import type { ApiError } from '../state/answers/error.ts';
 /** Exit codes. docs/cli.md and --help list the same. */
 export const EXIT = {
   ok: 0,
-  /** The daemon refused or failed; for audit and doctor: they found something. */
+  /** The daemon refused or failed; for audit, doctor and why: they found something. */
   failed: 1,
   usage: 2,
   unreachable: 3,

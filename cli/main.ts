@@ -16,6 +16,8 @@ import { addLifecycleCommands } from './commands/lifecycle.ts';
 import { addLookCommands } from './commands/look.ts';
 import { addNetworkCommands } from './commands/network.ts';
 import { addRunCommand } from './commands/run.ts';
+import { addWatch } from './commands/watch.ts';
+import { addWhy } from './commands/why.ts';
 import { EXIT, Failure } from './failure.ts';
 import { report } from './report.ts';
 import { complain, say } from './terminal.ts';
@@ -23,7 +25,7 @@ import { complain, say } from './terminal.ts';
 const EXIT_CODES = `
 Exit codes:
   0        done
-  1        refused or failed; audit, doctor: something was found
+  1        refused or failed; audit, doctor, why: something was found
   2        the command line is wrong
   3        the daemon does not answer
   125-127  of run: cleat failed, CMD cannot be started, CMD is not found; else CMD's own`;
@@ -54,6 +56,8 @@ function createProgram(version: string): Command {
   addLifecycleCommands(program);
   program.commandsGroup('Looking:');
   addLookCommands(program);
+  addWhy(program);
+  addWatch(program);
   addHealthCommands(program, version);
   program.commandsGroup('Networks and the daemon:');
   addNetworkCommands(program);

@@ -39,6 +39,27 @@ export function note(text: string): () => void {
   return () => void process.stderr.write('\r\x1b[K');
 }
 
+/**
+ * The screen of a live table: a second one, which leaves what the terminal showed before as it was (xterm's alternate screen,
+ * which every terminal emulator has). Long lines are cut at its edge.
+ */
+export function enterScreen(): void {
+  process.stdout.write('\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J');
+}
+
+export function leaveScreen(): void {
+  process.stdout.write('\x1b[?7h\x1b[?25h\x1b[?1049l');
+}
+
+/**
+ * Writes lines of the screen at their rows, counted from 0, in one call, so that nothing flickers. A line is as long as the screen is
+ * wide, so that nothing of an earlier one is left.
+ */
+export function paint(lines: ReadonlyMap<number, string>): void {
+  const text = [...lines].map(([row, line]) => `\x1b[${row + 1};1H${printable(line)}`).join('');
+  if (text !== '') process.stdout.write(text);
+}
+
 /** Prints the warnings of an operation that was done but may not do what the user meant. */
 export function warn({ warnings = [] }: { warnings?: string[] | undefined }): void {
   complain(warnings.map((text) => `Warning: ${text}`));

@@ -4,6 +4,7 @@
  * Guarantees: pure; times are arguments.
  */
 import type { ContainerView, PublishedPort } from '../state/answers/container.ts';
+import type { JournalEntry } from '../state/answers/history.ts';
 import type { Notification } from '../state/answers/notification.ts';
 
 /** Returns "127.0.0.1:8080->80/tcp" or "*:8000-8010->9000-9010/udp". */
@@ -31,6 +32,19 @@ export function networksOf({ networks, requested_networks, uplink, netns }: Cont
   if (netns.mode === 'path') return [`ns:${netns.path}`];
   return ['none'];
 }
+
+export const PS_HEADINGS = ['ID', 'NAME', 'STATE', 'NETWORKS', 'ADDRESSES', 'PORTS', 'AGE'];
+
+/** Returns the columns of a container in `ps` and `watch`. */
+export const psRow = (container: ContainerView, now: number): string[] => [
+  container.id,
+  container.name,
+  stateText(container),
+  networksOf(container).join(','),
+  addressesOf(container).join(','),
+  container.ports.map(portText).join(', '),
+  ageText(container.created, now),
+];
 
 /**
  * Returns the outer state. Adds the fault's code if the container is not up, and "drift" if it is up and part of it was taken
@@ -107,6 +121,12 @@ export function notificationText(notification: Notification): string {
       // A newer daemon sends types of notification that this client does not know.
       return `${start}${JSON.stringify(notification)}`;
   }
+}
+
+/** Returns what an entry of the journal is due to: a fault, or what others changed. */
+export function whyText({ fault, drift, by }: Pick<JournalEntry, 'fault' | 'drift' | 'by'>): string {
+  if (drift !== undefined) return `${driftText({ network: null, drift })}${by === undefined ? '' : `, by ${by}`}`;
+  return fault === undefined ? '' : `${fault.message} (${fault.code})`;
 }
 
 /** Returns "of web: link ve1, address 10.89.0.2/24 on eth0". */

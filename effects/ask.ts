@@ -15,6 +15,7 @@ import type { HoldInput } from '../machines/network.ts';
 import type { NameInput, UnnameInput } from '../machines/resolver.ts';
 import type { ContainerContext, PortTarget, ResolvedPort } from '../state/container.ts';
 import { type Fault, FaultError } from '../state/faults.ts';
+import { pauseAfter } from '../plan/pauses.ts';
 import { rests } from '../plan/states.ts';
 import { ROOT, toFault } from './effect.ts';
 import { until } from './until.ts';
@@ -219,8 +220,8 @@ export const unname = (directory: Directory) =>
     await request(directory.resolver(outside), { type: 'unregister', owner, networks }, signal).catch(() => {});
   });
 
-/** Waits 1 s, 2 s, 4 s ... 60 s. After a restart of the daemon the wait begins anew. */
+/** Waits longer after each failure (plan/pauses.ts). After a restart of the daemon the wait begins anew. */
 export const backOff = () =>
   fromPromise<void, { attempt: number }>(({ input, signal }) =>
-    delay(Math.min(1000 * 2 ** (input.attempt - 1), 60_000), undefined, { signal }),
+    delay(pauseAfter(input.attempt), undefined, { signal }),
   );

@@ -12,17 +12,7 @@ import { Session, subcommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { each, reportFailures } from '../report.ts';
 import { say, sayJson } from '../terminal.ts';
-import {
-  addressesOf,
-  ageText,
-  eventText,
-  notificationText,
-  networksOf,
-  portText,
-  sizeText,
-  stateText,
-  timeText,
-} from '../text.ts';
+import { eventText, notificationText, PS_HEADINGS, psRow, sizeText, timeText, whyText } from '../text.ts';
 
 export function addLookCommands(program: Command): void {
   addPs(program);
@@ -46,16 +36,11 @@ function addPs(program: Command): void {
           containers.map(({ id }) => id),
         );
       const now = Date.now();
-      const rows = containers.map((container) => [
-        container.id,
-        container.name,
-        stateText(container),
-        networksOf(container).join(','),
-        addressesOf(container).join(','),
-        container.ports.map(portText).join(', '),
-        ageText(container.created, now),
-      ]);
-      await session.table(containers, ['ID', 'NAME', 'STATE', 'NETWORKS', 'ADDRESSES', 'PORTS', 'AGE'], rows);
+      await session.table(
+        containers,
+        PS_HEADINGS,
+        containers.map((container) => psRow(container, now)),
+      );
     });
 }
 
@@ -129,11 +114,12 @@ function addHistory(program: Command): void {
     const session = new Session(command);
     const path = `/v1/containers/${encodeURIComponent(id)}/history`;
     const entries = await (await session.client()).get<JournalEntry[]>(path);
-    const rows = entries.map(({ t, machine, event, from, to, ms, fault }) => {
-      const why = fault === undefined ? '' : `${fault.message} (${fault.code})`;
+    const rows = entries.map((entry) => {
+      const { t, machine, event, from, to, ms } = entry;
+      const why = whyText(entry);
       return [timeText(t), machine, eventText(event), from, to, String(ms), why];
     });
-    await session.table(entries, ['TIME', 'MACHINE', 'EVENT', 'FROM', 'TO', 'MS', 'FAULT'], rows);
+    await session.table(entries, ['TIME', 'MACHINE', 'EVENT', 'FROM', 'TO', 'MS', 'WHY'], rows);
   });
 }
 
@@ -143,6 +129,7 @@ function addEvents(program: Command): void {
     'cleat events --id web --format json | jq -c \'select(.type == "failed")\'',
   ])
     .option('--id <id>', 'of this container only (id or name)')
+    .option('-f, --follow', 'accepted for those who are used to it: events are followed anyway')
     .action(async ({ id }: { id?: string }, command: Command) => {
       const session = new Session(command);
       const path = id === undefined ? '/v1/events' : `/v1/events?id=${encodeURIComponent(id)}`;

@@ -33,6 +33,7 @@ import {
   withdrawal,
   type Granted,
 } from '../../plan/containers/change.ts';
+import { failuresOf } from '../../plan/pauses.ts';
 import {
   namespaceInput,
   leaseInput,
@@ -577,7 +578,7 @@ export const containerMachine = setupContainer.createMachine({
       invoke: {
         id: 'backOff',
         src: 'backOff',
-        input: ({ context }) => ({ attempt: context.attempts + Math.max(0, (context.uplink?.endedSoon ?? 0) - 2) }),
+        input: ({ context }) => ({ attempt: failuresOf(context) }),
         onDone: { target: 'repairing', actions: ['clearFault', 'beginRepair'] },
       },
       on: {

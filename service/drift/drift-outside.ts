@@ -18,7 +18,6 @@ import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import { withMtu } from '../../plan/networks/way-out.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { isKernelError, type Outside, type RtnlNotification } from '../../native/index.ts';
-import type { Drift } from '../../state/container.ts';
 import type { DriftPolicies } from '../../state/drift.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { Containers } from '../containers/containers.ts';
@@ -27,7 +26,7 @@ import type { Shared } from '../outsides/shared.ts';
 import { Clues, CLUES } from './drift-clues.ts';
 import { isAboutPort, OutsideLook } from './drift-look.ts';
 import { pinBack } from './drift-pin.ts';
-import { byPolicy, DriftRecord } from './drift-record.ts';
+import { byPolicy, DriftRecord, type LeftDrift } from './drift-record.ts';
 import { Sweep } from './drift-sweep.ts';
 import type { ContainerActor } from '../records/snapshot.ts';
 import { membersOf } from '../outsides/desired-ruleset.ts';
@@ -173,8 +172,8 @@ export class OutsideWatch {
     });
   }
 
-  present(): Drift[] {
-    return this.#record.present();
+  left(): LeftDrift[] {
+    return this.#record.left();
   }
 
   #verify(): void {

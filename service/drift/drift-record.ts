@@ -18,6 +18,12 @@ import { containerIdOf } from '../../plan/owner.ts';
 /** The owner of drift: a container, by its owner (id:generation), or a network. */
 export type Key = { owner: string } | { network: string };
 
+/** Drift of a shared object that policy does not repair: since when it is known, and who did it, where the kernel says so. */
+export interface LeftDrift extends Drift {
+  t: number;
+  by: string | null;
+}
+
 /** How often a repair that has not helped is requested. */
 const ATTEMPTS = 3;
 
@@ -32,6 +38,8 @@ export class DriftRecord {
   /** The drift of the table that policy does not repair. */
   #table: readonly Found[] = [];
   #author: { who: string; until: number } | null = null;
+  /** When drift of shared objects was announced, and who did it. */
+  readonly #said = new Map<string, Pick<LeftDrift, 't' | 'by'>>();
 
   constructor(announce: (notification: DriftNotification | RepairedNotification) => void) {
     this.#announce = announce;
@@ -75,6 +83,7 @@ export class DriftRecord {
     this.#say(key, news(this.#left.get(text) ?? [], drift), 'alert', null);
     if (drift.length === 0) this.#left.delete(text);
     else this.#left.set(text, drift);
+    this.#forgetSaid();
     if (actor !== null) this.#notice(actor);
   }
 
@@ -91,6 +100,7 @@ export class DriftRecord {
     }
     const owners = new Set([...this.#table, ...left].map(({ owner }) => owner));
     this.#table = left;
+    this.#forgetSaid();
     for (const owner of owners) {
       const actor = owner === null ? null : find(owner);
       if (actor !== null) this.#notice(actor);
@@ -110,6 +120,19 @@ export class DriftRecord {
     return [...table, ...networks];
   }
 
+  /** Returns the same drift with who did it. */
+  left(): LeftDrift[] {
+    return this.present().map((one) => ({
+      ...one,
+      ...(this.#said.get(JSON.stringify(one)) ?? { t: Date.now(), by: null }),
+    }));
+  }
+
+  #forgetSaid(): void {
+    const present = new Set(this.present().map((one) => JSON.stringify(one)));
+    for (const key of this.#said.keys()) if (!present.has(key)) this.#said.delete(key);
+  }
+
   #notice(actor: ContainerActor): void {
     const snapshot = actor.getSnapshot();
     // A degraded container already knows what it lacks, and tries again itself.
@@ -126,8 +149,10 @@ export class DriftRecord {
 
   #sayOf(owner: string | null, drift: readonly Drift[], action: 'repair' | 'alert', by: string | null): void {
     const id = owner === null ? null : containerIdOf(owner);
+    const t = Date.now();
+    if (id === null && action === 'alert') for (const one of drift) this.#said.set(JSON.stringify(one), { t, by });
     for (const [network, part] of byNetwork(drift)) {
-      this.#announce({ type: 'drift', t: Date.now(), id, network, drift: part, action, by });
+      this.#announce({ type: 'drift', t, id, network, drift: part, action, by });
     }
   }
 

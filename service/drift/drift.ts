@@ -8,9 +8,9 @@
 import { toFault } from '../../effects/effect.ts';
 import { retryUntilDone } from '../../effects/retry.ts';
 import type { RulesetFindings } from '../../machines/firewall.ts';
-import type { Drift } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import { OutsideWatch, type WatchParts } from './drift-outside.ts';
+import type { LeftDrift } from './drift-record.ts';
 import type { OutsideWatcher } from '../outsides/outside.ts';
 
 export class DriftWatch implements OutsideWatcher {
@@ -83,8 +83,13 @@ export class DriftWatch implements OutsideWatcher {
     return [...blind, ...deaf];
   }
 
+  /** Returns the drift of shared objects of one outside that policy does not repair, and who did it. */
+  leftIn(outside: string | null): LeftDrift[] {
+    return this.#watches.get(outside)?.left() ?? [];
+  }
+
   /** Returns the drift of shared objects that policy does not repair. */
-  present(): Drift[] {
-    return [...this.#watches.values()].flatMap((watch) => watch.present());
+  present(): LeftDrift[] {
+    return [...this.#watches.values()].flatMap((watch) => watch.left());
   }
 }

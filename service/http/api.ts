@@ -3,9 +3,11 @@
  *
  *   POST   /v1/events              one lifecycle event; or many, one per line, as application/x-ndjson
  *   GET    /v1/events              notifications as they happen (NDJSON, or SSE if the client accepts it)
- *   GET    /v1/containers          the intended state; :id is an id, a name, or the beginning of an engine's id
+ *   GET    /v1/containers          the intended state; ?id=A&id=B: of these alone. :id is an id, a name, or the beginning of an
+ *                                  engine's id
  *   GET    /v1/containers/:id      the same in full, with the differences in the kernel; ?wait=STATE&timeout=MS waits for a state
  *   GET    /v1/containers/:id/history, /v1/containers/:id/stats, /v1/stats
+ *   GET    /v1/containers/:id/why  why it is as it is, in sentences (why-routes.ts)
  *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
  *   POST   /v1/audit/repair
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
@@ -21,7 +23,6 @@ import { once } from 'node:events';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RequestPayload } from 'fastify';
-import type { ZodError } from 'zod';
 import { inTurn } from '../../effects/turns.ts';
 import { toFault } from '../../effects/effect.ts';
 import type { AuditReport, RepairReport } from '../../state/answers/audit.ts';
@@ -47,12 +48,14 @@ import { noSuchContainer } from '../events/events.ts';
 import type { Networks } from '../networks/networks.ts';
 import { openApi } from './openapi.ts';
 import { MAX_LINE, readLines } from './ndjson.ts';
+import { parse } from './parse.ts';
 import { Calls, parseLine, type Line } from './stream-lines.ts';
 import { traced, tracedEvent } from './traced.ts';
 import type { Traces } from '../traces/traces.ts';
 import { warningsOf } from '../events/warnings.ts';
+import { addWhyRoutes, type WhyRoutes } from './why-routes.ts';
 
-export interface ApiParts {
+export interface ApiParts extends Pick<WhyRoutes, 'why'> {
   limits: Limits;
   /** Null if the daemon does not trace. */
   traces: Traces | null;
@@ -240,7 +243,14 @@ export function createApi(parts: ApiParts): FastifyInstance {
     out.on('close', () => containers.bus.off('notification', listener));
   });
 
-  api.get('/v1/containers', () => containers.all().map((snapshot) => parts.view(snapshot)));
+  api.get<{ Querystring: { id?: string | string[] } }>('/v1/containers', (request) => {
+    const { id } = request.query;
+    const all =
+      id === undefined
+        ? containers.all()
+        : [...new Set([id].flat())].flatMap((one) => containers.get(containers.idOf(one)) ?? []);
+    return all.map((snapshot) => parts.view(snapshot));
+  });
   api.get<{ Params: { id: string }; Querystring: { wait?: string; timeout?: string } }>(
     '/v1/containers/:id',
     async (request) => {
@@ -266,6 +276,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     parts.stats(containers.idOf(parse(ContainerId, request.params.id))),
   );
   api.get('/v1/stats', () => parts.statsOfAll());
+  addWhyRoutes(api, parts);
 
   api.get('/v1/networks', () => networks.all());
   api.post('/v1/networks', async (request, reply) => {
@@ -301,18 +312,6 @@ export function createApi(parts: ApiParts): FastifyInstance {
 
 function viewOf(snapshot: ContainerSnapshot, parts: ApiParts): ContainerView | Gone {
   return snapshot.status !== 'done' ? parts.view(snapshot) : { id: snapshot.context.id, state: 'gone' };
-}
-
-function parse<T>(
-  schema: { safeParse(json: unknown): { success: true; data: T } | { success: false; error: ZodError } },
-  json: unknown,
-): T {
-  const result = schema.safeParse(json);
-  if (result.success) return result.data;
-  const issues = result.error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join('.'), message }));
-  const first = issues[0];
-  const where = first === undefined || first.path === '' ? '' : `${first.path}: `;
-  throw new FaultError('BAD_REQUEST', `${where}${first?.message ?? 'not understood'}`, { issues });
 }
 
 function refusal(error: unknown): { status: number; body: ErrorAnswer } {

@@ -16,6 +16,7 @@ import { NetworkAnswer } from '../../state/answers/network.ts';
 import { Notification } from '../../state/answers/notification.ts';
 import { ContainerStats } from '../../state/answers/stats.ts';
 import { Version } from '../../state/answers/version.ts';
+import { Why } from '../../state/answers/why.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS, Fault } from '../../state/faults.ts';
 import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
@@ -40,6 +41,7 @@ const schemas = {
   Notification,
   RepairReport,
   Version,
+  Why,
 };
 
 const pointer = (name: string) => `#/components/schemas/${name}`;
@@ -88,7 +90,11 @@ export function openApi(): object {
         },
       },
       '/v1/containers': {
-        get: { summary: 'All containers', responses: { 200: answer('List', list('ContainerView')), default: error } },
+        get: {
+          summary: 'All containers, or those of them that exist',
+          parameters: [parameter('id', 'query', 'only this container; may be repeated')],
+          responses: { 200: answer('List', list('ContainerView')), default: error },
+        },
       },
       '/v1/containers/{id}': {
         get: {
@@ -118,6 +124,13 @@ export function openApi(): object {
           summary: 'Counters of each interface but loopback; null without a namespace of its own (netns host)',
           parameters: [parameter('id', 'path', 'container')],
           responses: { 200: answer('Counters', ref('ContainerStats')), default: error },
+        },
+      },
+      '/v1/containers/{id}/why': {
+        get: {
+          summary: 'Why it is as it is: the state of each part, what led there, what blocks it, what would unblock it',
+          parameters: [parameter('id', 'path', 'container')],
+          responses: { 200: answer('The reasons', ref('Why')), default: error },
         },
       },
       '/v1/stats': {

@@ -131,6 +131,11 @@ export class Shared implements Directory {
     return this.#outsides.get(outside)?.networks ?? new Map();
   }
 
+  /** Returns the machines of one outside; null if it has none yet. */
+  machinesIn(outside: string | null): Outside | null {
+    return this.#outsides.get(outside) ?? null;
+  }
+
   /** Returns the definitions of the networks whose bridge and rules exist, or are about to. */
   standingIn(outside: string | null): NetworkDefinition[] {
     const all = [...this.networksIn(outside).values()].map((actor) => actor.getSnapshot());

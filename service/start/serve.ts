@@ -9,6 +9,8 @@ import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { ContainerContext } from '../../state/container.ts';
+import { listForwards } from '../../effects/forwarder/forwarder.ts';
+import { askPublisher } from '../../effects/ports/publisher.ts';
 import { auditing } from '../audit/repair.ts';
 import { doctor } from '../doctor/doctor.ts';
 import { driftChecks } from '../drift/drift-checks.ts';
@@ -19,6 +21,7 @@ import { logChecks } from '../views/log-notifications.ts';
 import { statsOf, statsOfAll } from '../views/stats.ts';
 import type { Traces } from '../traces/traces.ts';
 import { containerView } from '../views/view.ts';
+import { why } from '../views/why.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
 import type { Recovery } from './recover.ts';
@@ -68,6 +71,17 @@ export async function serve(
       wayOut: shared.wayOut(null),
       containers,
     });
+  const whyParts = {
+    containers,
+    inspectSnapshot: (snapshot: ContainerSnapshot) => inspectSnapshot(inspectParts, snapshot),
+    history: (id: string) => journal.read(id),
+    policies: options.drift,
+    machinesIn: (outside: string | null) => shared.machinesIn(outside),
+    definitions: () => networks.all(),
+    leftIn: (outside: string | null) => watch.leftIn(outside),
+    forwards: listForwards(places.forwarder),
+    askPublisher,
+  };
   const api = createApi({
     limits: options.limits,
     traces,
@@ -78,6 +92,7 @@ export async function serve(
     history: (id) => journal.read(id),
     inspect: (id) => inspect(inspectParts, id),
     inspectSnapshot: (snapshot) => inspectSnapshot(inspectParts, snapshot),
+    why: (id) => why(whyParts, id),
     stats: (id) => statsOf({ containers, kernel, forwarder: places.forwarder }, id),
     statsOfAll: () => statsOfAll({ containers, kernel, forwarder: places.forwarder }),
     ...auditing({ kernel, directories, shared, containers, networks }),

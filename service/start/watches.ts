@@ -19,6 +19,9 @@ import { UplinkWatch } from '../watch/uplink-watch.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
 
+/** A flushed table may be thousands of ports of one container: the journal, which is bounded, names this many. */
+const TOLD = 16;
+
 export type Watches = ReturnType<typeof makeWatches>;
 
 export function makeWatches(
@@ -31,7 +34,9 @@ export function makeWatches(
     const snapshot = id === null ? undefined : containers.get(id);
     if (id !== null && snapshot !== undefined) {
       const state = stateName(snapshot);
-      journal.append(id, { t, machine: 'container', event, from: state, to: state, ms: 0 });
+      const drift = 'drift' in notification ? { drift: notification.drift.slice(0, TOLD) } : {};
+      const by = 'by' in notification && notification.by !== null ? { by: notification.by } : {};
+      journal.append(id, { t, machine: 'container', event, from: state, to: state, ms: 0, ...drift, ...by });
     }
     containers.bus.emit('notification', notification);
   };

@@ -11,7 +11,7 @@ import { networkRequest, pairs, parseRoute } from '../../cli/network-options.ts'
 import { attachmentOptions, parseNetwork, parsePort, parseWiring } from '../../cli/options.ts';
 import { socketPath } from '../../cli/places.ts';
 import { table } from '../../cli/table.ts';
-import { ageText, eventText, notificationText, portText, sizeText, stateText } from '../../cli/text.ts';
+import { ageText, eventText, notificationText, portText, sizeText, stateText, whyText } from '../../cli/text.ts';
 import { LifecycleEvent, PortMapping } from '../../state/event.ts';
 import { NetworkRequest } from '../../state/network.ts';
 
@@ -394,6 +394,11 @@ words('states and notifications are readable', () => {
   assert.is(eventText('xstate.done.actor.ensureLink'), 'ensureLink done');
   assert.is(eventText('xstate.error.actor.ensureLink'), 'ensureLink failed');
   assert.is(eventText('connect'), 'connect');
+  const lost = [{ kind: 'port', object: '8080/tcp', network: null } as const];
+  assert.is(whyText({ drift: lost, by: 'nft (pid 7)' }), 'port 8080/tcp, by nft (pid 7)');
+  assert.is(whyText({ drift: lost }), 'port 8080/tcp');
+  assert.is(whyText({ fault: { code: 'KERNEL', message: 'no' } }), 'no (KERNEL)');
+  assert.is(whyText({}), '');
 });
 
 words('errors are readable', () => {

@@ -10,6 +10,8 @@ import * as assert from 'uvu/assert';
 import { printable } from '../../cli/terminal.ts';
 import { printableJson } from '../../service/report/log.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { until } from '../harness/native.ts';
+import { Screen } from './screen.ts';
 import { Shell } from './shell.ts';
 
 requirePrivateNamespace();
@@ -68,6 +70,15 @@ const ANSWERS: Record<string, unknown> = {
   'GET /v1/containers': [CONTAINER],
   'GET /v1/containers/web': { ...CONTAINER, ports: [] },
   'GET /v1/containers/web/history': [{ t: 0, machine: EVIL, event: EVIL, from: EVIL, to: EVIL, ms: 1, fault: FAULT }],
+  'GET /v1/containers/web/why': {
+    well: false,
+    verdict: EVIL,
+    parts: [{ part: EVIL, object: EVIL, condition: EVIL, text: EVIL }],
+    led: [{ t: 0, text: EVIL }],
+    blocks: [EVIL],
+    unblocks: [EVIL],
+    legal: [EVIL],
+  },
   'GET /v1/stats': [{ id: EVIL, interfaces: { [EVIL]: { network: EVIL, ...COUNTS } } }],
   'GET /v1/networks': [
     { id: EVIL, name: EVIL, driver: EVIL, network_interface: EVIL, subnets: [{ subnet: EVIL }], internal: false },
@@ -100,6 +111,7 @@ const COMMANDS: string[][] = [
   ['ps', '-q'],
   ['publish', 'web', '80'],
   ['history', 'web'],
+  ['why', 'web'],
   ['stats'],
   ['stats', 'absent'],
   ['events'],
@@ -131,6 +143,25 @@ for (const words of COMMANDS) {
     assert.not.match(`${stdout}${stderr}`, /^ok: fine/m);
   });
 }
+
+terminal(
+  'watch, in a pipe and on a screen: nothing but printable characters, ends of lines and its own sequences',
+  async () => {
+    const list = shell.start('watch');
+    await until('it is listed', () => list.so().stdout.split('\n').length > 2);
+    list.child.kill('SIGINT');
+    const { stdout } = await list.ended;
+    assert.not.match(stdout.replaceAll('\n', ''), UNSAFE, JSON.stringify(stdout));
+    const screen = new Screen(shell.environment, [8, 200], 'watch'); // ends when a sequence is not its own
+    const { written, screen: lines } = await screen.until('it is shown', (look) =>
+      (look.screen[1] ?? '').includes('u{1b}'),
+    );
+    const rest = written.split('\x1b').map((text) => text.replace(/^\[(?:\?(?:1049|25|7)[hl]|2J|\d+;1H)/, ''));
+    assert.not.match(rest.join(''), UNSAFE, JSON.stringify(written));
+    assert.not.ok(lines.some((line) => line.startsWith('ok: fine')));
+    screen.close();
+  },
+);
 
 terminal('with --format json the answer is printed unchanged', async () => {
   assert.equal(await shell.json('ps'), [CONTAINER]);

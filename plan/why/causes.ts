@@ -1,0 +1,40 @@
+/**
+ * The faults that a container's state is due to: its own, and those of the machines that it shares.
+ *
+ * Guarantees: pure. A fault that another operation has left behind is no cause.
+ */
+import type { WhyPart } from '../../state/answers/why.ts';
+import type { Fault } from '../../state/faults.ts';
+import type { Facts } from './facts.ts';
+
+/** Returns the faults that its state is due to. */
+export function causes({ context, state, defect }: Facts): Fault[] {
+  if (defect !== null) return [defect];
+  const { fault, lastFault = null, leftovers, operation } = context;
+  switch (state.split('.')[0] ?? '') {
+    case 'degraded':
+      return [lastFault ?? fault].filter((one) => one !== null);
+    case 'failed':
+    case 'teardownFailed':
+      return [...(fault === null || state === 'teardownFailed' ? [] : [fault]), ...leftovers];
+    case 'abandoning':
+    case 'rollingBack':
+      return fault === null ? [] : [fault];
+    case 'created':
+      return fault !== null && operation.type === 'configure' ? [fault] : [];
+    default:
+      return [];
+  }
+}
+
+/** Returns the faults of the shared machines that it depends on and that have failed. */
+export function sharedFaults({ networks, firewall, firewalld, resolver }: Facts, parts: readonly WhyPart[]): Fault[] {
+  const failed = (name: WhyPart['part'], object: string | null = null) =>
+    parts.some((one) => one.part === name && one.object === object && one.condition === 'wrong');
+  return [
+    ...networks.filter(({ network }) => failed('network', network)),
+    ...(failed('firewall') ? [firewall] : []),
+    ...(failed('firewalld') ? [firewalld] : []),
+    ...(failed('resolver') ? [resolver] : []),
+  ].flatMap((machine) => machine?.fault ?? []);
+}

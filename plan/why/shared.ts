@@ -1,0 +1,102 @@
+/**
+ * How the machines are that a container shares with others, and depends on.
+ *
+ * Guarantees: pure. Only machines that this container needs, or will need when it is configured, are listed. One that tries
+ * again by itself says within which time.
+ */
+import { pauseAfter } from '../pauses.ts';
+import { isLeaving } from '../states.ts';
+import { changeOf } from '../containers/change.ts';
+import type { WhyPart } from '../../state/answers/why.ts';
+import type { Drift } from '../../state/container.ts';
+import type { Facts, NetworkFact, SharedFact } from './facts.ts';
+import { part } from './parts.ts';
+import { FIREWALL, FIREWALLD, NETWORK, RESOLVER } from './states.ts';
+import { faultText, listOf, objectText, spanText } from './words.ts';
+
+/** The kinds of drift that a bridge has. */
+const ON_BRIDGES: ReadonlySet<Drift['kind']> = new Set(['link', 'address', 'neighbour', 'switch', 'route']);
+
+/** Returns how a machine is, with its fault and its next attempt, and the drift of its objects that is left. */
+function partOf(
+  name: WhyPart['part'],
+  object: string | null,
+  { state, fault, attempts }: SharedFact,
+  meanings: typeof NETWORK,
+  drift: Facts['left'],
+): WhyPart {
+  const { condition, text } = meanings[state] ?? { condition: 'waiting', text: `is ${state}` };
+  const failing = condition === 'wrong' || attempts > 0 ? fault : null;
+  const why = failing === null ? '' : `: ${faultText(failing)}`;
+  const again =
+    condition === 'wrong' && attempts > 0 ? `; it is tried again within ${spanText(pauseAfter(attempts))}` : '';
+  if (condition === 'wrong' || drift.length === 0) return part(name, object, condition, `${text}${why}${again}`);
+  const kinds = [...new Set(drift.map(({ kind }) => kind))];
+  const policy = `--drift ${kinds.map((kind) => `${kind}=alert`).join(', ')}`;
+  const whole = `${listOf(drift.map(objectText))} is missing or changed, and is left so (${policy})`;
+  return part(name, object, 'wrong', whole);
+}
+
+function networkPart(facts: Facts, network: string): WhyPart {
+  const { networks, left, defined, context } = facts;
+  const machine = networks.find((one) => one.network === network);
+  if (machine === undefined) {
+    return defined.has(network)
+      ? part('network', network, 'ok', 'has no bridge now, because no container is on it: the first one raises it')
+      : part('network', network, 'wrong', 'does not exist');
+  }
+  const drift = left.filter((one) => one.network === network && ON_BRIDGES.has(one.kind));
+  const found = partOf('network', network, machine, NETWORK, drift);
+  const used = context.attachments.some((one) => one.network === network);
+  if (machine.state === 'down' && used) return { ...found, condition: 'wrong', text: 'is down' };
+  return found.condition === 'ok' && machine.state === 'up' ? { ...found, text: upText(machine) } : found;
+}
+
+const upText = ({ bridge, unmanaged }: NetworkFact): string =>
+  `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`;
+
+export function sharedParts(facts: Facts): WhyPart[] {
+  const { context, state, left, policies } = facts;
+  if (context.netns === null || context.request.netns.mode === 'container') return [];
+  const names = Object.keys({
+    ...(isLeaving({ value: state }) ? {} : context.request.networks),
+    ...changeOf(context).networks,
+    ...Object.fromEntries(context.attachments.map(({ network }) => [network, {}])),
+  });
+  const networks = names.map((network) => networkPart(facts, network));
+  const managed = names.some((name) => facts.networks.find(({ network }) => network === name)?.unmanaged !== true);
+  const behind = managed || context.uplink !== undefined;
+  const parts = [...networks];
+  if (facts.firewall !== null && behind) {
+    const drift = left.filter(({ kind }) => kind === 'table' || kind === 'rule');
+    const one = partOf('firewall', null, facts.firewall, FIREWALL, drift);
+    const unwatched = (['table', 'rule'] as const).filter((kind) => policies[kind] === 'ignore');
+    const doubt =
+      unwatched.length === 0 ? '' : ` (not watched: --drift ${unwatched.map((kind) => `${kind}=ignore`).join(', ')})`;
+    parts.push({ ...one, text: `${one.text}${one.condition === 'ok' ? doubt : ''}` });
+  }
+  if (facts.firewalld !== null && managed && facts.firewalld.fault !== null)
+    parts.push(partOf('firewalld', null, facts.firewalld, FIREWALLD, []));
+  if (facts.resolver !== null && context.attachments.some(({ dns }) => dns !== null))
+    parts.push(
+      partOf(
+        'resolver',
+        null,
+        facts.resolver,
+        RESOLVER,
+        left.filter(({ kind }) => kind === 'dns'),
+      ),
+    );
+  return [...parts, ...forwarderParts(facts)];
+}
+
+function forwarderParts({ context, forwarder, state }: Facts): WhyPart[] {
+  if (context.portHandler !== 'forwarder' || context.ports.length === 0 || !context.configured) return [];
+  const is = (condition: WhyPart['condition'], text: string) => [part('forwarder', null, condition, text)];
+  if (isLeaving({ value: state })) return [];
+  if (forwarder === null) return is('wrong', 'does not run');
+  if ('fault' in forwarder) return is('wrong', `does not answer: ${faultText(forwarder.fault)}`);
+  return forwarder.carried === 0
+    ? is('wrong', 'runs, but carries none of its ports')
+    : is('ok', 'runs, and carries its ports');
+}

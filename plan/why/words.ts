@@ -1,0 +1,102 @@
+/**
+ * The words that the sentences about a container are made of.
+ *
+ * Guarantees: pure. A list reads "a, b and c". A fault is followed by its code, by which docs/errors.md has it.
+ */
+import { portText } from '../ports/port-text.ts';
+import type { Difference, Drift, PortRequest, ResolvedPort } from '../../state/container.ts';
+import type { Fault } from '../../state/faults.ts';
+
+/** The number of things that a sentence names; it counts the rest. */
+const NAMED = 4;
+
+/** Returns "a, b and c", or "a, b, c, d and 7 more". */
+export function listOf(things: readonly string[]): string {
+  const rest = things.length - NAMED;
+  const named = rest > 1 ? [...things.slice(0, NAMED), `${rest} more`] : [...things];
+  const last = named.pop() ?? '';
+  return named.length === 0 ? last : `${named.join(', ')} and ${last}`;
+}
+
+export const faultText = ({ message, code }: Fault): string => `${message.replace(/\.$/, '')} (${code})`;
+
+/** Returns "8 s", "3 min" or "2 h". */
+export function spanText(ms: number): string {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+}
+
+export const portsText = (ports: readonly ResolvedPort[]): string =>
+  listOf(
+    ports.map(({ protocol, hostIp, outerIp, hostPort, range }) =>
+      portText(protocol, outerIp ?? hostIp, hostPort, range),
+    ),
+  );
+
+/** Returns ports that were requested and are not claimed yet. One whose host port is still to be chosen is named by the other end. */
+export const wishesText = (ports: readonly PortRequest[]): string =>
+  listOf(
+    ports.map(({ protocol = 'tcp', outer_ip, host_ip = '', host_port = 0, container_port, range = 1 }) =>
+      host_port === 0
+        ? `one for ${portText(protocol, '', container_port, range)}`
+        : portText(protocol, outer_ip ?? host_ip, host_port, range),
+    ),
+  );
+
+/** What an object of drift is called before its own text. */
+const KIND: Record<Drift['kind'], string> = {
+  link: 'link ',
+  address: 'address ',
+  route: 'route ',
+  neighbour: 'neighbour ',
+  switch: 'switch ',
+  table: 'table ',
+  rule: 'rule ',
+  port: 'port ',
+  dns: 'name server ',
+  uplink: 'uplink ',
+};
+
+/** What may be wrong with a link, as differences name it, and how a sentence names it. */
+const OF_LINKS: readonly [RegExp, (value: string, link: string) => string][] = [
+  [/^master (\S+) on (\S+)$/, (bridge, link) => `link ${link} on bridge ${bridge}`],
+  [/^mac (\S+) on (\S+)$/, (mac, link) => `MAC address ${mac} of link ${link}`],
+  [/^mtu (\S+) on (\S+)$/, (mtu, link) => `MTU ${mtu} of link ${link}`],
+  [/^alias (\S+) on (\S+)$/, (alias, link) => `alias ${alias} of link ${link}`],
+  [/^(up) on (\S+)$/, (_up, link) => `link ${link}, which is to be up,`],
+];
+
+export function objectText({ kind, object }: Drift): string {
+  if (kind === 'link') {
+    for (const [form, words] of OF_LINKS) {
+      const [, value = '', link = ''] = form.exec(object) ?? [];
+      if (link !== '') return words(value, link);
+    }
+  }
+  return object.startsWith(KIND[kind]) ? object : `${KIND[kind]}${object}`;
+}
+
+/** Returns "address 10.0.0.2/24 on eth0 and route default on eth0 are missing and mtu 1400 on eth0 is not as it was made". */
+export function differencesText(differences: readonly Difference[]): string {
+  const problems = [...new Set(differences.map(({ problem }) => problem))];
+  const texts = problems.map((problem) => {
+    const objects = differences.filter((one) => one.problem === problem).map(objectText);
+    return `${listOf(objects)} ${PROBLEM[problem][objects.length === 1 ? 0 : 1]}`;
+  });
+  return listOf(texts);
+}
+
+const PROBLEM: Record<Difference['problem'], readonly [one: string, many: string]> = {
+  missing: ['is missing', 'are missing'],
+  changed: ['is not as it was made', 'are not as they were made'],
+  unreadable: ['cannot be read', 'cannot be read'],
+};
+
+/** Returns a text with a full stop, unless it ends already. */
+export const stopped = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
+
+/** Returns a sentence: with a capital letter, unless it begins with a command, and a full stop. */
+export const sentence = (text: string): string =>
+  stopped(text.startsWith('`') ? text : text.charAt(0).toUpperCase() + text.slice(1));

@@ -1,0 +1,79 @@
+/**
+ * Facts about a container that is up and well, for tests of the judgement; a test changes what it is about.
+ */
+import type { Facts } from '../../plan/why/facts.ts';
+import type { Attachment, ContainerContext } from '../../state/container.ts';
+import { driftPolicies } from '../../state/drift.ts';
+import { FAULTS } from '../../state/faults.ts';
+import { containerInput, leaseOf } from './fixtures.ts';
+
+export const NOW = 1_700_000_100_000;
+
+export const attachmentTo = (network: string, ordinal = 0): Attachment => ({
+  ...leaseOf(network),
+  ordinal,
+  hostLink: `ve${ordinal}`,
+  link: `eth${ordinal}`,
+  alias: `cleat:main:c1:7:${network}`,
+  aliases: [],
+  gatewayPriority: 0,
+});
+
+export const contextWith = (more: Partial<ContainerContext> = {}): ContainerContext => ({
+  ...containerInput(),
+  identity: { dev: 4, ino: 7 },
+  request: { netns: { mode: 'new' }, networks: { web: {} }, ports: [] },
+  attachments: [attachmentTo('web')],
+  ports: [],
+  nextOrdinal: 1,
+  configured: true,
+  ownerGone: false,
+  change: null,
+  operation: { n: 2, type: 'configure', network: null },
+  drift: [],
+  fault: null,
+  leftovers: [],
+  attempts: 0,
+  lastFault: null,
+  ...more,
+});
+
+export const factsWith = ({
+  context,
+  ...more
+}: Partial<Omit<Facts, 'context'>> & { context?: Partial<ContainerContext> } = {}): Facts => ({
+  now: NOW,
+  context: contextWith(context),
+  state: 'up',
+  defect: null,
+  legal: ['configure', 'connect', 'disconnect', 'reload', 'publish', 'unpublish', 'teardown'],
+  history: [
+    { t: NOW - 9000, machine: 'container', event: 'xstate.init', from: '', to: 'creating', ms: 0 },
+    { t: NOW - 8000, machine: 'container', event: 'configure', from: 'created', to: 'configuring.leasing', ms: 1 },
+    {
+      t: NOW - 7990,
+      machine: 'container',
+      event: 'xstate.done.actor.attachment',
+      from: 'configuring.attaching',
+      to: 'up',
+      ms: 1,
+    },
+  ],
+  differences: [],
+  policies: driftPolicies([]),
+  left: [],
+  networks: [{ network: 'web', bridge: 'cl-web', unmanaged: false, state: 'up', fault: null, attempts: 0 }],
+  defined: new Set(['web', 'back']),
+  firewall: { state: 'up', fault: null, attempts: 0 },
+  firewalld: null,
+  resolver: { state: 'idle', fault: null, attempts: 0, named: [] },
+  leased: ['web'],
+  process: null,
+  forwarder: null,
+  publisher: null,
+  owner: null,
+  users: [],
+  others: [],
+  hintOf: (code) => FAULTS[code][1],
+  ...more,
+});
