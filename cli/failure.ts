@@ -19,7 +19,7 @@ export const EXIT = {
   notFound: 127,
 } as const;
 
-/** The API's, or with a code of this client's own: USAGE, UNREACHABLE, NO_ANSWER. */
+/** The API's, or with a code of this client's own: USAGE, UNREACHABLE, NO_ANSWER, UNWRITABLE. */
 export type Refusal = Omit<ApiError, 'code' | 'hint'> & { code: string; hint?: string };
 
 export class Failure extends Error {

@@ -12,6 +12,7 @@ import { Command, CommanderError } from 'commander';
 import { addCommonOptions, commonOptions } from './command.ts';
 import { addDaemonCommand } from './commands/daemon.ts';
 import { addHealthCommands } from './commands/health.ts';
+import { addJournalCommands } from './commands/journal.ts';
 import { addLifecycleCommands } from './commands/lifecycle.ts';
 import { addLookCommands } from './commands/look.ts';
 import { addNetworkCommands } from './commands/network.ts';
@@ -58,6 +59,7 @@ function createProgram(version: string): Command {
   addLookCommands(program);
   addWhy(program);
   addWatch(program);
+  addJournalCommands(program);
   addHealthCommands(program, version);
   program.commandsGroup('Networks and the daemon:');
   addNetworkCommands(program);

@@ -288,7 +288,11 @@ export class Containers {
     const { machine, store, journal } = this.#parts;
     let over = false;
     const source = this.#durable.source(() => actor);
-    const passage = passages(id, journal);
+    const passage = passages((line) => journal.append(id, line), this.#roster.bodies);
+    journal.knows(id, (before) =>
+      actor.getSnapshot().status === 'active' ? passage.whole(actor.getPersistedSnapshot(), before) : null,
+    );
+    passage.starts(how);
     const actor: ContainerActor = createActor(machine, {
       id,
       systemId: ROOT,
@@ -299,8 +303,9 @@ export class Containers {
         if (over) return;
         store.touch(id, source);
         const passed = passage.of(inspection);
-        if (passed?.own === true)
-          this.#announce({ type: 'state', t: Date.now(), id, from: passed.from, to: passed.to });
+        if (passed?.own !== true) return;
+        const { from, to } = passed.entry;
+        this.#announce({ type: 'state', t: Date.now(), id, from, to });
       },
     });
     const entry: Entry = { actor, unwatch: null };

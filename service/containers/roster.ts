@@ -22,6 +22,8 @@ export class Roster {
   readonly bus = new EventEmitter<{ notification: (notification: Notification) => void }>();
   readonly entries = new Map<string, Entry>();
   readonly durable = new Durable();
+  /** When the body of each effect of containers began (performance.now()). */
+  readonly bodies = new WeakMap<AnyActorRef, number>();
   readonly neighbours = new Neighbours(
     (id) => this.entries.get(id)?.actor,
     () => this.all(),

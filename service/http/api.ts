@@ -6,7 +6,7 @@
  *   GET    /v1/containers          the intended state; ?id=A&id=B: of these alone. :id is an id, a name, or the beginning of an
  *                                  engine's id
  *   GET    /v1/containers/:id      the same in full, with the differences in the kernel; ?wait=STATE&timeout=MS waits for a state
- *   GET    /v1/containers/:id/history, /v1/containers/:id/stats, /v1/stats
+ *   GET    /v1/containers/:id/history, /v1/containers/:id/export (journal-routes.ts), /v1/containers/:id/stats, /v1/stats
  *   GET    /v1/containers/:id/why  why it is as it is, in sentences (why-routes.ts)
  *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
  *   POST   /v1/audit/repair
@@ -30,7 +30,7 @@ import type { ContainerView, Gone } from '../../state/answers/container.ts';
 import type { DoctorReport } from '../../state/answers/doctor.ts';
 import type { ErrorAnswer } from '../../state/answers/error.ts';
 import type { EventLine } from '../../state/answers/event.ts';
-import type { JournalEntry } from '../../state/answers/history.ts';
+import type { JournalLine } from '../../state/answers/history.ts';
 import type { Inspection } from '../../state/answers/inspection.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import type { ContainerStats } from '../../state/answers/stats.ts';
@@ -47,6 +47,7 @@ import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { noSuchContainer } from '../events/events.ts';
 import type { Networks } from '../networks/networks.ts';
 import { openApi } from './openapi.ts';
+import { addJournalRoutes } from './journal-routes.ts';
 import { MAX_LINE, readLines } from './ndjson.ts';
 import { parse } from './parse.ts';
 import { Calls, parseLine, type Line } from './stream-lines.ts';
@@ -64,7 +65,7 @@ export interface ApiParts extends Pick<WhyRoutes, 'why'> {
   view(snapshot: ContainerSnapshot): ContainerView;
   /** Why firewalld was not told of all networks there, null when it was. */
   firewalld(outside: string | null): Fault | null;
-  history(id: string): JournalEntry[];
+  journal(id: string): JournalLine[];
   /** Null when there is no such container. */
   inspect(id: string): Promise<Inspection | null>;
   inspectSnapshot(snapshot: ContainerSnapshot): Promise<Inspection>;
@@ -267,10 +268,14 @@ export function createApi(parts: ApiParts): FastifyInstance {
       return inspection;
     },
   );
-  api.get<{ Params: { id: string } }>('/v1/containers/:id/history', (request) => {
-    const id = containers.idOf(parse(ContainerId, request.params.id));
-    if (containers.get(id) === undefined) throw noSuchContainer(id);
-    return parts.history(id);
+  addJournalRoutes(api, {
+    id: (text) => {
+      const id = containers.idOf(parse(ContainerId, text));
+      if (containers.get(id) === undefined) throw noSuchContainer(id);
+      return id;
+    },
+    journal: (id) => parts.journal(id),
+    version: () => parts.version().version,
   });
   api.get<{ Params: { id: string } }>('/v1/containers/:id/stats', (request) =>
     parts.stats(containers.idOf(parse(ContainerId, request.params.id))),

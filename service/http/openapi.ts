@@ -10,7 +10,7 @@ import { ContainerView, Gone } from '../../state/answers/container.ts';
 import { DoctorReport } from '../../state/answers/doctor.ts';
 import { ErrorAnswer } from '../../state/answers/error.ts';
 import { EventAnswer, EventLine } from '../../state/answers/event.ts';
-import { JournalEntry } from '../../state/answers/history.ts';
+import { ExportLine, JournalEntry } from '../../state/answers/history.ts';
 import { Inspection } from '../../state/answers/inspection.ts';
 import { NetworkAnswer } from '../../state/answers/network.ts';
 import { Notification } from '../../state/answers/notification.ts';
@@ -29,6 +29,7 @@ const schemas = {
   ErrorAnswer,
   EventAnswer,
   EventLine,
+  ExportLine,
   Fault,
   Gone,
   Inspection,
@@ -117,6 +118,14 @@ export function openApi(): object {
           summary: 'State changes, oldest first',
           parameters: [parameter('id', 'path', 'container')],
           responses: { 200: answer('List', list('JournalEntry')), default: error },
+        },
+      },
+      '/v1/containers/{id}/export': {
+        get: {
+          summary:
+            'The journal: a first line about the export, the lines, a last line with their number. `cleat replay` takes it.',
+          parameters: [parameter('id', 'path', 'container')],
+          responses: { 200: { description: 'One line each', content: lines('ExportLine') }, default: error },
         },
       },
       '/v1/containers/{id}/stats': {

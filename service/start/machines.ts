@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path';
 import type { AnyActorRef } from 'xstate';
-import type { EffectRunner, Verb } from '../../effects/effect.ts';
+import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
 import { etcEffects } from '../../effects/names/etc.ts';
 import { built } from '../../native/index.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
@@ -73,7 +73,10 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     failpoint,
     commit: (root: AnyActorRef, verb: Verb) =>
       verb === 'add' && roster.namesAreDurable(root) ? Promise.resolve() : state.containerStore.commit(root.id),
-    reached,
+    reached: (effect: AnyActorRef, moment: Moment) => {
+      if (moment === 'disk') roster.bodies.set(effect, performance.now());
+      reached?.(effect, moment);
+    },
   };
   const etc = etcEffects({ runDir, resolvConf, hostsFile });
   const places = {

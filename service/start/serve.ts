@@ -11,6 +11,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ContainerContext } from '../../state/container.ts';
 import { listForwards } from '../../effects/forwarder/forwarder.ts';
 import { askPublisher } from '../../effects/ports/publisher.ts';
+import { historyOf } from '../../plan/journal/history.ts';
 import { auditing } from '../audit/repair.ts';
 import { doctor } from '../doctor/doctor.ts';
 import { driftChecks } from '../drift/drift-checks.ts';
@@ -74,7 +75,7 @@ export async function serve(
   const whyParts = {
     containers,
     inspectSnapshot: (snapshot: ContainerSnapshot) => inspectSnapshot(inspectParts, snapshot),
-    history: (id: string) => journal.read(id),
+    history: (id: string) => historyOf(journal.read(id)),
     policies: options.drift,
     machinesIn: (outside: string | null) => shared.machinesIn(outside),
     definitions: () => networks.all(),
@@ -89,7 +90,7 @@ export async function serve(
     networks,
     view,
     firewalld: (outside) => shared.firewalld(outside).getSnapshot().context.fault,
-    history: (id) => journal.read(id),
+    journal: (id) => journal.read(id),
     inspect: (id) => inspect(inspectParts, id),
     inspectSnapshot: (snapshot) => inspectSnapshot(inspectParts, snapshot),
     why: (id) => why(whyParts, id),

@@ -1,26 +1,36 @@
 /**
- * The history of each container: one append-only NDJSON file, a line per state change.
+ * The journal of each container: append-only NDJSON, a line for everything that comes to its machines from outside and for each
+ * change that they make of it (state/answers/history.ts).
  *
- *   <run-dir>/journal/<id>.ndjson    {"t":1732153200123,"machine":"container","event":"configure","from":"created",
- *                                     "to":"configuring.leasing","ms":0.3,"fault":{...}}
+ *   <run-dir>/journal/<id>.ndjson    {"kind":"passage","t":1732153200123,"machine":"container","event":"configure",
+ *                                     "from":"created","to":"configuring.leasing","ms":0.3,"patch":[...]}
  *   <run-dir>/journal/<id>.ndjson.1  the older part, once the file has grown past LIMIT
  *
- * Guarantees: bounded (at most two files of LIMIT bytes); lines are whole (a line cut short by a crash is skipped). It is
- * removed with its container: before the snapshot, or at the next start.
- * Limits: history for people and tools; recovery never reads it. Lost with the run directory.
+ * Guarantees: bounded (at most two files of LIMIT bytes, and what is written at once); lines are whole (a line cut short by a
+ * crash is skipped). Each file but the first begins with everything that came before (`start`), so that losing the older part
+ * loses no more than that; so does what follows lines that could not be written (`gap`). It is removed with its container:
+ * before the snapshot, or at the next start.
+ * Limits: history for people and tools; recovery never reads it. Lost with the run directory. A line is written 5 ms after it
+ * was appended, so that a crash loses those.
  */
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import type { JournalEntry } from '../answers/history.ts';
+import type { JournalEntry, JournalLine, JournalStart } from '../answers/history.ts';
 import type { Failpoint } from './whole-file.ts';
 
 const LIMIT = 256 * 1024;
 
+/** Returns the line that a file begins with, which has everything of the lines before it; null if there is no machine. */
+export type Whole = (before: () => JournalLine[]) => JournalStart | null;
+
 export class Journal {
   readonly #directory: string;
-  readonly #waiting = new Map<string, JournalEntry[]>();
+  readonly #waiting = new Map<string, (JournalLine | (() => JournalLine))[]>();
+  readonly #wholes = new Map<string, Whole>();
   /** The sizes of the files that were written since the start. */
   readonly #sizes = new Map<string, number>();
+  /** The containers of which lines could not be written. */
+  readonly #gaps = new Set<string>();
   #flushing = false;
   readonly #failpoint: Failpoint;
 
@@ -30,10 +40,16 @@ export class Journal {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   }
 
-  append(id: string, entry: JournalEntry): void {
-    const entries = this.#waiting.get(id);
-    if (entries === undefined) this.#waiting.set(id, [entry]);
-    else entries.push(entry);
+  /** Says where everything about a container is known. It is asked between two events, never while one is handled. */
+  knows(id: string, whole: Whole): void {
+    this.#wholes.set(id, whole);
+  }
+
+  /** Takes a line, or one that is made when it is written. */
+  append(id: string, line: JournalLine | (() => JournalLine)): void {
+    const lines = this.#waiting.get(id);
+    if (lines === undefined) this.#waiting.set(id, [line]);
+    else lines.push(line);
     if (!this.#flushing) {
       this.#flushing = true;
       // After the replies of this turn, so that writing history delays nobody.
@@ -41,49 +57,75 @@ export class Journal {
     }
   }
 
-  /** Writes all waiting entries. A failed write drops them: it must not stop a teardown. */
+  /** Writes all waiting lines. A failed write drops them: it must not stop a teardown. */
   flush(): void {
     this.#flushing = false;
-    for (const [id, entries] of this.#waiting) {
-      const path = this.#path(id);
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const [id, lines] of waiting) {
       this.#failpoint('journal.append:before');
       try {
-        // Begins with a newline, so that a line cut short by a crash cannot spoil it.
-        const text = `\n${entries.map((entry) => JSON.stringify(entry)).join('\n')}\n`;
-        appendFileSync(path, text, { mode: 0o600 });
-        const size = (this.#sizes.get(id) ?? statSync(path).size - text.length) + text.length;
-        this.#sizes.set(id, size);
-        if (size > LIMIT) {
-          renameSync(path, `${path}.1`);
-          this.#sizes.delete(id);
-        }
+        this.#write(
+          id,
+          lines.map((line) => (typeof line === 'function' ? line() : line)),
+        );
       } catch {
         // The disk is full: the snapshot store reports that.
+        this.#gaps.add(id);
       }
       this.#failpoint('journal.append:after');
     }
-    this.#waiting.clear();
   }
 
-  read(id: string): JournalEntry[] {
+  #write(id: string, lines: readonly JournalLine[]): void {
+    const path = this.#path(id);
+    if (this.#gaps.has(id)) {
+      const whole = this.#wholes.get(id)?.(() => [...this.#lines(id), ...lines]) ?? null;
+      this.#append(id, [{ kind: 'gap', t: Date.now() }, ...lines, ...(whole === null ? [] : [whole])]);
+      this.#gaps.delete(id);
+    } else {
+      this.#append(id, lines);
+    }
+    if ((this.#sizes.get(id) ?? 0) <= LIMIT) return;
+    const whole = this.#wholes.get(id)?.(() => this.#lines(id)) ?? null;
+    renameSync(path, `${path}.1`);
+    this.#sizes.delete(id);
+    if (whole !== null) this.#append(id, [whole]);
+  }
+
+  #append(id: string, lines: readonly JournalLine[]): void {
+    const path = this.#path(id);
+    // Begins with a newline, so that a line cut short by a crash cannot spoil it.
+    const text = `\n${lines.map((line) => JSON.stringify(line)).join('\n')}\n`;
+    appendFileSync(path, text, { mode: 0o600 });
+    this.#sizes.set(id, (this.#sizes.get(id) ?? statSync(path).size - text.length) + text.length);
+  }
+
+  read(id: string): JournalLine[] {
     this.flush();
-    const entries: JournalEntry[] = [];
+    return this.#lines(id);
+  }
+
+  #lines(id: string): JournalLine[] {
+    const lines: JournalLine[] = [];
     for (const path of [`${this.#path(id)}.1`, this.#path(id)]) {
-      for (const line of readLines(path)) {
+      for (const text of readLines(path)) {
         try {
-          entries.push(JSON.parse(line) as JournalEntry);
+          lines.push(withKind(JSON.parse(text) as JournalLine | JournalEntry));
         } catch {
           // a line cut short by a crash
         }
       }
     }
-    return entries;
+    return lines;
   }
 
   /** Removes a journal; a missing one is no error. Throws the errors of node:fs. */
   remove(id: string): void {
     this.#waiting.delete(id);
+    this.#wholes.delete(id);
     this.#sizes.delete(id);
+    this.#gaps.delete(id);
     this.#failpoint('journal.remove:before');
     for (const path of [this.#path(id), `${this.#path(id)}.1`]) {
       try {
@@ -115,3 +157,7 @@ function readLines(path: string): string[] {
     return [];
   }
 }
+
+/** Returns a line of an earlier daemon, which had changes of state and notes alone, as one of now. */
+const withKind = (line: JournalLine | JournalEntry): JournalLine =>
+  'kind' in line ? line : { kind: line.from === line.to ? 'note' : 'passage', ...line };

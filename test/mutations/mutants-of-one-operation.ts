@@ -220,4 +220,28 @@ export const mutantsOfOneOperation: Mutant[] = [
     test: 'service/uplink.test',
     seen: /FAIL +uplink +"slirp4netns: protections that the executable does not support are shown/,
   },
+  {
+    name: 'a journal does not have what an event brought',
+    file: 'service/records/passages.ts',
+    find: '...(Object.keys(data).length > 0 ? { data } : {})',
+    replace: '...(Object.keys(data).length > 99 ? { data } : {})',
+    test: 'service/replay-walks',
+    seen: /FAIL +replay of random lives +"at each line the journal says what the machine shows/,
+  },
+  {
+    name: 'a journal that is full is followed by nothing whole',
+    file: 'state/files/journal.ts',
+    find: 'if (whole !== null) this.#append(id, [whole]);',
+    replace: 'void whole;',
+    test: 'state/journal',
+    seen: /FAIL +journal +"a full file is followed by one that begins with everything/,
+  },
+  {
+    name: 'a replay compares nothing',
+    file: 'service/replay/replay.ts',
+    find: '!isDeepStrictEqual(comparable(next), comparable(line))',
+    replace: 'isDeepStrictEqual(next, null)',
+    test: 'service/replay-walks',
+    seen: /FAIL +replay of random lives +"a change of state that is left out, or another, is noticed/,
+  },
 ];

@@ -86,6 +86,7 @@ async function lookAtAll(...ids: string[]): Promise<void> {
     await daemon.get(`/v1/containers/${id}`);
     await daemon.get(`/v1/containers/${id}/history`);
     await daemon.get(`/v1/containers/${id}/why`);
+    await daemon.get(`/v1/containers/${id}/export`);
     await daemon.get(`/v1/containers/${id}/stats`);
   }
 }
@@ -243,6 +244,7 @@ answers('refusals', async () => {
     ['ILLEGAL_EVENT', 'POST', '/v1/events', { type: 'reload', id: 'c' }],
     ['NO_SUCH_CONTAINER', 'GET', '/v1/containers/b'],
     ['NO_SUCH_CONTAINER', 'GET', '/v1/containers/b/history'],
+    ['NO_SUCH_CONTAINER', 'GET', '/v1/containers/b/export'],
     ['NO_SUCH_CONTAINER', 'GET', '/v1/containers/b/stats'],
     ['WAIT_TIMEOUT', 'GET', '/v1/containers/a?wait=gone&timeout=1'],
     ['NETWORK_EXISTS', 'POST', '/v1/networks', { name: 'web' }],

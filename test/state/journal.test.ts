@@ -6,6 +6,8 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -13,11 +15,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { JournalEntry } from '../../state/answers/history.ts';
+import type { JournalLine, JournalStart } from '../../state/answers/history.ts';
 import { Journal } from '../../state/files/journal.ts';
 
 const scratch = () => mkdtempSync(join(tmpdir(), 'journal-'));
-const entry = (t: number, more: Partial<JournalEntry> = {}): JournalEntry => ({
+type Passage = Extract<JournalLine, { kind: 'passage' }>;
+const entry = (t: number, more: Partial<Passage> = {}): Passage => ({
+  kind: 'passage',
   t,
   machine: 'container',
   event: 'configure',
@@ -108,6 +112,70 @@ journal('the journal of an unknown container is swept, and one that cannot be re
   assert.equal(readdirSync(directory), ['d.ndjson']);
   mkdirSync(join(directory, 'e.ndjson'));
   assert.throws(() => history.remove('e'), /EISDIR|EPERM/);
+});
+
+const whole = (before: () => JournalLine[]): JournalStart => ({
+  kind: 'start',
+  t: before().at(-1)?.t ?? -1,
+  how: 'continued',
+  machine: '4',
+  snapshot: {},
+});
+
+journal('a full file is followed by one that begins with everything that came before', () => {
+  const directory = scratch();
+  const history = new Journal(directory, () => {});
+  history.knows('a', whole);
+  for (let t = 0; t < 10_000; t++) {
+    history.append('a', entry(t));
+    if (t % 100 === 0) history.flush();
+  }
+  const lines = history.read('a');
+  const starts = lines.flatMap((line, i) => (line.kind === 'start' ? [i] : []));
+  assert.ok(starts.length >= 2 && starts[0] === 0, String(starts));
+  for (const i of starts.slice(1))
+    assert.equal(
+      lines[i],
+      whole(() => lines.slice(0, i)),
+    );
+  // A start has the time of the line before it; the others follow each other.
+  const times = lines.filter(({ kind }) => kind !== 'start').map(({ t }) => t);
+  assert.equal(
+    times,
+    times.map((_t, i) => times[0]! + i),
+  );
+  assert.is(times[0], lines[0]!.t + 1);
+});
+
+journal('lines that could not be written are a gap, and everything that came before follows', () => {
+  const directory = scratch();
+  const history = new Journal(directory, () => {});
+  history.knows('a', whole);
+  history.append('a', entry(1));
+  history.flush();
+  rmSync(join(directory, 'a.ndjson'));
+  mkdirSync(join(directory, 'a.ndjson'));
+  history.append('a', entry(2));
+  history.flush();
+  rmdirSync(join(directory, 'a.ndjson'));
+  history.append('a', () => entry(3));
+  history.append('a', entry(4));
+  const [gap, ...after] = history.read('a');
+  assert.is(gap?.kind, 'gap');
+  assert.equal(after, [entry(3), entry(4), whole(() => [entry(4)])]);
+  history.append('a', entry(5));
+  assert.equal(history.read('a').at(-1), entry(5));
+});
+
+journal('lines of an earlier daemon are read as what they were: changes of state and notes', () => {
+  const directory = scratch();
+  const { kind: _kind, ...old } = entry(1);
+  const lines = [old, { ...old, event: 'drift', from: 'up', to: 'up' }];
+  writeFileSync(join(directory, 'a.ndjson'), `\n${lines.map((line) => JSON.stringify(line)).join('\n')}\n`);
+  assert.equal(
+    new Journal(directory, () => {}).read('a').map((line) => line.kind),
+    ['passage', 'note'],
+  );
 });
 
 journal('a journal that cannot be written blocks nobody', () => {

@@ -65,7 +65,7 @@ async function start(damage: (record: Kept) => unknown) {
   write('bad', typeof damaged === 'string' ? damaged : JSON.stringify(damaged));
   write('good', JSON.stringify(await attaching('good')));
   for (const id of ['bad', 'good', 'unheard-of'])
-    journal.append(id, { t: 1, machine: 'container', event: 'e', from: '', to: 'up', ms: 0 });
+    journal.append(id, { kind: 'passage', t: 1, machine: 'container', event: 'e', from: '', to: 'up', ms: 0 });
   journal.flush();
   const { containers, unreadable } = recover({ store, journal, machine, bootId: 'boot' });
   const left = existsSync(join(directory, 'bad.json'));

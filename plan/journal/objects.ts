@@ -1,0 +1,184 @@
+/**
+ * What an effect that has ended without a fault has made in the kernel, and what it has removed.
+ *
+ * Guarantees: pure; from the effect's name, input and output alone. An object that ends with another one names it in `of`.
+ * Limits: the objects of one container. Bridges, tables and servers belong to networks and outsides. Routes, neighbours and
+ * switches come and go with addresses, and are not listed. A failed effect may have done a part of its work, which nobody knows.
+ */
+import type { KernelObject } from '../../state/answers/history.ts';
+import type { Attachment, ResolvedPort } from '../../state/container.ts';
+import type { UplinkLink } from '../../state/uplink.ts';
+import type { OwnedTarget, PublishInput } from '../containers/change.ts';
+import { portText } from '../ports/port-text.ts';
+
+export interface Outcome {
+  made?: KernelObject[] | undefined;
+  gone?: KernelObject[] | undefined;
+}
+
+/** The inputs of the effects below, as far as they matter here (machines/container). */
+interface Inputs {
+  path: string;
+  attachment: Attachment;
+  predecessor: Attachment | null;
+  netns: string;
+  links: string[];
+  program: string;
+  directory: string;
+  /** Of an uplink: those that its program listens on itself. */
+  ports: ResolvedPort[];
+  id: string;
+}
+
+type Read = (input: Inputs & PublishInput, output: unknown) => Outcome;
+
+const namespace = (path: string, output: unknown): KernelObject => {
+  const { dev = 0, ino = 0 } = (output ?? {}) as { dev?: number; ino?: number };
+  return { kind: 'namespace', name: path, detail: `${dev}:${ino}` };
+};
+
+const linksOf = ({ hostLink, link, bridge, mac }: Attachment, netns: string): KernelObject[] => [
+  { kind: 'link', name: hostLink, detail: `on ${bridge}` },
+  { kind: 'link', name: link, detail: mac, of: netns },
+];
+
+const addressesOf = ({ addresses, link }: Attachment, netns: string): KernelObject[] =>
+  addresses.map(({ address, prefix }) => ({
+    kind: 'address',
+    name: `${address}/${prefix}`,
+    detail: `on ${link}`,
+    of: netns,
+  }));
+
+const allOf = (attachment: Attachment | null, netns: string): KernelObject[] =>
+  attachment === null ? [] : [...linksOf(attachment, netns), ...addressesOf(attachment, netns)];
+
+const less = (some: readonly KernelObject[], others: readonly KernelObject[]): KernelObject[] =>
+  some.filter(({ kind, name }) => !others.some((other) => other.kind === kind && other.name === name));
+
+const uplink = (directory: string, program: string): KernelObject => ({
+  kind: 'uplink',
+  name: `uplinks/${directory}`,
+  detail: program,
+});
+
+const tapOf = ({ name, mac, addresses }: UplinkLink, directory: string): KernelObject[] => {
+  const of = `uplinks/${directory}`;
+  return [
+    { kind: 'link', name, detail: mac, of },
+    ...addresses.map(({ address, prefix }): KernelObject => ({
+      kind: 'address',
+      name: `${address}/${prefix}`,
+      detail: `on ${name}`,
+      of,
+    })),
+  ];
+};
+
+const files = (id: string): KernelObject => ({ kind: 'files', name: `etc/${id}`, detail: 'resolv.conf, hosts' });
+
+/** Ports that continue each other on both sides become one object with a range. */
+function portsOf(targets: readonly OwnedTarget[], through: PublishInput['through']): KernelObject[] {
+  const spans: { first: OwnedTarget; range: number }[] = [];
+  for (const target of targets) {
+    const last = spans.at(-1);
+    if (last !== undefined && continues(last.first, last.range, target)) last.range++;
+    else spans.push({ first: target, range: 1 });
+  }
+  const of = through?.handler === 'slirp4netns' ? { of: `uplinks/${through.directory}` } : {};
+  return spans.map(({ first, range }) => ({
+    kind: 'port',
+    name: portName(first, 0),
+    detail: through?.handler ?? 'firewall',
+    ...of,
+    ...(range > 1 ? { range } : {}),
+  }));
+}
+
+const continues = (first: OwnedTarget, range: number, next: OwnedTarget): boolean =>
+  first.protocol === next.protocol &&
+  first.hostIp === next.hostIp &&
+  first.address === next.address &&
+  first.owner === next.owner &&
+  first.hostPort + range === next.hostPort &&
+  first.containerPort + range === next.containerPort;
+
+/** "127.0.0.1:8080/tcp -> 10.89.0.2 80", the n-th of a range. */
+const portName = ({ protocol, hostIp, hostPort, address, containerPort }: OwnedTarget, n: number): string =>
+  `${portText(protocol, hostIp, hostPort + n)} -> ${address} ${containerPort + n}`;
+
+const PORT_NAME = /^(.*?)(\d{1,5})(\/\w+ -> \S* )(\d{1,5})$/;
+
+/** Returns an object of a range as single ports, and any other as it is. */
+export function single({ range = 1, ...object }: KernelObject): KernelObject[] {
+  const [, before = '', host = '', between = '', inside = ''] = PORT_NAME.exec(object.name) ?? [];
+  if (range === 1 || before + host === '') return [object];
+  return Array.from({ length: range }, (_, i) => ({
+    ...object,
+    name: `${before}${Number(host) + i}${between}${Number(inside) + i}`,
+  }));
+}
+
+const EFFECTS: Readonly<Record<string, Read>> = {
+  ensureNamespace: ({ path }, output) => ({ made: [namespace(path, output)] }),
+  removeNamespace: ({ path }) => ({ gone: [namespace(path, null)] }),
+  ensureLink: ({ attachment, netns }) => ({ made: linksOf(attachment, netns) }),
+  ensureAddresses: ({ attachment, netns }) => ({ made: addressesOf(attachment, netns) }),
+  replaceLink: ({ attachment, predecessor, netns }) => {
+    const made = allOf(attachment, netns);
+    return { made, gone: less(allOf(predecessor, netns), made) };
+  },
+  reviseLink: ({ attachment, predecessor, netns }) => {
+    const made = addressesOf(attachment, netns);
+    return { made, gone: less(predecessor === null ? [] : addressesOf(predecessor, netns), made) };
+  },
+  removeLink: ({ attachment, netns }) => ({ gone: allOf(attachment, netns) }),
+  awaitLinksGone: ({ links }) => ({ gone: links.map((name) => ({ kind: 'link', name, detail: '' })) }),
+  startUplink: ({ directory, program }) => ({ made: [uplink(directory, program)] }),
+  verifyUplink: ({ directory, program, ports }, output) => {
+    const link = output as UplinkLink;
+    const own = ports.map(({ protocol, hostIp, hostPort, containerPort, range }): KernelObject => ({
+      kind: 'port',
+      name: `${portText(protocol, hostIp, hostPort)} -> ${link.name} ${containerPort}`,
+      detail: program,
+      of: `uplinks/${directory}`,
+      ...(range > 1 ? { range } : {}),
+    }));
+    return { made: [...tapOf(link, directory), ...own] };
+  },
+  stopUplink: ({ directory }) => ({ gone: [uplink(directory, '')] }),
+  publish: ({ targets, replacing, through }) => ({
+    made: portsOf(targets, through),
+    gone: portsOf(replacing, through),
+  }),
+  unpublish: ({ targets, replacing, through }) => ({
+    made: portsOf(targets, through),
+    gone: portsOf(replacing, through),
+  }),
+  ensureFiles: ({ id }) => ({ made: [files(id)] }),
+  removeFiles: ({ id }) => ({ gone: [files(id)] }),
+};
+
+/** Returns what an effect has done; nothing for an effect that does nothing to the kernel. */
+export function outcomeOf(effect: string, input: unknown, output: unknown): Outcome {
+  const read = EFFECTS[effect];
+  if (read === undefined || input === undefined) return {};
+  const { made = [], gone = [] } = read(input as Inputs & PublishInput, output);
+  return { ...(made.length > 0 ? { made } : {}), ...(gone.length > 0 ? { gone } : {}) };
+}
+
+/** Returns the objects after an effect. What ends with an object that is gone, is gone too. */
+export function after(objects: readonly KernelObject[], { made = [], gone = [] }: Outcome): readonly KernelObject[] {
+  if (made.length === 0 && gone.length === 0) return objects;
+  const now = new Map(objects.map((object) => [keyOf(object), object]));
+  const ended = new Set<string>();
+  for (const object of gone.flatMap(single)) {
+    now.delete(keyOf(object));
+    ended.add(object.name);
+  }
+  for (const [key, { of }] of now) if (of !== undefined && ended.has(of)) now.delete(key);
+  for (const object of made.flatMap(single)) now.set(keyOf(object), object);
+  return [...now.values()];
+}
+
+const keyOf = ({ kind, name }: KernelObject): string => `${kind} ${name}`;
