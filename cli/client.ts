@@ -102,7 +102,7 @@ export class Client {
         for (const text of lines) if (text !== '') line(text);
       }
     } catch (error) {
-      throw this.#unanswered(error as NodeJS.ErrnoException);
+      throw unanswered(this.socket, error as NodeJS.ErrnoException);
     }
   }
 
@@ -116,7 +116,7 @@ export class Client {
         agent: false,
       };
       const outgoing: ClientRequest = request(options, resolve);
-      outgoing.once('error', (error) => reject(this.#unanswered(error)));
+      outgoing.once('error', (error) => reject(unanswered(this.socket, error)));
       outgoing.end(body);
     });
   }
@@ -127,39 +127,39 @@ export class Client {
     try {
       for await (const chunk of answer) text += chunk as string;
     } catch (error) {
-      throw this.#unanswered(error as NodeJS.ErrnoException);
+      throw unanswered(this.socket, error as NodeJS.ErrnoException);
     }
     return text;
   }
+}
 
-  /**
-   * Returns the failure for a missing or incomplete answer: no daemon, no permission, or a daemon that ended during the
-   * request.
-   */
-  #unanswered(error: NodeJS.ErrnoException): Failure {
-    const at = `cleat does not answer at ${this.socket}`;
-    const { code = '' } = error;
-    const start =
-      'Start it with `cleat daemon` as root, or say where it listens with --socket, CLEAT_SOCKET or CLEAT_RUN_DIR.';
-    if (code === 'ENOENT') return unreachable(`${at}: there is no such socket`, start, code);
-    if (code === 'ECONNREFUSED') return unreachable(`${at}: nobody listens there any more`, start, code);
-    if (code === 'ENOTSOCK') return unreachable(`${at}: this is no socket`, start, code);
-    if (code === 'EACCES' || code === 'EPERM') {
-      return unreachable(
-        `${at}: you may not open it`,
-        'Run this as root, or as a member of the group of the socket.',
-        code,
-      );
-    }
-    if (code === 'ECONNRESET' || code === 'EPIPE') {
-      return unreachable(
-        `the daemon at ${this.socket} ended the connection`,
-        'What it had accepted it finishes when it runs again: `cleat ps` tells how things are.',
-        code,
-      );
-    }
-    return unreachable(`${at}: ${error.message}`, start, code);
+/**
+ * Returns the failure for a missing or incomplete answer: no daemon, no permission, or a daemon that ended during the
+ * request.
+ */
+export function unanswered(socket: string, error: NodeJS.ErrnoException): Failure {
+  const at = `cleat does not answer at ${socket}`;
+  const { code = '' } = error;
+  const start =
+    'Start it with `cleat daemon` as root, or say where it listens with --socket, CLEAT_SOCKET or CLEAT_RUN_DIR.';
+  if (code === 'ENOENT') return unreachable(`${at}: there is no such socket`, start, code);
+  if (code === 'ECONNREFUSED') return unreachable(`${at}: nobody listens there any more`, start, code);
+  if (code === 'ENOTSOCK') return unreachable(`${at}: this is no socket`, start, code);
+  if (code === 'EACCES' || code === 'EPERM') {
+    return unreachable(
+      `${at}: you may not open it`,
+      'Run this as root, or as a member of the group of the socket.',
+      code,
+    );
   }
+  if (code === 'ECONNRESET' || code === 'EPIPE') {
+    return unreachable(
+      `the daemon at ${socket} ended the connection`,
+      'What it had accepted it finishes when it runs again: `cleat ps` tells how things are.',
+      code,
+    );
+  }
+  return unreachable(`${at}: ${error.message}`, start, code);
 }
 
 /** The span that this command is a part of, as programs pass it on in the environment. */

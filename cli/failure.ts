@@ -19,7 +19,10 @@ export const EXIT = {
   notFound: 127,
 } as const;
 
-/** The API's, or with a code of this client's own: USAGE, UNREACHABLE, NO_ANSWER, UNWRITABLE. */
+/**
+ * The API's, or with a code of this client's own: USAGE, UNREACHABLE, NO_ANSWER, UNWRITABLE; of the inspector also NOT_BUILT,
+ * NO_JOURNAL, CANNOT_LISTEN.
+ */
 export type Refusal = Omit<ApiError, 'code' | 'hint'> & { code: string; hint?: string };
 
 export class Failure extends Error {

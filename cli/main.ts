@@ -12,6 +12,7 @@ import { Command, CommanderError } from 'commander';
 import { addCommonOptions, commonOptions } from './command.ts';
 import { addDaemonCommand } from './commands/daemon.ts';
 import { addHealthCommands } from './commands/health.ts';
+import { addInspectorCommand } from './commands/inspector.ts';
 import { addJournalCommands } from './commands/journal.ts';
 import { addLifecycleCommands } from './commands/lifecycle.ts';
 import { addLookCommands } from './commands/look.ts';
@@ -59,6 +60,7 @@ function createProgram(version: string): Command {
   addLookCommands(program);
   addWhy(program);
   addWatch(program);
+  addInspectorCommand(program);
   addJournalCommands(program);
   addHealthCommands(program, version);
   program.commandsGroup('Networks and the daemon:');

@@ -12,65 +12,15 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { AnyStateMachine, AnyStateNode } from 'xstate';
-import { attachmentMachine } from '../machines/container/attachment.ts';
-import { containerMachine } from '../machines/container/container.ts';
-import { firewallMachine } from '../machines/firewall.ts';
-import { firewalldMachine } from '../machines/firewalld.ts';
-import { networkMachine } from '../machines/network.ts';
-import { portsMachine } from '../machines/ports.ts';
-import { resolverMachine } from '../machines/resolver.ts';
-import { uplinkMachine } from '../machines/uplink.ts';
 import { FAULTS } from '../state/faults.ts';
-
-const MACHINES: Record<string, [machine: AnyStateMachine, title: string, folder?: string]> = {
-  container: [containerMachine, 'One container', 'container/'],
-  attachment: [attachmentMachine, 'One network of one container, while it is made or taken away', 'container/'],
-  network: [networkMachine, 'A network: its bridge, and who has which address'],
-  firewall: [firewallMachine, 'What the networks of one outside share: the nftables table and the switches'],
-  firewalld: [firewalldMachine, 'What firewalld has in its zone for the networks of one outside'],
-  ports: [portsMachine, 'The host ports of one outside'],
-  resolver: [resolverMachine, 'The names of one outside, and the server that answers for them'],
-  uplink: [uplinkMachine, 'The user-mode uplink of one container, while it is started, repaired or stopped'],
-};
+import { MACHINES, arrowsOf, childrenOf, descendants, initialOf, pathOf, type Arrow } from './machine-graph.ts';
 
 const MADE = '<!-- Made by `npm run docs` from the code; changes here are overwritten. -->';
 
-interface Arrow {
-  source: AnyStateNode;
-  target: AnyStateNode;
-  label: string;
-}
-
-/** Returns done(ensureLink), failed(ensureLink), always, done (of a nested state), or the event as it is. */
-export function eventName(type: string): string {
-  const child = /^xstate\.(done|error)\.actor\.(?:\d+\.)?(.+)$/.exec(type);
-  if (child !== null) return `${child[1] === 'done' ? 'done' : 'failed'}(${child[2]})`;
-  if (type.startsWith('xstate.done.state.')) return 'done';
-  return type === '' ? 'always' : type;
-}
-
 const idOf = (node: AnyStateNode): string => (node.path.length === 0 ? node.key : node.path.join('_'));
-const childrenOf = (node: AnyStateNode): AnyStateNode[] => Object.values(node.states);
-const descendants = (node: AnyStateNode): AnyStateNode[] =>
-  childrenOf(node).flatMap((child) => [child, ...descendants(child)]);
-
-function guardName(guard: unknown): string {
-  if (typeof guard === 'string') return guard;
-  return 'by outcome'; // an inline guard, which examines the child's answer
-}
-
-/** Returns every transition of a state that leads to a state. An event that only changes the context has no arrow. */
-function arrowsOf(node: AnyStateNode): Arrow[] {
-  const transitions = [...(node.always ?? []), ...[...node.transitions.values()].flat()];
-  return transitions.flatMap(({ eventType, guard, target }) => {
-    const name = eventName(eventType);
-    const label = guard === undefined ? name : `${name} [${guardName(guard)}]`;
-    return (target ?? []).map((to: AnyStateNode) => ({ source: node, target: to, label }));
-  });
-}
 
 /** Joins the arrows between the same two states. */
-function merged(arrows: readonly Arrow[], name: (node: AnyStateNode) => string): string[] {
+function merged(arrows: readonly Omit<Arrow, 'id'>[], name: (node: AnyStateNode) => string): string[] {
   const labels = new Map<string, string[]>();
   for (const { source, target, label } of arrows) {
     const ends = `${name(source)} --> ${name(target)}`;
@@ -79,10 +29,6 @@ function merged(arrows: readonly Arrow[], name: (node: AnyStateNode) => string):
     else if (!known.includes(label)) known.push(label);
   }
   return [...labels].map(([ends, all]) => `${ends}: ${all.join(', ')}`);
-}
-
-function initialOf(node: AnyStateNode): AnyStateNode[] {
-  return node.initial?.target === undefined ? [] : [...node.initial.target];
 }
 
 /** Draws nested states as nested boxes. An arrow is written in the smallest box that holds both its ends. */
@@ -145,7 +91,7 @@ export function compactDiagram(machine: AnyStateMachine): string {
 
 /** Lists the events that every state accepts, so that the diagram need not have an arrow from each. */
 function everywhere(machine: AnyStateMachine): string {
-  const names = arrowsOf(machine.root).map(({ target, label }) => `\`${label}\` to \`${target.path.join('.')}\``);
+  const names = arrowsOf(machine.root).map(({ target, label }) => `\`${label}\` to \`${pathOf(target)}\``);
   return names.length === 0 ? '' : `\nIn every state that does not say otherwise: ${names.join(', ')}.\n`;
 }
 
@@ -153,7 +99,7 @@ function table(machine: AnyStateMachine): string {
   const rows = descendants(machine.root).map((node) => {
     const invokes = node.invoke.map(({ id }) => `\`${id}\``).join(', ');
     const tags = node.tags.length > 0 ? ` (${node.tags.join(', ')})` : '';
-    return `| \`${node.path.join('.')}\`${tags} | ${node.description ?? ''} | ${invokes} |`;
+    return `| \`${pathOf(node)}\`${tags} | ${node.description ?? ''} | ${invokes} |`;
   });
   return ['| state | description | invokes |', '| --- | --- | --- |', ...rows].join('\n');
 }

@@ -49,6 +49,7 @@ const DEBIAN_PACKAGES = {
   firewalld: 'tests that networks pass it; it is not started on this machine',
   'dbus-daemon': 'the bus of its own that firewalld has in tests',
   systemd: 'busctl, which asks firewalld',
+  chromium: 'the browser in which tests use the page of the inspector (290 MB)',
 };
 
 /** systemd looks here first. A unit that leads to /dev/null is neither started nor enabled (systemd.unit(5), "masked"). */

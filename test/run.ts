@@ -30,6 +30,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { table } from '../cli/table.ts';
 import { bundleDaemon } from '../scripts/bundle.ts';
+import { bundleInspector } from '../scripts/bundle-inspector.ts';
 
 const DEFAULT_TIMEOUT_S = 600;
 /** A test file that takes longer has to say why. */
@@ -141,6 +142,7 @@ if (process.getuid?.() !== 0) {
   failed = 1;
 } else {
   await bundleDaemon();
+  await bundleInspector();
   // The longest file begins first, so that it does not run alone at the end.
   const length = ({ slowS, timeoutS }: TestFile): number => (values.prove ? timeoutS : slowS);
   const queue = files.filter(({ alone }) => !alone).sort((a, b) => length(b) - length(a));

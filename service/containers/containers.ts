@@ -303,9 +303,10 @@ export class Containers {
         if (over) return;
         store.touch(id, source);
         const passed = passage.of(inspection);
-        if (passed?.own !== true) return;
+        if (passed === null) return;
+        this.bus.emit('passage', id, passed);
         const { from, to } = passed.entry;
-        this.#announce({ type: 'state', t: Date.now(), id, from, to });
+        if (passed.own) this.#announce({ type: 'state', t: Date.now(), id, from, to });
       },
     });
     const entry: Entry = { actor, unwatch: null };
@@ -343,6 +344,7 @@ export class Containers {
       },
     });
     if (stopped !== null) succeed(actor, stopped);
+    this.bus.emit('starting', id, actor);
     actor.start();
     if (this.#entries.get(id) === entry) this.#watch(entry);
     return entry;

@@ -9,6 +9,7 @@ import { EventEmitter } from 'eventemitter3';
 import type { AnyActorRef } from 'xstate';
 import type { Notification } from '../../state/answers/notification.ts';
 import { Durable } from '../records/durable.ts';
+import type { Passage } from '../records/passages.ts';
 import type { ContainerActor, ContainerSnapshot } from '../records/snapshot.ts';
 import { Neighbours } from './neighbours.ts';
 
@@ -19,7 +20,13 @@ export interface Entry {
 }
 
 export class Roster {
-  readonly bus = new EventEmitter<{ notification: (notification: Notification) => void }>();
+  readonly bus = new EventEmitter<{
+    notification: (notification: Notification) => void;
+    /** A machine of a container, its own or one that it invokes, has changed its state. */
+    passage: (id: string, passage: Passage) => void;
+    /** The actor of a container is about to start. */
+    starting: (id: string, actor: ContainerActor) => void;
+  }>();
   readonly entries = new Map<string, Entry>();
   readonly durable = new Durable();
   /** When the body of each effect of containers began (performance.now()). */

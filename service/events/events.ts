@@ -102,9 +102,18 @@ const LIFECYCLE = ['configure', 'connect', 'disconnect', 'reload', 'publish', 'u
 /** Returns the lifecycle events that the machine has a transition for in its present state, or in the state it was stopped in. */
 export function legalEvents(snapshot: ContainerSnapshot): string[] {
   if (snapshot.status === 'done') return [];
-  const known = new Set(getNextTransitions(snapshot).map(({ eventType }) => eventType));
-  return LIFECYCLE.filter((type) => known.has(type));
+  const state = JSON.stringify(snapshot.value);
+  let legal = legalIn.get(state);
+  if (legal === undefined) {
+    const known = new Set(getNextTransitions(snapshot).map(({ eventType }) => eventType));
+    legal = LIFECYCLE.filter((type) => known.has(type));
+    legalIn.set(state, legal);
+  }
+  return [...legal];
 }
+
+/** The events of each state of the machine: they depend on nothing else, and every view has them. */
+const legalIn = new Map<string, string[]>();
 
 export function illegal(snapshot: ContainerSnapshot, type: string): FaultError {
   const { id } = snapshot.context;

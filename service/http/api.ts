@@ -9,6 +9,7 @@
  *   GET    /v1/containers/:id/history, /v1/containers/:id/export (journal-routes.ts), /v1/containers/:id/stats, /v1/stats
  *   GET    /v1/containers/:id/why  why it is as it is, in sentences (why-routes.ts)
  *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
+ *   GET    /v1/inspector, /v1/containers/:id/machine (inspector.ts)
  *   POST   /v1/audit/repair
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
  *
@@ -46,6 +47,7 @@ import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { noSuchContainer } from '../events/events.ts';
 import type { Networks } from '../networks/networks.ts';
+import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
 import { openApi } from './openapi.ts';
 import { addJournalRoutes } from './journal-routes.ts';
 import { MAX_LINE, readLines } from './ndjson.ts';
@@ -56,7 +58,7 @@ import type { Traces } from '../traces/traces.ts';
 import { warningsOf } from '../events/warnings.ts';
 import { addWhyRoutes, type WhyRoutes } from './why-routes.ts';
 
-export interface ApiParts extends Pick<WhyRoutes, 'why'> {
+export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   limits: Limits;
   /** Null if the daemon does not trace. */
   traces: Traces | null;
@@ -303,6 +305,8 @@ export function createApi(parts: ApiParts): FastifyInstance {
     await traced(traces, 'network.remove', { headers: request.headers, network }, () => networks.remove(network));
     return reply.code(204).send();
   });
+
+  addInspectorRoutes(api, parts);
 
   api.get('/v1/audit', () => parts.audit());
   api.post('/v1/audit/repair', (request) => {

@@ -11,6 +11,7 @@ import { DoctorReport } from '../../state/answers/doctor.ts';
 import { ErrorAnswer } from '../../state/answers/error.ts';
 import { EventAnswer, EventLine } from '../../state/answers/event.ts';
 import { ExportLine, JournalEntry } from '../../state/answers/history.ts';
+import { InspectorMessage, MachineSnapshot, StatelyMessage } from '../../state/answers/inspector.ts';
 import { Inspection } from '../../state/answers/inspection.ts';
 import { NetworkAnswer } from '../../state/answers/network.ts';
 import { Notification } from '../../state/answers/notification.ts';
@@ -33,14 +34,17 @@ const schemas = {
   Fault,
   Gone,
   Inspection,
+  InspectorMessage,
   JournalEntry,
   LifecycleEvent,
+  MachineSnapshot,
   NetworkAnswer,
   NetworkDefinition,
   NetworkRequest,
   NetworkUpdate,
   Notification,
   RepairReport,
+  StatelyMessage,
   Version,
   Why,
 };
@@ -118,6 +122,43 @@ export function openApi(): object {
           summary: 'State changes, oldest first',
           parameters: [parameter('id', 'path', 'container')],
           responses: { 200: answer('List', list('JournalEntry')), default: error },
+        },
+      },
+      '/v1/containers/{id}/machine': {
+        get: {
+          summary: "The container's machine as XState persists it, and the events that are legal now",
+          parameters: [parameter('id', 'path', 'container')],
+          responses: { 200: answer('Snapshot', ref('MachineSnapshot')), default: error },
+        },
+      },
+      '/v1/inspector': {
+        get: {
+          summary:
+            'Everything as it is, then everything that changes, for the inspector: SSE with ids. Last-Event-ID goes on after ' +
+            'that message, if the daemon still has what came after it.',
+          parameters: [
+            parameter('last', 'query', 'as Last-Event-ID, for clients that cannot set it'),
+            parameter('read_only', 'query', 'hello says that no event may be sent: for a proxy that sends none'),
+          ],
+          responses: {
+            200: {
+              description: 'Messages; `event` and `data` of each are fields of text/event-stream',
+              content: { 'text/event-stream': { schema: ref('InspectorMessage') } },
+            },
+            default: error,
+          },
+        },
+      },
+      '/v1/inspector/stately': {
+        get: {
+          summary: 'All actors, then what XState says of them, in the shapes of @statelyai/inspect: SSE',
+          responses: {
+            200: {
+              description: 'Messages; `event` and `data` of each are fields of text/event-stream',
+              content: { 'text/event-stream': { schema: ref('StatelyMessage') } },
+            },
+            default: error,
+          },
         },
       },
       '/v1/containers/{id}/export': {

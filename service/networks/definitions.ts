@@ -6,6 +6,7 @@
  * update is settled.
  * Limits: networks.ts decides what a definition may contain.
  */
+import { EventEmitter } from 'eventemitter3';
 import { toFault } from '../../effects/effect.ts';
 import { inTurn } from '../../effects/turns.ts';
 import type { DefinitionStore } from '../../state/files/definitions.ts';
@@ -17,6 +18,8 @@ const SETTLE_AGAIN_MS = 1000;
 const turns = new WeakMap<Definitions, Promise<unknown>>();
 
 export class Definitions {
+  /** Emits `changed` after each change of a definition. */
+  readonly bus = new EventEmitter<{ changed: () => void }>();
   readonly #all: Map<string, NetworkDefinition>;
   readonly #store: DefinitionStore;
   /** Networks whose files are not as they should be, with the reason. */
@@ -45,18 +48,19 @@ export class Definitions {
       if (JSON.stringify(now) === JSON.stringify(definition)) this.#store.save(definition);
       else this.#store.goBack(definition, now);
     });
-    this.#all.set(definition.name, definition);
+    this.#set(definition);
   }
 
   /** Makes `next` the definition, and keeps `before` beside it until the update is settled. */
   begin(before: NetworkDefinition, next: NetworkDefinition): void {
     this.#written(before.name, () => this.#store.begin(before, next));
-    this.#all.set(next.name, next);
+    this.#set(next);
   }
 
   remove(name: string): void {
     this.#written(name, () => this.#store.remove(name));
     this.#all.delete(name);
+    this.bus.emit('changed');
   }
 
   /**
@@ -64,7 +68,7 @@ export class Definitions {
    * settled.
    */
   revert(definition: NetworkDefinition): void {
-    this.#all.set(definition.name, definition);
+    this.#set(definition);
     try {
       this.#store.save(definition);
     } catch (error) {
@@ -86,6 +90,11 @@ export class Definitions {
   /** Files that could not be reset, with the reason. */
   troubles(): { what: string; fault: Fault }[] {
     return [...this.#unsettled].map(([name, fault]) => ({ what: `file of network ${name}`, fault }));
+  }
+
+  #set(definition: NetworkDefinition): void {
+    this.#all.set(definition.name, definition);
+    this.bus.emit('changed');
   }
 
   /** Writes a file. A write that fails may still have happened, in part or whole: the files are then reset. */

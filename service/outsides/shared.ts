@@ -10,6 +10,7 @@
  * Over 400 lines because making, running, replacing and releasing these machines belong together, and so do the questions about
  * them, which are a line or two each.
  */
+import { EventEmitter } from 'eventemitter3';
 import { createActor, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstate';
 import type { Directory } from '../../effects/ask.ts';
 import { ROOT, succeed } from '../../effects/effect.ts';
@@ -54,6 +55,15 @@ export interface SharedMachines {
   resolver: typeof resolverMachine;
 }
 
+/** One of the machines, in the outside that it is for. */
+export type SharedMachine = { outside: string | null; name: string } & (
+  | { kind: 'network'; actor: ActorRefFrom<typeof networkMachine> }
+  | { [Kind in Exclude<keyof Outside, 'networks'>]: { kind: Kind; actor: Outside[Kind] } }[Exclude<
+      keyof Outside,
+      'networks'
+    >]
+);
+
 /** The pause between a defect and the replacement of its machine: a machine that fails at once again must not fill the log. */
 const AGAIN_MS = 1000;
 
@@ -65,6 +75,8 @@ const makePorts = ({ claims }: Adopted): Outside['ports'] =>
 const bridgeKey = (outside: string | null, network: string): string => `${network} ${outside ?? ''}`;
 
 export class Shared implements Directory {
+  /** Emits `machines` when a machine has been made, or is no more. */
+  readonly bus = new EventEmitter<{ machines: () => void }>();
   readonly #machines: SharedMachines;
   readonly #definitions: ReadonlyMap<string, NetworkDefinition>;
   readonly #previous: ReadonlyMap<string, NetworkDefinition>;
@@ -144,24 +156,25 @@ export class Shared implements Directory {
 
   /** Returns the faults of machines that retry by themselves. */
   troubles(): { outside: string | null; what: string; fault: Fault }[] {
-    return [...this.#outsides].flatMap(([outside, { firewall, firewalld, ports, resolver, networks }]) => {
-      const all: [string, AnyActorRef][] = [
-        ['firewall', firewall],
-        [BOUND, firewalld],
-        ['ports', ports],
-        ['resolver', resolver],
-      ];
-      for (const [name, actor] of networks) all.push([`network ${name}`, actor]);
-      return all.flatMap(([what, actor]) => {
-        const snapshot = actor.getSnapshot() as Parameters<typeof defectOf>[0] & {
-          context: { fault?: Fault | null; attempts?: number };
-        };
-        const defect = defectOf(snapshot, what);
-        if (defect !== null) return [{ outside, what, fault: defect }];
-        const { fault = null, attempts = 0 } = snapshot.context;
-        return fault === null || attempts === 0 ? [] : [{ outside, what, fault }];
-      });
+    return this.all().flatMap(({ kind, outside, name, actor }) => {
+      const what = kind === 'firewalld' ? BOUND : kind === 'network' ? `network ${name}` : kind;
+      const snapshot = actor.getSnapshot();
+      const defect = defectOf(snapshot, what);
+      if (defect !== null) return [{ outside, what, fault: defect }];
+      const { fault = null, attempts = 0 } = snapshot.context as { fault?: Fault | null; attempts?: number };
+      return fault === null || attempts === 0 ? [] : [{ outside, what, fault }];
     });
+  }
+
+  /** Returns every machine that runs, or is about to be replaced after a defect. */
+  all(): SharedMachine[] {
+    return [...this.#outsides].flatMap(([outside, { firewall, firewalld, ports, resolver, networks }]) => [
+      { kind: 'firewall', outside, name: 'firewall', actor: firewall },
+      { kind: 'firewalld', outside, name: 'firewalld', actor: firewalld },
+      { kind: 'ports', outside, name: 'ports', actor: ports },
+      { kind: 'resolver', outside, name: 'resolver', actor: resolver },
+      ...[...networks].map(([name, actor]) => ({ kind: 'network' as const, outside, name, actor })),
+    ]);
   }
 
   /** Returns how traffic leaves an outside, as far as it is known. */
@@ -334,6 +347,7 @@ export class Shared implements Directory {
       on.networks.get(name)?.stop();
       on.networks.delete(name);
     }
+    this.bus.emit('machines');
   }
 
   /**
@@ -373,6 +387,7 @@ export class Shared implements Directory {
     this.#replies.delete(outside);
     this.#outsides.delete(outside);
     this.#watcher?.closed(outside);
+    this.bus.emit('machines');
     return true;
   }
 
@@ -507,5 +522,6 @@ export class Shared implements Directory {
     actor.subscribe({ error });
     this.#watch?.(actor);
     actor.start();
+    this.bus.emit('machines');
   }
 }

@@ -106,5 +106,5 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     reclaim: (context) => shared.reclaim(context),
     failed,
   });
-  return { shared, networks, outsides, machine, containers, etc, places };
+  return { roster, shared, networks, outsides, machine, containers, etc, places };
 }

@@ -5,6 +5,7 @@
  * stop closes in the reverse order and leaves every container as it is.
  * Limits: a stop waits STOP_MS for operations under way, which continue at the next start, and FLUSH_MS for their traces.
  */
+import { randomBytes } from 'node:crypto';
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
@@ -15,9 +16,12 @@ import { historyOf } from '../../plan/journal/history.ts';
 import { auditing } from '../audit/repair.ts';
 import { doctor } from '../doctor/doctor.ts';
 import { driftChecks } from '../drift/drift-checks.ts';
+import { noSuchContainer } from '../events/events.ts';
 import { createApi } from '../http/api.ts';
+import { Inspector } from '../viewers/inspector.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { inspect, inspectSnapshot } from '../views/inspect.ts';
+import { machineSnapshot } from '../views/machine.ts';
 import { logChecks } from '../views/log-notifications.ts';
 import { statsOf, statsOfAll } from '../views/stats.ts';
 import type { Traces } from '../traces/traces.ts';
@@ -48,12 +52,13 @@ export async function serve(
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
   const { runDir, stateDir, netnsDir, socket, log } = options;
-  const { shared, containers, networks, places } = machines;
+  const { roster, shared, containers, networks, places } = machines;
   const { watch, uplinks, neighbours } = watches;
   const { publishing, files, hostFile } = recovery;
 
   const directories = { runDir, stateDir, netnsDir };
-  const view = (snapshot: ContainerSnapshot) => containerView(snapshot, join(runDir, 'etc'));
+  const etc = join(runDir, 'etc');
+  const view = (snapshot: ContainerSnapshot) => containerView(snapshot, etc);
   const inspectParts = {
     containers,
     networks,
@@ -83,6 +88,14 @@ export async function serve(
     forwards: listForwards(places.forwarder),
     askPublisher,
   };
+  const inspector = new Inspector({
+    roster,
+    shared,
+    definitions: state.definitions,
+    networks: () => networks.all(),
+    view,
+    daemon: { version, instance: instance.name, pid: process.pid, run: randomBytes(8).toString('hex') },
+  });
   const api = createApi({
     limits: options.limits,
     traces,
@@ -94,6 +107,13 @@ export async function serve(
     inspect: (id) => inspect(inspectParts, id),
     inspectSnapshot: (snapshot) => inspectSnapshot(inspectParts, snapshot),
     why: (id) => why(whyParts, id),
+    inspector,
+    machine: (text) => {
+      const id = containers.idOf(text);
+      const entry = roster.entries.get(id);
+      if (entry === undefined) throw noSuchContainer(id);
+      return machineSnapshot(entry.actor);
+    },
     stats: (id) => statsOf({ containers, kernel, forwarder: places.forwarder }, id),
     statsOfAll: () => statsOfAll({ containers, kernel, forwarder: places.forwarder }),
     ...auditing({ kernel, directories, shared, containers, networks }),

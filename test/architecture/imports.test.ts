@@ -118,6 +118,8 @@ const GOOD: [file: string, line: string][] = [
       .join('\n'),
   ],
   ['cli/good.ts', `export * from 'node:fs/promises';\nexport * from 'commander';\nexport * from './thing.ts';`],
+  ['inspector/page/good.ts', `export { value } from '../../plan/journal/thing.ts';`],
+  ['plan/journal/thing.ts', `export const value = 1;`],
   ['cli/good2.ts', `export type { Thing } from '../state/thing.ts';`],
   ['test/good.ts', `export { value } from '../cli/thing.ts';\nexport { value as other } from '../service/thing.ts';`],
 ];

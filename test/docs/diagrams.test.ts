@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { eventName } from '../../inspector/page/charts/event-name.ts';
 import { containerMachine } from '../../machines/container/container.ts';
-import { compactDiagram, documents, eventName, stale, stateDiagram, withDiagrams } from '../../scripts/diagrams.ts';
+import { compactDiagram, documents, stale, stateDiagram, withDiagrams } from '../../scripts/diagrams.ts';
 import { FAULTS } from '../../state/faults.ts';
 import { MACHINES, statesOf } from '../harness/machines.ts';
 

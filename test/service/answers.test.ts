@@ -14,6 +14,7 @@ import type { ContainerView } from '../../state/answers/container.ts';
 import type { RepairReport } from '../../state/answers/audit.ts';
 import type { EventLine } from '../../state/answers/event.ts';
 import type { Notification } from '../../state/answers/notification.ts';
+import { InspectorMessage } from '../../state/answers/inspector.ts';
 import type { ContainerStats } from '../../state/answers/stats.ts';
 import { on, pathOf, port, type Answer } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
@@ -22,6 +23,7 @@ import { JudgedDaemon } from '../harness/judged-daemon.ts';
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
+import { Viewer } from '../harness/viewer.ts';
 
 requirePrivateNamespace();
 
@@ -86,6 +88,7 @@ async function lookAtAll(...ids: string[]): Promise<void> {
     await daemon.get(`/v1/containers/${id}`);
     await daemon.get(`/v1/containers/${id}/history`);
     await daemon.get(`/v1/containers/${id}/why`);
+    await daemon.get(`/v1/containers/${id}/machine`);
     await daemon.get(`/v1/containers/${id}/export`);
     await daemon.get(`/v1/containers/${id}/stats`);
   }
@@ -280,6 +283,41 @@ answers('what happens, to who asks for events as a browser does', async () => {
   const [, data = ''] = /^event: \w+\ndata: (.*)\n\n/.exec(text) ?? [];
   daemon.judge('GET /v1/events', 200, SSE, data);
 });
+
+answers(
+  'what the inspector shows, and what XState says, while containers of each kind come, change and go',
+  async () => {
+    const streams = await Promise.all(
+      ['/v1/inspector', '/v1/inspector/stately'].map(async (path) => {
+        const viewer = await Viewer.open({ socketPath: daemon.socket, path });
+        return { path, viewer };
+      }),
+    );
+    const [inspector] = streams;
+    await daemon.up('a', { networks: on('web', 'named'), port_mappings: [port(8080, 80)] });
+    await daemon.up('f', { networks: on('web'), port_mappings: [port(8090, 80)], port_handler: 'forwarder' });
+    await daemon.up('s', { uplink: { program: 'slirp4netns' } });
+    await daemon.event({ type: 'create', id: 'b', networks: on('web'), port_mappings: [port(8080, 80)] });
+    await daemon.event({ type: 'configure', id: 'b' });
+    execFileSync('nft', ['delete', 'table', 'inet', tableName()]);
+    await inspector?.viewer.has('notification', ({ type }) => type === 'repaired');
+    await daemon.request('POST', '/v1/networks', { name: 'late' });
+    await inspector?.viewer.has('networks', (all) => all.some(({ name }) => name === 'late'));
+    await daemon.request('DELETE', '/v1/networks/late');
+    await clear(daemon);
+    await inspector?.viewer.has('gone', ({ id }) => id === 's');
+    for (const { path, viewer } of streams) {
+      await viewer.close();
+      for (const { event, data } of viewer.messages)
+        daemon.judge(`GET ${path}`, 200, SSE, JSON.stringify({ event, data }));
+    }
+    const told = new Set(inspector?.viewer.messages.map(({ event }) => event));
+    assert.equal(
+      InspectorMessage.options.map(({ shape }) => shape.event.value).filter((event) => !told.has(event)),
+      [],
+    );
+  },
+);
 
 answers('nothing is described that was not answered here', () => {
   assert.equal(daemon.missing(), []);
