@@ -8,8 +8,9 @@
  */
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import type { ErrorAnswer } from '../state/answers/error.ts';
-import type { EventAnswer, EventLine } from '../state/answers/event.ts';
+import type { EventAnswer, EventLine, PlanLine } from '../state/answers/event.ts';
 import type { Inspection } from '../state/answers/inspection.ts';
+import type { Plan } from '../state/answers/plan.ts';
 import type { LifecycleEvent } from '../state/event.ts';
 import { EXIT, Failure } from './failure.ts';
 
@@ -47,13 +48,31 @@ export class Client {
   }
 
   /** Send many on one connection; one answer each, in the order of the events. With `wait` false: once accepted. */
-  async events(events: LifecycleEvent[], wait = true): Promise<EventLine[]> {
+  events(events: LifecycleEvent[], wait = true): Promise<EventLine[]> {
+    return this.#many('/v1/events', events, wait ? {} : { prefer: 'respond-async' });
+  }
+
+  async #many<Line extends { line: number }>(
+    path: string,
+    events: LifecycleEvent[],
+    more: Record<string, string>,
+  ): Promise<Line[]> {
     const body = events.map((event) => `${JSON.stringify(event)}\n`).join('');
-    const headers = { 'content-type': NDJSON_TYPE, ...(wait ? {} : { prefer: 'respond-async' }) };
-    const answers: EventLine[] = [];
-    await this.#lines('POST', '/v1/events', headers, body, (line) => answers.push(JSON.parse(line) as EventLine));
+    const headers = { 'content-type': NDJSON_TYPE, ...more };
+    const answers: Line[] = [];
+    await this.#lines('POST', path, headers, body, (line) => answers.push(JSON.parse(line) as Line));
     if (answers.length !== events.length) throw noAnswer(`${answers.length} answers to ${events.length} events`);
     return answers.sort((a, b) => a.line - b.line);
+  }
+
+  /** Plans one event: nothing is done. */
+  plan(event: LifecycleEvent): Promise<Plan> {
+    return this.post('/v1/events?dry_run=true', event);
+  }
+
+  /** Plans many, each as if it were the only one; one answer each, in the order of the events. */
+  plans(events: LifecycleEvent[]): Promise<PlanLine[]> {
+    return this.#many('/v1/events?dry_run=true', events, {});
   }
 
   /** Calls `line` with each line of a stream, until the stream ends. Calls `opened` once the daemon has begun to send. */

@@ -17,6 +17,7 @@ import { addJournalCommands } from './commands/journal.ts';
 import { addLifecycleCommands } from './commands/lifecycle.ts';
 import { addLookCommands } from './commands/look.ts';
 import { addNetworkCommands } from './commands/network.ts';
+import { addApplyCommand } from './commands/plan.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addWatch } from './commands/watch.ts';
 import { addWhy } from './commands/why.ts';
@@ -56,6 +57,7 @@ function createProgram(version: string): Command {
   program.commandsGroup('Processes and containers:');
   addRunCommand(program);
   addLifecycleCommands(program);
+  addApplyCommand(program);
   program.commandsGroup('Looking:');
   addLookCommands(program);
   addWhy(program);

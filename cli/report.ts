@@ -10,10 +10,11 @@ import { complain, complainJson } from './terminal.ts';
 export function reportAll<T extends object>(
   session: Session,
   results: (T | Failure)[],
-  word: (answer: T) => string,
+  words: (answer: T) => string | string[],
+  json: (answer: T) => object = (answer) => answer,
 ): void {
   const answers = results.filter((result): result is T => !(result instanceof Failure));
-  session.say(answers, answers.map(word));
+  session.say(answers.map(json), answers.flatMap(words));
   reportFailures(session, results);
 }
 

@@ -1,13 +1,14 @@
 /**
  * Requests a lease: addresses of networks and host ports for one change of a container.
  *
- * Guarantees: all or nothing (what was granted before a refusal is given back); a request that is abandoned, because its
+ * Guarantees: all or nothing (what was granted before a refusal is given back, and so is what a plan did not promise); a request that is abandoned, because its
  * state was left, gives back what was granted. A request that is repeated after a crash gets the same answer. It waits for
  * what a container had that was torn down before, and is not refused: a teardown answers before the kernel has let go of
  * everything.
  * Limits: no deadline: the shared machines answer whatever their own effects do, and those have one.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { fromPromise } from 'xstate';
 import type { LeaseInput } from '../machines/container/container-inputs.ts';
 import type { FirewallAnswer } from '../machines/firewall.ts';
@@ -111,7 +112,24 @@ async function grant(parts: Parts, input: LeaseInput, held: { ports: ResolvedPor
   if (input.ports.length > 0) await claim(parts, input, held, work);
   const inside = await look(parts, input, leases);
   signal.throwIfAborted();
+  refuseOthers(input, leases, held.ports);
   return { leases, ports: held.ports, inside, given };
+}
+
+/** A plan that is applied has named addresses and ports: whoever applies it gets these, and no others. */
+function refuseOthers(
+  { promised = null, owner }: LeaseInput,
+  leases: readonly Lease[],
+  ports: readonly ResolvedPort[],
+): void {
+  if (promised === null) return;
+  const moved = [
+    ...leases.filter((lease, i) => !isDeepStrictEqual(lease, promised.leases[i])).map(({ network }) => network),
+    ...(isDeepStrictEqual(ports, promised.ports) ? [] : ['its host ports']),
+  ];
+  if (moved.length === 0) return;
+  const message = `container ${containerIdOf(owner)} would get something else than planned from ${moved.join(', ')}`;
+  throw refusal('PLAN_OUTDATED', message);
 }
 
 const NOW = Promise.resolve();

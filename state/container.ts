@@ -94,6 +94,10 @@ export type PortTarget = z.infer<typeof PortTarget>;
 export const ProcessIdentity = z.object({ pid: z.int(), startTime: z.number() });
 export type ProcessIdentity = z.infer<typeof ProcessIdentity>;
 
+/** What a plan has named and its operation must be granted: exactly that, or nothing (docs/decisions/0050). */
+export const Promised = z.object({ leases: z.array(Lease), ports: z.array(ResolvedPort) });
+export type Promised = z.infer<typeof Promised>;
+
 /** A part of a container that is missing or changed, and that the policy leaves so. */
 export const Drift = z.object({
   kind: z.enum(DRIFT_KINDS),
@@ -207,8 +211,16 @@ export const ContainerContext = z.object({
   ownerGone: z.boolean(),
   /** The change that the operation under way makes; null at rest. */
   change: Change.nullable(),
-  /** Counts accepted events; the reply to event n waits for the rest state after it. `network`: the network of the event. */
-  operation: z.object({ n: z.int(), type: z.string(), network: z.string().nullable() }),
+  /**
+   * Counts accepted events; the reply to event n waits for the rest state after it. `network`: the network of the event.
+   * `promised`: the event applies a plan.
+   */
+  operation: z.object({
+    n: z.int(),
+    type: z.string(),
+    network: z.string().nullable(),
+    promised: Promised.optional(),
+  }),
   /** Objects that others have removed and that the policy (`alert`) leaves so. */
   drift: z.array(Drift),
   /** The reason why the last operation failed; null if it did not. */

@@ -22,6 +22,11 @@ export const FAULTS = {
   ILLEGAL_EVENT: [409, 'Send one of the legal events, or wait: GET /v1/containers/ID?wait=STATE.'],
   STATE_UNREACHABLE: [409, 'It is on its way out: wait for gone, and create it again.'],
   WAIT_TIMEOUT: [504, 'Nothing was changed by waiting: wait again, or see `cleat inspect` for how it is.'],
+  NO_SUCH_PLAN: [
+    404,
+    'A plan is kept ten minutes, for who made it, and is applied once: make it again with --dry-run.',
+  ],
+  PLAN_OUTDATED: [409, 'Nothing was changed: make the plan again with --dry-run, and read what it does now.'],
   SUPERSEDED: [409, 'A later event took over before this one was finished.'],
   ADDRESS_TAKEN: [409, 'Choose another address, or leave the choice to cleat.'],
   ADDRESS_OUTSIDE_SUBNET: [400, 'Choose an address inside one of the subnets of the network.'],

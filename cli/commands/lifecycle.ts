@@ -16,6 +16,7 @@ import { attachmentOptions, parsePort, parseWiring, type AttachmentFlags } from 
 import { withProgress } from '../progress.ts';
 import { reportAll } from '../report.ts';
 import { warn } from '../terminal.ts';
+import { dryRunOption, showPlan, showPlans, type DryRun } from './plan.ts';
 import { portText } from '../text.ts';
 
 export const NETWORK_HELP =
@@ -64,6 +65,7 @@ function addCreate(program: Command): void {
     .option('--network <network>', `${NETWORK_HELP} (again for more)`, collect)
     .option('-p, --publish <port>', `${PUBLISH_HELP} (again for more)`, collect)
     .addOption(portHandlerOption())
+    .addOption(dryRunOption())
     .option('--pid <pid>', 'use the network namespace of this process, and tear down when it ends', parsePid)
     .option('--bound-to <pid>', 'tear down when this process ends', parsePid)
     .option('--name <name>', 'a name for people and name servers, unique (default: the id)')
@@ -91,10 +93,13 @@ function addCreate(program: Command): void {
 function addConfigure(program: Command): void {
   subcommand(program, 'configure <id>', 'set up what was asked for at create: addresses, links, routes, ports', [
     'cleat configure web',
-  ]).action(async (id: string, _flags: unknown, command: Command) => send(command, { type: 'configure', id }));
+    'cleat configure web --dry-run     # each step, the addresses and ports it would get, and nothing done',
+  ])
+    .addOption(dryRunOption())
+    .action(async (id: string, _flags: unknown, command: Command) => send(command, { type: 'configure', id }));
 }
 
-interface ReloadFlags {
+interface ReloadFlags extends DryRun {
   full?: boolean;
   all?: boolean;
 }
@@ -112,13 +117,15 @@ function addReload(program: Command): void {
   )
     .option('--full', 'replace the links too, each by one with the same name, addresses and MAC')
     .option('-a, --all', 'every container that is up')
-    .action(async (ids: string[], { full = false, all = false }: ReloadFlags, command: Command) => {
+    .addOption(dryRunOption())
+    .action(async (ids: string[], { full = false, all = false, dryRun = false }: ReloadFlags, command: Command) => {
       if (all === ids.length > 0) throw usage('name containers, or give --all');
       const session = new Session(command);
       const client = await session.client();
       const up = async () =>
         (await client.get<ContainerView[]>('/v1/containers')).filter(({ state }) => state === 'up').map(({ id }) => id);
       const events = [...new Set(all ? await up() : ids)].map((id) => ({ type: 'reload' as const, id, full }));
+      if (dryRun) return showPlans(session, client, events);
       const work = events.length === 0 ? Promise.resolve([]) : client.events(events);
       const answers = await withProgress(`reloading ${events.length === 1 ? events[0]?.id : events.length}`, work);
       const results = answers.map(({ body }) => ('error' in body ? new Failure(body.error) : body));
@@ -137,6 +144,7 @@ function addConnect(program: Command): void {
     .option('--interface-name <name>', 'with this interface name inside the container')
     .option('--alias <name>', 'one more name on this network (again for more)', collect)
     .option('--gw-priority <number>', 'the network with the highest leads out and has the published ports (default: 0)')
+    .addOption(dryRunOption())
     .action(async (network: string, id: string, flags: AttachmentFlags, command: Command) => {
       await send(command, { type: 'connect', id, network, options: attachmentOptions(flags) });
     });
@@ -147,9 +155,14 @@ function addDisconnect(program: Command): void {
     'cleat disconnect back web',
   ])
     .option('-f, --force', 'also when its link cannot be taken away: what is left is listed and tried again')
+    .addOption(dryRunOption())
     .action(async (network: string, id: string, { force }: { force?: boolean }, command: Command) => {
       await send(command, { type: 'disconnect', id, network, ...(force === undefined ? {} : { force }) });
     });
+}
+
+interface PublishFlags extends DryRun {
+  from?: string;
 }
 
 function addPublish(program: Command): void {
@@ -159,16 +172,19 @@ function addPublish(program: Command): void {
     'cleat publish green 8080:80 --from blue    # blue gives it up in the same moment',
   ])
     .option('--from <id>', 'take the host ports over from this container, without a moment in which they are closed')
-    .action(async (id: string, ports: string[], { from }: { from?: string }, command: Command) => {
+    .addOption(dryRunOption())
+    .action(async (id: string, ports: string[], { from, dryRun = false }: PublishFlags, command: Command) => {
       const session = new Session(command);
       const client = await session.client();
-      const before = (await client.container(id)).ports.map(portText);
-      const answer = await client.event({
+      const event: LifecycleEvent = {
         type: 'publish',
         id,
         port_mappings: ports.flatMap(parsePort),
         ...(from === undefined ? {} : { from }),
-      });
+      };
+      if (dryRun) return showPlan(session, client, event);
+      const before = (await client.container(id)).ports.map(portText);
+      const answer = await client.event(event);
       const now = 'ports' in answer ? answer.ports.map(portText) : [];
       // The host ports that were chosen. A container that is not configured has none yet.
       const added = now.filter((text) => !before.includes(text));
@@ -178,12 +194,14 @@ function addPublish(program: Command): void {
   subcommand(program, 'unpublish <id> <port...>', 'take published ports back, while the container runs', [
     'cleat unpublish web 8443:443',
     'cleat unpublish web 80        # whichever host port leads to 80',
-  ]).action(async (id: string, ports: string[], _flags: unknown, command: Command) => {
-    await send(command, { type: 'unpublish', id, port_mappings: ports.flatMap(parsePort) });
-  });
+  ])
+    .addOption(dryRunOption())
+    .action(async (id: string, ports: string[], _flags: unknown, command: Command) => {
+      await send(command, { type: 'unpublish', id, port_mappings: ports.flatMap(parsePort) });
+    });
 }
 
-interface TeardownFlags {
+interface TeardownFlags extends DryRun {
   ignore?: boolean;
   wait: boolean;
 }
@@ -195,10 +213,12 @@ function addTeardown(program: Command): void {
   ])
     .option('-i, --ignore', 'a container that does not exist is torn down already')
     .option('--no-wait', 'return when it is certain to happen, not when it has')
-    .action(async (ids: string[], { ignore = false, wait }: TeardownFlags, command: Command) => {
+    .addOption(dryRunOption())
+    .action(async (ids: string[], { ignore = false, wait, dryRun = false }: TeardownFlags, command: Command) => {
       const session = new Session(command);
       const client = await session.client();
       const events = [...new Set(ids)].map((id) => ({ type: 'teardown' as const, id }));
+      if (dryRun) return showPlans(session, client, events, ignore);
       const work = teardown(client, events, wait, ignore);
       const results = await withProgress(`tearing down ${events.length === 1 ? events[0]?.id : events.length}`, work);
       reportAll(session, results, (answer) => answer.id);
@@ -244,6 +264,7 @@ async function outcome(
 async function send(command: Command, event: LifecycleEvent): Promise<void> {
   const session = new Session(command);
   const client = await session.client();
+  if (command.opts<DryRun>().dryRun === true) return showPlan(session, client, event);
   const answer = await client.event(event);
   warn(answer);
   session.say(answer, event.id);

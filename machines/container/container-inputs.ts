@@ -12,6 +12,7 @@ import type {
   ProcessIdentity,
   ResolvedPort,
   PortRequest,
+  Promised,
 } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { Fault } from '../../state/faults.ts';
@@ -38,14 +39,19 @@ export type ContainerInput = Omit<
   | 'drift'
 >;
 
+/** `promised`: what the plan that the event applies has named. It is granted exactly that, or refused. */
+interface Applied {
+  promised?: Promised | undefined;
+}
+
 /** The lifecycle events, and the notifications of the service about the system. */
 export type ContainerEvent =
-  | { type: 'configure' }
-  | { type: 'connect'; network: string; options: AttachmentOptions }
+  | ({ type: 'configure' } & Applied)
+  | ({ type: 'connect'; network: string; options: AttachmentOptions } & Applied)
   | { type: 'disconnect'; network: string; force: boolean }
   | { type: 'reload'; full: boolean }
   /** `from`: the owner that gives these ports away, and the ports that it has. */
-  | { type: 'publish'; ports: PortRequest[]; from: { owner: string; ports: ResolvedPort[] } | null }
+  | ({ type: 'publish'; ports: PortRequest[]; from: { owner: string; ports: ResolvedPort[] } | null } & Applied)
   | { type: 'unpublish'; ports: PortRequest[] }
   /** `users`: the other containers in its namespace. */
   | { type: 'teardown' | 'process.exited'; users: string[] }
@@ -82,6 +88,8 @@ export interface LeaseInput {
   taking: { owner: string; ports: ResolvedPort[] } | null;
   /** True if an uplink is about to start. It must not run before the table restricts it. */
   uplink: boolean;
+  /** What a plan has named: anything else is refused. Null if no plan is applied. Absent in older snapshots. */
+  promised?: Promised | null;
 }
 
 export interface ReleaseInput {
@@ -138,6 +146,7 @@ export const leaseInput = ({ context }: In): LeaseInput => ({
   inside: context.netns === null || (context.netns.owned && !context.configured) ? null : context.netns.path,
   taking: takenBy(changeOf(context)),
   uplink: startsUplink(context),
+  promised: context.operation.promised ?? null,
 });
 
 /** Returns true if the change starts an uplink, which only configure does. */

@@ -233,6 +233,7 @@ export const setupContainer = setup({
         n: context.operation.n + 1,
         type: event.type,
         network: networkIn(event) || null,
+        ...('promised' in event && event.promised !== undefined ? { promised: event.promised } : {}),
       }),
       fault: null,
     }),

@@ -7,11 +7,9 @@
  * not change its snapshot on disk. The next event continues from that snapshot, as a start of the daemon would.
  * Limits: an answer waits as long as its effects take; those have deadlines.
  */
-import { isDeepStrictEqual } from 'node:util';
 import { createActor, waitFor } from 'xstate';
-import { isDeparting, sharable, stateName } from '../../plan/states.ts';
+import { stateName } from '../../plan/states.ts';
 import { ROOT, succeed } from '../../effects/effect.ts';
-import type { Limits } from '../../state/limits.ts';
 import { retryUntilDone } from '../../effects/retry.ts';
 import type { containerMachine } from '../../machines/container/container.ts';
 import type { ContainerInput } from '../../machines/container/container-inputs.ts';
@@ -20,26 +18,23 @@ import type { CreateEvent, LifecycleEvent } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Journal } from '../../state/files/journal.ts';
 import type { SnapshotStore } from '../../state/files/store.ts';
+import {
+  Admission,
+  type AdmissionParts,
+  type Admitted,
+  type AppliedPlan,
+  type CreationChoices,
+  type LaterEvent,
+} from './admission.ts';
 import { ContainerNames } from './container-names.ts';
-import { boundTo, planContainer, requested } from '../events/creation.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import { endings } from './process-endings.ts';
 import { passages } from '../records/passages.ts';
-import {
-  callsOf,
-  illegal,
-  legalEvents,
-  nameTaken,
-  noSuchContainer,
-  toMachineEvent,
-  withIds,
-} from '../events/events.ts';
-import { hasAllContainers, refuseTooManyContainers, refuseTooManyPorts } from '../events/limits.ts';
+import { noSuchContainer, withIds } from '../events/events.ts';
 import type { Entry, Roster } from './roster.ts';
 import { watchUntilItEnds } from './process-watch.ts';
 import { restorable, type Restorable } from '../records/recovery.ts';
-import { refuseUncarried, type UplinkPrograms } from '../events/uplink-request.ts';
-import { atRest, departed, inState, passed } from './wait-for-state.ts';
+import { atRest, inState } from './wait-for-state.ts';
 import {
   defectOf,
   refuseOvertaken,
@@ -50,29 +45,20 @@ import {
 } from '../records/snapshot.ts';
 import { takenBy } from '../../plan/containers/change.ts';
 
-export interface ContainersParts {
+export interface ContainersParts extends AdmissionParts {
   /** The list that containers are added to and removed from. */
   roster: Roster;
   machine: typeof containerMachine;
   store: SnapshotStore;
   journal: Journal;
-  bootId: string;
-  instance: string;
-  netnsDir: string;
-  /** Returns a network's name from its name, its id or the beginning of a unique id. Throws NO_SUCH_NETWORK. */
-  networkName: (text: string) => string;
-  /** Returns the path by which the outside at this path is known, null for the daemon's own. */
-  outsideName: (path: string) => string | null;
   /** Resolves when a container may be made in this outside. Throws NOT_A_NAMESPACE. */
   outsideReady: (path: string) => Promise<void>;
-  /** The outer publisher, which publishes ports one machine further out; null if there is none. */
-  publisher: string | null;
-  uplinks: UplinkPrograms;
-  limits: Limits;
   /** Called when a container has been reset to this context: releases what else it was granted. */
   reclaim: (context: ContainerContext) => void;
   failed: (what: string, error: unknown) => void;
 }
+
+const asKept = ({ snapshot }: Restorable) => ({ snapshot: snapshot as never, input: undefined as never });
 
 /** The delay after which a state at rest is written. */
 const REST_WRITE_MS = 5;
@@ -85,6 +71,7 @@ export class Containers {
   readonly #entries: Roster['entries'];
   readonly #names = new ContainerNames();
   readonly #durable: Roster['durable'];
+  readonly #admission: Admission;
   #lastGeneration = 0;
 
   constructor(parts: ContainersParts) {
@@ -95,6 +82,7 @@ export class Containers {
     this.#durable = roster.durable;
     this.bus = roster.bus;
     this.neighbours = roster.neighbours;
+    this.#admission = new Admission(parts, roster, this.#names);
   }
 
   /** Returns the id of the container with this id, name or beginning of an id; the text itself if there is none. */
@@ -113,11 +101,16 @@ export class Containers {
   /**
    * Takes an event. Resolves with the container's state after it, or rejects with the fault. If `wait` is false, it resolves as
    * soon as the intent is on disk: an accepted event will be finished, whatever happens to the daemon. `uid`: the caller; null
-   * for root and the daemon's own user, who may have as many containers as they like.
+   * for root and the daemon's own user, who may have as many containers as they like. `applied`: the plan that it carries out.
    */
-  async dispatch(said: LifecycleEvent, wait: boolean, uid: number | null): Promise<ContainerSnapshot> {
+  async dispatch(
+    said: LifecycleEvent,
+    wait: boolean,
+    uid: number | null,
+    applied: AppliedPlan | null = null,
+  ): Promise<ContainerSnapshot> {
     const event = withIds(said, (text) => this.idOf(text));
-    const actor = event.type === 'create' ? await this.#create(event, uid) : await this.#send(event);
+    const actor = event.type === 'create' ? await this.#create(event, uid, applied) : await this.#send(event, applied);
     const { n } = actor.getSnapshot().context.operation;
     if (!wait) {
       await this.#parts.store.commit(event.id);
@@ -129,6 +122,29 @@ export class Containers {
     if (snapshot.status === 'active' && !this.#durable.has(actor, n)) await this.#parts.store.commit(event.id);
     refuseUnfinished(snapshot, event.type);
     return snapshot;
+  }
+
+  /**
+   * Judges an event as `dispatch` does, and does nothing. Resolves with what the machine would get, or rejects with the fault.
+   * `token`: that of an earlier plan of the same container.
+   */
+  async foresee(
+    said: LifecycleEvent,
+    uid: number | null,
+    how: Omit<CreationChoices, 'generation'>,
+  ): Promise<Admitted & { said: LifecycleEvent }> {
+    const event = withIds(said, (text) => this.idOf(text));
+    if (event.type === 'create') {
+      await this.#admission.passed(event, uid);
+      const generation = Math.max(Date.now(), this.#lastGeneration + 1);
+      return { said: event, ...this.#admission.creation(event, uid, { ...how, generation }) };
+    }
+    const entry = this.#entryOf(event.id);
+    const kept = this.#stopped(entry);
+    if (kept === null) await this.#admission.ready(event, entry.actor);
+    // An actor that is never started: its state is the one that the container would go on from.
+    const before = (kept === null ? entry.actor : createActor(this.#parts.machine, asKept(kept))).getSnapshot();
+    return { said: event, before, event: this.#admission.translated(event, before) };
   }
 
   /** Resolves in a state of this name (or gone). Rejects when the container cannot get there (wait-for-state.ts). */
@@ -180,103 +196,62 @@ export class Containers {
     this.#parts.journal.flush();
   }
 
-  async #create(event: CreateEvent, uid: number | null): Promise<ContainerActor> {
-    refuseTooManyPorts(event, [], this.#parts.limits);
-    await this.#departures(event, uid);
+  async #create(event: CreateEvent, uid: number | null, applied: AppliedPlan | null): Promise<ContainerActor> {
+    await this.#admission.passed(event, uid);
     if (event.outside !== undefined) await this.#parts.outsideReady(event.outside);
-    const existing = this.#entries.get(event.id);
-    if (existing !== undefined) return this.#resume(event, existing);
-    const holder = this.#names.holderOf(event.id, ...callsOf(event));
-    if (holder !== null) throw nameTaken(event, holder);
-    if (uid !== null) refuseTooManyContainers(uid, this.all(), this.#parts.limits);
+    applied?.verify(this.get(event.id) ?? null);
     this.#lastGeneration = Math.max(Date.now(), this.#lastGeneration + 1);
-    const input = planContainer(event, {
-      ...this.#parts,
+    const creation = this.#admission.creation(event, uid, {
       generation: this.#lastGeneration,
-      uid,
-      container: (id) => sharable(this.get(id))?.context,
+      token: applied?.token,
     });
     this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
-    return this.#start(event.id, { input }).actor;
-  }
-
-  /** Waits until departing containers are gone that have this id or name, or that count towards this user's limit. */
-  async #departures(event: CreateEvent, uid: number | null): Promise<void> {
-    if (uid !== null && hasAllContainers(uid, this.all(), this.#parts.limits))
-      await this.neighbours.departures((other) => other.uid === uid);
-    const rivals = [event.id, this.#names.holderOf(event.id, ...callsOf(event)) ?? event.id];
-    const actors = rivals.flatMap((id) => this.#entries.get(id)?.actor ?? []);
-    await departed(actors.filter((actor) => isDeparting(actor.getSnapshot())));
-  }
-
-  /** Resumes a container whose namespace others have kept. It must be created alike, and continues where it was. */
-  #resume(event: CreateEvent, entry: Entry): ContainerActor {
-    const { actor } = entry;
-    const snapshot = actor.getSnapshot();
-    const { context } = snapshot;
-    const exists = (why: string) =>
-      new FaultError('CONTAINER_EXISTS', `container ${event.id} exists already (${why})`, { owner: event.id });
-    if (!context.ownerGone || snapshot.status !== 'active' || !snapshot.hasTag('rest'))
-      throw exists(stateName(snapshot));
-    const netns = event.netns ?? { mode: 'new' };
-    const wish = { netns, ...requested(event, netns, this.#parts) };
-    const users = this.neighbours.usersOf(context.owner).join(', ');
-    if (!isDeepStrictEqual(wish, context.request))
-      throw exists(`its namespace is in use by ${users}, and was made otherwise`);
-    this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
-    actor.send({ type: 'resume', boundTo: boundTo(netns.mode === 'pid' ? netns.pid : event.bound_to) });
+    if (!('event' in creation)) return this.#start(event.id, { input: creation.input }).actor;
+    const entry = this.#entryOf(event.id);
+    entry.actor.send(creation.event);
     entry.unwatch?.();
     this.#watch(entry);
-    return actor;
+    return entry.actor;
   }
 
   /** Sends an event to its container, if the machine accepts it now. */
-  async #send(event: Exclude<LifecycleEvent, { type: 'create' }>): Promise<ContainerActor> {
-    const entry = this.#entries.get(event.id);
-    if (entry === undefined) throw noSuchContainer(event.id);
-    const { actor } = this.#running(entry);
-    // An owner that leaves users behind comes to rest first, so that they keep a complete network.
-    const leavesUsers =
-      event.type === 'teardown' && this.neighbours.usersOf(actor.getSnapshot().context.owner).length > 0;
-    await passed(actor, leavesUsers);
+  async #send(event: LaterEvent, applied: AppliedPlan | null): Promise<ContainerActor> {
+    const { actor } = this.#running(this.#entryOf(event.id));
+    await this.#admission.ready(event, actor);
     const before = actor.getSnapshot();
-    // snapshot.can() is not used: it tries the whole transition, and our guards never leave an event unanswered.
-    if (!legalEvents(before).includes(event.type)) throw illegal(before, event.type);
-    if (event.type === 'publish') {
-      const { request, portHandler = 'firewall' } = before.context;
-      refuseTooManyPorts(event, request.ports, this.#parts.limits);
-      refuseUncarried(event.id, portHandler, event.port_mappings, request.ports);
-    }
-    const machineEvent = toMachineEvent(event, {
-      networkName: (text) => this.#parts.networkName(text),
-      requested: before.context.request.networks,
-      users: () => this.neighbours.usersOf(before.context.owner),
-      publisher: before.context.publisher,
-      giver: event.type === 'publish' ? this.neighbours.giver(event, before.context) : null,
-    });
+    applied?.verify(before);
+    const machineEvent = this.#admission.translated(event, before);
     const network = 'network' in machineEvent ? machineEvent.network : null;
     this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: event.type, network });
-    actor.send(machineEvent);
+    actor.send(applied === null ? machineEvent : applied.promise(machineEvent));
     return actor;
+  }
+
+  #entryOf(id: string): Entry {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw noSuchContainer(id);
+    return entry;
   }
 
   /** Restarts a container that a defect has stopped, from disk: from the beginning or the end of its last operation. */
   #running(entry: Entry): Entry {
-    const { context } = entry.actor.getSnapshot();
-    const defect = defectOf(entry.actor.getSnapshot(), `container ${context.id}`);
-    if (defect === null) return entry;
-    const kept = this.#kept(context);
-    if (kept === null) throw new FaultError(defect.code, `${defect.message}; it cannot go on from what is on disk`);
+    const kept = this.#stopped(entry);
+    if (kept === null) return entry;
     entry.unwatch?.();
     this.#parts.reclaim(kept.context);
-    const next = this.#start(context.id, { snapshot: kept.snapshot as never }, entry.actor);
+    const next = this.#start(kept.id, asKept(kept), entry.actor);
     this.#tellNeighbours(kept.context);
     return next;
   }
 
-  #kept({ id, owner }: ContainerContext): Restorable | null {
+  /** Returns what a container that a defect has stopped goes on from; null if none has stopped it. */
+  #stopped({ actor }: Entry): Restorable | null {
+    const { id, owner } = actor.getSnapshot().context;
+    const defect = defectOf(actor.getSnapshot(), `container ${id}`);
+    if (defect === null) return null;
     const kept = restorable(this.#parts.machine, id, this.#parts.store.read(id));
-    return kept?.context.owner === owner ? kept : null;
+    if (kept?.context.owner === owner) return kept;
+    throw new FaultError(defect.code, `${defect.message}; it cannot go on from what is on disk`);
   }
 
   /** Starts the actor of a container. `stopped`: the actor that it replaces. */

@@ -21,6 +21,16 @@ import { containerIdOf } from '../../plan/owner.ts';
 /** Port handlers that many containers share, and that can hand a port over. An uplink has the ports of one container. */
 const HANDS_OVER = new Set<PortHandler | undefined>([undefined, 'forwarder']);
 
+/** Returns where ports lead that a container gives away to a taker; null if it does not give them away. */
+export function givenBy(giver: ContainerSnapshot, taker: string, ports: readonly ResolvedPort[]): PortTarget[] | null {
+  const { change } = giver.context;
+  // A giver that has been notified that its last taker failed takes its ports back. They are not given to the next taker.
+  if (!giver.matches({ yielding: 'waiting' }) || change?.kind !== 'yield') return null;
+  if (change.taker !== taker) return null;
+  if (without(change.ports, ports).length > 0 || without(ports, change.ports).length > 0) return null;
+  return targetsFor(giver.context.portHandler, change.ports, leadsTo(giver.context));
+}
+
 type PublishEvent = Extract<LifecycleEvent, { type: 'publish' }>;
 
 export class Neighbours implements NeighbourDirectory {
@@ -90,13 +100,7 @@ export class Neighbours implements NeighbourDirectory {
     const actor = this.container(giver);
     if (actor === null) return null;
     actor.send({ type: 'yield', ports: [...ports], taker });
-    const snapshot = actor.getSnapshot();
-    const { change } = snapshot.context;
-    // A giver that has been notified that its last taker failed takes its ports back. They are not given to the next taker.
-    if (!snapshot.matches({ yielding: 'waiting' }) || change?.kind !== 'yield') return null;
-    if (change.taker !== taker) return null;
-    if (without(change.ports, ports).length > 0 || without(ports, change.ports).length > 0) return null;
-    return targetsFor(snapshot.context.portHandler, change.ports, leadsTo(snapshot.context));
+    return givenBy(actor.getSnapshot(), taker, ports);
   }
 
   holds(owner: string, ports: readonly ResolvedPort[]): boolean {

@@ -15,7 +15,6 @@ import type { AttachmentOptions, CreateEvent, NetnsSource } from '../../state/ev
 import { FaultError } from '../../state/faults.ts';
 import { DEFAULT_NETWORK } from '../../state/network.ts';
 import { noSuchContainer, refuseAliases, wanted } from './events.ts';
-import { newToken } from '../records/token.ts';
 import { wayOut, type UplinkPrograms } from './uplink-request.ts';
 
 export interface Surroundings {
@@ -27,6 +26,8 @@ export interface Surroundings {
   uplinks: UplinkPrograms;
   /** A number above that of every earlier container. */
   generation: number;
+  /** What every kernel name of the container is derived from; no other container has had it. */
+  token: string;
   /** The uid of the caller; null for root and the daemon's own user. */
   uid: number | null;
   container(id: string): ContainerContext | undefined;
@@ -45,7 +46,7 @@ export function planContainer(event: CreateEvent, around: Surroundings): Contain
     throw new FaultError('BAD_REQUEST', `container ${id} has the namespace of ${pid}: it is bound to that process`);
   }
   const request = { netns, ...requested(event, netns, around) };
-  const token = newToken(around.instance);
+  const { token } = around;
   const path = `${around.netnsDir}/${netnsName(token)}`;
   return {
     id,

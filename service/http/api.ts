@@ -1,7 +1,7 @@
 /**
  * The API on the Unix socket: HTTP/1.1 and JSON. The schemas of state/ check every shape.
  *
- *   POST   /v1/events              one lifecycle event; or many, one per line, as application/x-ndjson
+ *   POST   /v1/events              one lifecycle event; or many, one per line, as application/x-ndjson; ?dry_run=true plans it
  *   GET    /v1/events              notifications as they happen (NDJSON, or SSE if the client accepts it)
  *   GET    /v1/containers          the intended state; ?id=A&id=B: of these alone. :id is an id, a name, or the beginning of an
  *                                  engine's id
@@ -11,17 +11,18 @@
  *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
  *   GET    /v1/inspector, /v1/containers/:id/machine (inspector.ts)
  *   POST   /v1/audit/repair
+ *   GET    /v1/plans/:hash, POST /v1/plans/:hash/apply (plans.ts)
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
  *
  * Guarantees: the object that is authorised is the object that is executed. A body over the limit is refused before it is read
  * (moby CVE-2026-34040). An incomplete request changes nothing. An error is {"error": Fault and hint} with the status of
  * state/faults.ts, also for bytes that are not HTTP. The resources that a client can make the daemon keep are bounded:
- * connections, events under way on one stream, answers that the client does not read.
+ * connections, events under way on one stream, answers that the client does not read, plans.
  * Limits: the file mode of the socket decides which users may connect; authorise.ts decides which of them may name paths and
  * pids. Node itself answers a request without Host, or with an unknown Expect header, with a status alone (400, 417).
  */
 import { once } from 'node:events';
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RequestPayload } from 'fastify';
 import { inTurn } from '../../effects/turns.ts';
@@ -30,7 +31,7 @@ import type { AuditReport, RepairReport } from '../../state/answers/audit.ts';
 import type { ContainerView, Gone } from '../../state/answers/container.ts';
 import type { DoctorReport } from '../../state/answers/doctor.ts';
 import type { ErrorAnswer } from '../../state/answers/error.ts';
-import type { EventLine } from '../../state/answers/event.ts';
+import type { EventAnswer, EventLine, PlanLine } from '../../state/answers/event.ts';
 import type { JournalLine } from '../../state/answers/history.ts';
 import type { Inspection } from '../../state/answers/inspection.ts';
 import type { Notification } from '../../state/answers/notification.ts';
@@ -43,15 +44,18 @@ import { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import type { Limits } from '../../state/limits.ts';
 import { authorise, authoriseNetwork, authoriseRepair, isTrusted, type Peer, peerOf } from './authorise.ts';
 import { announcesBody, Connections, endWith } from './connections.ts';
+import type { AppliedPlan } from '../containers/admission.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { noSuchContainer } from '../events/events.ts';
 import type { Networks } from '../networks/networks.ts';
 import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
+import type { Plans } from '../plans/plans.ts';
 import { openApi } from './openapi.ts';
 import { addJournalRoutes } from './journal-routes.ts';
 import { MAX_LINE, readLines } from './ndjson.ts';
 import { parse } from './parse.ts';
+import { addPlanRoutes, isDryRun, plannerOf, waits, type Call } from './plans.ts';
 import { Calls, parseLine, type Line } from './stream-lines.ts';
 import { traced, tracedEvent } from './traced.ts';
 import type { Traces } from '../traces/traces.ts';
@@ -64,6 +68,7 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   traces: Traces | null;
   containers: Containers;
   networks: Networks;
+  plans: Plans;
   view(snapshot: ContainerSnapshot): ContainerView;
   /** Why firewalld was not told of all networks there, null when it was. */
   firewalld(outside: string | null): Fault | null;
@@ -79,7 +84,7 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   version(): Version;
 }
 
-type Answered = Pick<EventLine, 'status' | 'body'>;
+type Answered = Pick<EventLine | PlanLine, 'status' | 'body'>;
 
 const MAX_WAIT_MS = 300_000;
 
@@ -99,7 +104,7 @@ const noSchema = (): never => {
 };
 
 export function createApi(parts: ApiParts): FastifyInstance {
-  const { containers, networks, traces } = parts;
+  const { containers, networks, plans, traces } = parts;
   const api = Fastify({
     bodyLimit: MAX_LINE,
     forceCloseConnections: true,
@@ -127,45 +132,60 @@ export function createApi(parts: ApiParts): FastifyInstance {
 
   api.post('/v1/events', async (request, reply) => {
     const peer = peerOf(request.raw.socket);
-    const wait = !/\brespond-async\b/.test(String(request.headers.prefer ?? ''));
+    const call = { peer, wait: waits(request), headers: request.headers };
+    const dry = isDryRun(request.query);
+    // Never throws.
+    const handle = (json: unknown): Promise<Answered> =>
+      (dry ? planEvent(json, peer) : handleEvent(json, call)).catch(refusal);
     if (request.headers['content-type']?.startsWith('application/x-ndjson') === true) {
-      return streamEvents(request, reply, peer, wait);
+      return streamEvents(request, reply, peer, handle);
     }
-    const { status, body } = await handleEvent(request.body, peer, wait, request.headers);
+    const { status, body } = await handle(request.body);
     return reply.code(status).send(body);
   });
+  addPlanRoutes(api, { plans, carryOut });
 
-  /** Handles one event, from unknown JSON to the answer. Never throws. */
-  async function handleEvent(
-    json: unknown,
-    peer: Peer,
-    wait: boolean,
-    headers: IncomingHttpHeaders,
-  ): Promise<Answered> {
-    try {
-      const event = parse(LifecycleEvent, json);
-      authorise(peer, event);
-      const snapshot = await tracedEvent(traces, event, { headers, containers }, async () => {
-        // The default network could not be made when the daemon started. It may be possible now.
-        const needs = event.type === 'create' || event.type === 'connect';
-        if (needs && networks.defaultFault !== null) await networks.ensureDefault();
-        return containers.dispatch(event, wait, isTrusted(peer) ? null : peer.uid);
-      });
-      const warnings = warningsOf(
-        event,
-        snapshot,
-        () => networks.all(),
-        (outside) => parts.firewalld(outside),
-      );
-      const view = viewOf(snapshot, parts);
-      return { status: wait ? 200 : 202, body: warnings.length === 0 ? view : { ...view, warnings } };
-    } catch (error) {
-      return refusal(error);
-    }
+  /** Handles one event, from unknown JSON to the answer. */
+  async function handleEvent(json: unknown, call: Call): Promise<Answered> {
+    return carryOut(parse(LifecycleEvent, json), call, null);
+  }
+
+  /** Plans one event, from unknown JSON to the answer. */
+  async function planEvent(json: unknown, peer: Peer): Promise<Answered> {
+    const event = parse(LifecycleEvent, json);
+    authorise(peer, event);
+    return { status: 200, body: await plans.make(event, plannerOf(peer)) };
+  }
+
+  async function carryOut(
+    event: LifecycleEvent,
+    { peer, wait, headers }: Call,
+    applied: AppliedPlan | null,
+  ): Promise<{ status: number; body: EventAnswer }> {
+    authorise(peer, event);
+    const snapshot = await tracedEvent(traces, event, { headers, containers }, async () => {
+      // The default network could not be made when the daemon started. It may be possible now.
+      const needs = event.type === 'create' || event.type === 'connect';
+      if (needs && networks.defaultFault !== null) await networks.ensureDefault();
+      return containers.dispatch(event, wait, isTrusted(peer) ? null : peer.uid, applied);
+    });
+    const warnings = warningsOf(
+      event,
+      snapshot,
+      () => networks.all(),
+      (outside) => parts.firewalld(outside),
+    );
+    const view = viewOf(snapshot, parts);
+    return { status: wait ? 200 : 202, body: warnings.length === 0 ? view : { ...view, warnings } };
   }
 
   /** Handles many events on one connection: in order for one container, concurrently for different ones. */
-  async function streamEvents(request: FastifyRequest, reply: FastifyReply, peer: Peer, wait: boolean) {
+  async function streamEvents(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    peer: Peer,
+    handle: (json: unknown) => Promise<Answered>,
+  ) {
     reply.hijack();
     connections.unhurried(request.raw);
     const out = reply.raw;
@@ -185,7 +205,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
      */
     const hopeless = new Map<unknown, number>();
     const write = (n: number, result: Answered) => {
-      const answered: EventLine = { line: n, ...result };
+      const answered = { line: n, ...result } as EventLine | PlanLine;
       if (!out.destroyed) out.write(`${JSON.stringify(answered)}\n`);
     };
     const answer = async (n: number, event: Line, key: unknown) => {
@@ -193,7 +213,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
       if (n <= (hopeless.get(key) ?? 0)) {
         return write(n, refusal(new FaultError('SUPERSEDED', 'not tried: the create before it failed')));
       }
-      const result = await handleEvent(event, peer, wait, request.headers);
+      const result = await handle(event);
       if (event?.type === 'create' && result.status >= 400) hopeless.set(key, line);
       write(n, result);
     };

@@ -9,12 +9,13 @@ import { AuditReport, RepairReport } from '../../state/answers/audit.ts';
 import { ContainerView, Gone } from '../../state/answers/container.ts';
 import { DoctorReport } from '../../state/answers/doctor.ts';
 import { ErrorAnswer } from '../../state/answers/error.ts';
-import { EventAnswer, EventLine } from '../../state/answers/event.ts';
+import { EventAnswer, EventLine, PlanLine } from '../../state/answers/event.ts';
 import { ExportLine, JournalEntry } from '../../state/answers/history.ts';
 import { InspectorMessage, MachineSnapshot, StatelyMessage } from '../../state/answers/inspector.ts';
 import { Inspection } from '../../state/answers/inspection.ts';
 import { NetworkAnswer } from '../../state/answers/network.ts';
 import { Notification } from '../../state/answers/notification.ts';
+import { Plan } from '../../state/answers/plan.ts';
 import { ContainerStats } from '../../state/answers/stats.ts';
 import { Version } from '../../state/answers/version.ts';
 import { Why } from '../../state/answers/why.ts';
@@ -43,6 +44,8 @@ const schemas = {
   NetworkRequest,
   NetworkUpdate,
   Notification,
+  Plan,
+  PlanLine,
   RepairReport,
   StatelyMessage,
   Version,
@@ -72,11 +75,15 @@ export function openApi(): object {
       '/v1/events': {
         post: {
           summary: 'One lifecycle event, or many as NDJSON. `Prefer: respond-async` answers 202 once it is durable.',
+          parameters: [parameter('dry_run', 'query', 'true: nothing is done, the answer is the Plan of the event')],
           requestBody: { required: true, content: { ...json(ref('LifecycleEvent')), ...lines('LifecycleEvent') } },
           responses: {
             200: {
-              description: 'The container after the event, and `warnings`; of many events one line each',
-              content: { ...json(ref('EventAnswer')), ...lines('EventLine') },
+              description: 'The container after the event, and `warnings`, or the plan; of many events one line each',
+              content: {
+                ...json({ anyOf: [ref('EventAnswer'), ref('Plan')] }),
+                'application/x-ndjson': { schema: { anyOf: [ref('EventLine'), ref('PlanLine')] } },
+              },
             },
             202: answer('The container as it is when the event is durable', ref('EventAnswer')),
             default: error,
@@ -90,6 +97,24 @@ export function openApi(): object {
               description: 'One notification per line',
               content: { ...lines('Notification'), 'text/event-stream': { schema: ref('Notification') } },
             },
+            default: error,
+          },
+        },
+      },
+      '/v1/plans/{hash}': {
+        get: {
+          summary: 'A plan that is kept for whoever made it, as it was answered',
+          parameters: [parameter('hash', 'path', 'hash of a plan')],
+          responses: { 200: answer('The plan', ref('Plan')), default: error },
+        },
+      },
+      '/v1/plans/{hash}/apply': {
+        post: {
+          summary: 'Do what the plan says, once; PLAN_OUTDATED if something that it rests on has moved',
+          parameters: [parameter('hash', 'path', 'hash of a plan')],
+          responses: {
+            200: answer('As that of its event', ref('EventAnswer')),
+            202: answer('As that of its event', ref('EventAnswer')),
             default: error,
           },
         },

@@ -34,6 +34,8 @@ import { logged, type Log } from '../report/log.ts';
 import type { Shared } from '../outsides/shared.ts';
 import { containerIdOf } from '../../plan/owner.ts';
 
+const THE_DEFAULT: NetworkRequest = { name: DEFAULT_NETWORK, dns_enabled: false };
+
 /** A definition as it is answered to who made or changed it. `warnings`: what may not be what was meant; absent for none. */
 export type AnsweredNetwork = NetworkDefinition & { warnings?: string[] };
 
@@ -94,7 +96,7 @@ export class Networks {
   async ensureDefault(): Promise<Fault | null> {
     if (this.#definitions.byName.has(DEFAULT_NETWORK)) return null;
     try {
-      await this.#create({ name: DEFAULT_NETWORK, dns_enabled: false });
+      await this.#create(THE_DEFAULT);
     } catch (error) {
       const fault = toFault(error, 'create');
       if (fault.code === 'STATE_UNWRITABLE') throw error; // nothing works in this case
@@ -126,28 +128,41 @@ export class Networks {
     return logged(this.#log, 'remove', name, () => this.#remove(name));
   }
 
+  /** Returns the default network as it would be made now; null if there is one, or none can be made. */
+  async comingDefault(): Promise<NetworkDefinition | null> {
+    if (this.#defaultFault === null) return null;
+    const planned = await this.#planned(THE_DEFAULT).catch(() => null);
+    return planned?.definition ?? null;
+  }
+
   #create(request: NetworkRequest): Promise<AnsweredNetwork> {
     return this.#definitions.inTurn(async () => {
-      const [routes, links] = await Promise.all([
-        this.#routes(request.subnets ?? []),
-        this.#kernel.outside(null).kernel.links(),
-      ]);
-      const plan = planNetwork(request, {
-        routes,
-        links: links.map(({ name }) => name),
-        networks: this.all(),
-        pools: this.#pools,
-        resolver: (await findAardvark()) !== null,
-        bridgePrefix: this.#bridgePrefix,
-        id: randomBytes(32).toString('hex'),
-        now: new Date().toISOString(),
-      });
-      if ('fault' in plan) throw FaultError.of(plan.fault);
-      await this.#requireIpv6(plan.definition);
+      const plan = await this.#planned(request);
       this.#definitions.record(plan.definition);
       if (request.name === DEFAULT_NETWORK) this.#defaultFault = null;
       return answered(plan.definition, plan.warnings);
     });
+  }
+
+  /** Completes a definition, and makes nothing. Rejects with the reason if there can be no such network. */
+  async #planned(request: NetworkRequest): Promise<{ definition: NetworkDefinition; warnings: string[] }> {
+    const [routes, links] = await Promise.all([
+      this.#routes(request.subnets ?? []),
+      this.#kernel.outside(null).kernel.links(),
+    ]);
+    const plan = planNetwork(request, {
+      routes,
+      links: links.map(({ name }) => name),
+      networks: this.all(),
+      pools: this.#pools,
+      resolver: (await findAardvark()) !== null,
+      bridgePrefix: this.#bridgePrefix,
+      id: randomBytes(32).toString('hex'),
+      now: new Date().toISOString(),
+    });
+    if ('fault' in plan) throw FaultError.of(plan.fault);
+    await this.#requireIpv6(plan.definition);
+    return plan;
   }
 
   /** Changes a network that containers use: all of them follow, or none. */

@@ -11,7 +11,7 @@
  * them, which are a line or two each.
  */
 import { EventEmitter } from 'eventemitter3';
-import { createActor, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstate';
+import { createActor, initialTransition, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstate';
 import type { Directory } from '../../effects/ask.ts';
 import { ROOT, succeed } from '../../effects/effect.ts';
 import { outsideKey } from '../../effects/kernel.ts';
@@ -20,7 +20,7 @@ import { NO_REPLIES, type Replies } from '../../effects/ruleset/ruleset-replies.
 import type { BridgeLook } from '../../effects/links/unmanaged-bridge.ts';
 import { filtersIn, type firewallMachine, type Switches } from '../../machines/firewall.ts';
 import type { firewalldMachine } from '../../machines/firewalld.ts';
-import type { networkMachine } from '../../machines/network.ts';
+import type { networkMachine, NetworkInput } from '../../machines/network.ts';
 import type { Names } from '../../plan/names/names.ts';
 import { rests } from '../../plan/states.ts';
 import { portsMachine } from '../../machines/ports.ts';
@@ -71,6 +71,22 @@ const BOUND = "bridges in firewalld's zone";
 
 const makePorts = ({ claims }: Adopted): Outside['ports'] =>
   createActor(portsMachine, { systemId: ROOT, input: { adopted: claims } });
+
+const firewallInput = (outside: string | null, { networks, uplinks, found, recorded }: Adopted) => ({
+  outside,
+  adopted: networks,
+  uplinks,
+  found,
+  recorded,
+});
+
+const firewalldInput = (outside: string | null, { bridges, bound }: Adopted) => ({ outside, adopted: bridges, bound });
+
+const resolverInput = (outside: string | null, { names, recovering }: Adopted) => ({
+  outside,
+  adopted: names,
+  recovering,
+});
 
 const bridgeKey = (outside: string | null, network: string): string => `${network} ${outside ?? ''}`;
 
@@ -146,6 +162,40 @@ export class Shared implements Directory {
   /** Returns the machines of one outside; null if it has none yet. */
   machinesIn(outside: string | null): Outside | null {
     return this.#outsides.get(outside) ?? null;
+  }
+
+  /**
+   * Returns the machines of an outside with their present states, and with the states that those begin in that do not run.
+   * Starts none of them.
+   */
+  present(outside: string | null) {
+    const on = this.#outsides.get(outside);
+    const { firewall, firewalld, resolver, network } = this.#machines;
+    return {
+      firewall: () => ({
+        machine: firewall,
+        snapshot: on?.firewall.getSnapshot() ?? initialTransition(firewall, firewallInput(outside, NOTHING))[0],
+      }),
+      firewalld: () => ({
+        machine: firewalld,
+        snapshot: on?.firewalld.getSnapshot() ?? initialTransition(firewalld, firewalldInput(outside, NOTHING))[0],
+      }),
+      resolver: () => ({
+        machine: resolver,
+        snapshot: on?.resolver.getSnapshot() ?? initialTransition(resolver, resolverInput(outside, NOTHING))[0],
+      }),
+      ports: () => ({
+        machine: portsMachine,
+        snapshot: on?.ports.getSnapshot() ?? initialTransition(portsMachine, { adopted: {} })[0],
+      }),
+      /** Null when no network has this name. */
+      network: (name: string) => {
+        const running = on?.networks.get(name)?.getSnapshot();
+        const input = this.#networkInput(outside, name, {}, false);
+        if (running !== undefined) return { machine: network, snapshot: running };
+        return input === null ? null : { machine: network, snapshot: initialTransition(network, input)[0] };
+      },
+    };
   }
 
   /** Returns the definitions of the networks whose bridge and rules exist, or are about to. */
@@ -445,22 +495,22 @@ export class Shared implements Directory {
     });
   }
 
-  #makeFirewall(outside: string | null, { networks, uplinks, found, recorded }: Adopted): Outside['firewall'] {
+  #makeFirewall(outside: string | null, adopted: Adopted): Outside['firewall'] {
     const firewall = createActor(this.#machines.firewall, {
       id: outsideKey(outside),
       systemId: ROOT,
-      input: { outside, adopted: networks, uplinks, found, recorded },
+      input: firewallInput(outside, adopted),
       inspect: this.#records.follow(outside, () => this.#outsides.get(outside)).firewall,
     });
     firewall.on('found', (findings) => this.#watcher?.found(outside, findings));
     return firewall;
   }
 
-  #makeFirewalld(outside: string | null, { bridges, bound }: Adopted): Outside['firewalld'] {
+  #makeFirewalld(outside: string | null, adopted: Adopted): Outside['firewalld'] {
     const firewalld = createActor(this.#machines.firewalld, {
       id: outsideKey(outside),
       systemId: ROOT,
-      input: { outside, adopted: bridges, bound },
+      input: firewalldInput(outside, adopted),
       inspect: this.#records.follow(outside, () => this.#outsides.get(outside)).firewalld,
     });
     firewalld.on('failing', ({ fault: { code, message, ...more } }) =>
@@ -469,11 +519,11 @@ export class Shared implements Directory {
     return firewalld;
   }
 
-  #makeResolver(outside: string | null, { names, recovering }: Adopted): Outside['resolver'] {
+  #makeResolver(outside: string | null, adopted: Adopted): Outside['resolver'] {
     return createActor(this.#machines.resolver, {
       id: 'resolver',
       systemId: ROOT,
-      input: { outside, adopted: names, recovering },
+      input: resolverInput(outside, adopted),
     });
   }
 
@@ -486,23 +536,10 @@ export class Shared implements Directory {
     recovering: boolean,
     stopped: AnyActorRef | null = null,
   ) {
-    const definition = this.#definitions.get(name);
-    if (definition === undefined) return null;
-    const actor = createActor(this.#machines.network, {
-      id: name,
-      systemId: ROOT,
-      input: {
-        definition,
-        previous: recovering && stopped === null ? (this.#previous.get(name) ?? null) : null,
-        outside,
-        wayOut: this.wayOut(outside),
-        bridge: isUnmanaged(definition)
-          ? (this.#bridges.get(bridgeKey(outside, name))?.seen ?? rememberedBridge(adopted))
-          : null,
-        adopted,
-        recovering,
-      },
-    });
+    const input = this.#networkInput(outside, name, adopted, recovering);
+    if (input === null) return null;
+    const previous = recovering && stopped === null ? (this.#previous.get(name) ?? null) : null;
+    const actor = createActor(this.#machines.network, { id: name, systemId: ROOT, input: { ...input, previous } });
     if (stopped !== null) succeed(actor, stopped);
     on.networks.set(name, actor);
     this.#run(actor, `network ${name}`, (stopped) => {
@@ -511,6 +548,14 @@ export class Shared implements Directory {
       this.#startNetwork(on, outside, name, leases, true, stopped)?.send({ type: 'drifted' });
     });
     return actor;
+  }
+
+  #networkInput(outside: string | null, name: string, adopted: Leases, recovering: boolean): NetworkInput | null {
+    const definition = this.#definitions.get(name);
+    if (definition === undefined) return null;
+    const seen = () => this.#bridges.get(bridgeKey(outside, name))?.seen ?? rememberedBridge(adopted);
+    const bridge = isUnmanaged(definition) ? seen() : null;
+    return { definition, previous: null, outside, wayOut: this.wayOut(outside), bridge, adopted, recovering };
   }
 
   /** Runs a machine. `again` replaces it, some time after a defect has stopped it. */

@@ -16,6 +16,7 @@ import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
 import { Networks } from '../networks/networks.ts';
 import { Shared } from '../outsides/shared.ts';
+import { Plans } from '../plans/plans.ts';
 import { failpoint } from '../records/failpoint.ts';
 import { OutsideRelease } from '../watch/outside-release.ts';
 import type { Traces } from '../traces/traces.ts';
@@ -106,5 +107,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     reclaim: (context) => shared.reclaim(context),
     failed,
   });
-  return { roster, shared, networks, outsides, machine, containers, etc, places };
+  const { neighbours } = roster;
+  const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks });
+  return { roster, shared, networks, outsides, machine, containers, plans, etc, places };
 }

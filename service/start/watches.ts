@@ -36,7 +36,17 @@ export function makeWatches(
       const state = stateName(snapshot);
       const drift = 'drift' in notification ? { drift: notification.drift.slice(0, TOLD) } : {};
       const by = 'by' in notification && notification.by !== null ? { by: notification.by } : {};
-      journal.append(id, { kind: 'note', t, machine: 'container', event, from: state, to: state, ms: 0, ...drift, ...by });
+      journal.append(id, {
+        kind: 'note',
+        t,
+        machine: 'container',
+        event,
+        from: state,
+        to: state,
+        ms: 0,
+        ...drift,
+        ...by,
+      });
     }
     containers.bus.emit('notification', notification);
   };

@@ -8,14 +8,14 @@
 import { stateName } from '../../plan/states.ts';
 import { SEARCH_DOMAIN } from '../../plan/containers/resolv-conf.ts';
 import { uplinkServers } from '../../plan/uplinks/uplink-inside.ts';
-import type { ContainerView, StatusBlock, UplinkView } from '../../state/answers/container.ts';
-import type { Attachment } from '../../state/container.ts';
+import type { ContainerView, PublishedPort, StatusBlock, UplinkView } from '../../state/answers/container.ts';
+import type { Attachment, ResolvedPort } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { Uplink } from '../../state/uplink.ts';
 import { legalEvents } from '../events/events.ts';
 import { defectOf, type ContainerSnapshot } from '../records/snapshot.ts';
 
-function statusBlock(attachment: Attachment): StatusBlock {
+export function statusBlock(attachment: Attachment): StatusBlock {
   return {
     interfaces: {
       [attachment.link]: {
@@ -29,6 +29,14 @@ function statusBlock(attachment: Attachment): StatusBlock {
     ...(attachment.dns === null ? {} : { dns_server_ips: attachment.dns.listen, dns_search_domains: [SEARCH_DOMAIN] }),
   };
 }
+
+export const publishedPort = (port: ResolvedPort): PublishedPort => ({
+  host_ip: port.outerIp ?? port.hostIp,
+  host_port: port.hostPort,
+  container_port: port.containerPort,
+  protocol: port.protocol,
+  range: port.range,
+});
 
 /** Returns the requested settings of the program, and the link that it was found to have made. */
 function uplinkView({ settings, made, missing }: Uplink): UplinkView {
@@ -76,13 +84,7 @@ export function containerView(snapshot: ContainerSnapshot, etc: string): Contain
     requested_networks: context.request.networks,
     uplink: context.uplink === undefined ? null : uplinkView(context.uplink),
     port_handler: context.portHandler ?? 'firewall',
-    ports: context.ports.map((port) => ({
-      host_ip: port.outerIp ?? port.hostIp,
-      host_port: port.hostPort,
-      container_port: port.containerPort,
-      protocol: port.protocol,
-      range: port.range,
-    })),
+    ports: context.ports.map(publishedPort),
     files: context.files
       ? { resolv_conf: `${etc}/${context.id}/resolv.conf`, hosts: `${etc}/${context.id}/hosts` }
       : null,

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { ContainerView, Gone } from './container.ts';
 import { ErrorAnswer } from './error.ts';
+import { Plan } from './plan.ts';
 import { warnings } from './warnings.ts';
 
 /** The container after the event, or the note that nothing of it is left. */
@@ -19,3 +20,7 @@ export const EventLine = z.object({
   body: z.union([EventAnswer, ErrorAnswer]),
 });
 export type EventLine = z.infer<typeof EventLine>;
+
+/** One line of the answer to many events that are only planned. */
+export const PlanLine = EventLine.extend({ body: z.union([Plan, ErrorAnswer]) });
+export type PlanLine = z.infer<typeof PlanLine>;

@@ -11,7 +11,7 @@ import type { Directory } from '../../effects/ask.ts';
 import type { FaultError } from '../../state/faults.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { lease } from '../../effects/lease.ts';
-import type { PortRequest } from '../../state/container.ts';
+import type { PortRequest, Promised } from '../../state/container.ts';
 import { leaseOf, resolve } from '../harness/fixtures.ts';
 import { standIn } from '../harness/stand-in.ts';
 
@@ -29,7 +29,13 @@ const claiming = () =>
   standIn(({ type, ports }) => (type === 'claim' ? { type: 'claimed', ports: ports.map(resolve) } : null));
 
 /** Requests all of these networks and ports. `probe`: what the kernel says about the ports. */
-function request(networks: Record<string, StandIn>, ports: StandIn, wanted: PortRequest[], probe: Promise<never[]>) {
+function request(
+  networks: Record<string, StandIn>,
+  ports: StandIn,
+  wanted: PortRequest[],
+  probe: Promise<never[]>,
+  promised: Promised | null = null,
+) {
   const deaf = silent().ref;
   const directory: Directory = {
     network: (_outside, name) => networks[name]?.ref ?? null,
@@ -47,6 +53,7 @@ function request(networks: Record<string, StandIn>, ports: StandIn, wanted: Port
     inside: null,
     taking: null,
     uplink: false,
+    promised,
   };
   const actor = createActor(lease(directory, alone, kernel), { input });
   const ended = toPromise(actor).then(
@@ -84,6 +91,25 @@ leases('ports whose machine a defect stops while the host is probed are not gran
   free([]);
   assert.is(await ended, DEFECT);
   assert.equal(web.got, ['join', 'leave']);
+});
+
+leases('what a plan has promised is granted, and anything else is given back', async () => {
+  const lease = leaseOf('web');
+  const promised: Promised = { leases: [lease], ports: [resolve(PORT)] };
+  const kept = request({ web: granting('web') }, claiming(), [PORT], FREE, promised);
+  assert.is(await kept.ended, 'granted');
+
+  const others: Record<string, Promised> = {
+    web: { ...promised, leases: [{ ...lease, mac: '02:00:00:00:00:99' }] },
+    'its host ports': { ...promised, ports: [{ ...resolve(PORT), hostPort: 8081 }] },
+  };
+  for (const [what, other] of Object.entries(others)) {
+    const [web, ports] = [granting('web'), claiming()];
+    const said = await request({ web }, ports, [PORT], FREE, other).ended;
+    assert.is(said, `container me would get something else than planned from ${what}`);
+    assert.equal(web.got, ['join', 'leave']);
+    assert.equal(ports.got, ['claim', 'unclaim']);
+  }
 });
 
 leases('a request that is abandoned after the last answer gives everything back, unless it has ended', async () => {

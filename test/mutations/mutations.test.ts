@@ -17,6 +17,7 @@ import * as assert from 'uvu/assert';
 import { effort, proved } from '../harness/proof.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { mutantsOfOneOperation } from './mutants-of-one-operation.ts';
+import { mutantsOfPlans } from './mutants-of-plans.ts';
 import { FOLDERS, ROOT } from '../harness/references.ts';
 import { mutants as mutantsOfLives, type Mutant } from './mutants.ts';
 
@@ -25,7 +26,7 @@ requirePrivateNamespace();
 const FILES = ['package.json', 'tsconfig.json', 'binding.gyp'];
 
 const planted = suite('planted defects');
-const mutants = [...mutantsOfLives, ...mutantsOfOneOperation];
+const mutants = [...mutantsOfLives, ...mutantsOfOneOperation, ...mutantsOfPlans];
 let seen = 0;
 const chosen = mutants.slice(0, effort('mutants', 1, mutants.length));
 

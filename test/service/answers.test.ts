@@ -13,6 +13,7 @@ import { openApi } from '../../service/http/openapi.ts';
 import type { ContainerView } from '../../state/answers/container.ts';
 import type { RepairReport } from '../../state/answers/audit.ts';
 import type { EventLine } from '../../state/answers/event.ts';
+import type { Plan } from '../../state/answers/plan.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import { InspectorMessage } from '../../state/answers/inspector.ts';
 import type { ContainerStats } from '../../state/answers/stats.ts';
@@ -169,6 +170,27 @@ answers('events: one or many, durable or done, with warnings', async () => {
   await daemon.get('/v1/containers/a?wait=gone');
 });
 
+answers('plans: made, looked at again, applied, and out of date', async () => {
+  const networks = { web: {}, named: { aliases: ['db'] } };
+  const plan = async (event: object) =>
+    (await daemon.request<Plan>('POST', '/v1/events?dry_run=true', event)).body.hash;
+  const apply = (hash: string, headers: Record<string, string> = {}) =>
+    daemon.request('POST', `/v1/plans/${hash}/apply`, {}, headers);
+  const created = await plan({ type: 'create', id: 'a', networks, port_mappings: [port(0, 80)], files: true });
+  await daemon.get(`/v1/plans/${created}`);
+  assert.is((await apply(created)).status, 200);
+  const configured = await plan({ type: 'configure', id: 'a' });
+  await daemon.get(`/v1/plans/${configured}`);
+  assert.is((await apply(configured, { prefer: 'respond-async' })).status, 202);
+  await daemon.get('/v1/containers/a?wait=up');
+  const reloaded = await plan({ type: 'reload', id: 'a', full: true });
+  await daemon.done({ type: 'reload', id: 'a' });
+  assert.is((await apply(reloaded)).body.error?.code, 'PLAN_OUTDATED');
+  const lines = ['a', 'nobody'].map((id) => `${JSON.stringify({ type: 'teardown', id })}\n`).join('');
+  await daemon.request('POST', '/v1/events?dry_run=true', lines, { 'content-type': NDJSON });
+  await daemon.down('a');
+});
+
 answers('networks, and what their makers are warned of', async () => {
   ip('route', 'add', '10.60.0.0/16', 'dev', 'lan0');
   const asked = { name: 'over', subnets: [{ subnet: '10.60.1.0/24' }], labels: { a: 'b' }, options: { mtu: '1400' } };
@@ -255,6 +277,8 @@ answers('refusals', async () => {
     ['NO_SUCH_NETWORK', 'GET', '/v1/networks/nope'],
     ['BAD_REQUEST', 'PATCH', '/v1/networks/web', { name: 'other' }],
     ['NO_SUCH_NETWORK', 'DELETE', '/v1/networks/nope'],
+    ['NO_SUCH_PLAN', 'GET', '/v1/plans/nope'],
+    ['NO_SUCH_CONTAINER', 'POST', '/v1/events?dry_run=true', { type: 'configure', id: 'b' }],
   ];
   for (const [code, method, path, body] of refused) {
     const answer = await daemon.request(method, path, body);

@@ -5,6 +5,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Plan } from '../../state/answers/plan.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
 import type { Check } from '../../state/answers/doctor.ts';
 import { openOutside } from '../../native/index.ts';
@@ -225,7 +226,12 @@ vpn('without a free subnet the daemon starts, says so in three places, and tries
     assert.is((await create(late, { name: 'net', subnets: [{ subnet: '10.60.0.0/24' }] })).status, 201);
     await late.up('b', { networks: on('net') });
     change('del', last);
-    await late.up('a');
+    // A plan says that it would be made, and does not make it.
+    const { body: plan } = await late.request<Plan>('POST', '/v1/events?dry_run=true', { type: 'create', id: 'a' });
+    assert.equal(plan.notes, ['network cleat does not exist yet: it is made first, with 172.16.0.0/24']);
+    assert.is((await late.get('/v1/networks/cleat')).status, 404);
+    assert.is((await late.request('POST', `/v1/plans/${plan.hash}/apply`, {})).status, 200);
+    await late.done({ type: 'configure', id: 'a' });
     assert.is(await subnetOf(late, 'cleat'), '172.16.0.0/24');
     assert.equal(await checks(late, 'default-network'), []);
   });

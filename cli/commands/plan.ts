@@ -1,0 +1,99 @@
+/**
+ * Plans: the option `--dry-run` of the lifecycle commands, and the command `apply`.
+ *
+ * Guarantees: with --dry-run nothing is done. `apply` answers as the command whose plan it is, or says what has moved.
+ */
+import { Option, type Command } from 'commander';
+import type { EventAnswer } from '../../state/answers/event.ts';
+import type { Plan } from '../../state/answers/plan.ts';
+import type { LifecycleEvent } from '../../state/event.ts';
+import type { Client } from '../client.ts';
+import { collect, Session, subcommand } from '../command.ts';
+import { Failure } from '../failure.ts';
+import { planText } from '../plan-text.ts';
+import { withProgress } from '../progress.ts';
+import { each, reportAll } from '../report.ts';
+import { warn } from '../terminal.ts';
+import { portText } from '../text.ts';
+
+export interface DryRun {
+  dryRun?: boolean;
+}
+
+export const dryRunOption = () => new Option('--dry-run', 'print what would be done, step by step, and do nothing');
+
+/** Prints the plan of one event. */
+export async function showPlan(session: Session, client: Client, event: LifecycleEvent): Promise<void> {
+  const plan = await client.plan(event);
+  session.say(plan, planText(plan));
+}
+
+/** Prints a plan for each event: each is planned as if it were the only one. `ignore`: says nothing of a missing container. */
+export async function showPlans(
+  session: Session,
+  client: Client,
+  events: LifecycleEvent[],
+  ignore = false,
+): Promise<void> {
+  const lines = events.length === 0 ? [] : await client.plans(events);
+  const plans = lines.map(({ body }) => ('error' in body ? new Failure(body.error) : body));
+  const absent = (plan: Plan | Failure) => plan instanceof Failure && plan.error.code === 'NO_SUCH_CONTAINER';
+  reportAll(
+    session,
+    plans.filter((plan) => !(ignore && absent(plan))),
+    planText,
+  );
+}
+
+interface ApplyFlags {
+  plan: string[];
+}
+
+export function addApplyCommand(program: Command): void {
+  subcommand(program, 'apply', 'do what a plan says, exactly: refused if something that it rests on has moved', [
+    'cleat configure web --dry-run        # ends with the hash of the plan',
+    'cleat apply --plan HASH',
+  ])
+    .requiredOption(
+      '--plan <hash>',
+      'what --dry-run has printed; kept ten minutes, for who made it (again for more)',
+      collect,
+    )
+    .action(async ({ plan: hashes }: ApplyFlags, command: Command) => {
+      const session = new Session(command);
+      const client = await session.client();
+      const results = await each([...new Set(hashes)], (hash) => apply(client, hash));
+      const [only] = results;
+      if (results.length > 1)
+        return reportAll(
+          session,
+          results,
+          ({ words }) => words,
+          ({ answer }) => answer,
+        );
+      if (only instanceof Failure) throw only;
+      if (only !== undefined) session.say(only.answer, only.words);
+    });
+}
+
+interface Applied {
+  answer: EventAnswer;
+  words: string[];
+}
+
+async function apply(client: Client, hash: string): Promise<Applied> {
+  const { event, id, grants } = await client.get<Plan>(`/v1/plans/${encodeURIComponent(hash)}`);
+  const work = carryOut(client, hash, event.type === 'teardown');
+  const answer = await withProgress(`applying ${event.type} of ${id}`, work);
+  warn(answer);
+  const added = event.type === 'publish' ? grants.ports.map(portText) : [];
+  return { answer, words: added.length > 0 ? added : [answer.id] };
+}
+
+/** `leaves`: it is done when nothing of the container is left, or when only others use its namespace. */
+async function carryOut(client: Client, hash: string, leaves: boolean): Promise<EventAnswer> {
+  const answer = await client.post<EventAnswer>(`/v1/plans/${encodeURIComponent(hash)}/apply`, {});
+  if (!leaves || ('owner_gone' in answer && answer.owner_gone)) return answer;
+  await client.gone(answer.id);
+  return { id: answer.id, state: 'gone' };
+}

@@ -1,0 +1,56 @@
+/**
+ * The routes of plans: how a client asks for one, looks at it again, and has it carried out.
+ *
+ * Guarantees: a plan belongs to the user who made it, as the kernel names the peer; another one gets NO_SUCH_PLAN. What is carried
+ * out is authorised again. An unknown parameter of an event is refused: a misspelt `dry_run` must not do what it was to foresee.
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { EventAnswer } from '../../state/answers/event.ts';
+import type { LifecycleEvent } from '../../state/event.ts';
+import { FaultError } from '../../state/faults.ts';
+import type { AppliedPlan } from '../containers/admission.ts';
+import type { Planner, Plans } from '../plans/plans.ts';
+import { isTrusted, type Peer, peerOf } from './authorise.ts';
+
+/** How an event is asked for: by whom, whether the answer waits for its end, and the headers, which may name the caller's span. */
+export interface Call {
+  peer: Peer;
+  wait: boolean;
+  headers: IncomingHttpHeaders;
+}
+
+interface PlanRouteParts {
+  plans: Plans;
+  /** Does an event for this peer. */
+  carryOut: (event: LifecycleEvent, call: Call, applied: AppliedPlan) => Promise<{ status: number; body: EventAnswer }>;
+}
+
+export const plannerOf = (peer: Peer): Planner => ({ uid: peer.uid, limited: !isTrusted(peer) });
+
+/** Returns false if the client wants an answer as soon as the event is certain to be done (RFC 7240). */
+export const waits = ({ headers }: Pick<FastifyRequest, 'headers'>): boolean =>
+  !/\brespond-async\b/.test(String(headers.prefer ?? ''));
+
+/** Reads the parameters of an event. Throws BAD_REQUEST for any other. */
+export function isDryRun(query: unknown): boolean {
+  const { dry_run: dry = 'false', ...others } = query as Record<string, unknown>;
+  const [other] = Object.keys(others);
+  if (other !== undefined) throw new FaultError('BAD_REQUEST', `events have no parameter ${other}: it is dry_run`);
+  if (dry === 'true' || dry === 'false') return dry === 'true';
+  throw new FaultError('BAD_REQUEST', 'dry_run is true or false');
+}
+
+export function addPlanRoutes(api: FastifyInstance, { plans, carryOut }: PlanRouteParts): void {
+  api.get<{ Params: { hash: string } }>('/v1/plans/:hash', (request, reply) =>
+    reply
+      .type('application/json; charset=utf-8')
+      .send(plans.read(request.params.hash, plannerOf(peerOf(request.raw.socket)))),
+  );
+  api.post<{ Params: { hash: string } }>('/v1/plans/:hash/apply', async (request, reply) => {
+    const peer = peerOf(request.raw.socket);
+    const { event, applied } = await plans.take(request.params.hash, plannerOf(peer));
+    const { status, body } = await carryOut(event, { peer, wait: waits(request), headers: request.headers }, applied);
+    return reply.code(status).send(body);
+  });
+}
