@@ -21,24 +21,19 @@
  * Limits: the file mode of the socket decides which users may connect; authorise.ts decides which of them may name paths and
  * pids. Node itself answers a request without Host, or with an unknown Expect header, with a status alone (400, 417).
  */
-import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RequestPayload } from 'fastify';
-import { inTurn } from '../../effects/turns.ts';
-import { toFault } from '../../effects/effect.ts';
+import Fastify, { type FastifyInstance, type FastifyRequest, type RequestPayload } from 'fastify';
 import type { AuditReport, RepairReport } from '../../state/answers/audit.ts';
 import type { ContainerView, Gone } from '../../state/answers/container.ts';
 import type { DoctorReport } from '../../state/answers/doctor.ts';
-import type { ErrorAnswer } from '../../state/answers/error.ts';
-import type { EventAnswer, EventLine, PlanLine } from '../../state/answers/event.ts';
+import type { EventAnswer } from '../../state/answers/event.ts';
 import type { JournalLine } from '../../state/answers/history.ts';
 import type { Inspection } from '../../state/answers/inspection.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import type { ContainerStats } from '../../state/answers/stats.ts';
 import type { Version } from '../../state/answers/version.ts';
 import { LifecycleEvent } from '../../state/event.ts';
-import { FAULTS, FaultError, type Fault } from '../../state/faults.ts';
+import { FaultError, type Fault } from '../../state/faults.ts';
 import { ContainerId } from '../../state/names.ts';
 import { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import type { Limits } from '../../state/limits.ts';
@@ -53,10 +48,11 @@ import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
 import type { Plans } from '../plans/plans.ts';
 import { openApi } from './openapi.ts';
 import { addJournalRoutes } from './journal-routes.ts';
-import { MAX_LINE, readLines } from './ndjson.ts';
+import { type Answered, streamEvents } from './event-stream.ts';
+import { MAX_LINE } from './ndjson.ts';
 import { parse } from './parse.ts';
 import { addPlanRoutes, isDryRun, plannerOf, waits, type Call } from './plans.ts';
-import { Calls, parseLine, type Line } from './stream-lines.ts';
+import { faultOfRequest, refusal, sendFault } from './refusals.ts';
 import { traced, tracedEvent } from './traced.ts';
 import type { Traces } from '../traces/traces.ts';
 import { warningsOf } from '../events/warnings.ts';
@@ -84,16 +80,10 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   version(): Version;
 }
 
-type Answered = Pick<EventLine | PlanLine, 'status' | 'body'>;
-
 const MAX_WAIT_MS = 300_000;
 
 /** The time from the connection to the end of the headers. An honest client never needs longer on a Unix socket. */
 const HEADERS_MS = 5000;
-
-/** The limits of one stream: events under way at the same time, and their bytes. Later lines wait in the socket. */
-const MAX_UNDER_WAY = 4096;
-const MAX_UNDER_WAY_BYTES = 4 * MAX_LINE;
 
 /**
  * Fastify's own schema compilers (ajv and others) are not loaded, because that takes as long as loading the rest of Fastify. Zod
@@ -138,7 +128,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     const handle = (json: unknown): Promise<Answered> =>
       (dry ? planEvent(json, peer) : handleEvent(json, call)).catch(refusal);
     if (request.headers['content-type']?.startsWith('application/x-ndjson') === true) {
-      return streamEvents(request, reply, peer, handle);
+      return streamEvents(request, reply, { peer, connections, handle, idOf: (text) => containers.idOf(text) });
     }
     const { status, body } = await handle(request.body);
     return reply.code(status).send(body);
@@ -177,74 +167,6 @@ export function createApi(parts: ApiParts): FastifyInstance {
     );
     const view = viewOf(snapshot, parts);
     return { status: wait ? 200 : 202, body: warnings.length === 0 ? view : { ...view, warnings } };
-  }
-
-  /** Handles many events on one connection: in order for one container, concurrently for different ones. */
-  async function streamEvents(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    peer: Peer,
-    handle: (json: unknown) => Promise<Answered>,
-  ) {
-    reply.hijack();
-    connections.unhurried(request.raw);
-    const out = reply.raw;
-    out.writeHead(200, { 'content-type': 'application/x-ndjson' });
-    /** The last event of each container that has an event under way. */
-    const turns = new Map<unknown, Promise<unknown>>();
-    let underWay = 0;
-    let bytes = 0;
-    const keep = (more: number) => connections.keep(peer, more);
-    const release = (less: number) => connections.release(peer, less);
-    let goOn = () => {};
-    let line = 0;
-    const calls = new Calls((text) => containers.idOf(text));
-    /**
-     * For each container whose create failed, the last line that had arrived by then. Events up to that line are not tried: the
-     * client sent them before it knew of the failure.
-     */
-    const hopeless = new Map<unknown, number>();
-    const write = (n: number, result: Answered) => {
-      const answered = { line: n, ...result } as EventLine | PlanLine;
-      if (!out.destroyed) out.write(`${JSON.stringify(answered)}\n`);
-    };
-    const answer = async (n: number, event: Line, key: unknown) => {
-      if (event instanceof Error) return write(n, refusal(event));
-      if (n <= (hopeless.get(key) ?? 0)) {
-        return write(n, refusal(new FaultError('SUPERSEDED', 'not tried: the create before it failed')));
-      }
-      const result = await handle(event);
-      if (event?.type === 'create' && result.status >= 400) hopeless.set(key, line);
-      write(n, result);
-    };
-    try {
-      for await (const text of readLines(request.raw, { keep, release })) {
-        keep(text.length);
-        bytes += text.length;
-        const event = parseLine(text);
-        const key = calls.idIn(event);
-        const n = ++line;
-        const mine = inTurn(turns, key, () => answer(n, event, key)).then(() => {
-          calls.answered(event);
-          if (!turns.has(key)) hopeless.delete(key); // a stream may stay open for months
-        });
-        underWay++;
-        void mine.then(() => {
-          underWay--;
-          bytes -= text.length;
-          release(text.length);
-          goOn();
-        });
-        while (underWay >= MAX_UNDER_WAY || bytes >= MAX_UNDER_WAY_BYTES)
-          await new Promise<void>((resolve) => (goOn = resolve));
-        // If the client does not read its answers, no more of its events are read until it does.
-        if (out.writableNeedDrain && !out.destroyed) await drained(out);
-      }
-    } catch (error) {
-      write(line + 1, refusal(error));
-    }
-    await Promise.all(turns.values());
-    out.end();
   }
 
   api.get<{ Querystring: { id?: string } }>('/v1/events', (request, reply) => {
@@ -343,29 +265,6 @@ function viewOf(snapshot: ContainerSnapshot, parts: ApiParts): ContainerView | G
   return snapshot.status !== 'done' ? parts.view(snapshot) : { id: snapshot.context.id, state: 'gone' };
 }
 
-function refusal(error: unknown): { status: number; body: ErrorAnswer } {
-  const fault = faultOfRequest(error);
-  return { status: FAULTS[fault.code][0], body: withHint(fault) };
-}
-
-function faultOfRequest(error: unknown): Fault {
-  const { code = '', message } = error as { code?: string; message: string };
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
-    return { code: 'BODY_TOO_LARGE', message: `the body is larger than ${MAX_LINE} bytes` };
-  }
-  if (code === 'ECONNRESET') return { code: 'BAD_REQUEST', message: 'the request breaks off' };
-  if (code.startsWith('FST_ERR_') || error instanceof SyntaxError) return { code: 'BAD_REQUEST', message };
-  return error instanceof FaultError ? error.fault : toFault(error, 'request');
-}
-
-/** Resolves when everything written has gone to the socket, or the socket is closed. */
-async function drained(out: ServerResponse): Promise<void> {
-  const over = new AbortController();
-  const { signal } = over;
-  await Promise.race([once(out, 'drain', { signal }), once(out, 'close', { signal })]).catch(() => {});
-  over.abort();
-}
-
 /** Refuses bytes that are not HTTP, and headers that are too long or never end. */
 function refuseBytes(error: Error & { code: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET') socket.destroySoon();
@@ -396,12 +295,4 @@ function accountBody(request: FastifyRequest, payload: RequestPayload, connectio
   payload.once('end', over);
   socket.once('close', over);
   payload.once('end', () => socket.off('close', over));
-}
-
-function withHint(fault: Fault): ErrorAnswer {
-  return { error: { ...fault, hint: FAULTS[fault.code][1] } };
-}
-
-function sendFault(reply: FastifyReply, fault: Fault): FastifyReply {
-  return reply.code(FAULTS[fault.code][0]).send(withHint(fault));
 }

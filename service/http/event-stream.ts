@@ -1,0 +1,108 @@
+/**
+ * Many events on one connection (NDJSON): each line is an event, each answer a line.
+ *
+ * Guarantees: events of one container run in order, those of different ones side by side. The events under way and their bytes
+ * are bounded. If the client does not read its answers, no more of its events are read.
+ * Limits: answers come in the order in which events end; `line` says which event each is of.
+ */
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { inTurn } from '../../effects/turns.ts';
+import type { EventLine, PlanLine } from '../../state/answers/event.ts';
+import { FaultError } from '../../state/faults.ts';
+import type { Peer } from './authorise.ts';
+import type { Connections } from './connections.ts';
+import { MAX_LINE, readLines } from './ndjson.ts';
+import { refusal } from './refusals.ts';
+import { Calls, parseLine, type Line } from './stream-lines.ts';
+
+export type Answered = Pick<EventLine | PlanLine, 'status' | 'body'>;
+
+export interface StreamParts {
+  peer: Peer;
+  connections: Connections;
+  /** Handles one event, from unknown JSON to the answer. Never throws. */
+  handle: (json: unknown) => Promise<Answered>;
+  /** Returns the id of the container that is called so. */
+  idOf: (text: string) => string;
+}
+
+/** The limits of one stream: events under way at the same time, and their bytes. Later lines wait in the socket. */
+const MAX_UNDER_WAY = 4096;
+const MAX_UNDER_WAY_BYTES = 4 * MAX_LINE;
+
+/** Handles many events on one connection: in order for one container, concurrently for different ones. */
+export async function streamEvents(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { peer, connections, handle, idOf }: StreamParts,
+): Promise<void> {
+  reply.hijack();
+  connections.unhurried(request.raw);
+  const out = reply.raw;
+  out.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  /** The last event of each container that has an event under way. */
+  const turns = new Map<unknown, Promise<unknown>>();
+  let underWay = 0;
+  let bytes = 0;
+  const keep = (more: number) => connections.keep(peer, more);
+  const release = (less: number) => connections.release(peer, less);
+  let goOn = () => {};
+  let line = 0;
+  const calls = new Calls(idOf);
+  /**
+   * For each container whose create failed, the last line that had arrived by then. Events up to that line are not tried: the
+   * client sent them before it knew of the failure.
+   */
+  const hopeless = new Map<unknown, number>();
+  const write = (n: number, result: Answered) => {
+    const answered = { line: n, ...result } as EventLine | PlanLine;
+    if (!out.destroyed) out.write(`${JSON.stringify(answered)}\n`);
+  };
+  const answer = async (n: number, event: Line, key: unknown) => {
+    if (event instanceof Error) return write(n, refusal(event));
+    if (n <= (hopeless.get(key) ?? 0)) {
+      return write(n, refusal(new FaultError('SUPERSEDED', 'not tried: the create before it failed')));
+    }
+    const result = await handle(event);
+    if (event?.type === 'create' && result.status >= 400) hopeless.set(key, line);
+    write(n, result);
+  };
+  try {
+    for await (const text of readLines(request.raw, { keep, release })) {
+      keep(text.length);
+      bytes += text.length;
+      const event = parseLine(text);
+      const key = calls.idIn(event);
+      const n = ++line;
+      const mine = inTurn(turns, key, () => answer(n, event, key)).then(() => {
+        calls.answered(event);
+        if (!turns.has(key)) hopeless.delete(key); // a stream may stay open for months
+      });
+      underWay++;
+      void mine.then(() => {
+        underWay--;
+        bytes -= text.length;
+        release(text.length);
+        goOn();
+      });
+      while (underWay >= MAX_UNDER_WAY || bytes >= MAX_UNDER_WAY_BYTES)
+        await new Promise<void>((resolve) => (goOn = resolve));
+      // If the client does not read its answers, no more of its events are read until it does.
+      if (out.writableNeedDrain && !out.destroyed) await drained(out);
+    }
+  } catch (error) {
+    write(line + 1, refusal(error));
+  }
+  await Promise.all(turns.values());
+  out.end();
+}
+
+/** Resolves when everything written has gone to the socket, or the socket is closed. */
+async function drained(out: ServerResponse): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  await Promise.race([once(out, 'drain', { signal }), once(out, 'close', { signal })]).catch(() => {});
+  over.abort();
+}
