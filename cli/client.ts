@@ -9,8 +9,8 @@
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import type { ErrorAnswer } from '../state/answers/error.ts';
 import type { EventAnswer, EventLine, PlanLine } from '../state/answers/event.ts';
-import type { Inspection } from '../state/answers/inspection.ts';
-import type { Plan } from '../state/answers/plan.ts';
+import type { Inspection } from '../state/answers/container/inspection.ts';
+import type { Plan } from '../state/answers/container/plan.ts';
 import type { LifecycleEvent } from '../state/event.ts';
 import { EXIT, Failure } from './failure.ts';
 

@@ -4,7 +4,7 @@
  * Guarantees: pure. Each effect that a machine of cleat names has words (test/cli/plan-text.test.ts).
  * Limits: the effect of a newer daemon is shown by its name.
  */
-import type { Plan, PlanStep } from '../state/answers/plan.ts';
+import type { Plan, PlanStep } from '../state/answers/container/plan.ts';
 import type { Attachment, PortTarget } from '../state/container.ts';
 import { portText } from './text.ts';
 

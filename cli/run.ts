@@ -11,7 +11,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
-import type { ContainerView } from '../state/answers/container.ts';
+import type { ContainerView } from '../state/answers/container/container.ts';
 import type { PortHandler } from '../state/uplink.ts';
 import type { Client } from './client.ts';
 import { EXIT, explain, Failure } from './failure.ts';

@@ -3,8 +3,8 @@
  *
  * Guarantees: pure; times are arguments.
  */
-import type { ContainerView, PublishedPort } from '../state/answers/container.ts';
-import type { JournalEntry } from '../state/answers/history.ts';
+import type { ContainerView, PublishedPort } from '../state/answers/container/container.ts';
+import type { JournalEntry } from '../state/answers/container/history.ts';
 import type { Notification } from '../state/answers/notification.ts';
 
 /** Returns "127.0.0.1:8080->80/tcp" or "*:8000-8010->9000-9010/udp". */

@@ -9,7 +9,7 @@ import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 // oxlint-disable-next-line no-restricted-imports -- the types of the import described above
 import type { Replay } from '#replay';
-import type { JournalEntry } from '../../state/answers/history.ts';
+import type { JournalEntry } from '../../state/answers/container/history.ts';
 import { Session, subcommand } from '../command.ts';
 import { EXIT, Failure, usage } from '../failure.ts';
 import { say, sayJson } from '../terminal.ts';

@@ -5,7 +5,7 @@
  * that the daemon will finish the teardown). stdout names the objects that were made or changed.
  */
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { EventAnswer, EventLine } from '../../state/answers/event.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { PortHandler } from '../../state/uplink.ts';

@@ -4,10 +4,10 @@
  * Guarantees: these commands change nothing. inspect prints the API's answer as an array, as docker and podman do.
  */
 import type { Command } from 'commander';
-import type { ContainerView } from '../../state/answers/container.ts';
-import type { JournalEntry } from '../../state/answers/history.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
+import type { JournalEntry } from '../../state/answers/container/history.ts';
 import type { Notification } from '../../state/answers/notification.ts';
-import type { ContainerStats } from '../../state/answers/stats.ts';
+import type { ContainerStats } from '../../state/answers/container/stats.ts';
 import { Session, subcommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { each, reportFailures } from '../report.ts';

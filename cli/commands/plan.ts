@@ -5,7 +5,7 @@
  */
 import { Option, type Command } from 'commander';
 import type { EventAnswer } from '../../state/answers/event.ts';
-import type { Plan } from '../../state/answers/plan.ts';
+import type { Plan } from '../../state/answers/container/plan.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';

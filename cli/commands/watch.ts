@@ -7,7 +7,7 @@
  * stderr. Nothing is asked of the daemon while nothing changes.
  */
 import type { Command } from 'commander';
-import type { ContainerView, Gone } from '../../state/answers/container.ts';
+import type { ContainerView, Gone } from '../../state/answers/container/container.ts';
 import { Session, subcommand } from '../command.ts';
 import { complain, printable, say, sayJson } from '../terminal.ts';
 import { PS_HEADINGS, psRow } from '../text.ts';

@@ -5,7 +5,7 @@
  * API's answer, whose text others may have chosen is left as it is.
  */
 import type { Command } from 'commander';
-import type { Why } from '../../state/answers/why.ts';
+import type { Why } from '../../state/answers/container/why.ts';
 import { Session, subcommand } from '../command.ts';
 import { EXIT } from '../failure.ts';
 import { timeText } from '../text.ts';

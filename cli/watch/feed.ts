@@ -7,7 +7,7 @@
  * Limits: if there is no daemon at the beginning, it fails like every other command.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import type { Client } from '../client.ts';
 import { Failure } from '../failure.ts';

@@ -1,9 +1,9 @@
 /**
  * What of a journal is history for people: changes of state, and notes of drift and repair.
  *
- * Guarantees: pure; the entries are as they were before journals had more (state/answers/history.ts).
+ * Guarantees: pure; the entries are as they were before journals had more (state/answers/container/history.ts).
  */
-import type { JournalEntry, JournalLine } from '../../state/answers/history.ts';
+import type { JournalEntry, JournalLine } from '../../state/answers/container/history.ts';
 
 export const historyOf = (lines: readonly JournalLine[]): JournalEntry[] =>
   lines.flatMap((line) => {

@@ -5,9 +5,9 @@
  * Guarantees: pure; imports nothing of Node, so that a page in a browser can use it. One moment for each line. Moments share what
  * has not changed between them. After the last line it is what the container's machine shows.
  * Limits: until the first `start` nothing but states is known, and after lines that were lost (`gap`) nothing but states is
- * certain until the next one. Lines of a stranger's file have to be checked first (state/answers/history.ts).
+ * certain until the next one. Lines of a stranger's file have to be checked first (state/answers/container/history.ts).
  */
-import type { JournalLine, JournalStart, KernelObject, PatchOperation } from '../../state/answers/history.ts';
+import type { JournalLine, JournalStart, KernelObject, PatchOperation } from '../../state/answers/container/history.ts';
 import type { Fault } from '../../state/faults.ts';
 import { stateName } from '../states.ts';
 import { after, single } from './objects.ts';

@@ -5,7 +5,7 @@
  * Limits: the objects of one container. Bridges, tables and servers belong to networks and outsides. Routes, neighbours and
  * switches come and go with addresses, and are not listed. A failed effect may have done a part of its work, which nobody knows.
  */
-import type { KernelObject } from '../../state/answers/history.ts';
+import type { KernelObject } from '../../state/answers/container/history.ts';
 import type { Attachment, ResolvedPort } from '../../state/container.ts';
 import type { UplinkLink } from '../../state/uplink.ts';
 import type { OwnedTarget, PublishInput } from '../containers/change.ts';

@@ -9,7 +9,7 @@
  *
  * Libraries for RFC 6902 compare everything, or do more than this (move, test, undo), and none shares what it has not changed.
  */
-import type { PatchOperation } from '../../state/answers/history.ts';
+import type { PatchOperation } from '../../state/answers/container/history.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 

@@ -7,7 +7,7 @@
  * Limits: ids, names, addresses, MACs and ports stay, because they are what a report is about, and so does what helpers and the
  * kernel have said. What the daemon never knows (environments, labels, contents of files) cannot be in it.
  */
-import type { JournalLine } from '../../state/answers/history.ts';
+import type { JournalLine } from '../../state/answers/container/history.ts';
 
 const NO_BOOT = '00000000-0000-0000-0000-000000000000';
 

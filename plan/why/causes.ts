@@ -3,7 +3,7 @@
  *
  * Guarantees: pure. A fault that another operation has left behind is no cause.
  */
-import type { WhyPart } from '../../state/answers/why.ts';
+import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { Facts } from './facts.ts';
 

@@ -3,8 +3,8 @@
  *
  * Guarantees: plain data, taken at one moment; `now` is that moment. All of it concerns the outside of the container.
  */
-import type { UplinkProcess } from '../../state/answers/inspection.ts';
-import type { JournalEntry } from '../../state/answers/history.ts';
+import type { UplinkProcess } from '../../state/answers/container/inspection.ts';
+import type { JournalEntry } from '../../state/answers/container/history.ts';
 import type { ContainerContext, Difference, Drift } from '../../state/container.ts';
 import type { DriftPolicies } from '../../state/drift.ts';
 import type { Fault, FaultCode } from '../../state/faults.ts';

@@ -5,7 +5,7 @@
  */
 import { failuresOf, pauseAfter } from '../pauses.ts';
 import { isLeaving } from '../states.ts';
-import type { Why, WhyPart } from '../../state/answers/why.ts';
+import type { Why, WhyPart } from '../../state/answers/container/why.ts';
 import { causes } from './causes.ts';
 import type { Facts } from './facts.ts';
 import { arrival } from './story.ts';

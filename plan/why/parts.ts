@@ -7,7 +7,7 @@
 import { changeOf, leadsTo } from '../containers/change.ts';
 import { nameEntries } from '../names/names.ts';
 import { isLeaving } from '../states.ts';
-import type { Condition, WhyPart } from '../../state/answers/why.ts';
+import type { Condition, WhyPart } from '../../state/answers/container/why.ts';
 import type { Difference } from '../../state/container.ts';
 import type { Facts } from './facts.ts';
 import { underWay } from './states.ts';

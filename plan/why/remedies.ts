@@ -3,7 +3,7 @@
  *
  * Guarantees: pure. Each remedy is said once. One that is an event is an event that the machine accepts now.
  */
-import type { WhyPart } from '../../state/answers/why.ts';
+import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Drift } from '../../state/container.ts';
 import { causes, sharedFaults } from './causes.ts';
 import type { Facts } from './facts.ts';

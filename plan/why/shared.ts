@@ -7,7 +7,7 @@
 import { pauseAfter } from '../pauses.ts';
 import { isLeaving } from '../states.ts';
 import { changeOf } from '../containers/change.ts';
-import type { WhyPart } from '../../state/answers/why.ts';
+import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Drift } from '../../state/container.ts';
 import type { Facts, NetworkFact, SharedFact } from './facts.ts';
 import { part } from './parts.ts';

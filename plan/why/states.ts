@@ -4,7 +4,7 @@
  * Guarantees: pure. Every state of the machines has a sentence (test/plan/why-states.test.ts walks them), so that a new state
  * cannot be forgotten here.
  */
-import type { Condition } from '../../state/answers/why.ts';
+import type { Condition } from '../../state/answers/container/why.ts';
 
 /** What is being done to a container, by the outer state. States at rest are not here. */
 const UNDER_WAY: Readonly<Record<string, string>> = {

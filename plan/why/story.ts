@@ -6,8 +6,8 @@
  * Limits: goes back as far as the journal does.
  */
 import { isLeaving } from '../states.ts';
-import type { JournalEntry } from '../../state/answers/history.ts';
-import type { Why } from '../../state/answers/why.ts';
+import type { JournalEntry } from '../../state/answers/container/history.ts';
+import type { Why } from '../../state/answers/container/why.ts';
 import type { Facts } from './facts.ts';
 import { stepOf } from './states.ts';
 import { faultText, listOf, objectText, sentence, spanText } from './words.ts';

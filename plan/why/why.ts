@@ -4,7 +4,7 @@
  * Guarantees: pure. The verdict is one sentence that says in what state the container is, and the first reason. A container is
  * well if it is up, each part of it is as it should be, and nothing blocks it (docs/decisions/0050).
  */
-import type { Why, WhyPart } from '../../state/answers/why.ts';
+import type { Why, WhyPart } from '../../state/answers/container/why.ts';
 import type { Facts } from './facts.ts';
 import { causes, sharedFaults } from './causes.ts';
 import { clauseOf, obstaclesOf, retryOf } from './obstacles.ts';

@@ -24,13 +24,13 @@
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyRequest, type RequestPayload } from 'fastify';
 import type { AuditReport, RepairReport } from '../../state/answers/audit.ts';
-import type { ContainerView, Gone } from '../../state/answers/container.ts';
+import type { ContainerView, Gone } from '../../state/answers/container/container.ts';
 import type { DoctorReport } from '../../state/answers/doctor.ts';
 import type { EventAnswer } from '../../state/answers/event.ts';
-import type { JournalLine } from '../../state/answers/history.ts';
-import type { Inspection } from '../../state/answers/inspection.ts';
+import type { JournalLine } from '../../state/answers/container/history.ts';
+import type { Inspection } from '../../state/answers/container/inspection.ts';
 import type { Notification } from '../../state/answers/notification.ts';
-import type { ContainerStats } from '../../state/answers/stats.ts';
+import type { ContainerStats } from '../../state/answers/container/stats.ts';
 import type { Version } from '../../state/answers/version.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';

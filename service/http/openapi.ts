@@ -6,19 +6,19 @@
  */
 import { z } from 'zod';
 import { AuditReport, RepairReport } from '../../state/answers/audit.ts';
-import { ContainerView, Gone } from '../../state/answers/container.ts';
+import { ContainerView, Gone } from '../../state/answers/container/container.ts';
 import { DoctorReport } from '../../state/answers/doctor.ts';
 import { ErrorAnswer } from '../../state/answers/error.ts';
 import { EventAnswer, EventLine, PlanLine } from '../../state/answers/event.ts';
-import { ExportLine, JournalEntry } from '../../state/answers/history.ts';
+import { ExportLine, JournalEntry } from '../../state/answers/container/history.ts';
 import { InspectorMessage, MachineSnapshot, StatelyMessage } from '../../state/answers/inspector.ts';
-import { Inspection } from '../../state/answers/inspection.ts';
+import { Inspection } from '../../state/answers/container/inspection.ts';
 import { NetworkAnswer } from '../../state/answers/network.ts';
 import { Notification } from '../../state/answers/notification.ts';
-import { Plan } from '../../state/answers/plan.ts';
-import { ContainerStats } from '../../state/answers/stats.ts';
+import { Plan } from '../../state/answers/container/plan.ts';
+import { ContainerStats } from '../../state/answers/container/stats.ts';
 import { Version } from '../../state/answers/version.ts';
-import { Why } from '../../state/answers/why.ts';
+import { Why } from '../../state/answers/container/why.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS, Fault } from '../../state/faults.ts';
 import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';

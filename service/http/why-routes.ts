@@ -4,7 +4,7 @@
  * Guarantees: changes nothing. NO_SUCH_CONTAINER if there is none, or if it is gone meanwhile.
  */
 import type { FastifyInstance } from 'fastify';
-import type { Why } from '../../state/answers/why.ts';
+import type { Why } from '../../state/answers/container/why.ts';
 import type { Containers } from '../containers/containers.ts';
 import { noSuchContainer } from '../events/events.ts';
 import { parse } from './parse.ts';

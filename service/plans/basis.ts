@@ -9,7 +9,7 @@ import { stateName } from '../../plan/states.ts';
 import { containerIdOf } from '../../plan/owner.ts';
 import type { Granted } from '../../plan/containers/change.ts';
 import { describe } from '../../plan/ports/ports.ts';
-import type { PlanStep } from '../../state/answers/plan.ts';
+import type { PlanStep } from '../../state/answers/container/plan.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { Admitted } from '../containers/admission.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';

@@ -14,7 +14,7 @@ import type { containerMachine } from '../../machines/container/container.ts';
 import type { ContainerEvent } from '../../machines/container/container-inputs.ts';
 import type { Granted } from '../../plan/containers/change.ts';
 import { containerIdOf } from '../../plan/owner.ts';
-import type { PlanStep } from '../../state/answers/plan.ts';
+import type { PlanStep } from '../../state/answers/container/plan.ts';
 import type { ResolvedPort } from '../../state/container.ts';
 import type { Admitted } from '../containers/admission.ts';
 import { givenBy, type Neighbours } from '../containers/neighbours.ts';

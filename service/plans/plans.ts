@@ -4,10 +4,10 @@
  * Guarantees: to make a plan changes nothing and holds nothing. Applied, it gives the addresses, MACs and ports that it has named,
  * or is refused with PLAN_OUTDATED and changes nothing. It is made again first and compared; the container is compared once more
  * in the turn in which it gets the event; and the leases and ports when they are granted (effects/lease.ts).
- * Limits: docs/decisions/0050.
+ * Limits: docs/decisions/0054.
  */
 import { createHash } from 'node:crypto';
-import type { Plan } from '../../state/answers/plan.ts';
+import type { Plan } from '../../state/answers/container/plan.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
 import { stateName } from '../../plan/states.ts';

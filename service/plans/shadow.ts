@@ -10,7 +10,7 @@
  */
 import { initialTransition, transition, type AnyActorRef, type AnyMachineSnapshot, type AnyStateMachine } from 'xstate';
 import { stateName } from '../../plan/states.ts';
-import type { PlanStep } from '../../state/answers/plan.ts';
+import type { PlanStep } from '../../state/answers/container/plan.ts';
 
 /** What a state has invoked. */
 export interface Invoked {

@@ -15,7 +15,7 @@ import { moments, objectsAfter } from '../../plan/journal/moments.ts';
 import { outcomeOf } from '../../plan/journal/objects.ts';
 import { difference } from '../../plan/journal/patch.ts';
 import { stateName } from '../../plan/states.ts';
-import type { JournalEntry, JournalLine, JournalStart, KernelObject } from '../../state/answers/history.ts';
+import type { JournalEntry, JournalLine, JournalStart, KernelObject } from '../../state/answers/container/history.ts';
 import type { Fault } from '../../state/faults.ts';
 import { CONTAINER_VERSION } from '../../state/versions/migrations.ts';
 import type { ContainerSnapshot } from './snapshot.ts';

@@ -2,12 +2,12 @@
  * Reads an exported journal that anybody may have written or changed.
  *
  * Guarantees: bounded: a line, the whole and the depth of its JSON are refused before they are parsed. Each line has the shape
- * that it says it has (state/answers/history.ts), and no member is called `__proto__`. A file that does not end with its last
+ * that it says it has (state/answers/container/history.ts), and no member is called `__proto__`. A file that does not end with its last
  * line is reported as cut off, with everything that came before.
  * Limits: what an event or a snapshot holds is left to the machine that takes it (replay.ts).
  */
 import { createReadStream } from 'node:fs';
-import { ExportEnd, ExportHeader, JournalLine, JOURNAL_VERSION } from '../../state/answers/history.ts';
+import { ExportEnd, ExportHeader, JournalLine, JOURNAL_VERSION } from '../../state/answers/container/history.ts';
 import { FaultError } from '../../state/faults.ts';
 import { CONTAINER_VERSION } from '../../state/versions/migrations.ts';
 

@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { createActor } from 'xstate';
 import { ContainerContext } from '../../state/container.ts';
 import { FaultError } from '../../state/faults.ts';
-import type { ExportHeader, JournalLine, JournalStart } from '../../state/answers/history.ts';
+import type { ExportHeader, JournalLine, JournalStart } from '../../state/answers/container/history.ts';
 import { CONTAINER_VERSION } from '../../state/versions/migrations.ts';
 import { passages } from '../records/passages.ts';
 import { restorable } from '../records/recovery.ts';

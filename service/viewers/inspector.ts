@@ -9,7 +9,7 @@
  * a process knows of (the pid of a forwarder) is not shown.
  */
 import type { EffectEnd, Hello, Passage as PassageMessage } from '../../state/answers/inspector.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';

@@ -8,7 +8,7 @@
  * link-local fields) are empty, as in Podman.
  */
 import { familyOf } from '../../plan/addresses/address.ts';
-import type { BasicConfig, NetworkEntry, NetworkSettings } from '../../state/answers/network-settings.ts';
+import type { BasicConfig, NetworkEntry, NetworkSettings } from '../../state/answers/container/network-settings.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { DEFAULT_NETWORK } from '../../state/network.ts';
 import type { Interface } from './joined-interfaces.ts';

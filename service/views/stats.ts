@@ -14,7 +14,7 @@ import { inPool } from '../../effects/pool.ts';
 import type { Link } from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { FaultError } from '../../state/faults.ts';
-import type { ContainerStats, ForwarderStats, InterfaceStats } from '../../state/answers/stats.ts';
+import type { ContainerStats, ForwarderStats, InterfaceStats } from '../../state/answers/container/stats.ts';
 import type { Containers } from '../containers/containers.ts';
 import { noSuchContainer } from '../events/events.ts';
 import { LOOPBACK_INDEX } from './joined-interfaces.ts';

@@ -23,7 +23,7 @@ import { isKernelError, type Child, type RtnlNotification } from '../../native/i
 import type { ContainerContext, Drift } from '../../state/container.ts';
 import type { DriftPolicies } from '../../state/drift.ts';
 import type { Fault } from '../../state/faults.ts';
-import type { UplinkProcess } from '../../state/answers/inspection.ts';
+import type { UplinkProcess } from '../../state/answers/container/inspection.ts';
 import type { DriftNotification, Notification, RepairedNotification } from '../../state/answers/notification.ts';
 import type { Uplink, UplinkProgram, UplinkStatus } from '../../state/uplink.ts';
 import type { Containers } from '../containers/containers.ts';

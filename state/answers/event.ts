@@ -4,9 +4,9 @@
  * Limits: an event that is refused, or that fails, gets an error (error.ts).
  */
 import { z } from 'zod';
-import { ContainerView, Gone } from './container.ts';
+import { ContainerView, Gone } from './container/container.ts';
 import { ErrorAnswer } from './error.ts';
-import { Plan } from './plan.ts';
+import { Plan } from './container/plan.ts';
 import { warnings } from './warnings.ts';
 
 /** The container after the event, or the note that nothing of it is left. */

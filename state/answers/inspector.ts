@@ -10,8 +10,8 @@ import { z } from 'zod';
 import { ContainerContext } from '../container.ts';
 import { Fault } from '../faults.ts';
 import { NetworkDefinition } from '../network.ts';
-import { ContainerView } from './container.ts';
-import { JournalEntry } from './history.ts';
+import { ContainerView } from './container/container.ts';
+import { JournalEntry } from './container/history.ts';
 import { Notification } from './notification.ts';
 
 const t = z.number().describe('Milliseconds since the epoch');

@@ -1,6 +1,6 @@
 /**
  * The journal of each container: append-only NDJSON, a line for everything that comes to its machines from outside and for each
- * change that they make of it (state/answers/history.ts).
+ * change that they make of it (state/answers/container/history.ts).
  *
  *   <run-dir>/journal/<id>.ndjson    {"kind":"passage","t":1732153200123,"machine":"container","event":"configure",
  *                                     "from":"created","to":"configuring.leasing","ms":0.3,"patch":[...]}
@@ -15,7 +15,7 @@
  */
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import type { JournalEntry, JournalLine, JournalStart } from '../answers/history.ts';
+import type { JournalEntry, JournalLine, JournalStart } from '../answers/container/history.ts';
 import type { Failpoint } from './whole-file.ts';
 
 const LIMIT = 256 * 1024;

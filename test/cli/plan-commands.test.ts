@@ -4,8 +4,8 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView, Gone } from '../../state/answers/container.ts';
-import type { Plan } from '../../state/answers/plan.ts';
+import type { ContainerView, Gone } from '../../state/answers/container/container.ts';
+import type { Plan } from '../../state/answers/container/plan.ts';
 import { on, port } from '../harness/daemon.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';

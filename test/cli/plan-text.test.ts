@@ -4,7 +4,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { planText, WORDS } from '../../cli/plan-text.ts';
-import type { Plan } from '../../state/answers/plan.ts';
+import type { Plan } from '../../state/answers/container/plan.ts';
 import { firewalldMachine } from '../../machines/firewalld.ts';
 import { MACHINES } from '../harness/machines.ts';
 

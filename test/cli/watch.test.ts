@@ -4,8 +4,8 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../state/answers/container.ts';
-import type { Why } from '../../state/answers/why.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
+import type { Why } from '../../state/answers/container/why.ts';
 import { on, port } from '../harness/daemon.ts';
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AuditReport } from '../../state/answers/audit.ts';
-import type { Inspection } from '../../state/answers/inspection.ts';
+import type { Inspection } from '../../state/answers/container/inspection.ts';
 import { on, port, TestDaemon } from '../harness/daemon.ts';
 import { resolversIn } from '../harness/dns.ts';
 import { Faults } from '../harness/faults.ts';

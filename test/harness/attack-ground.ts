@@ -10,7 +10,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { PortMapping } from '../../state/event.ts';
 import { addressOf, on, pathOf, port, TestDaemon } from './daemon.ts';
 import { addNetns } from './inside.ts';

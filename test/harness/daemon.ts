@@ -13,10 +13,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from '../../state/faults.ts';
 import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state/event.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
-import type { Inspection } from '../../state/answers/inspection.ts';
+import type { Inspection } from '../../state/answers/container/inspection.ts';
 import type { AuditReport } from '../../state/answers/audit.ts';
 import type { MainOptions } from '../../service/main.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 
 export type CreateOptions = Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>;
 

@@ -2,8 +2,8 @@
  * Containers, networks and what they share as the daemon describes them, without a daemon: for tests of the inspector's page that
  * need many, or need them to do something at a given moment.
  */
-import type { ContainerView } from '../../state/answers/container.ts';
-import type { JournalLine } from '../../state/answers/history.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
+import type { JournalLine } from '../../state/answers/container/history.ts';
 import type { EffectEnd, Passage, SharedView } from '../../state/answers/inspector.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 

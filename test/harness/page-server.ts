@@ -8,8 +8,8 @@ import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
-import type { ContainerView } from '../../state/answers/container.ts';
-import type { JournalLine } from '../../state/answers/history.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
+import type { JournalLine } from '../../state/answers/container/history.ts';
 import type { InspectorMessage } from '../../state/answers/inspector.ts';
 import { journal, network, NETWORKS, sharedBy } from './page-fleet.ts';
 

@@ -6,9 +6,9 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import * as assert from 'uvu/assert';
-import type { JournalEntry } from '../../state/answers/history.ts';
+import type { JournalEntry } from '../../state/answers/container/history.ts';
 import type { Notification } from '../../state/answers/notification.ts';
-import type { Plan } from '../../state/answers/plan.ts';
+import type { Plan } from '../../state/answers/container/plan.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { Answer, Body, TestDaemon } from './daemon.ts';
 import { follow } from './hearing.ts';

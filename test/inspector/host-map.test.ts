@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { groupsOf, selected } from '../../inspector/page/map/groups.ts';
 import { layoutMap, type HostMap, type Rect } from '../../inspector/page/map/layout.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import { NETWORKS, container, fleet, network, sharedBy } from '../harness/page-fleet.ts';
 
 const map = suite('map of the host');

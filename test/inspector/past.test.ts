@@ -7,7 +7,7 @@ import { parseExport } from '../../inspector/page/model/exported.ts';
 import { reduce, EMPTY } from '../../inspector/page/model/model.ts';
 import { differences, joined, pastOf, rowsOf } from '../../inspector/page/model/past.ts';
 import { operationsOf } from '../../inspector/page/model/waterfall.ts';
-import type { JournalLine } from '../../state/answers/history.ts';
+import type { JournalLine } from '../../state/answers/container/history.ts';
 import { configuration, journal } from '../harness/page-fleet.ts';
 import { exported } from '../harness/page-server.ts';
 

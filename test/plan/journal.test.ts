@@ -11,7 +11,7 @@ import { differences, moments } from '../../plan/journal/moments.ts';
 import { after, outcomeOf } from '../../plan/journal/objects.ts';
 import { difference, patched } from '../../plan/journal/patch.ts';
 import { withheld } from '../../plan/journal/withheld.ts';
-import type { JournalLine, KernelObject } from '../../state/answers/history.ts';
+import type { JournalLine, KernelObject } from '../../state/answers/container/history.ts';
 
 const journal = suite('journal, pure');
 

@@ -6,7 +6,7 @@ import { createConnection, createServer } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openOutside } from '../../native/index.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
 import { dig } from '../harness/dns.ts';
 import { send, macOf, udp } from '../harness/frames.ts';

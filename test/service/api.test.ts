@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Notification } from '../../state/answers/notification.ts';
-import type { JournalEntry } from '../../state/answers/history.ts';
+import type { JournalEntry } from '../../state/answers/container/history.ts';
 import { type Body, on, port, TestDaemon } from '../harness/daemon.ts';
 import { asUser, sayAs } from '../harness/peer.ts';
 import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';

@@ -11,7 +11,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Check } from '../../state/answers/doctor.ts';
-import type { ContainerView as Container } from '../../state/answers/container.ts';
+import type { ContainerView as Container } from '../../state/answers/container/container.ts';
 import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
 import { addNetns, agentIn, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';

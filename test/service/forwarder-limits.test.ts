@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { forwarderLimits } from '../../state/forwarder.ts';
-import type { ContainerStats } from '../../state/answers/stats.ts';
+import type { ContainerStats } from '../../state/answers/container/stats.ts';
 import { on, TestDaemon } from '../harness/daemon.ts';
 import { agentIn } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';

@@ -11,7 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openOutside } from '../../native/index.ts';
 import type { AuditReport } from '../../state/answers/audit.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
 import { dig, resolversIn } from '../harness/dns.ts';
 import { agentIn } from '../harness/inside.ts';

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import type { LinkSeen, RouteSeen } from '../../plan/kernel/expected.ts';
 import { interfacesIn } from '../../service/views/joined-interfaces.ts';
 import { networkSettings, type Settled } from '../../service/views/network-settings.ts';
-import type { NetworkSettings } from '../../state/answers/network-settings.ts';
+import type { NetworkSettings } from '../../state/answers/container/network-settings.ts';
 import type { Attachment, LeasedAddress, ResolvedPort } from '../../state/container.ts';
 import type { AttachmentOptions, PortMapping } from '../../state/event.ts';
 import { leaseOf } from '../harness/fixtures.ts';

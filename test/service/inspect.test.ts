@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Inspection } from '../../state/answers/inspection.ts';
+import type { Inspection } from '../../state/answers/container/inspection.ts';
 import { on, port, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
 import { ipJson } from '../harness/picture.ts';

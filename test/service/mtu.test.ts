@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Check } from '../../state/answers/doctor.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import { on, pathOf } from '../harness/daemon.ts';
 import { inside, ipJson } from '../harness/picture.ts';
 import { until } from '../harness/native.ts';

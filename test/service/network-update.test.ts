@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetworkDefinition, NetworkUpdate } from '../../state/network.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import { addressOf, on, pathOf, port, TestDaemon, type Answer } from '../harness/daemon.ts';
 import { withAgents } from '../harness/inside.ts';
 import { ipJson } from '../harness/picture.ts';

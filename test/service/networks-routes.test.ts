@@ -5,7 +5,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Plan } from '../../state/answers/plan.ts';
+import type { Plan } from '../../state/answers/container/plan.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
 import type { Check } from '../../state/answers/doctor.ts';
 import { openOutside } from '../../native/index.ts';

@@ -5,7 +5,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetworkRequest } from '../../state/network.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { agentIn, withAgents } from '../harness/inside.ts';
 import { carries, assertComesBackTo, inspect, ipJson } from '../harness/picture.ts';

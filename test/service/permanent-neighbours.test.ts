@@ -7,7 +7,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AuditReport } from '../../state/answers/audit.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import { addressOf, on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { macOf } from '../harness/frames.ts';
 import { inside, ipJson } from '../harness/picture.ts';

@@ -25,7 +25,7 @@ import { portTargets } from '../../plan/ports/ports.ts';
 import { stateName } from '../../plan/states.ts';
 import { outputOf, Shadow, type Invoked, type Walk } from '../../service/plans/shadow.ts';
 import { successOf } from '../../service/plans/successes.ts';
-import type { PlanStep } from '../../state/answers/plan.ts';
+import type { PlanStep } from '../../state/answers/container/plan.ts';
 import { NOBODY } from '../../effects/ask.ts';
 import { NO_WAY_OUT } from '../../plan/networks/way-out.ts';
 import { keyOf, nameOf, walksOf, type Snapshot } from '../harness/container-model.ts';

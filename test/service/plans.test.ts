@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Plan } from '../../state/answers/plan.ts';
+import type { Plan } from '../../state/answers/container/plan.ts';
 import type { LifecycleEvent, CreateEvent } from '../../state/event.ts';
 import { tryByChance } from '../harness/chance.ts';
 import { on, port, TestDaemon } from '../harness/daemon.ts';

@@ -7,7 +7,7 @@
 import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { PortHandler } from '../../state/uplink.ts';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';

@@ -8,7 +8,7 @@ import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { PortMapping } from '../../state/event.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { Agent, Protocol } from '../harness/agent.ts';
 import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
 import { agentIn, withAgents } from '../harness/inside.ts';

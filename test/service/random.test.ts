@@ -17,7 +17,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AuditReport } from '../../state/answers/audit.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { NetworkDefinition } from '../../state/network.ts';

@@ -11,7 +11,7 @@ import { replay, type Replay } from '../../service/replay/replay.ts';
 import { replayFile } from '../../service/replay/main.ts';
 import { passages } from '../../service/records/passages.ts';
 import { stage } from '../../service/replay/stand-ins.ts';
-import type { JournalLine } from '../../state/answers/history.ts';
+import type { JournalLine } from '../../state/answers/container/history.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';
 import { VARIANTS } from '../harness/container-variants.ts';
 

@@ -11,7 +11,7 @@ import { moments } from '../../plan/journal/moments.ts';
 import { passages } from '../../service/records/passages.ts';
 import { replay } from '../../service/replay/replay.ts';
 import { stage, type Stage } from '../../service/replay/stand-ins.ts';
-import type { JournalLine } from '../../state/answers/history.ts';
+import type { JournalLine } from '../../state/answers/container/history.ts';
 import { FaultError } from '../../state/faults.ts';
 import { eventsIn, MADE, nameOf, type ModelEvent } from '../harness/container-model.ts';
 import { VARIANTS, type Variant } from '../harness/container-variants.ts';

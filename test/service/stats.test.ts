@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerStats } from '../../state/answers/stats.ts';
+import type { ContainerStats } from '../../state/answers/container/stats.ts';
 import { addressOf, on, TestDaemon } from '../harness/daemon.ts';
 import { addNetns, endSleepers, removeNetns, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';

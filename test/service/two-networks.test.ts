@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
 import { addNetns, agentIn, removeNetns, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';

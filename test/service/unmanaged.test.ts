@@ -11,7 +11,7 @@ import * as assert from 'uvu/assert';
 import { openOutside } from '../../native/index.ts';
 import type { NetworkRequest } from '../../state/network.ts';
 import type { Check } from '../../state/answers/doctor.ts';
-import type { ContainerView } from '../../state/answers/container.ts';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import { addressOf, on, pathOf, port, TestDaemon, type Body } from '../harness/daemon.ts';
 import { dig } from '../harness/dns.ts';
 import { asUser, sayAs } from '../harness/peer.ts';

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Why, WhyPart } from '../../state/answers/why.ts';
+import type { Why, WhyPart } from '../../state/answers/container/why.ts';
 import { on, pathOf, port, type TestDaemon } from '../harness/daemon.ts';
 import { defective } from '../harness/defects.ts';
 import { FakeGvproxy } from '../harness/gvproxy.ts';

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { JournalLine, JournalStart } from '../../state/answers/history.ts';
+import type { JournalLine, JournalStart } from '../../state/answers/container/history.ts';
 import { Journal } from '../../state/files/journal.ts';
 
 const scratch = () => mkdtempSync(join(tmpdir(), 'journal-'));

@@ -7,7 +7,7 @@
 import { moments } from '../../../plan/journal/moments.ts';
 import type { Line } from './wire.ts';
 
-/** The version that this page can read (state/answers/history.ts). */
+/** The version that this page can read (state/answers/container/history.ts). */
 const VERSION = 1;
 const KINDS: ReadonlySet<string> = new Set([
   'start',

@@ -4,10 +4,10 @@
  * Guarantees: types alone; the shapes are the schemas of state/.
  */
 import type { InspectorMessage } from '../../../state/answers/inspector.ts';
-import type { JournalLine } from '../../../state/answers/history.ts';
+import type { JournalLine } from '../../../state/answers/container/history.ts';
 
-export type { ContainerView } from '../../../state/answers/container.ts';
-export type { KernelObject } from '../../../state/answers/history.ts';
+export type { ContainerView } from '../../../state/answers/container/container.ts';
+export type { KernelObject } from '../../../state/answers/container/history.ts';
 export type { EffectEnd, Hello, MachineSnapshot, Passage, SharedView } from '../../../state/answers/inspector.ts';
 export type { Notification } from '../../../state/answers/notification.ts';
 export type { Fault } from '../../../state/faults.ts';

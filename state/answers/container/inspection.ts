@@ -3,7 +3,7 @@
  * and its differences from the kernel.
  */
 import { z } from 'zod';
-import { Difference } from '../container.ts';
+import { Difference } from '../../container.ts';
 import { ContainerView, PastaView, SlirpView } from './container.ts';
 import { NetworkSettings } from './network-settings.ts';
 

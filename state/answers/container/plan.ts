@@ -1,11 +1,11 @@
 /**
  * A plan: the answer to an event that is only foreseen (`dry_run`), and what `POST /v1/plans/HASH/apply` carries out.
  *
- * Limits: the path of success alone. docs/decisions/0050 says what a plan can foresee.
+ * Limits: the path of success alone. docs/decisions/0054 says what a plan can foresee.
  */
 import { z } from 'zod';
-import { LifecycleEvent } from '../event.ts';
-import { ContainerId, NetworkName } from '../names.ts';
+import { LifecycleEvent } from '../../event.ts';
+import { ContainerId, NetworkName } from '../../names.ts';
 import { PublishedPort, StatusBlock } from './container.ts';
 
 export const PlanStep = z.object({

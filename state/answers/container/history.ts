@@ -6,8 +6,8 @@
  * Limits: the shapes alone. plan/journal/ makes and reads what is in them.
  */
 import { z } from 'zod';
-import { Drift } from '../container.ts';
-import { Fault } from '../faults.ts';
+import { Drift } from '../../container.ts';
+import { Fault } from '../../faults.ts';
 
 export const JournalEntry = z.object({
   t: z.number().describe('Milliseconds since the epoch'),

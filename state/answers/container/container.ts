@@ -5,11 +5,11 @@
  * Limits: this is the intended state. The audit (audit.ts) reports the actual one.
  */
 import { z } from 'zod';
-import { Drift, LeasedAddress } from '../container.ts';
-import { AttachmentOptions } from '../event.ts';
-import { Fault } from '../faults.ts';
-import { ContainerId, NetworkName, Pid } from '../names.ts';
-import { PastaSettings, PortHandler, SlirpSettings } from '../uplink.ts';
+import { Drift, LeasedAddress } from '../../container.ts';
+import { AttachmentOptions } from '../../event.ts';
+import { Fault } from '../../faults.ts';
+import { ContainerId, NetworkName, Pid } from '../../names.ts';
+import { PastaSettings, PortHandler, SlirpSettings } from '../../uplink.ts';
 
 /** The StatusBlock of libnetwork (types.StatusBlock). */
 export const StatusBlock = z.object({

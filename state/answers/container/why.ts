@@ -5,7 +5,7 @@
  * with their condition, `retry` and `legal`; the wording of texts may change.
  */
 import { z } from 'zod';
-import { ContainerId } from '../names.ts';
+import { ContainerId } from '../../names.ts';
 
 /** ok: as it should be. waiting: it comes, or goes, by itself. wrong: missing, changed, or failed. */
 export const Condition = z.enum(['ok', 'waiting', 'wrong']);

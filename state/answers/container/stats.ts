@@ -4,7 +4,7 @@
  * Limits: counters begin anew with each interface.
  */
 import { z } from 'zod';
-import { ContainerId } from '../names.ts';
+import { ContainerId } from '../../names.ts';
 
 export const InterfaceStats = z.object({
   network: z.string().nullable().describe('Or the program of an uplink. Null: not made by cleat'),
