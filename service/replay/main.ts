@@ -21,7 +21,10 @@ export interface Answer {
 export async function replayFile(path: string): Promise<Answer> {
   try {
     const done = replay(await readJournal(path));
-    const cut = new FaultError('JOURNAL_CUT_OFF', `${path} is cut off: its last line is missing`);
+    const cut = new FaultError(
+      'JOURNAL_CUT_OFF',
+      `${path === '-' ? 'standard input' : path} is cut off: its last line is missing`,
+    );
     return { replay: done, fault: done.cutOff ? hinted(cut.fault) : null };
   } catch (error) {
     if (!(error instanceof FaultError)) throw error;
