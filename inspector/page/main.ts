@@ -10,7 +10,7 @@ import { openFile } from './live/file.ts';
 import { followChosen } from './live/past.ts';
 import { wordsOf } from './live/refusal.ts';
 import { charts, failure, receive, route, source, standing } from './live/store.ts';
-import { parseRoute } from './model/routes.ts';
+import { fragmentOf, parseRoute } from './model/routes.ts';
 import { App } from './views/app.ts';
 
 async function begin(): Promise<void> {
@@ -26,7 +26,10 @@ async function begin(): Promise<void> {
   charts.value = await drawn;
 }
 
-const followAddress = (): void => void (route.value = parseRoute(location.hash));
+function followAddress(): void {
+  const to = parseRoute(location.hash);
+  if (fragmentOf(to) !== fragmentOf(route.value)) route.value = to;
+}
 addEventListener('hashchange', followAddress);
 followAddress();
 

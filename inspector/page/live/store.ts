@@ -60,7 +60,9 @@ export function receive(messages: readonly Message[]): void {
   });
 }
 
+/** Leads there at once: the browser tells of a new address only later, and a key may be pressed again by then. */
 export function go(to: Route): void {
+  route.value = to;
   location.hash = fragmentOf(to);
 }
 

@@ -1,4 +1,8 @@
-/** The keys of the page, and what its signs mean. */
+/**
+ * The keys of the page, and what its signs mean, for who asks with `?`.
+ *
+ * Guarantees: every kind of state is explained, because the list is made from the kinds.
+ */
 import { html } from 'htm/preact';
 import { signal } from '@preact/signals';
 import type { VNode } from 'preact';
