@@ -19,18 +19,19 @@ const LOOK_MS = 1000;
 
 export interface ReplyParts {
   kernel: Kernel;
-  shared: Pick<Shared, 'tables' | 'standingIn' | 'setReplies' | 'filters' | 'rememberFilters' | 'isRaised'>;
+  shared: Pick<Shared, 'tables' | 'standingIn' | 'replies' | 'setReplies' | 'filters' | 'rememberFilters' | 'isRaised'>;
   failed: (what: string, error: unknown) => void;
 }
 
 export class ReplyWatch {
   readonly #parts: ReplyParts;
-  /** The rules that the table of each outside has by now, as text. */
-  readonly #told = new Map<string | null, string>();
+  /** The rules that the table of each outside has by now, as text; null if that is not known. */
+  readonly #told = new Map<string | null, string | null>();
   /** True for each outside whose bridges accept such answers, false for others that were looked at. */
   readonly #accepting = new Map<string | null, boolean>();
   /** Outsides whose look failed, and whose failure has been logged. */
   readonly #failing = new Set<string | null>();
+  #started = false;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -51,6 +52,7 @@ export class ReplyWatch {
 
   start(): void {
     if (this.#closed) return;
+    this.#started = true;
     this.#timer = setTimeout(() => void this.look().then(() => this.start()), LOOK_MS).unref();
   }
 
@@ -81,6 +83,11 @@ export class ReplyWatch {
     return strict.filter((link) => Object.hasOwn(remembered, filterOf(link)));
   }
 
+  /** A table that appears while the daemon runs was raised with the rules that `shared` had. One from before has any. */
+  #raisedWith(outside: string | null): string | null {
+    return this.#started && !this.#told.has(outside) ? JSON.stringify(this.#parts.shared.replies(outside)) : null;
+  }
+
   async #loosen(outside: string | null, native: Outside, links: readonly string[]): Promise<void> {
     const { shared } = this.#parts;
     const found = shared.filters(outside);
@@ -99,11 +106,11 @@ export class ReplyWatch {
       const filters = shared.filters(outside);
       const replies = await repliesOf(native, kernel.instance, networks, filters);
       const loosened = await this.#remember(outside, native, replies.strict, filters);
-      shared.setReplies(outside, replies);
       const text = JSON.stringify(replies);
-      if (this.#told.get(outside) !== text && (await leadReplies(native, kernel.instance.table, replies))) {
-        this.#told.set(outside, text);
-      }
+      const before = this.#told.get(outside) ?? this.#raisedWith(outside);
+      shared.setReplies(outside, replies);
+      const stands = before === text || (await leadReplies(native, kernel.instance.table, replies));
+      this.#told.set(outside, stands ? text : null);
       // Loosens only after the rules that replace the filters stand.
       if (this.#told.get(outside) === text && loosened.length > 0) await this.#loosen(outside, native, loosened);
       const wanted = replies.routes.some(({ address }) => !address.includes(':'));
