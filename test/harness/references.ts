@@ -18,6 +18,7 @@ export const FOLDERS = [
   'state',
   'service',
   'cli',
+  'inspector',
   'bench',
   'scripts',
   'test',

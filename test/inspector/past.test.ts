@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseExport } from '../../inspector/page/model/exported.ts';
 import { reduce, EMPTY } from '../../inspector/page/model/model.ts';
-import { differences, joined, pastOf, rowsOf } from '../../inspector/page/model/past.ts';
+import { differences, joined, moved, pastOf, rowsOf } from '../../inspector/page/model/past.ts';
 import { operationsOf } from '../../inspector/page/model/waterfall.ts';
 import type { JournalLine } from '../../state/answers/container/history.ts';
 import { configuration, journal } from '../harness/page-fleet.ts';
@@ -42,6 +42,15 @@ past('what is in the journal and was seen, too, is there once', () => {
   );
   assert.equal(joined([], trail), trail);
   assert.is(joined(lines, []), lines);
+});
+
+past('a moment stays the same when the journal is read again', () => {
+  const seen = joined(lines.slice(0, 2), reduce(EMPTY, configuration('c1', T)).trails.get('c1') ?? []);
+  const index = seen.findIndex((line) => line.kind === 'passage' && line.to === 'configuring.naming');
+  const after = moved(index, seen, lines);
+  assert.ok(after !== null && after !== index);
+  assert.is((lines[after] as { to?: string }).to, 'configuring.naming');
+  assert.is(moved(null, seen, lines), null);
 });
 
 past('the timeline says what led where, how long it took, and why it failed', () => {

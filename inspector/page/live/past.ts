@@ -4,8 +4,8 @@
  * Guarantees: an answer that comes after another container was chosen is dropped. Each is asked for at most once in PAUSE_MS.
  * Limits: between two readings, the past goes on with what the stream says.
  */
-import { computed, effect, signal, untracked } from '@preact/signals';
-import { NO_PAST, joined, pastOf } from '../model/past.ts';
+import { batch, computed, effect, signal, untracked } from '@preact/signals';
+import { NO_PAST, joined, moved, pastOf } from '../model/past.ts';
 import type { Line, MachineSnapshot } from '../model/wire.ts';
 import { journalOf, machineOf } from './api.ts';
 import { wordsOf } from './refusal.ts';
@@ -63,8 +63,13 @@ export function followChosen(): void {
     void journalOf(id).then(
       (value) => {
         if (chosen.value !== id) return;
-        journal.value = { id, value };
-        pastFailure.value = null;
+        const before = lines.value;
+        batch(() => {
+          journal.value = { id, value };
+          moment.value = moved(moment.value, before, lines.value);
+          pinned.value = moved(pinned.value, before, lines.value);
+          pastFailure.value = null;
+        });
       },
       (error: unknown) => {
         if (chosen.value === id && !gone.value.has(id)) pastFailure.value = wordsOf(error);

@@ -25,6 +25,15 @@ function keyOf(line: Line): string {
   return `${t} ${line.machine} ${line.event} ${line.from} ${line.to}`;
 }
 
+/** Returns where a line of one list is in another: the journal, when it is read again, has lines that the stream leaves out. */
+export function moved(index: number | null, from: readonly Line[], to: readonly Line[]): number | null {
+  const line = index === null ? undefined : from[index];
+  if (line === undefined) return null;
+  const key = keyOf(line);
+  const found = to.findLastIndex((other) => keyOf(other) === key);
+  return found === -1 ? null : found;
+}
+
 /** The journal and the stream take the time one after the other. */
 const SKEW_MS = 50;
 
