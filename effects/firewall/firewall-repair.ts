@@ -34,11 +34,12 @@ export const repairRuleset =
       const before = { ...ruleset(outside), closed };
       const seen = await look(native, table);
       const now = { ...ruleset(outside), closed };
-      const differences = compareRuleset(table, common(before, now), seen);
+      const expected = common(before, now);
+      const differences = compareRuleset(table, expected, seen);
       const repaired = asked ? differences : repairable(differences, policies);
       if (repaired.length > 0) await native.nft(repairOf(table, repaired, now));
       const left = differences.filter((one) => !repaired.includes(one) && policies[one.kind] !== 'ignore');
-      const switches = await repairSwitches(native, found, now, asked ? 'repair' : policies.switch);
+      const switches = await repairSwitches(native, found, expected, asked ? 'repair' : policies.switch);
       return {
         repaired: [...repaired.map(foundOf), ...switches.repaired],
         left: [...left.map(foundOf), ...switches.left],
@@ -46,7 +47,10 @@ export const repairRuleset =
     });
   };
 
-/** Turns on again the switches that a host needs to forward for networks. Without networks (`found` is null) none is needed. */
+/**
+ * Turns on again the switches that a host needs to forward for networks. Without networks (`found` is null) none is needed. A
+ * network that is being raised turns on those of its own.
+ */
 async function repairSwitches(
   native: Outside,
   found: VerifyInput['found'],

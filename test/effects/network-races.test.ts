@@ -96,5 +96,23 @@ test('changes of its rules beside inspections of the table are never refused', a
   }
 });
 
+test('what a network has not turned on yet, because it is being raised, nobody has changed', async () => {
+  const subnets = [...WEB.subnets, { subnet: 'fd00:89::/64', gateway: 'fd00:89::1' }];
+  const rules = rulesOf({ ...WEB, subnets });
+  const ruleset = (raising: boolean) => () => ({
+    networks: [{ network: WEB.name, rules, raising }],
+    ports: [],
+    guard: uplinkGuard(),
+    replies: NO_REPLIES,
+  });
+  const look = (raising: boolean) =>
+    repairRuleset(kernel, ruleset(raising), driftPolicies([]), true)({ outside, found: {}, asked: false });
+  const switchesIn = ({ repaired }: Awaited<ReturnType<typeof look>>) =>
+    repaired.flatMap(({ drift }) => (drift.kind === 'switch' ? drift.object : []));
+  await kernel.outside(outside).kernel.sysctlWrite({ 'net/ipv6/conf/all/forwarding': '0' });
+  assert.equal(switchesIn(await look(true)), []);
+  assert.equal(switchesIn(await look(false)), ['net/ipv6/conf/all/forwarding=1']);
+});
+
 endWithReport();
 test.run();
