@@ -195,6 +195,38 @@ why('a start of the daemon does not hide what led there', () => {
   ]);
 });
 
+why('ports that lead nowhere: connecting a network helps, in a state that accepts it', () => {
+  const request = { netns: { mode: 'new' as const }, networks: {}, ports: [] };
+  const facts = { context: { attachments: [], request, ports: [PORT] }, networks: [], leased: [] };
+  const answer = judge(factsWith(facts));
+  assert.is(
+    answer.verdict,
+    'c1 is up, but its port 8080/tcp leads nowhere, because it is on no network that takes ports.',
+  );
+  assert.equal(answer.unblocks, ['`cleat connect NETWORK c1` gives its ports a network to lead to.']);
+  const connect = (more: Parameters<typeof factsWith>[0]) =>
+    judge(factsWith(more)).unblocks.filter((text) => text.startsWith('`cleat connect'));
+  assert.equal(connect({ ...facts, state: 'degraded' }), [], 'the repair comes first');
+  assert.equal(
+    connect({ context: { ports: [PORT] }, differences: [{ ...ROUTE, kind: 'port' }] }),
+    [],
+    'drift of ports',
+  );
+  assert.equal(
+    connect({ networks: factsWith().networks.map((one) => ({ ...one, state: 'raising' })) }),
+    [],
+    'no ports',
+  );
+});
+
+why('a process that ended takes its container along: which one, as far as it is known', () => {
+  const history = [...factsWith().history, moved(-900, 'process.exited', 'up', 'tearingDown.choosing')];
+  const ended = (boundTo: { pid: number; startTime: number } | null) =>
+    texts(judge(factsWith({ state: 'tearingDown.choosing', history, context: { boundTo } })));
+  assert.equal(ended({ pid: 77, startTime: 1 }), ['The process that it is bound to (pid 77) ended.']);
+  assert.equal(ended(null), ['The process that it is bound to ended.']);
+});
+
 why('an uplink that has ended: since when, how, and what no longer works', () => {
   const process: UplinkProcess = {
     ended: 1,
