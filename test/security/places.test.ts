@@ -154,7 +154,7 @@ places("ids that are names of the daemon's files, or of its neighbours, are ids 
   await assertComesBackTo(before, () => inspectKernel());
 });
 
-places('only the command `cleat run` starts a program by way of the shell or $PATH', () => {
+places('only commands of the user, `cleat run` and `cleat inspector`, start a program by way of $PATH', () => {
   const sources = ['effects', 'machines', 'plan', 'native', 'service', 'state', 'cli'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
       .filter((file) => /\.(ts|cc|h)$/.test(file))
@@ -167,8 +167,12 @@ places('only the command `cleat run` starts a program by way of the shell or $PA
     sources.filter((file) => starts.test(readFileSync(join(ROOT, file), 'utf8'))),
     // The first two ask a program that is named by full path, in an empty environment; only Node has pipes to read its
     // answer.
-    ['effects/firewall/firewalld.ts', 'effects/processes/program-output.ts', 'cli/run.ts'],
+    ['effects/firewall/firewalld.ts', 'effects/processes/program-output.ts', 'cli/run.ts', 'cli/page/browser.ts'],
   );
+  // A browser, never as root, and without a shell.
+  const browser = readFileSync(join(ROOT, 'cli/page/browser.ts'), 'utf8');
+  assert.equal(browser.match(/\bexecFile\(.*/g), ["execFile('xdg-open', [file], (error) => {"]);
+  assert.match(browser, 'return uid !== 0 && ');
   const zones = readFileSync(join(ROOT, 'effects/firewall/firewalld.ts'), 'utf8');
   assert.equal(zones.match(/\bexecFile\(.*/g), ['execFile(BUSCTL, words, bounds, (error, said, complaint) => {']);
   assert.match(zones, "const BUSCTL = '/usr/bin/busctl';");
