@@ -3,6 +3,7 @@
  *
  * Guarantees: pure. A fault that another operation has left behind is no cause.
  */
+import { topState } from '../states.ts';
 import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { Facts } from './facts.ts';
@@ -10,8 +11,8 @@ import type { Facts } from './facts.ts';
 /** Returns the faults that its state is due to. */
 export function causes({ context, state, defect }: Facts): Fault[] {
   if (defect !== null) return [defect];
-  const { fault, lastFault = null, leftovers, operation } = context;
-  switch (state.split('.')[0] ?? '') {
+  const { fault, lastFault, leftovers, operation } = context;
+  switch (topState({ value: state })) {
     case 'degraded':
       return [lastFault ?? fault].filter((one) => one !== null);
     case 'failed':

@@ -4,7 +4,7 @@
  * Guarantees: pure. Each obstacle is said once.
  */
 import { failuresOf, pauseAfter } from '../pauses.ts';
-import { isLeaving } from '../states.ts';
+import { isLeaving, topState } from '../states.ts';
 import type { Why, WhyPart } from '../../state/answers/container/why.ts';
 import { causes } from './causes.ts';
 import type { Facts } from './facts.ts';
@@ -12,8 +12,6 @@ import { arrival } from './story.ts';
 import { underWay } from './states.ts';
 import { holders, waits } from './waits.ts';
 import { faultText, sentence, spanText } from './words.ts';
-
-const top = ({ state }: Facts): string => state.split('.')[0] ?? '';
 
 /** States that end after a pause by themselves. */
 const RETRYING: ReadonlySet<string> = new Set(['degraded', 'failed', 'teardownFailed']);
@@ -37,10 +35,9 @@ const FAILED: Readonly<Record<string, string>> = {
   error: 'its machine stopped',
 };
 
-const SHARED: ReadonlySet<WhyPart['part']> = new Set(['network', 'firewall', 'firewalld', 'resolver', 'forwarder']);
+const SHARED: ReadonlySet<WhyPart['part']> = new Set(['network', 'firewall', 'firewalld', 'resolver']);
 
 const NOUN: Partial<Record<WhyPart['part'], string>> = {
-  attachment: 'network',
   publisher: 'outer publisher',
   forwarder: 'port forwarder',
 };
@@ -59,17 +56,18 @@ export function clauseOf({ part, object, text }: WhyPart): string {
 
 /** A machine at work waits for shared machines that are at work, too. One at rest is only kept from being well by what is wrong. */
 function partObstacles(facts: Facts, parts: readonly WhyPart[]): string[] {
-  const state = top(facts);
   const busy = underWay(facts.state) !== undefined && !isLeaving({ value: facts.state });
   const obstacles = parts.filter(
     ({ part, condition }) =>
-      condition === 'wrong' || (condition === 'waiting' && ((busy && SHARED.has(part)) || state === 'up')),
+      condition === 'wrong' || (condition === 'waiting' && ((busy && SHARED.has(part)) || facts.state === 'up')),
   );
   return obstacles.map(clauseOf);
 }
 
 export function obstaclesOf(facts: Facts, parts: readonly WhyPart[], retry: Why['retry']): string[] {
-  const failed = causes(facts).map((fault) => `${FAILED[top(facts)] ?? 'a step failed'}: ${faultText(fault)}`);
+  const failed = causes(facts).map(
+    (fault) => `${FAILED[topState({ value: facts.state })] ?? 'a step failed'}: ${faultText(fault)}`,
+  );
   const again =
     retry === null ? [] : [`it is tried again by itself in ${spanText(retry.in_ms)} (attempt ${retry.attempt})`];
   const tried = facts.history.some(({ event }) => event === 'configure');

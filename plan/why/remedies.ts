@@ -73,10 +73,7 @@ export function remediesOf(facts: Facts, parts: readonly WhyPart[]): string[] {
     facts.state === 'up' && parts.some(({ part, condition }) => part === 'ports' && condition === 'waiting')
       ? [`\`cleat connect NETWORK ${context.name}\` gives its ports a network to lead to`]
       : [];
-  const theirs =
-    context.request.netns.mode === 'container' && owner !== null && !owner.whole
-      ? [`\`cleat why ${owner.name}\` says more`]
-      : [];
+  const theirs = owner !== null && !owner.whole ? [`\`cleat why ${owner.name}\` says more`] : [];
   return [...new Set([...hints, ...theirs, ...again, ...idle, ...driftRemedies(facts), ...eventRemedy(facts)])].map(
     sentence,
   );

@@ -4,6 +4,7 @@
  * Guarantees: pure. Every state of the machines has a sentence (test/plan/why-states.test.ts walks them), so that a new state
  * cannot be forgotten here.
  */
+import { topState } from '../states.ts';
 import type { Condition } from '../../state/answers/container/why.ts';
 
 /** What is being done to a container, by the outer state. States at rest are not here. */
@@ -75,7 +76,7 @@ const STEP: Readonly<Record<string, string>> = {
 };
 
 /** Returns what is being done to a container in this state; undefined if it is at rest. */
-export const underWay = (state: string): string | undefined => UNDER_WAY[state.split('.')[0] ?? ''];
+export const underWay = (state: string): string | undefined => UNDER_WAY[topState({ value: state })];
 
 /** Returns what the machine does in this state, as the subject of a sentence: "making a link". */
 export const stepOf = (state: string): string => STEP[state.split('.').at(-1) ?? ''] ?? 'being at work';

@@ -77,7 +77,7 @@ function eventText(entry: JournalEntry, { context, process, history }: Facts): s
   }
 }
 
-const changedText = (objects: readonly string[], by: string | null): string =>
+const changedText = (objects: readonly string[], by: string | null | undefined): string =>
   sentence(`${listOf(objects)} ${objects.length === 1 ? 'was' : 'were'} removed or changed by ${by ?? 'others'}`);
 
 /** Returns the drift that is still there, or that came just before the event. The same drift is told once, as it came last. */
@@ -95,7 +95,7 @@ function driftLines({ history, differences }: Facts, began: JournalEntry | null)
     const fresh = objects.filter((text) => !told.has(text));
     fresh.forEach((text) => told.add(text));
     if (fresh.length === 0) continue;
-    lines.unshift({ t: entry.t, text: changedText(fresh, entry.by ?? null) });
+    lines.unshift({ t: entry.t, text: changedText(fresh, entry.by) });
   }
   return lines;
 }

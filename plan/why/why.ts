@@ -4,6 +4,7 @@
  * Guarantees: pure. The verdict is one sentence that says in what state the container is, and the first reason. A container is
  * well if it is up, each part of it is as it should be, and nothing blocks it (docs/decisions/0050).
  */
+import { topState } from '../states.ts';
 import type { Why, WhyPart } from '../../state/answers/container/why.ts';
 import type { Facts } from './facts.ts';
 import { causes, sharedFaults } from './causes.ts';
@@ -38,13 +39,13 @@ export function judge(facts: Facts): Why {
   };
 }
 
-function wellText({ context: { request, uplink, attachments, ports }, owner }: Facts): string {
+function wellText({ context: { request, uplink, attachments }, owner }: Facts): string {
   const { netns } = request;
   if (netns.mode === 'host') return "is up: it uses the host's own network";
   if (netns.mode === 'container')
     return `is up: it shares the network of ${owner?.name ?? netns.id}, and nothing is missing`;
   if (uplink !== undefined) return `is up behind ${uplink.settings.program}, and nothing is missing`;
-  if (attachments.length === 0 && ports.length === 0) return 'is up on no network, as was requested';
+  if (attachments.length === 0) return 'is up on no network, as was requested';
   return 'is up, and nothing is missing';
 }
 
@@ -58,7 +59,7 @@ function unwellText(facts: Facts, parts: readonly WhyPart[]): string {
     ...parts.filter(({ condition }) => condition === 'wrong'),
     ...parts.filter(({ condition }) => condition === 'waiting'),
   ];
-  switch (state.split('.')[0] ?? '') {
+  switch (topState({ value: state })) {
     case 'error':
       return `is stopped${because}`;
     case 'created':
@@ -66,11 +67,11 @@ function unwellText(facts: Facts, parts: readonly WhyPart[]): string {
         ? 'has no network yet: it was created, and is not configured'
         : `has no network, because configure failed${because}`;
     case 'up':
-      if (context.request.netns.mode === 'container' && owner?.whole === false)
-        return `shares the network of ${owner.name}, and ${owner.verdict}`;
-      if (context.ownerGone && wrong === undefined)
+      if (owner?.whole === false) return `shares the network of ${owner.name}, and ${owner.verdict}`;
+      // Nothing is wrong: it stays for others.
+      if (wrong === undefined)
         return `was torn down, but its network stays, because ${listOf(users)} still ${users.length === 1 ? 'uses' : 'use'} its namespace`;
-      return wrong === undefined ? 'is up' : `is up, but ${clauseOf(wrong)}`;
+      return `is up, but ${clauseOf(wrong)}`;
     case 'degraded':
       return `is degraded${because}`;
     case 'failed':

@@ -38,7 +38,7 @@ export const portsText = (ports: readonly ResolvedPort[]): string =>
 /** Returns ports that were requested and are not claimed yet. One whose host port is still to be chosen is named by the other end. */
 export const wishesText = (ports: readonly PortRequest[]): string =>
   listOf(
-    ports.map(({ protocol = 'tcp', outer_ip, host_ip = '', host_port = 0, container_port, range = 1 }) =>
+    ports.map(({ protocol = 'tcp', outer_ip, host_ip = '', host_port = 0, container_port, range }) =>
       host_port === 0
         ? `one for ${portText(protocol, '', container_port, range)}`
         : portText(protocol, outer_ip ?? host_ip, host_port, range),
@@ -98,5 +98,4 @@ const PROBLEM: Record<Difference['problem'], readonly [one: string, many: string
 export const stopped = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 /** Returns a sentence: with a capital letter, unless it begins with a command, and a full stop. */
-export const sentence = (text: string): string =>
-  stopped(text.startsWith('`') ? text : text.charAt(0).toUpperCase() + text.slice(1));
+export const sentence = (text: string): string => stopped(text.charAt(0).toUpperCase() + text.slice(1));

@@ -1,13 +1,25 @@
 /**
- * Facts about a container that is up and well, for tests of the judgement; a test changes what it is about.
+ * Facts about a container that is up and well, for tests of the judgement; a test changes what it is about. And what is said
+ * about them, as lines.
  */
 import type { Facts } from '../../plan/why/facts.ts';
-import type { Attachment, ContainerContext } from '../../state/container.ts';
+import { judge } from '../../plan/why/why.ts';
+import type { WhyPart } from '../../state/answers/container/why.ts';
+import type { Attachment, ContainerContext, ResolvedPort } from '../../state/container.ts';
 import { driftPolicies } from '../../state/drift.ts';
 import { FAULTS } from '../../state/faults.ts';
 import { containerInput, leaseOf } from './fixtures.ts';
 
 export const NOW = 1_700_000_100_000;
+
+export const PORT: ResolvedPort = {
+  protocol: 'tcp',
+  hostIp: '',
+  hostPort: 8080,
+  containerPort: 80,
+  range: 1,
+  outerIp: null,
+};
 
 export const attachmentTo = (network: string, ordinal = 0): Attachment => ({
   ...leaseOf(network),
@@ -38,10 +50,9 @@ export const contextWith = (more: Partial<ContainerContext> = {}): ContainerCont
   ...more,
 });
 
-export const factsWith = ({
-  context,
-  ...more
-}: Partial<Omit<Facts, 'context'>> & { context?: Partial<ContainerContext> } = {}): Facts => ({
+export type Changed = Partial<Omit<Facts, 'context'>> & { context?: Partial<ContainerContext> };
+
+export const factsWith = ({ context, ...more }: Changed = {}): Facts => ({
   now: NOW,
   context: contextWith(context),
   state: 'up',
@@ -77,3 +88,15 @@ export const factsWith = ({
   hintOf: (code) => FAULTS[code][1],
   ...more,
 });
+
+/** The verdict, what blocks, and what helps: a fault's hint is its code, so that its wording is not tested here. */
+export const saidOf = (changed: Changed): string[] => {
+  const { verdict, blocks, unblocks } = judge(factsWith({ hintOf: (code) => `see ${code}.`, ...changed }));
+  return [verdict, ...blocks.map((text) => `blocks: ${text}`), ...unblocks.map((text) => `helps: ${text}`)];
+};
+
+/** The parts of this kind: "web, ok: is up". */
+export const partsOf = (kind: WhyPart['part'], changed: Changed): string[] =>
+  judge(factsWith(changed))
+    .parts.filter(({ part }) => part === kind)
+    .map(({ object, condition, text }) => `${object === null ? '' : `${object}, `}${condition}: ${text}`);

@@ -60,6 +60,11 @@ export const survivors: Survivors[] = [
       "plan/uplinks/uplink.ts planVerify: `...(mine === null || 'fault' in addresses ? [] : [{ ...mine, gateway: addresses.gateway }]),` 'fault' -> ''",
       "plan/uplinks/uplink.ts planVerify: `...(mine === null || 'fault' in addresses ? [] : [{ ...mine, gateway: addresses.gateway }]),` mine === null || 'fault' in addresses -> ('fault' in addresses)",
       "plan/uplinks/uplink.ts planVerify: `...(mine === null || 'fault' in addresses ? [] : [{ ...mine, gateway: addresses.gateway }]),` mine === null || 'fault' in addresses -> (mine === null)",
+      "plan/why/states.ts stepOf: `export const stepOf = (state) => STEP[state.split('.').at(-1) ?? ''] ?? 'being at work';` '' -> '?'",
+      "plan/why/states.ts stepOf: `export const stepOf = (state) => STEP[state.split('.').at(-1) ?? ''] ?? 'being at work';` state.split('.').at(-1) ?? '' -> state.split('.').at(-1)",
+      'plan/why/why.ts wellText: `return `is up: it shares the network of ${owner?.name ?? netns.id}, and nothing is missing`;` owner?.name ?? netns.id -> (owner?.name)',
+      "plan/why/words.ts objectText: `const [, value = '', link = ''] = form.exec(object) ?? [];` value = '' -> value",
+      "plan/why/words.ts objectText: `const [, value = '', link = ''] = form.exec(object) ?? [];` '' -> '?'",
     ],
   },
   {
@@ -81,6 +86,7 @@ export const survivors: Survivors[] = [
       "plan/addresses/special-addresses.ts uselessAddresses: `if (address && (isNoHost(address) || ['loopback', 'link-local'].includes(kindOf(address) ?? ''))) {` kindOf(address) ?? '' -> kindOf(address)",
       'plan/networks/unmanaged.ts notUnmanaged: `export function notUnmanaged({ name, network_interface: bridge, subnets = [], internal = false, ipv6_enabled: ipv6 = false, }) {` internal = false -> internal',
       'plan/networks/unmanaged.ts notUnmanaged: `export function notUnmanaged({ name, network_interface: bridge, subnets = [], internal = false, ipv6_enabled: ipv6 = false, }) {` ipv6 = false -> ipv6',
+      "plan/why/waits.ts awaited: `const taken = ports.filter((held) => asked.some(({ host_port = 0, range = 1, protocol = 'tcp' }) => host_port !== 0 &&` host_port = 0 -> host_port",
     ],
   },
   {
@@ -96,6 +102,10 @@ export const survivors: Survivors[] = [
       "plan/uplinks/pasta.ts parsePasta: `const [long, , kind] = OPTIONS.find(([long, letter]) => name === long || (letter !== '' && name === letter)) ?? [];` find -> findLast",
       'plan/addresses/special-addresses.ts uselessAddresses: `const inside = RANGES.find(({ kind, subnet }) => isOwn(kind) && within(parseSubnet(destination), subnet));` find -> findLast',
       'plan/uplinks/uplink-inside.ts compareUplink: `const link = dump.links.find((seen) => seen.name === name);` find -> findLast',
+      'plan/why/shared.ts networkPart: `const machine = networks.find((one) => one.network === network);` find -> findLast',
+      'plan/why/shared.ts sharedParts: `const managed = names.some((name) => facts.networks.find(({ network }) => network === name)?.unmanaged !== true);` find -> findLast',
+      'plan/why/waits.ts awaited: `const options = wishes.find(([name]) => name === network)?.[1];` find -> findLast',
+      'plan/why/waits.ts waits: `const nameOf = (owner) => others.find((other) => other.context.owner === owner)?.name ?? containerIdOf(owner);` find -> findLast',
     ],
   },
   {
@@ -135,7 +145,7 @@ export const survivors: Survivors[] = [
     ],
   },
   {
-    why: 'A number that is compared, and lies on the same side of what it is compared with: sizes of subnets less one are 0, 1, 3 and so on; a place of "=" is -1 or at least 2; a metric that is taken is passed over; prefixes that short are no obstacle.',
+    why: 'A number that is compared, and lies on the same side of what it is compared with: sizes of subnets less one are 0, 1, 3 and so on; a place of "=" is -1 or at least 2; a metric that is taken is passed over; prefixes that short are no obstacle; ends of an uplink count from the third on.',
     mutants: [
       'plan/kernel/neighbour-share.ts aboveShare: `const worth = ({ state }) => (state === STALE ? 1 : state < REACHABLE ? 0 : 2);` 2 -> 3',
       'plan/addresses/address.ts hostRange: `if (subnet.last - subnet.first < 2n)` 2n -> 3n',
@@ -160,6 +170,7 @@ export const survivors: Survivors[] = [
       'plan/addresses/subnet-pools.ts firstFree: `const sorted = used.toSorted((a, b) => (a.first < b.first ? -1 : 1));` < -> <=',
       'plan/addresses/subnet-pools.ts firstFree: `if (first + step - 1n <= pool.last)` 1n -> 2n',
       'plan/addresses/subnet-pools.ts uniqueLocals: `return `${toText(first, 6)}/64`;` 6 -> 7',
+      'plan/pauses.ts failuresOf: `export const failuresOf = ({ attempts, uplink }) => attempts + Math.max(0, (uplink?.endedSoon ?? 0) - 2);` 0 -> 1',
     ],
   },
   {
@@ -179,13 +190,14 @@ export const survivors: Survivors[] = [
     ],
   },
   {
-    why: 'It means nothing to anybody: the eleventh digit has no pair, `.` stops at the end of the line, what is left to chance is told from a number by not being one, no owner is called that, and nobody asks for this kind.',
+    why: 'It means nothing to anybody: the eleventh digit has no pair, `.` stops at the end of the line, what is left to chance is told from a number by not being one, no owner is called that, nobody asks for this kind, and of what is merged only the names are read.',
     mutants: [
       "plan/addresses/neighbours.ts bridgeMac: `return ['02', ...(networkId.slice(0, 10).match(/../g) ?? [])].join(':');` 10 -> 11",
       "plan/ports/port-list.ts coalesce: `const line = `${run.address} ${run.protocol} ${run.host === 0 ? 'any' : run.host - run.container}`;` 'any' -> ''",
       "plan/containers/resolv-conf.ts parse: `.replace(/[#;].*$/, '')` /[#;].*$/ -> /[#;].*/",
       "plan/addresses/special-addresses.ts SPECIAL: `{ range: '100::/64', kind: 'discarded', why: 'discard-only (RFC 6666): routers drop it on purpose' },` 'discarded' -> ''",
       "plan/addresses/special-addresses.ts SPECIAL: `{ range: '100::/64', kind: 'discarded', why: 'discard-only (RFC 6666): routers drop it on purpose' },` kind: 'discarded', -> ",
+      'plan/why/shared.ts sharedParts: `...Object.fromEntries(context.attachments.map(({ network }) => [network, {}])),` , {} -> ',
     ],
   },
   {

@@ -39,6 +39,80 @@ states('every state of a container is either at rest or has a word for what is d
   }
 });
 
+states('what is done to a container in each state, and at each step', () => {
+  const atWork = leaves.filter((leaf) => underWay(leaf) !== undefined);
+  const doing = (leaf: string) => `${leaf.split('.')[0]}: ${underWay(leaf)}`;
+  const step = (leaf: string) => `${leaf.split('.').at(-1)}: ${stepOf(leaf)}`;
+  assert.equal([...new Set(atWork.map(doing))].sort(), [
+    'abandoning: being removed, because its namespace could not be made',
+    'adjusting: following a change of its network',
+    'configuring: being configured',
+    'connecting: being connected to a network',
+    'creating: being created',
+    'disconnecting: being disconnected from a network',
+    'draining: being torn down',
+    'publishing: being given published ports',
+    'rebuilding: being given new links',
+    'releasing: being torn down',
+    'reloading: being reloaded',
+    'repairing: being repaired',
+    'rollingBack: being put back to how it was, because a step failed',
+    'settling: coming to rest',
+    'tearingDown: being torn down',
+    'unpublishing: losing published ports',
+    'yielding: giving ports away to another container',
+  ]);
+  assert.equal([...new Set(atWork.map(step))].sort(), [
+    'abandoning: removing what exists of its namespace',
+    'attaching: making a link',
+    'checkingLeftovers: counting what is left',
+    'checkingPlan: planning what it was granted',
+    'checkingUplink: checking the addresses of its uplink',
+    'choosing: choosing the next step',
+    'choosingConnection: choosing the next step',
+    'creating: making its namespace',
+    'detaching: removing a link',
+    'diverting: leading its ports to another network',
+    'draining: waiting until the kernel has removed its links, whose addresses are kept until then',
+    'exposing: asking the outer publisher to listen for its ports',
+    'finishing: choosing the next step',
+    'leasing: asking for its addresses and host ports',
+    'lookingForFiles: choosing the next step',
+    'lookingForLink: choosing the next step',
+    'naming: having the resolver answer its names',
+    'publishing: publishing its ports',
+    'reattaching: making a link again',
+    'reclaiming: leading its ports back',
+    'releasing: giving back what it was granted',
+    'releasingPorts: giving its host ports back',
+    'removingFiles: removing its resolv.conf and hosts',
+    'removingNamespace: removing its namespace',
+    'renaming: having the resolver answer its names again',
+    'repairingLinks: making the missing parts of a link',
+    'repairingUplink: starting its uplink again',
+    'replacing: replacing a link',
+    'republishing: publishing its ports again',
+    'restoring: putting back what was changed',
+    'returning: leading its ports back',
+    'reverting: leading its ports back',
+    'revising: changing a link',
+    'revisingBack: changing a link back',
+    'settling: choosing the next state',
+    'startingUplink: starting its uplink',
+    'stoppingUplink: ending its uplink',
+    'unexposing: asking the outer publisher to stop listening for its ports',
+    'unnaming: removing its names',
+    'unpublishing: removing its ports',
+    'verifying: having the firewall compared with what it should be',
+    'waiting: waiting for the container that takes its ports over',
+    'writingFiles: writing its resolv.conf and hosts',
+  ]);
+  assert.equal(
+    [underWay(''), stepOf(''), stepOf('configuring.newlyInvented')],
+    [undefined, 'being at work', 'being at work'],
+  );
+});
+
 const CHANGE: Change = {
   kind: 'configure',
   networks: { web: {} },

@@ -5,20 +5,18 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { pauseAfter } from '../../plan/pauses.ts';
 import { judge } from '../../plan/why/why.ts';
-import { listOf, objectText, sentence, spanText } from '../../plan/why/words.ts';
 import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { JournalEntry } from '../../state/answers/container/history.ts';
 import type { UplinkProcess } from '../../state/answers/container/inspection.ts';
 import type { Change, Difference } from '../../state/container.ts';
 import { driftPolicies } from '../../state/drift.ts';
 import type { Fault } from '../../state/faults.ts';
-import { attachmentTo, contextWith, factsWith, NOW } from '../harness/why-facts.ts';
+import { attachmentTo, contextWith, factsWith, NOW, PORT } from '../harness/why-facts.ts';
 import { SLIRP } from '../harness/fixtures.ts';
 
 const why = suite('why');
 
 const FAULT: Fault = { code: 'PORT_TAKEN', message: 'host port 8080/tcp is in use', owner: 'pid 42 (nginx)' };
-const PORT = { protocol: 'tcp', hostIp: '', hostPort: 8080, containerPort: 80, range: 1, outerIp: null } as const;
 const ROUTE: Difference = {
   kind: 'route',
   object: 'default via 10.89.0.1 on eth0',
@@ -304,22 +302,6 @@ why('who waits for whom', () => {
   const raising = factsWith().networks.map((one) => ({ ...one, state: 'raising' }));
   const busy = judge(factsWith({ state: 'configuring.leasing', context, networks: raising }));
   assert.equal(busy.blocks, ['Network web is raising its bridge.']);
-});
-
-why('words', () => {
-  assert.is(listOf([]), '');
-  assert.is(listOf(['a']), 'a');
-  assert.is(listOf(['a', 'b', 'c']), 'a, b and c');
-  assert.is(listOf(['a', 'b', 'c', 'd', 'e']), 'a, b, c, d and e');
-  assert.is(listOf(['a', 'b', 'c', 'd', 'e', 'f']), 'a, b, c, d and 2 more');
-  assert.equal([0, 900, 119_000, 180_000, 7_200_000].map(spanText), ['0 s', '1 s', '119 s', '3 min', '2 h']);
-  assert.is(sentence('`cleat ps` shows it'), '`cleat ps` shows it.');
-  assert.is(sentence('why not?'), 'Why not?');
-  const link = (object: string) => objectText({ kind: 'link', object, network: 'web' });
-  assert.is(link('master br0 on ve0'), 'link ve0 on bridge br0');
-  assert.is(link('mac 02:00:00:00:00:01 on eth0'), 'MAC address 02:00:00:00:00:01 of link eth0');
-  assert.is(link('eth0'), 'link eth0');
-  assert.is(objectText({ kind: 'rule', object: 'ip rule 7', network: null }), 'rule ip rule 7');
 });
 
 why.run();
