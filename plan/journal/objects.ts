@@ -53,8 +53,10 @@ const addressesOf = ({ addresses, link }: Attachment, netns: string): KernelObje
 const allOf = (attachment: Attachment | null, netns: string): KernelObject[] =>
   attachment === null ? [] : [...linksOf(attachment, netns), ...addressesOf(attachment, netns)];
 
-const less = (some: readonly KernelObject[], others: readonly KernelObject[]): KernelObject[] =>
-  some.filter(({ kind, name }) => !others.some((other) => other.kind === kind && other.name === name));
+const less = (some: readonly KernelObject[], others: readonly KernelObject[]): KernelObject[] => {
+  const keys = new Set(others.map(keyOf));
+  return some.filter((object) => !keys.has(keyOf(object)));
+};
 
 const uplink = (directory: string, program: string): KernelObject => ({
   kind: 'uplink',
@@ -88,7 +90,7 @@ function portsOf(targets: readonly OwnedTarget[], through: PublishInput['through
   const of = through?.handler === 'slirp4netns' ? { of: `uplinks/${through.directory}` } : {};
   return spans.map(({ first, range }) => ({
     kind: 'port',
-    name: portName(first, 0),
+    name: portName(first),
     detail: through?.handler ?? 'firewall',
     ...of,
     ...(range > 1 ? { range } : {}),
@@ -103,20 +105,18 @@ const continues = (first: OwnedTarget, range: number, next: OwnedTarget): boolea
   first.hostPort + range === next.hostPort &&
   first.containerPort + range === next.containerPort;
 
-/** "127.0.0.1:8080/tcp -> 10.89.0.2 80", the n-th of a range. */
-const portName = ({ protocol, hostIp, hostPort, address, containerPort }: OwnedTarget, n: number): string =>
-  `${portText(protocol, hostIp, hostPort + n)} -> ${address} ${containerPort + n}`;
+/** "127.0.0.1:8080/tcp -> 10.89.0.2 80". */
+const portName = ({ protocol, hostIp, hostPort, address, containerPort }: OwnedTarget): string =>
+  `${portText(protocol, hostIp, hostPort)} -> ${address} ${containerPort}`;
 
-const PORT_NAME = /^(.*?)(\d{1,5})(\/\w+ -> \S* )(\d{1,5})$/;
+const PORT_NAME = /(\d{1,5})(\/\w+ -> \S* )(\d{1,5})$/;
 
 /** Returns an object of a range as single ports, and any other as it is. */
 export function single({ range = 1, ...object }: KernelObject): KernelObject[] {
-  const [, before = '', host = '', between = '', inside = ''] = PORT_NAME.exec(object.name) ?? [];
-  if (range === 1 || before + host === '') return [object];
-  return Array.from({ length: range }, (_, i) => ({
-    ...object,
-    name: `${before}${Number(host) + i}${between}${Number(inside) + i}`,
-  }));
+  if (range === 1 || !PORT_NAME.test(object.name)) return [object];
+  const nth = (i: number) => (_name: string, host: string, between: string, inside: string) =>
+    `${Number(host) + i}${between}${Number(inside) + i}`;
+  return Array.from({ length: range }, (_, i) => ({ ...object, name: object.name.replace(PORT_NAME, nth(i)) }));
 }
 
 const EFFECTS: Readonly<Record<string, Read>> = {

@@ -65,6 +65,12 @@ export const survivors: Survivors[] = [
       'plan/why/why.ts wellText: `return `is up: it shares the network of ${owner?.name ?? netns.id}, and nothing is missing`;` owner?.name ?? netns.id -> (owner?.name)',
       "plan/why/words.ts objectText: `const [, value = '', link = ''] = form.exec(object) ?? [];` value = '' -> value",
       "plan/why/words.ts objectText: `const [, value = '', link = ''] = form.exec(object) ?? [];` '' -> '?'",
+      'plan/journal/objects.ts after: `if (of !== undefined && ended.has(of))` of !== undefined && ended.has(of) -> ended.has(of)',
+      "plan/journal/patch.ts apply: `return operation.op === 'remove' ? undefined : operation.value;` 'remove' -> ''",
+      "plan/journal/patch.ts apply: `return operation.op === 'remove' ? undefined : operation.value;` operation.op === 'remove' -> false",
+      'plan/journal/withheld.ts withheld: `const replace = (text) => text.replace(pattern, (found) => words.get(found) ?? found);` words.get(found) ?? found -> words.get(found)',
+      "plan/journal/withheld.ts learn: `const patchOf = 'op' in value && 'path' in value ? String(value.path).split('/').at(-1) : undefined;` 'op' in value && 'path' in value -> ('op' in value)",
+      "plan/journal/withheld.ts learn: `if (key === 'value' && patchOf !== undefined)` key === 'value' && patchOf !== undefined -> (key === 'value')",
     ],
   },
   {
@@ -128,6 +134,9 @@ export const survivors: Survivors[] = [
       'plan/ports/port-list.ts unrequest: `if ((wish.host_port ?? 0) !== 0)` (wish.host_port ?? 0) !== 0 -> false',
       'plan/ports/port-list.ts unrequest: `if ((wish.host_port ?? 0) !== 0)` wish.host_port ?? 0 -> 0',
       'plan/ports/ports.ts claimPorts: `const near = [...own, ...granted].filter((port) => collide(port, wish));` [...own, ...granted].filter((port) => collide(port, wish)) -> [...own, ...granted]',
+      'plan/journal/objects.ts single: `if (range === 1 || !PORT_NAME.test(object.name))` range === 1 || !PORT_NAME.test(object.name) -> (!PORT_NAME.test(object.name))',
+      'plan/journal/patch.ts compare: `if (value === undefined || value === was)` value === undefined || value === was -> (value === undefined)',
+      'plan/journal/withheld.ts withheld: `if (words.size === 0)` words.size === 0 -> false',
     ],
   },
   {
@@ -190,7 +199,7 @@ export const survivors: Survivors[] = [
     ],
   },
   {
-    why: 'It means nothing to anybody: the eleventh digit has no pair, `.` stops at the end of the line, what is left to chance is told from a number by not being one, no owner is called that, nobody asks for this kind, and of what is merged only the names are read.',
+    why: 'It means nothing to anybody: the eleventh digit has no pair, `.` stops at the end of the line, what is left to chance is told from a number by not being one, no owner is called that, nobody asks for this kind, of what is merged only the names are read, the first line brings its time along, and no member of that name is looked for.',
     mutants: [
       "plan/addresses/neighbours.ts bridgeMac: `return ['02', ...(networkId.slice(0, 10).match(/../g) ?? [])].join(':');` 10 -> 11",
       "plan/ports/port-list.ts coalesce: `const line = `${run.address} ${run.protocol} ${run.host === 0 ? 'any' : run.host - run.container}`;` 'any' -> ''",
@@ -198,6 +207,9 @@ export const survivors: Survivors[] = [
       "plan/addresses/special-addresses.ts SPECIAL: `{ range: '100::/64', kind: 'discarded', why: 'discard-only (RFC 6666): routers drop it on purpose' },` 'discarded' -> ''",
       "plan/addresses/special-addresses.ts SPECIAL: `{ range: '100::/64', kind: 'discarded', why: 'discard-only (RFC 6666): routers drop it on purpose' },` kind: 'discarded', -> ",
       'plan/why/shared.ts sharedParts: `...Object.fromEntries(context.attachments.map(({ network }) => [network, {}])),` , {} -> ',
+      "plan/journal/moments.ts NOTHING: `const NOTHING = { t: 0, state: '', children: {}, context: null, objects: [], fault: null };` t: 0, -> ",
+      "plan/journal/moments.ts NOTHING: `const NOTHING = { t: 0, state: '', children: {}, context: null, objects: [], fault: null };` 0 -> 1",
+      "plan/journal/withheld.ts withheld: `learn(line, '', words);` '' -> '?'",
     ],
   },
   {

@@ -1,14 +1,13 @@
 /**
- * The journal's pure parts: patches lead from any value to any other, moments are rebuilt from lines, objects come and go with
- * effects, and what is withheld is nowhere.
+ * The journal's pure parts: patches lead from any value to any other, moments are rebuilt from lines, and what is withheld is
+ * nowhere.
  */
 import { build } from 'esbuild';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { historyOf, isTruncated } from '../../plan/journal/history.ts';
-import { differences, moments } from '../../plan/journal/moments.ts';
-import { after, outcomeOf } from '../../plan/journal/objects.ts';
+import { differences, moments, objectsAfter } from '../../plan/journal/moments.ts';
 import { difference, patched } from '../../plan/journal/patch.ts';
 import { withheld } from '../../plan/journal/withheld.ts';
 import type { JournalLine, KernelObject } from '../../state/answers/container/history.ts';
@@ -45,6 +44,25 @@ journal('a patch of a value that has changed in one place says this place alone'
   assert.equal(difference([1, 2], [1]), [{ op: 'replace', path: '', value: [1] }]);
 });
 
+journal('a patch tells members of an object from what every object has, and undefined from null', () => {
+  assert.equal(difference(1, 1), []);
+  assert.equal(difference({}, { toString: 1 }), [{ op: 'add', path: '/toString', value: 1 }]);
+  assert.equal(difference({ toString: 1 }, {}), [{ op: 'remove', path: '/toString' }]);
+  assert.equal(difference({ a: 1 }, { a: undefined }), [{ op: 'remove', path: '/a' }]);
+  assert.equal(difference({ a: 1 }, { a: null }), [{ op: 'replace', path: '/a', value: null }]);
+  assert.equal(difference({ length: 1, a: 1 }, { length: 2, a: 1 }), [{ op: 'replace', path: '/length', value: 2 }]);
+  assert.is(patched({ a: 1 }, [{ op: 'remove', path: '' }]), undefined);
+  const before = { a: { b: 1, c: 2 }, d: 3 };
+  const without = patched(
+    before,
+    ['/a/b', '/d'].map((path) => ({ op: 'remove' as const, path })),
+  );
+  assert.equal(without, { a: { c: 2 } });
+  const added = patched({}, [{ op: 'add', path: '/a', value: 1 }]) as object;
+  const plain = { value: 1, enumerable: true, configurable: true, writable: true };
+  assert.equal(Object.getOwnPropertyDescriptor(added, 'a'), plain, 'a member like any other');
+});
+
 journal('parts that are the same object are not looked into, and stay so', () => {
   const part = new Proxy(
     {},
@@ -59,101 +77,17 @@ journal('parts that are the same object are not looked into, and stay so', () =>
   assert.is((patched(before, operations) as { part: object }).part, part);
 });
 
+const noPlace = (path: string) => (error: Error) => error.message === `there is no ${path}`;
+
 journal('a patch reaches nothing but own members', () => {
   for (const path of ['/__proto__/polluted', '/constructor/prototype/polluted', '/a/b', '/toString/x'])
-    assert.throws(() => patched({ a: 1 }, [{ op: 'add', path, value: 1 }]), `there is no ${path}`);
-  assert.throws(() => patched({}, [{ op: 'remove', path: '/toString' }]), 'there is no /toString');
+    assert.throws(() => patched({ a: 1 }, [{ op: 'add', path, value: 1 }]), noPlace(path));
+  assert.throws(() => patched({}, [{ op: 'remove', path: '/toString' }]), noPlace('/toString'));
+  assert.throws(() => patched(1, [{ op: 'add', path: '/a', value: 1 }]), noPlace('/a'));
   const own = patched({}, [{ op: 'add', path: '/__proto__', value: { polluted: 1 } }]) as object;
   assert.is((own as { polluted?: number }).polluted, undefined);
   assert.is(Object.getPrototypeOf(own), Object.prototype);
   assert.is(({} as { polluted?: number }).polluted, undefined);
-});
-
-const NETNS = '/run/netns/n';
-const attachment = (more: object = {}) => ({
-  hostLink: 'veth0',
-  link: 'eth0',
-  bridge: 'br0',
-  mac: '02:00:00:00:00:01',
-  addresses: [{ address: '10.0.0.2', prefix: 24, gateway: null }],
-  ...more,
-});
-const target = (hostPort: number, containerPort: number, address = '10.0.0.2') => ({
-  owner: 'a:1',
-  protocol: 'tcp',
-  hostIp: '',
-  hostPort,
-  address,
-  containerPort,
-});
-const names = (objects: readonly KernelObject[]) => objects.map(({ kind, name }) => `${kind} ${name}`);
-const play = (steps: [string, object, object?][], from: readonly KernelObject[] = []) =>
-  names(steps.reduce((now, [name, input, output]) => after(now, outcomeOf(name, input, output)), from)).sort();
-
-journal('objects come and go with the effects that make and remove them', () => {
-  const on = { attachment: attachment(), predecessor: null, netns: NETNS };
-  const made: [string, object, object?][] = [
-    ['ensureNamespace', { path: NETNS }, { dev: 4, ino: 5 }],
-    ['ensureLink', on],
-    ['ensureAddresses', on],
-    ['publish', { targets: [8000, 8001, 8002].map((port) => target(port, port - 8000 + 80)), replacing: [] }],
-  ];
-  const all = [
-    'address 10.0.0.2/24',
-    'link eth0',
-    'link veth0',
-    `namespace ${NETNS}`,
-    'port 8000/tcp -> 10.0.0.2 80',
-    'port 8001/tcp -> 10.0.0.2 81',
-    'port 8002/tcp -> 10.0.0.2 82',
-  ];
-  assert.equal(play(made), all);
-  assert.equal(play([...made, ...made]), all, 'effects repeat');
-  const without = (...gone: string[]) => all.filter((name) => !gone.includes(name));
-  assert.equal(play([...made, ['removeLink', on]]), without('link eth0', 'link veth0', 'address 10.0.0.2/24'));
-  assert.equal(
-    play([...made, ['unpublish', { targets: [], replacing: [target(8001, 81)] }]]),
-    without('port 8001/tcp -> 10.0.0.2 81'),
-  );
-  // The kernel still reaps the other end of a link in a namespace that ends.
-  const ended = play([...made, ['removeNamespace', { path: NETNS }]]);
-  assert.equal(ended, without(`namespace ${NETNS}`, 'link eth0', 'address 10.0.0.2/24'));
-  const replaced = { ...on, attachment: attachment({ hostLink: 'veth1' }), predecessor: attachment() };
-  assert.equal(
-    play([...made, ['replaceLink', replaced]]),
-    all.map((name) => name.replace('veth0', 'veth1')),
-  );
-  const revised = { ...on, attachment: attachment({ addresses: [] }), predecessor: attachment() };
-  assert.equal(play([...made, ['reviseLink', revised]]), without('address 10.0.0.2/24'));
-  assert.equal(play([...made, ['awaitLinksGone', { links: ['veth0'] }]]), without('link veth0'));
-  assert.equal(play([...made, ['verifyFirewall', { outside: null }]]), all);
-});
-
-journal('what an uplink has made ends with its program', () => {
-  const directory = 'd0';
-  const link = { name: 'tap0', mac: '', addresses: [{ address: '10.0.2.100', prefix: 24, gateway: null }] };
-  const through_ = { handler: 'slirp4netns', directory };
-  const made: [string, object, object?][] = [
-    ['startUplink', { directory, program: 'slirp4netns' }],
-    ['verifyUplink', { directory, program: 'slirp4netns', ports: [] }, link],
-    ['publish', { targets: [target(80, 80, '10.0.2.100')], replacing: [], through: through_ }],
-  ];
-  assert.equal(play(made), ['address 10.0.2.100/24', 'link tap0', 'port 80/tcp -> 10.0.2.100 80', 'uplink uplinks/d0']);
-  assert.equal(play([...made, ['stopUplink', { directory }]]), []);
-  const own = [{ protocol: 'udp', hostIp: '', hostPort: 53, containerPort: 54, range: 2, outerIp: null }];
-  const pasta = { directory, program: 'pasta', ports: own };
-  assert.equal(play([['verifyUplink', pasta, { ...link, addresses: [] }]]), [
-    'link tap0',
-    'port 53/udp -> tap0 54',
-    'port 54/udp -> tap0 55',
-  ]);
-});
-
-journal('a range on disk is as long as the ports that continue each other, on both sides', () => {
-  const targets = [target(1, 11), target(2, 12), target(3, 99), target(4, 100, 'fd00::1'), target(5, 101, 'fd00::1')];
-  const { made = [] } = outcomeOf('publish', { targets, replacing: [] }, undefined);
-  const found = made.map(({ name, range = 1 }) => `${name} x${range}`);
-  assert.equal(found, ['1/tcp -> 10.0.0.2 11 x2', '3/tcp -> 10.0.0.2 99 x1', '4/tcp -> fd00::1 100 x2']);
 });
 
 const passage = (more: object): JournalLine => ({
@@ -166,6 +100,7 @@ const passage = (more: object): JournalLine => ({
   ms: 0,
   ...more,
 });
+const names = (objects: readonly KernelObject[]) => objects.map(({ kind, name }) => `${kind} ${name}`);
 const link: KernelObject = { kind: 'link', name: 'veth0', detail: '' };
 
 journal('moments: state, children, context and objects after each line', () => {
@@ -257,6 +192,71 @@ journal(
   },
 );
 
+journal('a moment is complete, whatever the line: what a line does not say is as before', () => {
+  const made = { kind: 'uplink', name: 'uplinks/d0', detail: 'pasta' } as const;
+  const tap: KernelObject = { kind: 'link', name: 'tap0', detail: '', of: made.name };
+  const fault = { code: 'KERNEL', message: 'no' } as const;
+  const lines: JournalLine[] = [
+    { kind: 'start', t: 1, how: 'created', machine: '4', input: { id: 'a' } },
+    { kind: 'effect', t: 2, machine: 'container', name: 'x', ms: 1, made: [link, made, tap] },
+    passage({ t: 3, machine: 'attachment', to: 'linking' }),
+    passage({ t: 4, machine: 'uplink', to: 'starting' }),
+    passage({ t: 5, machine: 'attachment', to: 'attached', ended: true }),
+    passage({ t: 6, kind: 'note', event: 'lost' }),
+    { kind: 'gap', t: 7 },
+    { kind: 'event', t: 8, event: 'configure' },
+    passage({ t: 9, to: '', fault }),
+    { kind: 'change', t: 9.5, event: 'e', state: '' },
+    { kind: 'event', t: 10, event: 'lost' },
+    passage({ t: 11, to: 'up', patch: [{ op: 'add', path: '/fault', value: fault }] }),
+    passage({ t: 12, event: 'lost', to: 'repairing', patch: [{ op: 'remove', path: '/fault' }] }),
+  ];
+  const begun = { t: 1, state: '', children: {}, context: { id: 'a' }, objects: [], fault: null };
+  const objects = [link, made, tap];
+  const children = { attachment: 'linking', uplink: 'starting' };
+  assert.equal(moments(lines), [
+    begun,
+    { ...begun, t: 2, objects },
+    { ...begun, t: 3, objects, children: { attachment: 'linking' } },
+    { ...begun, t: 4, objects, children },
+    { ...begun, t: 5, objects, children },
+    { ...begun, t: 6, objects, children },
+    { ...begun, t: 7, objects, children },
+    { ...begun, t: 8, objects, children },
+    { ...begun, t: 9, objects, fault },
+    { ...begun, t: 9.5, objects },
+    { ...begun, t: 10, objects: [link] },
+    { ...begun, t: 11, objects: [link], state: 'up', context: { id: 'a', fault }, fault },
+    { ...begun, t: 12, objects: [link], state: 'repairing' },
+  ]);
+  const [unknown] = moments([passage({ t: 3, patch: [{ op: 'replace', path: '/n', value: 1 }], fault })]);
+  assert.equal(unknown, { ...begun, t: 3, state: 'up', context: null, fault }, 'nothing is known that could change');
+  assert.equal(objectsAfter(objects, passage({ event: 'lost' })), objects, 'the event itself takes them along');
+  const bare = { kind: 'start', t: 2, how: 'restored', machine: '4' } as const;
+  const snapshot = { status: 'active', value: 'up' };
+  assert.equal(moments([{ ...bare, snapshot }]), [{ ...begun, t: 2, state: 'up', context: null }]);
+  assert.equal(moments([{ ...bare, snapshot: { ...snapshot, context: {} } }])[0]?.fault, null);
+  assert.equal(moments([{ ...bare, snapshot: { ...snapshot, context: { fault } } }])[0]?.fault, fault);
+});
+
+journal('two moments are different in what one has and the other has not', () => {
+  const [moment] = moments([{ kind: 'gap', t: 1 }]);
+  const having = (...objects: KernelObject[]) => ({ ...moment!, objects });
+  const others: KernelObject[] = [
+    { ...link, kind: 'address' },
+    { ...link, name: 'veth1' },
+    { ...link, detail: 'on br1' },
+  ];
+  for (const other of others)
+    assert.equal(differences(having(link, link), having(other)).objects, { made: [other], gone: [link, link] });
+  assert.equal(differences(having(link), having(link)), {
+    state: null,
+    children: [],
+    context: [],
+    objects: { made: [], gone: [] },
+  });
+});
+
 journal('lines of earlier daemons have a state, and nothing else is known', () => {
   const [first, last] = moments([passage({ to: 'created' }), passage({ to: 'up' })]);
   assert.equal([first?.state, last?.state, last?.context, last?.objects], ['created', 'up', null, []]);
@@ -278,6 +278,10 @@ journal('history is what it was: changes of state and notes, without what is for
     { ...old, from: 'up' },
   ]);
   assert.equal([isTruncated(lines), isTruncated(lines.slice(1)), isTruncated([])], [false, true, true]);
+  assert.ok(
+    isTruncated([{ kind: 'start', t: 1, how: 'restored', machine: '4', snapshot: {} }]),
+    'it was created before',
+  );
 });
 
 journal('what is withheld is replaced everywhere, by the same words, and nothing else is', () => {
@@ -313,6 +317,57 @@ journal('what is withheld is replaced everywhere, by the same words, and nothing
     [JSON.stringify(lines), JSON.stringify(withheld(lines.slice(2)))],
     [before, JSON.stringify(lines.slice(2))],
   );
+});
+
+journal('what is withheld: the words in place of each, and all that stays', () => {
+  const NO_BOOT = '00000000-0000-0000-0000-000000000000';
+  const lines = [
+    {
+      kind: 'event',
+      data: {
+        bootId: 'b00t',
+        publisher: '/pub',
+        outside: ['/out', ''],
+        netns: { from: '/ns', path: '/run/netns/x' },
+        shared: { publisher: '/out' },
+        request: { mode: 'path', path: '/mine' },
+        other: { mode: 'container', path: '/theirs' },
+        data: { path: '/x/outside', value: 'kept' },
+        numbers: [1, null, true],
+      },
+      from: '/kept',
+      to: '/ns/b /nsx',
+      patch: [
+        { op: 'add', path: '/outside', value: '/patched' },
+        { op: 'add', path: '/netns/from', value: '/deep' },
+        { op: 'add', path: '/from/x', value: '/not' },
+        { op: 'remove', path: '/outside' },
+      ],
+    },
+  ] as unknown as JournalLine[];
+  const kept = lines[0] as unknown as { data: object; patch: object[] };
+  assert.equal(withheld(frozen(lines)), [
+    {
+      ...kept,
+      data: {
+        ...kept.data,
+        bootId: NO_BOOT,
+        publisher: 'publisher-1',
+        outside: ['/left-out/2', ''],
+        netns: { from: '/left-out/3', path: '/run/netns/x' },
+        shared: { publisher: '/left-out/2' },
+        request: { mode: 'path', path: '/left-out/4' },
+      },
+      to: '/left-out/3/b /nsx',
+      patch: [
+        { op: 'add', path: '/outside', value: '/left-out/5' },
+        { op: 'add', path: '/netns/from', value: '/left-out/6' },
+        ...kept.patch.slice(2),
+      ],
+    },
+  ]);
+  const one = [{ kind: 'event', t: 1, event: 'x', data: { bootId: 'b00t' } }] as JournalLine[];
+  assert.equal(withheld(one), [{ ...one[0], data: { bootId: NO_BOOT } }]);
 });
 
 journal('moments are for browsers, too: nothing of Node, and small', async () => {
