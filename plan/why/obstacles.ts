@@ -45,7 +45,7 @@ const NOUN: Partial<Record<WhyPart['part'], string>> = {
 /** Returns a part as the clause of a sentence: "network web could not be repaired: ...". */
 export function clauseOf({ part, object, text }: WhyPart): string {
   const noun = NOUN[part] ?? part;
-  if (part === 'ports') return `its port ${text}`;
+  if (part === 'ports') return text.startsWith('port ') ? `its ${text}` : `its port ${text}`;
   if (part === 'names') return `its name ${text}`;
   if (part === 'leases') return text;
   if (part === 'attachment') return `on network ${object}, ${text}`;

@@ -33,7 +33,8 @@ function partOf(
   if (condition === 'wrong' || drift.length === 0) return part(name, object, condition, `${text}${why}${again}`);
   const kinds = [...new Set(drift.map(({ kind }) => kind))];
   const policy = `--drift ${kinds.map((kind) => `${kind}=alert`).join(', ')}`;
-  const whole = `${listOf(drift.map(objectText))} is missing or changed, and is left so (${policy})`;
+  const are = drift.length === 1 ? 'is' : 'are';
+  const whole = `${listOf(drift.map(objectText))} ${are} missing or changed, and ${are} left so (${policy})`;
   return part(name, object, 'wrong', whole);
 }
 

@@ -63,7 +63,9 @@ export function waits(facts: Facts): string[] {
       : [];
   const taking = giver === null ? [] : [`it takes over ${portsText(giver.ports)} from ${nameOf(giver.owner)}`];
   const kept = context.ownerGone
-    ? [`it was torn down, and stays until ${listOf(users)} no longer uses its namespace`]
+    ? [
+        `it was torn down, and stays until ${listOf(users)} no longer ${users.length === 1 ? 'uses' : 'use'} its namespace`,
+      ]
     : [];
   return [...departing, ...verdict, ...taking, ...kept];
 }

@@ -135,10 +135,10 @@ shared('drift that is left is said of the machine that owns it, and that others 
     assert.equal(is('network', left(kind, 'x', 'web')), ['web, ok: is up, on bridge cl-web'], kind);
   assert.equal(is('network', left('link', 'x', 'back')), ['web, ok: is up, on bridge cl-web']);
   assert.equal(is('network', left('link', 'a', 'web'), left('link', 'b', 'web'), left('route', 'c', 'web')), [
-    'web, wrong: link a, link b and route c is missing or changed, and is left so (--drift link=alert, route=alert)',
+    'web, wrong: link a, link b and route c are missing or changed, and are left so (--drift link=alert, route=alert)',
   ]);
   assert.equal(is('firewall', left('table', 'inet cleat'), left('rule', 'b'), left('port', 'c'), left('link', 'd')), [
-    'wrong: table inet cleat and rule b is missing or changed, and is left so (--drift table=alert, rule=alert)',
+    'wrong: table inet cleat and rule b are missing or changed, and are left so (--drift table=alert, rule=alert)',
   ]);
   const failed = { ...web, state: 'repairFailed', fault: FAULT, attempts: 1 };
   assert.equal(

@@ -293,7 +293,7 @@ verdicts('a part as the clause of a sentence', () => {
   assert.is(wrong({ context: { attachments: [], request: NEW, uplink } }), 'its uplink slirp4netns does not run.');
   assert.is(
     wrong({ differences: [{ ...route('8080/tcp'), kind: 'port' }], context: { ports: [PORT] } }),
-    'its port port 8080/tcp is missing.',
+    'its port 8080/tcp is missing.',
   );
   assert.is(wrong({ context: { portHandler: 'forwarder', ports: [PORT] } }), 'the port forwarder does not run.');
 });
