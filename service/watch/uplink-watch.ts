@@ -137,10 +137,14 @@ export class UplinkWatch {
     }
     for (const [owner, { keeper, unwatch }] of this.#watched) {
       if (there.has(owner)) continue;
-      unwatch();
-      this.#watched.delete(owner);
-      // A teardown that found no directory left the keeper running.
-      if (keeper !== null) signal(keeper, SIGKILL);
+      try {
+        // A teardown that found no directory left the keeper running.
+        if (keeper !== null) signal(keeper, SIGKILL);
+        unwatch();
+        this.#watched.delete(owner);
+      } catch (error) {
+        this.#lookAgain(owner, error); // there is no descriptor left to signal it
+      }
     }
   }
 

@@ -206,6 +206,20 @@ test('a process that cannot be watched does not count as ended', async () => {
   await daemon.gone('c5');
 });
 
+test('a daemon without a descriptor left to signal a helper goes on, at whichever step of a teardown', async () => {
+  for (let n = 1; ; n++) {
+    await daemon.up('c30', { uplink: { program: 'slirp4netns' } });
+    faults.order({ kind: 'helper', action: 'fail', errno: 'EMFILE', about: 'pidfd_open' }, n);
+    await daemon.event({ type: 'teardown', id: 'c30' });
+    await daemon.gone('c30');
+    assert.is((await daemon.get('/v1/version')).status, 200, `pidfd_open number ${n}`);
+    const { struck } = faults.look();
+    faults.revoke();
+    if (struck !== true) break;
+    assert.ok(n < 100);
+  }
+});
+
 test('a history goes with its container, also when it cannot be removed at once', async () => {
   await daemon.up('c6', { networks: on('front') });
   const history = `${daemon.runDir}/journal/c6.ndjson`;
