@@ -38,7 +38,7 @@ import { ContainerId } from '../../state/names.ts';
 import { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import type { Limits } from '../../state/limits.ts';
 import { authorise, authoriseNetwork, authoriseRepair, isTrusted, type Peer, peerOf } from './authorise.ts';
-import { announcesBody, Connections, endWith } from './connections.ts';
+import { announcesBody, beginEndless, Connections, endWith } from './connections.ts';
 import type { AppliedPlan } from '../containers/admission.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
@@ -173,19 +173,14 @@ export function createApi(parts: ApiParts): FastifyInstance {
     const sse = (request.headers.accept ?? '').includes('text/event-stream');
     // It may be of a container that is still to come.
     const only = request.query.id === undefined ? null : containers.idOf(request.query.id);
-    reply.hijack();
-    const out = reply.raw;
-    out.writeHead(200, { 'content-type': sse ? 'text/event-stream' : 'application/x-ndjson' });
-    out.flushHeaders();
+    const { write, closed } = beginEndless(request, reply, sse ? 'text/event-stream' : 'application/x-ndjson');
     const listener = (notification: Notification) => {
       if (only !== null && notification.id !== only) return;
-      // A reader that does not keep up is disconnected, so that memory stays bounded. It can look and listen again.
-      if (out.writableLength > MAX_LINE) return void out.destroy();
       const text = JSON.stringify(notification);
-      out.write(sse ? `event: ${notification.type}\ndata: ${text}\n\n` : `${text}\n`);
+      write(sse ? `event: ${notification.type}\ndata: ${text}\n\n` : `${text}\n`);
     };
     containers.bus.on('notification', listener);
-    out.on('close', () => containers.bus.off('notification', listener));
+    closed(() => containers.bus.off('notification', listener));
   });
 
   api.get<{ Querystring: { id?: string | string[] } }>('/v1/containers', (request) => {

@@ -1,20 +1,23 @@
 /**
- * The connections to the socket: limits how many a user may have, how long a body may take, and how much of unfinished bodies is
- * kept.
+ * The connections to the socket: limits how many a user may have, how long a body may take, and how much of unfinished bodies and
+ * of answers without an end is kept.
  *
  * Guarantees: users other than root cannot keep root out, whatever they hold: one connection in eight, and memory for bodies, are
  * reserved for root. An announced body is complete within BODY_MS, however slowly it arrives, or the connection ends. A stream of
  * events (POST /v1/events as NDJSON) may idle for ever; the number of connections bounds such streams. A client that is refused
- * gets the reason (LIMIT_REACHED, BODY_TOO_SLOW).
+ * gets the reason (LIMIT_REACHED, BODY_TOO_SLOW). An answer without an end is over with its connection, wherever it stands in it, and
+ * when its reader does not keep up.
  * Limits: users are distinguished by the uid that the kernel recorded (SO_PEERCRED). Root can keep root out for BODY_MS, and with
  * streams for as long as it likes.
  */
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ErrorAnswer } from '../../state/answers/error.ts';
 import { FAULTS, FaultError, type Fault } from '../../state/faults.ts';
 import type { Limits } from '../../state/limits.ts';
 import { isTrusted, peerOf, type Peer } from './authorise.ts';
+import { MAX_LINE } from './ndjson.ts';
 
 /** The time from the headers to the end of the body. An honest client never needs longer for 1 MiB on a Unix socket. */
 const BODY_MS = 10_000;
@@ -144,6 +147,41 @@ export class Connections {
     socket.once('close', over);
     request.once('end', () => socket.off('close', over));
   }
+}
+
+/** Holds the connections that have an answer without an end. */
+const endless = new WeakSet<Socket>();
+
+interface Endless {
+  /** Writes, or disconnects a reader that does not keep up. `beginning`: this may be long, and does not count. */
+  write: (text: string, beginning?: boolean) => void;
+  closed: (then: () => void) => void;
+}
+
+/**
+ * Begins an answer without an end. Throws LIMIT_REACHED if the connection has one: what stands behind it would never go out. The end
+ * is that of the connection, because Node does not announce the end of an answer that still waits for the one before it.
+ */
+export function beginEndless({ raw: { socket } }: FastifyRequest, reply: FastifyReply, type: string): Endless {
+  if (endless.has(socket))
+    throw new FaultError('LIMIT_REACHED', 'this connection has an answer without an end already');
+  endless.add(socket);
+  reply.hijack();
+  const out = reply.raw;
+  out.writeHead(200, { 'content-type': type, 'cache-control': 'no-store' });
+  out.flushHeaders();
+  /** How much may wait for the reader. The beginning comes on top until all has been read. */
+  let room = MAX_LINE;
+  out.on('drain', () => (room = MAX_LINE));
+  return {
+    write: (text, beginning = false) => {
+      if (socket.destroyed) return;
+      if (beginning) room += text.length;
+      else if (out.writableLength > room) return void socket.destroy();
+      out.write(text);
+    },
+    closed: (then) => socket.once('close', then),
+  };
 }
 
 export function announcesBody({ headers }: IncomingMessage): boolean {

@@ -4,6 +4,8 @@
  * what has changed; again from where the viewer was, and after the daemon was killed.
  */
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AnyStateMachine, AnyStateNode } from 'xstate';
@@ -270,6 +272,40 @@ inspector('a viewer that does not read is disconnected, and may come back', asyn
   assert.not(quick.over);
   const again = await look(slow.last);
   await again.has('containers', ([first]) => first?.id === 'a');
+});
+
+inspector('only so many may look, and whoever has gone makes room, wherever its request stood', async () => {
+  await daemon.up('a', { networks: on('web') });
+  const send = (...paths: string[]) => {
+    const client = connect(daemon.socket);
+    client.on('error', () => {});
+    client.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: cleat\r\n\r\n`).join(''));
+    return client;
+  };
+  const refused = async (path = '/v1/inspector'): Promise<boolean> => {
+    try {
+      await (await Viewer.open({ socketPath: daemon.socket, path })).close();
+      return false;
+    } catch (error) {
+      assert.match((error as Error).message, /^429 .*"32 inspectors are open"/);
+      return true;
+    }
+  };
+  const looks = () => look().then(Boolean, () => false);
+  // What stands behind a stream would never be answered, and counts as nobody.
+  const twice = send('/v1/inspector', '/v1/inspector');
+  await once(twice, 'data');
+  for (let n = 2; n <= 32; n++) await until(`${n} look`, looks);
+  assert.ok(await refused());
+  assert.ok(await refused('/v1/inspector/stately'));
+  twice.destroy();
+  for (const viewer of viewers.splice(0)) await viewer.close();
+  // Behind an answer that is still to come.
+  const behind = () => send('/v1/containers/a?wait=gone&timeout=600000', '/v1/inspector');
+  const clients = Array.from({ length: 32 }, behind);
+  await until('they look', refused);
+  for (const client of clients) client.destroy();
+  await until('there is room', looks);
 });
 
 inspector('who may connect to the socket may look, and nobody else', async () => {
