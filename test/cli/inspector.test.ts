@@ -4,7 +4,7 @@
  * the client of @statelyai/inspect attached.
  */
 import { createWebSocketReceiver, type StatelyInspectionEvent } from '@statelyai/inspect';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
@@ -14,7 +14,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { on } from '../harness/daemon.ts';
 import { until } from '../harness/native.ts';
-import { addressOf, ask, havePage, visit, type Visit } from '../harness/page.ts';
+import { addressOf, ask, visit, type Visit } from '../harness/page.ts';
 import { asUser } from '../harness/peer.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
@@ -22,7 +22,6 @@ import { Viewer } from '../harness/viewer.ts';
 import { Shell, type Running } from './shell.ts';
 
 requirePrivateNamespace();
-havePage();
 
 const shell = new Shell();
 const daemon = shell.api;
@@ -76,12 +75,20 @@ command('the token is in no process list, file or log', async () => {
   const { token } = Object.fromEntries(url.searchParams) as { token: string };
   await visit(url);
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    for (const file of ['cmdline', 'environ'])
-      assert.not.match(existsSync(`/proc/${pid}/${file}`) ? readFileSync(`/proc/${pid}/${file}`, 'utf8') : '', token);
+    for (const file of ['cmdline', 'environ']) assert.not.match(readOf(`/proc/${pid}/${file}`), token);
   }
   assert.not.match(running.so().stderr, token);
   assert.not.match(daemon.log(), token);
 });
+
+/** Returns the text of a file of a process; nothing if that has ended. */
+function readOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
 
 command('it listens on the loopback alone, and on the port that was asked for', async () => {
   const url = await addressOf(start('--print-url', '--port', '18090'));
@@ -197,7 +204,7 @@ command('a browser is opened by a file that only the user can read, and never by
   execFileSync('chown', ['-R', '1234:0', home]);
   writeFileSync(
     `${home}/bin/xdg-open`,
-    `#!/bin/sh\necho "$@" > ${home}/words\nstat -c '%a %u' "$1" > ${home}/mode\ncp "$1" ${home}/opened\n`,
+    `#!/bin/sh\necho "$@" > ${home}/words\nstat -c '%a %u' "$1" > ${home}/mode\ncut -d' ' -f1,5 /proc/$$/stat > ${home}/group\ncp "$1" ${home}/opened\n`,
   );
   chmodSync(`${home}/bin/xdg-open`, 0o755);
   const env = {
@@ -215,12 +222,17 @@ command('a browser is opened by a file that only the user can read, and never by
   );
   assert.match(readFileSync(`${home}/words`, 'utf8'), /^\/run\/browser\/runtime\/cleat-inspector-\w+\/open\.html\n$/);
   assert.is(readFileSync(`${home}/mode`, 'utf8'), '600 1234\n');
+  assert.match(readFileSync(`${home}/group`, 'utf8'), /^(\d+) \1\n$/, 'Ctrl-C would end it');
   assert.match(readFileSync(`${home}/opened`, 'utf8'), `url=${url.href}"`);
   await visit(url);
   await until('the file is gone', () => readdirSync(`${home}/runtime`).length === 0);
   running.child.kill('SIGTERM');
   assert.is((await running.ended).code, 0);
   execFileSync('rm', [`${home}/words`]);
+  const options: SpawnOptions = { stdio: ['ignore', 'pipe', 'pipe'], env: { ...env, XDG_RUNTIME_DIR: '/run/none' } };
+  const without = starts(spawn('setpriv', words, { ...options, cwd: '/' }));
+  await addressOf(without);
+  await until('it says so, and goes on', () => /^No browser could be opened.*\nCtrl-C/.test(without.so().stderr));
   const root = starts(
     spawn(process.execPath, [...process.execArgv, PROGRAM, 'inspector'], { stdio: ['ignore', 'pipe', 'pipe'], env }),
   );

@@ -1,16 +1,10 @@
 /**
  * Visits the page server of a running `cleat inspector`, as a browser does: by the address that was printed, then with the
  * cookie.
- *
- * Limits: a page that is not built yet is stood in for by empty files, because these tests are about the server.
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
-import { join, resolve } from 'node:path';
 import type { Running } from '../cli/shell.ts';
 import { until } from './native.ts';
-
-const BUILT = resolve(import.meta.dirname, '../../inspector');
 
 export interface Reply {
   status: number;
@@ -24,13 +18,6 @@ export interface Visit {
   where: { host: string; port: number; headers: Record<string, string> };
   get(path: string): Promise<Reply>;
   send(event: object): Promise<Reply>;
-}
-
-/** Makes files for those of the page that have not been built. */
-export function havePage(): void {
-  mkdirSync(BUILT, { recursive: true });
-  for (const name of ['index.html', 'main.js', 'main.css', 'machines.json'])
-    if (!existsSync(join(BUILT, name))) writeFileSync(join(BUILT, name), '\n');
 }
 
 /** Resolves with the address that the command has printed. */

@@ -171,7 +171,9 @@ places('only commands of the user, `cleat run` and `cleat inspector`, start a pr
   );
   // A browser, never as root, and without a shell.
   const browser = readFileSync(join(ROOT, 'cli/page/browser.ts'), 'utf8');
-  assert.equal(browser.match(/\bexecFile\(.*/g), ["execFile('xdg-open', [file], (error) => {"]);
+  assert.equal(browser.match(/\b(?:spawn|exec\w*)\(.*/g), [
+    "spawn('xdg-open', [file], { stdio: 'ignore', detached: true });",
+  ]);
   assert.match(browser, 'return uid !== 0 && ');
   const zones = readFileSync(join(ROOT, 'effects/firewall/firewalld.ts'), 'utf8');
   assert.equal(zones.match(/\bexecFile\(.*/g), ['execFile(BUSCTL, words, bounds, (error, said, complaint) => {']);
