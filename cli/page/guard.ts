@@ -26,12 +26,15 @@ export interface Objection {
 
 const LOOPBACK = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i;
 
+/** Returns true for a loopback name, with any port or none. */
+export const isLoopback = (host: string): boolean => LOOPBACK.test(host);
+
 const objection = (status: number, code: string, message: string): Objection => ({ status, code, message });
 
 /** Returns why a request comes from elsewhere; null if it may be the page's. */
 export function foreign(headers: Headers, path: string): Objection | null {
   const { host = '', origin, 'sec-fetch-site': site } = headers;
-  if (!LOOPBACK.test(host)) return objection(421, 'WRONG_HOST', 'this is no name of the inspector');
+  if (!isLoopback(host)) return objection(421, 'WRONG_HOST', 'this is no name of the inspector');
   if (origin !== undefined && origin.toLowerCase() !== `http://${host.toLowerCase()}`)
     return objection(403, 'WRONG_ORIGIN', 'the request comes from another page');
   if (site !== undefined && site !== 'same-origin' && site !== 'none' && !(path === '/' && isVisit(headers)))

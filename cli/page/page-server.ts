@@ -19,7 +19,8 @@ export type Source =
   /** `cut`: the last line was incomplete, and is left out. */
   | { kind: 'file'; name: string; text: string; cut: boolean };
 
-const HEADERS = {
+/** Holds what every answer has. The browser tests serve the page with the same. */
+export const HEADERS = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -38,13 +39,10 @@ const BODY_MS = 10_000;
 const AGAIN = '<!doctype html><meta http-equiv="refresh" content="0;url=/"><title>cleat inspector</title>';
 
 export function createPageServer(session: Session, source: Source, page: ReadonlyMap<string, PageFile>): Server {
-  const server = createServer(
-    { headersTimeout: HEADERS_MS, requestTimeout: BODY_MS, keepAlive: true },
-    (request, answer) => {
-      for (const [name, value] of Object.entries(HEADERS)) answer.setHeader(name, value);
-      void respond({ request, answer, session, source, page }).catch(() => answer.destroy()); // the page went away
-    },
-  );
+  const server = createServer({ headersTimeout: HEADERS_MS, requestTimeout: BODY_MS }, (request, answer) => {
+    for (const [name, value] of Object.entries(HEADERS)) answer.setHeader(name, value);
+    void respond({ request, answer, session, source, page }).catch(() => answer.destroy()); // the page went away
+  });
   server.maxConnections = MAX_CONNECTIONS;
   return server;
 }
@@ -125,7 +123,6 @@ async function proxied(
   if (path === STREAM) {
     const last = headers['last-event-id'] ?? new URLSearchParams(query).get('last') ?? '';
     const known = /^[\w-]{1,64}$/.test(String(last)) ? { 'last-event-id': String(last) } : {};
-    request.socket.setKeepAlive(true, 30_000);
     passOn(socket, { method: 'GET', path: readOnly ? `${path}?read_only` : path, headers: known }, answer, failed);
     return true;
   }

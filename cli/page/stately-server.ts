@@ -9,7 +9,7 @@
  */
 import { createServer, request, type IncomingMessage, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { foreign } from './guard.ts';
+import { isLoopback } from './guard.ts';
 import { Session } from './session.ts';
 import { streamReader } from './event-stream.ts';
 import { accept, closeFrame, obey, textFrame } from './websocket.ts';
@@ -37,11 +37,10 @@ export function createStatelyServer(socketPath: string): { server: Server; url: 
 }
 
 function refusalOf({ url = '', headers }: IncomingMessage, session: Session): string | null {
-  const [path = '', query = ''] = url.split('?', 2);
+  const { host = '', origin = `http://${host}` } = headers;
   // The tool may be a page of this host, on another port.
-  const { origin } = headers;
-  const its = origin === undefined ? undefined : foreign({ host: origin.replace(/^https?:\/\//, '') }, path);
-  if ((its ?? null) !== null || foreign({ host: headers.host }, path) !== null) return '403 Forbidden';
+  if (![host, origin.replace(/^https?:\/\//, '')].every(isLoopback)) return '403 Forbidden';
+  const [, query = ''] = url.split('?', 2);
   return session.isToken(new URLSearchParams(query).get('token') ?? '') ? null : '401 Unauthorized';
 }
 

@@ -1,27 +1,17 @@
 /**
  * Serves the inspector's page as `cleat inspector` does, from a daemon that is not there: the test says what it answers.
  *
- * Guarantees: the headers are as strict as the real server's. Everything that the page sends is kept in `sent`.
+ * Guarantees: the files and the headers are those of the real server. Everything that the page sends is kept in `sent`.
  * Limits: one page at a time; no token.
  */
-import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join, resolve } from 'node:path';
+import { loadPage } from '../../cli/page/page-files.ts';
+import { HEADERS } from '../../cli/page/page-server.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { JournalLine } from '../../state/answers/container/history.ts';
 import type { InspectorMessage } from '../../state/answers/inspector.ts';
 import { journal, network, NETWORKS, sharedBy } from './page-fleet.ts';
-
-const DIST = resolve(import.meta.dirname, '../../inspector');
-const TYPES: Record<string, string> = {
-  html: 'text/html; charset=utf-8',
-  js: 'text/javascript',
-  css: 'text/css',
-  json: 'application/json',
-};
-const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 export class PageServer {
   containers: ContainerView[];
@@ -38,6 +28,7 @@ export class PageServer {
   readonly sent: Record<string, unknown>[] = [];
   /** The Last-Event-ID of each stream that was asked for. */
   readonly resumed: (string | null)[] = [];
+  readonly #page = loadPage();
   readonly #server: Server;
   readonly #streams = new Set<ServerResponse>();
   #n = 0;
@@ -74,6 +65,7 @@ export class PageServer {
   }
 
   async #serve(request: IncomingMessage, reply: ServerResponse): Promise<void> {
+    for (const [name, value] of Object.entries(HEADERS)) reply.setHeader(name, value);
     const path = new URL(request.url ?? '/', 'http://page').pathname;
     const [, id = '', what = ''] = /^\/v1\/containers\/([^/]+)\/(\w+)$/.exec(path) ?? [];
     if (path === '/v1/inspector') return this.#stream(request, reply);
@@ -83,14 +75,9 @@ export class PageServer {
     if (path === '/file.json')
       return void reply.writeHead(200, { 'content-type': 'application/x-ndjson' }).end(this.file?.text);
     if (id !== '') return this.#about(decodeURIComponent(id), what, reply);
-    this.#asset(path === '/' ? 'index.html' : path.slice(1), reply);
-  }
-
-  #asset(name: string, reply: ServerResponse): void {
-    const type = TYPES[name.split('.').at(-1) ?? ''];
-    if (!/^\w+\.\w+$/.test(name) || type === undefined) return void reply.writeHead(404).end();
-    reply.writeHead(200, { 'content-type': type, 'content-security-policy': POLICY });
-    reply.end(readFileSync(join(DIST, name)));
+    const file = this.#page.get(path);
+    if (file === undefined) return void reply.writeHead(404).end();
+    reply.writeHead(200, { 'content-type': file.type }).end(file.content);
   }
 
   #stream(request: IncomingMessage, reply: ServerResponse): void {
