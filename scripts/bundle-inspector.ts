@@ -8,7 +8,7 @@
  * time, and none of the packages that it is made with.
  * Limits: the page is made of its sources, which tsc has checked before (inspector/page/tsconfig.json).
  */
-import { copyFileSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 
@@ -21,7 +21,9 @@ const LOCK = join(ROOT, 'package-lock.json');
 export async function bundleInspector(): Promise<void> {
   mkdirSync(OUT, { recursive: true });
   const charts = join(OUT, 'machines.json');
-  const drawing = ['charts.js', 'machine-graph.js'].map((file) => join(DIST, 'scripts', file));
+  const drawing = ['scripts/charts.js', 'scripts/machine-graph.js', 'inspector/page/charts/event-name.js'].map((file) =>
+    join(DIST, file),
+  );
   if (isStale(charts, [LOCK, ...drawing, ...filesIn(join(DIST, 'machines'))])) {
     // Only now, because the machines and the layout take longer to read than everything else.
     const { allCharts } = await import('./charts.ts');
@@ -33,7 +35,7 @@ export async function bundleInspector(): Promise<void> {
 
 async function bundlePage(): Promise<void> {
   const { outputFiles } = await build({
-    entryPoints: { main: join(PAGE, 'main.ts'), style: join(PAGE, 'style/main.css') },
+    entryPoints: ['style/main.css', 'main.ts'].map((file) => ({ in: join(PAGE, file), out: 'main' })),
     outdir: OUT,
     bundle: true,
     minify: true,
@@ -42,10 +44,9 @@ async function bundlePage(): Promise<void> {
     write: false,
     legalComments: 'none',
   });
-  copyFileSync(join(PAGE, 'index.html'), join(OUT, 'index.html'));
-  // The script comes last: its age is that of the whole.
-  for (const { path, contents } of outputFiles.toSorted((a) => (a.path.endsWith('.js') ? 1 : -1)))
-    replace(path.replace(/style\.css$/, 'main.css'), contents);
+  replace(join(OUT, 'index.html'), readFileSync(join(PAGE, 'index.html')));
+  // In the order of the entry points; the script comes last, because its age is that of the whole.
+  for (const { path, contents } of outputFiles) replace(path, contents);
 }
 
 function replace(path: string, contents: string | Uint8Array): void {
