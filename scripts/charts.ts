@@ -47,7 +47,7 @@ export function textWidth(text: string, size: number): number {
   return Math.ceil(em * size);
 }
 
-/** Transitions between the same two states, as one line. */
+/** Describes the transitions between the same two states, as one line. */
 interface Line {
   ids: string[];
   source: string;
@@ -152,11 +152,11 @@ function middleOf(points: readonly Point[]): Box {
   return { x: round(middle[0]), y: round(middle[1] - LINE_HEIGHT / 2), w: 0, h: LINE_HEIGHT };
 }
 
-/** What is drawn as one chart. */
+/** Describes what is drawn as one chart. */
 interface Picture {
   id: string;
   title: string;
-  /** The states that stand side by side. */
+  /** Holds the states that stand side by side. */
   tops: AnyStateNode[];
   lines: Line[];
   direction: 'RIGHT' | 'DOWN';

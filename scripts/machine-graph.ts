@@ -29,7 +29,7 @@ export const MACHINES: Record<string, [machine: AnyStateMachine, title: string, 
   uplink: [uplinkMachine, 'The user-mode uplink of one container, while it is started, repaired or stopped'],
 };
 
-/** A transition that leads to a state. */
+/** Describes a transition that leads to a state. */
 export interface Arrow {
   id: string;
   source: AnyStateNode;
@@ -51,6 +51,7 @@ function guardName(guard: unknown): string {
   return 'by outcome'; // an inline guard, which examines the child's answer
 }
 
+/** Returns every transition of a state that leads to a state. An event that only changes the context has no arrow. */
 export function arrowsOf(node: AnyStateNode): Arrow[] {
   return [node.always ?? [], ...node.transitions.values()].flatMap((choices) =>
     choices.flatMap(({ eventType, guard, target }, index) => {

@@ -58,7 +58,7 @@ export function addInspectorCommand(program: Command): void {
     });
 }
 
-/** What listens, and where it is found. `opened`: calls back when the page has been opened; null if it is none for a browser. */
+/** Describes what listens. `opened`: calls back when the page has been opened; null if there is none for a browser. */
 interface Served {
   server: Server;
   url: (port: number) => string;

@@ -8,7 +8,7 @@
  * header; they need the token or the cookie.
  */
 
-/** The headers of a request that matter here. */
+/** Holds the headers of a request that matter here. */
 export interface Headers {
   host?: string | undefined;
   origin?: string | undefined;
@@ -17,7 +17,7 @@ export interface Headers {
   'content-type'?: string | undefined;
 }
 
-/** Why a request is refused, with its HTTP status. */
+/** Says why a request is refused, with its HTTP status. */
 export interface Objection {
   status: number;
   code: string;
@@ -50,7 +50,10 @@ export function unsafe({ origin, 'content-type': type = '' }: Headers): Objectio
   return null;
 }
 
-/** A person follows a link, or types the address: the answer is shown, and the page that has the link cannot read it. */
+/**
+ * Returns true if a person follows a link or types the address: the answer is shown, and the page that has the link cannot read
+ * it.
+ */
 const isVisit = ({ 'sec-fetch-mode': mode }: Headers): boolean => mode === 'navigate';
 
 /**

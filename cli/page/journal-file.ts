@@ -8,13 +8,13 @@ import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Failure } from '../failure.ts';
 
-/** A journal has at most two files of 256 KiB; an export adds a header. */
+/** Is far more than an export can have: a journal has at most two files of 256 KiB. */
 const MAX_BYTES = 16 << 20;
 
 export interface JournalFile {
   name: string;
   text: string;
-  /** True if its last line was incomplete. */
+  /** Is true if its last line was incomplete, and was left out. */
   cut: boolean;
 }
 

@@ -13,7 +13,7 @@ import { bodyOf, MAX_BODY, passOn } from './proxy.ts';
 import { EVENTS, isReadable, STREAM } from './routes.ts';
 import type { Session } from './session.ts';
 
-/** Where the page gets its data from. */
+/** Says where the page gets its data from. */
 export type Source =
   | { kind: 'daemon'; socket: string; readOnly: boolean }
   /** `cut`: the last line was incomplete, and is left out. */

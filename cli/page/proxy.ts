@@ -8,10 +8,10 @@
 import { request, type IncomingMessage, type RequestOptions, type ServerResponse } from 'node:http';
 import { unanswered } from '../client.ts';
 
-/** Far more than any event that a page composes. */
+/** Is far more than any event that a page composes. */
 export const MAX_BODY = 64 * 1024;
 
-/** `sendError` answers the page with an error of this status. */
+/** Answers the page with an error of this status. */
 export type SendError = (status: number, error: { code: string; message: string; hint?: string }) => void;
 
 export function passOn(

@@ -5,7 +5,7 @@
  * Limits: the daemon decides what its caller may do, by the uid of the page server.
  */
 
-/** One segment of a path, escaped or not; neither `/` nor `?` can be in it. */
+/** Matches one segment of a path, escaped or not; neither `/` nor `?` can be in it. */
 const ID = '[\\w.%~-]{1,200}';
 
 const READABLE = new RegExp(`^/v1/containers/${ID}/(?:machine|export)$`);
@@ -13,12 +13,12 @@ const READABLE = new RegExp(`^/v1/containers/${ID}/(?:machine|export)$`);
 /** Returns true if the page may get this from the daemon. */
 export const isReadable = (path: string): boolean => READABLE.test(path);
 
-/** The stream of everything that happens. */
+/** Leads to the stream of everything that happens. */
 export const STREAM = '/v1/inspector';
-/** Where an event is sent. */
+/** Takes an event. */
 export const EVENTS = '/v1/events';
 
-/** The files of the page, each with its type. */
+/** Holds the files of the page by path, each with its type. */
 export const FILES: ReadonlyMap<string, { file: string; type: string }> = new Map([
   ['/', { file: 'index.html', type: 'text/html; charset=utf-8' }],
   ['/main.js', { file: 'main.js', type: 'text/javascript; charset=utf-8' }],

@@ -15,7 +15,7 @@ import { beginEndless } from './connections.ts';
 
 export interface InspectorRoutes {
   inspector: Inspector;
-  /** Of the container with this id or name. Throws NO_SUCH_CONTAINER. */
+  /** Returns that of the container with this id or name. Throws NO_SUCH_CONTAINER. */
   machine: (id: string) => MachineSnapshot;
 }
 

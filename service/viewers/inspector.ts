@@ -25,15 +25,16 @@ import { listen, type Listener } from './transitions.ts';
 
 /** The pause between two writes. */
 const TICK_MS = 100;
-/** A viewer that has gone without a word is noticed when this is written to it. */
+/** The pause between two signs of life: a viewer that has gone without a word is noticed when one is written to it. */
 const HEARTBEAT_MS = 15_000;
 const HEARTBEAT = ':\n\n';
+/** How long the machines are listened to after the last viewer has left: a browser comes back within seconds. */
 const LINGER_MS = 10_000;
-/** Each viewer may have a megabyte that it has not read. */
+/** Bounds the memory for viewers: each may have a megabyte that it has not read. */
 const MAX_VIEWERS = 32;
 
 export interface Viewer {
-  /** `beginning`: it is that of the stream, and may be long. */
+  /** Writes to the viewer. `beginning`: it is that of the stream, and may be long. */
   write(text: string, beginning?: true): void;
 }
 
@@ -43,15 +44,15 @@ interface InspectorParts {
   definitions: Pick<Definitions, 'bus'> & SharedSightParts['definitions'];
   networks: () => NetworkDefinition[];
   view: (snapshot: ContainerSnapshot) => ContainerView;
-  /** What is said of this daemon. */
+  /** Describes this daemon to viewers. */
   daemon: Pick<Hello, 'version' | 'instance' | 'pid' | 'run'>;
 }
 
-/** A container that is listened to. */
+/** Describes a container that is listened to. */
 interface Followed {
   actor: ContainerActor;
   listener: Listener;
-  /** When its own machine came into its present state; null if nobody looked then. */
+  /** Says when its own machine came into its present state; null if nobody looked then. */
   since: number | null;
 }
 
@@ -62,9 +63,9 @@ export class Inspector {
   readonly #followed = new Map<string, Followed>();
   #followers = 0;
   #shared: SharedSight | null = null;
-  /** Messages that go out with the next write. */
+  /** Holds the messages that go out with the next write. */
   #waiting: string[] = [];
-  /** Containers whose view has changed since. */
+  /** Holds the containers whose view has changed since the last write. */
   readonly #changed = new Set<string>();
   #networksChanged = false;
   #tick: NodeJS.Timeout | null = null;

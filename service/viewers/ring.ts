@@ -6,7 +6,7 @@
  * Limits: at most LIMIT characters are kept.
  */
 
-/** Ten seconds of 50 changes a second. */
+/** Has room for ten seconds with 50 changes each. */
 const LIMIT = 1 << 20;
 
 export class Ring {
@@ -14,7 +14,7 @@ export class Ring {
   readonly #limit: number;
   #kept: string[] = [];
   #size = 0;
-  /** The number of the last message. */
+  /** Counts the messages: the number of the last one. */
   #n = 0;
 
   constructor(run: string, limit = LIMIT) {
@@ -22,7 +22,7 @@ export class Ring {
     this.#limit = limit;
   }
 
-  /** The id of the last message. */
+  /** Returns the id of the last message. */
   get last(): string {
     return `${this.run}-${this.#n}`;
   }
@@ -39,6 +39,7 @@ export class Ring {
     return text;
   }
 
+  /** Returns the messages after this one; null if some of them are missing. */
   since(id: string): string[] | null {
     const [, run, digits] = /^([0-9a-f]+)-(\d{1,15})$/.exec(id) ?? [];
     if (run !== this.run) return null;

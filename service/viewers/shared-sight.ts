@@ -25,10 +25,10 @@ export interface SharedSightParts {
  */
 const PAUSE_MS = 500;
 
-/** What is found from the containers alone. */
+/** Holds the kinds whose views follow from the containers alone. */
 const DERIVED = new Set<SharedView['kind']>(['forwarder', 'uplink']);
 
-/** A view as it was told last. */
+/** Holds a view as it was told last. */
 interface Told {
   view: SharedView;
   json: string;
@@ -40,7 +40,7 @@ export class SharedSight {
   readonly #told = new Map<string, Told>();
   readonly #machines = new Map<AnyActorRef, { machine: SharedMachine; subscription: Subscription }>();
   readonly #changedMachines = new Set<AnyActorRef>();
-  /** When the machines may be looked at again. */
+  /** Says when the machines may be looked at again, in ms of performance.now(). */
   #next = 0;
 
   /** `wake` is called when `changes` may return something. */
@@ -55,7 +55,7 @@ export class SharedSight {
     return [...this.#told.values()].map(({ view }) => view);
   }
 
-  /** Machines have been made or are no more. */
+  /** Listens to machines that have been made, and no longer to those that are no more. */
   machinesChanged(): void {
     const present = new Map<AnyActorRef, SharedMachine>(
       this.#parts.shared.all().map((machine) => [machine.actor as AnyActorRef, machine]),

@@ -18,7 +18,7 @@ const keyOf = (kind: SharedView['kind'], outside: string | null, name: string): 
 
 const idsOf = (owners: object): string[] => Object.keys(owners).map(containerIdOf);
 
-/** An id is that of one container, whatever outside it is in. */
+/** Returns the key of a container's uplink. It names no outside, because an id is unique in all of them. */
 export const uplinkKey = (id: string): string => keyOf('uplink', null, id);
 
 export function machineView(machine: SharedMachine, definitions: ReadonlyMap<string, NetworkDefinition>): SharedView {

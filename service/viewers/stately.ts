@@ -11,7 +11,7 @@ import type { Roster } from '../containers/roster.ts';
 import type { Shared } from '../outsides/shared.ts';
 import { messageText } from './ring.ts';
 
-/** The version of the package that has these shapes. */
+/** Names the version of the package that has these shapes. */
 const VERSION = '0.7.2';
 
 interface StatelyParts {
@@ -113,9 +113,9 @@ export function followInspection({ roster, shared }: StatelyParts, write: Write)
   };
 }
 
-/** An error has nothing in JSON of its own. */
+/** Makes an error readable, which has nothing in JSON of its own. */
 const readable = (_key: string, value: unknown): unknown =>
   value instanceof Error ? Object.assign({}, value, { message: value.message }) : value;
 
-/** A function in a machine's config is shown by its name, as the package does. */
+/** Shows a function in a machine's config by its name, as the package does. */
 const named = (_key: string, value: unknown): unknown => (typeof value === 'function' ? { type: value.name } : value);

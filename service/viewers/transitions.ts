@@ -11,7 +11,7 @@ import { stateName } from '../../plan/states.ts';
 import type { EffectEnd, Passage } from '../../state/answers/inspector.ts';
 import type { ContainerActor } from '../records/snapshot.ts';
 
-/** What a machine did since it was at rest last. */
+/** Describes what a machine did since this was asked last. */
 interface Taken {
   event: string;
   edges: string[];
@@ -24,14 +24,15 @@ export interface Listener {
 }
 
 interface Told {
-  /** The snapshot of the container's own machine is another one. */
+  /** Is called when the snapshot of the container's own machine is another one. */
   changed(): void;
+  /** Is called when an effect has ended. */
   ended(effect: EffectEnd): void;
-  /** A machine has taken transitions, and is in the state that it was in. */
+  /** Is called when a machine has taken transitions and is in the state that it was in. */
   stayed(passage: Passage): void;
 }
 
-/** What a child that is no machine has for a snapshot. */
+/** Describes the snapshot of a child that is no machine. */
 interface Work {
   status: string;
   error?: unknown;

@@ -75,7 +75,7 @@ export const InspectorMessage = z.discriminatedUnion('event', [
 ]);
 export type InspectorMessage = z.infer<typeof InspectorMessage>;
 
-/** A child of a machine, as XState persists it. */
+/** Describes a child of a machine, as XState persists it. */
 const MachineChild = z.object({
   src: z.string(),
   snapshot: z.record(z.string(), z.unknown()).describe('`status`, and more by the kind of the child'),
@@ -93,7 +93,7 @@ export const MachineSnapshot = z.object({
 });
 export type MachineSnapshot = z.infer<typeof MachineSnapshot>;
 
-/** Of each event of @statelyai/inspect. */
+/** Holds what each event of @statelyai/inspect has. */
 const base = {
   rootId: z.string(),
   sessionId: z.string(),
@@ -101,7 +101,7 @@ const base = {
   id: z.string(),
   _version: z.string(),
 };
-/** As XState has them; both are open. */
+/** Have the shape that XState gives them, which may grow. */
 const event = z.record(z.string(), z.unknown());
 const snapshot = z.record(z.string(), z.unknown());
 

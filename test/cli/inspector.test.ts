@@ -164,7 +164,7 @@ command('a viewer that has gone away is let go by the daemon too', async () => {
   await until('there is none', () => connections() === before);
 });
 
-/** How many connections to the daemon's socket there are. */
+/** Counts the connections to the daemon's socket. */
 const connections = (): number =>
   readFileSync('/proc/net/unix', 'utf8')
     .split('\n')

@@ -66,7 +66,7 @@ async function raw(bytes: string): Promise<Reply> {
 
 type Sent = Record<string, string | null>;
 
-/** A request of the page itself; headers of `other` replace its own, null leaves one out. */
+/** Sends a request of the page itself; headers of `other` replace its own, null leaves one out. */
 function ask(path: string, other: Sent = {}, method = 'GET', body = ''): Promise<Reply> {
   const own: Sent = {
     host: `127.0.0.1:${port}`,

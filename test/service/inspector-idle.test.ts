@@ -15,7 +15,7 @@ import { Ring } from '../../service/viewers/ring.ts';
 
 const idle = suite('inspector, idle');
 
-/** A machine as the daemon runs it; any will do. Counts who observes it. */
+/** Starts a machine as the daemon runs it (any will do), and counts who observes it. */
 function observed() {
   const actor = createActor(portsMachine, { systemId: ROOT, input: { adopted: {} } }).start();
   const counts = { observers: 0, subscribers: 0 };

@@ -41,7 +41,7 @@ inspector.after.each(async () => {
 });
 inspector.after(async () => void (await daemon.stop()));
 
-/** Every transition that a machine can take, as the charts name it. */
+/** Returns every transition that a machine can take, as the charts name it. */
 function transitionsOf(machine: AnyStateMachine): Set<string> {
   const below = (node: AnyStateNode): AnyStateNode[] => [node, ...Object.values(node.states).flatMap(below)];
   return new Set(
