@@ -15,10 +15,9 @@ const BY_FULL_RELOAD: ReadonlySet<Drift['kind']> = new Set(['link', 'address', '
 
 function driftRemedies({ context, differences, left, policies, state, legal }: Facts): string[] {
   if (!legal.includes('reload') || state !== 'up') return [];
-  const own = differences.filter(
-    ({ kind, network }) => policies[kind] !== 'repair' && (network !== null || kind !== 'link'),
-  );
-  const kinds = new Set([...own, ...left].map(({ kind }) => kind));
+  const isLeft = ({ kind }: Drift) => policies[kind] !== 'repair';
+  const own = differences.filter((one) => isLeft(one) && (one.network !== null || one.kind !== 'link'));
+  const kinds = new Set([...own, ...left.filter(isLeft)].map(({ kind }) => kind));
   const some = (those: ReadonlySet<string>) => [...kinds].some((kind) => those.has(kind));
   const { name } = context;
   const policy = [...kinds].map((kind) => `--drift ${kind}=repair`).join(' ');

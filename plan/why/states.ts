@@ -86,13 +86,15 @@ interface Meaning {
   condition: Condition;
   text: string;
 }
-type Meanings = Readonly<Record<string, Meaning>>;
+export type Meanings = Readonly<Record<string, Meaning>>;
 
 const is = (condition: Condition, text: string): Meaning => ({ condition, text });
 
+export const UNUSED = is('ok', 'has no bridge now, because no container is on it: the first one raises it');
+
 export const NETWORK: Meanings = {
   deciding: is('waiting', 'is being started'),
-  down: is('ok', 'has no bridge now, because no container is on it: the first one raises it'),
+  down: UNUSED,
   securing: is('waiting', 'waits for the firewall before it raises its bridge'),
   raising: is('waiting', 'is raising its bridge'),
   up: is('ok', 'is up'),

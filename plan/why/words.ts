@@ -5,6 +5,7 @@
  */
 import { portText } from '../ports/port-text.ts';
 import type { Difference, Drift, PortRequest, ResolvedPort } from '../../state/container.ts';
+import type { DriftKind, DriftPolicies } from '../../state/drift.ts';
 import type { Fault } from '../../state/faults.ts';
 
 /** The number of things that a sentence names; it counts the rest. */
@@ -17,6 +18,9 @@ export function listOf(things: readonly string[]): string {
   const last = named.pop() ?? '';
   return named.length === 0 ? last : `${named.join(', ')} and ${last}`;
 }
+
+/** Returns the verb that a list of these things has. */
+export const are = (things: readonly unknown[]): string => (things.length === 1 ? 'is' : 'are');
 
 export const faultText = ({ message, code }: Fault): string => `${message.replace(/\.$/, '')} (${code})`;
 
@@ -78,7 +82,7 @@ export function objectText({ kind, object }: Drift): string {
   return object.startsWith(KIND[kind]) ? object : `${KIND[kind]}${object}`;
 }
 
-/** Returns "address 10.0.0.2/24 on eth0 and route default on eth0 are missing and mtu 1400 on eth0 is not as it was made". */
+/** Returns "address 10.0.0.2/24 on eth0 and route default on eth0 are missing and MTU 1400 of link eth0 is not as it was made". */
 export function differencesText(differences: readonly Difference[]): string {
   const problems = [...new Set(differences.map(({ problem }) => problem))];
   const texts = problems.map((problem) => {
@@ -86,6 +90,19 @@ export function differencesText(differences: readonly Difference[]): string {
     return `${listOf(objects)} ${PROBLEM[problem][objects.length === 1 ? 0 : 1]}`;
   });
   return listOf(texts);
+}
+
+/** Returns ", and are left so (--drift route=alert)"; nothing if each of these kinds is put back. */
+export function leftText(policies: DriftPolicies, drift: readonly Drift[]): string {
+  const kinds = [...new Set(drift.map(({ kind }) => kind))].filter((kind) => policies[kind] !== 'repair');
+  if (kinds.length === 0) return '';
+  return `, and ${are(drift)} left so (--drift ${kinds.map((kind) => `${kind}=${policies[kind]}`).join(', ')})`;
+}
+
+/** Returns " (not watched: --drift port=ignore)"; nothing if each of these kinds is watched. */
+export function unwatchedText(policies: DriftPolicies, kinds: readonly DriftKind[]): string {
+  const ignored = kinds.filter((kind) => policies[kind] === 'ignore');
+  return ignored.length === 0 ? '' : ` (not watched: --drift ${ignored.map((kind) => `${kind}=ignore`).join(', ')})`;
 }
 
 const PROBLEM: Record<Difference['problem'], readonly [one: string, many: string]> = {
