@@ -22,10 +22,11 @@ const MANY = 50;
 export interface Listener {
   /** The container is as shown here; null: it is gone. */
   changed(id: string, container: ContainerView | null): void;
-  /** All that has changed together was told. `whole`: it was the list of all. */
-  told(whole: boolean): void;
-  /** The daemon does not answer; it is tried again. Told once. */
+  /** All that has changed together was told. */
+  told(): void;
+  /** The daemon does not answer, or refuses to; it is tried again. Told once, until it is found. */
   lost(): void;
+  /** The daemon has answered again; what has changed meanwhile is told next. */
   found(): void;
 }
 
@@ -36,6 +37,7 @@ export class Feed {
   /** The containers that have changed since they were asked for; null: all have to be. */
   #changed: Set<string> | null = new Set();
   #asking = false;
+  #lost = false;
 
   constructor(client: Client, listener: Listener) {
     this.#client = client;
@@ -45,11 +47,8 @@ export class Feed {
   /** Follows the daemon for ever. Rejects if it does not answer at first. */
   async follow(): Promise<never> {
     let reached = false;
-    let lost = false;
     const opened = () => {
-      if (lost) this.#listener.found();
       reached = true;
-      lost = false;
       this.#changed = null;
       void this.#ask();
     };
@@ -59,10 +58,14 @@ export class Feed {
       } catch (error) {
         if (!reached || !(error instanceof Failure)) throw error;
       }
-      if (!lost) this.#listener.lost();
-      lost = true;
+      this.#lose();
       await sleep(RETRY_MS);
     }
+  }
+
+  #lose(): void {
+    if (!this.#lost) this.#listener.lost();
+    this.#lost = true;
   }
 
   #heard({ id }: Notification): void {
@@ -83,6 +86,7 @@ export class Feed {
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
         // The daemon has ended, or refuses for now.
+        this.#lose();
         this.#changed = null;
         await sleep(RETRY_MS);
       }
@@ -94,6 +98,8 @@ export class Feed {
   async #tell(ids: ReadonlySet<string> | null): Promise<void> {
     const query = ids === null ? '' : `?${[...ids].map((id) => `id=${encodeURIComponent(id)}`).join('&')}`;
     const containers = await this.#client.get<ContainerView[]>(`/v1/containers${query}`);
+    if (this.#lost) this.#listener.found();
+    this.#lost = false;
     const there = new Set(containers.map(({ id }) => id));
     for (const id of ids ?? this.#known) {
       if (!there.has(id) && this.#known.delete(id)) this.#listener.changed(id, null);
@@ -102,6 +108,6 @@ export class Feed {
       this.#known.add(container.id);
       this.#listener.changed(container.id, container);
     }
-    this.#listener.told(ids === null);
+    this.#listener.told();
   }
 }
