@@ -1,5 +1,5 @@
 /**
- * The faults that a container's state is due to: its own, and those of the machines that it shares.
+ * Finds the faults that a container's state is due to: its own, and those of the machines that it shares.
  *
  * Guarantees: pure. A fault that another operation has left behind is no cause.
  */

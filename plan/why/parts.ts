@@ -1,5 +1,5 @@
 /**
- * How each part of a container is: its namespace, its attachments, its uplink, its names, its ports, what it was granted.
+ * Says how each part of a container is: its namespace, its attachments, its uplink, its names, its ports, what it was granted.
  *
  * Guarantees: pure. A part that the container does not have, and was not to have, is not listed.
  * Limits: shared.ts has the machines that it shares with others.
@@ -20,7 +20,7 @@ export const part = (part: WhyPart['part'], object: string | null, condition: Co
   text,
 });
 
-/** The kinds of drift that are a link's, or on it. */
+/** Has the kinds of drift that a link has, or an object on it. */
 const ON_LINKS: ReadonlySet<Difference['kind']> = new Set(['link', 'address', 'route', 'neighbour', 'switch', 'rule']);
 
 const leaving = ({ state }: Facts): boolean => isLeaving({ value: state });

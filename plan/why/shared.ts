@@ -1,5 +1,5 @@
 /**
- * How the machines are that a container shares with others, and depends on.
+ * Says how the machines are that a container shares with others, and depends on.
  *
  * Guarantees: pure. Only machines that this container needs, or will need when it is configured, are listed. One that tries
  * again by itself says within which time.
@@ -14,7 +14,7 @@ import { part } from './parts.ts';
 import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, UNUSED, type Meanings } from './states.ts';
 import { are, faultText, leftText, listOf, objectText, spanText, unwatchedText } from './words.ts';
 
-/** The kinds of drift that a bridge has. */
+/** Has the kinds of drift that a bridge has, or an object on it. */
 const ON_BRIDGES: ReadonlySet<Drift['kind']> = new Set(['link', 'address', 'neighbour', 'switch', 'route']);
 
 /** Returns how a machine is, with its fault and its next attempt, and the drift of its objects that is left. */

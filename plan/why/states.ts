@@ -1,5 +1,5 @@
 /**
- * Sentences for the states of machines: what a container does at each step, and how a shared machine is.
+ * Has the sentences for the states of machines: what a container does at each step, and how a shared machine is.
  *
  * Guarantees: pure. Every state of the machines has a sentence (test/plan/why-states.test.ts walks them), so that a new state
  * cannot be forgotten here.
@@ -7,7 +7,7 @@
 import { topState } from '../states.ts';
 import type { Condition } from '../../state/answers/container/why.ts';
 
-/** What is being done to a container, by the outer state. States at rest are not here. */
+/** Says what is being done to a container, by the outer state. States at rest are not here. */
 const UNDER_WAY: Readonly<Record<string, string>> = {
   creating: 'being created',
   abandoning: 'being removed, because its namespace could not be made',
@@ -28,7 +28,7 @@ const UNDER_WAY: Readonly<Record<string, string>> = {
   releasing: 'being torn down',
 };
 
-/** What the machine does in a step, by the last part of the state's name: "making a link". */
+/** Says what the machine does in a step, by the last part of the state's name: "making a link". */
 const STEP: Readonly<Record<string, string>> = {
   creating: 'making its namespace',
   abandoning: 'removing what exists of its namespace',
@@ -81,7 +81,7 @@ export const underWay = (state: string): string | undefined => UNDER_WAY[topStat
 /** Returns what the machine does in this state, as the subject of a sentence: "making a link". */
 export const stepOf = (state: string): string => STEP[state.split('.').at(-1) ?? ''] ?? 'being at work';
 
-/** How a shared machine is, for a container that depends on it. */
+/** Says how a shared machine is, for a container that depends on it. */
 interface Meaning {
   condition: Condition;
   text: string;

@@ -1,5 +1,5 @@
 /**
- * The words that the sentences about a container are made of.
+ * Makes the words that the sentences about a container are made of.
  *
  * Guarantees: pure. A list reads "a, b and c". A fault is followed by its code, by which docs/errors.md has it.
  */
@@ -8,7 +8,7 @@ import type { Difference, Drift, PortRequest, ResolvedPort } from '../../state/c
 import type { DriftKind, DriftPolicies } from '../../state/drift.ts';
 import type { Fault } from '../../state/faults.ts';
 
-/** The number of things that a sentence names; it counts the rest. */
+/** A sentence names this many things, and counts the rest. */
 const NAMED = 4;
 
 /** Returns "a, b and c", or "a, b, c, d and 7 more". */
@@ -39,7 +39,9 @@ export const portsText = (ports: readonly ResolvedPort[]): string =>
     ),
   );
 
-/** Returns ports that were requested and are not claimed yet. One whose host port is still to be chosen is named by the other end. */
+/**
+ * Returns ports that were requested and are not claimed yet. One whose host port is still to be chosen is named by the other end.
+ */
 export const wishesText = (ports: readonly PortRequest[]): string =>
   listOf(
     ports.map(({ protocol = 'tcp', outer_ip, host_ip = '', host_port = 0, container_port, range }) =>
@@ -49,7 +51,7 @@ export const wishesText = (ports: readonly PortRequest[]): string =>
     ),
   );
 
-/** What an object of drift is called before its own text. */
+/** Says what an object of drift is called before its own text. */
 const KIND: Record<Drift['kind'], string> = {
   link: 'link ',
   address: 'address ',
@@ -63,7 +65,7 @@ const KIND: Record<Drift['kind'], string> = {
   uplink: 'uplink ',
 };
 
-/** What may be wrong with a link, as differences name it, and how a sentence names it. */
+/** Pairs what may be wrong with a link, as differences name it, with how a sentence names it. */
 const OF_LINKS: readonly [RegExp, (value: string, link: string) => string][] = [
   [/^master (\S+) on (\S+)$/, (bridge, link) => `link ${link} on bridge ${bridge}`],
   [/^mac (\S+) on (\S+)$/, (mac, link) => `MAC address ${mac} of link ${link}`],
