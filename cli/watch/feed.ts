@@ -1,5 +1,5 @@
 /**
- * All containers as they are, kept up to date by the daemon's notifications.
+ * Keeps a listener up to date about all containers, by the daemon's notifications.
  *
  * Guarantees: listens before it lists, so that no change is missed. Asks for the containers that have changed, and for nothing
  * while nothing changes; many changes at once are one request. When the daemon ends, or has dropped a reader that was too slow,
@@ -12,20 +12,21 @@ import type { Notification } from '../../state/answers/notification.ts';
 import type { Client } from '../client.ts';
 import { Failure } from '../failure.ts';
 
-/** Changes within this time are asked for together. */
+/** It asks for changes within this time together. */
 const GATHER_MS = 100;
-/** The pause before the next attempt to connect. */
+/** It waits this long before the next attempt to connect, or to ask. */
 const RETRY_MS = 500;
-/** More changed containers than this are asked for by a list of all: the ids would not fit into a request. */
+/** If more containers than this have changed, it asks for all: the ids would not fit into a request. */
 const MANY = 50;
 
 export interface Listener {
-  /** The container is as shown here; null: it is gone. */
+  /** Is called with a container as it is now; with null if it is gone. */
   changed(id: string, container: ContainerView | null): void;
-  /** All that has changed together was told. `whole`: it was the list of all. */
-  told(whole: boolean): void;
-  /** The daemon does not answer; it is tried again. Told once. */
+  /** Is called when all that has changed together was told. */
+  told(): void;
+  /** Is called once when the daemon does not answer, or refuses to, until it is found. It is tried again. */
   lost(): void;
+  /** Is called when the daemon has answered again. What has changed meanwhile is told next. */
   found(): void;
 }
 
@@ -33,9 +34,10 @@ export class Feed {
   readonly #client: Client;
   readonly #listener: Listener;
   readonly #known = new Set<string>();
-  /** The containers that have changed since they were asked for; null: all have to be. */
+  /** Has the containers that have changed since they were asked for; null if all are to be asked for. */
   #changed: Set<string> | null = new Set();
   #asking = false;
+  #lost = false;
 
   constructor(client: Client, listener: Listener) {
     this.#client = client;
@@ -45,11 +47,8 @@ export class Feed {
   /** Follows the daemon for ever. Rejects if it does not answer at first. */
   async follow(): Promise<never> {
     let reached = false;
-    let lost = false;
     const opened = () => {
-      if (lost) this.#listener.found();
       reached = true;
-      lost = false;
       this.#changed = null;
       void this.#ask();
     };
@@ -59,10 +58,14 @@ export class Feed {
       } catch (error) {
         if (!reached || !(error instanceof Failure)) throw error;
       }
-      if (!lost) this.#listener.lost();
-      lost = true;
+      this.#lose();
       await sleep(RETRY_MS);
     }
+  }
+
+  #lose(): void {
+    if (!this.#lost) this.#listener.lost();
+    this.#lost = true;
   }
 
   #heard({ id }: Notification): void {
@@ -83,6 +86,7 @@ export class Feed {
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
         // The daemon has ended, or refuses for now.
+        this.#lose();
         this.#changed = null;
         await sleep(RETRY_MS);
       }
@@ -90,10 +94,12 @@ export class Feed {
     this.#asking = false;
   }
 
-  /** Asks for these containers, and tells how they are; null: for all. */
+  /** Asks for these containers, or for all if `ids` is null, and tells how they are. */
   async #tell(ids: ReadonlySet<string> | null): Promise<void> {
     const query = ids === null ? '' : `?${[...ids].map((id) => `id=${encodeURIComponent(id)}`).join('&')}`;
     const containers = await this.#client.get<ContainerView[]>(`/v1/containers${query}`);
+    if (this.#lost) this.#listener.found();
+    this.#lost = false;
     const there = new Set(containers.map(({ id }) => id));
     for (const id of ids ?? this.#known) {
       if (!there.has(id) && this.#known.delete(id)) this.#listener.changed(id, null);
@@ -102,6 +108,6 @@ export class Feed {
       this.#known.add(container.id);
       this.#listener.changed(container.id, container);
     }
-    this.#listener.told(ids === null);
+    this.#listener.told();
   }
 }

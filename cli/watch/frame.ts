@@ -1,5 +1,5 @@
 /**
- * The lines of a screen that shows a table: the heading, as many rows as fit, and a line that says what is not shown.
+ * Makes the lines of a screen that shows a table: the heading, as many rows as fit, and a line that says what is not shown.
  *
  * Guarantees: pure. As many lines as the screen has, each as long as it is wide; the rows that are shown exist.
  * Limits: a character counts as one column; the terminal cuts what is wider.
@@ -10,7 +10,7 @@ export interface Size {
 }
 
 /**
- * Returns rows as lines of a table that looks like that of `ps`. `widths`: of the columns, those of these rows unless given.
+ * Returns rows as lines of a table that looks like that of `ps`. The columns are as wide as these rows need, unless `widths` says.
  * A thousand rows take two milliseconds, and cli-table3 (table.ts) three hundred: too long for every second.
  */
 export function aligned(rows: readonly string[][], widths = widthsOf(rows)): string[] {
@@ -28,7 +28,7 @@ export function widthsOf(rows: readonly string[][]): number[] {
   return widths;
 }
 
-/** The lines that are no rows: the heading and the status. */
+/** Two lines are no rows: the heading and the status. */
 const FRAME = 2;
 
 /** Returns how many rows fit. */
@@ -38,7 +38,7 @@ export const roomFor = ({ rows }: Size): number => Math.max(0, rows - FRAME);
 export const firstRow = (wanted: number, rows: number, size: Size): number =>
   Math.max(0, Math.min(wanted, rows - roomFor(size)));
 
-/** `lines`: the table, its heading first. `status`: what is said below it. */
+/** Returns the lines of the screen. The first of `lines` is the heading; `status` is said below the rows. */
 export function frameOf(lines: readonly string[], first: number, status: string, size: Size): string[] {
   const [heading = '', ...rows] = lines;
   const room = roomFor(size);
@@ -47,7 +47,7 @@ export function frameOf(lines: readonly string[], first: number, status: string,
   const blank = Array.from({ length: room - shown.length }, () => '');
   const all = [heading, ...shown, ...blank, `${more}${status}`];
   return all.slice(0, size.rows).map((line) => {
-    const shown = Array.from(line).slice(0, size.columns);
-    return shown.join('') + ' '.repeat(size.columns - shown.length);
+    const seen = Array.from(line).slice(0, size.columns);
+    return seen.join('') + ' '.repeat(size.columns - seen.length);
   });
 }

@@ -1,10 +1,11 @@
 /**
- * A terminal that is drawn over: shows a frame, and reports keys and changes of its size.
+ * Draws over a terminal: shows a frame, and reports keys and changes of its size.
  *
- * Guarantees: writes only the lines that have changed, all in one call. Whatever ends the command, the terminal is as it was
- * before. Ctrl-Z stops the command and gives the terminal back until it goes on.
- * Limits: keys are those of one read; a paste is read as its keys.
+ * Guarantees: writes only the lines that have changed, all in one call. When the command ends, by a key, an error or a signal that
+ * can be caught, the terminal is as it was before. Ctrl-Z stops the command and gives the terminal back until it goes on.
+ * Limits: keys are those of one read; a paste is read as its keys. After kill -9 the terminal needs `reset`.
  */
+import { constants } from 'node:os';
 import { enterScreen, leaveScreen, paint } from '../terminal.ts';
 import type { Size } from './frame.ts';
 
@@ -32,11 +33,12 @@ const KEYS: Readonly<Record<string, Key>> = {
   '\x1b[4~': 'end',
 };
 const STOP = '\x1a'; // Ctrl-Z
-/** A key of several characters, or a single one. */
+/** Matches a key of several characters, or a single one. */
 // oxlint-disable-next-line no-control-regex -- escape sequences begin with a control character
 const ONE = /\x1b(?:\[\d*[A-Z~]|O[A-Z])|[^]/g;
 
-const SIGNALS = { SIGTERM: 15, SIGHUP: 1 } as const;
+/** Node ends at these without an `exit` event. The command itself handles SIGINT. */
+const SIGNALS = ['SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 
 export class Screen {
   #shown: readonly string[] = [];
@@ -60,9 +62,7 @@ export class Screen {
     if (process.stdin.isTTY) process.stdin.on('data', this.#read);
     process.stdout.on('resize', () => this.#again());
     process.on('SIGCONT', () => this.#comeBack());
-    for (const [signal, number] of Object.entries(SIGNALS)) {
-      process.once(signal, () => process.exit(128 + number));
-    }
+    for (const signal of SIGNALS) process.once(signal, () => process.exit(128 + constants.signals[signal]));
     process.once('exit', () => this.#leave());
   }
 

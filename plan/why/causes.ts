@@ -1,12 +1,13 @@
 /**
- * The faults that a container's state is due to: its own, and those of the machines that it shares.
+ * Finds the faults that a container's state is due to: its own, and those of the machines that it shares.
  *
  * Guarantees: pure. A fault that another operation has left behind is no cause.
  */
 import { topState } from '../states.ts';
 import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Fault } from '../../state/faults.ts';
-import type { Facts } from './facts.ts';
+import type { Facts, SharedFact } from './facts.ts';
+import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, type Meanings } from './states.ts';
 
 /** Returns the faults that its state is due to. */
 export function causes({ context, state, defect }: Facts): Fault[] {
@@ -28,14 +29,26 @@ export function causes({ context, state, defect }: Facts): Fault[] {
   }
 }
 
-/** Returns the faults of the shared machines that it depends on and that have failed. */
+/**
+ * Returns the faults of the shared machines that it depends on and that have failed. A machine of which drift is left has not
+ * failed: its fault is an old one.
+ */
 export function sharedFaults({ networks, firewall, firewalld, resolver }: Facts, parts: readonly WhyPart[]): Fault[] {
-  const failed = (name: WhyPart['part'], object: string | null = null) =>
-    parts.some((one) => one.part === name && one.object === object && one.condition === 'wrong');
+  const faultOf = (
+    name: WhyPart['part'],
+    machine: SharedFact | null,
+    meanings: Meanings,
+    object: string | null = null,
+  ) =>
+    machine !== null &&
+    meanings[machine.state]?.condition === 'wrong' &&
+    parts.some((one) => one.part === name && one.object === object)
+      ? machine.fault
+      : null;
   return [
-    ...networks.filter(({ network }) => failed('network', network)),
-    ...(failed('firewall') ? [firewall] : []),
-    ...(failed('firewalld') ? [firewalld] : []),
-    ...(failed('resolver') ? [resolver] : []),
-  ].flatMap((machine) => machine?.fault ?? []);
+    ...networks.map((machine) => faultOf('network', machine, NETWORK, machine.network)),
+    faultOf('firewall', firewall, FIREWALL),
+    faultOf('firewalld', firewalld, FIREWALLD),
+    faultOf('resolver', resolver, RESOLVER),
+  ].filter((fault) => fault !== null);
 }

@@ -1,5 +1,5 @@
 /**
- * The facts about one container that the reasons are made of. The service gathers them (service/views/why.ts).
+ * Declares the facts about one container that it is judged by. The service gathers them (service/views/why.ts).
  *
  * Guarantees: plain data, taken at one moment; `now` is that moment. All of it concerns the outside of the container.
  */
@@ -9,12 +9,12 @@ import type { ContainerContext, Difference, Drift } from '../../state/container.
 import type { DriftPolicies } from '../../state/drift.ts';
 import type { Fault, FaultCode } from '../../state/faults.ts';
 
-/** A machine that containers share. */
+/** Describes a machine that containers share. */
 export interface SharedFact {
-  /** Its state, which words.ts has a sentence for; "error": a defect has stopped it. */
+  /** Is named as in states.ts, which has a sentence for it; "error" if a defect has stopped the machine. */
   state: string;
   fault: Fault | null;
-  /** The number of its failures in a row. */
+  /** Counts its failures in a row. */
   attempts: number;
 }
 
@@ -24,11 +24,11 @@ export interface NetworkFact extends SharedFact {
   unmanaged: boolean;
 }
 
-/** Another container of the same outside. */
+/** Describes another container of the same outside. */
 export interface OtherFact {
   name: string;
   state: string;
-  /** True if it is on its way out. */
+  /** Is true if the container is on its way out. */
   departing: boolean;
   context: ContainerContext;
 }
@@ -36,39 +36,39 @@ export interface OtherFact {
 export interface Facts {
   now: number;
   context: ContainerContext;
-  /** The path of states joined by dots. */
+  /** Is the path of states, joined by dots. */
   state: string;
-  /** The defect that has stopped its machine. */
+  /** Says which defect has stopped its machine. */
   defect: Fault | null;
   legal: readonly string[];
   history: readonly JournalEntry[];
-  /** Where the kernel differs from the plan, or is known to. */
+  /** Lists where the kernel differs from the plan, or is known to. */
   differences: readonly Difference[];
   policies: DriftPolicies;
-  /** Drift of shared objects that policy does not repair. */
+  /** Lists the drift of shared objects that policy does not repair. */
   left: readonly (Drift & { t: number; by: string | null })[];
-  /** The machines of the networks that it is on, or is to be on. Those that were never used here are missing. */
+  /** Lists the machines of the networks that it is on, or is to be on. Those that were never used here are missing. */
   networks: readonly NetworkFact[];
-  /** The names of networks that are defined. */
+  /** Has the names of all networks that are defined. */
   defined: ReadonlySet<string>;
-  /** Null: never used in this outside. */
+  /** Is null if it was never used in this outside. */
   firewall: SharedFact | null;
   firewalld: SharedFact | null;
-  /** `named`: the networks on which the resolver has names of this container. */
+  /** Lists in `named` the networks on which the resolver has names of this container. */
   resolver: (SharedFact & { named: readonly string[] }) | null;
-  /** What a shared machine has granted it: the networks that it has a lease of. */
+  /** Lists the networks whose machine has a lease of this container. */
   leased: readonly string[];
-  /** The process of its uplink. */
+  /** Is null without an uplink. */
   process: UplinkProcess | null;
-  /** How many of its ports the forwarder carries; why it does not answer; null if it does not run, or is not used. */
+  /** Counts the forwarder's rules for this container, or says why it does not answer; null if it does not run, or is not used. */
   forwarder: { carried: number } | { fault: Fault } | null;
-  /** Why the outer publisher does not answer; null if it does, or is not used. */
+  /** Says why the outer publisher does not answer; null if it does, or is not used. */
   publisher: Fault | null;
-  /** The container whose namespace it shares; null if it shares none, or that container is gone. */
+  /** Describes the container whose namespace it shares; null if it shares none, or that container is gone. */
   owner: { name: string; state: string; whole: boolean; gone: boolean; verdict: string } | null;
-  /** The names of the containers that share its namespace. */
+  /** Has the names of the containers that share its namespace. */
   users: readonly string[];
   others: readonly OtherFact[];
-  /** What the reader of a fault can do. */
+  /** Returns what the reader of a fault can do. */
   hintOf: (code: FaultCode) => string;
 }

@@ -1,5 +1,5 @@
 /**
- * What keeps a container from being well, and when it tries again by itself.
+ * Says what keeps a container from being well, and when it tries again by itself.
  *
  * Guarantees: pure. Each obstacle is said once.
  */
@@ -13,7 +13,7 @@ import { underWay } from './states.ts';
 import { holders, waits } from './waits.ts';
 import { faultText, sentence, spanText } from './words.ts';
 
-/** States that end after a pause by themselves. */
+/** Has the states that a container leaves by itself after a pause. */
 const RETRYING: ReadonlySet<string> = new Set(['degraded', 'failed', 'teardownFailed']);
 
 /** Returns the next attempt that a container makes by itself; null if it makes none. */
@@ -26,7 +26,7 @@ export function retryOf(facts: Facts): Why['retry'] {
   return { attempt: context.attempts + 1, at: now + in_ms, in_ms };
 }
 
-/** What the faults of a state are those of. */
+/** Says what has failed when a container is in such a state and has faults. */
 const FAILED: Readonly<Record<string, string>> = {
   created: 'configure failed',
   degraded: 'the last repair failed',
@@ -64,6 +64,7 @@ function partObstacles(facts: Facts, parts: readonly WhyPart[]): string[] {
   return obstacles.map(clauseOf);
 }
 
+/** Returns everything that keeps it from being well; nothing if it is well. */
 export function obstaclesOf(facts: Facts, parts: readonly WhyPart[], retry: Why['retry']): string[] {
   const failed = causes(facts).map(
     (fault) => `${FAILED[topState({ value: facts.state })] ?? 'a step failed'}: ${faultText(fault)}`,

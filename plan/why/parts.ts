@@ -1,5 +1,5 @@
 /**
- * How each part of a container is: its namespace, its attachments, its uplink, its names, its ports, what it was granted.
+ * Says how each part of a container is: its namespace, its attachments, its uplink, its names, its ports, what it was granted.
  *
  * Guarantees: pure. A part that the container does not have, and was not to have, is not listed.
  * Limits: shared.ts has the machines that it shares with others.
@@ -11,7 +11,7 @@ import type { Condition, WhyPart } from '../../state/answers/container/why.ts';
 import type { Difference } from '../../state/container.ts';
 import type { Facts } from './facts.ts';
 import { underWay } from './states.ts';
-import { differencesText as differencesOf, listOf, portsText, wishesText } from './words.ts';
+import { are, differencesText, leftText, listOf, portsText, unwatchedText, wishesText } from './words.ts';
 
 export const part = (part: WhyPart['part'], object: string | null, condition: Condition, text: string): WhyPart => ({
   part,
@@ -20,24 +20,17 @@ export const part = (part: WhyPart['part'], object: string | null, condition: Co
   text,
 });
 
-/** The kinds of drift that are a link's, or on it. */
+/** Has the kinds of drift that a link has, or an object on it. */
 const ON_LINKS: ReadonlySet<Difference['kind']> = new Set(['link', 'address', 'route', 'neighbour', 'switch', 'rule']);
 
 const leaving = ({ state }: Facts): boolean => isLeaving({ value: state });
-const are = (things: readonly unknown[]): string => (things.length === 1 ? 'is' : 'are');
 const lead = (ports: readonly { range: number }[]): string =>
   ports.length === 1 && ports[0]?.range === 1 ? 'leads' : 'lead';
 const atWork = ({ state }: Facts): boolean => underWay(state) !== undefined;
 
 /** Returns "X and Y are missing, and are left so (--drift route=alert)". */
-function differencesText({ policies }: Facts, differences: readonly Difference[]): string {
-  const kinds = [...new Set(differences.map(({ kind }) => kind))].filter((kind) => policies[kind] !== 'repair');
-  const left =
-    kinds.length === 0
-      ? ''
-      : `, and ${are(differences)} left so (--drift ${kinds.map((kind) => `${kind}=${policies[kind]}`).join(', ')})`;
-  return `${differencesOf(differences)}${left}`;
-}
+const driftText = ({ policies }: Facts, differences: readonly Difference[]): string =>
+  `${differencesText(differences)}${leftText(policies, differences)}`;
 
 /** Returns the differences of the namespace itself, or of the outside's. */
 const ofNamespace = ({ differences, context: { netns, outside } }: Facts): Difference[] =>
@@ -74,7 +67,7 @@ function attachmentParts(facts: Facts): WhyPart[] {
     const is = (condition: Condition, text: string) => part('attachment', network, condition, text);
     if (leaving(facts)) return is('waiting', `${what} is being removed`);
     const found = differences.filter((one) => one.network === network && ON_LINKS.has(one.kind));
-    if (found.length > 0) return is('wrong', differencesText(facts, found));
+    if (found.length > 0) return is('wrong', driftText(facts, found));
     const busy = Object.hasOwn(change.networks, network) || change.todo.includes(network);
     if (state === 'failed' && busy) return is('wrong', `${what} may exist in part`);
     return busy ? is('waiting', `${what} is being made or changed`) : is('ok', `${what} is on bridge ${bridge}`);
@@ -103,7 +96,7 @@ function uplinkParts(facts: Facts): WhyPart[] {
   }
   const namespace = ofNamespace(facts);
   const found = differences.filter((one) => one.network === null && one.kind !== 'port' && !namespace.includes(one));
-  if (found.length > 0) return is('wrong', differencesText(facts, found));
+  if (found.length > 0) return is('wrong', driftText(facts, found));
   const link = uplink.made;
   const has =
     link === null
@@ -141,7 +134,7 @@ function portParts(facts: Facts): WhyPart[] {
   if (ports.length === 0) return [];
   const text = portsText(ports);
   const found = differences.filter(({ kind }) => kind === 'port');
-  if (found.length > 0) return is('wrong', differencesText(facts, found));
+  if (found.length > 0) return is('wrong', driftText(facts, found));
   if (uplink !== undefined && process?.state !== 'ready')
     return is('wrong', `${text} ${lead(ports)} nowhere while ${uplink.settings.program} does not run`);
   const targets = leadsTo(context);
@@ -150,7 +143,7 @@ function portParts(facts: Facts): WhyPart[] {
   if (atWork(facts)) return is('waiting', `${text} ${are(ports)} being made sure of`);
   if (state === 'degraded' || state === 'failed')
     return is('waiting', `${text} ${are(ports)} made sure of when the repair succeeds`);
-  const doubt = policies.port === 'ignore' ? ' (not watched: --drift port=ignore)' : '';
+  const doubt = unwatchedText(policies, ['port']);
   return is(
     'ok',
     `${text} ${lead(ports)} to ${listOf(targets.length === 0 ? ['it'] : targets)}, by the ${HANDLER[portHandler]}${doubt}`,

@@ -1,5 +1,5 @@
 /**
- * What can be done about what blocks a container.
+ * Says what can be done about what blocks a container.
  *
  * Guarantees: pure. Each remedy is said once. One that is an event is an event that the machine accepts now.
  */
@@ -9,16 +9,15 @@ import { causes, sharedFaults } from './causes.ts';
 import type { Facts } from './facts.ts';
 import { sentence } from './words.ts';
 
-/** Drift that policy leaves and that a reload puts back: by default what is in the firewall, `--full` the links too. */
+/** A reload puts back drift that policy leaves: what is in the firewall, and with `--full` the links, too. */
 const BY_RELOAD: ReadonlySet<Drift['kind']> = new Set(['table', 'rule', 'port']);
 const BY_FULL_RELOAD: ReadonlySet<Drift['kind']> = new Set(['link', 'address', 'route', 'neighbour']);
 
 function driftRemedies({ context, differences, left, policies, state, legal }: Facts): string[] {
   if (!legal.includes('reload') || state !== 'up') return [];
-  const own = differences.filter(
-    ({ kind, network }) => policies[kind] !== 'repair' && (network !== null || kind !== 'link'),
-  );
-  const kinds = new Set([...own, ...left].map(({ kind }) => kind));
+  const isLeft = ({ kind }: Drift) => policies[kind] !== 'repair';
+  const own = differences.filter((one) => isLeft(one) && (one.network !== null || one.kind !== 'link'));
+  const kinds = new Set([...own, ...left.filter(isLeft)].map(({ kind }) => kind));
   const some = (those: ReadonlySet<string>) => [...kinds].some((kind) => those.has(kind));
   const { name } = context;
   const policy = [...kinds].map((kind) => `--drift ${kind}=repair`).join(' ');
@@ -31,7 +30,7 @@ function driftRemedies({ context, differences, left, policies, state, legal }: F
   ];
 }
 
-/** The event that tries at once what is blocked, in the states that have one. */
+/** Returns the event that tries at once what is blocked, in the states that have one. */
 function eventRemedy({ context, state, legal, defect }: Facts): string[] {
   const { name, ownerGone } = context;
   const can = (type: string, text: string) => (legal.includes(type) ? [`\`cleat ${type} ${name}\` ${text}`] : []);

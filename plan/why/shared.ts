@@ -1,5 +1,5 @@
 /**
- * How the machines are that a container shares with others, and depends on.
+ * Says how the machines are that a container shares with others, and depends on.
  *
  * Guarantees: pure. Only machines that this container needs, or will need when it is configured, are listed. One that tries
  * again by itself says within which time.
@@ -11,10 +11,10 @@ import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Drift } from '../../state/container.ts';
 import type { Facts, NetworkFact, SharedFact } from './facts.ts';
 import { part } from './parts.ts';
-import { FIREWALL, FIREWALLD, NETWORK, RESOLVER } from './states.ts';
-import { faultText, listOf, objectText, spanText } from './words.ts';
+import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, UNUSED, type Meanings } from './states.ts';
+import { are, faultText, leftText, listOf, objectText, spanText, unwatchedText } from './words.ts';
 
-/** The kinds of drift that a bridge has. */
+/** Has the kinds of drift that a bridge has, or an object on it. */
 const ON_BRIDGES: ReadonlySet<Drift['kind']> = new Set(['link', 'address', 'neighbour', 'switch', 'route']);
 
 /** Returns how a machine is, with its fault and its next attempt, and the drift of its objects that is left. */
@@ -22,8 +22,9 @@ function partOf(
   name: WhyPart['part'],
   object: string | null,
   { state, fault, attempts }: SharedFact,
-  meanings: typeof NETWORK,
+  meanings: Meanings,
   drift: Facts['left'],
+  policies: Facts['policies'],
 ): WhyPart {
   const { condition, text } = meanings[state] ?? { condition: 'waiting', text: `is ${state}` };
   const failing = condition === 'wrong' || attempts > 0 ? fault : null;
@@ -31,23 +32,20 @@ function partOf(
   const again =
     condition === 'wrong' && attempts > 0 ? `; it is tried again within ${spanText(pauseAfter(attempts))}` : '';
   if (condition === 'wrong' || drift.length === 0) return part(name, object, condition, `${text}${why}${again}`);
-  const kinds = [...new Set(drift.map(({ kind }) => kind))];
-  const policy = `--drift ${kinds.map((kind) => `${kind}=alert`).join(', ')}`;
-  const are = drift.length === 1 ? 'is' : 'are';
-  const whole = `${listOf(drift.map(objectText))} ${are} missing or changed, and ${are} left so (${policy})`;
-  return part(name, object, 'wrong', whole);
+  const missing = `${listOf(drift.map(objectText))} ${are(drift)} missing or changed`;
+  return part(name, object, 'wrong', `${missing}${leftText(policies, drift)}`);
 }
 
 function networkPart(facts: Facts, network: string): WhyPart {
-  const { networks, left, defined, context } = facts;
+  const { networks, left, defined, context, policies } = facts;
   const machine = networks.find((one) => one.network === network);
   if (machine === undefined) {
     return defined.has(network)
-      ? part('network', network, 'ok', 'has no bridge now, because no container is on it: the first one raises it')
+      ? part('network', network, UNUSED.condition, UNUSED.text)
       : part('network', network, 'wrong', 'does not exist');
   }
   const drift = left.filter((one) => one.network === network && ON_BRIDGES.has(one.kind));
-  const found = partOf('network', network, machine, NETWORK, drift);
+  const found = partOf('network', network, machine, NETWORK, drift, policies);
   const used = context.attachments.some((one) => one.network === network);
   if (machine.state === 'down' && used) return { ...found, condition: 'wrong', text: 'is down' };
   return found.condition === 'ok' && machine.state === 'up' ? { ...found, text: upText(machine) } : found;
@@ -70,14 +68,12 @@ export function sharedParts(facts: Facts): WhyPart[] {
   const parts = [...networks];
   if (facts.firewall !== null && behind) {
     const drift = left.filter(({ kind }) => kind === 'table' || kind === 'rule');
-    const one = partOf('firewall', null, facts.firewall, FIREWALL, drift);
-    const unwatched = (['table', 'rule'] as const).filter((kind) => policies[kind] === 'ignore');
-    const doubt =
-      unwatched.length === 0 ? '' : ` (not watched: --drift ${unwatched.map((kind) => `${kind}=ignore`).join(', ')})`;
-    parts.push({ ...one, text: `${one.text}${one.condition === 'ok' ? doubt : ''}` });
+    const one = partOf('firewall', null, facts.firewall, FIREWALL, drift, policies);
+    const doubt = one.condition === 'ok' ? unwatchedText(policies, ['table', 'rule']) : '';
+    parts.push({ ...one, text: `${one.text}${doubt}` });
   }
   if (facts.firewalld !== null && managed && facts.firewalld.fault !== null)
-    parts.push(partOf('firewalld', null, facts.firewalld, FIREWALLD, []));
+    parts.push(partOf('firewalld', null, facts.firewalld, FIREWALLD, [], policies));
   if (facts.resolver !== null && context.attachments.some(({ dns }) => dns !== null))
     parts.push(
       partOf(
@@ -86,6 +82,7 @@ export function sharedParts(facts: Facts): WhyPart[] {
         facts.resolver,
         RESOLVER,
         left.filter(({ kind }) => kind === 'dns'),
+        policies,
       ),
     );
   return [...parts, ...forwarderParts(facts)];

@@ -1,5 +1,5 @@
 /**
- * Sentences for the states of machines: what a container does at each step, and how a shared machine is.
+ * Has the sentences for the states of machines: what a container does at each step, and how a shared machine is.
  *
  * Guarantees: pure. Every state of the machines has a sentence (test/plan/why-states.test.ts walks them), so that a new state
  * cannot be forgotten here.
@@ -7,7 +7,7 @@
 import { topState } from '../states.ts';
 import type { Condition } from '../../state/answers/container/why.ts';
 
-/** What is being done to a container, by the outer state. States at rest are not here. */
+/** Says what is being done to a container, by the outer state. States at rest are not here. */
 const UNDER_WAY: Readonly<Record<string, string>> = {
   creating: 'being created',
   abandoning: 'being removed, because its namespace could not be made',
@@ -28,7 +28,7 @@ const UNDER_WAY: Readonly<Record<string, string>> = {
   releasing: 'being torn down',
 };
 
-/** What the machine does in a step, by the last part of the state's name: "making a link". */
+/** Says what the machine does in a step, by the last part of the state's name: "making a link". */
 const STEP: Readonly<Record<string, string>> = {
   creating: 'making its namespace',
   abandoning: 'removing what exists of its namespace',
@@ -81,18 +81,20 @@ export const underWay = (state: string): string | undefined => UNDER_WAY[topStat
 /** Returns what the machine does in this state, as the subject of a sentence: "making a link". */
 export const stepOf = (state: string): string => STEP[state.split('.').at(-1) ?? ''] ?? 'being at work';
 
-/** How a shared machine is, for a container that depends on it. */
+/** Says how a shared machine is, for a container that depends on it. */
 interface Meaning {
   condition: Condition;
   text: string;
 }
-type Meanings = Readonly<Record<string, Meaning>>;
+export type Meanings = Readonly<Record<string, Meaning>>;
 
 const is = (condition: Condition, text: string): Meaning => ({ condition, text });
 
+export const UNUSED = is('ok', 'has no bridge now, because no container is on it: the first one raises it');
+
 export const NETWORK: Meanings = {
   deciding: is('waiting', 'is being started'),
-  down: is('ok', 'has no bridge now, because no container is on it: the first one raises it'),
+  down: UNUSED,
   securing: is('waiting', 'waits for the firewall before it raises its bridge'),
   raising: is('waiting', 'is raising its bridge'),
   up: is('ok', 'is up'),

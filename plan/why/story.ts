@@ -1,5 +1,5 @@
 /**
- * What led a container to its state, from its journal.
+ * Tells what led a container to its state, from its journal.
  *
  * Guarantees: pure; oldest first. Names the drift that is still there or led to the state, the event that it left its last good
  * state with, and the failure that came of it.
@@ -14,7 +14,7 @@ import { faultText, listOf, objectText, sentence, spanText } from './words.ts';
 
 type Line = Why['led'][number];
 
-/** The states that a container leaves by an event and not by a step of its own. */
+/** Has the states that a container leaves by an event and not by a step of its own. */
 const GOOD: ReadonlySet<string> = new Set(['up', 'created']);
 
 const TEARDOWN: ReadonlySet<string> = new Set(['teardown', 'process.exited', 'lastUserGone']);

@@ -1,5 +1,5 @@
 /**
- * The other containers that a container waits for, or that have what it asked for.
+ * Finds the other containers that a container waits for, or that have what it asked for.
  *
  * Guarantees: pure; by name, with what it is about.
  * Limits: found by what both have asked for. Which address of a full network it will get is not known.
@@ -57,7 +57,7 @@ export function waits(facts: Facts): string[] {
   );
   const nameOf = (owner: string) => others.find((other) => other.context.owner === owner)?.name ?? containerIdOf(owner);
   const giver = takenBy(change);
-  const verdict =
+  const yielding =
     change.kind === 'yield' && facts.state === 'yielding.waiting'
       ? [`it waits for ${nameOf(change.taker)}, which takes over ${portsText(change.ports)}`]
       : [];
@@ -67,7 +67,7 @@ export function waits(facts: Facts): string[] {
         `it was torn down, and stays until ${listOf(users)} no longer ${users.length === 1 ? 'uses' : 'use'} its namespace`,
       ]
     : [];
-  return [...departing, ...verdict, ...taking, ...kept];
+  return [...departing, ...yielding, ...taking, ...kept];
 }
 
 /** Returns who has the addresses of a network that is full. */

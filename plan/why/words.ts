@@ -1,13 +1,14 @@
 /**
- * The words that the sentences about a container are made of.
+ * Makes the words that the sentences about a container are made of.
  *
  * Guarantees: pure. A list reads "a, b and c". A fault is followed by its code, by which docs/errors.md has it.
  */
 import { portText } from '../ports/port-text.ts';
 import type { Difference, Drift, PortRequest, ResolvedPort } from '../../state/container.ts';
+import type { DriftKind, DriftPolicies } from '../../state/drift.ts';
 import type { Fault } from '../../state/faults.ts';
 
-/** The number of things that a sentence names; it counts the rest. */
+/** A sentence names this many things, and counts the rest. */
 const NAMED = 4;
 
 /** Returns "a, b and c", or "a, b, c, d and 7 more". */
@@ -17,6 +18,9 @@ export function listOf(things: readonly string[]): string {
   const last = named.pop() ?? '';
   return named.length === 0 ? last : `${named.join(', ')} and ${last}`;
 }
+
+/** Returns the verb that a list of these things has. */
+export const are = (things: readonly unknown[]): string => (things.length === 1 ? 'is' : 'are');
 
 export const faultText = ({ message, code }: Fault): string => `${message.replace(/\.$/, '')} (${code})`;
 
@@ -35,7 +39,9 @@ export const portsText = (ports: readonly ResolvedPort[]): string =>
     ),
   );
 
-/** Returns ports that were requested and are not claimed yet. One whose host port is still to be chosen is named by the other end. */
+/**
+ * Returns ports that were requested and are not claimed yet. One whose host port is still to be chosen is named by the other end.
+ */
 export const wishesText = (ports: readonly PortRequest[]): string =>
   listOf(
     ports.map(({ protocol = 'tcp', outer_ip, host_ip = '', host_port = 0, container_port, range }) =>
@@ -45,7 +51,7 @@ export const wishesText = (ports: readonly PortRequest[]): string =>
     ),
   );
 
-/** What an object of drift is called before its own text. */
+/** Says what an object of drift is called before its own text. */
 const KIND: Record<Drift['kind'], string> = {
   link: 'link ',
   address: 'address ',
@@ -59,7 +65,7 @@ const KIND: Record<Drift['kind'], string> = {
   uplink: 'uplink ',
 };
 
-/** What may be wrong with a link, as differences name it, and how a sentence names it. */
+/** Pairs what may be wrong with a link, as differences name it, with how a sentence names it. */
 const OF_LINKS: readonly [RegExp, (value: string, link: string) => string][] = [
   [/^master (\S+) on (\S+)$/, (bridge, link) => `link ${link} on bridge ${bridge}`],
   [/^mac (\S+) on (\S+)$/, (mac, link) => `MAC address ${mac} of link ${link}`],
@@ -78,7 +84,7 @@ export function objectText({ kind, object }: Drift): string {
   return object.startsWith(KIND[kind]) ? object : `${KIND[kind]}${object}`;
 }
 
-/** Returns "address 10.0.0.2/24 on eth0 and route default on eth0 are missing and mtu 1400 on eth0 is not as it was made". */
+/** Returns "address 10.0.0.2/24 on eth0 and route default on eth0 are missing and MTU 1400 of link eth0 is not as it was made". */
 export function differencesText(differences: readonly Difference[]): string {
   const problems = [...new Set(differences.map(({ problem }) => problem))];
   const texts = problems.map((problem) => {
@@ -86,6 +92,19 @@ export function differencesText(differences: readonly Difference[]): string {
     return `${listOf(objects)} ${PROBLEM[problem][objects.length === 1 ? 0 : 1]}`;
   });
   return listOf(texts);
+}
+
+/** Returns ", and are left so (--drift route=alert)"; nothing if each of these kinds is put back. */
+export function leftText(policies: DriftPolicies, drift: readonly Drift[]): string {
+  const kinds = [...new Set(drift.map(({ kind }) => kind))].filter((kind) => policies[kind] !== 'repair');
+  if (kinds.length === 0) return '';
+  return `, and ${are(drift)} left so (--drift ${kinds.map((kind) => `${kind}=${policies[kind]}`).join(', ')})`;
+}
+
+/** Returns " (not watched: --drift port=ignore)"; nothing if each of these kinds is watched. */
+export function unwatchedText(policies: DriftPolicies, kinds: readonly DriftKind[]): string {
+  const ignored = kinds.filter((kind) => policies[kind] === 'ignore');
+  return ignored.length === 0 ? '' : ` (not watched: --drift ${ignored.map((kind) => `${kind}=ignore`).join(', ')})`;
 }
 
 const PROBLEM: Record<Difference['problem'], readonly [one: string, many: string]> = {

@@ -18,7 +18,7 @@ import { containerIdOf } from '../../plan/owner.ts';
 /** The owner of drift: a container, by its owner (id:generation), or a network. */
 export type Key = { owner: string } | { network: string };
 
-/** Drift of a shared object that policy does not repair: since when it is known, and who did it, where the kernel says so. */
+/** Describes drift of a shared object that policy does not repair: when it was found, and who did it, where the kernel says so. */
 export interface LeftDrift extends Drift {
   t: number;
   by: string | null;
@@ -38,7 +38,7 @@ export class DriftRecord {
   /** The drift of the table that policy does not repair. */
   #table: readonly Found[] = [];
   #author: { who: string; until: number } | null = null;
-  /** When drift of shared objects was announced, and who did it. */
+  /** Remembers when drift of shared objects was announced, and who did it. */
   readonly #said = new Map<string, Pick<LeftDrift, 't' | 'by'>>();
 
   constructor(announce: (notification: DriftNotification | RepairedNotification) => void) {
@@ -120,7 +120,7 @@ export class DriftRecord {
     return [...table, ...networks];
   }
 
-  /** Returns the same drift with who did it. */
+  /** Returns the same drift with who did it, and when. */
   left(): LeftDrift[] {
     return this.present().map((one) => ({
       ...one,

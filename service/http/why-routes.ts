@@ -1,18 +1,18 @@
 /**
- * GET /v1/containers/:id/why: why a container is as it is, in sentences.
+ * Answers GET /v1/containers/:id/why: why a container is as it is, in sentences.
  *
  * Guarantees: changes nothing. NO_SUCH_CONTAINER if there is none, or if it is gone meanwhile.
  */
 import type { FastifyInstance } from 'fastify';
 import type { Why } from '../../state/answers/container/why.ts';
+import { ContainerId } from '../../state/names.ts';
 import type { Containers } from '../containers/containers.ts';
 import { noSuchContainer } from '../events/events.ts';
 import { parse } from './parse.ts';
-import { ContainerId } from '../../state/names.ts';
 
 export interface WhyRoutes {
   containers: Pick<Containers, 'idOf'>;
-  /** Null when there is no such container. */
+  /** Returns null if there is no such container. */
   why(id: string): Promise<Why | null>;
 }
 

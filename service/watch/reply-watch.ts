@@ -109,10 +109,11 @@ export class ReplyWatch {
       const text = JSON.stringify(replies);
       const before = this.#told.get(outside) ?? this.#raisedWith(outside);
       shared.setReplies(outside, replies);
+      if (before !== text) this.#told.set(outside, null); // if the request fails, the rules are not known
       const stands = before === text || (await leadReplies(native, kernel.instance.table, replies));
-      this.#told.set(outside, stands ? text : null);
+      if (stands) this.#told.set(outside, text);
       // Loosens only after the rules that replace the filters stand.
-      if (this.#told.get(outside) === text && loosened.length > 0) await this.#loosen(outside, native, loosened);
+      if (stands && loosened.length > 0) await this.#loosen(outside, native, loosened);
       const wanted = replies.routes.some(({ address }) => !address.includes(':'));
       if (wanted || this.#accepting.get(outside) !== false) {
         const bridges = networks.map(({ network_interface: bridge }) => bridge);

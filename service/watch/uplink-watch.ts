@@ -267,6 +267,11 @@ export class UplinkWatch {
     } catch (error) {
       return this.#unwatched(owner, error);
     }
+    try {
+      endStray(known, status?.keeper.pid);
+    } catch (error) {
+      return this.#lookAgain(owner, error); // there is no descriptor left to signal it
+    }
     const last = linkless !== null ? `${program} has lost its link` : status && howEnded(program, status);
     const history = known?.history ?? { ...NO_HISTORY };
     const soon = known !== undefined && known.keeper !== null && performance.now() - known.since < SOON_MS;
@@ -276,7 +281,6 @@ export class UplinkWatch {
       history.down_since = new Date().toISOString();
       history.last = last;
     }
-    endStray(known, status?.keeper.pid);
     this.#watched.set(owner, { keeper: null, linkless, since: 0, unwatch: () => {}, history });
     this.#tell(actor, owner, program, first, soon, last);
   }

@@ -1,5 +1,5 @@
 /**
- * A command in a pseudo terminal, as a person has it before the eyes (terminal.py keeps the screen).
+ * Runs a command in a pseudo terminal, as a person has it before the eyes (terminal.py keeps the screen).
  *
  * Guarantees: `until` waits for what the screen shows, for no time; a command that still runs when the test ends is killed.
  */
@@ -12,13 +12,13 @@ const PROGRAM = new URL('../../cli/main.js', import.meta.url).pathname;
 
 export interface Look {
   screen: string[];
-  /** True while the screen of the command is shown, and not the one that was there before. */
+  /** Is true while the screen of the command is shown, and not the one that was there before. */
   alternate: boolean;
   cursor: boolean;
   wrap: boolean;
-  /** True while keys come one by one and are not shown. */
+  /** Is true while keys come one by one and are not shown. */
   raw: boolean;
-  /** Everything that was written since the last look. */
+  /** Has everything that was written since the last look. */
   written: string;
   ended: number | null;
   stopped: boolean;

@@ -74,7 +74,7 @@ watch('a live table: each change is seen, only changed lines are drawn, and q gi
   assertGivenBack(end);
 });
 
-watch('Ctrl-C ends it; Ctrl-Z stops it, and it goes on where it was', async () => {
+watch('Ctrl-C ends it, as signals do; Ctrl-Z stops it, and it goes on where it was', async () => {
   await api.done({ type: 'create', id: 'a', networks: {} });
   const screen = inTerminal([10, 80], 'watch');
   await screen.until('a is shown', shows(row('a', 'created')));
@@ -89,6 +89,14 @@ watch('Ctrl-C ends it; Ctrl-Z stops it, and it goes on where it was', async () =
   const end = await screen.ended();
   assert.is(end.ended, 0);
   assertGivenBack(end);
+  for (const signal of [1, 3]) {
+    const other = inTerminal([10, 80], 'watch');
+    await other.until('a is shown', shows(row('a', 'up')));
+    await other.signal(signal);
+    const killed = await other.ended();
+    assert.is(killed.ended, 128 + signal);
+    assertGivenBack(killed);
+  }
 });
 
 watch('another size is drawn at once, and more rows than fit are scrolled', async () => {

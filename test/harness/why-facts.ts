@@ -1,6 +1,6 @@
 /**
- * Facts about a container that is up and well, for tests of the judgement; a test changes what it is about. And what is said
- * about them, as lines.
+ * Makes facts about a container that is up and well, for tests of the judgement: a test changes what it is about. Returns what is
+ * said about them, as lines.
  */
 import type { Facts } from '../../plan/why/facts.ts';
 import { judge } from '../../plan/why/why.ts';
@@ -89,13 +89,13 @@ export const factsWith = ({ context, ...more }: Changed = {}): Facts => ({
   ...more,
 });
 
-/** The verdict, what blocks, and what helps: a fault's hint is its code, so that its wording is not tested here. */
+/** Returns the verdict, what blocks, and what helps: a fault's hint is its code, so that its wording is not tested here. */
 export const saidOf = (changed: Changed): string[] => {
   const { verdict, blocks, unblocks } = judge(factsWith({ hintOf: (code) => `see ${code}.`, ...changed }));
   return [verdict, ...blocks.map((text) => `blocks: ${text}`), ...unblocks.map((text) => `helps: ${text}`)];
 };
 
-/** The parts of this kind: "web, ok: is up". */
+/** Returns the parts of this kind: "web, ok: is up". */
 export const partsOf = (kind: WhyPart['part'], changed: Changed): string[] =>
   judge(factsWith(changed))
     .parts.filter(({ part }) => part === kind)

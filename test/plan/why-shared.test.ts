@@ -8,7 +8,7 @@ import type { Facts, NetworkFact } from '../../plan/why/facts.ts';
 import { FIREWALL, FIREWALLD, NETWORK, RESOLVER } from '../../plan/why/states.ts';
 import { judge } from '../../plan/why/why.ts';
 import type { Change, ContainerRequest } from '../../state/container.ts';
-import { driftPolicies, type DriftKind } from '../../state/drift.ts';
+import { DRIFT_KINDS, driftPolicies, type DriftKind } from '../../state/drift.ts';
 import type { Fault } from '../../state/faults.ts';
 import { SLIRP } from '../harness/fixtures.ts';
 import { attachmentTo, factsWith, NOW, partsOf, PORT, type Changed } from '../harness/why-facts.ts';
@@ -125,7 +125,9 @@ shared('a network that is down is wrong for those that are on it alone', () => {
 });
 
 shared('drift that is left is said of the machine that owns it, and that others depend on', () => {
-  const is = (kind: Parameters<typeof partsOf>[0], ...drift: Facts['left'][number][]) => partsOf(kind, { left: drift });
+  const policies = driftPolicies(DRIFT_KINDS.map((kind) => `${kind}=alert`));
+  const is = (kind: Parameters<typeof partsOf>[0], ...drift: Facts['left'][number][]) =>
+    partsOf(kind, { left: drift, policies });
   for (const kind of ['link', 'address', 'neighbour', 'switch', 'route'] as const)
     assert.match(
       is('network', left(kind, 'x', 'web'))[0] ?? '',
@@ -140,6 +142,14 @@ shared('drift that is left is said of the machine that owns it, and that others 
   assert.equal(is('firewall', left('table', 'inet cleat'), left('rule', 'b'), left('port', 'c'), left('link', 'd')), [
     'wrong: table inet cleat and rule b are missing or changed, and are left so (--drift table=alert, rule=alert)',
   ]);
+  assert.equal(
+    partsOf('firewall', {
+      left: [left('rule', 'a'), left('table', 'set b')],
+      policies: driftPolicies(['table=alert']),
+    }),
+    ['wrong: rule a and table set b are missing or changed, and are left so (--drift table=alert)'],
+    'a rule that needs a set which is left',
+  );
   const failed = { ...web, state: 'repairFailed', fault: FAULT, attempts: 1 };
   assert.equal(
     partsOf('network', { networks: [failed], left: [left('link', 'a', 'web')] }),
@@ -164,7 +174,7 @@ shared('the resolver is listed for a container with names, with its own drift', 
   assert.equal(is({}), ['ok: answers']);
   assert.equal(is({ resolver: null }), []);
   assert.equal(is({ context: {} }), [], 'no network of it has names');
-  assert.equal(is({ left: [left('dns', '10.89.0.1'), left('table', 'x')] }), [
+  assert.equal(is({ left: [left('dns', '10.89.0.1'), left('table', 'x')], policies: driftPolicies(['dns=alert']) }), [
     'wrong: name server 10.89.0.1 is missing or changed, and is left so (--drift dns=alert)',
   ]);
 });

@@ -259,10 +259,19 @@ verdicts('what a shared machine failed with comes before what came of it, and on
     'c1 is degraded: rtnetlink ve0: ENODEV (KERNEL).',
     'a network that it is not on',
   );
-  // Their faults stay with them when it is over.
+  // Their faults stay with them when it is over, also while drift of them is left.
   const itself = 'c1 is degraded: rtnetlink ve0: ENODEV (KERNEL).';
   const over = { networks: [{ ...web, fault: null }], firewall: web, firewalld: { ...web, state: 'idle' } };
   assert.is(of({ ...over, resolver: { ...web, state: 'serving', named: [] } }), itself);
+  const left = [
+    { kind: 'link', object: 'cl-web', network: 'web', t: NOW, by: null } as const,
+    ...(['table', 'dns'] as const).map((kind) => ({ kind, object: 'x', network: null, t: NOW, by: null })),
+  ];
+  const policies = driftPolicies(['link=alert', 'table=alert', 'dns=alert']);
+  const old = { networks: [web], firewall: web, resolver: { ...web, state: 'serving', named: ['web'] } };
+  assert.is(of({ ...old, left, policies }), itself);
+  const unneeded = { networks: [{ ...web, unmanaged: true }], firewall: { ...web, state: 'verifyFailed' } };
+  assert.is(of(unneeded), itself, 'a network that others manage needs no firewall');
   const both = { attachments: [attachmentTo('web'), attachmentTo('back')] };
   const outOfSync = { ...web, network: 'back', state: 'outOfSync', fault: null };
   assert.is(verdict({ state: 'degraded', networks: [web, outOfSync], context: { ...own, ...both } }), itself);
@@ -341,12 +350,18 @@ verdicts(
     assert.equal(helps(inside), [full, policy('route', 'port')], 'what is in the namespace, of whatever network');
     for (const kind of ['table', 'rule'] as const) {
       const left = [{ kind, object: 'x', network: null, t: NOW, by: null }];
-      assert.equal(helps({ left }), [reload, policy(kind)]);
+      assert.equal(helps({ left, policies: driftPolicies([`${kind}=alert`]) }), [reload, policy(kind)]);
+      const needed = [...left, { kind: 'port', object: 'y', network: null, t: NOW, by: null } as const];
+      assert.equal(
+        helps({ left: needed, policies: driftPolicies([`${kind}=alert`]) }),
+        [reload, policy(kind)],
+        'what needs it comes back with it',
+      );
     }
     for (const kind of ['address', 'neighbour', 'link'] as const)
       assert.equal(drift([kind], { policies: driftPolicies([`${kind}=alert`]) }), [full, policy(kind)]);
     const bridge = [{ kind: 'link', object: 'x', network: 'web', t: NOW, by: null } as const];
-    assert.equal(helps({ left: bridge }), [policy('link')], 'a bridge is not a link of its own');
+    assert.equal(helps({ left: bridge, policies }), [policy('link')], 'a bridge is not a link of its own');
   },
 );
 

@@ -81,7 +81,8 @@ why('drift: what, where, who, and whether it is put back', () => {
 
 why('drift of what containers share concerns those that depend on it, with who did it', () => {
   const table = { kind: 'table', object: 'inet cleat', network: null, t: NOW - 100, by: 'nft (pid 9)' } as const;
-  const answer = judge(factsWith({ left: [table] }));
+  const policies = driftPolicies(['table=alert', 'link=alert']);
+  const answer = judge(factsWith({ left: [table], policies }));
   assert.is(
     answer.verdict,
     'c1 is up, but the firewall table inet cleat is missing or changed, and is left so (--drift table=alert).',
@@ -89,7 +90,7 @@ why('drift of what containers share concerns those that depend on it, with who d
   assert.is(texts(answer).at(-1), 'Table inet cleat was removed or changed by nft (pid 9).');
   assert.is(answer.unblocks[0], '`cleat reload c1` puts back what is missing in the firewall.');
   const bridge = { kind: 'link', object: 'cl-web', network: 'web', t: NOW, by: null } as const;
-  const network = judge(factsWith({ left: [bridge] }));
+  const network = judge(factsWith({ left: [bridge], policies }));
   assert.match(network.verdict, /^c1 is up, but network web link cl-web is missing or changed, and is left so/);
 });
 

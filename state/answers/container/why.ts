@@ -1,5 +1,6 @@
 /**
- * Why a container is as it is: the state of each part, what led there, what blocks the next step, and what would unblock it.
+ * Declares the answer to why a container is as it is: the state of each part, what led there, what blocks the next step, and what
+ * would unblock it.
  *
  * Guarantees: each text is a sentence for people, except where a command stands in backquotes. Programs read `well`, the parts
  * with their condition, `retry` and `legal`; the wording of texts may change.
@@ -7,7 +8,7 @@
 import { z } from 'zod';
 import { ContainerId } from '../../names.ts';
 
-/** ok: as it should be. waiting: it comes, or goes, by itself. wrong: missing, changed, or failed. */
+/** A part is ok if it is as it should be, waiting if it comes or goes by itself, wrong if it is missing, changed or failed. */
 export const Condition = z.enum(['ok', 'waiting', 'wrong']);
 export type Condition = z.infer<typeof Condition>;
 
