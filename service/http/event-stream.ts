@@ -2,7 +2,8 @@
  * Many events on one connection (NDJSON): each line is an event, each answer a line.
  *
  * Guarantees: events of one container run in order, those of different ones side by side. The events under way and their bytes
- * are bounded. If the client does not read its answers, no more of its events are read.
+ * are bounded. If the client does not read its answers, no more of its events are read. After a create that failed, the events of
+ * its container are not tried; after one that cannot be planned, the others are planned.
  * Limits: answers come in the order in which events end; `line` says which event each is of.
  */
 import { once } from 'node:events';
@@ -22,10 +23,12 @@ export type Answered = Pick<EventLine | PlanLine, 'status' | 'body'>;
 export interface StreamParts {
   peer: Peer;
   connections: Connections;
-  /** Handles one event, from unknown JSON to the answer. Never throws. */
+  /** Handles one event, from unknown JSON to the answer. It never throws. */
   handle: (json: unknown) => Promise<Answered>;
   /** Returns the id of the container that is called so. */
   idOf: (text: string) => string;
+  /** True if the events are only planned, each as if it were the only one. */
+  dry: boolean;
 }
 
 /** The limits of one stream: events under way at the same time, and their bytes. Later lines wait in the socket. */
@@ -36,7 +39,7 @@ const MAX_UNDER_WAY_BYTES = 4 * MAX_LINE;
 export async function streamEvents(
   request: FastifyRequest,
   reply: FastifyReply,
-  { peer, connections, handle, idOf }: StreamParts,
+  { peer, connections, handle, idOf, dry }: StreamParts,
 ): Promise<void> {
   reply.hijack();
   connections.unhurried(request.raw);
@@ -66,7 +69,7 @@ export async function streamEvents(
       return write(n, refusal(new FaultError('SUPERSEDED', 'not tried: the create before it failed')));
     }
     const result = await handle(event);
-    if (event?.type === 'create' && result.status >= 400) hopeless.set(key, line);
+    if (event?.type === 'create' && result.status >= 400 && !dry) hopeless.set(key, line);
     write(n, result);
   };
   try {
