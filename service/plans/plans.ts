@@ -89,31 +89,37 @@ export class Plans {
     const event = admitted.said;
     const foreseen = await foresee(this.#parts, admitted);
     refuseUnfinished(unstopped(foreseen.end), event.type);
+    const follower = this.#followerOf(foreseen.end, admitted.before);
     const basis = basisOf(event.id, admitted, foreseen, {
+      follower,
       definition: (name) => networks.all().find((definition) => definition.name === name),
       container: (id) => containers.get(id) ?? null,
     });
     const notes = [
-      ...this.#notes(event, foreseen.end, admitted.before),
+      ...this.#warnings(event, foreseen.end),
+      ...(follower === null ? [] : [`container ${follower}, which it leaves alone, goes as well`]),
       ...(coming === null ? [] : [firstMade(coming)]),
     ];
     return { plan: planOf(event, admitted, foreseen, notes), basis, admitted, foreseen };
   }
 
-  #notes(event: LifecycleEvent, end: ContainerSnapshot, before: ContainerSnapshot | null): string[] {
-    const { containers, networks, shared } = this.#parts;
-    const warnings = warningsOf(
+  #warnings(event: LifecycleEvent, end: ContainerSnapshot): string[] {
+    const { networks, shared } = this.#parts;
+    return warningsOf(
       event,
       end,
       () => networks.all(),
       (outside) => shared.present(outside).firewalld().snapshot.context.fault,
     );
+  }
+
+  /** Returns the owner of its namespace, if it was torn down before and is kept for this container alone, which goes; else null. */
+  #followerOf(end: ContainerSnapshot, before: ContainerSnapshot | null): string | null {
+    const { neighbours } = this.#parts.containers;
     const of = before?.context.netns?.of ?? null;
-    const owner = of === null ? null : containers.neighbours.container(of)?.getSnapshot().context;
-    const last = end.status === 'done' && of !== null && containers.neighbours.usersOf(of).length === 1;
-    const leaves =
-      last && owner?.ownerGone === true ? [`container ${owner.id}, which it leaves alone, goes as well`] : [];
-    return [...warnings, ...leaves];
+    if (of === null || end.status !== 'done' || neighbours.usersOf(of).length > 1) return null;
+    const owner = neighbours.container(of)?.getSnapshot().context;
+    return owner?.ownerGone === true ? owner.id : null;
   }
 }
 

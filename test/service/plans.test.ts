@@ -350,6 +350,23 @@ plans('a plan is refused when what it rests on has moved, and nothing changes', 
   await daemon.request('PATCH', '/v1/networks/front', { options: {} });
 });
 
+plans('a plan is refused when its container is left to its users, and when another would go with it', async () => {
+  const pod = async () => {
+    await daemon.up('o', { networks: on('front') });
+    await daemon.up('m', { netns: { mode: 'container', id: 'o' } });
+  };
+  await pod();
+  await assertOutdated(reload('o'), () => daemon.done(teardown('o')), /container o: up after .*, kept for its users/);
+  await daemon.done(teardown('m'));
+  await daemon.gone('o');
+  await pod();
+  await assertOutdated(
+    teardown('m'),
+    () => daemon.done(teardown('o')),
+    /what goes with it: container o instead of nothing/,
+  );
+});
+
 plans('of two plans that are applied at the same moment, one is refused', async () => {
   // To look whether so many ports are free takes a moment: both plans are compared before one of them is done.
   const slow = { networks: on('front'), port_mappings: [port(0, 1000, { range: 1000 })] };
