@@ -1,7 +1,7 @@
 /**
  * Decides whether an event is accepted, and what the machine of the container then gets.
  *
- * Guarantees: does nothing: an event that is only foreseen is judged by the same code as one that is dispatched. What `creation`
+ * Guarantees: changes nothing, so an event that is only foreseen is judged by the same code as one that is dispatched. What `creation`
  * and `translated` answer holds until something else happens, so the caller goes on in the same turn.
  * Limits: the machines that grant addresses and ports decide whether these are free.
  */
@@ -76,7 +76,7 @@ export class Admission {
    * Judges what a create event says by itself, then waits until departing containers are gone that have its id or name, or that
    * count towards this user's limit.
    */
-  async passed(event: CreateEvent, uid: number | null): Promise<void> {
+  async readyToCreate(event: CreateEvent, uid: number | null): Promise<void> {
     refuseTooManyPorts(event, [], this.#parts.limits);
     if (uid !== null && hasAllContainers(uid, this.#roster.all(), this.#parts.limits))
       await this.#roster.neighbours.departures((other) => other.uid === uid);
@@ -118,7 +118,7 @@ export class Admission {
     return { type: 'resume', boundTo: boundTo(netns.mode === 'pid' ? netns.pid : event.bound_to) };
   }
 
-  /** An owner that leaves users behind comes to rest first, so that they keep a complete network. */
+  /** Waits for an operation of our own; an owner that leaves users behind comes to rest first, so that they keep a complete network. */
   ready(event: LaterEvent, actor: ContainerActor): Promise<void> {
     const { owner } = actor.getSnapshot().context;
     return passed(actor, event.type === 'teardown' && this.#roster.neighbours.usersOf(owner).length > 0);

@@ -142,7 +142,9 @@ export function createApi(parts: ApiParts): FastifyInstance {
 
   async function planned(event: LifecycleEvent, peer: Peer): Promise<Answered> {
     authorise(peer, event);
-    return { status: 200, body: await plans.make(event, plannerOf(peer)) };
+    // The caller's span is that of whoever applies the plan, and no part of what is planned.
+    const untraced = { ...event, traceparent: undefined, tracestate: undefined };
+    return { status: 200, body: await plans.make(untraced, plannerOf(peer)) };
   }
 
   async function carryOut(

@@ -282,6 +282,9 @@ plans('a plan changes nothing: no file, no rule, no link, no address, no notific
   // What nobody holds is granted again.
   const twice = [await planning.planned(configure('fresh')), await planning.planned(configure('fresh'))];
   assert.equal(twice[0], twice[1]);
+  // The span of whoever plans is no part of the plan: whoever applies it has another.
+  const traced = await planning.planned({ ...configure('fresh'), traceparent: 'of the planner', tracestate: 'a=b' });
+  assert.equal(traced, twice[0]);
 });
 
 plans('an applied plan gives the addresses, MACs and ports that it has named', async () => {
