@@ -1,5 +1,5 @@
 /**
- * Plans: the option `--dry-run` of the lifecycle commands, and the command `apply`.
+ * Adds the option `--dry-run` of the lifecycle commands, and the command `apply`.
  *
  * Guarantees: with --dry-run nothing is done. `apply` answers as the command whose plan it is, or says what has moved.
  */

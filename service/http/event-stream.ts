@@ -1,5 +1,5 @@
 /**
- * Many events on one connection (NDJSON): each line is an event, each answer a line.
+ * Handles many events on one connection (NDJSON): each line is an event, each answer a line.
  *
  * Guarantees: events of one container run in order, those of different ones side by side. The events under way and their bytes
  * are bounded. If the client does not read its answers, no more of its events are read. After a create that failed, the events of
@@ -27,11 +27,11 @@ export interface StreamParts {
   handle: (json: unknown) => Promise<Answered>;
   /** Returns the id of the container that is called so. */
   idOf: (text: string) => string;
-  /** True if the events are only planned, each as if it were the only one. */
+  /** Is true if the events are only planned, each as if it were the only one. */
   dry: boolean;
 }
 
-/** The limits of one stream: events under way at the same time, and their bytes. Later lines wait in the socket. */
+/** Limit the events of one stream that are under way at the same time, and their bytes. Later lines wait in the socket. */
 const MAX_UNDER_WAY = 4096;
 const MAX_UNDER_WAY_BYTES = 4 * MAX_LINE;
 
@@ -45,7 +45,7 @@ export async function streamEvents(
   connections.unhurried(request.raw);
   const out = reply.raw;
   out.writeHead(200, { 'content-type': 'application/x-ndjson' });
-  /** The last event of each container that has an event under way. */
+  /** Holds the last event of each container that has an event under way. */
   const turns = new Map<unknown, Promise<unknown>>();
   let underWay = 0;
   let bytes = 0;
@@ -55,7 +55,7 @@ export async function streamEvents(
   let line = 0;
   const calls = new Calls(idOf);
   /**
-   * For each container whose create failed, the last line that had arrived by then. Events up to that line are not tried: the
+   * Holds, for each container whose create failed, the last line that had arrived by then. Events up to that line are not tried: the
    * client sent them before it knew of the failure.
    */
   const hopeless = new Map<unknown, number>();

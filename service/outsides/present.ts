@@ -10,7 +10,7 @@ import type { NetworkInput } from '../../machines/network.ts';
 import { portsMachine } from '../../machines/ports.ts';
 import { firewalldInput, firewallInput, NOTHING, resolverInput, type Outside, type SharedMachines } from './outside.ts';
 
-/** A machine and the state that it is in. */
+/** Holds a machine and the state that it is in. */
 interface Present<Machine extends AnyStateMachine> {
   machine: Machine;
   snapshot: SnapshotFrom<Machine>;
@@ -25,7 +25,7 @@ export interface PresentMachines {
   network(name: string): Present<SharedMachines['network']> | null;
 }
 
-/** `on`: the machines that run, null if none does. `networkInput`: what a network begins with, null if there is none. */
+/** `on` is null if none of the machines runs. `networkInput` returns what a network begins with, null if there is none. */
 export function presentMachines(
   machines: SharedMachines,
   outside: string | null,

@@ -1,5 +1,5 @@
 /**
- * What a plan rests on: the state of the container and of whoever has a part in it, the networks, what these grant, and the path.
+ * Says what a plan rests on: the state of the container and of whoever has a part in it, the networks, what these grant, and the path.
  *
  * Guarantees: pure; two plans with one basis do the same. Each line says what it is about, so that a difference can be told.
  * Limits: the path of what containers share is no part of it: others come and go, and it is of no matter who makes a bridge.
@@ -19,7 +19,10 @@ export type Basis = Readonly<Record<string, string>>;
 
 const digest = (what: unknown): string => createHash('sha256').update(JSON.stringify(what)).digest('hex').slice(0, 12);
 
-/** Describes how a container is; null for none. Every event that it accepts changes this, and so does a teardown that its users delay. */
+/**
+ * Describes how a container is; null for none. Every event that it accepts changes this, and so does a teardown that its users
+ * delay.
+ */
 export function standing(snapshot: ContainerSnapshot | null): string {
   if (snapshot === null) return 'not there';
   const { owner, operation, ownerGone } = snapshot.context;
@@ -34,7 +37,7 @@ export function basisOf(
   around: {
     definition(name: string): NetworkDefinition | undefined;
     container(id: string): ContainerSnapshot | null;
-    /** The container that goes when this one does; null for none. */
+    /** Names the container that goes when this one does; null for none. */
     follower: string | null;
   },
 ): Basis {

@@ -1,5 +1,5 @@
 /**
- * Plans: what an event would do, and the event that does exactly that.
+ * Makes plans, which say what an event would do, and takes them out for the event that does exactly that.
  *
  * Guarantees: to make a plan changes nothing and holds nothing. Applied, it gives the addresses, MACs and ports that it has named,
  * or is refused with PLAN_OUTDATED and changes nothing. It is made again first and compared; the container is compared once more
@@ -27,13 +27,13 @@ export interface PlansParts extends ForesightParts {
   networks: Networks;
 }
 
-/** Who asks. `limited`: the limits of users count for this one. */
+/** Says who asks. `limited` is true if the limits of users count for this one. */
 export interface Planner {
   uid: number;
   limited: boolean;
 }
 
-/** A plan and what it rests on. */
+/** Holds a plan and what it rests on. */
 interface Made {
   plan: Plan;
   basis: Basis;
@@ -113,7 +113,10 @@ export class Plans {
     );
   }
 
-  /** Returns the owner of its namespace, if it was torn down before and is kept for this container alone, which goes; else null. */
+  /**
+   * Returns the container whose namespace this one uses, if that was torn down before and is kept for this one alone, which goes;
+   * null otherwise.
+   */
   #followerOf(end: ContainerSnapshot, before: ContainerSnapshot | null): string | null {
     const { neighbours } = this.#parts.containers;
     const of = before?.context.netns?.of ?? null;

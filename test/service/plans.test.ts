@@ -74,7 +74,7 @@ plans.after(async () => {
   proved('refusals that were foreseen', refusals);
 });
 
-/** Lives of containers: each event is planned, then done, and both are compared. */
+/** Holds lives of containers: each event is planned, then done, and both are compared. */
 const LIVES: Record<string, LifecycleEvent[]> = {
   'on networks, with ports, files and names': [
     create('a', {
