@@ -17,12 +17,12 @@ interface Present<Machine extends AnyStateMachine> {
 }
 
 export interface PresentMachines {
-  firewall(): Present<SharedMachines['firewall']>;
-  firewalld(): Present<SharedMachines['firewalld']>;
-  ports(): Present<typeof portsMachine>;
-  resolver(): Present<SharedMachines['resolver']>;
+  firewall: () => Present<SharedMachines['firewall']>;
+  firewalld: () => Present<SharedMachines['firewalld']>;
+  ports: () => Present<typeof portsMachine>;
+  resolver: () => Present<SharedMachines['resolver']>;
   /** Null when no network has this name. */
-  network(name: string): Present<SharedMachines['network']> | null;
+  network: (name: string) => Present<SharedMachines['network']> | null;
 }
 
 /** `on` is null if none of the machines runs. `networkInput` returns what a network begins with, null if there is none. */
