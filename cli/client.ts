@@ -12,7 +12,7 @@ import type { EventAnswer, EventLine, PlanLine } from '../state/answers/event.ts
 import type { Inspection } from '../state/answers/container/inspection.ts';
 import type { Plan } from '../state/answers/container/plan.ts';
 import type { LifecycleEvent } from '../state/event.ts';
-import { EXIT, Failure } from './failure.ts';
+import { EXIT, Failure, type Refusal } from './failure.ts';
 
 const JSON_TYPE = 'application/json';
 const NDJSON_TYPE = 'application/x-ndjson';
@@ -47,7 +47,7 @@ export class Client {
     return this.post('/v1/events', event);
   }
 
-  /** Send many on one connection; one answer each, in the order of the events. With `wait` false: once accepted. */
+  /** Sends many on one connection; one answer each, in the order of the events. With `wait` false: once accepted. */
   events(events: LifecycleEvent[], wait = true): Promise<EventLine[]> {
     return this.#many('/v1/events', events, wait ? {} : { prefer: 'respond-async' });
   }
@@ -92,6 +92,17 @@ export class Client {
       if (error instanceof Failure && error.error.code === 'NO_SUCH_CONTAINER') return;
       throw error;
     }
+  }
+
+  /** Resolves when the teardown is done that the daemon has answered so. Rejects if it refused it. */
+  async tornDown(id: string, answer: EventAnswer | { error: Refusal }): Promise<EventAnswer> {
+    // Another client's teardown may have taken over: then the requested teardown is under way.
+    if ('error' in answer && answer.error.code !== 'SUPERSEDED') throw new Failure(answer.error);
+    // Others use the namespace of this container: it is removed after the last of them.
+    if ('owner_gone' in answer && answer.owner_gone) return answer;
+    // Waits for the container's id: once it is gone, another container may have its name.
+    await this.gone('error' in answer ? id : answer.id);
+    return { id, state: 'gone' };
   }
 
   async #json(method: string, path: string, body?: string): Promise<unknown> {

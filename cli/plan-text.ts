@@ -8,7 +8,7 @@ import type { Plan, PlanStep } from '../state/answers/container/plan.ts';
 import type { Attachment, PortTarget } from '../state/container.ts';
 import { portText } from './text.ts';
 
-/** What the inputs of effects have that a person wants to know. */
+/** Describes what the inputs of effects have that a person wants to know. */
 interface Shown {
   attachment?: Attachment;
   directory?: string;
@@ -52,7 +52,7 @@ const bridge = ({ definition, bridge: name }: Shown): string => name ?? definiti
 
 const namesOf = ({ networks = {} }: Shown): string => some(Array.isArray(networks) ? networks : Object.keys(networks));
 
-/** What is leased: addresses, host ports, the firewall's table. */
+/** Says what is leased: addresses, host ports, the firewall's table. */
 function leased(input: Shown): string {
   const networks = namesOf(input);
   const parts = [
@@ -66,7 +66,7 @@ function leased(input: Shown): string {
 const names = ({ entries = [] }: Shown): string =>
   some(entries.map(({ network, names }) => `${names.join(', ')} on ${network}`)) || 'names';
 
-/** By effect, what it does. */
+/** Says, by effect, what it does. */
 export const WORDS: Readonly<Record<string, (input: Shown) => string>> = {
   ensureNamespace: ({ path }) => `pin the network namespace at ${path ?? '?'}`,
   removeNamespace: ({ path }) => `unpin the network namespace at ${path ?? '?'}`,

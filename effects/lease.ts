@@ -1,10 +1,10 @@
 /**
  * Requests a lease: addresses of networks and host ports for one change of a container.
  *
- * Guarantees: all or nothing (what was granted before a refusal is given back, and so is what a plan did not promise); a request that is abandoned, because its
- * state was left, gives back what was granted. A request that is repeated after a crash gets the same answer. It waits for
- * what a container had that was torn down before, and is not refused: a teardown answers before the kernel has let go of
- * everything.
+ * Guarantees: all or nothing (what was granted before a refusal is given back, and so is what a plan did not promise); a request
+ * that is abandoned, because its state was left, gives back what was granted. A request that is repeated after a crash gets the
+ * same answer. It waits for what a container had that was torn down before, and is not refused: a teardown answers before the
+ * kernel has let go of everything.
  * Limits: no deadline: the shared machines answer whatever their own effects do, and those have one.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -116,7 +116,7 @@ async function grant(parts: Parts, input: LeaseInput, held: { ports: ResolvedPor
   return { leases, ports: held.ports, inside, given };
 }
 
-/** A plan that is applied has named addresses and ports: whoever applies it gets these, and no others. */
+/** Refuses anything but what the applied plan has named: whoever applies it gets these addresses and ports, and no others. */
 function refuseOthers(
   { promised = null, owner }: LeaseInput,
   leases: readonly Lease[],

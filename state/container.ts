@@ -94,7 +94,7 @@ export type PortTarget = z.infer<typeof PortTarget>;
 export const ProcessIdentity = z.object({ pid: z.int(), startTime: z.number() });
 export type ProcessIdentity = z.infer<typeof ProcessIdentity>;
 
-/** What a plan has named and its operation must be granted: exactly that, or nothing (docs/decisions/0054). */
+/** Holds what a plan has named and its operation must be granted: exactly that, or nothing (docs/decisions/0054). */
 export const Promised = z.object({ leases: z.array(Lease), ports: z.array(ResolvedPort) });
 export type Promised = z.infer<typeof Promised>;
 
@@ -213,7 +213,7 @@ export const ContainerContext = z.object({
   change: Change.nullable(),
   /**
    * Counts accepted events; the reply to event n waits for the rest state after it. `network`: the network of the event.
-   * `promised`: the event applies a plan.
+   * `promised` is there if the event applies a plan.
    */
   operation: z.object({
     n: z.int(),

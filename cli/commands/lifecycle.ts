@@ -243,18 +243,10 @@ async function outcome(
   wait: boolean,
   ignore: boolean,
 ): Promise<EventAnswer | Failure> {
-  if ('error' in body) {
-    const absent = body.error.code === 'NO_SUCH_CONTAINER';
-    if (absent && ignore) return { id, state: 'gone' };
-    // Another client's teardown took over, so the requested teardown is under way.
-    if (body.error.code !== 'SUPERSEDED') return new Failure(body.error);
-  }
-  // Others use the namespace of this container: it is removed after the last of them.
-  if (!('error' in body) && (!wait || ('owner_gone' in body && body.owner_gone))) return body;
+  if (ignore && 'error' in body && body.error.code === 'NO_SUCH_CONTAINER') return { id, state: 'gone' };
+  if (!wait && !('error' in body)) return body;
   try {
-    // Waits for the container's id: once it is gone, another container may have its name.
-    await client.gone('error' in body ? id : body.id);
-    return { id, state: 'gone' };
+    return await client.tornDown(id, body);
   } catch (error) {
     if (error instanceof Failure && error.exitCode !== EXIT.unreachable) return error;
     throw error;

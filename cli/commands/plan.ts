@@ -1,5 +1,5 @@
 /**
- * Plans: the option `--dry-run` of the lifecycle commands, and the command `apply`.
+ * Adds the option `--dry-run` of the lifecycle commands, and the command `apply`.
  *
  * Guarantees: with --dry-run nothing is done. `apply` answers as the command whose plan it is, or says what has moved.
  */
@@ -9,7 +9,7 @@ import type { Plan } from '../../state/answers/container/plan.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
-import { Failure } from '../failure.ts';
+import { EXIT, Failure, type Refusal } from '../failure.ts';
 import { planText } from '../plan-text.ts';
 import { withProgress } from '../progress.ts';
 import { each, reportAll } from '../report.ts';
@@ -83,17 +83,16 @@ interface Applied {
 
 async function apply(client: Client, hash: string): Promise<Applied> {
   const { event, id, grants } = await client.get<Plan>(`/v1/plans/${encodeURIComponent(hash)}`);
-  const work = carryOut(client, hash, event.type === 'teardown');
+  const done = client.post<EventAnswer>(`/v1/plans/${encodeURIComponent(hash)}/apply`, {});
+  const work = event.type === 'teardown' ? done.catch(refusal).then((said) => client.tornDown(id, said)) : done;
   const answer = await withProgress(`applying ${event.type} of ${id}`, work);
   warn(answer);
   const added = event.type === 'publish' ? grants.ports.map(portText) : [];
   return { answer, words: added.length > 0 ? added : [answer.id] };
 }
 
-/** `leaves`: it is done when nothing of the container is left, or when only others use its namespace. */
-async function carryOut(client: Client, hash: string, leaves: boolean): Promise<EventAnswer> {
-  const answer = await client.post<EventAnswer>(`/v1/plans/${encodeURIComponent(hash)}/apply`, {});
-  if (!leaves || ('owner_gone' in answer && answer.owner_gone)) return answer;
-  await client.gone(answer.id);
-  return { id: answer.id, state: 'gone' };
+/** Returns what the daemon has refused with. Throws any other error. */
+function refusal(error: unknown): { error: Refusal } {
+  if (error instanceof Failure && error.exitCode === EXIT.failed) return { error: error.error };
+  throw error;
 }

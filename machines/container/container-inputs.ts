@@ -39,7 +39,7 @@ export type ContainerInput = Omit<
   | 'drift'
 >;
 
-/** `promised`: what the plan that the event applies has named. It is granted exactly that, or refused. */
+/** `promised` is what the plan that the event applies has named. It is granted exactly that, or refused. */
 interface Applied {
   promised?: Promised | undefined;
 }
@@ -88,7 +88,7 @@ export interface LeaseInput {
   taking: { owner: string; ports: ResolvedPort[] } | null;
   /** True if an uplink is about to start. It must not run before the table restricts it. */
   uplink: boolean;
-  /** What a plan has named: anything else is refused. Null if no plan is applied. Absent in older snapshots. */
+  /** Holds what a plan has named: anything else is refused. Null if no plan is applied. Absent in older snapshots. */
   promised?: Promised | null;
 }
 

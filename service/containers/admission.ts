@@ -1,7 +1,7 @@
 /**
  * Decides whether an event is accepted, and what the machine of the container then gets.
  *
- * Guarantees: does nothing: an event that is only foreseen is judged by the same code as one that is dispatched. What `creation`
+ * Guarantees: changes nothing, so an event that is only foreseen is judged by the same code as one that is dispatched. What `creation`
  * and `translated` answer holds until something else happens, so the caller goes on in the same turn.
  * Limits: the machines that grant addresses and ports decide whether these are free.
  */
@@ -35,23 +35,23 @@ export interface AdmissionParts {
   limits: Limits;
 }
 
-/** An event for a container that exists. */
+/** Is an event for a container that exists. */
 export type LaterEvent = Exclude<LifecycleEvent, CreateEvent>;
 
-/** What an accepted event comes to: an event for the machine of a container, or the input of a new one. */
+/** Holds what an accepted event comes to: an event for the machine of a container, or the input of a new one. */
 export type Admitted = { before: ContainerSnapshot; event: ContainerEvent } | { before: null; input: ContainerInput };
 
-/** What a new container is given besides its request. */
+/** Holds what a new container is given besides its request. */
 export interface CreationChoices {
-  /** A number above that of every earlier container. */
+  /** Is above the number of every earlier container. */
   generation: number;
-  /** That of a plan; a new one if there is none. */
+  /** Comes from a plan; without one, a new token is made. */
   token?: string | undefined;
   /** Finds networks in another way, such as one that is still to be made. */
   networkName?: (text: string) => string;
 }
 
-/** The plan that an event carries out. */
+/** Binds an event to the plan that it carries out. */
 export interface AppliedPlan {
   /** Names a new container. */
   token: string | undefined;
@@ -76,7 +76,7 @@ export class Admission {
    * Judges what a create event says by itself, then waits until departing containers are gone that have its id or name, or that
    * count towards this user's limit.
    */
-  async passed(event: CreateEvent, uid: number | null): Promise<void> {
+  async readyToCreate(event: CreateEvent, uid: number | null): Promise<void> {
     refuseTooManyPorts(event, [], this.#parts.limits);
     if (uid !== null && hasAllContainers(uid, this.#roster.all(), this.#parts.limits))
       await this.#roster.neighbours.departures((other) => other.uid === uid);
@@ -118,7 +118,10 @@ export class Admission {
     return { type: 'resume', boundTo: boundTo(netns.mode === 'pid' ? netns.pid : event.bound_to) };
   }
 
-  /** An owner that leaves users behind comes to rest first, so that they keep a complete network. */
+  /**
+   * Waits for an operation of our own. An owner that leaves users behind comes to rest first, so that they keep a complete
+   * network.
+   */
   ready(event: LaterEvent, actor: ContainerActor): Promise<void> {
     const { owner } = actor.getSnapshot().context;
     return passed(actor, event.type === 'teardown' && this.#roster.neighbours.usersOf(owner).length > 0);

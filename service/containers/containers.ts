@@ -135,9 +135,8 @@ export class Containers {
   ): Promise<Admitted & { said: LifecycleEvent }> {
     const event = withIds(said, (text) => this.idOf(text));
     if (event.type === 'create') {
-      await this.#admission.passed(event, uid);
-      const generation = Math.max(Date.now(), this.#lastGeneration + 1);
-      return { said: event, ...this.#admission.creation(event, uid, { ...how, generation }) };
+      await this.#admission.readyToCreate(event, uid);
+      return { said: event, ...this.#admission.creation(event, uid, { ...how, generation: this.#nextGeneration() }) };
     }
     const entry = this.#entryOf(event.id);
     const kept = this.#stopped(entry);
@@ -197,14 +196,12 @@ export class Containers {
   }
 
   async #create(event: CreateEvent, uid: number | null, applied: AppliedPlan | null): Promise<ContainerActor> {
-    await this.#admission.passed(event, uid);
+    await this.#admission.readyToCreate(event, uid);
     if (event.outside !== undefined) await this.#parts.outsideReady(event.outside);
     applied?.verify(this.get(event.id) ?? null);
-    this.#lastGeneration = Math.max(Date.now(), this.#lastGeneration + 1);
-    const creation = this.#admission.creation(event, uid, {
-      generation: this.#lastGeneration,
-      token: applied?.token,
-    });
+    const generation = this.#nextGeneration();
+    const creation = this.#admission.creation(event, uid, { generation, token: applied?.token });
+    this.#lastGeneration = generation;
     this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: 'create', network: null });
     if (!('event' in creation)) return this.#start(event.id, { input: creation.input }).actor;
     const entry = this.#entryOf(event.id);
@@ -225,6 +222,10 @@ export class Containers {
     this.#announce({ type: 'requested', t: Date.now(), id: event.id, event: event.type, network });
     actor.send(applied === null ? machineEvent : applied.promise(machineEvent));
     return actor;
+  }
+
+  #nextGeneration(): number {
+    return Math.max(Date.now(), this.#lastGeneration + 1);
   }
 
   #entryOf(id: string): Entry {

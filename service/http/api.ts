@@ -124,27 +124,27 @@ export function createApi(parts: ApiParts): FastifyInstance {
     const peer = peerOf(request.raw.socket);
     const call = { peer, wait: waits(request), headers: request.headers };
     const dry = isDryRun(request.query);
-    // Never throws.
-    const handle = (json: unknown): Promise<Answered> =>
-      (dry ? planEvent(json, peer) : handleEvent(json, call)).catch(refusal);
+    const handle = async (json: unknown): Promise<Answered> => {
+      try {
+        const event = parse(LifecycleEvent, json);
+        return await (dry ? planned(event, peer) : carryOut(event, call, null));
+      } catch (error) {
+        return refusal(error);
+      }
+    };
     if (request.headers['content-type']?.startsWith('application/x-ndjson') === true) {
-      return streamEvents(request, reply, { peer, connections, handle, idOf: (text) => containers.idOf(text) });
+      return streamEvents(request, reply, { peer, connections, handle, idOf: (text) => containers.idOf(text), dry });
     }
     const { status, body } = await handle(request.body);
     return reply.code(status).send(body);
   });
   addPlanRoutes(api, { plans, carryOut });
 
-  /** Handles one event, from unknown JSON to the answer. */
-  async function handleEvent(json: unknown, call: Call): Promise<Answered> {
-    return carryOut(parse(LifecycleEvent, json), call, null);
-  }
-
-  /** Plans one event, from unknown JSON to the answer. */
-  async function planEvent(json: unknown, peer: Peer): Promise<Answered> {
-    const event = parse(LifecycleEvent, json);
+  async function planned(event: LifecycleEvent, peer: Peer): Promise<Answered> {
     authorise(peer, event);
-    return { status: 200, body: await plans.make(event, plannerOf(peer)) };
+    // The caller's span is that of whoever applies the plan, and no part of what is planned.
+    const untraced = { ...event, traceparent: undefined, tracestate: undefined };
+    return { status: 200, body: await plans.make(untraced, plannerOf(peer)) };
   }
 
   async function carryOut(

@@ -1,8 +1,9 @@
 /**
- * Many events on one connection (NDJSON): each line is an event, each answer a line.
+ * Handles many events on one connection (NDJSON): each line is an event, each answer a line.
  *
  * Guarantees: events of one container run in order, those of different ones side by side. The events under way and their bytes
- * are bounded. If the client does not read its answers, no more of its events are read.
+ * are bounded. If the client does not read its answers, no more of its events are read. After a create that failed, the events of
+ * its container are not tried; after one that cannot be planned, the others are planned.
  * Limits: answers come in the order in which events end; `line` says which event each is of.
  */
 import { once } from 'node:events';
@@ -22,13 +23,15 @@ export type Answered = Pick<EventLine | PlanLine, 'status' | 'body'>;
 export interface StreamParts {
   peer: Peer;
   connections: Connections;
-  /** Handles one event, from unknown JSON to the answer. Never throws. */
+  /** Handles one event, from unknown JSON to the answer. It never throws. */
   handle: (json: unknown) => Promise<Answered>;
   /** Returns the id of the container that is called so. */
   idOf: (text: string) => string;
+  /** Is true if the events are only planned, each as if it were the only one. */
+  dry: boolean;
 }
 
-/** The limits of one stream: events under way at the same time, and their bytes. Later lines wait in the socket. */
+/** Limit the events of one stream that are under way at the same time, and their bytes. Later lines wait in the socket. */
 const MAX_UNDER_WAY = 4096;
 const MAX_UNDER_WAY_BYTES = 4 * MAX_LINE;
 
@@ -36,13 +39,13 @@ const MAX_UNDER_WAY_BYTES = 4 * MAX_LINE;
 export async function streamEvents(
   request: FastifyRequest,
   reply: FastifyReply,
-  { peer, connections, handle, idOf }: StreamParts,
+  { peer, connections, handle, idOf, dry }: StreamParts,
 ): Promise<void> {
   reply.hijack();
   connections.unhurried(request.raw);
   const out = reply.raw;
   out.writeHead(200, { 'content-type': 'application/x-ndjson' });
-  /** The last event of each container that has an event under way. */
+  /** Holds the last event of each container that has an event under way. */
   const turns = new Map<unknown, Promise<unknown>>();
   let underWay = 0;
   let bytes = 0;
@@ -52,7 +55,7 @@ export async function streamEvents(
   let line = 0;
   const calls = new Calls(idOf);
   /**
-   * For each container whose create failed, the last line that had arrived by then. Events up to that line are not tried: the
+   * Holds, for each container whose create failed, the last line that had arrived by then. Events up to that line are not tried: the
    * client sent them before it knew of the failure.
    */
   const hopeless = new Map<unknown, number>();
@@ -66,7 +69,7 @@ export async function streamEvents(
       return write(n, refusal(new FaultError('SUPERSEDED', 'not tried: the create before it failed')));
     }
     const result = await handle(event);
-    if (event?.type === 'create' && result.status >= 400) hopeless.set(key, line);
+    if (event?.type === 'create' && result.status >= 400 && !dry) hopeless.set(key, line);
     write(n, result);
   };
   try {

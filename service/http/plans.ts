@@ -1,5 +1,5 @@
 /**
- * The routes of plans: how a client asks for one, looks at it again, and has it carried out.
+ * Adds the routes of plans: a client asks for one, looks at it again, and has it carried out.
  *
  * Guarantees: a plan belongs to the user who made it, as the kernel names the peer; another one gets NO_SUCH_PLAN. What is carried
  * out is authorised again. An unknown parameter of an event is refused: a misspelt `dry_run` must not do what it was to foresee.
@@ -13,7 +13,7 @@ import type { AppliedPlan } from '../containers/admission.ts';
 import type { Planner, Plans } from '../plans/plans.ts';
 import { isTrusted, type Peer, peerOf } from './authorise.ts';
 
-/** How an event is asked for: by whom, whether the answer waits for its end, and the headers, which may name the caller's span. */
+/** Says how an event is asked for: by whom, whether the answer waits for its end, and the headers, which may name the caller's span. */
 export interface Call {
   peer: Peer;
   wait: boolean;

@@ -1,5 +1,5 @@
 /**
- * What a client is told when its request is refused: {"error": Fault and hint}, with the status of state/faults.ts.
+ * Says what a client is told when its request is refused: {"error": Fault and hint}, with the status of state/faults.ts.
  *
  * Guarantees: any error becomes a fault with a code: those of Fastify and of JSON.parse are the client's, unknown ones ours.
  */

@@ -29,6 +29,14 @@ export interface Outside {
   networks: Map<string, ActorRefFrom<typeof networkMachine>>;
 }
 
+/** Holds the machines that the actors of an outside are made from, with their effects. */
+export interface SharedMachines {
+  firewall: typeof firewallMachine;
+  firewalld: typeof firewalldMachine;
+  network: typeof networkMachine;
+  resolver: typeof resolverMachine;
+}
+
 /** Receives the changes of outsides: that one is opened or closed, and what a look at its table has found. */
 export interface OutsideWatcher {
   opened(outside: string | null): void;
@@ -70,6 +78,26 @@ export const NOTHING: Adopted = {
   names: {},
   recovering: false,
 };
+
+export const firewallInput = (outside: string | null, { networks, uplinks, found, recorded }: Adopted) => ({
+  outside,
+  adopted: networks,
+  uplinks,
+  found,
+  recorded,
+});
+
+export const firewalldInput = (outside: string | null, { bridges, bound }: Adopted) => ({
+  outside,
+  adopted: bridges,
+  bound,
+});
+
+export const resolverInput = (outside: string | null, { names, recovering }: Adopted) => ({
+  outside,
+  adopted: names,
+  recovering,
+});
 
 export const machinesOf = ({ firewall, firewalld, ports, resolver, networks }: Outside): AnyActorRef[] => [
   ...networks.values(),

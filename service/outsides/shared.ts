@@ -11,20 +11,19 @@
  * them, which are a line or two each.
  */
 import { EventEmitter } from 'eventemitter3';
-import { createActor, initialTransition, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstate';
+import { createActor, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstate';
 import type { Directory } from '../../effects/ask.ts';
 import { ROOT, succeed } from '../../effects/effect.ts';
 import { outsideKey } from '../../effects/kernel.ts';
 import { until } from '../../effects/until.ts';
 import { NO_REPLIES, type Replies } from '../../effects/ruleset/ruleset-replies.ts';
 import type { BridgeLook } from '../../effects/links/unmanaged-bridge.ts';
-import { filtersIn, type firewallMachine, type Switches } from '../../machines/firewall.ts';
+import { filtersIn, type Switches } from '../../machines/firewall.ts';
 import type { firewalldMachine } from '../../machines/firewalld.ts';
 import type { networkMachine, NetworkInput } from '../../machines/network.ts';
 import type { Names } from '../../plan/names/names.ts';
 import { rests } from '../../plan/states.ts';
 import { portsMachine } from '../../machines/ports.ts';
-import type { resolverMachine } from '../../machines/resolver.ts';
 import { isUnmanaged, rememberedBridge, type BridgeSeen } from '../../plan/networks/unmanaged.ts';
 import { NO_WAY_OUT, remembered, type WayOut } from '../../plan/networks/way-out.ts';
 import type { Leases } from '../../plan/networks/lease.ts';
@@ -36,24 +35,22 @@ import type { NetworkDefinition } from '../../state/network.ts';
 import type { SnapshotStore } from '../../state/files/store.ts';
 import {
   adopted,
+  firewalldInput,
+  firewallInput,
   isIdle,
   machinesOf,
   NOTHING,
   reclaim,
+  resolverInput,
   type Adopted,
   type Outside,
   type OutsideWatcher,
+  type SharedMachines,
 } from './outside.ts';
 import { OutsideRecords, type OutsideRecord } from './outside-record.ts';
+import { presentMachines, type PresentMachines } from './present.ts';
 import { defectOf } from '../records/snapshot.ts';
 import { replacedBy } from '../../plan/containers/change.ts';
-
-export interface SharedMachines {
-  firewall: typeof firewallMachine;
-  firewalld: typeof firewalldMachine;
-  network: typeof networkMachine;
-  resolver: typeof resolverMachine;
-}
 
 /** One of the machines, in the outside that it is for. */
 export type SharedMachine = { outside: string | null; name: string } & (
@@ -71,22 +68,6 @@ const BOUND = "bridges in firewalld's zone";
 
 const makePorts = ({ claims }: Adopted): Outside['ports'] =>
   createActor(portsMachine, { systemId: ROOT, input: { adopted: claims } });
-
-const firewallInput = (outside: string | null, { networks, uplinks, found, recorded }: Adopted) => ({
-  outside,
-  adopted: networks,
-  uplinks,
-  found,
-  recorded,
-});
-
-const firewalldInput = (outside: string | null, { bridges, bound }: Adopted) => ({ outside, adopted: bridges, bound });
-
-const resolverInput = (outside: string | null, { names, recovering }: Adopted) => ({
-  outside,
-  adopted: names,
-  recovering,
-});
 
 const bridgeKey = (outside: string | null, network: string): string => `${network} ${outside ?? ''}`;
 
@@ -164,38 +145,10 @@ export class Shared implements Directory {
     return this.#outsides.get(outside) ?? null;
   }
 
-  /**
-   * Returns the machines of an outside with their present states, and with the states that those begin in that do not run.
-   * Starts none of them.
-   */
-  present(outside: string | null) {
-    const on = this.#outsides.get(outside);
-    const { firewall, firewalld, resolver, network } = this.#machines;
-    return {
-      firewall: () => ({
-        machine: firewall,
-        snapshot: on?.firewall.getSnapshot() ?? initialTransition(firewall, firewallInput(outside, NOTHING))[0],
-      }),
-      firewalld: () => ({
-        machine: firewalld,
-        snapshot: on?.firewalld.getSnapshot() ?? initialTransition(firewalld, firewalldInput(outside, NOTHING))[0],
-      }),
-      resolver: () => ({
-        machine: resolver,
-        snapshot: on?.resolver.getSnapshot() ?? initialTransition(resolver, resolverInput(outside, NOTHING))[0],
-      }),
-      ports: () => ({
-        machine: portsMachine,
-        snapshot: on?.ports.getSnapshot() ?? initialTransition(portsMachine, { adopted: {} })[0],
-      }),
-      /** Null when no network has this name. */
-      network: (name: string) => {
-        const running = on?.networks.get(name)?.getSnapshot();
-        const input = this.#networkInput(outside, name, {}, false);
-        if (running !== undefined) return { machine: network, snapshot: running };
-        return input === null ? null : { machine: network, snapshot: initialTransition(network, input)[0] };
-      },
-    };
+  /** Returns the machines of an outside as they are now, or as they would begin. Starts none of them. */
+  present(outside: string | null): PresentMachines {
+    const networkInput = (name: string) => this.#networkInput(outside, name, {}, false);
+    return presentMachines(this.#machines, outside, this.#outsides.get(outside) ?? null, networkInput);
   }
 
   /** Returns the definitions of the networks whose bridge and rules exist, or are about to. */

@@ -1,5 +1,5 @@
 /**
- * What a plan rests on: the state of the container and of whoever has a part in it, the networks, what these grant, and the path.
+ * Says what a plan rests on: the state of the container and of whoever has a part in it, the networks, what these grant, and the path.
  *
  * Guarantees: pure; two plans with one basis do the same. Each line says what it is about, so that a difference can be told.
  * Limits: the path of what containers share is no part of it: others come and go, and it is of no matter who makes a bridge.
@@ -14,23 +14,32 @@ import type { NetworkDefinition } from '../../state/network.ts';
 import type { Admitted } from '../containers/admission.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 
-/** By what it is about, how that is. */
+/** Says, by what it is about, how that is. */
 export type Basis = Readonly<Record<string, string>>;
 
 const digest = (what: unknown): string => createHash('sha256').update(JSON.stringify(what)).digest('hex').slice(0, 12);
 
-/** Returns how a container is; null for none. Every event that it accepts changes this. */
+/**
+ * Describes how a container is; null for none. Every event that it accepts changes this, and so does a teardown that its users
+ * delay.
+ */
 export function standing(snapshot: ContainerSnapshot | null): string {
   if (snapshot === null) return 'not there';
-  const { owner, operation } = snapshot.context;
-  return `${stateName(snapshot)} after ${operation.type} (event ${operation.n} of ${owner})`;
+  const { owner, operation, ownerGone } = snapshot.context;
+  const kept = ownerGone ? ', kept for its users' : '';
+  return `${stateName(snapshot)} after ${operation.type} (event ${operation.n} of ${owner})${kept}`;
 }
 
 export function basisOf(
   id: string,
   admitted: Admitted,
   { granted, steps }: { granted: Granted | null; steps: readonly PlanStep[] },
-  around: { definition(name: string): NetworkDefinition | undefined; container(id: string): ContainerSnapshot | null },
+  around: {
+    definition(name: string): NetworkDefinition | undefined;
+    container(id: string): ContainerSnapshot | null;
+    /** Names the container that goes when this one does; null for none. */
+    follower: string | null;
+  },
 ): Basis {
   const lines: [string, string][] = [[`container ${id}`, standing(admitted.before)]];
   if (admitted.before === null) {
@@ -41,6 +50,7 @@ export function basisOf(
     if ('users' in event) lines.push(['the users of its namespace', event.users.join(', ') || 'nobody']);
     const giver = event.type === 'publish' && event.from !== null ? containerIdOf(event.from.owner) : null;
     if (giver !== null) lines.push([`container ${giver}`, standing(around.container(giver))]);
+    if (around.follower !== null) lines.push(['what goes with it', `container ${around.follower}`]);
     lines.push(['what is asked for', digest(event)]);
   }
   for (const { network, addresses, mac, ...terms } of granted?.leases ?? []) {
@@ -56,7 +66,7 @@ export function basisOf(
   return Object.fromEntries(lines);
 }
 
-/** Of the container and what it invokes, and of another container that gives ports away. */
+/** Returns true for a step of the container and what it invokes, and of another container that gives ports away. */
 const isOwn = ({ machine }: PlanStep): boolean =>
   ['container', 'attachment', 'uplink'].includes(machine) || machine.startsWith('container ');
 

@@ -33,7 +33,7 @@ export interface ForesightParts {
 export interface Foreseen {
   end: ContainerSnapshot;
   steps: PlanStep[];
-  /** What the networks and the outside would grant; null if nothing is asked of them. */
+  /** Holds what the networks and the outside would grant; null if nothing is asked of them. */
   granted: Granted | null;
 }
 
@@ -42,7 +42,7 @@ interface Present {
   snapshot: AnyMachineSnapshot;
 }
 
-/** The machines that this event asks, as shadows. */
+/** Walks the machine of one container, and holds the machines that it asks as shadows. */
 class Foresight {
   readonly steps: PlanStep[] = [];
   granted: Granted | null = null;

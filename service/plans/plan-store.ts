@@ -1,9 +1,10 @@
 /**
- * The plans that can be applied.
+ * Keeps the plans that can be applied.
  *
  * Guarantees: a plan is found by whoever made it, and by nobody else; it is taken once, and kept ten minutes at most. What one
  * user keeps is bounded in number and bytes, and so is what all keep together: the oldest are dropped first.
- * Limits: in memory: a restart of the daemon forgets them.
+ * Limits: they are in memory: a restart of the daemon forgets them. A plan whose time is over is dropped when the next one is asked
+ * for.
  */
 import { FaultError } from '../../state/faults.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
@@ -14,11 +15,11 @@ export interface KeptPlan {
   uid: number;
   event: LifecycleEvent;
   basis: Basis;
-  /** What the networks and the outside have to grant; null if they are not asked. */
+  /** Says what the networks and the outside have to grant; null if they are not asked. */
   promised: Promised | null;
-  /** Of a new container. */
+  /** Names a new container. */
   token: string | undefined;
-  /** The plan as it was answered. */
+  /** Holds the plan as it was answered. */
   text: string;
 }
 
@@ -43,7 +44,7 @@ export class PlanStore {
     this.#bound(() => true, Infinity, BYTES);
   }
 
-  /** Throws NO_SUCH_PLAN. */
+  /** Returns a plan. Throws NO_SUCH_PLAN. */
   get(uid: number, hash: string): KeptPlan {
     this.#forgetOld();
     const plan = this.#plans.get(keyOf(uid, hash));
@@ -51,7 +52,7 @@ export class PlanStore {
     return plan;
   }
 
-  /** The same, and forgets it: a plan is applied once, so that no two containers get the names of one. */
+  /** Returns a plan and forgets it: it is applied once, so that no two containers get the names of one. */
   take(uid: number, hash: string): KeptPlan {
     const plan = this.get(uid, hash);
     this.#plans.delete(keyOf(uid, hash));

@@ -1,5 +1,5 @@
 /**
- * Plans: what an event would do, and the event that does exactly that.
+ * Makes plans, which say what an event would do, and takes them out for the event that does exactly that.
  *
  * Guarantees: to make a plan changes nothing and holds nothing. Applied, it gives the addresses, MACs and ports that it has named,
  * or is refused with PLAN_OUTDATED and changes nothing. It is made again first and compared; the container is compared once more
@@ -27,13 +27,13 @@ export interface PlansParts extends ForesightParts {
   networks: Networks;
 }
 
-/** Who asks. `limited`: the limits of users count for this one. */
+/** Says who asks. `limited` is true if the limits of users count for this one. */
 export interface Planner {
   uid: number;
   limited: boolean;
 }
 
-/** A plan and what it rests on. */
+/** Holds a plan and what it rests on. */
 interface Made {
   plan: Plan;
   basis: Basis;
@@ -89,31 +89,40 @@ export class Plans {
     const event = admitted.said;
     const foreseen = await foresee(this.#parts, admitted);
     refuseUnfinished(unstopped(foreseen.end), event.type);
+    const follower = this.#followerOf(foreseen.end, admitted.before);
     const basis = basisOf(event.id, admitted, foreseen, {
+      follower,
       definition: (name) => networks.all().find((definition) => definition.name === name),
       container: (id) => containers.get(id) ?? null,
     });
     const notes = [
-      ...this.#notes(event, foreseen.end, admitted.before),
+      ...this.#warnings(event, foreseen.end),
+      ...(follower === null ? [] : [`container ${follower}, which it leaves alone, goes as well`]),
       ...(coming === null ? [] : [firstMade(coming)]),
     ];
     return { plan: planOf(event, admitted, foreseen, notes), basis, admitted, foreseen };
   }
 
-  #notes(event: LifecycleEvent, end: ContainerSnapshot, before: ContainerSnapshot | null): string[] {
-    const { containers, networks, shared } = this.#parts;
-    const warnings = warningsOf(
+  #warnings(event: LifecycleEvent, end: ContainerSnapshot): string[] {
+    const { networks, shared } = this.#parts;
+    return warningsOf(
       event,
       end,
       () => networks.all(),
       (outside) => shared.present(outside).firewalld().snapshot.context.fault,
     );
+  }
+
+  /**
+   * Returns the container whose namespace this one uses, if that was torn down before and is kept for this one alone, which goes;
+   * null otherwise.
+   */
+  #followerOf(end: ContainerSnapshot, before: ContainerSnapshot | null): string | null {
+    const { neighbours } = this.#parts.containers;
     const of = before?.context.netns?.of ?? null;
-    const owner = of === null ? null : containers.neighbours.container(of)?.getSnapshot().context;
-    const last = end.status === 'done' && of !== null && containers.neighbours.usersOf(of).length === 1;
-    const leaves =
-      last && owner?.ownerGone === true ? [`container ${owner.id}, which it leaves alone, goes as well`] : [];
-    return [...warnings, ...leaves];
+    if (of === null || end.status !== 'done' || neighbours.usersOf(of).length > 1) return null;
+    const owner = neighbours.container(of)?.getSnapshot().context;
+    return owner?.ownerGone === true ? owner.id : null;
   }
 }
 

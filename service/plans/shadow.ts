@@ -1,6 +1,6 @@
 /**
- * A machine that is walked with XState's pure transition function: it takes events and answers them as the machine itself would,
- * from its present state on, and nothing happens.
+ * Walks a machine with XState's pure transition function: a shadow takes events and answers them as the machine itself would, from
+ * its present state on, and nothing happens.
  *
  * Guarantees: no effect runs and no actor starts. What a state invokes is answered by `answer`; what is under way in the present
  * state, too. An answer of the machine goes only to those who asked the shadow: in its context are others, who asked the machine
@@ -12,20 +12,20 @@ import { initialTransition, transition, type AnyActorRef, type AnyMachineSnapsho
 import { stateName } from '../../plan/states.ts';
 import type { PlanStep } from '../../state/answers/container/plan.ts';
 
-/** What a state has invoked. */
+/** Describes what a state has invoked. */
 export interface Invoked {
   src: string;
   input: unknown;
-  /** The machine that it is; null for an effect or a request. */
+  /** Holds the machine that it is; null for an effect or a request. */
   machine: AnyStateMachine | null;
-  /** The state that this machine is in already; null if it has just begun. */
+  /** Holds the state that this machine is in already; null if it has just begun. */
   underWay: AnyMachineSnapshot | null;
   /** Aborts when the state is left. */
   signal: AbortSignal;
 }
 
 export interface Walk {
-  /** The name of the machine in the steps. */
+  /** Names the machine in the steps. */
   name: string;
   /** Gets each step as it is taken. */
   step: (step: PlanStep) => void;
@@ -44,18 +44,18 @@ interface Observer {
 }
 type Move = readonly [AnyMachineSnapshot, readonly { type: string; params: unknown }[]];
 
-/** The wait between two attempts: an operation that gets there has come to rest. */
+/** Names the wait between two attempts: an operation that gets there has come to rest. */
 const PAUSE = 'backOff';
-/** More than the longest path of any machine takes, with as many networks as a request may name. */
+/** Exceeds what the longest path of any machine takes, with as many networks as a request may name. */
 const MOST_STEPS = 100_000;
 
 export class Shadow {
   readonly #machine: AnyStateMachine;
   readonly #walk: Walk;
-  /** Those who wait for an answer. */
+  /** Holds those who wait for an answer. */
   readonly #askers = new Set<unknown>();
   readonly #observers = new Set<Observer>();
-  /** What is under way. */
+  /** Holds what is under way. */
   readonly #answering = new Map<AnyActorRef, AbortController>();
   #snapshot: AnyMachineSnapshot;
   #taken = 0;

@@ -1,5 +1,5 @@
 /**
- * What each effect answers when it succeeds, as far as a machine goes on by it.
+ * Says what each effect answers when it succeeds, as far as a machine goes on by it.
  *
  * Guarantees: nothing is done. What a program can do is read from its help, as before its start.
  * Limits: what only the kernel or the program decides has a stand-in: the namespace's number, and the addresses that pasta copies
@@ -21,7 +21,7 @@ const linkOf = ({ link, brings }: UplinkVerify): UplinkLink => ({
   addresses: brings?.addresses ?? OF_THE_HOST,
 });
 
-/** By effect. All others answer nothing. */
+/** Holds the answers by effect. All other effects answer nothing. */
 const SUCCESSES: Readonly<Record<string, Success>> = {
   ensureNamespace: () => ({ dev: 0, ino: 0 }),
   unexpose: () => null,

@@ -185,6 +185,30 @@ client('a wait for gone succeeds for a missing container, and fails if the teard
   assert.match(asked[0]?.url ?? '', /^\/v1\/containers\/web\?wait=gone&timeout=\d+$/);
 });
 
+client('a teardown that another took over is waited for, by `apply` as by `teardown`', async () => {
+  const superseded = { error: { code: 'SUPERSEDED', message: 'teardown of web was overtaken by teardown', hint: '' } };
+  const plan = { id: 'web', event: { type: 'teardown', id: 'web' }, grants: { networks: {}, ports: [] } };
+  const { client: to, asked } = await serve(({ method, url, headers }, response) => {
+    if (url === '/v1/plans/h') return response.end(JSON.stringify(plan));
+    if (url === '/v1/events') {
+      const line = { line: 1, status: 409, body: superseded };
+      return response
+        .writeHead(200, { 'content-type': headers['content-type'] as string })
+        .end(`${JSON.stringify(line)}\n`);
+    }
+    if (method === 'POST') return response.writeHead(409).end(JSON.stringify(superseded));
+    return response.end('{"id":"web","state":"gone"}');
+  });
+  const shell = new Shell();
+  for (const words of [
+    ['apply', '--plan', 'h'],
+    ['teardown', 'web'],
+  ]) {
+    assert.is(await shell.ok('--socket', to.socket, ...words), 'web', words.join(' '));
+    assert.match(asked.at(-1)?.url ?? '', /^\/v1\/containers\/web\?wait=gone/);
+  }
+});
+
 client('the real daemon answers, refuses, takes a list of events, and reports gone', async () => {
   const shell = new Shell();
   await shell.startDaemon();

@@ -26,7 +26,7 @@ commands.after.each(async () => {
   await shell.api.clean();
 });
 
-/** What a printed plan says how it is applied. */
+/** Returns the hash that a printed plan names, or the text if it names none. */
 const hashIn = (text: string): string => /cleat apply --plan ([0-9a-f]{64})$/m.exec(text)?.[1] ?? text;
 
 commands('every lifecycle command says what it would do, and does nothing', async () => {

@@ -20,14 +20,14 @@ type Planned = Plan & { error?: NonNullable<Body['error']> };
 export class Planning {
   readonly #daemon: TestDaemon;
   readonly #heard: Notification[] = [];
-  /** The number of plans that were compared, and of refusals. */
+  /** Counts the plans that were compared, and the refusals. */
   readonly counts = { plans: 0, refusals: 0 };
 
   private constructor(daemon: TestDaemon) {
     this.#daemon = daemon;
   }
 
-  /** `earlier`: of the daemon before it, whose counts go on. */
+  /** Begins to listen. The counts of `earlier`, of the daemon before, go on. */
   static async of(daemon: TestDaemon, earlier?: Planning): Promise<Planning> {
     const planning = new Planning(daemon);
     Object.assign(planning.counts, earlier?.counts);
@@ -100,7 +100,7 @@ export class Planning {
   }
 }
 
-/** The states of one attachment or uplink after another. */
+/** Holds the states of one attachment or uplink after another. */
 interface Run {
   machine: string;
   states: string[];

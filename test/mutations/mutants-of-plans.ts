@@ -71,6 +71,14 @@ export const mutantsOfPlans: Mutant[] = [
     seen: /FAIL +plans +"a plan is refused when what it rests on has moved/,
   },
   {
+    name: 'a plan to tear down one container takes away another one that it does not name',
+    file: 'service/plans/basis.ts',
+    find: 'if (around.follower !== null)',
+    replace: 'if (around.follower === "")',
+    ...PLANS,
+    seen: /FAIL +plans +"a plan is refused when its container is left/,
+  },
+  {
     name: 'a plan is found by everybody',
     file: 'service/plans/plan-store.ts',
     find: 'const keyOf = (uid: number, hash: string): string => `${uid} ${hash}`;',

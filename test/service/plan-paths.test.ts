@@ -36,7 +36,7 @@ import { effort, proved, spread } from '../harness/proof.ts';
 const EVENTS = new Set(['configure', 'connect', 'disconnect', 'reload', 'publish', 'unpublish', 'teardown']);
 const REQUESTS = new Set(['release', 'name', 'unname', 'verifyFirewall']);
 
-/** What all that a machine of this variant invokes answers, here and there. */
+/** Answers for whatever a machine of this variant invokes, here and there. */
 function answerOf(variant: Variant, src: string, input: unknown): unknown {
   if (src === 'lease') {
     const { networks, ports, taking } = input as LeaseInput;
@@ -60,7 +60,7 @@ interface Machine {
   implementations: { actors: Record<string, unknown> };
 }
 
-/** The actors of a machine, each of which succeeds. `backOff` never ends. */
+/** Returns the actors of a machine, each of which succeeds. `backOff` never ends. */
 const succeeding = (variant: Variant, { implementations }: Machine, except: string[] = []) =>
   Object.fromEntries(
     Object.keys(implementations.actors)
@@ -73,7 +73,7 @@ const succeeding = (variant: Variant, { implementations }: Machine, except: stri
       ]),
   );
 
-/** The states that one machine takes, each once as long as it lasts. */
+/** Holds the states that one machine takes, each once as long as it lasts. */
 type Run = { machine: string; states: string[] };
 
 const machineOf = (variant: Variant) => {
@@ -85,7 +85,7 @@ const machineOf = (variant: Variant) => {
 
 const isMachine = (snapshot: object): snapshot is Snapshot => 'value' in snapshot;
 
-/** What a running machine does from here on, and what it invokes. */
+/** Returns what a running machine does from here on, and what it invokes. */
 async function run(machine: typeof containerMachine, from: Snapshot, event: ContainerEvent): Promise<Run[]> {
   const runs = new Map<string, Run>();
   const last = new Map<string, string>();
@@ -119,7 +119,7 @@ async function run(machine: typeof containerMachine, from: Snapshot, event: Cont
   return [...runs.values()].sort(byMachine);
 }
 
-/** The same of a shadow. */
+/** Returns the same of a shadow. */
 async function walk(variant: Variant, from: Snapshot, event: ContainerEvent): Promise<Run[]> {
   const runs: Run[] = [];
   const answer = (invoked: Invoked): unknown =>
@@ -139,7 +139,7 @@ async function walk(variant: Variant, from: Snapshot, event: ContainerEvent): Pr
 /** Which of two machines says first that it has moved is of no matter. */
 const byMachine = (a: Run, b: Run): number => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
 
-/** Each state with each lifecycle event that comes there, once. */
+/** Returns each state with each lifecycle event that comes there, once. */
 function tries(variant: Variant): { before: Snapshot; event: ContainerEvent }[] {
   const all = new Map<string, { before: Snapshot; event: ContainerEvent }>();
   for (const steps of walksOf(variant)) {

@@ -18,7 +18,7 @@ const plan = (uid: number, text = 'x'): KeptPlan => ({
 let now = 0;
 const minutes = (n: number): number => n * 60_000;
 const keeping = (): PlanStore => new PlanStore(() => now);
-/** Which of these plans of a user are kept. */
+/** Returns those of these plans of a user that are kept. */
 const kept = (plans: PlanStore, uid: number, hashes: readonly string[]): string[] =>
   hashes.filter((hash) => {
     try {

@@ -74,7 +74,7 @@ plans.after(async () => {
   proved('refusals that were foreseen', refusals);
 });
 
-/** Lives of containers: each event is planned, then done, and both are compared. */
+/** Holds lives of containers: each event is planned, then done, and both are compared. */
 const LIVES: Record<string, LifecycleEvent[]> = {
   'on networks, with ports, files and names': [
     create('a', {
@@ -282,6 +282,9 @@ plans('a plan changes nothing: no file, no rule, no link, no address, no notific
   // What nobody holds is granted again.
   const twice = [await planning.planned(configure('fresh')), await planning.planned(configure('fresh'))];
   assert.equal(twice[0], twice[1]);
+  // The span of whoever plans is no part of the plan: whoever applies it has another.
+  const traced = await planning.planned({ ...configure('fresh'), traceparent: 'of the planner', tracestate: 'a=b' });
+  assert.equal(traced, twice[0]);
 });
 
 plans('an applied plan gives the addresses, MACs and ports that it has named', async () => {
@@ -348,6 +351,23 @@ plans('a plan is refused when what it rests on has moved, and nothing changes', 
   await assertOutdated(create('new'), () => daemon.done(create('new')), /CONTAINER_EXISTS/);
   await assertOutdated(disconnect('b', 'front'), () => daemon.down('b'), /no container with name or ID/);
   await daemon.request('PATCH', '/v1/networks/front', { options: {} });
+});
+
+plans('a plan is refused when its container is left to its users, and when another would go with it', async () => {
+  const pod = async () => {
+    await daemon.up('o', { networks: on('front') });
+    await daemon.up('m', { netns: { mode: 'container', id: 'o' } });
+  };
+  await pod();
+  await assertOutdated(reload('o'), () => daemon.done(teardown('o')), /container o: up after .*, kept for its users/);
+  await daemon.done(teardown('m'));
+  await daemon.gone('o');
+  await pod();
+  await assertOutdated(
+    teardown('m'),
+    () => daemon.done(teardown('o')),
+    /what goes with it: container o instead of nothing/,
+  );
 });
 
 plans('of two plans that are applied at the same moment, one is refused', async () => {
@@ -428,7 +448,8 @@ plans('what else happens, and what may not be meant, is noted', async () => {
 plans('many events: each is planned as if it were the only one', async () => {
   await daemon.up('a', { networks: on('front') });
   await daemon.up('b', { networks: on('front') });
-  const events = [teardown('a'), teardown('b'), teardown('nobody')];
+  // A create that cannot be keeps nothing after it from being planned.
+  const events = [create('a'), teardown('a'), teardown('b'), teardown('nobody')];
   const { text } = await daemon.request(
     'POST',
     '/v1/events?dry_run=true',
@@ -442,9 +463,9 @@ plans('many events: each is planned as if it were the only one', async () => {
     .sort((a, b) => a.line - b.line);
   assert.equal(
     lines.map(({ status }) => status),
-    [200, 200, 404],
+    [409, 200, 200, 404],
   );
-  const [a, b] = lines.map(({ body }) => body.hash);
+  const [, a, b] = lines.map(({ body }) => body.hash);
   for (const hash of [a, b]) assert.is((await planning.apply(hash ?? '')).status, 200);
   await Promise.all(['a', 'b'].map((id) => daemon.gone(id)));
 });

@@ -1,5 +1,5 @@
 /**
- * A plan: the answer to an event that is only foreseen (`dry_run`), and what `POST /v1/plans/HASH/apply` carries out.
+ * Describes a plan: the answer to an event that is only foreseen (`dry_run`), which `POST /v1/plans/HASH/apply` carries out.
  *
  * Limits: the path of success alone. docs/decisions/0054 says what a plan can foresee.
  */
