@@ -14,6 +14,7 @@ import { until } from '../../effects/until.ts';
 import { rests, stateName } from '../../plan/states.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
+import { wordOf } from '../containers/process-endings.ts';
 import { defectOf, type ContainerActor, type ContainerSnapshot } from '../records/snapshot.ts';
 import { underWay, Work, type SpanSource } from './work.ts';
 
@@ -34,9 +35,8 @@ export class Request extends Work {
   }
 
   /** True if this is the request for the operation that has begun in a container. */
-  isFor({ id, operation: { type } }: Pick<ContainerContext, 'id' | 'operation'>): boolean {
-    const event = type === 'resume' ? 'create' : type;
-    return !this.accepted && this.container === id && this.event === event;
+  isFor({ id, operation }: Pick<ContainerContext, 'id' | 'operation'>): boolean {
+    return !this.accepted && this.container === id && this.event === wordOf(operation);
   }
 }
 
@@ -79,7 +79,7 @@ export class Operations {
       const snapshot = reached ?? root.getSnapshot();
       const { operation } = snapshot.context;
       if (operation.n === n) work.end(faultOf(snapshot), { 'cleat.state': stateName(snapshot) });
-      else work.end({ code: 'SUPERSEDED', message: `overtaken by ${operation.type}` });
+      else work.end({ code: 'SUPERSEDED', message: `overtaken by ${wordOf(operation)}` });
     });
     return work;
   }
@@ -126,7 +126,7 @@ export class Operations {
     }
     const network = operation.network === null ? {} : { 'cleat.network': operation.network };
     const attributes = { ...attributesOf(root), ...network };
-    return new Work(this.#spans, `cleat.${operation.type}`, { parent: cause, attributes });
+    return new Work(this.#spans, `cleat.${wordOf(operation)}`, { parent: cause, attributes });
   }
 
   #retry(root: ContainerActor, follows: Work): Work {
