@@ -8,9 +8,10 @@
  * time, and none of the packages that it is made with.
  * Limits: the page is made of its sources, which tsc has checked before (inspector/page/tsconfig.json).
  */
-import { mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
+import { isStale, replace } from './bundle.ts';
 
 const DIST = resolve(import.meta.dirname, '..');
 const ROOT = resolve(DIST, '..');
@@ -49,22 +50,7 @@ async function bundlePage(): Promise<void> {
   for (const { path, contents } of outputFiles) replace(path, contents);
 }
 
-function replace(path: string, contents: string | Uint8Array): void {
-  const beside = `${path}.${process.pid}`;
-  writeFileSync(beside, contents);
-  renameSync(beside, path);
-}
-
 const filesIn = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file));
-
-/** Returns true if something that a file was made of is newer. */
-function isStale(made: string, parts: readonly string[]): boolean {
-  const age = writtenAt(made);
-  return parts.some((part) => writtenAt(part) > age);
-}
-
-/** Returns ms since the epoch; 0 for a missing file. */
-const writtenAt = (path: string): number => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
 if (process.argv[1] === import.meta.filename) await bundleInspector();

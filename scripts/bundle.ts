@@ -23,10 +23,8 @@ const TRACES = join(DIST, 'daemon/otlp.js');
 const BANNER = `import { createRequire as requireOf } from 'node:module';\nconst require = requireOf(import.meta.url);`;
 
 export async function bundleDaemon(): Promise<void> {
-  const isNew = (bundle: string) =>
-    ['.tsbuildinfo', '../package-lock.json'].every((made) => writtenAt(join(DIST, made)) < writtenAt(bundle));
-  if (isNew(BUNDLE)) return;
-  // The daemon's own comes last: it tells that both are new.
+  const parts = ['.tsbuildinfo', '../package-lock.json'].map((made) => join(DIST, made));
+  if (!isStale(TRACES, parts) && !isStale(BUNDLE, parts)) return;
   await bundle('service/traces/otlp.js', TRACES, ['module', 'main']);
   await bundle('service/main.js', BUNDLE);
 }
@@ -48,11 +46,20 @@ async function bundle(from: string, to: string, mainFields?: string[]): Promise<
   });
   mkdirSync(dirname(to), { recursive: true });
   // The map comes first, so that the program never exists without its map.
-  for (const { path, contents } of outputFiles) {
-    const beside = `${path}.${process.pid}`;
-    writeFileSync(beside, contents);
-    renameSync(beside, path);
-  }
+  for (const { path, contents } of outputFiles) replace(path, contents);
+}
+
+/** Replaces a file as a whole. */
+export function replace(path: string, contents: string | Uint8Array): void {
+  const beside = `${path}.${process.pid}`;
+  writeFileSync(beside, contents);
+  renameSync(beside, path);
+}
+
+/** Returns true if a file is missing, or not newer than everything that it was made of. */
+export function isStale(made: string, parts: readonly string[]): boolean {
+  const age = writtenAt(made);
+  return parts.some((part) => writtenAt(part) >= age);
 }
 
 /** Returns ms since the epoch; 0 for a missing file. */

@@ -2,8 +2,8 @@
  * `cleat daemon`: become the daemon.
  *
  * Guarantees: flags and environment are read here as every other subcommand reads them; the rest is in service/main.ts.
- * Limits: this is the only import from cli/ into service/ (`#daemon`, made by scripts/bundle.ts). It is loaded when this
- * subcommand runs, so no other subcommand loads any code of the daemon.
+ * Limits: beside `replay` (journal.ts), this is the only import from cli/ into service/ (`#daemon`, made by scripts/bundle.ts). It
+ * is loaded when this subcommand runs, so no other subcommand loads any code of the daemon.
  */
 import { type Command, Option } from 'commander';
 import { collect, commonOptions, subcommand } from '../command.ts';

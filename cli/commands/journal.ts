@@ -2,10 +2,11 @@
  * Commands about the journal of a container as a file: export, replay.
  *
  * Guarantees: `export` writes the whole journal or fails: a file that exists is replaced in one step, and readable by its owner
- * alone. `replay` needs no daemon and no rights: it exits with 0 if this version of cleat goes the same way as the file.
+ * alone; a pipe or a device stays what it is. `replay` needs no daemon and no rights: it exits with 0 if this version of cleat goes the same way as the file.
  * Limits: `replay` is the import from cli/ into service/ beside the daemon's (`#replay`). It is loaded when it runs.
  */
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 // oxlint-disable-next-line no-restricted-imports -- the types of the import described above
 import type { Replay } from '#replay';
@@ -33,20 +34,30 @@ function addExport(program: Command): void {
       const lines: string[] = [];
       await client.follow(`/v1/containers/${encodeURIComponent(id)}/export`, (line) => lines.push(line));
       if (output === undefined) sayJson(lines.join('\n'));
-      else replaceFile(output, `${lines.join('\n')}\n`);
+      else write(output, `${lines.join('\n')}\n`);
     });
 }
 
-function replaceFile(path: string, text: string): void {
-  const beside = `${path}.${process.pid}`;
+function write(path: string, text: string): void {
   try {
-    writeFileSync(beside, text, { mode: 0o600, flag: 'wx' });
-    renameSync(beside, path);
+    const there = statSync(path, { throwIfNoEntry: false });
+    // A pipe or a device, such as /dev/null, belongs to others too, and must not become a file.
+    if (there?.isFile() === false) writeFileSync(path, text);
+    else replaceFile(there === undefined ? path : realpathSync(path), text);
   } catch (error) {
-    rmSync(beside, { force: true });
     const { message, code } = error as NodeJS.ErrnoException;
     const hint = 'Choose another place with -o.';
     throw new Failure({ code: 'UNWRITABLE', message: `cannot write ${path}: ${message}`, errno: code ?? '', hint });
+  }
+}
+
+function replaceFile(path: string, text: string): void {
+  const beside = mkdtempSync(`${path}.`);
+  try {
+    writeFileSync(join(beside, 'new'), text, { mode: 0o600 });
+    renameSync(join(beside, 'new'), path);
+  } finally {
+    rmSync(beside, { recursive: true, force: true });
   }
 }
 
@@ -70,7 +81,7 @@ function addReplay(program: Command): void {
   });
 }
 
-/** The time of the first column is that since the first change. */
+/** Returns a function that makes rows of the table; the first column is the time since the first change. */
 const rowOf =
   (first: number) =>
   ({ t, machine, event, from, to, fault }: JournalEntry): string[] => [

@@ -15,11 +15,11 @@ import { difference, patched } from './patch.ts';
 
 export interface Moment {
   t: number;
-  /** "configuring.attaching"; '' before its machine has started. */
+  /** It is "configuring.attaching", for example, and '' before its machine has started. */
   state: string;
-  /** The machines that it has invoked, and their states: { attachment: 'linking' }. */
+  /** Has the machines that it has invoked, with their states: { attachment: 'linking' }. */
   children: Readonly<Record<string, string>>;
-  /** The context of its machine (state/container.ts); null if it is not known. */
+  /** It is that of its machine (state/container.ts), and null if it is not known. */
   context: Readonly<Record<string, unknown>> | null;
   objects: readonly KernelObject[];
   fault: Fault | null;
@@ -96,14 +96,14 @@ function started(now: Moment, { t, how, input, snapshot, objects }: JournalStart
 /** Returns what exists after a line. */
 export function objectsAfter(objects: readonly KernelObject[], line: JournalLine): readonly KernelObject[] {
   if (line.kind === 'effect' && line.fault === undefined) return after(objects, line);
-  // Its program has ended: what it had made has ended with it.
+  // Its program has ended, and what that had made has ended with it.
   if (line.kind === 'event' && line.event === 'lost')
     return after(objects, { gone: objects.filter(({ kind }) => kind === 'uplink') });
   return objects;
 }
 
 export interface MomentDifference {
-  /** From, to; null if it is the same. */
+  /** Has the one before and the one after; it is null if they are the same. */
   state: [string, string] | null;
   children: PatchOperation[];
   context: PatchOperation[];

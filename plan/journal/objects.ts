@@ -16,7 +16,7 @@ export interface Outcome {
   gone?: KernelObject[] | undefined;
 }
 
-/** The inputs of the effects below, as far as they matter here (machines/container). */
+/** Holds the members of the effects' inputs (machines/container) that matter here. */
 interface Inputs {
   path: string;
   attachment: Attachment;
@@ -25,7 +25,7 @@ interface Inputs {
   links: string[];
   program: string;
   directory: string;
-  /** Of an uplink: those that its program listens on itself. */
+  /** An uplink has those that its program listens on itself. */
   ports: ResolvedPort[];
   id: string;
 }
@@ -42,12 +42,12 @@ const linksOf = ({ hostLink, link, bridge, mac }: Attachment, netns: string): Ke
   { kind: 'link', name: link, detail: mac, of: netns },
 ];
 
-const addressesOf = ({ addresses, link }: Attachment, netns: string): KernelObject[] =>
+const addressesOf = ({ addresses, link }: Pick<Attachment, 'addresses' | 'link'>, of: string): KernelObject[] =>
   addresses.map(({ address, prefix }) => ({
     kind: 'address',
     name: `${address}/${prefix}`,
     detail: `on ${link}`,
-    of: netns,
+    of,
   }));
 
 const allOf = (attachment: Attachment | null, netns: string): KernelObject[] =>
@@ -66,20 +66,12 @@ const uplink = (directory: string, program: string): KernelObject => ({
 
 const tapOf = ({ name, mac, addresses }: UplinkLink, directory: string): KernelObject[] => {
   const of = `uplinks/${directory}`;
-  return [
-    { kind: 'link', name, detail: mac, of },
-    ...addresses.map(({ address, prefix }): KernelObject => ({
-      kind: 'address',
-      name: `${address}/${prefix}`,
-      detail: `on ${name}`,
-      of,
-    })),
-  ];
+  return [{ kind: 'link', name, detail: mac, of }, ...addressesOf({ addresses, link: name }, of)];
 };
 
 const files = (id: string): KernelObject => ({ kind: 'files', name: `etc/${id}`, detail: 'resolv.conf, hosts' });
 
-/** Ports that continue each other on both sides become one object with a range. */
+/** Returns the ports as objects; those that continue each other on both sides become one with a range. */
 function portsOf(targets: readonly OwnedTarget[], through: PublishInput['through']): KernelObject[] {
   const spans: { first: OwnedTarget; range: number }[] = [];
   for (const target of targets) {
@@ -105,7 +97,7 @@ const continues = (first: OwnedTarget, range: number, next: OwnedTarget): boolea
   first.hostPort + range === next.hostPort &&
   first.containerPort + range === next.containerPort;
 
-/** "127.0.0.1:8080/tcp -> 10.89.0.2 80". */
+/** Returns "127.0.0.1:8080/tcp -> 10.89.0.2 80", for example. */
 const portName = ({ protocol, hostIp, hostPort, address, containerPort }: OwnedTarget): string =>
   `${portText(protocol, hostIp, hostPort)} -> ${address} ${containerPort}`;
 
@@ -119,7 +111,13 @@ export function single({ range = 1, ...object }: KernelObject): KernelObject[] {
   return Array.from({ length: range }, (_, i) => ({ ...object, name: object.name.replace(PORT_NAME, nth(i)) }));
 }
 
-const EFFECTS: Readonly<Record<string, Read>> = {
+const changePorts: Read = ({ targets, replacing, through }) => ({
+  made: portsOf(targets, through),
+  gone: portsOf(replacing, through),
+});
+
+/** Says of each effect that makes or removes something what that is. */
+export const EFFECTS: Readonly<Record<string, Read>> = {
   ensureNamespace: ({ path }, output) => ({ made: [namespace(path, output)] }),
   removeNamespace: ({ path }) => ({ gone: [namespace(path, null)] }),
   ensureLink: ({ attachment, netns }) => ({ made: linksOf(attachment, netns) }),
@@ -147,14 +145,8 @@ const EFFECTS: Readonly<Record<string, Read>> = {
     return { made: [...tapOf(link, directory), ...own] };
   },
   stopUplink: ({ directory }) => ({ gone: [uplink(directory, '')] }),
-  publish: ({ targets, replacing, through }) => ({
-    made: portsOf(targets, through),
-    gone: portsOf(replacing, through),
-  }),
-  unpublish: ({ targets, replacing, through }) => ({
-    made: portsOf(targets, through),
-    gone: portsOf(replacing, through),
-  }),
+  publish: changePorts,
+  unpublish: changePorts,
   ensureFiles: ({ id }) => ({ made: [files(id)] }),
   removeFiles: ({ id }) => ({ gone: [files(id)] }),
 };

@@ -16,14 +16,14 @@ export function withheld(lines: readonly JournalLine[]): JournalLine[] {
   const words = new Map<string, string>();
   for (const line of lines) learn(line, '', words);
   if (words.size === 0) return [...lines];
-  // The longest first: a path may be the beginning of another.
+  // The longest comes first, because a path may be the beginning of another.
   const texts = [...words.keys()].sort((a, b) => b.length - a.length);
   const pattern = new RegExp(`(?:${texts.map((text) => text.replace(/[^\w-]/g, '\\$&')).join('|')})(?![\\w.-])`, 'g');
   const replace = (text: string) => text.replace(pattern, (found) => words.get(found) ?? found);
   return lines.map((line) => mapped(line, replace) as JournalLine);
 }
 
-/** Finds the texts: members by their names, wherever they are (a context, an input, a patch). */
+/** Finds the texts by the names of their members, wherever they are (a context, an input, a patch). */
 function learn(value: unknown, name: string, words: Map<string, string>): void {
   if (typeof value === 'string') {
     if (value === '' || words.has(value)) return;

@@ -29,7 +29,7 @@ export function endings(
     const last = operation;
     ({ operation } = snapshot.context);
     if (operation.n !== last.n && last.n > ended) {
-      const message = `${wordOf(last)} of ${id} was overtaken by ${operation.type}`;
+      const message = `${wordOf(last)} of ${id} was overtaken by ${wordOf(operation)}`;
       tell(endOf(id, last, { code: 'SUPERSEDED', message }), false);
     }
     if (operation.n === ended || !rests(snapshot)) return;
@@ -47,4 +47,4 @@ function endOf(id: string, operation: Operation, fault: Fault | undefined): Noti
 }
 
 /** Returns the name of the request: `create` also resumes a container that others have kept. */
-const wordOf = ({ type }: Operation): string => (type === 'resume' ? 'create' : type);
+export const wordOf = ({ type }: Operation): string => (type === 'resume' ? 'create' : type);

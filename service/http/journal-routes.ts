@@ -16,7 +16,7 @@ export interface JournalParts {
   /** Returns the id of the container that is called so. Throws NO_SUCH_CONTAINER. */
   id: (text: string) => string;
   journal: (id: string) => JournalLine[];
-  /** Of the daemon. */
+  /** Returns the version of the daemon. */
   version: () => string;
 }
 

@@ -10,6 +10,7 @@ import type { LifecycleEvent } from '../../state/event.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { Traces } from '../traces/traces.ts';
 
+/** Runs the request for an event on a container. */
 export function tracedEvent<T>(
   traces: Traces | null,
   event: LifecycleEvent,
@@ -24,7 +25,7 @@ export function tracedEvent<T>(
   return traces.request({ container, event: event.type }, { 'container.id': container, ...network }, caller, work);
 }
 
-/** `name`: what is requested, `network.update`. `network`: the one that it is about, null for none. */
+/** Runs any other request. `name` says what is requested (`network.update`), `network` which one it is about; null for none. */
 export function traced<T>(
   traces: Traces | null,
   name: string,

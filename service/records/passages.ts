@@ -4,8 +4,8 @@
  *
  * Guarantees: each change of state of the container's machine, and of those that it invokes, is one line, with the duration of
  * the state before and the fault that is known by then. Everything from outside is a line too, before what it leads to, so that
- * the same machines can be led the same way again (service/replay, docs/decisions/0051). What a line costs beside that is paid when it is written:
- * contexts are immutable, so they are compared then.
+ * the same machines can be led the same way again (service/replay, docs/decisions/0051). What a line costs beside that is paid
+ * when it is written: contexts are immutable, so they are compared then.
  * Limits: the end of the container's machine is no change of state; a caller that needs it uses `last`. The inputs of effects are
  * not kept: the machine computes them from the context of that moment, and a replay computes them again.
  */
@@ -21,20 +21,20 @@ import { CONTAINER_VERSION } from '../../state/versions/migrations.ts';
 import type { ContainerSnapshot } from './snapshot.ts';
 
 export interface Passage {
-  /** True for the container's own machine. */
+  /** It is true for the container's own machine. */
   own: boolean;
-  /** Of the machine's actor. */
+  /** It is the id of the machine's actor. */
   session: string;
   entry: JournalEntry;
 }
 
-/** Takes a line; or one that is still to be made, when it is written. */
+/** Takes a line, or one that is made when it is written. */
 export type Sink = (line: JournalLine | (() => JournalLine)) => void;
 
-/** How a machine starts. */
+/** Says how a machine starts. */
 type How = { input: object } | { snapshot: unknown };
 
-/** An effect or request that has begun. */
+/** Describes an effect or request that has begun. */
 interface Begun {
   t: number;
   input: unknown;
@@ -42,12 +42,12 @@ interface Begun {
 
 const rounded = (ms: number): number => Math.round(ms * 1000) / 1000;
 
-/** `bodies`: when the body of an effect began, by its actor. */
+/** Returns a recorder of one container's machines. `bodies` has the time at which the body of an effect began, by its actor. */
 export function passages(sink: Sink, bodies: Pick<WeakMap<AnyActorRef, number>, 'get'> = new WeakMap()) {
   const since = new WeakMap<AnyActorRef, { state: string; t: number }>();
   const begun = new WeakMap<AnyActorRef, Begun>();
   let context: unknown = {};
-  /** What exists, as of the last line that was made; null if only the lines of an earlier daemon say it. */
+  /** Has what exists after the last line that was made; it is null if only the lines of an earlier daemon say it. */
   let objects: readonly KernelObject[] | null = null;
 
   const noted = (line: JournalLine): JournalLine => {
@@ -98,7 +98,7 @@ export function passages(sink: Sink, bodies: Pick<WeakMap<AnyActorRef, number>, 
     );
   }
 
-  /** The members of a line about the container's own machine. */
+  /** Returns a function that makes the members of a line about the container's own machine. */
   function changeIn(snapshot: ContainerSnapshot) {
     const before = context;
     const now = snapshot.context;
@@ -164,7 +164,7 @@ export function passages(sink: Sink, bodies: Pick<WeakMap<AnyActorRef, number>, 
       const why = fault === null ? {} : { fault };
       sink({ kind: 'passage', t: Date.now(), machine: 'container', event: 'error', from, to: 'error', ms: 0, ...why });
     },
-    /** Returns the line that has everything of the lines before it. `before`: reads these, if need be. */
+    /** Returns the line that has everything of the lines before it. `before` reads these, if need be. */
     whole: (snapshot: unknown, before: () => readonly JournalLine[]): JournalStart => {
       objects ??= moments(before()).at(-1)?.objects ?? [];
       const line = { kind: 'start', t: Date.now(), how: 'continued', machine: CONTAINER_VERSION } as const;

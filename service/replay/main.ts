@@ -11,13 +11,13 @@ import { replay, type Replay } from './replay.ts';
 export type { Replay } from './replay.ts';
 
 export interface Answer {
-  /** Null if the file cannot be replayed. */
+  /** It is null if the file cannot be replayed. */
   replay: Replay | null;
-  /** Why it cannot, or only as far as it goes; null if all of it was replayed. */
+  /** Says why it cannot, or only as far as it goes; it is null if all of it was replayed. */
   fault: (Fault & { hint: string }) | null;
 }
 
-/** `path`: "-" for standard input. */
+/** Replays a file; "-" is standard input. */
 export async function replayFile(path: string): Promise<Answer> {
   try {
     const done = replay(await readJournal(path));

@@ -2,8 +2,8 @@
  * Reads an exported journal that anybody may have written or changed.
  *
  * Guarantees: bounded: a line, the whole and the depth of its JSON are refused before they are parsed. Each line has the shape
- * that it says it has (state/answers/container/history.ts), and no member is called `__proto__`. A file that does not end with its last
- * line is reported as cut off, with everything that came before.
+ * that it says it has (state/answers/container/history.ts), and no member is called `__proto__`. A file that does not end with
+ * its last line is reported as cut off, with everything that came before.
  * Limits: what an event or a snapshot holds is left to the machine that takes it (replay.ts).
  */
 import { createReadStream } from 'node:fs';
@@ -19,7 +19,7 @@ const MAX_DEPTH = 64;
 
 export interface ReadJournal {
   header: ExportHeader;
-  /** With the number of each in the file. */
+  /** Each has its number in the file. */
   lines: { line: JournalLine; n: number }[];
   cutOff: boolean;
 }

@@ -19,11 +19,11 @@ import { defectOf } from '../records/snapshot.ts';
 import type { ReadJournal } from './read.ts';
 import { replayed, stage, type Stage } from './stand-ins.ts';
 
-/** A change that is compared. */
+/** Is a change that is compared. */
 type Step = Extract<JournalLine, { kind: 'passage' | 'change' }>;
 
 export interface Difference {
-  /** The line of the file; null at its end. */
+  /** It is the number of the line in the file, and null at its end. */
   line: number | null;
   expected: Partial<Step> | string;
   got: Partial<Step> | string;
@@ -31,21 +31,21 @@ export interface Difference {
 
 export interface Replay {
   header: ExportHeader;
-  /** The changes of state that this version has gone through, as far as they are the same. */
+  /** Has the changes of state that this version has gone through, as far as they are the same. */
   path: Extract<JournalLine, { kind: 'passage' }>[];
-  /** How many changes were compared. */
+  /** Says how many changes were compared. */
   transitions: number;
-  /** Lines that could not be replayed: before the first start, after lines that were lost, of another version. */
+  /** Says how many lines could not be replayed: before the first start, after lines that were lost, of another version. */
   skipped: number;
   restarts: number;
   difference: Difference | null;
   cutOff: boolean;
 }
 
-/** One machine, from a start to the next. */
+/** Is one machine, from a start to the next. */
 interface Running {
   stage: Stage;
-  /** What it has done and the file has not said yet. */
+  /** Has what the machine has done and the file has not said yet. */
   ahead: Step[];
 }
 
@@ -135,7 +135,7 @@ function begin(id: string, line: JournalStart, n: number): Running | null {
       record.stopped(actor, defectOf(actor.getSnapshot(), `container ${id}`));
     },
   });
-  // It has not started anew where the file goes on.
+  // The file says nothing of this start where it goes on after a `continued`, because the machine did not start anew there.
   actor.start();
   if (line.how === 'continued') ahead.length = 0;
   return { stage: on, ahead };

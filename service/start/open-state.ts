@@ -48,7 +48,7 @@ export function openState(options: DaemonOptions) {
     log.error({ what, error }, `${what}: ${error instanceof Error ? error.message : String(error)}`);
   const kernel = new Kernel(instance, failed);
   enterOwnNamespace(kernel);
-  const journal = new Journal(join(runDir, 'journal'), failpoint);
+  const journal = new Journal(join(runDir, 'journal'), failpoint, failed);
   const containerStore = new SnapshotStore(join(runDir, 'containers'), failpoint);
   const outsideStore = new SnapshotStore(join(runDir, 'outsides'), failpoint);
   const definitionStore = new DefinitionStore(join(stateDir, 'networks'), failpoint);

@@ -19,7 +19,7 @@ import { UplinkWatch } from '../watch/uplink-watch.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
 
-/** A flushed table may be thousands of ports of one container: the journal, which is bounded, names this many. */
+/** The journal, which is bounded, names this many objects of a drift: a flushed table may be thousands of ports of a container. */
 const TOLD = 16;
 
 export type Watches = ReturnType<typeof makeWatches>;

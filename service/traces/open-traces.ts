@@ -9,7 +9,7 @@ import { FaultError } from '../../state/faults.ts';
 import type { Log } from '../report/log.ts';
 import { Traces } from './traces.ts';
 
-/** The nearer one first. */
+/** Has the variables that name an endpoint; the one for traces alone goes first. */
 const ENDPOINTS = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'];
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -23,7 +23,7 @@ export async function openTraces(
   const url = URL.canParse(given) ? new URL(given) : null;
   if (endpoint !== null && !['http:', 'https:'].includes(url?.protocol ?? ''))
     throw new FaultError('BAD_REQUEST', `the OTLP endpoint ${endpoint} is no URL that begins with http:// or https://`);
-  // Without a user and a password.
+  // It is shown without a user and a password.
   const shown = url === null ? given : `${url.origin}${url.pathname}`;
   // oxlint-disable-next-line no-restricted-imports -- a bundle of its own (scripts/bundle.ts)
   const { connect } = await import('#traces');

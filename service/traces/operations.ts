@@ -14,14 +14,15 @@ import { until } from '../../effects/until.ts';
 import { rests, stateName } from '../../plan/states.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
+import { wordOf } from '../containers/process-endings.ts';
 import { defectOf, type ContainerActor, type ContainerSnapshot } from '../records/snapshot.ts';
 import { underWay, Work, type SpanSource } from './work.ts';
 
-/** A request of a client for an event on a container. */
+/** Is a request of a client for an event on a container. */
 export class Request extends Work {
   readonly container: string;
   readonly event: string;
-  /** True when the machine of the container has accepted it: it ends as the operation does. */
+  /** It is true when the machine of the container has accepted the request, which then ends as the operation does. */
   accepted = false;
 
   constructor(
@@ -33,19 +34,18 @@ export class Request extends Work {
     this.event = event;
   }
 
-  /** True if this is the request for the operation that has begun in a container. */
-  isFor({ id, operation: { type } }: Pick<ContainerContext, 'id' | 'operation'>): boolean {
-    const event = type === 'resume' ? 'create' : type;
-    return !this.accepted && this.container === id && this.event === event;
+  /** Returns true if this is the request for the operation that has begun in a container. */
+  isFor({ id, operation }: Pick<ContainerContext, 'id' | 'operation'>): boolean {
+    return !this.accepted && this.container === id && this.event === wordOf(operation);
   }
 }
 
 interface Operation {
   n: number;
   work: Work;
-  /** True when a pause before the next attempt is over. */
+  /** It is true when a pause before the next attempt is over. */
   again: boolean;
-  /** True when its effects run at rest: the end of a teardown. Another teardown that is accepted meanwhile begins nothing. */
+  /** It is true when its effects run at rest, at the end of a teardown: another one that is accepted meanwhile begins nothing. */
   ends: boolean;
 }
 
@@ -53,14 +53,14 @@ export class Operations {
   readonly #spans: SpanSource;
   readonly #last = new WeakMap<ContainerActor, Operation>();
   readonly #nested = new WeakMap<AnyActorRef, Work>();
-  /** The operations that have not ended. */
+  /** Has the operations that have not ended. */
   readonly #open = new Set<Work>();
 
   constructor(spans: SpanSource) {
     this.#spans = spans;
   }
 
-  /** Returns the operation that an effect of this container belongs to. `cause`: the work in which the effect begins. */
+  /** Returns the operation that an effect of this container belongs to. `cause` is the work in which the effect begins. */
   of(root: ContainerActor, cause: Work | null | undefined): Work {
     const last = this.#last.get(root);
     const now = root.getSnapshot();
@@ -79,7 +79,7 @@ export class Operations {
       const snapshot = reached ?? root.getSnapshot();
       const { operation } = snapshot.context;
       if (operation.n === n) work.end(faultOf(snapshot), { 'cleat.state': stateName(snapshot) });
-      else work.end({ code: 'SUPERSEDED', message: `overtaken by ${operation.type}` });
+      else work.end({ code: 'SUPERSEDED', message: `overtaken by ${wordOf(operation)}` });
     });
     return work;
   }
@@ -126,7 +126,7 @@ export class Operations {
     }
     const network = operation.network === null ? {} : { 'cleat.network': operation.network };
     const attributes = { ...attributesOf(root), ...network };
-    return new Work(this.#spans, `cleat.${operation.type}`, { parent: cause, attributes });
+    return new Work(this.#spans, `cleat.${wordOf(operation)}`, { parent: cause, attributes });
   }
 
   #retry(root: ContainerActor, follows: Work): Work {
@@ -134,7 +134,7 @@ export class Operations {
   }
 }
 
-/** The parts of a nested machine's context and last state that matter here. */
+/** Has the parts of a nested machine's context and last state that matter here. */
 interface Inner {
   attachment?: { network: string };
   verb?: string;

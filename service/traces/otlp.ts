@@ -31,11 +31,11 @@ import type { Check } from '../../state/answers/doctor.ts';
 import type { Log } from '../report/log.ts';
 import type { SpanSource } from './work.ts';
 
-/** Header fields; those of W3C Trace Context among them name the caller's span. */
+/** Has header fields, of which those of W3C Trace Context name the caller's span. */
 export type Caller = Readonly<Record<string, string | string[] | undefined>>;
 
 export interface Connection extends SpanSource {
-  /** The span of the caller; null if it names none, or not as the specification asks. */
+  /** Returns the span of the caller; null if it names none, or not as the specification asks. */
   caller(fields: Caller): SpanContext | null;
   check(): Check;
   /** Sends what is in the queue, and ends. Resolves after `ms` at the latest. */
@@ -43,9 +43,9 @@ export interface Connection extends SpanSource {
 }
 
 interface Settings {
-  /** The base URL of the endpoint; null if the variables have it. */
+  /** It is the base URL of the endpoint, and null if the variables have it. */
   endpoint: string | null;
-  /** What is shown of the endpoint. */
+  /** Is shown in place of the endpoint, which may have a password. */
   shown: string;
   version: string;
   log: Log;
@@ -84,7 +84,7 @@ export function connect({ endpoint, shown, version, log }: Settings): Connection
   };
 }
 
-/** The exporter, and a call of `sent` after each success. */
+/** Returns the exporter with a call of `sent` after each success. */
 function noting(exporter: OTLPTraceExporter, sent: () => void): SpanExporter {
   return {
     export: (spans, done) =>
@@ -97,7 +97,7 @@ function noting(exporter: OTLPTraceExporter, sent: () => void): SpanExporter {
   };
 }
 
-/** What goes wrong between here and the endpoint. */
+/** Tells what goes wrong between here and the endpoint. */
 class Troubles {
   readonly #shown: string;
   readonly #log: Log;
@@ -141,7 +141,7 @@ class Troubles {
     return `traces do not arrive at ${this.#shown}: ${this.#why}`;
   }
 
-  /** Texts that differ in their numbers alone are one. */
+  /** Logs a text once; those that differ in their numbers alone are one. */
   #warn(text: string): void {
     const kind = text.replace(/\d+/g, '0');
     if (this.#said.has(kind)) return;

@@ -21,12 +21,12 @@ import type { Caller, Connection } from './otlp.ts';
 import { attributesOf, Operations, Request } from './operations.ts';
 import { underWay, Work } from './work.ts';
 
-/** The machines of containers, and those that run inside them. All others are shared. */
+/** Names the machines of containers, and those that run inside them. All others are shared. */
 const OWN = new Set(['container', 'attachment', 'uplink']);
 
 type PromiseLogic = PromiseActorLogic<unknown>;
 
-/** A request to a shared machine that is waiting for its answer. */
+/** Describes a request to a shared machine that is waiting for its answer. */
 interface Waiting {
   work: Work;
   from: AnyActorRef;
@@ -35,7 +35,7 @@ interface Waiting {
 export class Traces {
   readonly #connection: Connection;
   readonly #operations: Operations;
-  /** The work in which code runs, also after it has waited; null in an effect that is no span. */
+  /** Knows the work in which code runs, also after it has waited; it is null in an effect that is no span. */
   readonly #current = new AsyncLocalStorage<Work | null>();
   readonly #effects = new WeakMap<AnyActorRef, Work>();
   readonly #waiting = new WeakMap<AnyActorRef, Waiting[]>();
@@ -69,7 +69,7 @@ export class Traces {
     }
   }
 
-  /** Returns the same actors, each of which is a span while it runs. `machine`: the name of the machine that invokes them. */
+  /** Returns the same actors, each of which is a span while it runs. `machine` is the name of the one that invokes them. */
   actors<Actors extends Record<string, AnyActorLogic>>(machine: string, actors: Actors): Actors {
     const observed = Object.entries(actors).map(([name, logic]) => {
       if (!isPromise(logic)) return [name, logic];
@@ -133,7 +133,7 @@ export class Traces {
     };
   }
 
-  /** What a container does after a pause is another attempt. */
+  /** Returns the pause such that what a container does after it is another attempt. */
   #pause(machine: string, logic: PromiseLogic): PromiseLogic {
     if (!OWN.has(machine)) return logic;
     return {
@@ -146,7 +146,7 @@ export class Traces {
     };
   }
 
-  /** Null if the machine has been stopped, and for what a shared machine does while nobody waits for it. */
+  /** Returns null if the machine has been stopped, and for what a shared machine does while nobody waits for it. */
   #begin(machine: string, name: string, actor: AnyActorRef): Work | null {
     const root = actor.system.get(ROOT) as AnyActorRef | undefined;
     if (root === undefined) return null;
@@ -169,7 +169,7 @@ export class Traces {
     return new Work(this.#connection, name, { parent, attributes });
   }
 
-  /** The requests to a shared machine that wait for their answer. */
+  /** Returns the requests to a shared machine that wait for their answer. */
   #waitingFor(machine: AnyActorRef): Waiting[] {
     const all = this.#waiting.get(machine) ?? [];
     return all.filter(({ work, from }) => !work.over && stateOf(from).status === 'active');
@@ -179,7 +179,7 @@ export class Traces {
 const isPromise = (logic: AnyActorLogic): logic is PromiseLogic =>
   'config' in logic && typeof logic.config === 'function';
 
-/** The actor is stopped when its state is left; the body of the effect goes on, and the next effect waits for its end. */
+/** Tells an effect whose state is left: its actor is stopped, its body goes on, and the next effect waits for the end of that. */
 const abandoned = (status: string): Attributes => (status === 'stopped' ? { 'cleat.abandoned': true } : {});
 
 const stateOf = (actor: AnyActorRef) => actor.getSnapshot() as { status: string; value: unknown; children: unknown };

@@ -8,19 +8,19 @@
 import type { Attributes, Span, SpanContext, SpanOptions } from '@opentelemetry/api';
 import type { Fault } from '../../state/faults.ts';
 
-/** What makes spans. */
+/** Makes spans. */
 export interface SpanSource {
-  /** `served`: true for the span of a server's request. */
+  /** Begins a span. `served` is true for that of a server's request. */
   start(name: string, options: SpanOptions, parent: SpanContext | null, served: boolean): Span;
   fail(span: Span, message: string): void;
 }
 
 interface Beginning {
-  /** The work that this one is a part of, or that waits for it. */
+  /** It is the work that this one is a part of, or that waits for it. */
   parent?: Work | null;
-  /** The span of the caller, in another process. */
+  /** It is the span of the caller, in another process. */
   caller?: SpanContext | null;
-  /** The work that this one follows. */
+  /** It is the work that this one follows. */
   follows?: Work;
   attributes: Attributes;
 }
@@ -78,7 +78,7 @@ export class Work {
   }
 }
 
-/** The innermost of these that is still under way: the work itself, or what it is a part of. */
+/** Returns the innermost of these that is still under way: the work itself, or what it is a part of. */
 export function underWay(work: Work | null | undefined): Work | null {
   let found = work ?? null;
   while (found?.over === true) found = found.parent;

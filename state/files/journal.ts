@@ -8,8 +8,8 @@
  *
  * Guarantees: bounded (at most two files of LIMIT bytes, and what is written at once); lines are whole (a line cut short by a
  * crash is skipped). Each file but the first begins with everything that came before (`start`), so that losing the older part
- * loses no more than that; so does what follows lines that could not be written (`gap`). It is removed with its container:
- * before the snapshot, or at the next start.
+ * loses no more than that; so does what follows lines that could not be written, which are reported, and a line of their own
+ * (`gap`). It is removed with its container: before the snapshot, or at the next start.
  * Limits: history for people and tools; recovery never reads it. Lost with the run directory. A line is written 5 ms after it
  * was appended, so that a crash loses those.
  */
@@ -33,10 +33,13 @@ export class Journal {
   readonly #gaps = new Set<string>();
   #flushing = false;
   readonly #failpoint: Failpoint;
+  readonly #failed: (what: string, error: unknown) => void;
 
-  constructor(directory: string, failpoint: Failpoint) {
+  /** `failed` is told why lines of a container are missing, once until lines of it are written again. */
+  constructor(directory: string, failpoint: Failpoint, failed: (what: string, error: unknown) => void) {
     this.#directory = directory;
     this.#failpoint = failpoint;
+    this.#failed = failed;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   }
 
@@ -57,7 +60,7 @@ export class Journal {
     }
   }
 
-  /** Writes all waiting lines. A failed write drops them: it must not stop a teardown. */
+  /** Writes all waiting lines. A failed write drops and reports them: it must not stop a teardown. */
   flush(): void {
     this.#flushing = false;
     const waiting = [...this.#waiting];
@@ -69,8 +72,9 @@ export class Journal {
           id,
           lines.map((line) => (typeof line === 'function' ? line() : line)),
         );
-      } catch {
-        // The disk is full: the snapshot store reports that.
+      } catch (error) {
+        // The disk is full, or a line cannot be made, which is a defect.
+        if (!this.#gaps.has(id)) this.#failed(`writing the journal of container ${id}`, error);
         this.#gaps.add(id);
       }
       this.#failpoint('journal.append:after');

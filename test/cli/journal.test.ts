@@ -1,8 +1,9 @@
 /**
  * `cleat export` and `cleat replay` as a user types them: where the file goes, what is refused, and how a replay ends.
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ExportHeader } from '../../state/answers/container/history.ts';
@@ -49,6 +50,21 @@ journal('an export goes to a file of its own, or to standard output; a replay ta
   assert.equal([answer.header.id, answer.difference], ['web', null]);
 });
 
+journal('an export into a pipe, or through a link, leaves both what they are', async () => {
+  const [pipe, link] = [`${shell.directory}/pipe`, `${shell.directory}/link`];
+  execFileSync('mkfifo', [pipe]);
+  const reader = spawn('cat', [pipe], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const read = text(reader.stdout);
+  await shell.ok('export', 'web', '-o', pipe);
+  assert.ok(statSync(pipe).isFIFO());
+  assert.match(await read, /\{"kind":"end","lines":\d+\}\n$/);
+  writeFileSync(file, 'old');
+  symlinkSync(file, link);
+  await shell.ok('export', 'web', '-o', link);
+  assert.ok(lstatSync(link).isSymbolicLink());
+  assert.match(readFileSync(file, 'utf8'), /^\{"journal":1,/);
+});
+
 journal('what cannot be exported is refused, and leaves no file', async () => {
   const absent = await shell.cleat('export', 'nope', '-o', `${file}.2`);
   assert.is(absent.code, 1);
@@ -57,6 +73,7 @@ journal('what cannot be exported is refused, and leaves no file', async () => {
   const nowhere = await shell.cleat('export', 'web', '-o', '/no/such/file');
   assert.is(nowhere.code, 1);
   assert.match(nowhere.stderr, /cannot write \/no\/such\/file/);
+  assert.match((await shell.cleat('export', 'web', '-o', shell.directory)).stderr, /cannot write .*EISDIR/);
   // script(1) gives it a terminal.
   const words = [process.execPath, ...process.execArgv, `${import.meta.dirname}/../../cli/main.js`, 'export', 'web'];
   const typed = execFileSync('script', ['-qec', `${words.join(' ')}; echo code $?`, '/dev/null'], {
@@ -83,6 +100,28 @@ journal('a file that is cut off, or no journal, ends with 1 and says so', async 
   const absent = await shell.cleat('replay', '/no/such/file');
   assert.is(absent.code, 1);
   assert.match(absent.stderr, /Error: cannot read \/no\/such\/file[^]*Hint:/);
+});
+
+journal('a replay says what it could not replay, and that the machine was restored', async () => {
+  await shell.ok('export', 'web', '-o', file);
+  const [header = '', ...rest] = readFileSync(file, 'utf8').trimEnd().split('\n');
+  const lines = rest.slice(0, -1);
+  const start = JSON.parse(lines[0] ?? '') as object;
+  const { snapshot } = JSON.parse(
+    readFileSync(`${shell.environment['CLEAT_RUN_DIR']}/containers/web.json`, 'utf8'),
+  ) as {
+    snapshot: unknown;
+  };
+  const passage = { kind: 'passage', t: 1, machine: 'container', event: 'xstate.init', from: '', to: 'up', ms: 0 };
+  const kept = [
+    ...lines.slice(1),
+    ...[{ ...start, how: 'restored', snapshot }, passage].map((line) => JSON.stringify(line)),
+  ];
+  const end = JSON.stringify({ kind: 'end', lines: kept.length });
+  writeFileSync(file, [header, ...kept, end, ''].join('\n'));
+  const said = await shell.ok('replay', file);
+  assert.match(said, `${lines.length - 1} lines could not be replayed: nothing whole came before, or another version.`);
+  assert.match(said, 'The machine was restored from its snapshot 1 time.');
 });
 
 journal.run();

@@ -186,7 +186,7 @@ export class Fleet {
       if (name === 'containers.write:after' && !stage.dead) this.#written();
     });
     const outsideStore = new SnapshotStore(join(this.#directory, 'outsides'), failpoint);
-    const journal = new Journal(join(this.#directory, 'journal'), () => {});
+    const journal = new Journal(join(this.#directory, 'journal'), failpoint, failed);
     const roster = new Roster();
     // As in service/start/machines.ts.
     const containerRunner: EffectRunner = {

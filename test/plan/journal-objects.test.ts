@@ -4,7 +4,10 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { after, outcomeOf, single } from '../../plan/journal/objects.ts';
+import { attachmentMachine } from '../../machines/container/attachment.ts';
+import { containerMachine } from '../../machines/container/container.ts';
+import { uplinkMachine } from '../../machines/uplink.ts';
+import { after, EFFECTS, outcomeOf, single } from '../../plan/journal/objects.ts';
 import type { KernelObject } from '../../state/answers/container/history.ts';
 
 const objects = suite('journal, objects');
@@ -217,6 +220,16 @@ objects('what nothing has changed stays the same object', () => {
   const all: KernelObject[] = [{ kind: 'link', name: 'veth0', detail: '' }];
   assert.is(after(all, {}), all);
   assert.equal(after(all, { gone: [{ kind: 'address', name: 'veth0', detail: '' }] }), all, 'another kind');
+});
+
+/** Asks others, answers, or makes something that is no object of a container in the kernel (names, ports further out). */
+const OTHERS = 'lease release expose unexpose name unname verifyFirewall awaitVerdict backOff probeUplink'.split(' ');
+
+objects('each effect of the machines of a container is among those that make something, or among the others', () => {
+  const machines = [containerMachine, attachmentMachine, uplinkMachine];
+  const invoked = machines.flatMap(({ implementations }) => Object.keys(implementations.actors));
+  const effects = invoked.filter((name) => name !== 'attachment' && name !== 'uplink');
+  assert.equal([...Object.keys(EFFECTS), ...OTHERS].sort(), effects.sort());
 });
 
 objects.run();

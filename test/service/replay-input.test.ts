@@ -3,6 +3,7 @@
  * nothing of the process that reads it has changed afterwards.
  */
 import { Readable } from 'node:stream';
+import { build } from 'esbuild';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -231,5 +232,23 @@ input('a file that cannot be read is a fault, too', async () => {
   assert.equal([absent.replay, absent.fault?.code, absent.fault?.errno], [null, 'NOT_A_JOURNAL', 'ENOENT']);
   assert.equal([directory.replay, directory.fault?.errno], [null, 'EISDIR']);
 });
+
+input(
+  'a replay loads nothing that acts: no effects, no addon, of the service what reads a journal and a snapshot',
+  async () => {
+    const entry = new URL('../../service/replay/main.js', import.meta.url).pathname;
+    const { metafile } = await build({
+      entryPoints: [entry],
+      bundle: true,
+      packages: 'external',
+      format: 'esm',
+      platform: 'node',
+      write: false,
+      metafile: true,
+    });
+    const folders = Object.keys(metafile.inputs).map((file) => /(?<=dist\/)(?:service\/)?[^/]+/.exec(file)?.[0] ?? file);
+    assert.equal([...new Set(folders)].sort(), ['machines', 'plan', 'service/records', 'service/replay', 'state']);
+  },
+);
 
 input.run();

@@ -12,6 +12,7 @@ import { assign, createActor, fromPromise, setup } from 'xstate';
 import { ROOT } from '../../effects/effect.ts';
 import type { Connection } from '../../service/traces/otlp.ts';
 import { Traces } from '../../service/traces/traces.ts';
+import { FaultError } from '../../state/faults.ts';
 
 interface Seen {
   name: string;
@@ -64,7 +65,13 @@ function container(traces: Traces, effects: Record<'ensureLink' | 'awaitLinksGon
     },
     initial: 'up',
     states: {
-      up: { tags: 'rest', on: { configure: { target: 'linking', actions: 'accept' } } },
+      up: {
+        tags: 'rest',
+        on: {
+          configure: { target: 'linking', actions: 'accept' },
+          resume: { target: 'linking', actions: 'accept' },
+        },
+      },
       linking: {
         invoke: { src: 'ensureLink', onDone: 'up' },
         on: { teardown: { target: 'draining', actions: 'accept' } },
@@ -108,6 +115,28 @@ operations('an effect whose state is left ends then, and so does an operation th
   const [configure, effect] = seen as [Seen, Seen];
   assert.equal([effect.ended, effect.attributes['cleat.abandoned']], [true, true]);
   assert.equal([configure.ended, configure.attributes['error.type']], [true, 'SUPERSEDED']);
+});
+
+operations('an operation has the name of its request: a create also resumes a container that others have kept', () => {
+  const { seen, connection: to } = connection();
+  const actor = container(new Traces(to), { ensureLink: NEVER, awaitLinksGone: NEVER, release: NEVER });
+  actor.send({ type: 'resume' });
+  assert.is(seen[0]?.name, 'cleat.create');
+});
+
+operations('a failure has its code, and what the kernel has refused where it has refused something', async () => {
+  const { seen, connection: to } = connection();
+  const fail = (error: FaultError) => new Traces(to).request('audit.repair', {}, {}, () => Promise.reject(error));
+  const details = { errno: 'EBUSY', syscall: 'mount', object: '/run/netns/a' };
+  await fail(new FaultError('KERNEL', 'no', details)).catch(() => {});
+  await fail(new FaultError('BAD_REQUEST', 'no')).catch(() => {});
+  assert.equal(
+    seen.map(({ attributes }) => attributes),
+    [
+      { 'error.type': 'KERNEL', 'cleat.errno': 'EBUSY', 'cleat.syscall': 'mount', 'cleat.object': '/run/netns/a' },
+      { 'error.type': 'BAD_REQUEST' },
+    ],
+  );
 });
 
 operations('an operation that outlasts the daemon is sent as far as it has come', async () => {

@@ -6,45 +6,14 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../state/answers/doctor.ts';
-import { Collector } from '../harness/collector.ts';
-import { on, TestDaemon } from '../harness/daemon.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { check, life, traced } from '../harness/traced.ts';
 
 requirePrivateNamespace();
 
 const endpoint = suite('endpoint of traces');
 
-const daemons: TestDaemon[] = [];
-const collectors: Collector[] = [];
-
-/** Both end with their test, however it ends. */
-async function listening(): Promise<Collector> {
-  const collector = new Collector();
-  collectors.push(collector);
-  await collector.listen();
-  return collector;
-}
-function newDaemon(environment: Record<string, string> = {}): TestDaemon {
-  const daemon = new TestDaemon();
-  daemon.environment = environment;
-  daemons.push(daemon);
-  return daemon;
-}
-endpoint.after.each(async () => {
-  for (const daemon of daemons.splice(0)) await daemon.kill();
-  for (const collector of collectors.splice(0)) await collector.close();
-});
-
-const life = async (daemon: TestDaemon, id: string): Promise<void> => {
-  await daemon.up(id, { networks: on('cleat') });
-  await daemon.down(id);
-};
-
-const check = async (daemon: TestDaemon): Promise<Check | undefined> => {
-  const { body } = await daemon.get<{ checks: Check[] }>('/v1/doctor');
-  return body.checks.find(({ name }) => name === 'traces');
-};
+const { listening, newDaemon } = traced(endpoint);
 
 /** The files of code that a daemon has loaded, of those that are ours; it must have ended by itself. */
 function loaded(directory: string): string[] {

@@ -4,41 +4,16 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Check } from '../../state/answers/doctor.ts';
-import { Collector } from '../harness/collector.ts';
-import { on, TestDaemon } from '../harness/daemon.ts';
+import { on, type TestDaemon } from '../harness/daemon.ts';
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { check, life, traced } from '../harness/traced.ts';
 
 requirePrivateNamespace();
 
 const troubles = suite('troubles of traces');
 
-const daemons: TestDaemon[] = [];
-const collectors: Collector[] = [];
-
-/** Both end with their test, however it ends. */
-async function listening(): Promise<Collector> {
-  const collector = new Collector();
-  collectors.push(collector);
-  await collector.listen();
-  return collector;
-}
-function newDaemon(environment: Record<string, string> = {}): TestDaemon {
-  const daemon = new TestDaemon();
-  daemon.environment = environment;
-  daemons.push(daemon);
-  return daemon;
-}
-troubles.after.each(async () => {
-  for (const daemon of daemons.splice(0)) await daemon.kill();
-  for (const collector of collectors.splice(0)) await collector.close();
-});
-
-const life = async (daemon: TestDaemon, id: string): Promise<void> => {
-  await daemon.up(id, { networks: on('cleat') });
-  await daemon.down(id);
-};
+const { listening, newDaemon } = traced(troubles);
 
 interface Line {
   level: number;
@@ -53,11 +28,6 @@ const said = (daemon: TestDaemon): Line[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Line)
     .filter(({ event }) => event === 'traces');
-
-const check = async (daemon: TestDaemon): Promise<Check | undefined> => {
-  const { body } = await daemon.get<{ checks: Check[] }>('/v1/doctor');
-  return body.checks.find(({ name }) => name === 'traces');
-};
 
 troubles('what has not been sent yet is sent at the stop', async () => {
   const collector = await listening();

@@ -1,7 +1,7 @@
 /**
  * Operations as traces: which spans there are, what is a part of what, who is blamed, and whose span is above.
  *
- * Limits: what becomes of spans when the endpoint fails is in traces-endpoint.test.ts.
+ * Limits: what becomes of spans when the endpoint fails is in traces-troubles.test.ts.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -107,7 +107,7 @@ traces('an operation is a trace: its effects, and the work of others that it wai
   assert.ok(Number(create.attributes['cleat.generation']) > 0);
   assert.ok(Number(configure.attributes['cleat.waited.accept_ms']) >= 0);
   const [attachment] = collector.below(configure).filter(({ name }) => name === 'attachment') as [SeenSpan];
-  assert.is(attachment.attributes['cleat.network'], 'web');
+  assert.equal([attachment.attributes['cleat.network'], attachment.attributes['cleat.verb']], ['web', 'attach']);
   const [link] = collector.below(attachment) as [SeenSpan];
   assert.is(link.attributes['cleat.machine'], 'attachment');
   assert.is(link.attributes['cleat.state'], 'linking');

@@ -31,10 +31,14 @@ const entry = (t: number, more: Partial<Passage> = {}): Passage => ({
   ...more,
 });
 
+/** Opens the journals of a directory; what is reported is a defect unless the test says otherwise. */
+const opened = (directory: string, failed: (what: string, error: unknown) => void = assert.unreachable): Journal =>
+  new Journal(directory, () => {}, failed);
+
 const journal = suite('journal');
 
 journal('the journal returns what was appended, for each container its own', () => {
-  const history = new Journal(scratch(), () => {});
+  const history = opened(scratch());
   history.append('a', entry(1));
   history.append('b', entry(2));
   history.append('a', entry(3, { fault: { code: 'KERNEL', message: 'no\nnewline' } }));
@@ -45,25 +49,25 @@ journal('the journal returns what was appended, for each container its own', () 
 
 journal('the journal writes by itself, soon', async () => {
   const directory = scratch();
-  new Journal(directory, () => {}).append('a', entry(1));
+  opened(directory).append('a', entry(1));
   for (let i = 0; i < 200 && readdirSync(directory).length === 0; i++) await new Promise((next) => setTimeout(next, 5));
   assert.equal(JSON.parse(readFileSync(join(directory, 'a.ndjson'), 'utf8')), entry(1));
 });
 
 journal('half a line, left by a crash, is skipped, and the lines around it are not', () => {
   const directory = scratch();
-  const history = new Journal(directory, () => {});
+  const history = opened(directory);
   history.append('a', entry(1));
   history.flush();
   appendFileSync(join(directory, 'a.ndjson'), '{"t":2,"mach');
-  const next = new Journal(directory, () => {});
+  const next = opened(directory);
   next.append('a', entry(3));
   assert.equal(next.read('a'), [entry(1), entry(3)]);
 });
 
 journal('the journal is bounded, and keeps the newest lines', () => {
   const directory = scratch();
-  const history = new Journal(directory, () => {});
+  const history = opened(directory);
   const BATCH = 100;
   for (let t = 0; t < 10_000; t++) {
     history.append('a', entry(t));
@@ -83,7 +87,7 @@ journal('the journal is bounded however often the daemon starts: older lines cou
   const BATCH = 300;
   const line = JSON.stringify(entry(9999)).length + 1;
   for (let t = 0; t < 12_000;) {
-    const history = new Journal(directory, () => {});
+    const history = opened(directory);
     for (const end = t + BATCH; t < end; t++) history.append('a', entry(t));
     history.flush();
     assert.ok(size() <= 2 * (256 * 1024 + BATCH * line), `${size()} bytes after ${t} lines`);
@@ -93,7 +97,7 @@ journal('the journal is bounded however often the daemon starts: older lines cou
 
 journal('a container that is gone leaves no journal', () => {
   const directory = scratch();
-  const history = new Journal(directory, () => {});
+  const history = opened(directory);
   for (let t = 0; t < 4000; t++) history.append('a', entry(t));
   history.flush();
   history.append('a', entry(1));
@@ -104,7 +108,7 @@ journal('a container that is gone leaves no journal', () => {
 
 journal('the journal of an unknown container is swept, and one that cannot be removed is reported', () => {
   const directory = scratch();
-  const history = new Journal(directory, () => {});
+  const history = opened(directory);
   for (const id of ['a', 'b.c', 'd']) history.append(id, entry(1));
   history.flush();
   writeFileSync(join(directory, 'a.ndjson.1'), '');
@@ -124,7 +128,7 @@ const whole = (before: () => JournalLine[]): JournalStart => ({
 
 journal('a full file is followed by one that begins with everything that came before', () => {
   const directory = scratch();
-  const history = new Journal(directory, () => {});
+  const history = opened(directory);
   history.knows('a', whole);
   for (let t = 0; t < 10_000; t++) {
     history.append('a', entry(t));
@@ -149,7 +153,8 @@ journal('a full file is followed by one that begins with everything that came be
 
 journal('lines that could not be written are a gap, and everything that came before follows', () => {
   const directory = scratch();
-  const history = new Journal(directory, () => {});
+  const reported: string[] = [];
+  const history = opened(directory, (what, error) => reported.push(`${what}: ${(error as Error).message}`));
   history.knows('a', whole);
   history.append('a', entry(1));
   history.flush();
@@ -157,6 +162,10 @@ journal('lines that could not be written are a gap, and everything that came bef
   mkdirSync(join(directory, 'a.ndjson'));
   history.append('a', entry(2));
   history.flush();
+  assert.match(reported[0] ?? '', /^writing the journal of container a: EISDIR/);
+  history.append('a', entry(2));
+  history.flush();
+  assert.is(reported.length, 1, 'the same trouble is reported once');
   rmdirSync(join(directory, 'a.ndjson'));
   history.append('a', () => entry(3));
   history.append('a', entry(4));
@@ -167,24 +176,45 @@ journal('lines that could not be written are a gap, and everything that came bef
   assert.equal(history.read('a').at(-1), entry(5));
 });
 
+journal('a line that cannot be made is a gap, too, and reported', () => {
+  const reported: unknown[] = [];
+  const history = opened(scratch(), (_what, error) => reported.push(error));
+  history.knows('a', whole);
+  const defect = new Error('a defect');
+  history.append('a', () => {
+    throw defect;
+  });
+  history.flush();
+  assert.equal(reported, [defect]);
+  history.append('a', entry(2));
+  assert.equal(
+    history.read('a').map(({ kind }) => kind),
+    ['gap', 'passage', 'start'],
+  );
+});
+
 journal('lines of an earlier daemon are read as what they were: changes of state and notes', () => {
   const directory = scratch();
   const { kind: _kind, ...old } = entry(1);
   const lines = [old, { ...old, event: 'drift', from: 'up', to: 'up' }];
   writeFileSync(join(directory, 'a.ndjson'), `\n${lines.map((line) => JSON.stringify(line)).join('\n')}\n`);
   assert.equal(
-    new Journal(directory, () => {}).read('a').map((line) => line.kind),
+    opened(directory)
+      .read('a')
+      .map((line) => line.kind),
     ['passage', 'note'],
   );
 });
 
 journal('a journal that cannot be written blocks nobody', () => {
   const directory = scratch();
-  const history = new Journal(directory, () => {});
+  const reported: string[] = [];
+  const history = opened(directory, (what) => reported.push(what));
   history.append('no/such/folder', entry(1));
   history.append('a', entry(2));
   history.flush();
   assert.equal(history.read('a'), [entry(2)]);
+  assert.equal(reported, ['writing the journal of container no/such/folder']);
 });
 
 journal.run();

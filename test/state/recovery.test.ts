@@ -58,7 +58,7 @@ type Kept = Awaited<ReturnType<typeof attaching>>;
 async function start(damage: (record: Kept) => unknown) {
   const directory = mkdtempSync(join(tmpdir(), 'recovery-'));
   const store = new SnapshotStore(directory, () => {});
-  const journal = new Journal(join(directory, 'journal'), () => {});
+  const journal = new Journal(join(directory, 'journal'), () => {}, assert.unreachable);
   const write = (id: string, text: string) => writeFileSync(join(directory, `${id}.json`), text);
   const record = await attaching('bad');
   const damaged = damage(record) ?? record;
@@ -151,7 +151,7 @@ recovery('the probe changes nothing of what is loaded', async () => {
 recovery('outer ports of a container of another boot are returned', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'recovery-'));
   const store = new SnapshotStore(directory, () => {});
-  const journal = new Journal(join(directory, 'journal'), () => {});
+  const journal = new Journal(join(directory, 'journal'), () => {}, assert.unreachable);
   for (const [id, publisher] of [
     ['out', 'http://gateway'],
     ['in', null],

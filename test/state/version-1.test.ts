@@ -118,7 +118,7 @@ version1('a record at rest stays at rest', () => {
 version1('a start loads the records', () => {
   const directory = mkdtempSync(join(tmpdir(), 'version-1-'));
   const store = new SnapshotStore(directory, () => {});
-  const journal = new Journal(join(directory, 'journal'), () => {});
+  const journal = new Journal(join(directory, 'journal'), () => {}, assert.unreachable);
   for (const { record } of LINES) {
     writeFileSync(join(directory, 'c1.json'), JSON.stringify(record));
     const { containers } = recover({ store, journal, machine: containerMachine, bootId: 'boot' });

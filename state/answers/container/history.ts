@@ -22,10 +22,10 @@ export const JournalEntry = z.object({
 });
 export type JournalEntry = z.infer<typeof JournalEntry>;
 
-/** The version of the format of the lines below. */
+/** This is the version of the format of the lines below. */
 export const JOURNAL_VERSION = 1;
 
-/** One operation of a JSON Patch (RFC 6902). */
+/** Is one operation of a JSON Patch (RFC 6902). */
 export const PatchOperation = z.discriminatedUnion('op', [
   z.object({ op: z.literal('add'), path: z.string(), value: z.unknown() }),
   z.object({ op: z.literal('replace'), path: z.string(), value: z.unknown() }),
@@ -33,7 +33,7 @@ export const PatchOperation = z.discriminatedUnion('op', [
 ]);
 export type PatchOperation = z.infer<typeof PatchOperation>;
 
-/** What exists for a container in the kernel, as far as the effects that have ended say. `of`: the object that it ends with. */
+/** Exists for a container in the kernel, as far as the effects that have ended say. `of` names the object that it ends with. */
 export const KernelObject = z.object({
   kind: z.enum(['namespace', 'link', 'address', 'port', 'uplink', 'files']),
   name: z.string(),
@@ -98,7 +98,7 @@ export const JournalLine = z.discriminatedUnion('kind', [
 export type JournalLine = z.infer<typeof JournalLine>;
 export type JournalStart = Extract<JournalLine, { kind: 'start' }>;
 
-/** The first line of an exported journal. */
+/** Begins an exported journal. */
 export const ExportHeader = z.object({
   journal: z.literal(JOURNAL_VERSION).describe('Version of the format'),
   cleat: z.string().describe('Version of the daemon'),
@@ -111,7 +111,7 @@ export const ExportHeader = z.object({
 });
 export type ExportHeader = z.infer<typeof ExportHeader>;
 
-/** The last line, which shows that nothing is cut off. */
+/** Ends an exported journal, which shows that nothing is cut off. */
 export const ExportEnd = z.object({
   kind: z.literal('end'),
   lines: z.int().describe('The lines between first and last'),
