@@ -167,15 +167,30 @@ page('keys move in a list and stay in it', () => {
 
 page('what the page sends is what the daemon takes', () => {
   const view = container(3, {
-    ports: [{ host_ip: '127.0.0.1', host_port: 8003, container_port: 80, protocol: 'tcp', range: 1 }],
+    ports: ['127.0.0.1', '10.0.0.1'].map((host_ip) => ({
+      host_ip,
+      host_port: 8003,
+      container_port: 80,
+      protocol: 'tcp',
+      range: 1,
+    })),
   });
-  const values = { network: 'back', ports: '8080:80/tcp, [::1]:53:53/udp 9000', port: '8003:80/tcp', full: true };
+  const values = {
+    network: 'back',
+    ports: '8080:80/tcp, [::1]:53:53/udp 9000',
+    port: '10.0.0.1:8003->80/tcp',
+    full: true,
+  };
   for (const type of ['configure', 'connect', 'disconnect', 'reload', 'publish', 'unpublish', 'teardown']) {
     const request = requestOf(type, view, values);
     assert.ok('event' in request, `${type}: ${JSON.stringify(request)}`);
     const parsed = LifecycleEvent.safeParse(request.event);
     assert.ok(parsed.success, `${type}: ${JSON.stringify(parsed.error?.issues)}`);
   }
+  // The same port on two addresses is two mappings.
+  assert.equal(requestOf('unpublish', view, values), {
+    event: { type: 'unpublish', id: 'c3', port_mappings: [view.ports[1]] },
+  });
   for (const type of ['connect', 'disconnect', 'publish', 'unpublish'])
     assert.ok('lacks' in requestOf(type, view, {}), type);
   assert.equal(parsePorts('127.0.0.1:8080:80'), [{ host_ip: '127.0.0.1', host_port: 8080, container_port: 80 }]);
