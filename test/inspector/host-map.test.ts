@@ -49,6 +49,14 @@ map('each container stands in one group, and a network without containers is the
   assert.is(groups.filter(({ name }) => name === 'lan').length, 2);
 });
 
+map('a network on the map has its machine, with the fault', () => {
+  const [machine] = sharedBy(kinds).filter(({ kind, name }) => kind === 'network' && name === 'web');
+  assert.ok(machine);
+  const faulty = { ...machine, fault: { code: 'KERNEL', message: 'no bridge' } as const };
+  const groups = groupsOf(kinds, networks, new Map([[machine.key, faulty]]));
+  assert.is(groups.find(({ name }) => name === 'web')?.machine, faulty);
+});
+
 map('the network with the default route has the container; a line leads to the others', () => {
   const both = container(0, { networks: {}, requested_networks: { web: {}, back: { gateway_priority: 5 } } });
   const group = groupsOf([both], networks, new Map()).find(({ members }) => members.length > 0);

@@ -1,4 +1,8 @@
-/** Shows the list of all containers: search, filter, and the rows. */
+/**
+ * Shows the list of all containers: search, filter, and the rows.
+ *
+ * Guarantees: a filter that has no container is offered only while it is chosen, so that one can leave it.
+ */
 import { html } from 'htm/preact';
 import type { VNode } from 'preact';
 import { choose, chosen, containers, counts, kind, list, search, standing } from '../live/store.ts';
