@@ -50,7 +50,7 @@ map('each container stands in one group, and a network without containers is the
 });
 
 map('a network on the map has its machine, with the fault', () => {
-  const [machine] = sharedBy(kinds).filter(({ kind, name }) => kind === 'network' && name === 'web');
+  const machine = sharedBy(kinds).find(({ kind, name }) => kind === 'network' && name === 'web');
   assert.ok(machine);
   const faulty = { ...machine, fault: { code: 'KERNEL', message: 'no bridge' } as const };
   const groups = groupsOf(kinds, networks, new Map([[machine.key, faulty]]));
