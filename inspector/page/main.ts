@@ -1,5 +1,5 @@
 /**
- * The page of the inspector: asks what it shows (a daemon or a file), then draws it and keeps it up to date.
+ * Starts the page of the inspector: asks what it shows (a daemon or a file), then draws it and keeps it up to date.
  *
  * Limits: one page for one daemon; what it can ask for is in live/api.ts.
  */
@@ -28,7 +28,7 @@ async function begin(): Promise<void> {
 
 function followAddress(): void {
   const to = parseRoute(location.hash);
-  if (fragmentOf(to) !== fragmentOf(route.value)) route.value = to;
+  if (source.value?.kind !== 'file' && fragmentOf(to) !== fragmentOf(route.value)) route.value = to;
 }
 addEventListener('hashchange', followAddress);
 followAddress();

@@ -3,8 +3,9 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Box } from '../../inspector/page/charts/chart.ts';
 import { groupsOf, selected } from '../../inspector/page/map/groups.ts';
-import { layoutMap, type HostMap, type Rect } from '../../inspector/page/map/layout.ts';
+import { layoutMap, type HostMap } from '../../inspector/page/map/layout.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import { NETWORKS, container, fleet, network, sharedBy } from '../harness/page-fleet.ts';
 
@@ -48,6 +49,14 @@ map('each container stands in one group, and a network without containers is the
   assert.is(groups.filter(({ name }) => name === 'lan').length, 2);
 });
 
+map('a network on the map has its machine, with the fault', () => {
+  const machine = sharedBy(kinds).find(({ kind, name }) => kind === 'network' && name === 'web');
+  assert.ok(machine);
+  const faulty = { ...machine, fault: { code: 'KERNEL', message: 'no bridge' } as const };
+  const groups = groupsOf(kinds, networks, new Map([[machine.key, faulty]]));
+  assert.is(groups.find(({ name }) => name === 'web')?.machine, faulty);
+});
+
 map('the network with the default route has the container; a line leads to the others', () => {
   const both = container(0, { networks: {}, requested_networks: { web: {}, back: { gateway_priority: 5 } } });
   const group = groupsOf([both], networks, new Map()).find(({ members }) => members.length > 0);
@@ -60,7 +69,7 @@ map('the network with the default route has the container; a line leads to the o
   );
 });
 
-const overlap = (a: Rect, b: Rect): boolean => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+const overlap = (a: Box, b: Box): boolean => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 
 map('nothing covers anything, wide or narrow', () => {
   const many = Array.from({ length: 6 }, (_, n) => ({
@@ -74,7 +83,7 @@ map('nothing covers anything, wide or narrow', () => {
     const { groups, cards, ports, outsides, width, height } = mapOf([...kinds, container(9, { ports: many })], {
       room,
     });
-    const boxes: Rect[] = [...groups, ...cards, ...ports];
+    const boxes: Box[] = [...groups, ...cards, ...ports];
     for (const [i, a] of boxes.entries()) {
       assert.ok(a.x >= 0 && a.x + a.w <= width && a.y >= 0 && a.y + a.h <= height);
       for (const b of boxes.slice(i + 1)) assert.not.ok(overlap(a, b), JSON.stringify([a, b]));

@@ -10,7 +10,7 @@ import { EMPTY, reduce, type Model } from '../../inspector/page/model/model.ts';
 import { formOf, parsePorts, requestOf } from '../../inspector/page/model/requests.ts';
 import { fragmentOf, parseRoute } from '../../inspector/page/model/routes.ts';
 import { found } from '../../inspector/page/model/search.ts';
-import { KINDS, countKinds, kindOf, kindOfShared } from '../../inspector/page/model/standing.ts';
+import { KINDS, countKinds, kindOf, kindOfShared, type Kind } from '../../inspector/page/model/standing.ts';
 import { branchOf } from '../../inspector/page/model/tree.ts';
 import { moved, scrollTo, windowOf } from '../../inspector/page/model/virtual-window.ts';
 import { containerMachine } from '../../machines/container/container.ts';
@@ -43,8 +43,12 @@ page('what no message concerns stays the same object', () => {
   assert.is(reduce(begun, []), begun);
 });
 
-page('a hello that does not resume forgets everything; one that does keeps it', () => {
-  assert.is(reduce(begun, [hello(false)]).containers.size, 0);
+page('a hello that does not resume forgets what there was, not what happened; one that does keeps all', () => {
+  const drifted = reduce(begun, [
+    { event: 'notification', data: { type: 'repaired', t: 1, id: 'c1', network: null, drift: [] } },
+  ]);
+  assert.is(reduce(drifted, [hello(false)]).containers.size, 0);
+  assert.is(reduce(drifted, [hello(false)]).notifications, drifted.notifications);
   assert.is(reduce(begun, [hello(true)]).containers, begun.containers);
 });
 
@@ -127,6 +131,31 @@ page('a search finds ids, names, states, networks, addresses and ports, all word
 
 page('every state of the machine has a kind, and failures are not taken for work', () => {
   for (const node of statesOf(containerMachine.root)) assert.ok(KINDS.includes(kindOf(node.path.join('.'))));
+  // Who adds a state says here what it is to people.
+  const at = (kind: Kind): string[] =>
+    Object.keys(containerMachine.root.states).filter((state) => kindOf(state) === kind);
+  assert.equal(Object.fromEntries(KINDS.map((kind) => [kind, at(kind).sort()])), {
+    up: ['up'],
+    working: [
+      'adjusting',
+      'configuring',
+      'connecting',
+      'creating',
+      'disconnecting',
+      'publishing',
+      'rebuilding',
+      'reloading',
+      'repairing',
+      'rollingBack',
+      'settling',
+      'unpublishing',
+      'yielding',
+    ],
+    degraded: ['degraded'],
+    failed: ['failed', 'teardownFailed'],
+    created: ['created'],
+    leaving: ['abandoning', 'draining', 'gone', 'releasing', 'tearingDown'],
+  });
   assert.equal(
     ['up', 'configuring.leasing', 'degraded', 'teardownFailed', 'error', 'created', 'draining'].map(kindOf),
     ['up', 'working', 'degraded', 'failed', 'failed', 'created', 'leaving'],
@@ -167,15 +196,30 @@ page('keys move in a list and stay in it', () => {
 
 page('what the page sends is what the daemon takes', () => {
   const view = container(3, {
-    ports: [{ host_ip: '127.0.0.1', host_port: 8003, container_port: 80, protocol: 'tcp', range: 1 }],
+    ports: ['127.0.0.1', '10.0.0.1'].map((host_ip) => ({
+      host_ip,
+      host_port: 8003,
+      container_port: 80,
+      protocol: 'tcp',
+      range: 1,
+    })),
   });
-  const values = { network: 'back', ports: '8080:80/tcp, [::1]:53:53/udp 9000', port: '8003:80/tcp', full: true };
+  const values = {
+    network: 'back',
+    ports: '8080:80/tcp, [::1]:53:53/udp 9000',
+    port: '10.0.0.1:8003->80/tcp',
+    full: true,
+  };
   for (const type of ['configure', 'connect', 'disconnect', 'reload', 'publish', 'unpublish', 'teardown']) {
     const request = requestOf(type, view, values);
     assert.ok('event' in request, `${type}: ${JSON.stringify(request)}`);
     const parsed = LifecycleEvent.safeParse(request.event);
     assert.ok(parsed.success, `${type}: ${JSON.stringify(parsed.error?.issues)}`);
   }
+  // The same port on two addresses is two mappings.
+  assert.equal(requestOf('unpublish', view, values), {
+    event: { type: 'unpublish', id: 'c3', port_mappings: [view.ports[1]] },
+  });
   for (const type of ['connect', 'disconnect', 'publish', 'unpublish'])
     assert.ok('lacks' in requestOf(type, view, {}), type);
   assert.equal(parsePorts('127.0.0.1:8080:80'), [{ host_ip: '127.0.0.1', host_port: 8080, container_port: 80 }]);

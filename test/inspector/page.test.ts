@@ -2,16 +2,16 @@
 // slow: 30 s, a browser goes through everything that the page can do
 /**
  * The page in a browser, from a page server that says what the test wants: everything by keyboard alone, a thousand containers,
- * refusals, a daemon that ends and comes back, files, and the width of a phone.
+ * refusals, a daemon that ends and comes back, and the width of a phone.
  *
- * Limits: what a real daemon says is in live.test.ts, and accessibility in accessible.test.ts.
+ * Limits: the past and files are in page-past.test.ts, what a real daemon says in live.test.ts, accessibility in accessible.test.ts.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Page } from 'playwright-core';
 import { PHONE, PageBrowser, goTo, holds } from '../harness/page-browser.ts';
-import { configuration, container, fleet, journal } from '../harness/page-fleet.ts';
-import { PageServer, exported } from '../harness/page-server.ts';
+import { configuration, container, fleet } from '../harness/page-fleet.ts';
+import { PageServer } from '../harness/page-server.ts';
 import { until } from '../harness/native.ts';
 
 const test = suite('the page');
@@ -78,44 +78,6 @@ test('draws the machine, lights the state, and shows what it goes through', asyn
   browser.assertQuiet();
 });
 
-test('time travel: state, objects and context of each moment, and what differs', async () => {
-  server.journals.set('c0', journal('c0', Date.now() - 60_000));
-  const page = await browser.open(`${url}#/containers/c0`);
-  await page.click('#tab-snapshot');
-  await page.waitForSelector('.objects >> text=*:8080/tcp');
-  await page.click('role=button[name="Compare from here"]');
-  const slider = page.locator('input[type=range]');
-  await slider.focus();
-  await page.keyboard.press('Home');
-  await page.waitForSelector('text=past: ');
-  assert.match((await slider.getAttribute('aria-valuetext')) ?? '', /moment 1 of \d+/);
-  for (let i = 0; i < 7; i++) await page.keyboard.press('ArrowRight');
-  await page.waitForSelector('.chart [data-node="configuring"].here');
-  assert.match(await page.innerText('#panel-snapshot'), /configuring\.attaching\s+became\s+up/);
-  assert.match(await page.innerText('#panel-snapshot'), /\+ port/);
-  await page.click('role=button[name="Stop comparing"]');
-  await page.waitForSelector('.inset [data-node="configuring.attaching"].here');
-  assert.not.match(await page.innerText('#panel-snapshot'), /8080/);
-  await page.keyboard.press('Escape');
-  await page.waitForSelector('.chart [data-node="up"].here');
-  // Each row of the timeline is a moment, too.
-  await page.click('#tab-timeline');
-  await page.click('.event:has-text("configuring.naming")');
-  await page.waitForSelector('.inset [data-node="configuring.naming"].here');
-  browser.assertQuiet();
-});
-
-test('the waterfall says where the milliseconds went', async () => {
-  const page = await browser.open(`${url}#/containers/c0`);
-  await page.click('#tab-waterfall');
-  await page.waitForSelector('.bar-row');
-  const text = await page.innerText('.operations');
-  assert.match(text, /configure\s+10\.8 ms/);
-  assert.match(text, /Longest: name, 6\.4 ms of 10\.8 ms/);
-  assert.match(text, /attachment linking\s+1\.9 ms/);
-  browser.assertQuiet();
-});
-
 test('sends what is legal, asks before a teardown, and shows the answer and a refusal', async () => {
   const page = await browser.open(`${url}#/containers/c3`, {}, [/409/]);
   await page.click('.actions >> text="teardown"');
@@ -173,12 +135,29 @@ test('when the daemon ends the page says so, comes back, and goes on where it wa
   await page.waitForSelector('role=alert >> text=The daemon has not answered since');
   // What was known is still there, and nothing can be sent.
   assert.is(await heading(page), 'c1');
+  // The moment of one container is not that of another.
+  await page.keyboard.press('[');
+  await page.waitForSelector('text=past: ');
+  await page.click('#container-c2');
+  await page.waitForSelector('h1:has-text("c2")');
+  await page.waitForSelector('text=past: ', { state: 'detached' });
+  await page.click('#container-c1');
+  await page.waitForSelector('h1:has-text("c1")');
   await page.waitForSelector('text=Events can be sent when the daemon is there again.');
   server.refusal = null;
   await page.waitForSelector('.connection.live');
   assert.match(server.resumed.at(-1) ?? '', /^run1-\d+$/);
   server.say({ event: 'container', data: container(1, { state: 'degraded' }) });
   await page.waitForSelector('.chart [data-node="degraded"].here');
+  browser.assertQuiet();
+});
+
+test('a page whose frames have stopped, as those of a hidden one do, goes on', async () => {
+  const page = await browser.open(url);
+  await page.waitForSelector('#container-c1');
+  await page.evaluate('window.requestAnimationFrame = () => 0');
+  server.say({ event: 'container', data: container(1, { state: 'degraded' }) });
+  await page.waitForSelector('#container-c1:has-text("degraded")');
   browser.assertQuiet();
 });
 
@@ -200,6 +179,7 @@ test('shared machines, the map and drift', async () => {
   const page = await browser.open(`${url}#/shared`);
   await page.click('.row:has-text("network web")');
   await page.waitForSelector('.chart [data-node="up"].here');
+  assert.is(await page.getAttribute('.rows', 'aria-activedescendant'), 'machine-network%20web');
   await page.click('.users >> text="c3"');
   assert.is(await heading(page), 'c3');
   await page.click('nav >> text=Map');
@@ -207,6 +187,15 @@ test('shared machines, the map and drift', async () => {
   assert.is(await page.locator('g.port').count(), 4);
   await page.click('a.card:has-text("c6")');
   assert.is(await heading(page), 'c6');
+  // What the list leaves out, the map leaves out, by words and by kind; all of it comes back at once.
+  await page.fill('#search', 'c');
+  await page.click('.chip:has-text("up")');
+  server.say({ event: 'container', data: container(6, { state: 'degraded' }) });
+  await page.waitForSelector('.chip:has-text("degraded")');
+  await page.click('nav >> text=Map');
+  await page.waitForSelector('text=Shows 11 of 12 containers.');
+  await page.click('text=Show all');
+  await page.waitForSelector('a.card:has-text("c6")');
   await page.click('nav >> text=Drift');
   await page.waitForSelector('text=route default via 10.90.1.1');
   const drift = { t: Date.now(), id: 'c3', network: 'web', drift: [DRIFT] };
@@ -314,26 +303,6 @@ test('at the width of a phone nothing is wider than the phone', async () => {
     assert.ok(width <= PHONE.width, `${place} is ${width} pixels wide`);
   }
   browser.assertQuiet();
-});
-
-test('a journal from a file is shown without a daemon, also if it is cut off', async () => {
-  const text = exported('web', journal('web', Date.now()));
-  server.file = { name: 'web.ndjson', text };
-  const page = await browser.open(url);
-  await page.waitForSelector('.chart [data-node="up"].here');
-  assert.is(await heading(page), 'web');
-  await page.waitForSelector('text=file: web.ndjson');
-  await page.keyboard.press('[');
-  await page.waitForSelector('text=past: ');
-  assert.equal(server.resumed, []);
-  browser.assertQuiet();
-  server.file = { name: 'web.ndjson', text: text.slice(0, -30) };
-  await page.reload();
-  await page.waitForSelector('role=alert >> text=The file is cut off');
-  await page.waitForSelector('.chart .here');
-  server.file = { name: 'x', text: '{"journal":9}\n' };
-  await page.reload();
-  await page.waitForSelector('text=version 9');
 });
 
 test('a thousand containers: few are in the document, all can be reached, and changes keep coming', async () => {

@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseExport } from '../../inspector/page/model/exported.ts';
 import { reduce, EMPTY } from '../../inspector/page/model/model.ts';
-import { differences, joined, moved, pastOf, rowsOf } from '../../inspector/page/model/past.ts';
+import { differences, joined, pastOf, refound, rowsOf } from '../../inspector/page/model/past.ts';
 import { operationsOf } from '../../inspector/page/model/waterfall.ts';
 import type { JournalLine } from '../../state/answers/container/history.ts';
 import { configuration, journal } from '../harness/page-fleet.ts';
@@ -47,10 +47,10 @@ past('what is in the journal and was seen, too, is there once', () => {
 past('a moment stays the same when the journal is read again', () => {
   const seen = joined(lines.slice(0, 2), reduce(EMPTY, configuration('c1', T)).trails.get('c1') ?? []);
   const index = seen.findIndex((line) => line.kind === 'passage' && line.to === 'configuring.naming');
-  const after = moved(index, seen, lines);
+  const after = refound(index, seen, lines);
   assert.ok(after !== null && after !== index);
   assert.is((lines[after] as { to?: string }).to, 'configuring.naming');
-  assert.is(moved(null, seen, lines), null);
+  assert.is(refound(null, seen, lines), null);
 });
 
 past('the timeline says what led where, how long it took, and why it failed', () => {
@@ -167,6 +167,10 @@ past('an export is read whole; what is wrong with one is said', () => {
   assert.match(parseExport('').problem ?? '', /no exported journal/);
   assert.match(parseExport('{"a":1}\n').problem ?? '', /no exported journal/);
   assert.match(parseExport(text.replace('"journal":1', '"journal":7')).problem ?? '', /version 7/);
+  // What cannot be read in the middle is no end.
+  const middle = parseExport(text.split('\n').with(4, '{"kind":').join('\n'));
+  assert.is(middle.lines.length, 3);
+  assert.match(middle.problem ?? '', /^Line 5 cannot be read: the file is damaged/);
   // A patch that leads nowhere.
   const broken = lines.map((line) =>
     line.kind === 'passage' && line.patch !== undefined

@@ -1,5 +1,5 @@
 /**
- * A statechart that is laid out: what scripts/charts.ts writes at build time, and the page draws.
+ * Describes a statechart that is laid out: scripts/charts.ts writes it at build time, and the page draws it.
  *
  * Guarantees: plain JSON with absolute coordinates, in pixels of the chart at its natural size.
  * Limits: `ids` of an edge are those of all transitions that share its line; the daemon names the transitions that were taken by
@@ -38,7 +38,7 @@ export interface ChartEdge {
   labelBox: Box;
 }
 
-/** States and lines, laid out. */
+/** Describes states and lines that are laid out. */
 export interface Drawing {
   id: string;
   title: string;
@@ -48,7 +48,7 @@ export interface Drawing {
   edges: ChartEdge[];
 }
 
-/** A whole machine. */
+/** Describes a whole machine. */
 export interface Chart extends Drawing {
   /** Transitions that every state has unless it says otherwise. */
   anywhere: { target: string; labels: string[] }[];

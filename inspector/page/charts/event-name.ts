@@ -1,5 +1,5 @@
 /**
- * The name of an event as people read it: in the charts, in the documents, and in the timeline.
+ * Names an event as people read it: in the charts, in the documents, and in the timeline.
  *
  * Guarantees: pure; done(ensureLink), failed(ensureLink), always, done (of a nested state), or the event as it is.
  */

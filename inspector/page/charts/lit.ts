@@ -1,5 +1,5 @@
 /**
- * What of a chart is lit: the state that the machine is in, with everything around it, and the lines that were taken.
+ * Finds what is lit in a chart: the state that the machine is in, with everything around it, and the lines that were taken.
  *
  * Guarantees: pure. A state or a transition that the chart does not have (another version) lights nothing.
  */
@@ -31,7 +31,7 @@ export function invokedCharts(chart: Chart, state: string, known: Readonly<Recor
   return (nodeOf(chart, state)?.invoke ?? []).filter((id) => Object.hasOwn(known, id));
 }
 
-/** The states in which an operation has ended. */
+/** Returns the states in which an operation has ended. */
 export const restStates = (chart: Chart): ReadonlySet<string> =>
   new Set(chart.nodes.filter(({ tags }) => tags.includes('rest')).map(({ id }) => id));
 

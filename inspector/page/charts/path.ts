@@ -1,5 +1,5 @@
 /**
- * The line of a transition as an SVG path, with rounded corners.
+ * Makes the line of a transition an SVG path, with rounded corners.
  *
  * Guarantees: pure; begins and ends where the layout says.
  */

@@ -1,5 +1,5 @@
 /**
- * Where the reader of a chart stands: which part is in sight, and how large.
+ * Computes which part of a chart is in sight, and how large.
  *
  * Guarantees: pure. A view keeps the point under the pointer in place while it zooms, and never loses the whole chart.
  */
@@ -19,9 +19,9 @@ export interface View {
 
 const MIN_SCALE = 0.05;
 const MAX_SCALE = 3;
-/** Pixels between a chart and its frame. */
+/** So many pixels are between a chart and its frame. */
 const EDGE = 16;
-/** Pixels of the chart that stay in sight. */
+/** So many pixels of the chart stay in sight. */
 const HOLD = 60;
 
 /** Shows a box whole, in the middle, not larger than `largest`. */
@@ -72,7 +72,7 @@ export function isInSight({ x, y, w, h }: Box, view: View, { width, height }: Si
   );
 }
 
-/** Between two views, for a movement that the eye can follow. */
+/** Returns a view between two, for a movement that the eye can follow. */
 export function between(from: View, to: View, part: number): View {
   const mix = (a: number, b: number): number => a + (b - a) * part;
   return { left: mix(from.left, to.left), top: mix(from.top, to.top), scale: mix(from.scale, to.scale) };

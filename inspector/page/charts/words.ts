@@ -1,5 +1,5 @@
 /**
- * A chart in words: what a reader who does not see it is told, and what stands below it for everybody.
+ * Puts a chart in words: for a reader who does not see it, and below the chart for everybody.
  *
  * Guarantees: pure; says the state, what it means, and where each event leads from there.
  */
@@ -9,7 +9,7 @@ import { linesFrom, nodeOf } from './lit.ts';
 export interface Way {
   /** The state that it leads to. */
   target: string;
-  /** What leads there. */
+  /** The events that lead there. */
   events: string[];
 }
 

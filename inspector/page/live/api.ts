@@ -1,5 +1,5 @@
 /**
- * What the page asks of the page server: its source, the charts, and the daemon's answers.
+ * Asks the page server for its source, the charts, and the daemon's answers.
  *
  * Guarantees: a refusal is an error whose message is in the daemon's own words, with the hint.
  */

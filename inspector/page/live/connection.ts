@@ -1,5 +1,5 @@
 /**
- * The page's connection to the daemon: reads the stream of GET /v1/inspector, and opens it again when it ends.
+ * Connects the page to the daemon: reads the stream of GET /v1/inspector, and opens it again when it ends.
  *
  * Guarantees: goes on after the last event that arrived (Last-Event-ID). Events are handed over once per frame of the display,
  * however many came; in a tab that nobody sees, a few times a second. A refusal is told with the daemon's own words, and is
@@ -22,6 +22,8 @@ interface Listener {
   standing(standing: Standing): void;
 }
 
+/** The same object each time: who listens need not look again. */
+const LIVE: Standing = { is: 'live' };
 const MIN_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 4000;
 const HIDDEN_PAUSE_MS = 250;
@@ -29,20 +31,22 @@ const HIDDEN_PAUSE_MS = 250;
 export function connect(listener: Listener): void {
   const parser = new EventParser();
   let waiting: Message[] = [];
-  let scheduled = false;
+  let frame = 0;
+  let timer: ReturnType<typeof setTimeout> | null = null;
 
   const flush = (): void => {
-    scheduled = false;
+    cancelAnimationFrame(frame);
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
     const batch = waiting;
     waiting = [];
     listener.messages(batch);
   };
   const schedule = (): void => {
-    if (scheduled) return;
-    scheduled = true;
-    // A hidden page has no frames.
-    if (document.hidden) setTimeout(flush, HIDDEN_PAUSE_MS);
-    else requestAnimationFrame(flush);
+    if (timer !== null) return;
+    frame = requestAnimationFrame(flush);
+    // A hidden page has no frames, and it may be hidden before the next one.
+    timer = setTimeout(flush, HIDDEN_PAUSE_MS);
   };
 
   let pause = MIN_PAUSE_MS;
@@ -60,7 +64,7 @@ export function connect(listener: Listener): void {
         waiting.push({ event, data: JSON.parse(data) as unknown } as Message);
       if (waiting.length === 0) continue;
       if (since !== null || pause !== MIN_PAUSE_MS) [since, pause] = [null, MIN_PAUSE_MS];
-      listener.standing({ is: 'live' });
+      listener.standing(LIVE);
       schedule();
     }
   };

@@ -1,5 +1,5 @@
 /**
- * A journal from a file, in place of a daemon: what `cleat export` has written.
+ * Shows a journal from a file, which `cleat export` has written, in place of a daemon.
  *
  * Guarantees: a file that is cut off or damaged is shown as far as it goes, and the page says so.
  */

@@ -11,9 +11,9 @@ export interface ServerEvent {
 }
 
 export class EventParser {
-  /** The id of the last event: what a reader says to go on from there. */
+  /** Holds the id of the last event: a reader says it to go on from there. */
   last = '';
-  /** The beginning of a line that is not complete, in the pieces that it came in: a long one is put together once. */
+  /** Holds the beginning of a line that is not complete, in the pieces that it came in: a long one is put together once. */
   #rest: string[] = [];
   /** True if the last piece ended with CR: a LF that follows belongs to it. */
   #halfEnd = false;

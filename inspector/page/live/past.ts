@@ -1,11 +1,11 @@
 /**
- * The past and the machine of the chosen container: read when it is chosen, and again when it has changed.
+ * Reads the past and the machine of the chosen container when it is chosen, and again when it has changed.
  *
  * Guarantees: an answer that comes after another container was chosen is dropped. Each is asked for at most once in PAUSE_MS.
  * Limits: between two readings, the past goes on with what the stream says.
  */
-import { batch, computed, effect, signal, untracked } from '@preact/signals';
-import { NO_PAST, joined, moved, pastOf } from '../model/past.ts';
+import { batch, computed, effect, signal } from '@preact/signals';
+import { NO_PAST, joined, pastOf, refound } from '../model/past.ts';
 import type { Line, MachineSnapshot } from '../model/wire.ts';
 import { journalOf, machineOf } from './api.ts';
 import { wordsOf } from './refusal.ts';
@@ -13,19 +13,20 @@ import { chosen, containers, gone, source, standing, trails } from './store.ts';
 
 const PAUSE_MS = 1500;
 
-interface Of<T> {
+/** Holds what was read of one container. */
+interface Reading<T> {
   id: string;
   value: T;
 }
 
-const journal = signal<Of<readonly Line[]> | null>(null);
-const snapshot = signal<Of<MachineSnapshot> | null>(null);
+const journal = signal<Reading<readonly Line[]> | null>(null);
+const snapshot = signal<Reading<MachineSnapshot> | null>(null);
 
 /** The index of the line that is looked at; null: now. */
 export const moment = signal<number | null>(null);
 /** The index of the line that is compared with; null: none. */
 export const pinned = signal<number | null>(null);
-/** Why the past cannot be shown; null: it can. */
+/** Says why the past cannot be shown; null: it can. */
 export const pastFailure = signal<string | null>(null);
 
 const NONE: readonly Line[] = [];
@@ -46,7 +47,15 @@ export const past = computed(() => {
 
 export const machine = computed(() => (snapshot.value?.id === chosen.value ? (snapshot.value?.value ?? null) : null));
 
-/** The journal of a file, in place of a daemon's. */
+/** Goes so many moments on (or back), to the first and the last at most. The last one is now. */
+export function step(by: number): void {
+  const last = past.value.lines.length - 1;
+  if (last < 0) return;
+  const to = Math.max(0, Math.min(last, (moment.value ?? last) + by));
+  moment.value = to === last ? null : to;
+}
+
+/** Takes the journal of a file in place of a daemon's. */
 export function showFile(id: string, found: readonly Line[]): void {
   journal.value = { id, value: found };
 }
@@ -60,44 +69,41 @@ export function followChosen(): void {
     last = performance.now();
     const id = chosen.value;
     if (id === null || !containers.value.has(id) || standing.value.is !== 'live') return;
-    void journalOf(id).then(
-      (value) => {
-        if (chosen.value !== id) return;
-        const before = lines.value;
-        batch(() => {
-          journal.value = { id, value };
-          moment.value = moved(moment.value, before, lines.value);
-          pinned.value = moved(pinned.value, before, lines.value);
-          pastFailure.value = null;
-        });
-      },
-      (error: unknown) => {
-        if (chosen.value === id && !gone.value.has(id)) pastFailure.value = wordsOf(error);
-      },
-    );
-    void machineOf(id).then(
-      (value) => chosen.value === id && (snapshot.value = { id, value }),
-      () => {}, // gone meanwhile; the stream says so
-    );
+    void Promise.allSettled([journalOf(id), machineOf(id)]).then(([history, state]) => {
+      if (chosen.value !== id) return;
+      const before = lines.value;
+      batch(() => {
+        if (history.status === 'fulfilled') {
+          journal.value = { id, value: history.value };
+          moment.value = refound(moment.value, before, lines.value);
+          pinned.value = refound(pinned.value, before, lines.value);
+        }
+        if (state.status === 'fulfilled') snapshot.value = { id, value: state.value };
+        const failed = [history, state].find(({ status }) => status === 'rejected');
+        // Of a container that went meanwhile there is nothing to read, and the stream says so.
+        pastFailure.value = failed?.status === 'rejected' && !gone.value.has(id) ? wordsOf(failed.reason) : null;
+      });
+    });
   };
   let before: string | null = null;
   effect(() => {
     const id = chosen.value;
+    // A moment is one of a container's own, also while the daemon is away or if the container is gone.
+    if (id !== null && id !== before) {
+      before = id;
+      last = -Infinity;
+      batch(() => {
+        moment.value = null;
+        pinned.value = null;
+        pastFailure.value = null;
+      });
+      if (timer !== null) clearTimeout(timer);
+      timer = null;
+    }
     if (source.value?.kind !== 'daemon' || standing.value.is !== 'live') return;
     // What it depends on: the container as it is, and what happened to it.
     if (id === null || containers.value.get(id) === undefined) return;
     void trails.value.get(id);
-    untracked(() => {
-      const pause = id === before ? Math.max(0, last + PAUSE_MS - performance.now()) : 0;
-      if (id !== before) {
-        before = id;
-        moment.value = null;
-        pinned.value = null;
-        pastFailure.value = null;
-        if (timer !== null) clearTimeout(timer);
-        timer = null;
-      }
-      timer ??= setTimeout(look, pause);
-    });
+    timer ??= setTimeout(look, Math.max(0, last + PAUSE_MS - performance.now()));
   });
 }

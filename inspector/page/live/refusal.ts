@@ -1,5 +1,5 @@
 /**
- * Why something was refused or failed, in words.
+ * Says in words why something was refused or failed.
  *
  * Guarantees: the daemon's own words, with its hint; the status of an answer that has none.
  */

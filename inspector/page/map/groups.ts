@@ -1,5 +1,5 @@
 /**
- * What leads out of each container, for the map of the host: a network's bridge, a program, the namespace of another, or nothing.
+ * Groups the containers on the map by how they reach the outside: a network's bridge, a program, the namespace of another, or not.
  *
  * Guarantees: pure. Every container is in exactly one group, that of the network with its default route or of the first one; its
  * other networks are in `also`.
@@ -16,8 +16,8 @@ export interface Group {
   name: string;
   /** Under the name: the bridge and the subnets. */
   facts: string[];
-  /** The state of its machine; null if it has none. */
-  state: string | null;
+  /** Null: it has no machine. */
+  machine: SharedView | null;
   members: Member[];
 }
 
@@ -61,8 +61,7 @@ export function groupsOf(
   const groupOf = (place: Pick<Group, 'key' | 'kind' | 'name' | 'outside'>): Group => {
     const known = groups.get(place.key);
     if (known !== undefined) return known;
-    const state = machines.get(place.key)?.state ?? null;
-    const made: Group = { ...place, facts: [], state, members: [] };
+    const made: Group = { ...place, facts: [], machine: machines.get(place.key) ?? null, members: [] };
     groups.set(place.key, made);
     return made;
   };

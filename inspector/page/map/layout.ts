@@ -1,37 +1,31 @@
 /**
- * The map of the host: from the left, the host ports, what leads out (bridges, programs), and the containers.
+ * Lays out the map of the host: from the left, the host ports, the bridges and programs, and the containers.
  *
  * Guarantees: pure. Rows do not overlap, and a line leads straight from a port through the bridge to its container. A group shows
  * a few of its containers until it is opened.
  */
+import type { Box } from '../charts/chart.ts';
 import { portText } from '../model/format.ts';
 import { addressesOf } from '../model/search.ts';
 import type { ContainerView } from '../model/wire.ts';
 import { selected, type Group } from './groups.ts';
 
-export interface Rect {
-  x: number;
-  y: number;
-  w: number;
-  h: number;
-}
-
-export interface OutsideBox extends Rect {
+export interface OutsideBox extends Box {
   name: string;
 }
 
-export interface GroupBox extends Rect {
+export interface GroupBox extends Box {
   group: Group;
   /** How many containers are not shown. */
   hidden: number;
 }
 
-export interface Card extends Rect {
+export interface Card extends Box {
   view: ContainerView;
   addresses: string[];
 }
 
-export interface PortBox extends Rect {
+export interface PortBox extends Box {
   text: string;
   owner: string;
 }
@@ -58,12 +52,12 @@ const ROW_GAP = 8;
 const GROUP_GAP = 18;
 const HEAD = 34;
 const EDGE = 16;
-/** How many of a group are shown before it is opened, and then. */
+/** How many of a group are shown before it is opened, and after: more would make the page slow. */
 const FEW = 8;
 const MANY = 200;
 const PORTS_SHOWN = 4;
 
-/** Where the columns are, and how wide. */
+/** Says where the columns are, and how wide. */
 interface Columns {
   port: { x: number; w: number };
   group: { x: number; w: number };
@@ -76,7 +70,7 @@ const ROOM = 760;
 
 interface Options {
   chosen: string | null;
-  /** The keys of the groups that are shown whole. */
+  /** Holds the keys of the groups that are opened. */
   opened: ReadonlySet<string>;
   /** The width that there is, in pixels. */
   room: number;

@@ -29,7 +29,6 @@ export interface Exported {
 interface Header {
   journal?: unknown;
   id?: unknown;
-  truncated?: unknown;
 }
 
 export function parseExport(text: string): Exported {
@@ -44,20 +43,24 @@ export function parseExport(text: string): Exported {
   }
   const lines: Line[] = [];
   let whole = false;
-  for (const line of rest.map(parsed)) {
+  /** The index of the first line that is no line of a journal. */
+  let unread = -1;
+  for (const [index, line] of rest.map(parsed).entries()) {
     const kind = (line as { kind?: string } | undefined)?.kind ?? '';
     if (kind === 'end') whole = (line as { lines?: unknown }).lines === lines.length;
     else if (KINDS.has(kind)) lines.push(line as Line);
-    else break;
+    else {
+      unread = index;
+      break;
+    }
   }
   const good = led(lines);
-  const problem =
-    good.length < lines.length
-      ? `Line ${good.length + 2} leads nowhere: the file is damaged, and this is what comes before.`
-      : whole
-        ? null
-        : 'The file is cut off: its end is missing, and this is what is left.';
-  return { id, lines: good, problem };
+  const said = (problem: string | null): Exported => ({ id, lines: good, problem });
+  if (good.length < lines.length)
+    return said(`Line ${good.length + 2} leads nowhere: the file is damaged, and this is what comes before.`);
+  if (unread !== -1 && unread < rest.length - 1)
+    return said(`Line ${unread + 2} cannot be read: the file is damaged, and this is what comes before.`);
+  return said(whole ? null : 'The file is cut off: its end is missing, and this is what is left.');
 }
 
 function parsed(line: string): unknown {

@@ -1,11 +1,11 @@
 /**
- * Numbers, times and ports as people read them.
+ * Writes numbers, times and ports as people read them.
  *
  * Guarantees: pure; a duration has three significant digits at most, so that columns stay narrow.
  */
 import type { ContainerView, Fault } from './wire.ts';
 
-/** 0.42 ms, 12 ms, 1.3 s, 4 min, 3 h, 2 d. */
+/** Returns 0.42 ms, 12 ms, 1.3 s, 4 min, 3 h, 2 d. */
 export function duration(ms: number): string {
   if (ms < 0.0005) return '0 ms';
   if (ms < 1000) return `${Number(ms.toPrecision(ms < 10 ? 2 : 3))} ms`;
@@ -18,7 +18,7 @@ export function duration(ms: number): string {
 
 const two = (n: number): string => String(n).padStart(2, '0');
 
-/** 14:03:07.042, in the time of the reader. */
+/** Returns 14:03:07.042, in the time of the reader. */
 export function clock(t: number): string {
   const date = new Date(t);
   const parts = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':');
@@ -27,7 +27,7 @@ export function clock(t: number): string {
 
 export const dateOf = (t: number): string => new Date(t).toLocaleDateString(undefined, { dateStyle: 'medium' });
 
-/** *:8080->80/tcp, as `cleat ps` writes it. */
+/** Returns *:8080->80/tcp, as `cleat ps` writes it. */
 export function portText({
   host_ip,
   host_port,
@@ -40,7 +40,7 @@ export function portText({
   return `${host}:${upTo(host_port)}->${upTo(container_port)}/${protocol}`;
 }
 
-/** LINK_BUSY: the message (step, errno). */
+/** Returns LINK_BUSY: the message (step, errno). */
 export function faultText({ code, message, step, errno }: Fault): string {
   const where = [step, errno].filter((part) => part !== undefined).join(', ');
   return `${code}: ${message}${where === '' ? '' : ` (${where})`}`;

@@ -1,5 +1,5 @@
 /**
- * What the page knows of the daemon, and how a batch of messages changes that.
+ * Holds what the page knows of the daemon, and changes it by a batch of messages.
  *
  * Guarantees: pure. A part that no message of the batch concerns stays the same object, so who shows only that part need not
  * look again. Bounded: the trail of a container, the notifications, and the list of ids that are gone.
@@ -7,7 +7,7 @@
  */
 import type { ContainerView, Hello, Line, Message, NetworkDefinition, Notification, SharedView } from './wire.ts';
 
-/** What happened to one container since the page has looked, as its journal will have it. */
+/** Holds what happened to one container since the page has looked, as its journal will have it. */
 export type Trail = readonly (Line & { edges?: string[] })[];
 
 export interface Model {
@@ -93,8 +93,9 @@ function apply(draft: Draft, message: Message): void {
   switch (message.event) {
     case 'hello':
       draft.after.hello = message.data;
-      // What follows is everything there is: what was known before may have gone meanwhile.
-      if (!message.data.resumed) Object.assign(draft.after, { ...EMPTY, hello: message.data });
+      // What follows is everything there is, and what was known before may have gone meanwhile; what has happened stays true.
+      if (!message.data.resumed)
+        Object.assign(draft.after, { ...EMPTY, hello: message.data, notifications: draft.after.notifications });
       break;
     case 'containers':
       draft.after.containers = new Map(message.data.map((view) => [view.id, view]));

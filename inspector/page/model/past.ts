@@ -1,5 +1,5 @@
 /**
- * The past of a container: the lines of its journal with those that have been seen since, and every moment of it.
+ * Puts the past of a container together: the lines of its journal with those that have been seen since, and every moment of it.
  *
  * Guarantees: pure. A line that is in both is there once; the order is that of the daemon.
  * Limits: a moment whose line has come from the stream has the state alone, until the journal is read again.
@@ -26,7 +26,7 @@ function keyOf(line: Line): string {
 }
 
 /** Returns where a line of one list is in another: the journal, when it is read again, has lines that the stream leaves out. */
-export function moved(index: number | null, from: readonly Line[], to: readonly Line[]): number | null {
+export function refound(index: number | null, from: readonly Line[], to: readonly Line[]): number | null {
   const line = index === null ? undefined : from[index];
   if (line === undefined) return null;
   const key = keyOf(line);
@@ -34,7 +34,7 @@ export function moved(index: number | null, from: readonly Line[], to: readonly 
   return found === -1 ? null : found;
 }
 
-/** The journal and the stream take the time one after the other. */
+/** The journal and the stream take the time one after the other, so the same line may differ by this much. */
 const SKEW_MS = 50;
 
 export function joined(journal: readonly Line[], trail: Trail): readonly Line[] {
@@ -46,7 +46,7 @@ export function joined(journal: readonly Line[], trail: Trail): readonly Line[] 
 
 export const pastOf = (lines: readonly Line[]): Past => ({ lines, moments: moments(lines) });
 
-/** One row of the timeline. */
+/** Describes one row of the timeline. */
 export interface Row {
   /** Of the line. */
   index: number;
@@ -54,7 +54,7 @@ export interface Row {
   kind: 'state' | 'child' | 'event' | 'note' | 'gap' | 'start';
   machine: string;
   title: string;
-  /** What led there. */
+  /** Names the event that led there. */
   cause: string;
   /** How long the state before lasted; null if that says nothing. */
   ms: number | null;

@@ -1,8 +1,9 @@
 /**
- * The events that a person can send to a container: what each asks for, and the request that it becomes.
+ * Describes the events that a person can send to a container: what each asks for, and the request that it becomes.
  *
  * Guarantees: pure. Nothing is sent whose fields are incomplete; the daemon judges the rest, and its answer is shown as it is.
  */
+import { portText } from './format.ts';
 import { networksOf } from './search.ts';
 import type { ContainerView } from './wire.ts';
 
@@ -55,13 +56,10 @@ export function formOf(type: string, view: ContainerView, networks: readonly str
     disconnect: [choice('network', 'Network', mine)],
     reload: [{ name: 'full', label: 'Full: replace the links', kind: 'check', choices: [], hint: '' }],
     publish: [{ name: 'ports', label: 'Ports', kind: 'text', choices: [], hint: '8080:80/tcp' }],
-    unpublish: [choice('port', 'Port', view.ports.map(portName))],
+    unpublish: [choice('port', 'Port', view.ports.map(portText))],
   };
   return { type, says: SAYS[type] ?? '', fields: fields[type] ?? [], final: type === 'teardown' };
 }
-
-export const portName = ({ host_port, container_port, protocol }: ContainerView['ports'][number]): string =>
-  `${host_port}:${container_port}/${protocol}`;
 
 export interface PortMapping {
   host_ip?: string;
@@ -111,7 +109,7 @@ export function requestOf(
         : { event: { type, id, port_mappings: ports } };
     }
     case 'unpublish': {
-      const port = view.ports.find((mapping) => portName(mapping) === text('port'));
+      const port = view.ports.find((mapping) => portText(mapping) === text('port'));
       return port === undefined ? { lacks: 'Choose a port.' } : { event: { type, id, port_mappings: [port] } };
     }
     default:

@@ -1,5 +1,5 @@
 /**
- * Which part of the page is shown, as the fragment of its address: so that a link leads back, and the browser's buttons work.
+ * Keeps in the fragment of the address which part of the page is shown, so that a link leads back and the browser's buttons work.
  *
  * Guarantees: pure; any text is a route, and an unknown one is the list of containers.
  */

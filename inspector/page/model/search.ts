@@ -1,5 +1,5 @@
 /**
- * The list of containers that a person sees: searched by words, filtered by kind of state, in a steady order.
+ * Finds the containers that a person sees: searched by words, filtered by kind of state, in a steady order.
  *
  * Guarantees: pure. Each word has to occur in the id, the name, the state, a network, an address, a port or the uplink. Numbers
  * in ids sort as numbers, so c2 comes before c10, and a change of state moves nobody.
@@ -7,9 +7,10 @@
 import { kindOf, type Kind } from './standing.ts';
 import type { ContainerView } from './wire.ts';
 
-const ORDER = new Intl.Collator('en', { numeric: true });
+/** Sorts numbers in names as numbers. */
+export const ORDER = new Intl.Collator('en', { numeric: true });
 
-/** What a search looks at, by view: a view never changes, another one comes in its place. */
+/** Keeps the text that a search looks at. A view never changes, because another one comes in its place. */
 const TEXTS = new WeakMap<ContainerView, string>();
 
 /** Returns all addresses of a container, without prefixes. */
@@ -25,7 +26,7 @@ export const networksOf = ({ networks, requested_networks }: ContainerView): str
   ...new Set([...Object.keys(networks), ...Object.keys(requested_networks)]),
 ];
 
-/** Returns what leads out of it, in words: networks, a program, or the namespace of another. */
+/** Returns in words how a container reaches the outside: networks, a program, or the namespace of another. */
 export function outsOf(view: ContainerView): string[] {
   const { netns, uplink } = view;
   if (uplink !== null) return [uplink.program];
@@ -47,7 +48,7 @@ function textOf(view: ContainerView): string {
   return text;
 }
 
-/** Returns the ids of the containers that a search finds, in order. */
+/** Returns the containers that a search finds, in order. */
 export function found(
   containers: ReadonlyMap<string, ContainerView>,
   search: string,

@@ -1,5 +1,5 @@
 /**
- * How a state is shown to people: the few kinds that states fall into, each with a sign besides its colour.
+ * Sorts states into the few kinds that people are shown, each with a sign besides its colour.
  *
  * Guarantees: pure; every state name has exactly one kind.
  */
@@ -38,7 +38,7 @@ export function kindOf(state: string): Kind {
   return BY_TOP_STATE[top] ?? 'working';
 }
 
-/** States of shared machines that have what they should have, and of those that nobody uses. */
+/** Shared machines in these states have what they should have; nobody uses those in the second set. */
 const SHARED_UP: ReadonlySet<string> = new Set(['up', 'serving', 'ready', 'granting', 'carrying']);
 const SHARED_IDLE: ReadonlySet<string> = new Set(['down', 'idle', 'stopped', 'none']);
 

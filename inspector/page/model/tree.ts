@@ -1,12 +1,12 @@
 /**
- * Any JSON as a tree that can be opened step by step.
+ * Makes any JSON a tree that can be opened step by step.
  *
  * Guarantees: pure; every value of the JSON is in the tree once.
  */
 
 export interface Branch {
   key: string;
-  /** What a leaf holds, or a summary of what is inside: "3 items", "empty". */
+  /** Says what a leaf holds, or what is inside: "3 in list", "empty". */
   text: string;
   kind: 'null' | 'boolean' | 'number' | 'string' | 'list' | 'object';
   inside: Branch[];

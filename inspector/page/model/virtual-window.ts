@@ -1,5 +1,5 @@
 /**
- * The part of a long list that is in the document: what is in sight, and a little more on both sides.
+ * Finds the part of a long list that is in the document: what is in sight, and a little more on both sides.
  *
  * Guarantees: pure. The rows that are left out have the height of what is left out, so the scroll bar tells the truth.
  * Limits: every row has the same height.

@@ -1,5 +1,5 @@
 /**
- * Where the milliseconds of an operation went: one bar for each state that the machines were in, and for each effect.
+ * Finds where the milliseconds of an operation went: one bar for each state that the machines were in, and for each effect.
  *
  * Guarantees: pure. An operation begins when the container leaves a state of rest and ends when it is at rest again. The bars of
  * one machine follow each other without gaps, because the end of one state is the begin of the next; an effect begins with the
@@ -55,11 +55,11 @@ export function operationsOf(lines: readonly Line[], isRest: (state: string) => 
 
 function operationOf(lines: readonly Line[], first: number, end: number, over: boolean): Operation {
   const bars: Bar[] = [];
-  /** When each machine came into its present state. */
+  /** Holds when each machine came into its present state. */
   const since = new Map<string, number>([['container', 0]]);
   const begin = lines[first];
   let last = '';
-  /** Children that have begun since the container has moved: they are told of before the state that invokes them. */
+  /** Holds the children that have begun since the container has moved: the journal has them before the state that invokes them. */
   const begun = new Set<string>();
   for (const line of lines.slice(first + 1, end)) {
     const container = since.get('container') ?? 0;

@@ -1,5 +1,5 @@
 /**
- * The events that are legal now, as buttons that send them; what they need is asked for, and what cannot be undone is asked twice.
+ * Offers the events that are legal now as buttons; asks for what an event needs, and asks twice before what cannot be undone.
  *
  * Guarantees: the daemon's answer and its refusals are shown in its own words. Who may not send sees what is legal, and why the
  * buttons do nothing.

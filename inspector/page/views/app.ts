@@ -1,10 +1,10 @@
 /**
- * The whole page: head with the connection, the places, what a screen reader is told, and the keys that work everywhere.
+ * Draws the whole page: the head with the connection, the places, the words for a screen reader, and the keys that work everywhere.
  */
 import { html } from 'htm/preact';
 import type { VNode } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { moment, past } from '../live/past.ts';
+import { moment, step } from '../live/past.ts';
 import {
   announcement,
   chosen,
@@ -107,14 +107,6 @@ function Place(): VNode {
     case 'containers':
       return html`<div class="split ${chosen.value === null ? '' : 'chosen'}"><${ContainerList} /><${Detail} /></div>`;
   }
-}
-
-/** Steps through the moments of the chosen container. */
-function step(by: number): void {
-  const last = past.value.lines.length - 1;
-  if (last < 0) return;
-  const to = Math.max(0, Math.min(last, (moment.value ?? last) + by));
-  moment.value = to === last ? null : to;
 }
 
 function useKeys(): void {

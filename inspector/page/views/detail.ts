@@ -1,7 +1,8 @@
 /**
- * The chosen container: its state, the chart of its machine with those that it invokes, time travel, and what is known of it.
+ * Shows the chosen container: its state, the chart of its machine with those that it invokes, time travel, and what is known of it.
  *
- * Guarantees: everything shown is of one moment, the present or the one that the slider stands on, and the page says which.
+ * Guarantees: everything shown is of one moment, the present or the one that the slider stands on, and the page says which. The
+ * facts are always those of the present, and say so.
  */
 import { html } from 'htm/preact';
 import { signal } from '@preact/signals';
@@ -27,7 +28,7 @@ import { Waterfall } from './past/waterfall.ts';
 const LINGER_MS = 2500;
 
 const tab = signal('timeline');
-/** Whether the chart has all nested states, or those at the top. */
+/** True: the chart has all nested states; false: those at the top. */
 const whole = signal(false);
 
 /** Returns the transitions that a machine took into its state, by the last line that is about it. */
@@ -41,7 +42,7 @@ function takenBy(chart: Chart, lines: readonly (Line & { edges?: string[] })[], 
 }
 const NONE: readonly string[] = [];
 
-/** A chart beside that of the whole: the inside of a nested state, or a machine that the container has invoked. */
+/** Describes a chart beside that of the whole: the inside of a nested state, or a machine that the container has invoked. */
 interface Beside {
   key: string;
   machine: Chart;
@@ -151,9 +152,13 @@ function Charts({ state }: { state: string }): VNode | null {
 
 function Header({ id, view, state }: { id: string; view: ContainerView | undefined; state: string }): VNode {
   return html`<header class="detail-head">
-    <button type="button" class="back quiet" onClick=${() => go({ place: 'containers', id: null })}>
-      ◀ All containers
-    </button>
+    ${
+      source.value?.kind === 'file'
+        ? null
+        : html`<button type="button" class="back quiet" onClick=${() => go({ place: 'containers', id: null })}>
+            ◀ All containers
+          </button>`
+    }
     <h1>${id}${view === undefined || view.name === id ? null : html` <span class="dim">${view.name}</span>`}</h1>
     <${State} state=${state} />
     ${moment.value === null ? null : html`<span class="badge">past: ${clock(past.value.moments[moment.value]?.t ?? 0)}</span>`}
@@ -175,6 +180,11 @@ function Side({ view }: { view: ContainerView | undefined }): VNode {
       ${pastFailure.value === null ? null : html`<p class="bad small" role="alert">${pastFailure.value}</p>`}
       ${shown === 'timeline' ? html`<${Timeline} />` : null} ${shown === 'waterfall' ? html`<${Waterfall} />` : null}
       ${shown === 'snapshot' ? html`<${Snapshot} />` : null}
+      ${
+        shown === 'facts' && moment.value !== null
+          ? html`<p class="small" role="status">These are the facts of now, not of the moment that you look at.</p>`
+          : null
+      }
       ${shown === 'facts' && view !== undefined ? html`<${Facts} view=${view} />` : null}
     <//>
   </section>`;

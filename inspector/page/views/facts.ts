@@ -1,4 +1,4 @@
-/** What a container has: networks, addresses, ports, names, files; what is missing of it, and what could not be removed. */
+/** Lists what a container has: networks, addresses, ports, names, files; what is missing of it, and what could not be removed. */
 import { html } from 'htm/preact';
 import type { VNode } from 'preact';
 import { faultText, portText } from '../model/format.ts';

@@ -1,5 +1,5 @@
 /**
- * The keys of the page, and what its signs mean, for who asks with `?`.
+ * Explains the keys of the page and the signs, to who asks with `?`.
  *
  * Guarantees: every kind of state is explained, because the list is made from the kinds.
  */
@@ -19,7 +19,7 @@ const KEYS: [keys: string, what: string][] = [
   ['↑ ↓ Home End', 'move in a list'],
   ['[ and ]', 'one moment back, one on'],
   ['Esc', 'back to now; leave the search'],
-  ['+ − 0 F arrows', 'in a chart: zoom, all of it, follow the state, move'],
+  ['+ − 0 f arrows', 'in a chart: zoom, all of it, follow the state, move'],
 ];
 
 const MEANING: Record<Kind, string> = {

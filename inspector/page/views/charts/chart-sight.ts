@@ -1,5 +1,5 @@
 /**
- * What of a chart is in sight, and how the reader changes that: wheel, drag, two fingers, keys, and following the state.
+ * Keeps a part of a chart in sight, and lets the reader change it: wheel, drag, two fingers, keys, and following the state.
  *
  * Guarantees: writes one attribute per movement, so that a large chart moves without being laid out again. Follows the machine
  * until the reader has moved the chart, and again when asked.
@@ -12,7 +12,7 @@ const FAR = 0.42;
 const STEP = 60;
 const GLIDE_MS = 260;
 
-/** What is to be seen: the state that the machine is in, and what is around it. */
+/** Names what is to be seen: the state that the machine is in, and what is around it. */
 export interface Place {
   around: Box;
   state: Box;
@@ -33,7 +33,7 @@ export class ChartSight {
   /** Below this scale nobody can read it. */
   readonly #legible: number;
   #place: Place;
-  /** The fingers or the mouse that hold the chart. */
+  /** Holds where the fingers or the mouse are that hold the chart. */
   readonly #held = new Map<number, Point>();
   #gliding = 0;
 
@@ -84,7 +84,7 @@ export class ChartSight {
     if (this.#following && moved) this.#glide(this.#viewOf(place), true);
   }
 
-  /** All that is around the state; where that would be too small to be read, the state in the middle. */
+  /** Returns a view of all that is around the state; where that would be too small to be read, of the state in the middle. */
   #viewOf({ around, state, fromAfar }: Place): View {
     const whole = fit(around, this.#size);
     return whole.scale >= this.#legible || fromAfar ? whole : centred(state, around, this.#legible, this.#size);

@@ -1,5 +1,5 @@
 /**
- * A statechart on the page: drawn once, then only what is lit changes. Zoomed and moved with the mouse, fingers or keys.
+ * Draws a statechart once; then only what is lit changes. The mouse, fingers and keys zoom and move it.
  *
  * Guarantees: a change of state touches the classes of a few elements. From afar, the names of the states at the top stay
  * legible and the rest is left out; near by, everything is legible.
@@ -16,7 +16,7 @@ import { ChartSight, type Place } from './chart-sight.ts';
 interface ChartProps {
   /** The machine, which knows what its states mean. */
   machine: Chart;
-  /** What of it is drawn: all, the states at the top, or the inside of one. */
+  /** Is the part that is drawn: all, the states at the top, or the inside of one. */
   drawing: Drawing;
   state: string;
   /** The transitions that led to this state; another list flashes. */
@@ -51,7 +51,7 @@ function Edge({ edge, index }: { edge: ChartEdge; index: number }): VNode {
   </g>`;
 }
 
-/** The names that are read from afar come last: nothing may cover them. */
+/** Draws the names that are read from afar last: nothing may cover them. */
 function Lines({ drawing }: { drawing: Drawing }): VNode {
   return html`<g>
     ${drawing.nodes.map((node) => html`<${Node} key=${node.id} node=${node} />`)}
@@ -65,7 +65,7 @@ function Lines({ drawing }: { drawing: Drawing }): VNode {
   </g>`;
 }
 
-/** What is worth looking at in this state: it, and the nested state around it or else everything. */
+/** Returns what is worth looking at in this state: it, and the nested state around it or else everything. */
 function placeOf(drawing: Drawing, state: string): Place {
   const all = { x: 0, y: 0, w: drawing.width, h: drawing.height };
   const lit = litNodes(state).flatMap((id) => nodeOf(drawing, id) ?? []);
@@ -125,7 +125,7 @@ export function ChartView({ machine, drawing, state, taken, small = false }: Cha
       tabindex="0"
       role="group"
       aria-roledescription="statechart"
-      aria-label="${drawing.title}. ${words} Keys: plus and minus zoom, arrows move, 0 shows all, F follows."
+      aria-label="${drawing.title}. ${words} Keys: plus and minus zoom, arrows move, 0 shows all, f follows."
     >
       <svg ref=${svg} aria-hidden="true" width="100%" height="100%">
         <defs>

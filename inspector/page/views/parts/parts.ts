@@ -1,5 +1,5 @@
 /**
- * Small pieces that the views are made of: badges of states, tabs, empty places, links.
+ * Draws the small pieces that the views are made of: badges of states, tabs, empty places, links.
  *
  * Guarantees: a state is never told by its colour alone. Tabs follow the ARIA pattern: arrows move, one of them is in the tab
  * order.
@@ -9,7 +9,7 @@ import type { ComponentChildren, VNode } from 'preact';
 import { SIGNS, kindOf, type Kind } from '../../model/standing.ts';
 import { moved } from '../../model/virtual-window.ts';
 
-/** The sign and the name of a state. */
+/** Shows the sign and the name of a state. */
 export function State({ state, kind = kindOf(state) }: { state: string; kind?: Kind }): VNode {
   return html`<span class="state ${kind}"><span class="sign" aria-hidden="true">${SIGNS[kind]}</span>${state}</span>`;
 }
@@ -18,7 +18,7 @@ export function Sign({ kind }: { kind: Kind }): VNode {
   return html`<span class="sign ${kind}" aria-hidden="true">${SIGNS[kind]}</span>`;
 }
 
-/** A sentence of the machines, in which names stand between backticks. */
+/** Shows a sentence of the machines, in which names stand between backticks. */
 export function Words({ text }: { text: string }): VNode {
   return html`${text.split('`').map((part, i) => (i % 2 === 0 ? part : html`<code key=${i}>${part}</code>`))}`;
 }

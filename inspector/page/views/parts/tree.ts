@@ -1,5 +1,5 @@
 /**
- * JSON as a tree that is opened step by step. What is opened stays open when the values change.
+ * Shows JSON as a tree that is opened step by step. What is opened stays open when the values change.
  *
  * Guarantees: only what is open is in the document; works with the keyboard as the browser's own `details` does.
  */

@@ -1,11 +1,11 @@
 /**
- * Time travel: a slider over the journal of a container, one step for each line, and the way back to now.
+ * Travels in time: a slider over the journal of a container, one step for each line, and the way back to now.
  *
  * Guarantees: what is not now is said to be past, in words; the slider says its moment to a screen reader.
  */
 import { html } from 'htm/preact';
 import type { VNode } from 'preact';
-import { moment, past, pinned } from '../../live/past.ts';
+import { moment, past, pinned, step } from '../../live/past.ts';
 import { source } from '../../live/store.ts';
 import { clock, dateOf } from '../../model/format.ts';
 
@@ -16,10 +16,6 @@ export function Scrubber(): VNode | null {
   const at = Math.min(moment.value ?? last, last);
   const shown = moments[at];
   const file = source.value?.kind === 'file';
-  const step = (by: number): void => {
-    const to = Math.max(0, Math.min(last, at + by));
-    moment.value = to === last && !file ? null : to;
-  };
   const when = shown === undefined ? '' : `${dateOf(shown.t)} ${clock(shown.t)}`;
   const text = `${shown?.state ?? ''}, ${when}, moment ${at + 1} of ${lines.length}`;
   return html`<div class="scrubber ${moment.value === null ? '' : 'travelling'}" role="group" aria-label="Time travel">

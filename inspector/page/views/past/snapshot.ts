@@ -1,5 +1,5 @@
 /**
- * The inside of a container at the moment that is looked at: its objects in the kernel, its context, its snapshot; or what
+ * Shows the inside of a container at the moment that is looked at: its objects in the kernel, its context, its snapshot; or what
  * differs from the moment that it is compared with.
  */
 import { html } from 'htm/preact';

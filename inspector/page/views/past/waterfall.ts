@@ -1,7 +1,8 @@
 /**
- * Where the milliseconds of each operation went, as bars on the time axis of the operation.
+ * Shows where the milliseconds of each operation went, as bars on the time axis of the operation.
  *
  * Guarantees: each bar says its name and duration in text. The longest effect is named first, because that is what one looks for.
+ * Limits: shows the thirty newest operations.
  */
 import { html } from 'htm/preact';
 import { computed } from '@preact/signals';
@@ -13,10 +14,14 @@ import { clock, duration } from '../../model/format.ts';
 import { operationsOf, type Bar, type Operation } from '../../model/waterfall.ts';
 import { Empty, State } from '../parts/parts.ts';
 
+const SHOWN = 30;
+
 const operations = computed(() => operationsOf(past.value.lines, isRest));
 
+/** Returns the length of a part of a bar or lane. */
+const percent = (part: number, whole: number): string => `${Math.min(100, (100 * part) / Math.max(whole, 0.001))}%`;
+
 function BarView({ bar, whole }: { bar: Bar; whole: number }): VNode {
-  const percent = (ms: number): string => `${Math.min(100, (100 * ms) / Math.max(whole, 0.001))}%`;
   const { start, ms, machine, name, kind, waited, fault } = bar;
   const what = machine === 'container' && kind === 'state' ? name : kind === 'effect' ? name : `${machine} ${name}`;
   return html`<li
@@ -29,14 +34,14 @@ function BarView({ bar, whole }: { bar: Bar; whole: number }): VNode {
     </span>
     <span class="mono dim bar-ms">${duration(ms)}</span>
     <span class="bar-lane" aria-hidden="true">
-      <span class="bar" style=${{ left: percent(start), width: percent(ms) }}>
-        ${waited > 0 ? html`<span class="bar-waited" style=${{ width: percent((100 * waited) / Math.max(ms, 0.001)) }}></span>` : null}
+      <span class="bar" style=${{ left: percent(start, whole), width: percent(ms, whole) }}>
+        ${waited > 0 ? html`<span class="bar-waited" style=${{ width: percent(waited, ms) }}></span>` : null}
       </span>
     </span>
   </li>`;
 }
 
-/** The effect that took the most time. */
+/** Returns the effect that took the most time. */
 function slowest({ bars }: Operation): Bar | undefined {
   const effects = bars.filter(({ kind }) => kind === 'effect');
   return (effects.length > 0 ? effects : bars).toSorted((a, b) => b.ms - a.ms)[0];
@@ -44,7 +49,7 @@ function slowest({ bars }: Operation): Bar | undefined {
 
 export function Waterfall(): VNode {
   const [open, setOpen] = useState<number | null>(null);
-  const all = operations.value.slice(0, 30);
+  const all = operations.value.slice(0, SHOWN);
   if (all.length === 0) return html`<${Empty}>No operation has been seen yet.<//>`;
   const shown = open ?? all[0]?.begun;
   return html`<div class="operations">

@@ -1,8 +1,8 @@
 /**
- * What other programs changed, what of it was repaired, what a container used beyond its share, and operations that failed.
+ * Lists what other programs changed, what of it was repaired, what a container used beyond its share, and operations that failed.
  *
  * Guarantees: says who did it where the kernel says so, and whether it was repaired or left as it is.
- * Limits: since the page has looked; the journal of a container has what came before.
+ * Limits: begins when the page is opened; the journal of a container has what came before.
  */
 import { html } from 'htm/preact';
 import { computed } from '@preact/signals';

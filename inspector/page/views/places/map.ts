@@ -1,24 +1,26 @@
 /**
- * The map of the host: host ports on the left, what leads out in the middle, containers on the right, lines for what leads where.
+ * Draws the map of the host: host ports on the left, bridges and programs in the middle, containers on the right, lines between.
  *
  * Guarantees: every container on it is a link that the keyboard reaches; hovering or focusing one dims what is not its own.
- * Limits: a large network shows a few of its containers, those in need first, until it is opened.
+ * Limits: a large network shows a few of its containers, those in need first, until it is opened; one of hundreds is not
+ * shown whole even then, and says how many it leaves out.
  */
 import { html } from 'htm/preact';
 import { computed, signal } from '@preact/signals';
 import type { VNode } from 'preact';
-import { choose, chosen, containers, list, networks, search, shared } from '../../live/store.ts';
+import { choose, chosen, containers, kind, list, networks, search, shared } from '../../live/store.ts';
 import { groupsOf } from '../../map/groups.ts';
 import { layoutMap, type Card, type GroupBox, type HostMap, type Line, type PortBox } from '../../map/layout.ts';
 import { plural } from '../../model/format.ts';
+import { fragmentOf } from '../../model/routes.ts';
 import { SIGNS, kindOf, kindOfShared } from '../../model/standing.ts';
 import { Empty } from '../parts/parts.ts';
 
 const opened = signal<ReadonlySet<string>>(new Set());
-/** The container whose lines stand out. */
+/** Names the container whose lines stand out. */
 const pointed = signal<string | null>(null);
 
-/** The width that there is for it. */
+/** Holds the width that there is for the map. */
 const room = signal(innerWidth);
 addEventListener('resize', () => (room.value = innerWidth));
 
@@ -33,20 +35,28 @@ function toggle(key: string): void {
   opened.value = next;
 }
 
+function showAll(): void {
+  search.value = '';
+  kind.value = null;
+}
+
 const dimmed = (owner: string): string => (pointed.value === null || pointed.value === owner ? '' : 'dimmed');
+
+/** The width of a letter in pixels. */
+const LETTER = 7.4;
+
 /** Cuts a text to what has room in so many pixels. */
 function cut(text: string, width: number): string {
   const most = Math.floor(width / LETTER);
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
-const LETTER = 7.4;
 
 function CardView({ card }: { card: Card }): VNode {
   const { view, addresses, x, y, w, h } = card;
-  const kind = kindOf(view.state);
+  const standing = kindOf(view.state);
   return html`<a
-    class="card ${kind} ${dimmed(view.id)}"
-    href="#/containers/${encodeURIComponent(view.id)}"
+    class="card ${standing} ${dimmed(view.id)}"
+    href=${fragmentOf({ place: 'containers', id: view.id })}
     onMouseEnter=${() => (pointed.value = view.id)}
     onMouseLeave=${() => (pointed.value = null)}
     onFocus=${() => (pointed.value = view.id)}
@@ -57,7 +67,7 @@ function CardView({ card }: { card: Card }): VNode {
     }}
   >
     <rect x=${x} y=${y} width=${w} height=${h} rx="6" />
-    <text x=${x + 12} y=${y + 18}><tspan class="sign">${SIGNS[kind]}</tspan> ${cut(view.id, w * 0.6 - 28)}</text>
+    <text x=${x + 12} y=${y + 18}><tspan class="sign">${SIGNS[standing]}</tspan> ${cut(view.id, w * 0.6 - 28)}</text>
     <text class="dim" x=${x + w - 10} y=${y + 18} text-anchor="end">${cut(view.state, w * 0.4)}</text>
     ${addresses.map((address, i) => html`<text class="mono" x=${x + 28} y=${y + 34 + 15 * i}>${address}</text>`)}
     ${addresses.length === 0 ? html`<text class="dim" x=${x + 28} y=${y + 34}>no address of its own</text>` : null}
@@ -66,9 +76,10 @@ function CardView({ card }: { card: Card }): VNode {
 
 function GroupView({ box }: { box: GroupBox }): VNode {
   const { group, hidden, x, y, w, h } = box;
-  const { key, name, facts, state } = group;
+  const { key, name, facts, machine } = group;
   const open = opened.value.has(key);
-  const mark = state === null ? '' : `${SIGNS[kindOfShared({ state, fault: null })]} `;
+  const mark = machine === null ? '' : `${SIGNS[kindOfShared(machine)]} `;
+  const fewer = hidden === 0 ? `fewer of ${name}` : `fewer of ${name}, ${hidden} are left out`;
   return html`<g class="group ${group.kind}">
     <rect x=${x} y=${y} width=${w} height=${h} rx="6" />
     <text class="group-name" x=${x + 12} y=${y + 19}>${mark}${cut(name, w - 36)}</text>
@@ -87,7 +98,7 @@ function GroupView({ box }: { box: GroupBox }): VNode {
             }}
           >
             <text x=${x + 12} y=${y + 42 + 15 * facts.length}>
-              ${cut(open ? `fewer of ${name}` : `${hidden} more on ${name}`, w - 20)}
+              ${cut(open ? fewer : `${hidden} more on ${name}`, w - 20)}
             </text>
           </a>`
     }
@@ -106,7 +117,7 @@ export function MapPlace(): VNode {
         shown === total
           ? null
           : html` <span>Shows ${shown} of ${plural(total, 'container')}.</span>
-              <button type="button" class="link" onClick=${() => (search.value = '')}>Show all</button>`
+              <button type="button" class="link" onClick=${showAll}>Show all</button>`
       }
     </p>
     ${

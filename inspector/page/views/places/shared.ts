@@ -1,5 +1,5 @@
 /**
- * What containers share: the machines of networks, firewall, ports, resolver, uplinks and forwarder, and who uses each.
+ * Shows what containers share: the machines of networks, firewall, ports, resolver, uplinks and forwarder, and who uses each.
  *
  * Guarantees: each machine that has a chart is drawn with its state; its users lead to where they are shown.
  */
@@ -8,10 +8,11 @@ import type { VNode } from 'preact';
 import { accountOf } from '../../charts/words.ts';
 import { charts, choose, containers, go, kind, route, search, shared } from '../../live/store.ts';
 import { faultText, plural } from '../../model/format.ts';
+import { ORDER } from '../../model/search.ts';
 import { kindOfShared } from '../../model/standing.ts';
-import { moved } from '../../model/virtual-window.ts';
 import type { SharedView } from '../../model/wire.ts';
 import { ChartView } from '../charts/chart.ts';
+import { ListBox, type ListBoxOf } from '../parts/list-box.ts';
 import { Empty, Sign, State, Words } from '../parts/parts.ts';
 import { Tree } from '../parts/tree.ts';
 
@@ -70,18 +71,26 @@ function Machine({ machine }: { machine: SharedView }): VNode {
   </article>`;
 }
 
+const MACHINES: ListBoxOf<SharedView> = {
+  label: 'Shared machines',
+  name: 'rows',
+  rowHeight: 52,
+  idOf: ({ key }) => `machine-${encodeURIComponent(key)}`,
+  classOf: () => 'row',
+  choose: ({ key }) => go({ place: 'shared', key }),
+  show: (machine) => {
+    const { kind: what, name, state, users, outside } = machine;
+    return html`<${Sign} kind=${kindOfShared(machine)} />
+      <span class="row-id">${what} ${name === what ? null : html`<span class="dim">${name}</span>`}</span>
+      <span class="row-state">${state}</span>
+      <span class="row-where dim">${plural(users.length, 'user')}${outside === null ? '' : `  ${outside}`}</span>`;
+  },
+};
+
 export function SharedPlace(): VNode {
   const key = route.value.place === 'shared' ? route.value.key : null;
-  const all = [...shared.value.values()].sort((a, b) => a.key.localeCompare(b.key, 'en', { numeric: true }));
+  const all = [...shared.value.values()].sort((a, b) => ORDER.compare(a.key, b.key));
   const machine = key === null ? undefined : shared.value.get(key);
-  const index = all.findIndex((one) => one.key === key);
-  const onKeyDown = (event: KeyboardEvent): void => {
-    const to = moved(event.key, index, all.length);
-    const next = to === null ? undefined : all[to];
-    if (next === undefined) return;
-    event.preventDefault();
-    go({ place: 'shared', key: next.key });
-  };
   return html`<div class="split ${key === null ? '' : 'chosen'}">
     <section class="list" aria-label="Shared machines">
       ${machine === undefined ? html`<h1 class="unseen">Shared machines</h1>` : null}
@@ -89,27 +98,7 @@ export function SharedPlace(): VNode {
       ${
         all.length === 0
           ? html`<${Empty}>Nothing is shared yet: networks and the rest begin with the first container.<//>`
-          : html`<div class="rows" role="listbox" aria-label="Shared machines" tabindex="0" onKeyDown=${onKeyDown}>
-              ${all.map(
-                (one) =>
-                  html`<div
-                    key=${one.key}
-                    class="row ${one.key === key ? 'selected' : ''}"
-                    role="option"
-                    aria-selected=${one.key === key ? 'true' : 'false'}
-                    onClick=${() => go({ place: 'shared', key: one.key })}
-                  >
-                    <${Sign} kind=${kindOfShared(one)} />
-                    <span class="row-id"
-                      >${one.kind} ${one.name === one.kind ? null : html`<span class="dim">${one.name}</span>`}</span
-                    >
-                    <span class="row-state">${one.state}</span>
-                    <span class="row-where dim"
-                      >${plural(one.users.length, 'user')}${one.outside === null ? '' : `  ${one.outside}`}</span
-                    >
-                  </div>`,
-              )}
-            </div>`
+          : html`<${ListBox} of=${MACHINES} items=${all} selected=${all.findIndex((one) => one.key === key)} />`
       }
     </section>
     ${
