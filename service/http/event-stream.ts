@@ -12,11 +12,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { inTurn } from '../../effects/turns.ts';
 import type { EventLine, PlanLine } from '../../state/answers/event.ts';
 import { FaultError } from '../../state/faults.ts';
-import type { Peer } from './authorise.ts';
-import type { Connections } from './connections.ts';
-import { MAX_LINE, readLines } from './ndjson.ts';
-import { refusal } from './refusals.ts';
-import { Calls, parseLine, type Line } from './stream-lines.ts';
+import type { Peer } from '../requests/authorise.ts';
+import type { Connections } from '../requests/connections.ts';
+import { MAX_LINE, readLines } from '../requests/ndjson.ts';
+import { refusal } from '../requests/refusals.ts';
+import { Calls, parseLine, type Line } from '../requests/stream-lines.ts';
 
 export type Answered = Pick<EventLine | PlanLine, 'status' | 'body'>;
 

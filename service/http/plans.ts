@@ -11,7 +11,7 @@ import type { LifecycleEvent } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { AppliedPlan } from '../containers/admission.ts';
 import type { Planner, Plans } from '../plans/plans.ts';
-import { isTrusted, type Peer, peerOf } from './authorise.ts';
+import { isTrusted, type Peer, peerOf } from '../requests/authorise.ts';
 
 /** Says how an event is asked for: by whom, whether the answer waits for its end, and the headers, which may name the caller's span. */
 export interface Call {

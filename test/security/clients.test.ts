@@ -86,7 +86,7 @@ clients('connections above the limit are closed at once, and the others work on'
     'the rest to be closed',
     () => idle.filter(({ readyState }) => readyState !== 'open').length >= MAX_CONNECTIONS,
   );
-  // Refused connections are read for a second, a few at a time (LINGERING in service/http/connections.ts).
+  // Refused connections are read for a second, a few at a time (LINGERING in service/requests/connections.ts).
   assert.ok(descriptors() < before + MAX_CONNECTIONS + 64 + 20, `${descriptors()} descriptors`);
   await say(2, { type: 'configure', id: 'a' });
   await say(3, { type: 'teardown', id: 'a' });
