@@ -137,6 +137,22 @@
       "ldflags": ["-static-pie"],
     },
     {
+      # Static: it runs before everything else, and its holder outlives upgrades.
+      "target_name": "cleat-rootless",
+      "type": "executable",
+      "sources": [
+        "native/namespaces/nsfile.cc",
+        "native/processes/pidfd.cc",
+        "native/rootless/holder.cc",
+        "native/rootless/mapping.cc",
+        "native/rootless/mounts.cc",
+        "native/rootless/rootless.cc",
+        "native/rootless/user.cc",
+      ],
+      "defines": ["_GNU_SOURCE"],
+      "ldflags": ["-static-pie"],
+    },
+    {
       # Static, for the same reasons; and one of it runs for every container that has such an uplink.
       "target_name": "cleat-keeper",
       "type": "executable",

@@ -240,6 +240,11 @@ interface Addon {
   /** Opens the namespace at path, or the caller's own. */
   openOutside(path?: string): Outside;
   /**
+   * Opens the caller's own namespace without a right to it, to read and probe. What has to enter another namespace, or needs
+   * the right, fails with EPERM.
+   */
+  openHere(): Outside;
+  /**
    * From now on, `path` leads to this namespace or to none (ESTALE) in every `netns` argument; null: to any. Functions that
    * only read (netnsIdentify, openOutside) or unpin are exempt.
    */
@@ -247,6 +252,11 @@ interface Addon {
   peerCredentials(fd: number): PeerCredentials;
   /** Starts a program (no shell, absolute path). Throws the child's errno if exec fails. */
   spawn(options: SpawnOptions): Child;
+  /**
+   * Executes a program in this process, with this environment (execve(2)). It gets the descriptors below `kept`. Returns only by
+   * throwing.
+   */
+  become(file: string, args: string[], env: Record<string, string>, kept: number): never;
   /** Returns the start time of a live process; ESRCH if it is gone (a zombie counts as gone). */
   processStartTime(pid: number): number;
   /**
@@ -268,9 +278,11 @@ const addon = createRequire(import.meta.url)(built('cleat.node')) as Addon;
 export const {
   lockFile,
   openOutside,
+  openHere,
   expectNetns,
   peerCredentials,
   spawn,
+  become,
   processStartTime,
   watchProcess,
   signalProcess,

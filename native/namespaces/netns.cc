@@ -64,8 +64,8 @@ Outside::Outside(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Outside>(inf
   }
   Opened* opened = info[0].As<Napi::External<Opened>>().Data();
   identity_ = opened->identity;
-  worker_.emplace(info.Env(), std::move(opened->netns), *this);
-  walker_.emplace(info.Env(), std::move(opened->walker_netns), *this);
+  worker_.emplace(info.Env(), std::move(opened->netns), *this, opened->stays);
+  walker_.emplace(info.Env(), std::move(opened->walker_netns), *this, opened->stays);
 }
 
 Napi::Value Outside::Close(const Napi::CallbackInfo& info) {
@@ -114,32 +114,44 @@ static Failure TryToEnter(int netns, const std::string& path) {
   return error == 0 ? Failure{} : Failure{error, "setns", path};
 }
 
+// thread-self, not self: the caller means the namespace of the calling thread.
+static constexpr char kHere[] = "/proc/thread-self/ns/net";
+
+static Failure Open(const std::string& path, bool stays, Outside::Opened* opened) {
+  if (Failure failure = OpenAnyNetns(path, &opened->netns)) return failure;
+  if (Failure failure = IdentifyNetns(opened->netns.get(), path, &opened->identity)) return failure;
+  opened->stays = stays;
+  if (!stays) {
+    if (Failure failure = TryToEnter(opened->netns.get(), path)) return failure;
+  }
+  opened->walker_netns.Reset(fcntl(opened->netns.get(), F_DUPFD_CLOEXEC, 0));
+  return opened->walker_netns ? Failure{} : Failure{errno, "fcntl", path};
+}
+
 void RegisterNetns(Napi::Env env, Napi::Object exports) {
   auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(Outside::Define(env)));
   constructor->SuppressDestruct();
+  auto make = [constructor](Napi::Env env, const std::string& path, bool stays) -> Napi::Value {
+    Outside::Opened opened;
+    if (Failure failure = Open(path, stays, &opened)) {
+      ToError(env, failure).ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    return constructor->New({Napi::External<Outside::Opened>::New(env, &opened)});
+  };
   exports.Set("openOutside", Napi::Function::New(
                                  env,
-                                 [constructor](const Napi::CallbackInfo& info) -> Napi::Value {
+                                 [make](const Napi::CallbackInfo& info) -> Napi::Value {
                                    Input input(info.Env());
-                                   // thread-self, not self: the caller means the namespace of the calling thread.
-                                   std::string path =
-                                       input.OptionalText(info[0], "path").value_or("/proc/thread-self/ns/net");
+                                   std::string path = input.OptionalText(info[0], "path").value_or(kHere);
                                    if (!input.ok()) return input.Throw();
-                                   Outside::Opened opened;
-                                   Failure failure = OpenAnyNetns(path, &opened.netns);
-                                   if (!failure) failure = IdentifyNetns(opened.netns.get(), path, &opened.identity);
-                                   if (!failure) failure = TryToEnter(opened.netns.get(), path);
-                                   if (!failure) {
-                                     opened.walker_netns.Reset(fcntl(opened.netns.get(), F_DUPFD_CLOEXEC, 0));
-                                     if (!opened.walker_netns) failure = {errno, "fcntl", path};
-                                   }
-                                   if (failure) {
-                                     ToError(info.Env(), failure).ThrowAsJavaScriptException();
-                                     return info.Env().Undefined();
-                                   }
-                                   return constructor->New({Napi::External<Outside::Opened>::New(info.Env(), &opened)});
+                                   return make(info.Env(), path, false);
                                  },
                                  "openOutside"));
+  exports.Set("openHere",
+              Napi::Function::New(
+                  env, [make](const Napi::CallbackInfo& info) -> Napi::Value { return make(info.Env(), kHere, true); },
+                  "openHere"));
   exports.Set("expectNetns",
               Napi::Function::New(
                   env,

@@ -28,6 +28,7 @@ class Outside : public Napi::ObjectWrap<Outside> {
 
   struct Opened {
     UniqueFd walker_netns;  // the same namespace once more, for the second thread
+    bool stays = false;     // Worker
     UniqueFd netns;
     Identity identity;
   };
@@ -66,7 +67,7 @@ class Outside : public Napi::ObjectWrap<Outside> {
 // { dev, ino }
 Napi::Value ToValue(Napi::Env env, const Identity& identity);
 
-// exports.openOutside
+// exports.openOutside, openHere, expectNetns
 void RegisterNetns(Napi::Env env, Napi::Object exports);
 
 }  // namespace cleat

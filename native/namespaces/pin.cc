@@ -76,6 +76,7 @@ class CreateJob : public IdentityJob {
       : IdentityJob(env, std::move(path)), sysctls_(std::move(sysctls)) {}
 
   Failure Execute(Worker& worker) override {
+    if (worker.stays()) return {EPERM, "unshare", path_};
     Place place(path_);
     if (Failure failure = place.Take()) return failure;
     if (unshare(CLONE_NEWNET) != 0) return {errno, "unshare", path_};

@@ -9,8 +9,8 @@
 
 namespace cleat {
 
-Worker::Worker(Napi::Env env, UniqueFd home, Napi::Reference<Napi::Object>& owner)
-    : env_(env), home_(std::move(home)), owner_(owner) {
+Worker::Worker(Napi::Env env, UniqueFd home, Napi::Reference<Napi::Object>& owner, bool stays)
+    : env_(env), home_(std::move(home)), stays_(stays), owner_(owner) {
   completions_ = Completions::New(env, "cleat worker", 0, 1, this);
   completions_.Unref(env);
   // Clean-up hooks run last in, first out: this one before the thread-safe function's own, so that the thread is gone
@@ -66,7 +66,7 @@ void Worker::ComeHome() {
 }
 
 void Worker::Run() {
-  ComeHome();
+  if (!stays_) ComeHome();
   for (;;) {
     Job* job;
     {

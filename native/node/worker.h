@@ -56,8 +56,8 @@ class Job {
 class Worker {
  public:
   // home: an open network namespace. owner: the JavaScript object this worker belongs to; it is not garbage-collected
-  // while jobs are queued.
-  Worker(Napi::Env env, UniqueFd home, Napi::Reference<Napi::Object>& owner);
+  // while jobs are queued. stays: home is the namespace of this process, which we may not enter, and no job leaves it.
+  Worker(Napi::Env env, UniqueFd home, Napi::Reference<Napi::Object>& owner, bool stays);
   // Joins the thread; queued jobs finish first.
   ~Worker();
   Worker(const Worker&) = delete;
@@ -70,12 +70,14 @@ class Worker {
   bool idle() const { return pending_ == 0; }
 
   int home() const { return home_.get(); }
+  bool stays() const { return stays_; }
   // The nfnetlink socket of the home namespace, opened when first used. For jobs only (worker thread).
   Nfnl& nfnl() { return nfnl_; }
 
   // Runs fn inside another network namespace (an open fd) and comes back. For jobs only (worker thread).
   template <typename Fn>
   Failure Inside(int netns, const std::string& object, Fn fn) {
+    if (stays_) return {EPERM, "setns", object};
     if (setns(netns, CLONE_NEWNET) != 0) return {errno, "setns", object};
     Failure failure = fn();
     ComeHome();
@@ -96,6 +98,7 @@ class Worker {
 
   const Napi::Env env_;
   const UniqueFd home_;
+  const bool stays_;
   Napi::Reference<Napi::Object>& owner_;
   Completions completions_;
   size_t pending_ = 0;      // event loop only

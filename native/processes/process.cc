@@ -2,6 +2,7 @@
 #include "process.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -166,6 +167,31 @@ Napi::Value SpawnChild(const Napi::CallbackInfo& info) {
   return child;
 }
 
+// Node ignores SIGPIPE, which a program would keep (execve(2)), and has every descriptor that it was started with closed
+// for its children.
+Napi::Value Become(const Napi::CallbackInfo& info) {
+  Input input(info.Env());
+  std::string file = input.Text(info[0], "file");
+  std::vector<std::string> words = input.Texts(info[1], "args");
+  std::vector<std::string> environment;
+  for (const auto& [name, value] : input.Pairs(info[2], "env")) environment.push_back(name + "=" + value);
+  const int kept = static_cast<int>(input.Integer(info[3], "kept", 0, 1024));
+  if (!input.ok()) return input.Throw();
+  for (int fd = 0; fd < kept; fd++) fcntl(fd, F_SETFD, 0);
+  words.insert(words.begin(), file);
+  const auto pointers = [](std::vector<std::string>& texts) {
+    std::vector<char*> all;
+    for (std::string& text : texts) all.push_back(text.data());
+    all.push_back(nullptr);
+    return all;
+  };
+  signal(SIGPIPE, SIG_DFL);
+  execve(file.c_str(), pointers(words).data(), pointers(environment).data());
+  const int error = errno;
+  signal(SIGPIPE, SIG_IGN);
+  return Throw(info.Env(), {error, "execve", file});
+}
+
 Napi::Value ProcessStartTime(const Napi::CallbackInfo& info) {
   Input input(info.Env());
   pid_t pid = static_cast<pid_t>(input.Integer(info[0], "pid", 1, INT32_MAX));
@@ -234,6 +260,7 @@ Napi::Value OpenProcessNetns(const Napi::CallbackInfo& info) {
 void RegisterProcess(Napi::Env env, Napi::Object exports) {
   exports.Set("peerCredentials", Napi::Function::New<PeerCredentials>(env, "peerCredentials"));
   exports.Set("spawn", Napi::Function::New<SpawnChild>(env, "spawn"));
+  exports.Set("become", Napi::Function::New<Become>(env, "become"));
   exports.Set("processStartTime", Napi::Function::New<ProcessStartTime>(env, "processStartTime"));
   exports.Set("watchProcess", Napi::Function::New<WatchProcess>(env, "watchProcess"));
   exports.Set("signalProcess", Napi::Function::New<SignalProcess>(env, "signalProcess"));

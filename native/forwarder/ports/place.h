@@ -3,7 +3,8 @@
 // Guarantees: a socket is made in exactly the namespace that was named by device and inode, or not at all: the path is
 // opened and compared each time. Connections into a namespace keep it alive, its ports do not: no descriptor of it
 // stays open. The thread is back in its own namespace before anything else happens; if it cannot come back, the process
-// ends. Limits: a path that leads to a new namespace with the inode number of the old one is taken for the old one.
+// ends. Where it may not come back (a forwarder of an ordinary user), another thread goes. Limits: a path that leads to
+// a new namespace with the inode number of the old one is taken for the old one.
 #pragma once
 
 #include <sys/types.h>
@@ -22,8 +23,8 @@ namespace cleat_forwarder {
 using cleat::Failure;
 using cleat::UniqueFd;
 
-// Remembers the namespace that the process is in as the one to come back to, and enters it, to see that it may. Called
-// once, before anything else here.
+// Remembers the namespace that the process is in as the one to come back to, and enters it, to see whether it may.
+// Called once, before anything else here.
 Failure RememberHome();
 
 class Place {
