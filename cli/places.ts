@@ -15,11 +15,20 @@ export function fromEnvironment(name: string, env: NodeJS.ProcessEnv = process.e
 
 const RUN_DIR = '/run/cleat';
 
+/** Returns the run directory of root's daemon, or of the user's own (native/rootless/user.h). */
+function runDirectory(env: NodeJS.ProcessEnv): string {
+  const named = fromEnvironment('RUN_DIR', env);
+  const uid = process.getuid?.() ?? 0;
+  if (named !== undefined || uid === 0) return named ?? RUN_DIR;
+  const { XDG_RUNTIME_DIR: runtime = '' } = env;
+  return join(runtime === '' ? `/run/user/${uid}` : runtime, 'cleat');
+}
+
 /** The limit of sun_path (unix(7)). Node would cut a longer path and connect to another socket. */
 const MAX_SOCKET_PATH = 107;
 
 export function socketPath(flag: string | undefined, env: NodeJS.ProcessEnv = process.env): string {
-  const path = flag ?? fromEnvironment('SOCKET', env) ?? join(fromEnvironment('RUN_DIR', env) ?? RUN_DIR, 'cleat.sock');
+  const path = flag ?? fromEnvironment('SOCKET', env) ?? join(runDirectory(env), 'cleat.sock');
   const bytes = Buffer.byteLength(path);
   if (bytes > 0 && bytes <= MAX_SOCKET_PATH) return path;
   throw usage(`the path of a socket has 1 to ${MAX_SOCKET_PATH} bytes, not ${bytes}: ${path}`);

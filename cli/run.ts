@@ -11,6 +11,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import type { ContainerView } from '../state/answers/container/container.ts';
 import type { PortHandler } from '../state/uplink.ts';
 import type { Client } from './client.ts';
@@ -19,6 +20,8 @@ import { parseWiring, type WiringOptions } from './options.ts';
 import { withProgress } from './progress.ts';
 import { complain, warn } from './terminal.ts';
 import { addressesOf, portText } from './text.ts';
+
+const ROOTLESS = fileURLToPath(new URL('../../build/Release/cleat-rootless', import.meta.url));
 
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 type Forwarded = (typeof FORWARDED)[number];
@@ -30,7 +33,7 @@ export interface RunOptions extends WiringOptions {
 
 /** Runs CMD; resolves with the exit code. */
 export async function run(client: Client, options: RunOptions, argv: string[]): Promise<number> {
-  const nsenter = findNsenter();
+  const enter = enteringCommand();
   const id = options.name ?? `run-${randomBytes(4).toString('hex')}`;
   const wiring = parseWiring(options);
 
@@ -53,8 +56,7 @@ export async function run(client: Client, options: RunOptions, argv: string[]): 
       code = 128 + os.signals[early.signal.reason as Forwarded];
     } else {
       const path = container.netns.path;
-      const enter = path === null ? [] : [nsenter, `--net=${path}`, '--'];
-      code = await follow([...enter, ...argv], (forward) => (target = forward));
+      code = await follow([...(path === null ? [] : enter(path)), ...argv], (forward) => (target = forward));
     }
   } catch (error) {
     await takeDown(client, id);
@@ -108,6 +110,16 @@ async function takeDown(client: Client, id: string): Promise<void> {
     if (error.error.code === 'NO_SUCH_CONTAINER') return;
     complain([...explain(error.error), `The daemon takes ${id} down by itself, as soon as it can.`]);
   }
+}
+
+/**
+ * Returns the beginning of a command that enters a namespace. An ordinary user's are mounted where only cleat-rootless gets
+ * (native/rootless/).
+ */
+function enteringCommand(): (path: string) => string[] {
+  if (process.getuid?.() !== 0) return (path) => [ROOTLESS, '--net', path, '--'];
+  const nsenter = findNsenter();
+  return (path) => [nsenter, `--net=${path}`, '--'];
 }
 
 function findNsenter(): string {

@@ -13,6 +13,7 @@ import { createActor, fromCallback, fromPromise, type AnyActorRef, type EventObj
 import type { ReleaseInput, VerdictInput } from '../machines/container/container-inputs.ts';
 import type { HoldInput } from '../machines/network.ts';
 import type { NameInput, UnnameInput } from '../machines/resolver.ts';
+import { attachmentKey } from '../plan/networks/attachment-key.ts';
 import type { ContainerContext, PortTarget, ResolvedPort } from '../state/container.ts';
 import { type Fault, FaultError } from '../state/faults.ts';
 import { pauseAfter } from '../plan/pauses.ts';
@@ -28,6 +29,8 @@ export interface Directory {
   firewalld(outside: string | null): AnyActorRef;
   ports(outside: string | null): AnyActorRef;
   resolver(outside: string | null): AnyActorRef;
+  /** The way out of a rootless daemon's own outside; null for any other outside, which has ways of its own. */
+  rootless(outside: string | null): AnyActorRef | null;
 }
 
 /** The sender of requests whose answers nobody waits for. */
@@ -111,12 +114,20 @@ export const release = (directory: Directory, commit: (root: AnyActorRef) => Pro
       const known = networks.flatMap((name) => directory.network(outside, name) ?? []);
       await Promise.all([
         ...known.map((network) => request(network, { type: 'leave', owner }, signal)),
+        ...releaseWayOut(directory, input, signal),
         ...(uplink ? [request(directory.firewall(outside), { type: 'release', owner }, signal)] : []),
       ]);
     } catch (error) {
       throw FaultError.of(toFault(error, 'release'));
     }
   });
+
+/** The way out is held for each attachment. */
+function releaseWayOut(directory: Directory, { owner, outside, networks }: ReleaseInput, signal: AbortSignal) {
+  const wayOut = directory.rootless(outside);
+  if (wayOut === null) return [];
+  return networks.map((network) => request(wayOut, { type: 'release', owner: attachmentKey(owner, network) }, signal));
+}
 
 /** Several requests that succeed together or not at all. */
 export interface Work {

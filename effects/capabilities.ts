@@ -60,8 +60,15 @@ function has(number: number): boolean {
 
 export const lacking = (): Capability[] => CAPABILITIES.filter((name) => !has(NUMBERS[name]));
 
-/** CAP_MKNOD. It is no member of the list, since only a few machines need it (tun.ts). */
-export const mayMakeDevices = (): boolean => has(27);
+/**
+ * CAP_MKNOD. It is no member of the list, since only a few machines need it (tun.ts). In a user namespace it is of no use
+ * (mknod(2)).
+ */
+export const mayMakeDevices = (): boolean => has(27) && isInitialUserNamespace();
+
+/** Every id is its own there, and all are mapped (user_namespaces(7)). */
+const isInitialUserNamespace = (): boolean =>
+  readFileSync('/proc/self/uid_map', 'utf8').trim().split(/\s+/).join(' ') === '0 0 4294967295';
 
 /** Adds the missing capabilities to a fault of permission, because they are the most likely reason. */
 export function whyDenied(fault: Fault): Fault {

@@ -5,7 +5,8 @@
  * Guarantees: an outside is looked up by the snapshot's path, never assumed. Each is opened once and has its own worker
  * thread and its own watch on links. All work in an outside is done in the namespace that was opened, even if its path leads
  * elsewhere by now; a helper that would have to be started through such a path is refused. An outside without users is
- * closed (`close`). See docs/decisions/0045.
+ * closed (`close`). See docs/decisions/0045. The own outside of a rootless daemon (null) is not the namespace that its process is
+ * in, where it has no rights: that one is the host's, in which it listens and looks (docs/decisions/0061).
  * Limits: an outside is known by its path until it is closed; a namespace that is mounted there meanwhile is not looked at.
  */
 import { statSync } from 'node:fs';
@@ -13,6 +14,7 @@ import { EventEmitter } from 'eventemitter3';
 import {
   expectNetns,
   isKernelError,
+  openHere,
   openOutside,
   type NetnsIdentity,
   type Outside,
@@ -48,13 +50,32 @@ export class Kernel {
   readonly instance: Instance;
   /** Reports a failure in the background of an effect, which does not make the effect fail. */
   readonly failed: (what: string, error: unknown) => void;
+  /** The path of the daemon's own outside, if it is rootless; null: the namespace that its process is in. */
+  readonly own: string | null;
+  #here: Outside | null = null;
   readonly #outsides = new Map<string | null, OutsideKernel & { unwatch: () => void }>();
   /** Paths that lead to another namespace than their containers'. */
   readonly #replaced = new Set<string>();
 
-  constructor(instance: Instance, failed: (what: string, error: unknown) => void) {
+  constructor(instance: Instance, failed: (what: string, error: unknown) => void, own: string | null = null) {
     this.instance = instance;
     this.failed = failed;
+    this.own = own;
+  }
+
+  /** True if the daemon has no rights over the host's namespace. */
+  get isRootless(): boolean {
+    return this.own !== null;
+  }
+
+  /** Returns where the ports of an outside are listened on: in it, or on the host for the own outside of a rootless daemon. */
+  listening(outside: string | null): Outside {
+    return outside === null && this.isRootless ? (this.#here ??= openHere()) : this.outside(outside).kernel;
+  }
+
+  /** Returns the namespace that a program in this outside has to enter when it is started; null if that is the daemon's. */
+  entered(outside: string | null): string | null {
+    return outside ?? this.own;
   }
 
   /**
@@ -65,7 +86,7 @@ export class Kernel {
     let outside = this.#outsides.get(path);
     if (outside === undefined) {
       if (path !== null && this.#replaced.has(path)) throw replaced(path);
-      const kernel = open(path);
+      const kernel = open(this.entered(path));
       const links = new EventEmitter<LinkEvents>();
       let stop: (() => void) | null = () => {};
       const unwatch = () => {

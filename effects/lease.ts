@@ -14,7 +14,9 @@ import type { LeaseInput } from '../machines/container/container-inputs.ts';
 import type { FirewallAnswer } from '../machines/firewall.ts';
 import type { NetworkAnswer } from '../machines/network.ts';
 import type { PortsAnswer } from '../machines/ports.ts';
+import type { RootlessAnswer } from '../machines/rootless.ts';
 import type { PortProbe } from '../native/index.ts';
+import { attachmentKey } from '../plan/networks/attachment-key.ts';
 import type { Granted } from '../plan/containers/change.ts';
 import { familyOf } from '../plan/addresses/address.ts';
 import { containerIdOf } from '../plan/owner.ts';
@@ -75,6 +77,7 @@ async function attempt(parts: Parts, input: LeaseInput, left: AbortSignal): Prom
   const giveBack = () => {
     for (const name of Object.keys(networks)) {
       directory.network(outside, name)?.send({ type: 'leave', owner, from: NOBODY });
+      directory.rootless(outside)?.send({ type: 'release', owner: attachmentKey(owner, name), from: NOBODY });
     }
     if (input.uplink) directory.firewall(outside).send({ type: 'release', owner, from: NOBODY });
     if (held.ports.length > 0) directory.ports(outside).send({ type: 'unclaim', owner, ports: held.ports });
@@ -109,6 +112,7 @@ async function grant(parts: Parts, input: LeaseInput, held: { ports: ResolvedPor
   // A container with an uplink is on no network.
   if (uplink) await request<FirewallAnswer>(hear(directory.firewall(outside)), { type: 'hold', uplink, owner }, signal);
   const leases = await join(parts, input, work);
+  await leadOut(parts, input, work);
   if (input.ports.length > 0) await claim(parts, input, held, work);
   const inside = await look(parts, input, leases);
   signal.throwIfAborted();
@@ -153,6 +157,20 @@ async function join({ directory }: Parts, input: LeaseInput, { hear, signal }: W
     await Promise.race([answer, NOW]);
   }
   return (await Promise.all(joins)).map((answer) => answer.lease);
+}
+
+/** Holds the way out of a rootless outside for each attachment. */
+async function leadOut(
+  { directory }: Parts,
+  { owner, outside, networks }: LeaseInput,
+  { hear, signal }: Work,
+): Promise<void> {
+  const wayOut = directory.rootless(outside);
+  if (wayOut === null) return;
+  hear(wayOut);
+  const ask = (name: string) =>
+    request<RootlessAnswer>(wayOut, { type: 'hold', owner: attachmentKey(owner, name) }, signal);
+  await Promise.all(Object.keys(networks).map(ask));
 }
 
 /** Claims host ports. Random ones that the host turns out to listen on are replaced. */
@@ -229,8 +247,8 @@ async function heldByHost(
     }
   }
   const holders = await kernel
-    .outside(outside)
-    .kernel.portProbe(probes)
+    .listening(outside)
+    .portProbe(probes)
     .catch((error: unknown) => {
       throw FaultError.of(toFault(error, 'portProbe'));
     });
@@ -238,6 +256,10 @@ async function heldByHost(
   const holder = holders.find(({ code }) => code !== 'EADDRNOTAVAIL');
   const busy = holder === undefined ? undefined : probes[holder.index];
   if (holder === undefined || busy === undefined) return null;
+  if (holder.code === 'EACCES') {
+    const fault = privileged(portText(busy.protocol, busy.address, busy.port), busy.port);
+    return { fault, port: busy.port, random: () => false };
+  }
   const who = holder.pid === null ? 'another process' : `pid ${holder.pid} (${holder.command ?? '?'})`;
   const fault: Fault = {
     code: 'PORT_TAKEN',
@@ -246,4 +268,10 @@ async function heldByHost(
     owner: who,
   };
   return { fault, port: busy.port, random: (containerPort: number) => containerPort === busy.containerPort };
+}
+
+/** The host's kernel gives such a port to root alone. */
+function privileged(port: string, number: number): Fault {
+  const message = `port ${port} is privileged: sysctl net.ipv4.ip_unprivileged_port_start=${number} would let users have it`;
+  return { code: 'PORT_PRIVILEGED', message, errno: 'EACCES' };
 }

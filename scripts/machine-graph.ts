@@ -16,6 +16,7 @@ import { firewalldMachine } from '../machines/firewalld.ts';
 import { networkMachine } from '../machines/network.ts';
 import { portsMachine } from '../machines/ports.ts';
 import { resolverMachine } from '../machines/resolver.ts';
+import { rootlessMachine } from '../machines/rootless.ts';
 import { uplinkMachine } from '../machines/uplink.ts';
 
 export const MACHINES: Record<string, [machine: AnyStateMachine, title: string, folder?: string]> = {
@@ -26,6 +27,7 @@ export const MACHINES: Record<string, [machine: AnyStateMachine, title: string, 
   firewalld: [firewalldMachine, 'What firewalld has in its zone for the networks of one outside'],
   ports: [portsMachine, 'The host ports of one outside'],
   resolver: [resolverMachine, 'The names of one outside, and the server that answers for them'],
+  rootless: [rootlessMachine, "The way out of a rootless daemon's own outside"],
   uplink: [uplinkMachine, 'The user-mode uplink of one container, while it is started, repaired or stopped'],
 };
 

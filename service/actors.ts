@@ -20,7 +20,7 @@ import { ensureNamespace, removeNamespace } from '../effects/namespaces/netns.ts
 import { publish, unpublish, type HandlerPlaces } from '../effects/ports/port-handlers.ts';
 import { expose, unexpose } from '../effects/ports/publisher.ts';
 import { replaceLink, reviseLink } from '../effects/links/relink.ts';
-import { resolverEffects } from '../effects/names/resolver.ts';
+import { resolverEffects, type ResolverParts } from '../effects/names/resolver.ts';
 import { uplinkEffects } from '../effects/uplinks/uplink.ts';
 import { attachmentMachine } from '../machines/container/attachment.ts';
 import { containerMachine } from '../machines/container/container.ts';
@@ -30,6 +30,7 @@ import { hasLease } from '../plan/containers/attachment.ts';
 import { lease } from '../effects/lease.ts';
 import { knownInside } from '../plan/addresses/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
+import { rootlessMachine } from '../machines/rootless.ts';
 import { resolverMachine } from '../machines/resolver.ts';
 import { uplinkMachine } from '../machines/uplink.ts';
 import type { DriftPolicies } from '../state/drift.ts';
@@ -77,15 +78,7 @@ export function provideContainer(
     }),
   });
   const boundTo = (owner: string) => neighbours.boundTo(owner);
-  const hands = uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared));
-  const uplink = uplinkMachine.provide({
-    actors: observed('uplink', {
-      probeUplink: defineEffect(runner, 'add', 'probeUplink', hands.probeUplink),
-      startUplink: defineEffect(runner, 'add', 'startUplink', hands.startUplink, UPLINK_MS),
-      verifyUplink: defineEffect(runner, 'add', 'verifyUplink', hands.verifyUplink),
-      stopUplink: defineEffect(runner, 'remove', 'stopUplink', hands.stopUplink),
-    }),
-  });
+  const uplink = provideUplink(runner, uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared)), observed);
   return containerMachine.provide({
     actors: observed('container', {
       attachment,
@@ -110,9 +103,24 @@ export function provideContainer(
   });
 }
 
+function provideUplink(runner: EffectRunner, hands: ReturnType<typeof uplinkEffects>, observed: Observe) {
+  return uplinkMachine.provide({
+    actors: observed('uplink', {
+      probeUplink: defineEffect(runner, 'add', 'probeUplink', hands.probeUplink),
+      startUplink: defineEffect(runner, 'add', 'startUplink', hands.startUplink, UPLINK_MS),
+      verifyUplink: defineEffect(runner, 'add', 'verifyUplink', hands.verifyUplink),
+      stopUplink: defineEffect(runner, 'remove', 'stopUplink', hands.stopUplink),
+    }),
+  });
+}
+
 /** The dependencies of the shared machines that are made after them. */
 interface Others {
   runDir: string;
+  /** The directory of the program that leads out of a rootless daemon's own outside. */
+  rootlessHome: string;
+  /** The name servers of networks that name none, if not those of the host's resolv.conf. */
+  servers: ResolverParts['servers'];
   containers: Roster;
   record(definition: NetworkDefinition): void;
   policies: DriftPolicies;
@@ -130,7 +138,10 @@ export function provideShared(
   const recordDefinition = ({ definition }: RaiseInput) => Promise.resolve(others.record(definition));
   const members = (outside: string | null, network: string) => membersOf(others.containers.all(), outside, network);
   const { runDir } = others;
-  const resolver = resolverEffects({ kernel, runDir, exited: (outside) => shared.resolverExited(outside) });
+  const exited = (outside: string | null) => shared.resolverExited(outside);
+  const resolver = resolverEffects({ kernel, runDir, exited, servers: others.servers });
+  // The namespace is our own, and nothing but the way out is in it that a table could restrict.
+  const wayOut = uplinkEffects(kernel, others.rootlessHome, () => Promise.resolve());
   const replies = (outside: string | null) => shared.replies(outside);
   const ruleset = (outside: string | null) => ({
     ...rulesetOf(others.containers.all(), shared.standingIn(outside), outside, raisingOf(shared.networksIn(outside))),
@@ -169,6 +180,9 @@ export function provideShared(
         changeZones: defineEffect(runner, 'add', 'changeZones', changeZones, FIREWALLD_MS),
         backOff: ask.backOff(),
       }),
+    }),
+    rootless: rootlessMachine.provide({
+      actors: observed('rootless', { uplink: provideUplink(runner, wayOut, observed), backOff: ask.backOff() }),
     }),
     network: networkMachine.provide({
       actors: observed('network', {

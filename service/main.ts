@@ -15,7 +15,8 @@ import { subnetPools } from '../state/network.ts';
 import { startDaemon } from './daemon.ts';
 import { DEFAULT_STATE_DIR } from './records/instance.ts';
 import { openLog } from './report/log.ts';
-import { USUAL_PROGRAMS } from './events/uplink-request.ts';
+import { USUAL_PROGRAMS, type UplinkPrograms } from './events/uplink-request.ts';
+import { enterRootless, rootlessOptions, rootlessPlaces } from './start/rootless.ts';
 import type { Daemon } from './start/serve.ts';
 
 export interface MainOptions {
@@ -35,6 +36,8 @@ export interface MainOptions {
   slirp4netnsOptions?: string[];
   pasta?: string;
   pastaOptions?: string[];
+  /** The program that leads out of an ordinary user's outside. */
+  rootlessUplink?: string;
   /** NAME=NUMBER, repeatable. */
   forwarderLimits?: string[];
   otlpEndpoint?: string;
@@ -43,18 +46,16 @@ export interface MainOptions {
 
 /** `tell` prints lines on stderr, for the person or supervisor that starts the daemon. */
 export async function main(options: MainOptions, tell: (lines: string[]) => void): Promise<void> {
-  const runDir = options.runDir ?? '/run/cleat';
+  enterRootless();
   const log = openLog(options.logLevel ?? 'info', process.stderr.isTTY ? tell : null);
-  if (process.getuid?.() !== 0) {
-    tell(['Error: the daemon changes network namespaces and firewall rules: run it as root']);
-    process.exitCode = 1;
-    return;
-  }
   let daemon: Daemon;
   try {
+    const places = rootlessPlaces();
+    const runDir = options.runDir ?? places?.runDir ?? '/run/cleat';
+    const uplinks = programsOf(options);
     daemon = await startDaemon({
       runDir,
-      stateDir: options.stateDir ?? DEFAULT_STATE_DIR,
+      stateDir: options.stateDir ?? places?.stateDir ?? DEFAULT_STATE_DIR,
       netnsDir: options.netnsDir ?? '/run/netns',
       socket: options.socket ?? join(runDir, 'cleat.sock'),
       publisher: options.publisher ?? null,
@@ -62,13 +63,8 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
       forwardOthers: options.forwardOthers ?? false,
       limits: limitsOf(options.limits ?? []),
       subnetPools: subnetPools(options.subnetPools ?? []),
-      uplinks: {
-        slirp4netns: {
-          file: options.slirp4netns ?? USUAL_PROGRAMS.slirp4netns.file,
-          options: options.slirp4netnsOptions ?? [],
-        },
-        pasta: { file: options.pasta ?? USUAL_PROGRAMS.pasta.file, options: options.pastaOptions ?? [] },
-      },
+      uplinks,
+      rootless: places === null ? null : rootlessOptions(uplinks, options.rootlessUplink),
       forwarderLimits: forwarderLimits(options.forwarderLimits ?? []),
       otlpEndpoint: options.otlpEndpoint ?? null,
       log,
@@ -92,4 +88,11 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
   };
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
+}
+
+function programsOf({ slirp4netns, slirp4netnsOptions, pasta, pastaOptions }: MainOptions): UplinkPrograms {
+  return {
+    slirp4netns: { file: slirp4netns ?? USUAL_PROGRAMS.slirp4netns.file, options: slirp4netnsOptions ?? [] },
+    pasta: { file: pasta ?? USUAL_PROGRAMS.pasta.file, options: pastaOptions ?? [] },
+  };
 }

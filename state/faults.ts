@@ -41,6 +41,10 @@ export const FAULTS = {
     'Make the bridge of the unmanaged network first (ip link add NAME type bridge); it is tried again.',
   ],
   PORT_TAKEN: [409, 'Choose another host port, or free this one at its owner.'],
+  PORT_PRIVILEGED: [
+    403,
+    'Choose a port from 1024 on, or let users have this one, as root, with the sysctl that the message names.',
+  ],
   NO_FREE_PORT: [409, 'No host port between 49152 and 65535 is free for this protocol.'],
   PORTS_NEED_NETWORK: [400, 'Publish ports on a container with a bridge network that is not internal.'],
   MODE_NOT_SUPPORTED: [409, 'Only containers with a namespace of their own have networks and ports of their own.'],

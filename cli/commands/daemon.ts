@@ -25,6 +25,7 @@ interface Flags {
   slirp4netnsOption?: string[];
   pasta?: string;
   pastaOption?: string[];
+  rootlessUplink?: string;
   forwarderLimit?: string[];
   otlpEndpoint?: string;
   logLevel?: string;
@@ -77,6 +78,11 @@ export function addDaemonCommand(program: Command): void {
     .option('--pasta <path>', 'the program (env: CLEAT_PASTA; default: /usr/bin/pasta)')
     .option('--pasta-option <word>', 'for every container, before its own; again for more', collect)
     .option(
+      '--rootless-uplink <program>',
+      'as an ordinary user: what leads out of the namespace that the networks are in, slirp4netns or pasta ' +
+        '(env: CLEAT_ROOTLESS_UPLINK; default: the first of them that is installed)',
+    )
+    .option(
       '--forwarder-limit <name=number>',
       'what each container may use of the forwarder: connections (default: 16384), flows (8192), or how long it waits, ' +
         'in seconds: flow_idle (120), half_closed (240); again for another (env: CLEAT_FORWARDER_LIMIT=flows=100,...)',
@@ -106,6 +112,7 @@ export function addDaemonCommand(program: Command): void {
         slirp4netnsOptions: flags.slirp4netnsOption,
         pasta: flags.pasta ?? fromEnvironment('PASTA'),
         pastaOptions: flags.pastaOption,
+        rootlessUplink: flags.rootlessUplink ?? fromEnvironment('ROOTLESS_UPLINK'),
         forwarderLimits: flags.forwarderLimit ?? fromEnvironment('FORWARDER_LIMIT')?.split(','),
         otlpEndpoint: flags.otlpEndpoint, // service/traces/ reads the standard variables
         logLevel: flags.logLevel ?? fromEnvironment('LOG_LEVEL'),

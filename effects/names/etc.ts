@@ -21,7 +21,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { FilesInput, hostsFile } from '../../plan/containers/hosts.ts';
-import type { HostFiles, resolvConf } from '../../plan/containers/resolv-conf.ts';
+import { serversBehind, type HostFiles, type resolvConf } from '../../plan/containers/resolv-conf.ts';
+import type { UplinkSettings } from '../../state/uplink.ts';
 import { FaultError, unwritable } from '../../state/faults.ts';
 import { removeIfEmpty } from '../shared-directory.ts';
 
@@ -29,18 +30,25 @@ export interface EtcParts {
   runDir: string;
   resolvConf: typeof resolvConf;
   hostsFile: typeof hostsFile;
+  /** The program that leads out of a rootless daemon's outside. */
+  wayOut?: UplinkSettings | null;
 }
 
 export const RESOLV_CONF = '/etc/resolv.conf';
 const BEHIND_STUB = '/run/systemd/resolve/resolv.conf';
 
-export function etcEffects({ runDir, resolvConf: renderResolvConf, hostsFile: renderHosts }: EtcParts) {
+/** Returns the host's files as they are now. */
+const hostFiles = (): HostFiles => ({ resolvConf: hostFile(RESOLV_CONF) ?? '', behindStub: hostFile(BEHIND_STUB) });
+
+/** Returns the servers for names of the world in a rootless daemon's outside. */
+export const rootlessServers = (wayOut: UplinkSettings): string[] => serversBehind(wayOut, hostFiles());
+
+export function etcEffects({ runDir, resolvConf: renderResolvConf, hostsFile: renderHosts, wayOut = null }: EtcParts) {
   const home = (id: string) => join(runDir, 'etc', id);
 
   const write = (input: FilesInput) => {
-    const host: HostFiles = { resolvConf: hostFile(RESOLV_CONF) ?? '', behindStub: hostFile(BEHIND_STUB) };
-    writeInPlace(join(home(input.id), 'resolv.conf'), renderResolvConf({ ...input, host }));
-    writeInPlace(join(home(input.id), 'hosts'), renderHosts(input));
+    writeInPlace(join(home(input.id), 'resolv.conf'), renderResolvConf({ ...input, host: hostFiles(), wayOut }));
+    writeInPlace(join(home(input.id), 'hosts'), renderHosts(input, wayOut === null));
   };
 
   return {

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import type { AskInput, AskOutput, WriteInput } from '../../machines/resolver.ts';
 import { isKernelError, type Outside } from '../../native/index.ts';
 import { findAardvark, PARTS, zoneFiles, type Part } from './aardvark.ts';
+import type { Zone } from '../../plan/names/names.ts';
 import { familyOf } from '../../plan/addresses/address.ts';
 import { ask, type Question } from './dns-query.ts';
 import { FaultError, unwritable } from '../../state/faults.ts';
@@ -32,6 +33,8 @@ export interface ResolverParts {
   runDir: string;
   /** Called when a running server has ended by itself. */
   exited: (outside: string | null) => void;
+  /** Returns the servers of networks that name none; null for those of the host's resolv.conf, which the program reads itself. */
+  servers?: ((outside: string | null) => string[] | null) | undefined;
   /** The places of the program; for tests. */
   places?: readonly string[];
 }
@@ -49,7 +52,7 @@ export const resolverHome = (runDir: string, outside: string | null): string =>
   join(resolversHome(runDir), outsideKey(outside));
 
 /** Returns the effects of the resolver machine. There is one set per daemon, because they share the state of the processes. */
-export function resolverEffects({ kernel, runDir, exited, places }: ResolverParts) {
+export function resolverEffects({ kernel, runDir, exited, servers, places }: ResolverParts) {
   /** By directory: the watched process, the function that ends the watch, and whether the process has ended. */
   const watched = new Map<string, { pid: number; unwatch: () => void; ended: boolean }>();
   let found: User | null = null;
@@ -78,7 +81,7 @@ export function resolverEffects({ kernel, runDir, exited, places }: ResolverPart
       await stop(directory); // e.g. a server of an earlier namespace at this outside's path
       const file = await findAardvark(places);
       if (file === null) throw missing();
-      server = await start({ file, directory, part, netns: outside, user: user() });
+      server = await start({ file, directory, part, netns: kernel.entered(outside), user: user() });
     } else if (again) {
       reload(server);
     }
@@ -93,7 +96,8 @@ export function resolverEffects({ kernel, runDir, exited, places }: ResolverPart
   };
 
   const writeZones = ({ outside, zones }: WriteInput): Promise<{ changed: boolean }> => {
-    const files = zoneFiles(zones);
+    const usual = servers?.(outside) ?? null;
+    const files = zoneFiles(usual === null ? zones : zones.map((zone) => withServers(zone, usual)));
     const reader = user();
     try {
       const changes = PARTS.map((part) => writePart(directoryOf(outside, part), files[part], reader));
@@ -157,6 +161,9 @@ function remind(directory: string): void {
     if (!isKernelError(error)) throw error;
   }
 }
+
+const withServers = (zone: Zone, servers: readonly string[]): Zone =>
+  zone.servers.length > 0 ? zone : { ...zone, servers };
 
 function missing(): FaultError {
   return new FaultError(

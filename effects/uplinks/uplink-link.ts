@@ -32,7 +32,7 @@ const GLOBAL = 0;
 const isV6 = (address: string): boolean => address.includes(':');
 
 export const verifyUplink =
-  (kernel: Pick<Kernel, 'outside'>) =>
+  (kernel: Pick<Kernel, 'outside' | 'listening'>) =>
   async (input: UplinkVerify): Promise<UplinkLink> => {
     const { program, directory, netns, address, brings, ports } = input;
     const { kernel: native } = kernel.outside(input.outside);
@@ -50,7 +50,7 @@ export const verifyUplink =
     if (planned.every(({ gateway }) => gateway === null)) {
       throw fault(`${link.name} of ${program} has no default route`, link.name);
     }
-    await holdsPorts(native, program, status.child?.pid ?? 0, ports);
+    await holdsPorts(kernel.listening(input.outside), program, status.child?.pid ?? 0, ports);
     return found;
   };
 

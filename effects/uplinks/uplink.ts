@@ -2,7 +2,7 @@
  * The effects of machines/uplink.ts, with its names.
  *
  * Guarantees: a start keeps a program that runs as it should, and replaces one that does not. Nothing is started in a namespace
- * of the host (NOT_A_NAMESPACE), nor before the outside has the table that restricts uplinks. When a start returns, the
+ * of the host (NOT_A_NAMESPACE; the own outside of a rootless daemon is none), nor before the outside has the table that restricts uplinks. When a start returns, the
  * container's namespace is as before except for the link. (pasta copies the addresses of the outside to its link while it
  * starts, so IPv6 must be on during that time.)
  * Limits: a crash in between leaves IPv6 on for links that are made later in this namespace.
@@ -21,9 +21,11 @@ import { ensureUplink, removeUplink } from './uplink-process.ts';
 /** Turns IPv6 on, and makes addresses usable at once. */
 const OPEN = { 'net/ipv6/conf/default/disable_ipv6': '0', 'net/ipv6/conf/default/accept_dad': '0' };
 
+type UplinkKernel = Pick<Kernel, 'outside' | 'listening' | 'own'>;
+
 /** `home`: the directory of all uplinks. `guarded`: resolves when the outside's table restricts uplinks. */
 export const uplinkEffects = (
-  kernel: Pick<Kernel, 'outside'>,
+  kernel: UplinkKernel,
   home: string,
   guarded: (outside: string | null) => Promise<void>,
 ) => {
@@ -42,13 +44,13 @@ export const uplinkEffects = (
   };
 };
 
-const startUplink = (kernel: Pick<Kernel, 'outside'>, guarded: (outside: string | null) => Promise<void>) => {
+const startUplink = (kernel: UplinkKernel, guarded: (outside: string | null) => Promise<void>) => {
   const verify = verifyUplink(kernel);
   return async (input: UplinkStart): Promise<void> => {
     const { outside, netns } = input;
     // The path may lead elsewhere by now than when the container was created.
     const found = await kernel.outside(outside).kernel.netnsIdentify(netns).catch(failedIn(netns));
-    refuseHostNamespace(kernel, outside, found, netns);
+    if (netns !== kernel.own) refuseHostNamespace(kernel, outside, found, netns);
     const addresses = input.verify.brings?.addresses.map(({ address }) => address) ?? [];
     await requireIpv6(kernel.outside(outside).kernel, input.program, addresses);
     await guarded(outside);

@@ -17,7 +17,8 @@ export type FilesInput = Pick<ContainerContext, 'id' | 'name' | 'pod' | 'hostnam
 /** Podman's and Docker's names for the host. Podman writes both. */
 const HOST_NAMES = 'host.containers.internal host.docker.internal';
 
-export function hostsFile({ id, name, pod, hostname, attachments, uplink }: FilesInput): string {
+/** `isHost`: false if the networks' gateways are not the host, but a rootless daemon's outside. */
+export function hostsFile({ id, name, pod, hostname, attachments, uplink }: FilesInput, isHost = true): string {
   const made = uplink?.made ?? null;
   const joined = made === null ? [] : [{ ...made, aliases: [id.slice(0, 12)] }];
   const ordered = [...byPrecedence(attachments), ...joined];
@@ -25,7 +26,8 @@ export function hostsFile({ id, name, pod, hostname, attachments, uplink }: File
     const names = dnsNames([...(hostname === null ? [] : [hostname]), pod ?? name, ...aliases]);
     return names.length === 0 ? [] : addresses.map(({ address }) => `${address} ${names.join(' ')}`);
   });
-  const leading = uplink === undefined || gatewayIsHost(uplink.settings) ? ordered : [];
+  const leads = uplink === undefined ? isHost : gatewayIsHost(uplink.settings);
+  const leading = leads ? ordered : [];
   const gateways = leading.flatMap(({ addresses }) => addresses.flatMap(({ gateway }) => gateway ?? []));
   // A link-local address is of no use in a hosts file.
   const host = [false, true].flatMap(

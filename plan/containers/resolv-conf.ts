@@ -10,6 +10,7 @@
  * the host uses only itself or only the other family: the file then names none.
  */
 import type { Attachment, ContainerContext } from '../../state/container.ts';
+import type { UplinkSettings } from '../../state/uplink.ts';
 import { byPrecedence } from './attachment.ts';
 import { uplinkServers } from '../uplinks/uplink-inside.ts';
 
@@ -35,9 +36,21 @@ interface Parsed {
 
 interface Input extends Pick<ContainerContext, 'attachments' | 'uplink'> {
   host: HostFiles;
+  /** The program that leads out of a rootless daemon's outside, which its networks are behind. */
+  wayOut?: UplinkSettings | null;
 }
 
-export function resolvConf({ attachments, uplink, host }: Input): string {
+/**
+ * Returns the servers that a DNS server in a rootless daemon's outside forwards to: the address that the program passes on to the
+ * host's first server, then those of the host's servers that can be reached through it.
+ */
+export function serversBehind(wayOut: UplinkSettings, host: HostFiles): string[] {
+  const mine = parse(host.resolvConf);
+  const v6 = wayOut.program === 'pasta' || wayOut.ipv6;
+  return usable(uplinkServers(wayOut, mine.servers), mine, host.behindStub, v6 ? ['0.0.0.0', '::'] : []);
+}
+
+export function resolvConf({ attachments, uplink, host, wayOut = null }: Input): string {
   const mine = parse(host.resolvConf);
   const gateways = gatewaysOf(attachments);
   const named = gateways.length > 0;
@@ -45,7 +58,8 @@ export function resolvConf({ attachments, uplink, host }: Input): string {
   const addresses = [...attachments, ...(made === null ? [] : [made])].flatMap((one) =>
     one.addresses.map(({ address }) => address),
   );
-  const passed = uplink === undefined ? [] : uplinkServers(uplink.settings, mine.servers);
+  const behind = uplink?.settings ?? wayOut;
+  const passed = behind === null ? [] : uplinkServers(behind, mine.servers);
   const servers = named ? gateways : usable(passed, mine, host.behindStub, addresses);
   const search = [...new Set(named ? [SEARCH_DOMAIN, ...mine.search] : mine.search)];
   const options = named ? optionsBehind(mine.options) : mine.options;

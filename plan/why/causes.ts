@@ -7,7 +7,7 @@ import { topState } from '../states.ts';
 import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { Facts, SharedFact } from './facts.ts';
-import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, type Meanings } from './states.ts';
+import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, ROOTLESS, type Meanings } from './states.ts';
 
 /** Returns the faults that its state is due to. */
 export function causes({ context, state, defect }: Facts): Fault[] {
@@ -33,7 +33,10 @@ export function causes({ context, state, defect }: Facts): Fault[] {
  * Returns the faults of the shared machines that it depends on and that have failed. A machine of which drift is left has not
  * failed: its fault is an old one.
  */
-export function sharedFaults({ networks, firewall, firewalld, resolver }: Facts, parts: readonly WhyPart[]): Fault[] {
+export function sharedFaults(
+  { networks, firewall, firewalld, rootless, resolver }: Facts,
+  parts: readonly WhyPart[],
+): Fault[] {
   const faultOf = (
     name: WhyPart['part'],
     machine: SharedFact | null,
@@ -49,6 +52,7 @@ export function sharedFaults({ networks, firewall, firewalld, resolver }: Facts,
     ...networks.map((machine) => faultOf('network', machine, NETWORK, machine.network)),
     faultOf('firewall', firewall, FIREWALL),
     faultOf('firewalld', firewalld, FIREWALLD),
+    faultOf('rootless', rootless, ROOTLESS),
     faultOf('resolver', resolver, RESOLVER),
   ].filter((fault) => fault !== null);
 }

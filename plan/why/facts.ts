@@ -54,6 +54,8 @@ export interface Facts {
   /** Is null if it was never used in this outside. */
   firewall: SharedFact | null;
   firewalld: SharedFact | null;
+  /** The way out of a rootless daemon's own outside; null for any other outside. */
+  rootless: SharedFact | null;
   /** Lists in `named` the networks on which the resolver has names of this container. */
   resolver: (SharedFact & { named: readonly string[] }) | null;
   /** Lists the networks whose machine has a lease of this container. */

@@ -35,11 +35,12 @@ const FAILED: Readonly<Record<string, string>> = {
   error: 'its machine stopped',
 };
 
-const SHARED: ReadonlySet<WhyPart['part']> = new Set(['network', 'firewall', 'firewalld', 'resolver']);
+const SHARED: ReadonlySet<WhyPart['part']> = new Set(['network', 'firewall', 'firewalld', 'rootless', 'resolver']);
 
 const NOUN: Partial<Record<WhyPart['part'], string>> = {
   publisher: 'outer publisher',
   forwarder: 'port forwarder',
+  rootless: 'way out of rootless networks',
 };
 
 /** Returns a part as the clause of a sentence: "network web could not be repaired: ...". */

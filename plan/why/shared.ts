@@ -11,7 +11,7 @@ import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Drift } from '../../state/container.ts';
 import type { Facts, NetworkFact, SharedFact } from './facts.ts';
 import { part } from './parts.ts';
-import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, UNUSED, type Meanings } from './states.ts';
+import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, ROOTLESS, UNUSED, type Meanings } from './states.ts';
 import { are, faultText, leftText, listOf, objectText, spanText, unwatchedText } from './words.ts';
 
 /** Has the kinds of drift that a bridge has, or an object on it. */
@@ -72,6 +72,8 @@ export function sharedParts(facts: Facts): WhyPart[] {
     const doubt = one.condition === 'ok' ? unwatchedText(policies, ['table', 'rule']) : '';
     parts.push({ ...one, text: `${one.text}${doubt}` });
   }
+  if (facts.rootless !== null && names.length > 0)
+    parts.push(partOf('rootless', null, facts.rootless, ROOTLESS, [], policies));
   if (facts.firewalld !== null && managed && facts.firewalld.fault !== null)
     parts.push(partOf('firewalld', null, facts.firewalld, FIREWALLD, [], policies));
   if (facts.resolver !== null && context.attachments.some(({ dns }) => dns !== null))

@@ -131,6 +131,19 @@ export const FIREWALL: Meanings = {
   error: is('wrong', 'has been stopped by a defect in cleat, and is started again within a second'),
 };
 
+export const ROOTLESS: Meanings = {
+  deciding: is('waiting', 'is being started'),
+  down: is('ok', 'does not run, because no container is on a network'),
+  raising: is('waiting', 'is being started'),
+  up: is('ok', 'leads out of the namespace that rootless networks are in'),
+  repairing: is('waiting', 'is being looked at, and repaired where it has to be'),
+  replacing: is('waiting', 'is being replaced'),
+  failed: is('wrong', 'does not run, so the networks lead nowhere'),
+  lowering: is('waiting', 'is being ended; who needs it waits until that is done'),
+  lowerFailed: is('wrong', 'could not be ended'),
+  error: is('wrong', 'has been stopped by a defect in cleat, and is started again within a second'),
+};
+
 export const RESOLVER: Meanings = {
   deciding: is('waiting', 'is being started'),
   idle: is('ok', 'does not run, because no container has names'),

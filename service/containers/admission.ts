@@ -32,6 +32,8 @@ export interface AdmissionParts {
   /** The outer publisher, which publishes ports one machine further out; null if there is none. */
   publisher: string | null;
   uplinks: UplinkPrograms;
+  /** True for a daemon of an ordinary user: the forwarder carries the ports of networks unless another handler is named. */
+  rootless: boolean;
   limits: Limits;
 }
 

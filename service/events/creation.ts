@@ -24,6 +24,8 @@ export interface Surroundings {
   /** The outer publisher, which publishes ports one machine further out; null if there is none. */
   publisher: string | null;
   uplinks: UplinkPrograms;
+  /** True for a daemon of an ordinary user. */
+  rootless: boolean;
   /** A number above that of every earlier container. */
   generation: number;
   /** What every kernel name of the container is derived from; no other container has had it. */
@@ -65,7 +67,7 @@ export function planContainer(event: CreateEvent, around: Surroundings): Contain
     boundTo: boundTo(pid),
     publisher: publisherOf(event, around),
     files: event.files ?? false,
-    ...wayOut(event, around.uplinks),
+    ...wayOut(event, around.uplinks, around.rootless && outsideOf(event, around) === null),
     request,
   };
 }

@@ -24,15 +24,24 @@ export const USUAL_PROGRAMS: UplinkPrograms = {
 };
 
 /** The port handlers that can carry the ports of networks and of each uplink. */
-const HANDLERS: Record<UplinkProgram | 'networks', readonly PortHandler[]> = {
+const HANDLERS: Record<UplinkProgram | 'networks' | 'rootless networks', readonly PortHandler[]> = {
   networks: ['firewall', 'forwarder'],
+  // Their outside is not the host, whose ports are published.
+  'rootless networks': ['forwarder'],
   slirp4netns: ['forwarder', 'slirp4netns'],
   pasta: ['pasta', 'forwarder'],
 };
 
-export function wayOut(event: CreateEvent, programs: UplinkPrograms): Pick<ContainerContext, 'uplink' | 'portHandler'> {
+/** `rootless`: its outside is that of an ordinary user's daemon. */
+export function wayOut(
+  event: CreateEvent,
+  programs: UplinkPrograms,
+  rootless: boolean,
+): Pick<ContainerContext, 'uplink' | 'portHandler'> {
   const { uplink, id } = event;
-  if (uplink === undefined) return handled(event, 'networks', 'firewall');
+  if (uplink === undefined) {
+    return rootless ? handled(event, 'rootless networks', 'forwarder') : handled(event, 'networks', 'firewall');
+  }
   const mode = event.netns?.mode ?? 'new';
   if (mode === 'host' || mode === 'container') {
     throw new FaultError(
@@ -53,6 +62,10 @@ export function wayOut(event: CreateEvent, programs: UplinkPrograms): Pick<Conta
   };
 }
 
+/** Returns the settings of a program with the daemon's options alone. Throws BAD_REQUEST for one that it does not have. */
+export const usualSettings = (program: UplinkProgram, programs: UplinkPrograms): UplinkSettings =>
+  settle(program, [], programs).settings;
+
 function settle(
   program: UplinkProgram,
   container: readonly string[],
@@ -69,7 +82,7 @@ function settle(
 
 const isInterface = (name: string): boolean => /^[^/\s]{1,15}$/.test(name) && existsSync(`/sys/class/net/${name}`);
 
-function handled(event: CreateEvent, what: UplinkProgram | 'networks', usual: PortHandler) {
+function handled(event: CreateEvent, what: keyof typeof HANDLERS, usual: PortHandler) {
   const handler = event.port_handler ?? usual;
   if (!HANDLERS[what].includes(handler)) {
     const message = `container ${event.id}: ports of ${what} are carried by ${HANDLERS[what].join(' or ')}, not by ${handler}`;

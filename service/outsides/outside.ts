@@ -17,6 +17,8 @@ import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import { mayRunUplink } from '../../plan/uplinks/uplink.ts';
 import type { portsMachine } from '../../machines/ports.ts';
 import type { resolverMachine } from '../../machines/resolver.ts';
+import type { rootlessMachine } from '../../machines/rootless.ts';
+import { attachmentKey } from '../../plan/networks/attachment-key.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 
@@ -26,6 +28,8 @@ export interface Outside {
   firewalld: ActorRefFrom<typeof firewalldMachine>;
   ports: ActorRefFrom<typeof portsMachine>;
   resolver: ActorRefFrom<typeof resolverMachine>;
+  /** The way out of a rootless daemon's own outside; null for any other outside. */
+  rootless: ActorRefFrom<typeof rootlessMachine> | null;
   networks: Map<string, ActorRefFrom<typeof networkMachine>>;
 }
 
@@ -35,6 +39,7 @@ export interface SharedMachines {
   firewalld: typeof firewalldMachine;
   network: typeof networkMachine;
   resolver: typeof resolverMachine;
+  rootless: typeof rootlessMachine;
 }
 
 /** Receives the changes of outsides: that one is opened or closed, and what a look at its table has found. */
@@ -54,6 +59,8 @@ export interface Adopted {
   networks: string[];
   /** Containers whose uplink may run. */
   uplinks: string[];
+  /** The attachments, which hold a rootless outside's way out. */
+  attachments: string[];
   found: Switches | null;
   /** Bridges of those networks. */
   bridges: string[];
@@ -70,6 +77,7 @@ export const NOTHING: Adopted = {
   leases: new Map(),
   networks: [],
   uplinks: [],
+  attachments: [],
   found: null,
   bridges: [],
   bound: [],
@@ -99,8 +107,9 @@ export const resolverInput = (outside: string | null, { names, recovering }: Ado
   recovering,
 });
 
-export const machinesOf = ({ firewall, firewalld, ports, resolver, networks }: Outside): AnyActorRef[] => [
+export const machinesOf = ({ firewall, firewalld, ports, resolver, rootless, networks }: Outside): AnyActorRef[] => [
   ...networks.values(),
+  ...(rootless === null ? [] : [rootless]),
   firewall,
   firewalld,
   ports,
@@ -159,6 +168,9 @@ export function adopted(
     networks,
     bridges: networks.flatMap((name) => definitions.get(name)?.network_interface ?? []),
     uplinks,
+    attachments: mine.flatMap(({ owner, attachments }) =>
+      attachments.map(({ network }) => attachmentKey(owner, network)),
+    ),
     claims,
     names,
     recovering: true,
@@ -179,6 +191,10 @@ export function reclaim(on: Outside, container: ContainerContext): void {
   const named = on.resolver.getSnapshot().context.names[owner] ?? [];
   const networks = named.map(({ network }) => network).filter((network) => !kept(network));
   if (networks.length > 0) on.resolver.send({ type: 'unregister', owner, networks, from });
+  for (const user of on.rootless?.getSnapshot().context.users ?? []) {
+    const network = user.startsWith(attachmentKey(owner, '')) ? user.slice(attachmentKey(owner, '').length) : null;
+    if (network !== null && !kept(network)) on.rootless?.send({ type: 'release', owner: user, from });
+  }
   const held = on.firewall.getSnapshot().context.uplinks.includes(owner);
   if (held && !mayRunUplink(container)) on.firewall.send({ type: 'release', owner, from });
 }

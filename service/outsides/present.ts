@@ -21,6 +21,8 @@ export interface PresentMachines {
   firewalld: () => Present<SharedMachines['firewalld']>;
   ports: () => Present<typeof portsMachine>;
   resolver: () => Present<SharedMachines['resolver']>;
+  /** Null if it does not run: then there is none, or it begins with its outside. */
+  rootless: () => Present<SharedMachines['rootless']> | null;
   /** Null when no network has this name. */
   network: (name: string) => Present<SharedMachines['network']> | null;
 }
@@ -32,12 +34,16 @@ export function presentMachines(
   on: Outside | null,
   networkInput: (name: string) => NetworkInput | null,
 ): PresentMachines {
-  const { firewall, firewalld, resolver, network } = machines;
+  const { firewall, firewalld, resolver, rootless, network } = machines;
   return {
     firewall: () => present(firewall, on?.firewall, firewallInput(outside, NOTHING)),
     firewalld: () => present(firewalld, on?.firewalld, firewalldInput(outside, NOTHING)),
     ports: () => present(portsMachine, on?.ports, { adopted: NOTHING.claims }),
     resolver: () => present(resolver, on?.resolver, resolverInput(outside, NOTHING)),
+    rootless: () => {
+      const running = on?.rootless ?? null;
+      return running === null ? null : { machine: rootless, snapshot: running.getSnapshot() };
+    },
     network: (name) => {
       const running = on?.networks.get(name);
       if (running !== undefined) return { machine: network, snapshot: running.getSnapshot() };

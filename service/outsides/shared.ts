@@ -24,6 +24,7 @@ import type { networkMachine, NetworkInput } from '../../machines/network.ts';
 import type { Names } from '../../plan/names/names.ts';
 import { rests } from '../../plan/states.ts';
 import { portsMachine } from '../../machines/ports.ts';
+import type { RootlessInput } from '../../machines/rootless.ts';
 import { isUnmanaged, rememberedBridge, type BridgeSeen } from '../../plan/networks/unmanaged.ts';
 import { NO_WAY_OUT, remembered, type WayOut } from '../../plan/networks/way-out.ts';
 import type { Leases } from '../../plan/networks/lease.ts';
@@ -55,11 +56,14 @@ import { replacedBy } from '../../plan/containers/change.ts';
 /** One of the machines, in the outside that it is for. */
 export type SharedMachine = { outside: string | null; name: string } & (
   | { kind: 'network'; actor: ActorRefFrom<typeof networkMachine> }
-  | { [Kind in Exclude<keyof Outside, 'networks'>]: { kind: Kind; actor: Outside[Kind] } }[Exclude<
+  | { [Kind in Exclude<keyof Outside, 'networks'>]: { kind: Kind; actor: NonNullable<Outside[Kind]> } }[Exclude<
       keyof Outside,
       'networks'
     >]
 );
+
+/** The way out of a rootless daemon's own outside. */
+export type RootlessWay = Pick<RootlessInput, 'settings' | 'netns' | 'directory'>;
 
 /** The pause between a defect and the replacement of its machine: a machine that fails at once again must not fill the log. */
 const AGAIN_MS = 1000;
@@ -81,6 +85,7 @@ export class Shared implements Directory {
   readonly #records: OutsideRecords;
   readonly #failed: (what: string, error: unknown) => void;
   readonly #watch: ((machine: AnyActorRef) => void) | undefined;
+  readonly #rootless: RootlessWay | null;
   readonly #outsides = new Map<string | null, Outside>();
   readonly #waysOut = new Map<string | null, WayOut>();
   readonly #replies = new Map<string | null, Replies>();
@@ -103,12 +108,15 @@ export class Shared implements Directory {
     identityOf?: (outside: string) => NetnsIdentity | undefined;
     /** Called with each machine before it runs. */
     watch?: ((machine: AnyActorRef) => void) | undefined;
+    /** Absent: the daemon has the rights of root over the host's network. */
+    rootless?: RootlessWay | null;
   }) {
     this.#definitions = parts.definitions;
     this.#previous = parts.previous ?? new Map();
     this.#containers = parts.containers;
     this.#failed = parts.failed;
     this.#watch = parts.watch;
+    this.#rootless = parts.rootless ?? null;
     this.#records = new OutsideRecords(parts.store, parts.bootId, parts.failed, parts.identityOf);
     this.#machines = parts.machines(this);
   }
@@ -133,6 +141,10 @@ export class Shared implements Directory {
 
   ports(outside: string | null): AnyActorRef {
     return this.#outside(outside).ports;
+  }
+
+  rootless(outside: string | null): Outside['rootless'] {
+    return this.#outside(outside).rootless;
   }
 
   /** Returns the network machines of one outside, by name. */
@@ -171,11 +183,12 @@ export class Shared implements Directory {
 
   /** Returns every machine that runs, or is about to be replaced after a defect. */
   all(): SharedMachine[] {
-    return [...this.#outsides].flatMap(([outside, { firewall, firewalld, ports, resolver, networks }]) => [
+    return [...this.#outsides].flatMap(([outside, { firewall, firewalld, ports, resolver, rootless, networks }]) => [
       { kind: 'firewall', outside, name: 'firewall', actor: firewall },
       { kind: 'firewalld', outside, name: 'firewalld', actor: firewalld },
       { kind: 'ports', outside, name: 'ports', actor: ports },
       { kind: 'resolver', outside, name: 'resolver', actor: resolver },
+      ...(rootless === null ? [] : [{ kind: 'rootless' as const, outside, name: 'rootless', actor: rootless }]),
       ...[...networks].map(([name, actor]) => ({ kind: 'network' as const, outside, name, actor })),
     ]);
   }
@@ -321,7 +334,8 @@ export class Shared implements Directory {
     const settle = (actors: AnyActorRef[]) => Promise.all(actors.map((actor) => until(actor, rests, ms)));
     const outsides = [...this.#outsides.values()];
     await settle(outsides.flatMap((on) => [...on.networks.values(), on.resolver]));
-    await settle(outsides.map((on) => on.firewall)); // a firewall is lowered after its last network
+    // A firewall is lowered after its last network.
+    await settle(outsides.flatMap((on) => [on.firewall, ...(on.rootless === null ? [] : [on.rootless])]));
   }
 
   /**
@@ -410,6 +424,7 @@ export class Shared implements Directory {
       firewalld: this.#makeFirewalld(outside, adopted),
       ports: makePorts(adopted),
       resolver: this.#makeResolver(outside, adopted),
+      rootless: outside === null ? this.#makeRootless(adopted) : null,
       networks: new Map(),
     };
     this.#outsides.set(outside, on);
@@ -420,6 +435,14 @@ export class Shared implements Directory {
     this.#keep(on, outside, 'firewalld', (now) => this.#makeFirewalld(outside, now), verify);
     this.#keep(on, outside, 'ports', makePorts, () => {});
     this.#keep(on, outside, 'resolver', (now) => this.#makeResolver(outside, now), refresh);
+    if (on.rootless !== null)
+      this.#keep(
+        on,
+        outside,
+        'rootless',
+        (now) => this.#makeRootless(now),
+        () => {},
+      );
     return on;
   }
 
@@ -440,11 +463,15 @@ export class Shared implements Directory {
     make: (now: Adopted) => Outside[Name],
     look: (actor: Outside[Name]) => void,
   ): void {
-    this.#run(on[name], `${name} of ${outside ?? 'the host'}`, (stopped) => {
-      on[name] = make(this.#now(outside, on));
-      succeed(on[name], stopped);
+    const actor = on[name];
+    if (actor === null) return;
+    this.#run(actor, `${name} of ${outside ?? 'the host'}`, (stopped) => {
+      const next = make(this.#now(outside, on));
+      on[name] = next;
+      if (next === null) return;
+      succeed(next, stopped);
       this.#keep(on, outside, name, make, look);
-      look(on[name]);
+      look(next);
     });
   }
 
@@ -477,6 +504,15 @@ export class Shared implements Directory {
       id: 'resolver',
       systemId: ROOT,
       input: resolverInput(outside, adopted),
+    });
+  }
+
+  #makeRootless({ attachments }: Adopted): Outside['rootless'] {
+    if (this.#rootless === null) return null;
+    return createActor(this.#machines.rootless, {
+      id: 'rootless',
+      systemId: ROOT,
+      input: { ...this.#rootless, adopted: attachments },
     });
   }
 

@@ -61,6 +61,10 @@ class Foresight {
       firewalld: (outside) => this.#shadow('firewalld', present(outside).firewalld).asActor(),
       ports: (outside) => this.#shadow('ports', present(outside).ports).asActor(),
       resolver: (outside) => this.#shadow('resolver', present(outside).resolver).asActor(),
+      rootless: (outside) => {
+        const now = present(outside).rootless();
+        return now === null ? null : this.#shadow('rootless', () => now).asActor();
+      },
       network: (outside, name) => {
         const now = present(outside).network(name);
         return now === null ? null : this.#shadow(`network ${name}`, () => now).asActor();

@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
-import { etcEffects } from '../../effects/names/etc.ts';
+import { etcEffects, rootlessServers } from '../../effects/names/etc.ts';
 import { built } from '../../native/index.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
 import { resolvConf } from '../../plan/containers/resolv-conf.ts';
@@ -35,6 +35,12 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     commit: (root: AnyActorRef) => state.outsideStore.commit(root.id),
     reached,
   };
+  const { rootless } = options;
+  const rootlessHome = join(runDir, 'rootless');
+  const way =
+    rootless === null
+      ? null
+      : { settings: rootless.uplink, netns: rootless.outside, directory: join(rootlessHome, 'uplink') };
   const shared = new Shared({
     machines: (directory) =>
       provideShared(
@@ -47,6 +53,8 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
           record: (definition) => definitions.record(definition),
           policies: options.drift,
           forwardOthers: options.forwardOthers,
+          rootlessHome,
+          servers: (outside) => (outside === null && way !== null ? rootlessServers(way.settings) : null),
         },
         observed,
       ),
@@ -58,6 +66,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     failed,
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
     watch: traces?.watch.bind(traces),
+    rootless: way,
   });
   const networks = new Networks({
     definitions,
@@ -79,9 +88,10 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       reached?.(effect, moment);
     },
   };
-  const etc = etcEffects({ runDir, resolvConf, hostsFile });
+  const etc = etcEffects({ runDir, resolvConf, hostsFile, wayOut: way?.settings ?? null });
   const places = {
     uplinks: join(runDir, 'uplinks'),
+    rootless: join(rootlessHome, 'uplink'),
     forwarder: {
       directory: join(runDir, 'forwarder'),
       executable: built('cleat-forwarder'),
@@ -103,6 +113,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     outsideReady: (path) => outsides.ready(path),
     publisher: state.publisher,
     uplinks: options.uplinks,
+    rootless: rootless !== null,
     limits: options.limits,
     reclaim: (context) => shared.reclaim(context),
     failed,

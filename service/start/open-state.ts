@@ -46,7 +46,7 @@ export function openState(options: DaemonOptions) {
   const instance = instanceOf(stateDir);
   const failed = (what: string, error: unknown) =>
     log.error({ what, error }, `${what}: ${error instanceof Error ? error.message : String(error)}`);
-  const kernel = new Kernel(instance, failed);
+  const kernel = new Kernel(instance, failed, options.rootless?.outside ?? null);
   enterOwnNamespace(kernel);
   const journal = new Journal(join(runDir, 'journal'), failpoint, failed);
   const containerStore = new SnapshotStore(join(runDir, 'containers'), failpoint);

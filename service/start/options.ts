@@ -7,8 +7,16 @@ import type { DriftPolicies } from '../../state/drift.ts';
 import type { ForwarderLimits } from '../../state/forwarder.ts';
 import type { Limits } from '../../state/limits.ts';
 import type { SubnetPool } from '../../state/network.ts';
+import type { UplinkSettings } from '../../state/uplink.ts';
 import type { UplinkPrograms } from '../events/uplink-request.ts';
 import type { Log } from '../report/log.ts';
+
+export interface RootlessOptions {
+  /** Path of the namespace that is its own outside. */
+  outside: string;
+  /** The program that leads out of it. */
+  uplink: UplinkSettings;
+}
 
 export interface DaemonOptions {
   runDir: string;
@@ -23,6 +31,8 @@ export interface DaemonOptions {
   forwardOthers: boolean;
   /** For each program of user-mode networking: its path, and the options that come before a container's own. */
   uplinks: UplinkPrograms;
+  /** Set for a daemon of an ordinary user (docs/decisions/0061); null for one with the rights of root. */
+  rootless: RootlessOptions | null;
   limits: Limits;
   /** Limits of each container's use of the forwarder. */
   forwarderLimits: Partial<ForwarderLimits>;

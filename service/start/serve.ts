@@ -27,6 +27,7 @@ import { statsOf, statsOfAll } from '../views/stats.ts';
 import type { Traces } from '../traces/traces.ts';
 import { containerView } from '../views/view.ts';
 import { why } from '../views/why.ts';
+import { endHolder } from './rootless.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
 import type { Recovery } from './recover.ts';
@@ -145,6 +146,7 @@ export async function serve(
       await shared.settled(STOP_MS);
       rmSync(socket, { force: true });
       await traces?.close(FLUSH_MS);
+      if (options.rootless !== null && containers.all().length === 0) endHolder(runDir);
     },
   };
 }

@@ -15,6 +15,7 @@ import { ForwarderWatch } from '../watch/forwarder-watch.ts';
 import { HelperWatch } from '../watch/helper-watch.ts';
 import { NeighbourWatch } from '../watch/neighbour-watch.ts';
 import { ReplyWatch } from '../watch/reply-watch.ts';
+import { RootlessWatch } from '../watch/rootless-watch.ts';
 import { UplinkWatch } from '../watch/uplink-watch.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
@@ -54,6 +55,7 @@ export function makeWatches(
   shared.watchedBy(watch);
   const uplinks = new UplinkWatch({ containers, policies, announce, failed, home: places.uplinks, kernel });
   const forwarders = new ForwarderWatch({ containers, policies, announce, failed, places: places.forwarder });
+  const wayOut = new RootlessWatch({ kernel, shared, directory: places.rootless, failed });
   const helpers = new HelperWatch({ runDir, kernel, shared, forwarders, uplinks, failed });
   const firewalld = new FirewalldWatch({ kernel, shared, failed });
   const waysOut = new WayOutWatch({ kernel, shared, failed });
@@ -71,6 +73,7 @@ export function makeWatches(
       await replies.look();
       watch.start().catch((error: unknown) => failed('watch on drift', error));
       uplinks.start();
+      wayOut.start();
       forwarders.start();
       helpers.start();
       outsides.start();
@@ -85,6 +88,7 @@ export function makeWatches(
       helpers.close();
       outsides.close();
       uplinks.close();
+      wayOut.close();
       forwarders.close();
       connections.close();
       waysOut.close();

@@ -62,6 +62,11 @@ function usesOf(
       const hostPorts = Object.values(claims).reduce((sum, ports) => sum + ports.length, 0);
       return { users: idsOf(claims), detail: { ports: hostPorts } };
     }
+    case 'rootless': {
+      const { users: attachments, settings, link } = actor.getSnapshot().context;
+      const users = [...new Set(attachments.map(containerIdOf))];
+      return { users, detail: { program: settings.program, interface: link?.name ?? null } };
+    }
     case 'resolver': {
       const { names } = actor.getSnapshot().context;
       return { users: idsOf(names), detail: { names: Object.values(names).reduce((sum, all) => sum + all.length, 0) } };

@@ -91,6 +91,7 @@ async function factsOf(parts: WhyParts, snapshot: ContainerSnapshot): Promise<Fa
     defined: new Set(parts.definitions().map(({ name }) => name)),
     firewall: machines === null ? null : sharedFact(machines.firewall, 'firewall'),
     firewalld: machines === null ? null : sharedFact(machines.firewalld, 'firewalld'),
+    rootless: wayOutOf(machines),
     resolver:
       machines === null ? null : { ...sharedFact(machines.resolver, 'resolver'), named: namedIn(machines, owner) },
     leased: leasedIn(machines, owner),
@@ -119,6 +120,11 @@ function sharedFact(actor: { getSnapshot(): unknown }, what: string): SharedFact
   };
   const { fault = null, attempts = 0 } = snapshot.context;
   return { state: stateName(snapshot), fault: defectOf(snapshot, what) ?? fault, attempts };
+}
+
+function wayOutOf(machines: Outside | null): SharedFact | null {
+  const actor = machines?.rootless ?? null;
+  return actor === null ? null : sharedFact(actor, 'rootless');
 }
 
 const namedIn = ({ resolver }: Outside, owner: string): string[] =>

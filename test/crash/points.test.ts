@@ -54,6 +54,8 @@ const container = provideContainer(runner, none, none, {
 });
 const shared = provideShared(runner, none, none, {
   runDir: tmpdir(),
+  rootlessHome: tmpdir(),
+  servers: undefined,
   containers: none,
   record: nothing,
   policies: none,

@@ -19,6 +19,7 @@ function directoryOf(firewall: AnyActorRef, firewalld: AnyActorRef): Directory {
     firewalld: () => firewalld,
     ports: () => none,
     resolver: () => none,
+    rootless: () => null,
   };
 }
 

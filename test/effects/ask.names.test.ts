@@ -50,6 +50,7 @@ async function converse(resolver: AnyActorRef, kind: 'name' | 'unname', entries:
     firewalld: () => resolver,
     ports: () => resolver,
     resolver: () => resolver,
+    rootless: () => null,
   };
   const answers: { type: string; fault?: Fault }[] = [];
   const networks = entries.map(({ network }) => network);

@@ -31,6 +31,7 @@ async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}
     firewalld: () => none,
     ports: () => ports as AnyActorRef,
     resolver: () => none,
+    rootless: () => null,
   };
   const portProbe = (probes: PortProbe[]) =>
     Promise.resolve(
@@ -38,7 +39,7 @@ async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}
         busy.includes(port) ? [{ index, code: 'EADDRINUSE', pid: 42, command: 'nginx' }] : [],
       ),
     );
-  const kernel = { outside: () => ({ kernel: { portProbe } }) } as unknown as Kernel;
+  const kernel = { listening: () => ({ portProbe }) } as unknown as Kernel;
   const input: LeaseInput = {
     owner: 'me',
     outside: null,

@@ -43,8 +43,9 @@ function request(
     firewalld: () => deaf,
     ports: () => ports.ref,
     resolver: () => deaf,
+    rootless: () => null,
   };
-  const kernel = { outside: () => ({ kernel: { portProbe: () => probe } }) } as unknown as Kernel;
+  const kernel = { listening: () => ({ portProbe: () => probe }) } as unknown as Kernel;
   const input = {
     owner: 'me:1',
     outside: null,

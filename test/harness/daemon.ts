@@ -43,8 +43,10 @@ export class TestDaemon {
   publisher: string | null = null;
   /** A command that becomes the daemon, with its own arguments; for example setpriv. */
   launcher: string[] = [];
+  /** True: it finds its directories and its socket itself. */
+  usualPlaces = false;
   /** Programs for user-mode networking, as on the command line. */
-  uplinks: Pick<MainOptions, 'slirp4netns' | 'slirp4netnsOptions' | 'pasta' | 'pastaOptions'> = {};
+  uplinks: Pick<MainOptions, 'slirp4netns' | 'slirp4netnsOptions' | 'pasta' | 'pastaOptions' | 'rootlessUplink'> = {};
   /** KIND=POLICY: its policies for drift. */
   drift: string[] = [];
   /** True: it forwards between other interfaces too. */
@@ -106,10 +108,7 @@ export class TestDaemon {
     const publisher = this.publisher ?? undefined;
     const { drift, forwardOthers, limits, forwarderLimits, subnetPools, otlpEndpoint, logLevel } = this;
     const argument = JSON.stringify({
-      runDir,
-      stateDir,
-      netnsDir,
-      socket,
+      ...(this.usualPlaces ? {} : { runDir, stateDir, netnsDir, socket }),
       publisher,
       drift,
       forwardOthers,

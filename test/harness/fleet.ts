@@ -24,6 +24,7 @@ import { firewallMachine } from '../../machines/firewall.ts';
 import { firewalldMachine } from '../../machines/firewalld.ts';
 import { networkMachine } from '../../machines/network.ts';
 import { hasLease } from '../../plan/containers/attachment.ts';
+import { rootlessMachine } from '../../machines/rootless.ts';
 import { resolverMachine, type WriteInput } from '../../machines/resolver.ts';
 import { uplinkMachine } from '../../machines/uplink.ts';
 import { Containers } from '../../service/containers/containers.ts';
@@ -222,6 +223,7 @@ export class Fleet {
     // Every request is granted, and zones are written: resolver.paths.test.ts drives the machine itself.
     const well = (output: unknown) => fromPromise(() => Promise.resolve(output)) as never;
     const sharedMachines = (shared: Shared): SharedMachines => ({
+      rootless: rootlessMachine,
       resolver: resolverMachine.provide({
         actors: {
           writeZones: fromPromise<{ changed: boolean }, WriteInput>(({ input }) => {
@@ -319,6 +321,7 @@ export class Fleet {
       netnsDir: OURS,
       publisher: null,
       uplinks: USUAL_PROGRAMS,
+      rootless: false,
       limits: LIMITS,
       networkName: (text) => text,
       reclaim: (context) => shared.reclaim(context),

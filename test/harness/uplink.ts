@@ -22,7 +22,7 @@ import { commandLines } from './native.ts';
 
 export const outside = openOutside();
 /** A kernel without the watch on links, which would keep the test from ending. */
-const kernel = { outside: () => ({ kernel: outside }) } as unknown as Kernel;
+const kernel = { outside: () => ({ kernel: outside }), listening: () => outside, own: null } as unknown as Kernel;
 
 /** The outside has a link with addresses of both families and the default routes. */
 export function makeWorld(): void {

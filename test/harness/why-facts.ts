@@ -77,6 +77,7 @@ export const factsWith = ({ context, ...more }: Changed = {}): Facts => ({
   defined: new Set(['web', 'back']),
   firewall: { state: 'up', fault: null, attempts: 0 },
   firewalld: null,
+  rootless: null,
   resolver: { state: 'idle', fault: null, attempts: 0, named: [] },
   leased: ['web'],
   process: null,

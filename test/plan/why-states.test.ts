@@ -9,7 +9,8 @@ import { firewallMachine } from '../../machines/firewall.ts';
 import { firewalldMachine } from '../../machines/firewalld.ts';
 import { networkMachine } from '../../machines/network.ts';
 import { resolverMachine } from '../../machines/resolver.ts';
-import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, stepOf, underWay } from '../../plan/why/states.ts';
+import { rootlessMachine } from '../../machines/rootless.ts';
+import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, ROOTLESS, stepOf, underWay } from '../../plan/why/states.ts';
 import { judge } from '../../plan/why/why.ts';
 import type { Change, ContainerContext } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
@@ -26,7 +27,8 @@ const leaves = statesOf(containerMachine.root)
 states('every state of a shared machine has a sentence, and no sentence is of a state that does not exist', () => {
   const all = { network: [networkMachine, NETWORK], firewall: [firewallMachine, FIREWALL] } as const;
   const more = { firewalld: [firewalldMachine, FIREWALLD], resolver: [resolverMachine, RESOLVER] } as const;
-  for (const [name, [machine, meanings]] of Object.entries({ ...all, ...more })) {
+  const rootless = [rootlessMachine, ROOTLESS] as const;
+  for (const [name, [machine, meanings]] of Object.entries({ ...all, ...more, rootless })) {
     assert.equal(Object.keys(meanings).sort(), [...Object.keys(machine.states), 'error'].sort(), name);
   }
 });

@@ -26,9 +26,10 @@ export const WhyPart = z.object({
       'firewall',
       'firewalld',
       'resolver',
+      'rootless',
       'forwarder',
     ])
-    .describe('The last five are shared with other containers'),
+    .describe('The last six are shared with other containers'),
   object: z.string().nullable().describe('Which one, where there may be several: the network, the program'),
   condition: Condition,
   text: z.string(),
