@@ -117,13 +117,20 @@ std::string TooLate(const std::string& what) {
   return "the daemon of this network namespace " + what + " in time";
 }
 
+// Removes what was made for a daemon that has not come, unless something is in it.
+void Forget(const Place& place, const std::string& log) {
+  unlink(log.c_str());
+  if (rmdir(place.directory.c_str()) == 0 && !place.machine) rmdir(BaseOf(place).c_str());
+}
+
 // Starts a daemon and waits until it answers; the caller has the lock.
 std::string Start(const Program& program, const Place& place, const Netns& netns, const Deadline& deadline,
                   Daemon* out) {
   const std::string log = place.directory + "/daemon.log";
   UniqueFd pidfd;
   if (std::string problem = Launch(program, ArgumentsFor(place), log, &pidfd); !problem.empty()) {
-    return "the daemon cannot be started: " + problem;
+    Forget(place, log);
+    return "the daemon is not running and cannot be started: " + problem;
   }
   while (true) {
     pollfd ended{pidfd.get(), POLLIN, 0};
@@ -137,8 +144,7 @@ std::string Start(const Program& program, const Place& place, const Netns& netns
     if (over) {
       if (IsTaken(place)) return "";  // somebody else has started one meanwhile, or one is about to end
       std::string words = LastWords(log);
-      unlink(log.c_str());
-      if (!place.machine) rmdir(place.directory.c_str());
+      Forget(place, log);
       return "the daemon was started, and ended at once: " + (words.empty() ? "it said nothing" : words);
     }
     if (deadline.Left() == 0) return TooLate("did not get ready");

@@ -119,8 +119,12 @@ std::string FindPlace(const Netns& netns, Place* out) {
   return "";
 }
 
+std::string BaseOf(const Place& place) {
+  return place.directory.substr(0, place.directory.rfind('/'));
+}
+
 std::string MakePlace(const Place& place) {
-  const std::string base = place.directory.substr(0, place.directory.rfind('/'));
+  const std::string base = BaseOf(place);
   // 0751: the users that the daemon's helpers run as pass through (service/start/open-state.ts).
   constexpr mode_t kMode = 0751;
   // A daemon that leaves removes what is empty, maybe between the two.

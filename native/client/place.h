@@ -43,6 +43,9 @@ struct Place {
 // Finds the place for that namespace. Returns why there is none; empty if `out` holds it. Nothing is made.
 std::string FindPlace(const Netns& netns, Place* out);
 
+// Returns the directory above the place's.
+std::string BaseOf(const Place& place);
+
 // Makes the place's directory, and the one above it. Returns why it cannot be used; empty if it is there.
 std::string MakePlace(const Place& place);
 
