@@ -263,6 +263,7 @@ answers('refusals', async () => {
   await daemon.done({ type: 'create', id: 'c', netns: { mode: 'host' } });
   const refused: [code: string, method: string, path: string, body?: unknown][] = [
     ['NO_SUCH_ROUTE', 'GET', '/v1/nothing'],
+    ['METHOD_NOT_ALLOWED', 'DELETE', '/v1/containers'],
     ['BAD_REQUEST', 'POST', '/v1/events', '{'],
     ['BAD_REQUEST', 'POST', '/v1/events', { type: 'create', id: 'b', what: 1 }],
     ['CONTAINER_EXISTS', 'POST', '/v1/events', { type: 'create', id: 'a' }],
@@ -343,12 +344,16 @@ answers(
   },
 );
 
+answers('what is for others: metrics, and a ping', async () => {
+  for (const path of ['/metrics', '/_ping']) assert.is((await daemon.get(path)).status, 200);
+});
+
 answers('nothing is described that was not answered here', () => {
   assert.equal(daemon.missing(), []);
 });
 
 answers('a member too many, one too few and one of another type are found', () => {
-  const version = { version: '1', api: 'v1', instance: 'main', pid: 1, boot_id: '' };
+  const version = { version: '1', api: 'v1', instance: 'main', pid: 1, boot_id: '', netns: { dev: 4, ino: 1 } };
   const judge = (body: object) => daemon.judge('GET /v1/version', 200, 'application/json', JSON.stringify(body));
   judge(version);
   assert.throws(() => judge({ ...version, more: 1 }), /more/);
