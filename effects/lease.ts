@@ -16,6 +16,7 @@ import type { NetworkAnswer } from '../machines/network.ts';
 import type { PortsAnswer } from '../machines/ports.ts';
 import type { RootlessAnswer } from '../machines/rootless.ts';
 import type { PortProbe } from '../native/index.ts';
+import { privileged } from './refusal.ts';
 import { attachmentKey } from '../plan/networks/attachment-key.ts';
 import type { Granted } from '../plan/containers/change.ts';
 import { familyOf } from '../plan/addresses/address.ts';
@@ -268,10 +269,4 @@ async function heldByHost(
     owner: who,
   };
   return { fault, port: busy.port, random: (containerPort: number) => containerPort === busy.containerPort };
-}
-
-/** The host's kernel gives such a port to root alone. */
-function privileged(port: string, number: number): Fault {
-  const message = `port ${port} is privileged: sysctl net.ipv4.ip_unprivileged_port_start=${number} would let users have it`;
-  return { code: 'PORT_PRIVILEGED', message, errno: 'EACCES' };
 }

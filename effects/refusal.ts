@@ -6,7 +6,7 @@
  * Limits: replies of rtnetlink only; other calls reject with their own error.
  */
 import { capabilitiesFor, lacking, listed, type Helper } from './capabilities.ts';
-import { FaultError } from '../state/faults.ts';
+import { FaultError, type Fault } from '../state/faults.ts';
 
 /** Throws for the first reply that is not success. */
 export function refuse(replies: readonly { errno: number; code: string }[], object: string): void {
@@ -34,4 +34,10 @@ export function requireFor(helper: Helper): void {
   throw new FaultError('CAPABILITY_MISSING', `${helper} cannot be started: the daemon lacks ${listed(names)}`, {
     object: helper,
   });
+}
+
+/** Returns the fault of a host port that the kernel gives to root alone. */
+export function privileged(port: string, number: number): Fault {
+  const message = `port ${port} is privileged: sysctl net.ipv4.ip_unprivileged_port_start=${number} would let users have it`;
+  return { code: 'PORT_PRIVILEGED', message, errno: 'EACCES' };
 }

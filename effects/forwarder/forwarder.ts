@@ -21,7 +21,7 @@ import { ask, failed, garbage, inTurn, SOCKET, type Answer, type Refusal } from 
 import { endForwarders, endUnreachable } from './forwarder-process.ts';
 import { outsideKey } from '../kernel.ts';
 import { isAlive, isGone } from '../processes/process.ts';
-import { requireFor } from '../refusal.ts';
+import { privileged, requireFor } from '../refusal.ts';
 import { findUser } from '../processes/users.ts';
 import { containerIdOf } from '../../plan/owner.ts';
 import { portText } from '../../plan/ports/port-text.ts';
@@ -271,6 +271,7 @@ function refused({ message, errno, syscall, owner, protocol, host_ip, host_port 
       owner: container ?? who,
     });
   }
+  if (errno === 'EACCES' && syscall === 'bind') return FaultError.of(privileged(port, host_port));
   return FaultError.of(
     whyDenied({
       code: 'KERNEL',
