@@ -170,8 +170,7 @@ export class Client {
 export function unanswered(socket: string, error: NodeJS.ErrnoException): Failure {
   const at = `cleat does not answer at ${socket}`;
   const { code = '' } = error;
-  const start =
-    'Start it with `cleat daemon` as root, or say where it listens with --socket, CLEAT_SOCKET or CLEAT_RUN_DIR.';
+  const start = 'Start it with `cleat daemon`, or say where it listens with --socket, CLEAT_SOCKET or CLEAT_RUN_DIR.';
   if (code === 'ENOENT') return unreachable(`${at}: there is no such socket`, start, code);
   if (code === 'ECONNREFUSED') return unreachable(`${at}: nobody listens there any more`, start, code);
   if (code === 'ENOTSOCK') return unreachable(`${at}: this is no socket`, start, code);

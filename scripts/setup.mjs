@@ -45,6 +45,7 @@ const DEBIAN_PACKAGES = {
   crun: 'the container engine of demo and tests',
   slirp4netns: 'uplink of rootless containers',
   passt: 'pasta, the other uplink of rootless containers',
+  uidmap: 'newuidmap and newgidmap, which map the ids of a user',
   'aardvark-dns': 'names of containers on a network',
   firewalld: 'tests that networks pass it; it is not started on this machine',
   'dbus-daemon': 'the bus of its own that firewalld has in tests',

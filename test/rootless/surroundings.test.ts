@@ -85,6 +85,17 @@ surroundings('without newuidmap', () => {
   assert.not.ok(existsSync(ann.record));
 });
 
+surroundings('nothing that is mounted for the user is seen outside', () => {
+  const mounts = () => readFileSync('/proc/self/mountinfo', 'utf8');
+  const before = mounts();
+  const said = ann.launch('sh', '-c', 'cat /proc/self/mountinfo; ls -A /run /run/netns');
+  assert.match(said.stdout, / \/run\/netns\/rootless /);
+  assert.match(said.stdout, / \/run\/cleat-1601-\d+ /);
+  assert.match(said.stdout, / \/run\/user /, 'the directories of the host are there');
+  assert.is(mounts(), before);
+  killed(ann.holder);
+});
+
 surroundings('a record of an earlier life leads nowhere, and is replaced', () => {
   mkdirSync(`${ann.runtime}/cleat`, { recursive: true });
   chownSync(`${ann.runtime}/cleat`, ann.uid, ann.uid);
@@ -185,18 +196,21 @@ surroundings('daemons of two users and of root do not disturb each other', async
   await until('nothing is left of either user', () => left().length === 0).catch(() => assert.equal(left(), []));
 });
 
-surroundings('without a resolv.conf, or with one that leads nowhere, containers come up with names', async () => {
+surroundings("names of the world are asked of the way out first, and follow the host's resolv.conf", async () => {
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/mnt']);
-  for (const file of ['/mnt/empty']) {
-    writeFileSync(file, '');
-    execFileSync('mount', ['--bind', file, '/etc/resolv.conf']);
-    await daemon.start();
-    await daemon.network({ name: 'web', dns_enabled: true });
-    await daemon.up('c', { networks: on('web') });
-    await daemon.down('c');
-    await daemon.stop();
-    execFileSync('umount', ['/etc/resolv.conf']);
-  }
+  // Empty, as when it is missing; then with a server on the host's loopback, and one of the world.
+  writeFileSync('/mnt/resolv.conf', '');
+  execFileSync('mount', ['--bind', '/mnt/resolv.conf', '/etc/resolv.conf']);
+  await daemon.start();
+  await daemon.network({ name: 'web', dns_enabled: true });
+  await daemon.up('c', { networks: on('web') });
+  const zone = () => readFileSync(`${ann.runtime}/cleat/dns/own/open/web.zone`, 'utf8').split('\n')[0] ?? '';
+  assert.match(zone(), /^10\.\d+\.\d+\.1$/);
+  writeFileSync('/mnt/resolv.conf', 'nameserver 127.0.0.53\nnameserver 192.0.2.7\n');
+  await until('the servers are named', () => zone().endsWith(' 10.0.2.3,192.0.2.7'));
+  await daemon.down('c');
+  await daemon.stop();
+  execFileSync('umount', ['/etc/resolv.conf']);
 });
 
 surroundings('the command as the user: run, ps, network, connect, publish, stats, why', async () => {
