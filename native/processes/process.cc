@@ -199,8 +199,8 @@ Napi::Value SpawnChild(const Napi::CallbackInfo& info) {
   return child;
 }
 
-// Node ignores SIGPIPE, which a program would keep (execve(2)), and has every descriptor that it was started with closed
-// for its children.
+// Node ignores SIGPIPE, which a program would keep (execve(2)), and has every descriptor that it was started with
+// closed for its children.
 Napi::Value Become(const Napi::CallbackInfo& info) {
   Input input(info.Env());
   std::string file = input.Text(info[0], "file");

@@ -1,0 +1,76 @@
+// slow: 60 s, a daemon is killed and started once for each point that it passes
+/**
+ * An ordinary user's daemon is killed at every failpoint of a short life on a network: the next one finishes what was begun, or has
+ * undone it, and after the teardown nothing leads out and nothing is left.
+ */
+import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { on, port } from '../harness/daemon.ts';
+import { until } from '../harness/native.ts';
+import { RootlessDaemon, TestUser } from '../harness/rootless.ts';
+
+const kills = suite('rootless kills');
+
+const user = new TestUser('ann', 1701);
+const daemon = new RootlessDaemon(user);
+const failpoints = '/run/failpoints';
+mkdirSync(failpoints);
+chownSync(failpoints, user.uid, user.uid);
+daemon.environment = { ...daemon.environment, CLEAT_FAILPOINTS: failpoints };
+
+/** One life. A request that the kill interrupts rejects. */
+async function live(): Promise<void> {
+  await daemon.up('c', { networks: on('cleat'), port_mappings: [port(19_500, 80)] });
+  await daemon.down('c');
+  await until('nothing leads out', () => !user.processes().some((line) => line.includes('slirp4netns')));
+}
+
+let points: string[] = [];
+
+kills('a life passes the failpoints of the way out', async () => {
+  await daemon.start();
+  writeFileSync(`${failpoints}/log`, '');
+  chownSync(`${failpoints}/log`, user.uid, user.uid);
+  await live();
+  points = [...new Set(readFileSync(`${failpoints}/log`, 'utf8').trim().split('\n'))];
+  for (const name of ['probeUplink', 'startUplink', 'verifyUplink', 'stopUplink']) {
+    for (const moment of ['before', 'durable', 'after'])
+      assert.ok(points.includes(`${name}:${moment}`), points.join(' '));
+  }
+});
+
+kills('killed at each of them, the next daemon goes on', async () => {
+  const uplink = points.filter((point) => /^(probe|start|verify|stop)Uplink:/.test(point));
+  for (const point of uplink) {
+    writeFileSync(`${failpoints}/order`, `SIGKILL ${point}#1`);
+    const ended = live().then(
+      () => false,
+      () => true,
+    );
+    assert.ok(await ended, `${point} was not reached`);
+    await daemon.kill();
+    rmSync(`${failpoints}/order`);
+    await daemon.start();
+    // Whatever became of the container, it can be torn down, and nothing stays.
+    if ((await daemon.get('/v1/containers/c')).status === 200) {
+      await until(`${point}: at rest`, async () => {
+        const { status } = await daemon.event({ type: 'teardown', id: 'c' });
+        return status === 200 || status === 404;
+      });
+      await daemon.gone('c');
+    }
+    await until(`${point}: nothing leads out`, () => !user.processes().some((line) => line.includes('slirp4netns')));
+    await daemon.clean();
+    // And the next life is as the first.
+    await live();
+  }
+  assert.is(await daemon.stop(), 0);
+  await until('no process is left', () => user.processes().length === 0);
+});
+
+kills.after(async () => {
+  await daemon.kill();
+});
+
+kills.run();
