@@ -130,7 +130,10 @@ export class TestResolver {
     const runner = { failpoint: () => {}, commit: () => Promise.resolve() };
     const { outside, runDir } = this;
     // A real one watches links too, and keeps the test from ending.
-    const kernel = { outside: () => ({ kernel: outside }), entered: (path: string | null) => path } as unknown as Kernel;
+    const kernel = {
+      outside: () => ({ kernel: outside }),
+      entered: (path: string | null) => path,
+    } as unknown as Kernel;
     const exited = () => {
       if (actor === this.actor) actor.send({ type: 'resolver.exited' });
     };
