@@ -1,4 +1,4 @@
-// slow: 60 s, a daemon is killed and started once for each point that it passes
+// slow: 40 s, a daemon is killed and started once for each point that it passes
 /**
  * An ordinary user's daemon is killed at every failpoint of a short life on a network: the next one finishes what was begun, or has
  * undone it, and after the teardown nothing leads out and nothing is left.

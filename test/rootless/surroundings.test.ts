@@ -1,4 +1,4 @@
-// slow: 25 s, half a dozen daemons
+// slow: 60 s, half a dozen daemons
 /**
  * What an ordinary user's daemon says when something that it needs is not there, and that nothing is left then. What it finds of an
  * earlier life; another daemon of the same user, of another user, and of root.
@@ -8,9 +8,9 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSyn
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { built } from '../../native/index.ts';
-import { dial, serve } from '../harness/agent.ts';
+import { dial } from '../harness/agent.ts';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
-import { withAgents } from '../harness/inside.ts';
+import { agentIn, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { killed, RootlessDaemon, setTun, TestUser } from '../harness/rootless.ts';
 
@@ -20,7 +20,8 @@ execFileSync('ip', ['-batch', '-'], {
   input:
     'link add world type bridge\naddr add 10.99.1.2/24 dev world\nlink set world up\nroute add default via 10.99.1.1\n',
 });
-await serve('host', 'tcp', 7001);
+const host = await agentIn(null);
+await host.serve('host', 'tcp', 7001);
 
 const ann = new TestUser('ann', 1601);
 const bob = new TestUser('bob', 1602);
@@ -248,6 +249,7 @@ surroundings('the command as the user: run, ps, network, connect, publish, stats
 });
 
 surroundings.after(async () => {
+  host.stop();
   await daemon.kill();
 });
 
