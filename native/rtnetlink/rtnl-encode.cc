@@ -1,7 +1,7 @@
 // rtnl-encode.cc: RtnlRequest to rtnetlink messages (rtnl-request.h; rtnetlink(7), linux/if_link.h).
 //
 // Guarantees: everything that can fail here fails before the first byte of the request is appended.
-// Limits: a macvlan's `master` is the link below it (IFLA_LINK) and its mode is bridge; a vxlan has no options (VNI 0).
+// Limits: a vxlan has no options (VNI 0).
 #include <fcntl.h>
 #include <linux/fib_rules.h>
 #include <linux/if.h>
@@ -73,9 +73,28 @@ void PutPeer(nlmsghdr* message, const LinkPeer& peer, int netns) {
   mnl_attr_nest_end(message, nest);
 }
 
+// Since Linux 6.4; the headers of Debian 12 are older. An older kernel ignores it.
+constexpr uint16_t kMacvlanBcCutoff = 9;  // IFLA_MACVLAN_BC_CUTOFF
+
+// Encodes the part that the kind of the link understands. The widths are those of the kernel's policies
+// (macvlan_policy, ipvlan_nl_policy, vlan_policy).
+void PutKindData(nlmsghdr* message, const LinkAdd& add, int peer_netns) {
+  if (add.peer) PutPeer(message, *add.peer, peer_netns);
+  if (add.kind == "macvlan") {
+    mnl_attr_put_u32(message, IFLA_MACVLAN_MODE, add.mode);
+    if (add.bc_cutoff) mnl_attr_put_u32(message, kMacvlanBcCutoff, static_cast<uint32_t>(*add.bc_cutoff));
+  } else if (add.kind == "ipvlan") {
+    mnl_attr_put_u16(message, IFLA_IPVLAN_MODE, static_cast<uint16_t>(add.mode));
+  } else if (add.kind == "vlan") {
+    mnl_attr_put_u16(message, IFLA_VLAN_ID, add.vlan);
+  }
+}
+
 int Encode(const LinkAdd& add, RtnlBatch& batch) {
   int master = 0;
+  int parent = 0;
   int netns = -1;
+  int peer_netns = -1;
   if (int error = CheckNewName(add.name)) return error;
   if (add.peer) {
     if (int error = CheckNewName(add.peer->name)) return error;
@@ -83,8 +102,14 @@ int Encode(const LinkAdd& add, RtnlBatch& batch) {
   if (add.master) {
     if (int error = batch.IndexOf(*add.master, &master)) return error;
   }
+  if (add.parent) {
+    if (int error = batch.IndexOf(*add.parent, &parent)) return error;
+  }
+  if (add.netns) {
+    if (int error = OpenForBatch(*add.netns, batch, &netns)) return error;
+  }
   if (add.peer) {
-    if (int error = OpenForBatch(add.peer->netns, batch, &netns)) return error;
+    if (int error = OpenForBatch(add.peer->netns, batch, &peer_netns)) return error;
   }
   ifinfomsg* info;
   nlmsghdr* message = batch.Add(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info);
@@ -93,18 +118,20 @@ int Encode(const LinkAdd& add, RtnlBatch& batch) {
   mnl_attr_put_strz(message, IFLA_IFNAME, add.name.c_str());
   PutHardware(message, add.mac, add.mtu);
   if (add.kind == "veth") PutQueues(message);
-  bool macvlan = add.kind == "macvlan";
-  if (master != 0) mnl_attr_put_u32(message, macvlan ? IFLA_LINK : IFLA_MASTER, static_cast<uint32_t>(master));
+  if (master != 0) mnl_attr_put_u32(message, IFLA_MASTER, static_cast<uint32_t>(master));
+  // Without IFLA_LINK_NETNSID the kernel makes the link in IFLA_NET_NS_FD at once, and looks for its parent here
+  // (rtnl_newlink_create). With it, the link would be made here and moved there.
+  if (parent != 0) mnl_attr_put_u32(message, IFLA_LINK, static_cast<uint32_t>(parent));
+  if (netns >= 0) mnl_attr_put_u32(message, IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
   if (add.group) mnl_attr_put_u32(message, IFLA_GROUP, *add.group);
   nlattr* link_info = mnl_attr_nest_start(message, IFLA_LINKINFO);
   mnl_attr_put_str(message, IFLA_INFO_KIND, add.kind.c_str());
   // Some kinds insist on this attribute, empty or not (vxlan_validate).
   nlattr* data = mnl_attr_nest_start(message, IFLA_INFO_DATA);
-  if (add.peer) PutPeer(message, *add.peer, netns);
-  if (macvlan) mnl_attr_put_u32(message, IFLA_MACVLAN_MODE, MACVLAN_MODE_BRIDGE);
+  PutKindData(message, add, peer_netns);
   mnl_attr_nest_end(message, data);
   mnl_attr_nest_end(message, link_info);
-  if (add.peer && add.peer->up) batch.BringUpAfter(add.peer->name, netns);
+  if (add.peer && add.peer->up) batch.BringUpAfter(add.peer->name, peer_netns);
   return 0;
 }
 

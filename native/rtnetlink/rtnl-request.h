@@ -28,6 +28,11 @@ struct LinkAdd {
   std::optional<MacAddress> mac;
   std::optional<uint32_t> mtu;
   std::optional<std::string> master;
+  std::optional<std::string> parent;
+  std::optional<std::string> netns;
+  uint32_t mode = 0;  // MACVLAN_MODE_* or IPVLAN_MODE_*
+  std::optional<int32_t> bc_cutoff;
+  uint16_t vlan = 0;
   std::optional<uint32_t> group;
   bool up = false;
   std::optional<LinkPeer> peer;

@@ -22,11 +22,21 @@ export interface LinkPeer {
 export type RtnlRequest =
   | {
       op: 'link.add';
-      kind: 'veth' | 'bridge' | 'macvlan' | 'vxlan' | 'ifb';
+      kind: 'veth' | 'bridge' | 'macvlan' | 'ipvlan' | 'vlan' | 'vxlan' | 'ifb';
       name: string;
       mac?: string;
       mtu?: number;
       master?: string;
+      /** Of a macvlan, ipvlan or vlan: the link of this namespace that it is on (IFLA_LINK). */
+      parent?: string;
+      /** The link is made there, and not here. */
+      netns?: string;
+      /** Of a macvlan or ipvlan; bridge and l2 by default. */
+      mode?: 'bridge' | 'private' | 'vepa' | 'passthru' | 'l2' | 'l3' | 'l3s';
+      /** Of a macvlan: IFLA_MACVLAN_BC_CUTOFF. */
+      bclim?: number;
+      /** Of a vlan: the tag. */
+      vlan?: number;
       group?: number;
       up?: boolean;
       peer?: LinkPeer;
