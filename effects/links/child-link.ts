@@ -3,7 +3,7 @@
  *
  * Guarantees: one message makes the link in the container's namespace itself. In the outside there is never anything that a
  * crash could leave, and nothing about the parent is changed. The link is made under the name that only this attachment has,
- * because kernels before 6.15 refuse a name that exists in the outside; it gets its alias before its own name. A link of ours
+ * because kernels before 6.15 refuse a name that exists in the outside; it gets its alias before its own name (docs/decisions/0056). A link of ours
  * is known by its kind, its group and its alias, which is empty if a crash came before it. The namespace has a number in the
  * outside from then on (netnsId), so that the watch on drift hears of it.
  * Limits: an existing link is kept if its parent and MAC are the planned ones, else made anew. Its mode is not compared, because

@@ -6,6 +6,7 @@
 #include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/neighbour.h>
@@ -85,8 +86,11 @@ void PutKindData(nlmsghdr* message, const LinkAdd& add, int peer_netns) {
     if (add.bc_cutoff) mnl_attr_put_u32(message, kMacvlanBcCutoff, static_cast<uint32_t>(*add.bc_cutoff));
   } else if (add.kind == "ipvlan") {
     mnl_attr_put_u16(message, IFLA_IPVLAN_MODE, static_cast<uint16_t>(add.mode));
+    mnl_attr_put_u16(message, IFLA_IPVLAN_FLAGS, 0);  // neither private nor vepa, whatever the parent's others are
   } else if (add.kind == "vlan") {
     mnl_attr_put_u16(message, IFLA_VLAN_ID, add.vlan);
+  } else if (add.vlan_filtering) {
+    mnl_attr_put_u8(message, IFLA_BR_VLAN_FILTERING, *add.vlan_filtering ? 1 : 0);
   }
 }
 
@@ -178,12 +182,32 @@ void EncodeHairpin(const LinkSet& set, RtnlBatch& batch) {
   mnl_attr_nest_end(message, link_info);
 }
 
+// Uses the family of bridges, which alone knows the tags of ports (br_setlink). BRIDGE_FLAGS_SELF stands for the
+// bridge's own port, and is what a link that has a master does not get (rtnl_bridge_setlink).
+void EncodePortVlan(const LinkSet& set, int index, RtnlBatch& batch) {
+  ifinfomsg* info;
+  nlmsghdr* message = batch.Add(RTM_SETLINK, 0, &info);
+  info->ifi_family = AF_BRIDGE;
+  info->ifi_index = index;
+  nlattr* spec = mnl_attr_nest_start(message, IFLA_AF_SPEC);
+  if (!set.master) mnl_attr_put_u16(message, IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS_SELF);
+  bridge_vlan_info tag{};
+  tag.flags = BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED;
+  tag.vid = *set.port_vlan;
+  mnl_attr_put(message, IFLA_BRIDGE_VLAN_INFO, sizeof tag, &tag);
+  mnl_attr_nest_end(message, spec);
+}
+
 int Encode(const LinkSet& set, RtnlBatch& batch) {
   int master = 0;
   int index = 0;
   int netns = -1;
   if (int error = CheckName(set.name)) return error;
   if (set.alias && set.alias->size() > kMaxAlias) return EINVAL;
+  int own_index = 0;
+  if (set.port_vlan) {
+    if (int error = batch.IndexOf(set.name, &own_index)) return error;
+  }
   if (set.rename) {
     if (int error = CheckNewName(*set.rename)) return error;
     // Without an index IFLA_IFNAME selects the link, with one it is the new name (do_setlink).
@@ -212,6 +236,7 @@ int Encode(const LinkSet& set, RtnlBatch& batch) {
   if (set.alias) mnl_attr_put_str(message, IFLA_IFALIAS, set.alias->c_str());
   if (set.netns) mnl_attr_put_u32(message, IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
   if (set.hairpin) EncodeHairpin(set, batch);  // after the master: only a port has it
+  if (set.port_vlan) EncodePortVlan(set, own_index, batch);
   return 0;
 }
 

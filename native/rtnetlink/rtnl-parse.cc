@@ -78,6 +78,8 @@ LinkAdd ParseLinkAdd(Input& input, Napi::Object from) {
     add.mode = OptionalName(input, from, "mode", kIpvlanModes).value_or(IPVLAN_MODE_L2);
   } else if (add.kind == "vlan") {
     add.vlan = static_cast<uint16_t>(input.Integer(input.Get(from, "vlan"), "vlan", 1, kLastTag));
+  } else if (add.kind == "bridge") {
+    add.vlan_filtering = input.OptionalFlag(from, "vlanFiltering");
   }
   add.group = input.OptionalUint(from, "group");
   add.up = input.OptionalFlag(from, "up").value_or(false);
@@ -101,6 +103,8 @@ LinkSet ParseLinkSet(Input& input, Napi::Object from) {
   set.no_link_local = input.OptionalFlag(from, "noLinkLocal");
   set.arp_notify = input.OptionalFlag(from, "arpNotify");
   set.hairpin = input.OptionalFlag(from, "hairpin");
+  Napi::Value tag = input.Get(from, "portVlan");
+  if (!tag.IsUndefined()) set.port_vlan = static_cast<uint16_t>(input.Integer(tag, "portVlan", 1, kLastTag));
   set.netns = input.OptionalText(from, "netns");
   return set;
 }
