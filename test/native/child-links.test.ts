@@ -26,7 +26,7 @@ execFileSync('ip', ['link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'far']
 /** linux/rtnetlink.h, linux/if_link.h */
 const [RTM_NEWLINK, RTM_SETLINK] = [16, 19];
 /** linux/socket.h */
-const constants = { AF_BRIDGE: 7 };
+const AF_BRIDGE = 7;
 const [LINKINFO, INFO_DATA, NET_NS_FD] = [18, 2, 28];
 /** The attributes of the outermost level, and those of links of these kinds. */
 type Attributes = Map<number, string | Attributes>;
@@ -35,7 +35,7 @@ type Attributes = Map<number, string | Attributes>;
 function sent(command: string, words: readonly string[]): Attributes {
   // A request to look a link up by its name is of another type.
   const made = messagesOf(command, words).filter((message) => message.readUInt16LE(4) === RTM_NEWLINK);
-  const [message] = made.filter((one) => attributesOf(one.subarray(32)).has(LINKINFO));
+  const message = made.find((one) => attributesOf(one.subarray(32)).has(LINKINFO));
   if (message === undefined) throw new Error(`${command} sent no such message`);
   return attributesOf(message.subarray(32, message.readUInt32LE(0)));
 }
@@ -43,7 +43,7 @@ function sent(command: string, words: readonly string[]): Attributes {
 /** Returns the message to the family of bridges that a command has sent, from its ifinfomsg on. */
 function tagSent(command: string, words: readonly string[]): string {
   const all = messagesOf(command, words).flatMap(split);
-  const [message] = all.filter((one) => one.readUInt16LE(4) === RTM_SETLINK && one[16] === constants.AF_BRIDGE);
+  const message = all.find((one) => one.readUInt16LE(4) === RTM_SETLINK && one[16] === AF_BRIDGE);
   if (message === undefined) throw new Error(`${command} sent no such message`);
   // Without NLA_F_NESTED, which not everybody sets: the bit is in the type of the first attribute.
   message.writeUInt16LE(message.readUInt16LE(34) & 0x3fff, 34);
