@@ -158,6 +158,7 @@ async function makeBridge(kernel: Kernel, native: Outside, definition: NetworkDe
     const link = await native.link(name);
     if (link !== null && !isOurs(kernel, link, alias)) throw stranger(name, link.alias);
   } else {
+    refuseTag(made, vlan, name);
     refuse(made, name);
   }
   // The gateways are on the side of the containers.

@@ -37,7 +37,7 @@ export type RtnlRequest =
       bclim?: number;
       /** Of a vlan: the tag. */
       vlan?: number;
-      /** Of a bridge: its ports have tags (IFLA_BR_VLAN_FILTERING). A kernel built without that ignores it. */
+      /** Of a bridge: its ports have tags (IFLA_BR_VLAN_FILTERING). A kernel built without that refuses it (EOPNOTSUPP). */
       vlanFiltering?: boolean;
       group?: number;
       up?: boolean;
