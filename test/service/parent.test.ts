@@ -6,6 +6,7 @@
  * comes back. Drivers that this kernel lacks are refused by name.
  */
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isKernelError, openOutside } from '../../native/index.ts';
@@ -412,6 +413,35 @@ async function has(kind: 'ipvlan' | 'vlan'): Promise<boolean> {
     throw error;
   }
 }
+
+parent('a file of Podman that names no parent gets that of the default route, for good', async () => {
+  // As `podman network create -d macvlan --subnet 192.0.2.0/24 -o mode=private` of 4.3 writes it.
+  const file = {
+    name: 'pods',
+    id: '1be00e33fa442359f38044da4efd34dbb016629b769ef4a2f3d987aa02dff460',
+    driver: 'macvlan',
+    created: '2026-01-10T22:17:24.310336055Z',
+    subnets: [{ subnet: '192.0.2.0/24', gateway: ROUTER[4], lease_range: { start_ip: '192.0.2.100' } }],
+    ipv6_enabled: false,
+    internal: false,
+    dns_enabled: true,
+    options: { mode: 'private' },
+    ipam_options: { driver: 'host-local' },
+  };
+  ip('route', 'add', 'default', 'via', ROUTER[4], 'dev', 'up0');
+  writeFileSync(`${daemon.stateDir}/networks/pods.json`, JSON.stringify(file));
+  await restart();
+  ip('route', 'del', 'default');
+  await restart();
+  const { body } = await daemon.get<{ network_interface: string }>('/v1/networks/pods');
+  assert.is(body.network_interface, 'up0');
+  const x = await daemon.up('x', { networks: on('pods') });
+  assert.is(linkIn(x)?.linkinfo?.info_data.mode, 'private');
+  assert.equal(x.networks['pods']?.dns_server_ips ?? [], []);
+  await daemon.clean();
+  await daemon.down('x');
+  assert.is((await daemon.request('DELETE', '/v1/networks/pods')).status, 204);
+});
 
 parent('when everything has gone, the host is byte for byte as it was', async () => {
   await daemon.request('DELETE', '/v1/networks/web');
