@@ -92,6 +92,10 @@ const common = {
   network_dns_servers: z.array(IpAddress).max(8),
 };
 
+/** The protocol by which an engine hands over its networks. */
+export const Engine = z.enum(['netavark', 'cni']);
+export type Engine = z.infer<typeof Engine>;
+
 /** A caller's request to make a network: everything but the name has a default. */
 export const NetworkRequest = z.strictObject({
   name: common.name,
@@ -120,6 +124,11 @@ export const NetworkDefinition = z.object({
   subnets: z.array(Subnet.extend({ gateway: IpAddress })).min(1),
   ipv6_enabled: z.boolean(),
   ipam_options: z.object({ driver: z.literal('host-local') }),
+  /**
+   * The engine that keeps this definition and hands it over with each request, so that cleat forgets it with its last container.
+   * Absent for a network of cleat's own.
+   */
+  engine: Engine.optional(),
 });
 export type NetworkDefinition = z.infer<typeof NetworkDefinition>;
 

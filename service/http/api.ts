@@ -43,6 +43,7 @@ import type { AppliedPlan } from '../containers/admission.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { noSuchContainer } from '../events/events.ts';
+import type { Attachments } from '../fronts/attachments.ts';
 import type { Networks } from '../networks/networks.ts';
 import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
 import type { Plans } from '../plans/plans.ts';
@@ -64,6 +65,7 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   traces: Traces | null;
   containers: Containers;
   networks: Networks;
+  attachments: Attachments;
   plans: Plans;
   view(snapshot: ContainerSnapshot): ContainerView;
   /** Why firewalld was not told of all networks there, null when it was. */
@@ -147,18 +149,26 @@ export function createApi(parts: ApiParts): FastifyInstance {
     return { status: 200, body: await plans.make(untraced, plannerOf(peer)) };
   }
 
-  async function carryOut(
+  function send(
     event: LifecycleEvent,
     { peer, wait, headers }: Call,
     applied: AppliedPlan | null,
-  ): Promise<{ status: number; body: EventAnswer }> {
+  ): Promise<ContainerSnapshot> {
     authorise(peer, event);
-    const snapshot = await tracedEvent(traces, event, { headers, containers }, async () => {
+    return tracedEvent(traces, event, { headers, containers }, async () => {
       // The default network could not be made when the daemon started. It may be possible now.
       const needs = event.type === 'create' || event.type === 'connect';
       if (needs && networks.defaultFault !== null) await networks.ensureDefault();
       return containers.dispatch(event, wait, isTrusted(peer) ? null : peer.uid, applied);
     });
+  }
+
+  async function carryOut(
+    event: LifecycleEvent,
+    { peer, wait, headers }: Call,
+    applied: AppliedPlan | null,
+  ): Promise<{ status: number; body: EventAnswer }> {
+    const snapshot = await send(event, { peer, wait, headers }, applied);
     const warnings = warningsOf(
       event,
       snapshot,

@@ -52,7 +52,7 @@ export async function serve(
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
   const { runDir, stateDir, netnsDir, socket, log } = options;
-  const { roster, shared, containers, networks, plans, places } = machines;
+  const { roster, shared, containers, networks, attachments, plans, places } = machines;
   const { watch, uplinks, neighbours } = watches;
   const { publishing, files, hostFile } = recovery;
 
@@ -101,6 +101,7 @@ export async function serve(
     traces,
     containers,
     networks,
+    attachments,
     plans,
     view,
     firewalld: (outside) => shared.firewalld(outside).getSnapshot().context.fault,
