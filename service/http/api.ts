@@ -11,6 +11,7 @@
  *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
  *   GET    /v1/inspector, /v1/containers/:id/machine (inspector.ts)
  *   POST   /v1/audit/repair
+ *   POST   /v1/netavark/setup, /v1/netavark/teardown, /v1/netavark/update (netavark-routes.ts)
  *   GET    /v1/plans/:hash, POST /v1/plans/:hash/apply (plans.ts)
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
  *
@@ -52,6 +53,7 @@ import { addJournalRoutes } from './journal-routes.ts';
 import { type Answered, streamEvents } from './event-stream.ts';
 import { MAX_LINE } from '../requests/ndjson.ts';
 import { parse } from '../requests/parse.ts';
+import { addNetavarkRoutes } from './netavark-routes.ts';
 import { addPlanRoutes, isDryRun, plannerOf, waits, type Call } from './plans.ts';
 import { faultOfRequest, refusal, sendFault } from '../requests/refusals.ts';
 import { traced, tracedEvent } from '../requests/traced.ts';
@@ -254,6 +256,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
   });
 
   addInspectorRoutes(api, parts);
+  addNetavarkRoutes(api, { ...parts, send: (event, call) => send(event, call, null) });
 
   api.get('/v1/audit', () => parts.audit());
   api.post('/v1/audit/repair', (request) => {

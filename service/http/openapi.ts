@@ -13,6 +13,7 @@ import { EventAnswer, EventLine, PlanLine } from '../../state/answers/event.ts';
 import { ExportLine, JournalEntry } from '../../state/answers/container/history.ts';
 import { InspectorMessage, MachineSnapshot, StatelyMessage } from '../../state/answers/inspector.ts';
 import { Inspection } from '../../state/answers/container/inspection.ts';
+import { NetavarkAnswer } from '../../state/answers/netavark.ts';
 import { NetworkAnswer } from '../../state/answers/network.ts';
 import { Notification } from '../../state/answers/notification.ts';
 import { Plan } from '../../state/answers/container/plan.ts';
@@ -21,6 +22,7 @@ import { Version } from '../../state/answers/version.ts';
 import { Why } from '../../state/answers/container/why.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS, Fault } from '../../state/faults.ts';
+import { NetavarkSetup, NetavarkTeardown, NetavarkUpdate } from '../../state/fronts/netavark.ts';
 import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 
 const schemas = {
@@ -39,6 +41,10 @@ const schemas = {
   JournalEntry,
   LifecycleEvent,
   MachineSnapshot,
+  NetavarkAnswer,
+  NetavarkSetup,
+  NetavarkTeardown,
+  NetavarkUpdate,
   NetworkAnswer,
   NetworkDefinition,
   NetworkRequest,
@@ -241,6 +247,30 @@ export function openApi(): object {
           summary: 'Remove a network that nobody uses',
           parameters: [parameter('name', 'path', 'network')],
           responses: { 204: { description: 'Removed' }, default: error },
+        },
+      },
+      '/v1/netavark/setup': {
+        post: {
+          summary: 'What `netavark setup` is sent, for `cleat-netavark`: the container is on these networks; for root',
+          parameters: [{ ...parameter('netns', 'query', "path of the container's namespace"), required: true }],
+          requestBody: { required: true, content: json(ref('NetavarkSetup')) },
+          responses: { 200: answer('As netavark answers', ref('NetavarkAnswer')), default: error },
+        },
+      },
+      '/v1/netavark/teardown': {
+        post: {
+          summary: 'What `netavark teardown` is sent: the container is on none of these networks any more; for root',
+          parameters: [{ ...parameter('netns', 'query', "path of the container's namespace"), required: true }],
+          requestBody: { required: true, content: json(ref('NetavarkTeardown')) },
+          responses: { 204: { description: 'Done, or nothing was left to do' }, default: error },
+        },
+      },
+      '/v1/netavark/update': {
+        post: {
+          summary: 'What `netavark update` is told: the servers for names that are not ours; for root',
+          parameters: [{ ...parameter('network', 'query', 'name of the network'), required: true }],
+          requestBody: { required: true, content: json(ref('NetavarkUpdate')) },
+          responses: { 204: { description: 'Done, or no container is on the network' }, default: error },
         },
       },
       '/v1/audit': {

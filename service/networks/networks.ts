@@ -151,7 +151,8 @@ export class Networks {
 
   /**
    * Makes a network as an engine describes it, or finds it so. The engine keeps the definition, and may have changed it since the
-   * last container: a network without users is then made anew, and one in use is refused.
+   * last container: other servers for names are given to a network in use; for anything else, a network without users is made
+   * anew, and one in use is refused.
    */
   adopt(described: DescribedNetwork): Promise<NetworkDefinition> {
     return this.#definitions.inTurn(() => this.#adopt(described));
@@ -186,16 +187,21 @@ export class Networks {
     const known = this.#definitions.byName.get(request.name);
     if (known !== undefined && known.engine !== engine) throw belongsToOthers(known);
     const others = this.all().filter(({ name }) => name !== request.name && !this.#givesWay(name));
-    const ofEngine = ({ definition }: PlannedNetwork) => ({ ...definition, created: described.created, engine });
+    // An engine may make its definition anew for each container, so that the time in it says nothing.
+    const created = known?.created ?? described.created;
+    const ofEngine = ({ definition }: PlannedNetwork) => ({ ...definition, created, engine });
     // What the engine hands over is complete, so what is known already is recognised without asking the kernel.
-    const wished = planned(request, {
-      ...(await this.#choices(described.id)),
-      networks: others,
-      routes: [],
-      links: [],
-    });
-    if (isDeepStrictEqual(ofEngine(wished), known)) return ofEngine(wished);
-    if (known !== undefined) await this.#removeUnused(known);
+    const wished = ofEngine(
+      planned(request, { ...(await this.#choices(described.id)), networks: others, routes: [], links: [] }),
+    );
+    if (isDeepStrictEqual(wished, known)) return wished;
+    if (known !== undefined) {
+      const { network_dns_servers } = wished;
+      if (isDeepStrictEqual({ ...known, network_dns_servers }, wished)) {
+        return this.#change(known, { network_dns_servers });
+      }
+      await this.#removeUnused(known);
+    }
     const definition = ofEngine(await this.#planned(request, others, described.id));
     this.#definitions.record(definition);
     await this.#moveDefault(definition);
@@ -258,20 +264,21 @@ export class Networks {
   /** Changes a network that containers use: all of them follow, or none. */
   async #update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
     await this.#abandoned(name);
-    return this.#definitions.inTurn(async () => {
-      const before = this.get(name);
-      const routes = await this.#routes(update.subnets ?? []);
-      const plan = planUpdate(before, update, { routes, networks: this.all(), pools: this.#pools });
-      if ('fault' in plan) throw FaultError.of(plan.fault);
-      const next = plan.definition;
-      if (next === before) return before;
-      await this.#requireIpv6(next);
-      this.#definitions.begin(before, next);
-      const fault = await updateMachines(this.#updating(next.name), before, next);
-      this.#definitions.settle(next.name);
-      if (fault !== null) throw FaultError.of(fault);
-      return answered(next, plan.warnings);
-    });
+    return this.#definitions.inTurn(() => this.#change(this.get(name), update));
+  }
+
+  async #change(before: NetworkDefinition, update: NetworkUpdate): Promise<AnsweredNetwork> {
+    const routes = await this.#routes(update.subnets ?? []);
+    const plan = planUpdate(before, update, { routes, networks: this.all(), pools: this.#pools });
+    if ('fault' in plan) throw FaultError.of(plan.fault);
+    const next = plan.definition;
+    if (next === before) return before;
+    await this.#requireIpv6(next);
+    this.#definitions.begin(before, next);
+    const fault = await updateMachines(this.#updating(next.name), before, next);
+    this.#definitions.settle(next.name);
+    if (fault !== null) throw FaultError.of(fault);
+    return answered(next, plan.warnings);
   }
 
   /** Makes this the definition from now on, whatever happens to the daemon. */

@@ -1,0 +1,206 @@
+/**
+ * Translates netavark's protocol: what Podman asks for to attachments of cleat, and what they have become to its answer.
+ *
+ * Guarantees: pure. What netavark 1 leaves open means what it means there: networks reach each other unless `isolate` says
+ * otherwise. A request in the form of netavark 2 (networks in a list) gets the defaults of netavark 2: strict isolation. Options
+ * that netavark does not know are passed over as there; one that it knows and cleat cannot carry out is refused, never ignored.
+ * Limits: a network without a gateway, which Podman makes of an internal one without DNS, gets its bridge on the last address
+ * of the subnet: cleat's networks have one. That the engine has leased an address is taken from it: it is never chosen here.
+ */
+import { createHash } from 'node:crypto';
+import { contains, hostRange, parseSubnet, toText } from '../../plan/addresses/address.ts';
+import { dnsNames } from '../../plan/names/names.ts';
+import type { NetavarkAnswer } from '../../state/answers/netavark.ts';
+import type { ContainerContext } from '../../state/container.ts';
+import { AttachmentOptions, PortMapping } from '../../state/event.ts';
+import { FaultError } from '../../state/faults.ts';
+import type { Mapping, NetavarkSetup, NetworkInfo, PerNetwork } from '../../state/fronts/netavark.ts';
+import { Cidr, DnsName, NamespacePath } from '../../state/names.ts';
+import { NetworkRequest, type NetworkDefinition } from '../../state/network.ts';
+import type { DescribedNetwork } from '../networks/networks.ts';
+import { parse } from '../requests/parse.ts';
+import type { Attachment } from './attachments.ts';
+
+/** The domain in which containers find each other, and which aardvark-dns answers for. */
+const SEARCH_DOMAIN = 'dns.podman';
+
+const HEX_ID = /^[0-9a-f]{64}$/;
+/** For a definition that does not say when it was made. */
+const UNKNOWN_TIME = '1970-01-01T00:00:00Z';
+
+const refuse = (message: string): FaultError => new FaultError('BAD_REQUEST', message);
+
+/** Runs the check of a part of the request; its message says which part it is. */
+function within<T>(what: string, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (!(error instanceof FaultError)) throw error;
+    throw FaultError.of({ ...error.fault, message: `${what}: ${error.fault.message}` });
+  }
+}
+
+/** Lists the networks of a request in the order in which they are attached: that of the list, or of the interfaces' names. */
+function inOrder(networks: NetavarkSetup['networks']): [name: string, wish: PerNetwork][] {
+  if (Array.isArray(networks)) return networks.map(({ name, ...wish }) => [name, wish]);
+  const byInterface = new Intl.Collator('en', { numeric: true }).compare;
+  return Object.entries(networks).sort(([, a], [, b]) => byInterface(a.interface_name, b.interface_name));
+}
+
+export const namesOf = (networks: readonly { name: string }[] | Readonly<Record<string, unknown>>): string[] =>
+  Array.isArray(networks) ? networks.map(({ name }) => name) : Object.keys(networks);
+
+/** Returns what Podman asks for. Throws BAD_REQUEST for what cannot be carried out. */
+export function toAttachment(netns: string, setup: NetavarkSetup): Attachment {
+  const { container_id: id, container_name: name, network_info: infos, port_mappings: mappings } = setup;
+  const strict = Array.isArray(setup.networks);
+  const wishes = inOrder(setup.networks).map(([network, wish]) => {
+    const info = infos[network];
+    if (info === undefined) throw refuse(`network info for network ${network} not found`);
+    if (info.name !== network) throw refuse(`network info for network ${network} is that of ${info.name}`);
+    return { network, wish, info };
+  });
+  return {
+    id,
+    ...(name === '' || name === id ? {} : { name }),
+    netns: parse(NamespacePath, netns),
+    networks: Object.fromEntries(
+      wishes.map(({ network, wish, info }) => [
+        network,
+        within(`network ${network}`, () => optionsOf(wish, info, name)),
+      ]),
+    ),
+    // netavark leads ports to networks that lead out alone; on others it passes them over.
+    ports: wishes.some(({ info }) => leadsOut(info)) ? (mappings ?? []).flatMap(portsOf) : [],
+    described: wishes.map(({ network, info }) => within(`network ${network}`, () => describe(info, strict))),
+  };
+}
+
+const leadsOut = ({ driver, internal, options }: NetworkInfo): boolean =>
+  driver === 'bridge' && !internal && options?.mode !== 'unmanaged';
+
+function optionsOf(wish: PerNetwork, info: NetworkInfo, name: string): AttachmentOptions {
+  const { interface_name, static_ips: ips, static_mac: mac, aliases, options } = wish;
+  if (ips === null || ips === undefined) throw refuse('no static ips provided');
+  const host = options?.host_interface_name ?? '';
+  if (host !== '') throw refuse(`the option host_interface_name (${host}) is not supported: cleat names the host's end`);
+  // Names that cannot be in DNS are passed over, and so are all on a network without.
+  const names = info.dns_enabled ? dnsNames([name, ...(aliases ?? [])].filter((one) => !isDotted(one, name))) : [];
+  return parse(AttachmentOptions, {
+    interface_name,
+    ...(ips.length === 0 ? {} : { static_ips: ips }),
+    ...(mac === null || mac === undefined || mac === '' ? {} : { static_mac: mac.replaceAll('-', ':') }),
+    ...(names.length === 0 ? {} : { aliases: names.filter((one) => DnsName.safeParse(one).success).slice(0, 64) }),
+  });
+}
+
+/** A container's own name with a dot is no alias that somebody asked for, and may be that of a public server (names.ts). */
+const isDotted = (text: string, name: string): boolean => text === name && name.includes('.');
+
+function portsOf({ protocol, range, ...ports }: Mapping): PortMapping[] {
+  const protocols = protocol === '' ? ['tcp'] : protocol.split(',');
+  return protocols.map((one) =>
+    within('port mapping', () => parse(PortMapping, { ...ports, protocol: one.trim(), range: range === 0 ? 1 : range })),
+  );
+}
+
+function describe(info: NetworkInfo, strict: boolean): DescribedNetwork {
+  const { name, id, driver, network_interface: bridge, created } = info;
+  if (driver !== 'bridge') throw refuse(`unknown network driver ${driver}`);
+  const ipam = info.ipam_options?.driver ?? 'host-local';
+  if (ipam !== 'host-local') throw refuse(`unsupported ipam driver ${ipam}`);
+  if (bridge === null || bridge === undefined || bridge === '') throw refuse('no bridge interface name given');
+  const request = {
+    name,
+    driver,
+    network_interface: bridge,
+    subnets: (info.subnets ?? []).map(subnetOf),
+    internal: info.internal,
+    // Where aardvark-dns is not installed, there are no names, and the network is all right without.
+    ...(info.dns_enabled ? {} : { dns_enabled: false }),
+    labels: info.labels ?? {},
+    options: bridgeOptions(info, strict),
+    routes: (info.routes ?? []).map(routeOf),
+    network_dns_servers: info.network_dns_servers ?? [],
+  };
+  return {
+    engine: 'netavark',
+    id: HEX_ID.test(id) ? id : createHash('sha256').update(id).digest('hex'),
+    created: created ?? UNKNOWN_TIME,
+    request: parse(NetworkRequest, request),
+  };
+}
+
+type Subnets = NonNullable<NetworkInfo['subnets']>;
+
+function subnetOf({ subnet, gateway, lease_range: range }: Subnets[number]): object {
+  const { start_ip: start, end_ip: end } = range ?? {};
+  const within = { ...(start ? { start_ip: start } : {}), ...(end ? { end_ip: end } : {}) };
+  return {
+    subnet,
+    gateway: gateway ?? lastOf(subnet),
+    ...(Object.keys(within).length === 0 ? {} : { lease_range: within }),
+  };
+}
+
+/** Returns the last address of a subnet that a host can have; undefined if it is no subnet, which the schema says. */
+function lastOf(subnet: string): string | undefined {
+  const { success, data } = Cidr.safeParse(subnet);
+  if (!success) return undefined;
+  const parsed = parseSubnet(data);
+  return toText(hostRange(parsed).last, parsed.family);
+}
+
+type Routes = NonNullable<NetworkInfo['routes']>;
+
+function routeOf({ destination, gateway, metric, route_type: type }: Routes[number]): object {
+  if (type && type !== 'unicast') throw refuse(`route ${destination}: the type ${type} is not supported`);
+  return { destination, gateway, ...(metric === null || metric === undefined ? {} : { metric }) };
+}
+
+/** Returns the options of a bridge as cleat has them. */
+function bridgeOptions({ subnets, options: given }: NetworkInfo, strict: boolean): object {
+  const options = given ?? {};
+  for (const unsupported of ['vlan', 'vrf']) {
+    const value = options[unsupported];
+    if (value !== undefined) throw refuse(`the option ${unsupported} (${value}) is not supported on a bridge`);
+  }
+  const { mode = '', mtu = '0', isolate = strict ? 'strict' : 'false', metric } = options;
+  const { outbound_addr4, outbound_addr6 } = options;
+  const leadsNowhere = (subnets ?? []).every(({ gateway }) => !gateway);
+  const no_default_route = leadsNowhere ? 'true' : options.no_default_route;
+  const unmanaged = mode === 'unmanaged';
+  return {
+    ...(mode === '' ? {} : { mode }),
+    ...(mtu === '0' ? {} : { mtu }),
+    // No rule of cleat's stands between a bridge of others and the world.
+    ...(unmanaged ? {} : { isolate: isolate === '' ? 'false' : isolate }),
+    ...Object.fromEntries(
+      Object.entries({ metric, no_default_route, outbound_addr4, outbound_addr6 }).filter(([, value]) => value !== undefined),
+    ),
+  };
+}
+
+/** Returns what Podman gets to know of the networks that it asked for. */
+export function toAnswer(setup: NetavarkSetup, { attachments }: Pick<ContainerContext, 'attachments'>): NetavarkAnswer {
+  const blocks = inOrder(setup.networks).flatMap(([network]) => {
+    const attachment = attachments.find((one) => one.network === network);
+    if (attachment === undefined) return [];
+    const { link, mac, addresses, dns } = attachment;
+    const own = setup.network_info[network]?.subnets ?? [];
+    const subnets = addresses.map(({ address, prefix }) => ({
+      gateway: own.find(({ subnet }) => contains(parseSubnet(Cidr.parse(subnet)), address))?.gateway ?? null,
+      ipnet: `${address}/${prefix}`,
+    }));
+    const block = {
+      dns_search_domains: dns === null ? [] : [SEARCH_DOMAIN],
+      dns_server_ips: dns === null ? (setup.dns_servers ?? []) : dns.listen,
+      interfaces: { [link]: { mac_address: mac, subnets } },
+    };
+    return [[network, block] as const];
+  });
+  return Object.fromEntries(blocks);
+}
+
+/** Returns true if Podman's network of this name is the one that cleat knows. */
+export const isNetavarks = ({ engine }: NetworkDefinition): boolean => engine === 'netavark';
