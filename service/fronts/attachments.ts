@@ -7,6 +7,7 @@
  * one that its caller has sent. A container whose engine started it again, in another namespace, begins anew.
  * Limits: the answer to a detachment waits GONE_MS at most until the kernel has removed everything.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { stateName } from '../../plan/states.ts';
 import { inTurn } from '../../effects/turns.ts';
 import { identityAt } from '../../effects/kernel.ts';
@@ -30,12 +31,14 @@ export interface Attachment {
   /** The networks to be attached, by name. */
   networks: Record<string, AttachmentOptions>;
   ports: PortMapping[];
+  /** The engine holds the host ports open itself. */
+  portsReserved?: boolean;
   /** The definitions of those networks that the engine keeps. */
   described: DescribedNetwork[];
 }
 
 export interface AttachmentsParts {
-  containers: Pick<Containers, 'get' | 'waitFor'>;
+  containers: Pick<Containers, 'get' | 'isTaken' | 'waitFor'>;
   networks: EngineNetworks;
 }
 
@@ -83,16 +86,19 @@ export class Attachments {
   }
 
   async #create(wish: Attachment, send: Send): Promise<ContainerContext> {
-    const { id, name, hostname, netns, networks, ports } = wish;
-    await send({
-      type: 'create',
+    const { id, name, hostname, netns, networks, ports, portsReserved } = wish;
+    const create = {
+      type: 'create' as const,
       id,
-      ...(name === undefined ? {} : { name }),
       ...(hostname === undefined ? {} : { hostname }),
-      netns: { mode: 'path', path: netns },
+      netns: { mode: 'path' as const, path: netns },
       networks,
       port_mappings: ports,
-    });
+      ...(portsReserved === true ? { ports_reserved: true } : {}),
+    };
+    // Names are unique within an engine alone. A second container of a name is called by its id.
+    const isTaken = name !== undefined && this.#parts.containers.isTaken(id, name);
+    await send(name === undefined || isTaken ? create : { ...create, name });
     try {
       return (await send({ type: 'configure', id })).context;
     } catch (error) {
@@ -111,7 +117,10 @@ export class Attachments {
     let now = context;
     try {
       for (const [network, options] of Object.entries(networks)) {
-        if (Object.hasOwn(now.request.networks, network)) continue;
+        const has = now.request.networks[network];
+        if (isDeepStrictEqual(has, options)) continue;
+        // It was asked for otherwise before, by an engine that has not heard of the success, and has chosen again.
+        if (has !== undefined) await send({ type: 'disconnect', id, network, force: true });
         now = (await send({ type: 'connect', id, network, options })).context;
         made.push(network);
       }

@@ -72,6 +72,7 @@ export function toAttachment(netns: string, setup: NetavarkSetup): Attachment {
     ),
     // netavark leads ports to networks that lead out alone; on others it passes them over.
     ports: wishes.some(({ info }) => leadsOut(info)) ? (mappings ?? []).flatMap(portsOf) : [],
+    portsReserved: true,
     described: wishes.map(({ network, info }) => within(`network ${network}`, () => describe(info, strict))),
   };
 }

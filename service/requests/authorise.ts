@@ -3,7 +3,7 @@
  *
  * Guarantees: decided by the credentials that the kernel recorded when the peer connected (SO_PEERCRED), never by anything the
  * peer says. Only root, or the user the daemon runs as, may name a namespace path, a process or an outside: these give access to
- * namespaces of others. Only they may make a network on a bridge of others (mode=unmanaged): behind that bridge is a LAN, without
+ * namespaces of others. Only they may say that host ports are reserved: others could take over those of a service. Only they may make a network on a bridge of others (mode=unmanaged): behind that bridge is a LAN, without
  * rules of ours in between. Only they may start a repair: it removes objects without an owner, and any user may have owned those.
  * Limits: access to the socket is the right to give containers a network, and to make and remove networks. The file mode of the
  * socket (0660) decides who has it.
@@ -43,7 +43,9 @@ export function authorise(peer: Peer, event: LifecycleEvent): void {
         ? 'outside'
         : event.bound_to !== undefined
           ? 'bound_to'
-          : null;
+          : event.ports_reserved === true
+            ? 'ports_reserved'
+            : null;
   if (asked !== null) throw new FaultError('NOT_ALLOWED', `${asked} is not allowed for uid ${peer.uid}`);
 }
 
