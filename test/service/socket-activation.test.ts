@@ -1,0 +1,106 @@
+/**
+ * Socket activation: a supervisor (activator.py) binds the socket and starts the daemon when somebody connects. The
+ * executables find that socket where they always do.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { HOOK } from '../hook/run.ts';
+import { TestDaemon } from '../harness/daemon.ts';
+import { until } from '../harness/native.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { ROOT } from '../harness/sanitized.ts';
+
+requirePrivateNamespace();
+
+const ACTIVATOR = join(ROOT, 'test/service/activator.py');
+const CLEAT = join(ROOT, 'dist/cli/main.js');
+
+const activation = suite('socket activation');
+
+class Supervisor {
+  readonly directory = mkdtempSync('/run/activated-');
+  readonly socket = `${this.directory}/cleat.sock`;
+  readonly pids: number[] = [];
+  readonly child: ChildProcess;
+  output = '';
+
+  constructor(kind: string, ...args: string[]) {
+    const places = ['run', 'state', 'netns'].flatMap((name) => [`--${name}-dir`, `${this.directory}/${name}`]);
+    const command = [process.execPath, CLEAT, 'daemon', ...places, ...args];
+    this.child = spawn('python3', [ACTIVATOR, this.socket, kind, ...command], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env['PATH'] },
+    });
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.pids.push(...text.trim().split('\n').map(Number)));
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
+  }
+
+  async listening(): Promise<TestDaemon> {
+    await until('it is bound', () => existsSync(this.socket));
+    return new TestDaemon(this.directory, this.socket);
+  }
+
+  get pid(): number {
+    return this.pids.at(-1) ?? 0;
+  }
+
+  async end(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await once(this.child, 'exit');
+    if (existsSync(`/proc/${this.pid}`)) process.kill(this.pid, 'SIGKILL');
+  }
+}
+
+activation('who connects first starts it, and is served; the socket stays when it leaves', async () => {
+  const supervisor = new Supervisor('stream', '--exit-when-idle', '0.3');
+  const daemon = await supervisor.listening();
+  const { ino, mode } = statSync(supervisor.socket);
+  assert.equal(supervisor.pids, []);
+  const answers = await Promise.all(Array.from({ length: 5 }, () => daemon.get<{ pid: number }>('/v1/version')));
+  assert.equal([...new Set(answers.map(({ body }) => body.pid))], supervisor.pids);
+  const environment = readFileSync(`/proc/${supervisor.pid}/environ`, 'utf8');
+  assert.match(environment, 'LISTEN_FDS'); // as it was at the start
+  await until('it has left', () => !existsSync(`/proc/${supervisor.pid}`));
+  assert.is(statSync(supervisor.socket).ino, ino);
+  assert.is(statSync(supervisor.socket).mode, mode);
+  // Again, with something to keep.
+  await daemon.done({ type: 'create', id: 'web' });
+  assert.is((await daemon.done({ type: 'configure', id: 'web' })).state, 'up');
+  const { pid } = supervisor;
+  process.kill(pid, 'SIGTERM');
+  await until('it has stopped', () => !existsSync(`/proc/${pid}`));
+  const { body } = await daemon.get('/v1/containers/web');
+  assert.is(body.state, 'up');
+  assert.is(supervisor.pids.length, 3);
+  await daemon.down('web');
+  await supervisor.end();
+});
+
+activation('the OCI hook starts it by connecting', async () => {
+  const supervisor = new Supervisor('stream');
+  await supervisor.listening();
+  const state = JSON.stringify({ ociVersion: '1.0.2', id: 'none', status: 'stopped', pid: 0, bundle: '/b' });
+  execFileSync(HOOK, ['--socket', supervisor.socket, 'poststop'], { input: state });
+  assert.is(supervisor.pids.length, 1);
+  await supervisor.end();
+});
+
+for (const [kind, says] of [
+  ['datagram', /descriptor 3 is no listening Unix stream socket/],
+  ['quiet', /descriptor 3 is no listening Unix stream socket/],
+  ['internet', /descriptor 3 is no listening Unix stream socket/],
+  ['abstract', /the socket that was passed has no path/],
+] as const) {
+  activation(`a socket that cannot be served is refused: ${kind}`, async () => {
+    const { child, ...supervisor } = new Supervisor(kind);
+    assert.equal(await once(child, 'exit'), [1, null]);
+    assert.not(existsSync(`${supervisor.directory}/run`));
+  });
+  void says;
+}
+
+activation.run();
