@@ -16,7 +16,7 @@ import { AttachmentOptions, PortMapping } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Mapping, NetavarkSetup, NetworkInfo, PerNetwork } from '../../state/fronts/netavark.ts';
 import { Cidr, DnsName, NamespacePath } from '../../state/names.ts';
-import { NetworkRequest, type NetworkDefinition } from '../../state/network.ts';
+import { DRIVERS, NetworkRequest, type NetworkDefinition } from '../../state/network.ts';
 import type { DescribedNetwork } from '../networks/networks.ts';
 import { parse } from '../requests/parse.ts';
 import type { Attachment } from './attachments.ts';
@@ -106,23 +106,23 @@ function portsOf({ protocol, range, ...ports }: Mapping): PortMapping[] {
 }
 
 function describe(info: NetworkInfo, strict: boolean): DescribedNetwork {
-  const { name, id, driver, network_interface: bridge, created } = info;
-  if (driver !== 'bridge') throw refuse(`unknown network driver ${driver}`);
-  const ipam = info.ipam_options?.driver ?? 'host-local';
-  if (ipam !== 'host-local') throw refuse(`unsupported ipam driver ${ipam}`);
-  if (bridge === null || bridge === undefined || bridge === '') throw refuse('no bridge interface name given');
+  const { name, id, driver, network_interface: link, created, options, subnets } = info;
+  if (!isDriver(driver)) throw refuse(`unknown network driver ${driver}`);
+  if (driver === 'bridge' && !link) throw refuse('no bridge interface name given');
+  const { driver: ipam } = info.ipam_options ?? {};
   const request = {
     name,
     driver,
-    network_interface: bridge,
-    subnets: (info.subnets ?? []).map(subnetOf),
+    ...(link ? { network_interface: link } : {}),
+    subnets: (subnets ?? []).map((subnet) => subnetOf(subnet, driver)),
     internal: info.internal,
     // Where aardvark-dns is not installed, there are no names, and the network is all right without.
     ...(info.dns_enabled ? {} : { dns_enabled: false }),
     labels: info.labels ?? {},
-    options: bridgeOptions(info, strict),
+    options: driver === 'bridge' ? bridgeOptions(info, strict) : pick(options ?? {}, ['parent', ...OF_LINKS]),
     routes: (info.routes ?? []).map(routeOf),
     network_dns_servers: info.network_dns_servers ?? [],
+    ...(ipam ? { ipam_options: { driver: ipam } } : {}),
   };
   return {
     engine: 'netavark',
@@ -132,14 +132,20 @@ function describe(info: NetworkInfo, strict: boolean): DescribedNetwork {
   };
 }
 
+const isDriver = (text: string): text is NetworkDefinition['driver'] => DRIVERS.some((driver) => driver === text);
+
 type Subnets = NonNullable<NetworkInfo['subnets']>;
 
-function subnetOf({ subnet, gateway, lease_range: range }: Subnets[number]): object {
+function subnetOf(
+  { subnet, gateway, lease_range: range }: Subnets[number],
+  driver: NetworkDefinition['driver'],
+): object {
   const { start_ip: start, end_ip: end } = range ?? {};
   const within = { ...(start ? { start_ip: start } : {}), ...(end ? { end_ip: end } : {}) };
+  const router = gateway || (driver === 'bridge' ? lastOf(subnet) : undefined);
   return {
     subnet,
-    gateway: gateway ?? lastOf(subnet),
+    ...(router === undefined ? {} : { gateway: router }),
     ...(Object.keys(within).length === 0 ? {} : { lease_range: within }),
   };
 }
@@ -159,26 +165,29 @@ function routeOf({ destination, gateway, metric, route_type: type }: Routes[numb
   return { destination, gateway, ...(metric === null || metric === undefined ? {} : { metric }) };
 }
 
+/** Options of netavark that cleat's networks on a parent have too; each driver knows which of them are its own. */
+const OF_LINKS = ['mode', 'mtu', 'metric', 'no_default_route', 'bclim', 'vlan'] as const;
+const OF_BRIDGES = ['mode', 'mtu', 'metric', 'no_default_route', 'vlan', 'outbound_addr4', 'outbound_addr6'] as const;
+
+/** Returns those options that are set. An empty mode, and an MTU of 0, stand for the default. */
+const pick = (options: Record<string, string>, names: readonly string[]): Record<string, string> =>
+  Object.fromEntries(
+    names.flatMap((name) => {
+      const value = options[name];
+      return value === undefined || value === '' || (name === 'mtu' && value === '0') ? [] : [[name, value]];
+    }),
+  );
+
 /** Returns the options of a bridge as cleat has them. */
-function bridgeOptions({ subnets, options: given }: NetworkInfo, strict: boolean): object {
-  const options = given ?? {};
-  for (const unsupported of ['vlan', 'vrf']) {
-    const value = options[unsupported];
-    if (value !== undefined) throw refuse(`the option ${unsupported} (${value}) is not supported on a bridge`);
-  }
-  const { mode = '', mtu = '0', isolate = strict ? 'strict' : 'false', metric } = options;
-  const { outbound_addr4, outbound_addr6 } = options;
+function bridgeOptions({ subnets, options }: NetworkInfo, strict: boolean): object {
+  const { vrf, mode, isolate = strict ? 'strict' : 'false' } = options ?? {};
+  if (vrf !== undefined) throw refuse(`the option vrf (${vrf}) is not supported`);
   const leadsNowhere = (subnets ?? []).every(({ gateway }) => !gateway);
-  const no_default_route = leadsNowhere ? 'true' : options.no_default_route;
-  const unmanaged = mode === 'unmanaged';
   return {
-    ...(mode === '' ? {} : { mode }),
-    ...(mtu === '0' ? {} : { mtu }),
+    ...pick(options ?? {}, OF_BRIDGES),
     // No rule of cleat's stands between a bridge of others and the world.
-    ...(unmanaged ? {} : { isolate: isolate === '' ? 'false' : isolate }),
-    ...Object.fromEntries(
-      Object.entries({ metric, no_default_route, outbound_addr4, outbound_addr6 }).filter(([, value]) => value !== undefined),
-    ),
+    ...(mode === 'unmanaged' ? {} : { isolate: isolate === '' ? 'false' : isolate }),
+    ...(leadsNowhere ? { no_default_route: 'true' } : {}),
   };
 }
 

@@ -32,6 +32,7 @@ import {
 } from '../../state/network.ts';
 import type { Definitions } from './definitions.ts';
 import { hostObstacles } from './host-routes.ts';
+import { ELSEWHERE } from './way-out-watch.ts';
 import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
 import { logged, type Log } from '../report/log.ts';
 import type { Shared } from '../outsides/shared.ts';
@@ -190,12 +191,11 @@ export class Networks {
     // An engine may make its definition anew for each container, so that the time in it says nothing.
     const created = known?.created ?? described.created;
     const ofEngine = ({ definition }: PlannedNetwork) => ({ ...definition, created, engine });
-    // What the engine hands over is complete, so what is known already is recognised without asking the kernel.
-    const wished = ofEngine(
-      planned(request, { ...(await this.#choices(described.id)), networks: others, routes: [], links: [] }),
-    );
-    if (isDeepStrictEqual(wished, known)) return wished;
     if (known !== undefined) {
+      // What the engine hands over is complete, so what is known already is recognised without asking the kernel.
+      const around = { networks: others, routes: [], links: [], defaultLink: known.network_interface };
+      const wished = ofEngine(planned(request, { ...around, ...(await this.#choices(described.id)) }));
+      if (isDeepStrictEqual(wished, known)) return known;
       const { network_dns_servers } = wished;
       if (isDeepStrictEqual({ ...known, network_dns_servers }, wished)) {
         return this.#change(known, { network_dns_servers });
@@ -236,14 +236,18 @@ export class Networks {
     others: readonly NetworkDefinition[] = this.all(),
     id?: string,
   ): Promise<PlannedNetwork> {
-    const [routes, links] = await Promise.all([
+    const { kernel } = this.#kernel.outside(null);
+    const [routes, links, four, six] = await Promise.all([
       this.#routes(request.subnets ?? []),
-      this.#kernel.outside(null).kernel.links(),
+      kernel.links(),
+      kernel.wayTo(ELSEWHERE[4]),
+      kernel.wayTo(ELSEWHERE[6]),
     ]);
     const plan = planned(request, {
       ...(await this.#choices(id)),
       routes,
       links: links.map(({ name }) => name),
+      defaultLink: (four ?? six)?.link ?? null,
       networks: others,
     });
     await this.#requireIpv6(plan.definition);
