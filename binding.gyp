@@ -113,9 +113,13 @@
       "target_name": "cleat-netavark",
       "type": "executable",
       "sources": [
+        "native/client/ask.cc",
+        "native/client/daemon.cc",
         "native/client/deadline.cc",
         "native/client/http.cc",
         "native/client/input.cc",
+        "native/client/launch.cc",
+        "native/client/place.cc",
         "native/json/json.cc",
         "native/netavark/arguments.cc",
         "native/netavark/netavark.cc",

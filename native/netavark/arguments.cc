@@ -38,7 +38,8 @@ SUBCOMMANDS:
     create                                 Complete and check the definition of a network; prints it
     version                                Print the version as JSON
 
-The daemon's socket is CLEAT_SOCKET, or /run/cleat/cleat.sock. An error is {"error": "..."} on stdout, with exit code 1.
+The daemon is the one at CLEAT_SOCKET, or the one of the caller's network namespace, which is started if there is none.
+An error is {"error": "..."} on stdout, with exit code 1.
 
 EXAMPLES:
     podman info --format json | jq .host.networkBackendInfo     which program Podman runs

@@ -15,10 +15,10 @@
 #include <string>
 #include <string_view>
 
+#include "../client/daemon.h"
 #include "../client/deadline.h"
 #include "../client/http.h"
 #include "../client/input.h"
-#include "../client/place.h"
 #include "../fd.h"
 #include "../json/json.h"
 #include "../printable.h"
@@ -129,9 +129,10 @@ int Carry(const Invocation& invocation) {
   const Deadline deadline = Deadline::InMilliseconds(kTimeoutMs);
   Request request;
   if (std::string problem = ToRequest(invocation, deadline, &request); !problem.empty()) return Fail(problem);
-  const std::string socket = cleat_client::ChosenSocket(std::nullopt).value_or(cleat_client::kDefaultSocket);
+  cleat_client::Daemon daemon;
+  if (std::string problem = cleat_client::FindDaemon({}, deadline, &daemon); !problem.empty()) return Fail(problem);
   Reply reply;
-  if (std::string problem = cleat_client::Exchange(socket, request, deadline, &reply); !problem.empty()) {
+  if (std::string problem = daemon.connection.Exchange(request, deadline, &reply); !problem.empty()) {
     return Fail(problem);
   }
   if (reply.status >= 200 && reply.status < 300) {

@@ -84,7 +84,8 @@ function optionsOf(wish: PerNetwork, info: NetworkInfo, name: string): Attachmen
   const { interface_name, static_ips: ips, static_mac: mac, aliases, options } = wish;
   if (ips === null || ips === undefined) throw refuse('no static ips provided');
   const host = options?.host_interface_name ?? '';
-  if (host !== '') throw refuse(`the option host_interface_name (${host}) is not supported: cleat names the host's end`);
+  if (host !== '')
+    throw refuse(`the option host_interface_name (${host}) is not supported: cleat names the host's end`);
   // Names that cannot be in DNS are passed over, and so are all on a network without.
   const names = info.dns_enabled ? dnsNames([name, ...(aliases ?? [])].filter((one) => !isDotted(one, name))) : [];
   return parse(AttachmentOptions, {
@@ -101,7 +102,9 @@ const isDotted = (text: string, name: string): boolean => text === name && name.
 function portsOf({ protocol, range, ...ports }: Mapping): PortMapping[] {
   const protocols = protocol === '' ? ['tcp'] : protocol.split(',');
   return protocols.map((one) =>
-    within('port mapping', () => parse(PortMapping, { ...ports, protocol: one.trim(), range: range === 0 ? 1 : range })),
+    within('port mapping', () =>
+      parse(PortMapping, { ...ports, protocol: one.trim(), range: range === 0 ? 1 : range }),
+    ),
   );
 }
 

@@ -66,7 +66,8 @@ export type Mapping = z.infer<typeof Mapping>;
 /** Says what is wrong in the form that was meant: a list, or an object. */
 const whyNeither = ({ input, errors = [] }: { input?: unknown; errors?: z.core.$ZodIssue[][] }): string => {
   const [issue] = errors[Array.isArray(input) ? 1 : 0] ?? [];
-  return [...(issue?.path ?? []), issue?.message ?? 'not understood'].join(': ');
+  const where = (issue?.path ?? []).join('.');
+  return `${where}${where === '' ? '' : ': '}${issue?.message ?? 'not understood'}`;
 };
 const neither = { error: (issue: object) => whyNeither(issue) };
 
