@@ -8,6 +8,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -57,11 +58,23 @@ std::string Encoded(std::string_view text) {
   return encoded;
 }
 
+// Opens a file. /dev/fd/N is the descriptor itself, also where it is a socket, which nobody can open.
+int Open(const std::string& path) {
+  static constexpr std::string_view kDescriptors = "/dev/fd/";
+  int fd = -1;
+  const char* end = path.data() + path.size();
+  if (path.rfind(kDescriptors, 0) == 0 && std::from_chars(path.data() + kDescriptors.size(), end, fd).ptr == end &&
+      fd >= 0) {
+    return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  }
+  return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+}
+
 // Reads the request of Podman. Returns why it cannot be used; empty if `out` holds it.
 std::string ReadRequest(const Invocation& invocation, const Deadline& deadline, std::string* out) {
   const std::string what = "the request";
   if (!invocation.file) return cleat_client::ReadInput(what, kMaxRequestMiB, deadline, out);
-  const cleat::UniqueFd fd(open(invocation.file->c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  const cleat::UniqueFd fd(Open(*invocation.file));
   if (!fd) return "failed to load network options: " + *invocation.file + ": " + std::strerror(errno);
   return cleat_client::ReadAll(fd.get(), what + " in " + *invocation.file, kMaxRequestMiB, deadline, out);
 }
