@@ -48,6 +48,7 @@ const DEBIAN_PACKAGES = {
   'aardvark-dns': 'names of containers on a network',
   podman: 'tests that the real Podman runs its containers on cleat',
   netavark: 'tests that cleat-netavark answers as netavark does',
+  iptables: 'netavark 1.4 makes its rules with it',
   'busybox-static': 'the image of the containers that Podman runs in tests',
   firewalld: 'tests that networks pass it; it is not started on this machine',
   'dbus-daemon': 'the bus of its own that firewalld has in tests',
