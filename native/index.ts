@@ -222,6 +222,9 @@ export interface SpawnOptions {
   ownSession?: boolean;
   /** unshare(CLONE_NEWNS) with MS_SLAVE|MS_REC on / : its mounts and unmounts stay its own (slirp4netns#153). */
   ownMounts?: boolean;
+  /** With `ownMounts`: the program finds nothing in this directory but `show`, below it, at its usual path. */
+  cover?: string;
+  show?: string;
   /** Network namespace (path) to start in. */
   netns?: string;
   /** Runs as this user, without supplementary groups; by default with our own rights. Namespaces are entered before. */

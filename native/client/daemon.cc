@@ -181,8 +181,7 @@ std::string FindOrStart(const Place& place, const Netns& netns, const Deadline& 
 std::string FindDaemon(const DaemonOptions& options, const Deadline& deadline, Daemon* out) {
   out->started = false;
   if (std::optional<std::string> chosen = ChosenSocket(options.socket)) {
-    std::string problem = Connection::Open(*chosen, deadline, &out->connection);
-    return problem.empty() ? "" : problem + "; start it (cleat daemon --socket " + *chosen + "), or choose no socket";
+    return Connection::Open(*chosen, deadline, &out->connection);
   }
   Netns netns;
   if (std::string problem = OwnNetns(&netns); !problem.empty()) return problem;

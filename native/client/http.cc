@@ -25,6 +25,7 @@ namespace {
 using cleat::UniqueFd;
 
 constexpr std::string_view kLineEnd = "\r\n";
+constexpr const char* kStartIt = "; start it (cleat daemon), or enable cleat.socket";
 
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
@@ -180,7 +181,8 @@ std::string Connection::Open(const std::string& socket_path, const Deadline& dea
   // EAGAIN is a full backlog here (unix(7)); there is nothing to poll for.
   while (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     if (errno == EINTR) continue;
-    if (errno != EAGAIN) return out->Failed("no daemon at");
+    if (errno == ENOENT || errno == ECONNREFUSED) return out->Failed("no daemon at") + kStartIt;
+    if (errno != EAGAIN) return out->Failed("cannot reach the daemon at");
     if (deadline.Left() == 0) return "the daemon at " + socket_path + " did not take the connection in time";
     poll(nullptr, 0, std::min(deadline.Left(), 2));
   }

@@ -157,6 +157,11 @@ SpawnPlan ParseSpawn(Input& input, Napi::Object from) {
   }
   plan.own_session = input.OptionalFlag(from, "ownSession").value_or(false);
   plan.own_mounts = input.OptionalFlag(from, "ownMounts").value_or(false);
+  plan.cover = input.OptionalText(from, "cover").value_or("");
+  plan.show = input.OptionalText(from, "show").value_or("");
+  const bool below = plan.show.size() > plan.cover.size() && plan.show.compare(0, plan.cover.size(), plan.cover) == 0 &&
+                     plan.show[plan.cover.size()] == '/';
+  if (!plan.cover.empty() && (!plan.own_mounts || !below)) input.Invalid("mount", plan.cover);
   std::optional<std::string> netns = input.OptionalText(from, "netns");
   if (netns && netns->empty()) input.Invalid("open", "netns");
   plan.netns = netns.value_or("");

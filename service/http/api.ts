@@ -14,6 +14,7 @@
  *   POST   /v1/netavark/setup, /v1/netavark/teardown, /v1/netavark/update (netavark-routes.ts)
  *   GET    /v1/plans/:hash, POST /v1/plans/:hash/apply (plans.ts)
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
+ *   GET    /metrics (for Prometheus), /_ping ("OK", as of Docker and Podman)
  *
  * Guarantees: the object that is authorised is the object that is executed. A body over the limit is refused before it is read
  * (moby CVE-2026-34040). An incomplete request changes nothing. An error is {"error": Fault and hint} with the status of
@@ -81,8 +82,13 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   audit(): Promise<AuditReport>;
   repair(): Promise<RepairReport>;
   doctor(): Promise<DoctorReport>;
+  /** Returns the metrics in the text format of Prometheus. */
+  metrics(): Promise<string>;
   version(): Version;
 }
+
+/** The text format of Prometheus. */
+const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
 
 const MAX_WAIT_MS = 300_000;
 
@@ -265,6 +271,8 @@ export function createApi(parts: ApiParts): FastifyInstance {
   });
   api.get('/v1/doctor', () => parts.doctor());
   api.get('/v1/version', () => parts.version());
+  api.get('/metrics', async (_request, reply) => reply.type(PROMETHEUS).send(await parts.metrics()));
+  api.get('/_ping', (_request, reply) => reply.type('text/plain').send('OK'));
   api.get('/v1/openapi.json', () => openApi());
   return api;
 }

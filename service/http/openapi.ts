@@ -64,6 +64,7 @@ const list = (name: keyof typeof schemas) => ({ type: 'array', items: ref(name) 
 const json = (schema: object) => ({ 'application/json': { schema } });
 const lines = (name: keyof typeof schemas) => ({ 'application/x-ndjson': { schema: ref(name) } });
 const answer = (description: string, schema: object) => ({ description, content: json(schema) });
+const text = (description: string) => ({ description, content: { 'text/plain': { schema: { type: 'string' } } } });
 const error = answer(`An error: ${Object.keys(FAULTS).join(', ')}`, ref('ErrorAnswer'));
 const parameter = (name: string, where: 'path' | 'query', description: string) => ({
   name,
@@ -297,6 +298,8 @@ export function openApi(): object {
       '/v1/version': {
         get: { summary: 'Version and instance', responses: { 200: answer('Version', ref('Version')), default: error } },
       },
+      '/metrics': { get: { summary: 'Numbers for Prometheus (docs/metrics.md)', responses: { 200: text('Metrics') } } },
+      '/_ping': { get: { summary: 'Whether the daemon answers', responses: { 200: text('OK') } } },
     },
     components: { schemas: components() },
   };

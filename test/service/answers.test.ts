@@ -343,6 +343,10 @@ answers(
   },
 );
 
+answers('what is for others: metrics, and a ping', async () => {
+  for (const path of ['/metrics', '/_ping']) assert.is((await daemon.get(path)).status, 200);
+});
+
 answers('nothing is described that was not answered here', () => {
   assert.equal(daemon.missing(), []);
 });

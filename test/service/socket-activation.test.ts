@@ -2,7 +2,7 @@
  * Socket activation: a supervisor (activator.py) binds the socket and starts the daemon when somebody connects. The
  * executables find that socket where they always do.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,7 +35,9 @@ class Supervisor {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env['PATH'] },
     });
-    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.pids.push(...text.trim().split('\n').map(Number)));
+    this.child.stdout
+      ?.setEncoding('utf8')
+      .on('data', (text: string) => this.pids.push(...text.trim().split('\n').map(Number)));
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
   }
 
@@ -85,22 +87,56 @@ activation('the OCI hook starts it by connecting', async () => {
   await supervisor.listening();
   const state = JSON.stringify({ ociVersion: '1.0.2', id: 'none', status: 'stopped', pid: 0, bundle: '/b' });
   execFileSync(HOOK, ['--socket', supervisor.socket, 'poststop'], { input: state });
-  assert.is(supervisor.pids.length, 1);
+  await until('it was started', () => supervisor.pids.length === 1);
   await supervisor.end();
 });
 
-for (const [kind, says] of [
-  ['datagram', /descriptor 3 is no listening Unix stream socket/],
-  ['quiet', /descriptor 3 is no listening Unix stream socket/],
-  ['internet', /descriptor 3 is no listening Unix stream socket/],
-  ['abstract', /the socket that was passed has no path/],
-] as const) {
-  activation(`a socket that cannot be served is refused: ${kind}`, async () => {
-    const { child, ...supervisor } = new Supervisor(kind);
-    assert.equal(await once(child, 'exit'), [1, null]);
+activation('a socket that cannot be served is refused', async () => {
+  const kinds = {
+    datagram: 'descriptor 3 is no',
+    quiet: 'descriptor 3 is no',
+    internet: 'descriptor 3 is no',
+    abstract: 'the socket that was passed has no path',
+  };
+  const refused = async ([kind, says]: [string, string]): Promise<void> => {
+    const supervisor = new Supervisor(kind);
+    assert.equal(await once(supervisor.child, 'close'), [1, null], kind);
+    assert.match(supervisor.output, `Error: ${says}`, kind);
+    assert.match(supervisor.output, /Hint: Pass the daemon one listening Unix stream socket/);
     assert.not(existsSync(`${supervisor.directory}/run`));
-  });
-  void says;
+  };
+  await Promise.all(Object.entries(kinds).map(refused));
+});
+
+activation('another socket in the settings is refused', async () => {
+  const supervisor = new Supervisor('stream', '--socket', '/run/other.sock');
+  const daemon = await supervisor.listening();
+  const refused = daemon.get('/v1/version').catch(() => null); // nobody ever accepts it
+  await until('it says why', () => /and the settings say \/run\/other\.sock/.test(supervisor.output));
+  await supervisor.end();
+  assert.is(await refused, null);
+});
+
+/** Starts the daemon with these variables and descriptor 3; PID stands for its own pid. */
+function started(variables: string, descriptor = ''): { code: number | null; stderr: string } {
+  const directory = mkdtempSync('/run/variables-');
+  const places = ['run', 'state', 'netns'].flatMap((name) => [`--${name}-dir`, `${directory}/${name}`]);
+  const shell = `${variables.replace('=PID', () => '=$$')} exec "$@" ${descriptor}`;
+  const command = [process.execPath, CLEAT, 'daemon', '--exit-when-idle', '0.2', ...places];
+  const { status, stderr } = spawnSync('sh', ['-c', shell, 'sh', ...command], { encoding: 'utf8' });
+  return { code: status, stderr };
 }
+
+activation('what was passed wrongly is said, and what was passed to another process is ignored', () => {
+  const two = started('LISTEN_PID=PID LISTEN_FDS=2');
+  assert.is(two.code, 1);
+  assert.match(two.stderr, /^Error: LISTEN_FDS is "2": the daemon takes one socket$/m);
+  const none = started('LISTEN_PID=PID LISTEN_FDS=1', '3<&-');
+  assert.match(none.stderr, /^Error: descriptor 3 /m);
+  const file = started('LISTEN_PID=PID LISTEN_FDS=1', '3</dev/null');
+  assert.match(file.stderr, /^Error: descriptor 3 is no listening Unix stream socket$/m);
+  assert.is(started('LISTEN_PID=1 LISTEN_FDS=7').code, 0);
+  assert.is(started('LISTEN_FDS=1').code, 0);
+});
 
 activation.run();
