@@ -49,7 +49,8 @@ import type { Attachments } from '../fronts/attachments.ts';
 import type { Networks } from '../networks/networks.ts';
 import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
 import type { Plans } from '../plans/plans.ts';
-import { openApi } from './openapi.ts';
+import { openApi, paths } from './openapi.ts';
+import { addRouteRules } from './route-rules.ts';
 import { addJournalRoutes } from './journal-routes.ts';
 import { type Answered, streamEvents } from './event-stream.ts';
 import { MAX_LINE } from '../requests/ndjson.ts';
@@ -125,9 +126,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     done(null, payload);
   });
   api.setErrorHandler((error, _request, reply) => sendFault(reply, faultOfRequest(error)));
-  api.setNotFoundHandler((request, reply) =>
-    sendFault(reply, { code: 'NO_SUCH_ROUTE', message: `${request.method} ${request.url}: no such route` }),
-  );
+  addRouteRules(api, paths);
   api.addContentTypeParser('application/x-ndjson', (_request, payload, done) => done(null, payload));
 
   api.post('/v1/events', async (request, reply) => {
@@ -146,6 +145,8 @@ export function createApi(parts: ApiParts): FastifyInstance {
       return streamEvents(request, reply, { peer, connections, handle, idOf: (text) => containers.idOf(text), dry });
     }
     const { status, body } = await handle(request.body);
+    if (status === 202) reply.header('preference-applied', 'respond-async');
+    if ('id' in body && status < 300) reply.header('location', `/v1/containers/${body.id}`);
     return reply.code(status).send(body);
   });
   addPlanRoutes(api, { plans, carryOut });
@@ -248,7 +249,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     const definition = await traced(traces, 'network.create', { headers, network: asked.name }, () =>
       networks.create(asked),
     );
-    return reply.code(201).send(definition);
+    return reply.code(201).header('location', `/v1/networks/${definition.name}`).send(definition);
   });
   api.get<{ Params: { name: string } }>('/v1/networks/:name', (request) => networks.get(request.params.name));
   api.patch<{ Params: { name: string } }>('/v1/networks/:name', ({ params: { name: network }, headers, body }) => {

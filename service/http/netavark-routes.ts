@@ -29,12 +29,9 @@ interface NetavarkRouteParts {
 }
 
 export function addNetavarkRoutes(api: FastifyInstance, { attachments, networks, send }: NetavarkRouteParts): void {
-  /** Returns the parameter; throws if it is missing, or another one is there. */
   const parameter = (request: FastifyRequest, name: string): string => {
     authoriseEngine(peerOf(request.raw.socket));
-    const { [name]: value, ...others } = request.query as Record<string, unknown>;
-    const [other] = Object.keys(others);
-    if (other !== undefined) throw new FaultError('BAD_REQUEST', `no parameter ${other}: it is ${name}`);
+    const { [name]: value } = request.query as Record<string, unknown>;
     if (typeof value !== 'string') throw new FaultError('BAD_REQUEST', `the parameter ${name} is missing`);
     return value;
   };

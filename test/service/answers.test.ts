@@ -263,6 +263,7 @@ answers('refusals', async () => {
   await daemon.done({ type: 'create', id: 'c', netns: { mode: 'host' } });
   const refused: [code: string, method: string, path: string, body?: unknown][] = [
     ['NO_SUCH_ROUTE', 'GET', '/v1/nothing'],
+    ['METHOD_NOT_ALLOWED', 'DELETE', '/v1/containers'],
     ['BAD_REQUEST', 'POST', '/v1/events', '{'],
     ['BAD_REQUEST', 'POST', '/v1/events', { type: 'create', id: 'b', what: 1 }],
     ['CONTAINER_EXISTS', 'POST', '/v1/events', { type: 'create', id: 'a' }],
