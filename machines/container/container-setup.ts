@@ -198,7 +198,8 @@ export const setupContainer = setup({
     writesFiles: ({ context }) => context.files,
     attaches: ({ context }) => changeOf(context).todo.length > 0,
     /** Links in a namespace of ours need no removal: they end with the namespace. */
-    detachesLinks: ({ context }) => changeOf(context).todo.length > 0 && context.netns?.owned !== true,
+    /** Links in a namespace of others, and links on parents: see beginTeardown. */
+    detachesLinks: ({ context }) => changeOf(context).todo.length > 0,
     moreToDo: ({ context }) => changeOf(context).todo.length > 1,
     notAttached: ({ event }) => outcomeIn(event) !== 'attached',
     stuck: ({ event }) => outcomeIn(event) === 'stuck',
@@ -215,8 +216,9 @@ export const setupContainer = setup({
     hasFault: ({ context }) => context.fault !== null,
     portsWithoutNetwork: ({ context }) => {
       const change = changeOf(context);
-      // Without a network, ports wait for the next one. Ports that are taken over may not wait: they carry traffic already.
-      const leadsNowhere = context.uplink === undefined && context.attachments.length === 0;
+      // Without a network that takes ports, they wait for the next one. Ports that are taken over may not wait: they carry traffic already.
+      const takesNone = ({ child, addresses }: Attachment) => child !== undefined || addresses.length === 0;
+      const leadsNowhere = context.uplink === undefined && context.attachments.every(takesNone);
       if (leadsNowhere && takenBy(change) === null) return false;
       return stranded(context, change.ports, context.attachments).length > 0;
     },
@@ -344,7 +346,11 @@ export const setupContainer = setup({
             ...Object.fromEntries(context.attachments.map(({ network }) => [network, {}])),
           },
           ports: allPorts(context),
-          todo: context.attachments.map(({ network }) => network).reverse(),
+          // The links in a namespace of ours end with it. One on a parent would keep its MAC from others until then.
+          todo: context.attachments
+            .filter(({ child }) => child !== undefined || context.netns?.owned !== true)
+            .map(({ network }) => network)
+            .reverse(),
           before: [...replacedBy(change)],
           led: whereLed(context),
         });

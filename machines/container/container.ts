@@ -953,7 +953,7 @@ export const containerMachine = setupContainer.createMachine({
         },
         choosingConnection: {
           description:
-            'Chooses the next step: links in a namespace of others, the uplink, or the namespace with its links.',
+            'Chooses the next step: links on parents or in a namespace of others, the uplink, or the namespace with its links.',
           always: [
             { guard: 'detachesLinks', target: 'detaching' },
             { guard: 'hasUplink', target: 'stoppingUplink' },

@@ -51,8 +51,10 @@ function networkPart(facts: Facts, network: string): WhyPart {
   return found.condition === 'ok' && machine.state === 'up' ? { ...found, text: upText(machine) } : found;
 }
 
-const upText = ({ bridge, unmanaged }: NetworkFact): string =>
-  `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`;
+const upText = ({ bridge, unmanaged, driver }: NetworkFact): string =>
+  driver === undefined
+    ? `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`
+    : `is up, with ${driver} links on ${bridge}`;
 
 export function sharedParts(facts: Facts): WhyPart[] {
   const { context, state, left, policies } = facts;

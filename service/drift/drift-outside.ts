@@ -292,7 +292,22 @@ export class OutsideWatch {
       if (netnsId !== null) this.#owners.set(netnsId, `${id}:${generation}`);
       if (ports.has(name)) networks.add(network);
     }
+    await this.#lookUpChildren(new Set(unknown));
     if (unknown.length > 0 && strangers().length === unknown.length) this.#restFromStrangers();
+  }
+
+  /** Looks up the owners of these namespaces among those who have links on parents, which have no end in the outside. */
+  async #lookUpChildren(unknown: ReadonlySet<number>): Promise<void> {
+    if (unknown.size === 0) return;
+    const { kernel: native } = this.#parts.kernel.outside(this.#outside);
+    for (const { context } of this.#parts.containers.all()) {
+      const { owner, outside, netns, attachments } = context;
+      if (outside !== this.#outside || netns === null || attachments.every(({ child }) => child === undefined))
+        continue;
+      // The namespace may end at any time.
+      const nsid = await native.netnsId(netns.path).catch(() => null);
+      if (nsid !== null && unknown.has(nsid)) this.#owners.set(nsid, owner);
+    }
   }
 
   #restFromStrangers(): void {

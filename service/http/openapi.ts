@@ -82,6 +82,7 @@ const PREFER = parameter(
 );
 
 const NETNS = { ...parameter('netns', 'query', "path of the container's namespace"), required: true };
+const OF_NETWORK = { ...parameter('network', 'query', 'name of the network'), required: true };
 
 /** The routes are held to it, too (route-rules.ts). */
 export const paths: Paths = {
@@ -279,7 +280,7 @@ export const paths: Paths = {
   '/v1/netavark/update': {
     post: {
       summary: 'What `netavark update` is told: the servers for names that are not ours; for root',
-      parameters: [{ ...parameter('network', 'query', 'name of the network'), required: true }],
+      parameters: [OF_NETWORK],
       requestBody: { required: true, content: json(ref('NetavarkUpdate')) },
       responses: { 204: { description: 'Done, or no container is on the network' }, default: error },
     },
