@@ -56,9 +56,12 @@ export function addNetavarkRoutes(api: FastifyInstance, { attachments, networks,
   api.post('/v1/netavark/update', async (request, reply) => {
     const name = parameter(request, 'network');
     const { network_dns_servers } = parse(NetavarkUpdate, request.body);
-    const known = networks.all().find((network) => network.name === name);
-    if (known !== undefined && isNetavarks(known)) {
-      await networks.update(name, parse(NetworkUpdate, { network_dns_servers }));
+    const update = parse(NetworkUpdate, { network_dns_servers });
+    const isKnown = () => networks.all().some((one) => one.name === name && isNetavarks(one));
+    if (isKnown()) {
+      await networks.update(name, update).catch((error: unknown) => {
+        if (isKnown()) throw error; // else its last container has just gone
+      });
     }
     return reply.code(204).send();
   });

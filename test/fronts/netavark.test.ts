@@ -370,6 +370,23 @@ tests('what cannot be carried out changes nothing, and is an error of netavark',
   await teardown('b', [db]);
 });
 
+tests("a network on a parent: the container is a host of the LAN, and its ports are nobody's concern", async () => {
+  const lan = network('lan', 1, {
+    driver: 'macvlan',
+    network_interface: 'lan0',
+    subnets: [{ subnet: '192.0.2.0/24', gateway: '192.0.2.2' }],
+    options: { mode: 'bridge' },
+  });
+  const answer = await setup('a', 9, [lan], { port_mappings: [mapping(8080, 80)] });
+  assert.equal(answer.lan?.interfaces.eth0?.subnets, [{ gateway: '192.0.2.2', ipnet: '192.0.2.9/24' }]);
+  assert.equal((await view('a')).ports, []);
+  await withAgents([path('a'), far], async (a, client) => {
+    await a.serve('a', 'tcp', 80);
+    assert.is(await client.dial('tcp', '192.0.2.9', 80), 'a 192.0.2.2');
+  });
+  await teardown('a', [lan]);
+});
+
 tests('4,096 published ports are not too many', async () => {
   const port_mappings = Array.from({ length: 4096 }, (_, i) => mapping(10_000 + 2 * i, 80, { host_ip: HOST }));
   await setup('a', 5, [network('web', 1)], { port_mappings });
