@@ -47,6 +47,7 @@ const DEBIAN_PACKAGES = {
   passt: 'pasta, the other uplink of rootless containers',
   'aardvark-dns': 'names of containers on a network',
   podman: 'tests that the real Podman runs its containers on cleat',
+  uidmap: 'Podman of a plain user, in tests',
   netavark: 'tests that cleat-netavark answers as netavark does',
   iptables: 'netavark 1.4 makes its rules with it',
   'busybox-static': 'the image of the containers that Podman runs in tests',

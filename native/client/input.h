@@ -11,8 +11,8 @@
 
 namespace cleat_client {
 
-// Reads all that comes from `fd`, up to that many MiB; who writes it closes it. `what` names it in messages. Returns why
-// it cannot be used; empty if `out` holds it.
+// Reads all that comes from `fd`, up to that many MiB; who writes it closes it. `what` names it in messages. Returns
+// why it cannot be used; empty if `out` holds it.
 std::string ReadAll(int fd, const std::string& what, size_t mebibytes, const Deadline& deadline, std::string* out);
 
 // The same of stdin.

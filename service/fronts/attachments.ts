@@ -59,9 +59,13 @@ export class Attachments {
     return inTurn(this.#turns, wish.id, work);
   }
 
-  /** Resolves when the container has none of these attachments. `networks`: names, or all of them. */
-  detach(id: string, networks: readonly string[] | 'all', send: Send): Promise<void> {
-    return inTurn(this.#turns, id, () => this.#detach(id, networks, send));
+  /**
+   * Resolves when the container has none of these attachments, and networks that only it was on are forgotten: what an engine
+   * keeps them in may be gone as soon as it has its answer. `networks`: names, or all of them.
+   */
+  async detach(id: string, networks: readonly string[] | 'all', send: Send): Promise<void> {
+    await inTurn(this.#turns, id, () => this.#detach(id, networks, send));
+    await this.#parts.networks.forgetUnused();
   }
 
   async #attach(wish: Attachment, send: Send): Promise<ContainerContext> {
