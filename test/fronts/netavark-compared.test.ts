@@ -86,8 +86,8 @@ async function peer(verb: string, setup: NetavarkSetup): Promise<string> {
 
 const one = (info: NetworkInfo, more: object = {}, change: Partial<NetavarkSetup> = {}): NetavarkSetup => {
   const setup = request('c', 5, [info], change);
-  const [[name = '', wish] = []] = Object.entries(setup.networks);
-  return { ...setup, networks: { [name]: { ...wish, ...more } } as NetavarkSetup['networks'] };
+  const { [info.name]: wish } = setup.networks as Record<string, object>;
+  return { ...setup, networks: { [info.name]: { ...wish, ...more } } as NetavarkSetup['networks'] };
 };
 
 const CASES: Record<string, NetavarkSetup> = {
