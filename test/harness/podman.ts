@@ -23,6 +23,8 @@ import { NETAVARK } from './netavark.ts';
 export const IMAGE = 'localhost/busybox:1';
 const SYSTEM = '/etc/containers';
 const PLACE = '/mnt';
+/** True when these two are covered. */
+let covered = false;
 /** The directory in which the daemon's socket usually is. */
 export const USUAL = '/run/cleat';
 
@@ -38,7 +40,13 @@ export class Podman {
   /** `netavark`: the program that gives containers their network. `rootless`: as a user who has to be made first. */
   constructor({ netavark = NETAVARK, rootless = false } = {}) {
     // Not below /run, of which Podman's helpers see a part only when a plain user runs it.
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'podman', PLACE]);
+    if (!covered) {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'podman', PLACE]);
+      mkdirSync(SYSTEM, { recursive: true });
+      execFileSync('mount', ['-t', 'tmpfs', 'containers', SYSTEM]);
+      writeFileSync(join(SYSTEM, 'policy.json'), '{"default":[{"type":"insecureAcceptAnything"}]}');
+    }
+    covered = true;
     const directory = mkdtempSync(join(PLACE, 'podman-'));
     this.directory = directory;
     const at = (name: string) => join(directory, name);
@@ -59,9 +67,6 @@ network_backend = "netavark"
 ${rootless ? '' : `network_config_dir = "${at('networks')}"`}
 `,
     );
-    mkdirSync(SYSTEM, { recursive: true });
-    execFileSync('mount', ['-t', 'tmpfs', 'containers', SYSTEM]);
-    writeFileSync(join(SYSTEM, 'policy.json'), '{"default":[{"type":"insecureAcceptAnything"}]}');
     this.#environment = { CONTAINERS_CONF: at('containers.conf'), HOME: at('home') };
     const places = ['--root', at('root'), '--runroot', at('run'), '--tmpdir', at('tmp'), '--storage-driver', 'vfs'];
     if (!rootless) this.#argv = ['podman', ...places];
