@@ -21,7 +21,7 @@ const DEFAULT_NETWORK = 'cleat';
 const OPTIONS =
   'mtu=BYTES, isolate=strict|true|false, metric=N, no_default_route=true, outbound_addr4=ADDRESS, outbound_addr6=ADDRESS, ' +
   'com.docker.network.bridge.enable_ip_masquerade=false; create alone: mode=unmanaged (the bridge is there already), ' +
-  'parent=LINK, mode=bridge|private|vepa|passthru (macvlan), mode=l2|l3|l3s (ipvlan), bclim=N (macvlan), vlan=TAG (vlan)';
+  'parent=LINK, mode=bridge|private|vepa|passthru (macvlan), mode=l2|l3|l3s (ipvlan), bclim=N (macvlan), vlan=TAG (vlan; bridge: of the ports)';
 
 /** Words that have another meaning for --network. */
 const RESERVED = new Set(['none', 'host']);

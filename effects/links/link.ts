@@ -22,6 +22,7 @@ import { FaultError } from '../../state/faults.ts';
 import { type Kernel, type OutsideKernel, unlessGone } from '../kernel.ts';
 import { forgetNeighbours, hostNeighbours } from './neighbour.ts';
 import { NAMESPACE_SYSCTLS, refuseHostNamespace } from '../namespaces/netns.ts';
+import { portTag, refuseTag } from './vlan.ts';
 import { isChild, makeChild, removeChildren } from './child-link.ts';
 import { refuse, stranger } from '../refusal.ts';
 import { inTurn } from '../turns.ts';
@@ -101,8 +102,9 @@ export async function makePair(
   { attachment, netns, owned, outside }: AttachmentInput,
 ): Promise<boolean> {
   const { kernel: native } = kernel.outside(outside);
-  const { hostLink, link, bridge, mac, mtu, alias, unmanaged = false } = attachment;
+  const { hostLink, link, bridge, mac, mtu, alias, vlan, unmanaged = false } = attachment;
   const size = mtu === null ? {} : { mtu };
+  const tag = portTag(vlan);
   // Nothing is published on a bridge of others. With hairpin, such a port would only return the container's own broadcasts.
   const hairpin = !unmanaged;
   const make: RtnlRequest[] = [
@@ -124,6 +126,7 @@ export async function makePair(
       name: hostLink,
       alias,
       hairpin,
+      ...tag,
       ...(mtu === null || hasIpv6(mtu) ? { noLinkLocal: true } : {}),
     },
   ];
@@ -133,6 +136,7 @@ export async function makePair(
   refuse(replies.splice(0, known.length), `${hostLink} on ${bridge}`);
   const [made, ...tagged] = replies;
   if (made?.code !== 'EEXIST') {
+    if (made?.errno === 0) refuseTag(tagged, vlan, bridge);
     refuse([...(made === undefined ? [] : [made]), ...tagged], hostLink);
     return true;
   }
@@ -154,7 +158,15 @@ export async function makePair(
   if (finished && peer?.link === host.index && peer.mac === mac) {
     // An earlier run of this effect made the pair, or it has existed all the time: restores only what others may have changed.
     const whole = mtu ?? ETHERNET_MTU;
-    const again: RtnlRequest = { op: 'link.set', name: hostLink, master: bridge, up: true, hairpin, mtu: whole };
+    const again: RtnlRequest = {
+      op: 'link.set',
+      name: hostLink,
+      master: bridge,
+      up: true,
+      hairpin,
+      mtu: whole,
+      ...tag,
+    };
     refuse(await native.rtnl([again]), hostLink);
     await restoreLinkSwitches(native, attachment, netns);
     const inside = [{ name: 'lo' }, { name: link, mtu: whole }];

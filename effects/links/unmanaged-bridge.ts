@@ -12,6 +12,7 @@ import type { Member } from '../../plan/kernel/expected-bridge.ts';
 import type { Outside, RtnlRequest } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { FaultError } from '../../state/faults.ts';
+import { portTag } from './vlan.ts';
 import { isOnParent } from '../../plan/networks/parent.ts';
 import { refuse } from '../refusal.ts';
 
@@ -38,7 +39,7 @@ export async function lookAtBridge(
   return { index, mtu, addresses: usable.map(({ address }) => address), ...(onParent ? { mac } : {}) };
 }
 
-type OnBridge = OnLink & Pick<NetworkDefinition, 'name'>;
+type OnBridge = OnLink & Pick<NetworkDefinition, 'name' | 'options'>;
 
 export async function requireBridge(native: Outside, network: OnBridge): Promise<BridgeLook> {
   const { name, network_interface: bridge } = network;
@@ -68,6 +69,7 @@ export async function rejoinBridge(native: Outside, network: OnBridge, members: 
       name: hostLink,
       master: network.network_interface,
       up: true,
+      ...portTag(network.options.vlan === undefined ? undefined : Number(network.options.vlan)),
     })),
   );
   // ENODEV: the link is gone by now, with its container.

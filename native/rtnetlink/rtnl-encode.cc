@@ -182,18 +182,17 @@ void EncodeHairpin(const LinkSet& set, RtnlBatch& batch) {
   mnl_attr_nest_end(message, link_info);
 }
 
-// Uses the family of bridges, which alone knows the tags of ports (br_setlink). BRIDGE_FLAGS_SELF stands for the
-// bridge's own port, and is what a link that has a master does not get (rtnl_bridge_setlink).
-void EncodePortVlan(const LinkSet& set, int index, RtnlBatch& batch) {
+// Uses the family of bridges, which alone knows the tags of ports (rtnl_bridge_setlink, br_setlink).
+void EncodeBridgeVlan(int index, uint16_t vid, bool self, RtnlBatch& batch) {
   ifinfomsg* info;
   nlmsghdr* message = batch.Add(RTM_SETLINK, 0, &info);
   info->ifi_family = AF_BRIDGE;
   info->ifi_index = index;
   nlattr* spec = mnl_attr_nest_start(message, IFLA_AF_SPEC);
-  if (!set.master) mnl_attr_put_u16(message, IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS_SELF);
+  if (self) mnl_attr_put_u16(message, IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS_SELF);
   bridge_vlan_info tag{};
   tag.flags = BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED;
-  tag.vid = *set.port_vlan;
+  tag.vid = vid;
   mnl_attr_put(message, IFLA_BRIDGE_VLAN_INFO, sizeof tag, &tag);
   mnl_attr_nest_end(message, spec);
 }
@@ -205,7 +204,7 @@ int Encode(const LinkSet& set, RtnlBatch& batch) {
   if (int error = CheckName(set.name)) return error;
   if (set.alias && set.alias->size() > kMaxAlias) return EINVAL;
   int own_index = 0;
-  if (set.port_vlan) {
+  if (set.port_vlan || set.self_vlan) {
     if (int error = batch.IndexOf(set.name, &own_index)) return error;
   }
   if (set.rename) {
@@ -236,7 +235,8 @@ int Encode(const LinkSet& set, RtnlBatch& batch) {
   if (set.alias) mnl_attr_put_str(message, IFLA_IFALIAS, set.alias->c_str());
   if (set.netns) mnl_attr_put_u32(message, IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
   if (set.hairpin) EncodeHairpin(set, batch);  // after the master: only a port has it
-  if (set.port_vlan) EncodePortVlan(set, own_index, batch);
+  if (set.port_vlan) EncodeBridgeVlan(own_index, *set.port_vlan, false, batch);
+  if (set.self_vlan) EncodeBridgeVlan(own_index, *set.self_vlan, true, batch);
   return 0;
 }
 

@@ -42,6 +42,12 @@ std::optional<uint8_t> OptionalName(Input& input, Napi::Object from, const char*
   return std::nullopt;
 }
 
+std::optional<uint16_t> OptionalTag(Input& input, Napi::Object from, const char* key) {
+  Napi::Value value = input.Get(from, key);
+  if (value.IsUndefined()) return std::nullopt;
+  return static_cast<uint16_t>(input.Integer(value, key, 1, kLastTag));
+}
+
 std::optional<LinkPeer> ParsePeer(Input& input, Napi::Value value) {
   if (value.IsUndefined()) return std::nullopt;
   Napi::Object from = input.Object(value, "peer");
@@ -103,8 +109,8 @@ LinkSet ParseLinkSet(Input& input, Napi::Object from) {
   set.no_link_local = input.OptionalFlag(from, "noLinkLocal");
   set.arp_notify = input.OptionalFlag(from, "arpNotify");
   set.hairpin = input.OptionalFlag(from, "hairpin");
-  Napi::Value tag = input.Get(from, "portVlan");
-  if (!tag.IsUndefined()) set.port_vlan = static_cast<uint16_t>(input.Integer(tag, "portVlan", 1, kLastTag));
+  set.port_vlan = OptionalTag(input, from, "portVlan");
+  set.self_vlan = OptionalTag(input, from, "selfVlan");
   set.netns = input.OptionalText(from, "netns");
   return set;
 }

@@ -52,6 +52,7 @@ struct LinkSet {
   std::optional<bool> arp_notify;
   std::optional<bool> hairpin;
   std::optional<uint16_t> port_vlan;
+  std::optional<uint16_t> self_vlan;
   std::optional<std::string> netns;
 };
 

@@ -37,7 +37,7 @@ export type RtnlRequest =
       bclim?: number;
       /** Of a vlan: the tag. */
       vlan?: number;
-      /** Of a bridge: its ports have tags (IFLA_BR_VLAN_FILTERING). A kernel built without that ignores it. */
+      /** Of a bridge: its ports have tags (IFLA_BR_VLAN_FILTERING). A kernel built without that refuses it (EOPNOTSUPP). */
       vlanFiltering?: boolean;
       group?: number;
       up?: boolean;
@@ -64,11 +64,10 @@ export type RtnlRequest =
       arpNotify?: boolean;
       /** The bridge port may send a frame back by the port that it came from (IFLA_BRPORT_MODE). */
       hairpin?: boolean;
-      /**
-       * The tag of frames that the bridge port gets without one, and that it sends without one (PVID, untagged). For a bridge
-       * itself: of the host's own frames.
-       */
+      /** The tag of frames that the bridge port gets without one, and that it sends without one (PVID, untagged). */
       portVlan?: number;
+      /** The same for a bridge itself: the tag of the host's own frames. */
+      selfVlan?: number;
       netns?: string;
     }
   | { op: 'link.del'; name: string }

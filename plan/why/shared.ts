@@ -48,6 +48,8 @@ function networkPart(facts: Facts, network: string): WhyPart {
   const found = partOf('network', network, machine, NETWORK, drift, policies);
   const used = context.attachments.some((one) => one.network === network);
   if (machine.state === 'down' && used) return { ...found, condition: 'wrong', text: 'is down' };
+  if (machine.state === 'down' && machine.driver !== undefined)
+    return { ...found, text: `has no link on ${machine.bridge} now, because no container is on it` };
   return found.condition === 'ok' && machine.state === 'up' ? { ...found, text: upText(machine) } : found;
 }
 

@@ -25,6 +25,7 @@ import type { DriftNotification, RepairedNotification } from '../../state/answer
 import type { Shared } from '../outsides/shared.ts';
 import { Clues, CLUES } from './drift-clues.ts';
 import { isAboutPort, OutsideLook } from './drift-look.ts';
+import { findOnParents } from './drift-owners.ts';
 import { pinBack } from './drift-pin.ts';
 import { byPolicy, DriftRecord, type LeftDrift } from './drift-record.ts';
 import { Sweep } from './drift-sweep.ts';
@@ -292,22 +293,8 @@ export class OutsideWatch {
       if (netnsId !== null) this.#owners.set(netnsId, `${id}:${generation}`);
       if (ports.has(name)) networks.add(network);
     }
-    await this.#lookUpChildren(new Set(unknown));
+    await findOnParents(this.#parts, this.#outside, unknown, this.#owners);
     if (unknown.length > 0 && strangers().length === unknown.length) this.#restFromStrangers();
-  }
-
-  /** Looks up the owners of these namespaces among those who have links on parents, which have no end in the outside. */
-  async #lookUpChildren(unknown: ReadonlySet<number>): Promise<void> {
-    if (unknown.size === 0) return;
-    const { kernel: native } = this.#parts.kernel.outside(this.#outside);
-    for (const { context } of this.#parts.containers.all()) {
-      const { owner, outside, netns, attachments } = context;
-      if (outside !== this.#outside || netns === null || attachments.every(({ child }) => child === undefined))
-        continue;
-      // The namespace may end at any time.
-      const nsid = await native.netnsId(netns.path).catch(() => null);
-      if (nsid !== null && unknown.has(nsid)) this.#owners.set(nsid, owner);
-    }
   }
 
   #restFromStrangers(): void {

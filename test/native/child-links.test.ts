@@ -24,23 +24,45 @@ const netns = addNetns('inside');
 execFileSync('ip', ['link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'far']);
 
 /** linux/rtnetlink.h, linux/if_link.h */
-const RTM_NEWLINK = 16;
+const [RTM_NEWLINK, RTM_SETLINK] = [16, 19];
+/** linux/socket.h */
+const AF_BRIDGE = 7;
 const [LINKINFO, INFO_DATA, NET_NS_FD] = [18, 2, 28];
 /** The attributes of the outermost level, and those of links of these kinds. */
 type Attributes = Map<number, string | Attributes>;
 
 /** Runs a command, which may fail, and returns the attributes of the link that it asked for. */
 function sent(command: string, words: readonly string[]): Attributes {
+  // A request to look a link up by its name is of another type.
+  const made = messagesOf(command, words).filter((message) => message.readUInt16LE(4) === RTM_NEWLINK);
+  const message = made.find((one) => attributesOf(one.subarray(32)).has(LINKINFO));
+  if (message === undefined) throw new Error(`${command} sent no such message`);
+  return attributesOf(message.subarray(32, message.readUInt32LE(0)));
+}
+
+/** Returns the message to the family of bridges that a command has sent, from its ifinfomsg on. */
+function tagSent(command: string, words: readonly string[]): string {
+  const all = messagesOf(command, words).flatMap(split);
+  const message = all.find((one) => one.readUInt16LE(4) === RTM_SETLINK && one[16] === AF_BRIDGE);
+  if (message === undefined) throw new Error(`${command} sent no such message`);
+  // Without NLA_F_NESTED, which not everybody sets: the bit is in the type of the first attribute.
+  message.writeUInt16LE(message.readUInt16LE(34) & 0x3fff, 34);
+  return message.subarray(16).toString('hex');
+}
+
+/** Returns the messages of one buffer. */
+function split(buffer: Buffer): Buffer[] {
+  const length = buffer.length < 16 ? 0 : buffer.readUInt32LE(0);
+  return length < 16 ? [] : [buffer.subarray(0, length), ...split(buffer.subarray((length + 3) & ~3))];
+}
+
+function messagesOf(command: string, words: readonly string[]): Buffer[] {
   const file = join(directory, 'messages');
   rmSync(file, { force: true });
   const ran = spawnSync(command, words, { env: { ...process.env, LD_PRELOAD: library, CLEAT_SENT: file } });
   const lines = readFileSync(file, 'utf8').trim().split('\n');
-  const messages = lines.map((line) => Buffer.from(line, 'hex'));
-  // A request to look a link up by its name is of another type; its number is not.
-  const made = messages.filter((message) => message.readUInt16LE(4) === RTM_NEWLINK && message.readUInt32LE(20) === 0);
-  const [message] = made.filter((one) => attributesOf(one.subarray(32)).has(LINKINFO));
-  if (message === undefined) throw new Error(`${command} sent no such message: ${ran.stderr.toString()}`);
-  return attributesOf(message.subarray(32, message.readUInt32LE(0)));
+  if (lines[0] === '') throw new Error(`${command} sent nothing: ${ran.stderr.toString()}`);
+  return lines.map((line) => Buffer.from(line, 'hex'));
 }
 
 function attributesOf(bytes: Buffer, nested: readonly number[] = [LINKINFO]): Attributes {
@@ -61,8 +83,8 @@ function attributesOf(bytes: Buffer, nested: readonly number[] = [LINKINFO]): At
 
 const native = new URL('../../native/index.js', import.meta.url).href;
 const PROGRAM = `import { openOutside } from '${native}'; await openOutside().rtnl(JSON.parse(process.argv[1]));`;
-const ours = (request: RtnlRequest): Attributes =>
-  sent(process.execPath, ['--input-type=module', '-e', PROGRAM, JSON.stringify([request])]);
+const programOf = (request: RtnlRequest) => ['--input-type=module', '-e', PROGRAM, JSON.stringify([request])];
+const ours = (request: RtnlRequest): Attributes => sent(process.execPath, programOf(request));
 const theirs = (...words: string[]): Attributes => sent('ip', ['link', 'add', 'link', 'up0', ...words]);
 /** A name ends with a NUL for some authors, and without for others; the kernel takes both (nla_strscpy). */
 const withoutNul = (hex: string): string => hex.replace(/^((?:[2-7][0-9a-f]){3,})00$/, '$1');
@@ -108,6 +130,14 @@ test('a bridge with tags, and the tag of a port, are those of ip and bridge', ()
   const filtering = { op: 'link.add', kind: 'bridge', name: 'new0', vlanFiltering: true } as const;
   assert.equal(plain(ours(filtering)), plain(sent('ip', 'link add name new0 type bridge vlan_filtering 1'.split(' '))));
   spawnSync('ip', ['link', 'del', 'new0']);
+  execFileSync('ip', ['link', 'add', 'br0', 'type', 'bridge']);
+  execFileSync('ip', ['link', 'set', 'up0', 'master', 'br0']);
+  const tag = (dev: string, ...more: string[]) =>
+    tagSent('bridge', `vlan add dev ${dev} vid 7 pvid untagged ${more.join(' ')}`.trim().split(' '));
+  const mine = (request: RtnlRequest) => tagSent(process.execPath, programOf(request));
+  assert.equal(mine({ op: 'link.set', name: 'up0', portVlan: 7 }), tag('up0'));
+  assert.equal(mine({ op: 'link.set', name: 'br0', selfVlan: 7 }), tag('br0', 'self'));
+  execFileSync('ip', ['link', 'del', 'br0']);
 });
 
 test('a link is made in the other namespace at once, whatever its name means here', async () => {

@@ -370,6 +370,20 @@ parent('a driver that the kernel lacks is refused by name', async () => {
   }
 });
 
+parent('tags of bridge ports are refused by name on a kernel without them, and leave nothing', async () => {
+  const before = inspectKernel();
+  assert.is((await create({ name: 'tagged', driver: 'bridge', options: { vlan: '7' }, subnets: [] })).status, 201);
+  const answer = await refused('x', { networks: on('tagged') });
+  if (answer.status !== 200) {
+    assert.is(said(answer), '409 DRIVER_UNSUPPORTED');
+    assert.match(answer.body.error?.message ?? '', /cannot have ports with tag 7: this kernel has no VLAN filtering/);
+  }
+  await daemon.down('x');
+  await daemon.clean();
+  await assertComesBackTo(before, () => inspectKernel());
+  assert.is((await daemon.request('DELETE', '/v1/networks/tagged')).status, 204);
+});
+
 async function has(kind: 'ipvlan' | 'vlan'): Promise<boolean> {
   try {
     const [reply] = await outside.rtnl([
