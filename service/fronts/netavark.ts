@@ -82,7 +82,8 @@ const leadsOut = ({ driver, internal, options }: NetworkInfo): boolean =>
 
 function optionsOf(wish: PerNetwork, info: NetworkInfo, name: string): AttachmentOptions {
   const { interface_name, static_ips: ips, static_mac: mac, aliases, options } = wish;
-  if (ips === null || ips === undefined) throw refuse('no static ips provided');
+  const leases = (info.ipam_options?.driver ?? 'host-local') === 'host-local';
+  if (leases && (ips === null || ips === undefined)) throw refuse('no static ips provided');
   const host = options?.host_interface_name ?? '';
   if (host !== '')
     throw refuse(`the option host_interface_name (${host}) is not supported: cleat names the host's end`);
@@ -90,7 +91,7 @@ function optionsOf(wish: PerNetwork, info: NetworkInfo, name: string): Attachmen
   const names = info.dns_enabled ? dnsNames([name, ...(aliases ?? [])].filter((one) => !isDotted(one, name))) : [];
   return parse(AttachmentOptions, {
     interface_name,
-    ...(ips.length === 0 ? {} : { static_ips: ips }),
+    ...(ips && ips.length > 0 ? { static_ips: ips } : {}),
     ...(mac === null || mac === undefined || mac === '' ? {} : { static_mac: mac.replaceAll('-', ':') }),
     ...(names.length === 0 ? {} : { aliases: names.filter((one) => DnsName.safeParse(one).success).slice(0, 64) }),
   });
@@ -163,7 +164,8 @@ function lastOf(subnet: string): string | undefined {
 
 type Routes = NonNullable<NetworkInfo['routes']>;
 
-function routeOf({ destination, gateway, metric, route_type: type }: Routes[number]): object {
+/** Returns a route as cleat has it. */
+export function routeOf({ destination, gateway, metric, route_type: type }: Routes[number]): object {
   if (type && type !== 'unicast') throw refuse(`route ${destination}: the type ${type} is not supported`);
   return { destination, gateway, ...(metric === null || metric === undefined ? {} : { metric }) };
 }

@@ -3,6 +3,7 @@
  *
  *   POST   /v1/netavark/setup?netns=PATH       the container is on the networks of the request; answers what it got there
  *   POST   /v1/netavark/teardown?netns=PATH    it is on none of them any more
+ *   POST   /v1/netavark/create                 completes and checks a definition; nothing is made
  *   POST   /v1/netavark/update?network=NAME    the network's servers for names of others
  *
  * Guarantees: each request names a namespace or a network of an engine, so each is for root and the daemon's own user. A
@@ -12,9 +13,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { LifecycleEvent } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
-import { NetavarkSetup, NetavarkTeardown, NetavarkUpdate } from '../../state/fronts/netavark.ts';
+import { NetavarkCreate, NetavarkSetup, NetavarkTeardown, NetavarkUpdate } from '../../state/fronts/netavark.ts';
 import { NetworkUpdate } from '../../state/network.ts';
 import type { Attachments } from '../fronts/attachments.ts';
+import { createNetwork } from '../fronts/netavark-create.ts';
 import { isNetavarks, namesOf, toAnswer, toAttachment } from '../fronts/netavark.ts';
 import type { Networks } from '../networks/networks.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
@@ -24,7 +26,7 @@ import type { Call } from './plans.ts';
 
 interface NetavarkRouteParts {
   attachments: Attachments;
-  networks: Pick<Networks, 'all' | 'update'>;
+  networks: Pick<Networks, 'all' | 'surroundings' | 'update'>;
   send: (event: LifecycleEvent, call: Call) => Promise<ContainerSnapshot>;
 }
 
@@ -52,6 +54,10 @@ export function addNetavarkRoutes(api: FastifyInstance, { attachments, networks,
     const { container_id: id, networks: names } = parse(NetavarkTeardown, request.body);
     await attachments.detach(id, namesOf(names), asCaller(request));
     return reply.code(204).send();
+  });
+  api.post('/v1/netavark/create', async (request) => {
+    authoriseEngine(peerOf(request.raw.socket));
+    return createNetwork(parse(NetavarkCreate, request.body), await networks.surroundings());
   });
   api.post('/v1/netavark/update', async (request, reply) => {
     const name = parameter(request, 'network');

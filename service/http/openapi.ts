@@ -13,7 +13,7 @@ import { EventAnswer, EventLine, PlanLine } from '../../state/answers/event.ts';
 import { ExportLine, JournalEntry } from '../../state/answers/container/history.ts';
 import { InspectorMessage, MachineSnapshot, StatelyMessage } from '../../state/answers/inspector.ts';
 import { Inspection } from '../../state/answers/container/inspection.ts';
-import { NetavarkAnswer } from '../../state/answers/netavark.ts';
+import { NetavarkAnswer, NetavarkNetwork } from '../../state/answers/netavark.ts';
 import { NetworkAnswer } from '../../state/answers/network.ts';
 import { Notification } from '../../state/answers/notification.ts';
 import { Plan } from '../../state/answers/container/plan.ts';
@@ -22,7 +22,7 @@ import { Version } from '../../state/answers/version.ts';
 import { Why } from '../../state/answers/container/why.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS, Fault } from '../../state/faults.ts';
-import { NetavarkSetup, NetavarkTeardown, NetavarkUpdate } from '../../state/fronts/netavark.ts';
+import { NetavarkCreate, NetavarkSetup, NetavarkTeardown, NetavarkUpdate } from '../../state/fronts/netavark.ts';
 import type { Paths } from './route-rules.ts';
 import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 
@@ -43,6 +43,8 @@ const schemas = {
   LifecycleEvent,
   MachineSnapshot,
   NetavarkAnswer,
+  NetavarkCreate,
+  NetavarkNetwork,
   NetavarkSetup,
   NetavarkTeardown,
   NetavarkUpdate,
@@ -275,6 +277,13 @@ export const paths: Paths = {
       parameters: [NETNS],
       requestBody: { required: true, content: json(ref('NetavarkTeardown')) },
       responses: { 204: { description: 'Done, or nothing was left to do' }, default: error },
+    },
+  },
+  '/v1/netavark/create': {
+    post: {
+      summary: 'What `netavark create` is sent: a definition is completed and checked, and nothing is made; for root',
+      requestBody: { required: true, content: json(ref('NetavarkCreate')) },
+      responses: { 200: answer('The network, as Podman keeps it', ref('NetavarkNetwork')), default: error },
     },
   },
   '/v1/netavark/update': {

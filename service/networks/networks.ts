@@ -236,22 +236,31 @@ export class Networks {
     others: readonly NetworkDefinition[] = this.all(),
     id?: string,
   ): Promise<PlannedNetwork> {
-    const { kernel } = this.#kernel.outside(null);
-    const [routes, links, four, six] = await Promise.all([
+    const [routes, links, defaultLink] = await Promise.all([
       this.#routes(request.subnets ?? []),
-      kernel.links(),
-      kernel.wayTo(ELSEWHERE[4]),
-      kernel.wayTo(ELSEWHERE[6]),
+      this.#kernel.outside(null).kernel.links(),
+      this.#defaultLink(),
     ]);
     const plan = planned(request, {
       ...(await this.#choices(id)),
       routes,
       links: links.map(({ name }) => name),
-      defaultLink: (four ?? six)?.link ?? null,
+      defaultLink,
       networks: others,
     });
     await this.#requireIpv6(plan.definition);
     return plan;
+  }
+
+  async #defaultLink(): Promise<string | null> {
+    const { kernel } = this.#kernel.outside(null);
+    const [four, six] = await Promise.all([kernel.wayTo(ELSEWHERE[4]), kernel.wayTo(ELSEWHERE[6])]);
+    return (four ?? six)?.link ?? null;
+  }
+
+  /** Returns what a network that an engine keeps is completed from, besides what the engine says. */
+  async surroundings(): Promise<{ now: string; defaultLink: string | null }> {
+    return { now: new Date().toISOString(), defaultLink: await this.#defaultLink() };
   }
 
   /** Returns what a new network is chosen from, besides what the kernel and other networks leave. */

@@ -1,10 +1,12 @@
 /**
- * The answer to `netavark setup`: what each network has given, by its name (types.StatusBlock of libnetwork).
+ * The answers to `netavark setup`: what each network has given, by its name (types.StatusBlock of libnetwork); and to `netavark
+ * create`: a network (types.Network).
  *
- * Guarantees: each member is there, as in netavark's own answer; a subnet without a gateway has null.
+ * Guarantees: each member of the first is there, as in netavark's own answer; a subnet without a gateway has null.
  */
 import { z } from 'zod';
 import { NetworkName } from '../names.ts';
+import { NetworkDefinition } from '../network.ts';
 
 const Interface = z.object({
   mac_address: z.string(),
@@ -20,3 +22,11 @@ export const NetavarkAnswer = z.record(
   }),
 );
 export type NetavarkAnswer = z.infer<typeof NetavarkAnswer>;
+
+export const NetavarkNetwork = z
+  .object(NetworkDefinition.shape)
+  .omit({ engine: true, network_dns_servers: true })
+  .extend({
+    network_dns_servers: NetworkDefinition.shape.network_dns_servers.unwrap().optional(),
+  });
+export type NetavarkNetwork = z.infer<typeof NetavarkNetwork>;

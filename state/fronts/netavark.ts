@@ -93,3 +93,27 @@ export type NetavarkTeardown = z.infer<typeof NetavarkTeardown>;
 
 /** Is not sent by Podman but given on the command line: `update NAME --network-dns-servers LIST`. */
 export const NetavarkUpdate = z.object({ network_dns_servers: z.array(z.string()) });
+
+/** A network as it is asked for: what is open is chosen. */
+const NetworkWish = NetworkInfo.extend({
+  ipv6_enabled: z.boolean().nullish(),
+  internal: z.boolean().nullish(),
+  dns_enabled: z.boolean().nullish(),
+});
+
+/** netavark 2 completes and checks definitions for Podman, which knows what is in use. */
+export const NetavarkCreate = z.object({
+  network: NetworkWish,
+  used: z.object({
+    interfaces: z.array(z.string()).nullish(),
+    /** Ids by name. */
+    names: z.record(z.string(), z.string()).nullish(),
+    subnets: z.array(z.string()).nullish(),
+  }),
+  options: z.object({
+    subnet_pools: z.array(z.object({ base: z.string(), size: z.int() })).nullish(),
+    default_interface_name: z.string().nullish(),
+    check_used_subnets: z.boolean(),
+  }),
+});
+export type NetavarkCreate = z.infer<typeof NetavarkCreate>;

@@ -264,6 +264,13 @@ answers('what cleat-netavark is answered', async () => {
     await daemon.request('POST', `/v1/netavark/${verb}?netns=${netns}`, {});
     await daemon.request('POST', `/v1/netavark/${verb}`, setup);
   }
+  const wish = {
+    network: { name: 'new', id: 'a'.repeat(64), driver: 'bridge' },
+    used: {},
+    options: { check_used_subnets: true },
+  };
+  assert.is((await daemon.request('POST', '/v1/netavark/create', wish)).status, 200);
+  await daemon.request('POST', '/v1/netavark/create', {});
   const { status, text } = await daemon.request('POST', '/v1/netavark/update?network=engine', {
     network_dns_servers: [],
   });
