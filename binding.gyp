@@ -126,6 +126,25 @@
       "ldflags": ["-static-pie"],
     },
     {
+      # Static, for the same reasons: Podman runs it in the place of netavark.
+      "target_name": "cleat-netavark",
+      "type": "executable",
+      "sources": [
+        "native/client/ask.cc",
+        "native/client/daemon.cc",
+        "native/client/deadline.cc",
+        "native/client/http.cc",
+        "native/client/input.cc",
+        "native/client/launch.cc",
+        "native/client/place.cc",
+        "native/json/json.cc",
+        "native/netavark/arguments.cc",
+        "native/netavark/netavark.cc",
+      ],
+      "defines": ["_GNU_SOURCE", "CLEAT_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
+      "ldflags": ["-static-pie"],
+    },
+    {
       # Static: it outlives the daemon, and upgrades of what it would be linked to.
       "target_name": "cleat-forwarder",
       "type": "executable",

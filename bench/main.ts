@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { RUN, furnish, insideFolder, runInside } from './arena.ts';
 import { burst, gone } from './scenarios/burst.ts';
 import { Floor } from './floor/floor.ts';
+import { engines } from './scenarios/engines.ts';
 import { forwarding } from './scenarios/forwarding.ts';
 import { growth } from './scenarios/growth.ts';
 import { lifecycle } from './scenarios/lifecycle.ts';
@@ -23,7 +24,18 @@ import { ms, render, type Report } from './report.ts';
 import { memory } from './scenarios/residence.ts';
 import { Context, type Scenario } from './scenario.ts';
 
-const SCENARIOS: Scenario[] = [...lifecycle, published, gone, burst, growth, forwarding, publishing, ready, memory];
+const SCENARIOS: Scenario[] = [
+  ...lifecycle,
+  published,
+  gone,
+  burst,
+  growth,
+  forwarding,
+  publishing,
+  ready,
+  engines,
+  memory,
+];
 
 const { values: options } = parseArgs({
   options: { quick: { type: 'boolean' }, only: { type: 'string', multiple: true }, json: { type: 'boolean' } },

@@ -171,6 +171,7 @@ async function claim(
     const { ports } = await request<PortsAnswer>(machine, message, signal);
     held.ports = ports;
     signal.throwIfAborted();
+    if (input.reserved === true) return;
     const busy = await heldByHost(kernel, outside, ports, taking?.ports ?? []);
     signal.throwIfAborted();
     if (busy === null) return;

@@ -46,6 +46,11 @@ const DEBIAN_PACKAGES = {
   slirp4netns: 'uplink of rootless containers',
   passt: 'pasta, the other uplink of rootless containers',
   'aardvark-dns': 'names of containers on a network',
+  podman: 'tests that the real Podman runs its containers on cleat',
+  uidmap: 'Podman of a plain user, in tests',
+  netavark: 'tests that cleat-netavark answers as netavark does',
+  iptables: 'netavark 1.4 makes its rules with it',
+  'busybox-static': 'the image of the containers that Podman runs in tests',
   firewalld: 'tests that networks pass it; it is not started on this machine',
   'dbus-daemon': 'the bus of its own that firewalld has in tests',
   systemd: 'busctl, which asks firewalld, and systemd-analyze',
@@ -56,9 +61,7 @@ const DEBIAN_PACKAGES = {
 const FIREWALLD_UNIT = '/etc/systemd/system/firewalld.service';
 
 const BENCH_PACKAGES = {
-  netavark: 'benchmark peer',
   'containernetworking-plugins': 'benchmark peer: the CNI chain',
-  podman: 'benchmark peer: rootlessport, which carries published ports of rootless containers',
   socat: 'benchmark peer: a port carried by a process for each connection',
 };
 

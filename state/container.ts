@@ -221,6 +221,8 @@ export const ContainerContext = z.object({
   uplink: Uplink.optional(),
   /** The port handler; absent for the firewall. */
   portHandler: PortHandler.exclude(['firewall']).optional(),
+  /** True if the caller holds the host ports open itself: listeners of the host are no conflict. Absent if not. */
+  portsReserved: z.literal(true).optional(),
   attachments: z.array(Attachment),
   ports: z.array(ResolvedPort),
   nextOrdinal: z.int(),

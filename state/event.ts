@@ -86,6 +86,11 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     port_mappings: ports.optional(),
     /** The handler of published ports: the firewall on networks, the forwarder or the program itself on an uplink. */
     port_handler: PortHandler.optional(),
+    /**
+     * The caller holds the container's host ports open itself while the container lives, as Podman's conmon does, and has found
+     * out that way whether they are free: that something listens there is no conflict.
+     */
+    ports_reserved: z.boolean().optional(),
     /** The container is torn down when this process ends; for netns pid it is that process. */
     bound_to: Pid.optional(),
     /** The network namespace that holds the bridge and the rules; by default the daemon's own. */

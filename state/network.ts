@@ -114,6 +114,10 @@ const common = {
   network_dns_servers: z.array(IpAddress).max(8),
 };
 
+/** The protocol by which an engine hands over its networks. */
+export const Engine = z.enum(['netavark', 'cni']);
+export type Engine = z.infer<typeof Engine>;
+
 /** A caller's request to make a network: everything but the name has a default. */
 export const NetworkRequest = z.strictObject({
   name: common.name,
@@ -151,6 +155,11 @@ export const NetworkDefinition = z
     subnets: z.array(Subnet).default([]),
     ipv6_enabled: z.boolean(),
     ipam_options: z.object({ driver: z.enum(['host-local', 'none']) }),
+    /**
+     * The engine that keeps this definition and hands it over with each request, so that cleat forgets it with its last
+     * container. Absent for a network of cleat's own.
+     */
+    engine: Engine.optional(),
   })
   .refine(
     ({ subnets, ipam_options: { driver } }) => (driver === 'none') === (subnets.length === 0),

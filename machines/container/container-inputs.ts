@@ -90,6 +90,8 @@ export interface LeaseInput {
   uplink: boolean;
   /** Holds what a plan has named: anything else is refused. Null if no plan is applied. Absent in older snapshots. */
   promised?: Promised | null;
+  /** True if the caller holds the ports open itself. Absent in older snapshots. */
+  reserved?: boolean;
 }
 
 export interface ReleaseInput {
@@ -147,6 +149,7 @@ export const leaseInput = ({ context }: In): LeaseInput => ({
   taking: takenBy(changeOf(context)),
   uplink: startsUplink(context),
   promised: context.operation.promised ?? null,
+  ...(context.portsReserved === true ? { reserved: true } : {}),
 });
 
 /** Returns true if the change starts an uplink, which only configure does. */

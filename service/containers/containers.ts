@@ -8,7 +8,7 @@
  * Limits: an answer waits as long as its effects take; those have deadlines.
  */
 import { createActor, waitFor } from 'xstate';
-import { stateName } from '../../plan/states.ts';
+import { isDeparting, stateName } from '../../plan/states.ts';
 import { ROOT, succeed } from '../../effects/effect.ts';
 import { retryUntilDone } from '../../effects/retry.ts';
 import type { containerMachine } from '../../machines/container/container.ts';
@@ -88,6 +88,12 @@ export class Containers {
   /** Returns the id of the container with this id, name or beginning of an id; the text itself if there is none. */
   idOf(text: string): string {
     return this.#names.idOf(text);
+  }
+
+  /** Returns true if another container, one that is to stay, has this text as its id or name. */
+  isTaken(id: string, text: string): boolean {
+    const holder = this.get(this.#names.holderOf(id, text) ?? id);
+    return holder !== undefined && holder.context.id !== id && !isDeparting(holder);
   }
 
   get(id: string): ContainerSnapshot | undefined {

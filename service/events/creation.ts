@@ -66,6 +66,7 @@ export function planContainer(event: CreateEvent, around: Surroundings): Contain
     publisher: publisherOf(event, around),
     files: event.files ?? false,
     ...wayOut(event, around.uplinks),
+    ...(event.ports_reserved === true ? { portsReserved: true as const } : {}),
     request,
   };
 }

@@ -13,6 +13,7 @@ import { EventAnswer, EventLine, PlanLine } from '../../state/answers/event.ts';
 import { ExportLine, JournalEntry } from '../../state/answers/container/history.ts';
 import { InspectorMessage, MachineSnapshot, StatelyMessage } from '../../state/answers/inspector.ts';
 import { Inspection } from '../../state/answers/container/inspection.ts';
+import { NetavarkAnswer, NetavarkNetwork } from '../../state/answers/netavark.ts';
 import { NetworkAnswer } from '../../state/answers/network.ts';
 import { Notification } from '../../state/answers/notification.ts';
 import { Plan } from '../../state/answers/container/plan.ts';
@@ -21,6 +22,7 @@ import { Version } from '../../state/answers/version.ts';
 import { Why } from '../../state/answers/container/why.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS, Fault } from '../../state/faults.ts';
+import { NetavarkCreate, NetavarkSetup, NetavarkTeardown, NetavarkUpdate } from '../../state/fronts/netavark.ts';
 import type { Paths } from './route-rules.ts';
 import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 
@@ -40,6 +42,12 @@ const schemas = {
   JournalEntry,
   LifecycleEvent,
   MachineSnapshot,
+  NetavarkAnswer,
+  NetavarkCreate,
+  NetavarkNetwork,
+  NetavarkSetup,
+  NetavarkTeardown,
+  NetavarkUpdate,
   NetworkAnswer,
   NetworkDefinition,
   NetworkRequest,
@@ -74,6 +82,9 @@ const PREFER = parameter(
   'header',
   'respond-async: answer as soon as the event is certain to be done (RFC 7240)',
 );
+
+const NETNS = { ...parameter('netns', 'query', "path of the container's namespace"), required: true };
+const OF_NETWORK = { ...parameter('network', 'query', 'name of the network'), required: true };
 
 /** The routes are held to it, too (route-rules.ts). */
 export const paths: Paths = {
@@ -250,6 +261,37 @@ export const paths: Paths = {
       summary: 'Remove a network that nobody uses',
       parameters: [parameter('name', 'path', 'network')],
       responses: { 204: { description: 'Removed' }, default: error },
+    },
+  },
+  '/v1/netavark/setup': {
+    post: {
+      summary: 'What `netavark setup` is sent, for `cleat-netavark`: the container is on these networks; for root',
+      parameters: [NETNS],
+      requestBody: { required: true, content: json(ref('NetavarkSetup')) },
+      responses: { 200: answer('As netavark answers', ref('NetavarkAnswer')), default: error },
+    },
+  },
+  '/v1/netavark/teardown': {
+    post: {
+      summary: 'What `netavark teardown` is sent: the container is on none of these networks any more; for root',
+      parameters: [NETNS],
+      requestBody: { required: true, content: json(ref('NetavarkTeardown')) },
+      responses: { 204: { description: 'Done, or nothing was left to do' }, default: error },
+    },
+  },
+  '/v1/netavark/create': {
+    post: {
+      summary: 'What `netavark create` is sent: a definition is completed and checked, and nothing is made; for root',
+      requestBody: { required: true, content: json(ref('NetavarkCreate')) },
+      responses: { 200: answer('The network, as Podman keeps it', ref('NetavarkNetwork')), default: error },
+    },
+  },
+  '/v1/netavark/update': {
+    post: {
+      summary: 'What `netavark update` is told: the servers for names that are not ours; for root',
+      parameters: [OF_NETWORK],
+      requestBody: { required: true, content: json(ref('NetavarkUpdate')) },
+      responses: { 204: { description: 'Done, or no container is on the network' }, default: error },
     },
   },
   '/v1/audit': {

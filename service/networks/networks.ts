@@ -9,12 +9,14 @@
  * Limits: name, bridge, labels and whether it is internal or has DNS do not change once made.
  */
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { findAardvark } from '../../effects/names/aardvark.ts';
 import { toFault } from '../../effects/effect.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { requireIpv6 } from '../../effects/namespaces/switches.ts';
 import type { Obstacle } from '../../plan/networks/host-routes.ts';
 import { planNetwork } from '../../plan/networks/network.ts';
+import { overlaps, parseSubnet } from '../../plan/addresses/address.ts';
 import { reservedNetwork } from '../../plan/addresses/special-addresses.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import { poolsOf, ULA } from '../../plan/addresses/subnet-pools.ts';
@@ -22,6 +24,7 @@ import type { NetworkAnswer } from '../../state/answers/network.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';
 import {
   DEFAULT_NETWORK,
+  type Engine,
   type NetworkDefinition,
   type NetworkRequest,
   type NetworkUpdate,
@@ -42,6 +45,32 @@ export type AnsweredNetwork = NetworkDefinition & { warnings?: string[] };
 
 const answered = (definition: NetworkDefinition, warnings: string[]): AnsweredNetwork =>
   warnings.length === 0 ? definition : { ...definition, warnings };
+
+/** Holds a network as the engine that keeps it describes it: with its id, and complete. */
+export interface DescribedNetwork {
+  engine: Engine;
+  id: string;
+  /** RFC 3339. */
+  created: string;
+  request: NetworkRequest;
+}
+
+type PlannedNetwork = ReturnType<typeof planned>;
+
+/** Throws the reason if there can be no such network. */
+function planned(request: NetworkRequest, around: Parameters<typeof planNetwork>[1]) {
+  const plan = planNetwork(request, around);
+  if ('fault' in plan) throw FaultError.of(plan.fault);
+  return plan;
+}
+
+function belongsToOthers({ name, engine }: NetworkDefinition): FaultError {
+  const whose = engine === undefined ? 'a network of its own' : `a network of ${engine}'s`;
+  return new FaultError(
+    'NETWORK_EXISTS',
+    `cleat has ${whose} that is called ${name}: one of the two needs another name`,
+  );
+}
 
 export class Networks {
   readonly #definitions: Definitions;
@@ -140,6 +169,15 @@ export class Networks {
     return logged(this.#log, 'create', request.name, () => this.#create(request));
   }
 
+  /**
+   * Makes a network as an engine describes it, or finds it so. The engine keeps the definition, and may have changed it since the
+   * last container: other servers for names are given to a network in use; for anything else, a network without users is made
+   * anew, and one in use is refused.
+   */
+  adopt(described: DescribedNetwork): Promise<NetworkDefinition> {
+    return this.#definitions.inTurn(() => this.#adopt(described));
+  }
+
   update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
     return logged(this.#log, 'update', name, () => this.#update(name, update));
   }
@@ -164,46 +202,109 @@ export class Networks {
     });
   }
 
-  /** Completes a definition, and makes nothing. Rejects with the reason if there can be no such network. */
-  async #planned(request: NetworkRequest): Promise<{ definition: NetworkDefinition; warnings: string[] }> {
+  async #adopt(described: DescribedNetwork): Promise<NetworkDefinition> {
+    const { engine, request } = described;
+    const known = this.#definitions.byName.get(request.name);
+    if (known !== undefined && known.engine !== engine) throw belongsToOthers(known);
+    const others = this.all().filter(({ name }) => name !== request.name && !this.#givesWay(name));
+    // An engine may make its definition anew for each container, so that the time in it says nothing.
+    const created = known?.created ?? described.created;
+    const ofEngine = ({ definition }: PlannedNetwork) => ({ ...definition, created, engine });
+    if (known !== undefined) {
+      // What the engine hands over is complete, so what is known already is recognised without asking the kernel.
+      const around = { networks: others, routes: [], links: [], defaultLink: known.network_interface };
+      const wished = ofEngine(planned(request, { ...around, ...(await this.#choices(described.id)) }));
+      if (isDeepStrictEqual(wished, known)) return known;
+      const { network_dns_servers } = wished;
+      if (isDeepStrictEqual({ ...known, network_dns_servers }, wished)) {
+        return this.#change(known, { network_dns_servers });
+      }
+      await this.#removeUnused(known);
+    }
+    const definition = ofEngine(await this.#planned(request, others, described.id));
+    this.#definitions.record(definition);
+    await this.#moveDefault(definition);
+    return definition;
+  }
+
+  /** Returns true for the default network while nobody uses it: cleat has chosen its subnet, and can choose another. */
+  #givesWay(name: string): boolean {
+    return name === DEFAULT_NETWORK && this.#shared.usersOf(name).length === 0;
+  }
+
+  /** Gives the default network, if nobody uses it, another subnet than that of a network that an engine has described. */
+  async #moveDefault({ subnets }: NetworkDefinition): Promise<void> {
+    const own = this.#definitions.byName.get(DEFAULT_NETWORK);
+    if (own === undefined || !this.#givesWay(DEFAULT_NETWORK)) return;
+    const described = subnets.map(({ subnet }) => parseSubnet(subnet));
+    const isInTheWay = ({ subnet }: { subnet: string }) => described.some((one) => overlaps(one, parseSubnet(subnet)));
+    if (!own.subnets.some(isInTheWay)) return;
+    await this.#removeUnused(own);
+    const { created: _created, id: _id, ipam_options: _ipam, ...request } = own;
+    const free = request.subnets.filter((subnet) => !isInTheWay(subnet));
+    try {
+      this.#definitions.record((await this.#planned({ ...request, subnets: free })).definition);
+    } catch (error) {
+      this.#defaultFault = toFault(error, 'create');
+    }
+  }
+
+  /** Completes a definition, and makes nothing. Rejects with the reason if there can be no such network beside `others`. */
+  async #planned(
+    request: NetworkRequest,
+    others: readonly NetworkDefinition[] = this.all(),
+    id?: string,
+  ): Promise<PlannedNetwork> {
     const [routes, links, defaultLink] = await Promise.all([
       this.#routes(request.subnets ?? []),
       this.#kernel.outside(null).kernel.links(),
       this.#defaultLink(),
     ]);
-    const plan = planNetwork(request, {
+    const plan = planned(request, {
+      ...(await this.#choices(id)),
       routes,
       links: links.map(({ name }) => name),
       defaultLink,
-      networks: this.all(),
+      networks: others,
+    });
+    await this.#requireIpv6(plan.definition);
+    return plan;
+  }
+
+  /** Returns what a network that an engine keeps is completed from, besides what the engine says. */
+  async surroundings(): Promise<{ now: string; defaultLink: string | null }> {
+    return { now: new Date().toISOString(), defaultLink: await this.#defaultLink() };
+  }
+
+  /** Returns what a new network is chosen from, besides what the kernel and other networks leave. */
+  async #choices(id = randomBytes(32).toString('hex')) {
+    return {
       pools: this.#pools,
       resolver: (await findAardvark()) !== null,
       bridgePrefix: this.#bridgePrefix,
-      id: randomBytes(32).toString('hex'),
+      id,
       now: new Date().toISOString(),
-    });
-    if ('fault' in plan) throw FaultError.of(plan.fault);
-    await this.#requireIpv6(plan.definition);
-    return plan;
+    };
   }
 
   /** Changes a network that containers use: all of them follow, or none. */
   async #update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
     await this.#abandoned(name);
-    return this.#definitions.inTurn(async () => {
-      const before = this.get(name);
-      const routes = await this.#routes(update.subnets ?? []);
-      const plan = planUpdate(before, update, { routes, networks: this.all(), pools: this.#pools });
-      if ('fault' in plan) throw FaultError.of(plan.fault);
-      const next = plan.definition;
-      if (next === before) return before;
-      await this.#requireIpv6(next);
-      this.#definitions.begin(before, next);
-      const fault = await updateMachines(this.#updating(next.name), before, next);
-      this.#definitions.settle(next.name);
-      if (fault !== null) throw FaultError.of(fault);
-      return answered(next, plan.warnings);
-    });
+    return this.#definitions.inTurn(() => this.#change(this.get(name), update));
+  }
+
+  async #change(before: NetworkDefinition, update: NetworkUpdate): Promise<AnsweredNetwork> {
+    const routes = await this.#routes(update.subnets ?? []);
+    const plan = planUpdate(before, update, { routes, networks: this.all(), pools: this.#pools });
+    if ('fault' in plan) throw FaultError.of(plan.fault);
+    const next = plan.definition;
+    if (next === before) return before;
+    await this.#requireIpv6(next);
+    this.#definitions.begin(before, next);
+    const fault = await updateMachines(this.#updating(next.name), before, next);
+    this.#definitions.settle(next.name);
+    if (fault !== null) throw FaultError.of(fault);
+    return answered(next, plan.warnings);
   }
 
   /** Makes this the definition from now on, whatever happens to the daemon. */
@@ -227,18 +328,28 @@ export class Networks {
 
   async #remove(name: string): Promise<void> {
     await this.#abandoned(name);
-    return this.#definitions.inTurn(async () => {
-      const definition = this.get(name);
-      const users = this.#shared.usersOf(definition.name);
-      // Without users it is on its way down, or already down.
-      if (users.length > 0 || !(await this.#shared.whenDown(definition.name))) {
-        const ids = users.map(containerIdOf);
-        const by = users.length > 0 ? ids.join(', ') : 'a bridge that could not be removed';
-        throw new FaultError('NETWORK_IN_USE', `network ${definition.name} is being used by ${by}`, { owner: by });
-      }
-      this.#definitions.remove(definition.name);
-      this.#shared.forget(definition.name);
+    return this.#definitions.inTurn(() => this.#removeUnused(this.get(name)));
+  }
+
+  /** Removes the definition of a network, if it is still unused when its turn comes. */
+  async forget(name: string, isUnused: () => boolean): Promise<void> {
+    await this.#departures(this.#shared.usersOf(name));
+    await this.#definitions.inTurn(async () => {
+      const definition = this.#definitions.byName.get(name);
+      if (definition !== undefined && isUnused()) await this.#removeUnused(definition);
     });
+  }
+
+  /** Throws NETWORK_IN_USE. */
+  async #removeUnused({ name }: NetworkDefinition): Promise<void> {
+    const users = this.#shared.usersOf(name);
+    // Without users it is on its way down, or already down.
+    if (users.length > 0 || !(await this.#shared.whenDown(name))) {
+      const by = users.length > 0 ? users.map(containerIdOf).join(', ') : 'a bridge that could not be removed';
+      throw new FaultError('NETWORK_IN_USE', `network ${name} is being used by ${by}`, { owner: by });
+    }
+    this.#definitions.remove(name);
+    this.#shared.forget(name);
   }
 
   /** Waits until departing containers of a network are gone: a teardown answers before the kernel has released the addresses. */

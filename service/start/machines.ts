@@ -14,6 +14,8 @@ import { resolvConf } from '../../plan/containers/resolv-conf.ts';
 import { provideContainer, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
+import { Attachments } from '../fronts/attachments.ts';
+import { EngineNetworks } from '../fronts/engine-networks.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
 import { Shared } from '../outsides/shared.ts';
@@ -114,5 +116,8 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   });
   const { neighbours } = roster;
   const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks });
-  return { roster, metrics, shared, networks, outsides, machine, containers, plans, etc, places };
+  const engineNetworks = new EngineNetworks({ networks, containers, failed });
+  const attachments = new Attachments({ containers, networks: engineNetworks });
+  const fronts = { engineNetworks, attachments };
+  return { roster, metrics, shared, networks, ...fronts, outsides, machine, containers, plans, etc, places };
 }

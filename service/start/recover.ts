@@ -20,7 +20,7 @@ export type Recovery = Awaited<ReturnType<typeof recoverContainers>>;
 
 export async function recoverContainers(
   state: OpenState,
-  { shared, containers, networks, machine, etc }: Machines,
+  { shared, containers, networks, engineNetworks, machine, etc }: Machines,
   { waysOut }: Watches,
 ) {
   const { kernel, previous, failed } = state;
@@ -38,6 +38,7 @@ export async function recoverContainers(
   publishing.start(recovered.containers, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
   for (const { id, snapshot } of recovered.containers) containers.restore(id, snapshot);
   containers.restored();
+  void engineNetworks.forgetUnused(); // a crash may have come between the last container of one and its definition
   await networks.ensureDefault();
   void networks.finish(previous.map(({ name }) => name)).catch((error: unknown) => failed('update of networks', error));
   const files = new ContainerFiles(containers, etc.refreshFiles);

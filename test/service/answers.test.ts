@@ -6,7 +6,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
-import { request } from 'node:http';
+import { request as httpRequest } from 'node:http';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openApi } from '../../service/http/openapi.ts';
@@ -22,6 +22,7 @@ import { follow } from '../harness/hearing.ts';
 import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';
 import { JudgedDaemon } from '../harness/judged-daemon.ts';
 import { until } from '../harness/native.ts';
+import { network, request } from '../harness/netavark.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 import { Viewer } from '../harness/viewer.ts';
@@ -45,14 +46,17 @@ const inside = (netns: string, script: string): unknown =>
 const announce = (path: string, length: number): Promise<{ status: number; text: string }> =>
   new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json', 'content-length': length };
-    const outgoing = request({ socketPath: daemon.socket, method: 'POST', path, headers, agent: false }, (answer) => {
-      let text = '';
-      answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-      answer.on('end', () => {
-        resolve({ status: answer.statusCode ?? 0, text });
-        outgoing.destroy();
-      });
-    });
+    const outgoing = httpRequest(
+      { socketPath: daemon.socket, method: 'POST', path, headers, agent: false },
+      (answer) => {
+        let text = '';
+        answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        answer.on('end', () => {
+          resolve({ status: answer.statusCode ?? 0, text });
+          outgoing.destroy();
+        });
+      },
+    );
     outgoing.on('error', reject);
     outgoing.flushHeaders();
   });
@@ -251,6 +255,28 @@ answers('an audit, and a repair that is refused something', async () => {
   await daemon.clean();
 });
 
+answers('what cleat-netavark is answered', async () => {
+  const netns = addNetns('pod');
+  const setup = request('p', 5, [network('engine', 7)]);
+  for (const verb of ['setup', 'teardown']) {
+    const { status, text } = await daemon.request('POST', `/v1/netavark/${verb}?netns=${netns}`, setup);
+    assert.ok(status < 300, text);
+    await daemon.request('POST', `/v1/netavark/${verb}?netns=${netns}`, {});
+    await daemon.request('POST', `/v1/netavark/${verb}`, setup);
+  }
+  const wish = {
+    network: { name: 'new', id: 'a'.repeat(64), driver: 'bridge' },
+    used: {},
+    options: { check_used_subnets: true },
+  };
+  assert.is((await daemon.request('POST', '/v1/netavark/create', wish)).status, 200);
+  await daemon.request('POST', '/v1/netavark/create', {});
+  const { status, text } = await daemon.request('POST', '/v1/netavark/update?network=engine', {
+    network_dns_servers: [],
+  });
+  assert.is(status, 204, text);
+});
+
 answers('the machine and the daemon', async () => {
   await daemon.get('/v1/doctor');
   await daemon.get('/v1/version');
@@ -294,7 +320,7 @@ answers('refusals', async () => {
 answers('what happens, to who asks for events as a browser does', async () => {
   const text = await new Promise<string>((resolve, reject) => {
     const headers = { accept: SSE };
-    const outgoing = request({ socketPath: daemon.socket, path: '/v1/events', headers, agent: false }, (answer) => {
+    const outgoing = httpRequest({ socketPath: daemon.socket, path: '/v1/events', headers, agent: false }, (answer) => {
       let all = '';
       answer.setEncoding('utf8').on('data', (chunk: string) => {
         all += chunk;
