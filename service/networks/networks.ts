@@ -63,6 +63,9 @@ function planned(request: NetworkRequest, around: Parameters<typeof planNetwork>
   return plan;
 }
 
+const inUse = (name: string, owner: string): FaultError =>
+  new FaultError('NETWORK_IN_USE', `network ${name} is being used by ${owner}`, { owner });
+
 function belongsToOthers({ name, engine }: NetworkDefinition): FaultError {
   const whose = engine === undefined ? 'a network of its own' : `a network of ${engine}'s`;
   return new FaultError(
@@ -155,6 +158,20 @@ export class Networks {
    */
   adopt(described: DescribedNetwork): Promise<NetworkDefinition> {
     return this.#definitions.inTurn(() => this.#adopt(described));
+  }
+
+  /** Throws the reason if `adopt` would refuse this network now. Changes nothing. */
+  foresee({ engine, id, created, request }: DescribedNetwork): Promise<void> {
+    return this.#definitions.inTurn(async () => {
+      const known = this.#definitions.byName.get(request.name);
+      if (known !== undefined && known.engine !== engine) throw belongsToOthers(known);
+      const others = this.all().filter(({ name }) => name !== request.name && !this.#givesWay(name));
+      const around = { ...(await this.#choices(id)), networks: others, routes: [], links: [] };
+      const { definition } = planned(request, around);
+      if (isDeepStrictEqual({ ...definition, created, engine }, known)) return;
+      if (known !== undefined) this.#refuseUsed(known.name);
+      await this.#planned(request, others, id);
+    });
   }
 
   update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
@@ -309,14 +326,16 @@ export class Networks {
 
   /** Throws NETWORK_IN_USE. */
   async #removeUnused({ name }: NetworkDefinition): Promise<void> {
-    const users = this.#shared.usersOf(name);
+    this.#refuseUsed(name);
     // Without users it is on its way down, or already down.
-    if (users.length > 0 || !(await this.#shared.whenDown(name))) {
-      const by = users.length > 0 ? users.map(containerIdOf).join(', ') : 'a bridge that could not be removed';
-      throw new FaultError('NETWORK_IN_USE', `network ${name} is being used by ${by}`, { owner: by });
-    }
+    if (!(await this.#shared.whenDown(name))) throw inUse(name, 'a bridge that could not be removed');
     this.#definitions.remove(name);
     this.#shared.forget(name);
+  }
+
+  #refuseUsed(name: string): void {
+    const users = this.#shared.usersOf(name);
+    if (users.length > 0) throw inUse(name, users.map(containerIdOf).join(', '));
   }
 
   /** Waits until departing containers of a network are gone: a teardown answers before the kernel has released the addresses. */

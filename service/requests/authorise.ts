@@ -52,6 +52,12 @@ export function authoriseNetwork(peer: Peer, { options }: NetworkRequest): void 
   throw new FaultError('NOT_ALLOWED', `a network of mode=unmanaged is not allowed for uid ${peer.uid}`);
 }
 
+/** An engine names namespaces by path, and networks that nobody else may change. */
+export function authoriseEngine(peer: Peer): void {
+  if (isTrusted(peer)) return;
+  throw new FaultError('NOT_ALLOWED', `an engine's request is not allowed for uid ${peer.uid}`);
+}
+
 export function authoriseRepair(peer: Peer): void {
   if (isTrusted(peer)) return;
   throw new FaultError('NOT_ALLOWED', `a repair is not allowed for uid ${peer.uid}`);

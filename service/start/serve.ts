@@ -101,6 +101,8 @@ export async function serve(
     traces,
     containers,
     networks,
+    shared,
+    kernel,
     attachments,
     plans,
     view,
