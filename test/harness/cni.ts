@@ -79,7 +79,8 @@ export class CniRuntime {
   /** A command that must fail; returns the error. */
   async refused(command: string, place: Partial<Place>, config: unknown): Promise<CniError> {
     const { code, stdout, stderr } = await this.cleat(command, place, config);
-    if (code !== 1 || stderr !== '') throw new Error(`${command} of ${place.id} ended with ${code}: ${stdout}${stderr}`);
+    if (code !== 1 || stderr !== '')
+      throw new Error(`${command} of ${place.id} ended with ${code}: ${stdout}${stderr}`);
     return JSON.parse(stdout) as CniError;
   }
 
