@@ -48,7 +48,7 @@ const DEBIAN_PACKAGES = {
   'aardvark-dns': 'names of containers on a network',
   firewalld: 'tests that networks pass it; it is not started on this machine',
   'dbus-daemon': 'the bus of its own that firewalld has in tests',
-  systemd: 'busctl, which asks firewalld',
+  systemd: 'busctl, which asks firewalld, and systemd-analyze',
   'containernetworking-plugins': 'tests that cleat works in chains with the other CNI plugins; benchmark peer',
   containerd: 'tests that its containers run on cleat as a CNI plugin; it is not started on this machine (100 MB)',
   runc: 'the other runtime of containerd in tests',

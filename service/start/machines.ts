@@ -16,6 +16,7 @@ import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
 import { Attachments } from '../fronts/attachments.ts';
 import { EngineNetworks } from '../fronts/engine-networks.ts';
+import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
 import { Shared } from '../outsides/shared.ts';
 import { Plans } from '../plans/plans.ts';
@@ -30,6 +31,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
   const { runDir, log } = options;
   const roster = new Roster();
+  const metrics = new Metrics(roster);
   const reached = traces?.reached.bind(traces);
   const observed = traces?.actors.bind(traces);
   const outsideRunner: EffectRunner = {
@@ -59,7 +61,10 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     bootId,
     failed,
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
-    watch: traces?.watch.bind(traces),
+    watch: (machine) => {
+      metrics.watch(machine);
+      traces?.watch(machine);
+    },
   });
   const networks = new Networks({
     definitions,
@@ -113,5 +118,18 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks });
   const engineNetworks = new EngineNetworks({ networks, containers, failed });
   const attachments = new Attachments({ containers, networks: engineNetworks });
-  return { roster, shared, networks, engineNetworks, attachments, outsides, machine, containers, plans, etc, places };
+  return {
+    roster,
+    metrics,
+    shared,
+    networks,
+    engineNetworks,
+    attachments,
+    outsides,
+    machine,
+    containers,
+    plans,
+    etc,
+    places,
+  };
 }
