@@ -100,6 +100,7 @@
         "native/client/deadline.cc",
         "native/client/http.cc",
         "native/client/input.cc",
+        "native/client/place.cc",
         "native/hook/container.cc",
         "native/hook/oci-hook.cc",
         "native/json/json.cc",
