@@ -114,9 +114,12 @@
       "type": "executable",
       "sources": [
         "native/client/ask.cc",
+        "native/client/daemon.cc",
         "native/client/deadline.cc",
         "native/client/http.cc",
         "native/client/input.cc",
+        "native/client/launch.cc",
+        "native/client/place.cc",
         "native/cni/call.cc",
         "native/cni/cni.cc",
         "native/json/json.cc",

@@ -2,14 +2,14 @@
 //
 //   CNI_COMMAND=ADD|DEL|CHECK|GC|STATUS|VERSION CNI_...=... cleat < network configuration
 //
-// It checks what can be checked without knowledge of cleat, posts the rest to the daemon as it is, and prints the
-// answer. VERSION needs no daemon.
+// It checks what can be checked without knowledge of cleat, posts the rest as it is to the daemon of its network
+// namespace, which it starts if there is none (client/daemon.h), and prints the answer. VERSION needs no daemon.
 //
 // Guarantees: stdout has the result or the error of the protocol, or nothing. One deadline for everything it waits for.
 // Nothing is left behind that could keep the runtime's descriptors open.
-// Limits: a daemon that cannot be reached is the error "try again later" (11), also for DEL: the daemon alone knows what
-// the container has, so "done" would be a lie that leaks it. To STATUS the answer is then "not available" (50) and not
-// 51, because containers keep their network without a daemon. Environment: CLEAT_SOCKET. Exit: 0 done, 1 an error.
+// Limits: a daemon that cannot be reached is the error "try again later" (11), also for DEL: the daemon alone knows
+// what the container has, so "done" would be a lie that leaks it. To STATUS the answer is then "not available" (50) and
+// not 51, because containers keep their network without a daemon. Environment: CLEAT_SOCKET. Exit: 0 done, 1 an error.
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,10 +21,10 @@
 #include <string_view>
 
 #include "../client/ask.h"
+#include "../client/daemon.h"
 #include "../client/deadline.h"
 #include "../client/http.h"
 #include "../client/input.h"
-#include "../client/place.h"
 #include "../json/json.h"
 #include "call.h"
 
@@ -75,10 +75,12 @@ Error FromDaemon(Command command, const cleat_client::Answer& answer) {
 }
 
 int Pass(Command command, const std::string& body, std::string_view version, const Deadline& deadline) {
-  const std::string socket = cleat_client::ChosenSocket(std::nullopt).value_or(cleat_client::kDefaultSocket);
+  cleat_client::Daemon daemon;
   Reply reply;
-  std::string problem =
-      cleat_client::Exchange(socket, {"POST", PathOf(command), "application/json", false, body}, deadline, &reply);
+  std::string problem = cleat_client::FindDaemon({}, deadline, &daemon);
+  if (problem.empty()) {
+    problem = daemon.connection.Exchange({"POST", PathOf(command), "application/json", false, body}, deadline, &reply);
+  }
   if (!problem.empty()) {
     const int code = command == Command::kStatus ? kNotAvailable : kTryAgainLater;
     return Fail({code, "the daemon of cleat cannot be reached", problem}, version);

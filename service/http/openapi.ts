@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { AuditReport, RepairReport } from '../../state/answers/audit.ts';
+import { CniError, CniResult } from '../../state/answers/cni.ts';
 import { ContainerView, Gone } from '../../state/answers/container/container.ts';
 import { DoctorReport } from '../../state/answers/doctor.ts';
 import { ErrorAnswer } from '../../state/answers/error.ts';
@@ -22,10 +23,14 @@ import { Why } from '../../state/answers/container/why.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS, Fault } from '../../state/faults.ts';
 import type { Paths } from './route-rules.ts';
+import { CniRequest } from '../../state/fronts/cni.ts';
 import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 
 const schemas = {
   AuditReport,
+  CniError,
+  CniRequest,
+  CniResult,
   ContainerStats,
   ContainerView,
   DoctorReport,
@@ -74,6 +79,16 @@ const PREFER = parameter(
   'header',
   'respond-async: answer as soon as the event is certain to be done (RFC 7240)',
 );
+
+/** A command of a CNI plugin. */
+const cni = (done: string, status: 200 | 204) => ({
+  summary: `What the CNI plugin is asked for, for \`cleat-cni\`; for root. ${done}, or an error of the specification`,
+  requestBody: { required: true, content: json(ref('CniRequest')) },
+  responses: {
+    [status]: status === 200 ? answer(done, ref('CniResult')) : { description: done },
+    default: answer('An error as the CNI specification has it', ref('CniError')),
+  },
+});
 
 /** The routes are held to it, too (route-rules.ts). */
 export const paths: Paths = {
@@ -127,6 +142,11 @@ export const paths: Paths = {
       },
     },
   },
+  '/v1/cni/add': { post: cni('The result of the ADD', 200) },
+  '/v1/cni/check': { post: cni('It is as the result of the ADD says', 204) },
+  '/v1/cni/del': { post: cni('Nothing is left of the attachment', 204) },
+  '/v1/cni/gc': { post: cni('Nothing is left of what the runtime does not know any more', 204) },
+  '/v1/cni/status': { post: cni('The network can take a container', 204) },
   '/v1/containers': {
     get: {
       summary: 'All containers, or those of them that exist',

@@ -33,7 +33,7 @@ const refuse = (message: string): FaultError =>
 /** Read here; all others are refused, unless IgnoreUnknown is set. */
 const KNOWN = new Set(['IgnoreUnknown', 'IP', 'MAC']);
 /** What Kubernetes' runtimes and Podman set, whether it is needed here or not. */
-const OF_PODS = /^K8S_POD_/;
+const OF_PODS = 'K8S_POD_';
 
 /** Reads CNI_ARGS: KEY=VALUE pairs with semicolons between. */
 export function readArgs(text = ''): CniArgs {
@@ -44,7 +44,7 @@ export function readArgs(text = ''): CniArgs {
     pairs.set(pair.slice(0, at), pair.slice(at + 1));
   }
   const ignores = ['1', 'true'].includes((pairs.get('IgnoreUnknown') ?? '').toLowerCase());
-  const unknown = [...pairs.keys()].filter((key) => !KNOWN.has(key) && !OF_PODS.test(key));
+  const unknown = [...pairs.keys()].filter((key) => !KNOWN.has(key) && !key.startsWith(OF_PODS));
   if (!ignores && unknown.length > 0) {
     throw refuse(`CNI_ARGS: unknown ${unknown.join(', ')}; known: IP, MAC, K8S_POD_...; or set IgnoreUnknown=1`);
   }

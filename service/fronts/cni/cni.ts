@@ -12,6 +12,7 @@
  * are given here.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { toFault } from '../../../effects/effect.ts';
 import { inTurn } from '../../../effects/turns.ts';
 import type { Kernel } from '../../../effects/kernel.ts';
 import { stateName } from '../../../plan/states.ts';
@@ -100,14 +101,11 @@ export class Cni {
     const ends = await Promise.allSettled(
       stale.map(({ context: { id } }) => this.#remove(id, name, isStale(id), send)),
     );
-    const failed = ends.filter((end) => end.status === 'rejected').map(({ reason }) => reason as unknown);
+    const failed = ends.flatMap((end) => (end.status === 'rejected' ? [toFault(end.reason, 'gc')] : []));
     const [first] = failed;
-    if (!(first instanceof FaultError)) {
-      if (first !== undefined) throw first;
-      return;
-    }
-    const message = `${failed.length} of ${stale.length} containers could not be collected: ${first.fault.message}`;
-    throw FaultError.of({ ...first.fault, message });
+    if (first === undefined) return;
+    const message = `${failed.length} of ${stale.length} containers could not be collected: ${first.message}`;
+    throw FaultError.of({ ...first, message });
   }
 
   async status(raw: Raw): Promise<void> {
@@ -208,7 +206,7 @@ export class Cni {
     if (other !== null) return other;
     const inspection = await this.#parts.inspect(id);
     if (inspection === null) throw noSuchContainer(id);
-    const [drift] = inspection.drift.filter((one) => one.network === null || one.network === network);
+    const drift = inspection.drift.find((one) => one.network === null || one.network === network);
     if (drift !== undefined) return `${drift.object} is ${drift.problem}`;
     return stateName(snapshot) === 'up' ? null : `it is ${stateName(snapshot)}`;
   }
