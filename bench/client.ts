@@ -65,6 +65,10 @@ export class Client {
     return answer;
   }
 
+  post(path: string, body: object): Promise<Answer> {
+    return this.send('POST', path, JSON.stringify(body), 'application/json');
+  }
+
   version(): Promise<Answer> {
     return this.send('GET', '/v1/version');
   }
