@@ -8,6 +8,7 @@
  * Guarantees: the commands for one container take turns. An ADD for an interface that exists is an error, as the specification
  * demands; it is not idempotent, because the runtime would share one interface between two attachments and lose it with the first
  * DEL. DEL of what is gone is done. GC goes on after a failure, and then says what failed.
+ * docs/decisions/0060 says why.
  * Limits: a container is on one network once, by one interface. A change of MAC or MTU by a later plugin is undone as drift; both
  * are given here.
  */
