@@ -11,7 +11,7 @@
 int main(int argc, char** argv) {
   cleat_client::DaemonOptions options;
   std::string path;
-  int64_t ms = 20'000;
+  int64_t ms = 60'000;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--socket" && i + 1 < argc) {
