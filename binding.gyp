@@ -145,6 +145,25 @@
       "ldflags": ["-static-pie"],
     },
     {
+      # Static, for the same reasons.
+      "target_name": "cleat-cni",
+      "type": "executable",
+      "sources": [
+        "native/client/ask.cc",
+        "native/client/daemon.cc",
+        "native/client/deadline.cc",
+        "native/client/http.cc",
+        "native/client/input.cc",
+        "native/client/launch.cc",
+        "native/client/place.cc",
+        "native/cni/call.cc",
+        "native/cni/cni.cc",
+        "native/json/json.cc",
+      ],
+      "defines": ["_GNU_SOURCE"],
+      "ldflags": ["-static-pie"],
+    },
+    {
       # Static: it outlives the daemon, and upgrades of what it would be linked to.
       "target_name": "cleat-forwarder",
       "type": "executable",

@@ -9,6 +9,7 @@ import { z } from 'zod';
 
 export const FAULTS = {
   BAD_REQUEST: [400, 'Mend the request; where a field is wrong, `issues` says which and why.'],
+  UNSUPPORTED: [400, 'Leave out what the message names: cleat cannot do it, and does not do half of what is asked.'],
   BODY_TOO_LARGE: [413, 'A request is at most 1 MiB; send several events as separate lines or requests.'],
   BODY_TOO_SLOW: [408, 'Send a body at once; events over time are a stream (content-type application/x-ndjson).'],
   LIMIT_REACHED: [429, 'Free some of what the message names, or start the daemon with a higher --limit.'],

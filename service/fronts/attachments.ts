@@ -15,7 +15,7 @@ import type { ContainerContext } from '../../state/container.ts';
 import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Containers } from '../containers/containers.ts';
-import type { DescribedNetwork } from '../networks/networks.ts';
+import type { DescribedNetwork } from '../networks/described.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import type { EngineNetworks } from './engine-networks.ts';
 
@@ -77,12 +77,12 @@ export class Attachments {
   async #present({ id, netns }: Attachment, send: Send): Promise<ContainerSnapshot | null> {
     const before = this.#parts.containers.get(id);
     if (before === undefined) return null;
-    const { identity, boundTo } = before.context;
-    const wished = identityAt(netns);
-    const isSame = identity !== null && wished !== null && identity.dev === wished.dev && identity.ino === wished.ino;
+    const isSame = isIn(before.context, netns);
     if (isSame && ['created', 'up', 'degraded'].includes(stateName(before))) return before;
-    if (!isSame && boundTo !== null) {
-      const message = `container ${id} is another one, which has process ${boundTo.pid} and a namespace of its own`;
+    const { boundTo, request } = before.context;
+    if (!isSame && (boundTo !== null || request.netns.mode !== 'path')) {
+      const which = boundTo === null ? 'which has' : `which has process ${boundTo.pid} and`;
+      const message = `container ${id} is another one, ${which} a namespace of its own`;
       throw new FaultError('CONTAINER_EXISTS', message, { owner: id });
     }
     await this.#tearDown(id, send);
@@ -152,7 +152,9 @@ export class Attachments {
     const on = Object.keys(now.context.request.networks);
     const leaving = networks === 'all' ? on : on.filter((network) => networks.includes(network));
     if (networks !== 'all' && leaving.length === 0) return;
-    if (leaving.length === on.length) return this.#tearDown(id, send);
+    // One that has more than its networks of the engines (a namespace, a process) was made by others, and stays.
+    const isEngines = now.context.request.netns.mode === 'path';
+    if (leaving.length === on.length && isEngines) return this.#tearDown(id, send);
     for (const network of leaving) await send({ type: 'disconnect', id, network, force: true });
   }
 
@@ -167,8 +169,14 @@ export class Attachments {
   }
 }
 
+/** Returns true if the container has the namespace at this path. */
+export function isIn({ identity }: ContainerContext, netns: string): boolean {
+  const there = identityAt(netns);
+  return identity !== null && there !== null && identity.dev === there.dev && identity.ino === there.ino;
+}
+
 /** Returns true if the container has this port, or for a port that cleat chooses, any that leads to the same place. */
-function isPublished({ ports }: ContainerContext, asked: PortMapping): boolean {
+export function isPublished({ ports }: ContainerContext, asked: PortMapping): boolean {
   const { protocol = 'tcp', host_ip: ip = '', host_port: port = 0, container_port: inner, range = 1 } = asked;
   return ports.some(
     (has) =>

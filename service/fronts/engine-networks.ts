@@ -6,7 +6,8 @@
  * Limits: one that cannot be removed yet (a bridge that the kernel still holds) is tried again with the next container that goes.
  */
 import type { Containers } from '../containers/containers.ts';
-import type { DescribedNetwork, Networks } from '../networks/networks.ts';
+import type { DescribedNetwork } from '../networks/described.ts';
+import type { Networks } from '../networks/networks.ts';
 
 export class EngineNetworks {
   readonly #networks: Pick<Networks, 'adopt' | 'all' | 'forget'>;

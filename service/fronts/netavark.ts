@@ -17,7 +17,7 @@ import { FaultError } from '../../state/faults.ts';
 import type { Mapping, NetavarkSetup, NetworkInfo, PerNetwork } from '../../state/fronts/netavark.ts';
 import { Cidr, DnsName, NamespacePath } from '../../state/names.ts';
 import { DRIVERS, NetworkRequest, type NetworkDefinition } from '../../state/network.ts';
-import type { DescribedNetwork } from '../networks/networks.ts';
+import type { DescribedNetwork } from '../networks/described.ts';
 import { parse } from '../requests/parse.ts';
 import type { Attachment } from './attachments.ts';
 

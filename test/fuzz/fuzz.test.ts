@@ -58,6 +58,8 @@ const FORWARD = {
   container_port: 80,
 };
 
+const CONFIGURATION = { cniVersion: '1.1.0', name: 'pods', type: 'cleat', runtimeConfig: { ips: ['10.0.0.2'] } };
+
 interface Target {
   sources: string[];
   /** Seeds besides those of the kernel. */
@@ -125,6 +127,17 @@ const TARGETS: Record<string, Target> = {
       source: 'native/hook/container.cc',
       from: "c == '_' || c == '.' || c == '-';",
       to: "c == '_' || c >= '!';",
+    },
+  },
+  'cni-call': {
+    sources: ['native/json/json.cc', 'native/cni/call.cc'],
+    seeds: ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS', 'VERSION'].map((command) =>
+      [command, 'c1', '/run/netns/c1', 'eth0', 'IP=10.0.0.2', JSON.stringify(CONFIGURATION)].join('\0'),
+    ),
+    mistake: {
+      source: 'native/cni/call.cc',
+      from: 'if (!cleat::ParseJson(quoted.data(), quoted.size())) return std::nullopt;',
+      to: '',
     },
   },
   'forward-request': {
