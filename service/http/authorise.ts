@@ -43,7 +43,9 @@ export function authorise(peer: Peer, event: LifecycleEvent): void {
         ? 'outside'
         : event.bound_to !== undefined
           ? 'bound_to'
-          : null;
+          : event.exit_fd !== undefined
+            ? 'exit_fd'
+            : null;
   if (asked !== null) throw new FaultError('NOT_ALLOWED', `${asked} is not allowed for uid ${peer.uid}`);
 }
 

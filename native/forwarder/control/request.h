@@ -2,11 +2,13 @@
 //
 //   {"op":"change","remove":[{owner,protocol,host_ip,host_port}],
 //    "add":[{owner,protocol,host_ip,host_port,netns,dev,ino,address,container_port}],
-//    "bound":[{owner,"to":[{pid,start_time}]}]}
+//    "bound":[{owner,"to":[{pid,start_time,"exit":{pid,start_time,fd,dev,ino}}]}]}
 //     -> {"ok":true,"source_kept":[true,...]}      in the order of add
-//     Everything of an owner ends with the last of the processes that it is bound to (bond.h); without any, only by
+//     `to` has a member for each container of the owner's namespace. A container ends with its process, or when the
+//     other end of its exit descriptor is closed, which `exit` says where to take from and how to recognise; one of the
+//     two may be left out. Everything of an owner ends with the last of its containers (bond.h); without any, only by
 //     request. `bound` may be left out: then each owner is bound as before. A change is refused (ESRCH) if all the
-//     processes of a binding have ended.
+//     containers of a binding have ended.
 //   {"op":"list"} or {"op":"list","owner":...}      of all owners, or of one
 //     -> {"ok":true,"pid":N,"rules":[...],"owners":[{owner,connections,flows,bound_to}],"limits":{...}}
 //   {"op":"limits","connections":N,"flows":N,"flow_idle":N,"half_closed":N} -> {"ok":true}      (budget.h)
@@ -26,6 +28,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,9 +60,23 @@ struct Process {
   int64_t start_time = 0;
 };
 
+// A descriptor of a process, and the file that it must lead to.
+struct ExitDescriptor {
+  Process holder;
+  int fd = 0;
+  uint64_t dev = 0;
+  uint64_t ino = 0;
+};
+
+// What a container ends with: the first of these. One of them is there.
+struct Tie {
+  std::optional<Process> process;
+  std::optional<ExitDescriptor> exit;
+};
+
 struct Binding {
   std::string owner;
-  std::vector<Process> to;
+  std::vector<Tie> to;
 };
 
 struct Request {
