@@ -2,11 +2,11 @@
  * Translates the binding of an owner's ports to the forwarder's protocol and back (native/forwarder/control/bond.h,
  * docs/decisions/0046 and 0059).
  *
- * Guarantees: pid and start time identify a process, its inode a descriptor. A forwarder that does not support bindings, or that
+ * Guarantees: pid and start time identify a process, its inode a pipe. A forwarder that does not support bindings, or that
  * cannot see a process that we see, is distinguished from one that refuses what has ended.
  */
 import { processStartTime } from '../../native/index.ts';
-import type { Tie } from '../../state/container.ts';
+import type { ProcessIdentity, Tie } from '../../state/container.ts';
 import { FaultError } from '../../state/faults.ts';
 import { containerIdOf } from '../../plan/owner.ts';
 import { descriptorFor, tieHasEnded } from '../processes/exit-descriptor.ts';
@@ -16,35 +16,47 @@ import type { Answer } from './forwarder-client.ts';
 export interface ListedTie {
   pid?: number;
   start_time?: number;
-  exit?: { dev: number; ino: number };
+  exit?: { dev: number; ino: number } | { pid: number; start_time: number };
 }
 
-/** Returns the request. The forwarder takes exit descriptors from us, who hold them. Throws if all of it has ended. */
+/** Returns the request. The forwarder opens pipes by our descriptors. Throws if all of it has ended. */
 export async function bindingOf(owner: string, boundTo: readonly Tie[]) {
-  const to = (await Promise.all(boundTo.map(requestOf))).filter((tie) => tie !== null);
-  if (boundTo.length === 0 || to.length > 0) return { owner, to };
+  const listed = listedAs(boundTo);
+  if (listed.length === 0) return { owner, to: [] };
+  const to = (await Promise.all(boundTo.map((tie, n) => requestOf(tie, listed[n])))).filter((tie) => tie !== null);
+  if (to.length > 0) return { owner, to };
   throw new FaultError('NO_SUCH_PROCESS', `what container ${containerIdOf(owner)} ends with has ended`);
 }
 
-async function requestOf(tie: Tie): Promise<object | null> {
-  const listed = listedAs(tie);
-  if (tie.exit === null) return listed;
-  const fd = await descriptorFor(tie.exit);
-  const holder = { pid: process.pid, start_time: processStartTime(process.pid) };
-  return fd === null ? null : { ...listed, exit: { ...holder, fd, ...listed.exit } };
+async function requestOf({ exit }: Tie, listed: ListedTie = {}): Promise<object | null> {
+  if (exit?.kind !== 'pipe') return listed;
+  const fd = await descriptorFor(exit);
+  return fd === null ? null : { ...listed, exit: { ...processOf(ourselves()), fd, dev: exit.dev, ino: exit.ino } };
 }
 
-const listedAs = ({ process: its, exit }: Tie): ListedTie => ({
-  ...(its === null ? {} : { pid: its.pid, start_time: its.startTime }),
-  ...(exit === null ? {} : { exit: { dev: exit.dev, ino: exit.ino } }),
-});
+const ourselves = (): ProcessIdentity => ({ pid: process.pid, startTime: processStartTime(process.pid) });
+
+const processOf = ({ pid, startTime }: ProcessIdentity) => ({ pid, start_time: startTime });
+
+/**
+ * A socket can be opened by nobody else. So a container that ends with a socket alone ends by a teardown for the forwarder, and
+ * its owner is bound to nothing.
+ */
+function listedAs(boundTo: readonly Tie[]): ListedTie[] {
+  const listed = boundTo.map(({ process: its, exit }): ListedTie => {
+    const pipe = exit?.kind === 'pipe' ? { exit: { dev: exit.dev, ino: exit.ino } } : {};
+    const pidfd = exit?.process ? { exit: processOf(exit.process) } : {};
+    return { ...(its === null ? {} : processOf(its)), ...pipe, ...pidfd };
+  });
+  return listed.some((tie) => Object.keys(tie).length === 0) ? [] : listed;
+}
 
 /**
  * Returns true if the forwarder lists these bindings. A forwarder of an earlier version lists none, and then the answer is true
  * as well.
  */
 export const isBoundTo = (listed: readonly ListedTie[] | undefined, boundTo: readonly Tie[]): boolean =>
-  listed === undefined || JSON.stringify(listed) === JSON.stringify(boundTo.map(listedAs));
+  listed === undefined || JSON.stringify(listed) === JSON.stringify(listedAs(boundTo));
 
 /**
  * True if the forwarder has nothing left to serve: all containers of the binding have ended, even if their machines do not know
@@ -68,8 +80,13 @@ export const isBound = (listed: unknown): listed is ListedTie[] => Array.isArray
 
 function isListed(one: unknown): boolean {
   const { pid, start_time: startTime, exit } = (one ?? {}) as Record<string, unknown>;
-  const { dev, ino } = (exit ?? {}) as Record<string, unknown>;
-  const process = [pid, startTime].every((number) => Number.isSafeInteger(number));
-  const descriptor = [dev, ino].every((number) => Number.isSafeInteger(number));
-  return pid === undefined ? descriptor : process && (exit === undefined || descriptor);
+  const its = areNumbers(pid, startTime);
+  return exit === undefined ? its : (its || pid === undefined) && isListedExit(exit);
 }
+
+function isListedExit(exit: unknown): boolean {
+  const { pid, start_time: startTime, dev, ino } = (exit ?? {}) as Record<string, unknown>;
+  return areNumbers(pid, startTime) || areNumbers(dev, ino);
+}
+
+const areNumbers = (...all: unknown[]): boolean => all.every((one) => Number.isSafeInteger(one));

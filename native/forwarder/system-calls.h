@@ -93,9 +93,6 @@ constexpr cleat::SystemCall kSystemCalls[] = {
 #ifdef SYS_openat
     {SYS_openat},
 #endif
-#ifdef SYS_pidfd_getfd
-    {SYS_pidfd_getfd},
-#endif
 #ifdef SYS_pidfd_open
     {SYS_pidfd_open},
 #endif

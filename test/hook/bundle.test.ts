@@ -1,17 +1,21 @@
 // slow: 30 s, two runtimes, each with several containers
 /**
- * The bundle of docs/oci-hook.md, as it is written there, with the real crun and the real runc; and what its annotations, its
- * namespaces and the arguments of its hooks can say besides.
+ * The bundle of docs/oci-hook.md, as it is written there, with the real crun and the real runc; what its annotations, its
+ * namespaces and the arguments of its hooks can say besides; and the real conmon, which a container's network ends with.
  *
  * Limits: runc and crun make cgroups in the private cgroup v2 of the test.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ContainerView } from '../../state/answers/container/container.ts';
+import type { Inspection } from '../../state/answers/container/inspection.ts';
+import { dial } from '../harness/agent.ts';
+import { ended } from '../harness/inside.ts';
 import { requestJson } from '../harness/request-json.ts';
 import { endExitEnds, ExitEnds } from '../harness/exit-ends.ts';
 import { until } from '../harness/native.ts';
@@ -34,12 +38,16 @@ const bundles = suite('documented bundle');
 const directory = mkdtempSync(join(tmpdir(), 'bundle-'));
 let daemon: ChildProcess;
 
-bundles.before(async () => {
-  // What the commands install comes into a folder of the test's own.
-  execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/usr/libexec']);
+async function startDaemon(): Promise<void> {
   const places = ['state', 'netns'].flatMap((name) => [`--${name}-dir`, join(directory, name)]);
   daemon = spawn(process.execPath, [MAIN, 'daemon', ...places], { stdio: 'ignore' });
   await until('the daemon answers', async () => (await ask('/v1/version').catch(() => undefined))?.status === 200);
+}
+
+bundles.before(async () => {
+  // What the commands install comes into a folder of the test's own.
+  execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/usr/libexec']);
+  await startDaemon();
   const back = JSON.stringify({ name: 'back', subnets: [{ subnet: '10.91.0.0/24' }] });
   const made = await requestJson(SOCKET, 'POST', '/v1/networks', back);
   assert.is(made.status, 201, JSON.stringify(made.body));
@@ -170,4 +178,50 @@ for (const runtime of ['crun', 'runc']) {
     await remove('tied');
   });
 }
+/** What an engine does: only conmon keeps the write end, and the engine itself ends. Prints conmon's pid. */
+const ENGINE = `
+import json, os, subprocess, sys, time
+bundle, run = sys.argv[1:]
+read, write = os.pipe()
+config = json.load(open(bundle + '/config.json'))
+hook = config['hooks']['createRuntime'][0]
+hook['args'] = ['cleat-oci-hook', '--exit-fd', '%d:%d' % (os.getpid(), read), 'createRuntime']
+json.dump(config, open(bundle + '/config.json', 'w'))
+subprocess.run(['conmon', '--cid', 'job', '--cuuid', 'a' * 64, '--runtime', '/usr/bin/crun', '--bundle', bundle,
+  '--container-pidfile', run + '/pid', '--conmon-pidfile', run + '/conmon', '--log-path', 'k8s-file:' + run + '/log',
+  '--socket-dir-path', run, '--exit-dir', run], pass_fds=[write], stdin=subprocess.DEVNULL, check=True)
+os.close(write)
+for _ in range(1000):
+    if os.path.exists(run + '/pid'):
+        break
+    time.sleep(0.02)
+subprocess.run(['crun', 'start', 'job'], check=True)
+print(open(run + '/conmon').read())
+`;
+
+bundles(
+  'slirp4netns and ports end with the real conmon while no daemon runs, though the container goes on',
+  async () => {
+    const path = await bundle(({ annotations }) => {
+      annotations['cleat.network'] = 'slirp4netns';
+    });
+    const own = mkdtempSync(join(directory, 'conmon-'));
+    writeFileSync(join(directory, 'engine.py'), ENGINE);
+    const conmon = Number(await shell(`python3 ${directory}/engine.py ${path} ${own}`));
+    const up = (await ask('/v1/containers/job')).body as Inspection;
+    const pid = await pidOf('job');
+    const program = up.uplink?.process?.pid;
+    assert.ok(conmon > 1 && program);
+    const isOpen = async () => (await dial('tcp', '127.0.0.1', 8080)) !== 'ECONNREFUSED';
+    daemon.kill('SIGKILL');
+    await once(daemon, 'exit');
+    assert.ok(await isOpen());
+    process.kill(conmon, 'SIGKILL');
+    await ended(program);
+    await until('the port is closed', async () => !(await isOpen()));
+    assert.ok(readdirSync('/proc').includes(`${pid}`), 'the container runs');
+    await startDaemon();
+    await gone('job');
+  },
+);
 bundles.run();

@@ -1,9 +1,11 @@
 // bond.cc: see bond.h.
 #include "bond.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <string>
 
 #include "../../processes/exit-fd.h"
 #include "../../processes/pidfd.h"
@@ -12,22 +14,27 @@ namespace cleat_forwarder {
 
 namespace {
 
-// ESRCH also if the number leads to something else by now.
-Failure Take(const ExitDescriptor& exit, UniqueFd* out) {
-  int64_t start_time = 0;
-  Failure failure = cleat::TakeDescriptor(exit.holder.pid, exit.fd, out, &start_time);
-  if (failure) return failure.error == EBADF ? Failure{ESRCH, failure.syscall, failure.object} : failure;
+// Opens a pipe by a read end of another process, as a read end of our own (proc_pid_fd(5)). ESRCH if the number leads
+// to something else by now, or nobody has the write end any more.
+Failure OpenPipe(const PipeEnd& pipe, UniqueFd* out) {
+  UniqueFd holder;
+  if (Failure failure = cleat::HoldProcessOf(pipe.holder.pid, pipe.holder.start_time, &holder)) return failure;
+  const std::string path = "/proc/" + std::to_string(pipe.holder.pid) + "/fd/" + std::to_string(pipe.fd);
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  if (!fd) return {errno == ENOENT || errno == ENXIO ? ESRCH : errno, "open"};
   struct stat info {};
-  if (fstat(out->get(), &info) != 0) return {errno, "fstat"};
-  bool same = start_time == exit.holder.start_time && info.st_dev == exit.dev && info.st_ino == exit.ino;
-  return same && !cleat::HasHungUp(out->get()) ? Failure{} : Failure{ESRCH, "pidfd_getfd"};
+  if (fstat(fd.get(), &info) != 0) return {errno, "fstat"};
+  bool same = S_ISFIFO(info.st_mode) && info.st_dev == pipe.dev && info.st_ino == pipe.ino;
+  if (!same || cleat::HasHungUp(fd.get())) return {ESRCH, "open"};
+  *out = std::move(fd);
+  return {};
 }
 
 }  // namespace
 
 size_t Bond::Descriptors(const std::vector<Tie>& to) {
   size_t count = 0;
-  for (const Tie& tie : to) count += (tie.process ? 1U : 0U) + (tie.exit ? 1U : 0U);
+  for (const Tie& tie : to) count += tie.processes.size() + (tie.pipe ? 1U : 0U);
   return count;
 }
 
@@ -53,14 +60,14 @@ Failure Bond::HoldContainer(Engine* engine, const Tie& tie, Container* container
     int error = engine->Watch(held.fd.get(), events, &held);
     return error == 0 ? Failure{} : Failure{error, "epoll_ctl"};
   };
-  if (tie.process) {
+  for (const Process& process : tie.processes) {
     UniqueFd fd;
-    if (Failure failure = cleat::HoldProcessOf(tie.process->pid, tie.process->start_time, &fd)) return failure;
+    if (Failure failure = cleat::HoldProcessOf(process.pid, process.start_time, &fd)) return failure;
     if (Failure failure = hold(std::move(fd))) return failure;
   }
-  if (tie.exit) {
+  if (tie.pipe) {
     UniqueFd fd;
-    if (Failure failure = Take(*tie.exit, &fd)) return failure;
+    if (Failure failure = OpenPipe(*tie.pipe, &fd)) return failure;
     if (Failure failure = hold(std::move(fd))) return failure;
   }
   return {};

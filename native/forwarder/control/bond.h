@@ -1,12 +1,12 @@
-// bond.h: what an owner's ports end with (docs/decisions/0046 and 0059): for each container of the owner's namespace a
-// process, a descriptor whose other end somebody else holds, or both.
+// bond.h: what an owner's ports end with (docs/decisions/0046 and 0059): for each container of the owner's namespace
+// processes, a pipe whose write end somebody else holds, or both.
 //
 // Guarantees: each process is the one that was named by pid and start time, and was alive when it was held. From then
-// on its descriptor identifies it, so that a later process with its pid is never taken for it. A descriptor is taken
-// from such a process, and leads to the file that was named. A container ends with the first of what it is tied to. The
-// end of the last container is reported once, in the turn of the loop that notices it, and not by a bond that is
-// buried. Limits: pids are those of the pid namespace that this process is in, and of its /proc. A process that cannot
-// be seen there (proc(5), hidepid) counts as ended.
+// on its descriptor identifies it, so that a later process with its pid is never taken for it. A pipe is opened by the
+// descriptor of such a process, and is the one that was named; nothing is read from it. A container ends with the first
+// of what it is tied to. The end of the last container is reported once, in the turn of the loop that notices it, and
+// not by a bond that is buried. Limits: pids are those of the pid namespace that this process is in, and of its /proc.
+// A process that cannot be seen there (proc(5), hidepid) counts as ended.
 #pragma once
 
 #include <functional>

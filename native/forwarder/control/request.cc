@@ -87,26 +87,37 @@ std::optional<Process> ProcessOf(const JsonValue& value) {
   return Process{static_cast<pid_t>(*pid), *start_time};
 }
 
-std::optional<ExitDescriptor> ExitOf(const JsonValue& value) {
+std::optional<PipeEnd> PipeOf(const JsonValue& value) {
   std::optional<Process> holder = ProcessOf(value);
   std::optional<uint64_t> fd = NumberOf(value, "fd");
   std::optional<uint64_t> dev = NumberOf(value, "dev");
   std::optional<uint64_t> ino = NumberOf(value, "ino");
   if (!holder || !fd || *fd > INT32_MAX || !dev || !ino || value.members.size() != 5) return std::nullopt;
-  return ExitDescriptor{*holder, static_cast<int>(*fd), *dev, *ino};
+  return PipeEnd{*holder, static_cast<int>(*fd), *dev, *ino};
+}
+
+bool ReadExit(const JsonValue& value, Tie* tie) {
+  std::optional<Process> process = ProcessOf(value);
+  if (process && value.members.size() == 2) {
+    tie->processes.push_back(*process);
+    return true;
+  }
+  tie->pipe = PipeOf(value);
+  return tie->pipe.has_value();
 }
 
 std::optional<Tie> TieOf(const JsonValue& value) {
   Tie tie;
   size_t members = 0;
   if (value.Find("pid") != nullptr) {
-    tie.process = ProcessOf(value);
-    if (!tie.process) return std::nullopt;
+    std::optional<Process> own = ProcessOf(value);
+    if (!own) return std::nullopt;
+    tie.processes.push_back(*own);
+    tie.has_own = true;
     members += 2;
   }
   if (const JsonValue* exit = value.Find("exit"); exit != nullptr) {
-    tie.exit = ExitOf(*exit);
-    if (!tie.exit) return std::nullopt;
+    if (!ReadExit(*exit, &tie)) return std::nullopt;
     members += 1;
   }
   return members > 0 && value.members.size() == members ? std::optional(tie) : std::nullopt;

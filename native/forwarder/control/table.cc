@@ -18,19 +18,19 @@ using cleat::QuoteJson;
 // The interval at which namespaces with connections are checked.
 constexpr int64_t kLookMs = 2000;
 
-// Where an exit descriptor was taken from does not count: that may be an earlier daemon.
+std::string Members(const Process& process) {
+  return "\"pid\":" + std::to_string(process.pid) + ",\"start_time\":" + std::to_string(process.start_time);
+}
+
+// By which descriptor a pipe was opened does not count: that may be an earlier daemon's.
 std::string BoundTo(const std::vector<Tie>& ties) {
   std::string json = "[";
-  for (const auto& [process, exit] : ties) {
-    json += json.back() == '[' ? "{" : ",{";
-    if (process) {
-      json += "\"pid\":" + std::to_string(process->pid) + ",\"start_time\":" + std::to_string(process->start_time);
-    }
-    if (exit) {
-      json += std::string(process ? "," : "") + "\"exit\":{\"dev\":" + std::to_string(exit->dev) +
-              ",\"ino\":" + std::to_string(exit->ino) + "}";
-    }
-    json += "}";
+  for (const Tie& tie : ties) {
+    std::string exit;
+    if (tie.pipe) exit = "\"dev\":" + std::to_string(tie.pipe->dev) + ",\"ino\":" + std::to_string(tie.pipe->ino);
+    if (tie.processes.size() > (tie.has_own ? 1U : 0U)) exit = Members(tie.processes.back());
+    if (!exit.empty()) exit = std::string(tie.has_own ? "," : "") + "\"exit\":{" + exit + "}";
+    json += (json.back() == '[' ? "{" : ",{") + (tie.has_own ? Members(tie.processes.front()) : "") + exit + "}";
   }
   return json + "]";
 }
