@@ -14,6 +14,7 @@ import { resolvConf } from '../../plan/containers/resolv-conf.ts';
 import { provideContainer, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
+import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
 import { Shared } from '../outsides/shared.ts';
 import { Plans } from '../plans/plans.ts';
@@ -28,6 +29,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
   const { runDir, log } = options;
   const roster = new Roster();
+  const metrics = new Metrics(roster);
   const reached = traces?.reached.bind(traces);
   const observed = traces?.actors.bind(traces);
   const outsideRunner: EffectRunner = {
@@ -57,7 +59,10 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     bootId,
     failed,
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
-    watch: traces?.watch.bind(traces),
+    watch: (machine) => {
+      metrics.watch(machine);
+      traces?.watch(machine);
+    },
   });
   const networks = new Networks({
     definitions,
@@ -109,5 +114,5 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   });
   const { neighbours } = roster;
   const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks });
-  return { roster, shared, networks, outsides, machine, containers, plans, etc, places };
+  return { roster, metrics, shared, networks, outsides, machine, containers, plans, etc, places };
 }
