@@ -125,13 +125,14 @@ class Keeper {
 };
 
 std::string Keeper::Prepare() {
-  directory_.Reset(open(options_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-  if (!directory_) return options_.directory + ": " + strerror(errno);
+  // First of all: a number that is not open would be that of something of our own later.
   if (options_.bound_fd >= 0) {
     if (fcntl(options_.bound_fd, F_GETFD) < 0) return "descriptor " + std::to_string(options_.bound_fd) + ": not open";
     bound_fd_.Reset(options_.bound_fd);
     bound_events_ = cleat::EndEvents(bound_fd_.get());
   }
+  directory_.Reset(open(options_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!directory_) return options_.directory + ": " + strerror(errno);
   signals_ = Signals();
   if (!signals_) return std::string("signalfd: ") + strerror(errno);
   status_.keeper.pid = getpid();
