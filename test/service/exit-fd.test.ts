@@ -1,4 +1,4 @@
-// slow: 40 s, programs start and end for each kind of descriptor, with and without a daemon
+// slow: 80 s, a daemon is killed and started again for most of the cases, and programs with it
 /**
  * `exit_fd`: when the other end of a descriptor is closed, everything of the container ends, daemon or not; a daemon that was
  * killed finds the descriptor again with whoever has it; what cannot mean an end is refused.
