@@ -98,6 +98,11 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     ports_reserved: z.boolean().optional(),
     /** The container is torn down when this process ends; for netns pid it is that process. */
     bound_to: Pid.optional(),
+    /**
+     * A descriptor of a process: the read end of a pipe, a connected socket, or a pidfd. The container is torn down when the other
+     * end is closed, or the process of the pidfd ends (docs/decisions/0059).
+     */
+    exit_fd: z.strictObject({ pid: Pid, fd: z.int().min(0).max(1_073_741_823) }).optional(),
     /** The network namespace that holds the bridge and the rules; by default the daemon's own. */
     outside: NamespacePath.optional(),
     ...caller,

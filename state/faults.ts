@@ -64,6 +64,7 @@ export const FAULTS = {
   PUBLISHER_FAILED: [502, 'The outer port publisher refused or did not answer; `cleat doctor` says where it is.'],
   NETWORK_UPDATE_FAILED: [409, 'Nothing was changed: the container named could not follow.'],
   NO_SUCH_PROCESS: [409, 'The process has ended, or its pid is wrong.'],
+  EXIT_FD_UNUSABLE: [409, 'Name the read end of a pipe, a connected socket or a pidfd, whose other end is still open.'],
   NOT_A_NAMESPACE: [400, 'Give the path of a network namespace, such as one under /run/netns.'],
   NAME_TAKEN_IN_KERNEL: [409, 'Something else on this machine made it: remove or rename that, then try again.'],
   USER_TAKEN: [409, 'Make a system user of the name given (sysusers.d(5)), with a uid and gid of its own.'],

@@ -121,8 +121,24 @@ const TARGETS: Record<string, Target> = {
     },
   },
   'oci-state': {
-    sources: ['native/json/json.cc', 'native/hook/container.cc'],
-    seeds: [JSON.stringify(STATE), JSON.stringify({ id: 'a', pid: 1, annotations: { 'cleat.network': 'none' } })],
+    sources: [
+      'native/json/json.cc',
+      'native/hook/annotations.cc',
+      'native/hook/container.cc',
+      'native/hook/port-mapping.cc',
+    ],
+    seeds: [
+      JSON.stringify(STATE),
+      JSON.stringify({ id: 'a', pid: 1, annotations: { 'cleat.network': 'none' } }),
+      JSON.stringify({ id: 'a', pid: 1, annotations: { 'cleat.network': 'pasta:--mtu,1500', 'cleat.hostname': 'b' } }),
+      JSON.stringify({
+        id: 'a',
+        pid: 1,
+        bundle: '/b',
+        annotations: { 'cleat.network': 'web,db', 'cleat.ip.db': '10.0.0.5', 'cleat.aliases.db': 'x,y' },
+      }),
+      JSON.stringify({ id: 'a', pid: 1, linux: { namespaces: [{ type: 'network', path: '/proc/1/ns/net' }] } }),
+    ],
     mistake: {
       source: 'native/hook/container.cc',
       from: "c == '_' || c == '.' || c == '-';",
@@ -160,7 +176,8 @@ const TARGETS: Record<string, Target> = {
         remove: [],
         add: [FORWARD],
         bound: [
-          { owner: 'a:1', to: [{ pid: 7, start_time: 1234 }] },
+          { owner: 'a:1', to: [{ pid: 7, start_time: 1234, exit: { pid: 7, start_time: 1, fd: 4, dev: 1, ino: 2 } }] },
+          { owner: 'c:1', to: [{ exit: { pid: 7, start_time: 1 } }] },
           { owner: 'b:1', to: [] },
         ],
       }),
