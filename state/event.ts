@@ -37,6 +37,8 @@ export const AttachmentOptions = z.strictObject({
   static_ips: z.array(IpAddress).max(16).optional(),
   static_mac: MacAddress.optional(),
   interface_name: InterfaceName.optional(),
+  /** The name of the host's end, on a bridge; by default one that is derived from the container (netavark's option). */
+  host_interface_name: InterfaceName.optional(),
   aliases: z.array(DnsName).max(64).optional(),
   /**
    * The network with the highest priority has the default route and the published ports. The default is 0; negative values are
