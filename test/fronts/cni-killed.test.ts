@@ -1,8 +1,9 @@
-// proving: 1800, slow: 25 s, the daemon starts again after each kill
+// slow: 25 s, the daemon starts again after each kill
 /**
  * The plugin or the daemon is killed in the middle of a command: what a runtime does then (DEL, and ADD again) always works, and
  * nothing is left.
  */
+// proving: 1800
 import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';

@@ -211,6 +211,22 @@ cni('capabilities and CNI_ARGS: ports, addresses, MAC, aliases, DNS, the pod', a
   assert.is((await runtime.added(place(), labelled)).ips[0]?.address, '10.70.0.46/24');
 });
 
+cni('with names, the result leads to the name server of the network', async () => {
+  const named = {
+    ...described,
+    name: 'named',
+    dnsEnabled: true,
+    dns: { nameservers: ['192.0.2.53'], domain: 'example.org' },
+  };
+  const result = await runtime.added(place(), named);
+  assert.equal(result.dns, { nameservers: ['10.71.0.9', 'fd00:71::1'], domain: 'example.org', search: ['dns.podman'] });
+  const { body: network } = await daemon.get<NetworkDefinition>('/v1/networks/named');
+  assert.equal(network.network_dns_servers, ['192.0.2.53']);
+  await runtime.done('DEL', place(), named);
+  const plain = { ...named, dnsEnabled: false, name: 'plain' };
+  assert.equal((await runtime.added(place(), plain)).dns, { nameservers: ['192.0.2.53'], domain: 'example.org' });
+});
+
 cni('one machine: a CNI attachment and one over the socket are the same container', async () => {
   await runtime.added(place(), web);
   assert.is((await view()).state, 'up');

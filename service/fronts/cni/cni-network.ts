@@ -14,8 +14,12 @@ import type { NetworkRequest } from '../../../state/network.ts';
 type Subnets = NonNullable<NetworkRequest['subnets']>;
 type Routes = NonNullable<NetworkRequest['routes']>;
 
+export interface CniDescription {
+  id: string;
+  request: NetworkRequest;
+}
 /** The described network, or the name of one of cleat's own. */
-export type CniNetwork = { own: string } | { described: { id: string; request: NetworkRequest } };
+export type CniNetwork = { own: string } | { described: CniDescription };
 
 /** Fields that say what a described network is like. */
 const DESCRIBING = [

@@ -32,11 +32,11 @@ import {
 } from '../../../state/fronts/cni.ts';
 import type { Containers } from '../../containers/containers.ts';
 import { noSuchContainer } from '../../events/events.ts';
-import type { Networks } from '../../networks/networks.ts';
+import type { DescribedNetwork, Networks } from '../../networks/networks.ts';
 import type { Shared } from '../../outsides/shared.ts';
 import { isIn, isPublished, type Attachments, type Send } from '../attachments.ts';
 import { containerIdFor, readArgs } from './cni-names.ts';
-import { networkOf } from './cni-network.ts';
+import { networkOf, type CniDescription } from './cni-network.ts';
 import { read, type Raw } from './cni-request.ts';
 import { resultOf, type HostLink } from './cni-result.ts';
 import { whyNoRoom } from './cni-status.ts';
@@ -119,9 +119,9 @@ export class Cni {
   }
 
   /** Returns what an engine hands over: the definition is its own, with the time at which cleat first heard of it. */
-  #described({ id, request }: Extract<ReturnType<typeof networkOf>, { described: object }>['described']) {
+  #described({ id, request }: CniDescription): DescribedNetwork {
     const known = this.#parts.networks.all().find(({ name }) => name === request.name);
-    return { engine: 'cni' as const, id, request, created: known?.created ?? new Date().toISOString() };
+    return { engine: 'cni', id, request, created: known?.created ?? new Date().toISOString() };
   }
 
   async #add(
