@@ -73,8 +73,7 @@ export function buildAddon(variant: Variant, patch?: Patch): Promise<string> {
 
 /** Builds an executable that engines or runtimes call; returns its path. */
 export function buildFront(variant: Variant, name: 'cleat-oci-hook' | 'cleat-netavark'): Promise<string> {
-  const flags = ['-DCLEAT_VERSION="0.0.0"'];
-  return build(variant, { output: name, sources: gypTarget(name).sources, flags });
+  return build(variant, { output: name, sources: gypTarget(name).sources });
 }
 
 /** LSan runs at exit(3); a program that ends by _exit(2) has to call it. Forked children do not. */
