@@ -15,6 +15,7 @@ import { engines } from './scenarios/engines.ts';
 import { forwarding } from './scenarios/forwarding.ts';
 import { growth } from './scenarios/growth.ts';
 import { lifecycle } from './scenarios/lifecycle.ts';
+import { cniChain } from './scenarios/cni.ts';
 import { findPeers } from './peers.ts';
 import { startCost } from './program.ts';
 import { published } from './scenarios/published.ts';
@@ -26,6 +27,7 @@ import { Context, type Scenario } from './scenario.ts';
 
 const SCENARIOS: Scenario[] = [
   ...lifecycle,
+  cniChain,
   published,
   gone,
   burst,

@@ -113,6 +113,26 @@ export type PortTarget = z.infer<typeof PortTarget>;
 export const ProcessIdentity = z.object({ pid: z.int(), startTime: z.number() });
 export type ProcessIdentity = z.infer<typeof ProcessIdentity>;
 
+/**
+ * A descriptor whose other end is the end of a container (docs/decisions/0059): where it was taken from, and how to recognise it.
+ * `process`: the one that a pidfd refers to.
+ */
+export const ExitDescriptor = z.object({
+  holder: ProcessIdentity,
+  fd: z.int(),
+  kind: z.enum(['pipe', 'socket', 'process']),
+  dev: z.number(),
+  ino: z.number(),
+  process: ProcessIdentity.nullable(),
+});
+export type ExitDescriptor = z.infer<typeof ExitDescriptor>;
+
+/** What a container ends with: the first of these. One of them is there. */
+export interface Tie {
+  process: ProcessIdentity | null;
+  exit: ExitDescriptor | null;
+}
+
 /** Holds what a plan has named and its operation must be granted: exactly that, or nothing (docs/decisions/0054). */
 export const Promised = z.object({ leases: z.array(Lease), ports: z.array(ResolvedPort) });
 export type Promised = z.infer<typeof Promised>;
@@ -212,6 +232,8 @@ export const ContainerContext = z.object({
   /** Set once the namespace is known to exist. */
   identity: z.object({ dev: z.number(), ino: z.number() }).nullable(),
   boundTo: ProcessIdentity.nullable(),
+  /** The container also ends when the other end of this is closed. */
+  exit: ExitDescriptor.optional(),
   /** The API of the outer publisher (gvproxy), which publishes ports one machine further out; null for none. */
   publisher: z.string().nullable(),
   /** True if resolv.conf and hosts are kept for this container in the run directory. */

@@ -9,6 +9,7 @@ import { z } from 'zod';
 
 export const FAULTS = {
   BAD_REQUEST: [400, 'Mend the request; where a field is wrong, `issues` says which and why.'],
+  UNSUPPORTED: [400, 'Leave out what the message names: cleat cannot do it, and does not do half of what is asked.'],
   BODY_TOO_LARGE: [413, 'A request is at most 1 MiB; send several events as separate lines or requests.'],
   BODY_TOO_SLOW: [408, 'Send a body at once; events over time are a stream (content-type application/x-ndjson).'],
   LIMIT_REACHED: [429, 'Free some of what the message names, or start the daemon with a higher --limit.'],
@@ -63,6 +64,7 @@ export const FAULTS = {
   PUBLISHER_FAILED: [502, 'The outer port publisher refused or did not answer; `cleat doctor` says where it is.'],
   NETWORK_UPDATE_FAILED: [409, 'Nothing was changed: the container named could not follow.'],
   NO_SUCH_PROCESS: [409, 'The process has ended, or its pid is wrong.'],
+  EXIT_FD_UNUSABLE: [409, 'Name the read end of a pipe, a connected socket or a pidfd, whose other end is still open.'],
   NOT_A_NAMESPACE: [400, 'Give the path of a network namespace, such as one under /run/netns.'],
   NAME_TAKEN_IN_KERNEL: [409, 'Something else on this machine made it: remove or rename that, then try again.'],
   USER_TAKEN: [409, 'Make a system user of the name given (sysusers.d(5)), with a uid and gid of its own.'],

@@ -8,6 +8,7 @@
 import type {
   ContainerContext,
   Drift,
+  ExitDescriptor,
   Lease,
   ProcessIdentity,
   ResolvedPort,
@@ -56,7 +57,7 @@ export type ContainerEvent =
   /** `users`: the other containers in its namespace. */
   | { type: 'teardown' | 'process.exited'; users: string[] }
   /** The container was created again while others still used its namespace. */
-  | { type: 'resume'; boundTo: ProcessIdentity | null }
+  | { type: 'resume'; boundTo: ProcessIdentity | null; exit?: ExitDescriptor }
   /** No other container uses its namespace any more. */
   | { type: 'lastUserGone' }
   /** A network grants another lease. `remetric`: the metric of its default route has changed, too. */
@@ -196,12 +197,13 @@ export const filesInput = ({ context }: In): FilesInput => ({
 export const uplinkInput =
   (verb: UplinkInput['verb']) =>
   ({ context }: In): UplinkInput => {
-    const { uplink, netns, token, owner, outside, boundTo, portHandler } = context;
+    const { uplink, netns, token, owner, outside, boundTo, exit, portHandler } = context;
     if (uplink === undefined || netns === null) throw new Error(`no uplink to ${verb}`);
     const ports = portHandler === 'pasta' ? allPorts(context) : [];
     const apiSocket = portHandler === 'slirp4netns';
     const { settings } = uplink;
-    return { verb, owner, directory: token, outside, netns: netns.path, boundTo, settings, apiSocket, ports };
+    const bound = { boundTo, ...(exit === undefined ? {} : { exit }) };
+    return { verb, owner, directory: token, outside, netns: netns.path, ...bound, settings, apiSocket, ports };
   };
 
 export const attachmentInput =

@@ -243,6 +243,7 @@ export const setupContainer = setup({
     resume: assign({
       ownerGone: false,
       boundTo: ({ context, event }) => ('boundTo' in event ? event.boundTo : context.boundTo),
+      exit: ({ event }) => ('exit' in event ? event.exit : undefined),
     }),
     noteDrift: assign({ drift: ({ context, event }) => ('drift' in event ? event.drift : context.drift) }),
 

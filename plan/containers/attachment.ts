@@ -51,7 +51,7 @@ export function planAttachments(
       ...lease,
       defaultMetric: metric,
       ordinal,
-      hostLink: hostLinkName(container.token, ordinal),
+      hostLink: wish.host_interface_name ?? hostLinkName(container.token, ordinal),
       link,
       alias: linkAlias(container.instance, container.owner, lease.network),
       aliases: aliasesOf(container, wish),
@@ -90,7 +90,7 @@ export function hasLease(attachments: readonly Attachment[], lease: Lease, remet
   return follows(held, lease) && held.defaultMetric === wanted.defaultMetric;
 }
 
-/** Returns the same attachments on new links: only the names of the host ends change. */
+/** Returns the same attachments on new links: only the names of the host ends change, also of those that a caller has chosen. */
 export function relinked({ attachments, nextOrdinal, token }: ContainerContext): Attachment[] {
   return attachments.map((attachment, i) => ({
     ...attachment,

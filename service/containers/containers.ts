@@ -32,7 +32,7 @@ import { endings } from './process-endings.ts';
 import { passages } from '../records/passages.ts';
 import { noSuchContainer, withIds } from '../events/events.ts';
 import type { Entry, Roster } from './roster.ts';
-import { watchUntilItEnds } from './process-watch.ts';
+import { watchUntilItCloses, watchUntilItEnds } from './process-watch.ts';
 import { restorable, type Restorable } from '../records/recovery.ts';
 import { atRest, inState } from './wait-for-state.ts';
 import {
@@ -365,15 +365,23 @@ export class Containers {
   }
 
   #watch(entry: Entry): void {
-    const { boundTo, id } = entry.actor.getSnapshot().context;
-    if (boundTo === null) return;
+    const { boundTo, exit, id } = entry.actor.getSnapshot().context;
+    let over = false;
     const exited = () => {
+      if (over) return; // the other one has ended before
+      over = true;
       const { actor } = this.#running(entry);
       const users = this.neighbours.usersOf(actor.getSnapshot().context.owner);
       actor.send({ type: 'process.exited', users });
     };
-    const failed = (error: unknown) => this.#parts.failed(`watch on the process of ${id}`, error);
-    entry.unwatch = watchUntilItEnds(boundTo, exited, failed);
+    const failed = (error: unknown) => this.#parts.failed(`watch on what ${id} ends with`, error);
+    const watches = [
+      ...(boundTo === null ? [] : [watchUntilItEnds(boundTo, exited, failed)]),
+      ...(exit === undefined ? [] : [watchUntilItCloses(exit, exited, failed)]),
+    ];
+    entry.unwatch = () => {
+      for (const end of watches) end();
+    };
   }
 
   #announce(notification: Notification): void {

@@ -15,9 +15,10 @@ import type { ContainerContext } from '../../state/container.ts';
 import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Containers } from '../containers/containers.ts';
-import type { DescribedNetwork } from '../networks/networks.ts';
+import type { DescribedNetwork } from '../networks/described.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import type { EngineNetworks } from './engine-networks.ts';
+import type { HostLinks } from './host-links.ts';
 
 /** How long the kernel may take to remove what a container had. */
 const GONE_MS = 10_000;
@@ -31,6 +32,8 @@ export interface Attachment {
   /** The networks to be attached, by name. */
   networks: Record<string, AttachmentOptions>;
   ports: PortMapping[];
+  /** The engine expects the names of netavark for the host's ends: veth0, veth1, ... */
+  numberedHostLinks?: boolean;
   /** The engine holds the host ports open itself. */
   portsReserved?: boolean;
   /** The definitions of those networks that the engine keeps. */
@@ -38,6 +41,7 @@ export interface Attachment {
 }
 
 export interface AttachmentsParts {
+  hostLinks: HostLinks;
   containers: Pick<Containers, 'get' | 'isTaken' | 'waitFor'>;
   networks: EngineNetworks;
 }
@@ -70,19 +74,31 @@ export class Attachments {
 
   async #attach(wish: Attachment, send: Send): Promise<ContainerContext> {
     const present = await this.#present(wish, send);
-    return present === null ? this.#create(wish, send) : this.#connect(present.context, wish, send);
+    const make = (named: Attachment) =>
+      present === null ? this.#create(named, send) : this.#connect(present.context, named, send);
+    const unnamed = wish.numberedHostLinks === true ? withoutHostLink(wish, present?.context) : [];
+    if (unnamed.length === 0) return make(wish);
+    for (let left = 3; ; left--) {
+      try {
+        return await this.#parts.hostLinks.having(unnamed.length, (names) => make(withHostLinks(wish, unnamed, names)));
+      } catch (error) {
+        // Another program was faster with one of these names.
+        const isTaken = error instanceof FaultError && error.fault.code === 'NAME_TAKEN_IN_KERNEL';
+        if (!isTaken || left === 0) throw error;
+      }
+    }
   }
 
   /** Returns the container if it has this namespace. One that had another namespace under this id is torn down first. */
   async #present({ id, netns }: Attachment, send: Send): Promise<ContainerSnapshot | null> {
     const before = this.#parts.containers.get(id);
     if (before === undefined) return null;
-    const { identity, boundTo } = before.context;
-    const wished = identityAt(netns);
-    const isSame = identity !== null && wished !== null && identity.dev === wished.dev && identity.ino === wished.ino;
+    const isSame = isIn(before.context, netns);
     if (isSame && ['created', 'up', 'degraded'].includes(stateName(before))) return before;
-    if (!isSame && boundTo !== null) {
-      const message = `container ${id} is another one, which has process ${boundTo.pid} and a namespace of its own`;
+    const { boundTo, request } = before.context;
+    if (!isSame && (boundTo !== null || request.netns.mode !== 'path')) {
+      const which = boundTo === null ? 'which has' : `which has process ${boundTo.pid} and`;
+      const message = `container ${id} is another one, ${which} a namespace of its own`;
       throw new FaultError('CONTAINER_EXISTS', message, { owner: id });
     }
     await this.#tearDown(id, send);
@@ -122,10 +138,11 @@ export class Attachments {
     try {
       for (const [network, options] of Object.entries(networks)) {
         const has = now.request.networks[network];
-        if (isDeepStrictEqual(has, options)) continue;
+        const wanted = { ...hostLinkOf(has), ...options };
+        if (isDeepStrictEqual(has, wanted)) continue;
         // It was asked for otherwise before, by an engine that has not heard of the success, and has chosen again.
         if (has !== undefined) await send({ type: 'disconnect', id, network, force: true });
-        now = (await send({ type: 'connect', id, network, options })).context;
+        now = (await send({ type: 'connect', id, network, options: wanted })).context;
         made.push(network);
       }
       const missing = ports.filter((port) => !isPublished(now, port));
@@ -152,7 +169,9 @@ export class Attachments {
     const on = Object.keys(now.context.request.networks);
     const leaving = networks === 'all' ? on : on.filter((network) => networks.includes(network));
     if (networks !== 'all' && leaving.length === 0) return;
-    if (leaving.length === on.length) return this.#tearDown(id, send);
+    // One that has more than its networks of the engines (a namespace, a process) was made by others, and stays.
+    const isEngines = now.context.request.netns.mode === 'path';
+    if (leaving.length === on.length && isEngines) return this.#tearDown(id, send);
     for (const network of leaving) await send({ type: 'disconnect', id, network, force: true });
   }
 
@@ -167,8 +186,35 @@ export class Attachments {
   }
 }
 
+/** Returns true if the container has the namespace at this path. */
+export function isIn({ identity }: ContainerContext, netns: string): boolean {
+  const there = identityAt(netns);
+  return identity !== null && there !== null && identity.dev === there.dev && identity.ino === there.ino;
+}
+
+const hostLinkOf = (options: AttachmentOptions | undefined): Pick<AttachmentOptions, 'host_interface_name'> =>
+  options?.host_interface_name === undefined ? {} : { host_interface_name: options.host_interface_name };
+
+/** Returns the bridges among the networks for which the host's end has no name yet. */
+function withoutHostLink({ networks, described }: Attachment, context: ContainerContext | undefined): string[] {
+  const isBridge = (name: string) =>
+    described.some(({ request }) => request.name === name && request.driver === 'bridge');
+  return Object.entries(networks).flatMap(([name, options]) => {
+    const has = context?.request.networks[name] ?? options;
+    return isBridge(name) && has.host_interface_name === undefined ? [name] : [];
+  });
+}
+
+function withHostLinks(wish: Attachment, networks: readonly string[], names: readonly string[]): Attachment {
+  const named = Object.entries(wish.networks).map(([network, options]) => {
+    const name = names[networks.indexOf(network)];
+    return [network, name === undefined ? options : { ...options, host_interface_name: name }] as const;
+  });
+  return { ...wish, networks: Object.fromEntries(named) };
+}
+
 /** Returns true if the container has this port, or for a port that cleat chooses, any that leads to the same place. */
-function isPublished({ ports }: ContainerContext, asked: PortMapping): boolean {
+export function isPublished({ ports }: ContainerContext, asked: PortMapping): boolean {
   const { protocol = 'tcp', host_ip: ip = '', host_port: port = 0, container_port: inner, range = 1 } = asked;
   return ports.some(
     (has) =>

@@ -7,7 +7,8 @@
  * Limits: a stop of the daemon does not wait for that; the next start forgets it.
  */
 import type { Containers } from '../containers/containers.ts';
-import type { DescribedNetwork, Networks } from '../networks/networks.ts';
+import type { DescribedNetwork } from '../networks/described.ts';
+import type { Networks } from '../networks/networks.ts';
 
 const AGAIN_MS = 1000;
 

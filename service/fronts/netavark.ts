@@ -17,7 +17,7 @@ import { FaultError } from '../../state/faults.ts';
 import type { Mapping, NetavarkSetup, NetworkInfo, PerNetwork } from '../../state/fronts/netavark.ts';
 import { Cidr, DnsName, NamespacePath } from '../../state/names.ts';
 import { DRIVERS, NetworkRequest, type NetworkDefinition } from '../../state/network.ts';
-import type { DescribedNetwork } from '../networks/networks.ts';
+import type { DescribedNetwork } from '../networks/described.ts';
 import { parse } from '../requests/parse.ts';
 import type { Attachment } from './attachments.ts';
 
@@ -73,6 +73,7 @@ export function toAttachment(netns: string, setup: NetavarkSetup): Attachment {
     // netavark leads ports to networks that lead out alone; on others it passes them over.
     ports: wishes.some(({ info }) => leadsOut(info)) ? (mappings ?? []).flatMap(portsOf) : [],
     portsReserved: true,
+    numberedHostLinks: true,
     described: wishes.map(({ network, info }) => within(`network ${network}`, () => describe(info, strict))),
   };
 }
@@ -85,12 +86,11 @@ function optionsOf(wish: PerNetwork, info: NetworkInfo, name: string): Attachmen
   const leases = (info.ipam_options?.driver ?? 'host-local') === 'host-local';
   if (leases && (ips === null || ips === undefined)) throw refuse('no static ips provided');
   const host = options?.host_interface_name ?? '';
-  if (host !== '')
-    throw refuse(`the option host_interface_name (${host}) is not supported: cleat names the host's end`);
   // Names that cannot be in DNS are passed over, and so are all on a network without.
   const names = info.dns_enabled ? dnsNames([name, ...(aliases ?? [])].filter((one) => !isDotted(one, name))) : [];
   return parse(AttachmentOptions, {
     interface_name,
+    ...(host === '' ? {} : { host_interface_name: host }),
     ...(ips && ips.length > 0 ? { static_ips: ips } : {}),
     ...(mac === null || mac === undefined || mac === '' ? {} : { static_mac: mac.replaceAll('-', ':') }),
     ...(names.length === 0 ? {} : { aliases: names.filter((one) => DnsName.safeParse(one).success).slice(0, 64) }),

@@ -12,6 +12,7 @@
  *   GET    /v1/inspector, /v1/containers/:id/machine (inspector.ts)
  *   POST   /v1/audit/repair
  *   POST   /v1/netavark/setup, /v1/netavark/teardown, /v1/netavark/update (netavark-routes.ts)
+ *   POST   /v1/cni/add, /v1/cni/del, /v1/cni/check, /v1/cni/gc, /v1/cni/status (cni-routes.ts)
  *   GET    /v1/plans/:hash, POST /v1/plans/:hash/apply (plans.ts)
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
  *   GET    /metrics (for Prometheus), /_ping ("OK", as of Docker and Podman)
@@ -25,6 +26,7 @@
  */
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyRequest, type RequestPayload } from 'fastify';
+import type { Kernel } from '../../effects/kernel.ts';
 import type { AuditReport, RepairReport } from '../../state/answers/audit.ts';
 import type { ContainerView, Gone } from '../../state/answers/container/container.ts';
 import type { DoctorReport } from '../../state/answers/doctor.ts';
@@ -47,9 +49,11 @@ import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { noSuchContainer } from '../events/events.ts';
 import type { Attachments } from '../fronts/attachments.ts';
 import type { Networks } from '../networks/networks.ts';
+import type { Shared } from '../outsides/shared.ts';
 import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
 import type { Plans } from '../plans/plans.ts';
 import { openApi, paths } from './openapi.ts';
+import { addCniRoutes } from './cni-routes.ts';
 import { addRouteRules } from './route-rules.ts';
 import { addJournalRoutes } from './journal-routes.ts';
 import { type Answered, streamEvents } from './event-stream.ts';
@@ -69,6 +73,8 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   traces: Traces | null;
   containers: Containers;
   networks: Networks;
+  shared: Shared;
+  kernel: Kernel;
   attachments: Attachments;
   plans: Plans;
   view(snapshot: ContainerSnapshot): ContainerView;
@@ -264,6 +270,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
 
   addInspectorRoutes(api, parts);
   addNetavarkRoutes(api, { ...parts, send: (event, call) => send(event, call, null) });
+  addCniRoutes(api, { ...parts, send: (event, call) => send(event, call, null) });
 
   api.get('/v1/audit', () => parts.audit());
   api.post('/v1/audit/repair', (request) => {

@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { AuditReport, RepairReport } from '../../state/answers/audit.ts';
+import { CniError, CniResult } from '../../state/answers/cni.ts';
 import { ContainerView, Gone } from '../../state/answers/container/container.ts';
 import { DoctorReport } from '../../state/answers/doctor.ts';
 import { ErrorAnswer } from '../../state/answers/error.ts';
@@ -24,10 +25,14 @@ import { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS, Fault } from '../../state/faults.ts';
 import { NetavarkCreate, NetavarkSetup, NetavarkTeardown, NetavarkUpdate } from '../../state/fronts/netavark.ts';
 import type { Paths } from './route-rules.ts';
+import { CniRequest } from '../../state/fronts/cni.ts';
 import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 
 const schemas = {
   AuditReport,
+  CniError,
+  CniRequest,
+  CniResult,
   ContainerStats,
   ContainerView,
   DoctorReport,
@@ -85,6 +90,15 @@ const PREFER = parameter(
 
 const NETNS = { ...parameter('netns', 'query', "path of the container's namespace"), required: true };
 const OF_NETWORK = { ...parameter('network', 'query', 'name of the network'), required: true };
+/** A command of a CNI plugin. */
+const cni = (done: string, status: 200 | 204) => ({
+  summary: `What the CNI plugin is asked for, for \`cleat-cni\`; for root. ${done}, or an error of the specification`,
+  requestBody: { required: true, content: json(ref('CniRequest')) },
+  responses: {
+    [status]: status === 200 ? answer(done, ref('CniResult')) : { description: done },
+    default: answer('An error as the CNI specification has it', ref('CniError')),
+  },
+});
 
 /** The routes are held to it, too (route-rules.ts). */
 export const paths: Paths = {
@@ -138,6 +152,11 @@ export const paths: Paths = {
       },
     },
   },
+  '/v1/cni/add': { post: cni('The result of the ADD', 200) },
+  '/v1/cni/check': { post: cni('It is as the result of the ADD says', 204) },
+  '/v1/cni/del': { post: cni('Nothing is left of the attachment', 204) },
+  '/v1/cni/gc': { post: cni('Nothing is left of what the runtime does not know any more', 204) },
+  '/v1/cni/status': { post: cni('The network can take a container', 204) },
   '/v1/containers': {
     get: {
       summary: 'All containers, or those of them that exist',

@@ -15,7 +15,6 @@ import { toFault } from '../../effects/effect.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { requireIpv6 } from '../../effects/namespaces/switches.ts';
 import type { Obstacle } from '../../plan/networks/host-routes.ts';
-import { planNetwork } from '../../plan/networks/network.ts';
 import { overlaps, parseSubnet } from '../../plan/addresses/address.ts';
 import { reservedNetwork } from '../../plan/addresses/special-addresses.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
@@ -24,13 +23,13 @@ import type { NetworkAnswer } from '../../state/answers/network.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';
 import {
   DEFAULT_NETWORK,
-  type Engine,
   type NetworkDefinition,
   type NetworkRequest,
   type NetworkUpdate,
   type SubnetPool,
 } from '../../state/network.ts';
 import type { Definitions } from './definitions.ts';
+import { belongsToOthers, inUse, ofEngine, planned, type DescribedNetwork, type PlannedNetwork } from './described.ts';
 import { hostObstacles } from './host-routes.ts';
 import { ELSEWHERE } from './way-out-watch.ts';
 import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
@@ -45,32 +44,6 @@ export type AnsweredNetwork = NetworkDefinition & { warnings?: string[] };
 
 const answered = (definition: NetworkDefinition, warnings: string[]): AnsweredNetwork =>
   warnings.length === 0 ? definition : { ...definition, warnings };
-
-/** Holds a network as the engine that keeps it describes it: with its id, and complete. */
-export interface DescribedNetwork {
-  engine: Engine;
-  id: string;
-  /** RFC 3339. */
-  created: string;
-  request: NetworkRequest;
-}
-
-type PlannedNetwork = ReturnType<typeof planned>;
-
-/** Throws the reason if there can be no such network. */
-function planned(request: NetworkRequest, around: Parameters<typeof planNetwork>[1]) {
-  const plan = planNetwork(request, around);
-  if ('fault' in plan) throw FaultError.of(plan.fault);
-  return plan;
-}
-
-function belongsToOthers({ name, engine }: NetworkDefinition): FaultError {
-  const whose = engine === undefined ? 'a network of its own' : `a network of ${engine}'s`;
-  return new FaultError(
-    'NETWORK_EXISTS',
-    `cleat has ${whose} that is called ${name}: one of the two needs another name`,
-  );
-}
 
 export class Networks {
   readonly #definitions: Definitions;
@@ -135,6 +108,25 @@ export class Networks {
     return this.#defaultFault;
   }
 
+  /**
+   * Chooses the parent of each definition that names none, as files of Podman's do: the link of the default route now. Without such a
+   * route they have none until the next start, and refuse containers.
+   */
+  async chooseParents(): Promise<void> {
+    const open = this.all().filter(({ network_interface: parent }) => parent === '');
+    const link = open.length === 0 ? null : await this.#defaultLink();
+    if (link === null) return;
+    await this.#definitions.inTurn(() => {
+      for (const definition of open) this.#definitions.record({ ...definition, network_interface: link });
+    });
+  }
+
+  async #defaultLink(): Promise<string | null> {
+    const { kernel } = this.#kernel.outside(null);
+    const [four, six] = await Promise.all([kernel.wayTo(ELSEWHERE[4]), kernel.wayTo(ELSEWHERE[6])]);
+    return (four ?? six)?.link ?? null;
+  }
+
   /** Returns why there is no default network; null if there is one, or somebody removed it. */
   get defaultFault(): Fault | null {
     return this.#defaultFault;
@@ -157,6 +149,18 @@ export class Networks {
    */
   adopt(described: DescribedNetwork): Promise<NetworkDefinition> {
     return this.#definitions.inTurn(() => this.#adopt(described));
+  }
+
+  /** Throws the reason if `adopt` would refuse this network now. Changes nothing. */
+  foresee(described: DescribedNetwork): Promise<void> {
+    return this.#definitions.inTurn(async () => {
+      const { known, others } = this.#beside(described);
+      if (known !== null) {
+        if (isDeepStrictEqual(await this.#wished(described, known, others), known)) return;
+        this.#refuseUsed(known.name);
+      }
+      await this.#planned(described.request, others, described.id);
+    });
   }
 
   update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
@@ -184,17 +188,9 @@ export class Networks {
   }
 
   async #adopt(described: DescribedNetwork): Promise<NetworkDefinition> {
-    const { engine, request } = described;
-    const known = this.#definitions.byName.get(request.name);
-    if (known !== undefined && known.engine !== engine) throw belongsToOthers(known);
-    const others = this.all().filter(({ name }) => name !== request.name && !this.#givesWay(name));
-    // An engine may make its definition anew for each container, so that the time in it says nothing.
-    const created = known?.created ?? described.created;
-    const ofEngine = ({ definition }: PlannedNetwork) => ({ ...definition, created, engine });
-    if (known !== undefined) {
-      // What the engine hands over is complete, so what is known already is recognised without asking the kernel.
-      const around = { networks: others, routes: [], links: [], defaultLink: known.network_interface };
-      const wished = ofEngine(planned(request, { ...around, ...(await this.#choices(described.id)) }));
+    const { known, others } = this.#beside(described);
+    if (known !== null) {
+      const wished = await this.#wished(described, known, others);
       if (isDeepStrictEqual(wished, known)) return known;
       const { network_dns_servers } = wished;
       if (isDeepStrictEqual({ ...known, network_dns_servers }, wished)) {
@@ -202,10 +198,32 @@ export class Networks {
       }
       await this.#removeUnused(known);
     }
-    const definition = ofEngine(await this.#planned(request, others, described.id));
+    const plan = await this.#planned(described.request, others, described.id);
+    const definition = ofEngine(described, plan, known?.created ?? described.created);
     this.#definitions.record(definition);
     await this.#moveDefault(definition);
     return definition;
+  }
+
+  /** Returns the network of this name as it is known, null if it is not, and the networks that it has to be beside. */
+  #beside({ engine, request }: DescribedNetwork): { known: NetworkDefinition | null; others: NetworkDefinition[] } {
+    const known = this.#definitions.byName.get(request.name) ?? null;
+    if (known !== null && known.engine !== engine) throw belongsToOthers(known);
+    return { known, others: this.all().filter(({ name }) => name !== request.name && !this.#givesWay(name)) };
+  }
+
+  /**
+   * Returns what a known network is to be now. What an engine hands over is complete, so the kernel is not asked. An engine may make its
+   * definition anew for each container, so the time in it says nothing.
+   */
+  async #wished(
+    described: DescribedNetwork,
+    known: NetworkDefinition,
+    others: readonly NetworkDefinition[],
+  ): Promise<NetworkDefinition> {
+    const around = { networks: others, routes: [], links: [], defaultLink: known.network_interface };
+    const plan = planned(described.request, { ...around, ...(await this.#choices(described.id)) });
+    return ofEngine(described, plan, known.created);
   }
 
   /** Returns true for the default network while nobody uses it: cleat has chosen its subnet, and can choose another. */
@@ -250,12 +268,6 @@ export class Networks {
     });
     await this.#requireIpv6(plan.definition);
     return plan;
-  }
-
-  async #defaultLink(): Promise<string | null> {
-    const { kernel } = this.#kernel.outside(null);
-    const [four, six] = await Promise.all([kernel.wayTo(ELSEWHERE[4]), kernel.wayTo(ELSEWHERE[6])]);
-    return (four ?? six)?.link ?? null;
   }
 
   /** Returns what a network that an engine keeps is completed from, besides what the engine says. */
@@ -329,14 +341,16 @@ export class Networks {
 
   /** Throws NETWORK_IN_USE. */
   async #removeUnused({ name }: NetworkDefinition): Promise<void> {
-    const users = this.#shared.usersOf(name);
+    this.#refuseUsed(name);
     // Without users it is on its way down, or already down.
-    if (users.length > 0 || !(await this.#shared.whenDown(name))) {
-      const by = users.length > 0 ? users.map(containerIdOf).join(', ') : 'a bridge that could not be removed';
-      throw new FaultError('NETWORK_IN_USE', `network ${name} is being used by ${by}`, { owner: by });
-    }
+    if (!(await this.#shared.whenDown(name))) throw inUse(name, 'a bridge that could not be removed');
     this.#definitions.remove(name);
     this.#shared.forget(name);
+  }
+
+  #refuseUsed(name: string): void {
+    const users = this.#shared.usersOf(name);
+    if (users.length > 0) throw inUse(name, users.map(containerIdOf).join(', '));
   }
 
   /** Waits until departing containers of a network are gone: a teardown answers before the kernel has released the addresses. */

@@ -46,7 +46,9 @@ export function authorise(peer: Peer, event: LifecycleEvent): void {
           ? 'bound_to'
           : event.ports_reserved === true
             ? 'ports_reserved'
-            : null;
+            : event.exit_fd !== undefined
+              ? 'exit_fd'
+              : null;
   if (asked !== null) throw new FaultError('NOT_ALLOWED', `${asked} is not allowed for uid ${peer.uid}`);
 }
 

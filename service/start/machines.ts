@@ -15,6 +15,7 @@ import { provideContainer, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
 import { Attachments } from '../fronts/attachments.ts';
+import { HostLinks } from '../fronts/host-links.ts';
 import { EngineNetworks } from '../fronts/engine-networks.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
@@ -117,7 +118,11 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   const { neighbours } = roster;
   const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks });
   const engineNetworks = new EngineNetworks({ networks, containers, failed });
-  const attachments = new Attachments({ containers, networks: engineNetworks });
+  const hostLinks = new HostLinks({
+    containers,
+    exists: async (name) => (await kernel.outside(null).kernel.link(name)) !== null,
+  });
+  const attachments = new Attachments({ containers, networks: engineNetworks, hostLinks });
   const fronts = { engineNetworks, attachments };
   return { roster, metrics, shared, networks, ...fronts, outsides, machine, containers, plans, etc, places };
 }

@@ -105,6 +105,8 @@ export async function serve(
     traces,
     containers,
     networks,
+    shared,
+    kernel,
     attachments,
     plans,
     view,

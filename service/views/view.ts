@@ -78,6 +78,7 @@ export function containerView(snapshot: ContainerSnapshot, etc: string): Contain
     },
     outside: context.outside,
     bound_to: context.boundTo?.pid ?? null,
+    exit_fd: context.exit === undefined ? null : { pid: context.exit.holder.pid, fd: context.exit.fd },
     networks: Object.fromEntries(
       context.attachments.map((attachment) => [attachment.network, statusBlock(attachment)]),
     ),

@@ -45,6 +45,7 @@ translation('what Podman 4.3 sends', () => {
     },
     ports: [{ host_ip: '', host_port: 8080, container_port: 80, protocol: 'tcp', range: 1 }],
     portsReserved: true,
+    numberedHostLinks: true,
   });
   assert.equal(networks, [
     {
@@ -205,8 +206,8 @@ translation('what is missing or not one of its kind is named', () => {
   refused({ ...setup, networks: [web] }, /^networks: 0.name: /);
   refused({ ...setup, networks: { web: { ...web, static_mac: '01:00:5e:00:00:01' } } }, /^network web: static_mac: /);
   refused(
-    { ...setup, networks: { web: { ...web, options: { host_interface_name: 'v0' } } } },
-    /host_interface_name \(v0\)/,
+    { ...setup, networks: { web: { ...web, options: { host_interface_name: 'a/b' } } } },
+    /host_interface_name: an/,
   );
   refused(
     { ...setup, network_info: { web: { ...network('web', 1), subnets: [{ subnet: '10.89.1.0' }] } } },

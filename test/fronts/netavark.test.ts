@@ -125,6 +125,31 @@ tests('two containers have addresses, names of each other, and ports that lead i
   await until('the network is forgotten', async () => (await networks()).length === 0);
 });
 
+tests("host's ends are the lowest vethN that is free, or what the engine chooses", async () => {
+  const [web, db] = [network('web', 1), network('db', 2)];
+  const ends = () =>
+    ipJson<{ ifname: string; master?: string }[]>(undefined, 'link')
+      .flatMap(({ ifname, master }) => (master === undefined ? [] : [`${ifname} on ${master}`]))
+      .sort();
+  execFileSync('ip', ['link', 'add', 'veth1', 'type', 'veth', 'peer', 'name', 'other']);
+  try {
+    await setup('a', 5, [web, db]);
+    assert.equal(ends(), ['veth0 on podman1', 'veth2 on podman2']);
+    const asked = request('b', 6, [web]);
+    const [[name, wish] = ['', {}]] = Object.entries(asked.networks);
+    const chosen = { [name]: { ...wish, options: { host_interface_name: 'mine' } } };
+    await netavark.setup(path('b'), { ...asked, networks: chosen as NetavarkSetup['networks'] });
+    // Asked again, it is the same.
+    await setup('a', 5, [web, db]);
+    assert.equal(ends(), ['mine on podman1', 'veth0 on podman1', 'veth2 on podman2']);
+    await teardown('a', [web, db]);
+    await Promise.all([setup('a', 7, [web]), setup('c', 8, [web])]);
+    assert.equal(ends(), ['mine on podman1', 'veth0 on podman1', 'veth2 on podman1']);
+  } finally {
+    execFileSync('ip', ['link', 'delete', 'veth1']);
+  }
+});
+
 tests('networks reach each other unless they are isolated, and those of another request form are', async () => {
   const free = [network('one', 1), network('two', 2)] as const;
   const reach = async (one: NetworkInfo, two: NetworkInfo, list = false): Promise<boolean> => {

@@ -17,6 +17,7 @@ import type { Plan } from '../../state/answers/container/plan.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import { InspectorMessage } from '../../state/answers/inspector.ts';
 import type { ContainerStats } from '../../state/answers/container/stats.ts';
+import type { CniResult } from '../../state/answers/cni.ts';
 import { on, pathOf, port, type Answer } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';
@@ -369,6 +370,33 @@ answers(
     );
   },
 );
+
+answers('what a CNI runtime gets: results in each form, and errors', async () => {
+  const env = { CNI_CONTAINERID: 'cni1', CNI_IFNAME: 'eth0', CNI_NETNS: addNetns('cni1') };
+  const post = (word: string, config: object) =>
+    daemon.request<CniResult>('POST', `/v1/cni/${word}`, { env, config: { type: 'cleat', name: 'pods', ...config } });
+  const network = { network: 'named', dns: { domain: 'example.org', options: ['ndots:2'] } };
+  for (const cniVersion of ['0.4.0', '1.1.0']) {
+    const config = { ...network, cniVersion };
+    assert.is((await post('add', config)).status, 200);
+    assert.is((await post('add', config)).status, 409);
+    const before = { prevResult: { interfaces: [{ name: 'lo', sandbox: env.CNI_NETNS }], ips: [], dns: {} } };
+    const more = { name: 'more', network: 'web', cniVersion, ...before };
+    const { body: prevResult } = await daemon.request<CniResult>('POST', '/v1/cni/add', {
+      env: { ...env, CNI_IFNAME: 'eth1' },
+      config: { type: 'cleat', ...more },
+    });
+    assert.is(prevResult.interfaces.length, 4);
+    assert.is((await post('check', { ...config, prevResult: prevResult })).status, 409);
+    assert.is((await post('del', config)).status, 204);
+    await daemon.down('cni1');
+  }
+  const config = { ...network, cniVersion: '1.1.0' };
+  const { body: prevResult } = await post('add', config);
+  assert.is((await post('check', { ...config, prevResult })).status, 204);
+  assert.is((await post('status', config)).status, 204);
+  assert.is((await post('gc', { ...config, 'cni.dev/valid-attachments': [] })).status, 204);
+});
 
 answers('what is for others: metrics, and a ping', async () => {
   for (const path of ['/metrics', '/_ping']) assert.is((await daemon.get(path)).status, 200);

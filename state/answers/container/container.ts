@@ -75,6 +75,10 @@ export const ContainerView = z.object({
   netns: NetnsView,
   outside: z.string().nullable(),
   bound_to: z.int().nullable(),
+  exit_fd: z
+    .object({ pid: z.int(), fd: z.int() })
+    .nullable()
+    .describe('The descriptor that it ends with, as it was named'),
   networks: z.record(NetworkName, StatusBlock),
   requested_networks: z.record(NetworkName, AttachmentOptions),
   uplink: UplinkView.nullable().describe('The program that leads out instead of networks'),
