@@ -146,7 +146,7 @@
         "native/netavark/arguments.cc",
         "native/netavark/netavark.cc",
       ],
-      "defines": ["_GNU_SOURCE", "CLEAT_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
+      "defines": ["_GNU_SOURCE"],
       "ldflags": ["-static-pie"],
     },
     {

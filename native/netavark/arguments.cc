@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "../client/version.h"
 #include "../printable.h"
 
 namespace cleat_netavark {
@@ -126,7 +127,7 @@ std::optional<Text> ReadWords(int argc, char** argv, Words* words, Invocation* o
     } else if (word == "-h" || word == "--help") {
       return Text{kHelp};
     } else if (word == "-V" || word == "--version") {
-      return Text{"cleat-netavark " CLEAT_VERSION "\n"};
+      return Text{std::string("cleat-netavark ") + cleat_client::kVersion + "\n"};
     } else {
       Word taken = TakeOption(word);
       if (taken.option == nullptr) {

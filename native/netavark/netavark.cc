@@ -20,6 +20,7 @@
 #include "../client/deadline.h"
 #include "../client/http.h"
 #include "../client/input.h"
+#include "../client/version.h"
 #include "../fd.h"
 #include "../json/json.h"
 #include "../printable.h"
@@ -111,8 +112,8 @@ std::string ToRequest(const Invocation& invocation, const Deadline& deadline, Re
 }
 
 int PrintVersion() {
-  std::printf("{\n  \"version\": \"" CLEAT_VERSION
-              "\",\n  \"commit\": \"\",\n  \"build_time\": \"\",\n  \"target\": \"cleat\"\n}\n");
+  std::printf("{\n  \"version\": \"%s\",\n  \"commit\": \"\",\n  \"build_time\": \"\",\n  \"target\": \"cleat\"\n}\n",
+              cleat_client::kVersion);
   return EXIT_SUCCESS;
 }
 

@@ -2,12 +2,15 @@
  * The networks that engines keep: cleat knows each of them while a container is on it, or is about to be.
  *
  * Guarantees: a network is not forgotten while a request that needs it is under way. It is forgotten when no container names it
- * any more, whichever client took the last one off it. What a crash leaves behind is forgotten at the next start.
- * Limits: one that cannot be removed yet (a bridge that the kernel still holds) is tried again with the next container that goes.
+ * any more, whichever client took the last one off it; one that cannot be removed yet (a bridge that the kernel still holds) is
+ * tried again every second. What a crash leaves behind is forgotten at the next start.
+ * Limits: a stop of the daemon does not wait for that; the next start forgets it.
  */
 import type { Containers } from '../containers/containers.ts';
 import type { DescribedNetwork } from '../networks/described.ts';
 import type { Networks } from '../networks/networks.ts';
+
+const AGAIN_MS = 1000;
 
 export class EngineNetworks {
   readonly #networks: Pick<Networks, 'adopt' | 'all' | 'forget'>;
@@ -15,6 +18,9 @@ export class EngineNetworks {
   readonly #failed: (what: string, error: unknown) => void;
   /** The number of requests under way that need a network, by name. */
   readonly #needs = new Map<string, number>();
+  /** The networks that could not be forgotten yet, which has been reported. */
+  readonly #late = new Set<string>();
+  #again: NodeJS.Timeout | undefined;
 
   constructor(parts: {
     networks: Pick<Networks, 'adopt' | 'all' | 'forget'>;
@@ -54,8 +60,12 @@ export class EngineNetworks {
     for (const { name } of engines.filter((network) => this.#isUnused(network.name))) {
       try {
         await this.#networks.forget(name, () => this.#isUnused(name));
+        this.#late.delete(name);
       } catch (error) {
-        this.#failed(`network ${name} of an engine`, error);
+        if (!this.#late.has(name)) this.#failed(`network ${name} of an engine`, error);
+        this.#late.add(name);
+        clearTimeout(this.#again);
+        this.#again = setTimeout(() => void this.forgetUnused(), AGAIN_MS).unref();
       }
     }
   }

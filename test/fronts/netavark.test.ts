@@ -5,6 +5,7 @@
  * helper that was killed, and a daemon that is killed in between.
  */
 import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -14,6 +15,7 @@ import { TestDaemon } from '../harness/daemon.ts';
 import { dig } from '../harness/dns.ts';
 import { addNetns, removeNetns, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
+import { asUser, sayAs } from '../harness/peer.ts';
 import { dual, id64, mapping, Netavark, NETAVARK, network, request } from '../harness/netavark.ts';
 import { assertComesBackTo, inspectKernel, ipJson, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -51,7 +53,7 @@ tests.before.each(() => {
 });
 /** Whatever a test does, nothing of it is left. */
 tests.after.each(async () => {
-  for (const name of NAMES) if (paths[name] !== undefined) removeNetns(name);
+  for (const name of NAMES.filter((one) => existsSync(path(one)))) removeNetns(name);
   const { body } = await daemon.get<{ id: string }[]>('/v1/containers');
   await daemon.down(...body.map(({ id }) => id));
   await daemon.clean();
@@ -245,7 +247,7 @@ tests(
   async () => {
     const infos = [network('one', 1, { dns_enabled: true }), network('two', 2)];
     const input = JSON.stringify(request('a', 5, infos, { port_mappings: [mapping(8080, 80)] }));
-    for (let ms = 0; ms < 40; ms += 8) {
+    for (let ms = 0; ms < 40; ms += 10) {
       for (const verb of ['setup', 'teardown']) {
         const child = spawn(NETAVARK, [verb, path('a')], {
           stdio: ['pipe', 'ignore', 'inherit'],
@@ -412,10 +414,31 @@ tests("a network on a parent: the container is a host of the LAN, and its ports 
   await teardown('a', [lan]);
 });
 
-tests('4,096 published ports are not too many', async () => {
-  const port_mappings = Array.from({ length: 4096 }, (_, i) => mapping(10_000 + 2 * i, 80, { host_ip: HOST }));
+tests('only root speaks for an engine, and only root reserves host ports', async () => {
+  const { directory } = daemon;
+  chmodSync(directory, 0o755);
+  chmodSync(daemon.socket, 0o666);
+  const user = asUser(65_534, 65_534);
+  const web = request('a', 5, [network('web', 1)]);
+  for (const [verb, input] of [
+    [`setup?netns=${path('a')}`, web],
+    [`teardown?netns=${path('a')}`, web],
+    ['update?network=web', { network_dns_servers: [] }],
+    ['create', {}],
+  ] as const)
+    assert.is(sayAs(daemon, user, input, `/v1/netavark/${verb}`), '403 NOT_ALLOWED', verb);
+  assert.is(sayAs(daemon, user, { type: 'create', id: 'u', ports_reserved: true }), '403 NOT_ALLOWED');
+  assert.equal(await networks(), []);
+});
+
+tests('the longest request is not too long', async () => {
+  const port_mappings = Array.from({ length: 4096 }, (_, i) => mapping(10_000 + i, 10_000 + i, { host_ip: HOST }));
   await setup('a', 5, [network('web', 1)], { port_mappings });
-  assert.is((await view('a')).ports?.length, 4096);
+  const { ports = [] } = await view('a');
+  assert.equal(
+    ports.map(({ host_port, range }) => [host_port, range]),
+    [[10_000, 4096]],
+  );
   await teardown('a', [network('web', 1)]);
 });
 

@@ -17,7 +17,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { effort, proved, seed } from '../harness/proof.ts';
-import { buildHook } from '../harness/sanitized.ts';
+import { buildFront } from '../harness/sanitized.ts';
 
 const CALLS = effort('calls', 60, 1500);
 /** A hook that has not ended by then hangs: its deadlines here are below a second, plus 2 s for cleaning up. */
@@ -264,7 +264,7 @@ const REFUSED_STATE =
 const hook = suite('hook');
 
 hook('the hook ends as documented, whatever it meets', async () => {
-  const program = await buildHook('address');
+  const program = await buildFront('address', 'cleat-oci-hook');
   const daemon = new Daemon();
   await daemon.listen();
   let calls = 0;
