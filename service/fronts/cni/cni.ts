@@ -32,7 +32,8 @@ import {
 } from '../../../state/fronts/cni.ts';
 import type { Containers } from '../../containers/containers.ts';
 import { noSuchContainer } from '../../events/events.ts';
-import type { DescribedNetwork, Networks } from '../../networks/networks.ts';
+import type { DescribedNetwork } from '../../networks/described.ts';
+import type { Networks } from '../../networks/networks.ts';
 import type { Shared } from '../../outsides/shared.ts';
 import { isIn, isPublished, type Attachments, type Send } from '../attachments.ts';
 import { containerIdFor, readArgs } from './cni-names.ts';
