@@ -43,7 +43,7 @@ const DEBIAN_PACKAGES = {
   curl: 'talks to the socket and to published ports in demo and tests',
   jq: 'reads answers in demo',
   crun: 'the container engine of demo and tests',
-  runc: 'the other runtime of the tests of the OCI hook',
+  runc: 'the other OCI runtime, also of containerd, in tests',
   conmon: 'tests that the network of a container ends with it',
   slirp4netns: 'uplink of rootless containers',
   passt: 'pasta, the other uplink of rootless containers',
@@ -58,7 +58,6 @@ const DEBIAN_PACKAGES = {
   systemd: 'busctl, which asks firewalld, and systemd-analyze',
   'containernetworking-plugins': 'tests that cleat works in chains with the other CNI plugins; benchmark peer',
   containerd: 'tests that its containers run on cleat as a CNI plugin; it is not started on this machine (100 MB)',
-  runc: 'the other runtime of containerd in tests',
   chromium: 'the browser in which tests use the page of the inspector (290 MB)',
 };
 
