@@ -11,6 +11,7 @@ import { DRIFT_KINDS } from './drift.ts';
 import { External, ExternalTerms } from './external.ts';
 import { Fault } from './faults.ts';
 import { ContainerId, InterfaceName, IpAddress, NetworkName } from './names.ts';
+import { IPVLAN_MODES, MACVLAN_MODES } from './network.ts';
 import { PortHandler, Uplink, UplinkRequest } from './uplink.ts';
 
 /** An address given to a container, with the gateway of its subnet (null on internal networks). */
@@ -21,10 +22,24 @@ export const LeasedAddress = z.object({
 });
 export type LeasedAddress = z.infer<typeof LeasedAddress>;
 
+/** The link of a container on a network without a bridge: a child of the network's parent (ip-link(8)). */
+export const ChildLink = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('macvlan'),
+    mode: z.enum(MACVLAN_MODES),
+    /** IFLA_MACVLAN_BC_CUTOFF; null: the kernel's default. */
+    bclim: z.int().nullable(),
+  }),
+  z.object({ kind: z.literal('ipvlan'), mode: z.enum(IPVLAN_MODES) }),
+  z.object({ kind: z.literal('vlan'), id: z.int() }),
+]);
+export type ChildLink = z.infer<typeof ChildLink>;
+
 /** The lease that a network grants to one container: the answer to `join`. */
 export const Lease = z.object({
   network: NetworkName,
   networkId: z.string(),
+  /** The network's link in the outside: its bridge, or the parent of the container's link. */
   bridge: InterfaceName,
   addresses: z.array(LeasedAddress),
   /** The MAC that was requested, or that the network chose. No other container on the network has it. */
@@ -36,8 +51,10 @@ export const Lease = z.object({
   /** Metric of the default route, null for none. */
   defaultMetric: z.int().nullable(),
   internal: z.boolean(),
-  /** True if the bridge belongs to others: it gets our ports and nothing else, and the gateway is not ours. */
+  /** True if the bridge, or the parent, belongs to others: it gets our links and nothing else, and the gateway is not ours. */
   unmanaged: z.boolean().optional(),
+  /** Absent for a veth on a bridge. */
+  child: ChildLink.optional(),
   /**
    * `listen`: the addresses that answer names, which are the gateways (unmanaged: addresses of the bridge). `servers`: the
    * servers for all other names; if empty, the host's. Null: no DNS.
@@ -52,11 +69,11 @@ export type Lease = z.infer<typeof Lease>;
 export const Attachment = Lease.omit({ terms: true }).extend({
   /** Position in the order of attaching: names the host link, never reused within a generation. */
   ordinal: z.int(),
-  /** The veth end in the outside namespace. */
+  /** The veth end in the outside namespace. A child link has no such end, and nothing has the name. */
   hostLink: InterfaceName,
-  /** The veth end inside the container. */
+  /** The link inside the container: the other veth end, or the child of the parent. */
   link: InterfaceName,
-  /** IFLA_IFALIAS of the host link: cleat:<instance>:<owner>:<network>. */
+  /** IFLA_IFALIAS of the host link, or of the child link: cleat:<instance>:<owner>:<network>. */
   alias: z.string().max(255),
   /** Names on this network besides the container's own: the requested ones, the hostname, the short id. Each once. */
   aliases: z.array(z.string()),

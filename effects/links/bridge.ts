@@ -10,6 +10,7 @@
 import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
 import type { Member } from '../../plan/kernel/expected-bridge.ts';
 import { ETHERNET_MTU } from '../../plan/networks/mtu.ts';
+import { withGateways } from '../../plan/networks/network.ts';
 import type { BridgeSeen } from '../../plan/networks/unmanaged.ts';
 import { isKernelError, type Link, type Outside, type RtnlRequest } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
@@ -59,8 +60,8 @@ export const reviseNetwork =
     await setRules(native, kernel.instance.table, rulesOf(to));
     const ports = () => members(outside, to.name);
     await restore(native, to, mac, ports);
-    const kept = new Set(to.subnets.flatMap(({ subnet, gateway }) => [subnet, `${subnet} ${gateway}`]));
-    const gone = from.subnets.filter(({ subnet, gateway }) => !kept.has(`${subnet} ${gateway}`));
+    const kept = new Set(withGateways(to).flatMap(({ subnet, gateway }) => [subnet, `${subnet} ${gateway}`]));
+    const gone = withGateways(from).filter(({ subnet, gateway }) => !kept.has(`${subnet} ${gateway}`));
     if (gone.length === 0) return;
     const replies = await native.rtnl([
       ...gone.map(({ subnet, gateway }) => addressOf('address.del', name, subnet, gateway)),
@@ -169,7 +170,7 @@ async function dressBridge(native: Outside, definition: NetworkDefinition): Prom
   await native.sysctlWrite({ ...v4, ...(v6 ? switches6 : {}) }, undefined, true);
   if (v6) await forwardIpv6(native);
   else await writeIfThere(native, switches6, undefined, true);
-  const requests: RtnlRequest[] = definition.subnets.map(({ subnet, gateway }) =>
+  const requests: RtnlRequest[] = withGateways(definition).map(({ subnet, gateway }) =>
     addressOf('address.add', name, subnet, gateway),
   );
   requests.push({ op: 'link.set', name, up: true });
@@ -293,7 +294,7 @@ export function rulesOf(definition: NetworkDefinition) {
   const masquerade = definition.options['com.docker.network.bridge.enable_ip_masquerade'] ?? 'true';
   return {
     bridge: definition.network_interface,
-    subnets: definition.subnets.map(({ subnet, gateway }) => ({ cidr: subnet, gateway })),
+    subnets: withGateways(definition).map(({ subnet, gateway }) => ({ cidr: subnet, gateway })),
     dns: definition.dns_enabled,
     internal: definition.internal,
     isolate: isolate === 'false' ? ('open' as const) : isolate === 'true' ? ('isolated' as const) : ('strict' as const),

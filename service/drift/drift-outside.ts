@@ -231,7 +231,9 @@ export class OutsideWatch {
     for (const [name, actor] of all) {
       const { subnets } = actor.getSnapshot().context.definition;
       const v6 = subnets.some(({ subnet }) => subnet.includes(':'));
-      const ours = subnets.some(({ subnet, gateway }) => gone.has(gateway) || gone.has(subnet));
+      const ours = subnets.some(
+        ({ subnet, gateway }) => (gateway !== undefined && gone.has(gateway)) || gone.has(subnet),
+      );
       if (ours || (v6 && gone.has('::1/128'))) found.add(name);
     }
     return found;

@@ -29,6 +29,7 @@ import {
 } from '../../state/network.ts';
 import type { Definitions } from './definitions.ts';
 import { hostObstacles } from './host-routes.ts';
+import { ELSEWHERE } from './way-out-watch.ts';
 import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
 import { logged, type Log } from '../report/log.ts';
 import type { Shared } from '../outsides/shared.ts';
@@ -146,13 +147,17 @@ export class Networks {
 
   /** Completes a definition, and makes nothing. Rejects with the reason if there can be no such network. */
   async #planned(request: NetworkRequest): Promise<{ definition: NetworkDefinition; warnings: string[] }> {
-    const [routes, links] = await Promise.all([
+    const { kernel } = this.#kernel.outside(null);
+    const [routes, links, four, six] = await Promise.all([
       this.#routes(request.subnets ?? []),
-      this.#kernel.outside(null).kernel.links(),
+      kernel.links(),
+      kernel.wayTo(ELSEWHERE[4]),
+      kernel.wayTo(ELSEWHERE[6]),
     ]);
     const plan = planNetwork(request, {
       routes,
       links: links.map(({ name }) => name),
+      defaultLink: (four ?? six)?.link ?? null,
       networks: this.all(),
       pools: this.#pools,
       resolver: (await findAardvark()) !== null,

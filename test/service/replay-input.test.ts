@@ -246,7 +246,9 @@ input(
       write: false,
       metafile: true,
     });
-    const folders = Object.keys(metafile.inputs).map((file) => /(?<=dist\/)(?:service\/)?[^/]+/.exec(file)?.[0] ?? file);
+    const folders = Object.keys(metafile.inputs).map(
+      (file) => /(?<=dist\/)(?:service\/)?[^/]+/.exec(file)?.[0] ?? file,
+    );
     assert.equal([...new Set(folders)].sort(), ['machines', 'plan', 'service/records', 'service/replay', 'state']);
   },
 );
