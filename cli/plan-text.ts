@@ -45,6 +45,16 @@ const moved = ({ targets = [], replacing = [] }: Shown): string =>
 const link = ({ attachment }: Shown): string =>
   attachment === undefined ? 'a link' : `${attachment.hostLink} to ${attachment.link} on ${attachment.bridge}`;
 
+/** Names what an external network is made by. */
+const program = ({ attachment }: Shown): string => {
+  const terms = attachment?.external?.terms;
+  if (terms === undefined) return 'its program';
+  return terms.driver === 'cni' ? `the plugins of conflist ${terms.list.name}` : terms.driver;
+};
+
+const inside = ({ attachment }: Shown): string =>
+  attachment === undefined ? 'the attachment' : `${attachment.link} on ${attachment.network}`;
+
 const addresses = ({ attachment }: Shown): string =>
   some((attachment?.addresses ?? []).map(({ address, prefix }) => `${address}/${prefix}`));
 
@@ -89,6 +99,9 @@ export const WORDS: Readonly<Record<string, (input: Shown) => string>> = {
   replaceLink: (input) => `replace the link ${link(input)}, with its addresses`,
   reviseLink: (input) => `change addresses, routes and MTU of ${link(input)}`,
   removeLink: (input) => `remove the link ${link(input)}`,
+  addExternal: (input) => `have ${program(input)} make ${inside(input)}`,
+  checkExternal: (input) => `have ${program(input)} check ${inside(input)}`,
+  removeExternal: (input) => `have ${program(input)} remove ${inside(input)}`,
   probeUplink: ({ program, file }) => `read what ${file ?? program ?? 'the program'} can do`,
   startUplink: ({ program }) => `start ${program ?? 'the program'}`,
   verifyUplink: ({ program }) => `look for the link of ${program ?? 'the program'}`,

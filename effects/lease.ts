@@ -23,6 +23,7 @@ import type { Lease, PortTarget, ResolvedPort } from '../state/container.ts';
 import { FaultError, type Fault, type FaultCode } from '../state/faults.ts';
 import { beginWork, NOBODY, request, type Directory, type NeighbourDirectory, type Work } from './ask.ts';
 import { toFault } from './effect.ts';
+import type { TermsOf } from './external/terms.ts';
 import type { Kernel } from './kernel.ts';
 
 /** How often ports that the host turns out to listen on are replaced by other random ones. */
@@ -37,15 +38,32 @@ const PASSING: ReadonlySet<FaultCode> = new Set<FaultCode>([
   'NO_FREE_PORT',
 ]);
 
+/** What networks need that programs of others make. */
+export interface ExternalLeases {
+  /** Returns the configuration of the program; null for a network of cleat. */
+  termsOf: TermsOf;
+  /** Called when an owner has its lease of such a network. */
+  granted: (owner: string, network: string) => void;
+}
+
+/** For callers whose networks are all of cleat. */
+export const NO_EXTERNALS: ExternalLeases = { termsOf: () => null, granted: () => {} };
+
 interface Parts {
   directory: Directory;
   neighbours: NeighbourDirectory;
   kernel: Kernel;
+  externals: ExternalLeases;
 }
 
-export const lease = (directory: Directory, neighbours: NeighbourDirectory, kernel: Kernel) =>
+export const lease = (
+  directory: Directory,
+  neighbours: NeighbourDirectory,
+  kernel: Kernel,
+  externals: ExternalLeases,
+) =>
   fromPromise<Granted, LeaseInput>(async ({ input, signal }) => {
-    const parts = { directory, neighbours, kernel };
+    const parts = { directory, neighbours, kernel, externals };
     try {
       return await attempt(parts, input, signal);
     } catch (refused) {
@@ -113,6 +131,7 @@ async function grant(parts: Parts, input: LeaseInput, held: { ports: ResolvedPor
   const inside = await look(parts, input, leases);
   signal.throwIfAborted();
   refuseOthers(input, leases, held.ports);
+  for (const { network, terms } of leases) if (terms !== undefined) parts.externals.granted(owner, network);
   return { leases, ports: held.ports, inside, given };
 }
 
@@ -135,7 +154,7 @@ function refuseOthers(
 const NOW = Promise.resolve();
 
 /** Joins the networks side by side. Resolves with the leases, in the order of the networks in the input. */
-async function join({ directory }: Parts, input: LeaseInput, { hear, signal }: Work): Promise<Lease[]> {
+async function join({ directory, externals }: Parts, input: LeaseInput, { hear, signal }: Work): Promise<Lease[]> {
   const { owner, outside, networks } = input;
   const joins: Promise<Extract<NetworkAnswer, { type: 'leased' }>>[] = [];
   for (const [name, options] of Object.entries(networks)) {
@@ -152,7 +171,10 @@ async function join({ directory }: Parts, input: LeaseInput, { hear, signal }: W
     // A network that refuses at once keeps those after it from being made.
     await Promise.race([answer, NOW]);
   }
-  return (await Promise.all(joins)).map((answer) => answer.lease);
+  return (await Promise.all(joins)).map(({ lease, definition }) => {
+    const terms = externals.termsOf(definition, outside);
+    return terms === null ? lease : { ...lease, terms };
+  });
 }
 
 /** Claims host ports. Random ones that the host turns out to listen on are replaced. */

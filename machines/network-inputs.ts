@@ -83,7 +83,8 @@ export type NetworkEvent =
   | { type: 'drifted' };
 
 export type NetworkAnswer =
-  | { type: 'leased'; network: string; lease: Lease }
+  /** `definition`: the one that the lease is of. */
+  | { type: 'leased'; network: string; lease: Lease; definition: NetworkDefinition }
   | { type: 'refused'; network: string; fault: Fault }
   | { type: 'left'; network: string }
   | { type: 'updated'; network: string };

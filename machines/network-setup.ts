@@ -124,7 +124,7 @@ export const setupNetwork = setup({
       }
       const { lease, cursors } = grant;
       enqueue.assign({ leases: { ...context.leases, [owner]: lease }, cursors });
-      if (bridge === 'up') enqueue.sendTo(...answer(from, { type: 'leased', network, lease }));
+      if (bridge === 'up') enqueue.sendTo(...answer(from, { type: 'leased', network, lease, definition: context.definition }));
       else {
         const others = context.waiting.filter((asker) => asker.owner !== owner);
         enqueue.assign({ waiting: [...others, { owner, from, options }] });
@@ -140,7 +140,8 @@ export const setupNetwork = setup({
       const network = context.definition.name;
       for (const { owner, from } of context.waiting) {
         const lease = context.leases[owner];
-        if (lease !== undefined) enqueue.sendTo(...answer(from, { type: 'leased', network, lease }));
+        const { definition } = context;
+        if (lease !== undefined) enqueue.sendTo(...answer(from, { type: 'leased', network, lease, definition }));
       }
       enqueue.assign({ waiting: [] });
     }),

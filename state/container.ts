@@ -39,8 +39,8 @@ export type ChildLink = z.infer<typeof ChildLink>;
 export const Lease = z.object({
   network: NetworkName,
   networkId: z.string(),
-  /** The network's link in the outside: its bridge, or the parent of the container's link. */
-  bridge: InterfaceName,
+  /** The network's link in the outside: its bridge, or the parent of the container's link. Empty for networks of CNI. */
+  bridge: z.union([InterfaceName, z.literal('')]),
   addresses: z.array(LeasedAddress),
   /** The MAC that was requested, or that the network chose. No other container on the network has it. */
   mac: z.string(),

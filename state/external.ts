@@ -47,8 +47,8 @@ export const ExternalTerms = z.discriminatedUnion('driver', [
   }),
   z.object({
     driver: z.literal('netavark'),
-    /** The executable. */
-    file: z.string(),
+    /** The places where the executable may be. */
+    programs: z.array(z.string()),
     /** The directory of netavark's own files (--config). */
     config: z.string(),
     /** The network in libnetwork's form. */

@@ -10,7 +10,8 @@
 import type { AttachmentInput } from '../../machines/container/attachment.ts';
 import { otherThanAsked } from '../../plan/external/cni.ts';
 import type { Conversation, Json, Subject } from '../../plan/external/conversation.ts';
-import { isSubject, missingInside, ofCni, PROTOCOLS } from '../../plan/external/external.ts';
+import { isSubject, ofCni, PROTOCOLS } from '../../plan/external/external.ts';
+import { missingInside } from '../../plan/kernel/expected-external.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Kernel } from '../kernel.ts';
 import { Gate } from './gate.ts';

@@ -1,7 +1,8 @@
 /**
  * The table that all networks and uplinks of an outside share, and the outside's forwarding switches, which only networks need.
  *
- * Guarantees: rules come before forwarding, and are removed after it. The switches end as they were found.
+ * Guarantees: rules come before forwarding, and are removed after it. The switches end as they were found, unless external
+ * networks are in use: their programs have turned forwarding on as well, and need it on.
  */
 import type { Switches } from '../../machines/firewall.ts';
 import {
@@ -23,6 +24,14 @@ interface Where {
 /** Returns how answers from published ports leave an outside (ruleset-replies.ts). */
 type RepliesIn = (outside: string | null) => Replies;
 
+/** Says of an outside if packets between interfaces that are not of cleat are forwarded, too. */
+export type ForwardOthers = (outside: string | null) => boolean;
+
+/** Says of an outside if an external network is in use there, whose program has turned forwarding on for it. */
+export type UsesExternal = (outside: string | null) => boolean;
+
+const NEVER: UsesExternal = () => false;
+
 /** Reads every switch that raising may change. */
 export const readSwitches =
   (kernel: Kernel) =>
@@ -30,10 +39,11 @@ export const readSwitches =
     readForwarding(kernel.outside(outside).kernel);
 
 export const raiseFirewall =
-  (kernel: Kernel, forwardOthers: boolean, guard: () => UplinkGuard, replies: RepliesIn = () => NO_REPLIES) =>
+  (kernel: Kernel, forwardOthers: ForwardOthers, guard: () => UplinkGuard, replies: RepliesIn = () => NO_REPLIES) =>
   async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
-    await native.nft(baseRules(kernel.instance.table, closedFamilies(found, forwardOthers), guard(), replies(outside)));
+    const closed = closedFamilies(found, forwardOthers(outside));
+    await native.nft(baseRules(kernel.instance.table, closed, guard(), replies(outside)));
     if (found === null) return; // for uplinks alone, which need no forwarding
     await keepAdvertisements(native, found);
     await forwardIpv4(native);
@@ -41,19 +51,19 @@ export const raiseFirewall =
 
 /** Restores the switches after the last network, while uplinks remain: keeps the table, without forwarding. */
 export const restoreSwitches =
-  (kernel: Kernel, guard: () => UplinkGuard) =>
+  (kernel: Kernel, guard: () => UplinkGuard, usesExternal: UsesExternal = NEVER) =>
   async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
     const native = kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined) return;
-    await putBackSwitches(kernel, native, found ?? {});
+    if (!usesExternal(outside)) await putBackSwitches(kernel, native, found ?? {});
     await native.nft(baseRules(kernel.instance.table, closedFamilies(null, false), guard()));
   };
 
 export const lowerFirewall =
-  (kernel: Kernel) =>
+  (kernel: Kernel, usesExternal: UsesExternal = NEVER) =>
   async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
     const native = kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined) return;
-    await putBackSwitches(kernel, native, found ?? {});
+    if (!usesExternal(outside)) await putBackSwitches(kernel, native, found ?? {});
     await native.nft(removeTable(kernel.instance.table));
   };

@@ -7,22 +7,16 @@
  * Limits: routes and what the program has made in the outside are known to the program alone.
  */
 import ipaddr from 'ipaddr.js';
-import type { Attachment, ContainerContext, Difference, LeasedAddress } from '../../state/container.ts';
+import type { Attachment, ContainerContext, LeasedAddress } from '../../state/container.ts';
 import type { External, ExternalPort, ExternalTerms } from '../../state/external.ts';
-import type { NetworkDefinition } from '../../state/network.ts';
-import type { AddressSeen, LinkSeen } from '../kernel/expected.ts';
 import { carriesPorts, cni } from './cni.ts';
 import { isRecord, textIn, type Json, type Protocol, type Subject } from './conversation.ts';
 import { netavark } from './netavark.ts';
 
-/** True if a program of others makes the attachments of a network. */
-export const isExternal = ({ driver }: Pick<NetworkDefinition, 'driver'>): boolean =>
-  driver === 'cni' || driver === 'netavark';
-
 export const PROTOCOLS: Readonly<Record<ExternalTerms['driver'], Protocol>> = { cni, netavark };
 
 /** Returns the attachments that cleat makes itself. */
-export const own = <A extends { external?: External | undefined }>(attachments: readonly A[]): A[] =>
+export const ofCleat = <A extends { external?: External | undefined }>(attachments: readonly A[]): A[] =>
   attachments.filter(({ external }) => external === undefined);
 
 export const isSubject = (attachment: Attachment): attachment is Subject['attachment'] =>
@@ -118,31 +112,4 @@ function leased(cidr: string, gateway: string): LeasedAddress[] {
   const [address, prefix] = ipaddr.parseCIDR(cidr);
   const via = ipaddr.isValid(gateway) ? ipaddr.process(gateway).toString() : null;
   return [{ address: address.toString(), prefix, gateway: via }];
-}
-
-/** Returns what is missing of these attachments in the container's namespace: their links, MACs and addresses. */
-export function missingInside(
-  attachments: readonly Attachment[],
-  { links, addresses }: { links: readonly LinkSeen[]; addresses: readonly AddressSeen[] },
-): Difference[] {
-  return attachments.flatMap(({ network, link: name, mac, external, addresses: wanted }): Difference[] => {
-    if (external === undefined || external.result === null) return [];
-    const link = links.find((one) => one.name === name);
-    if (link === undefined) return [{ kind: 'link', object: name, network, problem: 'missing' }];
-    const changed = (object: string): Difference => ({ kind: 'link', object: `${object} on ${name}`, network, problem: 'changed' });
-    const there = ({ address, prefix }: LeasedAddress) =>
-      addresses.some((one) => one.link === link.index && one.address === address && one.prefix === prefix);
-    return [
-      ...(mac === '' || link.mac === mac ? [] : [changed(`mac ${mac}`)]),
-      ...(link.up ? [] : [changed('up')]),
-      ...wanted
-        .filter((one) => !there(one))
-        .map(({ address, prefix }): Difference => ({
-          kind: 'address',
-          object: `${address}/${prefix} on ${name}`,
-          network,
-          problem: 'missing',
-        })),
-    ];
-  });
 }

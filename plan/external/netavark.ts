@@ -70,7 +70,7 @@ function callOf({ attachment, netns }: Subject, command: 'setup' | 'teardown'): 
     network_info: { [network]: terms.network },
   };
   return {
-    programs: [terms.file],
+    programs: terms.programs,
     args: ['--config', terms.config, command, netns],
     env: { PATH, [MARK]: alias },
     stdin: JSON.stringify(request),

@@ -9,6 +9,8 @@ import type { KernelObject } from '../../state/answers/container/history.ts';
 import type { Attachment, ResolvedPort } from '../../state/container.ts';
 import type { UplinkLink } from '../../state/uplink.ts';
 import type { OwnedTarget, PublishInput } from '../containers/change.ts';
+import type { Json } from '../external/conversation.ts';
+import { answered } from '../external/external.ts';
 import { portText } from '../ports/port-text.ts';
 
 export interface Outcome {
@@ -40,6 +42,12 @@ const namespace = (path: string, output: unknown): KernelObject => {
 const linksOf = ({ hostLink, link, bridge, mac }: Attachment, netns: string): KernelObject[] => [
   { kind: 'link', name: hostLink, detail: `on ${bridge}` },
   { kind: 'link', name: link, detail: mac, of: netns },
+];
+
+/** What a program of others has made in the container. What it has made outside is not known. */
+const ofProgram = (attachment: Attachment, netns: string): KernelObject[] => [
+  { kind: 'link', name: attachment.link, detail: attachment.mac, of: netns },
+  ...addressesOf(attachment, netns),
 ];
 
 const addressesOf = ({ addresses, link }: Pick<Attachment, 'addresses' | 'link'>, of: string): KernelObject[] =>
@@ -131,6 +139,8 @@ export const EFFECTS: Readonly<Record<string, Read>> = {
     return { made, gone: less(predecessor === null ? [] : addressesOf(predecessor, netns), made) };
   },
   removeLink: ({ attachment, netns }) => ({ gone: allOf(attachment, netns) }),
+  addExternal: ({ attachment, netns }, output) => ({ made: ofProgram(answered(attachment, output as Json), netns) }),
+  removeExternal: ({ attachment, netns }) => ({ gone: ofProgram(attachment, netns) }),
   awaitLinksGone: ({ links }) => ({ gone: links.map((name) => ({ kind: 'link', name, detail: '' })) }),
   startUplink: ({ directory, program }) => ({ made: [uplink(directory, program)] }),
   verifyUplink: ({ directory, program, ports }, output) => {

@@ -9,14 +9,17 @@
 import type { ChildLink } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
+import { isUnknown } from './external.ts';
 
 type Kind = Pick<NetworkDefinition, 'driver' | 'options'>;
 
-/** Options that the links of each driver have. A bridge has all others (network.ts), and no `bclim`. */
-const OPTIONS: Readonly<Record<ChildLink['kind'], ReadonlySet<string>>> = {
+/** Options that each driver has. A bridge has all others (network.ts), but neither `bclim` nor `conflist`. */
+const OPTIONS: Readonly<Record<Exclude<NetworkDefinition['driver'], 'bridge'>, ReadonlySet<string>>> = {
   macvlan: new Set(['mode', 'bclim', 'mtu', 'metric', 'no_default_route']),
   ipvlan: new Set(['mode', 'mtu', 'metric', 'no_default_route']),
   vlan: new Set(['vlan', 'mtu', 'metric', 'no_default_route']),
+  cni: new Set(['conflist']),
+  netavark: new Set(['vlan', 'mtu', 'metric', 'no_default_route', 'isolate']),
 };
 
 const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'] as const;
@@ -26,9 +29,12 @@ const MODES: Readonly<Record<NetworkDefinition['driver'], readonly string[]>> = 
   macvlan: MACVLAN_MODES,
   ipvlan: IPVLAN_MODES,
   vlan: [],
+  cni: [],
+  netavark: [],
 };
 
-export const isOnParent = ({ driver }: Pick<NetworkDefinition, 'driver'>): boolean => driver !== 'bridge';
+export const isOnParent = ({ driver }: Pick<NetworkDefinition, 'driver'>): boolean =>
+  ['macvlan', 'ipvlan', 'vlan'].includes(driver);
 
 /**
  * Returns the networks whose subnets a network must not overlap. Behind another parent is another network, where the same
@@ -44,6 +50,8 @@ export const rivalsOf = <Network extends Pick<NetworkDefinition, 'driver' | 'net
 export function childOf({ driver, options: { mode, bclim, vlan } }: Kind): ChildLink | null {
   switch (driver) {
     case 'bridge':
+    case 'cni':
+    case 'netavark':
       return null;
     case 'macvlan':
       return {
@@ -75,7 +83,7 @@ export function strangeOption({ driver, options }: Kind): Fault | null {
   const bad = (message: string): Fault => ({ code: 'BAD_REQUEST', message });
   const { mode } = options;
   const known = driver === 'bridge' ? null : OPTIONS[driver];
-  const strange = Object.keys(options).find((one) => (known === null ? one === 'bclim' : !known.has(one)));
+  const strange = Object.keys(options).find((one) => (known === null ? ['bclim', 'conflist'].includes(one) : !known.has(one)));
   if (strange !== undefined) return bad(`unsupported ${driver} network option ${strange}`);
   if (mode !== undefined && !MODES[driver].includes(mode)) return bad(`unknown ${driver} mode ${JSON.stringify(mode)}`);
   if (driver === 'vlan' && options.vlan === undefined)
@@ -95,7 +103,8 @@ export function ipamOf(request: NetworkRequest): { ipam: 'host-local' | 'none' }
     if (subnets.length > 0) return refused('BAD_REQUEST', 'none ipam driver is set but subnets are given');
     return { ipam: 'none' };
   }
-  if (driver === 'bridge' || subnets.length > 0) return { ipam: 'host-local' };
+  if (isUnknown({ driver })) return { ipam: 'none' };
+  if (!isOnParent({ driver }) || subnets.length > 0) return { ipam: 'host-local' };
   if (asked === 'host-local') {
     const what = 'driver needs at least one subnet specified when the host-local ipam driver is set';
     return refused('BAD_REQUEST', `${driver} ${what}`);

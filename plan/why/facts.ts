@@ -22,6 +22,8 @@ export interface NetworkFact extends SharedFact {
   network: string;
   bridge: string;
   unmanaged: boolean;
+  /** Is there if a program of others makes the network. */
+  external?: true;
 }
 
 /** Describes another container of the same outside. */

@@ -9,6 +9,7 @@ import { nameEntries } from '../names/names.ts';
 import { isLeaving } from '../states.ts';
 import type { Condition, WhyPart } from '../../state/answers/container/why.ts';
 import type { Difference } from '../../state/container.ts';
+import type { External } from '../../state/external.ts';
 import type { Facts } from './facts.ts';
 import { underWay } from './states.ts';
 import { are, differencesText, leftText, listOf, portsText, unwatchedText, wishesText } from './words.ts';
@@ -58,19 +59,23 @@ function namespacePart(facts: Facts): WhyPart {
   return is('ok', `is at ${netns.path}`);
 }
 
+const programText = ({ terms }: External): string =>
+  terms.driver === 'cni' ? `the plugins of conflist ${terms.list.name}` : terms.driver;
+
 function attachmentParts(facts: Facts): WhyPart[] {
   const { context, differences, state } = facts;
   const change = changeOf(context);
   const attached = context.attachments.map((attachment) => {
-    const { network, link, bridge, addresses } = attachment;
-    const what = `${link} with ${listOf(addresses.map(({ address, prefix }) => `${address}/${prefix}`))}`;
+    const { network, link, bridge, addresses, external } = attachment;
+    const has = listOf(addresses.map(({ address, prefix }) => `${address}/${prefix}`));
+    const what = addresses.length === 0 ? link : `${link} with ${has}`;
     const is = (condition: Condition, text: string) => part('attachment', network, condition, text);
     if (leaving(facts)) return is('waiting', `${what} is being removed`);
     const found = differences.filter((one) => one.network === network && ON_LINKS.has(one.kind));
     if (found.length > 0) return is('wrong', driftText(facts, found));
     const busy = Object.hasOwn(change.networks, network) || change.todo.includes(network);
     if (state === 'failed' && busy) return is('wrong', `${what} may exist in part`);
-    return busy ? is('waiting', `${what} is being made or changed`) : is('ok', `${what} is on bridge ${bridge}`);
+    return busy ? is('waiting', `${what} is being made or changed`) : is('ok', external === undefined ? `${what} is on bridge ${bridge}` : `${what} was made by ${programText(external)}`);
   });
   if (leaving(facts)) return attached;
   const known = new Set(context.attachments.map(({ network }) => network));

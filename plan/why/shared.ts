@@ -51,8 +51,8 @@ function networkPart(facts: Facts, network: string): WhyPart {
   return found.condition === 'ok' && machine.state === 'up' ? { ...found, text: upText(machine) } : found;
 }
 
-const upText = ({ bridge, unmanaged }: NetworkFact): string =>
-  `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`;
+const upText = ({ bridge, unmanaged, external }: NetworkFact): string =>
+  external === true ? 'is in use: its program makes whatever there is' : `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`;
 
 export function sharedParts(facts: Facts): WhyPart[] {
   const { context, state, left, policies } = facts;

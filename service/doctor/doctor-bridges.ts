@@ -6,6 +6,7 @@
  */
 import type { Kernel } from '../../effects/kernel.ts';
 import { lookAtBridge } from '../../effects/links/unmanaged-bridge.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { Check } from '../../state/answers/doctor.ts';
@@ -14,7 +15,7 @@ import type { Check } from '../../state/answers/doctor.ts';
 export async function bridgeChecks(kernel: Kernel, networks: readonly NetworkDefinition[]): Promise<Check[]> {
   const { kernel: native } = kernel.outside(null);
   const checks: Check[] = [];
-  for (const { name, network_interface: bridge } of networks.filter(isUnmanaged)) {
+  for (const { name, network_interface: bridge } of networks.filter((one) => isUnmanaged(one) && !isExternal(one))) {
     const ok = (await lookAtBridge(native, bridge)) !== null;
     checks.push({
       name: 'bridge',

@@ -14,6 +14,8 @@ import type { RulesetFindings } from '../../machines/firewall.ts';
 import { toFault } from '../../effects/effect.ts';
 import { inPool } from '../../effects/pool.ts';
 import { atRest, until } from '../../effects/until.ts';
+import { ofCleat } from '../../plan/external/external.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import { withMtu } from '../../plan/networks/way-out.ts';
 import type { Kernel } from '../../effects/kernel.ts';
@@ -285,6 +287,7 @@ export class OutsideWatch {
         return;
       }
     }
+    await this.#findExternal();
     for (const { alias, netnsId, name } of await look.links()) {
       if (!alias.startsWith(this.#prefix)) continue;
       const [id = '', generation = '', network] = alias.slice(this.#prefix.length).split(':');
@@ -293,6 +296,19 @@ export class OutsideWatch {
       if (ports.has(name)) networks.add(network);
     }
     if (unknown.length > 0 && strangers().length === unknown.length) this.#restFromStrangers();
+  }
+
+  /** Containers that are on external networks alone have no link of ours in the outside that would show whose namespace it is. */
+  async #findExternal(): Promise<void> {
+    const { kernel: native } = this.#parts.kernel.outside(this.#outside);
+    const known = new Set(this.#owners.values());
+    for (const { context } of this.#parts.containers.all()) {
+      const { owner, outside, netns, attachments } = context;
+      if (outside !== this.#outside || netns === null || known.has(owner)) continue;
+      if (attachments.length === 0 || ofCleat(attachments).length > 0) continue;
+      const nsid = await native.netnsId(netns.path).catch(() => null); // its namespace may be gone
+      if (nsid !== null) this.#owners.set(nsid, owner);
+    }
   }
 
   #restFromStrangers(): void {
@@ -315,6 +331,8 @@ export class OutsideWatch {
       this.#record.forget(key);
       return false;
     }
+    // What a program of others has made is known by its containers alone.
+    if (isExternal(snapshot.context.definition)) return false;
     if (!snapshot.hasTag('rest')) return this.#again(actor, name);
     const { definition, wayOut } = snapshot.context;
     const all = this.#parts.containers.all();

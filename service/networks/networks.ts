@@ -11,6 +11,7 @@
 import { randomBytes } from 'node:crypto';
 import { findAardvark } from '../../effects/names/aardvark.ts';
 import { toFault } from '../../effects/effect.ts';
+import type { TermsOf } from '../../effects/external/terms.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { requireIpv6 } from '../../effects/namespaces/switches.ts';
 import type { Obstacle } from '../../plan/networks/host-routes.ts';
@@ -50,6 +51,7 @@ export class Networks {
   readonly #log: Log;
   readonly #bridgePrefix: string;
   readonly #pools: readonly SubnetPool[];
+  readonly #termsOf: TermsOf;
   readonly #departures: (owners: readonly string[]) => Promise<void> | null;
   /** The fault because of which there is no default network. */
   #defaultFault: Fault | null = null;
@@ -61,6 +63,7 @@ export class Networks {
     log: Log;
     bridgePrefix: string;
     pools: readonly SubnetPool[];
+    termsOf: TermsOf;
     /** Resolves when departing containers of these owners are gone; null if there are none. */
     departures: (owners: readonly string[]) => Promise<void> | null;
   }) {
@@ -70,6 +73,7 @@ export class Networks {
     this.#log = parts.log;
     this.#bridgePrefix = parts.bridgePrefix;
     this.#pools = parts.pools;
+    this.#termsOf = parts.termsOf;
     this.#departures = parts.departures;
   }
 
@@ -166,6 +170,8 @@ export class Networks {
       now: new Date().toISOString(),
     });
     if ('fault' in plan) throw FaultError.of(plan.fault);
+    // A conflist that nobody could use is refused now.
+    this.#termsOf(plan.definition, null);
     await this.#requireIpv6(plan.definition);
     return plan;
   }

@@ -7,6 +7,8 @@
 import { join } from 'node:path';
 import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
+import { ExternalPrograms } from '../../effects/external/external.ts';
+import { termsOf } from '../../effects/external/terms.ts';
 import { etcEffects } from '../../effects/names/etc.ts';
 import { built } from '../../native/index.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
@@ -59,7 +61,10 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
     watch: traces?.watch.bind(traces),
   });
+  const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') });
+  const externals = new ExternalPrograms(kernel, options.externals.patienceMs);
   const networks = new Networks({
+    termsOf: terms,
     definitions,
     shared,
     kernel,
@@ -88,7 +93,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       limits: options.forwarderLimits,
     },
   };
-  const own = { ...etc, exposed, places, neighbours: roster.neighbours };
+  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms };
   const machine = provideContainer(containerRunner, kernel, shared, own, observed);
   const containers = new Containers({
     roster,
@@ -108,6 +113,6 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     failed,
   });
   const { neighbours } = roster;
-  const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks });
+  const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks, termsOf: terms });
   return { roster, shared, networks, outsides, machine, containers, plans, etc, places };
 }
