@@ -7,16 +7,19 @@
  * not bear each other, in turn.
  * Limits: `known` is the memory of this process alone: after a restart nothing is known, and everything is made sure of.
  */
+import { join } from 'node:path';
 import type { AttachmentInput } from '../../machines/container/attachment.ts';
 import { otherThanAsked } from '../../plan/external/cni.ts';
 import type { Conversation, Json, Subject } from '../../plan/external/conversation.ts';
 import { isSubject, ofCni, PROTOCOLS } from '../../plan/external/external.ts';
 import { missingInside } from '../../plan/kernel/expected-external.ts';
 import { FaultError } from '../../state/faults.ts';
+import type { Outside } from '../../native/index.ts';
 import type { Kernel } from '../kernel.ts';
 import { Gate } from './gate.ts';
 import { endInterrupted } from './interrupted.ts';
 import { run } from './program.ts';
+import { isThere, makeSpare, standIn } from './stand-in.ts';
 
 /** Enough that the plugins, which wait for locks and for the kernel, keep a small machine busy. */
 const AT_ONCE = 8;
@@ -24,14 +27,17 @@ const AT_ONCE = 8;
 export class ExternalPrograms {
   readonly #kernel: Kernel;
   readonly #patienceMs: number;
+  /** The directory of spare namespaces. */
+  readonly #spares: string;
   /** clear: nothing of the attachment exists. quiet: no program runs for it. */
   readonly #known = new Map<string, 'clear' | 'quiet'>();
   readonly #gate = new Gate(AT_ONCE);
   readonly #turns = new Map<string | null, Gate>();
 
-  /** `patienceMs`: what one execution of a program may take. */
-  constructor(kernel: Kernel, patienceMs: number) {
+  /** `patienceMs`: what one execution of a program may take. `spares`: the directory of spare namespaces. */
+  constructor(kernel: Kernel, patienceMs: number, spares: string) {
     this.#kernel = kernel;
+    this.#spares = spares;
     this.#patienceMs = patienceMs;
   }
 
@@ -42,11 +48,13 @@ export class ExternalPrograms {
 
   /** Resolves with the answer of the program. */
   readonly add = async (input: AttachmentInput): Promise<Json> => {
-    const subject = subjectOf(input);
+    const subject = this.#subjectOf(input);
     const key = keyOf(input.owner, subject.attachment.network);
     if (this.#known.get(key) !== 'clear') await this.#clear(input, subject, key);
     this.#known.delete(key);
     const { result } = await this.#converse(input, subject, key, (protocol) => protocol.add(subject));
+    // With a number in the outside, the namespace is one whose changes the kernel announces to the watch on drift.
+    await this.#kernel.outside(input.outside).kernel.netnsId(input.netns);
     if (subject.attachment.external.terms.driver === 'cni') {
       const { addresses, mac } = ofCni(subject.attachment, result);
       const other = otherThanAsked(subject, { ips: addresses.map(({ address }) => address), mac });
@@ -57,7 +65,7 @@ export class ExternalPrograms {
 
   /** Rejects if the attachment is not as the program has made it. */
   readonly check = async (input: AttachmentInput): Promise<void> => {
-    const subject = subjectOf(input);
+    const subject = this.#subjectOf(input);
     const { attachment, netns } = subject;
     if (attachment.external.result === null) throw missing(`nothing is known of ${attachment.network}`);
     const { kernel: native } = this.#kernel.outside(input.outside);
@@ -69,7 +77,7 @@ export class ExternalPrograms {
 
   /** Removes everything of the attachment, in whole or in part. */
   readonly remove = async (input: AttachmentInput): Promise<void> => {
-    const subject = subjectOf(input);
+    const subject = this.#subjectOf(input);
     const key = keyOf(input.owner, subject.attachment.network);
     await this.#clear(input, subject, key);
     // Another `add` follows unless it was to be detached, or could not be attached.
@@ -78,13 +86,31 @@ export class ExternalPrograms {
 
   async #clear(input: AttachmentInput, subject: Subject, key: string): Promise<void> {
     if (!this.#known.has(key)) await endInterrupted(subject.attachment.alias);
-    await this.#converse(input, subject, key, (protocol) => protocol.remove(subject));
+    const { attachment, netns, spare } = subject;
+    const native = this.#native(input.outside);
+    const there = await isThere(native, netns);
+    const needsLink = PROTOCOLS[attachment.external.terms.driver].needsLink(subject);
+    const at = there || !needsLink ? subject : { ...subject, netns: spare };
+    try {
+      if (needsLink) {
+        if (!there) await makeSpare(native, spare);
+        await standIn(native, at.netns, attachment);
+      }
+      await this.#converse(input, at, key, (protocol) => protocol.remove(at));
+    } finally {
+      await native.netnsRemove(spare);
+    }
     this.#known.set(key, 'clear');
+  }
+
+  /** The outside if it is there, otherwise the daemon's own: a namespace of a container is the same from every one. */
+  #native(outside: string | null): Outside {
+    return (this.#kernel.outsideIfThere(outside) ?? this.#kernel.outside(null)).kernel;
   }
 
   async #converse<Made>(
     { outside }: AttachmentInput,
-    { attachment }: Subject,
+    { attachment, spare }: Subject,
     key: string,
     begin: (protocol: (typeof PROTOCOLS)['cni']) => Conversation<Made>,
   ): Promise<Made> {
@@ -94,7 +120,10 @@ export class ExternalPrograms {
     const conversation = begin(PROTOCOLS[driver]);
     const talk = async (): Promise<Made> => {
       let step = conversation.next();
-      while (step.done !== true) step = conversation.next(await run(step.value, { netns, patienceMs: this.#patienceMs }));
+      while (step.done !== true) {
+        if (step.value.spare === true) await makeSpare(this.#native(outside), spare);
+        step = conversation.next(await run(step.value, { netns, patienceMs: this.#patienceMs }));
+      }
       const made = step.value;
       if (typeof made === 'object' && made !== null && 'fault' in made) throw FaultError.of(made.fault);
       return made;
@@ -104,6 +133,12 @@ export class ExternalPrograms {
     } finally {
       if (!this.#known.has(key)) this.#known.set(key, 'quiet');
     }
+  }
+
+  #subjectOf({ attachment, netns }: AttachmentInput): Subject {
+    if (!isSubject(attachment)) throw new Error(`${attachment.network} is a network of cleat`);
+    const spare = join(this.#spares, `${attachment.external.container.id}-${attachment.link}`);
+    return { attachment, netns, spare };
   }
 
   #turnsOf(outside: string | null): Gate {
@@ -117,7 +152,3 @@ const keyOf = (owner: string, network: string): string => `${owner} ${network}`;
 
 const missing = (what: string): FaultError => new FaultError('EXTERNAL_FAILED', `it is not as it was made: ${what}`);
 
-function subjectOf({ attachment, netns }: AttachmentInput): Subject {
-  if (!isSubject(attachment)) throw new Error(`${attachment.network} is a network of cleat`);
-  return { attachment, netns };
-}

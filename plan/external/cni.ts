@@ -30,7 +30,12 @@ import {
 type Command = 'ADD' | 'CHECK' | 'DEL';
 type Terms = Extract<ExternalTerms, { driver: 'cni' }>;
 
-export const cni: Protocol = { add, check, remove };
+export const cni: Protocol = { add, check, remove, needsLink };
+
+/** The plugins bridge and ptp find their masquerading rules by the addresses of the link, and forget them without it. */
+function needsLink(subject: Subject): boolean {
+  return termsOf(subject).list.plugins.some((plugin) => plugin['ipMasq'] === true);
+}
 
 function* add(subject: Subject): Conversation<{ result: Json }> {
   let result: Json | null = null;

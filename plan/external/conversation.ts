@@ -16,6 +16,8 @@ export interface Call {
   args: readonly string[];
   env: Readonly<Record<string, string>>;
   stdin: string;
+  /** True if the call is about the spare namespace of its subject, which has to be there. */
+  spare?: true;
   /** The program and what it is asked for, for messages: "plugin bridge (ADD)". */
   doing: string;
   /** The name of the program, for `object` of a fault. */
@@ -42,6 +44,8 @@ export interface Subject {
   attachment: Attachment & { external: External };
   /** Path of the container's namespace. */
   netns: string;
+  /** Path of a namespace without anything, which whoever runs the conversation makes when a call needs it. */
+  spare: string;
 }
 
 export type Json = Readonly<Record<string, unknown>>;
@@ -52,6 +56,8 @@ export interface Protocol {
   add(subject: Subject): Conversation<{ result: Json }>;
   /** Returns null if everything is as the result says, as far as the program can tell. */
   check(subject: Subject): Conversation<null>;
+  /** True if the program finds what it has to remove by the link in the container, which must be there then. */
+  needsLink(subject: Subject): boolean;
   /** Removes everything, also what an interrupted `add` has made. What is gone already is no fault. */
   remove(subject: Subject): Conversation<null>;
 }

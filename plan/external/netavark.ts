@@ -24,7 +24,7 @@ import {
 
 type Terms = Extract<ExternalTerms, { driver: 'netavark' }>;
 
-export const netavark: Protocol = { add, check, remove };
+export const netavark: Protocol = { add, check, remove, needsLink: () => true };
 
 function* add(subject: Subject): Conversation<{ result: Json }> {
   const call = callOf(subject, 'setup');
@@ -40,10 +40,19 @@ function* check(): Conversation<null> {
   return null;
 }
 
+/**
+ * netavark 1.4 stops at the first thing that is missing, and an interrupted setup has made only some of them. Then everything is
+ * made once more, in a spare namespace, and removed as a whole.
+ */
 function* remove(subject: Subject): Conversation<null> {
   const call = callOf(subject, 'teardown');
   const answer: Answer = yield call;
-  return answer.status === 0 ? null : failed(call, answer, reasonIn(answer));
+  if (answer.status === 0) return null;
+  const again: Subject = { ...subject, netns: subject.spare };
+  const made: Answer = yield { ...callOf(again, 'setup'), spare: true };
+  if (made.status !== 0) return failed(call, answer, reasonIn(answer));
+  const removed: Answer = yield { ...callOf(again, 'teardown'), spare: true };
+  return removed.status === 0 ? null : failed(call, removed, reasonIn(removed));
 }
 
 function callOf({ attachment, netns }: Subject, command: 'setup' | 'teardown'): Call {

@@ -5,6 +5,7 @@
  * Limits: shared.ts has the machines that it shares with others.
  */
 import { changeOf, leadsTo } from '../containers/change.ts';
+import { carrierOf } from '../external/external.ts';
 import { nameEntries } from '../names/names.ts';
 import { isLeaving } from '../states.ts';
 import type { Condition, WhyPart } from '../../state/answers/container/why.ts';
@@ -142,6 +143,11 @@ function portParts(facts: Facts): WhyPart[] {
   if (found.length > 0) return is('wrong', driftText(facts, found));
   if (uplink !== undefined && process?.state !== 'ready')
     return is('wrong', `${text} ${lead(ports)} nowhere while ${uplink.settings.program} does not run`);
+  const carrier = carrierOf(context.attachments);
+  if (carrier !== undefined) {
+    if (atWork(facts)) return is('waiting', `${text} ${are(ports)} being made sure of`);
+    return is('ok', `${text} ${are(ports)} published by the program of network ${carrier.network}`);
+  }
   const targets = leadsTo(context);
   if (targets.length === 0 && portHandler !== 'pasta')
     return is('waiting', `${text} ${lead(ports)} nowhere, because it is on no network that takes ports`);

@@ -62,7 +62,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     watch: traces?.watch.bind(traces),
   });
   const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') });
-  const externals = new ExternalPrograms(kernel, options.externals.patienceMs);
+  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'));
   const networks = new Networks({
     termsOf: terms,
     definitions,

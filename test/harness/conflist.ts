@@ -4,11 +4,15 @@
  * Guarantees: leases and files are in the directory of the test. A stand-in is a shell script with a name of its own.
  * Limits: needs the plugins of Debian (/usr/lib/cni) and iptables.
  */
+import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Where Debian has the plugins. */
 export const PLUGINS = '/usr/lib/cni';
+
+/** All rules of iptables, without those of cleat, which are in a table of its own. */
+export const rules = (): string[] => execFileSync('iptables-save', { encoding: 'utf8' }).split('\n');
 
 export interface CniGround {
   /** Writes a conflist, and returns its path. */
@@ -19,6 +23,8 @@ export interface CniGround {
   directory: string;
   /** The leases of host-local on a network: addresses. */
   leases(network: string): string[];
+  /** host-local, with a default route. */
+  ipam(subnet: string): object;
   /** A bridge with addresses from host-local. */
   bridge(subnet: string, more?: object): object;
 }
@@ -30,8 +36,15 @@ export function cniGround(base: string): CniGround {
     string,
   ];
   for (const one of [files, directory, data]) mkdirSync(one, { recursive: true });
+  const ipam = (subnet: string) => ({
+    type: 'host-local',
+    dataDir: data,
+    routes: [{ dst: '0.0.0.0/0' }],
+    ranges: [[{ subnet }]],
+  });
   return {
     directory,
+    ipam,
     conflist(name, plugins, more = {}) {
       const path = join(files, `10-${name}.conflist`);
       writeFileSync(path, JSON.stringify({ cniVersion: '1.0.0', name, plugins, ...more }));
@@ -54,7 +67,7 @@ export function cniGround(base: string): CniGround {
       isGateway: true,
       ipMasq: true,
       hairpinMode: true,
-      ipam: { type: 'host-local', dataDir: data, routes: [{ dst: '0.0.0.0/0' }], ranges: [[{ subnet }]] },
+      ipam: ipam(subnet),
       ...more,
     }),
   };
