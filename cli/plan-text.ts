@@ -100,6 +100,7 @@ export const WORDS: Readonly<Record<string, (input: Shown) => string>> = {
   reviseLink: (input) => `change addresses, routes and MTU of ${link(input)}`,
   removeLink: (input) => `remove the link ${link(input)}`,
   addExternal: (input) => `have ${program(input)} make ${inside(input)}`,
+  recordAnswer: () => 'write down what it has answered',
   checkExternal: (input) => `have ${program(input)} check ${inside(input)}`,
   removeExternal: (input) => `have ${program(input)} remove ${inside(input)}`,
   probeUplink: ({ program, file }) => `read what ${file ?? program ?? 'the program'} can do`,

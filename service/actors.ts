@@ -83,6 +83,7 @@ export function provideContainer(
       reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel, knownInside)),
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
       addExternal: defineEffect(runner, 'add', 'addExternal', externals.add, EXTERNAL_MS),
+      recordAnswer: defineEffect(runner, 'remove', 'recordAnswer', () => Promise.resolve()),
       checkExternal: defineEffect(runner, 'add', 'checkExternal', externals.check, EXTERNAL_MS),
       removeExternal: defineEffect(runner, 'remove', 'removeExternal', externals.remove, EXTERNAL_MS),
     }),

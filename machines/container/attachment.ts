@@ -58,6 +58,8 @@ export const attachmentMachine = setup({
     reviseLink: effect<void, AttachmentInput>('reviseLink'),
     removeLink: effect<void, AttachmentInput>('removeLink'),
     addExternal: effect<Json, AttachmentInput>('addExternal'),
+    /** Does nothing: the answer is on disk when it ends. */
+    recordAnswer: effect<void, AttachmentInput>('recordAnswer'),
     checkExternal: effect<void, AttachmentInput>('checkExternal'),
     removeExternal: effect<void, AttachmentInput>('removeExternal'),
   },
@@ -193,11 +195,24 @@ export const attachmentMachine = setup({
         id: 'addExternal',
         src: 'addExternal',
         input: ({ context }) => context,
-        onDone: { target: 'attached', actions: assign({ result: ({ event }) => event.output }) },
+        onDone: { target: 'recording', actions: assign({ result: ({ event }) => event.output }) },
+        onError: { target: 'removing', actions: 'blame' },
+      },
+    },
+    recording: {
+      description:
+        'The program has answered. Leaves when the answer is on disk: to ask again would be to remove and add everything, ' +
+        'perhaps with other addresses.',
+      invoke: {
+        id: 'recordAnswer',
+        src: 'recordAnswer',
+        input: ({ context }) => context,
+        onDone: 'attached',
         onError: { target: 'removing', actions: 'blame' },
       },
     },
     removing: {
+      entry: assign({ result: null }),
       description:
         'Has the program remove everything of the attachment, in whole or in part. Must not leave before it says so.',
       invoke: {

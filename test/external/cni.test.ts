@@ -1,3 +1,4 @@
+// slow: 30 s, each attachment is a chain of four programs
 /**
  * Networks of the reference CNI plugins, driven by cleat: containers reach each other and their ports are reached, beside networks
  * of cleat; what others take away is made again; and nothing is left: no lease, no rule, no link.
@@ -24,9 +25,11 @@ const ip = (...words: string[]): string => execFileSync('ip', words, { encoding:
 const portsOf = (bridge: string): string[] =>
   (JSON.parse(ip('-json', 'link', 'show', 'master', bridge)) as { ifname: string }[]).map(({ ifname }) => ifname);
 const linksIn = (path: string): string[] =>
-  (JSON.parse(execFileSync('nsenter', [`--net=${path}`, 'ip', '-json', 'link'], { encoding: 'utf8' })) as {
-    ifname: string;
-  }[]).map(({ ifname }) => ifname);
+  (
+    JSON.parse(execFileSync('nsenter', [`--net=${path}`, 'ip', '-json', 'link'], { encoding: 'utf8' })) as {
+      ifname: string;
+    }[]
+  ).map(({ ifname }) => ifname);
 
 cni.before(async () => {
   await daemon.start();
@@ -44,19 +47,21 @@ cni.before(async () => {
   await daemon.network({ name: 'web' });
 });
 cni.after(async () => void (await daemon.stop()));
-cni.after.each(async () => {
-  try {
-  await look();
-  } catch (error) { console.log('AFTER', error, (await daemon.get('/v1/containers')).text, daemon.log().slice(-3000)); throw error; }
-});
-const look = async () => {
-  await daemon.clean();
-  assert.equal(ground.leases('pods'), []);
-  assert.equal(ground.leases('plain'), []);
-  assert.equal(rules().filter((line) => line.includes('CNI-DN-') || line.includes('10.81.0.')), []);
+/** A test whose containers have all gone at its end, with everything that was made for them. */
+const check = (what: string, body: () => Promise<void>): void => {
+  cni(what, async () => {
+    await body();
+    await daemon.clean();
+    assert.equal(ground.leases('pods'), []);
+    assert.equal(ground.leases('plain'), []);
+    assert.equal(
+      rules().filter((line) => line.includes('CNI-DN-') || line.includes('10.81.0.')),
+      [],
+    );
+  });
 };
 
-cni('two containers reach each other, and a published port is reached', async () => {
+check('two containers reach each other, and a published port is reached', async () => {
   const a = await daemon.up('a', { networks: on('x'), port_mappings: [port(8080, 80), port(8090, 90, { range: 2 })] });
   const b = await daemon.up('b', { networks: { x: { static_ips: ['10.81.0.77'], static_mac: '02:00:00:00:00:77' } } });
   assert.is(addressOf(b, 'x'), '10.81.0.77');
@@ -69,7 +74,12 @@ cni('two containers reach each other, and a published port is reached', async ()
     assert.match(await inB.dial('tcp', '10.81.0.1', 8091), /^a /);
   });
   // A host port has one owner, whoever carries it.
-  const { status, body } = await daemon.event({ type: 'create', id: 'c', networks: on('web'), port_mappings: [port(8080, 80)] });
+  const { status, body } = await daemon.event({
+    type: 'create',
+    id: 'c',
+    networks: on('web'),
+    port_mappings: [port(8080, 80)],
+  });
   assert.is(status, 200);
   const refused = await daemon.event({ type: 'configure', id: 'c' });
   assert.is(refused.body.error?.code, 'PORT_TAKEN', JSON.stringify(body));
@@ -81,13 +91,19 @@ cni('two containers reach each other, and a published port is reached', async ()
   const { body: why } = await daemon.get<Why>('/v1/containers/a/why');
   assert.is(why.well, true, JSON.stringify(why));
   const texts = why.parts.map(({ part, text }) => `${part} ${text}`);
-  assert.ok(texts.some((text) => text.includes('was made by the plugins of conflist pods')), texts.join('\n'));
-  assert.ok(texts.some((text) => /8080.*published by the program of network x/.test(text)), texts.join('\n'));
+  assert.ok(
+    texts.some((text) => text.includes('was made by the plugins of conflist pods')),
+    texts.join('\n'),
+  );
+  assert.ok(
+    texts.some((text) => /8080.*published by the program of network x/.test(text)),
+    texts.join('\n'),
+  );
   await daemon.down('a', 'b');
   assert.equal(portsOf('cni0'), []);
 });
 
-cni('ports of an external network are its own from its beginning', async () => {
+check('ports of an external network are its own from its beginning', async () => {
   await daemon.up('a', { networks: on('x'), port_mappings: [port(8080, 80)] });
   for (const type of ['publish', 'unpublish'] as const) {
     const { body } = await daemon.event({ type, id: 'a', port_mappings: [port(8080, 80)] });
@@ -103,7 +119,7 @@ cni('ports of an external network are its own from its beginning', async () => {
   await daemon.down('b');
 });
 
-cni('a container has networks of cleat and of others side by side', async () => {
+check('a container has networks of cleat and of others side by side', async () => {
   const a = await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
   const b = await daemon.up('b', { networks: on('x') });
   const both = await daemon.done({ type: 'connect', id: 'a', network: 'x' });
@@ -130,7 +146,7 @@ cni('a container has networks of cleat and of others side by side', async () => 
   await daemon.down('a', 'b');
 });
 
-cni('what others take away is made again', async () => {
+check('what others take away is made again', async () => {
   const a = await daemon.up('a', { networks: on('x'), port_mappings: [port(8080, 80)] });
   const whole = () => linksIn(pathOf(a)).includes('eth0');
   execFileSync('nsenter', [`--net=${pathOf(a)}`, 'ip', 'link', 'del', 'eth0']);
@@ -149,7 +165,7 @@ cni('what others take away is made again', async () => {
   await daemon.down('a');
 });
 
-cni('a plan says what would run, and runs nothing', async () => {
+check('a plan says what would run, and runs nothing', async () => {
   const { body, status, text } = await daemon.request<Plan>('POST', '/v1/events?dry_run=true', {
     type: 'create',
     id: 'a',
@@ -168,7 +184,7 @@ cni('a plan says what would run, and runs nothing', async () => {
   await daemon.down('a');
 });
 
-cni('a conflist that nobody could use is refused when the network is made', async () => {
+check('a conflist that nobody could use is refused when the network is made', async () => {
   const make = (options: object, more: object = {}) =>
     daemon.request('POST', '/v1/networks', { name: 'bad', driver: 'cni', options, ...more });
   const path = (text: object) => ground.conflist('bad', [], text);
@@ -193,7 +209,10 @@ cni('a conflist that nobody could use is refused when the network is made', asyn
   await strange({ plugins: [{ type: '../../bin/sh' }] }, /name of its executable/);
   await strange({ cniVersion: '9.0.0', plugins: [{ type: 'bridge' }] }, /cniVersion is one of/);
   await strange({ name: '../up', plugins: [{ type: 'bridge' }] }, /name of a network/);
-  const { body } = await make({ conflist: path({ plugins: [{ type: 'bridge' }] }) }, { subnets: [{ subnet: '10.0.0.0/24' }] });
+  const { body } = await make(
+    { conflist: path({ plugins: [{ type: 'bridge' }] }) },
+    { subnets: [{ subnet: '10.0.0.0/24' }] },
+  );
   assert.match(JSON.stringify(body), /subnets means nothing to driver cni/);
 });
 
