@@ -19,7 +19,7 @@ import type { Kernel } from '../kernel.ts';
 import { Gate } from './gate.ts';
 import { endInterrupted } from './interrupted.ts';
 import { run } from './program.ts';
-import { isThere, makeSpare, standIn } from './stand-in.ts';
+import { hasLink, isThere, makeSpare, standIn } from './stand-in.ts';
 
 /** Enough that the plugins, which wait for locks and for the kernel, keep a small machine busy. */
 const AT_ONCE = 8;
@@ -88,15 +88,20 @@ export class ExternalPrograms {
     if (!this.#known.has(key)) await endInterrupted(subject.attachment.alias);
     const { attachment, netns, spare } = subject;
     const native = this.#native(input.outside);
+    const protocol = PROTOCOLS[attachment.external.terms.driver];
     const there = await isThere(native, netns);
-    const needsLink = PROTOCOLS[attachment.external.terms.driver].needsLink(subject);
-    const at = there || !needsLink ? subject : { ...subject, netns: spare };
+    const linked = there && (await hasLink(native, netns, attachment));
     try {
-      if (needsLink) {
-        if (!there) await makeSpare(native, spare);
-        await standIn(native, at.netns, attachment);
+      const at = there || !protocol.needsLink ? subject : { ...subject, netns: spare };
+      if (protocol.needsLink && !there) await makeSpare(native, spare);
+      if (protocol.needsLink && !linked) await standIn(native, at.netns, attachment);
+      await this.#converse(input, at, key, () => protocol.remove(at));
+      if (!protocol.needsLink && !linked && attachment.external.result !== null) {
+        await makeSpare(native, spare);
+        await standIn(native, spare, attachment);
+        const swept = { ...subject, netns: spare };
+        await this.#converse(input, swept, key, () => protocol.sweep(swept));
       }
-      await this.#converse(input, at, key, (protocol) => protocol.remove(at));
     } finally {
       await native.netnsRemove(spare);
     }

@@ -1,8 +1,8 @@
 /**
  * Puts back what a program of others needs to find before it removes the rest: the namespace, and the link in it.
  *
- * A namespace that is gone took its link along, and others may have taken the link away. netavark refuses to remove rules of such
- * a container, and the plugin bridge forgets those that it would have found by the addresses of the link.
+ * A namespace that is gone took its link along, and others may have taken the link away. netavark refuses to remove the rest of
+ * such a container, and the plugins bridge and ptp forget rules that they would have found by the addresses of the link.
  *
  * Guarantees: a link that is there is left as it is, but for addresses that it lacks. A stand-in reaches nothing: both of its
  * ends are in the same namespace.
@@ -35,25 +35,32 @@ export async function makeSpare(native: Outside, path: string): Promise<void> {
   await native.netnsCreate(path, {});
 }
 
+/** Returns true if a namespace has the link of an attachment, with its addresses. */
+export async function hasLink(native: Outside, path: string, attachment: Attachment): Promise<boolean> {
+  return (await lackOf(native, path, attachment)).length === 0;
+}
+
 /** Makes sure that the link of an attachment is in a namespace, with its addresses. */
-export async function standIn(native: Outside, path: string, { link, addresses }: Attachment): Promise<void> {
+export async function standIn(native: Outside, path: string, attachment: Attachment): Promise<void> {
+  const replies = await native.rtnl(await lackOf(native, path, attachment), path);
+  refuse(
+    replies.filter(({ code }) => code !== 'EEXIST'),
+    attachment.link,
+  );
+}
+
+/** Returns the requests that make what is missing. */
+async function lackOf(native: Outside, path: string, { link, addresses }: Attachment): Promise<RtnlRequest[]> {
   const found = (await native.links(path)).find(({ name }) => name === link);
   const seen = found === undefined ? [] : await native.addresses(path);
   const missing = addresses.filter(
     ({ address, prefix }) =>
       !seen.some((one) => one.link === found?.index && one.address === address && one.prefix === prefix),
   );
-  const make: RtnlRequest[] =
-    found === undefined ? [{ op: 'link.add', kind: 'veth', name: link, peer: { name: OTHER_END, netns: path } }] : [];
-  const replies = await native.rtnl(
-    [
-      ...make,
-      ...missing.map(({ address, prefix }): RtnlRequest => ({ op: 'address.add', link, address, prefix })),
-    ],
-    path,
-  );
-  refuse(
-    replies.filter(({ code }) => code !== 'EEXIST'),
-    link,
-  );
+  return [
+    ...(found === undefined
+      ? [{ op: 'link.add', kind: 'veth', name: link, peer: { name: OTHER_END, netns: path } } as const]
+      : []),
+    ...missing.map(({ address, prefix }): RtnlRequest => ({ op: 'address.add', link, address, prefix })),
+  ];
 }

@@ -30,12 +30,7 @@ import {
 type Command = 'ADD' | 'CHECK' | 'DEL';
 type Terms = Extract<ExternalTerms, { driver: 'cni' }>;
 
-export const cni: Protocol = { add, check, remove, needsLink };
-
-/** The plugins bridge and ptp find their masquerading rules by the addresses of the link, and forget them without it. */
-function needsLink(subject: Subject): boolean {
-  return termsOf(subject).list.plugins.some((plugin) => plugin['ipMasq'] === true);
-}
+export const cni: Protocol = { add, check, remove, sweep, needsLink: false };
 
 function* add(subject: Subject): Conversation<{ result: Json }> {
   let result: Json | null = null;
@@ -69,9 +64,17 @@ function* remove(subject: Subject): Conversation<null> {
   let first: Failed | null = null;
   for (const plugin of list.plugins.toReversed()) {
     const call = callOf(subject, 'DEL', plugin, result);
-    first ??= problemOf(call, yield call);
+    const answer: Answer = yield call;
+    first ??= problemOf(call, answer);
   }
   return first;
+}
+
+/** The plugins bridge and ptp find their masquerading rules by the addresses of the link, and forget them without it. */
+function* sweep(subject: Subject): Conversation<null> {
+  for (const plugin of termsOf(subject).list.plugins)
+    if (plugin['ipMasq'] === true) yield callOf(subject, 'DEL', plugin, subject.attachment.external.result);
+  return null;
 }
 
 const termsOf = ({ attachment: { external } }: Subject): Terms => external.terms as Terms;

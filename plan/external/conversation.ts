@@ -56,10 +56,15 @@ export interface Protocol {
   add(subject: Subject): Conversation<{ result: Json }>;
   /** Returns null if everything is as the result says, as far as the program can tell. */
   check(subject: Subject): Conversation<null>;
-  /** True if the program finds what it has to remove by the link in the container, which must be there then. */
-  needsLink(subject: Subject): boolean;
+  /** True if the program removes nothing without the link in the container, which is stood in for then. */
+  needsLink: boolean;
   /** Removes everything, also what an interrupted `add` has made. What is gone already is no fault. */
   remove(subject: Subject): Conversation<null>;
+  /**
+   * Removes what a `remove` without the link may have left, in the spare namespace, where a link stands in for it. Nobody hears of
+   * faults: most of it is gone already.
+   */
+  sweep(subject: Subject): Conversation<null>;
 }
 
 /** The names of the variables that every program gets, besides those of its protocol. */

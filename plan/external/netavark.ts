@@ -24,7 +24,7 @@ import {
 
 type Terms = Extract<ExternalTerms, { driver: 'netavark' }>;
 
-export const netavark: Protocol = { add, check, remove, needsLink: () => true };
+export const netavark: Protocol = { add, check, remove, sweep: check, needsLink: true };
 
 function* add(subject: Subject): Conversation<{ result: Json }> {
   const call = callOf(subject, 'setup');
