@@ -96,8 +96,11 @@
       "target_name": "cleat-oci-hook",
       "type": "executable",
       "sources": [
+        "native/client/ask.cc",
+        "native/client/deadline.cc",
+        "native/client/http.cc",
+        "native/client/input.cc",
         "native/hook/container.cc",
-        "native/hook/http.cc",
         "native/hook/oci-hook.cc",
         "native/json/json.cc",
       ],

@@ -48,7 +48,7 @@ const DEBIAN_PACKAGES = {
   'aardvark-dns': 'names of containers on a network',
   firewalld: 'tests that networks pass it; it is not started on this machine',
   'dbus-daemon': 'the bus of its own that firewalld has in tests',
-  systemd: 'busctl, which asks firewalld',
+  systemd: 'busctl, which asks firewalld, and systemd-analyze',
   chromium: 'the browser in which tests use the page of the inspector (290 MB)',
 };
 

@@ -16,6 +16,8 @@ export const FAULTS = {
   NO_SUCH_CONTAINER: [404, '`cleat ps` lists the containers.'],
   NO_SUCH_NETWORK: [404, '`cleat network ls` lists the networks.'],
   NO_SUCH_ROUTE: [404, 'GET /v1/openapi.json describes the API.'],
+  METHOD_NOT_ALLOWED: [405, 'The header Allow has the methods of this path.'],
+  UNSUPPORTED_MEDIA_TYPE: [415, 'Send application/json, or many events as application/x-ndjson.'],
   CONTAINER_EXISTS: [409, 'Tear the container down first, or use another id or name.'],
   NETWORK_EXISTS: [409, 'Use another name, or remove the network first.'],
   NETWORK_IN_USE: [409, 'Tear down or disconnect the containers named first.'],

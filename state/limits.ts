@@ -3,7 +3,7 @@
  *
  * Guarantees: one list for the daemon's options, the checks and the docs; a request above a limit is LIMIT_REACHED. No request
  * is refused for tracked connections: the surplus is deleted (service/watch/conntrack-watch.ts).
- * Limits: root and the daemon's own user are bounded by `connections` and `ports-per-container` alone. service/http/connections.ts
+ * Limits: root and the daemon's own user are bounded by `connections` and `ports-per-container` alone. service/requests/connections.ts
  * has the limits without an option.
  */
 import { z } from 'zod';

@@ -26,11 +26,15 @@
 #include <string>
 #include <string_view>
 
+#include "../client/ask.h"
+#include "../client/deadline.h"
+#include "../client/http.h"
+#include "../client/input.h"
+#include "../client/place.h"
 #include "../fd.h"
 #include "../json/json.h"
 #include "../printable.h"
 #include "container.h"
-#include "http.h"
 
 namespace cleat_hook {
 
@@ -38,31 +42,26 @@ namespace {
 
 using cleat::JsonValue;
 using cleat::ParseJson;
+using cleat_client::Answer;
+using cleat_client::Ask;
+using cleat_client::Deadline;
+using cleat_client::Describe;
+using cleat_client::Exchange;
+using cleat_client::Reply;
+using cleat_client::Request;
 
 constexpr int64_t kTimeoutMs = 10'000;
 constexpr int64_t kMaxTimeoutMs = 600'000;
 constexpr int64_t kCleanUpMs = 2'000;
-constexpr size_t kMaxState = size_t{1} << 20;
+constexpr size_t kMaxStateMiB = 1;
 // How long a process that was killed may take to die before it counts as one that lives.
 constexpr int kDyingMs = 500;
 constexpr int kUsage = 2;
 
 struct Invocation {
   Stage stage = Stage::kCreateRuntime;
-  std::string socket = "/run/cleat/cleat.sock";
+  std::string socket;
   int64_t timeout_ms = kTimeoutMs;
-};
-
-struct Answer {
-  int status = 0;
-  JsonValue body;
-
-  bool ok() const { return status >= 200 && status < 300; }
-  // Returns the code of the error (state/faults.ts), empty without one.
-  std::string code() const {
-    const JsonValue* error = body.Find("error");
-    return error == nullptr ? "" : error->FindString("code").value_or("");
-  }
 };
 
 // Prints a message for people. Text of others in it must not reach their terminal as commands.
@@ -71,31 +70,12 @@ int Fail(const std::string& text, int code = EXIT_FAILURE) {
   return code;
 }
 
-std::string Describe(const Answer& answer) {
-  const JsonValue* error = answer.body.Find("error");
-  std::optional<std::string> message = error == nullptr ? std::nullopt : error->FindString("message");
-  if (!message) return "the daemon answered with status " + std::to_string(answer.status) + " and no reason";
-  std::string text = *message + " (" + answer.code() + ")";
-  if (std::optional<std::string> hint = error->FindString("hint")) text += ". " + *hint;
-  return text;
-}
-
-// Sends one request. Returns why there is no answer; empty if there is one, whatever its status.
-std::string Ask(const Invocation& invocation, const Request& request, const Deadline& deadline, Answer* out) {
-  Reply reply;
-  if (std::string problem = Exchange(invocation.socket, request, deadline, &reply); !problem.empty()) return problem;
-  std::optional<JsonValue> body = ParseJson(reply.body.data(), reply.body.size());
-  if (!body) return "the daemon's answer (status " + std::to_string(reply.status) + ") is no JSON";
-  *out = {reply.status, std::move(*body)};
-  return "";
-}
-
 std::string Get(const Invocation& invocation, const std::string& path, const Deadline& deadline, Answer* out) {
-  return Ask(invocation, {"GET", path, "", false, ""}, deadline, out);
+  return Ask(invocation.socket, {"GET", path, "", false, ""}, deadline, out);
 }
 
 std::string PostTeardown(const Invocation& invocation, const std::string& id, const Deadline& deadline, Answer* out) {
-  return Ask(invocation, {"POST", "/v1/events", "application/json", true, Teardown(id)}, deadline, out);
+  return Ask(invocation.socket, {"POST", "/v1/events", "application/json", true, Teardown(id)}, deadline, out);
 }
 
 std::string PathOf(const Container& container) {
@@ -199,23 +179,8 @@ int Poststop(const Invocation& invocation, const Container& container, const Dea
   return Fail(container.id + ": " + Describe(answer));
 }
 
-// Reads all of stdin; the runtime closes it after the state.
-std::string ReadState(const Deadline& deadline, std::string* out) {
-  char buffer[16384];
-  while (true) {
-    if (!deadline.Await(STDIN_FILENO, POLLIN)) return "the container state did not arrive on stdin in time";
-    ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
-    if (n == 0) return "";
-    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (n < 0) return std::string("read stdin: ") + std::strerror(errno);
-    out->append(buffer, static_cast<size_t>(n));
-    if (out->size() > kMaxState) return "the container state on stdin is larger than 1 MiB";
-  }
-}
-
 // Returns why the command line or the environment is invalid; empty if `out` is complete.
 std::string ReadInvocation(int argc, char** argv, Invocation* out) {
-  if (const char* socket = std::getenv("CLEAT_SOCKET"); socket != nullptr && *socket != '\0') out->socket = socket;
   if (const char* text = std::getenv("CLEAT_HOOK_TIMEOUT_MS"); text != nullptr) {
     const char* end = text + std::strlen(text);
     auto [stop, error] = std::from_chars(text, end, out->timeout_ms);
@@ -223,17 +188,19 @@ std::string ReadInvocation(int argc, char** argv, Invocation* out) {
       return "CLEAT_HOOK_TIMEOUT_MS is 1 to " + std::to_string(kMaxTimeoutMs) + " milliseconds, not " + text;
     }
   }
+  std::optional<std::string> socket;
   std::optional<std::string_view> stage;
   for (int i = 1; i < argc; ++i) {
     std::string_view argument = argv[i];
     if (argument == "--socket" && i + 1 < argc) {
-      out->socket = argv[++i];
+      socket = argv[++i];
     } else if (!stage && !argument.empty() && argument[0] != '-') {
       stage = argument;
     } else {
       return "unexpected argument " + std::string(argument);
     }
   }
+  out->socket = cleat_client::ChosenSocket(socket).value_or(cleat_client::kDefaultSocket);
   if (stage == "createRuntime") {
     out->stage = Stage::kCreateRuntime;
   } else if (stage == "poststop") {
@@ -251,7 +218,9 @@ int Main(int argc, char** argv) {
   }
   Deadline deadline = Deadline::InMilliseconds(invocation.timeout_ms);
   std::string state;
-  if (std::string problem = ReadState(deadline, &state); !problem.empty()) return Fail(problem);
+  if (std::string problem = cleat_client::ReadInput("the container state", kMaxStateMiB, deadline, &state);
+      !problem.empty())
+    return Fail(problem);
   Container container;
   std::string problem = ReadContainer(invocation.stage, state.data(), state.size(), &container);
   if (!problem.empty()) return Fail(problem);

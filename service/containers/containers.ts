@@ -264,7 +264,11 @@ export class Containers {
     const { machine, store, journal } = this.#parts;
     let over = false;
     const source = this.#durable.source(() => actor);
-    const passage = passages((line) => journal.append(id, line), this.#roster.bodies);
+    const passage = passages(
+      (line) => journal.append(id, line),
+      this.#roster.bodies,
+      (name, ms, fault) => this.bus.emit('effect', name, ms, fault),
+    );
     journal.knows(id, (before) =>
       actor.getSnapshot().status === 'active' ? passage.whole(actor.getPersistedSnapshot(), before) : null,
     );

@@ -9,6 +9,7 @@ import { EventEmitter } from 'eventemitter3';
 import type { AnyActorRef } from 'xstate';
 import type { Notification } from '../../state/answers/notification.ts';
 import { Durable } from '../records/durable.ts';
+import type { Fault } from '../../state/faults.ts';
 import type { Passage } from '../records/passages.ts';
 import type { ContainerActor, ContainerSnapshot } from '../records/snapshot.ts';
 import { Neighbours } from './neighbours.ts';
@@ -24,6 +25,8 @@ export class Roster {
     notification: (notification: Notification) => void;
     /** A machine of a container, its own or one that it invokes, has changed its state. */
     passage: (id: string, passage: Passage) => void;
+    /** An effect of a container's machines has ended: its name, how long it took in ms with its waits, and why it failed. */
+    effect: (name: string, ms: number, fault: Fault | null) => void;
     /** The actor of a container is about to start. */
     starting: (id: string, actor: ContainerActor) => void;
   }>();

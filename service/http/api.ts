@@ -13,6 +13,7 @@
  *   POST   /v1/audit/repair
  *   GET    /v1/plans/:hash, POST /v1/plans/:hash/apply (plans.ts)
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
+ *   GET    /metrics (for Prometheus), /_ping ("OK", as of Docker and Podman)
  *
  * Guarantees: the object that is authorised is the object that is executed. A body over the limit is refused before it is read
  * (moby CVE-2026-34040). An incomplete request changes nothing. An error is {"error": Fault and hint} with the status of
@@ -37,8 +38,8 @@ import { FaultError, type Fault } from '../../state/faults.ts';
 import { ContainerId } from '../../state/names.ts';
 import { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import type { Limits } from '../../state/limits.ts';
-import { authorise, authoriseNetwork, authoriseRepair, isTrusted, type Peer, peerOf } from './authorise.ts';
-import { announcesBody, beginEndless, Connections, endWith } from './connections.ts';
+import { authorise, authoriseNetwork, authoriseRepair, isTrusted, type Peer, peerOf } from '../requests/authorise.ts';
+import { announcesBody, beginEndless, Connections, endWith } from '../requests/connections.ts';
 import type { AppliedPlan } from '../containers/admission.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
@@ -46,14 +47,15 @@ import { noSuchContainer } from '../events/events.ts';
 import type { Networks } from '../networks/networks.ts';
 import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
 import type { Plans } from '../plans/plans.ts';
-import { openApi } from './openapi.ts';
+import { openApi, paths } from './openapi.ts';
+import { addRouteRules } from './route-rules.ts';
 import { addJournalRoutes } from './journal-routes.ts';
 import { type Answered, streamEvents } from './event-stream.ts';
-import { MAX_LINE } from './ndjson.ts';
-import { parse } from './parse.ts';
+import { MAX_LINE } from '../requests/ndjson.ts';
+import { parse } from '../requests/parse.ts';
 import { addPlanRoutes, isDryRun, plannerOf, waits, type Call } from './plans.ts';
-import { faultOfRequest, refusal, sendFault } from './refusals.ts';
-import { traced, tracedEvent } from './traced.ts';
+import { faultOfRequest, refusal, sendFault } from '../requests/refusals.ts';
+import { traced, tracedEvent } from '../requests/traced.ts';
 import type { Traces } from '../traces/traces.ts';
 import { warningsOf } from '../events/warnings.ts';
 import { addWhyRoutes, type WhyRoutes } from './why-routes.ts';
@@ -77,8 +79,13 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   audit(): Promise<AuditReport>;
   repair(): Promise<RepairReport>;
   doctor(): Promise<DoctorReport>;
+  /** Returns the metrics in the text format of Prometheus. */
+  metrics(): Promise<string>;
   version(): Version;
 }
+
+/** The text format of Prometheus. */
+const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
 
 const MAX_WAIT_MS = 300_000;
 
@@ -115,9 +122,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     done(null, payload);
   });
   api.setErrorHandler((error, _request, reply) => sendFault(reply, faultOfRequest(error)));
-  api.setNotFoundHandler((request, reply) =>
-    sendFault(reply, { code: 'NO_SUCH_ROUTE', message: `${request.method} ${request.url}: no such route` }),
-  );
+  addRouteRules(api, paths);
   api.addContentTypeParser('application/x-ndjson', (_request, payload, done) => done(null, payload));
 
   api.post('/v1/events', async (request, reply) => {
@@ -136,6 +141,8 @@ export function createApi(parts: ApiParts): FastifyInstance {
       return streamEvents(request, reply, { peer, connections, handle, idOf: (text) => containers.idOf(text), dry });
     }
     const { status, body } = await handle(request.body);
+    if (status === 202) reply.header('preference-applied', 'respond-async');
+    if ('id' in body && status < 300) reply.header('location', `/v1/containers/${body.id}`);
     return reply.code(status).send(body);
   });
   addPlanRoutes(api, { plans, carryOut });
@@ -230,7 +237,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     const definition = await traced(traces, 'network.create', { headers, network: asked.name }, () =>
       networks.create(asked),
     );
-    return reply.code(201).send(definition);
+    return reply.code(201).header('location', `/v1/networks/${definition.name}`).send(definition);
   });
   api.get<{ Params: { name: string } }>('/v1/networks/:name', (request) => networks.get(request.params.name));
   api.patch<{ Params: { name: string } }>('/v1/networks/:name', ({ params: { name: network }, headers, body }) => {
@@ -252,6 +259,8 @@ export function createApi(parts: ApiParts): FastifyInstance {
   });
   api.get('/v1/doctor', () => parts.doctor());
   api.get('/v1/version', () => parts.version());
+  api.get('/metrics', async (_request, reply) => reply.type(PROMETHEUS).send(await parts.metrics()));
+  api.get('/_ping', (_request, reply) => reply.type('text/plain').send('OK'));
   api.get('/v1/openapi.json', () => openApi());
   return api;
 }

@@ -8,15 +8,16 @@
  */
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { inTurn } from '../../effects/turns.ts';
 import type { EventLine, PlanLine } from '../../state/answers/event.ts';
 import { FaultError } from '../../state/faults.ts';
-import type { Peer } from './authorise.ts';
-import type { Connections } from './connections.ts';
-import { MAX_LINE, readLines } from './ndjson.ts';
-import { refusal } from './refusals.ts';
-import { Calls, parseLine, type Line } from './stream-lines.ts';
+import type { Peer } from '../requests/authorise.ts';
+import type { Connections } from '../requests/connections.ts';
+import { MAX_LINE, readLines } from '../requests/ndjson.ts';
+import { refusal } from '../requests/refusals.ts';
+import { Calls, parseLine, type Line } from '../requests/stream-lines.ts';
 
 export type Answered = Pick<EventLine | PlanLine, 'status' | 'body'>;
 
@@ -44,6 +45,7 @@ export async function streamEvents(
   reply.hijack();
   connections.unhurried(request.raw);
   const out = reply.raw;
+  const { socket } = request.raw;
   out.writeHead(200, { 'content-type': 'application/x-ndjson' });
   /** Holds the last event of each container that has an event under way. */
   const turns = new Map<unknown, Promise<unknown>>();
@@ -61,7 +63,7 @@ export async function streamEvents(
   const hopeless = new Map<unknown, number>();
   const write = (n: number, result: Answered) => {
     const answered = { line: n, ...result } as EventLine | PlanLine;
-    if (!out.destroyed) out.write(`${JSON.stringify(answered)}\n`);
+    if (!socket.destroyed) out.write(`${JSON.stringify(answered)}\n`);
   };
   const answer = async (n: number, event: Line, key: unknown) => {
     if (event instanceof Error) return write(n, refusal(event));
@@ -93,7 +95,7 @@ export async function streamEvents(
       while (underWay >= MAX_UNDER_WAY || bytes >= MAX_UNDER_WAY_BYTES)
         await new Promise<void>((resolve) => (goOn = resolve));
       // If the client does not read its answers, no more of its events are read until it does.
-      if (out.writableNeedDrain && !out.destroyed) await drained(out);
+      if (out.writableNeedDrain && !socket.destroyed) await drained(out, socket);
     }
   } catch (error) {
     write(line + 1, refusal(error));
@@ -102,10 +104,13 @@ export async function streamEvents(
   out.end();
 }
 
-/** Resolves when everything written has gone to the socket, or the socket is closed. */
-async function drained(out: ServerResponse): Promise<void> {
+/**
+ * Resolves when everything written has gone to the socket, or the socket is closed. Node does not announce the end of an answer that
+ * still waits for the one before it on its connection.
+ */
+async function drained(out: ServerResponse, socket: Socket): Promise<void> {
   const over = new AbortController();
   const { signal } = over;
-  await Promise.race([once(out, 'drain', { signal }), once(out, 'close', { signal })]).catch(() => {});
+  await Promise.race([once(out, 'drain', { signal }), once(socket, 'close', { signal })]).catch(() => {});
   over.abort();
 }

@@ -11,7 +11,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { MachineSnapshot } from '../../state/answers/inspector.ts';
 import type { Inspector } from '../viewers/inspector.ts';
-import { beginEndless } from './connections.ts';
+import { beginEndless } from '../requests/connections.ts';
 
 export interface InspectorRoutes {
   inspector: Inspector;

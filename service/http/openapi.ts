@@ -21,6 +21,7 @@ import { Version } from '../../state/answers/version.ts';
 import { Why } from '../../state/answers/container/why.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS, Fault } from '../../state/faults.ts';
+import type { Paths } from './route-rules.ts';
 import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 
 const schemas = {
@@ -58,8 +59,9 @@ const list = (name: keyof typeof schemas) => ({ type: 'array', items: ref(name) 
 const json = (schema: object) => ({ 'application/json': { schema } });
 const lines = (name: keyof typeof schemas) => ({ 'application/x-ndjson': { schema: ref(name) } });
 const answer = (description: string, schema: object) => ({ description, content: json(schema) });
+const text = (description: string) => ({ description, content: { 'text/plain': { schema: { type: 'string' } } } });
 const error = answer(`An error: ${Object.keys(FAULTS).join(', ')}`, ref('ErrorAnswer'));
-const parameter = (name: string, where: 'path' | 'query', description: string) => ({
+const parameter = (name: string, where: 'path' | 'query' | 'header', description: string) => ({
   name,
   in: where,
   required: where === 'path',
@@ -67,209 +69,246 @@ const parameter = (name: string, where: 'path' | 'query', description: string) =
   schema: { type: 'string' },
 });
 
+const PREFER = parameter(
+  'Prefer',
+  'header',
+  'respond-async: answer as soon as the event is certain to be done (RFC 7240)',
+);
+
+/** The routes are held to it, too (route-rules.ts). */
+export const paths: Paths = {
+  '/v1/events': {
+    post: {
+      summary: 'One lifecycle event, or many as NDJSON. `Prefer: respond-async` answers 202 once it is durable.',
+      parameters: [parameter('dry_run', 'query', 'true: nothing is done, the answer is the Plan of the event'), PREFER],
+      requestBody: { required: true, content: { ...json(ref('LifecycleEvent')), ...lines('LifecycleEvent') } },
+      responses: {
+        200: {
+          description: 'The container after the event, and `warnings`, or the plan; of many events one line each',
+          content: {
+            ...json({ anyOf: [ref('EventAnswer'), ref('Plan')] }),
+            'application/x-ndjson': { schema: { anyOf: [ref('EventLine'), ref('PlanLine')] } },
+          },
+        },
+        202: answer('The container as it is when the event is durable', ref('EventAnswer')),
+        default: error,
+      },
+    },
+    get: {
+      summary: 'What happens, as it happens: NDJSON, or SSE with Accept: text/event-stream',
+      parameters: [
+        parameter('id', 'query', 'only this container'),
+        parameter('Accept', 'header', 'text/event-stream: SSE in place of NDJSON'),
+      ],
+      responses: {
+        200: {
+          description: 'One notification per line',
+          content: { ...lines('Notification'), 'text/event-stream': { schema: ref('Notification') } },
+        },
+        default: error,
+      },
+    },
+  },
+  '/v1/plans/{hash}': {
+    get: {
+      summary: 'A plan that is kept for whoever made it, as it was answered',
+      parameters: [parameter('hash', 'path', 'hash of a plan')],
+      responses: { 200: answer('The plan', ref('Plan')), default: error },
+    },
+  },
+  '/v1/plans/{hash}/apply': {
+    post: {
+      summary: 'Do what the plan says, once; PLAN_OUTDATED if something that it rests on has moved',
+      parameters: [parameter('hash', 'path', 'hash of a plan'), PREFER],
+      responses: {
+        200: answer('As that of its event', ref('EventAnswer')),
+        202: answer('As that of its event', ref('EventAnswer')),
+        default: error,
+      },
+    },
+  },
+  '/v1/containers': {
+    get: {
+      summary: 'All containers, or those of them that exist',
+      parameters: [parameter('id', 'query', 'only this container; may be repeated')],
+      responses: { 200: answer('List', list('ContainerView')), default: error },
+    },
+  },
+  '/v1/containers/{id}': {
+    get: {
+      summary:
+        'One container in full: NetworkSettings as Docker and Podman have it, `drift` where the kernel differs. ' +
+        'Waits for a state when asked to.',
+      parameters: [
+        parameter('id', 'path', 'container'),
+        parameter('wait', 'query', 'until it is in this state or has passed it: up, gone, ...'),
+        parameter('timeout', 'query', 'milliseconds'),
+      ],
+      responses: {
+        200: answer('The container', { anyOf: [ref('Inspection'), ref('Gone')] }),
+        default: error,
+      },
+    },
+  },
+  '/v1/containers/{id}/history': {
+    get: {
+      summary: 'State changes, oldest first',
+      parameters: [parameter('id', 'path', 'container')],
+      responses: { 200: answer('List', list('JournalEntry')), default: error },
+    },
+  },
+  '/v1/containers/{id}/machine': {
+    get: {
+      summary: "The container's machine as XState persists it, and the events that are legal now",
+      parameters: [parameter('id', 'path', 'container')],
+      responses: { 200: answer('Snapshot', ref('MachineSnapshot')), default: error },
+    },
+  },
+  '/v1/inspector': {
+    get: {
+      summary:
+        'Everything as it is, then everything that changes, for the inspector: SSE with ids. Last-Event-ID goes on after ' +
+        'that message, if the daemon still has what came after it.',
+      parameters: [
+        parameter('Last-Event-ID', 'header', 'the id of the last message that arrived'),
+        parameter('last', 'query', 'as Last-Event-ID, for clients that cannot set it'),
+        parameter('read_only', 'query', 'hello says that no event may be sent: for a proxy that sends none'),
+      ],
+      responses: {
+        200: {
+          description: 'Messages; `event` and `data` of each are fields of text/event-stream',
+          content: { 'text/event-stream': { schema: ref('InspectorMessage') } },
+        },
+        default: error,
+      },
+    },
+  },
+  '/v1/inspector/stately': {
+    get: {
+      summary: 'All actors, then what XState says of them, in the shapes of @statelyai/inspect: SSE',
+      responses: {
+        200: {
+          description: 'Messages; `event` and `data` of each are fields of text/event-stream',
+          content: { 'text/event-stream': { schema: ref('StatelyMessage') } },
+        },
+        default: error,
+      },
+    },
+  },
+  '/v1/containers/{id}/export': {
+    get: {
+      summary:
+        'The journal: a first line about the export, the lines, a last line with their number. `cleat replay` takes it.',
+      parameters: [parameter('id', 'path', 'container')],
+      responses: { 200: { description: 'One line each', content: lines('ExportLine') }, default: error },
+    },
+  },
+  '/v1/containers/{id}/stats': {
+    get: {
+      summary: 'Counters of each interface but loopback; null without a namespace of its own (netns host)',
+      parameters: [parameter('id', 'path', 'container')],
+      responses: { 200: answer('Counters', ref('ContainerStats')), default: error },
+    },
+  },
+  '/v1/containers/{id}/why': {
+    get: {
+      summary: 'Why it is as it is: the state of each part, what led there, what blocks it, what would unblock it',
+      parameters: [parameter('id', 'path', 'container')],
+      responses: { 200: answer('The reasons', ref('Why')), default: error },
+    },
+  },
+  '/v1/stats': {
+    get: {
+      summary: 'Counters of all containers; null for one whose namespace cannot be read',
+      responses: { 200: answer('List', list('ContainerStats')), default: error },
+    },
+  },
+  '/v1/networks': {
+    get: {
+      summary: 'All networks',
+      responses: { 200: answer('List', list('NetworkDefinition')), default: error },
+    },
+    post: {
+      summary: 'Make a network; everything but the name has a default',
+      requestBody: { required: true, content: json(ref('NetworkRequest')) },
+      responses: { 201: answer('The definition, and `warnings`', ref('NetworkAnswer')), default: error },
+    },
+  },
+  '/v1/networks/{name}': {
+    get: {
+      summary: 'One network, by name or (unique beginning of its) id',
+      parameters: [parameter('name', 'path', 'network')],
+      responses: { 200: answer('The definition', ref('NetworkDefinition')), default: error },
+    },
+    patch: {
+      summary: 'Change a network under its containers: all of them follow, or nothing changes',
+      parameters: [parameter('name', 'path', 'network')],
+      requestBody: { required: true, content: json(ref('NetworkUpdate')) },
+      responses: { 200: answer('The definition, and `warnings`', ref('NetworkAnswer')), default: error },
+    },
+    delete: {
+      summary: 'Remove a network that nobody uses',
+      parameters: [parameter('name', 'path', 'network')],
+      responses: { 204: { description: 'Removed' }, default: error },
+    },
+  },
+  '/v1/audit': {
+    get: {
+      summary: 'Kernel, mounts, processes and snapshots compared; `removable`: a repair takes it away',
+      responses: { 200: answer('Report', ref('AuditReport')), default: error },
+    },
+  },
+  '/v1/audit/repair': {
+    post: {
+      summary: 'Take away what is ours and nobody names; for root',
+      responses: {
+        200: answer('Report afterwards, and what was `removed` and `refused`', ref('RepairReport')),
+        default: error,
+      },
+    },
+  },
+  '/v1/doctor': {
+    get: {
+      summary: 'Is this machine fit',
+      responses: { 200: answer('Checks', ref('DoctorReport')), default: error },
+    },
+  },
+  '/v1/version': {
+    get: { summary: 'Version and instance', responses: { 200: answer('Version', ref('Version')), default: error } },
+  },
+  '/metrics': { get: { summary: 'Numbers for Prometheus (docs/metrics.md)', responses: { 200: text('Metrics') } } },
+  '/_ping': { get: { summary: 'Whether the daemon answers', responses: { 200: text('OK') } } },
+};
+
 export function openApi(): object {
   return {
     openapi: '3.1.0',
     info: { title: 'cleat', version: 'v1', description: 'Container networks over a Unix socket.' },
-    paths: {
-      '/v1/events': {
-        post: {
-          summary: 'One lifecycle event, or many as NDJSON. `Prefer: respond-async` answers 202 once it is durable.',
-          parameters: [parameter('dry_run', 'query', 'true: nothing is done, the answer is the Plan of the event')],
-          requestBody: { required: true, content: { ...json(ref('LifecycleEvent')), ...lines('LifecycleEvent') } },
-          responses: {
-            200: {
-              description: 'The container after the event, and `warnings`, or the plan; of many events one line each',
-              content: {
-                ...json({ anyOf: [ref('EventAnswer'), ref('Plan')] }),
-                'application/x-ndjson': { schema: { anyOf: [ref('EventLine'), ref('PlanLine')] } },
-              },
-            },
-            202: answer('The container as it is when the event is durable', ref('EventAnswer')),
-            default: error,
-          },
-        },
-        get: {
-          summary: 'What happens, as it happens: NDJSON, or SSE with Accept: text/event-stream',
-          parameters: [parameter('id', 'query', 'only this container')],
-          responses: {
-            200: {
-              description: 'One notification per line',
-              content: { ...lines('Notification'), 'text/event-stream': { schema: ref('Notification') } },
-            },
-            default: error,
-          },
-        },
-      },
-      '/v1/plans/{hash}': {
-        get: {
-          summary: 'A plan that is kept for whoever made it, as it was answered',
-          parameters: [parameter('hash', 'path', 'hash of a plan')],
-          responses: { 200: answer('The plan', ref('Plan')), default: error },
-        },
-      },
-      '/v1/plans/{hash}/apply': {
-        post: {
-          summary: 'Do what the plan says, once; PLAN_OUTDATED if something that it rests on has moved',
-          parameters: [parameter('hash', 'path', 'hash of a plan')],
-          responses: {
-            200: answer('As that of its event', ref('EventAnswer')),
-            202: answer('As that of its event', ref('EventAnswer')),
-            default: error,
-          },
-        },
-      },
-      '/v1/containers': {
-        get: {
-          summary: 'All containers, or those of them that exist',
-          parameters: [parameter('id', 'query', 'only this container; may be repeated')],
-          responses: { 200: answer('List', list('ContainerView')), default: error },
-        },
-      },
-      '/v1/containers/{id}': {
-        get: {
-          summary:
-            'One container in full: NetworkSettings as Docker and Podman have it, `drift` where the kernel differs. ' +
-            'Waits for a state when asked to.',
-          parameters: [
-            parameter('id', 'path', 'container'),
-            parameter('wait', 'query', 'until it is in this state or has passed it: up, gone, ...'),
-            parameter('timeout', 'query', 'milliseconds'),
-          ],
-          responses: {
-            200: answer('The container', { anyOf: [ref('Inspection'), ref('Gone')] }),
-            default: error,
-          },
-        },
-      },
-      '/v1/containers/{id}/history': {
-        get: {
-          summary: 'State changes, oldest first',
-          parameters: [parameter('id', 'path', 'container')],
-          responses: { 200: answer('List', list('JournalEntry')), default: error },
-        },
-      },
-      '/v1/containers/{id}/machine': {
-        get: {
-          summary: "The container's machine as XState persists it, and the events that are legal now",
-          parameters: [parameter('id', 'path', 'container')],
-          responses: { 200: answer('Snapshot', ref('MachineSnapshot')), default: error },
-        },
-      },
-      '/v1/inspector': {
-        get: {
-          summary:
-            'Everything as it is, then everything that changes, for the inspector: SSE with ids. Last-Event-ID goes on after ' +
-            'that message, if the daemon still has what came after it.',
-          parameters: [
-            parameter('last', 'query', 'as Last-Event-ID, for clients that cannot set it'),
-            parameter('read_only', 'query', 'hello says that no event may be sent: for a proxy that sends none'),
-          ],
-          responses: {
-            200: {
-              description: 'Messages; `event` and `data` of each are fields of text/event-stream',
-              content: { 'text/event-stream': { schema: ref('InspectorMessage') } },
-            },
-            default: error,
-          },
-        },
-      },
-      '/v1/inspector/stately': {
-        get: {
-          summary: 'All actors, then what XState says of them, in the shapes of @statelyai/inspect: SSE',
-          responses: {
-            200: {
-              description: 'Messages; `event` and `data` of each are fields of text/event-stream',
-              content: { 'text/event-stream': { schema: ref('StatelyMessage') } },
-            },
-            default: error,
-          },
-        },
-      },
-      '/v1/containers/{id}/export': {
-        get: {
-          summary:
-            'The journal: a first line about the export, the lines, a last line with their number. `cleat replay` takes it.',
-          parameters: [parameter('id', 'path', 'container')],
-          responses: { 200: { description: 'One line each', content: lines('ExportLine') }, default: error },
-        },
-      },
-      '/v1/containers/{id}/stats': {
-        get: {
-          summary: 'Counters of each interface but loopback; null without a namespace of its own (netns host)',
-          parameters: [parameter('id', 'path', 'container')],
-          responses: { 200: answer('Counters', ref('ContainerStats')), default: error },
-        },
-      },
-      '/v1/containers/{id}/why': {
-        get: {
-          summary: 'Why it is as it is: the state of each part, what led there, what blocks it, what would unblock it',
-          parameters: [parameter('id', 'path', 'container')],
-          responses: { 200: answer('The reasons', ref('Why')), default: error },
-        },
-      },
-      '/v1/stats': {
-        get: {
-          summary: 'Counters of all containers; null for one whose namespace cannot be read',
-          responses: { 200: answer('List', list('ContainerStats')), default: error },
-        },
-      },
-      '/v1/networks': {
-        get: {
-          summary: 'All networks',
-          responses: { 200: answer('List', list('NetworkDefinition')), default: error },
-        },
-        post: {
-          summary: 'Make a network; everything but the name has a default',
-          requestBody: { required: true, content: json(ref('NetworkRequest')) },
-          responses: { 201: answer('The definition, and `warnings`', ref('NetworkAnswer')), default: error },
-        },
-      },
-      '/v1/networks/{name}': {
-        get: {
-          summary: 'One network, by name or (unique beginning of its) id',
-          parameters: [parameter('name', 'path', 'network')],
-          responses: { 200: answer('The definition', ref('NetworkDefinition')), default: error },
-        },
-        patch: {
-          summary: 'Change a network under its containers: all of them follow, or nothing changes',
-          parameters: [parameter('name', 'path', 'network')],
-          requestBody: { required: true, content: json(ref('NetworkUpdate')) },
-          responses: { 200: answer('The definition, and `warnings`', ref('NetworkAnswer')), default: error },
-        },
-        delete: {
-          summary: 'Remove a network that nobody uses',
-          parameters: [parameter('name', 'path', 'network')],
-          responses: { 204: { description: 'Removed' }, default: error },
-        },
-      },
-      '/v1/audit': {
-        get: {
-          summary: 'Kernel, mounts, processes and snapshots compared; `removable`: a repair takes it away',
-          responses: { 200: answer('Report', ref('AuditReport')), default: error },
-        },
-      },
-      '/v1/audit/repair': {
-        post: {
-          summary: 'Take away what is ours and nobody names; for root',
-          responses: {
-            200: answer('Report afterwards, and what was `removed` and `refused`', ref('RepairReport')),
-            default: error,
-          },
-        },
-      },
-      '/v1/doctor': {
-        get: {
-          summary: 'Is this machine fit',
-          responses: { 200: answer('Checks', ref('DoctorReport')), default: error },
-        },
-      },
-      '/v1/version': {
-        get: { summary: 'Version and instance', responses: { 200: answer('Version', ref('Version')), default: error } },
-      },
-    },
+    paths: withOperationIds(paths),
     components: { schemas: components() },
   };
+}
+
+/** Names each operation by its method and path, as generated clients call it: getContainersIdHistory. */
+function withOperationIds(all: Paths): object {
+  const capital = (word: string) => `${word.slice(0, 1).toUpperCase()}${word.slice(1)}`;
+  const nameOf = (method: string, path: string) =>
+    [
+      method,
+      ...path
+        .replace(/^\/v1\//, '')
+        .split(/\W+|_/)
+        .filter(Boolean)
+        .map(capital),
+    ].join('');
+  const named = Object.entries(all).map(([path, operations]) => {
+    const each = Object.entries(operations).map(([method, operation]) => [
+      method,
+      { operationId: nameOf(method, path), ...operation },
+    ]);
+    return [path, Object.fromEntries(each) as object];
+  });
+  return Object.fromEntries(named) as object;
 }
 
 /** Each schema by its name; where one holds another of them, it refers to it. */

@@ -2,7 +2,7 @@
  * Adds the routes of plans: a client asks for one, looks at it again, and has it carried out.
  *
  * Guarantees: a plan belongs to the user who made it, as the kernel names the peer; another one gets NO_SUCH_PLAN. What is carried
- * out is authorised again. An unknown parameter of an event is refused: a misspelt `dry_run` must not do what it was to foresee.
+ * out is authorised again.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -11,7 +11,7 @@ import type { LifecycleEvent } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { AppliedPlan } from '../containers/admission.ts';
 import type { Planner, Plans } from '../plans/plans.ts';
-import { isTrusted, type Peer, peerOf } from './authorise.ts';
+import { isTrusted, type Peer, peerOf } from '../requests/authorise.ts';
 
 /** Says how an event is asked for: by whom, whether the answer waits for its end, and the headers, which may name the caller's span. */
 export interface Call {
@@ -32,11 +32,9 @@ export const plannerOf = (peer: Peer): Planner => ({ uid: peer.uid, limited: !is
 export const waits = ({ headers }: Pick<FastifyRequest, 'headers'>): boolean =>
   !/\brespond-async\b/.test(String(headers.prefer ?? ''));
 
-/** Reads the parameters of an event. Throws BAD_REQUEST for any other. */
+/** Reads the parameter of an event. Throws BAD_REQUEST for a value that is neither true nor false. */
 export function isDryRun(query: unknown): boolean {
-  const { dry_run: dry = 'false', ...others } = query as Record<string, unknown>;
-  const [other] = Object.keys(others);
-  if (other !== undefined) throw new FaultError('BAD_REQUEST', `events have no parameter ${other}: it is dry_run`);
+  const { dry_run: dry = 'false' } = query as Record<string, unknown>;
   if (dry === 'true' || dry === 'false') return dry === 'true';
   throw new FaultError('BAD_REQUEST', 'dry_run is true or false');
 }

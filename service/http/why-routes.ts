@@ -8,7 +8,7 @@ import type { Why } from '../../state/answers/container/why.ts';
 import { ContainerId } from '../../state/names.ts';
 import type { Containers } from '../containers/containers.ts';
 import { noSuchContainer } from '../events/events.ts';
-import { parse } from './parse.ts';
+import { parse } from '../requests/parse.ts';
 
 export interface WhyRoutes {
   containers: Pick<Containers, 'idOf'>;

@@ -42,8 +42,15 @@ interface Begun {
 
 const rounded = (ms: number): number => Math.round(ms * 1000) / 1000;
 
+/** Is told of each effect that has ended: its name, how long it took in ms, and why it failed. */
+type EffectEnded = (name: string, ms: number, fault: Fault | null) => void;
+
 /** Returns a recorder of one container's machines. `bodies` has the time at which the body of an effect began, by its actor. */
-export function passages(sink: Sink, bodies: Pick<WeakMap<AnyActorRef, number>, 'get'> = new WeakMap()) {
+export function passages(
+  sink: Sink,
+  bodies: Pick<WeakMap<AnyActorRef, number>, 'get'> = new WeakMap(),
+  effectEnded: EffectEnded = () => {},
+) {
   const since = new WeakMap<AnyActorRef, { state: string; t: number }>();
   const begun = new WeakMap<AnyActorRef, Begun>();
   let context: unknown = {};
@@ -83,7 +90,8 @@ export function passages(sink: Sink, bodies: Pick<WeakMap<AnyActorRef, number>, 
     const body = bodies.get(actor);
     const ms = rounded(performance.now() - effect.t);
     const { output, error } = event;
-    const failed = event.type.startsWith('xstate.error.');
+    const fault = event.type.startsWith('xstate.error.') ? faultOf(error) : null;
+    effectEnded(name, ms, fault);
     sink(() =>
       noted({
         kind: 'effect',
@@ -92,8 +100,8 @@ export function passages(sink: Sink, bodies: Pick<WeakMap<AnyActorRef, number>, 
         name,
         ms,
         ...(body === undefined ? {} : { waited: rounded(body - effect.t) }),
-        ...(failed ? { fault: faultOf(error) } : output === undefined ? {} : { output }),
-        ...(failed ? {} : outcomeOf(name, effect.input, output)),
+        ...(fault !== null ? { fault } : output === undefined ? {} : { output }),
+        ...(fault !== null ? {} : outcomeOf(name, effect.input, output)),
       }),
     );
   }

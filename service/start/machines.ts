@@ -16,6 +16,7 @@ import { resolvConf } from '../../plan/containers/resolv-conf.ts';
 import { provideContainer, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
+import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
 import { Shared } from '../outsides/shared.ts';
 import { Plans } from '../plans/plans.ts';
@@ -30,6 +31,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
   const { runDir, log } = options;
   const roster = new Roster();
+  const metrics = new Metrics(roster);
   const reached = traces?.reached.bind(traces);
   const observed = traces?.actors.bind(traces);
   const outsideRunner: EffectRunner = {
@@ -59,7 +61,10 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     bootId,
     failed,
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
-    watch: traces?.watch.bind(traces),
+    watch: (machine) => {
+      metrics.watch(machine);
+      traces?.watch(machine);
+    },
   });
   const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') });
   const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'));
@@ -114,5 +119,5 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   });
   const { neighbours } = roster;
   const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks, termsOf: terms });
-  return { roster, shared, networks, outsides, machine, containers, plans, etc, places };
+  return { roster, metrics, shared, networks, outsides, machine, containers, plans, etc, places };
 }

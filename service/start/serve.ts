@@ -52,7 +52,7 @@ export async function serve(
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
   const { runDir, stateDir, netnsDir, socket, log } = options;
-  const { roster, shared, containers, networks, plans, places } = machines;
+  const { roster, metrics, shared, containers, networks, plans, places } = machines;
   const { watch, uplinks, neighbours } = watches;
   const { publishing, files, hostFile } = recovery;
 
@@ -123,6 +123,8 @@ export async function serve(
       const troubles = [...shared.troubles(), ...networks.troubles(), ...files.troubles(), ...watch.troubles()];
       return { checks: [...checks, ...driftChecks(watch.present(), troubles), ...(traces?.checks() ?? [])] };
     },
+    metrics: () =>
+      metrics.text({ version, instance: instance.name, networks: networks.all(), containers: containers.all() }),
     version: () => ({ version, api: 'v1', instance: instance.name, pid: process.pid, boot_id: bootId }),
   });
 

@@ -1,6 +1,6 @@
 // slow: 60 s, nine targets are built by another compiler, and each is given thousands of inputs
 /**
- * Coverage-guided fuzzing of every native decoder: netlink messages, the JSON and HTTP of the OCI hook, requests to the
+ * Coverage-guided fuzzing of every native decoder: netlink messages, the JSON and HTTP of the small executables, requests to the
  * forwarder. libFuzzer with ASan and UBSan; each target (*.cc beside this file) also states what must hold of the
  * result.
  *
@@ -105,7 +105,7 @@ const TARGETS: Record<string, Target> = {
     },
   },
   http: {
-    sources: ['native/hook/http.cc'],
+    sources: ['native/client/deadline.cc', 'native/client/http.cc'],
     seeds: [
       `\x80${CHUNKED}`,
       `\x40HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n${CHUNKED}`,
@@ -113,7 +113,7 @@ const TARGETS: Record<string, Target> = {
       '\x20HTTP/1.0 200\r\n\r\nall there is',
     ],
     mistake: {
-      source: 'native/hook/http.cc',
+      source: 'native/client/http.cc',
       from: 'if (rest.size() < *head.length) result = ReplyParse::kIncomplete;',
       to: '',
     },

@@ -1,8 +1,8 @@
-// Fuzz target: the daemon's answer as the OCI hook reads it (native/hook/http.h, ParseReply).
+// Fuzz target: the daemon's answer as the small executables read it (native/client/http.h, ParseReply).
 //
 // Checked besides memory: however an answer is cut into pieces, it is read as the same or not at all. A complete one
 // stays so with more behind it, a malformed one does not heal, and none is incomplete at the end of the connection.
-#include "../../native/hook/http.h"
+#include "../../native/client/http.h"
 
 #include <algorithm>
 #include <memory>
@@ -11,13 +11,13 @@
 
 namespace {
 
-using cleat_hook::Reply;
-using cleat_hook::ReplyParse;
+using cleat_client::Reply;
+using cleat_client::ReplyParse;
 
 ReplyParse Parse(const uint8_t* data, size_t size, bool ended, Reply* reply) {
   const std::unique_ptr<char[]> bytes(new char[size]);
   std::copy(data, data + size, bytes.get());
-  const ReplyParse result = cleat_hook::ParseReply(bytes.get(), size, ended, reply);
+  const ReplyParse result = cleat_client::ParseReply(bytes.get(), size, ended, reply);
   if (result == ReplyParse::kComplete) {
     MUST(reply->status >= 200 && reply->status <= 599);
     MUST(reply->body.size() <= size);

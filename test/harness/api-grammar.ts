@@ -34,7 +34,7 @@ interface Schema {
 }
 
 interface Operation {
-  parameters?: { name: string; in: 'path' | 'query' }[];
+  parameters?: { name: string; in: 'path' | 'query' | 'header' }[];
   requestBody?: { content: { 'application/json': { schema: Schema } } };
 }
 
@@ -87,7 +87,8 @@ export function requestsOf(description: Description, words: Words): fc.Arbitrary
 }
 
 function requestOf(grammar: Grammar, method: string, path: string, operation: Operation, words: Words) {
-  const { parameters = [], requestBody } = operation;
+  const { requestBody } = operation;
+  const parameters = (operation.parameters ?? []).filter((one) => one.in !== 'header');
   const given = fc.tuple(
     ...parameters.map(({ name }) =>
       fc.oneof({ weight: 5, arbitrary: known(words, name) }, { weight: 1, arbitrary: fc.constantFrom(...NAMES) }),

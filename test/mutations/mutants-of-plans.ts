@@ -96,9 +96,9 @@ export const mutantsOfPlans: Mutant[] = [
   },
   {
     name: 'a misspelt dry_run is done',
-    file: 'service/http/plans.ts',
-    find: 'if (other !== undefined)',
-    replace: 'if (other === "")',
+    file: 'service/http/route-rules.ts',
+    find: 'operation === undefined || unknown === undefined',
+    replace: 'true',
     ...PLANS,
     seen: /FAIL +plans +"a parameter that nobody knows is refused/,
   },

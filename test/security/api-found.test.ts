@@ -89,7 +89,7 @@ found('a network whose MTU is too small for IPv6 has no IPv6, and cannot be made
 found('HEAD of an endless stream is refused', async () => {
   const socket = await connectTo(daemon.socket);
   socket.write('HEAD /v1/events HTTP/1.1\r\nhost: x\r\n\r\n');
-  assert.match(await said(socket, 300), /^HTTP\/1\.1 404 /);
+  assert.match(await said(socket, 300), /^HTTP\/1\.1 405 /);
   socket.destroy();
 });
 

@@ -86,7 +86,7 @@ clients('connections above the limit are closed at once, and the others work on'
     'the rest to be closed',
     () => idle.filter(({ readyState }) => readyState !== 'open').length >= MAX_CONNECTIONS,
   );
-  // Refused connections are read for a second, a few at a time (LINGERING in service/http/connections.ts).
+  // Refused connections are read for a second, a few at a time (LINGERING in service/requests/connections.ts).
   assert.ok(descriptors() < before + MAX_CONNECTIONS + 64 + 20, `${descriptors()} descriptors`);
   await say(2, { type: 'configure', id: 'a' });
   await say(3, { type: 'teardown', id: 'a' });
@@ -121,6 +121,28 @@ clients('a client that sends events and reads no answer uses no memory of the da
   silent.destroy();
   await serves();
 });
+
+clients(
+  'what a stream of events has kept is free again when its connection ends, also behind an endless answer',
+  async () => {
+    const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
+    const long = 'x'.repeat(900_000);
+    // More than root may have kept at a time (ROOT_BYTES of service/requests/connections.ts), if nothing were given back.
+    for (let n = 0; n < 80; n++) {
+      const socket = await connectTo(daemon.socket);
+      socket.write('GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n');
+      await once(socket, 'data');
+      socket.write(`${NDJSON}transfer-encoding: chunked\r\n\r\n${chunk(long)}`);
+      await new Promise<void>((resolve) => socket.write(chunk(`\n${'[]\n'.repeat(2000)}`), () => resolve()));
+      socket.destroy();
+    }
+    await serves();
+    const stream = await connectTo(daemon.socket);
+    stream.write(`${NDJSON}content-length: ${long.length + 1}\r\n\r\n${long}\n`);
+    assert.match(String(await once(stream, 'data')), /^HTTP\/1\.1 200 [^]*BAD_REQUEST/);
+    stream.destroy();
+  },
+);
 
 clients('a body in single bytes costs as much as its length, and the next request is answered', async () => {
   const body = JSON.stringify({ type: 'create', id: 'x', networks: {} }).padEnd(200_000);

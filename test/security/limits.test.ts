@@ -17,7 +17,7 @@ import { connectTo, said } from '../harness/raw-client.ts';
 
 requirePrivateNamespace();
 
-/** The constants of service/http/connections.ts. */
+/** The constants of service/requests/connections.ts. */
 const BODY_MS = 10_000;
 const MIB = 1024 * 1024;
 const [USER, OTHER] = [65_534, 65_533];

@@ -263,6 +263,7 @@ answers('refusals', async () => {
   await daemon.done({ type: 'create', id: 'c', netns: { mode: 'host' } });
   const refused: [code: string, method: string, path: string, body?: unknown][] = [
     ['NO_SUCH_ROUTE', 'GET', '/v1/nothing'],
+    ['METHOD_NOT_ALLOWED', 'DELETE', '/v1/containers'],
     ['BAD_REQUEST', 'POST', '/v1/events', '{'],
     ['BAD_REQUEST', 'POST', '/v1/events', { type: 'create', id: 'b', what: 1 }],
     ['CONTAINER_EXISTS', 'POST', '/v1/events', { type: 'create', id: 'a' }],
@@ -342,6 +343,10 @@ answers(
     );
   },
 );
+
+answers('what is for others: metrics, and a ping', async () => {
+  for (const path of ['/metrics', '/_ping']) assert.is((await daemon.get(path)).status, 200);
+});
 
 answers('nothing is described that was not answered here', () => {
   assert.equal(daemon.missing(), []);

@@ -282,29 +282,47 @@ harmless('network names that exist, are in use or unknown are refused', async ()
   await refused('unknown', () => daemon.get('/v1/networks/nope'), 404, 'NO_SUCH_NETWORK');
 });
 
-harmless('unknown routes and methods are 404, in the form of every other error', async () => {
-  const requests = [
-    ['GET', '/'],
-    ['GET', '/v2/containers'],
-    ['PUT', '/v1/events'],
-    ['DELETE', '/v1/containers/holder'],
-    ['PUT', '/v1/networks/web'],
-    ['POST', '/v1/audit'],
-    ['OPTIONS', '/v1/events'],
-  ] as const;
-  for (const [method, path] of requests) {
-    await refused(`${method} ${path}`, () => daemon.request(method, path), 404, 'NO_SUCH_ROUTE');
-  }
-  await refused('a long id', () => daemon.get(`/v1/containers/${'a'.repeat(300)}`), 400, 'BAD_REQUEST');
-  await refused('a bad escape', () => daemon.get('/v1/containers/%zz'), 400, 'BAD_REQUEST');
-  await refused(
-    'a timeout that is none',
-    () => daemon.get('/v1/containers/holder?wait=gone&timeout=x'),
-    400,
-    'BAD_REQUEST',
-  );
-  const form = { 'content-type': 'application/x-www-form-urlencoded' };
-  await refused('a form', () => daemon.request('POST', '/v1/events', 'type=create', form), 400, 'BAD_REQUEST');
-});
+harmless(
+  'unknown routes, methods, parameters and types of content are refused, in the form of every other error',
+  async () => {
+    for (const path of ['/', '/v2/containers', '/v1/containers/holder/what'])
+      await refused(path, () => daemon.get(path), 404, 'NO_SUCH_ROUTE');
+    const methods = [
+      ['PUT', '/v1/events', 'POST, GET'],
+      ['DELETE', '/v1/containers/holder', 'GET'],
+      ['PUT', '/v1/networks/web', 'GET, PATCH, DELETE'],
+      ['POST', '/v1/audit', 'GET'],
+      ['OPTIONS', '/v1/events?id=x', 'POST, GET'],
+    ] as const;
+    for (const [method, path, allow] of methods) {
+      const what = `${method} ${path}`;
+      const { headers } = await refused(what, () => daemon.request(method, path), 405, 'METHOD_NOT_ALLOWED');
+      assert.is(headers.allow, allow, what);
+    }
+    for (const path of [
+      '/v1/containers?name=holder',
+      '/v1/containers/holder?waits=gone',
+      '/v1/doctor?x',
+      '/v1/networks/web?force=1',
+    ])
+      await refused(path, () => daemon.get(path), 400, 'BAD_REQUEST');
+    await refused('a parameter', () => daemon.request('DELETE', '/v1/networks/spare?force=true'), 400, 'BAD_REQUEST');
+    await refused('a long id', () => daemon.get(`/v1/containers/${'a'.repeat(300)}`), 400, 'BAD_REQUEST');
+    await refused('a bad escape', () => daemon.get('/v1/containers/%zz'), 400, 'BAD_REQUEST');
+    await refused(
+      'a timeout that is none',
+      () => daemon.get('/v1/containers/holder?wait=gone&timeout=x'),
+      400,
+      'BAD_REQUEST',
+    );
+    const form = { 'content-type': 'application/x-www-form-urlencoded' };
+    await refused(
+      'a form',
+      () => daemon.request('POST', '/v1/events', 'type=create', form),
+      415,
+      'UNSUPPORTED_MEDIA_TYPE',
+    );
+  },
+);
 
 bad.run();

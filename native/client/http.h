@@ -11,23 +11,11 @@
 #include <string>
 #include <string_view>
 
-namespace cleat_hook {
+#include "deadline.h"
+
+namespace cleat_client {
 
 constexpr size_t kMaxReply = size_t{4} << 20;
-
-// A point in CLOCK_MONOTONIC: it does not move when the guarded operation is retried, nor when the wall clock is set.
-class Deadline {
- public:
-  static Deadline InMilliseconds(int64_t ms);
-  // Returns the milliseconds left, rounded up, 0 if it has passed; fits poll(2).
-  int Left() const;
-  // Waits until a poll(2) event on `fd`; false if the deadline comes first.
-  bool Await(int fd, short events) const;
-
- private:
-  explicit Deadline(int64_t at) : at_(at) {}
-  int64_t at_;
-};
 
 struct Request {
   std::string_view method;
@@ -50,4 +38,4 @@ ReplyParse ParseReply(const char* data, size_t size, bool ended, Reply* out);
 // Sends a request. Returns why there is no answer; empty if `out` holds one.
 std::string Exchange(const std::string& socket_path, const Request& request, const Deadline& deadline, Reply* out);
 
-}  // namespace cleat_hook
+}  // namespace cleat_client

@@ -9,30 +9,22 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <climits>
 #include <cstring>
 #include <optional>
 
 #include "../fd.h"
 
-namespace cleat_hook {
+namespace cleat_client {
 
 namespace {
 
 using cleat::UniqueFd;
 
 constexpr std::string_view kLineEnd = "\r\n";
-
-int64_t Now() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * int64_t{1000} + now.tv_nsec / 1'000'000;
-}
 
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
@@ -162,24 +154,6 @@ std::string Connect(const std::string& path, const Deadline& deadline, UniqueFd*
 
 }  // namespace
 
-Deadline Deadline::InMilliseconds(int64_t ms) {
-  return Deadline(Now() + ms);
-}
-
-int Deadline::Left() const {
-  return static_cast<int>(std::clamp<int64_t>(at_ - Now(), 0, INT_MAX));
-}
-
-bool Deadline::Await(int fd, short events) const {
-  while (true) {
-    int left = Left();
-    pollfd wait{fd, events, 0};
-    int ready = poll(&wait, 1, left);
-    if (ready > 0) return true;
-    if (left == 0 || (ready < 0 && errno != EINTR)) return false;
-  }
-}
-
 ReplyParse ParseReply(const char* data, size_t size, bool ended, Reply* out) {
   std::string_view rest(data, size);
   Head head;
@@ -253,4 +227,4 @@ std::string Exchange(const std::string& socket_path, const Request& request, con
   }
 }
 
-}  // namespace cleat_hook
+}  // namespace cleat_client

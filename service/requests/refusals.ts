@@ -19,6 +19,7 @@ export function faultOfRequest(error: unknown): Fault {
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return { code: 'BODY_TOO_LARGE', message: `the body is larger than ${MAX_LINE} bytes` };
   }
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return { code: 'UNSUPPORTED_MEDIA_TYPE', message };
   if (code === 'ECONNRESET') return { code: 'BAD_REQUEST', message: 'the request breaks off' };
   if (code.startsWith('FST_ERR_') || error instanceof SyntaxError) return { code: 'BAD_REQUEST', message };
   return error instanceof FaultError ? error.fault : toFault(error, 'request');
