@@ -124,9 +124,11 @@ export class ExternalPrograms {
     const netns = this.#kernel.outsideIfThere(outside) === null ? null : outside;
     const conversation = begin(PROTOCOLS[driver]);
     const talk = async (): Promise<Made> => {
+      let spared = false;
       let step = conversation.next();
       while (step.done !== true) {
-        if (step.value.spare === true) await makeSpare(this.#native(outside), spare);
+        if (step.value.spare === true && !spared) await makeSpare(this.#native(outside), spare);
+        spared ||= step.value.spare === true;
         step = conversation.next(await run(step.value, { netns, patienceMs: this.#patienceMs }));
       }
       const made = step.value;

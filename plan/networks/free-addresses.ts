@@ -21,7 +21,7 @@ export function freeAddresses(
     const isV6 = subnet.includes(':');
     const isIn = (address: string) =>
       address.includes(':') === isV6 && toNumber(address) >= first && toNumber(address) <= last;
-    const used = new Set([gateway, ...taken].filter(isIn));
+    const used = new Set([...(gateway === undefined ? [] : [gateway]), ...taken].filter(isIn));
     return [subnet, Number(last - first + 1n) - used.size];
   });
 }
