@@ -20,6 +20,7 @@ import type {
   ReviseInput,
   Update,
 } from './network-inputs.ts';
+import { isExternal } from '../plan/networks/external.ts';
 import { isUnmanaged, type BridgeSeen, type Seen } from '../plan/networks/unmanaged.ts';
 import { asFound } from '../plan/networks/way-out.ts';
 import {
@@ -83,8 +84,9 @@ export const setupNetwork = setup({
   },
   guards: {
     used: ({ context }) => Object.keys(context.leases).length > 0,
-    /** An unmanaged network needs no firewall: no rules are made for it. */
-    usedUnmanaged: ({ context }) => Object.keys(context.leases).length > 0 && isUnmanaged(context.definition),
+    /** An unmanaged network needs no firewall: no rules are made for it. An external one holds the forwarding switches. */
+    usedUnmanaged: ({ context: { leases, definition } }) =>
+      Object.keys(leases).length > 0 && isUnmanaged(definition) && !isExternal(definition),
     unused: ({ context }) => Object.keys(context.leases).length === 0,
     recovering: ({ context }) => context.recovering,
     leftBehind: ({ context }) => context.attempts > 0,

@@ -46,6 +46,9 @@ const DEBIAN_PACKAGES = {
   slirp4netns: 'uplink of rootless containers',
   passt: 'pasta, the other uplink of rootless containers',
   'aardvark-dns': 'names of containers on a network',
+  netavark: 'tests that cleat drives it, and a benchmark peer',
+  'containernetworking-plugins': 'tests that cleat drives the CNI plugins, and a benchmark peer',
+  iptables: 'what netavark and the plugins portmap and firewall set rules with',
   firewalld: 'tests that networks pass it; it is not started on this machine',
   'dbus-daemon': 'the bus of its own that firewalld has in tests',
   systemd: 'busctl, which asks firewalld, and systemd-analyze',
@@ -56,8 +59,6 @@ const DEBIAN_PACKAGES = {
 const FIREWALLD_UNIT = '/etc/systemd/system/firewalld.service';
 
 const BENCH_PACKAGES = {
-  netavark: 'benchmark peer',
-  'containernetworking-plugins': 'benchmark peer: the CNI chain',
   podman: 'benchmark peer: rootlessport, which carries published ports of rootless containers',
   socat: 'benchmark peer: a port carried by a process for each connection',
 };

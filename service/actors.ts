@@ -152,8 +152,7 @@ export function provideShared(
     replies: replies(outside),
   });
   const review = reviewConntrack(kernel, ruleset);
-  const usesExternal = (outside: string | null) => shared.usesExternal(outside);
-  const forwardOthers = (outside: string | null) => others.forwardOthers || usesExternal(outside);
+  const forwardOthers = (outside: string | null) => others.forwardOthers || shared.usesExternal(outside);
   const repair = reviewed(repairRuleset(kernel, ruleset, others.policies, forwardOthers), review);
   const table = { isRaised: (outside: string | null) => shared.isRaised(outside), verify: ask.firewallStands(shared) };
   return {
@@ -175,8 +174,8 @@ export function provideShared(
           'raiseFirewall',
           raiseFirewall(kernel, forwardOthers, uplinkGuard, replies),
         ),
-        restoreSwitches: defineEffect(runner, 'remove', 'restoreSwitches', restoreSwitches(kernel, uplinkGuard, usesExternal)),
-        lowerFirewall: defineEffect(runner, 'remove', 'lowerFirewall', lowerFirewall(kernel, usesExternal)),
+        restoreSwitches: defineEffect(runner, 'remove', 'restoreSwitches', restoreSwitches(kernel, uplinkGuard)),
+        lowerFirewall: defineEffect(runner, 'remove', 'lowerFirewall', lowerFirewall(kernel)),
         repairRuleset: defineEffect(runner, 'add', 'repairRuleset', repair),
         backOff: ask.backOff(),
       }),

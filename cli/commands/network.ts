@@ -20,7 +20,7 @@ const DEFAULT_NETWORK = 'cleat';
 
 const OPTIONS =
   'mtu=BYTES, isolate=strict|true|false, metric=N, no_default_route=true, outbound_addr4=ADDRESS, outbound_addr6=ADDRESS, ' +
-  'com.docker.network.bridge.enable_ip_masquerade=false, mode=unmanaged (create alone: the bridge is there already)';
+  'com.docker.network.bridge.enable_ip_masquerade=false, mode=unmanaged (create alone: the bridge is there already), conflist=PATH (driver cni)';
 
 /** Words that have another meaning for --network. */
 const RESERVED = new Set(['none', 'host']);

@@ -1,8 +1,7 @@
 /**
  * The table that all networks and uplinks of an outside share, and the outside's forwarding switches, which only networks need.
  *
- * Guarantees: rules come before forwarding, and are removed after it. The switches end as they were found, unless external
- * networks are in use: their programs have turned forwarding on as well, and need it on.
+ * Guarantees: rules come before forwarding, and are removed after it. The switches end as they were found.
  */
 import type { Switches } from '../../machines/firewall.ts';
 import {
@@ -27,11 +26,6 @@ type RepliesIn = (outside: string | null) => Replies;
 /** Says of an outside if packets between interfaces that are not of cleat are forwarded, too. */
 export type ForwardOthers = (outside: string | null) => boolean;
 
-/** Says of an outside if an external network is in use there, whose program has turned forwarding on for it. */
-export type UsesExternal = (outside: string | null) => boolean;
-
-const NEVER: UsesExternal = () => false;
-
 /** Reads every switch that raising may change. */
 export const readSwitches =
   (kernel: Kernel) =>
@@ -51,19 +45,19 @@ export const raiseFirewall =
 
 /** Restores the switches after the last network, while uplinks remain: keeps the table, without forwarding. */
 export const restoreSwitches =
-  (kernel: Kernel, guard: () => UplinkGuard, usesExternal: UsesExternal = NEVER) =>
+  (kernel: Kernel, guard: () => UplinkGuard) =>
   async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
     const native = kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined) return;
-    if (!usesExternal(outside)) await putBackSwitches(kernel, native, found ?? {});
+    await putBackSwitches(kernel, native, found ?? {});
     await native.nft(baseRules(kernel.instance.table, closedFamilies(null, false), guard()));
   };
 
 export const lowerFirewall =
-  (kernel: Kernel, usesExternal: UsesExternal = NEVER) =>
+  (kernel: Kernel) =>
   async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
     const native = kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined) return;
-    if (!usesExternal(outside)) await putBackSwitches(kernel, native, found ?? {});
+    await putBackSwitches(kernel, native, found ?? {});
     await native.nft(removeTable(kernel.instance.table));
   };

@@ -92,13 +92,13 @@ export function hasLease(attachments: readonly Attachment[], lease: Lease, remet
   return follows(held, lease) && held.defaultMetric === wanted.defaultMetric;
 }
 
-/** Returns the same attachments on new links: only the names of the host ends change, where there are any. */
+/** Returns the same attachments on new links: only the names of the host ends change, which external ones do not have. */
 export function relinked({ attachments, nextOrdinal, token }: ContainerContext): Attachment[] {
-  return attachments.map((attachment, i) => ({
-    ...attachment,
-    ordinal: nextOrdinal + i,
-    hostLink: hostLinkName(token, nextOrdinal + i),
-  }));
+  return attachments.map((attachment, i) =>
+    attachment.external === undefined
+      ? { ...attachment, ordinal: nextOrdinal + i, hostLink: hostLinkName(token, nextOrdinal + i) }
+      : attachment,
+  );
 }
 
 function hostLinkName(token: string, ordinal: number): string {

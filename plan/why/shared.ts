@@ -64,7 +64,8 @@ export function sharedParts(facts: Facts): WhyPart[] {
   });
   const networks = names.map((network) => networkPart(facts, network));
   const managed = names.some((name) => facts.networks.find(({ network }) => network === name)?.unmanaged !== true);
-  const behind = managed || context.uplink !== undefined;
+  const external = names.some((name) => facts.networks.find(({ network }) => network === name)?.external === true);
+  const behind = managed || external || context.uplink !== undefined;
   const parts = [...networks];
   if (facts.firewall !== null && behind) {
     const drift = left.filter(({ kind }) => kind === 'table' || kind === 'rule');

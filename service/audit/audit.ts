@@ -179,7 +179,8 @@ export async function audit(
     const expected = expectedElements(instance.table, mine);
     const found = new Map<string, { map: string; element: NftElement }>();
     const table = await native.nftTable('inet', instance.table);
-    const wanted = used.size > 0 || mine.some(({ context }) => mayRunUplink(context));
+    const external = ({ attachments }: ContainerContext) => attachments.length > ofCleat(attachments).length;
+    const wanted = used.size > 0 || mine.some(({ context }) => mayRunUplink(context) || external(context));
     if (table === null) {
       if (wanted && mine.some(({ state }) => state === 'up')) {
         findings.push({ kind: 'table', object: instance.table, problem: 'missing' });

@@ -86,6 +86,8 @@ check('two containers reach each other, and a published port is reached', async 
   await daemon.down('c');
   const { body: shown } = await daemon.get<Inspection>('/v1/containers/a');
   assert.equal(shown.drift, []);
+  const { result } = shown.external!['x']!;
+  assert.equal((result as { routes: { dst: string }[] }).routes[0]!.dst, '0.0.0.0/0');
   assert.is(shown.NetworkSettings.Networks['x']!.IPAddress, addressOf(a, 'x'));
   assert.is(shown.NetworkSettings.Networks['x']!.Gateway, '10.81.0.1');
   const { body: why } = await daemon.get<Why>('/v1/containers/a/why');

@@ -88,6 +88,8 @@ const request = (name: string) =>
       }),
   ) as never;
 
+/** What a program of others is asked for, and the write of its answer. */
+const PROGRAM = ['addExternal', 'recordAnswer', 'checkExternal', 'removeExternal'];
 const EFFECTS = ['ensureNamespace', 'removeNamespace', 'publish', 'unpublish', 'expose', 'unexpose', 'ensureFiles'];
 const provided = (names: string[], how: (name: string) => never) =>
   Object.fromEntries(names.map((name) => [name, how(name)])) as Record<string, never>;
@@ -98,7 +100,7 @@ const machine = containerMachine.provide({
       actors: provided(
         [
           ...['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'],
-          ...['addExternal', 'recordAnswer', 'checkExternal', 'removeExternal'],
+          ...PROGRAM,
         ],
         effect,
       ),
@@ -279,12 +281,14 @@ async function attachment(on: Run, outcome: string): Promise<void> {
   };
   // The program is asked to check, to remove, to add; its answer is written down.
   const ofPrograms: Record<string, Ending[]> = {
-    'repair attached': ['done'],
+    'repair attached': ['done', 'done', 'done', 'done'],
     'repair stuck': ['failed', failing],
     'replace attached': ['done', 'done', 'done'],
   };
   const known = { ...endings, ...(external ? ofPrograms : {}) };
   for (const how of known[`${verb} ${outcome}`] ?? [failing]) {
+    // What is whole is checked alone.
+    if (external && !PROGRAM.includes(stage.pending[0]?.name ?? '')) break;
     stage.pending[0]?.end(how);
     await calm(on);
   }
