@@ -126,7 +126,8 @@ export const setupNetwork = setup({
       }
       const { lease, cursors } = grant;
       enqueue.assign({ leases: { ...context.leases, [owner]: lease }, cursors });
-      if (bridge === 'up') enqueue.sendTo(...answer(from, { type: 'leased', network, lease, definition: context.definition }));
+      if (bridge === 'up')
+        enqueue.sendTo(...answer(from, { type: 'leased', network, lease, definition: context.definition }));
       else {
         const others = context.waiting.filter((asker) => asker.owner !== owner);
         enqueue.assign({ waiting: [...others, { owner, from, options }] });

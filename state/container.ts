@@ -55,6 +55,8 @@ export const Lease = z.object({
   unmanaged: z.boolean().optional(),
   /** Absent for a veth on a bridge. */
   child: ChildLink.optional(),
+  /** The tag of the container's port of the bridge; absent for none. */
+  vlan: z.int().optional(),
   /**
    * `listen`: the addresses that answer names, which are the gateways (unmanaged: addresses of the bridge). `servers`: the
    * servers for all other names; if empty, the host's. Null: no DNS.

@@ -158,4 +158,3 @@ export class ExternalPrograms {
 const keyOf = (owner: string, network: string): string => `${owner} ${network}`;
 
 const missing = (what: string): FaultError => new FaultError('EXTERNAL_FAILED', `it is not as it was made: ${what}`);
-

@@ -95,7 +95,14 @@ async function converse(
   input.destroy();
   await Promise.race([Promise.all([stdout.done, stderr.done]), after(REST_MS)]);
   const said = stdout.end();
-  return { problem, status: problem === null ? status : null, signal, json: parsed(said), stdout: said, stderr: stderr.end() };
+  return {
+    problem,
+    status: problem === null ? status : null,
+    signal,
+    json: parsed(said),
+    stdout: said,
+    stderr: stderr.end(),
+  };
 }
 
 /** Reads all of a pipe. `keep` gets everything so far, and returns what is kept of it. */

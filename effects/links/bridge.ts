@@ -20,6 +20,7 @@ import type { Kernel, OutsideKernel } from '../kernel.ts';
 import { removeLinks } from './link.ts';
 import { byLook } from '../firewall/ruleset-turn.ts';
 import { hostNeighbours } from './neighbour.ts';
+import { portTag, refuseTag } from './vlan.ts';
 import { refuse, stranger } from '../refusal.ts';
 import type { NetworkRules } from '../ruleset/ruleset-inputs.ts';
 import { networkRules, removeNetworkRules } from '../ruleset/ruleset.ts';
@@ -118,6 +119,7 @@ async function restore(
       op: 'link.set',
       name: hostLink,
       hairpin: true,
+      ...portTag(tagOf(definition)),
       ...(isStray(links.get(hostLink)) ? { master: name, up: true } : {}),
     })),
   ]);
@@ -147,15 +149,27 @@ async function makeBridge(kernel: Kernel, native: Outside, definition: NetworkDe
   const name = definition.network_interface;
   const alias = bridgeAlias(kernel.instance.name, definition.name);
   // Not in one batch with the alias: after EEXIST the batch would set the alias on somebody else's bridge.
-  const made = await native.rtnl([{ op: 'link.add', kind: 'bridge', name, mac, group: kernel.instance.group }]);
+  const vlan = tagOf(definition);
+  const tags = vlan === undefined ? {} : { vlanFiltering: true };
+  const made = await native.rtnl([
+    { op: 'link.add', kind: 'bridge', name, mac, group: kernel.instance.group, ...tags },
+  ]);
   if (made[0]?.code === 'EEXIST') {
     const link = await native.link(name);
     if (link !== null && !isOurs(kernel, link, alias)) throw stranger(name, link.alias);
   } else {
+    refuseTag(made, vlan, name);
     refuse(made, name);
   }
-  refuse(await native.rtnl([{ op: 'link.set', name, alias }]), name);
+  // The gateways are on the side of the containers.
+  const named = await native.rtnl([{ op: 'link.set', name, alias, ...(vlan === undefined ? {} : { selfVlan: vlan }) }]);
+  refuseTag(named, vlan, name);
+  refuse(named, name);
 }
+
+/** Returns the tag that the ports of a network's bridge have. */
+const tagOf = ({ options: { vlan } }: NetworkDefinition): number | undefined =>
+  vlan === undefined ? undefined : Number(vlan);
 
 /** Sets the switches, then adds the addresses, then sets the bridge up: IPv6 must be configured before there is an address. */
 async function dressBridge(native: Outside, definition: NetworkDefinition): Promise<void> {

@@ -166,8 +166,7 @@ export const setupContainer = setup({
     /** The uplink has ended shortly after its start for the second time in a row. Once may be chance. */
     endedSoon: ({ context, event }) => event.type === 'lost' && event.soon && (context.uplink?.endedSoon ?? 0) > 0,
     /** pasta and programs of external networks get their ports when they start, so they cannot change afterwards. */
-    portsAreFixed: ({ context }) =>
-      context.portHandler === 'pasta' || carrierOf(context.attachments) !== undefined,
+    portsAreFixed: ({ context }) => context.portHandler === 'pasta' || carrierOf(context.attachments) !== undefined,
     configured: ({ context }) => context.configured,
     hasUsers: ({ event }) => 'users' in event && event.users.length > 0,
     ownerGone: ({ context }) => context.ownerGone,
@@ -215,6 +214,8 @@ export const setupContainer = setup({
     unpublishes: ({ context }) => unpublishes(context),
     writesFiles: ({ context }) => context.files,
     attaches: ({ context }) => changeOf(context).todo.length > 0,
+    /** Links in a namespace of others, links on parents, and what programs of others have made: see beginTeardown. */
+    detachesLinks: ({ context }) => changeOf(context).todo.length > 0,
     moreToDo: ({ context }) => changeOf(context).todo.length > 1,
     notAttached: ({ event }) => outcomeIn(event) !== 'attached',
     stuck: ({ event }) => outcomeIn(event) === 'stuck',
@@ -231,8 +232,9 @@ export const setupContainer = setup({
     hasFault: ({ context }) => context.fault !== null,
     portsWithoutNetwork: ({ context }) => {
       const change = changeOf(context);
-      // Without a network, ports wait for the next one. Ports that are taken over may not wait: they carry traffic already.
-      const leadsNowhere = context.uplink === undefined && context.attachments.length === 0;
+      // Without a network that takes ports, they wait for the next one. Ports that are taken over may not wait: they carry traffic already.
+      const takesNone = ({ child, addresses }: Attachment) => child !== undefined || addresses.length === 0;
+      const leadsNowhere = context.uplink === undefined && context.attachments.every(takesNone);
       if (leadsNowhere && takenBy(change) === null) return false;
       return stranded(context, change.ports, context.attachments).length > 0;
     },
@@ -366,9 +368,12 @@ export const setupContainer = setup({
             ...Object.fromEntries(context.attachments.map(({ network }) => [network, {}])),
           },
           ports: allPorts(context),
-          // Links in a namespace of ours need no removal: they end with the namespace.
+          // The links in a namespace of ours end with it. One on a parent would keep its MAC from others until then, and a program
+          // of others has made more than a link.
           todo: context.attachments
-            .filter(({ external }) => external !== undefined || context.netns?.owned !== true)
+            .filter(
+              ({ child, external }) => child !== undefined || external !== undefined || context.netns?.owned !== true,
+            )
             .map(({ network }) => network)
             .reverse(),
           before: [...replacedBy(change)],

@@ -344,7 +344,8 @@ export const containerMachine = setupContainer.createMachine({
       initial: 'choosing',
       states: {
         choosing: {
-          description: 'Leaves at once: to the external attachments if there are any, otherwise to the outer publisher.',
+          description:
+            'Leaves at once: to the external attachments if there are any, otherwise to the outer publisher.',
           always: [{ guard: 'attaches', target: 'checking' }, { target: 'exposing' }],
         },
         checking: {
@@ -972,9 +973,9 @@ export const containerMachine = setupContainer.createMachine({
         },
         choosingConnection: {
           description:
-            'Chooses the next step: links in a namespace of others, the uplink, or the namespace with its links.',
+            'Chooses the next step: links on parents or in a namespace of others, the uplink, or the namespace with its links.',
           always: [
-            { guard: 'attaches', target: 'detaching' },
+            { guard: 'detachesLinks', target: 'detaching' },
             { guard: 'hasUplink', target: 'stoppingUplink' },
             { target: 'removingNamespace' },
           ],

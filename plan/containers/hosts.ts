@@ -26,7 +26,8 @@ export function hostsFile({ id, name, pod, hostname, attachments, uplink }: File
     const names = dnsNames([...(hostname === null ? [] : [hostname]), pod ?? name, ...aliases]);
     return names.length === 0 ? [] : addresses.map(({ address }) => `${address} ${names.join(' ')}`);
   });
-  const leading = uplink === undefined || gatewayIsHost(uplink.settings) ? [...ofCleat(byPrecedence(attachments)), ...joined] : [];
+  const leading =
+    uplink === undefined || gatewayIsHost(uplink.settings) ? [...ofCleat(byPrecedence(attachments)), ...joined] : [];
   const gateways = leading.flatMap(({ addresses }) => addresses.flatMap(({ gateway }) => gateway ?? []));
   // A link-local address is of no use in a hosts file.
   const host = [false, true].flatMap(

@@ -26,10 +26,20 @@ export const isSubject = (attachment: Attachment): attachment is Subject['attach
 export function externalOf(
   { id, name, pod, token }: Pick<ContainerContext, 'id' | 'name' | 'pod' | 'token'>,
   terms: ExternalTerms,
-  { static_ips: ips = [], static_mac: mac = null }: { static_ips?: string[] | undefined; static_mac?: string | undefined | null },
+  {
+    static_ips: ips = [],
+    static_mac: mac = null,
+  }: { static_ips?: string[] | undefined; static_mac?: string | undefined | null },
 ): External {
   // The token keeps generations and daemons apart, whose containers may have the same id.
-  return { terms, container: { id: `${id}-${token.slice(0, 8)}`, name: pod ?? name }, ips, mac, ports: [], result: null };
+  return {
+    terms,
+    container: { id: `${id}-${token.slice(0, 8)}`, name: pod ?? name },
+    ips,
+    mac,
+    ports: [],
+    result: null,
+  };
 }
 
 /** True if the program can publish ports. */

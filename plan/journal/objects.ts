@@ -39,10 +39,13 @@ const namespace = (path: string, output: unknown): KernelObject => {
   return { kind: 'namespace', name: path, detail: `${dev}:${ino}` };
 };
 
-const linksOf = ({ hostLink, link, bridge, mac }: Attachment, netns: string): KernelObject[] => [
-  { kind: 'link', name: hostLink, detail: `on ${bridge}` },
-  { kind: 'link', name: link, detail: mac, of: netns },
-];
+const linksOf = ({ hostLink, link, bridge, mac, child }: Attachment, netns: string): KernelObject[] =>
+  child === undefined
+    ? [
+        { kind: 'link', name: hostLink, detail: `on ${bridge}` },
+        { kind: 'link', name: link, detail: mac, of: netns },
+      ]
+    : [{ kind: 'link', name: link, detail: `${child.kind} on ${bridge}, ${mac}`, of: netns }];
 
 /** What a program of others has made in the container. What it has made outside is not known. */
 const ofProgram = (attachment: Attachment, netns: string): KernelObject[] => [

@@ -17,7 +17,12 @@ export function missingInside(
     if (external === undefined || external.result === null) return [];
     const link = links.find((one) => one.name === name);
     if (link === undefined) return [{ kind: 'link', object: name, network, problem: 'missing' }];
-    const changed = (object: string): Difference => ({ kind: 'link', object: `${object} on ${name}`, network, problem: 'changed' });
+    const changed = (object: string): Difference => ({
+      kind: 'link',
+      object: `${object} on ${name}`,
+      network,
+      problem: 'changed',
+    });
     const there = ({ address, prefix }: LeasedAddress) =>
       addresses.some((one) => one.link === link.index && one.address === address && one.prefix === prefix);
     return [

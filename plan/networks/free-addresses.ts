@@ -1,7 +1,7 @@
 /**
  * Counts the addresses that the subnets of a network have left for containers.
  *
- * Guarantees: pure. The gateway is no container's, and neither are the network and the broadcast address.
+ * Guarantees: pure. The gateway, if there is one, is no container's, and neither are the network and the broadcast address.
  * Limits: a number of addresses of IPv6 is rounded to what a double holds. Addresses that a container requests may lie outside of
  * the range in which addresses are chosen; they are not counted.
  */

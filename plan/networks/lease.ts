@@ -250,6 +250,7 @@ function terms(definition: Seen): Omit<Lease, 'addresses' | 'mac'> {
     internal: definition.internal,
     ...(isUnmanaged(definition) ? { unmanaged: true } : {}),
     ...(child === null ? {} : { child }),
+    ...(child === null && options.vlan !== undefined ? { vlan: Number(options.vlan) } : {}),
     dns:
       definition.dns_enabled && listen.length > 0
         ? { listen: [...listen], servers: definition.network_dns_servers }

@@ -102,11 +102,7 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
   };
   const warnings = [
     ...warningsOf(given, obstaclesTo(definition, around.routes)),
-    ...(onParent
-      ? parentWarnings(definition, request, around.links)
-      : unmanaged
-        ? unmanagedWarnings(definition)
-        : []),
+    ...(onParent ? parentWarnings(definition, request, around.links) : unmanaged ? unmanagedWarnings(definition) : []),
   ];
   return { definition, warnings };
 }

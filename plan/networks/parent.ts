@@ -83,7 +83,9 @@ export function strangeOption({ driver, options }: Kind): Fault | null {
   const bad = (message: string): Fault => ({ code: 'BAD_REQUEST', message });
   const { mode } = options;
   const known = driver === 'bridge' ? null : OPTIONS[driver];
-  const strange = Object.keys(options).find((one) => (known === null ? ['bclim', 'conflist'].includes(one) : !known.has(one)));
+  const strange = Object.keys(options).find((one) =>
+    known === null ? ['bclim', 'conflist'].includes(one) : !known.has(one),
+  );
   if (strange !== undefined) return bad(`unsupported ${driver} network option ${strange}`);
   if (mode !== undefined && !MODES[driver].includes(mode)) return bad(`unknown ${driver} mode ${JSON.stringify(mode)}`);
   if (driver === 'vlan' && options.vlan === undefined)

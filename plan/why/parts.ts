@@ -67,16 +67,22 @@ function attachmentParts(facts: Facts): WhyPart[] {
   const { context, differences, state } = facts;
   const change = changeOf(context);
   const attached = context.attachments.map((attachment) => {
-    const { network, link, bridge, addresses, external } = attachment;
-    const has = listOf(addresses.map(({ address, prefix }) => `${address}/${prefix}`));
-    const what = addresses.length === 0 ? link : `${link} with ${has}`;
+    const { network, link, bridge, addresses, child, external } = attachment;
+    const has = addresses.map(({ address, prefix }) => `${address}/${prefix}`);
+    const what = `${link} with ${has.length === 0 ? 'no address' : listOf(has)}`;
+    const on =
+      external !== undefined
+        ? `made by ${programText(external)}`
+        : child === undefined
+          ? `on bridge ${bridge}`
+          : `a ${child.kind} on ${bridge}`;
     const is = (condition: Condition, text: string) => part('attachment', network, condition, text);
     if (leaving(facts)) return is('waiting', `${what} is being removed`);
     const found = differences.filter((one) => one.network === network && ON_LINKS.has(one.kind));
     if (found.length > 0) return is('wrong', driftText(facts, found));
     const busy = Object.hasOwn(change.networks, network) || change.todo.includes(network);
     if (state === 'failed' && busy) return is('wrong', `${what} may exist in part`);
-    return busy ? is('waiting', `${what} is being made or changed`) : is('ok', external === undefined ? `${what} is on bridge ${bridge}` : `${what} was made by ${programText(external)}`);
+    return busy ? is('waiting', `${what} is being made or changed`) : is('ok', `${what} is ${on}`);
   });
   if (leaving(facts)) return attached;
   const known = new Set(context.attachments.map(({ network }) => network));

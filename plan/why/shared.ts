@@ -48,11 +48,16 @@ function networkPart(facts: Facts, network: string): WhyPart {
   const found = partOf('network', network, machine, NETWORK, drift, policies);
   const used = context.attachments.some((one) => one.network === network);
   if (machine.state === 'down' && used) return { ...found, condition: 'wrong', text: 'is down' };
+  if (machine.state === 'down' && machine.driver !== undefined)
+    return { ...found, text: `has no link on ${machine.bridge} now, because no container is on it` };
   return found.condition === 'ok' && machine.state === 'up' ? { ...found, text: upText(machine) } : found;
 }
 
-const upText = ({ bridge, unmanaged, external }: NetworkFact): string =>
-  external === true ? 'is in use: its program makes whatever there is' : `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`;
+const upText = ({ bridge, unmanaged, driver, external }: NetworkFact): string => {
+  if (external === true) return 'is in use: its program makes whatever there is';
+  if (driver !== undefined) return `is up, with ${driver} links on ${bridge}`;
+  return `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`;
+};
 
 export function sharedParts(facts: Facts): WhyPart[] {
   const { context, state, left, policies } = facts;

@@ -132,8 +132,9 @@ export async function audit(
     const here = ({ containers }: InUse) => containers.filter((context) => context.outside === outside);
     const named = new Map(
       mine.flatMap(({ context, state }) =>
-        attachmentsOf(context).map(
-          (attachment) => [attachment.hostLink, { alias: attachment.alias, state, id: context.id }] as const,
+        // A link on a parent has no end here; what is inside is judged with the rest of the inside.
+        attachmentsOf(context).flatMap(({ hostLink, alias, child }) =>
+          child === undefined ? [[hostLink, { alias, state, id: context.id }] as const] : [],
         ),
       ),
     );

@@ -27,6 +27,7 @@ import type { DriftNotification, RepairedNotification } from '../../state/answer
 import type { Shared } from '../outsides/shared.ts';
 import { Clues, CLUES } from './drift-clues.ts';
 import { isAboutPort, OutsideLook } from './drift-look.ts';
+import { findOnParents } from './drift-owners.ts';
 import { pinBack } from './drift-pin.ts';
 import { byPolicy, DriftRecord, type LeftDrift } from './drift-record.ts';
 import { Sweep } from './drift-sweep.ts';
@@ -295,6 +296,7 @@ export class OutsideWatch {
       if (netnsId !== null) this.#owners.set(netnsId, `${id}:${generation}`);
       if (ports.has(name)) networks.add(network);
     }
+    await findOnParents(this.#parts, this.#outside, unknown, this.#owners);
     if (unknown.length > 0 && strangers().length === unknown.length) this.#restFromStrangers();
   }
 

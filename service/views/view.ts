@@ -9,7 +9,13 @@ import { stateName } from '../../plan/states.ts';
 import { SEARCH_DOMAIN } from '../../plan/containers/resolv-conf.ts';
 import { uplinkServers } from '../../plan/uplinks/uplink-inside.ts';
 import { serversOf } from '../../plan/external/external.ts';
-import type { ContainerView, ExternalView, PublishedPort, StatusBlock, UplinkView } from '../../state/answers/container/container.ts';
+import type {
+  ContainerView,
+  ExternalView,
+  PublishedPort,
+  StatusBlock,
+  UplinkView,
+} from '../../state/answers/container/container.ts';
 import type { Attachment, ResolvedPort } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { Uplink } from '../../state/uplink.ts';

@@ -94,7 +94,7 @@ check('two containers reach each other, and a published port is reached', async 
   assert.is(why.well, true, JSON.stringify(why));
   const texts = why.parts.map(({ part, text }) => `${part} ${text}`);
   assert.ok(
-    texts.some((text) => text.includes('was made by the plugins of conflist pods')),
+    texts.some((text) => text.includes('is made by the plugins of conflist pods')),
     texts.join('\n'),
   );
   assert.ok(

@@ -107,7 +107,12 @@ check('teardown gets the request of setup, word for word, from another daemon', 
   // The ports are those of the network of cleat.
   assert.equal(request.port_mappings, []);
   assert.equal(Object.values(request.networks), [
-    { static_ips: [addressOf(a, 'old')], static_mac: '02:00:00:00:00:31', interface_name: 'eth1', aliases: ['db', 'a'] },
+    {
+      static_ips: [addressOf(a, 'old')],
+      static_mac: '02:00:00:00:00:31',
+      interface_name: 'eth1',
+      aliases: ['db', 'a'],
+    },
   ]);
 });
 

@@ -98,10 +98,7 @@ const machine = containerMachine.provide({
   actors: {
     attachment: attachmentMachine.provide({
       actors: provided(
-        [
-          ...['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'],
-          ...PROGRAM,
-        ],
+        [...['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'], ...PROGRAM],
         effect,
       ),
     }),

@@ -64,7 +64,12 @@ export class FirewallGround {
   readonly pictures = new Pictures();
   readonly #kernel = testKernel(TABLE);
   readonly #native: Outside = this.#kernel.outside(null).kernel;
-  readonly #repair = repairRuleset(this.#kernel, () => this.#standing(), driftPolicies([]), () => false);
+  readonly #repair = repairRuleset(
+    this.#kernel,
+    () => this.#standing(),
+    driftPolicies([]),
+    () => false,
+  );
 
   #table = false;
   /** True for networks; uplinks hold the table without it. */

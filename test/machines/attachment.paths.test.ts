@@ -112,7 +112,10 @@ paths('there are as many paths as ways to fail', () => {
   assert.equal(ends('detach external'), ['!removeExternal: stuck', 'removeExternal: detached']);
   const anew = ['!removeExternal: stuck', ...[...undone('stuck'), added].map((way) => `removeExternal ${way}`)];
   assert.equal(ends('replace external'), anew.sort());
-  assert.equal(ends('repair external'), [...anew.map((way) => `!checkExternal ${way}`), 'checkExternal: attached'].sort());
+  assert.equal(
+    ends('repair external'),
+    [...anew.map((way) => `!checkExternal ${way}`), 'checkExternal: attached'].sort(),
+  );
 });
 
 for (const kind of Object.keys({ ...KINDS, ...EXTERNAL_KINDS })) {
