@@ -195,7 +195,12 @@ export function provideShared(
           'raiseNetwork',
           unlessExternal(table, andReview(raiseNetwork(kernel), review), null),
         ),
-        lowerNetwork: defineEffect(runner, 'remove', 'lowerNetwork', unlessExternal(table, lowerNetwork(kernel), undefined)),
+        lowerNetwork: defineEffect(
+          runner,
+          'remove',
+          'lowerNetwork',
+          unlessExternal(table, lowerNetwork(kernel), undefined),
+        ),
         reviseNetwork: defineEffect(
           runner,
           'add',

@@ -7,7 +7,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { libnetworkOf } from '../../plan/networks/external.ts';
-import { conflist, type CniList, type ExternalTerms } from '../../state/external.ts';
+import type { CniList, ExternalTerms } from '../../state/external.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { outsideKey } from '../kernel.ts';
@@ -27,9 +27,12 @@ export type TermsOf = (definition: NetworkDefinition, outside: string | null) =>
 /** A conflist has some thousand bytes. */
 const MOST_BYTES = 1024 * 1024;
 
+/** Parses the text of a conflist; `file` is for messages. Throws CONFLIST_UNUSABLE. */
+type Parse = (text: string, file: string) => CniList;
+
 /** Returns null for a network of cleat. Throws CONFLIST_UNUSABLE. */
 export const termsOf =
-  ({ cni, netavark, config }: ExternalPlaces): TermsOf =>
+  ({ cni, netavark, config }: ExternalPlaces, parse: Parse): TermsOf =>
   (definition, outside) => {
     const { driver, options } = definition;
     if (driver === 'netavark') {
@@ -38,10 +41,10 @@ export const termsOf =
     }
     if (driver !== 'cni') return null;
     const file = options.conflist ?? '';
-    return { driver, file, list: readConflist(file), path: [...cni] };
+    return { driver, file, list: readConflist(file, parse), path: [...cni] };
   };
 
-function readConflist(file: string): CniList {
+function readConflist(file: string, parse: Parse): CniList {
   const refuse = (why: string) => new FaultError('CONFLIST_UNUSABLE', `${file}: ${why}`, { object: file });
   let fd: number;
   try {
@@ -53,7 +56,7 @@ function readConflist(file: string): CniList {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw refuse('it is not a regular file');
     if (stat.size > MOST_BYTES) throw refuse(`it is larger than ${MOST_BYTES} bytes`);
-    return conflist(readFileSync(fd, 'utf8'), file);
+    return parse(readFileSync(fd, 'utf8'), file);
   } finally {
     closeSync(fd);
   }

@@ -6,7 +6,19 @@
  * Limits: routes, and whatever is outside the container, are for the program to check.
  */
 import type { Attachment, Difference, LeasedAddress } from '../../state/container.ts';
-import type { AddressSeen, LinkSeen } from './expected.ts';
+
+/** The compared fields of native's Link and Address. */
+interface LinkSeen {
+  index: number;
+  name: string;
+  mac: string;
+  up: boolean;
+}
+interface AddressSeen {
+  link: number;
+  address: string;
+  prefix: number;
+}
 
 /** Returns what is missing of these attachments in the container's namespace: their links, MACs and addresses. */
 export function missingInside(

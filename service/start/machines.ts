@@ -11,6 +11,7 @@ import { ExternalPrograms } from '../../effects/external/external.ts';
 import { termsOf } from '../../effects/external/terms.ts';
 import { etcEffects } from '../../effects/names/etc.ts';
 import { built } from '../../native/index.ts';
+import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
 import { resolvConf } from '../../plan/containers/resolv-conf.ts';
 import { provideContainer, provideShared } from '../actors.ts';
@@ -66,7 +67,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       traces?.watch(machine);
     },
   });
-  const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') });
+  const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') }, conflist);
   const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'));
   const networks = new Networks({
     termsOf: terms,

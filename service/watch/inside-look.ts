@@ -110,9 +110,5 @@ export function differencesInside(all: readonly Attachment[], seen: Inside): Dif
       ...(attachments.length > 1 ? compareRules(rulesOf(attachment), seen.rules, attachment.network) : []),
     ];
   });
-  return [
-    ...found,
-    ...rest,
-    ...(seen.kept === null ? [] : compareKeptSources(seen.kept, all[0]?.network ?? null)),
-  ];
+  return [...found, ...rest, ...(seen.kept === null ? [] : compareKeptSources(seen.kept, all[0]?.network ?? null))];
 }

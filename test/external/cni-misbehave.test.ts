@@ -23,7 +23,7 @@ const running = (word: string): string[][] =>
   [...commandLines().values()].filter((words) => words.some((one) => one.includes(word)));
 const links = (): string => execFileSync('ip', ['-json', 'link', 'show', 'type', 'veth'], { encoding: 'utf8' }).trim();
 
-bad.before(async () => void (await daemon.start()));
+bad.before(() => daemon.start());
 bad.after(async () => void (await daemon.stop()));
 
 /** Behaves until it is asked to add something; removals are written down. */

@@ -1,3 +1,4 @@
+// slow: 30 s, the daemon is killed, and each attachment is a chain of programs
 /**
  * What plugins are told: each in its turn, with the result before it; and when the container goes, exactly what they were told and
  * have answered, whatever has become of the daemon, the conflist, the namespace.

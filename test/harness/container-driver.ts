@@ -98,7 +98,7 @@ const machine = containerMachine.provide({
   actors: {
     attachment: attachmentMachine.provide({
       actors: provided(
-        [...['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'], ...PROGRAM],
+        ['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink', ...PROGRAM],
         effect,
       ),
     }),
@@ -284,8 +284,10 @@ async function attachment(on: Run, outcome: string): Promise<void> {
   };
   const known = { ...endings, ...(external ? ofPrograms : {}) };
   for (const how of known[`${verb} ${outcome}`] ?? [failing]) {
-    // What is whole is checked alone.
-    if (external && !PROGRAM.includes(stage.pending[0]?.name ?? '')) break;
+    // One that is whole is checked alone; another one may be next.
+    const next = stage.pending[0];
+    const its = (next?.input as Partial<AttachmentInput> | undefined)?.attachment?.network;
+    if (external && its !== input.attachment?.network) break;
     stage.pending[0]?.end(how);
     await calm(on);
   }

@@ -110,7 +110,8 @@ paths('there are as many paths as ways to fail', () => {
   ];
   assert.equal(ends('attach external'), [...undone('detached'), added].sort());
   assert.equal(ends('detach external'), ['!removeExternal: stuck', 'removeExternal: detached']);
-  const anew = ['!removeExternal: stuck', ...[...undone('stuck'), added].map((way) => `removeExternal ${way}`)];
+  const again = undone('stuck').concat(added);
+  const anew = ['!removeExternal: stuck', ...again.map((way) => `removeExternal ${way}`)];
   assert.equal(ends('replace external'), anew.sort());
   assert.equal(
     ends('repair external'),
