@@ -3,7 +3,7 @@
  *
  * Guarantees: pure. A conversation is a generator: whoever runs it makes each call that it yields, and gives it the answer. It
  * returns what was made, or the fault, and never throws.
- * Limits: one protocol for each driver: cni.ts and netavark.ts. effects/external/ runs them.
+ * Limits: one protocol for each driver: cni.ts and netavark.ts. effects/external/ runs them (docs/decisions/0057).
  */
 import type { Attachment } from '../../state/container.ts';
 import type { External } from '../../state/external.ts';
