@@ -222,6 +222,9 @@ export interface SpawnOptions {
   ownSession?: boolean;
   /** unshare(CLONE_NEWNS) with MS_SLAVE|MS_REC on / : its mounts and unmounts stay its own (slirp4netns#153). */
   ownMounts?: boolean;
+  /** With `ownMounts`: the program finds nothing in this directory but `show`, below it, at its usual path. */
+  cover?: string;
+  show?: string;
   /** Network namespace (path) to start in. */
   netns?: string;
   /** Runs as this user, without supplementary groups; by default with our own rights. Namespaces are entered before. */
@@ -234,9 +237,19 @@ export interface Child {
   startTime: number;
 }
 
+/** A socket that the daemon was started with. */
+export interface PassedSocket {
+  /** AF_UNIX, SOCK_STREAM, and listen(2) was called. */
+  suitable: boolean;
+  /** Where it is bound; empty if nowhere, or to no path. */
+  path: string;
+}
+
 interface Addon {
   /** Locks a file (made if necessary) until this process ends, however it ends. Returns false if another process holds it. */
   lockFile(path: string): boolean;
+  /** The same for a directory that exists. */
+  lockDirectory(path: string): boolean;
   /** Opens the namespace at path, or the caller's own. */
   openOutside(path?: string): Outside;
   /**
@@ -245,6 +258,8 @@ interface Addon {
    */
   expectNetns(path: string, identity: NetnsIdentity | null): void;
   peerCredentials(fd: number): PeerCredentials;
+  /** Says what a descriptor is that somebody else has opened, and keeps it from our children. */
+  takeSocket(fd: number): PassedSocket;
   /**
    * Starts a program (no shell, absolute path). Throws the child's errno if exec fails. `ended` is called once, when it has been
    * reaped: with its exit status, or with the signal that ended it. Both are null if it was reaped by `watchProcess` instead.
@@ -272,9 +287,11 @@ const addon = createRequire(import.meta.url)(built('cleat.node')) as Addon;
 
 export const {
   lockFile,
+  lockDirectory,
   openOutside,
   expectNetns,
   peerCredentials,
+  takeSocket,
   spawn,
   openPipe,
   processStartTime,

@@ -12,14 +12,14 @@
 namespace cleat {
 namespace {
 
-Napi::Value LockFile(const Napi::CallbackInfo& info) {
+Napi::Value Lock(const Napi::CallbackInfo& info, int flags) {
   Napi::Env env = info.Env();
   if (!info[0].IsString()) {
-    Napi::TypeError::New(env, "lockFile: path is a string").ThrowAsJavaScriptException();
+    Napi::TypeError::New(env, "path is a string").ThrowAsJavaScriptException();
     return env.Undefined();
   }
   std::string path = info[0].As<Napi::String>();
-  int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  int fd = open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) {
     ToError(env, {errno, "open", path}).ThrowAsJavaScriptException();
     return env.Undefined();
@@ -32,10 +32,19 @@ Napi::Value LockFile(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
+Napi::Value LockFile(const Napi::CallbackInfo& info) {
+  return Lock(info, O_RDWR | O_CREAT);
+}
+
+Napi::Value LockDirectory(const Napi::CallbackInfo& info) {
+  return Lock(info, O_RDONLY | O_DIRECTORY);
+}
+
 }  // namespace
 
 void RegisterLock(Napi::Env env, Napi::Object exports) {
   exports.Set("lockFile", Napi::Function::New(env, LockFile));
+  exports.Set("lockDirectory", Napi::Function::New(env, LockDirectory));
 }
 
 }  // namespace cleat

@@ -44,7 +44,7 @@ console.log(`native: built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 function fingerprint() {
   const addonApi = JSON.parse(readFileSync(join(root, 'node_modules/node-addon-api/package.json'), 'utf8')).version;
   const sources = {};
-  const entries = ['native', 'bench'].flatMap((folder) =>
+  const entries = ['native', 'bench', 'test/native'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, withFileTypes: true }),
   );
   for (const entry of entries) {

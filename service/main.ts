@@ -3,12 +3,12 @@
  *
  * Guarantees: SIGTERM and SIGINT end it in order, without touching a container. A start that fails prints the reason in one line
  * and exits with status 1.
- * Limits: there is no background mode; supervisors do that better.
+ * Limits: there is no background mode; supervisors do that better, and the fronts, which start it on demand.
  */
 import { join } from 'node:path';
 import { toFault } from '../effects/effect.ts';
 import { driftPolicies } from '../state/drift.ts';
-import { FAULTS } from '../state/faults.ts';
+import { FAULTS, FaultError } from '../state/faults.ts';
 import { limitsOf } from '../state/limits.ts';
 import { forwarderLimits } from '../state/forwarder.ts';
 import { subnetPools } from '../state/network.ts';
@@ -17,7 +17,11 @@ import { DEFAULT_STATE_DIR } from './records/instance.ts';
 import { externalsOf } from './events/external-programs.ts';
 import { openLog } from './report/log.ts';
 import { USUAL_PROGRAMS } from './events/uplink-request.ts';
+import type { Leaving } from './start/idle.ts';
+import { takePassedSocket } from './start/passed-socket.ts';
 import type { Daemon } from './start/serve.ts';
+
+const MAX_IDLE_S = 86_400;
 
 export interface MainOptions {
   runDir?: string;
@@ -44,6 +48,8 @@ export interface MainOptions {
   /** NAME=NUMBER, repeatable. */
   forwarderLimits?: string[];
   otlpEndpoint?: string;
+  /** Seconds, as text. */
+  exitWhenIdle?: string;
   logLevel?: string;
 }
 
@@ -58,11 +64,14 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
   }
   let daemon: Daemon;
   try {
+    const passed = takePassedSocket(process.env, options.socket);
     daemon = await startDaemon({
       runDir,
       stateDir: options.stateDir ?? DEFAULT_STATE_DIR,
       netnsDir: options.netnsDir ?? '/run/netns',
-      socket: options.socket ?? join(runDir, 'cleat.sock'),
+      socket: passed?.path ?? options.socket ?? join(runDir, 'cleat.sock'),
+      socketFd: passed?.fd ?? null,
+      exitWhenIdle: secondsOf(options.exitWhenIdle),
       publisher: options.publisher ?? null,
       drift: driftPolicies(options.drift ?? []),
       forwardOthers: options.forwardOthers ?? false,
@@ -87,8 +96,11 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
     else tell([`Error: ${fault.message}`, `Hint: ${FAULTS[fault.code][1]}`]);
     process.exit(1); // objects that are already open would keep the process alive, and the lock with it
   }
-  const stop = (signal: NodeJS.Signals) => {
-    log.info({ signal }, 'stopping; containers keep their networks');
+  let stopping = false;
+  const stop = (why: NodeJS.Signals | Leaving) => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ why }, 'stopping; containers keep their networks');
     daemon.close().then(
       () => process.exit(0),
       (error: unknown) => {
@@ -99,4 +111,12 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
   };
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
+  void daemon.leaving?.then(stop);
+}
+
+function secondsOf(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const seconds = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && seconds > 0 && seconds <= MAX_IDLE_S) return seconds;
+  throw new FaultError('BAD_REQUEST', `--exit-when-idle takes seconds, up to ${MAX_IDLE_S}, not ${text}`);
 }

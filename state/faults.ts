@@ -80,6 +80,7 @@ export const FAULTS = {
   UNREADABLE_STATE: [500, 'The file was set aside as *.unreadable: look at it and remove it.'],
   STATE_IN_USE: [409, 'Another daemon runs on these directories: stop it, or use other --run-dir and --state-dir.'],
   STATE_UNSAFE: [500, 'Give it to the user of the daemon alone (chown, chmod go-w), or use another directory.'],
+  SOCKET_UNSUITABLE: [500, 'Pass the daemon one listening Unix stream socket that has a path (docs/cli.md), or none.'],
   NOT_A_JOURNAL: [400, 'Give a file that `cleat export` has written, as it was.'],
   JOURNAL_VERSION: [400, 'Replay the file with the version of cleat that has written it, which its first line names.'],
   JOURNAL_CUT_OFF: [400, 'Export it again, or copy the whole file: what is missing cannot be replayed.'],

@@ -12,6 +12,9 @@ import { complain } from '../terminal.ts';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
+/** Engines come back within it, for the next container of a series. */
+const IDLE_S = '10';
+
 interface Flags {
   runDir?: string;
   stateDir?: string;
@@ -30,6 +33,7 @@ interface Flags {
   pluginTimeout?: string;
   forwarderLimit?: string[];
   otlpEndpoint?: string;
+  exitWhenIdle?: string | true;
   logLevel?: string;
 }
 
@@ -104,6 +108,11 @@ export function addDaemonCommand(program: Command): void {
       'send a trace of each operation to this OpenTelemetry collector: http://127.0.0.1:4318 ' +
         '(env: OTEL_EXPORTER_OTLP_ENDPOINT and the other standard variables; default: none)',
     )
+    .option(
+      '--exit-when-idle [seconds]',
+      'end when there is no container and no connection for so long, and remove what was made in the run directory ' +
+        `(env: CLEAT_EXIT_WHEN_IDLE; without a number: ${IDLE_S}; default: never)`,
+    )
     .addOption(
       new Option('--log-level <level>', 'how much to log (env: CLEAT_LOG_LEVEL; default: info)').choices(LEVELS),
     )
@@ -128,6 +137,7 @@ export function addDaemonCommand(program: Command): void {
         pluginTimeout: flags.pluginTimeout ?? fromEnvironment('PLUGIN_TIMEOUT'),
         forwarderLimits: flags.forwarderLimit ?? fromEnvironment('FORWARDER_LIMIT')?.split(','),
         otlpEndpoint: flags.otlpEndpoint, // service/traces/ reads the standard variables
+        exitWhenIdle: flags.exitWhenIdle === true ? IDLE_S : (flags.exitWhenIdle ?? fromEnvironment('EXIT_WHEN_IDLE')),
         logLevel: flags.logLevel ?? fromEnvironment('LOG_LEVEL'),
       };
       // oxlint-disable-next-line no-restricted-imports -- the import described above

@@ -22,13 +22,27 @@ std::string Describe(const Answer& answer) {
   return text;
 }
 
-std::string Ask(const std::string& socket, const Request& request, const Deadline& deadline, Answer* out) {
-  Reply reply;
-  if (std::string problem = Exchange(socket, request, deadline, &reply); !problem.empty()) return problem;
+namespace {
+
+std::string Read(const Reply& reply, Answer* out) {
   std::optional<JsonValue> body = cleat::ParseJson(reply.body.data(), reply.body.size());
   if (!body) return "the daemon's answer (status " + std::to_string(reply.status) + ") is no JSON";
   *out = {reply.status, std::move(*body)};
   return "";
+}
+
+}  // namespace
+
+std::string Ask(const std::string& socket, const Request& request, const Deadline& deadline, Answer* out) {
+  Reply reply;
+  std::string problem = Exchange(socket, request, deadline, &reply);
+  return problem.empty() ? Read(reply, out) : problem;
+}
+
+std::string Ask(Connection* connection, const Request& request, const Deadline& deadline, Answer* out) {
+  Reply reply;
+  std::string problem = connection->Exchange(request, deadline, &reply);
+  return problem.empty() ? Read(reply, out) : problem;
 }
 
 }  // namespace cleat_client

@@ -24,7 +24,9 @@ struct Answer {
 // Returns the error in an answer as a sentence for people: message, code and hint.
 std::string Describe(const Answer& answer);
 
-// Sends one request. Returns why there is no answer; empty if there is one, whatever its status.
+// Sends one request, over a connection of its own or one that is open. Returns why there is no answer; empty if there
+// is one, whatever its status.
 std::string Ask(const std::string& socket, const Request& request, const Deadline& deadline, Answer* out);
+std::string Ask(Connection* connection, const Request& request, const Deadline& deadline, Answer* out);
 
 }  // namespace cleat_client

@@ -25,6 +25,7 @@ namespace {
 using cleat::UniqueFd;
 
 constexpr std::string_view kLineEnd = "\r\n";
+constexpr const char* kStartIt = "; start it (cleat daemon), or enable cleat.socket";
 
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
@@ -117,39 +118,16 @@ ReplyParse ParseChunks(std::string_view rest, std::string* body) {
   return ReplyParse::kIncomplete;
 }
 
-std::string Text(const Request& request) {
+std::string Text(const Request& request, bool last) {
   std::string text(request.method);
-  text += " " + request.path + " HTTP/1.1\r\nHost: cleat\r\nConnection: close\r\n";
+  text += " " + request.path + " HTTP/1.1\r\nHost: cleat\r\n";
+  if (last) text += "Connection: close\r\n";
   if (request.respond_async) text += "Prefer: respond-async\r\n";
   if (!request.content_type.empty()) {
     text += "Content-Type: " + std::string(request.content_type) + "\r\n";
     text += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
   }
   return text + "\r\n" + request.body;
-}
-
-std::string Reason(const char* what, const std::string& path) {
-  return std::string(what) + " " + path + ": " + std::strerror(errno);
-}
-
-std::string Connect(const std::string& path, const Deadline& deadline, UniqueFd* out) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path) {
-    return "the socket path must have 1 to " + std::to_string(sizeof address.sun_path - 1) + " bytes: " + path;
-  }
-  path.copy(address.sun_path, path.size());
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) return Reason("socket for", path);
-  // EAGAIN is a full backlog here (unix(7)); there is nothing to poll for.
-  while (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) return Reason("no daemon at", path);
-    if (deadline.Left() == 0) return "the daemon at " + path + " did not take the connection in time";
-    poll(nullptr, 0, std::min(deadline.Left(), 2));
-  }
-  *out = std::move(fd);
-  return "";
 }
 
 }  // namespace
@@ -183,22 +161,50 @@ ReplyParse ParseReply(const char* data, size_t size, bool ended, Reply* out) {
   return result;
 }
 
-std::string Exchange(const std::string& socket_path, const Request& request, const Deadline& deadline, Reply* out) {
-  UniqueFd fd;
-  if (std::string problem = Connect(socket_path, deadline, &fd); !problem.empty()) return problem;
-  const std::string late = "the daemon at " + socket_path + " did not answer in time";
+std::string Connection::Failed(const char* what) {
+  error_ = errno;
+  return std::string(what) + " " + path_ + ": " + std::strerror(error_);
+}
 
-  std::string text = Text(request);
+std::string Connection::Open(const std::string& socket_path, const Deadline& deadline, Connection* out) {
+  out->fd_.Reset();
+  out->path_ = socket_path;
+  out->error_ = 0;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_path.empty() || socket_path.size() >= sizeof address.sun_path) {
+    return "the socket path must have 1 to " + std::to_string(sizeof address.sun_path - 1) + " bytes: " + socket_path;
+  }
+  socket_path.copy(address.sun_path, socket_path.size());
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return out->Failed("socket for");
+  // EAGAIN is a full backlog here (unix(7)); there is nothing to poll for.
+  while (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    if (errno == EINTR) continue;
+    if (errno == ENOENT || errno == ECONNREFUSED) return out->Failed("no daemon at") + kStartIt;
+    if (errno != EAGAIN) return out->Failed("cannot reach the daemon at");
+    if (deadline.Left() == 0) return "the daemon at " + socket_path + " did not take the connection in time";
+    poll(nullptr, 0, std::min(deadline.Left(), 2));
+  }
+  out->fd_ = std::move(fd);
+  return "";
+}
+
+std::string Connection::Exchange(const Request& request, const Deadline& deadline, Reply* out) {
+  const std::string late = "the daemon at " + path_ + " did not answer in time";
+  error_ = 0;
+
+  std::string text = Text(request, last_);
   for (size_t sent = 0; sent < text.size();) {
-    ssize_t n = send(fd.get(), text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
+    ssize_t n = send(fd_.get(), text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
     if (n >= 0) {
       sent += static_cast<size_t>(n);
     } else if (errno == EAGAIN) {
-      if (!deadline.Await(fd.get(), POLLOUT)) return late;
+      if (!deadline.Await(fd_.get(), POLLOUT)) return late;
     } else if (errno == EPIPE) {
       break;  // refused before it was read: the answer says why
     } else if (errno != EINTR) {
-      return Reason("send to", socket_path);
+      return Failed("send to");
     }
   }
 
@@ -206,25 +212,33 @@ std::string Exchange(const std::string& socket_path, const Request& request, con
   char buffer[16384];
   while (true) {
     if (deadline.Left() == 0) return late;  // also for an answer that arrives drop by drop
-    ssize_t n = recv(fd.get(), buffer, sizeof buffer, 0);
+    ssize_t n = recv(fd_.get(), buffer, sizeof buffer, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) {
-      if (!deadline.Await(fd.get(), POLLIN)) return late;
+      if (!deadline.Await(fd_.get(), POLLIN)) return late;
       continue;
     }
     // A server that did not read everything closes with ECONNRESET after a complete answer.
-    if (n < 0 && errno != ECONNRESET) return Reason("receive from", socket_path);
+    if (n < 0 && errno != ECONNRESET) return Failed("receive from");
     if (n > 0) received.append(buffer, static_cast<size_t>(n));
     switch (ParseReply(received.data(), received.size(), n <= 0, out)) {
       case ReplyParse::kComplete:
         return "";
       case ReplyParse::kMalformed:
-        if (received.empty()) return "the daemon at " + socket_path + " ended the connection without an answer";
-        return "the daemon at " + socket_path + " gave an answer that is cut short or no HTTP";
+        if (!received.empty()) return "the daemon at " + path_ + " gave an answer that is cut short or no HTTP";
+        error_ = ECONNRESET;
+        return "the daemon at " + path_ + " ended the connection without an answer";
       case ReplyParse::kIncomplete:
         break;
     }
   }
+}
+
+std::string Exchange(const std::string& socket_path, const Request& request, const Deadline& deadline, Reply* out) {
+  Connection connection;
+  connection.last_ = true;
+  std::string problem = Connection::Open(socket_path, deadline, &connection);
+  return problem.empty() ? connection.Exchange(request, deadline, out) : problem;
 }
 
 }  // namespace cleat_client

@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -89,6 +91,31 @@ Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
   return object;
 }
 
+Napi::Value TakeSocket(const Napi::CallbackInfo& info) {
+  Input input(info.Env());
+  const int fd = static_cast<int>(input.Integer(info[0], "fd", 0, INT32_MAX));
+  if (!input.ok()) return input.Throw();
+  const int flags = fcntl(fd, F_GETFD);
+  if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) != 0) {
+    return Throw(info.Env(), {errno, "fcntl", "fd " + std::to_string(fd)});
+  }
+  const auto is = [fd](int option, int expected) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 && value == expected;
+  };
+  sockaddr_un address{};
+  socklen_t size = sizeof address;
+  std::string path;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 && address.sun_family == AF_UNIX) {
+    path = std::string(address.sun_path, strnlen(address.sun_path, sizeof address.sun_path));
+  }
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("suitable", is(SO_DOMAIN, AF_UNIX) && is(SO_TYPE, SOCK_STREAM) && is(SO_ACCEPTCONN, 1));
+  object.Set("path", path);
+  return object;
+}
+
 // The capabilities that a program of ours may be started with, by the names that TypeScript uses.
 constexpr struct {
   const char* name;
@@ -131,6 +158,11 @@ SpawnPlan ParseSpawn(Input& input, Napi::Object from) {
   }
   plan.own_session = input.OptionalFlag(from, "ownSession").value_or(false);
   plan.own_mounts = input.OptionalFlag(from, "ownMounts").value_or(false);
+  plan.cover = input.OptionalText(from, "cover").value_or("");
+  plan.show = input.OptionalText(from, "show").value_or("");
+  const bool below = plan.show.size() > plan.cover.size() && plan.show.compare(0, plan.cover.size(), plan.cover) == 0 &&
+                     plan.show[plan.cover.size()] == '/';
+  if (!plan.cover.empty() && (!plan.own_mounts || !below)) input.Invalid("mount", plan.cover);
   std::optional<std::string> netns = input.OptionalText(from, "netns");
   if (netns && netns->empty()) input.Invalid("open", "netns");
   plan.netns = netns.value_or("");
@@ -257,6 +289,7 @@ Napi::Value OpenProcessNetns(const Napi::CallbackInfo& info) {
 
 void RegisterProcess(Napi::Env env, Napi::Object exports) {
   exports.Set("peerCredentials", Napi::Function::New<PeerCredentials>(env, "peerCredentials"));
+  exports.Set("takeSocket", Napi::Function::New<TakeSocket>(env, "takeSocket"));
   exports.Set("spawn", Napi::Function::New<SpawnChild>(env, "spawn"));
   exports.Set("openPipe", Napi::Function::New<OpenPipe>(env, "openPipe"));
   exports.Set("processStartTime", Napi::Function::New<ProcessStartTime>(env, "processStartTime"));

@@ -10,12 +10,14 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "../namespaces/nsfile.h"
 
@@ -43,6 +45,8 @@ struct Child {
   int report;
   bool own_session;
   bool own_mounts;
+  const char* cover;               // empty for nothing
+  char* show;                      // written by the child, and put back
   const Confinement* confinement;  // null for none
 };
 
@@ -99,6 +103,25 @@ void Confine(Child& child) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) Fail(child, "prctl(PR_SET_NO_NEW_PRIVS)");
 }
 
+// Leaves of a directory what is shown of it. Others may pass through, and list nothing.
+void Cover(Child& child) {
+  const int shown = static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, child.show, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (shown < 0) Fail(child, "open_tree");
+  if (mount("tmpfs", child.cover, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=711,size=64k") != 0) {
+    Fail(child, "mount");
+  }
+  const mode_t mask = umask(0);
+  for (char* at = child.show + strlen(child.cover); at != nullptr; at = strchr(at + 1, '/')) {
+    *at = '\0';
+    const bool made = at[-1] == '/' || mkdir(child.show, 0711) == 0 || errno == EEXIST;
+    *at = '/';
+    if (!made) Fail(child, "mkdir");
+  }
+  if (mkdir(child.show, 0711) != 0) Fail(child, "mkdir");
+  umask(mask);
+  if (syscall(SYS_move_mount, shown, "", AT_FDCWD, child.show, MOVE_MOUNT_F_EMPTY_PATH) != 0) Fail(child, "move_mount");
+}
+
 int RunChild(void* argument) {
   Child& child = *static_cast<Child*>(argument);
   ResetSignals();
@@ -107,6 +130,7 @@ int RunChild(void* argument) {
   if (child.own_mounts) {
     if (unshare(CLONE_NEWNS) != 0) Fail(child, "unshare");
     if (mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) Fail(child, "mount");
+    if (child.cover[0] != '\0') Cover(child);
   }
   PlaceDescriptors(child);
   // Last, so that the program is the first thing that runs with fewer rights.
@@ -180,6 +204,7 @@ Failure Spawn(const SpawnPlan& plan, pid_t* pid, UniqueFd* pidfd) {
   for (int& fd : fds) {
     if (fd == -1) fd = null.get();
   }
+  std::string show = plan.show;
   Child child{plan.file.c_str(),
               argv.data(),
               envp.data(),
@@ -189,6 +214,8 @@ Failure Spawn(const SpawnPlan& plan, pid_t* pid, UniqueFd* pidfd) {
               writing.get(),
               plan.own_session,
               plan.own_mounts,
+              plan.cover.c_str(),
+              show.data(),
               plan.confinement ? &*plan.confinement : nullptr};
   UniqueFd held;
   pid_t started = Clone(child, stack, &held);

@@ -40,6 +40,10 @@ struct SpawnPlan {
   std::vector<int> fds;                  // -1: /dev/null
   bool own_session = false;
   bool own_mounts = false;
+  // With own mounts: covers a directory, in which the program then finds nothing but the one below it that is shown, at
+  // its usual path. "" for nothing. So a user who may not enter the directory reaches what is meant for it.
+  std::string cover;
+  std::string show;
   std::string netns;  // "" is ours
   std::optional<Confinement> confinement;
 };

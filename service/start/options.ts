@@ -16,6 +16,10 @@ export interface DaemonOptions {
   stateDir: string;
   netnsDir: string;
   socket: string;
+  /** The descriptor of that socket, if it was passed to us: then it is not ours to make, nor to remove. */
+  socketFd: number | null;
+  /** After how many seconds of having nothing to do the daemon ends by itself; null: never. */
+  exitWhenIdle: number | null;
   /** The API of the outer publisher (gvproxy), which publishes ports on the host of this virtual machine; null for none. */
   publisher: string | null;
   /** The policy for each kind of drift. */

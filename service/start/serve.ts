@@ -17,6 +17,7 @@ import { auditing } from '../audit/repair.ts';
 import { doctor } from '../doctor/doctor.ts';
 import { driftChecks } from '../drift/drift-checks.ts';
 import { noSuchContainer } from '../events/events.ts';
+import { DEFAULT_NETWORK } from '../../state/network.ts';
 import { createApi } from '../http/api.ts';
 import { Inspector } from '../viewers/inspector.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
@@ -27,6 +28,7 @@ import { statsOf, statsOfAll } from '../views/stats.ts';
 import type { Traces } from '../traces/traces.ts';
 import { containerView } from '../views/view.ts';
 import { why } from '../views/why.ts';
+import { Idle, type Leaving } from './idle.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
 import type { Recovery } from './recover.ts';
@@ -39,6 +41,8 @@ const FLUSH_MS = 2000;
 
 export interface Daemon {
   api: FastifyInstance;
+  /** Resolves when the daemon ends by itself, and is to be closed; null if it never does. */
+  leaving: Promise<Leaving> | null;
   close(): Promise<void>;
 }
 
@@ -51,7 +55,7 @@ export async function serve(
   version: string,
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
-  const { runDir, stateDir, netnsDir, socket, log } = options;
+  const { runDir, stateDir, netnsDir, socket, socketFd, exitWhenIdle, log } = options;
   const { roster, metrics, shared, containers, networks, plans, places } = machines;
   const { watch, uplinks, neighbours } = watches;
   const { publishing, files, hostFile } = recovery;
@@ -125,10 +129,27 @@ export async function serve(
     },
     metrics: () =>
       metrics.text({ version, instance: instance.name, networks: networks.all(), containers: containers.all() }),
-    version: () => ({ version, api: 'v1', instance: instance.name, pid: process.pid, boot_id: bootId }),
+    version: () => ({
+      version,
+      api: 'v1',
+      instance: instance.name,
+      pid: process.pid,
+      boot_id: bootId,
+      netns: kernel.outside(null).kernel.identity(),
+    }),
   });
 
-  await listen(api, socket);
+  await listen(api, socket, socketFd);
+  const idle =
+    exitWhenIdle === null
+      ? null
+      : new Idle({
+          options,
+          seconds: exitWhenIdle,
+          server: api.server,
+          holds: () => roster.entries.size > 0,
+          keeps: () => networks.all().some(({ name }) => name !== DEFAULT_NETWORK),
+        });
   log.info({ socket, containers: recovery.count, instance: instance.name }, 'ready');
   surroundings().then(
     ({ checks }) => logChecks(checks, log),
@@ -137,21 +158,31 @@ export async function serve(
   await watches.start();
   return {
     api,
+    leaving: idle?.leaving ?? null,
     close: async () => {
+      idle?.close();
       hostFile.close();
       files.close();
       watches.close();
+      // Fastify knows nothing of a socket that was passed.
+      if (socketFd !== null) api.server.close().closeAllConnections();
       await api.close();
       await neighbours.close();
       await containers.close(STOP_MS);
       await shared.settled(STOP_MS);
-      rmSync(socket, { force: true });
+      if (socketFd === null) rmSync(socket, { force: true });
+      idle?.clear();
       await traces?.close(FLUSH_MS);
     },
   };
 }
 
-async function listen(api: FastifyInstance, socket: string): Promise<void> {
+async function listen(api: FastifyInstance, socket: string, fd: number | null): Promise<void> {
+  if (fd !== null) {
+    await api.ready();
+    await new Promise<void>((resolve, reject) => api.server.once('error', reject).listen({ fd }, resolve));
+    return;
+  }
   rmSync(socket, { force: true }); // of a daemon that is no more: we hold its lock
   const mask = process.umask(0o117);
   try {

@@ -11,5 +11,8 @@ export const Version = z.object({
   instance: z.string().describe('"main", or a name made of its state directory'),
   pid: z.int(),
   boot_id: z.string(),
+  netns: z
+    .object({ dev: z.int(), ino: z.int() })
+    .describe('the network namespace that it works in, by which a client knows whether it is its own'),
 });
 export type Version = z.infer<typeof Version>;

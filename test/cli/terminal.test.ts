@@ -85,7 +85,7 @@ const ANSWERS: Record<string, unknown> = {
   ],
   'GET /v1/audit': { clean: false, findings: [{ kind: EVIL, object: EVIL, problem: EVIL, owner: EVIL }] },
   'GET /v1/doctor': { checks: [{ name: EVIL, ok: false, severity: 'error', text: EVIL, hint: EVIL }] },
-  'GET /v1/version': { version: EVIL, api: EVIL, instance: EVIL, pid: 1, boot_id: EVIL },
+  'GET /v1/version': { version: EVIL, api: EVIL, instance: EVIL, pid: 1, boot_id: EVIL, netns: { dev: 4, ino: 1 } },
   'POST /v1/events': CONTAINER,
 };
 

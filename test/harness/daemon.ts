@@ -59,6 +59,8 @@ export class TestDaemon {
   subnetPools: string[] = [];
   /** Where its traces go, if anywhere. */
   otlpEndpoint: MainOptions['otlpEndpoint'];
+  /** Seconds, as text: it ends by itself when it has nothing to do for so long. */
+  exitWhenIdle: MainOptions['exitWhenIdle'];
   /** The lowest level of its log. */
   logLevel: MainOptions['logLevel'];
   #child: ChildProcess | null = null;
@@ -106,7 +108,7 @@ export class TestDaemon {
     const { runDir, stateDir, netnsDir, socket } = this;
     const log = openSync(`${this.directory}/log`, 'a');
     const publisher = this.publisher ?? undefined;
-    const { drift, forwardOthers, limits, forwarderLimits, subnetPools, otlpEndpoint, logLevel } = this;
+    const { drift, forwardOthers, limits, forwarderLimits, subnetPools, otlpEndpoint, exitWhenIdle, logLevel } = this;
     const argument = JSON.stringify({
       runDir,
       stateDir,
@@ -119,6 +121,7 @@ export class TestDaemon {
       forwarderLimits,
       subnetPools,
       otlpEndpoint,
+      exitWhenIdle,
       logLevel,
       ...this.uplinks,
       ...this.externals,

@@ -353,7 +353,7 @@ answers('nothing is described that was not answered here', () => {
 });
 
 answers('a member too many, one too few and one of another type are found', () => {
-  const version = { version: '1', api: 'v1', instance: 'main', pid: 1, boot_id: '' };
+  const version = { version: '1', api: 'v1', instance: 'main', pid: 1, boot_id: '', netns: { dev: 4, ino: 1 } };
   const judge = (body: object) => daemon.judge('GET /v1/version', 200, 'application/json', JSON.stringify(body));
   judge(version);
   assert.throws(() => judge({ ...version, more: 1 }), /more/);

@@ -280,7 +280,7 @@ api('the history of a container has every state, where from, and how long', asyn
 
 api('version, doctor and audit are answered', async () => {
   const version = await daemon.get<Record<string, unknown>>('/v1/version');
-  assert.equal(Object.keys(version.body).sort(), ['api', 'boot_id', 'instance', 'pid', 'version']);
+  assert.equal(Object.keys(version.body).sort(), ['api', 'boot_id', 'instance', 'netns', 'pid', 'version']);
   assert.is(version.body.pid, daemon.pid);
   const doctor = await daemon.get<{ checks: { name: string; ok: boolean; text: string }[] }>('/v1/doctor');
   assert.ok(doctor.body.checks.every(({ name, text }) => name !== '' && text !== ''));
