@@ -154,8 +154,11 @@ export const NetworkDefinition = z
     routes: common.routes.default([]),
     /** 64 hex digits. */
     id: z.string().regex(/^[0-9a-f]{64}$/),
-    /** The bridge, or the parent of the containers' links. Empty for cni: the plugins know. */
-    network_interface: z.union([InterfaceName, z.literal('')]),
+    /**
+     * The bridge, or the parent of the containers' links. "" for cni, whose plugins know, and until a parent is chosen: Podman writes
+     * none for the default.
+     */
+    network_interface: InterfaceName.or(z.literal('')).default(''),
     /** RFC 3339. */
     created: z.string(),
     subnets: z.array(Subnet).default([]),
@@ -166,6 +169,7 @@ export const NetworkDefinition = z
     ({ subnets, ipam_options: { driver } }) => (driver === 'none') === (subnets.length === 0),
     'a network has subnets if its ipam driver is host-local, and none if it is none',
   )
+  .refine(({ driver, network_interface: link }) => driver !== 'bridge' || link !== '', 'a bridge has a name')
   .refine(
     ({ driver, subnets }) => driver !== 'bridge' || subnets.every(({ gateway }) => gateway !== undefined),
     'each subnet of a bridge has a gateway',

@@ -205,7 +205,8 @@ export const removeLink =
     );
     await removeSources(on.kernel, leaving, siblings, netns);
     await forgetNeighbours(on.kernel, known);
-    let found = !isChild(attachment) && (await removeIfOurs(kernel, on, attachment));
+    let found = isChild(attachment);
+    if (!found) found = await removeIfOurs(kernel, on, attachment);
     // During a replacement either of the two links may exist, or both.
     if (predecessor !== null && predecessor.hostLink !== attachment.hostLink && !isChild(predecessor)) {
       found = (await removeIfOurs(kernel, on, predecessor)) && found;

@@ -53,7 +53,13 @@ export async function requireBridge(native: Outside, network: OnBridge): Promise
 
 /** The error of a network whose parent is missing, in Podman's words. */
 export const noParent = (network: string, parent: string): FaultError =>
-  new FaultError('PARENT_MISSING', `network ${network}: parent interface ${parent} does not exist`, { object: parent });
+  new FaultError(
+    'PARENT_MISSING',
+    parent === ''
+      ? `network ${network} names no parent, and there was no default route to take its link`
+      : `network ${network}: parent interface ${parent} does not exist`,
+    { object: parent },
+  );
 
 /** Makes these links ports of the bridge again. Ignores links that are missing or are ports already. */
 export async function rejoinBridge(native: Outside, network: OnBridge, members: readonly Member[]): Promise<void> {

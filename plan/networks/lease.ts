@@ -252,7 +252,8 @@ function terms(definition: Seen): Omit<Lease, 'addresses' | 'mac'> {
     ...(child === null ? {} : { child }),
     ...(child === null && options.vlan !== undefined ? { vlan: Number(options.vlan) } : {}),
     dns:
-      definition.dns_enabled && listen.length > 0
+      // Podman's definitions on a parent say that they have DNS, which netavark leaves out as well.
+      definition.dns_enabled && child === null && listen.length > 0
         ? { listen: [...listen], servers: definition.network_dns_servers }
         : null,
   };

@@ -74,7 +74,7 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
       : bridgeOf(request, driver === 'bridge' && unmanaged, around);
   if ('fault' in link) return link;
   const network_interface = 'parent' in link ? link.parent : link.bridge;
-  const rivals = rivalsOf({ driver, network_interface }, around.networks);
+  const rivals = rivalsOf({ driver }, around.networks);
   // The gateway of an internal network on a parent would be an address that no container uses.
   const complete = completeSubnets(wanted.subnets, rivals, !(onParent && internal));
   if ('fault' in complete) return complete;
@@ -102,7 +102,7 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
   };
   const warnings = [
     ...warningsOf(given, obstaclesTo(definition, around.routes)),
-    ...(onParent ? parentWarnings(definition, request, around.links) : unmanaged ? unmanagedWarnings(definition) : []),
+    ...(onParent ? parentWarnings(definition, request, around) : unmanaged ? unmanagedWarnings(definition) : []),
   ];
   return { definition, warnings };
 }

@@ -9,6 +9,7 @@
 import type { ChildLink } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
+import { overlaps, parseSubnet } from '../addresses/address.ts';
 import { isUnknown } from './external.ts';
 
 type Kind = Pick<NetworkDefinition, 'driver' | 'options'>;
@@ -36,15 +37,17 @@ const MODES: Readonly<Record<NetworkDefinition['driver'], readonly string[]>> = 
 export const isOnParent = ({ driver }: Pick<NetworkDefinition, 'driver'>): boolean =>
   ['macvlan', 'ipvlan', 'vlan'].includes(driver);
 
+/** True for a network that has a bridge of ours or of netavark, with routes and rules for its subnets. */
+const hasBridge = ({ driver, options }: Kind): boolean => !isOnParent({ driver }) && options.mode !== 'unmanaged';
+
 /**
- * Returns the networks whose subnets a network must not overlap. Behind another parent is another network, where the same
- * addresses are other hosts'.
+ * Returns the networks whose subnets a network must not overlap. One on a parent has the subnet of a LAN, which others on links of
+ * others may have too (parentWarnings); Podman accepts that.
  */
-export const rivalsOf = <Network extends Pick<NetworkDefinition, 'driver' | 'network_interface'>>(
-  { driver, network_interface: link }: Pick<NetworkDefinition, 'driver' | 'network_interface'>,
+export const rivalsOf = <Network extends Kind>(
+  { driver }: Pick<NetworkDefinition, 'driver'>,
   networks: readonly Network[],
-): Network[] =>
-  networks.filter((other) => driver === 'bridge' || !isOnParent(other) || other.network_interface === link);
+): Network[] => networks.filter((other) => !isOnParent({ driver }) || hasBridge(other));
 
 /** Returns the link that each container of a network gets; null for a veth on a bridge. */
 export function childOf({ driver, options: { mode, bclim, vlan } }: Kind): ChildLink | null {
@@ -132,11 +135,20 @@ export function parentOf(
 
 /** Returns warnings for the user who makes such a network. `links`: those of the host. */
 export function parentWarnings(
-  { driver, network_interface: parent }: NetworkDefinition,
+  { driver, network_interface: parent, subnets }: NetworkDefinition,
   { dns_enabled: dns }: NetworkRequest,
-  links: readonly string[],
+  { links, networks }: { links: readonly string[]; networks: readonly NetworkDefinition[] },
 ): string[] {
+  const sharing = networks.filter(
+    (other) =>
+      other.network_interface === parent &&
+      other.subnets.some((its) => subnets.some(({ subnet }) => overlaps(parseSubnet(subnet), parseSubnet(its.subnet)))),
+  );
+  const names = sharing.map(({ name }) => name).join(', ');
   return [
+    ...(names === ''
+      ? []
+      : [`${names} on ${parent} has addresses of the same subnet: give each a range of its own (--ip-range)`]),
     ...(dns === true
       ? [`there is no DNS on networks of driver ${driver}, whose containers cannot reach the host`]
       : []),

@@ -110,6 +110,25 @@ export class Networks {
     return this.#defaultFault;
   }
 
+  /**
+   * Chooses the parent of each definition that names none, as files of Podman's do: the link of the default route now. Without such a
+   * route they have none until the next start, and refuse containers.
+   */
+  async chooseParents(): Promise<void> {
+    const open = this.all().filter(({ network_interface: parent }) => parent === '');
+    const link = open.length === 0 ? null : await this.#defaultLink();
+    if (link === null) return;
+    await this.#definitions.inTurn(() => {
+      for (const definition of open) this.#definitions.record({ ...definition, network_interface: link });
+    });
+  }
+
+  async #defaultLink(): Promise<string | null> {
+    const { kernel } = this.#kernel.outside(null);
+    const [four, six] = await Promise.all([kernel.wayTo(ELSEWHERE[4]), kernel.wayTo(ELSEWHERE[6])]);
+    return (four ?? six)?.link ?? null;
+  }
+
   /** Returns why there is no default network; null if there is one, or somebody removed it. */
   get defaultFault(): Fault | null {
     return this.#defaultFault;
@@ -151,17 +170,15 @@ export class Networks {
 
   /** Completes a definition, and makes nothing. Rejects with the reason if there can be no such network. */
   async #planned(request: NetworkRequest): Promise<{ definition: NetworkDefinition; warnings: string[] }> {
-    const { kernel } = this.#kernel.outside(null);
-    const [routes, links, four, six] = await Promise.all([
+    const [routes, links, defaultLink] = await Promise.all([
       this.#routes(request.subnets ?? []),
-      kernel.links(),
-      kernel.wayTo(ELSEWHERE[4]),
-      kernel.wayTo(ELSEWHERE[6]),
+      this.#kernel.outside(null).kernel.links(),
+      this.#defaultLink(),
     ]);
     const plan = planNetwork(request, {
       routes,
       links: links.map(({ name }) => name),
-      defaultLink: (four ?? six)?.link ?? null,
+      defaultLink,
       networks: this.all(),
       pools: this.#pools,
       resolver: (await findAardvark()) !== null,

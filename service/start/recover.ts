@@ -33,6 +33,7 @@ export async function recoverContainers(
   await recognise(kernel, shared.records(), recovered.containers, failed);
   // Before the machines start, because they would otherwise take the difference for a change.
   await waysOut.look(new Set([null, ...contexts.map(({ outside }) => outside)]));
+  await networks.chooseParents();
   recovered.unreadable.push(...shared.recover(contexts));
   publishing.start(recovered.containers, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
   for (const { id, snapshot } of recovered.containers) containers.restore(id, snapshot);

@@ -102,12 +102,11 @@ paths('there are as many paths as ways to fail', () => {
   assert.equal(ends('replace'), ['!replaceLink: stuck', 'replaceLink: attached']);
   assert.equal(ends('revise'), ['!reviseLink: stuck', 'reviseLink: attached']);
   const added = 'addExternal recordAnswer: attached';
-  const undone = (outcome: string) => [
-    ...['!addExternal', 'addExternal !recordAnswer'].flatMap((way) => [
+  const undone = (outcome: string) =>
+    ['!addExternal', 'addExternal !recordAnswer'].flatMap((way) => [
       `${way} !removeExternal: stuck`,
       `${way} removeExternal: ${outcome}`,
-    ]),
-  ];
+    ]);
   assert.equal(ends('attach external'), [...undone('detached'), added].sort());
   assert.equal(ends('detach external'), ['!removeExternal: stuck', 'removeExternal: detached']);
   const again = undone('stuck').concat(added);

@@ -74,13 +74,17 @@ plan('a parent that is missing, and DNS that was asked for, are warnings', () =>
   assert.match(made({ dns_enabled: true }).warnings.join(), /^there is no DNS on networks of driver macvlan/);
 });
 
-plan('several networks may share a parent, and two parents the same subnet', () => {
+plan('several networks may share a parent, and its subnet, but not that of a bridge', () => {
   const { definition: first } = made();
   const networks = [first];
-  assert.match(refusal({ name: 'b' }, { networks }), /^SUBNET_OVERLAPS .*network lan/);
+  // Podman accepts it, too: one LAN in two modes, for example.
+  assert.match(made({ name: 'b' }, { networks }).warnings.join(), /^lan on eth0 has addresses of the same subnet/);
+  assert.equal(made({ name: 'b', network_interface: 'eth1' }, { networks, links: ['eth1'] }).warnings, []);
+  const web = definition('web', '192.0.2.0/25', '192.0.2.1');
+  assert.match(refusal({}, { networks: [web] }), /^SUBNET_OVERLAPS .*network web/);
+  assert.is(made({}, { networks: [{ ...web, options: { mode: 'unmanaged' } }] }).definition.name, 'lan');
   const other = { name: 'b', subnets: [{ subnet: '198.51.100.0/24' }] };
   assert.is(made(other, { networks }).definition.network_interface, 'eth0');
-  assert.is(made({ name: 'b', network_interface: 'eth1' }, { networks }).definition.network_interface, 'eth1');
   assert.match(refusal({ name: 'b', driver: 'bridge' }, { networks }), /^SUBNET_OVERLAPS/);
 });
 
@@ -139,6 +143,11 @@ plan('a lease says what kind of link it is, on which parent', () => {
   assert.equal(of({ driver: 'ipvlan', options: { mode: 'l3s' } }), { kind: 'ipvlan', mode: 'l3s' });
   assert.equal(of({ driver: 'vlan', options: { vlan: '7' } }), { kind: 'vlan', id: 7 });
   assert.is((lease({ options: { mtu: '1300' } }) as { mtu?: unknown }).mtu, 1300);
+});
+
+plan('a definition of Podman that says it has DNS has none', () => {
+  const lease = granted({ ...made().definition, dns_enabled: true });
+  assert.is('dns' in lease && lease.dns, null);
 });
 
 plan('no container gets the addresses or the MAC of the parent', () => {

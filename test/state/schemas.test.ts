@@ -253,6 +253,11 @@ good('definitions', NetworkDefinition, [
     { ...PODMANS, internal: true, subnets: [{ subnet: '192.0.2.0/24' }] },
     { ...EMPTY, ...PODMANS, internal: true, subnets: [{ subnet: '192.0.2.0/24' }] },
   ],
+  // Without -o parent.
+  [
+    { ...PODMANS, dns_enabled: true, network_interface: undefined },
+    { ...EMPTY, ...PODMANS, dns_enabled: true, network_interface: '' },
+  ],
   [
     { ...PODMANS, subnets: undefined, ipam_options: { driver: 'none' } },
     { ...EMPTY, ...PODMANS, subnets: [], ipam_options: { driver: 'none' } },
@@ -263,6 +268,7 @@ bad('definitions', NetworkDefinition, [
   { ...definition('web', '10.89.0.0/24', '10.89.0.1'), subnets: [] },
   { ...definition('web', '10.89.0.0/24', '10.89.0.1'), subnets: [{ subnet: '10.89.0.0/24' }] },
   { ...PODMANS, subnets: [] },
+  { ...definition('web', '10.89.0.0/24', '10.89.0.1'), network_interface: undefined },
   { ...PODMANS, ipam_options: { driver: 'none' } },
   { ...PODMANS, ipam_options: { driver: 'dhcp' } },
 ]);
