@@ -15,6 +15,7 @@ import type { TermsOf } from '../../effects/external/terms.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { requireIpv6 } from '../../effects/namespaces/switches.ts';
 import type { Obstacle } from '../../plan/networks/host-routes.ts';
+import { isOnParent } from '../../plan/networks/parent.ts';
 import { planNetwork } from '../../plan/networks/network.ts';
 import { reservedNetwork } from '../../plan/addresses/special-addresses.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
@@ -115,7 +116,7 @@ export class Networks {
    * route they have none until the next start, and refuse containers.
    */
   async chooseParents(): Promise<void> {
-    const open = this.all().filter(({ network_interface: parent }) => parent === '');
+    const open = this.all().filter((network) => isOnParent(network) && network.network_interface === '');
     const link = open.length === 0 ? null : await this.#defaultLink();
     if (link === null) return;
     await this.#definitions.inTurn(() => {
