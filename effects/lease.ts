@@ -20,10 +20,11 @@ import { familyOf } from '../plan/addresses/address.ts';
 import { containerIdOf } from '../plan/owner.ts';
 import { portText } from '../plan/ports/port-text.ts';
 import type { Lease, PortTarget, ResolvedPort } from '../state/container.ts';
+import type { ExternalTerms } from '../state/external.ts';
 import { FaultError, type Fault, type FaultCode } from '../state/faults.ts';
+import type { NetworkDefinition } from '../state/network.ts';
 import { beginWork, NOBODY, request, type Directory, type NeighbourDirectory, type Work } from './ask.ts';
 import { toFault } from './effect.ts';
-import type { TermsOf } from './external/terms.ts';
 import type { Kernel } from './kernel.ts';
 
 /** How often ports that the host turns out to listen on are replaced by other random ones. */
@@ -38,9 +39,11 @@ const PASSING: ReadonlySet<FaultCode> = new Set<FaultCode>([
   'NO_FREE_PORT',
 ]);
 
+/** Returns the configuration of the program that makes a network, as it is now; null for a network of cleat. */
+export type TermsOf = (definition: NetworkDefinition, outside: string | null) => ExternalTerms | null;
+
 /** What networks need that programs of others make. */
 export interface ExternalLeases {
-  /** Returns the configuration of the program; null for a network of cleat. */
   termsOf: TermsOf;
   /** Called when an owner has its lease of such a network. */
   granted: (owner: string, network: string) => void;

@@ -11,7 +11,6 @@ import { andReview, reviewConntrack, reviewed, thenReview } from '../effects/fir
 import { defineEffect, type EffectRunner } from '../effects/effect.ts';
 import type { ExternalPrograms } from '../effects/external/external.ts';
 import { unlessExternal } from '../effects/external/forwarding.ts';
-import type { TermsOf } from '../effects/external/terms.ts';
 import type { etcEffects } from '../effects/names/etc.ts';
 import { fanOut } from '../effects/fan-out.ts';
 import { lowerFirewall, raiseFirewall, readSwitches, restoreSwitches } from '../effects/firewall/firewall.ts';
@@ -30,7 +29,7 @@ import { containerMachine } from '../machines/container/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
 import { firewalldMachine } from '../machines/firewalld.ts';
 import { hasLease } from '../plan/containers/attachment.ts';
-import { lease } from '../effects/lease.ts';
+import { lease, type TermsOf } from '../effects/lease.ts';
 import { knownInside } from '../plan/addresses/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
 import { resolverMachine } from '../machines/resolver.ts';

@@ -14,7 +14,7 @@ import { forwarderLimits } from '../state/forwarder.ts';
 import { subnetPools } from '../state/network.ts';
 import { startDaemon } from './daemon.ts';
 import { DEFAULT_STATE_DIR } from './records/instance.ts';
-import { externalsOf } from './events/external-programs.ts';
+import { externalsOf } from './start/external-programs.ts';
 import { openLog } from './report/log.ts';
 import { USUAL_PROGRAMS } from './events/uplink-request.ts';
 import type { Leaving } from './start/idle.ts';

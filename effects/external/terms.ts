@@ -7,10 +7,10 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { libnetworkOf } from '../../plan/networks/external.ts';
-import type { CniList, ExternalTerms } from '../../state/external.ts';
+import type { CniList } from '../../state/external.ts';
 import { FaultError } from '../../state/faults.ts';
-import type { NetworkDefinition } from '../../state/network.ts';
 import { outsideKey } from '../kernel.ts';
+import type { TermsOf } from '../lease.ts';
 
 /** Where the programs of others are. */
 export interface ExternalPlaces {
@@ -21,8 +21,6 @@ export interface ExternalPlaces {
   /** The directory of netavark's own files, below which each outside has one. */
   config: string;
 }
-
-export type TermsOf = (definition: NetworkDefinition, outside: string | null) => ExternalTerms | null;
 
 /** A conflist has some thousand bytes. */
 const MOST_BYTES = 1024 * 1024;

@@ -7,6 +7,7 @@
  * looked at again when it has come to rest; one that is leaving is left alone. Bridges come first: the links on them are repaired
  * with them.
  * Limits: drift-clues.ts says what the kernel announces at all.
+ * Over 400 lines because the clues, the looks and the waits of one outside share their state.
  */
 import type { AnyActorRef } from 'xstate';
 import { isLeaving, isSteady } from '../../plan/states.ts';
@@ -14,7 +15,6 @@ import type { RulesetFindings } from '../../machines/firewall.ts';
 import { toFault } from '../../effects/effect.ts';
 import { inPool } from '../../effects/pool.ts';
 import { atRest, until } from '../../effects/until.ts';
-import { ofCleat } from '../../plan/external/external.ts';
 import { isExternal } from '../../plan/networks/external.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import { withMtu } from '../../plan/networks/way-out.ts';
@@ -25,6 +25,7 @@ import type { Fault } from '../../state/faults.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { DriftNotification, RepairedNotification } from '../../state/answers/notification.ts';
 import type { Shared } from '../outsides/shared.ts';
+import { findExternal } from './drift-external.ts';
 import { Clues, CLUES } from './drift-clues.ts';
 import { isAboutPort, OutsideLook } from './drift-look.ts';
 import { findOnParents } from './drift-owners.ts';
@@ -288,7 +289,7 @@ export class OutsideWatch {
         return;
       }
     }
-    await this.#findExternal();
+    await findExternal(this.#parts, this.#outside, this.#owners);
     for (const { alias, netnsId, name } of await look.links()) {
       if (!alias.startsWith(this.#prefix)) continue;
       const [id = '', generation = '', network] = alias.slice(this.#prefix.length).split(':');
@@ -298,19 +299,6 @@ export class OutsideWatch {
     }
     await findOnParents(this.#parts, this.#outside, unknown, this.#owners);
     if (unknown.length > 0 && strangers().length === unknown.length) this.#restFromStrangers();
-  }
-
-  /** Containers that are on external networks alone have no link of ours in the outside that would show whose namespace it is. */
-  async #findExternal(): Promise<void> {
-    const { kernel: native } = this.#parts.kernel.outside(this.#outside);
-    const known = new Set(this.#owners.values());
-    for (const { context } of this.#parts.containers.all()) {
-      const { owner, outside, netns, attachments } = context;
-      if (outside !== this.#outside || netns === null || known.has(owner)) continue;
-      if (attachments.length === 0 || ofCleat(attachments).length > 0) continue;
-      const nsid = await native.netnsId(netns.path).catch(() => null); // its namespace may be gone
-      if (nsid !== null) this.#owners.set(nsid, owner);
-    }
   }
 
   #restFromStrangers(): void {

@@ -11,8 +11,8 @@
 import { randomBytes } from 'node:crypto';
 import { findAardvark } from '../../effects/names/aardvark.ts';
 import { toFault } from '../../effects/effect.ts';
-import type { TermsOf } from '../../effects/external/terms.ts';
 import type { Kernel } from '../../effects/kernel.ts';
+import type { TermsOf } from '../../effects/lease.ts';
 import { requireIpv6 } from '../../effects/namespaces/switches.ts';
 import type { Obstacle } from '../../plan/networks/host-routes.ts';
 import { isOnParent } from '../../plan/networks/parent.ts';

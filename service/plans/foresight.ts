@@ -8,9 +8,8 @@
  */
 import { createActor, toPromise, type AnyActorLogic, type AnyMachineSnapshot, type AnyStateMachine } from 'xstate';
 import * as ask from '../../effects/ask.ts';
-import type { TermsOf } from '../../effects/external/terms.ts';
 import type { Kernel } from '../../effects/kernel.ts';
-import { lease } from '../../effects/lease.ts';
+import { lease, type TermsOf } from '../../effects/lease.ts';
 import type { containerMachine } from '../../machines/container/container.ts';
 import type { ContainerEvent } from '../../machines/container/container-inputs.ts';
 import type { Granted } from '../../plan/containers/change.ts';

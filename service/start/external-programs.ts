@@ -4,7 +4,7 @@
  * Guarantees: paths are absolute, the time is one; anything else stops the start with the reason.
  */
 import { FaultError } from '../../state/faults.ts';
-import type { DaemonOptions } from '../start/options.ts';
+import type { DaemonOptions } from './options.ts';
 
 /** Where packages and operators put the plugins. */
 const CNI_DIRECTORIES = ['/opt/cni/bin', '/usr/lib/cni'];
