@@ -233,7 +233,9 @@ export const setupContainer = setup({
     portsWithoutNetwork: ({ context }) => {
       const change = changeOf(context);
       // Without a network that takes ports, they wait for the next one. Ports that are taken over may not wait: they carry traffic already.
-      const takesNone = ({ child, addresses }: Attachment) => child !== undefined || addresses.length === 0;
+      // The addresses of an external one are not known yet.
+      const takesNone = ({ child, addresses, external }: Attachment) =>
+        child !== undefined || (addresses.length === 0 && external === undefined);
       const leadsNowhere = context.uplink === undefined && context.attachments.every(takesNone);
       if (leadsNowhere && takenBy(change) === null) return false;
       return stranded(context, change.ports, context.attachments).length > 0;
