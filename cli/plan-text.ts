@@ -49,6 +49,16 @@ const link = ({ attachment }: Shown): string =>
       ? `${attachment.hostLink} to ${attachment.link} on ${attachment.bridge}`
       : `${attachment.link}, a ${attachment.child.kind} on ${attachment.bridge}`;
 
+/** Names what an external network is made by. */
+const program = ({ attachment }: Shown): string => {
+  const terms = attachment?.external?.terms;
+  if (terms === undefined) return 'its program';
+  return terms.driver === 'cni' ? `the plugins of conflist ${terms.list.name}` : terms.driver;
+};
+
+const inside = ({ attachment }: Shown): string =>
+  attachment === undefined ? 'the attachment' : `${attachment.link} on ${attachment.network}`;
+
 const addresses = ({ attachment }: Shown): string =>
   some((attachment?.addresses ?? []).map(({ address, prefix }) => `${address}/${prefix}`));
 
@@ -97,6 +107,10 @@ export const WORDS: Readonly<Record<string, (input: Shown) => string>> = {
   replaceLink: (input) => `replace the link ${link(input)}, with its addresses`,
   reviseLink: (input) => `change addresses, routes and MTU of ${link(input)}`,
   removeLink: (input) => `remove the link ${link(input)}`,
+  addExternal: (input) => `have ${program(input)} make ${inside(input)}`,
+  recordAnswer: () => 'write down what it has answered',
+  checkExternal: (input) => `have ${program(input)} check ${inside(input)}`,
+  removeExternal: (input) => `have ${program(input)} remove ${inside(input)}`,
   probeUplink: ({ program, file }) => `read what ${file ?? program ?? 'the program'} can do`,
   startUplink: ({ program }) => `start ${program ?? 'the program'}`,
   verifyUplink: ({ program }) => `look for the link of ${program ?? 'the program'}`,

@@ -260,8 +260,13 @@ interface Addon {
   peerCredentials(fd: number): PeerCredentials;
   /** Says what a descriptor is that somebody else has opened, and keeps it from our children. */
   takeSocket(fd: number): PassedSocket;
-  /** Starts a program (no shell, absolute path). Throws the child's errno if exec fails. */
-  spawn(options: SpawnOptions): Child;
+  /**
+   * Starts a program (no shell, absolute path). Throws the child's errno if exec fails. `ended` is called once, when it has been
+   * reaped: with its exit status, or with the signal that ended it. Both are null if it was reaped by `watchProcess` instead.
+   */
+  spawn(options: SpawnOptions, ended?: (status: number | null, signal: number | null) => void): Child;
+  /** Opens a pipe (close-on-exec). The caller closes both ends. */
+  openPipe(): { reading: number; writing: number };
   /** Returns the start time of a live process; ESRCH if it is gone (a zombie counts as gone). */
   processStartTime(pid: number): number;
   /**
@@ -300,6 +305,7 @@ export const {
   peerCredentials,
   takeSocket,
   spawn,
+  openPipe,
   processStartTime,
   watchProcess,
   signalProcess,

@@ -14,6 +14,7 @@ import { forwarderLimits } from '../state/forwarder.ts';
 import { subnetPools } from '../state/network.ts';
 import { startDaemon } from './daemon.ts';
 import { DEFAULT_STATE_DIR } from './records/instance.ts';
+import { externalsOf } from './start/external-programs.ts';
 import { openLog } from './report/log.ts';
 import { USUAL_PROGRAMS } from './events/uplink-request.ts';
 import type { Leaving } from './start/idle.ts';
@@ -39,6 +40,11 @@ export interface MainOptions {
   slirp4netnsOptions?: string[];
   pasta?: string;
   pastaOptions?: string[];
+  /** Repeatable. */
+  cniPlugins?: string[];
+  netavark?: string;
+  /** Seconds. */
+  pluginTimeout?: string;
   /** NAME=NUMBER, repeatable. */
   forwarderLimits?: string[];
   otlpEndpoint?: string;
@@ -78,6 +84,7 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
         },
         pasta: { file: options.pasta ?? USUAL_PROGRAMS.pasta.file, options: options.pastaOptions ?? [] },
       },
+      externals: externalsOf(options),
       forwarderLimits: forwarderLimits(options.forwarderLimits ?? []),
       otlpEndpoint: options.otlpEndpoint ?? null,
       log,

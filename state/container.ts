@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { PortMapping, AttachmentOptions, NetnsSource } from './event.ts';
 import { DRIFT_KINDS } from './drift.ts';
+import { External, ExternalTerms } from './external.ts';
 import { Fault } from './faults.ts';
 import { ContainerId, InterfaceName, IpAddress, NetworkName } from './names.ts';
 import { IPVLAN_MODES, MACVLAN_MODES } from './network.ts';
@@ -38,8 +39,8 @@ export type ChildLink = z.infer<typeof ChildLink>;
 export const Lease = z.object({
   network: NetworkName,
   networkId: z.string(),
-  /** The network's link in the outside: its bridge, or the parent of the container's link. */
-  bridge: InterfaceName,
+  /** The network's link in the outside: its bridge, or the parent of the container's link. Empty for networks of CNI. */
+  bridge: z.union([InterfaceName, z.literal('')]),
   addresses: z.array(LeasedAddress),
   /** The MAC that was requested, or that the network chose. No other container on the network has it. */
   mac: z.string(),
@@ -61,11 +62,13 @@ export const Lease = z.object({
    * servers for all other names; if empty, the host's. Null: no DNS.
    */
   dns: z.object({ listen: z.array(z.string()), servers: z.array(z.string()) }).nullable(),
+  /** The program of others that makes the attachment, and its configuration; absent if cleat makes it. */
+  terms: ExternalTerms.optional(),
 });
 export type Lease = z.infer<typeof Lease>;
 
 /** One network of one container, planned to the last name. */
-export const Attachment = Lease.extend({
+export const Attachment = Lease.omit({ terms: true }).extend({
   /** Position in the order of attaching: names the host link, never reused within a generation. */
   ordinal: z.int(),
   /** The veth end in the outside namespace. A child link has no such end, and nothing has the name. */
@@ -78,6 +81,8 @@ export const Attachment = Lease.extend({
   aliases: z.array(z.string()),
   /** The attachment with the highest value has the default route and the published ports; among equals, the first attached. */
   gatewayPriority: z.int(),
+  /** Absent if cleat makes the attachment. Otherwise nothing has the name of the host link. */
+  external: External.optional(),
 });
 export type Attachment = z.infer<typeof Attachment>;
 

@@ -59,6 +59,11 @@ export const FAULTS = {
   DNS_UNAVAILABLE: [409, 'Install aardvark-dns (Debian: apt install aardvark-dns), or use a network without DNS.'],
   DNS_FAILED: [500, 'The resolver did not answer as it should; `cleat doctor` says what is known of it.'],
   UPLINK_FAILED: [500, 'The message has what slirp4netns or pasta said; mend its options, or install it.'],
+  EXTERNAL_FAILED: [
+    500,
+    'The message has what the plugin or netavark said: mend its configuration or install it; removals are tried again.',
+  ],
+  CONFLIST_UNUSABLE: [400, 'Mend or name the conflist (--opt conflist=/etc/cni/net.d/NAME.conflist).'],
   FORWARDER_FAILED: [500, 'The forwarder of published ports did not answer as it should: end it, and publish again.'],
   FIREWALLD_FAILED: [500, 'Mend what firewalld says (`systemctl status firewalld`); it is asked again by itself.'],
   PUBLISHER_FAILED: [502, 'The outer port publisher refused or did not answer; `cleat doctor` says where it is.'],

@@ -7,6 +7,7 @@
  * Limits: plan/networks/ says which options a driver has.
  */
 import { z } from 'zod';
+import { EXTERNAL_DRIVERS } from './external.ts';
 import { FaultError } from './faults.ts';
 import { Cidr, InterfaceName, IpAddress, Ipv4, Ipv6, NetworkName } from './names.ts';
 
@@ -52,8 +53,11 @@ export const Route = z
   );
 export type Route = z.infer<typeof Route>;
 
-/** bridge: each container has a veth on a bridge. The others: each has a link of that kind on the parent. */
-export const DRIVERS = ['bridge', 'macvlan', 'ipvlan', 'vlan'] as const;
+/**
+ * bridge: each container has a veth on a bridge. macvlan, ipvlan, vlan: each has a link of that kind on the parent. cni, netavark:
+ * a program of others makes whatever there is (docs/external-networks.md).
+ */
+export const DRIVERS = ['bridge', 'macvlan', 'ipvlan', 'vlan', ...EXTERNAL_DRIVERS] as const;
 
 /** The kernel's modes of both kinds of link (ip-link(8)). */
 export const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'] as const;
@@ -99,6 +103,12 @@ export const NetworkOptions = z.strictObject({
   outbound_addr6: Ipv6.refine((address) => address.includes(':'), 'not an IPv6 address').optional(),
   /** false: packets that leave keep the container's address, which must be routed (Docker's option). */
   'com.docker.network.bridge.enable_ip_masquerade': z.enum(['true', 'false', '1', '0']).optional(),
+  /** cni: the file with the network configuration list. It is read again for each container. */
+  conflist: z
+    .string()
+    .max(1024)
+    .regex(/^\/[^\0]*$/, 'a conflist is named by its absolute path')
+    .optional(),
 });
 export type NetworkOptions = z.infer<typeof NetworkOptions>;
 
@@ -148,7 +158,10 @@ export const NetworkDefinition = z
     routes: common.routes.default([]),
     /** 64 hex digits. */
     id: z.string().regex(/^[0-9a-f]{64}$/),
-    /** The bridge, or the parent of the containers' links. "" until a parent is chosen: Podman writes none for the default. */
+    /**
+     * The bridge, or the parent of the containers' links. "" for cni, whose plugins know, and until a parent is chosen: Podman writes
+     * none for the default.
+     */
     network_interface: InterfaceName.or(z.literal('')).default(''),
     /** RFC 3339. */
     created: z.string(),

@@ -21,6 +21,7 @@ import type { AttachmentInput } from './attachment.ts';
 import { allPorts, changeOf, namesOfChange, replacedBy, takenBy, wantedBy } from '../../plan/containers/change.ts';
 import type { FilesInput } from '../../plan/containers/hosts.ts';
 import type { NameInput, UnnameInput } from '../resolver.ts';
+import { ofCleat } from '../../plan/external/external.ts';
 import type { UplinkInput } from '../../plan/uplinks/uplink.ts';
 
 export type ContainerInput = Omit<
@@ -219,7 +220,7 @@ export const attachmentInput =
       verb,
       attachment,
       predecessor: of(before) ?? null,
-      siblings: context.attachments.filter((other) => other !== attachment),
+      siblings: ofCleat(context.attachments).filter((other) => other !== attachment),
       netns: context.netns.path,
       owned: context.netns.owned,
       outside: context.outside,
@@ -229,7 +230,7 @@ export const attachmentInput =
 
 export const drainInput = ({ context }: In): DrainInput => {
   const before = replacedBy(changeOf(context));
-  const all = [...context.attachments, ...before];
+  const all = ofCleat([...context.attachments, ...before]);
   return {
     owner: context.owner,
     outside: context.outside,

@@ -8,8 +8,10 @@
  */
 import ipaddr from 'ipaddr.js';
 import type { Attachment, Difference, Drift } from '../../state/container.ts';
+import { ofCleat } from '../external/external.ts';
 import { ETHERNET_MTU } from '../networks/mtu.ts';
 import { hasParentsMac } from '../networks/parent.ts';
+import { missingInside } from './expected-external.ts';
 import { compareNeighbours, knownInside, type NeighbourSeen } from '../addresses/neighbours.ts';
 
 /** The compared fields of native's Link, Address and Route. */
@@ -111,6 +113,10 @@ export function expectedOutside({ hostLink, alias, bridge, mtu }: Attachment): E
 
 /** Returns the missing and the changed objects of these attachments of one container, in the container's namespace. */
 export function compareInside(attachments: readonly Attachment[], dump: Dump): Difference[] {
+  return [...compareOurs(ofCleat(attachments), dump), ...missingInside(attachments, dump)];
+}
+
+function compareOurs(attachments: readonly Attachment[], dump: Dump): Difference[] {
   const links = new Map(dump.links.map((link) => [link.name, link]));
   const main = dump.routes.filter(({ table }) => table === MAIN_TABLE);
   const taken = new Set<string>();
@@ -173,7 +179,7 @@ export function compareInside(attachments: readonly Attachment[], dump: Dump): D
 export function compareOutside(attachments: readonly Attachment[], links: readonly LinkSeen[]): Difference[] {
   const byName = new Map(links.map((link) => [link.name, link]));
   // A link on a parent has no end here.
-  return attachments
+  return ofCleat(attachments)
     .filter(({ child }) => child === undefined)
     .flatMap((attachment) => {
       const { network } = attachment;

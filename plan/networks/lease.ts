@@ -16,6 +16,7 @@ import { automaticMac, macHolders } from '../addresses/mac.ts';
 import { containerIdOf } from '../owner.ts';
 import { reservedNetwork } from '../addresses/special-addresses.ts';
 import { childOf, childText, hasParentsMac, isOnlyOne } from './parent.ts';
+import { isExternal, isUnknown } from './external.ts';
 import { isUnmanaged, type Seen } from './unmanaged.ts';
 import { contains, hostRange, parseSubnet, toNumber, toText } from '../addresses/address.ts';
 
@@ -34,6 +35,8 @@ export function grantLease(
 ): Grant {
   const held = leases[owner];
   if (held !== undefined) return { lease: held, cursors };
+  // The plugins choose addresses and MAC, and say so when they have made the attachment.
+  if (isUnknown(definition)) return { lease: { ...terms(definition), addresses: [], mac: '' }, cursors };
 
   const reserved = reservedNetwork(definition);
   if (reserved !== null) return { fault: reserved };
@@ -173,6 +176,8 @@ export function displaced({ name, subnets }: NetworkDefinition, leases: Leases):
  * subnet where it has none. MTU, routes, metric and DNS are those of the definition.
  */
 export function reviseLease(definition: Seen, lease: Lease, leases: Leases, cursors: Cursors = {}): Grant {
+  // A program of others has made the attachment as the definition was, and it stays so.
+  if (isExternal(definition)) return { lease, cursors };
   const addresses: LeasedAddress[] = [];
   const next: Record<string, string> = { ...cursors };
   for (const subnet of definition.subnets) {

@@ -14,6 +14,7 @@ import { obstaclesTo, overlapWarning, type Obstacle } from './host-routes.ts';
 import { IPV6_LEAST } from './mtu.ts';
 import { firstFree, poolsOf, ULA, uniqueLocals } from '../addresses/subnet-pools.ts';
 import { reservedNetwork, reservedSubnet, uselessAddresses } from '../addresses/special-addresses.ts';
+import { isUnknown, notExternal } from './external.ts';
 import { ipamOf, isOnParent, parentOf, parentWarnings, rivalsOf, strangeOption } from './parent.ts';
 import { isUnmanaged, notUnmanaged, unmanagedWarnings, uselessOption } from './unmanaged.ts';
 
@@ -58,7 +59,7 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
   if (strange !== null) return { fault: strange };
   const onParent = isOnParent({ driver });
   const unmanaged = isUnmanaged({ driver, options });
-  const notSo = unmanaged && !onParent ? notUnmanaged(request) : null;
+  const notSo = driver === 'bridge' && unmanaged ? notUnmanaged(request) : notExternal(request);
   if (notSo !== null) return { fault: notSo };
   const ipam = ipamOf(request);
   if ('fault' in ipam) return ipam;
@@ -66,7 +67,11 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
   const wanted = withChosen(request, ipam.ipam, around);
   if ('fault' in wanted) return wanted;
 
-  const link = onParent ? parentOf({ ...request, driver }, around.defaultLink) : bridgeOf(request, unmanaged, around);
+  const link = isUnknown({ driver })
+    ? { bridge: '' }
+    : onParent
+      ? parentOf({ ...request, driver }, around.defaultLink)
+      : bridgeOf(request, driver === 'bridge' && unmanaged, around);
   if ('fault' in link) return link;
   const network_interface = 'parent' in link ? link.parent : link.bridge;
   const rivals = rivalsOf({ driver }, around.networks);
@@ -78,7 +83,7 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
   const impossible = impossibleOptions({ driver, ipv6_enabled, options });
   if (impossible !== null) return impossible;
   // The name server has the addresses of the gateways, or of a bridge of others.
-  const answers = !onParent && ipam.ipam !== 'none';
+  const answers = driver === 'bridge' && ipam.ipam !== 'none';
   const definition: NetworkDefinition = {
     name,
     id: around.id,

@@ -10,14 +10,17 @@ import type { ChildLink } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
 import { overlaps, parseSubnet } from '../addresses/address.ts';
+import { isUnknown } from './external.ts';
 
 type Kind = Pick<NetworkDefinition, 'driver' | 'options'>;
 
-/** Options that the links of each driver have. A bridge has all others (network.ts), and no `bclim`. */
-const OPTIONS: Readonly<Record<ChildLink['kind'], ReadonlySet<string>>> = {
+/** Options that each driver has. A bridge has all others (network.ts), but neither `bclim` nor `conflist`. */
+const OPTIONS: Readonly<Record<Exclude<NetworkDefinition['driver'], 'bridge'>, ReadonlySet<string>>> = {
   macvlan: new Set(['mode', 'bclim', 'mtu', 'metric', 'no_default_route']),
   ipvlan: new Set(['mode', 'mtu', 'metric', 'no_default_route']),
   vlan: new Set(['vlan', 'mtu', 'metric', 'no_default_route']),
+  cni: new Set(['conflist']),
+  netavark: new Set(['vlan', 'mtu', 'metric', 'no_default_route', 'isolate']),
 };
 
 const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'] as const;
@@ -27,12 +30,15 @@ const MODES: Readonly<Record<NetworkDefinition['driver'], readonly string[]>> = 
   macvlan: MACVLAN_MODES,
   ipvlan: IPVLAN_MODES,
   vlan: [],
+  cni: [],
+  netavark: [],
 };
 
-export const isOnParent = ({ driver }: Pick<NetworkDefinition, 'driver'>): boolean => driver !== 'bridge';
+export const isOnParent = ({ driver }: Pick<NetworkDefinition, 'driver'>): boolean =>
+  ['macvlan', 'ipvlan', 'vlan'].includes(driver);
 
-/** True for a network that has a bridge of ours, with routes and rules for its subnets. */
-const hasBridge = ({ driver, options }: Kind): boolean => driver === 'bridge' && options.mode !== 'unmanaged';
+/** True for a network that has a bridge of ours or of netavark, with routes and rules for its subnets. */
+const hasBridge = ({ driver, options }: Kind): boolean => !isOnParent({ driver }) && options.mode !== 'unmanaged';
 
 /**
  * Returns the networks whose subnets a network must not overlap. One on a parent has the subnet of a LAN, which others on links of
@@ -41,12 +47,14 @@ const hasBridge = ({ driver, options }: Kind): boolean => driver === 'bridge' &&
 export const rivalsOf = <Network extends Kind>(
   { driver }: Pick<NetworkDefinition, 'driver'>,
   networks: readonly Network[],
-): Network[] => networks.filter((other) => driver === 'bridge' || hasBridge(other));
+): Network[] => networks.filter((other) => !isOnParent({ driver }) || hasBridge(other));
 
 /** Returns the link that each container of a network gets; null for a veth on a bridge. */
 export function childOf({ driver, options: { mode, bclim, vlan } }: Kind): ChildLink | null {
   switch (driver) {
     case 'bridge':
+    case 'cni':
+    case 'netavark':
       return null;
     case 'macvlan':
       return {
@@ -78,7 +86,9 @@ export function strangeOption({ driver, options }: Kind): Fault | null {
   const bad = (message: string): Fault => ({ code: 'BAD_REQUEST', message });
   const { mode } = options;
   const known = driver === 'bridge' ? null : OPTIONS[driver];
-  const strange = Object.keys(options).find((one) => (known === null ? one === 'bclim' : !known.has(one)));
+  const strange = Object.keys(options).find((one) =>
+    known === null ? ['bclim', 'conflist'].includes(one) : !known.has(one),
+  );
   if (strange !== undefined) return bad(`unsupported ${driver} network option ${strange}`);
   if (mode !== undefined && !MODES[driver].includes(mode)) return bad(`unknown ${driver} mode ${JSON.stringify(mode)}`);
   if (driver === 'vlan' && options.vlan === undefined)
@@ -98,7 +108,8 @@ export function ipamOf(request: NetworkRequest): { ipam: 'host-local' | 'none' }
     if (subnets.length > 0) return refused('BAD_REQUEST', 'none ipam driver is set but subnets are given');
     return { ipam: 'none' };
   }
-  if (driver === 'bridge' || subnets.length > 0) return { ipam: 'host-local' };
+  if (isUnknown({ driver })) return { ipam: 'none' };
+  if (!isOnParent({ driver }) || subnets.length > 0) return { ipam: 'host-local' };
   if (asked === 'host-local') {
     const what = 'driver needs at least one subnet specified when the host-local ipam driver is set';
     return refused('BAD_REQUEST', `${driver} ${what}`);

@@ -31,7 +31,7 @@ export type Seen = NetworkDefinition & {
   parentMac?: string;
 };
 
-/** True if the link that the network is on belongs to others. */
+/** True if the link that the network is on belongs to others: a bridge, a parent, or whatever a program of others makes. */
 export const isUnmanaged = ({ driver, options }: Pick<NetworkDefinition, 'driver' | 'options'>): boolean =>
   driver !== 'bridge' || options.mode === 'unmanaged';
 

@@ -22,6 +22,8 @@ export interface NetworkFact extends SharedFact {
   network: string;
   bridge: string;
   unmanaged: boolean;
+  /** Is there if a program of others makes the network. */
+  external?: true;
   /** Names the kind of the links on a parent, which `bridge` is then. Is absent for a bridge. */
   driver?: ChildLink['kind'];
 }

@@ -6,6 +6,7 @@
  */
 import type { Kernel } from '../../effects/kernel.ts';
 import { lookAtBridge } from '../../effects/links/unmanaged-bridge.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import { isOnParent } from '../../plan/networks/parent.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
@@ -15,7 +16,7 @@ import type { Check } from '../../state/answers/doctor.ts';
 export async function bridgeChecks(kernel: Kernel, networks: readonly NetworkDefinition[]): Promise<Check[]> {
   const { kernel: native } = kernel.outside(null);
   const checks: Check[] = [];
-  for (const network of networks.filter(isUnmanaged)) {
+  for (const network of networks.filter((one) => isUnmanaged(one) && !isExternal(one))) {
     const { name, driver, network_interface: link } = network;
     const ok = (await lookAtBridge(native, network)) !== null;
     const onParent = isOnParent(network);

@@ -6,6 +6,7 @@
  */
 import type { ContainerContext } from '../../state/container.ts';
 import type { AttachmentOptions, LifecycleEvent } from '../../state/event.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
@@ -67,8 +68,9 @@ function portsToNowhere(
   if (names.length === 0)
     return without('is on no network: its published ports lead nowhere until it is connected to one');
   const mine = networks().filter(({ name }) => names.includes(name));
+  // A program of others that can take none refuses the container.
   const takes = ({ driver, ipam_options: { driver: ipam } }: NetworkDefinition) =>
-    ipam !== 'none' && (driver === 'bridge' || portHandler === 'forwarder');
+    isExternal({ driver }) || (ipam !== 'none' && (driver === 'bridge' || portHandler === 'forwarder'));
   if (mine.some(takes) || mine.length === 0) return [];
   const all = mine.map(({ name, driver }) => `${name} (${driver})`).join(', ');
   return without(

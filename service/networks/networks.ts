@@ -13,9 +13,11 @@ import { isDeepStrictEqual } from 'node:util';
 import { findAardvark } from '../../effects/names/aardvark.ts';
 import { toFault } from '../../effects/effect.ts';
 import type { Kernel } from '../../effects/kernel.ts';
+import type { TermsOf } from '../../effects/lease.ts';
 import { requireIpv6 } from '../../effects/namespaces/switches.ts';
 import type { Obstacle } from '../../plan/networks/host-routes.ts';
 import { overlaps, parseSubnet } from '../../plan/addresses/address.ts';
+import { isOnParent } from '../../plan/networks/parent.ts';
 import { reservedNetwork } from '../../plan/addresses/special-addresses.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import { poolsOf, ULA } from '../../plan/addresses/subnet-pools.ts';
@@ -52,6 +54,7 @@ export class Networks {
   readonly #log: Log;
   readonly #bridgePrefix: string;
   readonly #pools: readonly SubnetPool[];
+  readonly #termsOf: TermsOf;
   readonly #departures: (owners: readonly string[]) => Promise<void> | null;
   /** The fault because of which there is no default network. */
   #defaultFault: Fault | null = null;
@@ -63,6 +66,7 @@ export class Networks {
     log: Log;
     bridgePrefix: string;
     pools: readonly SubnetPool[];
+    termsOf: TermsOf;
     /** Resolves when departing containers of these owners are gone; null if there are none. */
     departures: (owners: readonly string[]) => Promise<void> | null;
   }) {
@@ -72,6 +76,7 @@ export class Networks {
     this.#log = parts.log;
     this.#bridgePrefix = parts.bridgePrefix;
     this.#pools = parts.pools;
+    this.#termsOf = parts.termsOf;
     this.#departures = parts.departures;
   }
 
@@ -113,7 +118,7 @@ export class Networks {
    * route they have none until the next start, and refuse containers.
    */
   async chooseParents(): Promise<void> {
-    const open = this.all().filter(({ network_interface: parent }) => parent === '');
+    const open = this.all().filter((network) => isOnParent(network) && network.network_interface === '');
     const link = open.length === 0 ? null : await this.#defaultLink();
     if (link === null) return;
     await this.#definitions.inTurn(() => {
@@ -266,6 +271,8 @@ export class Networks {
       defaultLink,
       networks: others,
     });
+    // A conflist that nobody could use is refused now.
+    this.#termsOf(plan.definition, null);
     await this.#requireIpv6(plan.definition);
     return plan;
   }

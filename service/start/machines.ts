@@ -7,8 +7,11 @@
 import { join } from 'node:path';
 import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
+import { ExternalPrograms } from '../../effects/external/external.ts';
+import { termsOf } from '../../effects/external/terms.ts';
 import { etcEffects } from '../../effects/names/etc.ts';
 import { built } from '../../native/index.ts';
+import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
 import { resolvConf } from '../../plan/containers/resolv-conf.ts';
 import { provideContainer, provideShared } from '../actors.ts';
@@ -67,7 +70,10 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       traces?.watch(machine);
     },
   });
+  const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') }, conflist);
+  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'));
   const networks = new Networks({
+    termsOf: terms,
     definitions,
     shared,
     kernel,
@@ -96,7 +102,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       limits: options.forwarderLimits,
     },
   };
-  const own = { ...etc, exposed, places, neighbours: roster.neighbours };
+  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms };
   const machine = provideContainer(containerRunner, kernel, shared, own, observed);
   const containers = new Containers({
     roster,
@@ -116,7 +122,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     failed,
   });
   const { neighbours } = roster;
-  const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks });
+  const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks, termsOf: terms });
   const engineNetworks = new EngineNetworks({ networks, containers, failed });
   const hostLinks = new HostLinks({
     containers,

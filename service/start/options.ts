@@ -3,6 +3,7 @@
  *
  * Guarantees: a type, nothing that runs.
  */
+import type { ExternalPlaces } from '../../effects/external/terms.ts';
 import type { DriftPolicies } from '../../state/drift.ts';
 import type { ForwarderLimits } from '../../state/forwarder.ts';
 import type { Limits } from '../../state/limits.ts';
@@ -27,6 +28,8 @@ export interface DaemonOptions {
   forwardOthers: boolean;
   /** For each program of user-mode networking: its path, and the options that come before a container's own. */
   uplinks: UplinkPrograms;
+  /** Programs of others that make networks: where CNI plugins and netavark are, and what one execution may take. */
+  externals: Omit<ExternalPlaces, 'config'> & { patienceMs: number };
   limits: Limits;
   /** Limits of each container's use of the forwarder. */
   forwarderLimits: Partial<ForwarderLimits>;

@@ -9,6 +9,7 @@
 import { isDeparting, stateName } from '../../plan/states.ts';
 import { judge } from '../../plan/why/why.ts';
 import type { Facts, SharedFact } from '../../plan/why/facts.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import { childOf } from '../../plan/networks/parent.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import { containerIdOf } from '../../plan/owner.ts';
@@ -69,6 +70,7 @@ async function factsOf(parts: WhyParts, snapshot: ContainerSnapshot): Promise<Fa
       network,
       bridge: definition.network_interface,
       unmanaged: isUnmanaged(definition),
+      ...(isExternal(definition) ? { external: true as const } : {}),
       ...(child === null ? {} : { driver: child.kind }),
       ...sharedFact(actor, `network ${network}`),
     };

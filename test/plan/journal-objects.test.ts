@@ -237,7 +237,10 @@ objects('what nothing has changed stays the same object', () => {
 });
 
 /** Asks others, answers, or makes something that is no object of a container in the kernel (names, ports further out). */
-const OTHERS = 'lease release expose unexpose name unname verifyFirewall awaitVerdict backOff probeUplink'.split(' ');
+const OTHERS = (
+  'lease release expose unexpose name unname verifyFirewall awaitVerdict backOff probeUplink ' +
+  'checkExternal recordAnswer'
+).split(' ');
 
 objects('each effect of the machines of a container is among those that make something, or among the others', () => {
   const machines = [containerMachine, attachmentMachine, uplinkMachine];
