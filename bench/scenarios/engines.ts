@@ -19,6 +19,7 @@ import { attempt, pick, type Context, type Scenario } from '../scenario.ts';
 
 const PEER = '/usr/lib/podman/netavark';
 const FIRST_PORT = 20_000;
+const NOTHING = 'a program that does nothing';
 
 type Verb = 'setup' | 'teardown';
 /** Does one verb for the container with this number; resolves with the milliseconds. */
@@ -71,6 +72,8 @@ function waysOf(client: Client): Way[] {
         (await client.post(`/v1/netavark/${verb}?netns=${encodeURIComponent(netns)}`, jsonOf(0, id))).ms,
     },
     { name: 'cleat-netavark', call: program(NETAVARK, 1) },
+    // What starting a program costs here at the same time.
+    { name: NOTHING, call: async (_verb, _netns, id) => (await runProgram('/bin/true', [], jsonOf(3, id), {})).ms },
     ...(isThere(PEER) ? [{ name: 'netavark', call: program(PEER, 2) }] : []),
   ];
 }
@@ -116,6 +119,8 @@ async function helpers(context: Context, daemon: Daemon): Promise<Report[]> {
     }
     const ours = p50(samples[verb].get('cleat-netavark'));
     report.checks.push(check('the executable adds <= 2 ms', ours - alone, 2, ms));
+    const nothing = p50(samples[verb].get(NOTHING));
+    report.notes.push(`beyond starting a program that does nothing, the executable adds ${ms(ours - alone - nothing)}`);
     report.notes.push(`netavark takes ${times(p50(samples[verb].get('netavark')) / ours)} as long as cleat-netavark`);
   }
   return reports.map(({ report }) => report);
