@@ -65,6 +65,11 @@ export class Client {
     return answer;
   }
 
+  /** Sends the JSON of an engine. */
+  post(path: string, json: string): Promise<Answer> {
+    return this.send('POST', path, json, 'application/json');
+  }
+
   version(): Promise<Answer> {
     return this.send('GET', '/v1/version');
   }

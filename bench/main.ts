@@ -11,9 +11,11 @@ import { parseArgs } from 'node:util';
 import { RUN, furnish, insideFolder, runInside } from './arena.ts';
 import { burst, gone } from './scenarios/burst.ts';
 import { Floor } from './floor/floor.ts';
+import { engines } from './scenarios/engines.ts';
 import { forwarding } from './scenarios/forwarding.ts';
 import { growth } from './scenarios/growth.ts';
 import { lifecycle } from './scenarios/lifecycle.ts';
+import { cniChain } from './scenarios/cni.ts';
 import { findPeers } from './peers.ts';
 import { startCost } from './program.ts';
 import { published } from './scenarios/published.ts';
@@ -23,7 +25,19 @@ import { ms, render, type Report } from './report.ts';
 import { memory } from './scenarios/residence.ts';
 import { Context, type Scenario } from './scenario.ts';
 
-const SCENARIOS: Scenario[] = [...lifecycle, published, gone, burst, growth, forwarding, publishing, ready, memory];
+const SCENARIOS: Scenario[] = [
+  ...lifecycle,
+  cniChain,
+  published,
+  gone,
+  burst,
+  growth,
+  forwarding,
+  publishing,
+  ready,
+  engines,
+  memory,
+];
 
 const { values: options } = parseArgs({
   options: { quick: { type: 'boolean' }, only: { type: 'string', multiple: true }, json: { type: 'boolean' } },

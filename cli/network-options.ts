@@ -11,6 +11,7 @@ import { usage } from './failure.ts';
 
 export interface NetworkFlags {
   driver?: string;
+  ipamDriver?: string;
   subnet?: string[];
   gateway?: string[];
   ipRange?: string[];
@@ -77,6 +78,7 @@ export function networkRequest(name: string, flags: NetworkFlags): NetworkReques
     name,
     // The daemon refuses every other driver with its own message.
     ...(flags.driver === undefined ? {} : { driver: flags.driver as 'bridge' }),
+    ...(flags.ipamDriver === undefined ? {} : { ipam_options: { driver: flags.ipamDriver as 'none' } }),
     ...(subnets.length === 0 ? {} : { subnets }),
     ...(flags.ipv6 === true ? { ipv6_enabled: true } : {}),
     ...(flags.internal === true ? { internal: true } : {}),

@@ -19,7 +19,7 @@ interface Shown {
   ports?: unknown[];
   uplink?: boolean;
   networks?: Record<string, unknown> | string[];
-  definition?: { network_interface: string; subnets: { subnet: string }[] };
+  definition?: { driver?: string; network_interface: string; subnets: { subnet: string }[] };
   bridge?: string;
   file?: string;
   program?: string;
@@ -43,12 +43,30 @@ const moved = ({ targets = [], replacing = [] }: Shown): string =>
   ].join('; ') || 'lead the published ports';
 
 const link = ({ attachment }: Shown): string =>
-  attachment === undefined ? 'a link' : `${attachment.hostLink} to ${attachment.link} on ${attachment.bridge}`;
+  attachment === undefined
+    ? 'a link'
+    : attachment.child === undefined
+      ? `${attachment.hostLink} to ${attachment.link} on ${attachment.bridge}`
+      : `${attachment.link}, a ${attachment.child.kind} on ${attachment.bridge}`;
+
+/** Names what an external network is made by. */
+const program = ({ attachment }: Shown): string => {
+  const terms = attachment?.external?.terms;
+  if (terms === undefined) return 'its program';
+  return terms.driver === 'cni' ? `the plugins of conflist ${terms.list.name}` : terms.driver;
+};
+
+const inside = ({ attachment }: Shown): string =>
+  attachment === undefined ? 'the attachment' : `${attachment.link} on ${attachment.network}`;
 
 const addresses = ({ attachment }: Shown): string =>
   some((attachment?.addresses ?? []).map(({ address, prefix }) => `${address}/${prefix}`));
 
 const bridge = ({ definition, bridge: name }: Shown): string => name ?? definition?.network_interface ?? 'the bridge';
+
+const onParent = ({ definition }: Shown): boolean => (definition?.driver ?? 'bridge') !== 'bridge';
+
+const parent = (input: Shown): string => `look at the parent ${bridge(input)}`;
 
 const namesOf = ({ networks = {} }: Shown): string => some(Array.isArray(networks) ? networks : Object.keys(networks));
 
@@ -89,14 +107,18 @@ export const WORDS: Readonly<Record<string, (input: Shown) => string>> = {
   replaceLink: (input) => `replace the link ${link(input)}, with its addresses`,
   reviseLink: (input) => `change addresses, routes and MTU of ${link(input)}`,
   removeLink: (input) => `remove the link ${link(input)}`,
+  addExternal: (input) => `have ${program(input)} make ${inside(input)}`,
+  recordAnswer: () => 'write down what it has answered',
+  checkExternal: (input) => `have ${program(input)} check ${inside(input)}`,
+  removeExternal: (input) => `have ${program(input)} remove ${inside(input)}`,
   probeUplink: ({ program, file }) => `read what ${file ?? program ?? 'the program'} can do`,
   startUplink: ({ program }) => `start ${program ?? 'the program'}`,
   verifyUplink: ({ program }) => `look for the link of ${program ?? 'the program'}`,
   stopUplink: () => 'end the program and its keeper',
-  raiseNetwork: (input) => `make the bridge ${bridge(input)} and its rules`,
-  lowerNetwork: (input) => `remove the bridge ${bridge(input)} and its rules`,
-  reviseNetwork: (input) => `change the bridge ${bridge(input)}`,
-  repairNetwork: (input) => `restore the bridge ${bridge(input)}`,
+  raiseNetwork: (input) => (onParent(input) ? parent(input) : `make the bridge ${bridge(input)} and its rules`),
+  lowerNetwork: (input) => (onParent(input) ? 'make no change' : `remove the bridge ${bridge(input)} and its rules`),
+  reviseNetwork: (input) => (onParent(input) ? parent(input) : `change the bridge ${bridge(input)}`),
+  repairNetwork: (input) => (onParent(input) ? parent(input) : `restore the bridge ${bridge(input)}`),
   recordDefinition: () => 'write the definition',
   holdFirewall: (input) => `ask the firewall for its table, and firewalld for ${bridge(input)}`,
   releaseFirewall: (input) => `release the firewall, and ${bridge(input)} from firewalld`,

@@ -171,7 +171,8 @@ export const holdFirewall = (directory: Directory) =>
     const work = beginWork(signal);
     try {
       await request(work.hear(directory.firewall(outside)), { type: 'hold', owner: network }, work.signal);
-      await request(directory.firewalld(outside), { type: 'hold', bridge }, work.signal).catch(() => {});
+      if (bridge !== null)
+        await request(directory.firewalld(outside), { type: 'hold', bridge }, work.signal).catch(() => {});
       work.signal.throwIfAborted();
     } finally {
       work.end();
@@ -184,7 +185,8 @@ export const holdFirewall = (directory: Directory) =>
  */
 export const releaseFirewall = (directory: Directory) =>
   fromPromise<void, HoldInput>(async ({ input: { network, bridge, outside }, signal }) => {
-    await request(directory.firewalld(outside), { type: 'release', bridge }, signal).catch(() => {});
+    if (bridge !== null)
+      await request(directory.firewalld(outside), { type: 'release', bridge }, signal).catch(() => {});
     await request(directory.firewall(outside), { type: 'release', owner: network }, signal).catch(() => {});
   });
 

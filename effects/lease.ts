@@ -23,7 +23,9 @@ import { familyOf } from '../plan/addresses/address.ts';
 import { containerIdOf } from '../plan/owner.ts';
 import { portText } from '../plan/ports/port-text.ts';
 import type { Lease, PortTarget, ResolvedPort } from '../state/container.ts';
+import type { ExternalTerms } from '../state/external.ts';
 import { FaultError, type Fault, type FaultCode } from '../state/faults.ts';
+import type { NetworkDefinition } from '../state/network.ts';
 import { beginWork, NOBODY, request, type Directory, type NeighbourDirectory, type Work } from './ask.ts';
 import { toFault } from './effect.ts';
 import type { Kernel } from './kernel.ts';
@@ -40,15 +42,34 @@ const PASSING: ReadonlySet<FaultCode> = new Set<FaultCode>([
   'NO_FREE_PORT',
 ]);
 
+/** Returns the configuration of the program that makes a network, as it is now; null for a network of cleat. */
+export type TermsOf = (definition: NetworkDefinition, outside: string | null) => ExternalTerms | null;
+
+/** What networks need that programs of others make. */
+export interface ExternalLeases {
+  termsOf: TermsOf;
+  /** Called when an owner has its lease of such a network. */
+  granted: (owner: string, network: string) => void;
+}
+
+/** For callers whose networks are all of cleat. */
+export const NO_EXTERNALS: ExternalLeases = { termsOf: () => null, granted: () => {} };
+
 interface Parts {
   directory: Directory;
   neighbours: NeighbourDirectory;
   kernel: Kernel;
+  externals: ExternalLeases;
 }
 
-export const lease = (directory: Directory, neighbours: NeighbourDirectory, kernel: Kernel) =>
+export const lease = (
+  directory: Directory,
+  neighbours: NeighbourDirectory,
+  kernel: Kernel,
+  externals: ExternalLeases,
+) =>
   fromPromise<Granted, LeaseInput>(async ({ input, signal }) => {
-    const parts = { directory, neighbours, kernel };
+    const parts = { directory, neighbours, kernel, externals };
     try {
       return await attempt(parts, input, signal);
     } catch (refused) {
@@ -118,6 +139,7 @@ async function grant(parts: Parts, input: LeaseInput, held: { ports: ResolvedPor
   const inside = await look(parts, input, leases);
   signal.throwIfAborted();
   refuseOthers(input, leases, held.ports);
+  for (const { network, terms } of leases) if (terms !== undefined) parts.externals.granted(owner, network);
   return { leases, ports: held.ports, inside, given };
 }
 
@@ -140,7 +162,7 @@ function refuseOthers(
 const NOW = Promise.resolve();
 
 /** Joins the networks side by side. Resolves with the leases, in the order of the networks in the input. */
-async function join({ directory }: Parts, input: LeaseInput, { hear, signal }: Work): Promise<Lease[]> {
+async function join({ directory, externals }: Parts, input: LeaseInput, { hear, signal }: Work): Promise<Lease[]> {
   const { owner, outside, networks } = input;
   const joins: Promise<Extract<NetworkAnswer, { type: 'leased' }>>[] = [];
   for (const [name, options] of Object.entries(networks)) {
@@ -157,7 +179,10 @@ async function join({ directory }: Parts, input: LeaseInput, { hear, signal }: W
     // A network that refuses at once keeps those after it from being made.
     await Promise.race([answer, NOW]);
   }
-  return (await Promise.all(joins)).map((answer) => answer.lease);
+  return (await Promise.all(joins)).map(({ lease, definition }) => {
+    const terms = externals.termsOf(definition, outside);
+    return terms === null ? lease : { ...lease, terms };
+  });
 }
 
 /** Holds the way out of a rootless outside for each attachment. */
@@ -190,6 +215,7 @@ async function claim(
     const { ports } = await request<PortsAnswer>(machine, message, signal);
     held.ports = ports;
     signal.throwIfAborted();
+    if (input.reserved === true) return;
     const busy = await heldByHost(kernel, outside, ports, taking?.ports ?? []);
     signal.throwIfAborted();
     if (busy === null) return;

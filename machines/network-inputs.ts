@@ -13,6 +13,7 @@ import type { Fault } from '../state/faults.ts';
 import type { Requester } from './contract.ts';
 import type { Cursors, Leases } from '../plan/networks/lease.ts';
 import { bridgeMac } from '../plan/addresses/neighbours.ts';
+import { isExternal } from '../plan/networks/external.ts';
 import { isUnmanaged, type BridgeSeen } from '../plan/networks/unmanaged.ts';
 import { asFound, type WayOut } from '../plan/networks/way-out.ts';
 
@@ -83,7 +84,8 @@ export type NetworkEvent =
   | { type: 'drifted' };
 
 export type NetworkAnswer =
-  | { type: 'leased'; network: string; lease: Lease }
+  /** `definition`: the one that the lease is of. */
+  | { type: 'leased'; network: string; lease: Lease; definition: NetworkDefinition }
   | { type: 'refused'; network: string; fault: Fault }
   | { type: 'left'; network: string }
   | { type: 'updated'; network: string };
@@ -108,7 +110,8 @@ export interface ReviseInput {
 
 export interface HoldInput {
   network: string;
-  bridge: string;
+  /** Null for an external network: firewalld is not told of what its program makes. */
+  bridge: string | null;
   outside: string | null;
 }
 
@@ -135,7 +138,7 @@ export const raiseInput = ({ context }: Args): RaiseInput => ({
 
 export const holdInput = ({ context }: Args): HoldInput => ({
   network: context.definition.name,
-  bridge: context.definition.network_interface,
+  bridge: isExternal(context.definition) ? null : context.definition.network_interface,
   outside: context.outside,
 });
 

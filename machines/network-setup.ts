@@ -20,6 +20,7 @@ import type {
   ReviseInput,
   Update,
 } from './network-inputs.ts';
+import { isExternal } from '../plan/networks/external.ts';
 import { isUnmanaged, type BridgeSeen, type Seen } from '../plan/networks/unmanaged.ts';
 import { asFound } from '../plan/networks/way-out.ts';
 import {
@@ -83,8 +84,9 @@ export const setupNetwork = setup({
   },
   guards: {
     used: ({ context }) => Object.keys(context.leases).length > 0,
-    /** An unmanaged network needs no firewall: no rules are made for it. */
-    usedUnmanaged: ({ context }) => Object.keys(context.leases).length > 0 && isUnmanaged(context.definition),
+    /** An unmanaged network needs no firewall: no rules are made for it. An external one holds the forwarding switches. */
+    usedUnmanaged: ({ context: { leases, definition } }) =>
+      Object.keys(leases).length > 0 && isUnmanaged(definition) && !isExternal(definition),
     unused: ({ context }) => Object.keys(context.leases).length === 0,
     recovering: ({ context }) => context.recovering,
     leftBehind: ({ context }) => context.attempts > 0,
@@ -124,7 +126,8 @@ export const setupNetwork = setup({
       }
       const { lease, cursors } = grant;
       enqueue.assign({ leases: { ...context.leases, [owner]: lease }, cursors });
-      if (bridge === 'up') enqueue.sendTo(...answer(from, { type: 'leased', network, lease }));
+      if (bridge === 'up')
+        enqueue.sendTo(...answer(from, { type: 'leased', network, lease, definition: context.definition }));
       else {
         const others = context.waiting.filter((asker) => asker.owner !== owner);
         enqueue.assign({ waiting: [...others, { owner, from, options }] });
@@ -140,7 +143,8 @@ export const setupNetwork = setup({
       const network = context.definition.name;
       for (const { owner, from } of context.waiting) {
         const lease = context.leases[owner];
-        if (lease !== undefined) enqueue.sendTo(...answer(from, { type: 'leased', network, lease }));
+        const { definition } = context;
+        if (lease !== undefined) enqueue.sendTo(...answer(from, { type: 'leased', network, lease, definition }));
       }
       enqueue.assign({ waiting: [] });
     }),

@@ -44,6 +44,7 @@ const startOf = (context: UplinkContext): UplinkStart => ({
   outside: context.outside,
   netns: context.netns,
   boundTo: context.boundTo,
+  ...(context.exit === undefined ? {} : { exit: context.exit }),
   verify: planVerify(context),
 });
 

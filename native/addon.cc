@@ -3,12 +3,14 @@
 
 #include "lock.h"
 #include "namespaces/netns.h"
+#include "processes/exit-watch.h"
 #include "processes/process.h"
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   cleat::RegisterLock(env, exports);
   cleat::RegisterNetns(env, exports);
   cleat::RegisterProcess(env, exports);
+  cleat::RegisterExitWatch(env, exports);
   return exports;
 }
 

@@ -265,8 +265,13 @@ interface Addon {
   peerCredentials(fd: number): PeerCredentials;
   /** Says what a descriptor is that somebody else has opened, and keeps it from our children. */
   takeSocket(fd: number): PassedSocket;
-  /** Starts a program (no shell, absolute path). Throws the child's errno if exec fails. */
-  spawn(options: SpawnOptions): Child;
+  /**
+   * Starts a program (no shell, absolute path). Throws the child's errno if exec fails. `ended` is called once, when it has been
+   * reaped: with its exit status, or with the signal that ended it. Both are null if it was reaped by `watchProcess` instead.
+   */
+  spawn(options: SpawnOptions, ended?: (status: number | null, signal: number | null) => void): Child;
+  /** Opens a pipe (close-on-exec). The caller closes both ends. */
+  openPipe(): { reading: number; writing: number };
   /**
    * Executes a program in this process, with this environment (execve(2)). It gets the descriptors below `kept`. Returns only by
    * throwing.
@@ -281,6 +286,18 @@ interface Addon {
   watchProcess(pid: number, startTime: number, exited: () => void): () => void;
   /** Sends a signal by pidfd to exactly this process; ESRCH if it is gone or another has its pid. */
   signalProcess(pid: number, startTime: number, signal: number): void;
+  /**
+   * Duplicates a descriptor of a process (pidfd_getfd(2)): ESRCH if there is no such process, EBADF if it has no such descriptor.
+   * The caller closes fd, and shares the open file description with others.
+   */
+  takeDescriptor(pid: number, number: number): { fd: number; startTime: number };
+  /** Opens a pidfd of a live process. The caller closes fd. */
+  openProcess(pid: number): { fd: number; startTime: number };
+  descriptorKind(fd: number): 'pipe' | 'socket' | 'process' | 'write end' | 'unconnected' | 'other';
+  /** Returns true if the other end of a pipe or socket is closed, or the process of a pidfd has ended. */
+  hasHungUp(fd: number): boolean;
+  /** Calls `ended` once, when that happens; returns a function that stops watching. The descriptor stays the caller's. */
+  watchHangUp(fd: number, ended: () => void): () => void;
   /** Opens a namespace by pid, safe against pid reuse (pidfd + start time checked after opening). The caller closes fd. */
   openProcessNetns(pid: number): { fd: number; startTime: number };
 }
@@ -300,8 +317,14 @@ export const {
   takeSocket,
   spawn,
   become,
+  openPipe,
   processStartTime,
   watchProcess,
   signalProcess,
   openProcessNetns,
+  takeDescriptor,
+  openProcess,
+  descriptorKind,
+  hasHungUp,
+  watchHangUp,
 } = addon;

@@ -14,7 +14,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { findNodeDir } from './node-headers.mjs';
 
 const EX_MISSING = 1;
@@ -43,23 +43,30 @@ const DEBIAN_PACKAGES = {
   curl: 'talks to the socket and to published ports in demo and tests',
   jq: 'reads answers in demo',
   crun: 'the container engine of demo and tests',
+  runc: 'the other OCI runtime, also of containerd, in tests',
+  conmon: 'tests that the network of a container ends with it',
   slirp4netns: 'uplink of rootless containers',
   passt: 'pasta, the other uplink of rootless containers',
-  uidmap: 'newuidmap and newgidmap, which map the ids of a user',
   'aardvark-dns': 'names of containers on a network',
+  podman: 'tests that the real Podman runs its containers on cleat',
+  uidmap: 'newuidmap and newgidmap: the daemon and Podman of a plain user',
+  netavark: 'tests that cleat-netavark answers as netavark does, and that cleat drives it; a benchmark peer',
+  iptables: 'what netavark 1.4 and the CNI plugins set rules with',
+  'busybox-static': 'the image of the containers that Podman runs in tests',
   firewalld: 'tests that networks pass it; it is not started on this machine',
   'dbus-daemon': 'the bus of its own that firewalld has in tests',
   systemd: 'busctl, which asks firewalld, and systemd-analyze',
+  'containernetworking-plugins': 'tests that cleat works in chains with the other CNI plugins; benchmark peer',
+  containerd: 'tests that its containers run on cleat as a CNI plugin; it is not started on this machine (100 MB)',
   chromium: 'the browser in which tests use the page of the inspector (290 MB)',
 };
 
+/** Packages that would start their service at once and at every boot: this machine would have another firewall, or engine. */
+const NOT_TO_START = ['firewalld', 'containerd'];
 /** systemd looks here first. A unit that leads to /dev/null is neither started nor enabled (systemd.unit(5), "masked"). */
-const FIREWALLD_UNIT = '/etc/systemd/system/firewalld.service';
+const UNITS = '/etc/systemd/system';
 
 const BENCH_PACKAGES = {
-  netavark: 'benchmark peer',
-  'containernetworking-plugins': 'benchmark peer: the CNI chain',
-  podman: 'benchmark peer: rootlessport, which carries published ports of rootless containers',
   socat: 'benchmark peer: a port carried by a process for each connection',
 };
 
@@ -176,7 +183,7 @@ function installDebianPackages() {
   // A stale list of one archive is no reason to stop; the install shows if it matters.
   say('apt-get update');
   run('apt-get', [...apt, 'update'], env);
-  if (debian.includes('firewalld')) maskFirewalld();
+  for (const name of NOT_TO_START) if (debian.includes(name)) mask(name);
   say(`apt-get install ${debian.join(' ')}`);
   const install = run('apt-get', [...apt, 'install', '-y', '--no-install-recommends', ...debian], env);
   if (install.failed) {
@@ -190,12 +197,12 @@ function installDebianPackages() {
   if (still.length > 0) stop(EX_MISSING, [`installed, but dpkg still does not list: ${still.join(' ')}`]);
 }
 
-/** firewalld's package would start it at once and at every boot, and this machine would have another firewall. */
-function maskFirewalld() {
-  if (existsSync(FIREWALLD_UNIT)) return;
-  mkdirSync(dirname(FIREWALLD_UNIT), { recursive: true });
-  symlinkSync('/dev/null', FIREWALLD_UNIT);
-  say('firewalld is masked, so that it does not start: `systemctl unmask firewalld` for who wants it');
+function mask(name) {
+  const unit = join(UNITS, `${name}.service`);
+  if (existsSync(unit)) return;
+  mkdirSync(UNITS, { recursive: true });
+  symlinkSync('/dev/null', unit);
+  say(`${name} is masked, so that it does not start: \`systemctl unmask ${name}\` for who wants it`);
 }
 
 function installNpmPackages() {

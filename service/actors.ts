@@ -9,6 +9,8 @@ import { ensureAddresses } from '../effects/links/address.ts';
 import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/links/bridge.ts';
 import { andReview, reviewConntrack, reviewed, thenReview } from '../effects/firewall/conntrack.ts';
 import { defineEffect, type EffectRunner } from '../effects/effect.ts';
+import type { ExternalPrograms } from '../effects/external/external.ts';
+import { unlessExternal } from '../effects/external/forwarding.ts';
 import type { etcEffects } from '../effects/names/etc.ts';
 import { fanOut } from '../effects/fan-out.ts';
 import { lowerFirewall, raiseFirewall, readSwitches, restoreSwitches } from '../effects/firewall/firewall.ts';
@@ -27,7 +29,7 @@ import { containerMachine } from '../machines/container/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
 import { firewalldMachine } from '../machines/firewalld.ts';
 import { hasLease } from '../plan/containers/attachment.ts';
-import { lease } from '../effects/lease.ts';
+import { lease, type TermsOf } from '../effects/lease.ts';
 import { knownInside } from '../plan/addresses/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
 import { rootlessMachine } from '../machines/rootless.ts';
@@ -49,6 +51,9 @@ const UPLINK_MS = 20_000;
 /** The deadline for the bridges of a host together. Each request to firewalld has a deadline of its own (effects/firewall/firewalld.ts). */
 const FIREWALLD_MS = 60_000;
 
+/** The deadline for a program of others. Each execution has one of its own (effects/external/program.ts), and there may be many. */
+const EXTERNAL_MS = 3_600_000;
+
 /** Returns the actors of a machine, observed while they run: the same types under the same names. */
 type Observe = <Actors extends Record<string, AnyActorLogic>>(machine: string, actors: Actors) => Actors;
 
@@ -59,13 +64,15 @@ interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'remov
   exposed: ExposedStore;
   places: HandlerPlaces;
   neighbours: Neighbours;
+  externals: ExternalPrograms;
+  termsOf: TermsOf;
 }
 
 export function provideContainer(
   runner: EffectRunner,
   kernel: Kernel,
   shared: Shared,
-  { exposed, places, neighbours, ensureFiles, removeFiles }: Own,
+  { exposed, places, neighbours, externals, termsOf, ensureFiles, removeFiles }: Own,
   observed: Observe = unobserved,
 ) {
   const attachment = attachmentMachine.provide({
@@ -75,6 +82,10 @@ export function provideContainer(
       replaceLink: defineEffect(runner, 'remove', 'replaceLink', replaceLink(kernel, knownInside)),
       reviseLink: defineEffect(runner, 'remove', 'reviseLink', reviseLink(kernel, knownInside)),
       removeLink: defineEffect(runner, 'remove', 'removeLink', removeLink(kernel)),
+      addExternal: defineEffect(runner, 'add', 'addExternal', externals.add, EXTERNAL_MS),
+      recordAnswer: defineEffect(runner, 'remove', 'recordAnswer', () => Promise.resolve()),
+      checkExternal: defineEffect(runner, 'add', 'checkExternal', externals.check, EXTERNAL_MS),
+      removeExternal: defineEffect(runner, 'remove', 'removeExternal', externals.remove, EXTERNAL_MS),
     }),
   });
   const boundTo = (owner: string) => neighbours.boundTo(owner);
@@ -90,7 +101,10 @@ export function provideContainer(
       publish: defineEffect(runner, 'add', 'publish', publish(kernel, places, boundTo)),
       unpublish: defineEffect(runner, 'remove', 'unpublish', unpublish(kernel, places)),
       awaitLinksGone: defineEffect(runner, 'remove', 'awaitLinksGone', awaitLinksGone(kernel)),
-      lease: lease(shared, neighbours, kernel),
+      lease: lease(shared, neighbours, kernel, {
+        termsOf,
+        granted: (owner, network) => externals.granted(owner, network),
+      }),
       release: ask.release(shared, (root) => runner.commit(root, 'remove')),
       ensureFiles: defineEffect(runner, 'add', 'ensureFiles', ensureFiles),
       removeFiles: defineEffect(runner, 'remove', 'removeFiles', removeFiles),
@@ -148,7 +162,9 @@ export function provideShared(
     replies: replies(outside),
   });
   const review = reviewConntrack(kernel, ruleset);
-  const repair = reviewed(repairRuleset(kernel, ruleset, others.policies, others.forwardOthers), review);
+  const forwardOthers = (outside: string | null) => others.forwardOthers || shared.usesExternal(outside);
+  const repair = reviewed(repairRuleset(kernel, ruleset, others.policies, forwardOthers), review);
+  const table = { isRaised: (outside: string | null) => shared.isRaised(outside), verify: ask.firewallStands(shared) };
   return {
     resolver: resolverMachine.provide({
       actors: observed('resolver', {
@@ -166,7 +182,7 @@ export function provideShared(
           runner,
           'add',
           'raiseFirewall',
-          raiseFirewall(kernel, others.forwardOthers, uplinkGuard, replies),
+          raiseFirewall(kernel, forwardOthers, uplinkGuard, replies),
         ),
         restoreSwitches: defineEffect(runner, 'remove', 'restoreSwitches', restoreSwitches(kernel, uplinkGuard)),
         lowerFirewall: defineEffect(runner, 'remove', 'lowerFirewall', lowerFirewall(kernel)),
@@ -186,10 +202,30 @@ export function provideShared(
     }),
     network: networkMachine.provide({
       actors: observed('network', {
-        raiseNetwork: defineEffect(runner, 'add', 'raiseNetwork', andReview(raiseNetwork(kernel), review)),
-        lowerNetwork: defineEffect(runner, 'remove', 'lowerNetwork', lowerNetwork(kernel)),
-        reviseNetwork: defineEffect(runner, 'add', 'reviseNetwork', thenReview(reviseNetwork(kernel, members), review)),
-        repairNetwork: defineEffect(runner, 'add', 'repairNetwork', repairNetwork(kernel, members)),
+        raiseNetwork: defineEffect(
+          runner,
+          'add',
+          'raiseNetwork',
+          unlessExternal(table, andReview(raiseNetwork(kernel), review), null),
+        ),
+        lowerNetwork: defineEffect(
+          runner,
+          'remove',
+          'lowerNetwork',
+          unlessExternal(table, lowerNetwork(kernel), undefined),
+        ),
+        reviseNetwork: defineEffect(
+          runner,
+          'add',
+          'reviseNetwork',
+          unlessExternal(table, thenReview(reviseNetwork(kernel, members), review), undefined),
+        ),
+        repairNetwork: defineEffect(
+          runner,
+          'add',
+          'repairNetwork',
+          unlessExternal(table, repairNetwork(kernel, members), undefined),
+        ),
         recordDefinition: defineEffect(runner, 'add', 'recordDefinition', recordDefinition),
         fanOut: fanOut(others.containers.neighbours, hasLease),
         holdFirewall: ask.holdFirewall(shared),

@@ -14,6 +14,7 @@ import { forwarderLimits } from '../state/forwarder.ts';
 import { subnetPools } from '../state/network.ts';
 import { startDaemon } from './daemon.ts';
 import { DEFAULT_STATE_DIR } from './records/instance.ts';
+import { externalsOf } from './start/external-programs.ts';
 import { openLog } from './report/log.ts';
 import { USUAL_PROGRAMS, type UplinkPrograms } from './events/uplink-request.ts';
 import type { Leaving } from './start/idle.ts';
@@ -42,6 +43,11 @@ export interface MainOptions {
   pastaOptions?: string[];
   /** The program that leads out of an ordinary user's outside. */
   rootlessUplink?: string;
+  /** Repeatable. */
+  cniPlugins?: string[];
+  netavark?: string;
+  /** Seconds. */
+  pluginTimeout?: string;
   /** NAME=NUMBER, repeatable. */
   forwarderLimits?: string[];
   otlpEndpoint?: string;
@@ -74,6 +80,7 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
       subnetPools: subnetPools(options.subnetPools ?? []),
       uplinks,
       rootless: places === null ? null : rootlessOptions(uplinks, options.rootlessUplink),
+      externals: externalsOf(options),
       forwarderLimits: forwarderLimits(options.forwarderLimits ?? []),
       otlpEndpoint: options.otlpEndpoint ?? null,
       log,

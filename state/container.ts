@@ -8,8 +8,10 @@
 import { z } from 'zod';
 import { PortMapping, AttachmentOptions, NetnsSource } from './event.ts';
 import { DRIFT_KINDS } from './drift.ts';
+import { External, ExternalTerms } from './external.ts';
 import { Fault } from './faults.ts';
 import { ContainerId, InterfaceName, IpAddress, NetworkName } from './names.ts';
+import { IPVLAN_MODES, MACVLAN_MODES } from './network.ts';
 import { PortHandler, Uplink, UplinkRequest } from './uplink.ts';
 
 /** An address given to a container, with the gateway of its subnet (null on internal networks). */
@@ -20,11 +22,25 @@ export const LeasedAddress = z.object({
 });
 export type LeasedAddress = z.infer<typeof LeasedAddress>;
 
+/** The link of a container on a network without a bridge: a child of the network's parent (ip-link(8)). */
+export const ChildLink = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('macvlan'),
+    mode: z.enum(MACVLAN_MODES),
+    /** IFLA_MACVLAN_BC_CUTOFF; null: the kernel's default. */
+    bclim: z.int().nullable(),
+  }),
+  z.object({ kind: z.literal('ipvlan'), mode: z.enum(IPVLAN_MODES) }),
+  z.object({ kind: z.literal('vlan'), id: z.int() }),
+]);
+export type ChildLink = z.infer<typeof ChildLink>;
+
 /** The lease that a network grants to one container: the answer to `join`. */
 export const Lease = z.object({
   network: NetworkName,
   networkId: z.string(),
-  bridge: InterfaceName,
+  /** The network's link in the outside: its bridge, or the parent of the container's link. Empty for networks of CNI. */
+  bridge: z.union([InterfaceName, z.literal('')]),
   addresses: z.array(LeasedAddress),
   /** The MAC that was requested, or that the network chose. No other container on the network has it. */
   mac: z.string(),
@@ -35,30 +51,38 @@ export const Lease = z.object({
   /** Metric of the default route, null for none. */
   defaultMetric: z.int().nullable(),
   internal: z.boolean(),
-  /** True if the bridge belongs to others: it gets our ports and nothing else, and the gateway is not ours. */
+  /** True if the bridge, or the parent, belongs to others: it gets our links and nothing else, and the gateway is not ours. */
   unmanaged: z.boolean().optional(),
+  /** Absent for a veth on a bridge. */
+  child: ChildLink.optional(),
+  /** The tag of the container's port of the bridge; absent for none. */
+  vlan: z.int().optional(),
   /**
    * `listen`: the addresses that answer names, which are the gateways (unmanaged: addresses of the bridge). `servers`: the
    * servers for all other names; if empty, the host's. Null: no DNS.
    */
   dns: z.object({ listen: z.array(z.string()), servers: z.array(z.string()) }).nullable(),
+  /** The program of others that makes the attachment, and its configuration; absent if cleat makes it. */
+  terms: ExternalTerms.optional(),
 });
 export type Lease = z.infer<typeof Lease>;
 
 /** One network of one container, planned to the last name. */
-export const Attachment = Lease.extend({
+export const Attachment = Lease.omit({ terms: true }).extend({
   /** Position in the order of attaching: names the host link, never reused within a generation. */
   ordinal: z.int(),
-  /** The veth end in the outside namespace. */
+  /** The veth end in the outside namespace. A child link has no such end, and nothing has the name. */
   hostLink: InterfaceName,
-  /** The veth end inside the container. */
+  /** The link inside the container: the other veth end, or the child of the parent. */
   link: InterfaceName,
-  /** IFLA_IFALIAS of the host link: cleat:<instance>:<owner>:<network>. */
+  /** IFLA_IFALIAS of the host link, or of the child link: cleat:<instance>:<owner>:<network>. */
   alias: z.string().max(255),
   /** Names on this network besides the container's own: the requested ones, the hostname, the short id. Each once. */
   aliases: z.array(z.string()),
   /** The attachment with the highest value has the default route and the published ports; among equals, the first attached. */
   gatewayPriority: z.int(),
+  /** Absent if cleat makes the attachment. Otherwise nothing has the name of the host link. */
+  external: External.optional(),
 });
 export type Attachment = z.infer<typeof Attachment>;
 
@@ -93,6 +117,26 @@ export type PortTarget = z.infer<typeof PortTarget>;
 
 export const ProcessIdentity = z.object({ pid: z.int(), startTime: z.number() });
 export type ProcessIdentity = z.infer<typeof ProcessIdentity>;
+
+/**
+ * A descriptor whose other end is the end of a container (docs/decisions/0059): where it was taken from, and how to recognise it.
+ * `process`: the one that a pidfd refers to.
+ */
+export const ExitDescriptor = z.object({
+  holder: ProcessIdentity,
+  fd: z.int(),
+  kind: z.enum(['pipe', 'socket', 'process']),
+  dev: z.number(),
+  ino: z.number(),
+  process: ProcessIdentity.nullable(),
+});
+export type ExitDescriptor = z.infer<typeof ExitDescriptor>;
+
+/** What a container ends with: the first of these. One of them is there. */
+export interface Tie {
+  process: ProcessIdentity | null;
+  exit: ExitDescriptor | null;
+}
 
 /** Holds what a plan has named and its operation must be granted: exactly that, or nothing (docs/decisions/0054). */
 export const Promised = z.object({ leases: z.array(Lease), ports: z.array(ResolvedPort) });
@@ -193,6 +237,8 @@ export const ContainerContext = z.object({
   /** Set once the namespace is known to exist. */
   identity: z.object({ dev: z.number(), ino: z.number() }).nullable(),
   boundTo: ProcessIdentity.nullable(),
+  /** The container also ends when the other end of this is closed. */
+  exit: ExitDescriptor.optional(),
   /** The API of the outer publisher (gvproxy), which publishes ports one machine further out; null for none. */
   publisher: z.string().nullable(),
   /** True if resolv.conf and hosts are kept for this container in the run directory. */
@@ -202,6 +248,8 @@ export const ContainerContext = z.object({
   uplink: Uplink.optional(),
   /** The port handler; absent for the firewall. */
   portHandler: PortHandler.exclude(['firewall']).optional(),
+  /** True if the caller holds the host ports open itself: listeners of the host are no conflict. Absent if not. */
+  portsReserved: z.literal(true).optional(),
   attachments: z.array(Attachment),
   ports: z.array(ResolvedPort),
   nextOrdinal: z.int(),

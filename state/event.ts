@@ -18,19 +18,6 @@ import {
 } from './names.ts';
 import { PortHandler, UplinkRequest } from './uplink.ts';
 
-export const AttachmentOptions = z.strictObject({
-  static_ips: z.array(IpAddress).max(16).optional(),
-  static_mac: MacAddress.optional(),
-  interface_name: InterfaceName.optional(),
-  aliases: z.array(DnsName).max(64).optional(),
-  /**
-   * The network with the highest priority has the default route and the published ports. The default is 0; negative values are
-   * below it.
-   */
-  gateway_priority: z.int().min(-1_000_000).max(1_000_000).optional(),
-});
-export type AttachmentOptions = z.infer<typeof AttachmentOptions>;
-
 export const PortMapping = z
   .strictObject({
     /** "" or absent: every address of the host, in the families the container has. */
@@ -45,6 +32,26 @@ export const PortMapping = z
   .refine((port) => port.container_port + (port.range ?? 1) - 1 <= 65_535, 'the range ends above port 65535')
   .refine((port) => (port.host_port ?? 0) + (port.range ?? 1) - 1 <= 65_535, 'the range ends above port 65535');
 export type PortMapping = z.infer<typeof PortMapping>;
+
+export const AttachmentOptions = z.strictObject({
+  static_ips: z.array(IpAddress).max(16).optional(),
+  static_mac: MacAddress.optional(),
+  interface_name: InterfaceName.optional(),
+  /** The name of the host's end, on a bridge; by default one that is derived from the container (netavark's option). */
+  host_interface_name: InterfaceName.optional(),
+  aliases: z.array(DnsName).max(64).optional(),
+  /**
+   * The network with the highest priority has the default route and the published ports. The default is 0; negative values are
+   * below it.
+   */
+  gateway_priority: z.int().min(-1_000_000).max(1_000_000).optional(),
+  /**
+   * The CNI configuration by whose ADD the attachment was made, and the host ports that this ADD asked for. Its DEL and GC take
+   * away that and nothing else.
+   */
+  cni: z.strictObject({ configuration: NetworkName, port_mappings: z.array(PortMapping).max(4096) }).optional(),
+});
+export type AttachmentOptions = z.infer<typeof AttachmentOptions>;
 
 /** The source of the container's network namespace. */
 export const NetnsSource = z.discriminatedUnion('mode', [
@@ -86,8 +93,18 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     port_mappings: ports.optional(),
     /** The handler of published ports: the firewall on networks, the forwarder or the program itself on an uplink. */
     port_handler: PortHandler.optional(),
+    /**
+     * The caller holds the container's host ports open itself while the container lives, as Podman's conmon does, and has found
+     * out that way whether they are free: that something listens there is no conflict.
+     */
+    ports_reserved: z.boolean().optional(),
     /** The container is torn down when this process ends; for netns pid it is that process. */
     bound_to: Pid.optional(),
+    /**
+     * A descriptor of a process: the read end of a pipe, a connected socket, or a pidfd. The container is torn down when the other
+     * end is closed, or the process of the pidfd ends (docs/decisions/0059).
+     */
+    exit_fd: z.strictObject({ pid: Pid, fd: z.int().min(0).max(1_073_741_823) }).optional(),
     /** The network namespace that holds the bridge and the rules; by default the daemon's own. */
     outside: NamespacePath.optional(),
     ...caller,

@@ -9,10 +9,11 @@ import { z } from 'zod';
 
 export const FAULTS = {
   BAD_REQUEST: [400, 'Mend the request; where a field is wrong, `issues` says which and why.'],
+  UNSUPPORTED: [400, 'Leave out what the message names: cleat cannot do it, and does not do half of what is asked.'],
   BODY_TOO_LARGE: [413, 'A request is at most 1 MiB; send several events as separate lines or requests.'],
   BODY_TOO_SLOW: [408, 'Send a body at once; events over time are a stream (content-type application/x-ndjson).'],
   LIMIT_REACHED: [429, 'Free some of what the message names, or start the daemon with a higher --limit.'],
-  NOT_ALLOWED: [403, 'Namespace paths, pids, outsides, unmanaged networks and repairs are for root.'],
+  NOT_ALLOWED: [403, 'Namespace paths, pids, outsides, networks on links of others and repairs are for root.'],
   NO_SUCH_CONTAINER: [404, '`cleat ps` lists the containers.'],
   NO_SUCH_NETWORK: [404, '`cleat network ls` lists the networks.'],
   NO_SUCH_ROUTE: [404, 'GET /v1/openapi.json describes the API.'],
@@ -42,6 +43,12 @@ export const FAULTS = {
     409,
     'Make the bridge of the unmanaged network first (ip link add NAME type bridge); it is tried again.',
   ],
+  PARENT_MISSING: [
+    409,
+    'Name a link of the host as the parent (--opt parent=NAME; `ip link` lists them), or make it: it is tried again.',
+  ],
+  DRIVER_UNSUPPORTED: [409, 'Load the module of the kernel that the message names (modprobe), or use another driver.'],
+  IPAM_UNSUPPORTED: [400, 'Give a subnet with an --ip-range that DHCP does not use, or --ipam-driver none.'],
   PORT_TAKEN: [409, 'Choose another host port, or free this one at its owner.'],
   PORT_PRIVILEGED: [
     403,
@@ -56,11 +63,17 @@ export const FAULTS = {
   DNS_UNAVAILABLE: [409, 'Install aardvark-dns (Debian: apt install aardvark-dns), or use a network without DNS.'],
   DNS_FAILED: [500, 'The resolver did not answer as it should; `cleat doctor` says what is known of it.'],
   UPLINK_FAILED: [500, 'The message has what slirp4netns or pasta said; mend its options, or install it.'],
+  EXTERNAL_FAILED: [
+    500,
+    'The message has what the plugin or netavark said: mend its configuration or install it; removals are tried again.',
+  ],
+  CONFLIST_UNUSABLE: [400, 'Mend or name the conflist (--opt conflist=/etc/cni/net.d/NAME.conflist).'],
   FORWARDER_FAILED: [500, 'The forwarder of published ports did not answer as it should: end it, and publish again.'],
   FIREWALLD_FAILED: [500, 'Mend what firewalld says (`systemctl status firewalld`); it is asked again by itself.'],
   PUBLISHER_FAILED: [502, 'The outer port publisher refused or did not answer; `cleat doctor` says where it is.'],
   NETWORK_UPDATE_FAILED: [409, 'Nothing was changed: the container named could not follow.'],
   NO_SUCH_PROCESS: [409, 'The process has ended, or its pid is wrong.'],
+  EXIT_FD_UNUSABLE: [409, 'Name the read end of a pipe, a connected socket or a pidfd, whose other end is still open.'],
   NOT_A_NAMESPACE: [400, 'Give the path of a network namespace, such as one under /run/netns.'],
   NAME_TAKEN_IN_KERNEL: [409, 'Something else on this machine made it: remove or rename that, then try again.'],
   USER_TAKEN: [409, 'Make a system user of the name given (sysusers.d(5)), with a uid and gid of its own.'],

@@ -2,10 +2,12 @@
  * Network definitions in libnetwork's JSON shape: this file parses the output of `podman network inspect`, and Podman parses
  * ours (go.podman.io/common/libnetwork/types, Network).
  *
- * Guarantees: a valid definition is complete: name, id, interface, at least one subnet with its gateway.
- * Limits: driver bridge.
+ * Guarantees: a valid definition is complete: name, id, interface, and at least one subnet unless its containers get no
+ * addresses (ipam driver none). Each subnet of a bridge has its gateway; on a parent the gateway is somebody else's.
+ * Limits: plan/networks/ says which options a driver has.
  */
 import { z } from 'zod';
+import { EXTERNAL_DRIVERS } from './external.ts';
 import { FaultError } from './faults.ts';
 import { Cidr, InterfaceName, IpAddress, Ipv4, Ipv6, NetworkName } from './names.ts';
 
@@ -52,12 +54,36 @@ export const Route = z
 export type Route = z.infer<typeof Route>;
 
 /**
+ * bridge: each container has a veth on a bridge. macvlan, ipvlan, vlan: each has a link of that kind on the parent. cni, netavark:
+ * a program of others makes whatever there is (docs/external-networks.md).
+ */
+export const DRIVERS = ['bridge', 'macvlan', 'ipvlan', 'vlan', ...EXTERNAL_DRIVERS] as const;
+
+/** The kernel's modes of both kinds of link (ip-link(8)). */
+export const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'] as const;
+export const IPVLAN_MODES = ['l2', 'l3', 'l3s'] as const;
+
+/**
  * Options are text in libnetwork. isolate: "strict" (default: nothing but published ports crosses between networks),
  * "true" (only networks with isolate=false reach it), "false" (networks that are not strict reach it).
  */
 export const NetworkOptions = z.strictObject({
-  /** unmanaged: the bridge belongs to others (netavark's option). It must exist, and gets nothing but our ports. */
-  mode: z.enum(['managed', 'unmanaged']).optional(),
+  /**
+   * bridge: unmanaged if the bridge belongs to others (netavark's option). It must exist, and gets nothing but our ports.
+   * macvlan and ipvlan: the kernel's modes (ip-link(8)); the defaults are bridge and l2.
+   */
+  mode: z.enum(['managed', 'unmanaged', ...MACVLAN_MODES, ...IPVLAN_MODES]).optional(),
+  /** macvlan: broadcasts of multicast groups with more members than this are queued, never if negative (netavark's option). */
+  bclim: z
+    .string()
+    .regex(/^-?\d{1,9}$/, 'bclim is a number')
+    .optional(),
+  /** The tag of the driver vlan's links; on a bridge, the tag of each container's port (netavark's option). */
+  vlan: z
+    .string()
+    .regex(/^\d{1,4}$/, 'vlan is a number')
+    .refine((text) => Number(text) >= 1 && Number(text) <= 4094, 'vlan is between 1 and 4094')
+    .optional(),
   mtu: z
     .string()
     .regex(/^\d{2,5}$/, 'mtu is a number of bytes')
@@ -77,12 +103,18 @@ export const NetworkOptions = z.strictObject({
   outbound_addr6: Ipv6.refine((address) => address.includes(':'), 'not an IPv6 address').optional(),
   /** false: packets that leave keep the container's address, which must be routed (Docker's option). */
   'com.docker.network.bridge.enable_ip_masquerade': z.enum(['true', 'false', '1', '0']).optional(),
+  /** cni: the file with the network configuration list. It is read again for each container. */
+  conflist: z
+    .string()
+    .max(1024)
+    .regex(/^\/[^\0]*$/, 'a conflist is named by its absolute path')
+    .optional(),
 });
 export type NetworkOptions = z.infer<typeof NetworkOptions>;
 
 const common = {
   name: NetworkName,
-  driver: z.literal('bridge'),
+  driver: z.enum(DRIVERS),
   internal: z.boolean(),
   dns_enabled: z.boolean(),
   labels: z.record(z.string(), z.string()),
@@ -92,35 +124,65 @@ const common = {
   network_dns_servers: z.array(IpAddress).max(8),
 };
 
+/** The protocol by which an engine hands over its networks. */
+export const Engine = z.enum(['netavark', 'cni']);
+export type Engine = z.infer<typeof Engine>;
+
 /** A caller's request to make a network: everything but the name has a default. */
 export const NetworkRequest = z.strictObject({
   name: common.name,
   driver: common.driver.optional(),
+  /** The bridge, or the parent of the containers' links. */
   network_interface: InterfaceName.optional(),
   subnets: z.array(Subnet).max(16).optional(),
   ipv6_enabled: z.boolean().optional(),
   internal: common.internal.optional(),
   dns_enabled: common.dns_enabled.optional(),
   labels: common.labels.optional(),
-  options: common.options.optional(),
+  /** `parent` is another word for network_interface, which Docker and Podman's command have. */
+  options: NetworkOptions.extend({ parent: InterfaceName.optional() }).optional(),
   routes: common.routes.optional(),
   network_dns_servers: common.network_dns_servers.optional(),
+  /** none: containers get no addresses. dhcp is refused: there is no DHCP client. */
+  ipam_options: z.strictObject({ driver: z.enum(['host-local', 'dhcp', 'none']).optional() }).optional(),
 });
 export type NetworkRequest = z.infer<typeof NetworkRequest>;
 
-export const NetworkDefinition = z.object({
-  ...common,
-  // Absent in older definitions.
-  network_dns_servers: common.network_dns_servers.default([]),
-  /** 64 hex digits. */
-  id: z.string().regex(/^[0-9a-f]{64}$/),
-  network_interface: InterfaceName,
-  /** RFC 3339. */
-  created: z.string(),
-  subnets: z.array(Subnet.extend({ gateway: IpAddress })).min(1),
-  ipv6_enabled: z.boolean(),
-  ipam_options: z.object({ driver: z.literal('host-local') }),
-});
+export const NetworkDefinition = z
+  .object({
+    ...common,
+    // libnetwork leaves out what is empty.
+    network_dns_servers: common.network_dns_servers.default([]),
+    labels: common.labels.default({}),
+    options: common.options.default({}),
+    routes: common.routes.default([]),
+    /** 64 hex digits. */
+    id: z.string().regex(/^[0-9a-f]{64}$/),
+    /**
+     * The bridge, or the parent of the containers' links. "" for cni, whose plugins know, and until a parent is chosen: Podman writes
+     * none for the default.
+     */
+    network_interface: InterfaceName.or(z.literal('')).default(''),
+    /** RFC 3339. */
+    created: z.string(),
+    subnets: z.array(Subnet).default([]),
+    ipv6_enabled: z.boolean(),
+    ipam_options: z.object({ driver: z.enum(['host-local', 'none']) }),
+    /**
+     * The engine that keeps this definition and hands it over with each request, so that cleat forgets it with its last
+     * container. Absent for a network of cleat's own.
+     */
+    engine: Engine.optional(),
+  })
+  .refine(
+    ({ subnets, ipam_options: { driver } }) => (driver === 'none') === (subnets.length === 0),
+    'a network has subnets if its ipam driver is host-local, and none if it is none',
+  )
+  .refine(({ driver, network_interface: link }) => driver !== 'bridge' || link !== '', 'a bridge has a name')
+  .refine(
+    ({ driver, subnets }) => driver !== 'bridge' || subnets.every(({ gateway }) => gateway !== undefined),
+    'each subnet of a bridge has a gateway',
+  );
 export type NetworkDefinition = z.infer<typeof NetworkDefinition>;
 
 /**

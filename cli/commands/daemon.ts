@@ -29,6 +29,9 @@ interface Flags {
   pasta?: string;
   pastaOption?: string[];
   rootlessUplink?: string;
+  cniPlugins?: string[];
+  netavark?: string;
+  pluginTimeout?: string;
   forwarderLimit?: string[];
   otlpEndpoint?: string;
   exitWhenIdle?: string | true;
@@ -87,6 +90,20 @@ export function addDaemonCommand(program: Command): void {
         '(env: CLEAT_ROOTLESS_UPLINK; default: the first of them that is installed)',
     )
     .option(
+      '--cni-plugins <directory>',
+      'where the plugins of networks of driver cni are; again for more (env: CLEAT_CNI_PLUGINS=DIR:DIR; default: ' +
+        '/opt/cni/bin and /usr/lib/cni)',
+      collect,
+    )
+    .option(
+      '--netavark <path>',
+      'the program of networks of driver netavark (env: CLEAT_NETAVARK; default: /usr/lib/podman/netavark)',
+    )
+    .option(
+      '--plugin-timeout <seconds>',
+      'how long one execution of a plugin or of netavark may take (env: CLEAT_PLUGIN_TIMEOUT; default: 60)',
+    )
+    .option(
       '--forwarder-limit <name=number>',
       'what each container may use of the forwarder: connections (default: 16384), flows (8192), or how long it waits, ' +
         'in seconds: flow_idle (120), half_closed (240); again for another (env: CLEAT_FORWARDER_LIMIT=flows=100,...)',
@@ -122,6 +139,9 @@ export function addDaemonCommand(program: Command): void {
         pasta: flags.pasta ?? fromEnvironment('PASTA'),
         pastaOptions: flags.pastaOption,
         rootlessUplink: flags.rootlessUplink ?? fromEnvironment('ROOTLESS_UPLINK'),
+        cniPlugins: flags.cniPlugins ?? fromEnvironment('CNI_PLUGINS')?.split(':'),
+        netavark: flags.netavark ?? fromEnvironment('NETAVARK'),
+        pluginTimeout: flags.pluginTimeout ?? fromEnvironment('PLUGIN_TIMEOUT'),
         forwarderLimits: flags.forwarderLimit ?? fromEnvironment('FORWARDER_LIMIT')?.split(','),
         otlpEndpoint: flags.otlpEndpoint, // service/traces/ reads the standard variables
         exitWhenIdle: flags.exitWhenIdle === true ? IDLE_S : (flags.exitWhenIdle ?? fromEnvironment('EXIT_WHEN_IDLE')),

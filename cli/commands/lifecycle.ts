@@ -39,6 +39,7 @@ interface CreateFlags {
   publish?: string[];
   pid?: number;
   boundTo?: number;
+  exitFd?: { pid: number; fd: number };
   name?: string;
   hostname?: string;
   pod?: string;
@@ -61,6 +62,7 @@ function addCreate(program: Command): void {
     'cleat create sidecar --network container:web      # the same namespace as web',
     'cleat create guest --network slirp4netns:mtu=1500 -p 8080:80',
     'cleat create app --pid 4242 -p [::1]:8443:443     # the namespace of a process; torn down when it ends',
+    'cleat create job --exit-fd 4242:5                  # torn down when the other end of its descriptor 5 is closed',
   ])
     .option('--network <network>', `${NETWORK_HELP} (again for more)`, collect)
     .option('-p, --publish <port>', `${PUBLISH_HELP} (again for more)`, collect)
@@ -68,13 +70,19 @@ function addCreate(program: Command): void {
     .addOption(dryRunOption())
     .option('--pid <pid>', 'use the network namespace of this process, and tear down when it ends', parsePid)
     .option('--bound-to <pid>', 'tear down when this process ends', parsePid)
+    .option(
+      '--exit-fd <[pid:]fd>',
+      'tear down when the other end of this descriptor (pipe, socket, pidfd) is closed; without a pid, one that cleat was ' +
+        'started with',
+      parseExitFd,
+    )
     .option('--name <name>', 'a name for people and name servers, unique (default: the id)')
     .option('--hostname <name>', 'one more name on every network')
     .option('--pod <name>', 'hold the namespace of this pod: the pod has the name, not the container')
     .option('--files', 'keep a resolv.conf and a hosts file for it, to be bind-mounted (`cleat inspect` says where)')
     .option('--outside <path>', "network namespace that holds the bridge and the rules (default: the daemon's)")
     .action(async (id: string, flags: CreateFlags, command: Command) => {
-      const { name, hostname, pod, files, boundTo, outside, portHandler } = flags;
+      const { name, hostname, pod, files, boundTo, exitFd, outside, portHandler } = flags;
       await send(command, {
         type: 'create',
         id,
@@ -84,6 +92,7 @@ function addCreate(program: Command): void {
         ...(pod === undefined ? {} : { pod }),
         ...(files === undefined ? {} : { files }),
         ...(boundTo === undefined ? {} : { bound_to: boundTo }),
+        ...(exitFd === undefined ? {} : { exit_fd: exitFd }),
         ...(outside === undefined ? {} : { outside }),
         ...(portHandler === undefined ? {} : { port_handler: portHandler }),
       });
@@ -266,4 +275,11 @@ export function parsePid(text: string): number {
   const pid = /^\d{1,7}$/.test(text) ? Number(text) : 0;
   if (pid < 1) throw new InvalidArgumentError('It is the number of a process.');
   return pid;
+}
+
+/** Parses [PID:]FD. Without a pid it is a descriptor of this process, which has inherited it. */
+export function parseExitFd(text: string): { pid: number; fd: number } {
+  const [, pid, fd = ''] = /^(?:(\d{1,7}):)?(\d{1,9})$/.exec(text) ?? [];
+  if (fd === '') throw new InvalidArgumentError('It is the number of a descriptor, or PID:FD.');
+  return { pid: pid === undefined ? process.pid : parsePid(pid), fd: Number(fd) };
 }

@@ -20,7 +20,9 @@ const DEFAULT_NETWORK = 'cleat';
 
 const OPTIONS =
   'mtu=BYTES, isolate=strict|true|false, metric=N, no_default_route=true, outbound_addr4=ADDRESS, outbound_addr6=ADDRESS, ' +
-  'com.docker.network.bridge.enable_ip_masquerade=false, mode=unmanaged (create alone: the bridge is there already)';
+  'com.docker.network.bridge.enable_ip_masquerade=false; create alone: mode=unmanaged (the bridge is there already), ' +
+  'parent=LINK, mode=bridge|private|vepa|passthru (macvlan), mode=l2|l3|l3s (ipvlan), bclim=N (macvlan), vlan=TAG (vlan; bridge: of the ports), ' +
+  'conflist=PATH (cni)';
 
 /** Words that have another meaning for --network. */
 const RESERVED = new Set(['none', 'host']);
@@ -98,9 +100,11 @@ function addCreate(network: Command): void {
     'cleat network create back --subnet 10.90.0.0/24 --ip-range 10.90.0.128/25 --internal',
     'cleat network create lan --opt mode=unmanaged --interface-name br0 --subnet 192.0.2.0/24 --gateway 192.0.2.1 \\\n' +
       '    --ip-range 192.0.2.128/26                              # on a bridge that others have made',
+    'cleat network create lan2 -d macvlan -o parent=eth0 --subnet 192.0.2.0/24 --ip-range 192.0.2.128/26   # hosts of the LAN',
+    'cleat network create pods -d cni --opt conflist=/etc/cni/net.d/10-pods.conflist   # made by CNI plugins',
     'cleat network create dual --subnet 10.91.0.0/24 --subnet fd00:91::/64 --opt mtu=1400',
   ])
-    .option('-d, --driver <driver>', 'bridge is the only one')
+    .option('-d, --driver <driver>', 'bridge (default), macvlan, ipvlan, vlan, cni or netavark')
     .option('--subnet <cidr>', 'a subnet (again for one more, of the other family)', collect)
     .option('--gateway <address>', 'the gateway of the subnet that contains it', collect)
     .option('--ip-range <range>', 'give addresses out of this part of the subnet: a CIDR, or FIRST-LAST', collect)
@@ -108,7 +112,8 @@ function addCreate(network: Command): void {
     .option('--internal', 'no way out, and no published ports')
     .option('--disable-dns', 'no name server on this network')
     .option('--dns <address>', 'who is asked about names that are not ours (again for one more)', collect)
-    .option('--interface-name <name>', 'name of the bridge')
+    .option('--interface-name <name>', 'name of the bridge, or of the parent')
+    .option('--ipam-driver <driver>', 'host-local (default), or none: its containers get no addresses')
     .option('-o, --opt <key=value>', OPTIONS, collect)
     .option('--route <route>', 'DESTINATION,GATEWAY[,METRIC] for each container', collect)
     .option('--label <key=value>', 'a label', collect)

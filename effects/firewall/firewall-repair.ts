@@ -11,6 +11,7 @@ import { isKernelError, type NftElement, type NftOperation, type Outside } from 
 import type { DriftPolicies } from '../../state/drift.ts';
 import { closedFamilies, lostSwitches, restoreForwarding } from '../namespaces/forwarding.ts';
 import type { Kernel } from '../kernel.ts';
+import type { ForwardOthers } from './firewall.ts';
 import { byLook } from './ruleset-turn.ts';
 import {
   compareRuleset,
@@ -25,11 +26,11 @@ import {
 export type RulesetDirectory = (outside: string | null) => Omit<Standing, 'closed'>;
 
 export const repairRuleset =
-  (kernel: Kernel, ruleset: RulesetDirectory, policies: DriftPolicies, forwardOthers: boolean) =>
+  (kernel: Kernel, ruleset: RulesetDirectory, policies: DriftPolicies, forwardOthers: ForwardOthers) =>
   async ({ outside, found, asked }: VerifyInput): Promise<RulesetFindings> => {
     const { kernel: native } = kernel.outside(outside);
     const { table } = kernel.instance;
-    const closed = closedFamilies(found, forwardOthers);
+    const closed = closedFamilies(found, forwardOthers(outside));
     return byLook(native, async () => {
       const before = { ...ruleset(outside), closed };
       const seen = await look(native, table);

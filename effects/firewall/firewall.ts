@@ -23,6 +23,9 @@ interface Where {
 /** Returns how answers from published ports leave an outside (ruleset-replies.ts). */
 type RepliesIn = (outside: string | null) => Replies;
 
+/** Says of an outside if packets between interfaces that are not of cleat are forwarded, too. */
+export type ForwardOthers = (outside: string | null) => boolean;
+
 /** Reads every switch that raising may change. */
 export const readSwitches =
   (kernel: Kernel) =>
@@ -30,10 +33,11 @@ export const readSwitches =
     readForwarding(kernel.outside(outside).kernel);
 
 export const raiseFirewall =
-  (kernel: Kernel, forwardOthers: boolean, guard: () => UplinkGuard, replies: RepliesIn = () => NO_REPLIES) =>
+  (kernel: Kernel, forwardOthers: ForwardOthers, guard: () => UplinkGuard, replies: RepliesIn = () => NO_REPLIES) =>
   async ({ outside, found }: Where & { found: Switches | null }): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
-    await native.nft(baseRules(kernel.instance.table, closedFamilies(found, forwardOthers), guard(), replies(outside)));
+    const closed = closedFamilies(found, forwardOthers(outside));
+    await native.nft(baseRules(kernel.instance.table, closed, guard(), replies(outside)));
     if (found === null) return; // for uplinks alone, which need no forwarding
     await keepAdvertisements(native, found);
     await forwardIpv4(native);

@@ -13,10 +13,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OwnedTarget } from '../../plan/containers/change.ts';
 import { processStartTime, spawn, type Child } from '../../native/index.ts';
+import type { Tie } from '../../state/container.ts';
 import type { ForwarderLimits } from '../../state/forwarder.ts';
 import { whyDenied } from '../capabilities.ts';
 import { FaultError, unwritable } from '../../state/faults.ts';
-import { bindingOf, cannotBind, hasEnded, isBound, type BoundProcess } from './forwarder-binding.ts';
+import { bindingOf, cannotBind, hasEnded, isBound, type ListedTie } from './forwarder-binding.ts';
 import { ask, failed, garbage, inTurn, SOCKET, type Answer, type Refusal } from './forwarder-client.ts';
 import { endForwarders, endUnreachable } from './forwarder-process.ts';
 import { outsideKey } from '../kernel.ts';
@@ -42,8 +43,8 @@ export interface ForwardInput {
   /** The ports that exist afterwards, in place of `replacing`. hostIp is always an address. */
   targets: OwnedTarget[];
   replacing: OwnedTarget[];
-  /** The ports of the targets' owner end with the last of these processes; if empty, only by request. Absent: no change. */
-  boundTo?: readonly Child[];
+  /** The ports of the targets' owner end with the last of these; if empty, only by request. Absent: no change. */
+  boundTo?: readonly Tie[];
 }
 
 /** A forwarder process, its rules, and the use and limits of its owners. */
@@ -59,8 +60,8 @@ export interface ForwardOwner {
   /** TCP connections and UDP clients. */
   connections: number;
   flows: number;
-  /** The processes whose end ends the owner's ports. Absent for a forwarder of an earlier version. */
-  bound_to?: BoundProcess[];
+  /** What the owner's ports end with. Absent for a forwarder of an earlier version. */
+  bound_to?: ListedTie[];
 }
 
 export interface ForwardRule {
@@ -111,18 +112,19 @@ export const forward =
     const change = (more: object) =>
       askInTurn(directory, { ...request, ...more }, PATIENCE_MS, () => start(places, directory, outside));
     if (boundTo === undefined) return expectDone(await change({}));
-    const answer = await change({ bound: [bindingOf(first.owner, boundTo)] });
+    const answer = await change({ bound: [await bindingOf(first.owner, boundTo)] });
     expectDone(cannotBind(answer, boundTo) ? await change({}) : answer);
   };
 
 /**
- * Binds the ports of an owner to these processes: the ports end with the last of them, if the forwarder can see them. Changes
- * nothing for an owner whose processes have ended meanwhile: its teardown follows.
+ * Binds the ports of an owner to these: the ports end with the last of them, if the forwarder can see them. Changes nothing for
+ * an owner that has ended with them meanwhile: its teardown follows.
  */
 export const bind =
   (places: ForwarderPlaces) =>
-  async (outside: string | null, owner: string, boundTo: readonly Child[]): Promise<void> => {
-    const request = { op: 'change', remove: [], add: [], bound: [bindingOf(owner, boundTo)] };
+  async (outside: string | null, owner: string, boundTo: readonly Tie[]): Promise<void> => {
+    if (hasEnded(boundTo)) return;
+    const request = { op: 'change', remove: [], add: [], bound: [await bindingOf(owner, boundTo)] };
     const answer = await askInTurn(directoryOf(places, outside), request, LOOK_MS, null);
     if (answer !== null && !cannotBind(answer, boundTo) && !hasEnded(boundTo)) expectDone(answer);
   };
@@ -260,7 +262,7 @@ function refused({ message, errno, syscall, owner, protocol, host_ip, host_port 
   const container = owner === undefined ? undefined : containerIdOf(owner);
   if (errno === 'ESRCH' && host_port === undefined) {
     const whose = container === undefined ? 'a container' : `container ${container}`;
-    return new FaultError('NO_SUCH_PROCESS', `the process that ${whose} ends with has ended`);
+    return new FaultError('NO_SUCH_PROCESS', `what ${whose} ends with has ended`);
   }
   if (errno === undefined || host_port === undefined) return failed(`the forwarder refused: ${message}`);
   const port = portText(String(protocol), host_ip ?? '', host_port);

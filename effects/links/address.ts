@@ -26,14 +26,15 @@ export const ensureAddresses =
     // Reads the port in the same turn, at the cost of one message: the port is nearly always ready, and no second turn is
     // needed.
     const [port, replies] = await Promise.all([
-      native.link(attachment.hostLink),
+      attachment.child === undefined ? native.link(attachment.hostLink) : null,
       native.rtnl([...requests, ...told, ...gatewayNeighbours(attachment, knownInside)], netns),
     ]);
     refuse(
       replies.filter(({ code }) => code !== 'EEXIST'),
       `${attachment.link} in ${netns}`,
     );
-    const heard = told.length > 0 && port?.operational === true;
+    // A link on a parent has no port, and nothing to wait for.
+    const heard = told.length > 0 && (port?.operational === true || attachment.child !== undefined);
     const isNew = requests.some(({ op }, i) => op === 'address.add' && replies[i]?.errno === 0);
     if (isNew && !heard) await announce(native, attachment, knownInside, netns);
     await ensureSources(native, attachment, siblings, netns);

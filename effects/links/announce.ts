@@ -31,7 +31,7 @@ export async function announce(
 ): Promise<void> {
   const { hostLink, link } = attachment;
   for (const limit = performance.now() + READY_MS; performance.now() < limit; await sleep(LOOK_MS)) {
-    if ((await native.link(hostLink))?.operational !== false) break;
+    if (attachment.child !== undefined || (await native.link(hostLink))?.operational !== false) break;
   }
   const requests = [...announcement(attachment), ...gatewayNeighbours(attachment, knownInside)];
   refuse(await native.rtnl(requests, netns), `${link} in ${netns}`);

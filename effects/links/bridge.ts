@@ -10,6 +10,7 @@
 import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
 import type { Member } from '../../plan/kernel/expected-bridge.ts';
 import { ETHERNET_MTU } from '../../plan/networks/mtu.ts';
+import { withGateways } from '../../plan/networks/network.ts';
 import type { BridgeSeen } from '../../plan/networks/unmanaged.ts';
 import { isKernelError, type Link, type Outside, type RtnlRequest } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
@@ -19,6 +20,7 @@ import type { Kernel, OutsideKernel } from '../kernel.ts';
 import { removeLinks } from './link.ts';
 import { byLook } from '../firewall/ruleset-turn.ts';
 import { hostNeighbours } from './neighbour.ts';
+import { portTag, refuseTag } from './vlan.ts';
 import { refuse, stranger } from '../refusal.ts';
 import type { NetworkRules } from '../ruleset/ruleset-inputs.ts';
 import { networkRules, removeNetworkRules } from '../ruleset/ruleset.ts';
@@ -59,8 +61,8 @@ export const reviseNetwork =
     await setRules(native, kernel.instance.table, rulesOf(to));
     const ports = () => members(outside, to.name);
     await restore(native, to, mac, ports);
-    const kept = new Set(to.subnets.flatMap(({ subnet, gateway }) => [subnet, `${subnet} ${gateway}`]));
-    const gone = from.subnets.filter(({ subnet, gateway }) => !kept.has(`${subnet} ${gateway}`));
+    const kept = new Set(withGateways(to).flatMap(({ subnet, gateway }) => [subnet, `${subnet} ${gateway}`]));
+    const gone = withGateways(from).filter(({ subnet, gateway }) => !kept.has(`${subnet} ${gateway}`));
     if (gone.length === 0) return;
     const replies = await native.rtnl([
       ...gone.map(({ subnet, gateway }) => addressOf('address.del', name, subnet, gateway)),
@@ -117,6 +119,7 @@ async function restore(
       op: 'link.set',
       name: hostLink,
       hairpin: true,
+      ...portTag(tagOf(definition)),
       ...(isStray(links.get(hostLink)) ? { master: name, up: true } : {}),
     })),
   ]);
@@ -146,15 +149,27 @@ async function makeBridge(kernel: Kernel, native: Outside, definition: NetworkDe
   const name = definition.network_interface;
   const alias = bridgeAlias(kernel.instance.name, definition.name);
   // Not in one batch with the alias: after EEXIST the batch would set the alias on somebody else's bridge.
-  const made = await native.rtnl([{ op: 'link.add', kind: 'bridge', name, mac, group: kernel.instance.group }]);
+  const vlan = tagOf(definition);
+  const tags = vlan === undefined ? {} : { vlanFiltering: true };
+  const made = await native.rtnl([
+    { op: 'link.add', kind: 'bridge', name, mac, group: kernel.instance.group, ...tags },
+  ]);
   if (made[0]?.code === 'EEXIST') {
     const link = await native.link(name);
     if (link !== null && !isOurs(kernel, link, alias)) throw stranger(name, link.alias);
   } else {
+    refuseTag(made, vlan, name);
     refuse(made, name);
   }
-  refuse(await native.rtnl([{ op: 'link.set', name, alias }]), name);
+  // The gateways are on the side of the containers.
+  const named = await native.rtnl([{ op: 'link.set', name, alias, ...(vlan === undefined ? {} : { selfVlan: vlan }) }]);
+  refuseTag(named, vlan, name);
+  refuse(named, name);
 }
+
+/** Returns the tag that the ports of a network's bridge have. */
+const tagOf = ({ options: { vlan } }: NetworkDefinition): number | undefined =>
+  vlan === undefined ? undefined : Number(vlan);
 
 /** Sets the switches, then adds the addresses, then sets the bridge up: IPv6 must be configured before there is an address. */
 async function dressBridge(native: Outside, definition: NetworkDefinition): Promise<void> {
@@ -169,7 +184,7 @@ async function dressBridge(native: Outside, definition: NetworkDefinition): Prom
   await native.sysctlWrite({ ...v4, ...(v6 ? switches6 : {}) }, undefined, true);
   if (v6) await forwardIpv6(native);
   else await writeIfThere(native, switches6, undefined, true);
-  const requests: RtnlRequest[] = definition.subnets.map(({ subnet, gateway }) =>
+  const requests: RtnlRequest[] = withGateways(definition).map(({ subnet, gateway }) =>
     addressOf('address.add', name, subnet, gateway),
   );
   requests.push({ op: 'link.set', name, up: true });
@@ -293,7 +308,7 @@ export function rulesOf(definition: NetworkDefinition) {
   const masquerade = definition.options['com.docker.network.bridge.enable_ip_masquerade'] ?? 'true';
   return {
     bridge: definition.network_interface,
-    subnets: definition.subnets.map(({ subnet, gateway }) => ({ cidr: subnet, gateway })),
+    subnets: withGateways(definition).map(({ subnet, gateway }) => ({ cidr: subnet, gateway })),
     dns: definition.dns_enabled,
     internal: definition.internal,
     isolate: isolate === 'false' ? ('open' as const) : isolate === 'true' ? ('isolated' as const) : ('strict' as const),

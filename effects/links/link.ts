@@ -7,6 +7,7 @@
  * batch makes and names a link). Concurrent removals share one RTM_DELLINK on a group: one RCU grace period, not one each.
  * After a link, the connections of its addresses are removed, so that the next owner of an address gets no packets of the last
  * one. A pair whose host end others renamed, or moved to another namespace, is found by its end in the container.
+ * A link on a parent is made by child-link.ts, and found and removed through this file like a pair.
  * Limits: an existing link is kept if its peer is the planned one, else made anew. If a process keeps a namespace of ours alive
  * after the teardown, a host end that others renamed stays as long.
  */
@@ -21,6 +22,8 @@ import { FaultError } from '../../state/faults.ts';
 import { type Kernel, type OutsideKernel, unlessGone } from '../kernel.ts';
 import { forgetNeighbours, hostNeighbours } from './neighbour.ts';
 import { NAMESPACE_SYSCTLS, refuseHostNamespace } from '../namespaces/netns.ts';
+import { portTag, refuseTag } from './vlan.ts';
+import { isChild, makeChild, removeChildren } from './child-link.ts';
 import { refuse, stranger } from '../refusal.ts';
 import { inTurn } from '../turns.ts';
 import { removeSources } from './source-routes.ts';
@@ -36,19 +39,28 @@ export const ensureLink =
   async (input: AttachmentInput): Promise<void> => {
     const { netns, owned, outside, attachment } = input;
     if (owned) {
-      await makePair(kernel, input);
+      await makeLink(kernel, input);
       return;
     }
     const { kernel: native } = kernel.outside(outside);
     refuseHostNamespace(kernel, outside, await native.netnsIdentify(netns), netns);
-    const isNew = await makePair(kernel, input);
+    const isNew = await makeLink(kernel, input);
     const { link } = attachment;
     if (isNew) await setSwitches(native, link, netns);
-    // An earlier run may have been killed between the pair and these switches. makePair restores those of the link itself.
+    // An earlier run may have been killed between the link and these switches. makeLink restores those of the link itself.
     else await writeIfThere(native, SWITCHES_OF_ALL, netns);
     const up = (name: string): RtnlRequest => ({ op: 'link.set', name, up: true });
     refuse(await native.rtnl([up('lo'), up(link)], netns), link);
   };
+
+/** Returns true if it made the link. Otherwise it exists, and whatever others removed from it is restored. */
+async function makeLink(kernel: Kernel, input: AttachmentInput): Promise<boolean> {
+  const { attachment, netns, outside } = input;
+  if (!isChild(attachment)) return makePair(kernel, input);
+  const isNew = await makeChild(kernel, attachment, input);
+  if (!isNew) await restoreLinkSwitches(kernel.outside(outside).kernel, attachment, netns);
+  return isNew;
+}
 
 /**
  * Sets on our link, before it is up, the switches that a namespace of ours has as defaults. A joined namespace keeps its own
@@ -90,8 +102,9 @@ export async function makePair(
   { attachment, netns, owned, outside }: AttachmentInput,
 ): Promise<boolean> {
   const { kernel: native } = kernel.outside(outside);
-  const { hostLink, link, bridge, mac, mtu, alias, unmanaged = false } = attachment;
+  const { hostLink, link, bridge, mac, mtu, alias, vlan, unmanaged = false } = attachment;
   const size = mtu === null ? {} : { mtu };
+  const tag = portTag(vlan);
   // Nothing is published on a bridge of others. With hairpin, such a port would only return the container's own broadcasts.
   const hairpin = !unmanaged;
   const make: RtnlRequest[] = [
@@ -113,6 +126,7 @@ export async function makePair(
       name: hostLink,
       alias,
       hairpin,
+      ...tag,
       ...(mtu === null || hasIpv6(mtu) ? { noLinkLocal: true } : {}),
     },
   ];
@@ -122,6 +136,7 @@ export async function makePair(
   refuse(replies.splice(0, known.length), `${hostLink} on ${bridge}`);
   const [made, ...tagged] = replies;
   if (made?.code !== 'EEXIST') {
+    if (made?.errno === 0) refuseTag(tagged, vlan, bridge);
     refuse([...(made === undefined ? [] : [made]), ...tagged], hostLink);
     return true;
   }
@@ -143,7 +158,15 @@ export async function makePair(
   if (finished && peer?.link === host.index && peer.mac === mac) {
     // An earlier run of this effect made the pair, or it has existed all the time: restores only what others may have changed.
     const whole = mtu ?? ETHERNET_MTU;
-    const again: RtnlRequest = { op: 'link.set', name: hostLink, master: bridge, up: true, hairpin, mtu: whole };
+    const again: RtnlRequest = {
+      op: 'link.set',
+      name: hostLink,
+      master: bridge,
+      up: true,
+      hairpin,
+      mtu: whole,
+      ...tag,
+    };
     refuse(await native.rtnl([again]), hostLink);
     await restoreLinkSwitches(native, attachment, netns);
     const inside = [{ name: 'lo' }, { name: link, mtu: whole }];
@@ -182,12 +205,15 @@ export const removeLink =
     );
     await removeSources(on.kernel, leaving, siblings, netns);
     await forgetNeighbours(on.kernel, known);
-    let found = await removeIfOurs(kernel, on, attachment);
+    let found = isChild(attachment);
+    if (!found) found = await removeIfOurs(kernel, on, attachment);
     // During a replacement either of the two links may exist, or both.
-    if (predecessor !== null && predecessor.hostLink !== attachment.hostLink) {
+    if (predecessor !== null && predecessor.hostLink !== attachment.hostLink && !isChild(predecessor)) {
       found = (await removeIfOurs(kernel, on, predecessor)) && found;
     }
-    if (!found) {
+    if (isChild(attachment)) {
+      await unlessGone(() => removeChildren(kernel, on.kernel, leaving.filter(isChild), netns));
+    } else if (!found) {
       const inside = [attachment.link, ...leaving.map(({ hostLink }) => hostLink)];
       await unlessGone(() => removeInside(on.kernel, inside, attachment.mac, netns));
     }

@@ -3,18 +3,20 @@
  *
  * Guarantees: make before break, so connections through the link survive. Running again after a crash gives the same result.
  * Swapping attachment and predecessor undoes the change.
- * Limits: packets may be lost while two links change places (0.9 ms); connections are not.
+ * Limits: packets may be lost while two links change places (0.9 ms); connections are not. A link on a parent is removed before
+ * the new one is made, which takes an RCU grace period more.
  */
 import type { AttachmentInput } from '../../machines/container/attachment.ts';
 import type { Link, Outside } from '../../native/index.ts';
 import { ETHERNET_MTU } from '../../plan/networks/mtu.ts';
 import type { Attachment } from '../../state/container.ts';
 import { announce, announcement } from './announce.ts';
-import { addressChanges, addressRequests, allowFamilies, succeedRoutes } from './address.ts';
+import { addressChanges, addressRequests, allowFamilies, ensureAddresses, succeedRoutes } from './address.ts';
+import { isChild, removeChildren, type ChildAttachment } from './child-link.ts';
 import { forgetAddresses } from '../firewall/conntrack.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Kernel } from '../kernel.ts';
-import { makePair, removeIfOurs, removeInside, removeLinks, setSwitches } from './link.ts';
+import { ensureLink, makePair, removeIfOurs, removeInside, removeLinks, setSwitches } from './link.ts';
 import { forgetNeighbours, gatewayChanges, gatewayNeighbours, hostNeighbours, type KnownInside } from './neighbour.ts';
 import { refuse } from '../refusal.ts';
 import { ensureSources, reviseSources } from './source-routes.ts';
@@ -28,6 +30,7 @@ export const replaceLink =
   (kernel: Kernel, knownInside: KnownInside) =>
   async (input: AttachmentInput): Promise<void> => {
     const { attachment, predecessor, siblings = [], netns, outside } = input;
+    if (isChild(attachment)) return replaceChild(kernel, knownInside, input, attachment);
     const on = kernel.outside(outside);
     const native = on.kernel;
     const { hostLink, link } = attachment;
@@ -80,6 +83,20 @@ export const replaceLink =
     await removeInside(native, [predecessor.hostLink], predecessor.mac, netns);
   };
 
+/** Removes the link first: two links with one MAC cannot be up on one parent, and some parents have one link only. */
+async function replaceChild(
+  kernel: Kernel,
+  knownInside: KnownInside,
+  input: AttachmentInput,
+  attachment: ChildAttachment,
+): Promise<void> {
+  const { predecessor, netns, outside } = input;
+  const going = [attachment, ...(predecessor === null ? [] : [predecessor])].filter(isChild);
+  await removeChildren(kernel, kernel.outside(outside).kernel, going, netns);
+  await ensureLink(kernel)(input);
+  await ensureAddresses(kernel, knownInside)(input);
+}
+
 /** Throws if others have put a link there: the link that gives up its name must be the other end of ours, or nobody's. */
 async function refuseStranger(
   native: Outside,
@@ -102,7 +119,7 @@ export const reviseLink =
     const { hostLink, link } = attachment;
     const mtu = attachment.mtu ?? ETHERNET_MTU;
     if (mtu !== (predecessor?.mtu ?? ETHERNET_MTU)) {
-      refuse(await native.rtnl([{ op: 'link.set', name: hostLink, mtu }]), hostLink);
+      if (!isChild(attachment)) refuse(await native.rtnl([{ op: 'link.set', name: hostLink, mtu }]), hostLink);
       refuse(await native.rtnl([{ op: 'link.set', name: link, mtu }], netns), link);
     }
     refuse(await native.rtnl(hostNeighbours(attachment)), attachment.bridge);

@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path';
 import type { PublishInput } from '../../plan/containers/change.ts';
-import type { Child } from '../../native/index.ts';
+import type { Tie } from '../../state/container.ts';
 import { forward, unforward, type ForwarderPlaces } from '../forwarder/forwarder.ts';
 import type { Kernel } from '../kernel.ts';
 import * as firewall from './ports.ts';
@@ -18,9 +18,9 @@ export interface HandlerPlaces {
   forwarder: ForwarderPlaces;
 }
 
-/** Adds `targets` and removes `replacing`. `boundTo` returns the processes whose end ends an owner's ports. */
+/** Adds `targets` and removes `replacing`. `boundTo` returns what an owner's ports end with. */
 export const publish =
-  (kernel: Kernel, { uplinks, forwarder }: HandlerPlaces, boundTo: (owner: string) => readonly Child[]) =>
+  (kernel: Kernel, { uplinks, forwarder }: HandlerPlaces, boundTo: (owner: string) => readonly Tie[]) =>
   (input: PublishInput): Promise<void> => {
     const { through, outside, targets, replacing } = input;
     switch (through?.handler) {

@@ -10,13 +10,18 @@ import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, watc
 import { join } from 'node:path';
 import type { UplinkProcess } from '../../plan/uplinks/uplink.ts';
 import { built, isKernelError, spawn, type Child } from '../../native/index.ts';
+import type { ExitDescriptor } from '../../state/container.ts';
 import type { UplinkProgram, UplinkStatus } from '../../state/uplink.ts';
 import { FaultError, unwritable } from '../../state/faults.ts';
+import { descriptorFor } from '../processes/exit-descriptor.ts';
 import { ended, isAlive, isStopped, SIGKILL, signal, SIGTERM, watch } from '../processes/process.ts';
 import { requireFor } from '../refusal.ts';
 import { CLAIM, claimOf, commandOf, DOOMED, findUplink, PROGRAM, STATUS, statusOf } from './uplink-keeper.ts';
 import { tunTrouble } from './tun.ts';
 import { uplinkUsers } from './uplink-users.ts';
+
+/** The number of the exit descriptor in the keeper. */
+const BOUND_FD = 3;
 
 const KEEPER = built('cleat-keeper');
 /** slirp4netns takes 5 ms, pasta 30 ms. */
@@ -32,6 +37,7 @@ export async function ensureUplink(input: UplinkProcess, readyMs = READY_MS): Pr
   const { directory } = input;
   const command = [KEEPER, ...argumentsOf(input, readyMs)];
   const patience = readyMs + END_MS;
+  const exit = input.exit === undefined ? [] : [await descriptorOf(input.exit)];
   let status: UplinkStatus | null = null;
   for (let turn = 0; turn < TURNS; turn++) {
     const before = claimOf(directory);
@@ -44,7 +50,7 @@ export async function ensureUplink(input: UplinkProcess, readyMs = READY_MS): Pr
     await removeUplink(directory);
     attempt(() => mkdirSync(directory, { recursive: true, mode: 0o700 }), []);
     let own: Child | null = null;
-    status = await settled(directory, patience, () => (own = begin(input, command)));
+    status = await settled(directory, patience, () => (own = begin(input, command, exit)));
     const claim = claimOf(directory);
     if (status?.state === 'ready' && isKeptAs(claim, command)) return;
     // Otherwise a late keeper of a daemon that died while starting it has claimed the new directory first.
@@ -58,7 +64,7 @@ const isKeptAs = (keeper: Child | null, command: readonly string[]): keeper is C
   keeper !== null && commandOf(keeper)?.join('\0') === command.join('\0');
 
 function argumentsOf(input: UplinkProcess, readyMs: number) {
-  const { directory, netnsFd, hostLoopback, boundTo, exitFd, readyFd, file, args } = input;
+  const { directory, netnsFd, hostLoopback, boundTo, exit, exitFd, readyFd, file, args } = input;
   const { plain, loopback } = uplinkUsers();
   const { uid, gid } = hostLoopback ? loopback : plain;
   return [
@@ -68,6 +74,7 @@ function argumentsOf(input: UplinkProcess, readyMs: number) {
     `${uid}:${gid}`,
     ...(netnsFd === null ? [] : ['--netns-fd', `${netnsFd}`]),
     ...(boundTo === null ? [] : ['--bound-pid', `${boundTo.pid}`, '--bound-start', `${boundTo.startTime}`]),
+    ...(exit === undefined ? [] : ['--bound-fd', `${BOUND_FD}`]),
     ...(exitFd === null ? [] : ['--exit-fd', `${exitFd}`]),
     ...(readyFd === null ? [] : ['--ready-fd', `${readyFd}`, '--ready-ms', `${readyMs}`]),
     '--',
@@ -76,7 +83,17 @@ function argumentsOf(input: UplinkProcess, readyMs: number) {
   ];
 }
 
-function begin({ program, outside }: UplinkProcess, [file = '', ...args]: string[]): Child {
+/** Returns the descriptor that the program ends with. */
+async function descriptorOf(exit: ExitDescriptor): Promise<number> {
+  const fd = await descriptorFor(exit);
+  if (fd !== null) return fd;
+  throw hungUp(exit);
+}
+
+const hungUp = ({ holder, fd }: ExitDescriptor) =>
+  new FaultError('NO_SUCH_PROCESS', `the other end of descriptor ${fd} of process ${holder.pid} is closed`);
+
+function begin({ program, outside }: UplinkProcess, [file = '', ...args]: string[], exit: number[]): Child {
   requireFor(program);
   const trouble = tunTrouble();
   if (trouble !== null) {
@@ -88,7 +105,7 @@ function begin({ program, outside }: UplinkProcess, [file = '', ...args]: string
       file,
       args,
       env: {},
-      fds: [-1, -1, -1],
+      fds: [-1, -1, -1, ...exit],
       ownSession: true,
       ...(outside === null ? {} : { netns: outside }),
     });
@@ -141,11 +158,19 @@ async function settled(directory: string, ms: number, start: () => Child): Promi
 }
 
 /** Returns the fault of a start that failed (B53, B55-B57). */
-function failed({ program, boundTo, file }: UplinkProcess, status: UplinkStatus | null, readyMs: number): FaultError {
+function failed(
+  { program, boundTo, exit, file }: UplinkProcess,
+  status: UplinkStatus | null,
+  readyMs: number,
+): FaultError {
   const fault = (message: string) => new FaultError('UPLINK_FAILED', message, { object: file });
   if (status === null) return fault(`failed to start ${program} process: its keeper ended without a word`);
   const said = quoted(status.output);
-  if (status.cause === 'bound' || (boundTo !== null && status.error.startsWith('process '))) {
+  const bound = status.cause === 'bound';
+  if (exit !== undefined && (bound ? boundTo === null || isAlive(boundTo) : status.error.startsWith('descriptor '))) {
+    return hungUp(exit);
+  }
+  if (bound || (boundTo !== null && status.error.startsWith('process '))) {
     return new FaultError('NO_SUCH_PROCESS', `process ${boundTo?.pid} has ended`);
   }
   if (status.error !== '') return fault(`failed to start ${program} process: ${status.error}`);

@@ -5,12 +5,15 @@
  * Guarantees: the link is made before its addresses. A failed `attach` removes what it has made before the machine ends; a
  * failed `repair`, `replace` or `revise` leaves the existing link. The effects are idempotent: if they run again from any
  * state after a crash, the outcome is the same.
+ * An external attachment is made by a program of others, which knows three words for it: add, check and remove. It is repaired
+ * by removing and adding it again if the check fails. If that fails too, nothing of it is left.
  * Limits: the machines of the container and of the network make rules, ports and names. Every name in the input is already
  * decided.
  */
 import { assign, setup } from 'xstate';
 import type { Attachment } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
+import type { Json } from '../../plan/external/conversation.ts';
 import { effect, faultOf } from '../contract.ts';
 
 export interface AttachmentInput {
@@ -36,12 +39,11 @@ export interface AttachmentInput {
 export interface AttachmentOutput {
   outcome: 'attached' | 'detached' | 'stuck';
   fault: Fault | null;
+  /** What the program has answered if it has added an external attachment. Otherwise null. */
+  result: Json | null;
 }
 
-interface AttachmentContext extends AttachmentInput {
-  outcome: AttachmentOutput['outcome'];
-  fault: Fault | null;
-}
+interface AttachmentContext extends AttachmentInput, AttachmentOutput {}
 
 export const attachmentMachine = setup({
   types: {
@@ -55,8 +57,15 @@ export const attachmentMachine = setup({
     replaceLink: effect<void, AttachmentInput>('replaceLink'),
     reviseLink: effect<void, AttachmentInput>('reviseLink'),
     removeLink: effect<void, AttachmentInput>('removeLink'),
+    addExternal: effect<Json, AttachmentInput>('addExternal'),
+    /** Does nothing: the answer is on disk when it ends. */
+    recordAnswer: effect<void, AttachmentInput>('recordAnswer'),
+    checkExternal: effect<void, AttachmentInput>('checkExternal'),
+    removeExternal: effect<void, AttachmentInput>('removeExternal'),
   },
   guards: {
+    external: ({ context }) => context.attachment.external !== undefined,
+    attaching: ({ context }) => context.verb === 'attach',
     detaching: ({ context }) => context.verb === 'detach',
     replacing: ({ context }) => context.verb === 'replace',
     revising: ({ context }) => context.verb === 'revise',
@@ -71,13 +80,14 @@ export const attachmentMachine = setup({
 }).createMachine({
   id: 'attachment',
   options: { maxIterations: 50 },
-  context: ({ input }) => ({ ...input, outcome: 'detached', fault: null }),
-  output: ({ context }) => ({ outcome: context.outcome, fault: context.fault }),
+  context: ({ input }) => ({ ...input, outcome: 'detached', fault: null, result: null }),
+  output: ({ context: { outcome, fault, result } }) => ({ outcome, fault, result }),
   initial: 'planned',
   states: {
     planned: {
       description: 'Initial state. Owns nothing yet. Leaves at once to the state for the verb.',
       always: [
+        { guard: 'external', target: 'choosing' },
         { guard: 'detaching', target: 'unlinking' },
         { guard: 'replacing', target: 'replacing' },
         { guard: 'revising', target: 'revising' },
@@ -148,6 +158,75 @@ export const attachmentMachine = setup({
         onError: { target: 'stuck', actions: 'blame' },
       },
     },
+    choosing: {
+      description: 'Leaves at once to what a program of others does for the verb.',
+      always: [
+        { guard: 'attaching', target: 'adding' },
+        { guard: 'detaching', target: 'removing' },
+        { guard: 'replacing', target: 'clearing' },
+        { target: 'checking' },
+      ],
+    },
+    checking: {
+      description: 'Has the program look whether everything is as it has made it. If not, it is made anew.',
+      invoke: {
+        id: 'checkExternal',
+        src: 'checkExternal',
+        input: ({ context }) => context,
+        onDone: 'attached',
+        onError: 'clearing',
+      },
+    },
+    clearing: {
+      description: 'Has the program remove what there is, to make it anew.',
+      invoke: {
+        id: 'removeExternal',
+        src: 'removeExternal',
+        input: ({ context }) => context,
+        onDone: 'adding',
+        onError: { target: 'stuck', actions: 'blame' },
+      },
+    },
+    adding: {
+      description:
+        'Owns whatever the program makes: links, addresses, leases, rules. Leaves with the answer of the program, which is ' +
+        'kept for its removal.',
+      invoke: {
+        id: 'addExternal',
+        src: 'addExternal',
+        input: ({ context }) => context,
+        onDone: { target: 'recording', actions: assign({ result: ({ event }) => event.output }) },
+        onError: { target: 'removing', actions: 'blame' },
+      },
+    },
+    recording: {
+      description:
+        'The program has answered. Leaves when the answer is on disk: to ask again would be to remove and add everything, ' +
+        'perhaps with other addresses.',
+      invoke: {
+        id: 'recordAnswer',
+        src: 'recordAnswer',
+        input: ({ context }) => context,
+        onDone: 'attached',
+        onError: { target: 'removing', actions: 'blame' },
+      },
+    },
+    removing: {
+      entry: assign({ result: null }),
+      description:
+        'Has the program remove everything of the attachment, in whole or in part. Must not leave before it says so.',
+      invoke: {
+        id: 'removeExternal',
+        src: 'removeExternal',
+        input: ({ context }) => context,
+        onDone: [
+          { guard: 'attaching', target: 'detached' },
+          { guard: 'detaching', target: 'detached' },
+          { target: 'stuck' },
+        ],
+        onError: { target: 'stuck', actions: 'blame' },
+      },
+    },
     attached: {
       type: 'final',
       entry: assign({ outcome: 'attached' }),
@@ -157,7 +236,8 @@ export const attachmentMachine = setup({
     stuck: {
       type: 'final',
       entry: assign({ outcome: 'stuck' }),
-      description: 'The kernel refused: `fault` says why. The machine of the container decides how to go on.',
+      description:
+        'The kernel or the program refused: `fault` says why. The machine of the container decides how to go on.',
     },
   },
 });

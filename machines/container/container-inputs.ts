@@ -8,6 +8,7 @@
 import type {
   ContainerContext,
   Drift,
+  ExitDescriptor,
   Lease,
   ProcessIdentity,
   ResolvedPort,
@@ -20,6 +21,7 @@ import type { AttachmentInput } from './attachment.ts';
 import { allPorts, changeOf, namesOfChange, replacedBy, takenBy, wantedBy } from '../../plan/containers/change.ts';
 import type { FilesInput } from '../../plan/containers/hosts.ts';
 import type { NameInput, UnnameInput } from '../resolver.ts';
+import { ofCleat } from '../../plan/external/external.ts';
 import type { UplinkInput } from '../../plan/uplinks/uplink.ts';
 
 export type ContainerInput = Omit<
@@ -56,7 +58,7 @@ export type ContainerEvent =
   /** `users`: the other containers in its namespace. */
   | { type: 'teardown' | 'process.exited'; users: string[] }
   /** The container was created again while others still used its namespace. */
-  | { type: 'resume'; boundTo: ProcessIdentity | null }
+  | { type: 'resume'; boundTo: ProcessIdentity | null; exit?: ExitDescriptor }
   /** No other container uses its namespace any more. */
   | { type: 'lastUserGone' }
   /** A network grants another lease. `remetric`: the metric of its default route has changed, too. */
@@ -90,6 +92,8 @@ export interface LeaseInput {
   uplink: boolean;
   /** Holds what a plan has named: anything else is refused. Null if no plan is applied. Absent in older snapshots. */
   promised?: Promised | null;
+  /** True if the caller holds the ports open itself. Absent in older snapshots. */
+  reserved?: boolean;
 }
 
 export interface ReleaseInput {
@@ -147,6 +151,7 @@ export const leaseInput = ({ context }: In): LeaseInput => ({
   taking: takenBy(changeOf(context)),
   uplink: startsUplink(context),
   promised: context.operation.promised ?? null,
+  ...(context.portsReserved === true ? { reserved: true } : {}),
 });
 
 /** Returns true if the change starts an uplink, which only configure does. */
@@ -193,12 +198,13 @@ export const filesInput = ({ context }: In): FilesInput => ({
 export const uplinkInput =
   (verb: UplinkInput['verb']) =>
   ({ context }: In): UplinkInput => {
-    const { uplink, netns, token, owner, outside, boundTo, portHandler } = context;
+    const { uplink, netns, token, owner, outside, boundTo, exit, portHandler } = context;
     if (uplink === undefined || netns === null) throw new Error(`no uplink to ${verb}`);
     const ports = portHandler === 'pasta' ? allPorts(context) : [];
     const apiSocket = portHandler === 'slirp4netns';
     const { settings } = uplink;
-    return { verb, owner, directory: token, outside, netns: netns.path, boundTo, settings, apiSocket, ports };
+    const bound = { boundTo, ...(exit === undefined ? {} : { exit }) };
+    return { verb, owner, directory: token, outside, netns: netns.path, ...bound, settings, apiSocket, ports };
   };
 
 export const attachmentInput =
@@ -214,7 +220,7 @@ export const attachmentInput =
       verb,
       attachment,
       predecessor: of(before) ?? null,
-      siblings: context.attachments.filter((other) => other !== attachment),
+      siblings: ofCleat(context.attachments).filter((other) => other !== attachment),
       netns: context.netns.path,
       owned: context.netns.owned,
       outside: context.outside,
@@ -224,7 +230,7 @@ export const attachmentInput =
 
 export const drainInput = ({ context }: In): DrainInput => {
   const before = replacedBy(changeOf(context));
-  const all = [...context.attachments, ...before];
+  const all = ofCleat([...context.attachments, ...before]);
   return {
     owner: context.owner,
     outside: context.outside,

@@ -13,6 +13,8 @@ import type { Uplink } from '../../state/uplink.ts';
 import { attachmentMachine } from './attachment.ts';
 import { effect, faultOf } from '../contract.ts';
 import { relinked, revised } from '../../plan/containers/attachment.ts';
+import type { Json } from '../../plan/external/conversation.ts';
+import { answered, carrierOf } from '../../plan/external/external.ts';
 import {
   adopted,
   allPorts,
@@ -56,6 +58,14 @@ import type {
 const blame = (code: Fault['code'], message: string): Fault => ({ code, message });
 
 const nowhere = ({ id, uplink, attachments, portHandler }: ContainerContext): Fault => {
+  const external = attachments.find((one) => one.external !== undefined);
+  if (external !== undefined) {
+    return blame(
+      'PORTS_NEED_NETWORK',
+      `container ${id} has no network that its ports could lead to: the program of network ${external.network} publishes ` +
+        'none, or only those that it gets when it is attached',
+    );
+  }
   const theirs = attachments.filter(({ unmanaged = false }) => unmanaged).map(({ network }) => network);
   if (theirs.length > 0 && portHandler !== 'forwarder') {
     const names = theirs.join(', ');
@@ -102,6 +112,10 @@ const outcomeIn = (event: object): string =>
 
 const faultIn = (event: object): Fault =>
   ('output' in event ? (event.output as { fault: Fault | null }).fault : null) ?? faultOf(errorIn(event));
+
+/** Returns what a program of others has answered to the attachment's machine; null if it was not asked to add anything. */
+const resultIn = (event: object): Json | null =>
+  'output' in event ? ((event.output as { result?: Json | null }).result ?? null) : null;
 
 export const setupContainer = setup({
   types: {
@@ -151,8 +165,8 @@ export const setupContainer = setup({
     notReady: ({ event }) => outcomeIn(event) !== 'ready',
     /** The uplink has ended shortly after its start for the second time in a row. Once may be chance. */
     endedSoon: ({ context, event }) => event.type === 'lost' && event.soon && (context.uplink?.endedSoon ?? 0) > 0,
-    /** pasta gets its ports as arguments, so they cannot change while it runs. */
-    portsAreFixed: ({ context }) => context.portHandler === 'pasta',
+    /** pasta and programs of external networks get their ports when they start, so they cannot change afterwards. */
+    portsAreFixed: ({ context }) => context.portHandler === 'pasta' || carrierOf(context.attachments) !== undefined,
     configured: ({ context }) => context.configured,
     hasUsers: ({ event }) => 'users' in event && event.users.length > 0,
     ownerGone: ({ context }) => context.ownerGone,
@@ -173,7 +187,10 @@ export const setupContainer = setup({
       event.type === 'unpublish' && subtractMappings(context.request.ports, event.ports).taken.length > 0,
     takesOver: ({ event }) => event.type === 'publish' && event.from !== null,
     rebuilds: ({ context, event }) => event.type === 'reload' && event.full && context.attachments.length > 0,
-    hasPorts: ({ context, event }) => event.type === 'yield' && without(event.ports, context.ports).length === 0,
+    hasPorts: ({ context, event }) =>
+      event.type === 'yield' &&
+      carrierOf(context.attachments) === undefined &&
+      without(event.ports, context.ports).length === 0,
 
     // The present step has nothing to do.
     noNamespace: ({ context }) => context.netns === null,
@@ -197,8 +214,8 @@ export const setupContainer = setup({
     unpublishes: ({ context }) => unpublishes(context),
     writesFiles: ({ context }) => context.files,
     attaches: ({ context }) => changeOf(context).todo.length > 0,
-    /** Links in a namespace of ours need no removal: they end with the namespace. */
-    detachesLinks: ({ context }) => changeOf(context).todo.length > 0 && context.netns?.owned !== true,
+    /** Links in a namespace of others, links on parents, and what programs of others have made: see beginTeardown. */
+    detachesLinks: ({ context }) => changeOf(context).todo.length > 0,
     moreToDo: ({ context }) => changeOf(context).todo.length > 1,
     notAttached: ({ event }) => outcomeIn(event) !== 'attached',
     stuck: ({ event }) => outcomeIn(event) === 'stuck',
@@ -215,8 +232,11 @@ export const setupContainer = setup({
     hasFault: ({ context }) => context.fault !== null,
     portsWithoutNetwork: ({ context }) => {
       const change = changeOf(context);
-      // Without a network, ports wait for the next one. Ports that are taken over may not wait: they carry traffic already.
-      const leadsNowhere = context.uplink === undefined && context.attachments.length === 0;
+      // Without a network that takes ports, they wait for the next one. Ports that are taken over may not wait: they carry traffic already.
+      // The addresses of an external one are not known yet.
+      const takesNone = ({ child, addresses, external }: Attachment) =>
+        child !== undefined || (addresses.length === 0 && external === undefined);
+      const leadsNowhere = context.uplink === undefined && context.attachments.every(takesNone);
       if (leadsNowhere && takenBy(change) === null) return false;
       return stranded(context, change.ports, context.attachments).length > 0;
     },
@@ -241,6 +261,7 @@ export const setupContainer = setup({
     resume: assign({
       ownerGone: false,
       boundTo: ({ context, event }) => ('boundTo' in event ? event.boundTo : context.boundTo),
+      exit: ({ event }) => ('exit' in event ? event.exit : undefined),
     }),
     noteDrift: assign({ drift: ({ context, event }) => ('drift' in event ? event.drift : context.drift) }),
 
@@ -262,7 +283,13 @@ export const setupContainer = setup({
         return begin(context, { kind: 'publish', wanted, taking: from === null ? null : { ...from, targets: [] } });
       },
     }),
-    beginReload: assign({ change: ({ context }) => begin(context, { kind: 'reload', ports: context.ports }) }),
+    beginReload: assign({
+      change: ({ context }) => {
+        const externals = context.attachments.filter(({ external }) => external !== undefined);
+        const todo = externals.map(({ network }) => network);
+        return begin(context, { kind: 'reload', ports: context.ports, todo });
+      },
+    }),
     beginRebuild: assign(({ context }) => {
       const attachments = relinked(context);
       const networks = attachments.map(({ network }) => network);
@@ -344,7 +371,14 @@ export const setupContainer = setup({
             ...Object.fromEntries(context.attachments.map(({ network }) => [network, {}])),
           },
           ports: allPorts(context),
-          todo: context.attachments.map(({ network }) => network).reverse(),
+          // The links in a namespace of ours end with it. One on a parent would keep its MAC from others until then, and a program
+          // of others has made more than a link.
+          todo: context.attachments
+            .filter(
+              ({ child, external }) => child !== undefined || external !== undefined || context.netns?.owned !== true,
+            )
+            .map(({ network }) => network)
+            .reverse(),
           before: [...replacedBy(change)],
           led: whereLed(context),
         });
@@ -381,6 +415,15 @@ export const setupContainer = setup({
     forgetUplink: assign(({ context: { uplink } }) =>
       uplink === undefined ? {} : { uplink: { ...uplink, made: null } },
     ),
+    /** Keeps what a program of others has answered: its removal gets it, and the addresses are in it. */
+    noteResult: assign({
+      attachments: ({ context, event }) => {
+        const [network] = changeOf(context).todo;
+        const result = resultIn(event);
+        if (result === null) return context.attachments;
+        return context.attachments.map((one) => (one.network === network ? answered(one, result) : one));
+      },
+    }),
     nextTodo: assign({
       change: ({ context: { change } }) => change && { ...change, todo: change.todo.slice(1) },
     }),
@@ -489,11 +532,16 @@ export const setupContainer = setup({
         ),
     }),
     blameFixedPorts: assign({
-      fault: ({ context }) =>
-        blame(
+      fault: ({ context: { id, attachments } }) => {
+        const carrier = carrierOf(attachments);
+        return blame(
           'MODE_NOT_SUPPORTED',
-          `pasta of container ${context.id} was told its ports when it started: with port handler "forwarder" they can change`,
-        ),
+          carrier === undefined
+            ? `pasta of container ${id} was told its ports when it started: with port handler "forwarder" they can change`
+            : `the ports of container ${id} were given to the program of network ${carrier.network} when it was attached: ` +
+                `disconnect it, change them, and connect it again`,
+        );
+      },
     }),
     blameConnected: assign({
       fault: ({ context, event }) =>

@@ -165,8 +165,8 @@ const ADDITION: States = {
       input: attachmentInput('attach'),
       onDone: [
         { guard: 'notAttached', target: '#container.rollingBack', actions: 'blameOutcome' },
-        { guard: 'moreToDo', target: 'attaching', reenter: true, actions: 'nextTodo' },
-        { target: 'finishing', actions: 'nextTodo' },
+        { guard: 'moreToDo', target: 'attaching', reenter: true, actions: ['noteResult', 'nextTodo'] },
+        { target: 'finishing', actions: ['noteResult', 'nextTodo'] },
       ],
       onError: { target: '#container.rollingBack', actions: 'blameError' },
     },
@@ -339,9 +339,29 @@ export const containerMachine = setupContainer.createMachine({
     },
     reloading: {
       description:
-        'Restores what is missing at the outer publisher and in the firewall. Does not touch links and leases.',
-      initial: 'exposing',
+        'Restores what is missing at the outer publisher and in the firewall. Does not touch links and leases. Has programs of ' +
+        'others check what they have made.',
+      initial: 'choosing',
       states: {
+        choosing: {
+          description:
+            'Leaves at once: to the external attachments if there are any, otherwise to the outer publisher.',
+          always: [{ guard: 'attaches', target: 'checking' }, { target: 'exposing' }],
+        },
+        checking: {
+          description: 'Has one external attachment after another checked, and made anew if it is not whole.',
+          invoke: {
+            id: 'attachment',
+            src: 'attachment',
+            input: attachmentInput('repair'),
+            onDone: [
+              { guard: 'notAttached', target: '#container.degraded', actions: ['blameOutcome', 'clearChange'] },
+              { guard: 'moreToDo', target: 'checking', reenter: true, actions: ['noteResult', 'nextTodo'] },
+              { target: 'exposing', actions: ['noteResult', 'nextTodo'] },
+            ],
+            onError: { target: '#container.degraded', actions: ['blameError', 'clearChange'] },
+          },
+        },
         exposing: {
           description: 'Requests all ports from the outer publisher again.',
           always: { guard: 'nothingToExpose', target: 'verifying' },
@@ -379,9 +399,9 @@ export const containerMachine = setupContainer.createMachine({
             input: attachmentInput('replace'),
             onDone: [
               { guard: 'notAttached', target: 'restoring', actions: ['blameOutcome', 'revertRest'] },
-              { guard: 'moreToDo', target: 'replacing', reenter: true, actions: 'nextTodo' },
-              { guard: 'hasFailures', target: '#container.repairing', actions: 'beginRepair' },
-              { target: '#container.reloading', actions: 'beginReload' },
+              { guard: 'moreToDo', target: 'replacing', reenter: true, actions: ['noteResult', 'nextTodo'] },
+              { guard: 'hasFailures', target: '#container.repairing', actions: ['noteResult', 'beginRepair'] },
+              { target: '#container.reloading', actions: ['noteResult', 'beginReload'] },
             ],
             onError: { target: 'restoring', actions: ['blameError', 'revertRest'] },
           },
@@ -394,7 +414,7 @@ export const containerMachine = setupContainer.createMachine({
             input: attachmentInput('replace'),
             onDone: [
               { guard: 'notAttached', target: '#container.failed', actions: 'addLeftover' },
-              { target: '#container.settling', actions: 'clearChange' },
+              { target: '#container.settling', actions: ['noteResult', 'clearChange'] },
             ],
             onError: { target: '#container.failed', actions: 'addLeftover' },
           },
@@ -513,8 +533,8 @@ export const containerMachine = setupContainer.createMachine({
             input: attachmentInput('repair'),
             onDone: [
               { guard: 'notAttached', target: '#container.degraded', actions: ['blameOutcome', 'clearChange'] },
-              { guard: 'moreToDo', target: 'repairingLinks', reenter: true, actions: 'nextTodo' },
-              { target: 'exposing' },
+              { guard: 'moreToDo', target: 'repairingLinks', reenter: true, actions: ['noteResult', 'nextTodo'] },
+              { target: 'exposing', actions: 'noteResult' },
             ],
             onError: { target: '#container.degraded', actions: ['blameError', 'clearChange'] },
           },
@@ -724,7 +744,7 @@ export const containerMachine = setupContainer.createMachine({
             input: attachmentInput('repair'),
             onDone: [
               { guard: 'notAttached', target: '#container.failed', actions: ['forceRetry', 'addLeftover'] },
-              { target: 'renaming' },
+              { target: 'renaming', actions: 'noteResult' },
             ],
             onError: { target: '#container.failed', actions: ['forceRetry', 'addLeftover'] },
           },
@@ -953,7 +973,7 @@ export const containerMachine = setupContainer.createMachine({
         },
         choosingConnection: {
           description:
-            'Chooses the next step: links in a namespace of others, the uplink, or the namespace with its links.',
+            'Chooses the next step: links on parents or in a namespace of others, the uplink, or the namespace with its links.',
           always: [
             { guard: 'detachesLinks', target: 'detaching' },
             { guard: 'hasUplink', target: 'stoppingUplink' },

@@ -1,16 +1,18 @@
 // cleat-oci-hook: gives the containers of any OCI runtime (crun, runc, youki, ...) their network from cleat.
 //
-//   cleat-oci-hook [--socket PATH] createRuntime|poststop < container state
+//   cleat-oci-hook [--socket PATH] [--exit-fd [PID:]FD] createRuntime|poststop < container state
 //
 // createRuntime posts create (netns of the container's process) and configure, and fails if they fail: the runtime then
-// destroys the container (OCI runtime specification, runtime.md, "Lifecycle", step 4). poststop posts teardown.
+// destroys the container (OCI runtime specification, runtime.md, "Lifecycle", step 4). poststop posts teardown. A
+// container that joins a network namespace by its path, as the members of a pod do, has the network of that namespace:
+// createRuntime does nothing for it, unless an annotation asks for a network.
 //
 // Guarantees: one deadline for everything it waits for, and a second one for cleaning up after a failure. It tears down
 // nothing but the container that it made: ids are unique to a runtime only, and when createRuntime fails because
 // another runtime has the id, this runtime still calls poststop (steps 12 and 13). Limits: the daemon must see the same
 // process ids, and the user of the hook must be allowed to name them. A poststop that never runs leaves nothing behind:
-// the daemon watches the process itself. Environment: CLEAT_SOCKET, CLEAT_HOOK_TIMEOUT_MS. Exit: 0 done, 1 not done
-// (the reason is on stderr), 2 usage.
+// the daemon watches the process itself. Environment: CLEAT_SOCKET, CLEAT_EXIT_FD, CLEAT_HOOK_TIMEOUT_MS. Exit: 0 done,
+// 1 not done (the reason is on stderr), 2 usage.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
@@ -34,6 +36,7 @@
 #include "../fd.h"
 #include "../json/json.h"
 #include "../printable.h"
+#include "bundle.h"
 #include "container.h"
 
 namespace cleat_hook {
@@ -57,11 +60,14 @@ constexpr size_t kMaxStateMiB = 1;
 // How long a process that was killed may take to die before it counts as one that lives.
 constexpr int kDyingMs = 500;
 constexpr int kUsage = 2;
+constexpr char kUsageText[] =
+    "usage: cleat-oci-hook [--socket PATH] [--exit-fd [PID:]FD] createRuntime|poststop < STATE";
 
 struct Invocation {
   Stage stage = Stage::kCreateRuntime;
   std::string socket;
   int64_t timeout_ms = kTimeoutMs;
+  ExitFd exit;
 };
 
 // Prints a message for people. Text of others in it must not reach their terminal as commands.
@@ -86,7 +92,7 @@ std::string PathOf(const Container& container) {
 std::string PostCreate(const Invocation& invocation, const Container& container, const Deadline& deadline,
                        Answer* out) {
   Reply reply;
-  Request request{"POST", "/v1/events", "application/x-ndjson", false, CreateAndConfigure(container)};
+  Request request{"POST", "/v1/events", "application/x-ndjson", false, CreateAndConfigure(container, invocation.exit)};
   if (std::string problem = Exchange(invocation.socket, request, deadline, &reply); !problem.empty()) return problem;
   std::string_view rest = reply.body;
   for (int line = 1; line <= 2; ++line) {
@@ -152,6 +158,17 @@ void CleanUp(const Invocation& invocation, const Container& container) {
 }
 
 int CreateRuntime(const Invocation& invocation, const Container& container, const Deadline& deadline) {
+  if (!container.network.names_network) {
+    bool joins = false;
+    if (std::string why = JoinsNamespace(container.bundle, &joins); !why.empty())
+      return Fail(container.id + ": " + why);
+    if (joins && container.network.fields.empty()) return EXIT_SUCCESS;
+    if (joins) {
+      return Fail(container.id +
+                  ": its network namespace is joined by path and has the network of others; annotations " +
+                  "of its own need cleat.network, which asks for one more");
+    }
+  }
   Answer answer;
   std::string problem = PostCreate(invocation, container, deadline, &answer);
   if (problem.empty() && answer.code() == "CONTAINER_EXISTS" && AwaitGone(invocation, container, deadline)) {
@@ -179,6 +196,23 @@ int Poststop(const Invocation& invocation, const Container& container, const Dea
   return Fail(container.id + ": " + Describe(answer));
 }
 
+bool ReadNumber(std::string_view text, int64_t least, int64_t* out) {
+  const char* end = text.data() + text.size();
+  auto [stop, error] = std::from_chars(text.data(), end, *out);
+  return error == std::errc() && stop == end && *out >= least && *out <= INT32_MAX;
+}
+
+// Reads [PID:]FD. Without PID it is a descriptor that this process was started with.
+bool ReadExitFd(std::string_view text, ExitFd* out) {
+  size_t colon = text.find(':');
+  out->pid = getpid();
+  if (colon != std::string_view::npos) {
+    if (!ReadNumber(text.substr(0, colon), 1, &out->pid)) return false;
+    text.remove_prefix(colon + 1);
+  }
+  return ReadNumber(text, 0, &out->fd);
+}
+
 // Returns why the command line or the environment is invalid; empty if `out` is complete.
 std::string ReadInvocation(int argc, char** argv, Invocation* out) {
   if (const char* text = std::getenv("CLEAT_HOOK_TIMEOUT_MS"); text != nullptr) {
@@ -188,17 +222,23 @@ std::string ReadInvocation(int argc, char** argv, Invocation* out) {
       return "CLEAT_HOOK_TIMEOUT_MS is 1 to " + std::to_string(kMaxTimeoutMs) + " milliseconds, not " + text;
     }
   }
+  const char* exit_fd = std::getenv("CLEAT_EXIT_FD");
   std::optional<std::string> socket;
   std::optional<std::string_view> stage;
   for (int i = 1; i < argc; ++i) {
     std::string_view argument = argv[i];
     if (argument == "--socket" && i + 1 < argc) {
       socket = argv[++i];
+    } else if (argument == "--exit-fd" && i + 1 < argc) {
+      exit_fd = argv[++i];
     } else if (!stage && !argument.empty() && argument[0] != '-') {
       stage = argument;
     } else {
       return "unexpected argument " + std::string(argument);
     }
+  }
+  if (exit_fd != nullptr && *exit_fd != '\0' && !ReadExitFd(exit_fd, &out->exit)) {
+    return "an exit descriptor is [PID:]FD, not " + std::string(exit_fd);
   }
   out->socket = cleat_client::ChosenSocket(socket).value_or(cleat_client::kDefaultSocket);
   if (stage == "createRuntime") {
@@ -214,7 +254,7 @@ std::string ReadInvocation(int argc, char** argv, Invocation* out) {
 int Main(int argc, char** argv) {
   Invocation invocation;
   if (std::string problem = ReadInvocation(argc, argv, &invocation); !problem.empty()) {
-    return Fail(problem + "; usage: cleat-oci-hook [--socket PATH] createRuntime|poststop < STATE", kUsage);
+    return Fail(problem + "; " + kUsageText, kUsage);
   }
   Deadline deadline = Deadline::InMilliseconds(invocation.timeout_ms);
   std::string state;

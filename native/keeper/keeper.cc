@@ -2,7 +2,7 @@
 // program lives.
 //
 //   cleat-keeper --directory DIR --user UID:GID [--netns-fd N] [--bound-pid PID --bound-start TICKS]
-//                [--exit-fd N] [--ready-fd N --ready-ms MS] -- PROGRAM [ARGUMENT...]
+//                [--bound-fd N] [--exit-fd N] [--ready-fd N --ready-ms MS] -- PROGRAM [ARGUMENT...]
 //
 // It outlives the daemon that started it, and ends with the program. DIR holds `keeper` (its pid and start time, the
 // claim) and `status` (status.h), and `program/`, which is the program's own and its working directory.
@@ -10,8 +10,10 @@
 // Guarantees:
 // - One keeper per DIR: the claim is made exclusively, in a directory that is there. A process that wants the program
 //   gone takes the directory's name away first, and a keeper that comes too late starts nothing.
-// - No program without its pid on disk. It ends with the keeper (child.h), with the bound process, if it is not ready
-//   in time, and on SIGTERM: it gets SIGTERM first, and is killed after kGraceMs. Its process group goes with it.
+// - No program without its pid on disk. It ends with the keeper (child.h), with the bound process, with the other end
+// of
+//   the bound descriptor, if it is not ready in time, and on SIGTERM: it gets SIGTERM first, and is killed after
+//   kGraceMs. Its process group goes with it.
 // - Once the program is forked off, the keeper has CAP_KILL and the system calls of system-calls.h, and nothing else of
 //   root (rights.cc). The program has the rights that it was forked off with.
 // - The keeper never checks again and again: it waits in one poll(2) on descriptors and one deadline.
@@ -35,6 +37,7 @@
 #include <cstring>
 
 #include "../printable.h"
+#include "../processes/exit-fd.h"
 #include "../processes/pidfd.h"
 #include "child.h"
 #include "credentials.h"
@@ -114,12 +117,20 @@ class Keeper {
   cleat::UniqueFd directory_;
   cleat::UniqueFd signals_;
   cleat::UniqueFd bound_;
+  cleat::UniqueFd bound_fd_;
+  short bound_events_ = 0;
   int64_t started_ = 0;
   int64_t deadline_ = kNever;  // for being ready; once asked to end, for ending
   bool asked_ = false;
 };
 
 std::string Keeper::Prepare() {
+  // First of all: a number that is not open would be that of something of our own later.
+  if (options_.bound_fd >= 0) {
+    if (fcntl(options_.bound_fd, F_GETFD) < 0) return "descriptor " + std::to_string(options_.bound_fd) + ": not open";
+    bound_fd_.Reset(options_.bound_fd);
+    bound_events_ = cleat::EndEvents(bound_fd_.get());
+  }
   directory_.Reset(open(options_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!directory_) return options_.directory + ": " + strerror(errno);
   signals_ = Signals();
@@ -154,6 +165,9 @@ int Keeper::Keep() {
       status_.error = failure.syscall + " " + failure.object + ": " + strerror(failure.error);
     }
   }
+  if (status_.error.empty() && bound_fd_ && cleat::HasHungUp(bound_fd_.get())) {
+    status_.error = "descriptor " + std::to_string(options_.bound_fd) + " has ended";
+  }
   started_ = Now();
   bool run = status_.error.empty();
   if (run) status_.error = Run(&child_);
@@ -175,11 +189,9 @@ int Keeper::Keep() {
 void Keeper::Watch() {
   for (;;) {
     // poll(2) ignores a negative descriptor.
-    pollfd fds[] = {{child_.pidfd.get(), POLLIN, 0},
-                    {child_.ready.get(), POLLIN, 0},
-                    {bound_.get(), POLLIN, 0},
-                    {signals_.get(), POLLIN, 0},
-                    {log_.changes(), POLLIN, 0}};
+    pollfd fds[] = {{child_.pidfd.get(), POLLIN, 0}, {child_.ready.get(), POLLIN, 0},
+                    {bound_.get(), POLLIN, 0},       {signals_.get(), POLLIN, 0},
+                    {log_.changes(), POLLIN, 0},     {bound_fd_.get(), bound_events_, 0}};
     int64_t left = deadline_ == kNever ? -1 : deadline_ - Now();
     if (deadline_ != kNever && left < 0) left = 0;
     int ready = poll(fds, sizeof fds / sizeof *fds, left > INT_MAX ? INT_MAX : static_cast<int>(left));
@@ -189,6 +201,10 @@ void Keeper::Watch() {
     if (fds[0].revents != 0) return;
     if (fds[2].revents != 0) {
       bound_.Reset();
+      AskToEnd("bound");
+    }
+    if (fds[5].revents != 0) {
+      bound_fd_.Reset();
       AskToEnd("bound");
     }
     if (fds[3].revents != 0) {

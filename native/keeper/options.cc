@@ -46,6 +46,7 @@ std::string ParseOptions(int argc, char* const* argv, Options* out) {
     if (name == "--netns-fd") good = Parse(value, kFirstFd, kLastFd, &out->netns_fd);
     if (name == "--bound-pid") good = Parse<pid_t>(value, 1, INT32_MAX, &out->bound_pid);
     if (name == "--bound-start") good = Parse<int64_t>(value, 0, INT64_MAX, &out->bound_start);
+    if (name == "--bound-fd") good = Parse(value, kFirstFd, kLastFd, &out->bound_fd);
     if (name == "--exit-fd") good = Parse(value, kFirstFd, kLastFd, &out->exit_fd);
     if (name == "--ready-fd") {
       // Standard output is allowed for a program that closes the descriptors above standard error; its messages are on

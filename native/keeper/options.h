@@ -14,6 +14,7 @@ struct Options {
   std::string directory;
   pid_t bound_pid = 0;       // 0: none
   int64_t bound_start = -1;  // of that process; -1: not given
+  int bound_fd = -1;         // ours: the program ends when the other end is closed (../processes/exit-fd.h)
   int exit_fd = -1;          // in the program: its end of a pipe that ends with the keeper
   int ready_fd = -1;         // in the program: it writes to this when it is ready; -1: ready once executed
   int64_t ready_ms = 0;      // how long it may take to be ready

@@ -45,13 +45,14 @@ class Children {
     std::lock_guard<std::mutex> lock(mutex_);
     pids_.insert(pid);
   }
-  void Reap(pid_t pid, int pidfd) {
+  // Returns how the child ended, unless it has been reaped before.
+  std::optional<siginfo_t> Reap(pid_t pid, int pidfd) {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (pids_.count(pid) == 0) return;
-    siginfo_t unused;
-    if (waitid(kWaitPidfd, static_cast<id_t>(pidfd), &unused, WEXITED | WNOHANG) == 0 || errno == ECHILD) {
-      pids_.erase(pid);
-    }
+    if (pids_.count(pid) == 0) return std::nullopt;
+    siginfo_t end{};
+    int result = waitid(kWaitPidfd, static_cast<id_t>(pidfd), &end, WEXITED | WNOHANG);
+    if (result == 0 || errno == ECHILD) pids_.erase(pid);
+    return result == 0 ? std::optional(end) : std::nullopt;
   }
 
  private:
@@ -170,9 +171,21 @@ SpawnPlan ParseSpawn(Input& input, Napi::Object from) {
   return plan;
 }
 
+// Calls the function of a spawn with the exit status, or with null and the number of the signal.
+void TellEnd(Napi::Env env, const Napi::FunctionReference& ended, const std::optional<siginfo_t>& end) {
+  Napi::Value nothing = env.Null();
+  bool exited = end && end->si_code == CLD_EXITED;
+  Napi::Value status = end ? Napi::Number::New(env, end->si_status) : nothing;
+  CallBack(env, ended, {exited ? status : nothing, exited ? nothing : status});
+}
+
 Napi::Value SpawnChild(const Napi::CallbackInfo& info) {
   Input input(info.Env());
   SpawnPlan plan = ParseSpawn(input, input.Object(info[0], "options"));
+  std::shared_ptr<Napi::FunctionReference> ended;
+  if (!info[1].IsUndefined()) {
+    ended = std::make_shared<Napi::FunctionReference>(Napi::Persistent(input.Function(info[1], "ended")));
+  }
   if (!input.ok()) return input.Throw();
   pid_t pid;
   UniqueFd pidfd;
@@ -181,12 +194,14 @@ Napi::Value SpawnChild(const Napi::CallbackInfo& info) {
   // The child is not reaped yet, so it is still in /proc, whatever became of it.
   int64_t start_time = 0;
   Failure failure = ReadStartTime(pid, &start_time);
-  auto reap = [pid](Poll& poll) {
-    OurChildren().Reap(pid, poll.fd());
+  auto reap = [pid, ended](Poll& poll) {
+    std::optional<siginfo_t> end = OurChildren().Reap(pid, poll.fd());
     poll.Stop();
+    if (ended) TellEnd(poll.env(), *ended, end);
   };
   std::shared_ptr<Poll> poll;
-  if (!failure) failure = Poll::Start(info.Env(), std::move(pidfd), Poll::Life::kBackground, reap, &poll);
+  Poll::Life life = ended ? Poll::Life::kKeepsLoopAlive : Poll::Life::kBackground;
+  if (!failure) failure = Poll::Start(info.Env(), std::move(pidfd), life, reap, &poll);
   if (failure) {
     // A child that nobody could hold on to must not be left running.
     kill(pid, SIGKILL);
@@ -222,6 +237,15 @@ Napi::Value Become(const Napi::CallbackInfo& info) {
   const int error = errno;
   signal(SIGPIPE, SIG_IGN);
   return Throw(info.Env(), {error, "execve", file});
+}
+
+Napi::Value OpenPipe(const Napi::CallbackInfo& info) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return Throw(info.Env(), {errno, "pipe2", "pipe"});
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("reading", ends[0]);
+  object.Set("writing", ends[1]);
+  return object;
 }
 
 Napi::Value ProcessStartTime(const Napi::CallbackInfo& info) {
@@ -294,6 +318,7 @@ void RegisterProcess(Napi::Env env, Napi::Object exports) {
   exports.Set("takeSocket", Napi::Function::New<TakeSocket>(env, "takeSocket"));
   exports.Set("spawn", Napi::Function::New<SpawnChild>(env, "spawn"));
   exports.Set("become", Napi::Function::New<Become>(env, "become"));
+  exports.Set("openPipe", Napi::Function::New<OpenPipe>(env, "openPipe"));
   exports.Set("processStartTime", Napi::Function::New<ProcessStartTime>(env, "processStartTime"));
   exports.Set("watchProcess", Napi::Function::New<WatchProcess>(env, "watchProcess"));
   exports.Set("signalProcess", Napi::Function::New<SignalProcess>(env, "signalProcess"));

@@ -10,7 +10,7 @@
 
 namespace cleat {
 
-// exports.peerCredentials, spawn, processStartTime, watchProcess, signalProcess, openProcessNetns
+// exports.peerCredentials, spawn, openPipe, processStartTime, watchProcess, signalProcess, openProcessNetns
 void RegisterProcess(Napi::Env env, Napi::Object exports);
 
 }  // namespace cleat

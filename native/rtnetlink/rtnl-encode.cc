@@ -1,11 +1,12 @@
 // rtnl-encode.cc: RtnlRequest to rtnetlink messages (rtnl-request.h; rtnetlink(7), linux/if_link.h).
 //
 // Guarantees: everything that can fail here fails before the first byte of the request is appended.
-// Limits: a macvlan's `master` is the link below it (IFLA_LINK) and its mode is bridge; a vxlan has no options (VNI 0).
+// Limits: a vxlan has no options (VNI 0).
 #include <fcntl.h>
 #include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/neighbour.h>
@@ -73,9 +74,31 @@ void PutPeer(nlmsghdr* message, const LinkPeer& peer, int netns) {
   mnl_attr_nest_end(message, nest);
 }
 
+// Since Linux 6.4; the headers of Debian 12 are older. An older kernel ignores it.
+constexpr uint16_t kMacvlanBcCutoff = 9;  // IFLA_MACVLAN_BC_CUTOFF
+
+// Encodes the part that the kind of the link understands. The widths are those of the kernel's policies
+// (macvlan_policy, ipvlan_nl_policy, vlan_policy).
+void PutKindData(nlmsghdr* message, const LinkAdd& add, int peer_netns) {
+  if (add.peer) PutPeer(message, *add.peer, peer_netns);
+  if (add.kind == "macvlan") {
+    mnl_attr_put_u32(message, IFLA_MACVLAN_MODE, add.mode);
+    if (add.bc_cutoff) mnl_attr_put_u32(message, kMacvlanBcCutoff, static_cast<uint32_t>(*add.bc_cutoff));
+  } else if (add.kind == "ipvlan") {
+    mnl_attr_put_u16(message, IFLA_IPVLAN_MODE, static_cast<uint16_t>(add.mode));
+    mnl_attr_put_u16(message, IFLA_IPVLAN_FLAGS, 0);  // neither private nor vepa, whatever the parent's others are
+  } else if (add.kind == "vlan") {
+    mnl_attr_put_u16(message, IFLA_VLAN_ID, add.vlan);
+  } else if (add.vlan_filtering) {
+    mnl_attr_put_u8(message, IFLA_BR_VLAN_FILTERING, *add.vlan_filtering ? 1 : 0);
+  }
+}
+
 int Encode(const LinkAdd& add, RtnlBatch& batch) {
   int master = 0;
+  int parent = 0;
   int netns = -1;
+  int peer_netns = -1;
   if (int error = CheckNewName(add.name)) return error;
   if (add.peer) {
     if (int error = CheckNewName(add.peer->name)) return error;
@@ -83,8 +106,14 @@ int Encode(const LinkAdd& add, RtnlBatch& batch) {
   if (add.master) {
     if (int error = batch.IndexOf(*add.master, &master)) return error;
   }
+  if (add.parent) {
+    if (int error = batch.IndexOf(*add.parent, &parent)) return error;
+  }
+  if (add.netns) {
+    if (int error = OpenForBatch(*add.netns, batch, &netns)) return error;
+  }
   if (add.peer) {
-    if (int error = OpenForBatch(add.peer->netns, batch, &netns)) return error;
+    if (int error = OpenForBatch(add.peer->netns, batch, &peer_netns)) return error;
   }
   ifinfomsg* info;
   nlmsghdr* message = batch.Add(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info);
@@ -93,18 +122,20 @@ int Encode(const LinkAdd& add, RtnlBatch& batch) {
   mnl_attr_put_strz(message, IFLA_IFNAME, add.name.c_str());
   PutHardware(message, add.mac, add.mtu);
   if (add.kind == "veth") PutQueues(message);
-  bool macvlan = add.kind == "macvlan";
-  if (master != 0) mnl_attr_put_u32(message, macvlan ? IFLA_LINK : IFLA_MASTER, static_cast<uint32_t>(master));
+  if (master != 0) mnl_attr_put_u32(message, IFLA_MASTER, static_cast<uint32_t>(master));
+  // Without IFLA_LINK_NETNSID the kernel makes the link in IFLA_NET_NS_FD at once, and looks for its parent here
+  // (rtnl_newlink_create). With it, the link would be made here and moved there.
+  if (parent != 0) mnl_attr_put_u32(message, IFLA_LINK, static_cast<uint32_t>(parent));
+  if (netns >= 0) mnl_attr_put_u32(message, IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
   if (add.group) mnl_attr_put_u32(message, IFLA_GROUP, *add.group);
   nlattr* link_info = mnl_attr_nest_start(message, IFLA_LINKINFO);
   mnl_attr_put_str(message, IFLA_INFO_KIND, add.kind.c_str());
   // Some kinds insist on this attribute, empty or not (vxlan_validate).
   nlattr* data = mnl_attr_nest_start(message, IFLA_INFO_DATA);
-  if (add.peer) PutPeer(message, *add.peer, netns);
-  if (macvlan) mnl_attr_put_u32(message, IFLA_MACVLAN_MODE, MACVLAN_MODE_BRIDGE);
+  PutKindData(message, add, peer_netns);
   mnl_attr_nest_end(message, data);
   mnl_attr_nest_end(message, link_info);
-  if (add.peer && add.peer->up) batch.BringUpAfter(add.peer->name, netns);
+  if (add.peer && add.peer->up) batch.BringUpAfter(add.peer->name, peer_netns);
   return 0;
 }
 
@@ -151,12 +182,31 @@ void EncodeHairpin(const LinkSet& set, RtnlBatch& batch) {
   mnl_attr_nest_end(message, link_info);
 }
 
+// Uses the family of bridges, which alone knows the tags of ports (rtnl_bridge_setlink, br_setlink).
+void EncodeBridgeVlan(int index, uint16_t vid, bool self, RtnlBatch& batch) {
+  ifinfomsg* info;
+  nlmsghdr* message = batch.Add(RTM_SETLINK, 0, &info);
+  info->ifi_family = AF_BRIDGE;
+  info->ifi_index = index;
+  nlattr* spec = mnl_attr_nest_start(message, IFLA_AF_SPEC);
+  if (self) mnl_attr_put_u16(message, IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS_SELF);
+  bridge_vlan_info tag{};
+  tag.flags = BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED;
+  tag.vid = vid;
+  mnl_attr_put(message, IFLA_BRIDGE_VLAN_INFO, sizeof tag, &tag);
+  mnl_attr_nest_end(message, spec);
+}
+
 int Encode(const LinkSet& set, RtnlBatch& batch) {
   int master = 0;
   int index = 0;
   int netns = -1;
   if (int error = CheckName(set.name)) return error;
   if (set.alias && set.alias->size() > kMaxAlias) return EINVAL;
+  int own_index = 0;
+  if (set.port_vlan || set.self_vlan) {
+    if (int error = batch.IndexOf(set.name, &own_index)) return error;
+  }
   if (set.rename) {
     if (int error = CheckNewName(*set.rename)) return error;
     // Without an index IFLA_IFNAME selects the link, with one it is the new name (do_setlink).
@@ -185,6 +235,8 @@ int Encode(const LinkSet& set, RtnlBatch& batch) {
   if (set.alias) mnl_attr_put_str(message, IFLA_IFALIAS, set.alias->c_str());
   if (set.netns) mnl_attr_put_u32(message, IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
   if (set.hairpin) EncodeHairpin(set, batch);  // after the master: only a port has it
+  if (set.port_vlan) EncodeBridgeVlan(own_index, *set.port_vlan, false, batch);
+  if (set.self_vlan) EncodeBridgeVlan(own_index, *set.self_vlan, true, batch);
   return 0;
 }
 

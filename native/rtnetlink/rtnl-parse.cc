@@ -1,6 +1,7 @@
 // rtnl-parse.cc: RtnlRequest from JavaScript (rtnl-request.h).
 //
 // Guarantees: every field is checked for its type before it is used; a wrong one is a TypeError that names it.
+#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 
 #include <iterator>
@@ -23,6 +24,13 @@ constexpr Name kRouteTypes[] = {{"unicast", RTN_UNICAST},
                                 {"prohibit", RTN_PROHIBIT}};
 constexpr Name kRouteScopes[] = {{"global", RT_SCOPE_UNIVERSE}, {"link", RT_SCOPE_LINK}, {"host", RT_SCOPE_HOST}};
 
+constexpr Name kMacvlanModes[] = {{"bridge", MACVLAN_MODE_BRIDGE},
+                                  {"private", MACVLAN_MODE_PRIVATE},
+                                  {"vepa", MACVLAN_MODE_VEPA},
+                                  {"passthru", MACVLAN_MODE_PASSTHRU}};
+constexpr Name kIpvlanModes[] = {{"l2", IPVLAN_MODE_L2}, {"l3", IPVLAN_MODE_L3}, {"l3s", IPVLAN_MODE_L3S}};
+constexpr int64_t kLastTag = 4094;  // 802.1Q
+
 template <size_t N>
 std::optional<uint8_t> OptionalName(Input& input, Napi::Object from, const char* key, const Name (&names)[N]) {
   std::optional<std::string> text = input.OptionalText(from, key);
@@ -32,6 +40,12 @@ std::optional<uint8_t> OptionalName(Input& input, Napi::Object from, const char*
   }
   input.WrongType(key, "one of the names in index.ts");
   return std::nullopt;
+}
+
+std::optional<uint16_t> OptionalTag(Input& input, Napi::Object from, const char* key) {
+  Napi::Value value = input.Get(from, key);
+  if (value.IsUndefined()) return std::nullopt;
+  return static_cast<uint16_t>(input.Integer(value, key, 1, kLastTag));
 }
 
 std::optional<LinkPeer> ParsePeer(Input& input, Napi::Value value) {
@@ -50,12 +64,29 @@ LinkAdd ParseLinkAdd(Input& input, Napi::Object from) {
   LinkAdd add;
   add.kind = input.Text(from, "kind");
   bool known = false;
-  for (const char* kind : {"veth", "bridge", "macvlan", "vxlan", "ifb"}) known = known || add.kind == kind;
-  if (!known) input.WrongType("kind", "veth, bridge, macvlan, vxlan or ifb");
+  for (const char* kind : {"veth", "bridge", "macvlan", "ipvlan", "vlan", "vxlan", "ifb"}) {
+    known = known || add.kind == kind;
+  }
+  if (!known) input.WrongType("kind", "veth, bridge, macvlan, ipvlan, vlan, vxlan or ifb");
   add.name = input.Text(from, "name");
   add.mac = input.OptionalMac(from, "mac");
   add.mtu = input.OptionalUint(from, "mtu");
   add.master = input.OptionalText(from, "master");
+  add.parent = input.OptionalText(from, "parent");
+  add.netns = input.OptionalText(from, "netns");
+  if (add.kind == "macvlan") {
+    add.mode = OptionalName(input, from, "mode", kMacvlanModes).value_or(MACVLAN_MODE_BRIDGE);
+    Napi::Value cutoff = input.Get(from, "bclim");
+    if (!cutoff.IsUndefined()) {
+      add.bc_cutoff = static_cast<int32_t>(input.Integer(cutoff, "bclim", INT32_MIN, INT32_MAX));
+    }
+  } else if (add.kind == "ipvlan") {
+    add.mode = OptionalName(input, from, "mode", kIpvlanModes).value_or(IPVLAN_MODE_L2);
+  } else if (add.kind == "vlan") {
+    add.vlan = static_cast<uint16_t>(input.Integer(input.Get(from, "vlan"), "vlan", 1, kLastTag));
+  } else if (add.kind == "bridge") {
+    add.vlan_filtering = input.OptionalFlag(from, "vlanFiltering");
+  }
   add.group = input.OptionalUint(from, "group");
   add.up = input.OptionalFlag(from, "up").value_or(false);
   add.peer = ParsePeer(input, input.Get(from, "peer"));
@@ -78,6 +109,8 @@ LinkSet ParseLinkSet(Input& input, Napi::Object from) {
   set.no_link_local = input.OptionalFlag(from, "noLinkLocal");
   set.arp_notify = input.OptionalFlag(from, "arpNotify");
   set.hairpin = input.OptionalFlag(from, "hairpin");
+  set.port_vlan = OptionalTag(input, from, "portVlan");
+  set.self_vlan = OptionalTag(input, from, "selfVlan");
   set.netns = input.OptionalText(from, "netns");
   return set;
 }

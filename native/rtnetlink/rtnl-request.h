@@ -28,6 +28,12 @@ struct LinkAdd {
   std::optional<MacAddress> mac;
   std::optional<uint32_t> mtu;
   std::optional<std::string> master;
+  std::optional<std::string> parent;
+  std::optional<std::string> netns;
+  uint32_t mode = 0;  // MACVLAN_MODE_* or IPVLAN_MODE_*
+  std::optional<int32_t> bc_cutoff;
+  uint16_t vlan = 0;
+  std::optional<bool> vlan_filtering;
   std::optional<uint32_t> group;
   bool up = false;
   std::optional<LinkPeer> peer;
@@ -45,6 +51,8 @@ struct LinkSet {
   std::optional<bool> no_link_local;
   std::optional<bool> arp_notify;
   std::optional<bool> hairpin;
+  std::optional<uint16_t> port_vlan;
+  std::optional<uint16_t> self_vlan;
   std::optional<std::string> netns;
 };
 

@@ -22,11 +22,23 @@ export interface LinkPeer {
 export type RtnlRequest =
   | {
       op: 'link.add';
-      kind: 'veth' | 'bridge' | 'macvlan' | 'vxlan' | 'ifb';
+      kind: 'veth' | 'bridge' | 'macvlan' | 'ipvlan' | 'vlan' | 'vxlan' | 'ifb';
       name: string;
       mac?: string;
       mtu?: number;
       master?: string;
+      /** Of a macvlan, ipvlan or vlan: the link of this namespace that it is on (IFLA_LINK). */
+      parent?: string;
+      /** The link is made there, and not here. */
+      netns?: string;
+      /** Of a macvlan or ipvlan; bridge and l2 by default. */
+      mode?: 'bridge' | 'private' | 'vepa' | 'passthru' | 'l2' | 'l3' | 'l3s';
+      /** Of a macvlan: IFLA_MACVLAN_BC_CUTOFF. */
+      bclim?: number;
+      /** Of a vlan: the tag. */
+      vlan?: number;
+      /** Of a bridge: its ports have tags (IFLA_BR_VLAN_FILTERING). A kernel built without that refuses it (EOPNOTSUPP). */
+      vlanFiltering?: boolean;
       group?: number;
       up?: boolean;
       peer?: LinkPeer;
@@ -52,6 +64,10 @@ export type RtnlRequest =
       arpNotify?: boolean;
       /** The bridge port may send a frame back by the port that it came from (IFLA_BRPORT_MODE). */
       hairpin?: boolean;
+      /** The tag of frames that the bridge port gets without one, and that it sends without one (PVID, untagged). */
+      portVlan?: number;
+      /** The same for a bridge itself: the tag of the host's own frames. */
+      selfVlan?: number;
       netns?: string;
     }
   | { op: 'link.del'; name: string }

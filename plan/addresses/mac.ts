@@ -10,13 +10,19 @@ import { containerIdOf } from '../owner.ts';
 import type { Lease } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 
-/** Maps each MAC to the id of its container, or to "network NAME" for the bridge. */
+/** Maps each MAC to the id of its container, to "network NAME" for the bridge, or to "link NAME" for a parent that was read. */
 export function macHolders(
-  { id, name }: Pick<NetworkDefinition, 'id' | 'name'>,
+  {
+    id,
+    name,
+    network_interface: link,
+    parentMac,
+  }: Pick<NetworkDefinition, 'id' | 'name' | 'network_interface'> & { parentMac?: string },
   leases: Readonly<Record<string, Pick<Lease, 'mac'>>>,
 ): ReadonlyMap<string, string> {
   const held = Object.entries(leases).map(([owner, { mac }]): [string, string] => [mac, containerIdOf(owner)]);
-  return new Map([...held, [bridgeMac(id), `network ${name}`]]);
+  const parent = parentMac === undefined ? [] : [[parentMac, `link ${link}`] as const];
+  return new Map([...held, [bridgeMac(id), `network ${name}`], ...parent]);
 }
 
 const BITS = (1n << 40n) - 1n;

@@ -9,6 +9,7 @@ import type { Attachment, ContainerContext, Lease } from '../../state/container.
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { PortHandler } from '../../state/uplink.ts';
+import { carrierOf, externalOf } from '../external/external.ts';
 import { follows } from '../networks/lease.ts';
 import { ownNames } from '../names/names.ts';
 
@@ -33,7 +34,7 @@ export function planAttachments(
   const attachments = [...container.attachments];
   const asked = leases.map((lease) => options[lease.network]?.interface_name).filter((name) => name !== undefined);
   let ordinal = container.nextOrdinal;
-  for (const lease of leases) {
+  for (const { terms, ...lease } of leases) {
     const wish = options[lease.network] ?? {};
     const used = new Set([...attachments.map((attachment) => attachment.link), ...inside]);
     const link = wish.interface_name ?? lowestFree(new Set([...used, ...asked]));
@@ -51,11 +52,12 @@ export function planAttachments(
       ...lease,
       defaultMetric: metric,
       ordinal,
-      hostLink: hostLinkName(container.token, ordinal),
+      hostLink: wish.host_interface_name ?? hostLinkName(container.token, ordinal),
       link,
       alias: linkAlias(container.instance, container.owner, lease.network),
       aliases: aliasesOf(container, wish),
       gatewayPriority: priority,
+      ...(terms === undefined ? {} : { external: externalOf(container, terms, wish) }),
     });
     ordinal++;
   }
@@ -90,13 +92,16 @@ export function hasLease(attachments: readonly Attachment[], lease: Lease, remet
   return follows(held, lease) && held.defaultMetric === wanted.defaultMetric;
 }
 
-/** Returns the same attachments on new links: only the names of the host ends change. */
+/**
+ * Returns the same attachments on new links: only the names of the host ends change, also of those that a caller has chosen. External
+ * attachments have none.
+ */
 export function relinked({ attachments, nextOrdinal, token }: ContainerContext): Attachment[] {
-  return attachments.map((attachment, i) => ({
-    ...attachment,
-    ordinal: nextOrdinal + i,
-    hostLink: hostLinkName(token, nextOrdinal + i),
-  }));
+  return attachments.map((attachment, i) =>
+    attachment.external === undefined
+      ? { ...attachment, ordinal: nextOrdinal + i, hostLink: hostLinkName(token, nextOrdinal + i) }
+      : attachment,
+  );
 }
 
 function hostLinkName(token: string, ordinal: number): string {
@@ -142,15 +147,17 @@ export function byPrecedence(attachments: readonly Attachment[]): Attachment[] {
 }
 
 /** True if the container's port handler can lead ports to this network: the firewall has no rules for bridges of others. */
-export const canPublish = ({ internal, unmanaged = false }: Attachment, handler: PortHandler | undefined): boolean =>
-  !internal && (!unmanaged || handler === 'forwarder');
+export const canPublish = (
+  { internal, unmanaged = false, external }: Attachment,
+  handler: PortHandler | undefined,
+): boolean => !internal && external === undefined && (!unmanaged || handler === 'forwarder');
 
 /**
  * Returns the addresses that published ports lead to, one per family: that of the first attachment in precedence that has one
- * and can have ports. `handler`: the port handler, if it is not the firewall.
+ * and can have ports. None if a program of others carries the ports. `handler`: the port handler, if it is not the firewall.
  */
 export function publishAddresses(attachments: readonly Attachment[], handler?: PortHandler): string[] {
-  if (attachments.length === 0) return [];
+  if (attachments.length === 0 || carrierOf(attachments) !== undefined) return [];
   const order = byPrecedence(attachments.filter((attachment) => canPublish(attachment, handler)));
   const of = (v6: boolean) =>
     order.flatMap(({ addresses }) => addresses.find(({ address }) => address.includes(':') === v6)?.address ?? [])[0];

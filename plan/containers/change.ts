@@ -16,6 +16,7 @@ import type {
 } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import { planAttachments, publishAddresses } from './attachment.ts';
+import { carrierOf, withPorts } from '../external/external.ts';
 import { nameEntries, type NameEntry } from '../names/names.ts';
 import { without } from '../ports/port-list.ts';
 import { targetsFor } from '../ports/ports.ts';
@@ -74,13 +75,17 @@ export const staying = (context: ContainerContext): Attachment[] =>
 export const leaving = (context: ContainerContext): Attachment[] =>
   context.attachments.filter(({ network }) => Object.hasOwn(changeOf(context).networks, network));
 
-/** Returns those of these ports that have no target with these attachments. Returns none while the uplink's link is unknown. */
+/**
+ * Returns those of these ports that have no target with these attachments. Returns none while the uplink's link is unknown, or if
+ * a program of others carries them.
+ */
 export const stranded = (
   context: ContainerContext,
   ports: readonly ResolvedPort[],
   attachments: readonly Attachment[],
 ): ResolvedPort[] => {
   if (context.portHandler === 'pasta' || context.uplink?.made === null) return [];
+  if (carrierOf(attachments) !== undefined) return [];
   const addresses = leadsTo(context, attachments);
   return ports.filter((port) => targetsFor(context.portHandler, [{ ...port, range: 1 }], addresses).length === 0);
 };
@@ -241,7 +246,11 @@ export function planned(context: ContainerContext, { leases, ports, inside, give
   const change = context.change;
   const plan = planAttachments(context, leases, changeOf(context).networks, inside);
   if ('fault' in plan) return plan;
-  const { attachments } = plan;
+  const all = [...context.ports, ...without(ports, context.ports)];
+  const led = context.uplink !== undefined || leadsTo(context, plan.attachments).length > 0;
+  const carried = led || carrierOf(plan.attachments) !== undefined;
+  // Ports that no network of cleat can have are those of a program that can publish them, from its beginning.
+  const attachments = carried ? plan.attachments : withPorts(plan.attachments, all);
   const taking = takenBy(changeOf(context));
   return {
     context: {

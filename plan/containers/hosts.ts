@@ -3,11 +3,12 @@
  *
  * Guarantees: pure; each name once per address; the first name of a line is the container's own name for itself. The host has
  * an address in each family that the container has a default route in, unless the gateway is not the host: a gateway that pasta
- * has copied is a router.
+ * has copied is a router, and so may be that of an external network.
  * Limits: no other containers: the resolver has those.
  */
 import type { ContainerContext } from '../../state/container.ts';
 import { dnsNames } from '../names/names.ts';
+import { ofCleat } from '../external/external.ts';
 import { byPrecedence } from './attachment.ts';
 import { gatewayIsHost } from '../uplinks/uplink-inside.ts';
 
@@ -27,7 +28,7 @@ export function hostsFile({ id, name, pod, hostname, attachments, uplink }: File
     return names.length === 0 ? [] : addresses.map(({ address }) => `${address} ${names.join(' ')}`);
   });
   const leads = uplink === undefined ? isHost : gatewayIsHost(uplink.settings);
-  const leading = leads ? ordered : [];
+  const leading = leads ? [...ofCleat(byPrecedence(attachments)), ...joined] : [];
   const gateways = leading.flatMap(({ addresses }) => addresses.flatMap(({ gateway }) => gateway ?? []));
   // A link-local address is of no use in a hosts file.
   const host = [false, true].flatMap(

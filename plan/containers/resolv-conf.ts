@@ -5,13 +5,15 @@
  * container to the host's servers. A container with a network that is not internal uses only the gateways of such networks:
  * those of internal ones answer NXDOMAIN to every unknown name, which ends a search. Behind an uplink, the addresses that the
  * uplink forwards to the host's servers come first, then the host's servers that can be reached through it. No server is of a
- * family that the container does not have.
+ * family that the container does not have. Without a network with DNS, the servers that programs of external networks have
+ * named come before the host's.
  * Limits: three servers, because resolvers read no more (MAXNS in resolv.h). Without DNS networks there may be no server, if
  * the host uses only itself or only the other family: the file then names none.
  */
 import type { Attachment, ContainerContext } from '../../state/container.ts';
 import type { UplinkSettings } from '../../state/uplink.ts';
 import { byPrecedence } from './attachment.ts';
+import { serversOf as serversOfProgram } from '../external/external.ts';
 import { uplinkServers } from '../uplinks/uplink-inside.ts';
 
 /** The domain that aardvark-dns removes from a name before it looks it up. */
@@ -60,8 +62,11 @@ export function resolvConf({ attachments, uplink, host, wayOut = null }: Input):
   );
   const behind = uplink?.settings ?? wayOut;
   const passed = behind === null ? [] : uplinkServers(behind, mine.servers);
-  const servers = named ? gateways : usable(passed, mine, host.behindStub, addresses);
-  const search = [...new Set(named ? [SEARCH_DOMAIN, ...mine.search] : mine.search)];
+  const external = attachments.map(serversOfProgram);
+  const theirs = external.flatMap((one) => one.servers);
+  const servers = named ? gateways : theirs.length > 0 ? theirs : usable(passed, mine, host.behindStub, addresses);
+  const asked = external.flatMap((one) => one.search);
+  const search = [...new Set([...(named ? [SEARCH_DOMAIN] : []), ...asked, ...mine.search])];
   const options = named ? optionsBehind(mine.options) : mine.options;
   return [
     ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),

@@ -37,10 +37,33 @@ const namespace = (path: string, output: unknown): KernelObject => {
   return { kind: 'namespace', name: path, detail: `${dev}:${ino}` };
 };
 
-const linksOf = ({ hostLink, link, bridge, mac }: Attachment, netns: string): KernelObject[] => [
-  { kind: 'link', name: hostLink, detail: `on ${bridge}` },
-  { kind: 'link', name: link, detail: mac, of: netns },
-];
+const linksOf = ({ hostLink, link, bridge, mac, child }: Attachment, netns: string): KernelObject[] =>
+  child === undefined
+    ? [
+        { kind: 'link', name: hostLink, detail: `on ${bridge}` },
+        { kind: 'link', name: link, detail: mac, of: netns },
+      ]
+    : [{ kind: 'link', name: link, detail: `${child.kind} on ${bridge}, ${mac}`, of: netns }];
+
+/** Holds what both forms of answers have: that of CNI plugins, and libnetwork's. */
+interface Answer {
+  ips?: unknown;
+  interfaces?: Record<string, { subnets?: unknown }>;
+}
+
+/** What a program of others has made in the container, which ends with its link. What it has made outside is not known. */
+function ofProgram({ link, mac }: Attachment, netns: string, answer: unknown): KernelObject[] {
+  const { ips, interfaces } = (answer ?? {}) as Answer;
+  const all = (list: unknown) => (Array.isArray(list) ? (list as { address?: unknown; ipnet?: unknown }[]) : []);
+  const texts = [...all(ips), ...all(interfaces?.[link]?.subnets)].flatMap(({ address, ipnet }) => {
+    const text = address ?? ipnet;
+    return typeof text === 'string' ? [text] : [];
+  });
+  return [
+    { kind: 'link', name: link, detail: mac, of: netns },
+    ...texts.map((name): KernelObject => ({ kind: 'address', name, detail: `on ${link}`, of: link })),
+  ];
+}
 
 const addressesOf = ({ addresses, link }: Pick<Attachment, 'addresses' | 'link'>, of: string): KernelObject[] =>
   addresses.map(({ address, prefix }) => ({
@@ -131,6 +154,8 @@ export const EFFECTS: Readonly<Record<string, Read>> = {
     return { made, gone: less(predecessor === null ? [] : addressesOf(predecessor, netns), made) };
   },
   removeLink: ({ attachment, netns }) => ({ gone: allOf(attachment, netns) }),
+  addExternal: ({ attachment, netns }, output) => ({ made: ofProgram(attachment, netns, output) }),
+  removeExternal: ({ attachment, netns }) => ({ gone: ofProgram(attachment, netns, null) }),
   awaitLinksGone: ({ links }) => ({ gone: links.map((name) => ({ kind: 'link', name, detail: '' })) }),
   startUplink: ({ directory, program }) => ({ made: [uplink(directory, program)] }),
   verifyUplink: ({ directory, program, ports }, output) => {

@@ -9,6 +9,7 @@
  */
 import type { Attachment } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
+import { withGateways } from '../networks/network.ts';
 
 /** An owner with a share of the table. Both are null for sources that do not identify a network. */
 export interface ConnectionOwner {
@@ -39,7 +40,7 @@ export function connectionOwners(
     })),
     { id: null, network: null, addresses: OF_NO_NETWORK },
   ];
-  return { owners, exempt: networks.flatMap(({ subnets }) => subnets.map(({ gateway }) => alone(gateway))) };
+  return { owners, exempt: networks.flatMap(withGateways).map(({ gateway }) => alone(gateway)) };
 }
 
 const alone = (address: string): string => `${address}/${address.includes(':') ? 128 : 32}`;

@@ -11,6 +11,7 @@ import type { NetworkDefinition } from '../../state/network.ts';
 import { MAIN_TABLE, type AddressSeen, type Dump, type LinkSeen, type RouteSeen } from './expected.ts';
 import { ETHERNET_MTU } from '../networks/mtu.ts';
 import { bridgeMac, compareNeighbours, knownOutside } from '../addresses/neighbours.ts';
+import { withGateways } from '../networks/network.ts';
 import { isUnmanaged } from '../networks/unmanaged.ts';
 
 /** A container's host link on the network, the alias that marks it as ours, and the container's addresses and MAC. */
@@ -50,7 +51,7 @@ export function compareBridge(
     found.push(difference('link', `mtu ${options.mtu ?? ETHERNET_MTU} on ${bridge}`, 'changed'));
   }
   if (!link.up) found.push(difference('link', `up on ${bridge}`, 'changed'));
-  for (const { subnet, gateway } of subnets) {
+  for (const { subnet, gateway } of withGateways(definition)) {
     const [destination = '', length = ''] = subnet.split('/');
     const prefix = Number(length);
     if (!has(addresses, link, gateway, prefix)) {

@@ -8,7 +8,10 @@
  */
 import ipaddr from 'ipaddr.js';
 import type { Attachment, Difference, Drift } from '../../state/container.ts';
+import { ofCleat } from '../external/external.ts';
 import { ETHERNET_MTU } from '../networks/mtu.ts';
+import { hasParentsMac } from '../networks/parent.ts';
+import { missingInside } from './expected-external.ts';
 import { compareNeighbours, knownInside, type NeighbourSeen } from '../addresses/neighbours.ts';
 
 /** The compared fields of native's Link, Address and Route. */
@@ -110,20 +113,29 @@ export function expectedOutside({ hostLink, alias, bridge, mtu }: Attachment): E
 
 /** Returns the missing and the changed objects of these attachments of one container, in the container's namespace. */
 export function compareInside(attachments: readonly Attachment[], dump: Dump): Difference[] {
+  return [...compareOurs(ofCleat(attachments), dump), ...missingInside(attachments, dump)];
+}
+
+function compareOurs(attachments: readonly Attachment[], dump: Dump): Difference[] {
   const links = new Map(dump.links.map((link) => [link.name, link]));
   const main = dump.routes.filter(({ table }) => table === MAIN_TABLE);
   const taken = new Set<string>();
   // Every difference is reported under a network. One that belongs to no network is reported under the first.
   const lost = links.get('lo')?.up === false ? attachments.slice(0, 1) : [];
   const found = attachments.flatMap((attachment) => {
-    const { network } = attachment;
+    const { network, child } = attachment;
     const expected = expectedInside(attachment);
     const routes = withoutRivals(expected.routes, taken);
     const link = links.get(expected.link);
     const on = (what: string) => `${what} on ${expected.link}`;
     const found: Difference[] = [];
     if (link === undefined) return [missing('link', expected.link, network)];
-    if (link.mac !== expected.mac) found.push(changed('link', on(`mac ${expected.mac}`), network));
+    // The link is not ours, so nothing else of it is compared. A veth has its alias in the outside.
+    if (child !== undefined && link.alias !== attachment.alias)
+      return [changed('link', on(`alias ${attachment.alias}`), network)];
+    // The kernel changes it with that of the parent.
+    const follows = child !== undefined && hasParentsMac(child);
+    if (link.mac !== expected.mac && !follows) found.push(changed('link', on(`mac ${expected.mac}`), network));
     if (link.mtu !== expected.mtu) found.push(changed('link', on(`mtu ${expected.mtu}`), network));
     if (!link.up) found.push(changed('link', on('up'), network));
     const there = attachment.addresses.filter(({ address }) =>
@@ -166,23 +178,26 @@ export function compareInside(attachments: readonly Attachment[], dump: Dump): D
  */
 export function compareOutside(attachments: readonly Attachment[], links: readonly LinkSeen[]): Difference[] {
   const byName = new Map(links.map((link) => [link.name, link]));
-  return attachments.flatMap((attachment) => {
-    const { network } = attachment;
-    const expected = expectedOutside(attachment);
-    const link = byName.get(expected.link);
-    const on = (what: string) => `${what} on ${expected.link}`;
-    if (link === undefined) return [missing('link', expected.link, network)];
-    // The link is not ours, so nothing else of it is compared.
-    if (link.alias !== expected.alias) return [changed('link', on(`alias ${expected.alias}`), network)];
-    const found: Difference[] = [];
-    const master = byName.get(expected.master);
-    if (master === undefined || link.master !== master.index) {
-      found.push(changed('link', on(`master ${expected.master}`), network));
-    }
-    if (link.mtu !== expected.mtu) found.push(changed('link', on(`mtu ${expected.mtu}`), network));
-    if (!link.up) found.push(changed('link', on('up'), network));
-    return found;
-  });
+  // A link on a parent has no end here.
+  return ofCleat(attachments)
+    .filter(({ child }) => child === undefined)
+    .flatMap((attachment) => {
+      const { network } = attachment;
+      const expected = expectedOutside(attachment);
+      const link = byName.get(expected.link);
+      const on = (what: string) => `${what} on ${expected.link}`;
+      if (link === undefined) return [missing('link', expected.link, network)];
+      // The link is not ours, so nothing else of it is compared.
+      if (link.alias !== expected.alias) return [changed('link', on(`alias ${expected.alias}`), network)];
+      const found: Difference[] = [];
+      const master = byName.get(expected.master);
+      if (master === undefined || link.master !== master.index) {
+        found.push(changed('link', on(`master ${expected.master}`), network));
+      }
+      if (link.mtu !== expected.mtu) found.push(changed('link', on(`mtu ${expected.mtu}`), network));
+      if (!link.up) found.push(changed('link', on('up'), network));
+      return found;
+    });
 }
 
 const missing = (kind: Drift['kind'], object: string, network: string): Difference => ({

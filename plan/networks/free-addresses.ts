@@ -1,7 +1,7 @@
 /**
  * Counts the addresses that the subnets of a network have left for containers.
  *
- * Guarantees: pure. The gateway is no container's, and neither are the network and the broadcast address.
+ * Guarantees: pure. The gateway, if there is one, is no container's, and neither are the network and the broadcast address.
  * Limits: a number of addresses of IPv6 is rounded to what a double holds. Addresses that a container requests may lie outside of
  * the range in which addresses are chosen; they are not counted.
  */
@@ -21,7 +21,7 @@ export function freeAddresses(
     const isV6 = subnet.includes(':');
     const isIn = (address: string) =>
       address.includes(':') === isV6 && toNumber(address) >= first && toNumber(address) <= last;
-    const used = new Set([gateway, ...taken].filter(isIn));
+    const used = new Set([...(gateway === undefined ? [] : [gateway]), ...taken].filter(isIn));
     return [subnet, Number(last - first + 1n) - used.size];
   });
 }

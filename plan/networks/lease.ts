@@ -8,13 +8,15 @@
  * Limits: one address per subnet, unless static_ips requests more. Granted leases are never judged again: two with one MAC,
  * which older versions allowed, stay valid.
  */
-import type { Lease, LeasedAddress } from '../../state/container.ts';
+import type { ChildLink, Lease, LeasedAddress } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { automaticMac, macHolders } from '../addresses/mac.ts';
 import { containerIdOf } from '../owner.ts';
 import { reservedNetwork } from '../addresses/special-addresses.ts';
+import { childOf, childText, hasParentsMac, isOnlyOne } from './parent.ts';
+import { isExternal, isUnknown } from './external.ts';
 import { isUnmanaged, type Seen } from './unmanaged.ts';
 import { contains, hostRange, parseSubnet, toNumber, toText } from '../addresses/address.ts';
 
@@ -33,30 +35,43 @@ export function grantLease(
 ): Grant {
   const held = leases[owner];
   if (held !== undefined) return { lease: held, cursors };
+  // The plugins choose addresses and MAC, and say so when they have made the attachment.
+  if (isUnknown(definition)) return { lease: { ...terms(definition), addresses: [], mac: '' }, cursors };
 
   const reserved = reservedNetwork(definition);
   if (reserved !== null) return { fault: reserved };
   const wanted = [...new Set(options.static_ips)];
   const refused = notToBeHad(definition, leases, wanted);
   if (refused !== null) return { fault: refused };
+  const child = childOf(definition);
+  const full = child === null ? null : noRoom(definition, child, leases);
+  if (full !== null) return { fault: full };
   const holders = macHolders(definition, leases);
-  const holder = options.static_mac === undefined ? undefined : holders.get(options.static_mac);
+  const { static_mac: asked } = options;
+  const holder = asked === undefined ? undefined : holders.get(asked);
+  const own = child !== null && hasParentsMac(child);
+  if (asked !== undefined && own) {
+    const message = `network ${definition.name} is ${childText(child)}: its containers have the MAC address of its parent`;
+    return { fault: { code: 'BAD_REQUEST', message } };
+  }
   if (holder !== undefined) {
-    const message = `MAC address ${options.static_mac} is in use by ${holder} on ${definition.name}`;
+    const message = `MAC address ${asked} is in use by ${holder} on ${definition.name}`;
     return { fault: { code: 'MAC_TAKEN', message, owner: holder } };
   }
-  const mac = options.static_mac ?? automaticMac(`${owner}/${definition.id}`, holders);
+  // Before the parent is read, the lease has not been answered yet either (machines/network-setup.ts, see).
+  const automatic = () => automaticMac(`${owner}/${definition.id}`, holders);
+  const mac = own ? (definition.parentMac ?? automatic()) : (asked ?? automatic());
 
   const addresses: LeasedAddress[] = [];
   const next: Record<string, string> = { ...cursors };
   for (const subnet of definition.subnets) {
     const parsed = parseSubnet(subnet.subnet);
-    const gateway = definition.internal ? null : subnet.gateway;
+    const gateway = gatewayIn(definition, subnet);
     const mine = wanted.filter((address) => contains(parsed, address));
     addresses.push(...mine.map((address) => ({ address, prefix: parsed.prefix, gateway })));
     if (mine.length > 0) continue;
     const free = nextFree(subnet, leases, next[subnet.subnet], definition.own);
-    if (free === null) return full(subnet, definition.name);
+    if (free === null) return exhausted(subnet, definition.name);
     next[subnet.subnet] = free;
     addresses.push({ address: free, prefix: parsed.prefix, gateway });
   }
@@ -64,6 +79,19 @@ export function grantLease(
 }
 
 type Subnet = NetworkDefinition['subnets'][number];
+
+/** Containers of an internal network have no gateway, and none is known of some parents' networks. */
+const gatewayIn = ({ internal }: NetworkDefinition, { gateway }: Subnet): string | null =>
+  internal ? null : (gateway ?? null);
+
+/** Returns a fault if the kernel lets the parent have one such link only, and a container has it; null if not. */
+function noRoom({ name, network_interface: parent }: Seen, child: ChildLink, leases: Leases): Fault | null {
+  const [holder] = Object.keys(leases);
+  if (holder === undefined || !isOnlyOne(child)) return null;
+  const owner = containerIdOf(holder);
+  const message = `network ${name} has room for one container, ${owner}: ${parent} can have one link ${childText(child)}`;
+  return { code: 'NETWORK_IN_USE', message, owner };
+}
 
 /**
  * Returns the reason why one of the requested addresses cannot be granted; null if all can. Defects of the request come before
@@ -148,16 +176,18 @@ export function displaced({ name, subnets }: NetworkDefinition, leases: Leases):
  * subnet where it has none. MTU, routes, metric and DNS are those of the definition.
  */
 export function reviseLease(definition: Seen, lease: Lease, leases: Leases, cursors: Cursors = {}): Grant {
+  // A program of others has made the attachment as the definition was, and it stays so.
+  if (isExternal(definition)) return { lease, cursors };
   const addresses: LeasedAddress[] = [];
   const next: Record<string, string> = { ...cursors };
   for (const subnet of definition.subnets) {
     const parsed = parseSubnet(subnet.subnet);
-    const gateway = definition.internal ? null : subnet.gateway;
+    const gateway = gatewayIn(definition, subnet);
     const mine = lease.addresses.filter(({ address }) => fits(subnet, address));
     addresses.push(...mine.map(({ address }) => ({ address, prefix: parsed.prefix, gateway })));
     if (mine.length > 0) continue;
     const free = nextFree(subnet, leases, next[subnet.subnet], definition.own);
-    if (free === null) return full(subnet, definition.name);
+    if (free === null) return exhausted(subnet, definition.name);
     next[subnet.subnet] = free;
     addresses.push({ address: free, prefix: parsed.prefix, gateway });
   }
@@ -205,7 +235,8 @@ export function defaultMetricOf({ internal, options }: NetworkDefinition): numbe
 /** Returns the terms that are equal for every container on the network. */
 function terms(definition: Seen): Omit<Lease, 'addresses' | 'mac'> {
   const { options, own } = definition;
-  const listen = own ?? definition.subnets.map(({ gateway }) => gateway);
+  const listen = own ?? definition.subnets.flatMap(({ gateway }) => gateway ?? []);
+  const child = childOf(definition);
   return {
     network: definition.name,
     networkId: definition.id,
@@ -218,8 +249,11 @@ function terms(definition: Seen): Omit<Lease, 'addresses' | 'mac'> {
     defaultMetric: defaultMetricOf(definition),
     internal: definition.internal,
     ...(isUnmanaged(definition) ? { unmanaged: true } : {}),
+    ...(child === null ? {} : { child }),
+    ...(child === null && options.vlan !== undefined ? { vlan: Number(options.vlan) } : {}),
     dns:
-      definition.dns_enabled && listen.length > 0
+      // Podman's definitions on a parent say that they have DNS, which netavark leaves out as well.
+      definition.dns_enabled && child === null && listen.length > 0
         ? { listen: [...listen], servers: definition.network_dns_servers }
         : null,
   };
@@ -261,7 +295,7 @@ function nextFree(
   return null;
 }
 
-function full({ subnet, lease_range: range }: Subnet, network: string): { fault: Fault } {
+function exhausted({ subnet, lease_range: range }: Subnet, network: string): { fault: Fault } {
   const within = range === undefined ? '' : `the range ${range.start_ip ?? ''}-${range.end_ip ?? ''} of `;
   return { fault: { code: 'SUBNET_FULL', message: `no free address in ${within}${subnet} of network ${network}` } };
 }

@@ -16,11 +16,11 @@ import {
   isV6,
   refuse,
   warningsOf,
-  type CompleteSubnet,
   type Plan,
   type Surroundings,
 } from './network.ts';
 import { uselessAddresses } from '../addresses/special-addresses.ts';
+import { isOnParent, rivalsOf } from './parent.ts';
 import { isUnmanaged, subnetUnknown } from './unmanaged.ts';
 
 export function planUpdate(
@@ -59,8 +59,11 @@ function changedSubnets(
   definition: NetworkDefinition,
   { subnets: named = [], remove_subnets: removed = [], ipv6_enabled: ipv6 }: NetworkUpdate,
   around: Pick<Surroundings, 'networks' | 'routes' | 'pools'>,
-): { subnets: CompleteSubnet[] } | { fault: Fault } {
+): { subnets: Subnet[] } | { fault: Fault } {
   if (named.length === 0 && removed.length === 0 && ipv6 === undefined) return definition;
+  if (definition.ipam_options.driver === 'none') {
+    return refuse('BAD_REQUEST', `network ${definition.name} has no subnets: its ipam driver is none`);
+  }
   const unknown = removed.find((cidr) => !definition.subnets.some(({ subnet }) => subnet === cidr));
   if (unknown !== undefined) return refuse('BAD_REQUEST', `network ${definition.name} has no subnet ${unknown}`);
   if (ipv6 === false && named.some(isV6)) {
@@ -83,7 +86,8 @@ function changedSubnets(
     wanted.push(chosen);
   }
   if (wanted.length === 0) return refuse('BAD_REQUEST', `network ${definition.name} would be left without a subnet`);
-  return completeSubnets(wanted, around.networks);
+  const fill = !(isOnParent(definition) && definition.internal);
+  return completeSubnets(wanted, rivalsOf(definition, around.networks), fill);
 }
 
 /** Null removes an option, so that its default applies again. */

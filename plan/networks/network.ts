@@ -3,8 +3,8 @@
  *
  * Guarantees: pure; a chosen subnet overlaps neither a route of the host nor another network. A given one may overlap a route,
  * with a warning, because the caller chose it; it never overlaps another network. A bridge gets the lowest free name of the
- * instance's pattern. A network on a bridge of others (unmanaged.ts) has the subnet behind it, so routes through that very
- * bridge are no obstacle.
+ * instance's pattern. A network on a bridge of others (unmanaged.ts) or on a parent (parent.ts) has the subnet behind it, so
+ * routes through that very link are no obstacle. One parent may have several networks.
  * Limits: without pools for IPv6, its subnets are ULA (RFC 4193) made from random bits that the caller passes.
  */
 import type { Fault } from '../../state/faults.ts';
@@ -14,6 +14,8 @@ import { obstaclesTo, overlapWarning, type Obstacle } from './host-routes.ts';
 import { IPV6_LEAST } from './mtu.ts';
 import { firstFree, poolsOf, ULA, uniqueLocals } from '../addresses/subnet-pools.ts';
 import { reservedNetwork, reservedSubnet, uselessAddresses } from '../addresses/special-addresses.ts';
+import { isUnknown, notExternal } from './external.ts';
+import { ipamOf, isOnParent, parentOf, parentWarnings, rivalsOf, strangeOption } from './parent.ts';
 import { isUnmanaged, notUnmanaged, unmanagedWarnings, uselessOption } from './unmanaged.ts';
 
 export interface Surroundings {
@@ -23,6 +25,8 @@ export interface Surroundings {
   pools: readonly SubnetPool[];
   /** Links that exist in the outside. */
   links: readonly string[];
+  /** The link of the host's default route; null if there is none. */
+  defaultLink: string | null;
   networks: readonly NetworkDefinition[];
   /** Bridge names are prefix + n. */
   bridgePrefix: string;
@@ -49,60 +53,92 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
   }
   const useless = uselessAddresses(request);
   if (useless !== null) return useless;
-  const unmanaged = isUnmanaged({ options: request.options ?? {} });
-  const notSo = unmanaged ? notUnmanaged(request) : null;
+  const { name, driver = 'bridge', internal = false } = request;
+  const { parent: _parent, ...options } = request.options ?? {};
+  const strange = strangeOption({ driver, options });
+  if (strange !== null) return { fault: strange };
+  const onParent = isOnParent({ driver });
+  const unmanaged = isUnmanaged({ driver, options });
+  const notSo = driver === 'bridge' && unmanaged ? notUnmanaged(request) : notExternal(request);
   if (notSo !== null) return { fault: notSo };
+  const ipam = ipamOf(request);
+  if ('fault' in ipam) return ipam;
   const given = request.subnets ?? [];
-  const wanted: Subnet[] = [...given];
-  const internal = request.internal ?? false;
-  const families = [
-    ...(wanted.length === 0 ? [4 as const] : []),
-    ...(request.ipv6_enabled === true && !wanted.some(isV6) ? [6 as const] : []),
-  ];
-  for (const family of families) {
-    const chosen = chooseSubnet(family, around, around.id);
-    if ('fault' in chosen) return chosen;
-    wanted.push(chosen);
-  }
-  const complete = completeSubnets(wanted, around.networks);
+  const wanted = withChosen(request, ipam.ipam, around);
+  if ('fault' in wanted) return wanted;
+
+  const link = isUnknown({ driver })
+    ? { bridge: '' }
+    : onParent
+      ? parentOf({ ...request, driver }, around.defaultLink)
+      : bridgeOf(request, driver === 'bridge' && unmanaged, around);
+  if ('fault' in link) return link;
+  const network_interface = 'parent' in link ? link.parent : link.bridge;
+  const rivals = rivalsOf({ driver }, around.networks);
+  // The gateway of an internal network on a parent would be an address that no container uses.
+  const complete = completeSubnets(wanted.subnets, rivals, !(onParent && internal));
   if ('fault' in complete) return complete;
   const { subnets } = complete;
-
-  // A bridge of others may exist already, and may have other networks of this kind on it.
-  const [links, rivals] = unmanaged
-    ? [[], around.networks.filter((network) => !isUnmanaged(network))]
-    : [around.links, around.networks];
-  const taken = new Set([...links, ...rivals.map((network) => network.network_interface)]);
-  const bridge = request.network_interface ?? lowestFree(around.bridgePrefix, taken);
-  if (taken.has(bridge)) {
-    const owner = rivals.find((network) => network.network_interface === bridge)?.name;
-    const whose = owner === undefined ? 'a link of the host' : `network ${owner}`;
-    return refuse('INTERFACE_TAKEN', `interface name ${bridge} is used by ${whose}`, whose);
-  }
-  const ipv6_enabled = subnets.some(isV6);
-  const impossible = impossibleOptions({ ipv6_enabled, options: request.options ?? {} });
+  const ipv6_enabled = subnets.some(isV6) || (ipam.ipam === 'none' && request.ipv6_enabled === true);
+  const impossible = impossibleOptions({ driver, ipv6_enabled, options });
   if (impossible !== null) return impossible;
+  // The name server has the addresses of the gateways, or of a bridge of others.
+  const answers = driver === 'bridge' && ipam.ipam !== 'none';
   const definition: NetworkDefinition = {
-    name: request.name,
+    name,
     id: around.id,
-    driver: 'bridge',
-    network_interface: bridge,
+    driver,
+    network_interface,
     created: around.now,
     subnets,
     routes: request.routes ?? [],
     network_dns_servers: request.network_dns_servers ?? [],
     ipv6_enabled,
     internal,
-    dns_enabled: request.dns_enabled ?? around.resolver,
+    dns_enabled: answers && (request.dns_enabled ?? around.resolver),
     labels: request.labels ?? {},
-    options: request.options ?? {},
-    ipam_options: { driver: 'host-local' },
+    options,
+    ipam_options: { driver: ipam.ipam },
   };
   const warnings = [
     ...warningsOf(given, obstaclesTo(definition, around.routes)),
-    ...(unmanaged ? unmanagedWarnings(definition) : []),
+    ...(onParent ? parentWarnings(definition, request, around) : unmanaged ? unmanagedWarnings(definition) : []),
   ];
   return { definition, warnings };
+}
+
+/** Returns the subnets of a request, with those that are chosen here because it names none of their family. */
+function withChosen(
+  { driver = 'bridge', subnets = [], ipv6_enabled: ipv6 = false }: NetworkRequest,
+  ipam: 'host-local' | 'none',
+  around: Surroundings,
+): { subnets: Subnet[] } | { fault: Fault } {
+  const wanted: Subnet[] = [...subnets];
+  const families = [...(wanted.length === 0 ? [4 as const] : []), ...(ipv6 && !wanted.some(isV6) ? [6 as const] : [])];
+  for (const family of ipam === 'none' ? [] : families) {
+    if (isOnParent({ driver })) return refuse('BAD_REQUEST', 'say which IPv6 subnet is behind the parent');
+    const chosen = chooseSubnet(family, around, around.id);
+    if ('fault' in chosen) return chosen;
+    wanted.push(chosen);
+  }
+  return { subnets: wanted };
+}
+
+function bridgeOf(
+  { network_interface: named }: NetworkRequest,
+  unmanaged: boolean,
+  around: Surroundings,
+): { bridge: string } | { fault: Fault } {
+  // A bridge of others may exist already, and may have other networks of this kind on it.
+  const [links, rivals] = unmanaged
+    ? [[], around.networks.filter((network) => !isUnmanaged(network))]
+    : [around.links, around.networks];
+  const taken = new Set([...links, ...rivals.map((network) => network.network_interface)]);
+  const bridge = named ?? lowestFree(around.bridgePrefix, taken);
+  if (!taken.has(bridge)) return { bridge };
+  const owner = rivals.find((network) => network.network_interface === bridge)?.name;
+  const whose = owner === undefined ? 'a link of the host' : `network ${owner}`;
+  return refuse('INTERFACE_TAKEN', `interface name ${bridge} is used by ${whose}`, whose);
 }
 
 export const isV6 = ({ subnet }: Pick<Subnet, 'subnet'>): boolean => subnet.includes(':');
@@ -131,24 +167,22 @@ export function chooseSubnet(
   );
 }
 
-/** A subnet with its gateway. */
-export type CompleteSubnet = NetworkDefinition['subnets'][number];
-
 /**
  * Returns each subnet with its gateway, or a fault if one is impossible or overlaps another one or one of these networks. A
- * network that is never raised (special-addresses.ts) is no obstacle.
+ * network that is never raised (special-addresses.ts) is no obstacle. `fill`: a gateway that is not named is the first address.
  */
 export function completeSubnets(
   wanted: readonly Subnet[],
   networks: readonly NetworkDefinition[],
-): { subnets: CompleteSubnet[] } | { fault: Fault } {
+  fill: boolean,
+): { subnets: Subnet[] } | { fault: Fault } {
   const raised = networks.filter((network) => reservedNetwork(network) === null);
   const used = raised.flatMap(({ name, subnets }) =>
     subnets.map(({ subnet }) => ({ subnet: parseSubnet(subnet), of: `network ${name}` })),
   );
-  const done: CompleteSubnet[] = [];
+  const done: Subnet[] = [];
   for (const one of wanted) {
-    const complete = completeSubnet(one);
+    const complete = completeSubnet(one, fill);
     if ('fault' in complete) return complete;
     done.push(complete.subnet);
     const parsed = parseSubnet(one.subnet);
@@ -161,7 +195,7 @@ export function completeSubnets(
   return { subnets: done };
 }
 
-function completeSubnet(wanted: Subnet): { subnet: CompleteSubnet } | { fault: Fault } {
+function completeSubnet(wanted: Subnet, fill: boolean): { subnet: Subnet } | { fault: Fault } {
   const { subnet } = wanted;
   const reserved = reservedSubnet(subnet);
   if (reserved !== null) return { fault: reserved };
@@ -170,7 +204,7 @@ function completeSubnet(wanted: Subnet): { subnet: CompleteSubnet } | { fault: F
     return refuse('BAD_REQUEST', `subnet ${subnet} has no room for a gateway and a container`);
   }
   const hosts = hostRange(parsed);
-  const gateway = wanted.gateway ?? toText(hosts.first, parsed.family);
+  const gateway = wanted.gateway ?? (fill ? toText(hosts.first, parsed.family) : undefined);
   const { start_ip: start, end_ip: end } = wanted.lease_range ?? {};
   for (const address of [gateway, start, end]) {
     if (address === undefined) continue;
@@ -184,18 +218,23 @@ function completeSubnet(wanted: Subnet): { subnet: CompleteSubnet } | { fault: F
   if (start !== undefined && end !== undefined && toNumber(start) > toNumber(end)) {
     return refuse('BAD_REQUEST', `lease range ${start}-${end} of ${subnet} ends before it begins`);
   }
-  if (start === gateway && end === gateway) {
+  if (gateway !== undefined && start === gateway && end === gateway) {
     return refuse('BAD_REQUEST', `lease range ${start}-${end} of ${subnet} has no address but the gateway's`);
   }
-  return { subnet: { ...wanted, gateway } };
+  return { subnet: gateway === undefined ? wanted : { ...wanted, gateway } };
 }
+
+/** Returns the subnets of a network with their gateways, which a bridge of ours has as its addresses. */
+export const withGateways = ({ subnets }: Pick<NetworkDefinition, 'subnets'>): (Subnet & { gateway: string })[] =>
+  subnets.flatMap(({ gateway, ...subnet }) => (gateway === undefined ? [] : [{ ...subnet, gateway }]));
 
 /** Returns a fault for options that exclude each other, or another property of the network. */
 export function impossibleOptions({
+  driver,
   ipv6_enabled,
   options,
-}: Pick<NetworkDefinition, 'ipv6_enabled' | 'options'>): { fault: Fault } | null {
-  const useless = uselessOption({ options });
+}: Pick<NetworkDefinition, 'driver' | 'ipv6_enabled' | 'options'>): { fault: Fault } | null {
+  const useless = strangeOption({ driver, options }) ?? uselessOption({ driver, options });
   if (useless !== null) return { fault: useless };
   const { mtu, outbound_addr4: out4, outbound_addr6: out6 } = options;
   if (ipv6_enabled && mtu !== undefined && Number(mtu) < IPV6_LEAST) {

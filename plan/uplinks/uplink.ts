@@ -4,7 +4,7 @@
  * Guarantees: pure. A launch has everything that the keeper needs. An option that the executable does not support is a fault,
  * or is listed as missing.
  */
-import type { ContainerContext, ProcessIdentity, ResolvedPort } from '../../state/container.ts';
+import type { ContainerContext, ExitDescriptor, ProcessIdentity, ResolvedPort } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { UplinkFeatures, UplinkProgram, UplinkSettings } from '../../state/uplink.ts';
 import { PASTA_READY_FD, pastaArguments, pastaLink, reachesLoopback } from './pasta.ts';
@@ -33,6 +33,8 @@ export interface UplinkInput {
   netns: string;
   /** The uplink also ends with this process. */
   boundTo: ProcessIdentity | null;
+  /** And when the other end of this is closed. */
+  exit?: ExitDescriptor;
   settings: UplinkSettings;
   /** slirp4netns: true if it carries published ports. */
   apiSocket: boolean;
@@ -64,6 +66,7 @@ export interface UplinkProcess extends Launch {
   outside: string | null;
   netns: string;
   boundTo: ProcessIdentity | null;
+  exit?: ExitDescriptor;
 }
 
 /** The input of `startUplink`. */

@@ -5,7 +5,7 @@
  */
 import type { UplinkProcess } from '../../state/answers/container/inspection.ts';
 import type { JournalEntry } from '../../state/answers/container/history.ts';
-import type { ContainerContext, Difference, Drift } from '../../state/container.ts';
+import type { ChildLink, ContainerContext, Difference, Drift } from '../../state/container.ts';
 import type { DriftPolicies } from '../../state/drift.ts';
 import type { Fault, FaultCode } from '../../state/faults.ts';
 
@@ -22,6 +22,10 @@ export interface NetworkFact extends SharedFact {
   network: string;
   bridge: string;
   unmanaged: boolean;
+  /** Is there if a program of others makes the network. */
+  external?: true;
+  /** Names the kind of the links on a parent, which `bridge` is then. Is absent for a bridge. */
+  driver?: ChildLink['kind'];
 }
 
 /** Describes another container of the same outside. */

@@ -5,10 +5,12 @@
  * Limits: shared.ts has the machines that it shares with others.
  */
 import { changeOf, leadsTo } from '../containers/change.ts';
+import { carrierOf } from '../external/external.ts';
 import { nameEntries } from '../names/names.ts';
 import { isLeaving } from '../states.ts';
 import type { Condition, WhyPart } from '../../state/answers/container/why.ts';
 import type { Difference } from '../../state/container.ts';
+import type { External } from '../../state/external.ts';
 import type { Facts } from './facts.ts';
 import { underWay } from './states.ts';
 import { are, differencesText, leftText, listOf, portsText, unwatchedText, wishesText } from './words.ts';
@@ -58,19 +60,29 @@ function namespacePart(facts: Facts): WhyPart {
   return is('ok', `is at ${netns.path}`);
 }
 
+const programText = ({ terms }: External): string =>
+  terms.driver === 'cni' ? `the plugins of conflist ${terms.list.name}` : terms.driver;
+
 function attachmentParts(facts: Facts): WhyPart[] {
   const { context, differences, state } = facts;
   const change = changeOf(context);
   const attached = context.attachments.map((attachment) => {
-    const { network, link, bridge, addresses } = attachment;
-    const what = `${link} with ${listOf(addresses.map(({ address, prefix }) => `${address}/${prefix}`))}`;
+    const { network, link, bridge, addresses, child, external } = attachment;
+    const has = addresses.map(({ address, prefix }) => `${address}/${prefix}`);
+    const what = `${link} with ${has.length === 0 ? 'no address' : listOf(has)}`;
+    const on =
+      external !== undefined
+        ? `made by ${programText(external)}`
+        : child === undefined
+          ? `on bridge ${bridge}`
+          : `a ${child.kind} on ${bridge}`;
     const is = (condition: Condition, text: string) => part('attachment', network, condition, text);
     if (leaving(facts)) return is('waiting', `${what} is being removed`);
     const found = differences.filter((one) => one.network === network && ON_LINKS.has(one.kind));
     if (found.length > 0) return is('wrong', driftText(facts, found));
     const busy = Object.hasOwn(change.networks, network) || change.todo.includes(network);
     if (state === 'failed' && busy) return is('wrong', `${what} may exist in part`);
-    return busy ? is('waiting', `${what} is being made or changed`) : is('ok', `${what} is on bridge ${bridge}`);
+    return busy ? is('waiting', `${what} is being made or changed`) : is('ok', `${what} is ${on}`);
   });
   if (leaving(facts)) return attached;
   const known = new Set(context.attachments.map(({ network }) => network));
@@ -137,6 +149,11 @@ function portParts(facts: Facts): WhyPart[] {
   if (found.length > 0) return is('wrong', driftText(facts, found));
   if (uplink !== undefined && process?.state !== 'ready')
     return is('wrong', `${text} ${lead(ports)} nowhere while ${uplink.settings.program} does not run`);
+  const carrier = carrierOf(context.attachments);
+  if (carrier !== undefined) {
+    if (atWork(facts)) return is('waiting', `${text} ${are(ports)} being made sure of`);
+    return is('ok', `${text} ${are(ports)} published by the program of network ${carrier.network}`);
+  }
   const targets = leadsTo(context);
   if (targets.length === 0 && portHandler !== 'pasta')
     return is('waiting', `${text} ${lead(ports)} nowhere, because it is on no network that takes ports`);

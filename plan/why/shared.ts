@@ -48,11 +48,16 @@ function networkPart(facts: Facts, network: string): WhyPart {
   const found = partOf('network', network, machine, NETWORK, drift, policies);
   const used = context.attachments.some((one) => one.network === network);
   if (machine.state === 'down' && used) return { ...found, condition: 'wrong', text: 'is down' };
+  if (machine.state === 'down' && machine.driver !== undefined)
+    return { ...found, text: `has no link on ${machine.bridge} now, because no container is on it` };
   return found.condition === 'ok' && machine.state === 'up' ? { ...found, text: upText(machine) } : found;
 }
 
-const upText = ({ bridge, unmanaged }: NetworkFact): string =>
-  `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`;
+const upText = ({ bridge, unmanaged, driver, external }: NetworkFact): string => {
+  if (external === true) return 'is in use: its program makes whatever there is';
+  if (driver !== undefined) return `is up, with ${driver} links on ${bridge}`;
+  return `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`;
+};
 
 export function sharedParts(facts: Facts): WhyPart[] {
   const { context, state, left, policies } = facts;
@@ -64,7 +69,8 @@ export function sharedParts(facts: Facts): WhyPart[] {
   });
   const networks = names.map((network) => networkPart(facts, network));
   const managed = names.some((name) => facts.networks.find(({ network }) => network === name)?.unmanaged !== true);
-  const behind = managed || context.uplink !== undefined;
+  const external = names.some((name) => facts.networks.find(({ network }) => network === name)?.external === true);
+  const behind = managed || external || context.uplink !== undefined;
   const parts = [...networks];
   if (facts.firewall !== null && behind) {
     const drift = left.filter(({ kind }) => kind === 'table' || kind === 'rule');

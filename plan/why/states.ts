@@ -64,6 +64,7 @@ const STEP: Readonly<Record<string, string>> = {
   reverting: 'leading its ports back',
   reclaiming: 'leading its ports back',
   waiting: 'waiting for the container that takes its ports over',
+  checking: 'having the program of a network check what it has made',
   verifying: 'having the firewall compared with what it should be',
   writingFiles: 'writing its resolv.conf and hosts',
   removingFiles: 'removing its resolv.conf and hosts',

@@ -7,6 +7,7 @@
  */
 import { isLeaving } from '../states.ts';
 import type { JournalEntry } from '../../state/answers/container/history.ts';
+import type { ExitDescriptor, ProcessIdentity } from '../../state/container.ts';
 import type { Why } from '../../state/answers/container/why.ts';
 import type { Facts } from './facts.ts';
 import { stepOf } from './states.ts';
@@ -50,12 +51,12 @@ const REQUESTED: ReadonlySet<string> = new Set([
 function eventText(entry: JournalEntry, { context, process, history }: Facts): string {
   const { event } = entry;
   if (REQUESTED.has(event)) return `${event} was requested`;
-  const { boundTo } = context;
+  const { boundTo, exit } = context;
   switch (event) {
     case 'xstate.init':
       return history.find(isMove) === entry ? 'it was created' : 'the daemon was started, and found it so';
     case 'process.exited':
-      return `the process that it is bound to${boundTo === null ? '' : ` (pid ${boundTo.pid})`} ended`;
+      return endText(boundTo, exit);
     case 'lastUserGone':
       return 'the last container that used its namespace has gone';
     case 'resume':
@@ -75,6 +76,13 @@ function eventText(entry: JournalEntry, { context, process, history }: Facts): s
     default:
       return `${event} came`;
   }
+}
+
+function endText(boundTo: ProcessIdentity | null, exit: ExitDescriptor | undefined): string {
+  const process = `the process that it is bound to${boundTo === null ? '' : ` (pid ${boundTo.pid})`} ended`;
+  if (exit === undefined) return process;
+  const closed = `the other end of descriptor ${exit.fd} of process ${exit.holder.pid} was closed`;
+  return boundTo === null ? closed : `${process}, or ${closed}`;
 }
 
 const changedText = (objects: readonly string[], by: string | null | undefined): string =>

@@ -8,6 +8,7 @@
  */
 import type { Kernel } from '../../effects/kernel.ts';
 import { compareOutside } from '../../plan/kernel/expected.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import type { Link } from '../../native/index.ts';
 import type { Difference } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
@@ -39,7 +40,8 @@ export async function auditObjects(
   const look = new OutsideLook(kernel, outside, Infinity, () =>
     definitions.flatMap(({ subnets }) => subnets.map(({ subnet }) => subnet)),
   );
-  for (const definition of busy ? [] : definitions) {
+  // What programs of others have made outside of containers is known to them alone.
+  for (const definition of busy ? [] : definitions.filter((one) => !isExternal(one))) {
     const members = steady.flatMap(({ attachments }) => attachments.filter((one) => one.network === definition.name));
     if (members.length === 0) continue;
     // The MTU is not judged (see Limits). Neighbours are judged for all bridges together.

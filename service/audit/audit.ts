@@ -18,6 +18,7 @@ import { removeLinks } from '../../effects/links/link.ts';
 import { forgetNeighbours } from '../../effects/links/neighbour.ts';
 import { takeOut } from '../../effects/ruleset/rule-operations.ts';
 import { portElements, PORT_MAPS, removeTable } from '../../effects/ruleset/ruleset.ts';
+import { ofCleat } from '../../plan/external/external.ts';
 import { canPublish, publishAddresses } from '../../plan/containers/attachment.ts';
 import { knownOutside, PERMANENT, type Known } from '../../plan/addresses/neighbours.ts';
 import { portTargets } from '../../plan/ports/ports.ts';
@@ -69,7 +70,7 @@ export async function audit(
 
   const addresses = new Map<string, string>();
   for (const { context } of snapshots) {
-    for (const { network, addresses: leased } of context.attachments) {
+    for (const { network, addresses: leased } of ofCleat(context.attachments)) {
       for (const { address } of leased) {
         const key = `${context.outside ?? ''} ${network} ${address}`;
         const other = addresses.get(key);
@@ -131,8 +132,9 @@ export async function audit(
     const here = ({ containers }: InUse) => containers.filter((context) => context.outside === outside);
     const named = new Map(
       mine.flatMap(({ context, state }) =>
-        attachmentsOf(context).map(
-          (attachment) => [attachment.hostLink, { alias: attachment.alias, state, id: context.id }] as const,
+        // A link on a parent has no end here; what is inside is judged with the rest of the inside.
+        attachmentsOf(context).flatMap(({ hostLink, alias, child }) =>
+          child === undefined ? [[hostLink, { alias, state, id: context.id }] as const] : [],
         ),
       ),
     );
@@ -178,7 +180,8 @@ export async function audit(
     const expected = expectedElements(instance.table, mine);
     const found = new Map<string, { map: string; element: NftElement }>();
     const table = await native.nftTable('inet', instance.table);
-    const wanted = used.size > 0 || mine.some(({ context }) => mayRunUplink(context));
+    const external = ({ attachments }: ContainerContext) => attachments.length > ofCleat(attachments).length;
+    const wanted = used.size > 0 || mine.some(({ context }) => mayRunUplink(context) || external(context));
     if (table === null) {
       if (wanted && mine.some(({ state }) => state === 'up')) {
         findings.push({ kind: 'table', object: instance.table, problem: 'missing' });
@@ -226,11 +229,9 @@ export async function audit(
   };
 }
 
-/** Returns the attachments of a container, including those that are being replaced. */
-const attachmentsOf = ({ attachments, change }: ContainerContext): Attachment[] => [
-  ...replacedBy(change),
-  ...attachments,
-];
+/** Returns the attachments of a container that cleat makes, including those that are being replaced. */
+const attachmentsOf = ({ attachments, change }: ContainerContext): Attachment[] =>
+  ofCleat([...replacedBy(change), ...attachments]);
 
 /** Returns the container as a busy one: anything that it names may be in the making. */
 const passingBy = (context: ContainerContext): Snapshot => ({ state: 'busy', context });
@@ -295,7 +296,7 @@ function judgeNeighbours(
   }
   const named = new Set(snapshots.flatMap(({ context }) => keysOf(attachmentsOf(context))));
   const missing = snapshots.flatMap(({ state, context }) =>
-    isSteadyName(state) ? keysOf(context.attachments).map((key) => ({ key, owner: context.id })) : [],
+    isSteadyName(state) ? keysOf(ofCleat(context.attachments)).map((key) => ({ key, owner: context.id })) : [],
   );
   return [
     ...[...found]

@@ -11,6 +11,7 @@ import type { ContainerEvent, ContainerInput } from '../../machines/container/co
 import type { CreateEvent, LifecycleEvent } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Limits } from '../../state/limits.ts';
+import { identifyExit } from '../../effects/processes/exit-descriptor.ts';
 import { boundTo, planContainer, requested } from '../events/creation.ts';
 import { callsOf, illegal, legalEvents, nameTaken, toMachineEvent } from '../events/events.ts';
 import { hasAllContainers, refuseTooManyContainers, refuseTooManyPorts } from '../events/limits.ts';
@@ -117,7 +118,11 @@ export class Admission {
     const users = this.#roster.neighbours.usersOf(context.owner).join(', ');
     if (!isDeepStrictEqual(wish, context.request))
       throw exists(`its namespace is in use by ${users}, and was made otherwise`);
-    return { type: 'resume', boundTo: boundTo(netns.mode === 'pid' ? netns.pid : event.bound_to) };
+    return {
+      type: 'resume',
+      boundTo: boundTo(netns.mode === 'pid' ? netns.pid : event.bound_to),
+      ...(event.exit_fd === undefined ? {} : { exit: identifyExit(event.exit_fd) }),
+    };
   }
 
   /**

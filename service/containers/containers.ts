@@ -8,7 +8,7 @@
  * Limits: an answer waits as long as its effects take; those have deadlines.
  */
 import { createActor, waitFor } from 'xstate';
-import { stateName } from '../../plan/states.ts';
+import { isDeparting, stateName } from '../../plan/states.ts';
 import { ROOT, succeed } from '../../effects/effect.ts';
 import { retryUntilDone } from '../../effects/retry.ts';
 import type { containerMachine } from '../../machines/container/container.ts';
@@ -32,7 +32,7 @@ import { endings } from './process-endings.ts';
 import { passages } from '../records/passages.ts';
 import { noSuchContainer, withIds } from '../events/events.ts';
 import type { Entry, Roster } from './roster.ts';
-import { watchUntilItEnds } from './process-watch.ts';
+import { watchUntilItCloses, watchUntilItEnds } from './process-watch.ts';
 import { restorable, type Restorable } from '../records/recovery.ts';
 import { atRest, inState } from './wait-for-state.ts';
 import {
@@ -88,6 +88,12 @@ export class Containers {
   /** Returns the id of the container with this id, name or beginning of an id; the text itself if there is none. */
   idOf(text: string): string {
     return this.#names.idOf(text);
+  }
+
+  /** Returns true if another container, one that is to stay, has this text as its id or name. */
+  isTaken(id: string, text: string): boolean {
+    const holder = this.get(this.#names.holderOf(id, text) ?? id);
+    return holder !== undefined && holder.context.id !== id && !isDeparting(holder);
   }
 
   get(id: string): ContainerSnapshot | undefined {
@@ -359,15 +365,23 @@ export class Containers {
   }
 
   #watch(entry: Entry): void {
-    const { boundTo, id } = entry.actor.getSnapshot().context;
-    if (boundTo === null) return;
+    const { boundTo, exit, id } = entry.actor.getSnapshot().context;
+    let over = false;
     const exited = () => {
+      if (over) return; // the other one has ended before
+      over = true;
       const { actor } = this.#running(entry);
       const users = this.neighbours.usersOf(actor.getSnapshot().context.owner);
       actor.send({ type: 'process.exited', users });
     };
-    const failed = (error: unknown) => this.#parts.failed(`watch on the process of ${id}`, error);
-    entry.unwatch = watchUntilItEnds(boundTo, exited, failed);
+    const failed = (error: unknown) => this.#parts.failed(`watch on what ${id} ends with`, error);
+    const watches = [
+      ...(boundTo === null ? [] : [watchUntilItEnds(boundTo, exited, failed)]),
+      ...(exit === undefined ? [] : [watchUntilItCloses(exit, exited, failed)]),
+    ];
+    entry.unwatch = () => {
+      for (const end of watches) end();
+    };
   }
 
   #announce(notification: Notification): void {

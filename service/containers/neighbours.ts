@@ -9,7 +9,7 @@ import type { NeighbourDirectory } from '../../effects/ask.ts';
 import { coveredBy, leadsTo } from '../../plan/containers/change.ts';
 import { without } from '../../plan/ports/port-list.ts';
 import { targetsFor } from '../../plan/ports/ports.ts';
-import type { ContainerContext, PortTarget, ProcessIdentity, ResolvedPort } from '../../state/container.ts';
+import type { ContainerContext, PortTarget, ResolvedPort, Tie } from '../../state/container.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { PortHandler } from '../../state/uplink.ts';
@@ -53,15 +53,16 @@ export class Neighbours implements NeighbourDirectory {
   }
 
   /**
-   * Returns the processes whose ends are the end of an owner and of all containers in its namespace; none, if one of these
-   * containers ends by teardown alone. The owner's ports serve all of them, and end with the last. An owner that is only held by
-   * its users has already ended.
+   * Returns what an owner and all containers in its namespace end with; nothing, if one of these containers ends by teardown
+   * alone. The owner's ports serve all of them, and end with the last. An owner that is only held by its users has already ended.
    */
-  boundTo(owner: string): ProcessIdentity[] {
-    const its = this.#all().flatMap(({ context }) =>
-      (context.owner === owner && !context.ownerGone) || context.netns?.of === owner ? [context.boundTo] : [],
+  boundTo(owner: string): Tie[] {
+    const its = this.#all().flatMap(({ context }): Tie[] =>
+      (context.owner === owner && !context.ownerGone) || context.netns?.of === owner
+        ? [{ process: context.boundTo, exit: context.exit ?? null }]
+        : [],
     );
-    return its.includes(null) ? [] : its.filter((process) => process !== null);
+    return its.some(({ process, exit }) => process === null && exit === null) ? [] : its;
   }
 
   /** Returns the owner that gives up the ports that an event requests, and these ports; null if the event takes none over. */

@@ -1,11 +1,13 @@
 /**
- * Checks of `doctor`: do the bridges of unmanaged networks exist?
+ * Checks of `doctor`: do the bridges of unmanaged networks exist, and the parents of those of other drivers?
  *
  * Guarantees: changes nothing.
  * Limits: checks the daemon's own outside only.
  */
 import type { Kernel } from '../../effects/kernel.ts';
 import { lookAtBridge } from '../../effects/links/unmanaged-bridge.ts';
+import { isExternal } from '../../plan/networks/external.ts';
+import { isOnParent } from '../../plan/networks/parent.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { Check } from '../../state/answers/doctor.ts';
@@ -14,16 +16,20 @@ import type { Check } from '../../state/answers/doctor.ts';
 export async function bridgeChecks(kernel: Kernel, networks: readonly NetworkDefinition[]): Promise<Check[]> {
   const { kernel: native } = kernel.outside(null);
   const checks: Check[] = [];
-  for (const { name, network_interface: bridge } of networks.filter(isUnmanaged)) {
-    const ok = (await lookAtBridge(native, bridge)) !== null;
+  for (const network of networks.filter((one) => isUnmanaged(one) && !isExternal(one))) {
+    const { name, driver, network_interface: link } = network;
+    const ok = (await lookAtBridge(native, network)) !== null;
+    const onParent = isOnParent(network);
+    const [is, what] = onParent ? [`has driver ${driver}`, 'parent'] : ['is unmanaged', 'bridge'];
+    const make = onParent ? '`ip link` lists the links' : `ip link add ${link} type bridge, or whatever makes it`;
     checks.push({
-      name: 'bridge',
+      name: what,
       ok,
       severity: 'warning',
       text: ok
-        ? `network ${name} is unmanaged, and its bridge ${bridge} is there`
-        : `network ${name} is unmanaged, and there is no bridge ${bridge}: its containers reach nobody by it, others are refused`,
-      ...(ok ? {} : { hint: `ip link add ${bridge} type bridge, or whatever makes it on this machine` }),
+        ? `network ${name} ${is}, and its ${what} ${link} is there`
+        : `network ${name} ${is}, and there is no ${what} ${link}: its containers reach nobody by it, others are refused`,
+      ...(ok ? {} : { hint: `${make} on this machine` }),
     });
   }
   return checks;

@@ -7,6 +7,7 @@
  */
 import { bridgeAlias, bridgeSwitches } from '../../effects/links/bridge.ts';
 import type { Kernel } from '../../effects/kernel.ts';
+import { ofCleat } from '../../plan/external/external.ts';
 import { compareOutside } from '../../plan/kernel/expected.ts';
 import { compareBridge, type Member } from '../../plan/kernel/expected-bridge.ts';
 import { compareSwitches } from '../../plan/kernel/switches.ts';
@@ -62,7 +63,7 @@ export class OutsideLook {
 
   async host({ attachments }: ContainerContext): Promise<Difference[]> {
     if (this.#links === null && this.#few) {
-      const names = [...new Set(attachments.flatMap(({ hostLink, bridge }) => [hostLink, bridge]))];
+      const names = [...new Set(ofCleat(attachments).flatMap(({ hostLink, bridge }) => [hostLink, bridge]))];
       const links = await Promise.all(names.map((name) => this.#native.link(name)));
       return compareOutside(
         attachments,

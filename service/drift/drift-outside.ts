@@ -7,6 +7,7 @@
  * looked at again when it has come to rest; one that is leaving is left alone. Bridges come first: the links on them are repaired
  * with them.
  * Limits: drift-clues.ts says what the kernel announces at all.
+ * Over 400 lines because the clues, the looks and the waits of one outside share their state.
  */
 import type { AnyActorRef } from 'xstate';
 import { isLeaving, isSteady } from '../../plan/states.ts';
@@ -14,6 +15,7 @@ import type { RulesetFindings } from '../../machines/firewall.ts';
 import { toFault } from '../../effects/effect.ts';
 import { inPool } from '../../effects/pool.ts';
 import { atRest, until } from '../../effects/until.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import { withMtu } from '../../plan/networks/way-out.ts';
 import type { Kernel } from '../../effects/kernel.ts';
@@ -23,8 +25,10 @@ import type { Fault } from '../../state/faults.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { DriftNotification, RepairedNotification } from '../../state/answers/notification.ts';
 import type { Shared } from '../outsides/shared.ts';
+import { findExternal } from './drift-external.ts';
 import { Clues, CLUES } from './drift-clues.ts';
 import { isAboutPort, OutsideLook } from './drift-look.ts';
+import { findOnParents } from './drift-owners.ts';
 import { pinBack } from './drift-pin.ts';
 import { byPolicy, DriftRecord, type LeftDrift } from './drift-record.ts';
 import { Sweep } from './drift-sweep.ts';
@@ -231,7 +235,9 @@ export class OutsideWatch {
     for (const [name, actor] of all) {
       const { subnets } = actor.getSnapshot().context.definition;
       const v6 = subnets.some(({ subnet }) => subnet.includes(':'));
-      const ours = subnets.some(({ subnet, gateway }) => gone.has(gateway) || gone.has(subnet));
+      const ours = subnets.some(
+        ({ subnet, gateway }) => (gateway !== undefined && gone.has(gateway)) || gone.has(subnet),
+      );
       if (ours || (v6 && gone.has('::1/128'))) found.add(name);
     }
     return found;
@@ -283,6 +289,7 @@ export class OutsideWatch {
         return;
       }
     }
+    await findExternal(this.#parts, this.#outside, this.#owners);
     for (const { alias, netnsId, name } of await look.links()) {
       if (!alias.startsWith(this.#prefix)) continue;
       const [id = '', generation = '', network] = alias.slice(this.#prefix.length).split(':');
@@ -290,6 +297,7 @@ export class OutsideWatch {
       if (netnsId !== null) this.#owners.set(netnsId, `${id}:${generation}`);
       if (ports.has(name)) networks.add(network);
     }
+    await findOnParents(this.#parts, this.#outside, unknown, this.#owners);
     if (unknown.length > 0 && strangers().length === unknown.length) this.#restFromStrangers();
   }
 
@@ -313,6 +321,8 @@ export class OutsideWatch {
       this.#record.forget(key);
       return false;
     }
+    // What a program of others has made is known by its containers alone.
+    if (isExternal(snapshot.context.definition)) return false;
     if (!snapshot.hasTag('rest')) return this.#again(actor, name);
     const { definition, wayOut } = snapshot.context;
     const all = this.#parts.containers.all();

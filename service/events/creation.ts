@@ -6,6 +6,7 @@
  * itself), with nothing changed. A shared namespace belongs to its first owner, however many containers share it in a chain.
  * Limits: the machines that grant addresses and ports decide whether these are free.
  */
+import { identifyExit } from '../../effects/processes/exit-descriptor.ts';
 import { isGone } from '../../effects/processes/process.ts';
 import type { ContainerInput } from '../../machines/container/container-inputs.ts';
 import { netnsName } from '../../plan/containers/attachment.ts';
@@ -65,9 +66,11 @@ export function planContainer(event: CreateEvent, around: Surroundings): Contain
     outside: outsideOf(event, around),
     netns: netns.mode === 'host' ? null : { path, owned: netns.mode === 'new', ...sourceOf(netns, id, around) },
     boundTo: boundTo(pid),
+    ...(event.exit_fd === undefined ? {} : { exit: identifyExit(event.exit_fd) }),
     publisher: publisherOf(event, around),
     files: event.files ?? false,
     ...wayOut(event, around.uplinks, around.rootless && outsideOf(event, around) === null),
+    ...(event.ports_reserved === true ? { portsReserved: true as const } : {}),
     request,
   };
 }

@@ -6,6 +6,7 @@
  */
 import type { ContainerContext } from '../../state/container.ts';
 import type { AttachmentOptions, LifecycleEvent } from '../../state/event.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
@@ -18,7 +19,7 @@ export function warningsOf(
 ): string[] {
   return [
     ...namesForNobody(event, context, networks),
-    ...portsToNowhere(event, context),
+    ...portsToNowhere(event, context, networks),
     ...notLetThrough(event, context, firewalld),
   ];
 }
@@ -55,9 +56,25 @@ function namesForNobody(
   });
 }
 
-function portsToNowhere(event: LifecycleEvent, { id, uplink, request }: ContainerContext): string[] {
+function portsToNowhere(
+  event: LifecycleEvent,
+  { id, uplink, request, portHandler }: ContainerContext,
+  networks: () => readonly NetworkDefinition[],
+): string[] {
   const touched = ['create', 'configure', 'publish', 'disconnect'].includes(event.type);
-  const leads = uplink !== undefined || Object.keys(request.networks).length > 0;
-  if (!touched || leads || request.ports.length === 0) return [];
-  return [`container ${id} is on no network: its published ports lead nowhere until it is connected to one`];
+  if (!touched || uplink !== undefined || request.ports.length === 0) return [];
+  const names = Object.keys(request.networks);
+  const without = (why: string) => [`container ${id} ${why}`];
+  if (names.length === 0)
+    return without('is on no network: its published ports lead nowhere until it is connected to one');
+  const mine = networks().filter(({ name }) => names.includes(name));
+  // A program of others that can take none refuses the container.
+  const takes = ({ driver, ipam_options: { driver: ipam } }: NetworkDefinition) =>
+    isExternal({ driver }) || (ipam !== 'none' && (driver === 'bridge' || portHandler === 'forwarder'));
+  if (mine.some(takes) || mine.length === 0) return [];
+  const all = mine.map(({ name, driver }) => `${name} (${driver})`).join(', ');
+  return without(
+    `has no network that takes published ports, which lead nowhere: on ${all} it is reached at its own address; ` +
+      'port handler forwarder carries ports to a network of any driver that gives addresses',
+  );
 }

@@ -11,6 +11,8 @@
  *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
  *   GET    /v1/inspector, /v1/containers/:id/machine (inspector.ts)
  *   POST   /v1/audit/repair
+ *   POST   /v1/netavark/setup, /v1/netavark/teardown, /v1/netavark/update (netavark-routes.ts)
+ *   POST   /v1/cni/add, /v1/cni/del, /v1/cni/check, /v1/cni/gc, /v1/cni/status (cni-routes.ts)
  *   GET    /v1/plans/:hash, POST /v1/plans/:hash/apply (plans.ts)
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
  *   GET    /metrics (for Prometheus), /_ping ("OK", as of Docker and Podman)
@@ -24,6 +26,7 @@
  */
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyRequest, type RequestPayload } from 'fastify';
+import type { Kernel } from '../../effects/kernel.ts';
 import type { AuditReport, RepairReport } from '../../state/answers/audit.ts';
 import type { ContainerView, Gone } from '../../state/answers/container/container.ts';
 import type { DoctorReport } from '../../state/answers/doctor.ts';
@@ -44,15 +47,19 @@ import type { AppliedPlan } from '../containers/admission.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { noSuchContainer } from '../events/events.ts';
+import type { Attachments } from '../fronts/attachments.ts';
 import type { Networks } from '../networks/networks.ts';
+import type { Shared } from '../outsides/shared.ts';
 import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
 import type { Plans } from '../plans/plans.ts';
 import { openApi, paths } from './openapi.ts';
+import { addCniRoutes } from './cni-routes.ts';
 import { addRouteRules } from './route-rules.ts';
 import { addJournalRoutes } from './journal-routes.ts';
 import { type Answered, streamEvents } from './event-stream.ts';
 import { MAX_LINE } from '../requests/ndjson.ts';
 import { parse } from '../requests/parse.ts';
+import { addNetavarkRoutes } from './netavark-routes.ts';
 import { addPlanRoutes, isDryRun, plannerOf, waits, type Call } from './plans.ts';
 import { faultOfRequest, refusal, sendFault } from '../requests/refusals.ts';
 import { traced, tracedEvent } from '../requests/traced.ts';
@@ -66,6 +73,9 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   traces: Traces | null;
   containers: Containers;
   networks: Networks;
+  shared: Shared;
+  kernel: Kernel;
+  attachments: Attachments;
   plans: Plans;
   view(snapshot: ContainerSnapshot): ContainerView;
   /** Why firewalld was not told of all networks there, null when it was. */
@@ -154,18 +164,26 @@ export function createApi(parts: ApiParts): FastifyInstance {
     return { status: 200, body: await plans.make(untraced, plannerOf(peer)) };
   }
 
-  async function carryOut(
+  function send(
     event: LifecycleEvent,
     { peer, wait, headers }: Call,
     applied: AppliedPlan | null,
-  ): Promise<{ status: number; body: EventAnswer }> {
+  ): Promise<ContainerSnapshot> {
     authorise(peer, event);
-    const snapshot = await tracedEvent(traces, event, { headers, containers }, async () => {
+    return tracedEvent(traces, event, { headers, containers }, async () => {
       // The default network could not be made when the daemon started. It may be possible now.
       const needs = event.type === 'create' || event.type === 'connect';
       if (needs && networks.defaultFault !== null) await networks.ensureDefault();
       return containers.dispatch(event, wait, isTrusted(peer) ? null : peer.uid, applied);
     });
+  }
+
+  async function carryOut(
+    event: LifecycleEvent,
+    { peer, wait, headers }: Call,
+    applied: AppliedPlan | null,
+  ): Promise<{ status: number; body: EventAnswer }> {
+    const snapshot = await send(event, { peer, wait, headers }, applied);
     const warnings = warningsOf(
       event,
       snapshot,
@@ -251,6 +269,8 @@ export function createApi(parts: ApiParts): FastifyInstance {
   });
 
   addInspectorRoutes(api, parts);
+  addNetavarkRoutes(api, { ...parts, send: (event, call) => send(event, call, null) });
+  addCniRoutes(api, { ...parts, send: (event, call) => send(event, call, null) });
 
   api.get('/v1/audit', () => parts.audit());
   api.post('/v1/audit/repair', (request) => {

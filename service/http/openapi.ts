@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { AuditReport, RepairReport } from '../../state/answers/audit.ts';
+import { CniError, CniResult } from '../../state/answers/cni.ts';
 import { ContainerView, Gone } from '../../state/answers/container/container.ts';
 import { DoctorReport } from '../../state/answers/doctor.ts';
 import { ErrorAnswer } from '../../state/answers/error.ts';
@@ -13,6 +14,7 @@ import { EventAnswer, EventLine, PlanLine } from '../../state/answers/event.ts';
 import { ExportLine, JournalEntry } from '../../state/answers/container/history.ts';
 import { InspectorMessage, MachineSnapshot, StatelyMessage } from '../../state/answers/inspector.ts';
 import { Inspection } from '../../state/answers/container/inspection.ts';
+import { NetavarkAnswer, NetavarkNetwork } from '../../state/answers/netavark.ts';
 import { NetworkAnswer } from '../../state/answers/network.ts';
 import { Notification } from '../../state/answers/notification.ts';
 import { Plan } from '../../state/answers/container/plan.ts';
@@ -21,11 +23,16 @@ import { Version } from '../../state/answers/version.ts';
 import { Why } from '../../state/answers/container/why.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS, Fault } from '../../state/faults.ts';
+import { NetavarkCreate, NetavarkSetup, NetavarkTeardown, NetavarkUpdate } from '../../state/fronts/netavark.ts';
 import type { Paths } from './route-rules.ts';
+import { CniRequest } from '../../state/fronts/cni.ts';
 import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 
 const schemas = {
   AuditReport,
+  CniError,
+  CniRequest,
+  CniResult,
   ContainerStats,
   ContainerView,
   DoctorReport,
@@ -40,6 +47,12 @@ const schemas = {
   JournalEntry,
   LifecycleEvent,
   MachineSnapshot,
+  NetavarkAnswer,
+  NetavarkCreate,
+  NetavarkNetwork,
+  NetavarkSetup,
+  NetavarkTeardown,
+  NetavarkUpdate,
   NetworkAnswer,
   NetworkDefinition,
   NetworkRequest,
@@ -74,6 +87,18 @@ const PREFER = parameter(
   'header',
   'respond-async: answer as soon as the event is certain to be done (RFC 7240)',
 );
+
+const NETNS = { ...parameter('netns', 'query', "path of the container's namespace"), required: true };
+const OF_NETWORK = { ...parameter('network', 'query', 'name of the network'), required: true };
+/** A command of a CNI plugin. */
+const cni = (done: string, status: 200 | 204) => ({
+  summary: `What the CNI plugin is asked for, for \`cleat-cni\`; for root. ${done}, or an error of the specification`,
+  requestBody: { required: true, content: json(ref('CniRequest')) },
+  responses: {
+    [status]: status === 200 ? answer(done, ref('CniResult')) : { description: done },
+    default: answer('An error as the CNI specification has it', ref('CniError')),
+  },
+});
 
 /** The routes are held to it, too (route-rules.ts). */
 export const paths: Paths = {
@@ -127,6 +152,11 @@ export const paths: Paths = {
       },
     },
   },
+  '/v1/cni/add': { post: cni('The result of the ADD', 200) },
+  '/v1/cni/check': { post: cni('It is as the result of the ADD says', 204) },
+  '/v1/cni/del': { post: cni('Nothing is left of the attachment', 204) },
+  '/v1/cni/gc': { post: cni('Nothing is left of what the runtime does not know any more', 204) },
+  '/v1/cni/status': { post: cni('The network can take a container', 204) },
   '/v1/containers': {
     get: {
       summary: 'All containers, or those of them that exist',
@@ -250,6 +280,37 @@ export const paths: Paths = {
       summary: 'Remove a network that nobody uses',
       parameters: [parameter('name', 'path', 'network')],
       responses: { 204: { description: 'Removed' }, default: error },
+    },
+  },
+  '/v1/netavark/setup': {
+    post: {
+      summary: 'What `netavark setup` is sent, for `cleat-netavark`: the container is on these networks; for root',
+      parameters: [NETNS],
+      requestBody: { required: true, content: json(ref('NetavarkSetup')) },
+      responses: { 200: answer('As netavark answers', ref('NetavarkAnswer')), default: error },
+    },
+  },
+  '/v1/netavark/teardown': {
+    post: {
+      summary: 'What `netavark teardown` is sent: the container is on none of these networks any more; for root',
+      parameters: [NETNS],
+      requestBody: { required: true, content: json(ref('NetavarkTeardown')) },
+      responses: { 204: { description: 'Done, or nothing was left to do' }, default: error },
+    },
+  },
+  '/v1/netavark/create': {
+    post: {
+      summary: 'What `netavark create` is sent: a definition is completed and checked, and nothing is made; for root',
+      requestBody: { required: true, content: json(ref('NetavarkCreate')) },
+      responses: { 200: answer('The network, as Podman keeps it', ref('NetavarkNetwork')), default: error },
+    },
+  },
+  '/v1/netavark/update': {
+    post: {
+      summary: 'What `netavark update` is told: the servers for names that are not ours; for root',
+      parameters: [OF_NETWORK],
+      requestBody: { required: true, content: json(ref('NetavarkUpdate')) },
+      responses: { 204: { description: 'Done, or no container is on the network' }, default: error },
     },
   },
   '/v1/audit': {

@@ -13,7 +13,7 @@ interface Operation {
   summary: string;
   requestBody?: object;
   responses: object;
-  parameters?: readonly { name: string; in: string }[];
+  parameters?: readonly { name: string; in: string; required: boolean }[];
 }
 /** The paths of OpenAPI, with the operations of each by method in lower case. */
 export type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>;

@@ -9,12 +9,15 @@
  * Limits: name, bridge, labels and whether it is internal or has DNS do not change once made.
  */
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { findAardvark } from '../../effects/names/aardvark.ts';
 import { toFault } from '../../effects/effect.ts';
 import type { Kernel } from '../../effects/kernel.ts';
+import type { TermsOf } from '../../effects/lease.ts';
 import { requireIpv6 } from '../../effects/namespaces/switches.ts';
 import type { Obstacle } from '../../plan/networks/host-routes.ts';
-import { planNetwork } from '../../plan/networks/network.ts';
+import { overlaps, parseSubnet } from '../../plan/addresses/address.ts';
+import { isOnParent } from '../../plan/networks/parent.ts';
 import { reservedNetwork } from '../../plan/addresses/special-addresses.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import { poolsOf, ULA } from '../../plan/addresses/subnet-pools.ts';
@@ -28,7 +31,9 @@ import {
   type SubnetPool,
 } from '../../state/network.ts';
 import type { Definitions } from './definitions.ts';
+import { belongsToOthers, inUse, ofEngine, planned, type DescribedNetwork, type PlannedNetwork } from './described.ts';
 import { hostObstacles } from './host-routes.ts';
+import { ELSEWHERE } from './way-out-watch.ts';
 import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
 import { logged, type Log } from '../report/log.ts';
 import type { Shared } from '../outsides/shared.ts';
@@ -49,6 +54,7 @@ export class Networks {
   readonly #log: Log;
   readonly #bridgePrefix: string;
   readonly #pools: readonly SubnetPool[];
+  readonly #termsOf: TermsOf;
   readonly #departures: (owners: readonly string[]) => Promise<void> | null;
   /** The fault because of which there is no default network. */
   #defaultFault: Fault | null = null;
@@ -60,6 +66,7 @@ export class Networks {
     log: Log;
     bridgePrefix: string;
     pools: readonly SubnetPool[];
+    termsOf: TermsOf;
     /** Resolves when departing containers of these owners are gone; null if there are none. */
     departures: (owners: readonly string[]) => Promise<void> | null;
   }) {
@@ -69,6 +76,7 @@ export class Networks {
     this.#log = parts.log;
     this.#bridgePrefix = parts.bridgePrefix;
     this.#pools = parts.pools;
+    this.#termsOf = parts.termsOf;
     this.#departures = parts.departures;
   }
 
@@ -105,6 +113,25 @@ export class Networks {
     return this.#defaultFault;
   }
 
+  /**
+   * Chooses the parent of each definition that names none, as files of Podman's do: the link of the default route now. Without such a
+   * route they have none until the next start, and refuse containers.
+   */
+  async chooseParents(): Promise<void> {
+    const open = this.all().filter((network) => isOnParent(network) && network.network_interface === '');
+    const link = open.length === 0 ? null : await this.#defaultLink();
+    if (link === null) return;
+    await this.#definitions.inTurn(() => {
+      for (const definition of open) this.#definitions.record({ ...definition, network_interface: link });
+    });
+  }
+
+  async #defaultLink(): Promise<string | null> {
+    const { kernel } = this.#kernel.outside(null);
+    const [four, six] = await Promise.all([kernel.wayTo(ELSEWHERE[4]), kernel.wayTo(ELSEWHERE[6])]);
+    return (four ?? six)?.link ?? null;
+  }
+
   /** Returns why there is no default network; null if there is one, or somebody removed it. */
   get defaultFault(): Fault | null {
     return this.#defaultFault;
@@ -118,6 +145,27 @@ export class Networks {
 
   create(request: NetworkRequest): Promise<NetworkAnswer> {
     return logged(this.#log, 'create', request.name, () => this.#create(request));
+  }
+
+  /**
+   * Makes a network as an engine describes it, or finds it so. The engine keeps the definition, and may have changed it since the
+   * last container: other servers for names are given to a network in use; for anything else, a network without users is made
+   * anew, and one in use is refused.
+   */
+  adopt(described: DescribedNetwork): Promise<NetworkDefinition> {
+    return this.#definitions.inTurn(() => this.#adopt(described));
+  }
+
+  /** Throws the reason if `adopt` would refuse this network now. Changes nothing. */
+  foresee(described: DescribedNetwork): Promise<void> {
+    return this.#definitions.inTurn(async () => {
+      const { known, others } = this.#beside(described);
+      if (known !== null) {
+        if (isDeepStrictEqual(await this.#wished(described, known, others), known)) return;
+        this.#refuseUsed(known.name);
+      }
+      await this.#planned(described.request, others, described.id);
+    });
   }
 
   update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
@@ -144,44 +192,125 @@ export class Networks {
     });
   }
 
-  /** Completes a definition, and makes nothing. Rejects with the reason if there can be no such network. */
-  async #planned(request: NetworkRequest): Promise<{ definition: NetworkDefinition; warnings: string[] }> {
-    const [routes, links] = await Promise.all([
+  async #adopt(described: DescribedNetwork): Promise<NetworkDefinition> {
+    const { known, others } = this.#beside(described);
+    if (known !== null) {
+      const wished = await this.#wished(described, known, others);
+      if (isDeepStrictEqual(wished, known)) return known;
+      const { network_dns_servers } = wished;
+      if (isDeepStrictEqual({ ...known, network_dns_servers }, wished)) {
+        return this.#change(known, { network_dns_servers });
+      }
+      await this.#removeUnused(known);
+    }
+    const plan = await this.#planned(described.request, others, described.id);
+    const definition = ofEngine(described, plan, known?.created ?? described.created);
+    this.#definitions.record(definition);
+    await this.#moveDefault(definition);
+    return definition;
+  }
+
+  /** Returns the network of this name as it is known, null if it is not, and the networks that it has to be beside. */
+  #beside({ engine, request }: DescribedNetwork): { known: NetworkDefinition | null; others: NetworkDefinition[] } {
+    const known = this.#definitions.byName.get(request.name) ?? null;
+    if (known !== null && known.engine !== engine) throw belongsToOthers(known);
+    return { known, others: this.all().filter(({ name }) => name !== request.name && !this.#givesWay(name)) };
+  }
+
+  /**
+   * Returns what a known network is to be now. What an engine hands over is complete, so the kernel is not asked. An engine may make its
+   * definition anew for each container, so the time in it says nothing.
+   */
+  async #wished(
+    described: DescribedNetwork,
+    known: NetworkDefinition,
+    others: readonly NetworkDefinition[],
+  ): Promise<NetworkDefinition> {
+    const around = { networks: others, routes: [], links: [], defaultLink: known.network_interface };
+    const plan = planned(described.request, { ...around, ...(await this.#choices(described.id)) });
+    return ofEngine(described, plan, known.created);
+  }
+
+  /** Returns true for the default network while nobody uses it: cleat has chosen its subnet, and can choose another. */
+  #givesWay(name: string): boolean {
+    return name === DEFAULT_NETWORK && this.#shared.usersOf(name).length === 0;
+  }
+
+  /** Gives the default network, if nobody uses it, another subnet than that of a network that an engine has described. */
+  async #moveDefault({ subnets }: NetworkDefinition): Promise<void> {
+    const own = this.#definitions.byName.get(DEFAULT_NETWORK);
+    if (own === undefined || !this.#givesWay(DEFAULT_NETWORK)) return;
+    const described = subnets.map(({ subnet }) => parseSubnet(subnet));
+    const isInTheWay = ({ subnet }: { subnet: string }) => described.some((one) => overlaps(one, parseSubnet(subnet)));
+    if (!own.subnets.some(isInTheWay)) return;
+    await this.#removeUnused(own);
+    const { created: _created, id: _id, ipam_options: _ipam, ...request } = own;
+    const free = request.subnets.filter((subnet) => !isInTheWay(subnet));
+    try {
+      this.#definitions.record((await this.#planned({ ...request, subnets: free })).definition);
+    } catch (error) {
+      this.#defaultFault = toFault(error, 'create');
+    }
+  }
+
+  /** Completes a definition, and makes nothing. Rejects with the reason if there can be no such network beside `others`. */
+  async #planned(
+    request: NetworkRequest,
+    others: readonly NetworkDefinition[] = this.all(),
+    id?: string,
+  ): Promise<PlannedNetwork> {
+    const [routes, links, defaultLink] = await Promise.all([
       this.#routes(request.subnets ?? []),
       this.#kernel.outside(null).kernel.links(),
+      this.#defaultLink(),
     ]);
-    const plan = planNetwork(request, {
+    const plan = planned(request, {
+      ...(await this.#choices(id)),
       routes,
       links: links.map(({ name }) => name),
-      networks: this.all(),
+      defaultLink,
+      networks: others,
+    });
+    // A conflist that nobody could use is refused now.
+    this.#termsOf(plan.definition, null);
+    await this.#requireIpv6(plan.definition);
+    return plan;
+  }
+
+  /** Returns what a network that an engine keeps is completed from, besides what the engine says. */
+  async surroundings(): Promise<{ now: string; defaultLink: string | null }> {
+    return { now: new Date().toISOString(), defaultLink: await this.#defaultLink() };
+  }
+
+  /** Returns what a new network is chosen from, besides what the kernel and other networks leave. */
+  async #choices(id = randomBytes(32).toString('hex')) {
+    return {
       pools: this.#pools,
       resolver: (await findAardvark()) !== null,
       bridgePrefix: this.#bridgePrefix,
-      id: randomBytes(32).toString('hex'),
+      id,
       now: new Date().toISOString(),
-    });
-    if ('fault' in plan) throw FaultError.of(plan.fault);
-    await this.#requireIpv6(plan.definition);
-    return plan;
+    };
   }
 
   /** Changes a network that containers use: all of them follow, or none. */
   async #update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
     await this.#abandoned(name);
-    return this.#definitions.inTurn(async () => {
-      const before = this.get(name);
-      const routes = await this.#routes(update.subnets ?? []);
-      const plan = planUpdate(before, update, { routes, networks: this.all(), pools: this.#pools });
-      if ('fault' in plan) throw FaultError.of(plan.fault);
-      const next = plan.definition;
-      if (next === before) return before;
-      await this.#requireIpv6(next);
-      this.#definitions.begin(before, next);
-      const fault = await updateMachines(this.#updating(next.name), before, next);
-      this.#definitions.settle(next.name);
-      if (fault !== null) throw FaultError.of(fault);
-      return answered(next, plan.warnings);
-    });
+    return this.#definitions.inTurn(() => this.#change(this.get(name), update));
+  }
+
+  async #change(before: NetworkDefinition, update: NetworkUpdate): Promise<AnsweredNetwork> {
+    const routes = await this.#routes(update.subnets ?? []);
+    const plan = planUpdate(before, update, { routes, networks: this.all(), pools: this.#pools });
+    if ('fault' in plan) throw FaultError.of(plan.fault);
+    const next = plan.definition;
+    if (next === before) return before;
+    await this.#requireIpv6(next);
+    this.#definitions.begin(before, next);
+    const fault = await updateMachines(this.#updating(next.name), before, next);
+    this.#definitions.settle(next.name);
+    if (fault !== null) throw FaultError.of(fault);
+    return answered(next, plan.warnings);
   }
 
   /** Makes this the definition from now on, whatever happens to the daemon. */
@@ -205,18 +334,30 @@ export class Networks {
 
   async #remove(name: string): Promise<void> {
     await this.#abandoned(name);
-    return this.#definitions.inTurn(async () => {
-      const definition = this.get(name);
-      const users = this.#shared.usersOf(definition.name);
-      // Without users it is on its way down, or already down.
-      if (users.length > 0 || !(await this.#shared.whenDown(definition.name))) {
-        const ids = users.map(containerIdOf);
-        const by = users.length > 0 ? ids.join(', ') : 'a bridge that could not be removed';
-        throw new FaultError('NETWORK_IN_USE', `network ${definition.name} is being used by ${by}`, { owner: by });
-      }
-      this.#definitions.remove(definition.name);
-      this.#shared.forget(definition.name);
+    return this.#definitions.inTurn(() => this.#removeUnused(this.get(name)));
+  }
+
+  /** Removes the definition of a network, if it is still unused when its turn comes. */
+  async forget(name: string, isUnused: () => boolean): Promise<void> {
+    await this.#departures(this.#shared.usersOf(name));
+    await this.#definitions.inTurn(async () => {
+      const definition = this.#definitions.byName.get(name);
+      if (definition !== undefined && isUnused()) await this.#removeUnused(definition);
     });
+  }
+
+  /** Throws NETWORK_IN_USE. */
+  async #removeUnused({ name }: NetworkDefinition): Promise<void> {
+    this.#refuseUsed(name);
+    // Without users it is on its way down, or already down.
+    if (!(await this.#shared.whenDown(name))) throw inUse(name, 'a bridge that could not be removed');
+    this.#definitions.remove(name);
+    this.#shared.forget(name);
+  }
+
+  #refuseUsed(name: string): void {
+    const users = this.#shared.usersOf(name);
+    if (users.length > 0) throw inUse(name, users.map(containerIdOf).join(', '));
   }
 
   /** Waits until departing containers of a network are gone: a teardown answers before the kernel has released the addresses. */

@@ -16,6 +16,7 @@ import { NO_REPLIES, type Replies } from '../../effects/ruleset/ruleset-replies.
 import { subnetOf } from '../../effects/links/source-routes.ts';
 import type { Switches } from '../../machines/firewall.ts';
 import { familyOf, hostRange, parseSubnet, toNumber, toText } from '../../plan/addresses/address.ts';
+import { withGateways } from '../../plan/networks/network.ts';
 import type { Outside, Rule, Way } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { rulesOf } from './host-routes.ts';
@@ -68,8 +69,12 @@ export async function repliesOf(
   const there = new Set((await native.links()).map(({ name }) => name));
   const answering = networks
     .filter(({ network_interface: bridge }) => there.has(bridge))
-    .flatMap(({ name, network_interface: bridge, subnets }) =>
-      subnets.map(({ subnet, gateway }) => ({ network: name, bridge, source: neighbourOf(gateway, subnet) })),
+    .flatMap((network) =>
+      withGateways(network).map(({ subnet, gateway }) => ({
+        network: network.name,
+        bridge: network.network_interface,
+        source: neighbourOf(gateway, subnet),
+      })),
     );
   const found = await astray(native, instance, answering, rules);
   const routes = new Map(

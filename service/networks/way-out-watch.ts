@@ -3,7 +3,7 @@
  *
  * Guarantees: once a second asks the routing of each outside, by one request per family (nothing is sent). Networks without an
  * MTU of their own follow the answer (machines/network.ts). If the request fails, they keep their MTU. Also looks at the foreign
- * bridges of unmanaged networks: those networks follow their bridge.
+ * bridges of unmanaged networks, and at parents: those networks follow their bridge or parent.
  * Limits: follows a change within a second. The kernel announces a changed MTU only together with everything else about links, a
  * dozen times for each container: asking costs less. The way to one address stands for the way out.
  */
@@ -61,8 +61,8 @@ export class WayOutWatch {
       const native = this.#parts.kernel.outsideIfThere(outside)?.kernel;
       if (native !== undefined) {
         this.#parts.shared.setWayOut(outside, await wayOutOf(native));
-        for (const { name, network_interface: bridge } of this.#parts.shared.unmanaged()) {
-          this.#parts.shared.setBridge(outside, name, await lookAtBridge(native, bridge));
+        for (const network of this.#parts.shared.unmanaged()) {
+          this.#parts.shared.setBridge(outside, network.name, await lookAtBridge(native, network));
         }
       }
       this.#failing.delete(outside);

@@ -31,7 +31,7 @@ export function membersOf(
     .filter((snapshot) => snapshot.context.outside === outside && isSteady(snapshot))
     .flatMap(({ context: { owner, attachments } }) =>
       attachments
-        .filter((attachment) => attachment.network === network)
+        .filter((attachment) => attachment.network === network && attachment.external === undefined)
         .map(({ hostLink, alias, addresses, mac }) => ({ hostLink, alias, addresses, mac, owner })),
     );
 }

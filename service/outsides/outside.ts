@@ -13,6 +13,7 @@ import type { Leases } from '../../plan/networks/lease.ts';
 import { nameEntries, type Names } from '../../plan/names/names.ts';
 import { without } from '../../plan/ports/port-list.ts';
 import type { Claims } from '../../plan/ports/ports.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import { mayRunUplink } from '../../plan/uplinks/uplink.ts';
 import type { portsMachine } from '../../machines/ports.ts';
@@ -155,10 +156,14 @@ export function adopted(
     const entries = nameEntries(container, attachments);
     if (entries.length > 0) names[owner] = entries;
   }
-  // An unmanaged network needs no firewall.
+  // An unmanaged network needs no firewall. An external one holds it for the forwarding switches, and has no bridge of ours.
+  const external = (name: string) => {
+    const definition = definitions.get(name);
+    return definition !== undefined && isExternal(definition);
+  };
   const rules = (name: string) => {
     const definition = definitions.get(name);
-    return definition === undefined || !isUnmanaged(definition);
+    return definition === undefined || !isUnmanaged(definition) || external(name);
   };
   const uplinks = mine.filter(mayRunUplink).map(({ owner }) => owner);
   const networks = [...leases.keys()].filter(rules);
@@ -166,7 +171,7 @@ export function adopted(
     ...record,
     leases,
     networks,
-    bridges: networks.flatMap((name) => definitions.get(name)?.network_interface ?? []),
+    bridges: networks.flatMap((name) => (external(name) ? [] : (definitions.get(name)?.network_interface ?? []))),
     uplinks,
     attachments: mine.flatMap(({ owner, attachments }) =>
       attachments.map(({ network }) => attachmentKey(owner, network)),

@@ -25,6 +25,7 @@ import type { Names } from '../../plan/names/names.ts';
 import { rests } from '../../plan/states.ts';
 import { portsMachine } from '../../machines/ports.ts';
 import type { RootlessInput } from '../../machines/rootless.ts';
+import { isExternal } from '../../plan/networks/external.ts';
 import { isUnmanaged, rememberedBridge, type BridgeSeen } from '../../plan/networks/unmanaged.ts';
 import { NO_WAY_OUT, remembered, type WayOut } from '../../plan/networks/way-out.ts';
 import type { Leases } from '../../plan/networks/lease.ts';
@@ -236,9 +237,17 @@ export class Shared implements Directory {
     await this.#records.commit(outside);
   }
 
-  /** Returns the networks on foreign bridges. */
+  /** True if containers of an outside are on a network that a program of others makes. */
+  usesExternal(outside: string | null): boolean {
+    return [...this.networksIn(outside).values()].some((actor) => {
+      const { context } = actor.getSnapshot();
+      return isExternal(context.definition) && Object.keys(context.leases).length > 0;
+    });
+  }
+
+  /** Returns the networks on links of others. What programs of others make is not looked at. */
   unmanaged(): NetworkDefinition[] {
-    return [...this.#definitions.values()].filter(isUnmanaged);
+    return [...this.#definitions.values()].filter((one) => isUnmanaged(one) && !isExternal(one));
   }
 
   /**

@@ -43,8 +43,8 @@ export function basisOf(
 ): Basis {
   const lines: [string, string][] = [[`container ${id}`, standing(admitted.before)]];
   if (admitted.before === null) {
-    const { boundTo, request, outside, netns } = admitted.input;
-    lines.push(['what is asked for', digest([boundTo, request, outside, netns])]);
+    const { boundTo, exit, request, outside, netns } = admitted.input;
+    lines.push(['what is asked for', digest([boundTo, exit, request, outside, netns])]);
   } else {
     const { event } = admitted;
     if ('users' in event) lines.push(['the users of its namespace', event.users.join(', ') || 'nobody']);

@@ -9,7 +9,7 @@
 import { createActor, toPromise, type AnyActorLogic, type AnyMachineSnapshot, type AnyStateMachine } from 'xstate';
 import * as ask from '../../effects/ask.ts';
 import type { Kernel } from '../../effects/kernel.ts';
-import { lease } from '../../effects/lease.ts';
+import { lease, type TermsOf } from '../../effects/lease.ts';
 import type { containerMachine } from '../../machines/container/container.ts';
 import type { ContainerEvent } from '../../machines/container/container-inputs.ts';
 import type { Granted } from '../../plan/containers/change.ts';
@@ -28,6 +28,7 @@ export interface ForesightParts {
   shared: Pick<Shared, 'present'>;
   neighbours: Neighbours;
   kernel: Kernel;
+  termsOf: TermsOf;
 }
 
 export interface Foreseen {
@@ -71,7 +72,7 @@ class Foresight {
       },
     };
     this.#requests = {
-      lease: lease(directory, this.#neighbours(), parts.kernel),
+      lease: lease(directory, this.#neighbours(), parts.kernel, { termsOf: parts.termsOf, granted: () => {} }),
       release: ask.release(directory, async () => {}),
       name: ask.name(directory),
       unname: ask.unname(directory),

@@ -3,7 +3,7 @@
  *
  * Guarantees: nothing is done. What a program can do is read from its help, as before its start.
  * Limits: what only the kernel or the program decides has a stand-in: the namespace's number, and the addresses that pasta copies
- * from the host.
+ * from the host. What a program of others would choose is unknown: its answer is empty.
  */
 import { probeUplink } from '../../effects/uplinks/uplink-probe.ts';
 import type { UplinkVerify } from '../../plan/uplinks/uplink.ts';
@@ -27,6 +27,7 @@ const SUCCESSES: Readonly<Record<string, Success>> = {
   unexpose: () => null,
   probeUplink,
   verifyUplink: linkOf,
+  addExternal: () => ({}),
   raiseNetwork: () => null,
   readSwitches: () => ({}),
   repairRuleset: () => ({ repaired: [], left: [] }),

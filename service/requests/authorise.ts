@@ -3,7 +3,8 @@
  *
  * Guarantees: decided by the credentials that the kernel recorded when the peer connected (SO_PEERCRED), never by anything the
  * peer says. Only root, or the user the daemon runs as, may name a namespace path, a process or an outside: these give access to
- * namespaces of others. Only they may make a network on a bridge of others (mode=unmanaged): behind that bridge is a LAN, without
+ * namespaces of others. Only they may say that host ports are reserved: others could take over those of a service. Only they
+ * may make a network on a bridge of others (mode=unmanaged), or on a parent (driver macvlan, ...): behind that is a LAN, without
  * rules of ours in between. Only they may start a repair: it removes objects without an owner, and any user may have owned those.
  * Limits: access to the socket is the right to give containers a network, and to make and remove networks. The file mode of the
  * socket (0660) decides who has it.
@@ -43,13 +44,24 @@ export function authorise(peer: Peer, event: LifecycleEvent): void {
         ? 'outside'
         : event.bound_to !== undefined
           ? 'bound_to'
-          : null;
+          : event.ports_reserved === true
+            ? 'ports_reserved'
+            : event.exit_fd !== undefined
+              ? 'exit_fd'
+              : null;
   if (asked !== null) throw new FaultError('NOT_ALLOWED', `${asked} is not allowed for uid ${peer.uid}`);
 }
 
-export function authoriseNetwork(peer: Peer, { options }: NetworkRequest): void {
-  if (isTrusted(peer) || options?.mode !== 'unmanaged') return;
-  throw new FaultError('NOT_ALLOWED', `a network of mode=unmanaged is not allowed for uid ${peer.uid}`);
+export function authoriseNetwork(peer: Peer, { driver = 'bridge', options }: NetworkRequest): void {
+  const what = driver === 'bridge' ? 'mode=unmanaged' : `driver ${driver}`;
+  if (isTrusted(peer) || (driver === 'bridge' && options?.mode !== 'unmanaged')) return;
+  throw new FaultError('NOT_ALLOWED', `a network of ${what} is not allowed for uid ${peer.uid}`);
+}
+
+/** An engine names namespaces by path, and networks that nobody else may change. */
+export function authoriseEngine(peer: Peer): void {
+  if (isTrusted(peer)) return;
+  throw new FaultError('NOT_ALLOWED', `an engine's request is not allowed for uid ${peer.uid}`);
 }
 
 export function authoriseRepair(peer: Peer): void {

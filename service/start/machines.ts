@@ -7,13 +7,19 @@
 import { join } from 'node:path';
 import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
+import { ExternalPrograms } from '../../effects/external/external.ts';
+import { termsOf } from '../../effects/external/terms.ts';
 import { etcEffects, rootlessServers } from '../../effects/names/etc.ts';
 import { built } from '../../native/index.ts';
+import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
 import { resolvConf } from '../../plan/containers/resolv-conf.ts';
 import { provideContainer, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
+import { Attachments } from '../fronts/attachments.ts';
+import { HostLinks } from '../fronts/host-links.ts';
+import { EngineNetworks } from '../fronts/engine-networks.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
 import { Shared } from '../outsides/shared.ts';
@@ -73,7 +79,10 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     },
     rootless: way,
   });
+  const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') }, conflist);
+  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'));
   const networks = new Networks({
+    termsOf: terms,
     definitions,
     shared,
     kernel,
@@ -103,7 +112,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       limits: options.forwarderLimits,
     },
   };
-  const own = { ...etc, exposed, places, neighbours: roster.neighbours };
+  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms };
   const machine = provideContainer(containerRunner, kernel, shared, own, observed);
   const containers = new Containers({
     roster,
@@ -124,6 +133,13 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     failed,
   });
   const { neighbours } = roster;
-  const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks });
-  return { roster, metrics, shared, networks, outsides, machine, containers, plans, etc, places };
+  const plans = new Plans({ machine, shared, neighbours, kernel, containers, networks, termsOf: terms });
+  const engineNetworks = new EngineNetworks({ networks, containers, failed });
+  const hostLinks = new HostLinks({
+    containers,
+    exists: async (name) => (await kernel.outside(null).kernel.link(name)) !== null,
+  });
+  const attachments = new Attachments({ containers, networks: engineNetworks, hostLinks });
+  const fronts = { engineNetworks, attachments };
+  return { roster, metrics, shared, networks, ...fronts, outsides, machine, containers, plans, etc, places };
 }

@@ -3,6 +3,7 @@
  *
  * Guarantees: a type, nothing that runs.
  */
+import type { ExternalPlaces } from '../../effects/external/terms.ts';
 import type { DriftPolicies } from '../../state/drift.ts';
 import type { ForwarderLimits } from '../../state/forwarder.ts';
 import type { Limits } from '../../state/limits.ts';
@@ -37,6 +38,8 @@ export interface DaemonOptions {
   uplinks: UplinkPrograms;
   /** Set for a daemon of an ordinary user (docs/decisions/0061); null for one with the rights of root. */
   rootless: RootlessOptions | null;
+  /** Programs of others that make networks: where CNI plugins and netavark are, and what one execution may take. */
+  externals: Omit<ExternalPlaces, 'config'> & { patienceMs: number };
   limits: Limits;
   /** Limits of each container's use of the forwarder. */
   forwarderLimits: Partial<ForwarderLimits>;

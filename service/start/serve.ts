@@ -57,7 +57,7 @@ export async function serve(
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
   const { runDir, stateDir, netnsDir, socket, socketFd, exitWhenIdle, log } = options;
-  const { roster, metrics, shared, containers, networks, plans, places } = machines;
+  const { roster, metrics, shared, containers, networks, attachments, plans, places } = machines;
   const { watch, uplinks, neighbours } = watches;
   const { publishing, files, hostFile } = recovery;
 
@@ -106,6 +106,9 @@ export async function serve(
     traces,
     containers,
     networks,
+    shared,
+    kernel,
+    attachments,
     plans,
     view,
     firewalld: (outside) => shared.firewalld(outside).getSnapshot().context.fault,

@@ -8,6 +8,7 @@
  * come to rest during the look, all drift is as recorded.
  */
 import { stateName } from '../../plan/states.ts';
+import { ofCleat } from '../../plan/external/external.ts';
 import { toFault } from '../../effects/effect.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { compareOutside } from '../../plan/kernel/expected.ts';
@@ -119,7 +120,9 @@ function driftInside({ attachments, uplink }: ContainerContext, look: Look<Insid
   return [{ kind: 'link', object: look.path, network: null, problem: look.problem }];
 }
 
-async function driftOutside(kernel: Kernel, { attachments, outside }: ContainerContext): Promise<Difference[]> {
+async function driftOutside(kernel: Kernel, context: ContainerContext): Promise<Difference[]> {
+  const { outside } = context;
+  const attachments = ofCleat(context.attachments);
   if (attachments.length === 0) return [];
   const names = [...new Set(attachments.flatMap(({ hostLink, bridge }) => [hostLink, bridge]))];
   try {

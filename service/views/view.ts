@@ -8,7 +8,14 @@
 import { stateName } from '../../plan/states.ts';
 import { SEARCH_DOMAIN } from '../../plan/containers/resolv-conf.ts';
 import { uplinkServers } from '../../plan/uplinks/uplink-inside.ts';
-import type { ContainerView, PublishedPort, StatusBlock, UplinkView } from '../../state/answers/container/container.ts';
+import { serversOf } from '../../plan/external/external.ts';
+import type {
+  ContainerView,
+  ExternalView,
+  PublishedPort,
+  StatusBlock,
+  UplinkView,
+} from '../../state/answers/container/container.ts';
 import type { Attachment, ResolvedPort } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { Uplink } from '../../state/uplink.ts';
@@ -26,8 +33,15 @@ export function statusBlock(attachment: Attachment): StatusBlock {
         })),
       },
     },
-    ...(attachment.dns === null ? {} : { dns_server_ips: attachment.dns.listen, dns_search_domains: [SEARCH_DOMAIN] }),
+    ...dnsOf(attachment),
   };
+}
+
+function dnsOf(attachment: Attachment): Pick<StatusBlock, 'dns_server_ips' | 'dns_search_domains'> {
+  const { servers, search } = serversOf(attachment);
+  if (servers.length > 0) return { dns_server_ips: servers, dns_search_domains: search };
+  const { dns } = attachment;
+  return dns === null ? {} : { dns_server_ips: dns.listen, dns_search_domains: [SEARCH_DOMAIN] };
 }
 
 export const publishedPort = (port: ResolvedPort): PublishedPort => ({
@@ -48,6 +62,16 @@ function uplinkView({ settings, made, missing }: Uplink): UplinkView {
     addresses: made?.addresses ?? [],
     dns: uplinkServers(settings, null),
   };
+}
+
+/** Returns what programs of others have made for a container; nothing if none have. */
+function externalViews(attachments: readonly Attachment[]): Pick<ContainerView, 'external'> {
+  const views = attachments.flatMap(({ network, external }): [string, ExternalView][] => {
+    if (external === undefined) return [];
+    const { terms, container, result } = external;
+    return [[network, { driver: terms.driver, container_id: container.id, result }]];
+  });
+  return views.length === 0 ? {} : { external: Object.fromEntries(views) };
 }
 
 /** Returns why the container is not up. In `degraded` the last operation may have succeeded, so the last fault counts. */
@@ -78,10 +102,12 @@ export function containerView(snapshot: ContainerSnapshot, etc: string): Contain
     },
     outside: context.outside,
     bound_to: context.boundTo?.pid ?? null,
+    exit_fd: context.exit === undefined ? null : { pid: context.exit.holder.pid, fd: context.exit.fd },
     networks: Object.fromEntries(
       context.attachments.map((attachment) => [attachment.network, statusBlock(attachment)]),
     ),
     requested_networks: context.request.networks,
+    ...externalViews(context.attachments),
     uplink: context.uplink === undefined ? null : uplinkView(context.uplink),
     port_handler: context.portHandler ?? 'firewall',
     ports: context.ports.map(publishedPort),

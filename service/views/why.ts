@@ -9,6 +9,8 @@
 import { isDeparting, stateName } from '../../plan/states.ts';
 import { judge } from '../../plan/why/why.ts';
 import type { Facts, SharedFact } from '../../plan/why/facts.ts';
+import { isExternal } from '../../plan/networks/external.ts';
+import { childOf } from '../../plan/networks/parent.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
 import { containerIdOf } from '../../plan/owner.ts';
 import { toFault } from '../../effects/effect.ts';
@@ -63,10 +65,13 @@ async function factsOf(parts: WhyParts, snapshot: ContainerSnapshot): Promise<Fa
   const machines = parts.machinesIn(outside);
   const networks = [...(machines?.networks ?? [])].map(([network, actor]) => {
     const { definition } = actor.getSnapshot().context;
+    const child = childOf(definition);
     return {
       network,
       bridge: definition.network_interface,
       unmanaged: isUnmanaged(definition),
+      ...(isExternal(definition) ? { external: true as const } : {}),
+      ...(child === null ? {} : { driver: child.kind }),
       ...sharedFact(actor, `network ${network}`),
     };
   });

@@ -10,6 +10,7 @@
  * processes that want to delete entries wait (2 us for each entry).
  */
 import type { Kernel } from '../../effects/kernel.ts';
+import { isOnParent } from '../../plan/networks/parent.ts';
 import { connectionOwners } from '../../plan/kernel/conntrack.ts';
 import { countedSince, isWorthCounting, shareLimit, type Counted } from '../../plan/kernel/share.ts';
 import type { LimitedNotification } from '../../state/answers/notification.ts';
@@ -67,7 +68,8 @@ export class ConntrackWatch {
   }
 
   async #look(outside: string | null): Promise<void> {
-    const networks = this.#parts.shared.standingIn(outside);
+    // What the containers on a parent send does not pass the outside.
+    const networks = this.#parts.shared.standingIn(outside).filter((network) => !isOnParent(network));
     const native = networks.length === 0 ? undefined : this.#parts.kernel.outsideIfThere(outside)?.kernel;
     if (native === undefined) return;
     const { entries, maximum } = await native.conntrackUse();

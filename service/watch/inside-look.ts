@@ -8,6 +8,7 @@
 import { isNoNamespace, type Kernel } from '../../effects/kernel.ts';
 import { insideSwitches } from '../../effects/links/link.ts';
 import { rulesOf } from '../../effects/links/source-routes.ts';
+import { ofCleat } from '../../plan/external/external.ts';
 import { compareInside, type Dump } from '../../plan/kernel/expected.ts';
 import { compareKeptSources, KEPT_SWITCHES, KEPT_TABLE, type KeptSeen } from '../../plan/kernel/kept-sources.ts';
 import { compareRules, compareSwitches, type RuleSeen } from '../../plan/kernel/switches.ts';
@@ -63,9 +64,10 @@ export interface Inside extends Dump {
 
 /** Returns what lookInside has to read of this container. */
 export const insideOf =
-  ({ attachments, portHandler, ports }: Looked) =>
+  ({ attachments: all, portHandler, ports }: Looked) =>
   async (native: Outside, path: string): Promise<Inside> => {
     const forwarded = portHandler === 'forwarder' && ports.length > 0;
+    const attachments = ofCleat(all);
     const keys = attachments.flatMap((one) => Object.keys(insideSwitches(one)));
     const [links, addresses, routes, neighbours, switches, rules] = await Promise.all([
       native.links(path),
@@ -96,8 +98,9 @@ async function keptIn(native: Outside, path: string): Promise<KeptSeen | null> {
 }
 
 /** Compares what was read with what the container has to have. */
-export function differencesInside(attachments: readonly Attachment[], seen: Inside): Difference[] {
-  const found = compareInside(attachments, seen);
+export function differencesInside(all: readonly Attachment[], seen: Inside): Difference[] {
+  const found = compareInside(all, seen);
+  const attachments = ofCleat(all);
   // A missing link has no switches. These are null, and no difference.
   const rest = attachments.flatMap((attachment) => {
     const wanted = insideSwitches(attachment);
@@ -107,9 +110,5 @@ export function differencesInside(attachments: readonly Attachment[], seen: Insi
       ...(attachments.length > 1 ? compareRules(rulesOf(attachment), seen.rules, attachment.network) : []),
     ];
   });
-  return [
-    ...found,
-    ...rest,
-    ...(seen.kept === null ? [] : compareKeptSources(seen.kept, attachments[0]?.network ?? null)),
-  ];
+  return [...found, ...rest, ...(seen.kept === null ? [] : compareKeptSources(seen.kept, all[0]?.network ?? null))];
 }

@@ -15,6 +15,7 @@ import { type Kernel, unlessGone } from '../../effects/kernel.ts';
 import { holdNeighbours, releaseNeighbours } from '../../effects/links/neighbour-hold.ts';
 import { refuse } from '../../effects/refusal.ts';
 import { aboveShare, mayBeAboveShare, permanentOnes } from '../../plan/kernel/neighbour-share.ts';
+import { isOnParent } from '../../plan/networks/parent.ts';
 import { shareLimit } from '../../plan/kernel/share.ts';
 import type { Neighbour, Outside } from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
@@ -134,7 +135,7 @@ export class NeighbourWatch {
   async #lookAtAll(contexts: readonly ContainerContext[], tables: Table[]): Promise<boolean> {
     const done: boolean[] = [];
     for (const outside of this.#parts.shared.outsides()) {
-      const networks = this.#parts.shared.standingIn(outside);
+      const networks = this.#bridgedIn(outside);
       if (networks.length === 0) continue;
       const look = () => this.#lookAtBridges(outside, networks, tables);
       done.push(await this.#attempt(`neighbours on the bridges of ${outside ?? 'the host'}`, look));
@@ -209,7 +210,7 @@ export class NeighbourWatch {
     const bridges = this.#parts.shared.outsides().map((outside) => ({
       outside,
       netns: undefined,
-      links: this.#parts.shared.standingIn(outside).map((network) => network.network_interface),
+      links: this.#bridgedIn(outside).map((network) => network.network_interface),
     }));
     const containers = this.#contexts().map(({ outside, netns, attachments, uplink }) => ({
       outside,
@@ -223,6 +224,11 @@ export class NeighbourWatch {
         if (native !== undefined) await unlessGone(() => releaseNeighbours(native, links, netns));
       });
     }
+  }
+
+  /** Leaves out networks on a parent, whose neighbours are the host's own. */
+  #bridgedIn(outside: string | null): NetworkDefinition[] {
+    return this.#parts.shared.standingIn(outside).filter((network) => !isOnParent(network));
   }
 
   /** Returns one context per namespace, that of the owner: several containers may share a namespace. */

@@ -152,7 +152,8 @@ export async function recognise(
       ({ context, snapshot }) =>
         context.outside === outside &&
         isSteadyName(stateName(snapshot as { value: unknown })) &&
-        (context.attachments.some(({ unmanaged }) => unmanaged !== true) || mayRunUplink(context)),
+        (context.attachments.some(({ unmanaged, external }) => unmanaged !== true || external !== undefined) ||
+          mayRunUplink(context)),
     );
     // An outside that cannot be looked into, for lack of descriptors for example, counts as the recorded one.
     const mayHoldOurs = () =>

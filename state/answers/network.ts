@@ -7,5 +7,5 @@ import type { z } from 'zod';
 import { NetworkDefinition } from '../network.ts';
 import { warnings } from './warnings.ts';
 
-export const NetworkAnswer = NetworkDefinition.extend({ warnings });
+export const NetworkAnswer = NetworkDefinition.safeExtend({ warnings });
 export type NetworkAnswer = z.infer<typeof NetworkAnswer>;

@@ -39,7 +39,7 @@ const COMMANDS = [
   'network update',
 ];
 const OPTIONS =
-  words(`--network -p --publish --pid --bound-to --name --hostname --files --outside --full -a -q --ip --ip6
+  words(`--network -p --publish --pid --bound-to --exit-fd --name --hostname --files --outside --full -a -q --ip --ip6
   --mac --alias --gw-priority --from -i --no-wait -f --subnet --gateway --ip-range --ipv6 --internal --disable-dns --dns
   --opt --route --label --interface-name --format --format=json --socket --timeout --wait --nonsense -- - -x`);
 const VALUES = [

@@ -6,6 +6,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ContainerView, Gone } from '../../state/answers/container/container.ts';
@@ -218,6 +219,30 @@ commands('teardown --no-wait returns before the teardown is done, and it is done
   await shell.ok('configure', 'a');
   assert.is(await shell.ok('teardown', '--no-wait', 'a'), 'a');
   await until('a is gone', async () => (await shell.ok('ps', '-q')) === '');
+});
+
+commands('create --exit-fd ties a container to a descriptor of the command, or of another process', async () => {
+  // The shell and the command both end; only `sleep` keeps the write end.
+  const script = `exec 5< <(exec sleep 1000 2>/dev/null); "$@"; echo $!`;
+  const main = join(import.meta.dirname, '../../cli/main.js');
+  const argv = ['-c', script, 'bash', globalThis.process.execPath, main, 'create', 'tied', '--exit-fd', '5'];
+  const options = { encoding: 'utf8' as const, env: shell.environment };
+  const [made, sleep] = execFileSync('bash', argv, options).split('\n');
+  assert.is(made, 'tied');
+  assert.is((await inspect('tied')).exit_fd?.fd, 5);
+  globalThis.process.kill(Number(sleep), 'SIGKILL');
+  await until('tied is gone', async () => (await shell.ok('ps', '-q')) === '');
+  for (const [text, code, message] of [
+    ['x', 2, /It is the number of a descriptor, or PID:FD/],
+    ['0:1', 2, /It is the number of a process/],
+    [':1', 2, /It is the number of a descriptor, or PID:FD/],
+    ['4194304:1', 1, /no process 4194304/],
+    [`${globalThis.process.pid}:999999`, 1, /descriptor 999999 of process \d+ is not open/],
+  ] as const) {
+    const refused = await shell.cleat('create', 'tied', '--exit-fd', text);
+    assert.is(refused.code, code, refused.stderr);
+    assert.match(refused.stderr, message);
+  }
 });
 
 commands('a container can use a shared namespace, that of a process, one at a path, or the host’s', async () => {

@@ -277,6 +277,14 @@ networks('the options of network create make a definition', () => {
   });
   assert.ok(NetworkRequest.safeParse(request).success);
   assert.equal(networkRequest('web', {}), { name: 'web' });
+  const onParent = networkRequest('lan', { driver: 'macvlan', opt: ['parent=eth0', 'mode=vepa'], ipamDriver: 'none' });
+  assert.equal(onParent, {
+    name: 'lan',
+    driver: 'macvlan',
+    ipam_options: { driver: 'none' },
+    options: { parent: 'eth0', mode: 'vepa' },
+  });
+  assert.ok(NetworkRequest.safeParse(onParent).success);
 });
 
 networks('a range given as a block ends where container addresses do', () => {

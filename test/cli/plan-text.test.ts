@@ -95,6 +95,15 @@ texts('a plan is its steps, what it gives, and how it is applied', () => {
   ]);
 });
 
+texts('a link on a parent, and its network, have words of their own', () => {
+  const definition = { driver: 'macvlan', network_interface: 'up0', subnets: [] };
+  const attachment = { link: 'eth0', bridge: 'up0', child: { kind: 'macvlan', mode: 'bridge', bclim: null } };
+  const said = (effect: string, input: object) => WORDS[effect]?.(input);
+  assert.is(said('ensureLink', { attachment }), 'make the link eth0, a macvlan on up0');
+  assert.is(said('raiseNetwork', { definition }), 'look at the parent up0');
+  assert.is(said('lowerNetwork', { definition }), 'make no change');
+});
+
 texts('a plan without steps says so', () => {
   const nothing: Plan = { ...PLAN, from: null, steps: [], grants: { networks: {}, ports: [] }, notes: [] };
   assert.equal(planText(nothing), [

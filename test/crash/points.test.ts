@@ -49,6 +49,8 @@ const container = provideContainer(runner, none, none, {
   exposed: none,
   places: none,
   neighbours: none,
+  externals: none,
+  termsOf: none,
   ensureFiles: none,
   removeFiles: none,
 });

@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { on, port, type TestDaemon } from '../harness/daemon.ts';
 import { resolversIn } from '../harness/dns.ts';
+import { cniGround } from '../harness/conflist.ts';
 import type { Scenario } from '../harness/life.ts';
 import { forwardersOf, signalAll, uplinksOf } from '../harness/programs.ts';
 
@@ -206,6 +207,46 @@ export const zones: Scenario = {
   ],
 };
 
+/** A plugin that leaves nothing behind: the reference plugins keep a bridge, and forwarding on. Like theirs, it adds once. */
+const CABLE = `
+host=c$(printf %s "$CNI_CONTAINERID" | cksum | cut -d' ' -f1)
+case "$CNI_COMMAND" in
+ADD)
+  ip link add "$host" type veth peer name "$CNI_IFNAME" netns "$CNI_NETNS" || exit 1
+  nsenter --net="$CNI_NETNS" ip addr add 10.99.0.2/24 dev "$CNI_IFNAME"
+  nsenter --net="$CNI_NETNS" ip link set "$CNI_IFNAME" up
+  ip link set "$host" up
+  echo '{"cniVersion":"1.0.0","interfaces":[],"ips":[{"address":"10.99.0.2/24"}]}' ;;
+CHECK) ip link show "$host" > /dev/null ;;
+DEL) ip link del "$host" 2> /dev/null || true ;;
+esac
+`;
+
+/** A program of others makes the attachment, beside one of cleat; it is checked, made anew, and removed. */
+export const plugged: Scenario = {
+  networks: [
+    { name: 'dual', ipv6_enabled: true },
+    { name: 'cable', driver: 'cni', options: { conflist: '/run/plugged/net.d/10-cable.conflist' } },
+  ],
+  witness: false,
+  prepare: (daemon) => {
+    const ground = cniGround('/run/plugged');
+    ground.standIn('cable', CABLE);
+    ground.conflist('cable', [{ type: 'cable' }]);
+    daemon.externals = { cniPlugins: [ground.directory] };
+  },
+  steps: [
+    { type: 'create', id: 'life', networks: on('cable') },
+    { type: 'configure', id: 'life' },
+    { type: 'connect', id: 'life', network: 'dual' },
+    { type: 'reload', id: 'life' },
+    { type: 'reload', id: 'life', full: true },
+    { type: 'disconnect', id: 'life', network: 'cable' },
+    { type: 'connect', id: 'life', network: 'cable' },
+    { type: 'teardown', id: 'life' },
+  ],
+};
+
 export const scenarios: Record<string, Scenario> = {
   alone,
   beside,
@@ -216,4 +257,5 @@ export const scenarios: Record<string, Scenario> = {
   programs,
   forwarding,
   zones,
+  plugged,
 };

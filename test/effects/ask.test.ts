@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createActor, toPromise, type AnyActorRef } from 'xstate';
 import type { Directory } from '../../effects/ask.ts';
-import { lease } from '../../effects/lease.ts';
+import { lease, NO_EXTERNALS } from '../../effects/lease.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import type { LeaseInput } from '../../machines/container/container-inputs.ts';
 import type { Claims } from '../../plan/ports/ports.ts';
@@ -49,7 +49,7 @@ async function ask(mappings: PortMapping[], busy: number[], adopted: Claims = {}
     taking: null,
     uplink: false,
   };
-  const actor = createActor(lease(directory, alone, kernel), { input });
+  const actor = createActor(lease(directory, alone, kernel, NO_EXTERNALS), { input });
   actor.start();
   const answer = await toPromise(actor).then(
     (granted) => ({ type: 'leased', ports: granted.ports }),

@@ -32,7 +32,7 @@ const test = suite('a network that is lowered');
 
 test.before.each(async () => {
   const found = await readSwitches(kernel)({ outside });
-  await raiseFirewall(kernel, true, uplinkGuard)({ outside, found });
+  await raiseFirewall(kernel, () => true, uplinkGuard)({ outside, found });
 });
 test.after.each(async () => {
   await lowerFirewall(kernel)({ outside, found: null });

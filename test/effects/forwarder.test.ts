@@ -193,6 +193,7 @@ forwarding('a connection outlives the daemon', async () => {
 });
 
 /** Another program in the forwarder's place. */
+const tie = (process: Child) => ({ process, exit: null });
 const impostor = ({ directory }: ForwarderPlaces, answer: string | null) =>
   answering(join(directory, outsideKey(null)), 'socket', answer);
 
@@ -203,20 +204,20 @@ forwarding('ports bound to ended processes are refused, and a request without a 
   assert.ok(own !== undefined && gone !== undefined);
   ended.kill('SIGKILL');
   await once(ended, 'exit');
-  const { code, message } = await faultOf(forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [gone] }));
-  assert.equal([code, message], ['NO_SUCH_PROCESS', 'the process that container a ends with has ended']);
-  await forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [own] });
+  const { code, message } = await faultOf(forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [tie(gone)] }));
+  assert.equal([code, message], ['NO_SUCH_PROCESS', 'what container a ends with has ended']);
+  await forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [tie(own)] });
   await forward(places)(input(a, [target(a, 8081)]));
   const boundTo = async () => (await listForwards(places)(null))?.owners.map(({ bound_to: bound }) => bound);
   assert.equal(await boundTo(), [[{ pid: own.pid, start_time: own.startTime }]]);
-  await bind(places)(null, 'a:1', [gone]);
+  await bind(places)(null, 'a:1', [tie(gone)]);
   assert.equal(await boundTo(), [[{ pid: own.pid, start_time: own.startTime }]], 'it is about to be torn down');
   await bind(places)(null, 'a:1', []);
   assert.equal(await boundTo(), [[]]);
-  await bind(places)(null, 'a:1', [own]);
+  await bind(places)(null, 'a:1', [tie(own)]);
   one.kill('SIGKILL');
   await until('it has ended', async () => (await processOf(places)) === null, 15_000);
-  await bind(places)(null, 'a:1', [gone]);
+  await bind(places)(null, 'a:1', [tie(gone)]);
 });
 
 for (const [what, refusal] of [
@@ -238,7 +239,7 @@ for (const [what, refusal] of [
     await new Promise<void>((listening) => server.listen(join(directory, 'socket'), listening));
     server.unref(); // also when a later step fails
     const own = { pid: process.pid, startTime: processStartTime(process.pid) };
-    await forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [own] });
+    await forward(places)({ ...input(a, [target(a, 8080)]), boundTo: [tie(own)] });
     assert.equal(
       heard.map((line) => [line.includes('"bound"'), line.includes('8080')]),
       [
@@ -246,7 +247,7 @@ for (const [what, refusal] of [
         [false, true],
       ],
     );
-    await bind(places)(null, 'a:1', [own]);
+    await bind(places)(null, 'a:1', [tie(own)]);
     assert.is(heard.length, 3);
     await new Promise((closed) => server.close(closed));
   });

@@ -10,7 +10,7 @@ import { createActor, toPromise } from 'xstate';
 import type { Directory } from '../../effects/ask.ts';
 import type { FaultError } from '../../state/faults.ts';
 import type { Kernel } from '../../effects/kernel.ts';
-import { lease } from '../../effects/lease.ts';
+import { lease, NO_EXTERNALS } from '../../effects/lease.ts';
 import type { PortRequest, Promised } from '../../state/container.ts';
 import { leaseOf, resolve } from '../harness/fixtures.ts';
 import { standIn } from '../harness/stand-in.ts';
@@ -56,7 +56,7 @@ function request(
     uplink: false,
     promised,
   };
-  const actor = createActor(lease(directory, alone, kernel), { input });
+  const actor = createActor(lease(directory, alone, kernel, NO_EXTERNALS), { input });
   const ended = toPromise(actor).then(
     () => 'granted',
     (error: FaultError) => error.fault.message,

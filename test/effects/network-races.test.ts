@@ -30,7 +30,7 @@ const test = suite('a network beside others');
 
 test.before.each(async () => {
   const found = await readSwitches(kernel)({ outside });
-  await raiseFirewall(kernel, true, uplinkGuard)({ outside, found });
+  await raiseFirewall(kernel, () => true, uplinkGuard)({ outside, found });
   await raiseNetwork(kernel)(raise);
 });
 test.after.each(async () => {
@@ -82,7 +82,7 @@ test('changes of its rules beside inspections of the table are never refused', a
     guard: uplinkGuard(),
     replies: NO_REPLIES,
   });
-  const look = repairRuleset(kernel, ruleset, driftPolicies([]), true);
+  const look = repairRuleset(kernel, ruleset, driftPolicies([]), () => true);
   for (let i = 0; i < 60; i++) {
     const from = now;
     const isolate = (['false', 'true', 'strict'] as const)[i % 3] ?? 'strict';
@@ -106,7 +106,7 @@ test('what a network has not turned on yet, because it is being raised, nobody h
     replies: NO_REPLIES,
   });
   const look = (raising: boolean) =>
-    repairRuleset(kernel, ruleset(raising), driftPolicies([]), true)({ outside, found: {}, asked: false });
+    repairRuleset(kernel, ruleset(raising), driftPolicies([]), () => true)({ outside, found: {}, asked: false });
   const switchesIn = ({ repaired }: Awaited<ReturnType<typeof look>>) =>
     repaired.flatMap(({ drift }) => (drift.kind === 'switch' ? drift.object : []));
   await kernel.outside(outside).kernel.sysctlWrite({ 'net/ipv6/conf/all/forwarding': '0' });

@@ -17,6 +17,7 @@ using cleat_forwarder::Key;
 using cleat_forwarder::Process;
 using cleat_forwarder::Removal;
 using cleat_forwarder::Request;
+using cleat_forwarder::Tie;
 
 std::string Read(const std::string& text, Request* request) {
   // Copies the text without the NUL that a string has behind its end.
@@ -27,6 +28,22 @@ std::string Read(const std::string& text, Request* request) {
 
 std::string Begin(const std::string& owner, const Key& key) {
   return "{\"owner\":" + cleat::QuoteJson(owner) + "," + cleat_forwarder::KeyMembers(key);
+}
+
+std::string Text(const Process& process) {
+  return "\"pid\":" + std::to_string(process.pid) + ",\"start_time\":" + std::to_string(process.start_time);
+}
+
+std::string Text(const Tie& tie) {
+  std::string exit;
+  if (tie.processes.size() > (tie.has_own ? 1U : 0U)) exit = Text(tie.processes.back());
+  if (tie.pipe) {
+    exit = Text(tie.pipe->holder) + ",\"fd\":" + std::to_string(tie.pipe->fd) +
+           ",\"dev\":" + std::to_string(tie.pipe->dev) + ",\"ino\":" + std::to_string(tie.pipe->ino);
+  }
+  const std::string own = tie.has_own ? Text(tie.processes.front()) : "";
+  if (exit.empty()) return "{" + own + "}";
+  return "{" + own + (own.empty() ? "" : ",") + "\"exit\":{" + exit + "}}";
 }
 
 std::string Write(const Request& request) {
@@ -48,10 +65,7 @@ std::string Write(const Request& request) {
   std::string bound;
   for (const Binding& binding : request.bound) {
     std::string to;
-    for (const Process& process : binding.to) {
-      to += (to.empty() ? "" : ",") + ("{\"pid\":" + std::to_string(process.pid)) +
-            ",\"start_time\":" + std::to_string(process.start_time) + "}";
-    }
+    for (const Tie& tie : binding.to) to += (to.empty() ? "" : ",") + Text(tie);
     bound += (bound.empty() ? "" : ",") + ("{\"owner\":" + cleat::QuoteJson(binding.owner)) + ",\"to\":[" + to + "]}";
   }
   return "{\"op\":\"change\",\"remove\":[" + remove + "],\"add\":[" + add + "],\"bound\":[" + bound + "]}";
@@ -76,7 +90,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::set<std::string> owners;
   for (const Binding& binding : request.bound) {
     MUST(!binding.owner.empty() && binding.owner.size() <= 255 && owners.insert(binding.owner).second);
-    for (const Process& process : binding.to) MUST(process.pid > 0 && process.start_time >= 0);
+    for (const Tie& tie : binding.to) {
+      MUST(!tie.processes.empty() || tie.pipe);
+      MUST(tie.processes.size() <= (tie.has_own ? 2U : 1U) && (tie.processes.empty() ? !tie.has_own : true));
+      for (const Process& process : tie.processes) MUST(process.pid > 0 && process.start_time >= 0);
+      if (tie.pipe) MUST(tie.pipe->holder.pid > 0 && tie.pipe->fd >= 0);
+    }
   }
   std::set<Key> keys;
   for (const Removal& removal : request.remove) Judge(removal.owner, removal.key);

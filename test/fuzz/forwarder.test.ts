@@ -59,7 +59,17 @@ const addition = fc.tuple(key, target).map(([of, to]) => ({ ...of, ...to }));
 const lasting = { pid: process.pid, start_time: processStartTime(process.pid) };
 const binding = fc.record({
   owner: fc.constantFrom(...OWNERS),
-  to: fc.array(fc.constantFrom(lasting, lasting, { ...lasting, start_time: 1 }), { maxLength: 3 }),
+  to: fc.array(
+    fc.constantFrom(
+      lasting,
+      lasting,
+      { ...lasting, start_time: 1 },
+      { ...lasting, exit: lasting },
+      { exit: lasting },
+      { exit: { ...lasting, fd: 0, dev: 1, ino: 1 } },
+    ),
+    { maxLength: 3 },
+  ),
 });
 const change = fc.record(
   {
@@ -115,6 +125,8 @@ const odd = fc.constantFrom(
   '{"op":"change","remove":[],"add":{}}',
   '{"op":"change","remove":[],"add":[],"bound":[{"owner":"a:1","to":[],"to":[]}]}',
   '{"op":"change","remove":[],"add":[],"bound":[{"owner":"a:1","to":[{"pid":0,"start_time":1}]}]}',
+  '{"op":"change","remove":[],"add":[],"bound":[{"owner":"a:1","to":[{"exit":{"pid":1,"start_time":1,"fd":1}}]}]}',
+  '{"op":"change","remove":[],"add":[],"bound":[{"owner":"a:1","to":[{}]}]}',
   '{"op":"limits","flows":1,"flows":1}',
   '{"op":"limits","connections":0}',
   '{"op":"limits","flow_idle":604801}',
@@ -152,7 +164,10 @@ const Addition = z.strictObject({
   container_port: Port,
 });
 const Process = z.strictObject({ pid: z.int().min(1).max(0x7fffffff), start_time: z.int().min(0) });
-const Binding = z.strictObject({ owner: Key.owner, to: z.array(Process) });
+const Pipe = Process.extend({ fd: z.int().min(0).max(0x7fffffff), dev: z.int().min(0), ino: z.int().min(0) });
+const Exit = { exit: z.union([Process, Pipe]) };
+const Tie = z.union([Process, Process.extend(Exit), z.strictObject(Exit)]);
+const Binding = z.strictObject({ owner: Key.owner, to: z.array(Tie) });
 const Limits = {
   connections: z.int().min(1).max(1_000_000).optional(),
   flows: z.int().min(1).max(1_000_000).optional(),

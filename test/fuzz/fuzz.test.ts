@@ -58,6 +58,8 @@ const FORWARD = {
   container_port: 80,
 };
 
+const CONFIGURATION = { cniVersion: '1.1.0', name: 'pods', type: 'cleat', runtimeConfig: { ips: ['10.0.0.2'] } };
+
 interface Target {
   sources: string[];
   /** Seeds besides those of the kernel. */
@@ -119,12 +121,39 @@ const TARGETS: Record<string, Target> = {
     },
   },
   'oci-state': {
-    sources: ['native/json/json.cc', 'native/hook/container.cc'],
-    seeds: [JSON.stringify(STATE), JSON.stringify({ id: 'a', pid: 1, annotations: { 'cleat.network': 'none' } })],
+    sources: [
+      'native/json/json.cc',
+      'native/hook/annotations.cc',
+      'native/hook/container.cc',
+      'native/hook/port-mapping.cc',
+    ],
+    seeds: [
+      JSON.stringify(STATE),
+      JSON.stringify({ id: 'a', pid: 1, annotations: { 'cleat.network': 'none' } }),
+      JSON.stringify({ id: 'a', pid: 1, annotations: { 'cleat.network': 'pasta:--mtu,1500', 'cleat.hostname': 'b' } }),
+      JSON.stringify({
+        id: 'a',
+        pid: 1,
+        bundle: '/b',
+        annotations: { 'cleat.network': 'web,db', 'cleat.ip.db': '10.0.0.5', 'cleat.aliases.db': 'x,y' },
+      }),
+      JSON.stringify({ id: 'a', pid: 1, linux: { namespaces: [{ type: 'network', path: '/proc/1/ns/net' }] } }),
+    ],
     mistake: {
       source: 'native/hook/container.cc',
       from: "c == '_' || c == '.' || c == '-';",
       to: "c == '_' || c >= '!';",
+    },
+  },
+  'cni-call': {
+    sources: ['native/json/json.cc', 'native/cni/call.cc'],
+    seeds: ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS', 'VERSION'].map((command) =>
+      [command, 'c1', '/run/netns/c1', 'eth0', 'IP=10.0.0.2', JSON.stringify(CONFIGURATION)].join('\0'),
+    ),
+    mistake: {
+      source: 'native/cni/call.cc',
+      from: 'if (!cleat::ParseJson(quoted.data(), quoted.size())) return std::nullopt;',
+      to: '',
     },
   },
   'forward-request': {
@@ -147,7 +176,8 @@ const TARGETS: Record<string, Target> = {
         remove: [],
         add: [FORWARD],
         bound: [
-          { owner: 'a:1', to: [{ pid: 7, start_time: 1234 }] },
+          { owner: 'a:1', to: [{ pid: 7, start_time: 1234, exit: { pid: 7, start_time: 1, fd: 4, dev: 1, ino: 2 } }] },
+          { owner: 'c:1', to: [{ exit: { pid: 7, start_time: 1 } }] },
           { owner: 'b:1', to: [] },
         ],
       }),

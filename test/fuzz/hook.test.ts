@@ -9,7 +9,7 @@
  */
 // proving: 3600
 import { spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { effort, proved, seed } from '../harness/proof.ts';
-import { buildHook } from '../harness/sanitized.ts';
+import { buildFront } from '../harness/sanitized.ts';
 
 const CALLS = effort('calls', 60, 1500);
 /** A hook that has not ended by then hangs: its deadlines here are below a second, plus 2 s for cleaning up. */
@@ -37,7 +37,10 @@ const nearly = (text: string) =>
       .map(([at, insert, cut]) => text.slice(0, at) + insert + text.slice(at + cut)),
   );
 
-const argument = fc.oneof(fc.constantFrom('createRuntime', 'poststop', '--socket', '', '-', '--help', 'create'), word);
+const argument = fc.oneof(
+  fc.constantFrom('createRuntime', 'poststop', '--socket', '--exit-fd', '7:5', '3', '7:', '', '-', '--help', 'create'),
+  word,
+);
 const argv: fc.Arbitrary<string[]> = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom('createRuntime', 'poststop').map((only) => [only]) },
   fc.array(argument, { maxLength: 5 }),
@@ -58,7 +61,14 @@ const list = (item: fc.Arbitrary<string>) => fc.array(item, { maxLength: 3 }).ma
 const annotations = fc.oneof(
   fc.record(
     {
-      'cleat.network': fc.oneof(list(fc.constantFrom('web', 'db', '', 'none', ' x ')), word),
+      'cleat.network': fc.oneof(
+        list(fc.constantFrom('web', 'db', '', 'none', ' x ', 'pasta', 'slirp4netns:mtu=1500', 'host', 'ns:/x')),
+        word,
+      ),
+      'cleat.ip.db': word,
+      'cleat.aliases': list(word),
+      'cleat.aliases.db': list(fc.constantFrom('a', '', ' b ')),
+      'cleat.hostname': word,
       'cleat.ports': list(mapping),
       'cleat.ip': list(fc.oneof(fc.constantFrom('10.0.0.5', 'fd00::5'), word)),
       'cleat.mac': word,
@@ -69,6 +79,20 @@ const annotations = fc.oneof(
   fc.dictionary(fc.oneof(fc.constantFrom('cleat.network', 'cleat.x', 'org.x'), word), fc.jsonValue(), { maxKeys: 3 }),
   fc.jsonValue(),
 );
+/** One that joins a namespace, one that does not, and some that are none. */
+const BUNDLES = [
+  '{"linux":{"namespaces":[{"type":"network","path":"/p"}]}}',
+  '{}',
+  '',
+  '[',
+  '{"linux":{"namespaces":7}}',
+]
+  .map((text) => {
+    const bundle = mkdtempSync(join(tmpdir(), 'bundle-'));
+    writeFileSync(join(bundle, 'config.json'), text);
+    return bundle;
+  })
+  .concat('', '/nonexistent', '/dev', 'x'.repeat(5000));
 const state = fc
   .record(
     {
@@ -77,6 +101,7 @@ const state = fc
       status: fc.constant('creating'),
       pid: fc.oneof({ weight: 6, arbitrary: fc.constant(PID) }, fc.constantFrom(0, -1, 1.5, 2 ** 40), fc.jsonValue()),
       annotations,
+      bundle: fc.constantFrom(...BUNDLES),
     },
     { requiredKeys: ['id', 'pid'] },
   )
@@ -212,15 +237,19 @@ function call(program: string, args: string[], env: NodeJS.ProcessEnv, text: str
   });
 }
 
-/** True if it is called as documented: one hook, --socket PATH any number of times, a deadline of 1 to 600000. */
+/** True if it is called as documented: one hook, --socket PATH and --exit-fd [PID:]FD any number of times, a deadline. */
 function isUsage(args: string[], limit: string): boolean {
   if (!/^\d+$/.test(limit) || Number(limit) < 1 || Number(limit) > 600_000) return false;
   const hooks: string[] = [];
+  let exit = '';
   for (let i = 0; i < args.length; i++) {
     if (args[i] === '--socket' && i + 1 < args.length) i++;
+    else if (args[i] === '--exit-fd' && i + 1 < args.length) exit = args[++i] ?? '';
     else hooks.push(args[i] ?? '');
   }
-  return hooks.length === 1 && ['createRuntime', 'poststop'].includes(hooks[0] ?? '');
+  const [, pid = '1', fd] = /^(?:(\d+):)?(\d+)$/.exec(exit) ?? [];
+  const isExit = exit === '' || (fd !== undefined && Number(fd) < 2 ** 31 && Number(pid) > 0 && Number(pid) < 2 ** 31);
+  return isExit && hooks.length === 1 && ['createRuntime', 'poststop'].includes(hooks[0] ?? '');
 }
 
 /** True if an answer may have said that the container is bound to a process of this number. */
@@ -230,12 +259,12 @@ function says(answers: Answer[], pid: number): boolean {
 
 /** Its message for a state that it does not act on. */
 const REFUSED_STATE =
-  /^cleat-oci-hook: (?:stdin|the container (?:id|state)|annotation|unknown annotation|the annotations)/;
+  /^cleat-oci-hook: (?:stdin|the container (?:id|state)|annotation|unknown annotation|the annotations|there are annotations|web1: its network namespace|web1: .*config\.json: )/;
 
 const hook = suite('hook');
 
 hook('the hook ends as documented, whatever it meets', async () => {
-  const program = await buildHook('address');
+  const program = await buildFront('address', 'cleat-oci-hook');
   const daemon = new Daemon();
   await daemon.listen();
   let calls = 0;

@@ -331,7 +331,7 @@ class Run {
     const bound = [`${this.#boundTo.pid}`, `${this.#boundTo.start}`].join();
     const same = [this.#line.value('--bound-pid'), this.#line.value('--bound-start')].map(Number).join() === bound;
     const gone = this.#of.event.what === 'bound' && this.#of.event.since === 'before';
-    const lost = this.#isBound && (!same || gone);
+    const lost = (this.#isBound && (!same || gone)) || this.#line.value('--bound-fd') !== null;
     if (other !== null || this.#line.program[2] !== this.#script || lost) return 'always';
     if (!good) return this.#isShifted ? 'maybe' : 'always';
     const early = this.#isShifted || (this.#isBound && this.#happened.has('bound'));

@@ -1,7 +1,9 @@
-// Fuzz target: the container state that a runtime passes to a hook (native/hook/container.h).
+// Fuzz target: the container state that a runtime passes to a hook, and config.json of its bundle
+// (native/hook/container.h).
 //
 // Checked besides memory: there is a reason or a container, never both; the events made from it are JSON; the id is
-// safe in a path; a container that can be made can be removed again.
+// safe in a path; a container that can be made can be removed again; it has networks, an uplink or neither, never both;
+// networks have options only where cleat.network or the default names them. A text that is no object is no config.json.
 #include <string>
 
 #include "../../native/hook/container.h"
@@ -29,6 +31,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Container stopped;
   const std::string problem = cleat_hook::ReadContainer(Stage::kCreateRuntime, text, size, &created);
   const std::string late = cleat_hook::ReadContainer(Stage::kPoststop, text, size, &stopped);
+  bool joins = false;
+  const std::optional<JsonValue> config = cleat::ParseJson(text, size);
+  const bool is_object = config && config->kind == JsonValue::Kind::kObject;
+  MUST(cleat_hook::ReadConfig(text, size, &joins).empty() == is_object);
+  MUST(!joins || config->Find("linux") != nullptr);
   MUST(problem.empty() == !created.id.empty() && late.empty() == !stopped.id.empty());
   if (late.empty()) {
     MUST(stopped.id.size() <= 100 && stopped.id.find_first_of("/%?# \"\\\r\n") == std::string::npos);
@@ -36,10 +43,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (!problem.empty()) return 0;
   MUST(created.id == stopped.id && created.pid > 0);
-  const std::string events = cleat_hook::CreateAndConfigure(created);
+  const std::string events = cleat_hook::CreateAndConfigure(created, {created.pid, 5});
   const size_t line = events.find('\n');
   MUST(events.find('\n', line + 1) == events.size() - 1);
-  MUST(Event(events.substr(0, line), created.id).Find("netns")->FindInteger("pid") == created.pid);
+  const JsonValue create = Event(events.substr(0, line), created.id);
+  MUST(create.Find("netns")->FindInteger("pid") == created.pid);
+  MUST(create.Find("exit_fd")->FindInteger("fd") == 5);
+  MUST(create.Find("networks") == nullptr || create.Find("uplink") == nullptr);
+  if (const JsonValue* uplink = create.Find("uplink"); uplink != nullptr) {
+    const std::string program = uplink->FindString("program").value_or("");
+    MUST(program == "slirp4netns" || program == "pasta");
+    MUST(created.network.names_network);
+  }
   Event(events.substr(line + 1), created.id);
   return 0;
 }

@@ -88,6 +88,8 @@ const request = (name: string) =>
       }),
   ) as never;
 
+/** What a program of others is asked for, and the write of its answer. */
+const PROGRAM = ['addExternal', 'recordAnswer', 'checkExternal', 'removeExternal'];
 const EFFECTS = ['ensureNamespace', 'removeNamespace', 'publish', 'unpublish', 'expose', 'unexpose', 'ensureFiles'];
 const provided = (names: string[], how: (name: string) => never) =>
   Object.fromEntries(names.map((name) => [name, how(name)])) as Record<string, never>;
@@ -95,7 +97,10 @@ const provided = (names: string[], how: (name: string) => never) =>
 const machine = containerMachine.provide({
   actors: {
     attachment: attachmentMachine.provide({
-      actors: provided(['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink'], effect),
+      actors: provided(
+        ['ensureLink', 'ensureAddresses', 'replaceLink', 'reviseLink', 'removeLink', ...PROGRAM],
+        effect,
+      ),
     }),
     uplink: uplinkMachine.provide({
       actors: provided(['probeUplink', 'startUplink', 'verifyUplink', 'stopUplink'], effect),
@@ -259,7 +264,9 @@ const childrenOf = (snapshot: Snapshot): AnyActorRef[] =>
 /** The endings that lead the attachment's machine to this outcome. */
 async function attachment(on: Run, outcome: string): Promise<void> {
   const { stage, failing } = on;
-  const { verb = 'attach', predecessor = null } = (stage.pending[0]?.input ?? {}) as Partial<AttachmentInput>;
+  const input = (stage.pending[0]?.input ?? {}) as Partial<AttachmentInput>;
+  const { verb = 'attach', predecessor = null } = input;
+  const external = input.attachment?.external !== undefined;
   const endings: Record<string, Ending[]> = {
     'attach detached': ['late', 'done'],
     'attach stuck': ['late', 'failed'],
@@ -269,7 +276,18 @@ async function attachment(on: Run, outcome: string): Promise<void> {
     'revise attached': ['done'],
     'detach detached': ['done'],
   };
-  for (const how of endings[`${verb} ${outcome}`] ?? [failing]) {
+  // The program is asked to check, to remove, to add; its answer is written down.
+  const ofPrograms: Record<string, Ending[]> = {
+    'repair attached': ['done', 'done', 'done', 'done'],
+    'repair stuck': ['failed', failing],
+    'replace attached': ['done', 'done', 'done'],
+  };
+  const known = { ...endings, ...(external ? ofPrograms : {}) };
+  for (const how of known[`${verb} ${outcome}`] ?? [failing]) {
+    // One that is whole is checked alone; another one may be next.
+    const next = stage.pending[0];
+    const its = (next?.input as Partial<AttachmentInput> | undefined)?.attachment?.network;
+    if (external && its !== input.attachment?.network) break;
     stage.pending[0]?.end(how);
     await calm(on);
   }

@@ -17,7 +17,7 @@ import { ContainerContext, type Attachment } from '../../state/container.ts';
 import type { UplinkLink } from '../../state/uplink.ts';
 import { edgeOf } from './container-edges.ts';
 import { GIVER_ADDRESS, type Variant } from './container-variants.ts';
-import { FAULT, resolve } from './fixtures.ts';
+import { ANSWER, FAULT, resolve } from './fixtures.ts';
 
 export type Snapshot = SnapshotFrom<typeof containerMachine>;
 export type ModelEvent = { type: string; actorId?: string; output?: unknown; error?: unknown };
@@ -90,7 +90,13 @@ function answers(snapshot: Snapshot, id: string, variant: Variant): ModelEvent[]
   const leaf = nameOf(snapshot).split('.').at(-1) ?? '';
   const outcomes = OUTCOMES[leaf] ?? ['attached', 'stuck'];
   const fault = (outcome: string) => (outcome === outcomes[0] ? null : FAULT);
-  const made = (outcome: string) => (id !== 'uplink' ? {} : { link: outcome === 'ready' ? MADE : null, missing: [] });
+  const { todo = [] } = change ?? {};
+  const external = snapshot.context.attachments.find(({ network }) => network === todo[0])?.external !== undefined;
+  const asked = external && (leaf === 'attaching' || leaf === 'replacing' || leaf === 'restoring');
+  const made = (outcome: string) =>
+    id === 'uplink'
+      ? { link: outcome === 'ready' ? MADE : null, missing: [] }
+      : { result: asked && outcome === 'attached' ? ANSWER : null };
   return [...outcomes.map((outcome) => done(id, { outcome, fault: fault(outcome), ...made(outcome) })), failed(id)];
 }
 

@@ -9,7 +9,7 @@ import type { ContainerEvent, ContainerInput } from '../../machines/container/co
 import type { Drift, Lease, PortRequest } from '../../state/container.ts';
 import type { AttachmentOptions } from '../../state/event.ts';
 import type { UplinkSettings } from '../../state/uplink.ts';
-import { containerInput, FAULT, leaseOf, pinOf, resolve, SLIRP } from './fixtures.ts';
+import { containerInput, externalLease, FAULT, leaseOf, pinOf, resolve, SLIRP } from './fixtures.ts';
 
 /** States in which events are sent; `everywhere` is every state except the last. */
 export type Where = 'created' | 'up' | 'degraded' | 'failed' | 'everywhere';
@@ -98,7 +98,31 @@ const joins = (networks: string[], ports: PortRequest[]): ContainerInput => ({
   },
 });
 
+/** The first network is one of CNI plugins. */
+const plugged = (network: string): Lease => (network === 'x' ? externalLease(network) : leaseOf(network));
+
 export const VARIANTS: Record<string, Variant> = {
+  /** On a network of CNI plugins, which carry its port. */
+  external: {
+    input: own({ x: {} }, [P1]),
+    lease: plugged,
+    words: {
+      created: [CONFIGURE],
+      up: [RELOAD, REBUILD, disconnect('x'), publish(P2), unpublish(P1), { type: 'drifted', drift: gone('x') }],
+    },
+  },
+  /** Beside a network of cleat, which has the port, in a namespace of others. */
+  externalBeside: {
+    input: joins(['web', 'x'], [P1]),
+    lease: plugged,
+    words: { created: [CONFIGURE], up: [RELOAD, disconnect('web'), disconnect('x', true), unpublish(P1)] },
+  },
+  /** Two of them, which are checked one after another; a port comes with the first. */
+  externals: {
+    input: own({ x: {}, y: {} }, []),
+    lease: externalLease,
+    words: { created: [CONFIGURE], up: [RELOAD, connect('web'), publish(P1)] },
+  },
   own: {
     input: own({ web: {} }, []),
     lease: leaseOf,

@@ -51,6 +51,8 @@ export class TestDaemon {
   drift: string[] = [];
   /** True: it forwards between other interfaces too. */
   forwardOthers = false;
+  /** Programs of others that make networks, as on the command line. */
+  externals: Pick<MainOptions, 'cniPlugins' | 'netavark' | 'pluginTimeout'> = {};
   /** NAME=NUMBER: its limits. */
   limits: string[] = [];
   /** NAME=NUMBER: the forwarder's limits of each container. */
@@ -121,6 +123,7 @@ export class TestDaemon {
       exitWhenIdle,
       logLevel,
       ...this.uplinks,
+      ...this.externals,
       ...places,
     });
     const command = [process.execPath, ...process.execArgv, import.meta.filename, 'daemon', argument];

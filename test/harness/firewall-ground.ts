@@ -64,7 +64,12 @@ export class FirewallGround {
   readonly pictures = new Pictures();
   readonly #kernel = testKernel(TABLE);
   readonly #native: Outside = this.#kernel.outside(null).kernel;
-  readonly #repair = repairRuleset(this.#kernel, () => this.#standing(), driftPolicies([]), false);
+  readonly #repair = repairRuleset(
+    this.#kernel,
+    () => this.#standing(),
+    driftPolicies([]),
+    () => false,
+  );
 
   #table = false;
   /** True for networks; uplinks hold the table without it. */
@@ -119,7 +124,7 @@ export class FirewallGround {
     const of = input as { outside: null; found: Switches | null };
     if (id === 'repairRuleset') return this.#repair(input as VerifyInput);
     if (id === 'raiseFirewall') {
-      await raiseFirewall(this.#kernel, false, uplinkGuard)(of);
+      await raiseFirewall(this.#kernel, () => false, uplinkGuard)(of);
       // As the first network with IPv6 does.
       if (of.found !== null) await forwardIpv6(this.#native);
     }

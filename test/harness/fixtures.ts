@@ -43,6 +43,29 @@ export function definition(
   };
 }
 
+/** What plugins answer for an external network. */
+export const ANSWER = {
+  cniVersion: '1.0.0',
+  interfaces: [{ name: 'eth0', mac: '02:00:00:00:00:99', sandbox: '/run/netns/x' }],
+  ips: [{ address: '10.99.0.2/24', gateway: '10.99.0.1', interface: 0 }],
+};
+
+/** The lease of a network of CNI plugins, one of which can publish ports. */
+export const externalLease = (network: string): Lease => ({
+  ...leaseOf(network),
+  bridge: '',
+  addresses: [],
+  mac: '',
+  unmanaged: true,
+  defaultMetric: null,
+  terms: {
+    driver: 'cni',
+    file: `/etc/cni/net.d/${network}.conflist`,
+    list: { cniVersion: '1.0.0', name: network, plugins: [{ type: 'portmap', capabilities: { portMappings: true } }] },
+    path: ['/opt/cni/bin'],
+  },
+});
+
 export function containerInput(more: Partial<ContainerInput> = {}): ContainerInput {
   return {
     id: 'c1',

@@ -14,7 +14,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fromPromise, type AnyActorRef } from 'xstate';
 import { stateName } from '../../plan/states.ts';
 import * as ask from '../../effects/ask.ts';
-import { lease } from '../../effects/lease.ts';
+import { lease, NO_EXTERNALS } from '../../effects/lease.ts';
 import { defineEffect, type EffectRunner, type Verb } from '../../effects/effect.ts';
 import { fanOut } from '../../effects/fan-out.ts';
 import type { Kernel } from '../../effects/kernel.ts';
@@ -300,7 +300,7 @@ export class Fleet {
         ensureFiles: own('ensureFiles'),
         removeFiles: own('removeFiles'),
         awaitLinksGone: own('awaitLinksGone'),
-        lease: lease(shared, neighbours, quiet),
+        lease: lease(shared, neighbours, quiet, NO_EXTERNALS),
         release: ask.release(shared, (root) => containerRunner.commit(root, 'remove')),
         name: ask.name(shared),
         unname: ask.unname(shared),

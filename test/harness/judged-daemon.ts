@@ -64,7 +64,7 @@ export class JudgedDaemon extends TestDaemon {
 
   judge(request: string, status: number, type: string, body: string): void {
     const route = routes.find(({ pattern }) => pattern.test(request));
-    const described = route?.responses[status] ?? (status >= 400 ? REFUSED : null);
+    const described = route?.responses[status] ?? (status >= 400 ? (route?.responses.default ?? REFUSED) : null);
     const what = `${request} ${status} ${type}`.trim();
     if (described === null) throw new Error(`${what} is not described`);
     this.#answered.add(`${route?.name} ${status} ${type}`.trim());

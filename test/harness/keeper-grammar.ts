@@ -26,6 +26,7 @@ const NAMES = [
   '--directory',
   '--bound-pid',
   '--bound-start',
+  '--bound-fd',
   '--exit-fd',
   '--ready-fd',
   '--ready-ms',
@@ -66,13 +67,15 @@ const right: fc.Arbitrary<Options> = fc
   .record({
     at: directory,
     bound: maybe(fc.constant(['--bound-pid', '@pid', '--bound-start', '@start']), 1),
+    // No other end: a file, or nothing at all.
+    boundFd: fc.oneof({ weight: 9, arbitrary: fc.constant(null) }, descriptor),
     fds: fc.uniqueArray(descriptor, { minLength: 3, maxLength: 3 }),
     exit: fc.boolean(),
     ready: maybe(limit, 3),
     netns: fc.boolean(),
-    order: fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }),
+    order: fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6], { minLength: 7 }),
   })
-  .map(({ at, bound, fds: [one = 0, other = 0, third = 0], exit, ready, netns, order }) => {
+  .map(({ at, bound, boundFd, fds: [one = 0, other = 0, third = 0], exit, ready, netns, order }) => {
     const groups = [
       ['--directory', at],
       bound ?? [],
@@ -80,6 +83,7 @@ const right: fc.Arbitrary<Options> = fc
       ready === null ? [] : ['--ready-fd', `${other}`, '--ready-ms', ready],
       netns ? ['--netns-fd', `${third}`] : [],
       ['--user', '96499:96498'],
+      boundFd === null ? [] : ['--bound-fd', `${boundFd}`],
     ];
     const all = [...order.flatMap((i) => groups[i] ?? []), '--'];
     return { exit: exit ? one : null, ready: ready === null ? null : other, words: all };
@@ -279,6 +283,7 @@ const VALUES = new Map<string, (text: string) => boolean>([
   ['--bound-pid', within(1n, 2n ** 31n - 1n)],
   ['--bound-start', within(0n, 2n ** 63n - 1n)],
   ['--user', (text) => text.split(':').length === 2 && text.split(':').every(within(1n, 2n ** 31n - 1n))],
+  ['--bound-fd', within(3n, 9n)],
   ['--netns-fd', within(3n, 9n)],
   ['--exit-fd', within(3n, 9n)],
   ['--ready-fd', within(3n, 9n)],

@@ -101,7 +101,7 @@ export class Ground {
       mkdirSync(path, { recursive: true });
     mkdirSync(`${this.#places.stateDir}/networks`, { recursive: true });
     this.#found = await readSwitches(kernel)({ outside: null });
-    await raiseFirewall(kernel, false, uplinkGuard)({ outside: null, found: this.#found });
+    await raiseFirewall(kernel, () => false, uplinkGuard)({ outside: null, found: this.#found });
     for (const network of NETWORKS) {
       await raiseNetwork(kernel)({ definition: network, mac: bridgeMac(network.id), outside: null });
       writeFileSync(`${this.#places.stateDir}/networks/${network.name}.json`, JSON.stringify(network));

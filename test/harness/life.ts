@@ -46,6 +46,8 @@ export interface Scenario {
   publisher?: boolean;
   /** The host has firewalld. */
   firewalld?: boolean;
+  /** Called before the daemon starts: what the scenario needs of the host. */
+  prepare?: (daemon: TestDaemon) => void;
   steps: Step[];
 }
 
@@ -100,6 +102,7 @@ export class Life {
       // firewalld makes the chains of a zone for the first interface in it, and keeps them.
       for (const verb of ['add', 'remove'] as const) life.#firewalld.change(verb, 'Interface', 'trusted', 'nobody');
     }
+    scenario.prepare?.(daemon);
     await daemon.start();
     for (const network of scenario.networks) await daemon.network(network);
     if (scenario.witness) {

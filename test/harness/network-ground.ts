@@ -148,7 +148,7 @@ export class NetworkGround {
 
   async #hold(): Promise<void> {
     this.#found ??= await readSwitches(this.#kernel)({ outside: null });
-    await raiseFirewall(this.#kernel, false, uplinkGuard)({ outside: null, found: this.#found });
+    await raiseFirewall(this.#kernel, () => false, uplinkGuard)({ outside: null, found: this.#found });
   }
 
   async #release(): Promise<void> {

@@ -45,6 +45,7 @@ export function container(n: number, more: Partial<ContainerView> = {}): Contain
     netns: { mode: 'new', path: `/run/netns/netns-${n}`, dev: 4, ino: 4026532000 + n },
     outside: null,
     bound_to: null,
+    exit_fd: null,
     networks: { [name]: { interfaces: { eth0: { mac_address: '02:00:00:00:00:01', subnets: [{ ipnet: address }] } } } },
     requested_networks: { [name]: {} },
     uplink: null,

@@ -71,9 +71,9 @@ export function buildAddon(variant: Variant, patch?: Patch): Promise<string> {
   return build(variant, patch === undefined ? recipe : { ...recipe, patch });
 }
 
-/** Builds the OCI hook; returns its path. */
-export function buildHook(variant: Variant): Promise<string> {
-  return build(variant, { output: 'cleat-oci-hook', sources: gypTarget('cleat-oci-hook').sources });
+/** Builds an executable that engines or runtimes call; returns its path. */
+export function buildFront(variant: Variant, name: 'cleat-oci-hook' | 'cleat-netavark'): Promise<string> {
+  return build(variant, { output: name, sources: gypTarget(name).sources });
 }
 
 /** LSan runs at exit(3); a program that ends by _exit(2) has to call it. Forked children do not. */

@@ -61,6 +61,8 @@ function due(context: ContainerContext): string[] {
 function strays(world: World, context: ContainerContext): string[] {
   const { owner, change } = context;
   const links = new Map<string, Set<string>>();
+  // The addresses of an external attachment are known when its program has answered.
+  const unknown = new Set(known(context).flatMap(({ hostLink, external }) => (external === undefined ? [] : hostLink)));
   for (const { hostLink, addresses } of known(context)) {
     const all = links.get(hostLink) ?? new Set();
     for (const { address } of addresses) all.add(address);
@@ -83,7 +85,9 @@ function strays(world: World, context: ContainerContext): string[] {
         ? []
         : links.get(name) === undefined
           ? [`link ${name}`]
-          : link.addresses.filter((address) => !links.get(name)?.has(address)).map((address) => `address ${address}`),
+          : link.addresses
+              .filter((address) => !links.get(name)?.has(address) && !unknown.has(name))
+              .map((address) => `address ${address}`),
     ),
     ...[...world.elements].flatMap(([key, { to, owner: of }]) =>
       of === owner && !ports.has(`${key} to ${to}`) ? [`port ${key} to ${to}`] : [],

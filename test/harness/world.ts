@@ -18,6 +18,7 @@ import type { UplinkStart, UplinkVerify } from '../../plan/uplinks/uplink.ts';
 import type { ResolvedPort } from '../../state/container.ts';
 import type { UplinkLink } from '../../state/uplink.ts';
 import { MADE, type Snapshot } from './container-model.ts';
+import { ANSWER } from './fixtures.ts';
 
 /** The paths of namespaces that containers of ours can share. */
 export const OURS = '/run/cleat/netns';
@@ -31,6 +32,9 @@ interface Link {
   inside: string;
   addresses: string[];
 }
+
+/** The bridge of plugins. */
+const EXTERNAL_BRIDGE = 'cni0';
 
 /** The features of slirp4netns 1.2 that are probed. */
 const FLAGS = [
@@ -133,6 +137,18 @@ export class World {
     removeLink: ({ attachment, predecessor }: AttachmentInput) => {
       for (const one of [attachment, predecessor]) if (one !== null) this.links.delete(one.hostLink);
     },
+    // As in effects/external/external.ts: what may be there goes first.
+    addExternal: (input: AttachmentInput) => {
+      this.#link({ ...input, attachment: { ...input.attachment, bridge: EXTERNAL_BRIDGE } });
+      const mine = this.links.get(input.attachment.hostLink);
+      if (mine !== undefined) mine.addresses = ANSWER.ips.map(({ address }) => address.split('/')[0] ?? '');
+      return ANSWER;
+    },
+    recordAnswer: () => {},
+    checkExternal: ({ attachment }: AttachmentInput) => {
+      if (!this.links.has(attachment.hostLink)) throw new Error(`ENODEV: ${attachment.hostLink}`);
+    },
+    removeExternal: ({ attachment }: AttachmentInput) => void this.links.delete(attachment.hostLink),
     awaitLinksGone: ({ links }: DrainInput) => links.forEach((name) => this.links.delete(name)),
     // As in effects/ports/ports.ts: the whole change; if that is impossible, the new ports, and of the old ones those that
     // are still ours.

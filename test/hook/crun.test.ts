@@ -6,7 +6,6 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -14,6 +13,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DEFAULT_NETWORK } from '../../state/network.ts';
 import { until } from '../harness/native.ts';
+import { requestJson } from '../harness/request-json.ts';
 import { type Ended, HOOK, ROOT, run } from './run.ts';
 
 /** The bundle of scripts/demo-bundle.mjs, which is plain JavaScript because of the demo. */
@@ -44,16 +44,7 @@ real.before(async () => {
 });
 real.after(() => void daemon.kill());
 
-function ask(path: string): Promise<{ status: number; body: unknown }> {
-  return new Promise((settle, fail) => {
-    const request = get({ socketPath: socket, path }, (answer) => {
-      let text = '';
-      answer.setEncoding('utf8').on('data', (more: string) => (text += more));
-      answer.on('end', () => settle({ status: answer.statusCode ?? 0, body: JSON.parse(text) }));
-    });
-    request.on('error', fail);
-  });
-}
+const ask = (path: string) => requestJson(socket, 'GET', path);
 
 function crun(...args: string[]): Promise<Ended> {
   return run('crun', ['--root', join(directory, 'crun'), '--cgroup-manager=disabled', ...args], '');

@@ -2,12 +2,14 @@
  * cleat-oci-hook: the bytes that it sends and how it ends, against a server that gives any answer. crun.test.ts has the
  * real daemon and a real runtime. Over 400 lines because each answer of a server is a case of its own.
  */
-import { mkdtempSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { parseWiring } from '../../cli/options.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { DEFAULT_NETWORK } from '../../state/network.ts';
 import { type Ended, HOOK, run } from './run.ts';
@@ -160,6 +162,136 @@ sends('the hook sends networks, addresses and ports as the annotations say', asy
   });
 });
 
+sends('the hook sends an uplink, written as for cleat run', async () => {
+  for (const text of [
+    'slirp4netns',
+    'pasta',
+    'slirp4netns:',
+    'slirp4netns:mtu=1500,enable_ipv6=true',
+    'pasta:--mtu,1500',
+  ]) {
+    assert.equal(await created({ 'cleat.network': text }), { uplink: parseWiring({ network: [text] }).uplink }, text);
+  }
+  assert.equal(await created({ 'cleat.network': ' slirp4netns: mtu=1500, ', 'cleat.ports': '80' }), {
+    uplink: { program: 'slirp4netns', options: ['mtu=1500'] },
+    port_mappings: [{ container_port: 80 }],
+  });
+  assert.equal(await created({ 'cleat.network': 'slirp4netns2' }), { networks: { slirp4netns2: {} } });
+});
+
+sends('the hook sends options of each network, aliases and a host name', async () => {
+  assert.equal(
+    await created({
+      'cleat.network': 'web,db,a.b',
+      'cleat.hostname': ' shop ',
+      'cleat.aliases': 'www, api',
+      'cleat.ip.db': '10.1.0.5,fd01::5',
+      'cleat.mac.db': '02:00:5e:10:00:02',
+      'cleat.interface.db': 'lan1',
+      'cleat.aliases.db': 'database',
+      'cleat.interface.a.b': 'lan2',
+    }),
+    {
+      networks: {
+        web: { aliases: ['www', 'api'] },
+        db: {
+          static_ips: ['10.1.0.5', 'fd01::5'],
+          static_mac: '02:00:5e:10:00:02',
+          interface_name: 'lan1',
+          aliases: ['database'],
+        },
+        'a.b': { interface_name: 'lan2' },
+      },
+      hostname: 'shop',
+    },
+  );
+  assert.equal(await created({ 'cleat.network': 'web', 'cleat.ip.web': '10.0.0.5' }), {
+    networks: { web: { static_ips: ['10.0.0.5'] } },
+  });
+  assert.equal(await created({ [`cleat.ip.${DEFAULT_NETWORK}`]: '10.0.0.5' }), {
+    networks: { [DEFAULT_NETWORK]: { static_ips: ['10.0.0.5'] } },
+  });
+  assert.equal(await created({ 'cleat.hostname': 'shop' }), { hostname: 'shop' });
+});
+
+sends('the hook sends an exit descriptor, its own or that of another process', async () => {
+  const exitOf = async (args: string[], env: NodeJS.ProcessEnv = {}) => {
+    const server = await new Scripted([BOTH_DONE]).listen();
+    const ended = await run(HOOK, ['--socket', server.path, ...args, 'createRuntime'], state(), env);
+    server.close();
+    assert.is(ended.code, 0, ended.stderr);
+    const [create = ''] = server.asked[0]?.body.split('\n') ?? [];
+    LifecycleEvent.parse(JSON.parse(create));
+    return (JSON.parse(create) as { exit_fd?: { pid: number; fd: number } }).exit_fd;
+  };
+  assert.equal(await exitOf(['--exit-fd', '77:5']), { pid: 77, fd: 5 });
+  assert.equal(await exitOf([], { CLEAT_EXIT_FD: '77:5' }), { pid: 77, fd: 5 });
+  assert.equal(await exitOf(['--exit-fd', '78:0'], { CLEAT_EXIT_FD: '77:5' }), { pid: 78, fd: 0 });
+  assert.is(await exitOf([], { CLEAT_EXIT_FD: '' }), undefined);
+  const own = await exitOf(['--exit-fd', '5']);
+  const { pid, fd } = own ?? { pid: 0, fd: 0 };
+  assert.is(fd, 5);
+  assert.ok(pid > 1 && pid !== process.pid, 'the pid of the hook itself');
+});
+
+/** Writes a bundle whose container has these namespaces. */
+function bundleOf(namespaces: unknown): string {
+  const bundle = mkdtempSync(join(tmpdir(), 'bundle-'));
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify({ ociVersion: '1.0.2', linux: { namespaces } }));
+  return bundle;
+}
+
+sends(
+  'the hook sends nothing for a container that joins a namespace by its path, unless it asks for a network',
+  async () => {
+    const joined = bundleOf([{ type: 'pid' }, { type: 'network', path: '/proc/1/ns/net' }]);
+    const member = await hook('createRuntime', [], state({ bundle: joined, annotations: { 'org.example': 'x' } }));
+    assert.equal([member.code, member.stderr, member.asked.length], [0, '', 0]);
+    const asks = await hook(
+      'createRuntime',
+      [BOTH_DONE],
+      state({ bundle: joined, annotations: { 'cleat.network': 'db' } }),
+    );
+    assert.equal([asks.code, asks.asked.length], [0, 1], asks.stderr);
+    assert.match(asks.asked[0]?.body ?? '', /"networks":\{"db":\{\}\}/);
+    for (const name of ['cleat.ports', 'cleat.ip', 'cleat.hostname', 'cleat.aliases']) {
+      const unclear = await hook('createRuntime', [], state({ bundle: joined, annotations: { [name]: '80' } }));
+      assert.is(unclear.code, 1);
+      assert.match(unclear.stderr, /web1: its network namespace is joined by path .* need cleat\.network/);
+    }
+  },
+);
+
+sends('the hook sends create for every other bundle', async () => {
+  const own = [
+    bundleOf([{ type: 'network' }, { type: 'pid', path: '/proc/1/ns/pid' }]),
+    bundleOf([{ type: 'network', path: '' }]),
+    bundleOf([]),
+    bundleOf('x'),
+    '',
+    join(tmpdir(), 'no-such-bundle'),
+  ];
+  for (const bundle of own) {
+    const ended = await hook('createRuntime', [BOTH_DONE], state({ bundle }));
+    assert.equal([ended.code, ended.asked.length], [0, 1], bundle + ended.stderr);
+  }
+});
+
+sends('the hook sends nothing if it cannot know whose the namespace is', async () => {
+  const bundle = bundleOf([]);
+  const config = join(bundle, 'config.json');
+  for (const text of ['', '[]', '{"linux":', ' '.repeat((8 << 20) + 1)]) {
+    writeFileSync(config, text);
+    const ended = await hook('createRuntime', [], state({ bundle }));
+    assert.is(ended.code, 1);
+    assert.match(ended.stderr, /config\.json: is (no JSON object|larger than 8 MiB)/);
+  }
+  rmSync(config);
+  execFileSync('mkfifo', [config]);
+  const fifo = await hook('createRuntime', [], state({ bundle }));
+  assert.match(fifo.stderr, /config\.json: is no regular file/);
+});
+
 sends('the hook sends text with escapes as the same text', async () => {
   const ended = await hook('createRuntime', [BOTH_DONE], state({ annotations: { 'cleat.ip': 'é"\\\n\u{1F600}' } }));
   const [create = ''] = ended.asked[0]?.body.split('\n') ?? [];
@@ -169,6 +301,19 @@ sends('the hook sends text with escapes as the same text', async () => {
 
 sends('the hook sends nothing for annotations that it does not understand', async () => {
   await refused({ 'cleat.port': '80:80' }, /unknown annotation "cleat\.port"; known: .*cleat\.ports/);
+  for (const name of ['cleat.ip.', 'cleat.ports.web', 'cleat.network.web', 'cleat.', 'cleat.mtu.web', 'cleat..web']) {
+    await refused({ 'cleat.network': 'web', [name]: 'x' }, /unknown annotation/);
+  }
+  await refused({ 'cleat.network': 'web', 'cleat.mac.db': 'x' }, /network "db", which cleat\.network does not name/);
+  await refused({ 'cleat.ip.db': '10.0.0.5' }, /network "db", which cleat\.network does not name/);
+  await refused({ 'cleat.network': 'web', 'cleat.ip': 'x', 'cleat.mac.web': 'x' }, /with and without \.web/);
+  await refused({ 'cleat.network': 'pasta', 'cleat.aliases': 'x' }, /"pasta": there is no network/);
+  await refused({ 'cleat.network': 'web,pasta' }, /"pasta" and networks exclude each other/);
+  await refused({ 'cleat.network': 'slirp4netns,web' }, /"slirp4netns" and networks exclude each other/);
+  await refused({ 'cleat.network': 'web,none' }, /"none" and networks exclude each other/);
+  for (const other of ['host', 'container:web', 'ns:/run/netns/web']) {
+    await refused({ 'cleat.network': other }, /is no network; the namespace is chosen in linux\.namespaces/);
+  }
   await refused({ 'cleat.network': 7 }, /cleat\.network is not a string/);
   await refused({ 'cleat.network': ' ' }, /for no network it is "none"/);
   await refused({ 'cleat.network': 'web,,db' }, /empty name/);
@@ -398,5 +543,11 @@ ends('the hook ends with 2 when it is called wrongly', async () => {
   }
   const ended = await run(HOOK, ['poststop'], state(), { CLEAT_HOOK_TIMEOUT_MS: '10s' });
   assert.is(ended.code, 2);
+  for (const text of ['x', '1:', ':3', '0:3', '-1', '1:2:3', '3 ', '99999999999', '1:-1']) {
+    const wrong = await run(HOOK, ['--exit-fd', text, 'poststop'], state());
+    assert.is(wrong.code, 2, text);
+    assert.match(wrong.stderr, /an exit descriptor is \[PID:\]FD, not .*; usage:/);
+    assert.is((await run(HOOK, ['poststop'], state(), { CLEAT_EXIT_FD: text })).code, 2, text);
+  }
 });
 ends.run();

@@ -244,4 +244,28 @@ export const mutantsOfOneOperation: Mutant[] = [
     test: 'service/replay-walks',
     seen: /FAIL +replay of random lives +"a change of state that is left out, or another, is noticed/,
   },
+  {
+    name: 'a link on a parent stays until the kernel reaps its namespace',
+    file: 'machines/container/container-setup.ts',
+    find: '.filter(({ child }) => child !== undefined || context.netns?.owned !== true)',
+    replace: '.filter(() => context.netns?.owned !== true)',
+    test: 'service/parent',
+    seen: /FAIL +networks on a parent +"addresses, MACs and names that others have/,
+  },
+  {
+    name: 'a link on a parent has no alias',
+    file: 'effects/links/child-link.ts',
+    find: "{ op: 'link.set', name: hostLink, alias },",
+    replace: "{ op: 'link.set', name: hostLink, alias: '' },",
+    test: 'effects/child-link',
+    seen: /FAIL +a link on a parent +"it has its name, its alias/,
+  },
+  {
+    name: 'a parent gives one link of its kind to two containers',
+    file: 'plan/networks/parent.ts',
+    find: "child.kind === 'vlan' || (child.kind",
+    replace: "child.kind === 'ipvlan' || (child.kind",
+    test: 'plan/parent',
+    seen: /FAIL +plan of networks on a parent +"a parent has one link of some kinds/,
+  },
 ];

@@ -16,6 +16,22 @@ export interface Mutant {
 
 export const mutants: Mutant[] = [
   {
+    name: 'a chain of plugins is removed in the order in which it was added',
+    file: 'plan/external/cni.ts',
+    find: 'list.plugins.toReversed()',
+    replace: 'list.plugins',
+    test: 'plan/external',
+    seen: /FAIL +external networks +"a chain passes the result on, and is removed in reverse order/,
+  },
+  {
+    name: 'the answer of a program is not on disk before it counts',
+    file: 'machines/container/attachment.ts',
+    find: "onDone: { target: 'recording', actions",
+    replace: "onDone: { target: 'attached', actions",
+    test: 'machines/attachment',
+    seen: /addExternal/,
+  },
+  {
     name: 'what a write that was cut short left is not swept',
     file: 'state/files/whole-file.ts',
     find: 'if (file.endsWith(ENDING)) unlinkSync(join(this.directory, file));',

@@ -1,15 +1,16 @@
 /**
- * Ports that are bound to processes: they end when the last of these has ended, with all their connections and nothing
+ * Ports that are bound to processes and pipes: they end when the last of these has ended, with all their connections and nothing
  * else, and without a request.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { processStartTime } from '../../native/index.ts';
+import { processStartTime, takeDescriptor } from '../../native/index.ts';
 import { dial } from '../harness/agent.ts';
+import { endExitEnds, ExitEnds } from '../harness/exit-ends.ts';
 import { container, endChildren, Forwarder, keyOf, rule } from '../harness/forward-world.ts';
 import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -67,6 +68,8 @@ async function open(port: number): Promise<{ socket: Socket; within: (ms: number
 const bound = suite('ports that are bound to processes');
 
 bound.after.each(async () => {
+  await endExitEnds();
+  for (const fd of opened.splice(0)) closeSync(fd);
   for (const child of alive.splice(0)) child.kill('SIGKILL');
   await forwarder.clear();
   await until('every descriptor is given back', () => forwarder.descriptors() === census);
@@ -118,6 +121,82 @@ bound('a reused or missing pid is refused, and nothing changes', async () => {
     assert.match(await here(8080), /^b /);
     assert.is(await here(8081), 'ECONNREFUSED');
   }
+});
+
+/** A pipe whose read end we hold, as the daemon does, and whose write end a process has. */
+async function pipe(): Promise<{ ends: ExitEnds; exit: object; listed: object }> {
+  const ends = await ExitEnds.make('pipe');
+  const { fd } = takeDescriptor(ends.pid, ends.fd);
+  opened.push(fd);
+  await ends.leave();
+  const { dev, ino } = fstatSync(fd);
+  const own = { pid: process.pid, start_time: processStartTime(process.pid) };
+  return { ends, exit: { ...own, fd, dev, ino }, listed: { dev, ino } };
+}
+
+const opened: number[] = [];
+
+bound('ports end with a pipe, with another process, or with the first of what a container is tied to', async () => {
+  const [its, other, one, two] = [await living(), await living(), await pipe(), await pipe()];
+  const ties = [{ exit: one.exit }, { ...its.process, exit: two.exit }, { ...its.process, exit: other.process }];
+  const add = ties.map((_, n) => rule(a, 8080 + n, 80, { owner: `a${n}:1` }));
+  assert.ok(
+    (
+      await change(
+        add,
+        ties.map((tie, n) => ({ owner: `a${n}:1`, to: [tie] })),
+      )
+    ).ok,
+  );
+  const { owners } = await forwarder.ask({ op: 'list' });
+  assert.equal(
+    owners.map((owner: { bound_to: object[] }) => owner.bound_to),
+    [[{ exit: one.listed }], [{ ...its.process, exit: two.listed }], [{ ...its.process, exit: other.process }]],
+  );
+  for (const n of [0, 1, 2]) assert.match(await here(8080 + n), /^a /);
+  await one.ends.close();
+  await refused(8080);
+  for (const n of [1, 2]) assert.match(await here(8080 + n), /^a /);
+  await two.ends.close();
+  await refused(8081);
+  assert.match(await here(8082), /^a /);
+  await kill(other);
+  await refused(8082);
+});
+
+bound('ports of several containers end with the last, though one of them has two ends', async () => {
+  const [its, guest, { ends, exit }] = [await living(), await living(), await pipe()];
+  const to = [{ ...its.process, exit }, guest.process];
+  assert.ok((await change([rule(a, 8080, 80)], [{ owner: 'a:1', to }])).ok);
+  await ends.close();
+  await kill(its); // the same container, once more
+  assert.match(await here(8080), /^a /);
+  await kill(guest);
+  await refused(8080);
+});
+
+bound('what is not the pipe that was named, or has no other end, is refused, and nothing changes', async () => {
+  const { ends, exit } = await pipe();
+  const socket = await ExitEnds.make('socket');
+  const held = takeDescriptor(socket.pid, socket.fd).fd;
+  opened.push(held);
+  const { dev, ino } = fstatSync(held);
+  const wrong = [
+    { ...exit, ino: 1 },
+    { ...exit, dev: 1 },
+    { ...exit, fd: 1_000_000 },
+    { ...exit, start_time: 1 },
+    { ...exit, fd: held, dev, ino }, // a socket
+  ];
+  for (const one of wrong) {
+    const { ok, error } = await change([rule(a, 8080, 80)], [{ owner: 'a:1', to: [{ exit: one }] }]);
+    assert.equal([ok, error.errno], [false, 'ESRCH'], JSON.stringify(one));
+    assert.is(await here(8080), 'ECONNREFUSED');
+  }
+  await ends.close();
+  const { ok, error } = await change([rule(a, 8080, 80)], [{ owner: 'a:1', to: [{ exit }] }]);
+  assert.equal([ok, error.errno], [false, 'ESRCH']);
+  await socket.leave();
 });
 
 bound('a process that is not reaped counts as ended', async () => {

@@ -6,7 +6,9 @@
  */
 import { spawnSync } from 'node:child_process';
 import {
+  closeSync,
   existsSync,
+  fstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -21,7 +23,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isAlive, watch } from '../../effects/processes/process.ts';
 import { findUplink, statusOf } from '../../effects/uplinks/uplink-keeper.ts';
-import { processStartTime, signalProcess, spawn, type Child } from '../../native/index.ts';
+import { processStartTime, signalProcess, spawn, takeDescriptor, type Child } from '../../native/index.ts';
+import { endExitEnds, ExitEnds } from '../harness/exit-ends.ts';
 import { endSleepers, sleeper } from '../harness/inside.ts';
 import { built, propagationOf, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -41,9 +44,14 @@ interface More {
   exit?: boolean;
   enters?: boolean;
   bound?: Child;
+  /** A descriptor of ours, which becomes this number in the keeper. */
+  boundFd?: { fd: number; as: number };
 }
 
-function keep(program: string[], { ready = 4, readyMs = 2000, exit = false, enters = false, bound }: More = {}): Child {
+function keep(
+  program: string[],
+  { ready = 4, readyMs = 2000, exit = false, enters = false, bound, boundFd }: More = {},
+): Child {
   const args = [
     '--directory',
     directory,
@@ -53,10 +61,12 @@ function keep(program: string[], { ready = 4, readyMs = 2000, exit = false, ente
     ...(ready === null ? [] : ['--ready-fd', `${ready}`, '--ready-ms', `${readyMs}`]),
     ...(exit ? ['--exit-fd', '3'] : []),
     ...(bound === undefined ? [] : ['--bound-pid', `${bound.pid}`, '--bound-start', `${bound.startTime}`]),
+    ...(boundFd === undefined ? [] : ['--bound-fd', `${boundFd.as}`]),
     '--',
     ...program,
   ];
-  return spawn({ file: KEEPER, args, env: {}, fds: [-1, -1, -1], ownSession: true });
+  const fds = [-1, -1, -1, ...(boundFd === undefined ? [] : [boundFd.fd])];
+  return spawn({ file: KEEPER, args, env: {}, fds, ownSession: true });
 }
 
 const ended = (process: Child) => new Promise<void>((resolve) => void watch(process, resolve));
@@ -69,6 +79,7 @@ keeper.before.each(() => {
   mkdirSync(directory, { recursive: true });
 });
 keeper.after.each(async () => {
+  await endExitEnds();
   await until('all has ended', () => uplinks.running().length === 0);
   rmSync(directory, { recursive: true, force: true });
   uplinks.assertNothingLeft();
@@ -160,6 +171,43 @@ keeper('the keeper ends the program with the bound process, and starts none for 
   await ended(keep([script('touch ran; exec sleep 60')], { bound: { ...bound, pid: 1 } }));
   assert.is(statusOf(directory)?.error, 'process 1 has ended');
   assert.not.ok(existsSync(join(directory, 'program', 'ran')));
+});
+
+for (const kind of ['pipe', 'socket', 'pidfd'] as const) {
+  keeper(
+    `the keeper ends the program when the other end of a ${kind} is closed, whatever nobody has read`,
+    async () => {
+      const ends = await ExitEnds.make(kind);
+      const { fd } = takeDescriptor(ends.pid, ends.fd);
+      const listing = 'ls -l /proc/self/fd > fds';
+      const process = keep([script(listing, 'echo 1 >&4; exec sleep 60')], { exit: true, boundFd: { fd, as: 3 } });
+      await until('it is ready', () => state() === 'ready');
+      await ends.leave();
+      const fds = readFileSync(join(directory, 'program', 'fds'), 'utf8');
+      assert.not.match(
+        fds,
+        kind === 'pidfd' ? /pidfd/ : kind === 'socket' ? /socket:/ : new RegExp(`pipe:\\[${fstatSync(fd).ino}\\]`),
+      );
+      await ends.close();
+      await ended(process);
+      assert.is(statusOf(directory)?.cause, 'bound');
+      rmSync(directory, { recursive: true });
+      mkdirSync(directory);
+      await ended(keep([script('touch ran; exec sleep 60')], { boundFd: { fd, as: 3 } }));
+      assert.is(statusOf(directory)?.error, 'descriptor 3 has ended');
+      assert.not.ok(existsSync(join(directory, 'program', 'ran')));
+      closeSync(fd);
+    },
+  );
+}
+
+keeper('the keeper runs nothing without the descriptor that it is to end with', async () => {
+  const { status, stderr } = spawnSync(
+    KEEPER,
+    ['--directory', directory, '--user', '9:9', '--bound-fd', '7', '--', '/bin/true'],
+    { encoding: 'utf8' },
+  );
+  assert.equal([status, stderr], [1, 'cleat-keeper: descriptor 7: not open\n']);
 });
 
 keeper('the keeper locks its directory, so a second one runs nothing, nor one after the name is gone', async () => {
@@ -260,6 +308,7 @@ keeper('the keeper refuses unknown arguments', () => {
       ['--directory', directory, '--user', '9:9', '--bound-pid', '4', '--', '/bin/true'],
       '--bound-pid and --bound-start go together',
     ],
+    [['--directory', directory, '--bound-fd', '2', '--', '/bin/true'], 'not understood: --bound-fd 2'],
     [['--directory', directory, '--bound-pid', '12x', '--', '/bin/true'], 'not understood: --bound-pid 12x'],
     [['--surprise', 'x', '--', '/bin/true'], 'not understood: --surprise x'],
   ] as const;

@@ -17,6 +17,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   openOutside,
+  openPipe,
   openProcessNetns,
   peerCredentials,
   processStartTime,
@@ -70,6 +71,32 @@ test('a program gets its arguments, its environment and nothing else', async () 
   closeSync(fd);
   await reaped(child.pid);
   assert.match(readFileSync(path, 'utf8'), /^zero\|o n e\|1\|\|a b=c\|/);
+});
+
+test('the end of a program is told once, with its status or its signal', async () => {
+  const endOf = (script: string) =>
+    new Promise<[number | null, number | null]>((resolve) => {
+      const child = spawn(options('/bin/sh', ['-c', script]), (status, signal) => {
+        assert.is(processState(child.pid), null, 'it has been reaped');
+        resolve([status, signal]);
+      });
+    });
+  assert.equal(await Promise.all(['exit 0', 'exit 3', 'kill -9 $$'].map(endOf)), [
+    [0, null],
+    [3, null],
+    [null, 9],
+  ]);
+});
+
+test('a pipe leads from the program to us, and ends with it', async () => {
+  const descriptors = openDescriptors();
+  const { reading, writing } = openPipe();
+  const child = spawn(options('/bin/echo', ['word'], { fds: [-1, writing, -1] }));
+  closeSync(writing);
+  assert.is(readFileSync(reading, 'utf8'), 'word\n');
+  closeSync(reading);
+  await reaped(child.pid);
+  assert.is(openDescriptors(), descriptors);
 });
 
 test('descriptors are the requested ones, wherever they were', async () => {

@@ -223,7 +223,7 @@ test('the other kinds of link work, as far as this kernel has them', async () =>
     codes(
       await outside.rtnl([
         veth('lower', { up: true }),
-        { op: 'link.add', kind: 'macvlan', name: 'mac0', master: 'lower', group: GROUP },
+        { op: 'link.add', kind: 'macvlan', name: 'mac0', parent: 'lower', group: GROUP },
         { op: 'link.add', kind: 'ifb', name: 'ifb9', group: GROUP },
         { op: 'link.add', kind: 'vxlan', name: 'vx0', group: GROUP },
         { op: 'route.add', destination: '203.0.113.0', prefix: 24, type: 'unreachable', metric: 7 },

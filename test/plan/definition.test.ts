@@ -21,6 +21,7 @@ const AROUND = {
   routes: [],
   pools: [],
   links: [],
+  defaultLink: null,
   networks: [],
   bridgePrefix: 'cleat',
   resolver: true,

@@ -108,6 +108,27 @@ expected("inside, names, addresses, default routes per family and the network's 
   });
 });
 
+expected('of a link on a parent, everything is inside, where its alias says whose it is', () => {
+  const child = { kind: 'macvlan', mode: 'bridge', bclim: null } as const;
+  const own = attachment({ child, unmanaged: true, bridge: 'up0' });
+  assert.equal(compareOutside([own], []), []);
+  const dump = dumpOf(own);
+  const withLink = (more: Partial<LinkSeen>): Dump => ({
+    ...dump,
+    links: dump.links.map((one) => (one.name === 'eth0' ? { ...one, alias: own.alias, ...more } : one)),
+  });
+  const found = (more: Partial<LinkSeen>, of = own) => words(compareInside([of], withLink(more)));
+  assert.equal(found({}), []);
+  assert.equal(found({ name: 'other' }), ['missing link eth0 (web)']);
+  assert.equal(found({ alias: '' }), [`changed link alias ${own.alias} on eth0 (web)`]);
+  assert.equal(found({ mac: '02:00:00:00:00:09' }), ['changed link mac 02:00:00:00:00:01 on eth0 (web)']);
+  // The kernel gives it the MAC of its parent, whatever that is by now.
+  const passthru = { ...own, child: { ...child, mode: 'passthru' } as const };
+  for (const of of [passthru, { ...own, child: { kind: 'ipvlan', mode: 'l2' } as const }]) {
+    assert.equal(found({ mac: '02:00:00:00:00:09' }, of), []);
+  }
+});
+
 expected(
   'values that the kernel fills in are expected: an MTU, the metric 0 of IPv6, the first of equal routes',
   () => {

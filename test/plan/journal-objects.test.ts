@@ -33,6 +33,20 @@ const names = (objects: readonly KernelObject[]) => objects.map(({ kind, name })
 const play = (steps: [string, object, object?][], from: readonly KernelObject[] = []) =>
   names(steps.reduce((now, [name, input, output]) => after(now, outcomeOf(name, input, output)), from)).sort();
 
+objects('a link on a parent is one object, inside, and comes and goes with its effects', () => {
+  const child = { kind: 'macvlan', mode: 'bridge', bclim: null };
+  const on = { attachment: attachment({ child, bridge: 'up0' }), predecessor: null, netns: NETNS };
+  const made: [string, object][] = [
+    ['ensureLink', on],
+    ['ensureAddresses', on],
+  ];
+  assert.equal(play(made), ['address 10.0.0.2/24', 'link eth0']);
+  assert.equal(play([...made, ['removeLink', on]]), []);
+  assert.equal(outcomeOf('ensureLink', on, undefined).made, [
+    { kind: 'link', name: 'eth0', detail: 'macvlan on up0, 02:00:00:00:00:01', of: NETNS },
+  ]);
+});
+
 objects('objects come and go with the effects that make and remove them', () => {
   const on = { attachment: attachment(), predecessor: null, netns: NETNS };
   const made: [string, object, object?][] = [
@@ -223,7 +237,10 @@ objects('what nothing has changed stays the same object', () => {
 });
 
 /** Asks others, answers, or makes something that is no object of a container in the kernel (names, ports further out). */
-const OTHERS = 'lease release expose unexpose name unname verifyFirewall awaitVerdict backOff probeUplink'.split(' ');
+const OTHERS = (
+  'lease release expose unexpose name unname verifyFirewall awaitVerdict backOff probeUplink ' +
+  'checkExternal recordAnswer'
+).split(' ');
 
 objects('each effect of the machines of a container is among those that make something, or among the others', () => {
   const machines = [containerMachine, attachmentMachine, uplinkMachine];

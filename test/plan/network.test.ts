@@ -90,6 +90,7 @@ const around = (more: Partial<Surroundings> = {}): Surroundings => ({
   routes: [],
   pools: [],
   links: [],
+  defaultLink: null,
   networks: [],
   bridgePrefix: 'cleat',
   resolver: false,

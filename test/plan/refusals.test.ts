@@ -26,6 +26,7 @@ const AROUND: Surroundings = {
   routes: [],
   pools: [],
   links: ['eth0'],
+  defaultLink: null,
   networks: [WEB],
   bridgePrefix: 'cleat',
   resolver: false,

@@ -98,6 +98,8 @@ shared('its fault is said while it fails, with its next attempt if it makes one'
   const is = (more: Partial<NetworkFact>) => partsOf('network', { networks: [{ ...web, ...more }] });
   assert.equal(is({}), ['web, ok: is up, on bridge cl-web']);
   assert.equal(is({ unmanaged: true }), ['web, ok: is up, on bridge cl-web, which others manage']);
+  const onParent = { unmanaged: true, driver: 'macvlan', bridge: 'eth0' } as const;
+  assert.equal(is(onParent), ['web, ok: is up, with macvlan links on eth0']);
   assert.equal(is({ state: 'raising', fault: FAULT }), ['web, waiting: is raising its bridge'], 'it is over');
   assert.equal(is({ state: 'raising', fault: FAULT, attempts: 1 }), [
     'web, waiting: is raising its bridge: the kernel said no (KERNEL)',

@@ -67,6 +67,7 @@ states('what is done to a container in each state, and at each step', () => {
   assert.equal([...new Set(atWork.map(step))].sort(), [
     'abandoning: removing what exists of its namespace',
     'attaching: making a link',
+    'checking: having the program of a network check what it has made',
     'checkingLeftovers: counting what is left',
     'checkingPlan: planning what it was granted',
     'checkingUplink: checking the addresses of its uplink',

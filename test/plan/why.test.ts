@@ -224,6 +224,12 @@ why('a process that ended takes its container along: which one, as far as it is 
     texts(judge(factsWith({ state: 'tearingDown.choosing', history, context: { boundTo } })));
   assert.equal(ended({ pid: 77, startTime: 1 }), ['The process that it is bound to (pid 77) ended.']);
   assert.equal(ended(null), ['The process that it is bound to ended.']);
+  const exit = { holder: { pid: 8, startTime: 1 }, fd: 5, kind: 'pipe' as const, dev: 1, ino: 2, process: null };
+  const tied = (boundTo: { pid: number; startTime: number } | null) =>
+    texts(judge(factsWith({ state: 'tearingDown.choosing', history, context: { boundTo, exit } })));
+  const closed = 'the other end of descriptor 5 of process 8 was closed';
+  assert.equal(tied(null), [`T${closed.slice(1)}.`]);
+  assert.equal(tied({ pid: 77, startTime: 1 }), [`The process that it is bound to (pid 77) ended, or ${closed}.`]);
 });
 
 why('an uplink that has ended: since when, how, and what no longer works', () => {

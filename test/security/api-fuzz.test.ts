@@ -19,6 +19,7 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { CniError } from '../../state/answers/cni.ts';
 import { FAULTS, type FaultCode } from '../../state/faults.ts';
 import { requestsOf, type ApiRequest, type Description, type Words } from '../harness/api-grammar.ts';
 import { tryByChance } from '../harness/chance.ts';
@@ -123,7 +124,13 @@ function words(pid: number): Words {
 // --- What must hold -----------------------------------------------------------------------------------------------
 
 /** Refusals by the text of the request alone, or by the present objects: nothing is written to disk. */
-const BY_WORDS: readonly FaultCode[] = ['BAD_REQUEST', 'BODY_TOO_LARGE', 'NO_SUCH_CONTAINER', 'NO_SUCH_NETWORK'];
+const BY_WORDS: readonly FaultCode[] = [
+  'BAD_REQUEST',
+  'UNSUPPORTED',
+  'BODY_TOO_LARGE',
+  'NO_SUCH_CONTAINER',
+  'NO_SUCH_NETWORK',
+];
 
 async function say({ method, path, headers, body }: ApiRequest): Promise<Answer | null> {
   // Streams never end, a wait ends after 30 s; api.test.ts and inspector.test.ts test them.
@@ -134,9 +141,23 @@ async function say({ method, path, headers, body }: ApiRequest): Promise<Answer 
   return Promise.race([daemon.request(method, path, body ?? undefined, headers), late]);
 }
 
-function acceptable({ status, text, body }: Answer): void {
+interface Refusal {
+  code?: FaultCode | undefined;
+  message?: string;
+  hint?: string | undefined;
+}
+
+/** What a refusal says, also in the form of the CNI specification, whose message ends with the code of the fault. */
+function refusalOf({ body }: Answer): Refusal {
+  const { msg, details } = (body ?? {}) as Partial<CniError>;
+  if (msg === undefined) return body?.error ?? {};
+  return { code: /\((\w+)\)$/.exec(msg)?.[1] as FaultCode | undefined, message: msg, hint: details };
+}
+
+function acceptable(answer: Answer): void {
+  const { status, text } = answer;
   if (status < 300) return;
-  const { code, message, hint } = body?.error ?? {};
+  const { code, message, hint } = refusalOf(answer);
   const known = code !== undefined && code in FAULTS && FAULTS[code][0] === status;
   // Faults of programs: pasta, where there is nothing outside that it could lead to.
   const whose = status < 500 || (code !== undefined && ['DEADLINE', 'WAIT_TIMEOUT', 'UPLINK_FAILED'].includes(code));
@@ -167,7 +188,8 @@ async function round(requests: readonly ApiRequest[]): Promise<void> {
       if (answer === null) continue;
       acceptable(answer);
       if (looked === null || answer.status < 400) continue;
-      const by = BY_WORDS.includes(answer.body.error!.code);
+      const { code } = refusalOf(answer);
+      const by = code !== undefined && BY_WORDS.includes(code);
       const part = (picture: Picture) => (by ? picture : { ...picture, files: [] });
       await assertComesBackTo(part(looked), () => part(inspect(daemon, outside)));
     }

@@ -6,7 +6,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
-import { request } from 'node:http';
+import { request as httpRequest } from 'node:http';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openApi } from '../../service/http/openapi.ts';
@@ -17,11 +17,13 @@ import type { Plan } from '../../state/answers/container/plan.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import { InspectorMessage } from '../../state/answers/inspector.ts';
 import type { ContainerStats } from '../../state/answers/container/stats.ts';
+import type { CniResult } from '../../state/answers/cni.ts';
 import { on, pathOf, port, type Answer } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';
 import { JudgedDaemon } from '../harness/judged-daemon.ts';
 import { until } from '../harness/native.ts';
+import { network, request } from '../harness/netavark.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 import { Viewer } from '../harness/viewer.ts';
@@ -45,14 +47,17 @@ const inside = (netns: string, script: string): unknown =>
 const announce = (path: string, length: number): Promise<{ status: number; text: string }> =>
   new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json', 'content-length': length };
-    const outgoing = request({ socketPath: daemon.socket, method: 'POST', path, headers, agent: false }, (answer) => {
-      let text = '';
-      answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-      answer.on('end', () => {
-        resolve({ status: answer.statusCode ?? 0, text });
-        outgoing.destroy();
-      });
-    });
+    const outgoing = httpRequest(
+      { socketPath: daemon.socket, method: 'POST', path, headers, agent: false },
+      (answer) => {
+        let text = '';
+        answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        answer.on('end', () => {
+          resolve({ status: answer.statusCode ?? 0, text });
+          outgoing.destroy();
+        });
+      },
+    );
     outgoing.on('error', reject);
     outgoing.flushHeaders();
   });
@@ -251,6 +256,28 @@ answers('an audit, and a repair that is refused something', async () => {
   await daemon.clean();
 });
 
+answers('what cleat-netavark is answered', async () => {
+  const netns = addNetns('pod');
+  const setup = request('p', 5, [network('engine', 7)]);
+  for (const verb of ['setup', 'teardown']) {
+    const { status, text } = await daemon.request('POST', `/v1/netavark/${verb}?netns=${netns}`, setup);
+    assert.ok(status < 300, text);
+    await daemon.request('POST', `/v1/netavark/${verb}?netns=${netns}`, {});
+    await daemon.request('POST', `/v1/netavark/${verb}`, setup);
+  }
+  const wish = {
+    network: { name: 'new', id: 'a'.repeat(64), driver: 'bridge' },
+    used: {},
+    options: { check_used_subnets: true },
+  };
+  assert.is((await daemon.request('POST', '/v1/netavark/create', wish)).status, 200);
+  await daemon.request('POST', '/v1/netavark/create', {});
+  const { status, text } = await daemon.request('POST', '/v1/netavark/update?network=engine', {
+    network_dns_servers: [],
+  });
+  assert.is(status, 204, text);
+});
+
 answers('the machine and the daemon', async () => {
   await daemon.get('/v1/doctor');
   await daemon.get('/v1/version');
@@ -294,7 +321,7 @@ answers('refusals', async () => {
 answers('what happens, to who asks for events as a browser does', async () => {
   const text = await new Promise<string>((resolve, reject) => {
     const headers = { accept: SSE };
-    const outgoing = request({ socketPath: daemon.socket, path: '/v1/events', headers, agent: false }, (answer) => {
+    const outgoing = httpRequest({ socketPath: daemon.socket, path: '/v1/events', headers, agent: false }, (answer) => {
       let all = '';
       answer.setEncoding('utf8').on('data', (chunk: string) => {
         all += chunk;
@@ -343,6 +370,33 @@ answers(
     );
   },
 );
+
+answers('what a CNI runtime gets: results in each form, and errors', async () => {
+  const env = { CNI_CONTAINERID: 'cni1', CNI_IFNAME: 'eth0', CNI_NETNS: addNetns('cni1') };
+  const post = (word: string, config: object) =>
+    daemon.request<CniResult>('POST', `/v1/cni/${word}`, { env, config: { type: 'cleat', name: 'pods', ...config } });
+  const network = { network: 'named', dns: { domain: 'example.org', options: ['ndots:2'] } };
+  for (const cniVersion of ['0.4.0', '1.1.0']) {
+    const config = { ...network, cniVersion };
+    assert.is((await post('add', config)).status, 200);
+    assert.is((await post('add', config)).status, 409);
+    const before = { prevResult: { interfaces: [{ name: 'lo', sandbox: env.CNI_NETNS }], ips: [], dns: {} } };
+    const more = { name: 'more', network: 'web', cniVersion, ...before };
+    const { body: prevResult } = await daemon.request<CniResult>('POST', '/v1/cni/add', {
+      env: { ...env, CNI_IFNAME: 'eth1' },
+      config: { type: 'cleat', ...more },
+    });
+    assert.is(prevResult.interfaces.length, 4);
+    assert.is((await post('check', { ...config, prevResult: prevResult })).status, 409);
+    assert.is((await post('del', config)).status, 204);
+    await daemon.down('cni1');
+  }
+  const config = { ...network, cniVersion: '1.1.0' };
+  const { body: prevResult } = await post('add', config);
+  assert.is((await post('check', { ...config, prevResult })).status, 204);
+  assert.is((await post('status', config)).status, 204);
+  assert.is((await post('gc', { ...config, 'cni.dev/valid-attachments': [] })).status, 204);
+});
 
 answers('what is for others: metrics, and a ping', async () => {
   for (const path of ['/metrics', '/_ping']) assert.is((await daemon.get(path)).status, 200);

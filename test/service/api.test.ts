@@ -359,6 +359,7 @@ api('a user of the group may give a container a network, but not name paths, pro
     { netns: { mode: 'path', path } },
     { netns: { mode: 'pid', pid: process_.pid } },
     { bound_to: process_.pid },
+    { exit_fd: { pid: process_.pid, fd: 0 } },
     { outside: path },
   ]) {
     assert.is(as(65_534, 0, { ...create, ...asked }), '403 NOT_ALLOWED');

@@ -233,8 +233,8 @@ const subnets = (...list: object[]) => network({ subnets: list });
 harmless('definitions that are no networks are bad requests', async () => {
   const answers: Record<string, () => Promise<Answer>> = {
     'an unknown field': network({ plugin: 'x' }),
-    'an unknown driver': network({ driver: 'macvlan' }),
-    'an unknown option': network({ options: { vlan: '7' } }),
+    'an unknown driver': network({ driver: 'overlay' }),
+    'an unknown option': network({ options: { vlan: '4095' } }),
     'an mtu that is none': network({ options: { mtu: '12' } }),
     'an interface name that is a path': network({ network_interface: '../x' }),
     'a subnet that is none': subnets({ subnet: '10.99.0.0' }),

@@ -218,20 +218,59 @@ good('networks', NetworkRequest, [
     { name: 'web', subnets: [{ subnet: '10.5.0.0/16' }] },
   ],
 ]);
-bad('networks', NetworkRequest, [{ name: 'web', driver: 'macvlan' }, { name: 'web', ipam: {} }, { name: '..' }]);
+bad('networks', NetworkRequest, [{ name: 'web', driver: 'overlay' }, { name: 'web', ipam: {} }, { name: '..' }]);
 bad('network options', NetworkOptions, [
   { mtu: 1500 },
   { mtu: '67' },
   { mtu: '65536' },
   { mtu: '1e3' },
   { isolate: 'yes' },
-  { vlan: '1' },
+  { vlan: '4095' },
+  { vlan: 'x' },
+  { bclim: '1.5' },
+  { mode: 'router' },
+  { parent: 'eth0' },
 ]);
-good('definitions', NetworkDefinition, [[definition('web', '10.89.0.0/24', '10.89.0.1')]]);
+/** As `podman network inspect` prints it (4.3): what is empty is left out, and an internal one has no gateway. */
+const PODMANS = {
+  name: 'lan',
+  id: 'b'.repeat(64),
+  driver: 'macvlan',
+  network_interface: 'eth0',
+  created: '2025-01-01T00:00:00.123456789Z',
+  subnets: [{ subnet: '192.0.2.0/24', gateway: '192.0.2.1' }],
+  ipv6_enabled: false,
+  internal: false,
+  dns_enabled: false,
+  options: { bclim: '-1', mode: 'bridge', metric: '200', no_default_route: '1' },
+  ipam_options: { driver: 'host-local' },
+};
+const EMPTY = { labels: {}, routes: [], network_dns_servers: [] };
+good('definitions', NetworkDefinition, [
+  [definition('web', '10.89.0.0/24', '10.89.0.1')],
+  [PODMANS, { ...EMPTY, ...PODMANS }],
+  [
+    { ...PODMANS, internal: true, subnets: [{ subnet: '192.0.2.0/24' }] },
+    { ...EMPTY, ...PODMANS, internal: true, subnets: [{ subnet: '192.0.2.0/24' }] },
+  ],
+  // Without -o parent.
+  [
+    { ...PODMANS, dns_enabled: true, network_interface: undefined },
+    { ...EMPTY, ...PODMANS, dns_enabled: true, network_interface: '' },
+  ],
+  [
+    { ...PODMANS, subnets: undefined, ipam_options: { driver: 'none' } },
+    { ...EMPTY, ...PODMANS, subnets: [], ipam_options: { driver: 'none' } },
+  ],
+]);
 bad('definitions', NetworkDefinition, [
   { ...definition('web', '10.89.0.0/24', '10.89.0.1'), id: 'short' },
   { ...definition('web', '10.89.0.0/24', '10.89.0.1'), subnets: [] },
   { ...definition('web', '10.89.0.0/24', '10.89.0.1'), subnets: [{ subnet: '10.89.0.0/24' }] },
+  { ...PODMANS, subnets: [] },
+  { ...definition('web', '10.89.0.0/24', '10.89.0.1'), network_interface: undefined },
+  { ...PODMANS, ipam_options: { driver: 'none' } },
+  { ...PODMANS, ipam_options: { driver: 'dhcp' } },
 ]);
 
 schemas('the error names an unknown field', () => {

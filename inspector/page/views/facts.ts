@@ -65,6 +65,7 @@ export function Facts({ view }: { view: ContainerView }): VNode {
     <${Row} name="namespace">${netns.mode} <span class="mono dim">${netns.path ?? ''}</span><//>
     ${view.outside === null ? null : html`<${Row} name="outside"><span class="mono">${view.outside}</span><//>`}
     ${view.bound_to === null ? null : html`<${Row} name="bound to">process ${view.bound_to}<//>`}
+    ${view.exit_fd === null ? null : html`<${Row} name="ends with">descriptor ${view.exit_fd.fd} of process ${view.exit_fd.pid}<//>`}
     ${files === null ? null : html`<${Row} name="files"><span class="mono">${files.resolv_conf}</span><//>`}
     <${Row} name="created">${new Date(view.created).toLocaleString()}, generation ${view.generation}<//>
   </dl>`;

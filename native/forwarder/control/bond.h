@@ -1,10 +1,12 @@
-// bond.h: the processes whose end also ends the ports of an owner (docs/decisions/0046).
+// bond.h: what an owner's ports end with (docs/decisions/0046 and 0059): for each container of the owner's namespace
+// processes, a pipe whose write end somebody else holds, or both.
 //
 // Guarantees: each process is the one that was named by pid and start time, and was alive when it was held. From then
-// on its descriptor identifies it, so that a later process with its pid is never taken for it. The end of the last of
-// them is reported once, in the turn of the loop that notices it, and not by a bond that is buried. Limits: pids are
-// those of the pid namespace that this process is in, and of its /proc. A process that cannot be seen there (proc(5),
-// hidepid) counts as ended.
+// on its descriptor identifies it, so that a later process with its pid is never taken for it. A pipe is opened by the
+// descriptor of such a process, and is the one that was named; nothing is read from it. A container ends with the first
+// of what it is tied to. The end of the last container is reported once, in the turn of the loop that notices it, and
+// not by a bond that is buried. Limits: pids are those of the pid namespace that this process is in, and of its /proc.
+// A process that cannot be seen there (proc(5), hidepid) counts as ended.
 #pragma once
 
 #include <functional>
@@ -21,29 +23,41 @@ using cleat::Failure;
 
 class Bond : public Worker {
  public:
-  Bond(std::vector<Process> to, std::function<void()> ended) : to_(std::move(to)), ended_(std::move(ended)) {}
+  Bond(std::vector<Tie> to, std::function<void()> ended) : to_(std::move(to)), ended_(std::move(ended)) {}
 
-  // Holds the processes that live. Fails with ESRCH if none lives, or with the reason why one could not be held.
+  // Holds what has not ended. Fails with ESRCH if all containers have, or with the reason why something could not be
+  // held.
   Failure Hold(Engine* engine);
 
-  // Returns the processes as they were named, those that have ended too.
-  const std::vector<Process>& to() const { return to_; }
+  // Returns the ties as they were named, those of containers that have ended too.
+  const std::vector<Tie>& to() const { return to_; }
+  // Returns how many descriptors it may need.
+  static size_t Descriptors(const std::vector<Tie>& to);
   void Work() override {}
 
  private:
+  struct Container;
   struct Held : Source {
-    Held(Bond* of, UniqueFd process) : bond(of), pidfd(std::move(process)) {}
-    void Ready(uint32_t) override { bond->Ended(this); }
+    Held(Container* of, UniqueFd descriptor) : container(of), fd(std::move(descriptor)) {}
+    void Ready(uint32_t) override { container->bond->Ended(container); }
+
+    Container* const container;
+    UniqueFd fd;
+  };
+  struct Container {
+    explicit Container(Bond* of) : bond(of) {}
 
     Bond* const bond;
-    UniqueFd pidfd;
+    std::list<Held> held;  // the loop has their addresses
+    bool ended = false;
   };
 
-  void Ended(Held* held);
+  Failure HoldContainer(Engine* engine, const Tie& tie, Container* container);
+  void Ended(Container* container);
 
-  const std::vector<Process> to_;
+  const std::vector<Tie> to_;
   const std::function<void()> ended_;
-  std::list<Held> held_;  // the loop has their addresses
+  std::list<Container> containers_;
   size_t living_ = 0;
 };
 

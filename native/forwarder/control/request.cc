@@ -80,15 +80,57 @@ const char* ReadTarget(const JsonValue& value, Addition* addition) {
   return nullptr;
 }
 
+std::optional<Process> ProcessOf(const JsonValue& value) {
+  std::optional<int64_t> pid = value.FindInteger("pid");
+  std::optional<int64_t> start_time = value.FindInteger("start_time");
+  if (!pid || *pid < 1 || *pid > INT32_MAX || !start_time || *start_time < 0) return std::nullopt;
+  return Process{static_cast<pid_t>(*pid), *start_time};
+}
+
+std::optional<PipeEnd> PipeOf(const JsonValue& value) {
+  std::optional<Process> holder = ProcessOf(value);
+  std::optional<uint64_t> fd = NumberOf(value, "fd");
+  std::optional<uint64_t> dev = NumberOf(value, "dev");
+  std::optional<uint64_t> ino = NumberOf(value, "ino");
+  if (!holder || !fd || *fd > INT32_MAX || !dev || !ino || value.members.size() != 5) return std::nullopt;
+  return PipeEnd{*holder, static_cast<int>(*fd), *dev, *ino};
+}
+
+bool ReadExit(const JsonValue& value, Tie* tie) {
+  std::optional<Process> process = ProcessOf(value);
+  if (process && value.members.size() == 2) {
+    tie->processes.push_back(*process);
+    return true;
+  }
+  tie->pipe = PipeOf(value);
+  return tie->pipe.has_value();
+}
+
+std::optional<Tie> TieOf(const JsonValue& value) {
+  Tie tie;
+  size_t members = 0;
+  if (value.Find("pid") != nullptr) {
+    std::optional<Process> own = ProcessOf(value);
+    if (!own) return std::nullopt;
+    tie.processes.push_back(*own);
+    tie.has_own = true;
+    members += 2;
+  }
+  if (const JsonValue* exit = value.Find("exit"); exit != nullptr) {
+    if (!ReadExit(*exit, &tie)) return std::nullopt;
+    members += 1;
+  }
+  return members > 0 && value.members.size() == members ? std::optional(tie) : std::nullopt;
+}
+
 const char* ReadBinding(const JsonValue& value, Binding* binding) {
   if (!ReadOwner(value, &binding->owner)) return "owner";
   const JsonValue* to = value.Find("to");
   if (to == nullptr || to->kind != Kind::kArray) return "to";
   for (const JsonValue& item : to->items) {
-    std::optional<int64_t> pid = item.FindInteger("pid");
-    std::optional<int64_t> start_time = item.FindInteger("start_time");
-    if (item.members.size() != 2 || !pid || *pid < 1 || *pid > INT32_MAX || !start_time || *start_time < 0) return "to";
-    binding->to.push_back({static_cast<pid_t>(*pid), *start_time});
+    std::optional<Tie> tie = TieOf(item);
+    if (!tie) return "to";
+    binding->to.push_back(*tie);
   }
   return nullptr;
 }

@@ -2,11 +2,14 @@
 //
 //   {"op":"change","remove":[{owner,protocol,host_ip,host_port}],
 //    "add":[{owner,protocol,host_ip,host_port,netns,dev,ino,address,container_port}],
-//    "bound":[{owner,"to":[{pid,start_time}]}]}
+//    "bound":[{owner,"to":[{pid,start_time,"exit":{...}}]}]}
 //     -> {"ok":true,"source_kept":[true,...]}      in the order of add
-//     Everything of an owner ends with the last of the processes that it is bound to (bond.h); without any, only by
-//     request. `bound` may be left out: then each owner is bound as before. A change is refused (ESRCH) if all the
-//     processes of a binding have ended.
+//     `to` has a member for each container of the owner's namespace: it ends with its process, or with `exit`, the
+//     first of the two; one of them may be left out. `exit` is another process, {pid,start_time}, or the read end of a
+//     pipe, which ends when nobody has the write end: {pid,start_time,fd,dev,ino} say where it is and how to recognise
+//     it. Everything of an owner ends with the last of its containers (bond.h); without any, only by request. `bound`
+//     may be left out: then each owner is bound as before. A change is refused (ESRCH) if all the containers of a
+//     binding have ended.
 //   {"op":"list"} or {"op":"list","owner":...}      of all owners, or of one
 //     -> {"ok":true,"pid":N,"rules":[...],"owners":[{owner,connections,flows,bound_to}],"limits":{...}}
 //   {"op":"limits","connections":N,"flows":N,"flow_idle":N,"half_closed":N} -> {"ok":true}      (budget.h)
@@ -26,6 +29,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,9 +61,24 @@ struct Process {
   int64_t start_time = 0;
 };
 
+// The read end of a pipe: a descriptor of a process, and the inode that it must lead to.
+struct PipeEnd {
+  Process holder;
+  int fd = 0;
+  uint64_t dev = 0;
+  uint64_t ino = 0;
+};
+
+// What a container ends with: the first of these. One of them is there.
+struct Tie {
+  std::vector<Process> processes;  // its own, and that of an exit descriptor that is a pidfd
+  bool has_own = false;            // the first one is its own
+  std::optional<PipeEnd> pipe;
+};
+
 struct Binding {
   std::string owner;
-  std::vector<Process> to;
+  std::vector<Tie> to;
 };
 
 struct Request {

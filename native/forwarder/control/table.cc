@@ -18,12 +18,19 @@ using cleat::QuoteJson;
 // The interval at which namespaces with connections are checked.
 constexpr int64_t kLookMs = 2000;
 
-std::string BoundTo(const std::vector<Process>& processes) {
+std::string Members(const Process& process) {
+  return "\"pid\":" + std::to_string(process.pid) + ",\"start_time\":" + std::to_string(process.start_time);
+}
+
+// By which descriptor a pipe was opened does not count: that may be an earlier daemon's.
+std::string BoundTo(const std::vector<Tie>& ties) {
   std::string json = "[";
-  for (const Process& process : processes) {
-    if (json.back() != '[') json += ',';
-    json += "{\"pid\":" + std::to_string(process.pid);
-    json += ",\"start_time\":" + std::to_string(process.start_time) + "}";
+  for (const Tie& tie : ties) {
+    std::string exit;
+    if (tie.pipe) exit = "\"dev\":" + std::to_string(tie.pipe->dev) + ",\"ino\":" + std::to_string(tie.pipe->ino);
+    if (tie.processes.size() > (tie.has_own ? 1U : 0U)) exit = Members(tie.processes.back());
+    if (!exit.empty()) exit = std::string(tie.has_own ? "," : "") + "\"exit\":{" + exit + "}";
+    json += (json.back() == '[' ? "{" : ",{") + (tie.has_own ? Members(tie.processes.front()) : "") + exit + "}";
   }
   return json + "]";
 }
@@ -41,7 +48,7 @@ struct Table::Plan {
   std::set<Key> leaving;                     // ports that go
   // Bonds of owners that are bound anew; nullptr for an owner that is bound to nothing.
   std::map<std::string, std::unique_ptr<Bond>> bonds;
-  size_t held = 0;  // processes of those bonds
+  size_t held = 0;  // descriptors of those bonds
 };
 
 std::string Table::Handle(const Request& request) {
@@ -89,8 +96,8 @@ std::string Table::Change(const Request& request) {
   }
   for (const Binding& binding : request.bound) {
     if (Failure failure = BondOf(binding, &plan)) {
-      const char* what = failure.error == ESRCH ? "the processes that it is bound to have ended"
-                                                : "the processes that it is bound to cannot be watched";
+      const char* what =
+          failure.error == ESRCH ? "what it is bound to has ended" : "what it is bound to cannot be watched";
       return Refuse({what, failure.error, failure.syscall, binding.owner});
     }
   }
@@ -142,7 +149,7 @@ Failure Table::PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Pla
 Failure Table::BondOf(const Binding& binding, Plan* plan) {
   std::unique_ptr<Bond>& bond = plan->bonds[binding.owner];
   if (binding.to.empty()) return {};
-  plan->held += binding.to.size();
+  plan->held += Bond::Descriptors(binding.to);
   if (!budget_->HasRoomForPorts(Descriptors() + plan->held)) return {EMFILE, "pidfd_open"};
   bond = std::make_unique<Bond>(binding.to, [this, owner = binding.owner] { EndOwner(owner); });
   return bond->Hold(engine_);
@@ -201,7 +208,7 @@ void Table::EndOwner(const std::string& owner) {
 
 size_t Table::Descriptors() const {
   size_t count = ports_.size();
-  for (const auto& [name, owner] : owners_) count += owner.bond == nullptr ? 0 : owner.bond->to().size();
+  for (const auto& [name, owner] : owners_) count += owner.bond == nullptr ? 0 : Bond::Descriptors(owner.bond->to());
   return count;
 }
 
@@ -257,7 +264,7 @@ std::string Table::List(const std::string& owner) const {
     json += ",\"flows\":" + std::to_string(account->count(Protocol::kUdp));
     auto known = owners_.find(name);
     bool bound = known != owners_.end() && known->second.bond != nullptr;
-    json += ",\"bound_to\":" + BoundTo(bound ? known->second.bond->to() : std::vector<Process>()) + "}";
+    json += ",\"bound_to\":" + BoundTo(bound ? known->second.bond->to() : std::vector<Tie>()) + "}";
   }
   const Limits limits = budget_->limits();
   json += "],\"limits\":{\"connections\":" + std::to_string(limits.connections);

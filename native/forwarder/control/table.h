@@ -4,7 +4,7 @@
 // namespace that is not the one meant) is tried before the first port gets another target or is closed. The same change
 // twice has the same outcome. A port that ends also ends what came through it. What came for an owner that the port
 // does not belong to any more ends when that owner is removed, or when its namespace is gone. When the last of the
-// processes that an owner is bound to has ended, its ports and all that came for it end, without a request.
+// containers that an owner is bound to has ended, its ports and all that came for it end, without a request.
 #pragma once
 
 #include <map>
@@ -50,12 +50,12 @@ class Table {
   std::string List(const std::string& owner) const;
   // Finds the place of an addition, or fails.
   Failure PlaceOf(const Addition& addition, Plan* plan, std::shared_ptr<Place>* out);
-  // Hold on to the processes of a binding, or find out that they have ended.
+  // Holds on to what a binding names, or finds out that it has ended.
   Failure BondOf(const Binding& binding, Plan* plan);
   void Commit(const Request& request, Plan* plan);
   void Close(Ports::iterator port);
   void Bind(const std::string& owner, std::unique_ptr<Bond> bond);
-  // Ends everything of an owner: the processes that it was bound to have ended.
+  // Ends everything of an owner: what it was bound to has ended.
   void EndOwner(const std::string& owner);
   // Returns how many descriptors ports and bonds have.
   size_t Descriptors() const;

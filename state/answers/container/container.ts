@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { Drift, LeasedAddress } from '../../container.ts';
 import { AttachmentOptions } from '../../event.ts';
+import { EXTERNAL_DRIVERS } from '../../external.ts';
 import { Fault } from '../../faults.ts';
 import { ContainerId, NetworkName, Pid } from '../../names.ts';
 import { PastaSettings, PortHandler, SlirpSettings } from '../../uplink.ts';
@@ -63,6 +64,14 @@ export const PublishedPort = z.object({
 });
 export type PublishedPort = z.infer<typeof PublishedPort>;
 
+/** What a program of others has answered: addresses, routes, name servers, interfaces on both sides. */
+const ExternalView = z.object({
+  driver: z.enum(EXTERNAL_DRIVERS),
+  container_id: z.string().describe('Its id, as the program knows it'),
+  result: z.record(z.string(), z.unknown()).nullable().describe('Word for word; null until there is an answer'),
+});
+export type ExternalView = z.infer<typeof ExternalView>;
+
 export const ContainerView = z.object({
   id: ContainerId,
   name: z.string(),
@@ -75,8 +84,16 @@ export const ContainerView = z.object({
   netns: NetnsView,
   outside: z.string().nullable(),
   bound_to: z.int().nullable(),
+  exit_fd: z
+    .object({ pid: z.int(), fd: z.int() })
+    .nullable()
+    .describe('The descriptor that it ends with, as it was named'),
   networks: z.record(NetworkName, StatusBlock),
   requested_networks: z.record(NetworkName, AttachmentOptions),
+  external: z
+    .record(NetworkName, ExternalView)
+    .optional()
+    .describe('The networks that programs of others have made for it; absent if there are none'),
   uplink: UplinkView.nullable().describe('The program that leads out instead of networks'),
   port_handler: PortHandler,
   ports: z.array(PublishedPort),

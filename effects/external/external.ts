@@ -1,0 +1,160 @@
+/**
+ * Attachments that programs of others make: runs the conversations of plan/external/ for one attachment.
+ *
+ * Guarantees: a program is never asked to add what it may have added already: unless this daemon knows that nothing of the
+ * attachment exists, it is removed first, and programs that an earlier daemon left running are ended before that. What did not
+ * answer as it was asked counts as failed. Few conversations run at the same time; those of netavark in one outside, which do
+ * not bear each other, in turn.
+ * Limits: `known` is the memory of this process alone: after a restart nothing is known, and everything is made sure of.
+ */
+import { join } from 'node:path';
+import type { AttachmentInput } from '../../machines/container/attachment.ts';
+import { otherThanAsked } from '../../plan/external/cni.ts';
+import type { Conversation, Json, Subject } from '../../plan/external/conversation.ts';
+import { isSubject, ofCni, PROTOCOLS } from '../../plan/external/external.ts';
+import { missingInside } from '../../plan/kernel/expected-external.ts';
+import { FaultError } from '../../state/faults.ts';
+import type { Outside } from '../../native/index.ts';
+import type { Kernel } from '../kernel.ts';
+import { Gate } from './gate.ts';
+import { endInterrupted } from './interrupted.ts';
+import { run } from './program.ts';
+import { hasLink, isThere, makeSpare, standIn } from './stand-in.ts';
+
+/** Enough that the plugins, which wait for locks and for the kernel, keep a small machine busy. */
+const AT_ONCE = 8;
+
+export class ExternalPrograms {
+  readonly #kernel: Kernel;
+  readonly #patienceMs: number;
+  /** The directory of spare namespaces. */
+  readonly #spares: string;
+  /** clear: nothing of the attachment exists. quiet: no program runs for it. */
+  readonly #known = new Map<string, 'clear' | 'quiet'>();
+  readonly #gate = new Gate(AT_ONCE);
+  readonly #turns = new Map<string | null, Gate>();
+
+  /** `patienceMs`: what one execution of a program may take. `spares`: the directory of spare namespaces. */
+  constructor(kernel: Kernel, patienceMs: number, spares: string) {
+    this.#kernel = kernel;
+    this.#spares = spares;
+    this.#patienceMs = patienceMs;
+  }
+
+  /** Called when a network has just granted an owner its lease: nothing of it exists. */
+  granted(owner: string, network: string): void {
+    this.#known.set(keyOf(owner, network), 'clear');
+  }
+
+  /** Resolves with the answer of the program. */
+  readonly add = async (input: AttachmentInput): Promise<Json> => {
+    const subject = this.#subjectOf(input);
+    const key = keyOf(input.owner, subject.attachment.network);
+    if (this.#known.get(key) !== 'clear') await this.#clear(input, subject, key);
+    this.#known.delete(key);
+    const { result } = await this.#converse(input, subject, key, (protocol) => protocol.add(subject));
+    // With a number in the outside, the namespace is one whose changes the kernel announces to the watch on drift.
+    await this.#kernel.outside(input.outside).kernel.netnsId(input.netns);
+    if (subject.attachment.external.terms.driver === 'cni') {
+      const { addresses, mac } = ofCni(subject.attachment, result);
+      const other = otherThanAsked(subject, { ips: addresses.map(({ address }) => address), mac });
+      if (other !== null) throw FaultError.of(other);
+    }
+    return result;
+  };
+
+  /** Rejects if the attachment is not as the program has made it. */
+  readonly check = async (input: AttachmentInput): Promise<void> => {
+    const subject = this.#subjectOf(input);
+    const { attachment, netns } = subject;
+    if (attachment.external.result === null) throw missing(`nothing is known of ${attachment.network}`);
+    const { kernel: native } = this.#kernel.outside(input.outside);
+    const [links, addresses] = await Promise.all([native.links(netns), native.addresses(netns)]);
+    const [first] = missingInside([attachment], { links, addresses });
+    if (first !== undefined) throw missing(`${first.object} is ${first.problem}`);
+    await this.#converse(input, subject, keyOf(input.owner, attachment.network), (protocol) => protocol.check(subject));
+  };
+
+  /** Removes everything of the attachment, in whole or in part. */
+  readonly remove = async (input: AttachmentInput): Promise<void> => {
+    const subject = this.#subjectOf(input);
+    const key = keyOf(input.owner, subject.attachment.network);
+    await this.#clear(input, subject, key);
+    // Another `add` follows unless it was to be detached, or could not be attached.
+    if (input.verb === 'attach' || input.verb === 'detach') this.#known.delete(key);
+  };
+
+  async #clear(input: AttachmentInput, subject: Subject, key: string): Promise<void> {
+    if (!this.#known.has(key)) await endInterrupted(subject.attachment.alias);
+    const { attachment, netns, spare } = subject;
+    const native = this.#native(input.outside);
+    const protocol = PROTOCOLS[attachment.external.terms.driver];
+    const there = await isThere(native, netns);
+    const linked = there && (await hasLink(native, netns, attachment));
+    try {
+      const at = there || !protocol.needsLink ? subject : { ...subject, netns: spare };
+      if (protocol.needsLink && !there) await makeSpare(native, spare);
+      if (protocol.needsLink && !linked) await standIn(native, at.netns, attachment);
+      await this.#converse(input, at, key, () => protocol.remove(at));
+      if (!protocol.needsLink && !linked && attachment.external.result !== null) {
+        await makeSpare(native, spare);
+        await standIn(native, spare, attachment);
+        const swept = { ...subject, netns: spare };
+        await this.#converse(input, swept, key, () => protocol.sweep(swept));
+      }
+    } finally {
+      await native.netnsRemove(spare);
+    }
+    this.#known.set(key, 'clear');
+  }
+
+  /** The outside if it is there, otherwise the daemon's own: a namespace of a container is the same from every one. */
+  #native(outside: string | null): Outside {
+    return (this.#kernel.outsideIfThere(outside) ?? this.#kernel.outside(null)).kernel;
+  }
+
+  async #converse<Made>(
+    { outside }: AttachmentInput,
+    { attachment, spare }: Subject,
+    key: string,
+    begin: (protocol: (typeof PROTOCOLS)['cni']) => Conversation<Made>,
+  ): Promise<Made> {
+    const { driver } = attachment.external.terms;
+    // The leases of an outside that is gone are files of the host, and are given back all the same.
+    const netns = this.#kernel.outsideIfThere(outside) === null ? null : outside;
+    const conversation = begin(PROTOCOLS[driver]);
+    const talk = async (): Promise<Made> => {
+      let spared = false;
+      let step = conversation.next();
+      while (step.done !== true) {
+        if (step.value.spare === true && !spared) await makeSpare(this.#native(outside), spare);
+        spared ||= step.value.spare === true;
+        step = conversation.next(await run(step.value, { netns, patienceMs: this.#patienceMs }));
+      }
+      const made = step.value;
+      if (typeof made === 'object' && made !== null && 'fault' in made) throw FaultError.of(made.fault);
+      return made;
+    };
+    try {
+      return await (driver === 'netavark' ? this.#turnsOf(outside) : this.#gate).pass(talk);
+    } finally {
+      if (!this.#known.has(key)) this.#known.set(key, 'quiet');
+    }
+  }
+
+  #subjectOf({ attachment, netns }: AttachmentInput): Subject {
+    if (!isSubject(attachment)) throw new Error(`${attachment.network} is a network of cleat`);
+    const spare = join(this.#spares, `${attachment.external.container.id}-${attachment.link}`);
+    return { attachment, netns, spare };
+  }
+
+  #turnsOf(outside: string | null): Gate {
+    const turns = this.#turns.get(outside) ?? new Gate(1);
+    this.#turns.set(outside, turns);
+    return turns;
+  }
+}
+
+const keyOf = (owner: string, network: string): string => `${owner} ${network}`;
+
+const missing = (what: string): FaultError => new FaultError('EXTERNAL_FAILED', `it is not as it was made: ${what}`);

@@ -1,0 +1,217 @@
+/**
+ * What programs of others are told, and what their answers mean: pure conversations, answered here.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { cni, otherThanAsked } from '../../plan/external/cni.ts';
+import type { Answer, Call, Conversation, Subject } from '../../plan/external/conversation.ts';
+import { answered, carrierOf, externalOf, ofCni, serversOf, withPorts } from '../../plan/external/external.ts';
+import { netavark } from '../../plan/external/netavark.ts';
+import { missingInside } from '../../plan/kernel/expected-external.ts';
+import type { Attachment, ResolvedPort } from '../../state/container.ts';
+import { conflist, type ExternalTerms } from '../../state/external.ts';
+import type { FaultError } from '../../state/faults.ts';
+import { externalLease, leaseOf, TOKEN } from '../harness/fixtures.ts';
+
+const PORT: ResolvedPort = {
+  protocol: 'tcp',
+  hostIp: '',
+  hostPort: 8080,
+  containerPort: 80,
+  range: 2,
+  outerIp: null,
+};
+
+const terms = (plugins: object[], more: object = {}): ExternalTerms => ({
+  driver: 'cni',
+  file: '/x',
+  list: conflist(JSON.stringify({ cniVersion: '1.0.0', name: 'net', plugins, ...more }), '/x'),
+  path: ['/one', '/two'],
+});
+
+function attachment(of: ExternalTerms, more: Partial<Attachment> = {}, wish: object = {}): Subject['attachment'] {
+  const { terms: _terms, ...lease } = externalLease('x');
+  return {
+    ...lease,
+    ordinal: 0,
+    hostLink: 've0',
+    link: 'eth0',
+    alias: 'cleat:main:c1:7:x',
+    aliases: [],
+    gatewayPriority: 0,
+    external: externalOf({ id: 'c1', name: 'one', pod: null, token: TOKEN }, of, wish),
+    ...more,
+  } as Subject['attachment'];
+}
+const subject = (of: Attachment): Subject => ({
+  attachment: of as Subject['attachment'],
+  netns: '/run/netns/c',
+  spare: '/run/spare',
+});
+
+const said = (status: number, stdout: string, stderr = ''): Answer => {
+  let json: unknown;
+  try {
+    json = JSON.parse(stdout);
+  } catch {
+    json = undefined;
+  }
+  return { problem: null, status, signal: null, json, stdout, stderr };
+};
+
+/** Leads a conversation with these answers, one for each call. */
+function lead<Made>(conversation: Conversation<Made>, answers: Answer[]) {
+  const calls: Call[] = [];
+  let step = conversation.next();
+  while (step.done !== true) {
+    calls.push(step.value);
+    const answer = answers.shift();
+    if (answer === undefined) throw new Error(`nobody answers ${step.value.doing}`);
+    step = conversation.next(answer);
+  }
+  assert.is(answers.length, 0, 'more calls were expected');
+  return { calls, made: step.value };
+}
+const types = (calls: Call[]) =>
+  calls.map(({ env, stdin }) => `${env['CNI_COMMAND']} ${(JSON.parse(stdin) as { type: string }).type}`);
+
+const external = suite('external networks');
+
+external('a chain passes the result on, and is removed in reverse order with the last one', () => {
+  const one = attachment(terms([{ type: 'a' }, { type: 'b' }, { type: 'c' }]));
+  const added = lead(cni.add(subject(one)), [said(0, '{"n": 1}'), said(0, '{"n": 2}'), said(0, '{"n": 3}')]);
+  assert.equal(types(added.calls), ['ADD a', 'ADD b', 'ADD c']);
+  assert.equal(
+    added.calls.map(({ stdin }) => (JSON.parse(stdin) as { prevResult?: unknown }).prevResult),
+    [undefined, { n: 1 }, { n: 2 }],
+  );
+  assert.equal(added.made, { result: { n: 3 } });
+  assert.equal(added.calls[0]!.programs, ['/one/a', '/two/a']);
+  const made = answered(one, { n: 3 });
+  const removed = lead(cni.remove(subject(made)), [said(0, ''), said(0, ''), said(0, '')]);
+  assert.equal(types(removed.calls), ['DEL c', 'DEL b', 'DEL a']);
+  assert.ok(removed.calls.every(({ stdin }) => stdin.includes('"prevResult":{"n":3}')));
+  assert.is(removed.made, null);
+});
+
+external('a chain ends with its first failure; a removal goes on, and reports the first', () => {
+  const one = attachment(terms([{ type: 'a' }, { type: 'b' }]));
+  const no = said(1, '{"code": 11, "msg": "later"}', 'why');
+  const added = lead(cni.add(subject(one)), [no]);
+  assert.equal(added.made, {
+    fault: {
+      code: 'EXTERNAL_FAILED',
+      message: 'plugin a of conflist net (ADD) failed: later (code 11); it said: why',
+      object: 'a',
+    },
+  });
+  const removed = lead(cni.remove(subject(one)), [no, said(2, '')]);
+  assert.is((removed.made as { fault: { object: string } }).fault.object, 'b');
+});
+
+external('addresses are those of the interface in the container', () => {
+  const result = {
+    interfaces: [
+      { name: 'cni0', mac: '02:00:00:00:00:01' },
+      { name: 'eth0', mac: '02:00:00:00:00:0A', sandbox: '/n' },
+    ],
+    ips: [
+      { address: '10.1.0.1/24', interface: 0 },
+      { address: '10.1.0.2/24', interface: 1, gateway: '10.1.0.1' },
+      { address: 'fd00::2/64' },
+      { address: 'nonsense', interface: 1 },
+    ],
+    dns: { nameservers: ['10.1.0.1', 'x; rm'], search: ['example.com', 'a b'] },
+  };
+  const found = ofCni({ link: 'eth0' }, result);
+  assert.equal(found, {
+    mac: '02:00:00:00:00:0a',
+    addresses: [
+      { address: '10.1.0.2', prefix: 24, gateway: '10.1.0.1' },
+      { address: 'fd00::2', prefix: 64, gateway: null },
+    ],
+  });
+  const made = answered(attachment(terms([{ type: 'a' }])), result);
+  assert.equal(made.addresses, found.addresses);
+  assert.equal(made.external?.result, result);
+  assert.equal(serversOf(made), { servers: ['10.1.0.1'], search: ['example.com'] });
+  for (const odd of [{}, { ips: 1 }, { ips: [1], interfaces: [null] }, { interfaces: { a: 1 }, ips: [{ address: 5 }] }])
+    assert.equal(ofCni({ link: 'eth0' }, odd), { addresses: [], mac: '' });
+});
+
+external('what was asked for and not given is a fault', () => {
+  const one = subject(
+    attachment(terms([{ type: 'a' }]), {}, { static_ips: ['10.1.0.9'], static_mac: '02:00:00:00:00:09' }),
+  );
+  assert.is(otherThanAsked(one, { ips: ['10.1.0.9'], mac: '02:00:00:00:00:09' }), null);
+  assert.match(otherThanAsked(one, { ips: ['10.1.0.2'], mac: '02:00:00:00:00:09' })?.message ?? '', /10\.1\.0\.9/);
+  assert.match(otherThanAsked(one, { ips: ['10.1.0.9'], mac: '02:00:00:00:00:01' })?.message ?? '', /MAC/);
+});
+
+external('ports are those of the first program that can publish them', () => {
+  const without = attachment(terms([{ type: 'a' }]), { network: 'w' });
+  const able = attachment(terms([{ type: 'p', capabilities: { portMappings: true } }]));
+  assert.is(carrierOf(withPorts([without], [PORT])), undefined);
+  const both = withPorts([without, able, { ...able, network: 'second' }], [PORT]);
+  assert.is(carrierOf(both)?.network, 'x');
+  assert.is(both.filter((one) => (one.external?.ports.length ?? 0) > 0).length, 1);
+  // One that has answered was given its ports, or none.
+  assert.is(carrierOf(withPorts([answered(able, {})], [PORT])), undefined);
+  const { calls } = lead(cni.add(subject(both[1]!)), [said(0, '{}')]);
+  assert.match(
+    calls[0]!.stdin,
+    /"portMappings":\[\{"hostPort":8080,"containerPort":80.*"hostPort":8081,"containerPort":81/,
+  );
+});
+
+external('netavark is told the same twice; what it refuses to remove is made and removed in a spare namespace', () => {
+  const of: ExternalTerms = { driver: 'netavark', programs: ['/n'], config: '/c', network: { name: 'x' } };
+  const one = { ...attachment(of), ...leaseOf('x'), network: 'x' };
+  const result = { interfaces: { eth0: { mac_address: '02:00:00:00:00:05', subnets: [{ ipnet: '10.9.0.2/24' }] } } };
+  const added = lead(netavark.add(subject(one)), [said(0, JSON.stringify({ x: result }))]);
+  assert.equal(added.made, { result });
+  assert.equal(added.calls[0]!.args, ['--config', '/c', 'setup', '/run/netns/c']);
+  assert.is(answered(one, result).mac, '02:00:00:00:00:05');
+  const removed = lead(netavark.remove(subject(one)), [said(0, '')]);
+  assert.is(removed.calls[0]!.stdin, added.calls[0]!.stdin);
+  const no = said(1, '{"error": "no such bridge"}');
+  const stubborn = lead(netavark.remove(subject(one)), [no, said(0, '{}'), said(0, '')]);
+  assert.is(stubborn.made, null);
+  assert.equal(
+    stubborn.calls.map(({ args, spare }) => `${args[2]} ${args[3]} ${spare ?? false}`),
+    ['teardown /run/netns/c false', 'setup /run/spare true', 'teardown /run/spare true'],
+  );
+  const hopeless = lead(netavark.remove(subject(one)), [no, no]);
+  assert.match((hopeless.made as { fault: { message: string } }).fault.message, /no such bridge/);
+});
+
+external('a conflist is checked, and a single plugin is a list of one', () => {
+  const single = conflist('{"cniVersion": "0.4.0", "name": "n", "type": "bridge", "bridge": "b0"}', '/f');
+  assert.equal(single, { cniVersion: '0.4.0', name: 'n', plugins: [{ type: 'bridge', bridge: 'b0' }] });
+  for (const bad of ['', '[]', '{}', 'null', '{"cniVersion":"1.0.0","name":"n","plugins":[{}]}', '"x"']) {
+    assert.throws(
+      () => conflist(bad, '/f'),
+      (error: FaultError) => error.fault.code === 'CONFLIST_UNUSABLE' && error.fault.message.startsWith('/f: '),
+    );
+  }
+});
+
+external('what others have taken away is a difference', () => {
+  const made = answered(attachment(terms([{ type: 'a' }])), {
+    interfaces: [{ name: 'eth0', mac: '02:00:00:00:00:0a', sandbox: '/n' }],
+    ips: [{ address: '10.1.0.2/24' }],
+  });
+  const link = { index: 3, name: 'eth0', mac: '02:00:00:00:00:0a', mtu: 1500, up: true, master: 0, alias: '' };
+  const address = { link: 3, address: '10.1.0.2', prefix: 24 };
+  const objects = (links: object[], addresses: object[]) =>
+    missingInside([made], { links, addresses } as never).map(({ object, problem }) => `${object} ${problem}`);
+  assert.equal(objects([link], [address]), []);
+  assert.equal(objects([], [address]), ['eth0 missing']);
+  assert.equal(objects([{ ...link, up: false, mac: '02:00:00:00:00:0b' }], []), [
+    'mac 02:00:00:00:00:0a on eth0 changed',
+    'up on eth0 changed',
+    '10.1.0.2/24 on eth0 missing',
+  ]);
+});
+
+external.run();
