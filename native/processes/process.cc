@@ -228,6 +228,7 @@ Napi::Value Become(const Napi::CallbackInfo& info) {
   words.insert(words.begin(), file);
   const auto pointers = [](std::vector<std::string>& texts) {
     std::vector<char*> all;
+    all.reserve(texts.size() + 1);
     for (std::string& text : texts) all.push_back(text.data());
     all.push_back(nullptr);
     return all;
