@@ -58,7 +58,6 @@ const DEBIAN_PACKAGES = {
   systemd: 'busctl, which asks firewalld, and systemd-analyze',
   'containernetworking-plugins': 'tests that cleat works in chains with the other CNI plugins; benchmark peer',
   containerd: 'tests that its containers run on cleat as a CNI plugin; it is not started on this machine (100 MB)',
-  runc: 'the other runtime of containerd in tests',
   chromium: 'the browser in which tests use the page of the inspector (290 MB)',
 };
 
