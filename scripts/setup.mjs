@@ -43,7 +43,7 @@ const DEBIAN_PACKAGES = {
   curl: 'talks to the socket and to published ports in demo and tests',
   jq: 'reads answers in demo',
   crun: 'the container engine of demo and tests',
-  runc: 'the other runtime of the tests of the OCI hook',
+  runc: 'the other runtime in tests of the OCI hook, and of containerd',
   conmon: 'tests that the network of a container ends with it',
   slirp4netns: 'uplink of rootless containers',
   passt: 'pasta, the other uplink of rootless containers',
