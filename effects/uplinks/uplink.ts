@@ -35,7 +35,7 @@ export const uplinkEffects = (
   });
   return {
     probeUplink,
-    startUplink: (input: UplinkStart) => startUplink(kernel, guarded)(at(input)),
+    startUplink: (input: UplinkStart) => startUplink(kernel, guarded)({ ...at(input), verify: at(input.verify) }),
     verifyUplink: (input: UplinkVerify) => verifyUplink(kernel)(at(input)),
     stopUplink: async (input: { directory: string }): Promise<void> => {
       await removeUplink(at(input).directory);

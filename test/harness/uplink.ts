@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import * as assert from 'uvu/assert';
 import { createActor, fromPromise, toPromise } from 'xstate';
 import type { Kernel } from '../../effects/kernel.ts';
@@ -123,7 +123,10 @@ function mounts(): string[] {
 
 /** An uplink as its container's machine runs it, with the real effects. */
 export function runUplink(input: UplinkInput): Promise<UplinkOutput> {
-  const effects = uplinkEffects(kernel, '/nowhere', () => Promise.resolve()); // directories are named in full
+  // As in the daemon: the plan has the name of the directory, and the effects know where it is.
+  const home = dirname(dirname(input.directory)); // it is not empty, so that it stays
+  const effects = uplinkEffects(kernel, home, () => Promise.resolve());
+  const planned = { ...input, directory: relative(home, input.directory) };
   const actors = {
     probeUplink: fromPromise<UplinkFeatures, Parameters<typeof effects.probeUplink>[0]>(({ input: probe }) =>
       effects.probeUplink(probe),
@@ -132,7 +135,7 @@ export function runUplink(input: UplinkInput): Promise<UplinkOutput> {
     verifyUplink: fromPromise<UplinkLink, UplinkVerify>(({ input: verify }) => effects.verifyUplink(verify)),
     stopUplink: fromPromise<void, { directory: string }>(({ input: stop }) => effects.stopUplink(stop)),
   };
-  return toPromise(createActor(uplinkMachine.provide({ actors }), { input }).start());
+  return toPromise(createActor(uplinkMachine.provide({ actors }), { input: planned }).start());
 }
 
 /** The output, with the random values of a link checked and left out. */
