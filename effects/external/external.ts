@@ -16,6 +16,7 @@ import { missingInside } from '../../plan/kernel/expected-external.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Outside } from '../../native/index.ts';
 import type { Kernel } from '../kernel.ts';
+import { removeIfEmpty } from '../shared-directory.ts';
 import { Gate } from './gate.ts';
 import { endInterrupted } from './interrupted.ts';
 import { run } from './program.ts';
@@ -104,6 +105,7 @@ export class ExternalPrograms {
       }
     } finally {
       await native.netnsRemove(spare);
+      removeIfEmpty(this.#spares);
     }
     this.#known.set(key, 'clear');
   }

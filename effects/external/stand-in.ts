@@ -30,9 +30,17 @@ export async function isThere(native: Outside, path: string): Promise<boolean> {
 
 /** Pins a new namespace at the path; one that an interrupted conversation has left goes. */
 export async function makeSpare(native: Outside, path: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   await native.netnsRemove(path);
-  await native.netnsCreate(path, {});
+  for (let left = 3; ; left--) {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    try {
+      await native.netnsCreate(path, {});
+      return;
+    } catch (error) {
+      // The conversation that had the last spare has just removed the directory.
+      if (left === 0 || !isKernelError(error) || error.code !== 'ENOENT') throw error;
+    }
+  }
 }
 
 /** Returns true if a namespace has the link of an attachment, with its addresses. */

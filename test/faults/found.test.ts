@@ -222,18 +222,21 @@ test('a daemon without a descriptor left to signal a helper goes on, at whicheve
 
 test('a daemon without a descriptor left to signal the keeper of an uplink that has ended goes on, and starts another', async () => {
   await daemon.up('c31', { uplink: { program: 'slirp4netns' } });
-  const keeperOf = (): number => {
+  /** Null while it is being made. */
+  const keeperOf = (): number | null => {
     const [directory] = readdirSync(`${daemon.runDir}/uplinks`);
-    return Number(readFileSync(`${daemon.runDir}/uplinks/${directory}/keeper`, 'utf8').split(' ')[0]);
+    const file = `${daemon.runDir}/uplinks/${directory}/keeper`;
+    return existsSync(file) ? Number(readFileSync(file, 'utf8').split(' ')[0]) : null;
   };
   const keeper = keeperOf();
+  assert.ok(keeper !== null);
   // Without its directory nobody can say that the keeper is the one that has ended.
   execFileSync('rm', ['-r', `${daemon.runDir}/uplinks/${readdirSync(`${daemon.runDir}/uplinks`)[0]}`]);
   faults.order({ kind: 'helper', action: 'fail', errno: 'EMFILE', about: 'pidfd_open' }, 1);
   process.kill(keeper, 'SIGKILL');
   await until('the signal has failed', () => faults.look().struck === true);
   faults.revoke();
-  await until('another keeper', () => readdirSync(`${daemon.runDir}/uplinks`).length > 0 && keeperOf() !== keeper);
+  await until('another keeper', () => ![null, keeper].includes(keeperOf()));
   assert.is((await daemon.get('/v1/version')).status, 200);
   await daemon.event({ type: 'teardown', id: 'c31' });
   await daemon.gone('c31');
