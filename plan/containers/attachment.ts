@@ -157,7 +157,7 @@ export const canPublish = (
  * and can have ports. None if a program of others carries the ports. `handler`: the port handler, if it is not the firewall.
  */
 export function publishAddresses(attachments: readonly Attachment[], handler?: PortHandler): string[] {
-  if (attachments.length === 0 || carrierOf(attachments) !== undefined) return [];
+  if (carrierOf(attachments) !== undefined) return [];
   const order = byPrecedence(attachments.filter((attachment) => canPublish(attachment, handler)));
   const of = (v6: boolean) =>
     order.flatMap(({ addresses }) => addresses.find(({ address }) => address.includes(':') === v6)?.address ?? [])[0];

@@ -76,11 +76,11 @@ export const survivors: Survivors[] = [
   {
     why: 'Absent, null and false, or 0 and nothing, are the same to what reads it.',
     mutants: [
-      "plan/containers/attachment.ts canPublish: `export const canPublish = ({ internal, unmanaged = false }, handler) => !internal && (!unmanaged || handler === 'forwarder');` unmanaged = false -> unmanaged",
+      "plan/containers/attachment.ts canPublish: `export const canPublish = ({ internal, unmanaged = false, external }, handler) => !internal && external === undefined && (!unmanaged || handler === 'forwarder');` unmanaged = false -> unmanaged",
       'plan/containers/attachment.ts planAttachments: `const asked = leases.map((lease) => options[lease.network]?.interface_name).filter((name) => name !== undefined);` leases.map((lease) => options[lease.network]?.interface_name).filter((name) => name !== undefined) -> leases.map((lease) => options[lease.network]?.interface_name)',
       'plan/containers/change.ts leadsTo: `const made = context.uplink?.made ?? null;` context.uplink?.made ?? null -> (context.uplink?.made)',
       'plan/networks/host-routes.ts askedBy: `const tables = [LOCAL_TABLE, MAIN_TABLE].map((table) => ({ table, to: null, suppressed: -1 }));` , suppressed: -1 -> ',
-      'plan/networks/lease.ts grantLease: `const holder = options.static_mac === undefined ? undefined : holders.get(options.static_mac);` options.static_mac === undefined -> false',
+      'plan/networks/lease.ts grantLease: `const holder = asked === undefined ? undefined : holders.get(asked);` asked === undefined -> false',
       'plan/networks/lease.ts reviseLease: `export function reviseLease(definition, lease, leases, cursors = {}) {` cursors = {} -> cursors',
       'plan/addresses/neighbours.ts knownInside: `export function knownInside({ addresses, networkId, unmanaged = false, }) {` unmanaged = false -> unmanaged',
       'plan/addresses/neighbours.ts knownOutside: `export const knownOutside = ({ addresses, mac, unmanaged = false, }) => unmanaged ? [] : addresses.map(({ address }) => ({ address, mac }));` unmanaged = false -> unmanaged',
@@ -90,8 +90,8 @@ export const survivors: Survivors[] = [
       "plan/addresses/special-addresses.ts isNoHost: `const isNoHost = (address) => ['unspecified', 'multicast', 'reserved', 'translated'].includes(kindOf(address) ?? '');` kindOf(address) ?? '' -> kindOf(address)",
       'plan/addresses/special-addresses.ts kindOf: `const kindOf = (address) => RANGES.find((row) => contains(row.subnet, address))?.kind ?? null;` RANGES.find((row) => contains(row.subnet, address))?.kind ?? null -> (RANGES.find((row) => contains(row.subnet, address))?.kind)',
       "plan/addresses/special-addresses.ts uselessAddresses: `if (address && (isNoHost(address) || ['loopback', 'link-local'].includes(kindOf(address) ?? ''))) {` kindOf(address) ?? '' -> kindOf(address)",
-      'plan/networks/unmanaged.ts notUnmanaged: `export function notUnmanaged({ name, network_interface: bridge, subnets = [], internal = false, ipv6_enabled: ipv6 = false, }) {` internal = false -> internal',
-      'plan/networks/unmanaged.ts notUnmanaged: `export function notUnmanaged({ name, network_interface: bridge, subnets = [], internal = false, ipv6_enabled: ipv6 = false, }) {` ipv6 = false -> ipv6',
+      'plan/networks/unmanaged.ts notUnmanaged: `export function notUnmanaged({ name, network_interface: bridge, subnets = [], internal = false, ipv6_enabled: ipv6 = false, ipam_options: { driver: ipam } = {}, }) {` internal = false -> internal',
+      'plan/networks/unmanaged.ts notUnmanaged: `export function notUnmanaged({ name, network_interface: bridge, subnets = [], internal = false, ipv6_enabled: ipv6 = false, ipam_options: { driver: ipam } = {}, }) {` ipv6 = false -> ipv6',
       "plan/why/waits.ts awaited: `const taken = ports.filter((held) => asked.some(({ host_port = 0, range = 1, protocol = 'tcp' }) => host_port !== 0 &&` host_port = 0 -> host_port",
     ],
   },
@@ -104,7 +104,7 @@ export const survivors: Survivors[] = [
       'plan/kernel/expected-bridge.ts compareBridge: `const link = links.find(({ name }) => name === bridge);` find -> findLast',
       'plan/networks/lease.ts notToBeHad: `const of = (address) => subnets.find(({ subnet }) => contains(parseSubnet(subnet), address));` find -> findLast',
       'plan/names/names.ts termsOf: `const entry = entries.find((each) => each.network === network);` find -> findLast',
-      'plan/networks/network.ts planNetwork: `const owner = rivals.find((network) => network.network_interface === bridge)?.name;` find -> findLast',
+      'plan/networks/network.ts bridgeOf: `const owner = rivals.find((network) => network.network_interface === bridge)?.name;` find -> findLast',
       "plan/uplinks/pasta.ts parsePasta: `const [long, , kind] = OPTIONS.find(([long, letter]) => name === long || (letter !== '' && name === letter)) ?? [];` find -> findLast",
       'plan/addresses/special-addresses.ts uselessAddresses: `const inside = RANGES.find(({ kind, subnet }) => isOwn(kind) && within(parseSubnet(destination), subnet));` find -> findLast',
       'plan/uplinks/uplink-inside.ts compareUplink: `const link = dump.links.find((seen) => seen.name === name);` find -> findLast',
@@ -117,7 +117,6 @@ export const survivors: Survivors[] = [
   {
     why: 'A short cut: the long way comes to the same.',
     mutants: [
-      'plan/containers/attachment.ts publishAddresses: `if (attachments.length === 0)` attachments.length === 0 -> false',
       'plan/containers/change.ts less: `if (a.length === 0 || b.length === 0)` a.length === 0 || b.length === 0 -> (a.length === 0)',
       'plan/containers/change.ts less: `if (a.length === 0 || b.length === 0)` a.length === 0 || b.length === 0 -> (b.length === 0)',
       'plan/containers/change.ts less: `if (a.length === 0 || b.length === 0)` a.length === 0 || b.length === 0 -> false',

@@ -164,6 +164,24 @@ external('ports are those of the first program that can publish them', () => {
   );
 });
 
+external('netavark is told each port with its host address', () => {
+  const of: ExternalTerms = { driver: 'netavark', programs: ['/n'], config: '/c', network: { name: 'x' } };
+  const [one] = withPorts([{ ...attachment(of), ...leaseOf('x'), network: 'x' }], [{ ...PORT, hostIp: '192.0.2.1' }]);
+  const { calls } = lead(netavark.add(subject(one!)), [said(0, '{"x": {}}')]);
+  const { port_mappings: ports } = JSON.parse(calls[0]!.stdin) as { port_mappings: object[] };
+  assert.equal(ports, [{ host_ip: '192.0.2.1', host_port: 8080, container_port: 80, protocol: 'tcp', range: 2 }]);
+});
+
+external('an address has the prefix of the subnet that it is in, and of no text that is none', () => {
+  const of = (ipam: object) => terms([{ type: 'p', capabilities: { ips: true }, ipam }]);
+  const told = (ipam: object) => {
+    const { calls } = lead(cni.add(subject(attachment(of(ipam), {}, { static_ips: ['10.9.0.5'] }))), [said(0, '{}')]);
+    return (JSON.parse(calls[0]!.stdin) as { runtimeConfig: { ips: string[] } }).runtimeConfig.ips;
+  };
+  assert.equal(told({ ranges: [[{ subnet: '10.8.0.0/16' }], [{ subnet: '10.9.0.0/24' }]] }), ['10.9.0.5/24']);
+  assert.equal(told({ subnet: 'none' }), ['10.9.0.5']);
+});
+
 external('netavark is told the same twice; what it refuses to remove is made and removed in a spare namespace', () => {
   const of: ExternalTerms = { driver: 'netavark', programs: ['/n'], config: '/c', network: { name: 'x' } };
   const one = { ...attachment(of), ...leaseOf('x'), network: 'x' };
