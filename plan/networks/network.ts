@@ -55,8 +55,6 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
   if (useless !== null) return useless;
   const { name, driver = 'bridge', internal = false } = request;
   const { parent: _parent, ...options } = request.options ?? {};
-  const strange = strangeOption({ driver, options });
-  if (strange !== null) return { fault: strange };
   const onParent = isOnParent({ driver });
   const unmanaged = isUnmanaged({ driver, options });
   const notSo = driver === 'bridge' && unmanaged ? notUnmanaged(request) : notExternal(request);

@@ -62,10 +62,14 @@ export class Metrics {
   /** Counts the restarts of the name server, which is no container's own. */
   watch(machine: AnyActorRef): void {
     let last = '';
-    machine.subscribe((snapshot: { value?: unknown }) => {
-      const now = snapshot.value === undefined ? '' : stateName(snapshot as { value: unknown });
-      if (now === 'restarting' && last !== now) this.#restarts.inc({ helper: 'aardvark-dns' });
-      last = now;
+    machine.subscribe({
+      next: (snapshot: { value?: unknown }) => {
+        const now = snapshot.value === undefined ? '' : stateName(snapshot as { value: unknown });
+        if (now === 'restarting' && last !== now) this.#restarts.inc({ helper: 'aardvark-dns' });
+        last = now;
+      },
+      // Without this, XState takes a defect of the machine for one that nobody handles, and throws it at the daemon.
+      error: () => {},
     });
   }
 

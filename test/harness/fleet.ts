@@ -45,7 +45,8 @@ export const BOOT = 'this boot';
 
 /** Nobody listens on the host's ports, and no namespace has links that are not ours. */
 const quiet = {
-  outside: () => ({ kernel: { portProbe: () => Promise.resolve([]), links: () => Promise.resolve([]) } }),
+  outside: () => ({ kernel: { links: () => Promise.resolve([]) } }),
+  listening: () => ({ portProbe: () => Promise.resolve([]) }),
 } as unknown as Kernel;
 
 interface Life {

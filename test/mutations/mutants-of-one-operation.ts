@@ -247,8 +247,8 @@ export const mutantsOfOneOperation: Mutant[] = [
   {
     name: 'a link on a parent stays until the kernel reaps its namespace',
     file: 'machines/container/container-setup.ts',
-    find: '.filter(({ child }) => child !== undefined || context.netns?.owned !== true)',
-    replace: '.filter(() => context.netns?.owned !== true)',
+    find: 'child !== undefined || external !== undefined || context.netns?.owned !== true',
+    replace: 'external !== undefined || context.netns?.owned !== true',
     test: 'service/parent',
     seen: /FAIL +networks on a parent +"addresses, MACs and names that others have/,
   },
