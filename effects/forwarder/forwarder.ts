@@ -15,7 +15,7 @@ import type { OwnedTarget } from '../../plan/containers/change.ts';
 import { processStartTime, spawn, type Child } from '../../native/index.ts';
 import type { Tie } from '../../state/container.ts';
 import type { ForwarderLimits } from '../../state/forwarder.ts';
-import { whyDenied } from '../capabilities.ts';
+import { lacking, whyDenied } from '../capabilities.ts';
 import { FaultError, unwritable } from '../../state/faults.ts';
 import { bindingOf, cannotBind, hasEnded, isBound, type ListedTie } from './forwarder-binding.ts';
 import { ask, failed, garbage, inTurn, SOCKET, type Answer, type Refusal } from './forwarder-client.ts';
@@ -273,7 +273,9 @@ function refused({ message, errno, syscall, owner, protocol, host_ip, host_port 
       owner: container ?? who,
     });
   }
-  if (errno === 'EACCES' && syscall === 'bind') return FaultError.of(privileged(port, host_port));
+  // Root's daemon lacks the capability; a user's has it, where it is worth nothing.
+  const isUsers = errno === 'EACCES' && syscall === 'bind' && !lacking().includes('NET_BIND_SERVICE');
+  if (isUsers) return FaultError.of(privileged(port, host_port));
   return FaultError.of(
     whyDenied({
       code: 'KERNEL',
