@@ -16,7 +16,7 @@ import type { NetworkAnswer } from '../machines/network.ts';
 import type { PortsAnswer } from '../machines/ports.ts';
 import type { RootlessAnswer } from '../machines/rootless.ts';
 import type { PortProbe } from '../native/index.ts';
-import { privileged } from './refusal.ts';
+import { isForRootAlone, privileged } from './refusal.ts';
 import { attachmentKey } from '../plan/networks/attachment-key.ts';
 import type { Granted } from '../plan/containers/change.ts';
 import { familyOf } from '../plan/addresses/address.ts';
@@ -283,7 +283,7 @@ async function heldByHost(
   const holder = holders.find(({ code }) => code !== 'EADDRNOTAVAIL');
   const busy = holder === undefined ? undefined : probes[holder.index];
   if (holder === undefined || busy === undefined) return null;
-  if (holder.code === 'EACCES') {
+  if (isForRootAlone(holder.code)) {
     const fault = privileged(portText(busy.protocol, busy.address, busy.port), busy.port);
     return { fault, port: busy.port, random: () => false };
   }

@@ -36,6 +36,13 @@ export function requireFor(helper: Helper): void {
   });
 }
 
+/**
+ * Returns true if bind(2) has refused a port because the daemon is a user's: it has the capability, where it is worth nothing. Root's
+ * daemon that is refused lacks it.
+ */
+export const isForRootAlone = (errno: string | undefined): boolean =>
+  errno === 'EACCES' && !lacking().includes('NET_BIND_SERVICE');
+
 /** Returns the fault of a host port that the kernel gives to root alone. */
 export function privileged(port: string, number: number): Fault {
   const message = `port ${port} is privileged: sysctl net.ipv4.ip_unprivileged_port_start=${number} would let users have it`;

@@ -15,14 +15,14 @@ import type { OwnedTarget } from '../../plan/containers/change.ts';
 import { processStartTime, spawn, type Child } from '../../native/index.ts';
 import type { Tie } from '../../state/container.ts';
 import type { ForwarderLimits } from '../../state/forwarder.ts';
-import { lacking, whyDenied } from '../capabilities.ts';
+import { whyDenied } from '../capabilities.ts';
 import { FaultError, unwritable } from '../../state/faults.ts';
 import { bindingOf, cannotBind, hasEnded, isBound, type ListedTie } from './forwarder-binding.ts';
 import { ask, failed, garbage, inTurn, SOCKET, type Answer, type Refusal } from './forwarder-client.ts';
 import { endForwarders, endUnreachable } from './forwarder-process.ts';
 import { outsideKey } from '../kernel.ts';
 import { isAlive, isGone } from '../processes/process.ts';
-import { privileged, requireFor } from '../refusal.ts';
+import { isForRootAlone, privileged, requireFor } from '../refusal.ts';
 import { findUser } from '../processes/users.ts';
 import { containerIdOf } from '../../plan/owner.ts';
 import { portText } from '../../plan/ports/port-text.ts';
@@ -273,9 +273,7 @@ function refused({ message, errno, syscall, owner, protocol, host_ip, host_port 
       owner: container ?? who,
     });
   }
-  // Root's daemon lacks the capability; a user's has it, where it is worth nothing.
-  const isUsers = errno === 'EACCES' && syscall === 'bind' && !lacking().includes('NET_BIND_SERVICE');
-  if (isUsers) return FaultError.of(privileged(port, host_port));
+  if (syscall === 'bind' && isForRootAlone(errno)) return FaultError.of(privileged(port, host_port));
   return FaultError.of(
     whyDenied({
       code: 'KERNEL',
