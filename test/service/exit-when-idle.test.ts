@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -40,7 +40,9 @@ async function begin(seconds = 0.2): Promise<Begun> {
   daemon.exitWhenIdle = String(seconds);
   const child = daemon.spawn({ stateDir: `${runDir}/state`, netnsDir: `${runDir}/netns` });
   const end = once(child, 'exit');
-  await until('it listens', () => existsSync(daemon.socket), PATIENCE_MS);
+  // The socket is there before it listens.
+  const answers = () => daemon.get('/v1/version').then(Boolean, () => false);
+  await until('it answers', answers, PATIENCE_MS);
   return {
     daemon,
     end,
