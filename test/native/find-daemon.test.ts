@@ -5,6 +5,7 @@
  */
 // proving: 1800
 import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -16,6 +17,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -326,7 +328,13 @@ finding("a daemon that somebody else starts in a user's namespace is found", asy
     const child = spawn(inside[0] ?? '', [...inside.slice(1), process.execPath, script, 'daemon', ...own], {
       stdio: 'ignore',
     });
-    await until('it listens', () => existsSync(`${RUNTIME}/cleat/cleat.sock`), PATIENCE_MS);
+    // The socket is there before it listens.
+    const listens = () => {
+      const client = connect(`${RUNTIME}/cleat/cleat.sock`);
+      const connected = once(client, 'connect').then(Boolean, () => false);
+      return connected.finally(() => client.destroy());
+    };
+    await until('it listens', listens, PATIENCE_MS);
     const { started, socket } = await find({}, inside);
     assert.not(started);
     assert.is(socket, `${RUNTIME}/cleat/cleat.sock`);

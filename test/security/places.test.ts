@@ -154,34 +154,45 @@ places("ids that are names of the daemon's files, or of its neighbours, are ids 
   await assertComesBackTo(before, () => inspectKernel());
 });
 
-places('only commands of the user, `cleat run` and `cleat inspector`, start a program by way of $PATH', () => {
-  const sources = ['effects', 'machines', 'plan', 'native', 'service', 'state', 'cli'].flatMap((folder) =>
-    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-      .filter((file) => /\.(ts|cc|h)$/.test(file))
-      .map((file) => join(folder, file)),
-  );
-  assert.ok(sources.length > 100, String(sources.length));
-  // exec*p and posix_spawnp look in $PATH; system(3) and popen(3) are shells.
-  const starts = /node:child_process|\b(system|popen|posix_spawnp|execvp|execlp|execvpe)\s*\(/;
-  assert.equal(
-    sources.filter((file) => starts.test(readFileSync(join(ROOT, file), 'utf8'))),
-    // The first two ask a program that is named by full path, in an empty environment; only Node has pipes to read its
-    // answer.
-    ['effects/firewall/firewalld.ts', 'effects/processes/program-output.ts', 'cli/run.ts', 'cli/page/browser.ts'],
-  );
-  // A browser, never as root, and without a shell.
-  const browser = readFileSync(join(ROOT, 'cli/page/browser.ts'), 'utf8');
-  assert.equal(browser.match(/\b(?:spawn|exec\w*)\(.*/g), [
-    "spawn('xdg-open', [file], { stdio: 'ignore', detached: true });",
-  ]);
-  assert.match(browser, 'return uid !== 0 && ');
-  const zones = readFileSync(join(ROOT, 'effects/firewall/firewalld.ts'), 'utf8');
-  assert.equal(zones.match(/\bexecFile\(.*/g), ['execFile(BUSCTL, words, bounds, (error, said, complaint) => {']);
-  assert.match(zones, "const BUSCTL = '/usr/bin/busctl';");
-  assert.match(zones, 'const bounds = { env: {}');
-  const asking = readFileSync(join(ROOT, 'effects/processes/program-output.ts'), 'utf8');
-  assert.equal(asking.match(/\bspawn\(.*/g), ["spawn(file, [word], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });"]);
-});
+places(
+  'only commands of the user, `cleat run`, `cleat inspector` and `cleat-rootless`, start a program by way of $PATH',
+  () => {
+    const sources = ['effects', 'machines', 'plan', 'native', 'service', 'state', 'cli'].flatMap((folder) =>
+      readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+        .filter((file) => /\.(ts|cc|h)$/.test(file))
+        .map((file) => join(folder, file)),
+    );
+    assert.ok(sources.length > 100, String(sources.length));
+    // exec*p and posix_spawnp look in $PATH; system(3) and popen(3) are shells.
+    const starts = /node:child_process|\b(system|popen|posix_spawnp|execvp|execlp|execvpe)\s*\(/;
+    assert.equal(
+      sources.filter((file) => starts.test(readFileSync(join(ROOT, file), 'utf8'))),
+      // The first two ask a program that is named by full path, in an empty environment; only Node has pipes to read its
+      // answer.
+      [
+        'effects/firewall/firewalld.ts',
+        'effects/processes/program-output.ts',
+        'native/rootless/rootless.cc',
+        'cli/run.ts',
+        'cli/page/browser.ts',
+      ],
+    );
+    // A browser, never as root, and without a shell.
+    const browser = readFileSync(join(ROOT, 'cli/page/browser.ts'), 'utf8');
+    assert.equal(browser.match(/\b(?:spawn|exec\w*)\(.*/g), [
+      "spawn('xdg-open', [file], { stdio: 'ignore', detached: true });",
+    ]);
+    assert.match(browser, 'return uid !== 0 && ');
+    const zones = readFileSync(join(ROOT, 'effects/firewall/firewalld.ts'), 'utf8');
+    assert.equal(zones.match(/\bexecFile\(.*/g), ['execFile(BUSCTL, words, bounds, (error, said, complaint) => {']);
+    assert.match(zones, "const BUSCTL = '/usr/bin/busctl';");
+    assert.match(zones, 'const bounds = { env: {}');
+    const asking = readFileSync(join(ROOT, 'effects/processes/program-output.ts'), 'utf8');
+    assert.equal(asking.match(/\bspawn\(.*/g), [
+      "spawn(file, [word], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });",
+    ]);
+  },
+);
 
 // --- With how little it works -------------------------------------------------------------------------------------
 

@@ -14,9 +14,12 @@ import sys
 path, kind, *command = sys.argv[1:]
 family = socket.AF_INET if kind == "internet" else socket.AF_UNIX
 sock = socket.socket(family, socket.SOCK_DGRAM if kind == "datagram" else socket.SOCK_STREAM)
-sock.bind(("127.0.0.1", 0) if kind == "internet" else "\0" + path if kind == "abstract" else path)
+# It gets its name when it listens already, so that whoever finds it can connect.
+sock.bind(("127.0.0.1", 0) if kind == "internet" else "\0" + path if kind == "abstract" else path + ".new")
 if kind in ("stream", "internet", "abstract"):
     sock.listen(16)
+if kind not in ("internet", "abstract"):
+    os.rename(path + ".new", path)
 while True:
     if kind == "stream":
         select.select([sock], [], [])
