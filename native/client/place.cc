@@ -35,6 +35,14 @@ bool IsOwn(const std::string& path) {
          (found.st_mode & 022) == 0;
 }
 
+// Returns true if nobody else can take away or replace what is ours in the directory: a tmpfs has mode 1777 unless its
+// mount says otherwise.
+bool IsSafeParent(const std::string& path) {
+  struct stat found {};
+  return lstat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode) && found.st_uid == geteuid() &&
+         ((found.st_mode & 022) == 0 || (found.st_mode & S_ISVTX) != 0);
+}
+
 bool IsAbsent(const std::string& path) {
   struct stat found {};
   return lstat(path.c_str(), &found) != 0 && errno == ENOENT;
@@ -46,6 +54,14 @@ bool SharesWithInit(const std::string& kind) {
   struct stat init {};
   return stat(("/proc/self/ns/" + kind).c_str(), &own) == 0 && stat(("/proc/1/ns/" + kind).c_str(), &init) == 0 &&
          own.st_dev == init.st_dev && own.st_ino == init.st_ino;
+}
+
+// The inode of the first user namespace is the same on every machine (PROC_USER_INIT_INO, linux/proc_ns.h). Where root
+// may not look at pid 1, it is known by that alone.
+bool IsFirstUserNamespace() {
+  constexpr ino_t kFirst = 0xEFFFFFFDU;
+  struct stat own {};
+  return (stat("/proc/self/ns/user", &own) == 0 && own.st_ino == kFirst) || SharesWithInit("user");
 }
 
 // Returns the uid that the caller has in the user namespace above its own, by which /run/user is named.
@@ -64,8 +80,8 @@ std::optional<uint64_t> UserOutside() {
 // Returns the directory in which directories of daemons are; empty if there is none for this user. Root of the machine
 // has /run; so has root of a container that has an init of its own. Root of any other user namespace is a plain user.
 std::string Base() {
-  if (geteuid() == 0 && SharesWithInit("user") &&
-      (IsOwn(kDefaultDirectory) || (IsAbsent(kDefaultDirectory) && IsOwn("/run")))) {
+  if (geteuid() == 0 && IsFirstUserNamespace() &&
+      (IsOwn(kDefaultDirectory) || (IsAbsent(kDefaultDirectory) && IsSafeParent("/run")))) {
     return kDefaultDirectory;
   }
   std::string runtime = Variable("XDG_RUNTIME_DIR");
