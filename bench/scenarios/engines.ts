@@ -72,7 +72,7 @@ function waysOf(client: Client): Way[] {
         (await client.post(`/v1/netavark/${verb}?netns=${encodeURIComponent(netns)}`, jsonOf(0, id))).ms,
     },
     { name: 'cleat-netavark', call: program(NETAVARK, 1) },
-    // What starting a program costs here at the same time.
+    // It shows how much of a helper's time is the start of a program.
     { name: NOTHING, call: async (_verb, _netns, id) => (await runProgram('/bin/true', [], jsonOf(3, id), {})).ms },
     ...(isThere(PEER) ? [{ name: 'netavark', call: program(PEER, 2) }] : []),
   ];

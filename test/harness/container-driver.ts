@@ -88,7 +88,7 @@ const request = (name: string) =>
       }),
   ) as never;
 
-/** What a program of others is asked for, and the write of its answer. */
+/** Lists the effects by which a program of others is asked, and its answer is written. */
 const PROGRAM = ['addExternal', 'recordAnswer', 'checkExternal', 'removeExternal'];
 const EFFECTS = ['ensureNamespace', 'removeNamespace', 'publish', 'unpublish', 'expose', 'unexpose', 'ensureFiles'];
 const provided = (names: string[], how: (name: string) => never) =>

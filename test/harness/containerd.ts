@@ -28,7 +28,7 @@ const ROOTFS = `${DIRECTORY}/rootfs`;
 const CGROUPS = '/sys/fs/cgroup';
 const PATIENCE_MS = 60_000;
 
-/** What needs hardware, programs or file systems that are not needed here. */
+/** Lists the plugins of containerd that need hardware, programs or file systems which tests do without. */
 const WITHOUT = [
   'grpc.v1.cri',
   'snapshotter.v1.btrfs',

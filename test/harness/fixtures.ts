@@ -43,7 +43,7 @@ export function definition(
   };
 }
 
-/** What plugins answer for an external network. */
+/** Holds what plugins answer for an external network. */
 export const ANSWER = {
   cniVersion: '1.0.0',
   interfaces: [{ name: 'eth0', mac: '02:00:00:00:00:99', sandbox: '/run/netns/x' }],

@@ -48,7 +48,7 @@ export const mapping = (host_port: number, container_port: number, more: Partial
   ...more,
 });
 
-/** What Podman sends for a container that has address `host` in each subnet of these networks. */
+/** Returns what Podman sends for a container that has address `host` in each subnet of these networks. */
 export function request(
   name: string,
   host: number,
