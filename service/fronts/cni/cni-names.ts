@@ -3,8 +3,8 @@
  *
  * Guarantees: pure. The same id is always the same container. An id is kept as it is if containers can have it; a longer one
  * keeps its beginning, and a hash of all of it takes the place of the rest.
- * Limits: a pod's name with a dot is no name in DNS here: it may be that of a public server. The name for people is free to be
- * refused: a pod that is started again may overlap with its former life (cni.ts).
+ * Limits: a pod's name with a dot is no name in DNS here: it may be that of a public server. A name that is taken is
+ * left out: a pod that is started again may overlap with its former life (attachments.ts).
  */
 import { createHash } from 'node:crypto';
 import { FaultError } from '../../../state/faults.ts';
