@@ -30,8 +30,10 @@ export class HostLinks {
         const name = `veth${n}`;
         if (this.#held.has(name) || this.#isPromised(name)) continue;
         this.#held.add(name);
-        if (await this.#parts.exists(name)) this.#held.delete(name);
-        else names.push(name);
+        names.push(name);
+        if (!(await this.#parts.exists(name))) continue;
+        this.#held.delete(name);
+        names.pop();
       }
       return await work(names);
     } finally {
