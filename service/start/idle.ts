@@ -18,9 +18,9 @@ import type { DaemonOptions } from './options.ts';
 const LOOK_MS = 1000;
 
 /** Names what is in the run directory of containers that are gone. */
-const PAST = ['journal', 'dns', 'uplinks', 'forwarder', 'etc', 'daemon.log'];
-/** What is in these is for somebody: a switch that was not put back, a file that was set aside. */
-const KEPT = ['containers', 'outsides'];
+const PAST = ['journal', 'dns', 'uplinks', 'forwarder', 'etc', 'netavark', 'daemon.log'];
+/** What is in these is for somebody: a switch that was not put back, a file that was set aside, a program that did not end. */
+const KEPT = ['containers', 'outsides', 'rootless'];
 
 export interface IdleParts {
   options: Pick<DaemonOptions, 'runDir' | 'stateDir' | 'netnsDir' | 'socket' | 'socketFd'>;
