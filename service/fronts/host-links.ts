@@ -15,7 +15,7 @@ interface Parts {
 
 export class HostLinks {
   readonly #parts: Parts;
-  /** The names of requests under way. */
+  /** Holds the names of requests under way. */
   readonly #held = new Set<string>();
 
   constructor(parts: Parts) {

@@ -23,7 +23,7 @@ import { parse } from '../requests/parse.ts';
 import type { Attachment } from './attachments.ts';
 
 const HEX_ID = /^[0-9a-f]{64}$/;
-/** For a definition that does not say when it was made. */
+/** Stands in a definition that does not say when it was made. */
 const UNKNOWN_TIME = '1970-01-01T00:00:00Z';
 
 const refuse = (message: string): FaultError => new FaultError('BAD_REQUEST', message);

@@ -1,5 +1,5 @@
 /**
- * Numbers for Prometheus (GET /metrics): what the daemon has done since it started, and what there is now.
+ * Counts for Prometheus (GET /metrics): what the daemon has done since it started, and what there is now.
  *
  * Guarantees: counted from the first container on, whether or not anybody asks. What there is now is read when it is asked for, and
  * stored nowhere. No label has a value that a client chooses, other than names of networks: their number is bounded by the networks.

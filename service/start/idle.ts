@@ -14,7 +14,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { lockDirectory } from '../../native/index.ts';
 import type { DaemonOptions } from './options.ts';
 
-/** The longest time between two looks. */
+/** Bounds the time between two looks. */
 const LOOK_MS = 1000;
 
 /** Names what is in the run directory of containers that are gone. */

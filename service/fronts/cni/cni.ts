@@ -1,5 +1,5 @@
 /**
- * Cleat as a CNI plugin: ADD, DEL, CHECK, GC and STATUS as lifecycle events, the same that the socket takes.
+ * Does what a CNI plugin is asked for: ADD, DEL, CHECK, GC and STATUS become lifecycle events, the same that the socket takes.
  *
  * An attachment is made under the container's id, on one network, with the interface name of the runtime. It remembers the name of
  * the configuration that asked for it and its ports (`cni` of AttachmentOptions): DEL, CHECK and GC find it by that, whatever the
