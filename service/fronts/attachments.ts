@@ -20,23 +20,23 @@ import type { ContainerSnapshot } from '../records/snapshot.ts';
 import type { EngineNetworks } from './engine-networks.ts';
 import type { HostLinks } from './host-links.ts';
 
-/** How long the kernel may take to remove what a container had. */
+/** Bounds the time in which the kernel removes what a container had. */
 const GONE_MS = 10_000;
 
 export interface Attachment {
   id: string;
   name?: string | undefined;
   hostname?: string | undefined;
-  /** Path of the container's network namespace, as the daemon finds it. */
+  /** Leads to the container's network namespace, as the daemon finds it. */
   netns: string;
-  /** The networks to be attached, by name. */
+  /** Names the networks to be attached. */
   networks: Record<string, AttachmentOptions>;
   ports: PortMapping[];
   /** The engine expects the names of netavark for the host's ends: veth0, veth1, ... */
   numberedHostLinks?: boolean;
   /** The engine holds the host ports open itself. */
   portsReserved?: boolean;
-  /** The definitions of those networks that the engine keeps. */
+  /** Defines those of the networks that the engine keeps. */
   described: DescribedNetwork[];
 }
 

@@ -1,5 +1,5 @@
 /**
- * The networks that engines keep: cleat knows each of them while a container is on it, or is about to be.
+ * Keeps the networks of engines: cleat knows each of them while a container is on it, or is about to be.
  *
  * Guarantees: a network is not forgotten while a request that needs it is under way. It is forgotten when no container names it
  * any more, whichever client took the last one off it; one that cannot be removed yet (a bridge that the kernel still holds) is
@@ -16,9 +16,9 @@ export class EngineNetworks {
   readonly #networks: Pick<Networks, 'adopt' | 'all' | 'forget'>;
   readonly #containers: Pick<Containers, 'all' | 'bus'>;
   readonly #failed: (what: string, error: unknown) => void;
-  /** The number of requests under way that need a network, by name. */
+  /** Counts the requests under way that need a network, by its name. */
   readonly #needs = new Map<string, number>();
-  /** The networks that could not be forgotten yet, which has been reported. */
+  /** Names the networks that could not be forgotten yet, which has been reported. */
   readonly #late = new Set<string>();
   #again: NodeJS.Timeout | undefined;
 

@@ -15,7 +15,7 @@ interface Parts {
 
 export class HostLinks {
   readonly #parts: Parts;
-  /** The names of requests under way. */
+  /** Holds the names of requests under way. */
   readonly #held = new Set<string>();
 
   constructor(parts: Parts) {
@@ -30,8 +30,10 @@ export class HostLinks {
         const name = `veth${n}`;
         if (this.#held.has(name) || this.#isPromised(name)) continue;
         this.#held.add(name);
-        if (await this.#parts.exists(name)) this.#held.delete(name);
-        else names.push(name);
+        names.push(name);
+        if (!(await this.#parts.exists(name))) continue;
+        this.#held.delete(name);
+        names.pop();
       }
       return await work(names);
     } finally {

@@ -9,6 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import { contains, hostRange, parseSubnet, toText } from '../../plan/addresses/address.ts';
+import { SEARCH_DOMAIN } from '../../plan/containers/resolv-conf.ts';
 import { dnsNames } from '../../plan/names/names.ts';
 import type { NetavarkAnswer } from '../../state/answers/netavark.ts';
 import type { ContainerContext } from '../../state/container.ts';
@@ -21,11 +22,8 @@ import type { DescribedNetwork } from '../networks/described.ts';
 import { parse } from '../requests/parse.ts';
 import type { Attachment } from './attachments.ts';
 
-/** The domain in which containers find each other, and which aardvark-dns answers for. */
-const SEARCH_DOMAIN = 'dns.podman';
-
 const HEX_ID = /^[0-9a-f]{64}$/;
-/** For a definition that does not say when it was made. */
+/** Stands in a definition that does not say when it was made. */
 const UNKNOWN_TIME = '1970-01-01T00:00:00Z';
 
 const refuse = (message: string): FaultError => new FaultError('BAD_REQUEST', message);
@@ -145,12 +143,12 @@ function subnetOf(
   driver: NetworkDefinition['driver'],
 ): object {
   const { start_ip: start, end_ip: end } = range ?? {};
-  const within = { ...(start ? { start_ip: start } : {}), ...(end ? { end_ip: end } : {}) };
+  const leased = { ...(start ? { start_ip: start } : {}), ...(end ? { end_ip: end } : {}) };
   const router = gateway || (driver === 'bridge' ? lastOf(subnet) : undefined);
   return {
     subnet,
     ...(router === undefined ? {} : { gateway: router }),
-    ...(Object.keys(within).length === 0 ? {} : { lease_range: within }),
+    ...(Object.keys(leased).length === 0 ? {} : { lease_range: leased }),
   };
 }
 

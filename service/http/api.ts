@@ -11,7 +11,7 @@
  *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
  *   GET    /v1/inspector, /v1/containers/:id/machine (inspector.ts)
  *   POST   /v1/audit/repair
- *   POST   /v1/netavark/setup, /v1/netavark/teardown, /v1/netavark/update (netavark-routes.ts)
+ *   POST   /v1/netavark/setup, /v1/netavark/teardown, /v1/netavark/create, /v1/netavark/update (netavark-routes.ts)
  *   POST   /v1/cni/add, /v1/cni/del, /v1/cni/check, /v1/cni/gc, /v1/cni/status (cni-routes.ts)
  *   GET    /v1/plans/:hash, POST /v1/plans/:hash/apply (plans.ts)
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json

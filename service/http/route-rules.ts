@@ -1,5 +1,5 @@
 /**
- * The rules of HTTP that hold for every route, by the description of the API: which parameters a route knows, and which methods a
+ * Adds the rules of HTTP that hold for every route, by the description of the API: which parameters a route knows, and which methods a
  * path has.
  *
  * Guarantees: a parameter that the description does not name is refused before anything is done: a misspelt one must not be taken for
@@ -15,7 +15,7 @@ interface Operation {
   responses: object;
   parameters?: readonly { name: string; in: string; required: boolean }[];
 }
-/** The paths of OpenAPI, with the operations of each by method in lower case. */
+/** Holds the paths of OpenAPI, with the operations of each by method in lower case. */
 export type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>;
 
 export function addRouteRules(api: FastifyInstance, paths: Paths): void {

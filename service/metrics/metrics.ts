@@ -1,9 +1,10 @@
 /**
- * Numbers for Prometheus (GET /metrics): what the daemon has done since it started, and what there is now.
+ * Counts for Prometheus (GET /metrics): what the daemon has done since it started, and what there is now.
  *
  * Guarantees: counted from the first container on, whether or not anybody asks. What there is now is read when it is asked for, and
  * stored nowhere. No label has a value that a client chooses, other than names of networks: their number is bounded by the networks.
- * Limits: counters begin at 0 with each start of the daemon, as Prometheus expects.
+ * Limits: counters begin at 0 with each start of the daemon, as Prometheus expects. The program that leads a rootless daemon's
+ * networks out is not counted when it is started again.
  */
 import type { AnyActorRef } from 'xstate';
 import Counter from 'prom-client/lib/counter.js';
@@ -17,7 +18,7 @@ import type { NetworkDefinition } from '../../state/network.ts';
 import type { Roster } from '../containers/roster.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 
-/** In seconds: an effect takes a tenth of a millisecond, a stuck helper some seconds. */
+/** Holds seconds: an effect takes a tenth of a millisecond, a stuck helper some seconds. */
 const BUCKETS = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 10];
 
 export interface Present {

@@ -1,5 +1,5 @@
 /**
- * Networks that engines describe, and the refusals that any network may meet before anything is made.
+ * Plans networks that engines describe, and makes the refusals that any network may meet before anything is made.
  *
  * Guarantees: pure; a refusal names the network and what stands in its way.
  */

@@ -1,12 +1,12 @@
 /**
- * Where programs of others are that make networks, and how long one may take: the daemon's options, with their defaults.
+ * Says where programs of others are that make networks, and how long one may take: the daemon's options, with their defaults.
  *
  * Guarantees: paths are absolute, the time is one; anything else stops the start with the reason.
  */
 import { FaultError } from '../../state/faults.ts';
 import type { DaemonOptions } from './options.ts';
 
-/** Where packages and operators put the plugins. */
+/** Names where packages and operators put the plugins. */
 const CNI_DIRECTORIES = ['/opt/cni/bin', '/usr/lib/cni'];
 /** Debian's place, and Fedora's. */
 const NETAVARK = ['/usr/lib/podman/netavark', '/usr/libexec/podman/netavark'];

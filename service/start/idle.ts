@@ -14,21 +14,21 @@ import { basename, dirname, join, relative } from 'node:path';
 import { lockDirectory } from '../../native/index.ts';
 import type { DaemonOptions } from './options.ts';
 
-/** The longest time between two looks. */
+/** Bounds the time between two looks. */
 const LOOK_MS = 1000;
 
-/** In the run directory: of containers that are gone. */
-const PAST = ['journal', 'dns', 'uplinks', 'forwarder', 'etc', 'daemon.log'];
-/** What is in these is for somebody: a switch that was not put back, a file that was set aside. */
-const KEPT = ['containers', 'outsides'];
+/** Names what is in the run directory of containers that are gone. */
+const PAST = ['journal', 'dns', 'uplinks', 'forwarder', 'etc', 'netavark', 'daemon.log'];
+/** What is in these is for somebody: a switch that was not put back, a file that was set aside, a program that did not end. */
+const KEPT = ['containers', 'outsides', 'rootless'];
 
 export interface IdleParts {
   options: Pick<DaemonOptions, 'runDir' | 'stateDir' | 'netnsDir' | 'socket' | 'socketFd'>;
   seconds: number;
   server: Server;
-  /** True while a container is there. */
+  /** Returns true while a container is there. */
   holds: () => boolean;
-  /** True if the state directory has something that a user made. */
+  /** Returns true if the state directory has something that a user made. */
   keeps: () => boolean;
 }
 
@@ -94,12 +94,15 @@ export class Idle {
     this.#leave(why);
   }
 
-  /** Null for a socket that is not ours to watch. */
+  /** Returns null for a socket that is not ours to watch. */
   #inodeNow(): number | null {
     const { socket, socketFd } = this.#parts.options;
-    return socketFd === null ? (statSync(socket, { throwIfNoEntry: false })?.ino ?? 0) : null;
+    return socketFd === null ? inodeOf(socket) : null;
   }
 }
+
+/** Returns the inode of the socket at this path; null if there is none. */
+export const inodeOf = (socket: string): number | null => statSync(socket, { throwIfNoEntry: false })?.ino ?? null;
 
 function isBelow(path: string, directory: string): boolean {
   const way = relative(directory, path);

@@ -1,5 +1,5 @@
 /**
- * A daemon of an ordinary user: how it gets into its namespaces, and where it keeps what it keeps (docs/decisions/0061).
+ * Starts a daemon of an ordinary user: how it gets into its namespaces, and where it keeps what it keeps (docs/decisions/0061).
  *
  * Guarantees: `enterRootless` returns only for a daemon that needs no launcher, because it is root, or in its namespaces already.
  * The launcher (native/rootless/) becomes the same command in the same process.

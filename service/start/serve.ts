@@ -28,7 +28,7 @@ import { statsOf, statsOfAll } from '../views/stats.ts';
 import type { Traces } from '../traces/traces.ts';
 import { containerView } from '../views/view.ts';
 import { why } from '../views/why.ts';
-import { Idle, type Leaving } from './idle.ts';
+import { Idle, inodeOf, type Leaving } from './idle.ts';
 import { endHolder } from './rootless.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
@@ -144,6 +144,7 @@ export async function serve(
   });
 
   await listen(api, socket, socketFd);
+  const inode = inodeOf(socket);
   const idle =
     exitWhenIdle === null
       ? null
@@ -170,14 +171,17 @@ export async function serve(
       watches.close();
       // Fastify knows nothing of a socket that was passed.
       if (socketFd !== null) api.server.close().closeAllConnections();
-      await api.close();
+      // The end of a listening socket removes what is at its path (libuv), even if that is another daemon's by now.
+      const found = inodeOf(socket);
+      const isReplaced = found !== null && found !== inode;
+      if (isReplaced) api.server.closeAllConnections();
+      else await api.close();
       await neighbours.close();
       await containers.close(STOP_MS);
       await shared.settled(STOP_MS);
-      if (socketFd === null) rmSync(socket, { force: true });
       idle?.clear();
       await traces?.close(FLUSH_MS);
-      if (options.rootless !== null && containers.all().length === 0) endHolder(runDir);
+      if (options.rootless !== null && !isReplaced && containers.all().length === 0) endHolder(runDir);
     },
   };
 }

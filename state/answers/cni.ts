@@ -1,5 +1,5 @@
 /**
- * What a CNI plugin answers: the result of ADD, and errors (SPEC.md, "ADD Success", "Error").
+ * Says what a CNI plugin answers: the result of ADD, and errors (SPEC.md, "ADD Success", "Error").
  *
  * Guarantees: fields as in the version that the configuration names: `version` of an address up to 0.4.0, `mtu` since 1.1.0. What
  * earlier plugins of a chain have answered is in it, with fields of theirs that are not known here.

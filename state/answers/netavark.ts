@@ -1,6 +1,6 @@
 /**
- * The answers to `netavark setup`: what each network has given, by its name (types.StatusBlock of libnetwork); and to `netavark
- * create`: a network (types.Network).
+ * Says what `netavark setup` is answered, what each network has given, by its name (types.StatusBlock of libnetwork), and what
+ * `netavark create` is: a network (types.Network).
  *
  * Guarantees: each member of the first is there, as in netavark's own answer; a subnet without a gateway has null.
  */

@@ -1,7 +1,7 @@
 /**
- * What a CNI runtime asks a plugin for: the CNI_ variables, and the network configuration with `"type": "cleat"`.
+ * Says what a CNI runtime asks a plugin for: the CNI_ variables, and the network configuration with `"type": "cleat"`.
  *
- * The protocol is the CNI specification 0.3.1 to 1.1.0 (containernetworking/cni, SPEC.md) with its CONVENTIONS.md. The names of
+ * The protocol is the CNI specification 0.3.0 to 1.1.0 (containernetworking/cni, SPEC.md) with its CONVENTIONS.md. The names of
  * fields are those of the specification, of the plugin `bridge` and of its `ipam` host-local.
  *
  * Guarantees: a field of the configuration that is not known is refused, so that none is ignored which its author relies on;
@@ -12,7 +12,7 @@ import { z } from 'zod';
 import { Cidr, DnsName, InterfaceName, IpAddress, MacAddress, NamespacePath, NetworkName } from '../names.ts';
 import { NetworkOptions, Subnet } from '../network.ts';
 
-/** The versions of the specification, ascending. native/cni/call.cc has the same. */
+/** Lists the versions of the specification, ascending; native/cni/call.cc has the same. */
 export const CNI_VERSIONS = ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] as const;
 export const CniVersion = z.enum(CNI_VERSIONS);
 export type CniVersion = z.infer<typeof CniVersion>;
@@ -26,7 +26,7 @@ const RuntimeId = z
     'a container id is letters, digits, "_", "." and "-", beginning with a letter or digit',
   );
 
-/** Of ADD and CHECK. */
+/** Holds the variables of ADD and CHECK. */
 export const CniAttachmentVariables = z.object({
   CNI_CONTAINERID: RuntimeId,
   CNI_NETNS: NamespacePath,
@@ -35,7 +35,7 @@ export const CniAttachmentVariables = z.object({
 });
 export type CniAttachmentVariables = z.infer<typeof CniAttachmentVariables>;
 
-/** Of DEL: the namespace may be gone, and another one may have its path by now. */
+/** Holds the variables of DEL: the namespace may be gone, and another one may have its path by now. */
 export const CniDelVariables = z.object({ CNI_CONTAINERID: RuntimeId, CNI_IFNAME: InterfaceName });
 
 const Dns = z.strictObject({
@@ -66,12 +66,12 @@ const Ipam = z.strictObject({
     .array(z.strictObject({ dst: Cidr, gw: IpAddress.optional() }))
     .max(256)
     .optional(),
-  /** Where host-local keeps its leases. Those of cleat are in the containers' snapshots. */
+  /** Says where host-local keeps its leases. Those of cleat are in the containers' snapshots. */
   dataDir: z.string().optional(),
 });
 export type CniIpam = z.infer<typeof Ipam>;
 
-/** An address, maybe with the length of its prefix, which is that of the subnet here. */
+/** Is an address, maybe with the length of its prefix, which is that of the subnet here. */
 const AddressText = z
   .string()
   .transform((text) => text.split('/')[0] ?? '')
@@ -90,12 +90,12 @@ export const CniPortMapping = z.object({
 
 const Aliases = z.array(DnsName).max(64);
 
-/** What a runtime adds for each container: the capabilities of CONVENTIONS.md that the configuration declares. */
+/** Holds what a runtime adds for each container: the capabilities of CONVENTIONS.md that the configuration declares. */
 const RuntimeConfig = z.strictObject({
   portMappings: z.array(CniPortMapping).max(4096).nullish(),
   ips: z.array(AddressText).max(16).nullish(),
   mac: MacAddress.nullish(),
-  /** For this network, or by the name of the network (Podman). */
+  /** Lists them for this network, or by the name of the network (Podman). */
   aliases: z.union([Aliases, z.record(z.string(), Aliases)]).nullish(),
   dns: z
     .strictObject({
@@ -111,7 +111,7 @@ const Args = z.looseObject({
   cni: z.looseObject({ ips: z.array(AddressText).max(16).nullish(), mac: MacAddress.nullish() }).nullish(),
 });
 
-/** The result of the plugins before this one, or of the ADD that is checked. */
+/** Is the result of the plugins before this one, or of the ADD that is checked. */
 export const CniPrevious = z.looseObject({
   interfaces: z
     .array(z.looseObject({ name: z.string(), mac: z.string().optional(), sandbox: z.string().optional() }))
@@ -131,16 +131,16 @@ export type CniPrevious = z.infer<typeof CniPrevious>;
 
 const ValidAttachments = z.array(z.looseObject({ containerID: z.string(), ifname: z.string() }));
 
-/** What every command needs of a configuration. DEL needs no more, so that it undoes what an earlier configuration made. */
+/** Holds what every command needs of a configuration. DEL needs no more, so that it undoes what an earlier configuration made. */
 export const CniNamed = z.looseObject({ cniVersion: CniVersion, name: NetworkName });
 
 export const CniConfiguration = z.strictObject({
   cniVersion: CniVersion,
-  /** The versions that a list of plugins can be read in (1.1). */
+  /** Lists the versions that a list of plugins can be read in (1.1). */
   cniVersions: z.array(z.string()).optional(),
   name: NetworkName,
   type: z.string(),
-  /** A network of cleat's own, by name. Without one, and without subnets, that which is called like the configuration. */
+  /** Names a network of cleat's own. Without one, and without subnets, it is that which is called like the configuration. */
   network: NetworkName.optional(),
   /** Or the network itself: its subnets as in a network definition, or as for host-local. */
   subnets: z.array(Subnet).min(1).max(16).optional(),
@@ -168,10 +168,10 @@ export const CniConfiguration = z.strictObject({
 });
 export type CniConfiguration = z.infer<typeof CniConfiguration>;
 
-/** Of GC. */
+/** Is the configuration as GC gets it. */
 export const CniCollection = CniNamed.extend({ 'cni.dev/valid-attachments': ValidAttachments });
 
-/** The body of a request: the variables and the configuration as the runtime gave them. */
+/** Is the body of a request: the variables and the configuration as the runtime gave them. */
 export const CniRequest = z.strictObject({
   env: z.record(z.string(), z.string()),
   config: z.record(z.string(), z.unknown()),

@@ -1,5 +1,5 @@
 /**
- * What Podman sends to netavark on stdin, from netavark 1.4 to 2.x, and what it expects on stdout.
+ * Says what Podman sends to netavark on stdin, from netavark 1.4 to 2.x. What it expects on stdout is in state/answers/netavark.ts.
  *
  * Guarantees: a request that netavark understands is understood. Fields that only newer versions know are passed over, as
  * netavark does. A teardown reads nothing but what it needs, so that a definition that is broken keeps nobody from leaving.
@@ -76,7 +76,7 @@ const named = { name: NetworkName };
 export const NetavarkSetup = z.object({
   container_id: ContainerId,
   container_name: z.string(),
-  /** By name, or since netavark 2 as a list: then in the order in which they were asked for. */
+  /** Holds them by name, or since netavark 2 as a list: then in the order in which they were asked for. */
   networks: z.union([z.record(NetworkName, PerNetwork), z.array(PerNetwork.extend(named))], neither),
   network_info: z.record(NetworkName, NetworkInfo),
   port_mappings: z.array(Mapping).max(4096).nullish(),
@@ -94,7 +94,7 @@ export type NetavarkTeardown = z.infer<typeof NetavarkTeardown>;
 /** Is not sent by Podman but given on the command line: `update NAME --network-dns-servers LIST`. */
 export const NetavarkUpdate = z.object({ network_dns_servers: z.array(z.string()) });
 
-/** A network as it is asked for: what is open is chosen. */
+/** Is a network as it is asked for: what is open is chosen. */
 const NetworkWish = NetworkInfo.extend({
   ipv6_enabled: z.boolean().nullish(),
   internal: z.boolean().nullish(),

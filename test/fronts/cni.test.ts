@@ -211,6 +211,14 @@ cni('capabilities and CNI_ARGS: ports, addresses, MAC, aliases, DNS, the pod', a
   assert.is((await runtime.added(place(), labelled)).ips[0]?.address, '10.70.0.46/24');
 });
 
+cni('a pod may be called as the ids of other containers begin', async () => {
+  const others = ['0', '1'].map((digit) => 'cafe'.padEnd(64, digit));
+  for (const id of others) await daemon.done({ type: 'create', id });
+  await runtime.added(place({ args: 'K8S_POD_NAME=cafe' }), web);
+  assert.is((await view()).name, 'cafe');
+  await runtime.done('DEL', place(), web);
+});
+
 cni('with names, the result leads to the name server of the network', async () => {
   const named = {
     ...described,

@@ -5,8 +5,8 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Shell } from '../cli/shell.ts';
@@ -60,6 +60,8 @@ async function another(): Promise<void> {
 
 idle('it ends with 0, and removes what it has made', async () => {
   const { daemon, end, free } = await begin();
+  mkdirSync(`${daemon.runDir}/rootless`); // as the way out of a plain user's daemon leaves it
+  mkdirSync(`${daemon.runDir}/netavark/own`, { recursive: true }); // where netavark, run by us, keeps its files
   free();
   assert.equal(await end, [0, null]);
   assert.equal(readdirSync(daemon.directory), ['log']);
@@ -121,6 +123,18 @@ idle('a daemon that nobody can reach any more ends, and leaves everything as it 
   free();
   assert.equal(readdirSync(`${daemon.runDir}/containers`), ['web.json']);
   assert.is(readdirSync(`${daemon.runDir}/netns`).length, 1);
+});
+
+idle('a daemon whose socket was replaced leaves the socket of who came after it', async () => {
+  const { daemon, end, free } = await begin(3600);
+  const successor = createServer().unref();
+  await once(successor.listen(`${daemon.socket}.new`), 'listening');
+  const { ino } = statSync(`${daemon.socket}.new`);
+  renameSync(`${daemon.socket}.new`, daemon.socket);
+  assert.equal(await end, [0, null]);
+  free();
+  assert.is(statSync(daemon.socket).ino, ino);
+  successor.close();
 });
 
 idle('a number that is none is refused', async () => {

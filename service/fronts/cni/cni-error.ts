@@ -1,5 +1,5 @@
 /**
- * Faults as the CNI specification has errors: a code that a runtime can act on, a message, details.
+ * Turns faults into errors of the CNI specification: a code that a runtime can act on, a message, details.
  *
  * Guarantees: pure; every fault has a code. The fault's own code is in the message, the hint in the details.
  * Limits: codes below 100 are the specification's (SPEC.md, "Error"). 100: refused, whoever asks again gets the same answer until
@@ -51,7 +51,7 @@ export function cniError(fault: Fault, command: string, version: CniVersion): Cn
   };
 }
 
-/** True if the request itself is wrong. */
+/** Returns true if the request itself is wrong. */
 const isCallers = ({ code }: Fault): boolean => code === 'BAD_REQUEST' || code === 'UNSUPPORTED';
 
 function codeOf({ code, issues = [] }: Fault): number {

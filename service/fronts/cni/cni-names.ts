@@ -1,10 +1,10 @@
 /**
- * How what a CNI runtime names is called in cleat: the container, and the pod that it is.
+ * Says how cleat calls what a CNI runtime names: the container, and the pod that it is.
  *
  * Guarantees: pure. The same id is always the same container. An id is kept as it is if containers can have it; a longer one
  * keeps its beginning, and a hash of all of it takes the place of the rest.
- * Limits: a pod's name with a dot is no name in DNS here: it may be that of a public server. The name for people is free to be
- * refused: a pod that is started again may overlap with its former life (cni.ts).
+ * Limits: a pod's name with a dot is no name in DNS here: it may be that of a public server. A name that is taken is
+ * left out: a pod that is started again may overlap with its former life (attachments.ts).
  */
 import { createHash } from 'node:crypto';
 import { FaultError } from '../../../state/faults.ts';
@@ -22,7 +22,7 @@ export function containerIdFor(id: string): string {
 export interface CniArgs {
   ips: string[];
   mac?: string;
-  /** The name of the container for people, and that of the pod in DNS. */
+  /** Names the container for people, by the pod and its namespace. */
   name?: string;
   hostname?: string;
 }
@@ -30,9 +30,9 @@ export interface CniArgs {
 const refuse = (message: string): FaultError =>
   new FaultError('BAD_REQUEST', message, { issues: [{ path: 'env.CNI_ARGS', message }] });
 
-/** Read here; all others are refused, unless IgnoreUnknown is set. */
+/** Names what is read here; all others are refused, unless IgnoreUnknown is set. */
 const KNOWN = new Set(['IgnoreUnknown', 'IP', 'MAC']);
-/** What Kubernetes' runtimes and Podman set, whether it is needed here or not. */
+/** Begins what Kubernetes' runtimes and Podman set, whether it is needed here or not. */
 const OF_PODS = 'K8S_POD_';
 
 /** Reads CNI_ARGS: KEY=VALUE pairs with semicolons between. */

@@ -1,5 +1,5 @@
 /**
- * The network that a CNI configuration names or describes.
+ * Finds the network that a CNI configuration names or describes.
  *
  * Guarantees: pure. A configuration that describes its network always describes the same one: id and bridge are made of its
  * name. What cannot be done is refused, and not left out.
@@ -18,10 +18,10 @@ export interface CniDescription {
   id: string;
   request: NetworkRequest;
 }
-/** The described network, or the name of one of cleat's own. */
+/** Is the described network, or the name of one of cleat's own. */
 export type CniNetwork = { own: string } | { described: CniDescription };
 
-/** Fields that say what a described network is like. */
+/** Names the fields that say what a described network is like. */
 const DESCRIBING = [
   'bridge',
   'mtu',
@@ -99,7 +99,7 @@ function subnetsOf(ipam: CniIpam): Subnets {
   });
 }
 
-/** A subnet with its gateway. */
+/** Is a subnet that has its gateway. */
 type Complete = Subnets[number] & { gateway: string };
 
 function withGateway(subnet: Subnets[number]): Complete {

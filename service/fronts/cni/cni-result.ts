@@ -1,5 +1,5 @@
 /**
- * The result of an ADD: what earlier plugins of the chain have made, and the attachment after it.
+ * Makes the result of an ADD: what earlier plugins of the chain have made, and the attachment after it.
  *
  * Guarantees: pure; in the form of the version asked for. The interfaces are those that the plugin `bridge` lists, in its order:
  * the bridge, the host's end, and the container's end with the path of its namespace. Later plugins (portmap, firewall, bandwidth,
@@ -10,16 +10,16 @@ import type { CniResult } from '../../../state/answers/cni.ts';
 import type { Attachment } from '../../../state/container.ts';
 import { CNI_VERSIONS, type CniConfiguration, type CniPrevious, type CniVersion } from '../../../state/fronts/cni.ts';
 
-/** True if the version is this one or a later one. */
+/** Returns true if the version is this one or a later one. */
 export const isSince = (version: CniVersion, first: CniVersion): boolean =>
   CNI_VERSIONS.indexOf(version) >= CNI_VERSIONS.indexOf(first);
 
-/** MAC and MTU of a link of the host; null where it could not be read. */
+/** Holds MAC and MTU of a link of the host; null where it could not be read. */
 export type HostLink = { mac: string; mtu: number } | null;
 
 export interface Made {
   attachment: Attachment;
-  /** The path of the namespace, as the runtime names it. */
+  /** Leads to the namespace, as the runtime names it. */
   sandbox: string;
   bridge: HostLink;
   host: HostLink;

@@ -1,15 +1,15 @@
 /**
- * Whether a network can take one more container (STATUS).
+ * Says whether a network can take one more container (STATUS).
  *
  * Guarantees: changes nothing. The reason is the one that an ADD would be refused with now, or what keeps the network's machine or
  * the firewall from doing its work.
- * Limits: of the daemon's own namespace, where CNI's containers are attached.
+ * Limits: looks at the daemon's own namespace alone, where CNI's containers are attached.
  */
 import { grantLease } from '../../../plan/networks/lease.ts';
 import type { Fault } from '../../../state/faults.ts';
 import type { Shared } from '../../outsides/shared.ts';
 
-/** An owner that no container is. */
+/** Names an owner that no container is. */
 const NEXT = 'status:0';
 
 export function whyNoRoom(shared: Pick<Shared, 'networksIn' | 'troubles'>, network: string): Fault | null {

@@ -1,5 +1,5 @@
 /**
- * Cleat as a CNI plugin: ADD, DEL, CHECK, GC and STATUS as lifecycle events, the same that the socket takes.
+ * Does what a CNI plugin is asked for: ADD, DEL, CHECK, GC and STATUS become lifecycle events, the same that the socket takes.
  *
  * An attachment is made under the container's id, on one network, with the interface name of the runtime. It remembers the name of
  * the configuration that asked for it and its ports (`cni` of AttachmentOptions): DEL, CHECK and GC find it by that, whatever the
@@ -47,7 +47,7 @@ const CHECKS = 10;
 const CHECK_PAUSE_MS = 100;
 
 export interface CniParts {
-  containers: Pick<Containers, 'get' | 'all' | 'idOf'>;
+  containers: Pick<Containers, 'get' | 'all'>;
   networks: Pick<Networks, 'get' | 'all' | 'foresee'>;
   shared: Pick<Shared, 'networksIn' | 'troubles'>;
   attachments: Attachments;
@@ -152,7 +152,7 @@ export class Cni {
     const { attachments } = await this.#parts.attachments.attach(
       {
         id,
-        ...(name === undefined || !this.#isFree(name, id) ? {} : { name }),
+        name,
         hostname,
         netns,
         networks: { [network]: options },
@@ -164,11 +164,6 @@ export class Cni {
     const attachment = attachments.find((one) => one.network === network);
     if (attachment?.link !== link) throw new FaultError('SUPERSEDED', `container ${id} has left ${network} meanwhile`);
     return resultOf(config, { attachment, sandbox: netns, ...(await this.#hostLinks(attachment)) });
-  }
-
-  #isFree(name: string, id: string): boolean {
-    const holder = this.#parts.containers.idOf(name);
-    return holder === id || this.#parts.containers.get(holder) === undefined;
   }
 
   async #hostLinks({ bridge, hostLink }: Attachment): Promise<{ bridge: HostLink; host: HostLink }> {
