@@ -13,10 +13,12 @@ import { otherThanAsked } from '../../plan/external/cni.ts';
 import type { Conversation, Json, Subject } from '../../plan/external/conversation.ts';
 import { isSubject, ofCni, PROTOCOLS } from '../../plan/external/external.ts';
 import { missingInside } from '../../plan/kernel/expected-external.ts';
+import { attachmentKey } from '../../plan/networks/attachment-key.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Outside } from '../../native/index.ts';
 import type { Kernel } from '../kernel.ts';
 import { removeIfEmpty } from '../shared-directory.ts';
+import { inTurn } from '../turns.ts';
 import { Gate } from './gate.ts';
 import { endInterrupted } from './interrupted.ts';
 import { run } from './program.ts';
@@ -33,7 +35,7 @@ export class ExternalPrograms {
   /** clear: nothing of the attachment exists. quiet: no program runs for it. */
   readonly #known = new Map<string, 'clear' | 'quiet'>();
   readonly #gate = new Gate(AT_ONCE);
-  readonly #turns = new Map<string | null, Gate>();
+  readonly #turns = new Map<string | null, Promise<unknown>>();
 
   /** `patienceMs`: what one execution of a program may take. `spares`: the directory of spare namespaces. */
   constructor(kernel: Kernel, patienceMs: number, spares: string) {
@@ -44,13 +46,13 @@ export class ExternalPrograms {
 
   /** Called when a network has just granted an owner its lease: nothing of it exists. */
   granted(owner: string, network: string): void {
-    this.#known.set(keyOf(owner, network), 'clear');
+    this.#known.set(attachmentKey(owner, network), 'clear');
   }
 
   /** Resolves with the answer of the program. */
   readonly add = async (input: AttachmentInput): Promise<Json> => {
     const subject = this.#subjectOf(input);
-    const key = keyOf(input.owner, subject.attachment.network);
+    const key = attachmentKey(input.owner, subject.attachment.network);
     if (this.#known.get(key) !== 'clear') await this.#clear(input, subject, key);
     this.#known.delete(key);
     const { result } = await this.#converse(input, subject, key, (protocol) => protocol.add(subject));
@@ -73,13 +75,13 @@ export class ExternalPrograms {
     const [links, addresses] = await Promise.all([native.links(netns), native.addresses(netns)]);
     const [first] = missingInside([attachment], { links, addresses });
     if (first !== undefined) throw missing(`${first.object} is ${first.problem}`);
-    await this.#converse(input, subject, keyOf(input.owner, attachment.network), (protocol) => protocol.check(subject));
+    await this.#converse(input, subject, attachmentKey(input.owner, attachment.network), (protocol) => protocol.check(subject));
   };
 
   /** Removes everything of the attachment, in whole or in part. */
   readonly remove = async (input: AttachmentInput): Promise<void> => {
     const subject = this.#subjectOf(input);
-    const key = keyOf(input.owner, subject.attachment.network);
+    const key = attachmentKey(input.owner, subject.attachment.network);
     await this.#clear(input, subject, key);
     // Another `add` follows unless it was to be detached, or could not be attached.
     if (input.verb === 'attach' || input.verb === 'detach') this.#known.delete(key);
@@ -138,7 +140,7 @@ export class ExternalPrograms {
       return made;
     };
     try {
-      return await (driver === 'netavark' ? this.#turnsOf(outside) : this.#gate).pass(talk);
+      return await (driver === 'netavark' ? inTurn(this.#turns, outside, talk) : this.#gate.pass(talk));
     } finally {
       if (!this.#known.has(key)) this.#known.set(key, 'quiet');
     }
@@ -149,14 +151,6 @@ export class ExternalPrograms {
     const spare = join(this.#spares, `${attachment.external.container.id}-${attachment.link}`);
     return { attachment, netns, spare };
   }
-
-  #turnsOf(outside: string | null): Gate {
-    const turns = this.#turns.get(outside) ?? new Gate(1);
-    this.#turns.set(outside, turns);
-    return turns;
-  }
 }
-
-const keyOf = (owner: string, network: string): string => `${owner} ${network}`;
 
 const missing = (what: string): FaultError => new FaultError('EXTERNAL_FAILED', `it is not as it was made: ${what}`);
