@@ -75,7 +75,9 @@ export class ExternalPrograms {
     const [links, addresses] = await Promise.all([native.links(netns), native.addresses(netns)]);
     const [first] = missingInside([attachment], { links, addresses });
     if (first !== undefined) throw missing(`${first.object} is ${first.problem}`);
-    await this.#converse(input, subject, attachmentKey(input.owner, attachment.network), (protocol) => protocol.check(subject));
+    await this.#converse(input, subject, attachmentKey(input.owner, attachment.network), (protocol) =>
+      protocol.check(subject),
+    );
   };
 
   /** Removes everything of the attachment, in whole or in part. */
