@@ -1,5 +1,5 @@
 /**
- * Attachments that programs of others make: runs the conversations of plan/external/ for one attachment.
+ * Makes attachments by programs of others: runs the conversations of plan/external/ for one attachment.
  *
  * Guarantees: a program is never asked to add what it may have added already: unless this daemon knows that nothing of the
  * attachment exists, it is removed first, and programs that an earlier daemon left running are ended before that. What did not
@@ -32,12 +32,12 @@ export class ExternalPrograms {
   readonly #patienceMs: number;
   /** The directory of spare namespaces. */
   readonly #spares: string;
-  /** clear: nothing of the attachment exists. quiet: no program runs for it. */
+  /** Has `clear` if nothing of the attachment exists, `quiet` if no program runs for it. */
   readonly #known = new Map<string, 'clear' | 'quiet'>();
   readonly #gate = new Gate(AT_ONCE);
   readonly #turns = new Map<string | null, Promise<unknown>>();
 
-  /** `patienceMs`: what one execution of a program may take. `spares`: the directory of spare namespaces. */
+  /** One execution of a program may take `patienceMs`. `spares` is the directory of spare namespaces. */
   constructor(kernel: Kernel, patienceMs: number, spares: string) {
     this.#kernel = kernel;
     this.#spares = spares;

@@ -23,7 +23,7 @@ const TAIL_BYTES = 8 * 1024;
 /** The wait for the rest of the output after the program has ended: a process that it started may hold the pipes for ever. */
 const REST_MS = 500;
 
-/** Where and how long a program may run. */
+/** Says where and how long a program may run. */
 export interface Bounds {
   /** Path of the namespace of the outside; null for the daemon's own. */
   netns: string | null;

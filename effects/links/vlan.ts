@@ -14,7 +14,7 @@ type Vlan = Extract<ChildLink, { kind: 'vlan' }>;
 
 export const vlanRequest = ({ kind, id }: Vlan) => ({ kind, vlan: id });
 
-/** What an error of the kernel means for this kind of link (vlan_check_real_dev, vlan_dev_open). */
+/** Says what an error of the kernel means for a link of this kind (vlan_check_real_dev, vlan_dev_open). */
 export const VLAN_REFUSALS: Readonly<Record<string, string>> = {
   EEXIST: 'it has a link with this tag already',
   ENETDOWN: 'it is down',
