@@ -9,6 +9,7 @@
  */
 import type { ChildLink } from '../../state/container.ts';
 import { FaultError } from '../../state/faults.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
 
 type Vlan = Extract<ChildLink, { kind: 'vlan' }>;
 
@@ -20,6 +21,10 @@ export const VLAN_REFUSALS: Readonly<Record<string, string>> = {
   ENETDOWN: 'it is down',
   EINVAL: 'its MTU is smaller',
 };
+
+/** Returns the tag that the ports of a network's bridge have. */
+export const tagOf = ({ options: { vlan } }: Pick<NetworkDefinition, 'options'>): number | undefined =>
+  vlan === undefined ? undefined : Number(vlan);
 
 /** Returns the members of a `link.set` that give the tag to a port of a bridge. */
 export const portTag = (vlan: number | undefined): { portVlan?: number } =>
