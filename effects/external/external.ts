@@ -2,9 +2,9 @@
  * Makes attachments by programs of others: runs the conversations of plan/external/ for one attachment.
  *
  * Guarantees: a program is never asked to add what it may have added already: unless this daemon knows that nothing of the
- * attachment exists, it is removed first, and programs that an earlier daemon left running are ended before that. What did not
- * answer as it was asked counts as failed. Few conversations run at the same time; those of netavark in one outside, which do
- * not bear each other, in turn.
+ * attachment exists, it is removed first, and programs that an earlier daemon, or a failure, left running are ended before that.
+ * What did not answer as it was asked counts as failed. Few conversations run at the same time; those of netavark in one outside,
+ * which do not bear each other, in turn.
  * Limits: `known` is the memory of this process alone: after a restart nothing is known, and everything is made sure of.
  */
 import { join } from 'node:path';
@@ -142,9 +142,13 @@ export class ExternalPrograms {
       return made;
     };
     try {
-      return await (driver === 'netavark' ? inTurn(this.#turns, outside, talk) : this.#gate.pass(talk));
-    } finally {
+      const made = await (driver === 'netavark' ? inTurn(this.#turns, outside, talk) : this.#gate.pass(talk));
       if (!this.#known.has(key)) this.#known.set(key, 'quiet');
+      return made;
+    } catch (error) {
+      // What a program has started may outlive its failure: it is ended before the removal.
+      this.#known.delete(key);
+      throw error;
     }
   }
 

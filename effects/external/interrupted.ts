@@ -1,6 +1,6 @@
 /**
- * Ends the programs of an attachment that an earlier daemon has started and that still run: without the daemon nobody waits for
- * them, and what they go on to make, nobody would undo.
+ * Ends the programs of an attachment that still run and that nobody waits for, because an earlier daemon has started them, or a
+ * program that has failed: what they go on to make, nobody would undo.
  *
  * Guarantees: only processes with the mark of exactly this attachment in the environment that they were started with are ended,
  * by pid and start time; when it resolves, they are gone. What a program itself has started has the mark too.
@@ -24,5 +24,5 @@ export async function endInterrupted(alias: string): Promise<void> {
     const gone = await Promise.all(running.map(({ process }) => ended(process, END_MS)));
     if (gone.includes(false)) break;
   }
-  throw new FaultError('EXTERNAL_FAILED', `programs of an earlier daemon for ${alias} do not end`, { object: alias });
+  throw new FaultError('EXTERNAL_FAILED', `programs that were started for ${alias} do not end`, { object: alias });
 }

@@ -52,6 +52,7 @@ async function nothingIsLeft(name: string): Promise<void> {
   assert.equal(ground.leases(name), []);
   await until('the links have gone', () => links() === '[]');
   assert.equal(running(`${ground.directory}/${name}`), []);
+  assert.equal(running(`${directory}/last`), [], 'what it has started');
   await daemon.clean();
 }
 
@@ -65,7 +66,11 @@ const WAYS: Record<string, { add: string; message: RegExp }> = {
   'prints without an end': { add: 'yes', message: /printed more than 262144 bytes/ },
   hangs: { add: 'sleep 1000', message: /has not ended after 2 s, and was killed/ },
   'hangs with children that ignore signals': {
-    add: "trap '' TERM INT HUP; sleep 1000 & sleep 1001",
+    add: `trap '' TERM INT HUP; tail -f ${directory}/last >/dev/null 2>&1 & sleep 1001`,
+    message: /has not ended after 2 s, and was killed/,
+  },
+  'hangs with a child in a session of its own': {
+    add: `setsid tail -f ${directory}/last >/dev/null 2>&1 & sleep 1001`,
     message: /has not ended after 2 s, and was killed/,
   },
   'refuses, in the form of the specification': {
