@@ -45,7 +45,7 @@ const PASSING: ReadonlySet<FaultCode> = new Set<FaultCode>([
 /** Returns the configuration of the program that makes a network, as it is now; null for a network of cleat. */
 export type TermsOf = (definition: NetworkDefinition, outside: string | null) => ExternalTerms | null;
 
-/** What networks need that programs of others make. */
+/** Serves the networks that programs of others make. */
 export interface ExternalLeases {
   termsOf: TermsOf;
   /** Called when an owner has its lease of such a network. */

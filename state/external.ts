@@ -35,7 +35,7 @@ export const CniList = z.looseObject({
 });
 export type CniList = z.infer<typeof CniList>;
 
-/** What a network gives to each of its containers: the program, and the configuration as it is at that moment. */
+/** Holds what a network gives to each of its containers: the program, and the configuration as it is at that moment. */
 export const ExternalTerms = z.discriminatedUnion('driver', [
   z.object({
     driver: z.literal('cni'),
@@ -67,7 +67,7 @@ const ExternalPort = z.object({
 });
 export type ExternalPort = z.infer<typeof ExternalPort>;
 
-/** What an attachment has if a program of others makes it. */
+/** Is part of an attachment that a program of others makes. */
 export const External = z.object({
   terms: ExternalTerms,
   container: z.object({
@@ -75,12 +75,12 @@ export const External = z.object({
     id: z.string(),
     name: z.string(),
   }),
-  /** What the request asked for. */
+  /** The addresses that the request asked for. */
   ips: z.array(z.string()),
   mac: z.string().nullable(),
   /** The published ports that the program carries. All of the container's, or none. */
   ports: z.array(ExternalPort),
-  /** What the program answered, word for word. Null until it has. */
+  /** Holds the answer of the program, word for word. Null until it has answered. */
   result: z.record(z.string(), z.unknown()).nullable(),
 });
 export type External = z.infer<typeof External>;

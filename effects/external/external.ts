@@ -1,10 +1,10 @@
 /**
- * Attachments that programs of others make: runs the conversations of plan/external/ for one attachment.
+ * Makes attachments by programs of others: runs the conversations of plan/external/ for one attachment.
  *
  * Guarantees: a program is never asked to add what it may have added already: unless this daemon knows that nothing of the
- * attachment exists, it is removed first, and programs that an earlier daemon left running are ended before that. What did not
- * answer as it was asked counts as failed. Few conversations run at the same time; those of netavark in one outside, which do
- * not bear each other, in turn.
+ * attachment exists, it is removed first, and programs that an earlier daemon, or a failure, left running are ended before that.
+ * What did not answer as it was asked counts as failed. Few conversations run at the same time; those of netavark in one outside,
+ * which do not bear each other, in turn.
  * Limits: `known` is the memory of this process alone: after a restart nothing is known, and everything is made sure of.
  */
 import { join } from 'node:path';
@@ -13,10 +13,12 @@ import { otherThanAsked } from '../../plan/external/cni.ts';
 import type { Conversation, Json, Subject } from '../../plan/external/conversation.ts';
 import { isSubject, ofCni, PROTOCOLS } from '../../plan/external/external.ts';
 import { missingInside } from '../../plan/kernel/expected-external.ts';
+import { attachmentKey } from '../../plan/networks/attachment-key.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Outside } from '../../native/index.ts';
 import type { Kernel } from '../kernel.ts';
 import { removeIfEmpty } from '../shared-directory.ts';
+import { inTurn } from '../turns.ts';
 import { Gate } from './gate.ts';
 import { endInterrupted } from './interrupted.ts';
 import { run } from './program.ts';
@@ -30,12 +32,12 @@ export class ExternalPrograms {
   readonly #patienceMs: number;
   /** The directory of spare namespaces. */
   readonly #spares: string;
-  /** clear: nothing of the attachment exists. quiet: no program runs for it. */
+  /** Has `clear` if nothing of the attachment exists, `quiet` if no program runs for it. */
   readonly #known = new Map<string, 'clear' | 'quiet'>();
   readonly #gate = new Gate(AT_ONCE);
-  readonly #turns = new Map<string | null, Gate>();
+  readonly #turns = new Map<string | null, Promise<unknown>>();
 
-  /** `patienceMs`: what one execution of a program may take. `spares`: the directory of spare namespaces. */
+  /** One execution of a program may take `patienceMs`. `spares` is the directory of spare namespaces. */
   constructor(kernel: Kernel, patienceMs: number, spares: string) {
     this.#kernel = kernel;
     this.#spares = spares;
@@ -44,13 +46,13 @@ export class ExternalPrograms {
 
   /** Called when a network has just granted an owner its lease: nothing of it exists. */
   granted(owner: string, network: string): void {
-    this.#known.set(keyOf(owner, network), 'clear');
+    this.#known.set(attachmentKey(owner, network), 'clear');
   }
 
   /** Resolves with the answer of the program. */
   readonly add = async (input: AttachmentInput): Promise<Json> => {
     const subject = this.#subjectOf(input);
-    const key = keyOf(input.owner, subject.attachment.network);
+    const key = attachmentKey(input.owner, subject.attachment.network);
     if (this.#known.get(key) !== 'clear') await this.#clear(input, subject, key);
     this.#known.delete(key);
     const { result } = await this.#converse(input, subject, key, (protocol) => protocol.add(subject));
@@ -73,13 +75,15 @@ export class ExternalPrograms {
     const [links, addresses] = await Promise.all([native.links(netns), native.addresses(netns)]);
     const [first] = missingInside([attachment], { links, addresses });
     if (first !== undefined) throw missing(`${first.object} is ${first.problem}`);
-    await this.#converse(input, subject, keyOf(input.owner, attachment.network), (protocol) => protocol.check(subject));
+    await this.#converse(input, subject, attachmentKey(input.owner, attachment.network), (protocol) =>
+      protocol.check(subject),
+    );
   };
 
   /** Removes everything of the attachment, in whole or in part. */
   readonly remove = async (input: AttachmentInput): Promise<void> => {
     const subject = this.#subjectOf(input);
-    const key = keyOf(input.owner, subject.attachment.network);
+    const key = attachmentKey(input.owner, subject.attachment.network);
     await this.#clear(input, subject, key);
     // Another `add` follows unless it was to be detached, or could not be attached.
     if (input.verb === 'attach' || input.verb === 'detach') this.#known.delete(key);
@@ -138,9 +142,13 @@ export class ExternalPrograms {
       return made;
     };
     try {
-      return await (driver === 'netavark' ? this.#turnsOf(outside) : this.#gate).pass(talk);
-    } finally {
+      const made = await (driver === 'netavark' ? inTurn(this.#turns, outside, talk) : this.#gate.pass(talk));
       if (!this.#known.has(key)) this.#known.set(key, 'quiet');
+      return made;
+    } catch (error) {
+      // What a program has started may outlive its failure: it is ended before the removal.
+      this.#known.delete(key);
+      throw error;
     }
   }
 
@@ -149,14 +157,6 @@ export class ExternalPrograms {
     const spare = join(this.#spares, `${attachment.external.container.id}-${attachment.link}`);
     return { attachment, netns, spare };
   }
-
-  #turnsOf(outside: string | null): Gate {
-    const turns = this.#turns.get(outside) ?? new Gate(1);
-    this.#turns.set(outside, turns);
-    return turns;
-  }
 }
-
-const keyOf = (owner: string, network: string): string => `${owner} ${network}`;
 
 const missing = (what: string): FaultError => new FaultError('EXTERNAL_FAILED', `it is not as it was made: ${what}`);

@@ -1,5 +1,5 @@
 /**
- * What an external network needs of the outside: that the table of cleat lets its packets be forwarded.
+ * Has the table of cleat let the packets of external networks be forwarded. They need nothing else of the outside.
  *
  * Guarantees: a host that forwarded nothing before cleat does not become a router by networks of cleat (others4, others6), but
  * the programs of external networks turn forwarding on for theirs. While one is in use, packets between other interfaces pass the

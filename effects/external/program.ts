@@ -8,20 +8,22 @@
  * Limits: it runs with the daemon's rights. What it leaves behind when it ends by itself is its own affair. A program that was
  * killed has not cleaned up; the caller undoes what it has done.
  */
-import { accessSync, closeSync, constants, statSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isKernelError, openPipe, spawn, type Child } from '../../native/index.ts';
 import type { Answer, Call } from '../../plan/external/conversation.ts';
+import { isExecutable } from '../processes/executable.ts';
 import { SIGKILL } from '../processes/process.ts';
 
 /** An answer has some hundred bytes. */
 const MOST_BYTES = 256 * 1024;
-/** What is kept of stderr: its end, which has the reason. */
+/** Only the end of stderr is kept: it has the reason. */
 const TAIL_BYTES = 8 * 1024;
 /** The wait for the rest of the output after the program has ended: a process that it started may hold the pipes for ever. */
 const REST_MS = 500;
 
-/** Where and how long a program may run. */
+/** Says where and how long a program may run. */
 export interface Bounds {
   /** Path of the namespace of the outside; null for the daemon's own. */
   netns: string | null;
@@ -93,7 +95,7 @@ async function converse(
   alive = false;
   clearTimeout(timer);
   input.destroy();
-  await Promise.race([Promise.all([stdout.done, stderr.done]), after(REST_MS)]);
+  await Promise.race([Promise.all([stdout.done, stderr.done]), sleep(REST_MS, undefined, { ref: false })]);
   const said = stdout.end();
   return {
     problem,
@@ -120,8 +122,6 @@ function collect(fd: number, keep: (all: Buffer) => Buffer) {
   return { done, end };
 }
 
-const after = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms).unref());
-
 const silent = (problem: string): Answer => ({
   problem,
   status: null,
@@ -136,14 +136,5 @@ function parsed(text: string): unknown {
     return JSON.parse(text);
   } catch {
     return undefined;
-  }
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
   }
 }

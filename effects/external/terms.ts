@@ -12,7 +12,7 @@ import { FaultError } from '../../state/faults.ts';
 import { outsideKey } from '../kernel.ts';
 import type { TermsOf } from '../lease.ts';
 
-/** Where the programs of others are. */
+/** Says where the programs of others are. */
 export interface ExternalPlaces {
   /** The directories of CNI plugins, in the order in which they are looked into. */
   cni: readonly string[];

@@ -20,7 +20,7 @@ import type { Kernel, OutsideKernel } from '../kernel.ts';
 import { removeLinks } from './link.ts';
 import { byLook } from '../firewall/ruleset-turn.ts';
 import { hostNeighbours } from './neighbour.ts';
-import { portTag, refuseTag } from './vlan.ts';
+import { portTag, refuseTag, tagOf } from './vlan.ts';
 import { refuse, stranger } from '../refusal.ts';
 import type { NetworkRules } from '../ruleset/ruleset-inputs.ts';
 import { networkRules, removeNetworkRules } from '../ruleset/ruleset.ts';
@@ -166,10 +166,6 @@ async function makeBridge(kernel: Kernel, native: Outside, definition: NetworkDe
   refuseTag(named, vlan, name);
   refuse(named, name);
 }
-
-/** Returns the tag that the ports of a network's bridge have. */
-const tagOf = ({ options: { vlan } }: NetworkDefinition): number | undefined =>
-  vlan === undefined ? undefined : Number(vlan);
 
 /** Sets the switches, then adds the addresses, then sets the bridge up: IPv6 must be configured before there is an address. */
 async function dressBridge(native: Outside, definition: NetworkDefinition): Promise<void> {

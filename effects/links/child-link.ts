@@ -3,9 +3,9 @@
  *
  * Guarantees: one message makes the link in the container's namespace itself. In the outside there is never anything that a
  * crash could leave, and nothing about the parent is changed. The link is made under the name that only this attachment has,
- * because kernels before 6.15 refuse a name that exists in the outside; it gets its alias before its own name (docs/decisions/0056). A link of ours
- * is known by its kind, its group and its alias, which is empty if a crash came before it. The namespace has a number in the
- * outside from then on (netnsId), so that the watch on drift hears of it.
+ * because kernels before 6.15 refuse a name that exists in the outside; it gets its alias before its own name
+ * (docs/decisions/0056). A link of ours is known by its kind, its group and its alias, which is empty if a crash came before it.
+ * The namespace has a number in the outside from then on (netnsId), so that the watch on drift hears of it.
  * Limits: an existing link is kept if its parent and MAC are the planned ones, else made anew. Its mode is not compared, because
  * no dump shows it.
  */
@@ -48,7 +48,7 @@ export async function makeChild(
 ): Promise<boolean> {
   const { kernel: native } = kernel.outside(outside);
   const { network, child, hostLink, link, bridge: parent, mac, mtu, alias } = attachment;
-  // The parent's end of things first: without a parent the kernel has removed the link, too.
+  // The parent comes first: without it the kernel has removed the link, too.
   const below = await native.link(parent);
   if (below === null) throw noParent(network, parent);
   await native.netnsId(netns);
@@ -104,15 +104,21 @@ export async function removeChildren(
       (attachment) => [attachment.link, attachment.hostLink].includes(one.name) && isOurs(kernel, one, attachment),
     ),
   );
-  if (ours.length === 0) return false;
+  return removeLinksIn(native, ours, netns);
+}
+
+/** Removes these links in a namespace. Returns false if there are none. */
+export async function removeLinksIn(native: Outside, links: readonly Link[], netns: string): Promise<boolean> {
+  if (links.length === 0) return false;
+  const names = links.map(({ name }) => name);
   const replies = await native.rtnl(
-    ours.map(({ name }): RtnlRequest => ({ op: 'link.del', name })),
+    names.map((name): RtnlRequest => ({ op: 'link.del', name })),
     netns,
   );
-  // ENODEV: the parent has gone, and its children with it.
+  // ENODEV: the other end or the parent has gone, and the link with it.
   refuse(
     replies.filter(({ code }) => code !== 'ENODEV'),
-    `${ours.map(({ name }) => name).join(' ')} in ${netns}`,
+    `${names.join(' ')} in ${netns}`,
   );
   return true;
 }

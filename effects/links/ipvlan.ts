@@ -10,7 +10,7 @@ type Ipvlan = Extract<ChildLink, { kind: 'ipvlan' }>;
 
 export const ipvlanRequest = ({ kind, mode }: Ipvlan) => ({ kind, mode });
 
-/** What an error of the kernel means for this kind of link (ipvlan_link_new, ipvlan_port_create). */
+/** Says what an error of the kernel means for a link of this kind (ipvlan_link_new, ipvlan_port_create). */
 export const IPVLAN_REFUSALS: Readonly<Record<string, string>> = {
   EBUSY: 'it is a port of a bridge or of a bond, or it has macvlan links',
   EINVAL: 'it is no Ethernet link',

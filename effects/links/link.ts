@@ -23,7 +23,7 @@ import { type Kernel, type OutsideKernel, unlessGone } from '../kernel.ts';
 import { forgetNeighbours, hostNeighbours } from './neighbour.ts';
 import { NAMESPACE_SYSCTLS, refuseHostNamespace } from '../namespaces/netns.ts';
 import { portTag, refuseTag } from './vlan.ts';
-import { isChild, makeChild, removeChildren } from './child-link.ts';
+import { isChild, makeChild, removeChildren, removeLinksIn } from './child-link.ts';
 import { refuse, stranger } from '../refusal.ts';
 import { inTurn } from '../turns.ts';
 import { removeSources } from './source-routes.ts';
@@ -230,17 +230,11 @@ export const removeLink =
  */
 export async function removeInside(native: Outside, names: readonly string[], mac: string, netns: string) {
   const ends = (await native.links(netns)).filter((end) => names.includes(end.name) && end.mac === mac);
-  const ours = ends.filter(({ kind }) => kind === 'veth');
-  if (ours.length === 0) return false;
-  const replies = await native.rtnl(
-    ours.map(({ name }): RtnlRequest => ({ op: 'link.del', name })),
+  return removeLinksIn(
+    native,
+    ends.filter(({ kind }) => kind === 'veth'),
     netns,
   );
-  refuse(
-    replies.filter(({ code }) => code !== 'ENODEV'),
-    `${names.join(' ')} in ${netns}`,
-  );
-  return true;
 }
 
 /** Returns false if no link has the name. */

@@ -15,7 +15,7 @@ export const macvlanRequest = ({ kind, mode, bclim }: Macvlan) => ({
   ...(bclim === null ? {} : { bclim }),
 });
 
-/** What an error of the kernel means for this kind of link (macvlan_common_newlink, macvlan_open). */
+/** Says what an error of the kernel means for a link of this kind (macvlan_common_newlink, macvlan_open). */
 export const MACVLAN_REFUSALS: Readonly<Record<string, string>> = {
   EBUSY: 'it is a port of a bridge or of a bond, it has ipvlan links, or another of its links has the MAC address',
   EADDRINUSE: 'another of its links has the MAC address',

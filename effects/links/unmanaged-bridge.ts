@@ -12,7 +12,7 @@ import type { Member } from '../../plan/kernel/expected-bridge.ts';
 import type { Outside, RtnlRequest } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { FaultError } from '../../state/faults.ts';
-import { portTag } from './vlan.ts';
+import { portTag, tagOf } from './vlan.ts';
 import { isOnParent } from '../../plan/networks/parent.ts';
 import { refuse } from '../refusal.ts';
 
@@ -75,7 +75,7 @@ export async function rejoinBridge(native: Outside, network: OnBridge, members: 
       name: hostLink,
       master: network.network_interface,
       up: true,
-      ...portTag(network.options.vlan === undefined ? undefined : Number(network.options.vlan)),
+      ...portTag(tagOf(network)),
     })),
   );
   // ENODEV: the link is gone by now, with its container.

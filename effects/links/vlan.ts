@@ -9,17 +9,22 @@
  */
 import type { ChildLink } from '../../state/container.ts';
 import { FaultError } from '../../state/faults.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
 
 type Vlan = Extract<ChildLink, { kind: 'vlan' }>;
 
 export const vlanRequest = ({ kind, id }: Vlan) => ({ kind, vlan: id });
 
-/** What an error of the kernel means for this kind of link (vlan_check_real_dev, vlan_dev_open). */
+/** Says what an error of the kernel means for a link of this kind (vlan_check_real_dev, vlan_dev_open). */
 export const VLAN_REFUSALS: Readonly<Record<string, string>> = {
   EEXIST: 'it has a link with this tag already',
   ENETDOWN: 'it is down',
   EINVAL: 'its MTU is smaller',
 };
+
+/** Returns the tag that the ports of a network's bridge have. */
+export const tagOf = ({ options: { vlan } }: Pick<NetworkDefinition, 'options'>): number | undefined =>
+  vlan === undefined ? undefined : Number(vlan);
 
 /** Returns the members of a `link.set` that give the tag to a port of a bridge. */
 export const portTag = (vlan: number | undefined): { portVlan?: number } =>

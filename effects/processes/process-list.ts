@@ -1,8 +1,9 @@
 /**
- * Lists all processes by their command lines, to find a helper whose files are gone.
+ * Lists all processes by their command lines, to find a helper whose files are gone, or by the environments that they were
+ * started with.
  *
- * Guarantees: each command line is read once, in slices, so that thousands of processes do not block the event loop. A process
- * that ends meanwhile is skipped; any other failure to read a process is an error.
+ * Guarantees: each is read once, in slices, so that thousands of processes do not block the event loop. A process that ends
+ * meanwhile is skipped, and so is one whose environment this daemon may not read; any other failure to read a process is an error.
  * Limits: a process can change its own command line. A zombie has none. Only processes of this pid namespace are listed.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -12,18 +13,22 @@ import { hasGone } from './process.ts';
 /** The number of processes per turn, which takes 2 ms. */
 const SLICE = 200;
 
+/** Names the file in /proc that has the words of a process. */
+type Words = 'cmdline' | 'environ';
+
 /**
  * Returns the processes that `recognise` accepts, each with its result. `recognise` gets the words of a command line, the
- * program first; null leaves the process out.
+ * program first, or the variables of an environment; null leaves the process out.
  */
 export async function processesBy<T>(
   recognise: (words: readonly string[]) => T | null,
+  file: Words = 'cmdline',
 ): Promise<{ what: T; process: Child }[]> {
   const found: { what: T; process: Child }[] = [];
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   for (const [n, pid] of pids.entries()) {
     if (n % SLICE === SLICE - 1) await new Promise(setImmediate);
-    const one = processBy(Number(pid), recognise);
+    const one = processBy(Number(pid), recognise, file);
     if (one !== null) found.push(one);
   }
   return found;
@@ -33,13 +38,15 @@ export async function processesBy<T>(
 export function processBy<T>(
   pid: number,
   recognise: (words: readonly string[]) => T | null,
+  file: Words = 'cmdline',
 ): { what: T; process: Child } | null {
   try {
     const startTime = processStartTime(pid);
-    const what = recognise(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1));
+    const what = recognise(readFileSync(`/proc/${pid}/${file}`, 'utf8').split('\0').slice(0, -1));
     return what === null || processStartTime(pid) !== startTime ? null : { what, process: { pid, startTime } };
   } catch (error) {
     if (hasGone(error)) return null;
+    if (file === 'environ' && (error as NodeJS.ErrnoException).code === 'EACCES') return null;
     throw error;
   }
 }

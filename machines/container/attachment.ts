@@ -39,7 +39,7 @@ export interface AttachmentInput {
 export interface AttachmentOutput {
   outcome: 'attached' | 'detached' | 'stuck';
   fault: Fault | null;
-  /** What the program has answered if it has added an external attachment. Otherwise null. */
+  /** Holds the answer of the program that has added an external attachment. Otherwise null. */
   result: Json | null;
 }
 

@@ -214,7 +214,7 @@ export const setupContainer = setup({
     unpublishes: ({ context }) => unpublishes(context),
     writesFiles: ({ context }) => context.files,
     attaches: ({ context }) => changeOf(context).todo.length > 0,
-    /** Links in a namespace of others, links on parents, and what programs of others have made: see beginTeardown. */
+    /** True if links, or what programs of others have made, do not end with the namespace (beginTeardown). */
     detachesLinks: ({ context }) => changeOf(context).todo.length > 0,
     moreToDo: ({ context }) => changeOf(context).todo.length > 1,
     notAttached: ({ event }) => outcomeIn(event) !== 'attached',

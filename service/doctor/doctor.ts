@@ -4,8 +4,9 @@
  * Guarantees: changes nothing. Each check says what it means for the user and what to do.
  * Limits: looks at the daemon's own outside.
  */
-import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { findAardvark } from '../../effects/names/aardvark.ts';
+import { isExecutable } from '../../effects/processes/executable.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { kernelHasIpv6 } from '../../effects/namespaces/switches.ts';
 import { tunTrouble } from '../../effects/uplinks/tun.ts';
@@ -227,12 +228,3 @@ function uplink(program: UplinkProgram, path: string): Check {
 
 /** The package names of Debian. */
 const PACKAGES: Record<UplinkProgram, string> = { slirp4netns: 'slirp4netns', pasta: 'passt' };
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
-  }
-}

@@ -25,10 +25,9 @@ import type { Fault } from '../../state/faults.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { DriftNotification, RepairedNotification } from '../../state/answers/notification.ts';
 import type { Shared } from '../outsides/shared.ts';
-import { findExternal } from './drift-external.ts';
 import { Clues, CLUES } from './drift-clues.ts';
 import { isAboutPort, OutsideLook } from './drift-look.ts';
-import { findOnParents } from './drift-owners.ts';
+import { findOwners } from './drift-owners.ts';
 import { pinBack } from './drift-pin.ts';
 import { byPolicy, DriftRecord, type LeftDrift } from './drift-record.ts';
 import { Sweep } from './drift-sweep.ts';
@@ -289,7 +288,6 @@ export class OutsideWatch {
         return;
       }
     }
-    await findExternal(this.#parts, this.#outside, this.#owners);
     for (const { alias, netnsId, name } of await look.links()) {
       if (!alias.startsWith(this.#prefix)) continue;
       const [id = '', generation = '', network] = alias.slice(this.#prefix.length).split(':');
@@ -297,7 +295,7 @@ export class OutsideWatch {
       if (netnsId !== null) this.#owners.set(netnsId, `${id}:${generation}`);
       if (ports.has(name)) networks.add(network);
     }
-    await findOnParents(this.#parts, this.#outside, unknown, this.#owners);
+    await findOwners(this.#parts, this.#outside, unknown, this.#owners);
     if (unknown.length > 0 && strangers().length === unknown.length) this.#restFromStrangers();
   }
 

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { on, TestDaemon } from '../harness/daemon.ts';
+import { on, pathOf, TestDaemon } from '../harness/daemon.ts';
 import { cniGround } from '../harness/conflist.ts';
 import { commandLines, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -37,10 +37,13 @@ esac
 
 let count = 0;
 /** A network with a bridge, and this plugin behind it. */
-async function network(add: string, more?: string): Promise<string> {
+async function network(add: string, more?: string, bridge: object = {}): Promise<string> {
   const name = `bad${count++}`;
   ground.standIn(name, behaves(add, more));
-  const conflist = ground.conflist(name, [ground.bridge('10.84.0.0/24', { bridge: 'cni2' }), { type: name }]);
+  const conflist = ground.conflist(name, [
+    ground.bridge('10.84.0.0/24', { bridge: 'cni2', ...bridge }),
+    { type: name },
+  ]);
   await daemon.network({ name, driver: 'cni', options: { conflist } });
   return name;
 }
@@ -49,6 +52,7 @@ async function nothingIsLeft(name: string): Promise<void> {
   assert.equal(ground.leases(name), []);
   await until('the links have gone', () => links() === '[]');
   assert.equal(running(`${ground.directory}/${name}`), []);
+  assert.equal(running(`${directory}/last`), [], 'what it has started');
   await daemon.clean();
 }
 
@@ -62,7 +66,11 @@ const WAYS: Record<string, { add: string; message: RegExp }> = {
   'prints without an end': { add: 'yes', message: /printed more than 262144 bytes/ },
   hangs: { add: 'sleep 1000', message: /has not ended after 2 s, and was killed/ },
   'hangs with children that ignore signals': {
-    add: "trap '' TERM INT HUP; sleep 1000 & sleep 1001",
+    add: `trap '' TERM INT HUP; tail -f ${directory}/last >/dev/null 2>&1 & sleep 1001`,
+    message: /has not ended after 2 s, and was killed/,
+  },
+  'hangs with a child in a session of its own': {
+    add: `setsid tail -f ${directory}/last >/dev/null 2>&1 & sleep 1001`,
     message: /has not ended after 2 s, and was killed/,
   },
   'refuses, in the form of the specification': {
@@ -140,6 +148,30 @@ bad('kill -9 while a plugin adds: the next daemon ends it, and begins anew', asy
   assert.is(status, 200, text);
   assert.equal(running(fifo), []);
   assert.is(ground.leases(name).length, 1);
+  await daemon.clean();
+  await daemon.down('a');
+  await nothingIsLeft(name);
+});
+
+bad('kill -9 while an attachment is made anew: the next daemon ends the plugin, and begins anew', async () => {
+  // The first time it answers, the second time it reads the fifo until it is killed, and then it answers.
+  const [fifo, adds] = [`${directory}/fifo`, `${directory}/adds`];
+  const name = await network(
+    `echo >> ${adds}; if [ "$(wc -l < ${adds})" = 2 ]; then cat ${fifo}; else jq -c .prevResult ${directory}/last; fi`,
+    '',
+    { capabilities: { ips: true, mac: true } },
+  );
+  // With the same addresses and MAC, what is half made looks whole.
+  const wish = { static_ips: ['10.84.0.9'], static_mac: '02:00:00:00:00:09' };
+  const a = await daemon.up('a', { networks: { [name]: wish } });
+  execFileSync('nsenter', [`--net=${pathOf(a)}`, 'ip', 'link', 'del', 'eth0']);
+  await until('the plugin waits', () => running(fifo).length > 0);
+  await daemon.kill();
+  await daemon.start();
+  const { status, text } = await daemon.get(`/v1/containers/a?wait=up&timeout=15000`);
+  assert.is(status, 200, text);
+  assert.equal(running(fifo), []);
+  assert.is(readFileSync(adds, 'utf8').length, 3, 'it was asked again');
   await daemon.clean();
   await daemon.down('a');
   await nothingIsLeft(name);

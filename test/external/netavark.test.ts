@@ -163,6 +163,10 @@ check('kill -9 while netavark sets up, before and after it has: the next daemon 
     assert.is(status, 200, text);
     const busy = [...commandLines().values()].filter((words) => words.includes(program));
     assert.equal(busy, []);
+    assert.ok(
+      left().some((line) => line.includes('--dport 8080')),
+      `${when}: its port is published`,
+    );
     await daemon.clean();
     await daemon.down('a');
   }

@@ -1,11 +1,11 @@
 /**
- * Who is asked when something was removed in a namespace: the containers with links on parents, which have no end in the outside that
- * would say it.
+ * Who is asked when something was removed in a namespace: the containers with links on parents or with external attachments, which
+ * have no end in the outside that would say it.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Containers } from '../../service/containers/containers.ts';
-import { findOnParents } from '../../service/drift/drift-owners.ts';
+import { findOwners } from '../../service/drift/drift-owners.ts';
 import { addNetns, removeNetns } from '../harness/inside.ts';
 import { testKernel } from '../harness/kernel.ts';
 import { endWithReport } from '../harness/native.ts';
@@ -32,10 +32,34 @@ test('the owner of a namespace is found by its number, if it has a link on a par
   ];
   const containers = { all: () => all } as unknown as Pick<Containers, 'all'>;
   const found = new Map<number, string>();
-  await findOnParents({ kernel, containers }, null, [], found);
+  await findOwners({ kernel, containers }, null, [], found);
   assert.is(found.size, 0);
-  await findOnParents({ kernel, containers }, null, [numberA, numberB, 4711], found);
+  await findOwners({ kernel, containers }, null, [numberA, numberB, 4711], found);
   assert.equal([...found], [[numberA, 'a:1']]);
+});
+
+test('the owner is found if its attachments are external, and a known one is not looked up again', async () => {
+  const path = addNetns('c');
+  const number = await kernel.outside(null).kernel.netnsId(path);
+  let looks = 0;
+  const one = container('c:1', path, [{ external: {} }]);
+  const watched = {
+    context: {
+      ...one.context,
+      netns: {
+        get path() {
+          looks++;
+          return path;
+        },
+      },
+    },
+  };
+  const containers = { all: () => [watched] } as unknown as Pick<Containers, 'all'>;
+  const found = new Map<number, string>();
+  await findOwners({ kernel, containers }, null, [number], found);
+  assert.equal([...found], [[number, 'c:1']]);
+  await findOwners({ kernel, containers }, null, [4711], found);
+  assert.is(looks, 1);
 });
 
 endWithReport();
