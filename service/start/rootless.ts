@@ -60,14 +60,16 @@ const isProgram = (text: string): text is UplinkProgram => (UPLINK_PROGRAMS as r
 
 /**
  * Ends the process that keeps the namespaces, which then go with us. To be called at the very end of a daemon that leaves no
- * container: what else there is in the namespaces would go too. Nothing happens while another command is about to enter them.
+ * container: what else there is in the namespaces would go too. Nothing happens while another command is about to enter them, nor
+ * for a daemon with another run directory: one in the usual place may be there, too.
  */
 export function endHolder(runDir: string): void {
   const record = join(runDir, 'namespace');
-  // Held until we end: who comes next makes namespaces of its own.
-  if (!lockFile(`${record}.lock`)) return;
+  // The lock is held until we end: who comes next makes namespaces of its own.
+  if (!existsSync(record) || !lockFile(`${record}.lock`)) return;
   const [pid, startTime] = readFileSync(record, 'utf8').split(' ').map(Number);
   if (pid === undefined || startTime === undefined) return;
-  rmSync(record, { force: true });
+  // In this order, a kill in between leaves a record of a process that has ended, not a process without a record.
   signal({ pid, startTime }, SIGTERM);
+  rmSync(record, { force: true });
 }

@@ -197,6 +197,20 @@ surroundings('daemons of two users and of root do not disturb each other', async
   await until('nothing is left of either user', () => left().length === 0).catch(() => assert.equal(left(), []));
 });
 
+surroundings(
+  'a daemon with directories of its own stops well, and leaves the namespaces to one in the usual place',
+  async () => {
+    const elsewhere = new RootlessDaemon(bob);
+    elsewhere.usualPlaces = false;
+    chownSync(elsewhere.directory, bob.uid, bob.uid);
+    await elsewhere.start();
+    const { holder } = bob;
+    assert.is(await elsewhere.stop(), 0);
+    assert.equal(bob.processes().map(Number.parseFloat), [holder]);
+    killed(holder);
+  },
+);
+
 surroundings("names of the world are asked of the way out first, and follow the host's resolv.conf", async () => {
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/mnt']);
   // Empty, as when it is missing; then with a server on the host's loopback, and one of the world.
