@@ -23,8 +23,9 @@ export function enterRootless(): void {
   if (process.getuid?.() === 0) return;
   const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const environment = Object.entries(process.env).filter((one): one is [string, string] => one[1] !== undefined);
-  // What a supervisor passes on comes after standard error (sd_listen_fds(3)).
-  const passed = process.env.LISTEN_PID === String(process.pid) ? Number(process.env.LISTEN_FDS ?? 0) : 0;
+  const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env;
+  // The socket that a supervisor passes comes after standard error (sd_listen_fds(3)). Anything else is refused by who takes it.
+  const passed = pid === String(process.pid) && count === '1' ? 1 : 0;
   become(built('cleat-rootless'), ['--', ...command], Object.fromEntries(environment), 3 + passed);
 }
 
