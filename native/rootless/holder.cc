@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../pipe.h"
 #include "../processes/pidfd.h"
 #include "mapping.h"
 #include "mounts.h"
@@ -197,19 +198,6 @@ Trouble NoUserNamespace(int error) {
   return {message, error == EINVAL ? "The kernel needs CONFIG_USER_NS." : sysctls};
 }
 
-struct Ends {
-  cleat::UniqueFd reading;
-  cleat::UniqueFd writing;
-
-  bool Open() {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return false;
-    reading.Reset(ends[0]);
-    writing.Reset(ends[1]);
-    return true;
-  }
-};
-
 // The child of Make. Waits for its ids between the user namespace and the others.
 [[noreturn]] void BecomeHolder(const std::string& directory, const std::string& inside, int report, int go) {
   auto fail = [report](const Trouble& trouble) {
@@ -228,8 +216,8 @@ struct Ends {
 
 // Makes the namespaces and their holder.
 Trouble Make(const User& user, const std::string& inside, Spaces* out) {
-  Ends report;
-  Ends go;
+  cleat::Pipe report;
+  cleat::Pipe go;
   if (!report.Open() || !go.Open()) return Failed("pipe2");
   pid_t pid = fork();
   if (pid < 0) return Failed("fork");
@@ -266,7 +254,7 @@ Trouble Make(const User& user, const std::string& inside, Spaces* out) {
 
 // Makes another holder of the namespaces that we are in by now.
 Trouble HoldAgain(const std::string& inside) {
-  Ends report;
+  cleat::Pipe report;
   if (!report.Open()) return Failed("pipe2");
   pid_t pid = fork();
   if (pid < 0) return Failed("fork");
