@@ -193,8 +193,7 @@ Trouble NoUserNamespace(int error) {
   const std::string message = std::string("this user may not make a user namespace: ") + strerror(error);
   const std::string sysctls =
       "As root: sysctl -w user.max_user_namespaces=15000, and where these exist, kernel.unprivileged_userns_clone=1 "
-      "and "
-      "kernel.apparmor_restrict_unprivileged_userns=0.";
+      "and kernel.apparmor_restrict_unprivileged_userns=0.";
   return {message, error == EINVAL ? "The kernel needs CONFIG_USER_NS." : sysctls};
 }
 
