@@ -94,7 +94,7 @@ export class Client {
     }
   }
 
-  /** Resolves when the teardown is done that the daemon has answered so. Rejects if it refused it. */
+  /** Resolves when a teardown is done. `answer`: what the daemon has answered to it. Rejects if that is a refusal. */
   async tornDown(id: string, answer: EventAnswer | { error: Refusal }): Promise<EventAnswer> {
     // Another client's teardown may have taken over: then the requested teardown is under way.
     if ('error' in answer && answer.error.code !== 'SUPERSEDED') throw new Failure(answer.error);

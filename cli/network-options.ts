@@ -76,7 +76,7 @@ export function networkRequest(name: string, flags: NetworkFlags): NetworkReques
   const subnets = subnetsOf(flags);
   return {
     name,
-    // The daemon refuses every other driver with its own message.
+    // The daemon refuses a driver that it does not know with its own message.
     ...(flags.driver === undefined ? {} : { driver: flags.driver as 'bridge' }),
     ...(flags.ipamDriver === undefined ? {} : { ipam_options: { driver: flags.ipamDriver as 'none' } }),
     ...(subnets.length === 0 ? {} : { subnets }),

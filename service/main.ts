@@ -58,10 +58,10 @@ export interface MainOptions {
 
 /** `tell` prints lines on stderr, for the person or supervisor that starts the daemon. */
 export async function main(options: MainOptions, tell: (lines: string[]) => void): Promise<void> {
-  enterRootless();
   const log = openLog(options.logLevel ?? 'info', process.stderr.isTTY ? tell : null);
   let daemon: Daemon;
   try {
+    enterRootless();
     const passed = takePassedSocket(process.env, options.socket);
     const places = rootlessPlaces();
     const runDir = options.runDir ?? places?.runDir ?? '/run/cleat';

@@ -2,7 +2,8 @@
  * Commands about the journal of a container as a file: export, replay.
  *
  * Guarantees: `export` writes the whole journal or fails: a file that exists is replaced in one step, and readable by its owner
- * alone; a pipe or a device stays what it is. `replay` needs no daemon and no rights: it exits with 0 if this version of cleat goes the same way as the file.
+ * alone; a pipe or a device stays what it is. `replay` needs no daemon and no rights: it exits with 0 if this version of cleat
+ * goes the same way as the file.
  * Limits: `replay` is the import from cli/ into service/ beside the daemon's (`#replay`). It is loaded when it runs.
  */
 import { mkdtempSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';

@@ -12,7 +12,7 @@ import { containerIdOf } from '../../plan/owner.ts';
 import { descriptorFor, tieHasEnded } from '../processes/exit-descriptor.ts';
 import type { Answer } from './forwarder-client.ts';
 
-/** What one container of an owner's namespace ends with, in the forwarder's list. */
+/** Says what one container of an owner's namespace ends with, in the forwarder's list. */
 export interface ListedTie {
   pid?: number;
   start_time?: number;

@@ -60,7 +60,7 @@ export interface ForwardOwner {
   /** TCP connections and UDP clients. */
   connections: number;
   flows: number;
-  /** What the owner's ports end with. Absent for a forwarder of an earlier version. */
+  /** Says what the owner's ports end with. Absent for a forwarder of an earlier version. */
   bound_to?: ListedTie[];
 }
 
@@ -123,10 +123,13 @@ export const forward =
 export const bind =
   (places: ForwarderPlaces) =>
   async (outside: string | null, owner: string, boundTo: readonly Tie[]): Promise<void> => {
-    if (hasEnded(boundTo)) return;
-    const request = { op: 'change', remove: [], add: [], bound: [await bindingOf(owner, boundTo)] };
-    const answer = await askInTurn(directoryOf(places, outside), request, LOOK_MS, null);
-    if (answer !== null && !cannotBind(answer, boundTo) && !hasEnded(boundTo)) expectDone(answer);
+    try {
+      const request = { op: 'change', remove: [], add: [], bound: [await bindingOf(owner, boundTo)] };
+      const answer = await askInTurn(directoryOf(places, outside), request, LOOK_MS, null);
+      if (answer !== null && !cannotBind(answer, boundTo)) expectDone(answer);
+    } catch (error) {
+      if (!hasEnded(boundTo)) throw error;
+    }
   };
 
 export const unforward =

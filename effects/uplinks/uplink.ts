@@ -2,9 +2,9 @@
  * The effects of machines/uplink.ts, with its names.
  *
  * Guarantees: a start keeps a program that runs as it should, and replaces one that does not. Nothing is started in a namespace
- * of the host (NOT_A_NAMESPACE; the own outside of a rootless daemon is none), nor before the outside has the table that restricts uplinks. When a start returns, the
- * container's namespace is as before except for the link. (pasta copies the addresses of the outside to its link while it
- * starts, so IPv6 must be on during that time.)
+ * of the host (NOT_A_NAMESPACE; the own outside of a rootless daemon is none), nor before the outside has the table that
+ * restricts uplinks. When a start returns, the namespace is as before except for the link. (pasta copies the addresses of the
+ * outside to its link while it starts, so IPv6 must be on during that time.)
  * Limits: a crash in between leaves IPv6 on for links that are made later in this namespace.
  */
 import { resolve } from 'node:path';

@@ -16,10 +16,13 @@
 #include <cstring>
 #include <string_view>
 
+#include "../pipe.h"
+
 namespace cleat_client {
 
 namespace {
 
+using cleat::Pipe;
 using cleat::UniqueFd;
 
 constexpr const char* kDirectories[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"};
@@ -32,19 +35,6 @@ constexpr off_t kMaxWords = 600;
 std::string Reason(const std::string& what, int error) {
   return what + ": " + std::strerror(error);
 }
-
-struct Pipe {
-  UniqueFd reading;
-  UniqueFd writing;
-
-  bool Open() {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return false;
-    reading.Reset(ends[0]);
-    writing.Reset(ends[1]);
-    return true;
-  }
-};
 
 // Reads or writes the few bytes of a message, which a pipe takes whole (PIPE_BUF).
 template <typename Message>

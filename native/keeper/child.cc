@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "../pipe.h"
 #include "../processes/pidfd.h"
 #include "credentials.h"
 
@@ -29,19 +30,6 @@ constexpr char kOwnDirectory[] = "program";
 struct ExecFailure {
   int error;
   char step[28];
-};
-
-struct Pipe {
-  cleat::UniqueFd reading;
-  cleat::UniqueFd writing;
-
-  bool Open() {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return false;
-    reading.Reset(ends[0]);
-    writing.Reset(ends[1]);
-    return true;
-  }
 };
 
 std::string Why(const std::string& step, int error) {
@@ -146,10 +134,10 @@ void StepDown(const Options& options, Descriptors* fds) {
 }  // namespace
 
 std::string Start(const Options& options, int directory, int log, Child* child) {
-  Pipe go;
-  Pipe report;
-  Pipe exit;
-  Pipe ready;
+  cleat::Pipe go;
+  cleat::Pipe report;
+  cleat::Pipe exit;
+  cleat::Pipe ready;
   if (!go.Open() || !report.Open()) return Why("pipe2", errno);
   if (options.exit_fd >= 0 && !exit.Open()) return Why("pipe2", errno);
   if (options.ready_fd >= 0 && !ready.Open()) return Why("pipe2", errno);
@@ -161,8 +149,8 @@ std::string Start(const Options& options, int directory, int log, Child* child) 
   if (pid < 0) return Why("fork", errno);
   if (pid == 0) {
     // Closes the other ends: a pipe does not end for the keeper while we hold its end.
-    for (Pipe* pipe : {&go, &exit}) pipe->writing.Reset();
-    for (Pipe* pipe : {&report, &ready}) pipe->reading.Reset();
+    for (cleat::Pipe* pipe : {&go, &exit}) pipe->writing.Reset();
+    for (cleat::Pipe* pipe : {&report, &ready}) pipe->reading.Reset();
     Become(options, keeper, directory,
            {report.writing.get(), go.reading.get(), null.get(), log, exit.reading.get(), ready.writing.get(), -1});
   }

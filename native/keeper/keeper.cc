@@ -11,8 +11,7 @@
 // - One keeper per DIR: the claim is made exclusively, in a directory that is there. A process that wants the program
 //   gone takes the directory's name away first, and a keeper that comes too late starts nothing.
 // - No program without its pid on disk. It ends with the keeper (child.h), with the bound process, with the other end
-// of
-//   the bound descriptor, if it is not ready in time, and on SIGTERM: it gets SIGTERM first, and is killed after
+//   of the bound descriptor, if it is not ready in time, and on SIGTERM: it gets SIGTERM first, and is killed after
 //   kGraceMs. Its process group goes with it.
 // - Once the program is forked off, the keeper has CAP_KILL and the system calls of system-calls.h, and nothing else of
 //   root (rights.cc). The program has the rights that it was forked off with.

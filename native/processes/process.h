@@ -10,7 +10,8 @@
 
 namespace cleat {
 
-// exports.peerCredentials, spawn, openPipe, processStartTime, watchProcess, signalProcess, openProcessNetns
+// exports.peerCredentials, takeSocket, spawn, become, openPipe, processStartTime, watchProcess, signalProcess,
+// openProcessNetns
 void RegisterProcess(Napi::Env env, Napi::Object exports);
 
 }  // namespace cleat

@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../pipe.h"
 #include "../processes/pidfd.h"
 #include "mapping.h"
 #include "mounts.h"
@@ -192,23 +193,9 @@ Trouble NoUserNamespace(int error) {
   const std::string message = std::string("this user may not make a user namespace: ") + strerror(error);
   const std::string sysctls =
       "As root: sysctl -w user.max_user_namespaces=15000, and where these exist, kernel.unprivileged_userns_clone=1 "
-      "and "
-      "kernel.apparmor_restrict_unprivileged_userns=0.";
+      "and kernel.apparmor_restrict_unprivileged_userns=0.";
   return {message, error == EINVAL ? "The kernel needs CONFIG_USER_NS." : sysctls};
 }
-
-struct Ends {
-  cleat::UniqueFd reading;
-  cleat::UniqueFd writing;
-
-  bool Open() {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return false;
-    reading.Reset(ends[0]);
-    writing.Reset(ends[1]);
-    return true;
-  }
-};
 
 // The child of Make. Waits for its ids between the user namespace and the others.
 [[noreturn]] void BecomeHolder(const std::string& directory, const std::string& inside, int report, int go) {
@@ -228,8 +215,8 @@ struct Ends {
 
 // Makes the namespaces and their holder.
 Trouble Make(const User& user, const std::string& inside, Spaces* out) {
-  Ends report;
-  Ends go;
+  cleat::Pipe report;
+  cleat::Pipe go;
   if (!report.Open() || !go.Open()) return Failed("pipe2");
   pid_t pid = fork();
   if (pid < 0) return Failed("fork");
@@ -266,7 +253,7 @@ Trouble Make(const User& user, const std::string& inside, Spaces* out) {
 
 // Makes another holder of the namespaces that we are in by now.
 Trouble HoldAgain(const std::string& inside) {
-  Ends report;
+  cleat::Pipe report;
   if (!report.Open()) return Failed("pipe2");
   pid_t pid = fork();
   if (pid < 0) return Failed("fork");

@@ -1,8 +1,7 @@
 // holder.h: the process that keeps the namespaces of an ordinary user's cleat, independently of the daemon.
 //
-//   $XDG_RUNTIME_DIR/cleat/namespace       its pid and start time, the inodes of its user and mount namespace, and
-//   where the
-//                                          directory is in there
+//   $XDG_RUNTIME_DIR/cleat/namespace       its pid and start time, the inodes of its user and mount namespace,
+//                                          and where the directory is in there
 //   $XDG_RUNTIME_DIR/cleat/namespace.lock  flock(2): one caller at a time looks and makes
 //
 // Guarantees: the file is written when the namespaces are complete, so a half-made one is never found. A holder is

@@ -1,7 +1,6 @@
 // mapping.cc: see mapping.h.
 #include "mapping.h"
 
-#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,7 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "../fd.h"
+#include "../pipe.h"
 
 namespace cleat_rootless {
 
@@ -42,23 +41,21 @@ Trouble RunMapper(const std::string& name, pid_t pid, uint64_t own, const std::v
   arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return {std::string("pipe2: ") + strerror(errno), ""};
-  cleat::UniqueFd reading(ends[0]);
-  cleat::UniqueFd writing(ends[1]);
+  cleat::Pipe output;
+  if (!output.Open()) return {std::string("pipe2: ") + strerror(errno), ""};
   pid_t child = fork();
   if (child < 0) return {std::string("fork: ") + strerror(errno), ""};
   if (child == 0) {
-    dup2(writing.get(), STDOUT_FILENO);
-    dup2(writing.get(), STDERR_FILENO);
+    dup2(output.writing.get(), STDOUT_FILENO);
+    dup2(output.writing.get(), STDERR_FILENO);
     char* none[] = {nullptr};
     execve(file.c_str(), arguments.data(), none);
     _exit(127);
   }
-  writing.Reset();
+  output.writing.Reset();
   std::string said;
   char bytes[512];
-  for (ssize_t size; (size = read(reading.get(), bytes, sizeof bytes)) > 0;)
+  for (ssize_t size; (size = read(output.reading.get(), bytes, sizeof bytes)) > 0;)
     said.append(bytes, static_cast<size_t>(size));
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {

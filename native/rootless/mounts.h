@@ -2,9 +2,8 @@
 //
 // /run is a tmpfs of ours. In it are
 //   cleat-UID-INODE  the user's $XDG_RUNTIME_DIR/cleat. Programs of cleat that run as users of their own reach it
-//   there;
-//                    the user's runtime directory is closed to them (0700). Its name says whose it is, and which:
-//                    daemons find their programs by the paths on the command lines.
+//                    there; the user's runtime directory is closed to them (0700). Its name says whose it is, and
+//                    which: daemons find their programs by the paths on the command lines.
 //   netns            where network namespaces are pinned, as in /run/netns of the host; `rootless` is the one that the
 //                    user's containers have as their outside
 //   .host            all of the host's /run

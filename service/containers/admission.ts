@@ -1,8 +1,8 @@
 /**
  * Decides whether an event is accepted, and what the machine of the container then gets.
  *
- * Guarantees: changes nothing, so an event that is only foreseen is judged by the same code as one that is dispatched. What `creation`
- * and `translated` answer holds until something else happens, so the caller goes on in the same turn.
+ * Guarantees: changes nothing, so an event that is only foreseen is judged by the same code as one that is dispatched. What
+ * `creation` and `translated` answer holds until something else happens, so the caller goes on in the same turn.
  * Limits: the machines that grant addresses and ports decide whether these are free.
  */
 import { isDeepStrictEqual } from 'node:util';

@@ -23,8 +23,9 @@ export function enterRootless(): void {
   if (process.getuid?.() === 0) return;
   const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const environment = Object.entries(process.env).filter((one): one is [string, string] => one[1] !== undefined);
-  // What a supervisor passes on comes after standard error (sd_listen_fds(3)).
-  const passed = process.env.LISTEN_PID === String(process.pid) ? Number(process.env.LISTEN_FDS ?? 0) : 0;
+  const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env;
+  // The socket that a supervisor passes comes after standard error (sd_listen_fds(3)). Anything else is refused by who takes it.
+  const passed = pid === String(process.pid) && count === '1' ? 1 : 0;
   become(built('cleat-rootless'), ['--', ...command], Object.fromEntries(environment), 3 + passed);
 }
 
@@ -60,14 +61,16 @@ const isProgram = (text: string): text is UplinkProgram => (UPLINK_PROGRAMS as r
 
 /**
  * Ends the process that keeps the namespaces, which then go with us. To be called at the very end of a daemon that leaves no
- * container: what else there is in the namespaces would go too. Nothing happens while another command is about to enter them.
+ * container: what else there is in the namespaces would go too. Nothing happens while another command is about to enter them, nor
+ * for a daemon with another run directory: one in the usual place may be there, too.
  */
 export function endHolder(runDir: string): void {
   const record = join(runDir, 'namespace');
-  // Held until we end: who comes next makes namespaces of its own.
-  if (!lockFile(`${record}.lock`)) return;
+  // The lock is held until we end: who comes next makes namespaces of its own.
+  if (!existsSync(record) || !lockFile(`${record}.lock`)) return;
   const [pid, startTime] = readFileSync(record, 'utf8').split(' ').map(Number);
   if (pid === undefined || startTime === undefined) return;
-  rmSync(record, { force: true });
+  // In this order, a kill in between leaves a record of a process that has ended, not a process without a record.
   signal({ pid, startTime }, SIGTERM);
+  rmSync(record, { force: true });
 }

@@ -75,13 +75,14 @@ export class RootlessWatch {
       try {
         this.#unwatch = watchUplink(this.#parts.directory, () => this.#lost());
       } catch (error) {
-        this.#parts.failed('way out of rootless networks', error); // the next turn looks at it
+        this.#parts.failed('way out of rootless networks', error); // the next turn tries again
       }
     }
   }
 
   #again(): void {
     this.#timer = setTimeout(() => {
+      this.#follow();
       this.#look().then(
         (whole) => {
           if (!whole) this.#lost();

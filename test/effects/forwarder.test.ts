@@ -212,6 +212,9 @@ forwarding('ports bound to ended processes are refused, and a request without a 
   assert.equal(await boundTo(), [[{ pid: own.pid, start_time: own.startTime }]]);
   await bind(places)(null, 'a:1', [tie(gone)]);
   assert.equal(await boundTo(), [[{ pid: own.pid, start_time: own.startTime }]], 'it is about to be torn down');
+  const exit = { holder: own, fd: 1_000_000, kind: 'pipe' as const, dev: 1, ino: 2, process: null };
+  await bind(places)(null, 'a:1', [{ process: null, exit }]); // nobody has it, which a search finds out
+  assert.equal(await boundTo(), [[{ pid: own.pid, start_time: own.startTime }]]);
   await bind(places)(null, 'a:1', []);
   assert.equal(await boundTo(), [[]]);
   await bind(places)(null, 'a:1', [tie(own)]);

@@ -3,8 +3,9 @@
  * What an ordinary user's daemon says when something that it needs is not there, and that nothing is left then. What it finds of an
  * earlier life; another daemon of the same user, of another user, and of root.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { built } from '../../native/index.ts';
@@ -12,6 +13,7 @@ import { dial } from '../harness/agent.ts';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { agentIn, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
+import { ROOT } from '../harness/sanitized.ts';
 import { killed, RootlessDaemon, setTun, TestUser } from '../harness/rootless.ts';
 
 const surroundings = suite('rootless surroundings');
@@ -29,6 +31,7 @@ const none = new TestUser('none', 1603, 0);
 const few = new TestUser('few', 1604, 1000);
 const daemon = new RootlessDaemon(ann);
 
+const CLEAT = join(ROOT, 'dist/cli/main.js');
 const launcher = [built('cleat-rootless'), '--', 'true'];
 const unsafe = '/run/unsafe';
 mkdirSync(unsafe, { mode: 0o777 });
@@ -153,7 +156,7 @@ surroundings(
 );
 
 surroundings('a second daemon of the user is refused by the lock', async () => {
-  const second = ann.run([process.execPath, new URL('../../cli/main.js', import.meta.url).pathname, 'daemon']);
+  const second = ann.run([process.execPath, CLEAT, 'daemon']);
   assert.is(second.status, 1);
   assert.match(second.stderr, /another cleat daemon uses/);
   assert.is((await daemon.get('/v1/version')).status, 200);
@@ -197,6 +200,49 @@ surroundings('daemons of two users and of root do not disturb each other', async
   await until('nothing is left of either user', () => left().length === 0).catch(() => assert.equal(left(), []));
 });
 
+surroundings('a socket that a supervisor passes reaches the daemon through the launcher', async () => {
+  const socket = `${bob.runtime}/passed.sock`;
+  const activator = join(ROOT, 'test/service/activator.py');
+  const command = [process.execPath, CLEAT, 'daemon', '--exit-when-idle', '1'];
+  const [file = '', ...args] = [...bob.prefix, 'python3', activator, socket, 'stream', ...command];
+  const supervisor = spawn(file, args, { stdio: 'ignore', env: { ...process.env, ...bob.environment } });
+  await until('it is bound', () => existsSync(socket));
+  assert.is((await new TestDaemon(undefined, socket).get('/v1/version')).status, 200);
+  await until('it has left', () => bob.processes().length === 1);
+  supervisor.kill('SIGKILL');
+  await until('nothing is left', () => bob.processes().length === 0);
+});
+
+surroundings('a daemon that is passed what it cannot use, or cannot execute the launcher, says so', () => {
+  const command = [process.execPath, CLEAT, 'daemon'];
+  for (const count of ['two', '2']) {
+    const shell = ['sh', '-c', `LISTEN_PID=$$ LISTEN_FDS=${count} exec "$@"`, 'sh'];
+    const { status, stderr } = bob.run([...shell, ...command]);
+    assert.is(status, 1);
+    assert.match(stderr, `Error: LISTEN_FDS is "${count}": the daemon takes one socket\n`);
+    killed(bob.holder);
+  }
+  const [file = '', ...args] = [...without(built('cleat-rootless'), bob), ...command];
+  const { status, stderr } = spawnSync(file, args, { encoding: 'utf8', env: { ...process.env, ...bob.environment } });
+  assert.is(status, 1);
+  assert.match(stderr, /^Error: .*cleat-rootless/m);
+  assert.not.match(stderr, / at enterRootless/);
+});
+
+surroundings(
+  'a daemon with directories of its own stops well, and leaves the namespaces to one in the usual place',
+  async () => {
+    const elsewhere = new RootlessDaemon(bob);
+    elsewhere.usualPlaces = false;
+    chownSync(elsewhere.directory, bob.uid, bob.uid);
+    await elsewhere.start();
+    const { holder } = bob;
+    assert.is(await elsewhere.stop(), 0);
+    assert.equal(bob.processes().map(Number.parseFloat), [holder]);
+    killed(holder);
+  },
+);
+
 surroundings("names of the world are asked of the way out first, and follow the host's resolv.conf", async () => {
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/mnt']);
   // Empty, as when it is missing; then with a server on the host's loopback, and one of the world.
@@ -220,7 +266,7 @@ surroundings('the command as the user: run, ps, network, connect, publish, stats
   const said = ann.run(
     [
       process.execPath,
-      new URL('../../cli/main.js', import.meta.url).pathname,
+      CLEAT,
       'run',
       '--network',
       'cleat',

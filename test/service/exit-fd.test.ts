@@ -3,7 +3,8 @@
  * `exit_fd`: when the other end of a descriptor is closed, everything of the container ends, daemon or not; a daemon that was
  * killed finds the descriptor again with whoever has it; what cannot mean an end is refused.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { listForwards } from '../../effects/forwarder/forwarder.ts';
@@ -227,12 +228,11 @@ exits('what is no end of anything is refused, and nothing is made or kept', asyn
   await refused(own(-1), 400, 'BAD_REQUEST', /exit_fd\.fd/);
   await refused({ pid: 4_194_304, fd: 1 }, 409, 'NO_SUCH_PROCESS', /no process 4194304/);
   await refused({ ...pipe.exit_fd, fd: 999 }, 409, 'EXIT_FD_UNUSABLE', /descriptor 999 of process \d+ is not open/);
-  await refused(
-    own(numberOf(process.pid, /\.(test\.)?js$|^\/dev\/null$/)),
-    409,
-    'EXIT_FD_UNUSABLE',
-    /is no pipe, socket or pidfd|is not open/,
-  );
+  const fifo = `${daemon.directory}/fifo`;
+  execFileSync('mkfifo', [fifo]);
+  const opened = [import.meta.filename, fifo].map((path) => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+  for (const fd of opened) await refused(own(fd), 409, 'EXIT_FD_UNUSABLE', /is no pipe, socket or pidfd/);
+  for (const fd of opened) closeSync(fd);
   await refused({ pid: pipe.other, fd: numberOf(pipe.other, /^pipe:/) }, 409, 'EXIT_FD_UNUSABLE', /write end/);
   await refused(
     { pid: daemon.pid, fd: numberOf(daemon.pid, /^socket:/) },
