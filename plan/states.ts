@@ -28,6 +28,14 @@ const LEAVING: ReadonlySet<string> = new Set([
   'abandoning',
   'gone',
 ]);
+/** States that follow the removal of the namespace's pin. A crash may leave a container in one of them. */
+const UNPINNED: ReadonlySet<string> = new Set([
+  'tearingDown.removingFiles',
+  'tearingDown.releasingPorts',
+  'draining',
+  'releasing',
+  'gone',
+]);
 
 export function stateName(snapshot: OnDisk): string {
   if (snapshot.status === 'error') return 'error';
@@ -53,6 +61,9 @@ export const isSteady = (snapshot: Seen): boolean =>
   snapshot.status === 'active' && STEADY.has(stateName(snapshot)) && snapshot.hasTag('rest');
 
 export const isLeaving = (snapshot: OnDisk): boolean => snapshot.status === 'done' || LEAVING.has(topState(snapshot));
+
+/** Returns true if the container's namespace has been given up: nothing removes a pin that is made for it now. */
+export const isUnpinned = (snapshot: OnDisk): boolean => UNPINNED.has(stateName(snapshot));
 
 /** Returns true if the container is leaving and will be gone soon. A failed teardown does not count. */
 export const isDeparting = (snapshot: OnDisk): boolean =>

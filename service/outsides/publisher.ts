@@ -28,12 +28,11 @@ interface Parts {
  */
 function portsOf({ context, snapshot }: Recovered['containers'][number]) {
   const { publisher, ports, change } = context;
-  const recorded = snapshot as { value: unknown };
-  const steady = isSteadyName(topState(recorded));
+  const steady = isSteadyName(topState(snapshot));
   return {
     publisher,
     wanted: steady ? ports : [],
-    undecided: steady || isLeaving(recorded) ? [] : [...ports, ...(change?.ports ?? [])],
+    undecided: steady || isLeaving(snapshot) ? [] : [...ports, ...(change?.ports ?? [])],
   };
 }
 

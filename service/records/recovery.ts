@@ -30,7 +30,7 @@ const Record_ = z.object({
 export interface Restorable {
   id: string;
   context: ContainerContext;
-  snapshot: unknown;
+  snapshot: { value: unknown };
 }
 
 export interface Recovered {
@@ -71,7 +71,7 @@ export function restorable(machine: typeof containerMachine, id: string, found: 
   const record = migrate(found, CONTAINER_MIGRATIONS, CONTAINER_VERSION);
   const context = Record_.safeParse(record).data?.snapshot.context;
   if (context === undefined || context.id !== id || !canGoOn(machine, record)) return null;
-  return { id, context, snapshot: record?.snapshot };
+  return { id, context, snapshot: (record as { snapshot: { value: unknown } }).snapshot };
 }
 
 /**

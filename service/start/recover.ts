@@ -9,10 +9,10 @@ import { findExits } from '../../effects/processes/exit-descriptor.ts';
 import { identityAt, type Kernel } from '../../effects/kernel.ts';
 import { pinAgain } from '../../effects/namespaces/netns.ts';
 import { RESOLV_CONF } from '../../effects/names/etc.ts';
-import type { ContainerContext } from '../../state/container.ts';
+import { isUnpinned } from '../../plan/states.ts';
 import { ContainerFiles } from '../containers/container-files.ts';
 import { Publishing } from '../outsides/publisher.ts';
-import { recover } from '../records/recovery.ts';
+import { recover, type Restorable } from '../records/recovery.ts';
 import { logNotifications } from '../views/log-notifications.ts';
 import { recognise } from '../watch/outside-release.ts';
 import { FileWatch } from '../watch/resolv-watch.ts';
@@ -26,10 +26,10 @@ export type Recovery = Awaited<ReturnType<typeof recoverContainers>>;
  * Puts back the pins of namespaces that are not where they were. Those of a daemon that was started in a caller's mount namespace end
  * with it (docs/decisions/0058), and the first event must find them. What cannot be put back now is left to the watch on drift.
  */
-async function pinLost(kernel: Kernel, contexts: readonly ContainerContext[]): Promise<void> {
-  for (const context of contexts) {
+async function pinLost(kernel: Kernel, containers: readonly Restorable[]): Promise<void> {
+  for (const { context, snapshot } of containers) {
     const { netns, identity } = context;
-    if (netns === null || identity === null) continue;
+    if (netns === null || identity === null || isUnpinned(snapshot)) continue;
     const found = identityAt(netns.path);
     if (found?.dev === identity.dev && found.ino === identity.ino) continue;
     await pinAgain(kernel, context).catch(() => false);
@@ -58,7 +58,7 @@ export async function recoverContainers(
   await networks.chooseParents();
   recovered.unreadable.push(...shared.recover(contexts));
   publishing.start(recovered.containers, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
-  if (state.options.drift.link === 'repair') await pinLost(kernel, contexts);
+  if (state.options.drift.link === 'repair') await pinLost(kernel, recovered.containers);
   for (const { id, snapshot } of recovered.containers) containers.restore(id, snapshot);
   containers.restored();
   void engineNetworks.forgetUnused(); // a crash may have come between the last container of one and its definition

@@ -3,11 +3,14 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { AnyStateNode } from 'xstate';
+import { containerMachine } from '../../machines/container/container.ts';
 import {
   isDeparting,
   isLeaving,
   isSteady,
   isSteadyName,
+  isUnpinned,
   rests,
   sharable,
   stateName,
@@ -75,5 +78,32 @@ states('a namespace can be shared while its container is neither created nor lea
   assert.is(sharable(seen('up', { status: 'error' })), undefined);
   assert.is(sharable(seen('up', { status: 'done' })), undefined);
 });
+
+states('a start pins no namespace in a state to which only the removal of the pin leads', () => {
+  const steps = new Map(Object.entries<AnyStateNode>(containerMachine.root.states['tearingDown']?.states ?? {}));
+  const removingNamespace = steps.get('removingNamespace');
+  assert.ok(removingNamespace);
+  const after = new Set<AnyStateNode>();
+  const follow = (node: AnyStateNode): void => {
+    for (const { target } of [...(node.always ?? []), ...[...node.transitions.values()].flat()])
+      for (const next of target ?? []) {
+        if (next === node || next.key === 'teardownFailed' || after.has(next)) continue;
+        after.add(next);
+        follow(next);
+      }
+  };
+  follow(removingNamespace);
+  const kept = [...after].filter((node) => node.invoke.length > 0 || node.type === 'final');
+  const name = (node: AnyStateNode) => node.path.join('.');
+  assert.ok(kept.length > 4, kept.map(name).join());
+  for (const node of kept) assert.ok(isUnpinned({ value: valueAt(node) }), name(node));
+  for (const node of [...steps.values()].filter((step) => !after.has(step)))
+    assert.not.ok(isUnpinned({ value: valueAt(node) }), name(node));
+  for (const value of ['creating', 'up', 'failed', 'teardownFailed']) assert.not.ok(isUnpinned({ value }), value);
+});
+
+/** The value of a snapshot in this state. */
+const valueAt = ({ path }: AnyStateNode): unknown =>
+  path.toReversed().reduce<unknown>((inner, key) => (inner === null ? key : { [key]: inner }), null);
 
 states.run();
