@@ -1,7 +1,7 @@
 /**
  * `cleat daemon`: become the daemon; `cleat config`: show what it would be told.
  *
- * Guarantees: flags, environment and file are read by both in the same way (cli/settings.ts); the rest is in service/main.ts.
+ * Guarantees: flags, environment and file are read by both in the same way (cli/commands/daemon-settings.ts); the rest is in service/main.ts.
  * Limits: beside `replay` (journal.ts), this is the only import from cli/ into service/ (`#daemon`, made by scripts/bundle.ts). It
  * is loaded when this subcommand runs, so no other subcommand loads any code of the daemon.
  */
@@ -9,7 +9,15 @@ import type { Command } from 'commander';
 import { Session, subcommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { fromEnvironment } from '../places.ts';
-import { addSettings, environmentLayer, flagLayer, settle, SETTINGS, type Layer, type Value } from '../settings.ts';
+import {
+  addSettings,
+  environmentLayer,
+  flagLayer,
+  settle,
+  SETTINGS,
+  type Layer,
+  type Value,
+} from './daemon-settings.ts';
 import { complain } from '../terminal.ts';
 
 /** Returns the places where settings come from, the weakest first. */

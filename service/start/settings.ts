@@ -1,5 +1,5 @@
 /**
- * The settings that a daemon starts with, made of its options, which are those of the command line (cli/settings.ts).
+ * The settings that a daemon starts with, made of its options, which are those of the command line (cli/commands/daemon-settings.ts).
  *
  * Guarantees: an option that is not understood is refused by name. Nothing is opened or made.
  */

@@ -7,8 +7,8 @@
  * Values are checked here by their shape alone; the daemon checks the rest when it starts (service/start/settings.ts).
  */
 import { type Command, Option } from 'commander';
-import { collect, commonOptions } from './command.ts';
-import { usage } from './failure.ts';
+import { collect, commonOptions } from '../command.ts';
+import { usage } from '../failure.ts';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
