@@ -141,13 +141,16 @@ export function adopted(
   record: Pick<Adopted, 'found' | 'bound' | 'recorded'>,
 ): Adopted {
   const mine = containers.filter((container) => container.outside === outside);
-  const leases = new Map<string, Leases>();
+  const leases = new Map<string, Record<string, Leases[string]>>();
   const claims: Record<string, Claims[string]> = {};
   const names: Record<string, Names[string]> = {};
   for (const container of mine) {
     const { owner, attachments } = container;
     for (const attachment of attachments) {
-      leases.set(attachment.network, { ...leases.get(attachment.network), [owner]: attachment });
+      // Into one object: a copy for each container would take a fifth of a start with a thousand of them.
+      const known = leases.get(attachment.network) ?? {};
+      leases.set(attachment.network, known);
+      known[owner] = attachment;
     }
     const claimed = claimsOf(container);
     if (claimed.length > 0) claims[owner] = claimed;
