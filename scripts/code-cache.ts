@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type * as CommandLine from '../cli/main.ts';
+import type * as Daemon from '../service/main.ts';
 import { cacheOf, hashOf, load, type Program } from '../launch/program.ts';
 import { BUNDLES, replace } from './bundle.ts';
 
@@ -48,15 +49,13 @@ function write(name: string, { script }: Program): void {
 }
 
 /** Loads a program that keeps what it compiles, however long ago it was used. */
-async function loadToKeep(name: string): Promise<Program> {
+function loadToKeep(name: string): Program {
   setFlagsFromString('--no-flush-bytecode');
-  if (name === 'command') return load(name);
-  const { daemon, script, unfit } = await import('../launch/daemon.ts');
-  return { exports: daemon, script, unfit };
+  return load(name);
 }
 
 async function asCommandLine(): Promise<void> {
-  const program = await loadToKeep('command');
+  const program = loadToKeep('command');
   for (const command of WARM) await (program.exports as typeof CommandLine).main(['node', 'cleat', ...words(command)]);
   write('command', program);
   process.exit();
@@ -64,12 +63,12 @@ async function asCommandLine(): Promise<void> {
 
 /** Is the daemon, and writes its cache instead of ending in order. */
 async function asDaemon(): Promise<void> {
-  const program = await loadToKeep('daemon');
+  const program = loadToKeep('daemon');
   process.on('SIGUSR2', () => {
     write('daemon', program);
     process.exit(0);
   });
-  const { main } = await import('../launch/daemon.ts');
+  const { main } = program.exports as typeof Daemon;
   const places = { runDir: `${HOME}/run`, stateDir: `${HOME}/state`, netnsDir: `${HOME}/netns` };
   await main({ ...places, logLevel: 'error' }, (lines) => console.error(lines.join('\n')));
 }
@@ -121,6 +120,6 @@ if (script === import.meta.filename) {
   if (role === 'inside') await inNamespaces();
   else if (role === 'daemon') await asDaemon();
   else if (role === 'command') await asCommandLine();
-  else if (role === 'load') write(name, await loadToKeep(name));
+  else if (role === 'load') write(name, loadToKeep(name));
   else if (existsSync(CLEAT)) await makeCaches();
 }
