@@ -9,7 +9,9 @@ import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
 import { ExternalPrograms } from '../../effects/external/external.ts';
 import { termsOf } from '../../effects/external/terms.ts';
+import { managerSocket, Scopes } from '../../effects/processes/scopes.ts';
 import { etcEffects, rootlessServers } from '../../effects/names/etc.ts';
+import { wayOutHome } from '../../effects/uplinks/uplink-keeper.ts';
 import { built } from '../../native/index.ts';
 import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
@@ -34,6 +36,7 @@ export type Machines = ReturnType<typeof buildMachines>;
 export function buildMachines(state: OpenState, traces: Traces | null) {
   const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
   const { runDir, log } = options;
+  const scopes = new Scopes(managerSocket(), failed);
   const roster = new Roster();
   const metrics = new Metrics(roster);
   const reached = traces?.reached.bind(traces);
@@ -44,7 +47,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     reached,
   };
   const { rootless } = options;
-  const rootlessHome = join(runDir, 'rootless');
+  const rootlessHome = wayOutHome(runDir);
   const way =
     rootless === null
       ? null
@@ -62,6 +65,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
           policies: options.drift,
           forwardOthers: options.forwardOthers,
           rootlessHome,
+          scopes,
           servers: (outside) => (outside === null && way !== null ? rootlessServers(way.settings) : null),
         },
         observed,
@@ -110,9 +114,10 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       directory: join(runDir, 'forwarder'),
       executable: built('cleat-forwarder'),
       limits: options.forwarderLimits,
+      scopes,
     },
   };
-  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms };
+  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms, scopes };
   const machine = provideContainer(containerRunner, kernel, shared, own, observed);
   const containers = new Containers({
     roster,
@@ -141,5 +146,5 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   });
   const attachments = new Attachments({ containers, networks: engineNetworks, hostLinks });
   const fronts = { engineNetworks, attachments };
-  return { roster, metrics, shared, networks, ...fronts, outsides, machine, containers, plans, etc, places };
+  return { roster, metrics, shared, networks, ...fronts, outsides, machine, containers, plans, etc, places, scopes };
 }

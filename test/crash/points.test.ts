@@ -51,6 +51,7 @@ const container = provideContainer(runner, none, none, {
   neighbours: none,
   externals: none,
   termsOf: none,
+  scopes: none,
   ensureFiles: none,
   removeFiles: none,
 });
@@ -58,6 +59,7 @@ const shared = provideShared(runner, none, none, {
   runDir: tmpdir(),
   rootlessHome: tmpdir(),
   servers: undefined,
+  scopes: none,
   containers: none,
   record: nothing,
   policies: none,
