@@ -10,6 +10,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Inspection } from '../../state/answers/container/inspection.ts';
 import type { Why } from '../../state/answers/container/why.ts';
+import { DRIFT_KINDS } from '../../state/drift.ts';
 import { dial } from '../harness/agent.ts';
 import { cniGround, usualConflist } from '../harness/conflist.ts';
 import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
@@ -94,15 +95,24 @@ for (const [network, third] of [
         await daemon.done({ type: 'publish', id: 'a', port_mappings: [port(19_801, 80)] });
         assert.is(await dial('tcp', HOST, 19_801, 5000), `a ${HOST}`);
         await daemon.done({ type: 'unpublish', id: 'a', port_mappings: [port(19_801, 80)] });
-        // The daemon is killed: everything goes on, and the next one adopts it.
+        // The daemon is killed: everything goes on, and the next one adopts it. It repairs nothing else than ports.
         await daemon.kill();
         assert.is(await dial('tcp', HOST, 19_800, 5000), `a ${HOST}`);
+        daemon.drift = DRIFT_KINDS.filter((kind) => kind !== 'port').map((kind) => `${kind}=ignore`);
         await daemon.start();
         await isUp('a');
         assert.is(await dial('tcp', HOST, 19_800, 5000), `a ${HOST}`);
         await daemon.clean();
+        // Made anew, it has another address, or the same: the port leads there.
+        await daemon.done({ type: 'reload', id: 'a', full: true });
+        await until('the port leads there', async () => (await dial('tcp', HOST, 19_800)) === `a ${HOST}`);
+        await isUp('a');
+        await daemon.clean();
       },
     );
+    daemon.drift = [];
+    await daemon.kill();
+    await daemon.start();
     assert.is(linksOf(), before.links);
     assert.is(rulesOf(), before.rules);
     assert.is(leases().length, network === 'pods' ? 2 : 0);
