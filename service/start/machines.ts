@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
 import { ExternalPrograms } from '../../effects/external/external.ts';
+import { PluginSandbox } from '../../effects/external/sandbox.ts';
 import { termsOf } from '../../effects/external/terms.ts';
 import { managerSocket, Scopes } from '../../effects/processes/scopes.ts';
-import { etcEffects, rootlessServers } from '../../effects/names/etc.ts';
+import { etcEffects, rootlessResolvConf, rootlessServers } from '../../effects/names/etc.ts';
 import { wayOutHome } from '../../effects/uplinks/uplink-keeper.ts';
 import { built } from '../../native/index.ts';
 import { conflist } from '../../state/external.ts';
@@ -84,7 +85,15 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     rootless: way,
   });
   const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') }, conflist);
-  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'));
+  const sandbox =
+    rootless === null
+      ? null
+      : new PluginSandbox({
+          directory: rootless.sandbox,
+          launcher: built('cleat-sandbox'),
+          resolvConf: () => rootlessResolvConf(rootless.uplink),
+        });
+  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'), sandbox);
   const networks = new Networks({
     termsOf: terms,
     definitions,
@@ -146,5 +155,19 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   });
   const attachments = new Attachments({ containers, networks: engineNetworks, hostLinks });
   const fronts = { engineNetworks, attachments };
-  return { roster, metrics, shared, networks, ...fronts, outsides, machine, containers, plans, etc, places, scopes };
+  return {
+    roster,
+    metrics,
+    shared,
+    networks,
+    ...fronts,
+    outsides,
+    machine,
+    containers,
+    plans,
+    etc,
+    sandbox,
+    places,
+    scopes,
+  };
 }
