@@ -77,6 +77,11 @@ export interface Outside {
    * path exists. On failure nothing is left at path.
    */
   netnsCreate(path: string, sysctls: Record<string, string>): Promise<NetnsIdentity>;
+  /**
+   * Makes a network namespace as netnsCreate does, but pins it nowhere: the returned descriptor, which the caller closes, alone
+   * keeps it. Works on the thread for what nobody waits for.
+   */
+  netnsPrepare(sysctls: Record<string, string>): Promise<number>;
   /** Pins the network namespace that the open fd refers to at `path` (bind mount); same rules as netnsCreate. */
   netnsPin(fd: number, path: string): Promise<NetnsIdentity>;
   /** Unmounts (lazily) and unlinks. Already gone is success. A placeholder that was never mounted is unlinked. */

@@ -23,6 +23,10 @@ import { enterRootless, rootlessOptions, rootlessPlaces } from './start/rootless
 import type { Daemon } from './start/serve.ts';
 
 const MAX_IDLE_S = 86_400;
+/** Enough for what one command starts; they take 0.3 MB of kernel memory each (docs/performance.md). */
+const PREPARED = 8;
+/** Each is a descriptor of the daemon's. */
+const MAX_PREPARED = 512;
 
 export interface MainOptions {
   runDir?: string;
@@ -35,6 +39,8 @@ export interface MainOptions {
   forwardOthers?: boolean;
   /** NAME=NUMBER, repeatable. */
   limits?: string[];
+  /** A number, as text. */
+  preparedNamespaces?: string;
   /** BASE,SIZE, repeatable. */
   subnetPools?: string[];
   slirp4netns?: string;
@@ -77,6 +83,7 @@ export async function main(options: MainOptions, tell: (lines: string[]) => void
       drift: driftPolicies(options.drift ?? []),
       forwardOthers: options.forwardOthers ?? false,
       limits: limitsOf(options.limits ?? []),
+      preparedNamespaces: preparedOf(options.preparedNamespaces),
       subnetPools: subnetPools(options.subnetPools ?? []),
       uplinks,
       rootless: places === null ? null : rootlessOptions(uplinks, options.rootlessUplink),
@@ -115,6 +122,12 @@ function secondsOf(text: string | undefined): number | null {
   const seconds = Number(text);
   if (/^\d+(\.\d+)?$/.test(text) && seconds > 0 && seconds <= MAX_IDLE_S) return seconds;
   throw new FaultError('BAD_REQUEST', `--exit-when-idle takes seconds, up to ${MAX_IDLE_S}, not ${text}`);
+}
+
+function preparedOf(text: string | undefined): number {
+  if (text === undefined) return PREPARED;
+  if (/^\d{1,3}$/.test(text) && Number(text) <= MAX_PREPARED) return Number(text);
+  throw new FaultError('BAD_REQUEST', `--prepared-namespaces takes a number from 0 to ${MAX_PREPARED}, not ${text}`);
 }
 
 function programsOf({ slirp4netns, slirp4netnsOptions, pasta, pastaOptions }: MainOptions): UplinkPrograms {

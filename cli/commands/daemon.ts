@@ -23,6 +23,7 @@ interface Flags {
   drift?: string[];
   forwardOthers?: boolean;
   limit?: string[];
+  preparedNamespaces?: string;
   defaultSubnetPool?: string[];
   slirp4netns?: string;
   slirp4netnsOption?: string[];
@@ -69,6 +70,10 @@ export function addDaemonCommand(program: Command): void {
         '(a quarter of what the machine may have); again for another ' +
         '(env: CLEAT_LIMIT=connections=64,containers-per-uid=10)',
       collect,
+    )
+    .option(
+      '--prepared-namespaces <number>',
+      'how many namespaces are kept ready for the next containers, 0 to 512 (env: CLEAT_PREPARED_NAMESPACES; default: 8)',
     )
     .option(
       '--default-subnet-pool <base,size>',
@@ -133,6 +138,7 @@ export function addDaemonCommand(program: Command): void {
         drift: flags.drift ?? fromEnvironment('DRIFT')?.split(','),
         forwardOthers: flags.forwardOthers ?? (fromEnvironment('FORWARD_OTHERS') === '1' ? true : undefined),
         limits: flags.limit ?? fromEnvironment('LIMIT')?.split(','),
+        preparedNamespaces: flags.preparedNamespaces ?? fromEnvironment('PREPARED_NAMESPACES'),
         subnetPools: flags.defaultSubnetPool,
         slirp4netns: flags.slirp4netns ?? fromEnvironment('SLIRP4NETNS'),
         slirp4netnsOptions: flags.slirp4netnsOption,

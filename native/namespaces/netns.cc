@@ -26,6 +26,7 @@ Napi::Function Outside::Define(Napi::Env env) {
                          InstanceMethod<&Outside::GetIdentity>("identity"),
                          InstanceMethod<&Outside::Close>("close"),
                          InstanceMethod<&Outside::Forward<NetnsCreate>>("netnsCreate"),
+                         InstanceMethod<&Outside::Prepare>("netnsPrepare"),
                          InstanceMethod<&Outside::Forward<NetnsPin>>("netnsPin"),
                          InstanceMethod<&Outside::Forward<NetnsRemove>>("netnsRemove"),
                          InstanceMethod<&Outside::Forward<NetnsIdentify>>("netnsIdentify"),
@@ -93,6 +94,11 @@ Napi::Value Outside::Forget(const Napi::CallbackInfo& info) {
 Napi::Value Outside::Limit(const Napi::CallbackInfo& info) {
   if (!worker_) return Closed(info);
   return ConntrackLimit(info, *walker_);
+}
+
+Napi::Value Outside::Prepare(const Napi::CallbackInfo& info) {
+  if (!worker_) return Closed(info);
+  return NetnsPrepare(info, *walker_);
 }
 
 Napi::Value Outside::GetIdentity(const Napi::CallbackInfo& info) {

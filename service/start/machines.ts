@@ -14,7 +14,7 @@ import { built } from '../../native/index.ts';
 import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
 import { resolvConf } from '../../plan/containers/resolv-conf.ts';
-import { provideContainer, provideShared } from '../actors.ts';
+import { provideContainer, providePrepared, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
 import { Attachments } from '../fronts/attachments.ts';
@@ -22,6 +22,7 @@ import { HostLinks } from '../fronts/host-links.ts';
 import { EngineNetworks } from '../fronts/engine-networks.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
+import { PreparedNamespaces } from '../outsides/prepared-namespaces.ts';
 import { Shared } from '../outsides/shared.ts';
 import { Plans } from '../plans/plans.ts';
 import { failpoint } from '../records/failpoint.ts';
@@ -112,7 +113,9 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       limits: options.forwarderLimits,
     },
   };
-  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms };
+  const prepared = new PreparedNamespaces(providePrepared(kernel), options.preparedNamespaces, failed);
+  const taking = prepared.taking.bind(prepared);
+  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms, taking };
   const machine = provideContainer(containerRunner, kernel, shared, own, observed);
   const containers = new Containers({
     roster,
@@ -141,5 +144,5 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   });
   const attachments = new Attachments({ containers, networks: engineNetworks, hostLinks });
   const fronts = { engineNetworks, attachments };
-  return { roster, metrics, shared, networks, ...fronts, outsides, machine, containers, plans, etc, places };
+  return { roster, metrics, shared, networks, ...fronts, outsides, prepared, machine, containers, plans, etc, places };
 }
