@@ -13,7 +13,7 @@ import type { NetnsIdentity } from '../../native/index.ts';
 import { FaultError } from '../../state/faults.ts';
 
 /** The pause after which nothing is taken to be under way. Containers of one command follow each other within it. */
-export const QUIET_MS = 20;
+export const QUIET_MS = 10;
 
 export class PreparedNamespaces {
   readonly #actor: ActorRefFrom<typeof preparedMachine>;
