@@ -10,7 +10,14 @@
  */
 import { closeSync, constants, fstatSync, openSync, readdirSync, statSync } from 'node:fs';
 import type { NamespaceInput } from '../../machines/container/container-inputs.ts';
-import { expectNetns, isKernelError, openProcessNetns, type NetnsIdentity, type Outside } from '../../native/index.ts';
+import {
+  expectNetns,
+  isKernelError,
+  openProcessNetns,
+  pinNetns,
+  type NetnsIdentity,
+  type Outside,
+} from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { FaultError } from '../../state/faults.ts';
 import { identityAt, namespaceFault, type Kernel } from '../kernel.ts';
@@ -63,7 +70,7 @@ async function makeNamespace(
   if (source.mode === 'new') {
     const switches = await switchesOf(native);
     const make = (netns: number | null) =>
-      pin(native, path, () => (netns === null ? native.netnsCreate(path, switches) : native.netnsPin(netns, path)));
+      pin(native, path, async () => (netns === null ? native.netnsCreate(path, switches) : pinNetns(netns, path)));
     return outside === null ? taking(make) : make(null);
   }
   const fd = source.mode === 'process' ? openProcess(source.process) : openPath(source.path);

@@ -158,6 +158,7 @@ void RegisterNetns(Napi::Env env, Napi::Object exports) {
               Napi::Function::New(
                   env, [make](const Napi::CallbackInfo& info) -> Napi::Value { return make(info.Env(), kHere, true); },
                   "openHere"));
+  exports.Set("pinNetns", Napi::Function::New(env, NetnsPinNow, "pinNetns"));
   exports.Set("expectNetns",
               Napi::Function::New(
                   env,

@@ -68,7 +68,7 @@ class Outside : public Napi::ObjectWrap<Outside> {
 // { dev, ino }
 Napi::Value ToValue(Napi::Env env, const Identity& identity);
 
-// exports.openOutside, openHere, expectNetns
+// exports.openOutside, openHere, pinNetns, expectNetns
 void RegisterNetns(Napi::Env env, Napi::Object exports);
 
 }  // namespace cleat

@@ -128,20 +128,22 @@ class PrepareJob : public Job {
   UniqueFd netns_;
 };
 
+Failure Pin(int netns, const std::string& path, Identity* identity) {
+  if (Failure failure = CheckNetns(netns, path)) return failure;
+  if (Failure failure = IdentifyNetns(netns, path, identity)) return failure;
+  Place place(path);
+  if (Failure failure = place.Take()) return failure;
+  Failure failure = place.Mount("/proc/thread-self/fd/" + std::to_string(netns));
+  if (!failure) place.Keep();
+  return failure;
+}
+
 class PinJob : public IdentityJob {
  public:
   PinJob(Napi::Env env, std::string path, UniqueFd netns)
       : IdentityJob(env, std::move(path)), netns_(std::move(netns)) {}
 
-  Failure Execute(Worker&) override {
-    if (Failure failure = CheckNetns(netns_.get(), path_)) return failure;
-    if (Failure failure = IdentifyNetns(netns_.get(), path_, &identity_)) return failure;
-    Place place(path_);
-    if (Failure failure = place.Take()) return failure;
-    Failure failure = place.Mount("/proc/thread-self/fd/" + std::to_string(netns_.get()));
-    if (!failure) place.Keep();
-    return failure;
-  }
+  Failure Execute(Worker&) override { return Pin(netns_.get(), path_, &identity_); }
 
  private:
   UniqueFd netns_;
@@ -214,6 +216,19 @@ Napi::Value NetnsPin(const Napi::CallbackInfo& info, Worker& worker) {
     return input.Rejection();
   }
   return worker.Submit(std::make_unique<PinJob>(info.Env(), std::move(path), std::move(netns)));
+}
+
+Napi::Value NetnsPinNow(const Napi::CallbackInfo& info) {
+  Input input(info.Env());
+  int fd = static_cast<int>(input.Integer(info[0], "fd", 0, INT32_MAX));
+  std::string path = input.Text(info[1], "path");
+  if (!input.ok()) return input.Throw();
+  Identity identity;
+  if (Failure failure = Pin(fd, path, &identity)) {
+    ToError(info.Env(), failure).ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  return ToValue(info.Env(), identity);
 }
 
 Napi::Value NetnsRemove(const Napi::CallbackInfo& info, Worker& worker) {

@@ -16,6 +16,8 @@ namespace cleat {
 Napi::Value NetnsCreate(const Napi::CallbackInfo& info, Worker& worker);
 Napi::Value NetnsPrepare(const Napi::CallbackInfo& info, Worker& worker);
 Napi::Value NetnsPin(const Napi::CallbackInfo& info, Worker& worker);
+// The same on the calling thread.
+Napi::Value NetnsPinNow(const Napi::CallbackInfo& info);
 Napi::Value NetnsRemove(const Napi::CallbackInfo& info, Worker& worker);
 Napi::Value NetnsIdentify(const Napi::CallbackInfo& info, Worker& worker);
 
