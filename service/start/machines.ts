@@ -17,7 +17,7 @@ import { built } from '../../native/index.ts';
 import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
 import { resolvConf } from '../../plan/containers/resolv-conf.ts';
-import { provideContainer, provideShared } from '../actors.ts';
+import { provideContainer, providePrepared, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
 import { Attachments } from '../fronts/attachments.ts';
@@ -25,6 +25,7 @@ import { HostLinks } from '../fronts/host-links.ts';
 import { EngineNetworks } from '../fronts/engine-networks.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
+import { PreparedNamespaces } from '../outsides/prepared-namespaces.ts';
 import { Shared } from '../outsides/shared.ts';
 import { Plans } from '../plans/plans.ts';
 import { failpoint } from '../records/failpoint.ts';
@@ -126,7 +127,9 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       scopes,
     },
   };
-  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms, scopes };
+  const prepared = new PreparedNamespaces(providePrepared(kernel), options.preparedNamespaces, failed);
+  const taking = prepared.taking.bind(prepared);
+  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms, scopes, taking };
   const machine = provideContainer(containerRunner, kernel, shared, own, observed);
   const containers = new Containers({
     roster,
@@ -162,6 +165,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     networks,
     ...fronts,
     outsides,
+    prepared,
     machine,
     containers,
     plans,
