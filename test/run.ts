@@ -29,7 +29,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { table } from '../cli/table.ts';
-import { bundleDaemon } from '../scripts/bundle.ts';
+import { bundlePrograms } from '../scripts/bundle.ts';
 import { bundleInspector } from '../scripts/bundle-inspector.ts';
 
 const DEFAULT_TIMEOUT_S = 600;
@@ -141,7 +141,7 @@ if (process.getuid?.() !== 0) {
   console.log(`no test file in ${directory}${wanted.length > 0 ? ` matches ${wanted.join(' ')}` : ''}`);
   failed = 1;
 } else {
-  await bundleDaemon();
+  await bundlePrograms();
   await bundleInspector();
   // The longest file begins first, so that it does not run alone at the end.
   const length = ({ slowS, timeoutS }: TestFile): number => (values.prove ? timeoutS : slowS);

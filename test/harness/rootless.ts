@@ -23,7 +23,7 @@ import { TestDaemon } from './daemon.ts';
 
 const FILES = ['passwd', 'group', 'subuid', 'subgid'] as const;
 const HOME = '/run/rootless-ground';
-const CLEAT = new URL('../../cli/main.js', import.meta.url).pathname;
+const CLEAT = new URL('../../bundle/cleat.cjs', import.meta.url).pathname;
 
 /** Mounts the files that users are made in, and a device that everybody may open, as udev makes it. */
 function makeGround(): void {
