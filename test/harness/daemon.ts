@@ -31,7 +31,7 @@ export interface Answer<T = Body> {
   body: T;
 }
 
-const START_LIMIT_MS = 15_000;
+const START_LIMIT_MS = 60_000;
 const GONE_LIMIT_MS = 10_000;
 
 export class TestDaemon {
@@ -55,6 +55,8 @@ export class TestDaemon {
   externals: Pick<MainOptions, 'cniPlugins' | 'netavark' | 'pluginTimeout'> = {};
   /** NAME=NUMBER: its limits. */
   limits: string[] = [];
+  /** A number, as text: how many namespaces it makes in advance. */
+  preparedNamespaces: MainOptions['preparedNamespaces'];
   /** NAME=NUMBER: the forwarder's limits of each container. */
   forwarderLimits: string[] = [];
   /** BASE,SIZE: the pools for networks without a subnet. */
@@ -111,12 +113,14 @@ export class TestDaemon {
     const log = openSync(`${this.directory}/log`, 'a');
     const publisher = this.publisher ?? undefined;
     const { drift, forwardOthers, limits, forwarderLimits, subnetPools, otlpEndpoint, exitWhenIdle, logLevel } = this;
+    const { preparedNamespaces } = this;
     const argument = JSON.stringify({
       ...(this.usualPlaces ? {} : { runDir, stateDir, netnsDir, socket }),
       publisher,
       drift,
       forwardOthers,
       limits,
+      preparedNamespaces,
       forwarderLimits,
       subnetPools,
       otlpEndpoint,

@@ -155,3 +155,9 @@ export class RootlessDaemon extends TestDaemon {
     this.usualPlaces = true;
   }
 }
+
+/** The leases of host-local on a network: addresses, in its usual directory as the user's plugins see it. */
+export function leasesOf(user: TestUser, network: string): string[] {
+  const directory = user.outsidePath(`/run/cleat-plugins/var/lib/cni/networks/${network}`);
+  return existsSync(directory) ? readdirSync(directory).filter((name) => /^[\d.]+$/.test(name)) : [];
+}
