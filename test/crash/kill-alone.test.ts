@@ -1,5 +1,5 @@
 // proving: 3600
-// as user: every day
+// as user: proving
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a container that is the first and last user of everything.
  */
