@@ -5,8 +5,9 @@
  * Limits: beside `replay` (journal.ts), this is the only import from cli/ into service/ (`#daemon`, made by scripts/bundle.ts). It
  * is loaded when this subcommand runs, so no other subcommand loads any code of the daemon.
  */
+import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { collect, commonOptions, subcommand } from '../command.ts';
+import { collect, commonOptions, Session, subcommand } from '../command.ts';
 import { fromEnvironment } from '../places.ts';
 import { complain } from '../terminal.ts';
 
@@ -36,13 +37,16 @@ interface Flags {
   otlpEndpoint?: string;
   exitWhenIdle?: string | true;
   logLevel?: string;
+  detach?: boolean;
 }
 
 export function addDaemonCommand(program: Command): void {
-  subcommand(program, 'daemon', 'run the daemon, in the foreground', [
+  subcommand(program, 'daemon', 'run the daemon, in the foreground unless --detach is given', [
     'cleat daemon',
+    'cleat daemon --detach                         # returns when it serves, and prints its pid',
     'cleat daemon --run-dir /tmp/c/run --state-dir /tmp/c/state --netns-dir /tmp/c/netns',
   ])
+    .option('-d, --detach', 'in the background: return when it serves; it writes daemon.log beside its socket')
     .option('--run-dir <path>', 'socket, snapshots, journals (env: CLEAT_RUN_DIR; default: /run/cleat)')
     .option('--state-dir <path>', 'network definitions (env: CLEAT_STATE_DIR; default: /var/lib/cleat)')
     .option('--netns-dir <path>', 'where namespaces are pinned (env: CLEAT_NETNS_DIR; default: /run/netns)')
@@ -123,6 +127,7 @@ export function addDaemonCommand(program: Command): void {
       new Option('--log-level <level>', 'how much to log (env: CLEAT_LOG_LEVEL; default: info)').choices(LEVELS),
     )
     .action(async (flags: Flags, command: Command) => {
+      if (flags.detach === true) return detach(flags, command);
       const places = {
         runDir: flags.runDir ?? fromEnvironment('RUN_DIR'),
         stateDir: flags.stateDir ?? fromEnvironment('STATE_DIR'),
@@ -151,4 +156,14 @@ export function addDaemonCommand(program: Command): void {
       const { main } = await import('#daemon');
       await main(Object.fromEntries(Object.entries(places).filter(([, value]) => value !== undefined)), complain);
     });
+}
+
+async function detach({ runDir = fromEnvironment('RUN_DIR') }: Flags, command: Command): Promise<void> {
+  const session = new Session(command);
+  const { socket = fromEnvironment('SOCKET') } = commonOptions(command);
+  const { startDetached } = await import('../process/detach.ts');
+  const args = process.argv.slice(2).filter((word) => word !== '--detach' && word !== '-d');
+  const place = socket ?? (runDir === undefined ? session.socket : join(runDir, 'cleat.sock'));
+  const pid = await startDetached(args, place);
+  session.say({ pid, socket: place }, String(pid));
 }
