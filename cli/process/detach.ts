@@ -21,8 +21,12 @@ const AGAIN_MS = 20;
 /** Owner and mode are those that the daemon gives its run directory. */
 const MODE = 0o755;
 
-/** Starts `cleat` with these arguments; resolves with the daemon's pid when it answers at this socket. */
-export async function startDetached(args: string[], socket: string): Promise<number> {
+/** Starts `cleat` with these arguments and this environment besides ours; resolves with the daemon's pid when it answers at this socket. */
+export async function startDetached(
+  args: string[],
+  socket: string,
+  environment: Record<string, string>,
+): Promise<number> {
   const path = join(dirname(socket), 'daemon.log');
   const { log, before } = openLog(path);
   const { execPath, execArgv, argv } = process;
@@ -30,7 +34,7 @@ export async function startDetached(args: string[], socket: string): Promise<num
     cwd: '/',
     detached: true,
     stdio: ['ignore', log, log],
-    env: { ...process.env, CLEAT_LOG_LEVEL: process.env.CLEAT_LOG_LEVEL || 'warn' },
+    env: { ...process.env, ...environment },
   });
   closeSync(log);
   const exit = new Promise<number | null>((resolve) => child.once('exit', resolve));

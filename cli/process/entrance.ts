@@ -27,8 +27,8 @@ export type Place = Pick<ContainerView, 'files'> & { netns: { path: string | nul
 
 export class Entrance {
   readonly #child: ChildProcess;
-  /** What could not be done, in cleat-run's words; empty when the program runs. */
-  readonly #refused: Promise<string>;
+  /** What cleat-run says: a zero byte when it goes, and then what it could not do; nothing if it has ended before. */
+  readonly #said: Promise<string>;
   readonly #exit: Promise<number>;
 
   /** `detached`: it goes on without this client, in a session of its own, without a terminal. */
@@ -45,7 +45,7 @@ export class Entrance {
       this.#child.once('exit', (status, signal) => resolve(signal === null ? (status ?? 0) : 128 + os.signals[signal]));
     });
     this.#exit.catch(() => {}); // it is awaited later
-    this.#refused = new Promise((resolve) => {
+    this.#said = new Promise((resolve) => {
       let text = '';
       this.#orders.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
       this.#orders.once('error', () => {}); // it has ended; its exit code says more
@@ -71,9 +71,10 @@ export class Entrance {
   async begin({ netns, files }: Place): Promise<void> {
     const words = netns.path === null ? ['', '', ''] : [netns.path, files?.resolv_conf ?? '', files?.hosts ?? ''];
     this.#orders.write(words.map((word) => `${word}\0`).join(''));
-    const refused = await this.#refused;
-    if (refused === '') return;
-    throw new Failure({ code: 'USAGE', message: `cannot start ${refused}` }, await this.#exit);
+    const said = await this.#said;
+    if (said === '\0') return;
+    const message = said === '' ? 'it ended before CMD began' : `cannot start ${said.slice(1)}`;
+    throw new Failure({ code: 'USAGE', message }, (await this.#exit) || EXIT.runFailed);
   }
 
   /** Lets the program go on without us. */

@@ -3,9 +3,9 @@
 //   cleat-run PROGRAM [ARGUMENT...]
 //
 // Descriptor 3 is a socket. Three words come from it, each ended by a zero byte: the path of the network namespace, and
-// the container's resolv.conf and hosts (empty words: stay, keep). Then PROGRAM is executed in our own process, and the
-// socket closes. If that fails, what failed is written to the socket first. So a container can be tied to this process
-// before it has a network.
+// the container's resolv.conf and hosts (empty words: stay, keep). A zero byte goes back: they were read. Then PROGRAM
+// is executed in our own process, and the socket closes. If that fails, what failed is written to the socket first. So
+// a container can be tied to this process before it has a network.
 //
 // PROGRAM has a mount namespace of its own: its /etc/resolv.conf and /etc/hosts are the container's, and its /sys shows
 // the interfaces of the container. What the host mounts and unmounts later is seen in it (MS_SLAVE). What is mounted
@@ -122,6 +122,7 @@ void MountSys() {
 
 int Become(const std::vector<std::string>& orders, char* const* program) {
   const std::string& path = orders[0];
+  (void)!send(kOrders, "", 1, MSG_NOSIGNAL);
   if (!path.empty()) {
     cleat::UniqueFd netns;
     cleat::Failure failure = cleat::OpenAnyNetns(path, &netns);

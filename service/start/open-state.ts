@@ -16,7 +16,6 @@ import { DefinitionStore } from '../../state/files/definitions.ts';
 import { ExposedStore } from '../../state/files/exposed.ts';
 import { Journal } from '../../state/files/journal.ts';
 import { SnapshotStore } from '../../state/files/store.ts';
-import { PublisherUrl } from '../../state/names.ts';
 import { Definitions } from '../networks/definitions.ts';
 import { failpoint } from '../records/failpoint.ts';
 import { instanceOf } from '../records/instance.ts';
@@ -26,7 +25,6 @@ export type OpenState = ReturnType<typeof openState>;
 
 export function openState(options: DaemonOptions) {
   const { runDir, stateDir, netnsDir, socket, log } = options;
-  const publisher = publisherOf(options.publisher);
   refuseSocketPath(socket);
   // The DNS servers run as another user and pass through this directory. Everything else in it is closed to them.
   ownDirectory(runDir, 0o751);
@@ -57,7 +55,7 @@ export function openState(options: DaemonOptions) {
   unreadable.push(...exposed.load().unreadable);
   return {
     options,
-    publisher,
+    publisher: options.publisher,
     bootId,
     instance,
     failed,
@@ -115,11 +113,4 @@ function refuseSocketPath(path: string): void {
   if (bytes > 0 && bytes <= MAX_SOCKET_PATH) return;
   const message = `the path of a socket has 1 to ${MAX_SOCKET_PATH} bytes, not ${bytes}: ${path}`;
   throw new FaultError('BAD_REQUEST', message, { object: path });
-}
-
-function publisherOf(text: string | null): string | null {
-  if (text === null) return null;
-  const { data, error } = PublisherUrl.safeParse(text);
-  if (data === undefined) throw new FaultError('BAD_REQUEST', `publisher ${text}: ${error?.issues[0]?.message ?? ''}`);
-  return data;
 }

@@ -23,6 +23,13 @@ const runs = suite('runs');
 const inspect = async (id: string) => (JSON.parse(await shell.ok('inspect', id)) as [Inspection])[0];
 const alive = (pid: number): boolean => existsSync(`/proc/${pid}`) && processState(pid) !== 'Z';
 
+/** The inodes of the daemon's ends of connections: the sixth field is 03 when one is connected, the seventh its inode. */
+const connections = (): string[] =>
+  readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .flatMap(([, , , , , state, inode = '', path]) => (state === '03' && path === shell.socket ? [inode] : []));
+
 runs.before(async () => {
   execFileSync('ip', ['link', 'set', 'lo', 'up']);
   await shell.startDaemon();
@@ -44,6 +51,13 @@ runs('run -d returns when CMD runs, and names it; what ends CMD ends its network
   const [, , , session, terminal] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   assert.equal([session, terminal], [String(pid), '0']);
   const waiting = shell.start('wait', id);
+  // A request that is there twice is one that waits.
+  let before: string[] = [];
+  await until('it waits', () => {
+    const [last, now] = [before, connections()];
+    before = now;
+    return now.some((inode) => last.includes(inode));
+  });
   assert.is(await shell.ok('stop', id), id);
   assert.equal([(await waiting.ended).code, waiting.so().stdout], [0, `${id}\n`]);
   assert.not(alive(pid ?? 0));

@@ -15,7 +15,7 @@ import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
 import type { Inspection } from '../../state/answers/container/inspection.ts';
 import type { AuditReport } from '../../state/answers/audit.ts';
-import type { MainOptions } from '../../service/main.ts';
+import type { MainOptions } from '../../service/start/settings.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 
 export type CreateOptions = Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>;
