@@ -13,6 +13,9 @@ export function fromEnvironment(name: string, env: NodeJS.ProcessEnv = process.e
   return value === '' ? undefined : value;
 }
 
+/** Returns an executable of the build, from any folder of dist/. */
+export const built = (name: string): string => join(import.meta.dirname, '../../build/Release', name);
+
 const RUN_DIR = '/run/cleat';
 
 /** Returns the run directory of root's daemon, or of the user's own (native/rootless/user.h). */
