@@ -216,6 +216,14 @@
       "ldflags": ["-static-pie"],
     },
     {
+      # Static: it runs before each program of others that an ordinary user's daemon starts.
+      "target_name": "cleat-sandbox",
+      "type": "executable",
+      "sources": ["native/rootless/sandbox.cc"],
+      "defines": ["_GNU_SOURCE"],
+      "ldflags": ["-static-pie"],
+    },
+    {
       # Static, for the same reasons; and one of it runs for every container that has such an uplink.
       "target_name": "cleat-keeper",
       "type": "executable",

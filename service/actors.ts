@@ -3,7 +3,8 @@
  *
  * Guarantees: every effect has the name of its actor, and runs under the rules of effects/effect.ts.
  */
-import type { AnyActorLogic } from 'xstate';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fromPromise, type AnyActorLogic } from 'xstate';
 import * as ask from '../effects/ask.ts';
 import { ensureAddresses } from '../effects/links/address.ts';
 import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/links/bridge.ts';
@@ -18,7 +19,7 @@ import { changeZones, lookAtZones } from '../effects/firewall/firewalld.ts';
 import { repairRuleset } from '../effects/firewall/firewall-repair.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { awaitLinksGone, ensureLink, removeLink } from '../effects/links/link.ts';
-import { ensureNamespace, removeNamespace } from '../effects/namespaces/netns.ts';
+import { ensureNamespace, prepareNamespace, removeNamespace, type Taking } from '../effects/namespaces/netns.ts';
 import { publish, unpublish, type HandlerPlaces } from '../effects/ports/port-handlers.ts';
 import { expose, unexpose } from '../effects/ports/publisher.ts';
 import { replaceLink, reviseLink } from '../effects/links/relink.ts';
@@ -33,6 +34,7 @@ import { hasLease } from '../plan/containers/attachment.ts';
 import { lease, type TermsOf } from '../effects/lease.ts';
 import { knownInside } from '../plan/addresses/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
+import { preparedMachine } from '../machines/prepared.ts';
 import { rootlessMachine } from '../machines/rootless.ts';
 import { resolverMachine } from '../machines/resolver.ts';
 import { uplinkMachine } from '../machines/uplink.ts';
@@ -45,6 +47,7 @@ import type { SharedMachines } from './outsides/outside.ts';
 import type { Shared } from './outsides/shared.ts';
 import { raisingOf } from './outsides/outside.ts';
 import { membersOf, rulesetOf } from './outsides/desired-ruleset.ts';
+import { QUIET_MS } from './outsides/prepared-namespaces.ts';
 import { uplinkGuard } from './outsides/uplink-guard.ts';
 
 /** The deadline for an uplink to be ready, or to end. effects/uplinks/uplink-process.ts has deadlines of its own. */
@@ -68,13 +71,14 @@ interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'remov
   externals: ExternalPrograms;
   termsOf: TermsOf;
   scopes: Scopes;
+  taking: Taking;
 }
 
 export function provideContainer(
   runner: EffectRunner,
   kernel: Kernel,
   shared: Shared,
-  { exposed, places, neighbours, externals, termsOf, scopes, ensureFiles, removeFiles }: Own,
+  { exposed, places, neighbours, externals, termsOf, scopes, taking, ensureFiles, removeFiles }: Own,
   observed: Observe = unobserved,
 ) {
   const attachment = attachmentMachine.provide({
@@ -100,7 +104,7 @@ export function provideContainer(
     actors: observed('container', {
       attachment,
       uplink,
-      ensureNamespace: defineEffect(runner, 'add', 'ensureNamespace', ensureNamespace(kernel)),
+      ensureNamespace: defineEffect(runner, 'add', 'ensureNamespace', ensureNamespace(kernel, taking)),
       removeNamespace: defineEffect(runner, 'remove', 'removeNamespace', removeNamespace(kernel)),
       expose: defineEffect(runner, 'add', 'expose', expose(exposed)),
       unexpose: defineEffect(runner, 'remove', 'unexpose', unexpose(exposed)),
@@ -120,6 +124,18 @@ export function provideContainer(
       awaitVerdict: ask.awaitVerdict(neighbours),
       backOff: ask.backOff(),
     }),
+  });
+}
+
+/** No snapshot has to name what it makes, so that nothing waits for the disk (machines/prepared.ts). */
+export function providePrepared(kernel: Kernel) {
+  const prepare = prepareNamespace(kernel);
+  return preparedMachine.provide({
+    actors: {
+      pause: fromPromise<void, undefined>(({ signal }) => delay(QUIET_MS, undefined, { signal })),
+      prepareNamespace: fromPromise<number, undefined>(() => prepare()),
+      backOff: ask.backOff(),
+    },
   });
 }
 

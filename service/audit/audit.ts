@@ -55,14 +55,18 @@ interface Snapshot {
 
 const judged = ({ state, context }: Snapshot): Judged => ({ context, steady: isSteadyName(state) });
 
-/** Audits everything. `outsides`: more outsides to look at; the snapshots alone decide what should be there. */
+/**
+ * Audits everything. `outsides`: more outsides to look at; the snapshots alone decide what should be there. `beside`: what was
+ * found where no snapshot has a say.
+ */
 export async function audit(
   kernel: Kernel,
   directories: Directories,
   outsides: readonly (string | null)[] = [],
+  beside: readonly Found[] = [],
 ): Promise<Audit> {
   const { instance } = kernel;
-  const findings: Found[] = [];
+  const findings: Found[] = [...beside];
   const snapshots = readSnapshots(join(directories.runDir, 'containers'), findings);
   const definitions = readJson(join(directories.stateDir, 'networks')).flatMap(({ json }) => {
     const parsed = NetworkDefinition.safeParse(json);

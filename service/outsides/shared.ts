@@ -28,7 +28,7 @@ import type { RootlessInput } from '../../machines/rootless.ts';
 import { isExternal } from '../../plan/networks/external.ts';
 import { isUnmanaged, rememberedBridge, type BridgeSeen } from '../../plan/networks/unmanaged.ts';
 import { NO_WAY_OUT, remembered, type WayOut } from '../../plan/networks/way-out.ts';
-import type { Leases } from '../../plan/networks/lease.ts';
+import { NO_LEASES, type Leases } from '../../plan/networks/lease.ts';
 import type { NetnsIdentity } from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { NOBODY } from '../../effects/ask.ts';
@@ -129,7 +129,7 @@ export class Shared implements Directory {
 
   network(outside: string | null, name: string): AnyActorRef | null {
     const on = this.#outside(outside);
-    return on.networks.get(name) ?? this.#startNetwork(on, outside, name, {}, false);
+    return on.networks.get(name) ?? this.#startNetwork(on, outside, name, NO_LEASES, false);
   }
 
   firewall(outside: string | null): AnyActorRef {
@@ -160,7 +160,7 @@ export class Shared implements Directory {
 
   /** Returns the machines of an outside as they are now, or as they would begin. Starts none of them. */
   present(outside: string | null): PresentMachines {
-    const networkInput = (name: string) => this.#networkInput(outside, name, {}, false);
+    const networkInput = (name: string) => this.#networkInput(outside, name, NO_LEASES, false);
     const wayOut = this.#rootlessInput(outside, NOTHING);
     return presentMachines(this.#machines, outside, this.#outsides.get(outside) ?? null, wayOut, networkInput);
   }
@@ -242,7 +242,7 @@ export class Shared implements Directory {
   usesExternal(outside: string | null): boolean {
     return [...this.networksIn(outside).values()].some((actor) => {
       const { context } = actor.getSnapshot();
-      return isExternal(context.definition) && Object.keys(context.leases).length > 0;
+      return isExternal(context.definition) && context.leases.size > 0;
     });
   }
 
@@ -320,8 +320,8 @@ export class Shared implements Directory {
   /** Returns the owners that hold a lease of this network, in any outside. */
   usersOf(name: string): string[] {
     return [...this.#outsides.values()].flatMap((on) => {
-      const leases = on.networks.get(name)?.getSnapshot().context.leases ?? {};
-      return Object.keys(leases);
+      const leases = on.networks.get(name)?.getSnapshot().context.leases;
+      return [...(leases?.keys() ?? [])];
     });
   }
 
@@ -393,7 +393,7 @@ export class Shared implements Directory {
       });
       const on = this.#start(outside, all);
       for (const name of this.#definitions.keys())
-        this.#startNetwork(on, outside, name, all.leases.get(name) ?? {}, true);
+        this.#startNetwork(on, outside, name, all.leases.get(name) ?? NO_LEASES, true);
     }
     return unreadable;
   }
@@ -543,7 +543,7 @@ export class Shared implements Directory {
     on.networks.set(name, actor);
     this.#run(actor, `network ${name}`, (stopped) => {
       if (on.networks.get(name) !== actor) return; // it has been removed
-      const leases = this.#now(outside, on).leases.get(name) ?? {};
+      const leases = this.#now(outside, on).leases.get(name) ?? NO_LEASES;
       this.#startNetwork(on, outside, name, leases, true, stopped)?.send({ type: 'drifted' });
     });
     return actor;

@@ -8,15 +8,16 @@ import { join } from 'node:path';
 import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
 import { ExternalPrograms } from '../../effects/external/external.ts';
+import { PluginSandbox } from '../../effects/external/sandbox.ts';
 import { termsOf } from '../../effects/external/terms.ts';
 import { managerSocket, Scopes } from '../../effects/processes/scopes.ts';
-import { etcEffects, rootlessServers } from '../../effects/names/etc.ts';
+import { etcEffects, rootlessResolvConf, rootlessServers } from '../../effects/names/etc.ts';
 import { wayOutHome } from '../../effects/uplinks/uplink-keeper.ts';
 import { built } from '../../native/index.ts';
 import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
 import { resolvConf } from '../../plan/containers/resolv-conf.ts';
-import { provideContainer, provideShared } from '../actors.ts';
+import { provideContainer, providePrepared, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
 import { Attachments } from '../fronts/attachments.ts';
@@ -24,6 +25,7 @@ import { HostLinks } from '../fronts/host-links.ts';
 import { EngineNetworks } from '../fronts/engine-networks.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
+import { PreparedNamespaces } from '../outsides/prepared-namespaces.ts';
 import { Shared } from '../outsides/shared.ts';
 import { Plans } from '../plans/plans.ts';
 import { failpoint } from '../records/failpoint.ts';
@@ -84,7 +86,15 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     rootless: way,
   });
   const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') }, conflist);
-  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'));
+  const sandbox =
+    rootless === null
+      ? null
+      : new PluginSandbox({
+          directory: rootless.sandbox,
+          launcher: built('cleat-sandbox'),
+          resolvConf: () => rootlessResolvConf(rootless.uplink),
+        });
+  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'), sandbox);
   const networks = new Networks({
     termsOf: terms,
     definitions,
@@ -117,7 +127,9 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       scopes,
     },
   };
-  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms, scopes };
+  const prepared = new PreparedNamespaces(providePrepared(kernel), options.preparedNamespaces, failed);
+  const taking = prepared.taking.bind(prepared);
+  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms, scopes, taking };
   const machine = provideContainer(containerRunner, kernel, shared, own, observed);
   const containers = new Containers({
     roster,
@@ -146,5 +158,20 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   });
   const attachments = new Attachments({ containers, networks: engineNetworks, hostLinks });
   const fronts = { engineNetworks, attachments };
-  return { roster, metrics, shared, networks, ...fronts, outsides, machine, containers, plans, etc, places, scopes };
+  return {
+    roster,
+    metrics,
+    shared,
+    networks,
+    ...fronts,
+    outsides,
+    prepared,
+    machine,
+    containers,
+    plans,
+    etc,
+    sandbox,
+    places,
+    scopes,
+  };
 }

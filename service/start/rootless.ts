@@ -16,6 +16,11 @@ import type { RootlessOptions } from './options.ts';
 
 /** Pinned by the launcher (native/rootless/mounts.h). */
 const OUTSIDE = '/run/netns/rootless';
+/**
+ * In the mount namespace alone, and so for as long as the network namespace in which its programs work. The launcher takes no such
+ * name for one of the host's (native/rootless/mounts.cc).
+ */
+const SANDBOX = '/run/cleat-plugins';
 /** Set by the launcher: the directory that is $XDG_RUNTIME_DIR/cleat outside. */
 const DIRECTORY = 'CLEAT_ROOTLESS';
 
@@ -54,7 +59,7 @@ export function rootlessOptions(programs: UplinkPrograms, asked: string | undefi
   if (!isProgram(program)) {
     throw new FaultError('BAD_REQUEST', `--rootless-uplink is ${UPLINK_PROGRAMS.join(' or ')}, not ${program}`);
   }
-  return { outside: OUTSIDE, uplink: usualSettings(program, programs) };
+  return { outside: OUTSIDE, uplink: usualSettings(program, programs), sandbox: SANDBOX };
 }
 
 const isProgram = (text: string): text is UplinkProgram => (UPLINK_PROGRAMS as readonly string[]).includes(text);
