@@ -29,6 +29,8 @@ export async function auditDescriptors(kernel: Kernel, prepared: () => NetnsIden
 function strayIn(kernel: Kernel, prepared: readonly NetnsIdentity[]): Map<string, string> {
   const outsides = [null, ...kernel.opened()].map((outside) => kernel.outside(outside).kernel.identity());
   const known = new Set([...outsides, ...prepared].map(({ ino }) => `net:[${ino}]`));
+  // A rootless daemon listens in the one that its process is in, which is no outside.
+  known.add(readlinkSync('/proc/self/ns/net'));
   for (const [namespace] of readFileSync('/proc/self/mountinfo', 'utf8').matchAll(/net:\[\d+\]/g)) known.add(namespace);
   const open = readdirSync('/proc/self/fd').map((number) => [number, linkOf(number)] as const);
   return new Map(open.filter(([, namespace]) => namespace.startsWith('net:[') && !known.has(namespace)));

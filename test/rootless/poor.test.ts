@@ -126,7 +126,7 @@ poor('newuidmap without its rights, and a path too long for a socket', () => {
   assert.equal(ann.processes(), []);
 });
 
-poor('the label of SELinux is given where there is SELinux; without labels everything goes on', () => {
+poor('the label of SELinux is given where there is SELinux, and without labels everything goes on', () => {
   const labelOf = 'import os; print(os.getxattr("/run", "security.selinux"))';
   const inside = [built('cleat-rootless'), '--', 'python3', '-c', labelOf];
   const with_ = mounted('mount -t tmpfs tmpfs /sys/fs; mkdir /sys/fs/selinux; echo 1 >/sys/fs/selinux/enforce');

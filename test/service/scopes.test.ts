@@ -160,7 +160,7 @@ for (const [n, one] of cases.entries()) {
     await daemon.clean();
   });
 
-  scopes(`${what}: nothing is left of the scopes when the helpers have ended`, async () => {
+  scopes(`nothing is left of the scopes when the helpers have ended: ${what}`, async () => {
     await daemon.down('web', 'slirp');
     await daemon.clean();
     assert.is(await daemon.stop(), 0);
