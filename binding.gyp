@@ -206,6 +206,7 @@
         "native/namespaces/nsfile.cc",
         "native/processes/pidfd.cc",
         "native/rootless/holder.cc",
+        "native/rootless/label.cc",
         "native/rootless/mapping.cc",
         "native/rootless/mounts.cc",
         "native/rootless/rootless.cc",

@@ -43,6 +43,8 @@ export interface DaemonOptions {
   /** Programs of others that make networks: where CNI plugins and netavark are, and what one execution may take. */
   externals: Omit<ExternalPlaces, 'config'> & { patienceMs: number };
   limits: Limits;
+  /** How many namespaces are made before a container asks for one; 0: none. */
+  preparedNamespaces: number;
   /** Limits of each container's use of the forwarder. */
   forwarderLimits: Partial<ForwarderLimits>;
   /** The pools from which automatic subnets are taken; none: the default pools. */
