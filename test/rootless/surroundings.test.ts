@@ -284,6 +284,14 @@ surroundings('the command as the user: run, ps, network, connect, publish, stats
   assert.is(said.status, 7, said.stderr);
   assert.match(said.stdout, /^\s+0\s+1601\s+1\n/);
   assert.match(said.stdout, /eth0@\S+\s+UP\s+10\.\d+\.\d+\.\d+\/24/);
+  // The files and the interfaces of the container, in the background too; the daemon's own namespace has others.
+  assert.is(ann.cleat('run', '-d', '--name', 'd', '--add-host', 'one:192.0.2.1', '--', 'sleep', '1000'), 'd\n');
+  const inside = ann.cleat('exec', 'd', '--', 'sh', '-c', 'ls /sys/class/net; cat /etc/hosts');
+  assert.match(inside, /^eth0\nlo\n/);
+  assert.match(inside, /^192\.0\.2\.1 one$/m);
+  const sleeper = ann.processOf('sleep 1000');
+  assert.is(ann.cleat('stop', 'd'), 'd\n');
+  assert.not(existsSync(`/proc/${sleeper}`));
   ann.cleat('network', 'create', 'back');
   ann.cleat('create', 'c', '--network', 'cleat', '-p', '19100:80');
   ann.cleat('configure', 'c');
@@ -312,6 +320,15 @@ surroundings('a namespace of the host, or of another user, is refused before any
   }
   await daemon.clean();
   endSleepers();
+});
+
+surroundings('daemon --detach as the user returns when it serves', async () => {
+  await daemon.stop();
+  const pid = Number(ann.cleat('daemon', '--detach'));
+  assert.is(ann.cleat('version', '--format', '{{.daemon.pid}}'), `${pid}\n`);
+  assert.is(ann.cleat('run', '--', 'sh', '-c', 'ls /sys/class/net'), 'eth0\nlo\n');
+  process.kill(pid, 'SIGTERM');
+  await until('it has ended', () => !existsSync(`/proc/${pid}`));
 });
 
 surroundings.after(async () => {
