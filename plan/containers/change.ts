@@ -76,8 +76,8 @@ export const leaving = (context: ContainerContext): Attachment[] =>
   context.attachments.filter(({ network }) => Object.hasOwn(changeOf(context).networks, network));
 
 /**
- * Returns those of these ports that have no target with these attachments. Returns none while the uplink's link is unknown, or the
- * addresses of an attachment that could be one, or if a program of others carries them.
+ * Returns those of these ports that have no target with these attachments. Returns none while the uplink's link is unknown, or what a
+ * program of others will give that the forwarder can lead to, or if such a program carries them.
  */
 export const stranded = (
   context: ContainerContext,
@@ -86,8 +86,7 @@ export const stranded = (
 ): ResolvedPort[] => {
   if (context.portHandler === 'pasta' || context.uplink?.made === null) return [];
   if (carrierOf(attachments) !== undefined) return [];
-  const unknown = ({ external, addresses }: Attachment) => external?.result === null && addresses.length === 0;
-  if (attachments.some((one) => unknown(one) && canPublish(one, context.portHandler))) return [];
+  if (attachments.some((one) => one.external?.result === null && canPublish(one, context.portHandler))) return [];
   const addresses = leadsTo(context, attachments);
   return ports.filter((port) => targetsFor(context.portHandler, [{ ...port, range: 1 }], addresses).length === 0);
 };

@@ -91,28 +91,27 @@ export function walk(
  */
 export function planSandbox(directory: string, needed: readonly string[], look: Look): Sandbox {
   const inside = (path: string): string => `${directory}${path}`;
-  const names = needed.filter((path) => isBelow(path, RUN)).map((path) => `${RUN}/${path.split('/')[2] ?? ''}`);
+  const names = needed.filter((path) => isBelow(path, RUN)).map((path) => path.split('/').slice(0, 3).join('/'));
   const shown = [...new Set([...SHOWN, ...names])].filter((path) => look(path) !== null);
-  const resolved = shown.includes('/run/systemd') && look(RESOLVED) === 'directory' ? RESOLVED : null;
-
-  const state = stateOf(look);
   const isOurs = (path: string): boolean =>
-    (resolved !== null && isBelow(path, resolved)) ||
-    (isBelow(path, RUN) && !shown.some((one) => path === one || isBelow(path, one))) ||
-    (state?.covers === STATE && isBelow(path, STATE));
+    isBelow(path, RESOLVED) ||
+    isBelow(path, STATE) ||
+    (isBelow(path, RUN) && !shown.some((one) => path === one || isBelow(path, one)));
   const target = walk(RESOLV_CONF, look, isOurs);
-  const isCovered = target?.found === 'ended' || isBelow(target?.path ?? '', RUN);
-
+  const state = stateOf(look);
   const beside =
     state === null || state.own === null ? null : { directory: state.at, at: inside(state.covers), own: state.own };
   const mounts: Mount[] = [
     ...shown.map((path) => ({ from: path, to: inside(path) })),
-    ...(resolved !== null && target !== null && isBelow(target.path, resolved)
-      ? [{ from: null, to: inside(resolved) }]
-      : []),
+    ...(target !== null && isBelow(target.path, RESOLVED) ? [{ from: null, to: inside(RESOLVED) }] : []),
     ...(target === null || target.found === 'directory'
       ? []
-      : [{ from: inside('/resolv.conf'), to: isCovered ? inside(target.path) : target.path }]),
+      : [
+          {
+            from: inside('/resolv.conf'),
+            to: target.found === 'ended' || isBelow(target.path, RUN) ? inside(target.path) : target.path,
+          },
+        ]),
     ...(beside === null ? [] : [{ from: beside.directory, to: `${beside.at}/${COVERED}` }]),
     ...(state === null ? [] : [{ from: inside(state.covers), to: state.at }]),
     { from: inside(RUN), to: RUN },

@@ -27,13 +27,13 @@ export async function auditDescriptors(kernel: Kernel, prepared: () => NetnsIden
 
 /** Returns the descriptors of namespaces that nothing explains, by their numbers: net:[4026532178]. */
 function strayIn(kernel: Kernel, prepared: readonly NetnsIdentity[]): Map<string, string> {
-  const outsides = [null, ...kernel.opened()].map((outside) => kernel.outside(outside).kernel.identity());
-  const known = new Set([...outsides, ...prepared].map(({ ino }) => `net:[${ino}]`));
-  // A rootless daemon listens in the one that its process is in, which is no outside.
-  known.add(readlinkSync('/proc/self/ns/net'));
+  const outsides = [null, ...kernel.opened()].map((outside) => kernel.outside(outside).kernel);
+  // A rootless daemon listens in the host's namespace, which is no outside of its own.
+  const open = [...outsides, kernel.listening(null)].map((one) => one.identity());
+  const known = new Set([...open, ...prepared].map(({ ino }) => `net:[${ino}]`));
   for (const [namespace] of readFileSync('/proc/self/mountinfo', 'utf8').matchAll(/net:\[\d+\]/g)) known.add(namespace);
-  const open = readdirSync('/proc/self/fd').map((number) => [number, linkOf(number)] as const);
-  return new Map(open.filter(([, namespace]) => namespace.startsWith('net:[') && !known.has(namespace)));
+  const all = readdirSync('/proc/self/fd').map((number) => [number, linkOf(number)] as const);
+  return new Map(all.filter(([, namespace]) => namespace.startsWith('net:[') && !known.has(namespace)));
 }
 
 /** Returns what a descriptor is; an empty text if it has been closed meanwhile. */

@@ -75,7 +75,7 @@ export const survivors: Survivors[] = [
   {
     why: 'Absent, null and false, or 0 and nothing, are the same to what reads it.',
     mutants: [
-      "plan/containers/attachment.ts canPublish: `export const canPublish = ({ internal, unmanaged = false, external }, handler) => !internal && external === undefined && (!unmanaged || handler === 'forwarder');` unmanaged = false -> unmanaged",
+      "plan/containers/attachment.ts canPublish: `export const canPublish = ({ internal, unmanaged = false, external }, handler) => !internal && ((external === undefined && !unmanaged) || handler === 'forwarder');` unmanaged = false -> unmanaged",
       'plan/containers/attachment.ts planAttachments: `const asked = leases.map((lease) => options[lease.network]?.interface_name).filter((name) => name !== undefined);` leases.map((lease) => options[lease.network]?.interface_name).filter((name) => name !== undefined) -> leases.map((lease) => options[lease.network]?.interface_name)',
       'plan/containers/change.ts leadsTo: `const made = context.uplink?.made ?? null;` context.uplink?.made ?? null -> (context.uplink?.made)',
       'plan/networks/host-routes.ts askedBy: `const tables = [LOCAL_TABLE, MAIN_TABLE].map((table) => ({ table, to: null, suppressed: -1 }));` , suppressed: -1 -> ',

@@ -136,6 +136,7 @@ plan('ports are not stranded while the address that plugins will give is unknown
   };
   assert.is(of('forwarder', {}), 0);
   assert.is(of(undefined, {}), 1, 'the program gets them before');
+  assert.is(of(undefined, { external: { ports: [P80] } as never }), 0, 'and has got them');
   assert.is(of('forwarder', { internal: true }), 1);
   assert.is(of('forwarder', { external: { result: {} } as never }), 1, 'it has answered without an address');
   const known = { addresses: WEB.addresses };

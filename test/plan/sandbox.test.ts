@@ -25,7 +25,7 @@ const USUAL = { '/run/user/': true, '/run/netns/': true, '/var/lib/cni/': true }
 const SYSTEMD = { '/run/systemd/resolve/stub-resolv.conf': true, '/run/systemd/resolve/resolv.conf': true } as const;
 const STUB = '/run/systemd/resolve/stub-resolv.conf';
 
-const text = ({ from, to }: Mount) => `${from ?? 'tmpfs'} ${to}`;
+const text = ({ from, to }: Mount) => `${from === null ? 'tmpfs' : from} ${to}`;
 const planned = (files: Record<string, string | true>, needed = ['/run/netns/c']) => {
   const { mounts, beside } = planSandbox('/s', needed, host({ ...USUAL, ...files }));
   return { mounts: mounts.map(text), beside };
@@ -85,8 +85,14 @@ sandbox('resolv.conf: where ours is mounted, and what is made for it', () => {
       { '/etc/resolv.conf': '/run/x/../../opt/r', '/run/x/': true, '/opt/r': true },
       '/opt/r',
     ],
+    [
+      'into /run by the text alone',
+      { '/a': '/usr/lib/b', '/usr/lib/b/': true, '/usr/lib/run/x/r': true, '/etc/resolv.conf': '/a/../run/x/r' },
+      '/usr/lib/run/x/r',
+    ],
     ['above the root', { '/etc/resolv.conf': '../../../opt/r', '/opt/r': true }, '/opt/r'],
     ['a circle', { '/etc/resolv.conf': 'b', '/etc/b': 'resolv.conf' }, null],
+    ['a directory that is shown', { '/etc/resolv.conf': '/run/user' }, null],
     ['/run itself', { '/etc/resolv.conf': '/run' }, null],
     // Below what is shown of /run, the host's own file is covered; where there is none, none can be made.
     ["the user's own", { '/run/user/7/r': true, '/etc/resolv.conf': '/run/user/7/r' }, '/s/run/user/7/r'],
@@ -139,6 +145,7 @@ sandbox('of /run a program finds what it needs, each once, if it is there', () =
     '/run/mine/netns/d',
     '/run/mine/spares/d',
     '/usr/lib/cni/bridge',
+    '/opt/dbus/x',
     '/run/none/x',
     '/runs/x',
     '/run',
