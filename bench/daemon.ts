@@ -13,7 +13,7 @@ import { BRIDGE, Client, type Stream, upEvents } from './client.ts';
 import type { Contender } from './contender.ts';
 import { NO_PORTS } from './floor/floor.ts';
 
-const PROGRAM = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../bundle/cleat.cjs', import.meta.url));
 const START_LIMIT_MS = 20_000;
 const GONE_LIMIT_MS = 20_000;
 /** Requests that carry many events are cut to this many containers, well under any body limit. */

@@ -33,7 +33,7 @@ export class Context {
     this.peers = peers;
     this.quick = quick;
     this.folder = folder;
-    if (!daemonExists()) this.absent = 'dist/cli/main.js is not built: the rows of cleat are missing';
+    if (!daemonExists()) this.absent = 'dist/bundle/cleat.cjs is not built: the rows of cleat are missing';
   }
 
   /** Returns an id that is never returned again, for any contender. */

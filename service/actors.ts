@@ -24,6 +24,7 @@ import { publish, unpublish, type HandlerPlaces } from '../effects/ports/port-ha
 import { expose, unexpose } from '../effects/ports/publisher.ts';
 import { replaceLink, reviseLink } from '../effects/links/relink.ts';
 import { resolverEffects, type ResolverParts } from '../effects/names/resolver.ts';
+import type { Scopes } from '../effects/processes/scopes.ts';
 import { uplinkEffects } from '../effects/uplinks/uplink.ts';
 import { attachmentMachine } from '../machines/container/attachment.ts';
 import { containerMachine } from '../machines/container/container.ts';
@@ -69,6 +70,7 @@ interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'remov
   neighbours: Neighbours;
   externals: ExternalPrograms;
   termsOf: TermsOf;
+  scopes: Scopes;
   taking: Taking;
 }
 
@@ -76,7 +78,7 @@ export function provideContainer(
   runner: EffectRunner,
   kernel: Kernel,
   shared: Shared,
-  { exposed, places, neighbours, externals, termsOf, taking, ensureFiles, removeFiles }: Own,
+  { exposed, places, neighbours, externals, termsOf, scopes, taking, ensureFiles, removeFiles }: Own,
   observed: Observe = unobserved,
 ) {
   const attachment = attachmentMachine.provide({
@@ -93,7 +95,11 @@ export function provideContainer(
     }),
   });
   const boundTo = (owner: string) => neighbours.boundTo(owner);
-  const uplink = provideUplink(runner, uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared)), observed);
+  const uplink = provideUplink(
+    runner,
+    uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared), scopes),
+    observed,
+  );
   return containerMachine.provide({
     actors: observed('container', {
       attachment,
@@ -151,6 +157,7 @@ interface Others {
   rootlessHome: string;
   /** The name servers of networks that name none, if not those of the host's resolv.conf. */
   servers: ResolverParts['servers'];
+  scopes: Scopes;
   containers: Roster;
   record(definition: NetworkDefinition): void;
   policies: DriftPolicies;
@@ -167,11 +174,11 @@ export function provideShared(
 ): SharedMachines {
   const recordDefinition = ({ definition }: RaiseInput) => Promise.resolve(others.record(definition));
   const members = (outside: string | null, network: string) => membersOf(others.containers.all(), outside, network);
-  const { runDir } = others;
+  const { runDir, scopes } = others;
   const exited = (outside: string | null) => shared.resolverExited(outside);
-  const resolver = resolverEffects({ kernel, runDir, exited, servers: others.servers });
+  const resolver = resolverEffects({ kernel, runDir, exited, servers: others.servers, scopes });
   // The namespace is our own, and nothing but the way out is in it that a table could restrict.
-  const wayOut = uplinkEffects(kernel, others.rootlessHome, () => Promise.resolve());
+  const wayOut = uplinkEffects(kernel, others.rootlessHome, () => Promise.resolve(), scopes);
   const replies = (outside: string | null) => shared.replies(outside);
   const ruleset = (outside: string | null) => ({
     ...rulesetOf(others.containers.all(), shared.standingIn(outside), outside, raisingOf(shared.networksIn(outside))),

@@ -29,6 +29,7 @@ import { ContainerContext, type Attachment } from '../../state/container.ts';
 import { NetworkDefinition } from '../../state/network.ts';
 import { auditFiles } from './audit-files.ts';
 import { auditObjects } from './audit-objects.ts';
+import { auditWayOut } from './audit-way-out.ts';
 import { auditCarried, auditOrphans, auditResolvers, auditUplinks, type Judged } from './audit-processes.ts';
 import { auditRules } from './audit-rules.ts';
 import { leaked, type Found, type InUse } from './audit-finding.ts';
@@ -220,6 +221,7 @@ export async function audit(
     }
   }
   findings.push(...auditUplinks(directories.runDir, snapshots.map(judged)));
+  findings.push(...auditWayOut(directories.runDir, kernel.own !== null, snapshots.map(judged)));
   findings.push(...(await auditResolvers(directories.runDir, snapshots.map(judged))));
   findings.push(...(await auditOrphans(directories.runDir)));
   findings.push(...auditFiles(directories.runDir, new Set(snapshots.map(({ context }) => context.id))));

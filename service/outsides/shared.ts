@@ -161,7 +161,8 @@ export class Shared implements Directory {
   /** Returns the machines of an outside as they are now, or as they would begin. Starts none of them. */
   present(outside: string | null): PresentMachines {
     const networkInput = (name: string) => this.#networkInput(outside, name, NO_LEASES, false);
-    return presentMachines(this.#machines, outside, this.#outsides.get(outside) ?? null, networkInput);
+    const wayOut = this.#rootlessInput(outside, NOTHING);
+    return presentMachines(this.#machines, outside, this.#outsides.get(outside) ?? null, wayOut, networkInput);
   }
 
   /** Returns the definitions of the networks whose bridge and rules exist, or are about to. */
@@ -433,7 +434,7 @@ export class Shared implements Directory {
       firewalld: this.#makeFirewalld(outside, adopted),
       ports: makePorts(adopted),
       resolver: this.#makeResolver(outside, adopted),
-      rootless: outside === null ? this.#makeRootless(adopted) : null,
+      rootless: this.#makeRootless(outside, adopted),
       networks: new Map(),
     };
     this.#outsides.set(outside, on);
@@ -449,7 +450,7 @@ export class Shared implements Directory {
         on,
         outside,
         'rootless',
-        (now) => this.#makeRootless(now),
+        (now) => this.#makeRootless(outside, now),
         () => {},
       );
     return on;
@@ -516,13 +517,13 @@ export class Shared implements Directory {
     });
   }
 
-  #makeRootless({ attachments }: Adopted): Outside['rootless'] {
-    if (this.#rootless === null) return null;
-    return createActor(this.#machines.rootless, {
-      id: 'rootless',
-      systemId: ROOT,
-      input: { ...this.#rootless, adopted: attachments },
-    });
+  #makeRootless(outside: string | null, adopted: Adopted): Outside['rootless'] {
+    const input = this.#rootlessInput(outside, adopted);
+    return input === null ? null : createActor(this.#machines.rootless, { id: 'rootless', systemId: ROOT, input });
+  }
+
+  #rootlessInput(outside: string | null, { attachments }: Adopted): RootlessInput | null {
+    return outside === null && this.#rootless !== null ? { ...this.#rootless, adopted: attachments } : null;
   }
 
   /** Starts the machine of a network. `stopped`: the machine that it replaces. */

@@ -17,6 +17,8 @@ export interface RootlessOptions {
   outside: string;
   /** The program that leads out of it. */
   uplink: UplinkSettings;
+  /** The directory of what CNI plugins and netavark write, in place of the machine's own (effects/external/sandbox.ts). */
+  sandbox: string;
 }
 
 export interface DaemonOptions {

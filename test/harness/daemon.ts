@@ -31,7 +31,7 @@ export interface Answer<T = Body> {
   body: T;
 }
 
-const START_LIMIT_MS = 15_000;
+const START_LIMIT_MS = 60_000;
 const GONE_LIMIT_MS = 10_000;
 
 export class TestDaemon {

@@ -7,6 +7,7 @@
  * names, and at rest nothing is missing, addresses and routes inside included.
  * Limits: the outer publisher and the resolver stay strings. One ground at a time in a network and mount namespace.
  */
+import { NO_SCOPES } from './effects.ts';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createActor } from 'xstate';
@@ -77,7 +78,11 @@ export class Ground {
     const { kernel } = this;
     const places = {
       uplinks: this.uplinks,
-      forwarder: { directory: `${this.#places.runDir}/forwarder`, executable: built('cleat-forwarder') },
+      forwarder: {
+        directory: `${this.#places.runDir}/forwarder`,
+        executable: built('cleat-forwarder'),
+        scopes: NO_SCOPES,
+      },
     };
     const { ensureFiles, removeFiles } = etcEffects({ runDir: this.#places.runDir, resolvConf, hostsFile });
     this.hands = {
@@ -88,7 +93,7 @@ export class Ground {
       replaceLink: replaceLink(kernel, knownInside),
       reviseLink: reviseLink(kernel, knownInside),
       removeLink: removeLink(kernel),
-      ...uplinkEffects(kernel, this.uplinks, () => Promise.resolve()),
+      ...uplinkEffects(kernel, this.uplinks, () => Promise.resolve(), NO_SCOPES),
       publish: publish(kernel, places, () => []),
       unpublish: unpublish(kernel, places),
       awaitLinksGone: awaitLinksGone(kernel),

@@ -23,7 +23,7 @@ import { TestDaemon } from './daemon.ts';
 
 const FILES = ['passwd', 'group', 'subuid', 'subgid'] as const;
 const HOME = '/run/rootless-ground';
-const CLEAT = new URL('../../cli/main.js', import.meta.url).pathname;
+const CLEAT = new URL('../../bundle/cleat.cjs', import.meta.url).pathname;
 
 /** Mounts the files that users are made in, and a device that everybody may open, as udev makes it. */
 function makeGround(): void {
@@ -154,4 +154,10 @@ export class RootlessDaemon extends TestDaemon {
     this.environment = user.environment;
     this.usualPlaces = true;
   }
+}
+
+/** The leases of host-local on a network: addresses, in its usual directory as the user's plugins see it. */
+export function leasesOf(user: TestUser, network: string): string[] {
+  const directory = user.outsidePath(`/run/cleat-plugins/var/lib/cni/networks/${network}`);
+  return existsSync(directory) ? readdirSync(directory).filter((name) => /^[\d.]+$/.test(name)) : [];
 }
