@@ -48,7 +48,7 @@ clues('a link that was down counts for its bridge when it is up and belongs to s
 clues('after lost announcements nothing is known', () => {
   const departures = new Departures(PREFIX, () => true);
   assert.ok(departures.cause(down('ve1', 'a:1')));
-  assert.not(departures.cause({ type: 'overrun' } as RtnlNotification));
+  assert.not(departures.cause({ type: 'overrun' }));
   assert.not(departures.cause(port('ve1')));
 });
 
