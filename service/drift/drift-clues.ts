@@ -3,6 +3,7 @@
  *
  * Guarantees: changes nothing and asks nothing, so that our own changes cost next to nothing here; the kernel announces them like
  * all others. A clue is never lost: the next look takes all clues at once.
+ * What the kernel says of the links of containers that are being torn down is no clue (`Departures`).
  * Limits: the kernel announces only that something goes away or down. A changed MTU or MAC is found when something else leads
  * there.
  */
@@ -76,6 +77,40 @@ export class Clues {
     if (event.type === 'route.del' && ofTheKernel(event.destination)) return false;
     if (event.type === 'address.del' && ofTheKernel(event.address)) return false;
     this.nsids.add(nsid);
+    return true;
+  }
+}
+
+/** Knows the announcements that our own teardowns cause, and that lead nowhere. */
+export class Departures {
+  readonly #prefix: string;
+  readonly #leaves: (owner: string) => boolean;
+  /**
+   * The links that have been reported as down. A link leaves its bridge after that, which is announced without its alias, and goes
+   * up to 30 ms later: a look in between would dump all links, to find whose it was.
+   */
+  readonly #links = new Set<string>();
+
+  /** `prefix`: the beginning of our aliases. `leaves`: true for an owner that is gone, or on its way out. */
+  constructor(prefix: string, leaves: (owner: string) => boolean) {
+    this.#prefix = prefix;
+    this.#leaves = leaves;
+  }
+
+  cause(event: RtnlNotification): boolean {
+    if (event.type === 'overrun') {
+      this.#links.clear();
+      return false;
+    }
+    if (event.nsid !== null) return false;
+    if (event.type === 'port.del') return this.#links.has(event.name);
+    if (event.type !== 'link.new' && event.type !== 'link.del') return false;
+    this.#links.delete(event.name);
+    const [id = '', generation = '', network] = event.alias.startsWith(this.#prefix)
+      ? event.alias.slice(this.#prefix.length).split(':')
+      : [];
+    if (network === undefined || !this.#leaves(`${id}:${generation}`)) return false;
+    if (event.type === 'link.new') this.#links.add(event.name);
     return true;
   }
 }

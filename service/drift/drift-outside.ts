@@ -25,7 +25,7 @@ import type { Fault } from '../../state/faults.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { DriftNotification, RepairedNotification } from '../../state/answers/notification.ts';
 import type { Shared } from '../outsides/shared.ts';
-import { Clues, CLUES } from './drift-clues.ts';
+import { Clues, CLUES, Departures } from './drift-clues.ts';
 import { isAboutPort, OutsideLook } from './drift-look.ts';
 import { findOwners } from './drift-owners.ts';
 import { pinBack } from './drift-pin.ts';
@@ -98,7 +98,12 @@ export class OutsideWatch {
   async open(): Promise<void> {
     const { kernel } = this.#parts;
     const { kernel: native } = kernel.outside(this.#outside);
+    const departures = new Departures(this.#prefix, (owner) => {
+      const snapshot = this.#actorOf(owner)?.getSnapshot();
+      return snapshot === undefined || isLeaving(snapshot);
+    });
     const heard = (event: RtnlNotification) => {
+      if (departures.cause(event)) return;
       if (this.#clues.take(event, this.#prefix)) this.#gather();
     };
     const opened = await Promise.allSettled([
