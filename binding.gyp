@@ -224,6 +224,17 @@
       "ldflags": ["-static-pie"],
     },
     {
+      # Static: `cleat run` waits for it.
+      "target_name": "cleat-run",
+      "type": "executable",
+      "sources": [
+        "native/namespaces/nsfile.cc",
+        "native/run/run.cc",
+      ],
+      "defines": ["_GNU_SOURCE"],
+      "ldflags": ["-static-pie"],
+    },
+    {
       # Static, for the same reasons; and one of it runs for every container that has such an uplink.
       "target_name": "cleat-keeper",
       "type": "executable",

@@ -4,8 +4,10 @@
  * Guarantees: a call returns the parsed body or throws a Failure. An error of the API has exit code 1. A missing answer has
  * exit code 3, and its message names the socket and says what to do.
  * Node's own http.request takes any connection. undici would be the client's only dependency, for connections that are not kept.
+ * A daemon that is starting is waited for: as long as this client has had no answer, it tries again for some seconds.
  * Limits: one connection per request; no deadline of its own, because the daemon's operations have theirs.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import type { ErrorAnswer } from '../state/answers/error.ts';
@@ -14,17 +16,25 @@ import type { Inspection } from '../state/answers/container/inspection.ts';
 import type { Plan } from '../state/answers/container/plan.ts';
 import type { LifecycleEvent } from '../state/event.ts';
 import { EXIT, Failure, type Refusal } from './failure.ts';
+import { withProgress } from './progress.ts';
 
 const JSON_TYPE = 'application/json';
 const NDJSON_TYPE = 'application/x-ndjson';
 
 const GONE_LIMIT_MS = 60_000;
 
+/** There is no socket yet, or one that an earlier daemon has left. */
+const MAY_BE_STARTING = new Set(['ENOENT', 'ECONNREFUSED']);
+const AGAIN_MS = 50;
+
 export class Client {
   readonly socket: string;
+  readonly #patienceMs: number;
+  #answered = false;
 
-  constructor(socket: string) {
+  constructor(socket: string, patienceMs: number) {
     this.socket = socket;
+    this.#patienceMs = patienceMs;
   }
 
   async get<T>(path: string): Promise<T> {
@@ -48,20 +58,27 @@ export class Client {
     return this.post('/v1/events', event);
   }
 
-  /** Sends many on one connection; one answer each, in the order of the events. With `wait` false: once accepted. */
-  events(events: LifecycleEvent[], wait = true): Promise<EventLine[]> {
-    return this.#many('/v1/events', events, wait ? {} : { prefer: 'respond-async' });
+  /**
+   * Sends many on one connection; one answer each, in the order of the events. With `wait` false: once accepted. Calls `answered` with
+   * each answer.
+   */
+  events(events: LifecycleEvent[], wait = true, answered?: () => void): Promise<EventLine[]> {
+    return this.#many('/v1/events', events, wait ? {} : { prefer: 'respond-async' }, answered);
   }
 
   async #many<Line extends { line: number }>(
     path: string,
     events: LifecycleEvent[],
     more: Record<string, string>,
+    answered?: () => void,
   ): Promise<Line[]> {
     const body = events.map((event) => `${JSON.stringify(event)}\n`).join('');
     const headers = { 'content-type': NDJSON_TYPE, ...more };
     const answers: Line[] = [];
-    await this.#lines('POST', path, headers, body, (line) => answers.push(JSON.parse(line) as Line));
+    await this.#lines('POST', path, headers, body, (line) => {
+      answers.push(JSON.parse(line) as Line);
+      answered?.();
+    });
     if (answers.length !== events.length) throw noAnswer(`${answers.length} answers to ${events.length} events`);
     return answers.sort((a, b) => a.line - b.line);
   }
@@ -137,7 +154,33 @@ export class Client {
     }
   }
 
-  #send(method: string, path: string, headers: Record<string, string>, body?: string): Promise<IncomingMessage> {
+  async #send(method: string, path: string, headers: Record<string, string>, body?: string): Promise<IncomingMessage> {
+    try {
+      return await this.#connect(method, path, headers, body);
+    } catch (error) {
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (this.#answered || this.#patienceMs === 0 || !MAY_BE_STARTING.has(code)) {
+        throw unanswered(this.socket, error as NodeJS.ErrnoException);
+      }
+    }
+    return withProgress(`waiting for the daemon at ${this.socket}`, this.#wait(method, path, headers, body));
+  }
+
+  async #wait(method: string, path: string, headers: Record<string, string>, body?: string): Promise<IncomingMessage> {
+    const limit = performance.now() + this.#patienceMs;
+    for (;;) {
+      await sleep(AGAIN_MS);
+      try {
+        return await this.#connect(method, path, headers, body);
+      } catch (error) {
+        const { code = '' } = error as NodeJS.ErrnoException;
+        if (performance.now() < limit && MAY_BE_STARTING.has(code)) continue;
+        throw unanswered(this.socket, error as NodeJS.ErrnoException);
+      }
+    }
+  }
+
+  #connect(method: string, path: string, headers: Record<string, string>, body?: string): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const options = {
         // A connection of its own, without an Agent: that would first find out which TLS server `localhost` is.
@@ -146,8 +189,11 @@ export class Client {
         path,
         headers: { accept: JSON_TYPE, ...traceContext(), ...headers },
       };
-      const outgoing: ClientRequest = request(options, resolve);
-      outgoing.once('error', (error) => reject(unanswered(this.socket, error)));
+      const outgoing: ClientRequest = request(options, (answer) => {
+        this.#answered = true;
+        resolve(answer);
+      });
+      outgoing.once('error', reject);
       outgoing.end(body);
     });
   }

@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { addCommonOptions, commonOptions } from './command.ts';
+import { addCreateCommands } from './commands/create.ts';
 import { addDaemonCommand } from './commands/daemon.ts';
 import { addHealthCommands } from './commands/health.ts';
 import { addInspectorCommand } from './commands/inspector.ts';
@@ -17,7 +18,8 @@ import { addLifecycleCommands } from './commands/lifecycle.ts';
 import { addLookCommands } from './commands/look.ts';
 import { addNetworkCommands } from './commands/network.ts';
 import { addApplyCommand } from './commands/plan.ts';
-import { addRunCommand } from './commands/run.ts';
+import { addProcessCommands } from './commands/run.ts';
+import { addShellCommands } from './commands/shell.ts';
 import { addWatch } from './commands/watch.ts';
 import { addWhy } from './commands/why.ts';
 import { EXIT, Failure } from './failure.ts';
@@ -46,6 +48,7 @@ function createProgram(version: string): Command {
     .description('Networks for containers. `cleat COMMAND --help` tells more about each command.')
     .version(version, '-V, --version', 'show the version of this client')
     .addHelpText('after', `${EXAMPLES}\n${EXIT_CODES}`)
+    .showSuggestionAfterError(false) // help/suggest.ts
     .enablePositionalOptions() // everything after `run CMD` belongs to CMD
     .configureOutput({
       writeOut: (text) => say(linesOf(text)),
@@ -54,7 +57,8 @@ function createProgram(version: string): Command {
     })
     .exitOverride();
   program.commandsGroup('Processes and containers:');
-  addRunCommand(program);
+  addProcessCommands(program);
+  addCreateCommands(program);
   addLifecycleCommands(program);
   addApplyCommand(program);
   program.commandsGroup('Looking:');
@@ -67,6 +71,7 @@ function createProgram(version: string): Command {
   program.commandsGroup('Networks and the daemon:');
   addNetworkCommands(program);
   addDaemonCommand(program);
+  addShellCommands(program, version);
   program.helpCommand('help [command]', 'show the help of a command');
   addCommonOptions(program);
   return program;
@@ -83,7 +88,7 @@ export async function main(argv: string[]): Promise<void> {
   let running: Command = program;
   program.hook('preSubcommand', (_program, subcommand) => void (running = subcommand));
   program.hook('preAction', (_program, action) => void (running = action));
-  const isRun = (): boolean => running.name() === 'run';
+  const isRun = (): boolean => ['run', 'exec'].includes(running.name());
   try {
     await program.parseAsync(argv);
   } catch (error) {
@@ -92,17 +97,30 @@ export async function main(argv: string[]): Promise<void> {
       // Commander has already printed the help, requested or not.
       if (error.exitCode === 0 || error.code === 'commander.help') return;
       const hint = `\`${helpOf(running)}\` tells more.`;
-      // Joins Commander's suggestion, which is on a line of its own, to the message.
-      const message = error.message.replace(/^error: /, '').replace(/\n(?=\(Did you mean [^\n]*$)/, ' ');
-      report({ code: 'USAGE', message, hint }, asksForJson(argv));
+      const message = `${error.message.replace(/^error: /, '')}${await instead(error, running)}`;
+      report({ code: 'USAGE', message, hint }, asksForJson(argv), running);
     } else if (error instanceof Failure) {
       process.exitCode = error.exitCode;
-      report(error.error, commonOptions(running).format === 'json');
+      report(error.error, commonOptions(running).format === 'json', running);
     } else {
       process.exitCode = isRun() ? EXIT.runFailed : EXIT.failed;
       complain(inspect(error).split('\n')); // a defect: with its stack
     }
   }
+}
+
+/** Returns what to type instead of an unknown command or option, in parentheses; nothing if that is not sure. */
+async function instead({ code, message }: CommanderError, command: Command): Promise<string> {
+  const [, typed] = /^error: unknown (?:command|option) '([^']+)'/.exec(message) ?? [];
+  if (typed === undefined) return '';
+  const { suggestion } = await import('./help/suggest.ts');
+  const help = command.createHelp();
+  const known =
+    code === 'commander.unknownOption'
+      ? help.visibleOptions(command).flatMap(({ long }) => long ?? [])
+      : help.visibleCommands(command).flatMap((one) => [one.name(), ...one.aliases()]);
+  const found = suggestion(typed, known, command.parent === null);
+  return found === null ? '' : ` (${found})`;
 }
 
 function helpOf(command: Command): string {

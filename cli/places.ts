@@ -1,5 +1,5 @@
 /**
- * The daemon's directories and socket: from flags first, then the environment, then the defaults.
+ * The daemon's directories and socket, and how long it is waited for: from flags first, then the environment, then the defaults.
  *
  * Guarantees: the client and `cleat daemon` read the same variables in the same way, so one setting moves both.
  * Limits: only the socket's default is here; the daemon has the others.
@@ -22,6 +22,16 @@ function runDirectory(env: NodeJS.ProcessEnv): string {
   if (named !== undefined || uid === 0) return named ?? RUN_DIR;
   const { XDG_RUNTIME_DIR: runtime = '' } = env;
   return join(runtime === '' ? `/run/user/${uid}` : runtime, 'cleat');
+}
+
+/** A daemon serves within a second on an idle machine. */
+const PATIENCE_S = '5';
+
+/** Returns how long to wait for a daemon that may be starting, in milliseconds. */
+export function patience(env: NodeJS.ProcessEnv = process.env): number {
+  const text = fromEnvironment('CONNECT_TIMEOUT', env) ?? PATIENCE_S;
+  if (/^\d{1,4}(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  throw usage(`CLEAT_CONNECT_TIMEOUT is a number of seconds, not ${text}`);
 }
 
 /** The limit of sun_path (unix(7)). Node would cut a longer path and connect to another socket. */

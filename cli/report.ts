@@ -3,6 +3,7 @@
  *
  * Guarantees: one failure does not hide the other answers; the exit code is that of the first failure.
  */
+import type { Command } from 'commander';
 import type { Session } from './command.ts';
 import { explain, Failure, type Refusal } from './failure.ts';
 import { complain, complainJson } from './terminal.ts';
@@ -18,14 +19,28 @@ export function reportAll<T extends object>(
   reportFailures(session, results);
 }
 
-export function report(error: Refusal, json: boolean): void {
+/** `command`: the one that has failed; a hint that names a command for people gets its operands. */
+export function report(error: Refusal, json: boolean, command: Command): void {
   if (json) complainJson(JSON.stringify({ error }));
-  else complain(explain(error));
+  else complain(explain(error.hint === undefined ? error : { ...error, hint: filled(error.hint, command) }));
+}
+
+/** Puts the operands of the command in the place of ID, NAME and NETWORK in the commands that a hint names. */
+function filled(hint: string, { registeredArguments, args }: Command): string {
+  const values = new Map(
+    registeredArguments.flatMap((argument, i) => {
+      const [value, ...more] = argument.variadic ? args.slice(i) : args.slice(i, i + 1);
+      return value === undefined || more.length > 0 ? [] : [[argument.name().toUpperCase(), value] as const];
+    }),
+  );
+  return hint.replaceAll(/`cleat [^`]+`/g, (words) =>
+    words.replaceAll(/\b[A-Z]+\b/g, (word) => values.get(word) ?? word),
+  );
 }
 
 export function reportFailures(session: Session, results: unknown[]): void {
   const failures = results.filter((result) => result instanceof Failure);
-  for (const { error } of failures) report(error, session.json);
+  for (const { error } of failures) report(error, session.json, session.command);
   const [first] = failures;
   if (first !== undefined) process.exitCode = first.exitCode;
 }

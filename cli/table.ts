@@ -1,24 +1,28 @@
 /**
  * Prints tables as docker and podman do: columns without lines.
  *
- * Guarantees: no colours, no space at line ends, and nothing cut off, so that awk and grep can parse it.
+ * Guarantees: no space at line ends, nothing cut off, and colours on a terminal alone, so that awk and grep can parse it. The lines
+ * are printable.
  * Limits: for people; programs use --format json.
  */
-import { printable } from './terminal.ts';
+import { painted, printable } from './terminal.ts';
 
 /** Matches text of which each character takes one column. */
 const PLAIN = /^[ -~]*$/;
 
 /**
- * Returns the lines of a table, headings first. What knows how wide other characters are (cli-table3) takes ten milliseconds to load
- * and to start, so it is loaded if there is one.
+ * Returns the lines of a table, headings first, if there are any. What knows how wide other characters are (cli-table3) takes ten
+ * milliseconds to load and to start, so it is loaded if there is one, or if there are colours.
  */
-export async function table(headings: string[], rows: string[][]): Promise<string[]> {
-  const cells = rows.map((row) => row.map(printable)); // before the width is measured
-  if (cells.every((row) => row.every((cell) => PLAIN.test(cell)))) return aligned([headings, ...cells]);
+export async function table(headings: string[] | null, rows: string[][]): Promise<string[]> {
+  // Made printable before the width is measured.
+  const cells = rows.map((row) => row.map((cell, i) => painted(headings?.[i] ?? '', printable(cell))));
+  if (cells.every((row) => row.every((cell) => PLAIN.test(cell)))) {
+    return aligned(headings === null ? cells : [headings, ...cells]);
+  }
   const { default: Table } = await import('cli-table3');
   const lines = new Table({
-    head: headings,
+    head: headings ?? [],
     chars: {
       top: '',
       'top-mid': '',

@@ -3,7 +3,7 @@
  *
  * Guarantees: SIGTERM and SIGINT end it in order, without touching a container. A start that fails prints the reason in one line
  * and exits with status 1.
- * Limits: there is no background mode; supervisors do that better, and the fronts, which start it on demand.
+ * Limits: it stays in the foreground. cli/process/detach.ts, and the fronts, start it in the background.
  */
 import { toFault } from '../effects/effect.ts';
 import { FAULTS, type FaultCode } from '../state/faults.ts';

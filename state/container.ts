@@ -243,6 +243,9 @@ export const ContainerContext = z.object({
   publisher: z.string().nullable(),
   /** True if resolv.conf and hosts are kept for this container in the run directory. */
   files: z.boolean(),
+  /** Absent: the host's servers, and no more hosts. */
+  dnsServers: z.array(z.string()).optional(),
+  extraHosts: z.array(z.object({ host: z.string(), ip: z.string() })).optional(),
   request: ContainerRequest,
   /** The program (slirp4netns or pasta) that connects the container if no network does. */
   uplink: Uplink.optional(),

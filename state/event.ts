@@ -53,6 +53,8 @@ export const AttachmentOptions = z.strictObject({
 });
 export type AttachmentOptions = z.infer<typeof AttachmentOptions>;
 
+export const ExtraHost = z.strictObject({ host: DnsName, ip: IpAddress });
+
 /** The source of the container's network namespace. */
 export const NetnsSource = z.discriminatedUnion('mode', [
   z.strictObject({ mode: z.literal('new') }),
@@ -85,6 +87,10 @@ export const LifecycleEvent = z.discriminatedUnion('type', [
     pod: ContainerId.optional(),
     /** Keeps resolv.conf and hosts for this container in <run-dir>/etc/ID, to be bind-mounted into it. */
     files: z.boolean().optional(),
+    /** The servers that this container's names are asked of, instead of the host's; container names on a network come first. */
+    dns_servers: z.array(IpAddress).max(8).optional(),
+    /** More lines of its hosts file. */
+    extra_hosts: z.array(ExtraHost).max(64).optional(),
     netns: NetnsSource.optional(),
     /** Absent: the default network (for netns new and pid), none otherwise. {}: none. */
     networks: networks.optional(),

@@ -5,6 +5,7 @@
  * Limits: beside `replay` (journal.ts), this is the only import from cli/ into service/ (`#daemon`, made by scripts/bundle.ts). It
  * is loaded when this subcommand runs, so no other subcommand loads any code of the daemon.
  */
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { Session, subcommand } from '../command.ts';
 import { Failure } from '../failure.ts';
@@ -35,13 +36,16 @@ async function layersOf(command: Command): Promise<Layer[]> {
 }
 
 export function addDaemonCommand(program: Command): void {
-  const daemon = subcommand(program, 'daemon', 'run the daemon, in the foreground', [
+  const daemon = subcommand(program, 'daemon', 'run the daemon, in the foreground unless --detach is given', [
     'cleat daemon',
+    'cleat daemon --detach                         # returns when it serves, and prints its pid',
     'cleat daemon --run-dir /tmp/c/run --state-dir /tmp/c/state --netns-dir /tmp/c/netns',
   ]);
+  daemon.option('-d, --detach', 'in the background: return when it serves; it writes daemon.log beside its socket');
   addSettings(daemon);
-  daemon.action(async (_flags: unknown, command: Command) => {
+  daemon.action(async (flags: { detach?: boolean }, command: Command) => {
     const settings = Object.fromEntries(settle(await layersOf(command)));
+    if (flags.detach === true) return detach(settings, command);
     // oxlint-disable-next-line no-restricted-imports -- the import described above
     const { main } = await import('#daemon');
     await main(settings, complain);
@@ -64,6 +68,15 @@ export function addDaemonCommand(program: Command): void {
     const rows = settings.map(({ key, value, from }) => [key, toText(value), from]);
     await new Session(command).table(settings, ['SETTING', 'VALUE', 'FROM'], rows);
   });
+}
+
+async function detach({ socket, runDir, logLevel }: Record<string, Value>, command: Command): Promise<void> {
+  const session = new Session(command);
+  const { startDetached } = await import('../process/detach.ts');
+  const args = process.argv.slice(2).filter((word) => word !== '--detach' && word !== '-d');
+  const place = socket ?? (runDir === undefined ? session.socket : join(String(runDir), 'cleat.sock'));
+  const pid = await startDetached(args, String(place), logLevel === undefined ? { CLEAT_LOG_LEVEL: 'warn' } : {});
+  session.say({ pid, socket: place }, String(pid));
 }
 
 interface Explained {

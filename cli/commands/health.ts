@@ -1,13 +1,15 @@
 /**
- * The checks: audit (compares the kernel with the daemon's records), doctor (checks the machine), version.
+ * The checks: audit (compares the kernel with the daemon's records), doctor (checks the machine), info, version.
  *
  * Guarantees: `audit --repair` removes exactly what `audit` lists as removable. audit and doctor exit with 1 if something is
  * wrong, so that scripts need not parse the text.
  */
 import type { Command } from 'commander';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { AuditReport, Finding, RepairReport } from '../../state/answers/audit.ts';
 import type { DoctorReport } from '../../state/answers/doctor.ts';
 import type { Version } from '../../state/answers/version.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
 import { Session, subcommand } from '../command.ts';
 import { EXIT, Failure } from '../failure.ts';
 
@@ -60,6 +62,35 @@ export function addHealthCommands(program: Command, clientVersion: string): void
     },
   );
 
+  subcommand(program, 'info', 'what there is: the daemon, its containers by state, its networks by driver', [
+    'cleat info',
+    "cleat info --format '{{.containers.up}}'",
+  ]).action(async (_flags: unknown, command: Command) => {
+    const session = new Session(command);
+    const client = await session.client();
+    const daemon = await client.get<Version>('/v1/version');
+    const containers = await client.get<ContainerView[]>('/v1/containers');
+    const networks = await client.get<NetworkDefinition[]>('/v1/networks');
+    const info = {
+      client: { version: clientVersion, socket: session.socket },
+      daemon,
+      containers: {
+        all: containers.length,
+        up: 0,
+        ...count(containers.map(({ state }) => state.split('.')[0] ?? state)),
+      },
+      networks: { all: networks.length, ...count(networks.map(({ driver }) => driver)) },
+    };
+    const parts = (counts: Record<string, number>) =>
+      Object.entries(counts).map(([name, n]) => (name === 'all' ? String(n) : `${n} ${name}`));
+    session.say(info, [
+      `client      ${clientVersion}, at ${session.socket}`,
+      `daemon      ${daemon.version} (API ${daemon.api}, instance ${daemon.instance}, pid ${daemon.pid})`,
+      `containers  ${parts(info.containers).join(', ')}`,
+      `networks    ${parts(info.networks).join(', ')}`,
+    ]);
+  });
+
   subcommand(program, 'version', 'versions of this client and of the daemon', ['cleat version']).action(
     async (_flags: unknown, command: Command) => {
       const session = new Session(command);
@@ -75,4 +106,11 @@ export function addHealthCommands(program: Command, clientVersion: string): void
       }
     },
   );
+}
+
+/** Returns how often each word is there. */
+function count(words: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const word of words) counts[word] = (counts[word] ?? 0) + 1;
+  return counts;
 }

@@ -1,102 +1,30 @@
 /**
- * The lifecycle commands: create, configure, connect, disconnect, reload, publish, unpublish, teardown. Each sends one event.
+ * The lifecycle commands: configure, connect, disconnect, reload, publish, unpublish, teardown. Each sends one event.
  *
  * Guarantees: exit code 0 means that the event is done; for teardown, that nothing of the container is left (with --no-wait:
  * that the daemon will finish the teardown). stdout names the objects that were made or changed.
  */
-import { InvalidArgumentError, Option, type Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { EventAnswer, EventLine } from '../../state/answers/event.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
-import type { PortHandler } from '../../state/uplink.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
 import { EXIT, Failure, usage } from '../failure.ts';
-import { attachmentOptions, parsePort, parseWiring, type AttachmentFlags } from '../options.ts';
-import { withProgress } from '../progress.ts';
+import { attachmentOptions, parsePort, type AttachmentFlags } from '../request/options.ts';
+import { counting, withProgress } from '../progress.ts';
 import { reportAll } from '../report.ts';
 import { warn } from '../terminal.ts';
 import { dryRunOption, showPlan, showPlans, type DryRun } from './plan.ts';
 import { portText } from '../text.ts';
 
-export const NETWORK_HELP =
-  'network NAME[:ip=..,ip6=..,mac=..,interface_name=..,alias=..,gw-priority=..], none, host, container:ID, ns:PATH, ' +
-  'slirp4netns[:KEY=VALUE,..] or pasta[:OPTION,..]';
-export const PUBLISH_HELP = 'publish [HOSTIP:][HOSTPORT:]PORT[-PORT][/PROTO]';
-
 export function addLifecycleCommands(program: Command): void {
-  addCreate(program);
   addConfigure(program);
   addConnect(program);
   addDisconnect(program);
   addReload(program);
   addPublish(program);
   addTeardown(program);
-}
-
-interface CreateFlags {
-  network?: string[];
-  publish?: string[];
-  pid?: number;
-  boundTo?: number;
-  exitFd?: { pid: number; fd: number };
-  name?: string;
-  hostname?: string;
-  pod?: string;
-  files?: boolean;
-  outside?: string;
-  portHandler?: PortHandler;
-}
-
-const PORT_HANDLERS: readonly PortHandler[] = ['firewall', 'forwarder', 'slirp4netns', 'pasta'];
-
-export const portHandlerOption = () =>
-  new Option('--port-handler <handler>', 'who carries published ports (default: what suits the network)').choices(
-    PORT_HANDLERS,
-  );
-
-function addCreate(program: Command): void {
-  subcommand(program, 'create <id>', 'give a container a network namespace of its own', [
-    'cleat create web -p 8080:80                       # on the default network',
-    'cleat create db --network back:ip=10.90.0.5,alias=database --network front',
-    'cleat create sidecar --network container:web      # the same namespace as web',
-    'cleat create guest --network slirp4netns:mtu=1500 -p 8080:80',
-    'cleat create app --pid 4242 -p [::1]:8443:443     # the namespace of a process; torn down when it ends',
-    'cleat create job --exit-fd 4242:5                  # torn down when the other end of its descriptor 5 is closed',
-  ])
-    .option('--network <network>', `${NETWORK_HELP} (again for more)`, collect)
-    .option('-p, --publish <port>', `${PUBLISH_HELP} (again for more)`, collect)
-    .addOption(portHandlerOption())
-    .addOption(dryRunOption())
-    .option('--pid <pid>', 'use the network namespace of this process, and tear down when it ends', parsePid)
-    .option('--bound-to <pid>', 'tear down when this process ends', parsePid)
-    .option(
-      '--exit-fd <[pid:]fd>',
-      'tear down when the other end of this descriptor (pipe, socket, pidfd) is closed; without a pid, one that cleat was ' +
-        'started with',
-      parseExitFd,
-    )
-    .option('--name <name>', 'a name for people and name servers, unique (default: the id)')
-    .option('--hostname <name>', 'one more name on every network')
-    .option('--pod <name>', 'hold the namespace of this pod: the pod has the name, not the container')
-    .option('--files', 'keep a resolv.conf and a hosts file for it, to be bind-mounted (`cleat inspect` says where)')
-    .option('--outside <path>', "network namespace that holds the bridge and the rules (default: the daemon's)")
-    .action(async (id: string, flags: CreateFlags, command: Command) => {
-      const { name, hostname, pod, files, boundTo, exitFd, outside, portHandler } = flags;
-      await send(command, {
-        type: 'create',
-        id,
-        ...parseWiring(flags),
-        ...(name === undefined ? {} : { name }),
-        ...(hostname === undefined ? {} : { hostname }),
-        ...(pod === undefined ? {} : { pod }),
-        ...(files === undefined ? {} : { files }),
-        ...(boundTo === undefined ? {} : { bound_to: boundTo }),
-        ...(exitFd === undefined ? {} : { exit_fd: exitFd }),
-        ...(outside === undefined ? {} : { outside }),
-        ...(portHandler === undefined ? {} : { port_handler: portHandler }),
-      });
-    });
 }
 
 function addConfigure(program: Command): void {
@@ -113,7 +41,7 @@ interface ReloadFlags extends DryRun {
   all?: boolean;
 }
 
-function addReload(program: Command): void {
+export function addReload(program: Command): void {
   subcommand(
     program,
     'reload [id...]',
@@ -135,14 +63,18 @@ function addReload(program: Command): void {
         (await client.get<ContainerView[]>('/v1/containers')).filter(({ state }) => state === 'up').map(({ id }) => id);
       const events = [...new Set(all ? await up() : ids)].map((id) => ({ type: 'reload' as const, id, full }));
       if (dryRun) return showPlans(session, client, events);
-      const work = events.length === 0 ? Promise.resolve([]) : client.events(events);
-      const answers = await withProgress(`reloading ${events.length === 1 ? events[0]?.id : events.length}`, work);
+      const { text, one } = counting(
+        'reloading',
+        events.map(({ id }) => id),
+      );
+      const work = events.length === 0 ? Promise.resolve([]) : client.events(events, true, one);
+      const answers = await withProgress(text, work);
       const results = answers.map(({ body }) => ('error' in body ? new Failure(body.error) : body));
       reportAll(session, results, (answer) => answer.id);
     });
 }
 
-function addConnect(program: Command): void {
+export function addConnect(program: Command): void {
   subcommand(program, 'connect <network> <id>', 'connect a container to one more network', [
     'cleat connect back web',
     'cleat connect --ip 10.90.0.7 --alias database back db',
@@ -159,7 +91,7 @@ function addConnect(program: Command): void {
     });
 }
 
-function addDisconnect(program: Command): void {
+export function addDisconnect(program: Command): void {
   subcommand(program, 'disconnect <network> <id>', 'disconnect a container from a network', [
     'cleat disconnect back web',
   ])
@@ -220,7 +152,9 @@ function addTeardown(program: Command): void {
     'cleat teardown web db',
     'cleat teardown --ignore web    # fine when there is none',
   ])
+    .alias('rm')
     .option('-i, --ignore', 'a container that does not exist is torn down already')
+    .addOption(new Option('-f, --force').hideHelp()) // docker and podman users type it; a teardown is always that
     .option('--no-wait', 'return when it is certain to happen, not when it has')
     .addOption(dryRunOption())
     .action(async (ids: string[], { ignore = false, wait, dryRun = false }: TeardownFlags, command: Command) => {
@@ -228,8 +162,11 @@ function addTeardown(program: Command): void {
       const client = await session.client();
       const events = [...new Set(ids)].map((id) => ({ type: 'teardown' as const, id }));
       if (dryRun) return showPlans(session, client, events, ignore);
-      const work = teardown(client, events, wait, ignore);
-      const results = await withProgress(`tearing down ${events.length === 1 ? events[0]?.id : events.length}`, work);
+      const { text, one } = counting(
+        'tearing down',
+        events.map(({ id }) => id),
+      );
+      const results = await withProgress(text, teardown(client, events, { wait, ignore, one }));
       reportAll(session, results, (answer) => answer.id);
     });
 }
@@ -238,10 +175,9 @@ function addTeardown(program: Command): void {
 async function teardown(
   client: Client,
   events: { type: 'teardown'; id: string }[],
-  wait: boolean,
-  ignore: boolean,
+  { wait, ignore, one }: { wait: boolean; ignore: boolean; one: () => void },
 ): Promise<(EventAnswer | Failure)[]> {
-  const answers = await client.events(events, wait);
+  const answers = await client.events(events, wait, one);
   return Promise.all(answers.map((answer, i) => outcome(client, events[i]?.id ?? '', answer, wait, ignore)));
 }
 
@@ -262,24 +198,12 @@ async function outcome(
   }
 }
 
-async function send(command: Command, event: LifecycleEvent): Promise<void> {
+/** Sends one event, or plans it with --dry-run. */
+export async function send(command: Command, event: LifecycleEvent): Promise<void> {
   const session = new Session(command);
   const client = await session.client();
   if (command.opts<DryRun>().dryRun === true) return showPlan(session, client, event);
-  const answer = await client.event(event);
+  const answer = await withProgress(`${event.type} ${event.id}`, client.event(event));
   warn(answer);
   session.say(answer, event.id);
-}
-
-export function parsePid(text: string): number {
-  const pid = /^\d{1,7}$/.test(text) ? Number(text) : 0;
-  if (pid < 1) throw new InvalidArgumentError('It is the number of a process.');
-  return pid;
-}
-
-/** Parses [PID:]FD. Without a pid it is a descriptor of this process, which has inherited it. */
-export function parseExitFd(text: string): { pid: number; fd: number } {
-  const [, pid, fd = ''] = /^(?:(\d{1,7}):)?(\d{1,9})$/.exec(text) ?? [];
-  if (fd === '') throw new InvalidArgumentError('It is the number of a descriptor, or PID:FD.');
-  return { pid: pid === undefined ? process.pid : parsePid(pid), fd: Number(fd) };
 }

@@ -1,22 +1,29 @@
 /**
- * `cleat network`: create, update, ls, inspect, rm, with Podman's flags and libnetwork's JSON.
+ * `cleat network`: create, update, ls, inspect, exists, rm, prune, and the commands about its containers, with Podman's flags and libnetwork's JSON.
  *
  * Guarantees: `network inspect` prints an array that podman can read.
  */
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
+import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { NetworkAnswer } from '../../state/answers/network.ts';
-import type { NetworkDefinition } from '../../state/network.ts';
+import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
-import { Failure, usage } from '../failure.ts';
-import { networkRequest, networkUpdate, type NetworkFlags, type NetworkUpdateFlags } from '../network-options.ts';
+import { EXIT, Failure, usage } from '../failure.ts';
+import { addListFlags, filterOf, labelsOf, showList, type Keys, type ListFlags } from '../listing/listing.ts';
+import { withProgress } from '../progress.ts';
 import { each, reportAll, reportFailures } from '../report.ts';
-import { complain, sayJson, warn } from '../terminal.ts';
+import {
+  networkRequest,
+  networkUpdate,
+  type NetworkFlags,
+  type NetworkUpdateFlags,
+} from '../request/network-options.ts';
+import { DEFAULT_NETWORK } from '../request/options.ts';
+import { complain, warn } from '../terminal.ts';
+import { addConnect, addDisconnect, addReload } from './lifecycle.ts';
 
 const path = (name: string): string => `/v1/networks/${encodeURIComponent(name)}`;
-
-/** The network that a container joins if it names none. A copy, because the client imports only types from state/network.ts. */
-const DEFAULT_NETWORK = 'cleat';
 
 const OPTIONS =
   'mtu=BYTES, isolate=strict|true|false, metric=N, no_default_route=true, outbound_addr4=ADDRESS, outbound_addr6=ADDRESS, ' +
@@ -31,57 +38,172 @@ export function addNetworkCommands(program: Command): void {
   const network = program.command('network').description('make, change, list and remove networks');
   addCreate(network);
   addUpdate(network);
-  subcommand(network, 'ls', 'list the networks', ['cleat network ls', 'cleat network ls -q'])
-    .alias('list')
-    .option('-q, --quiet', 'names only')
-    .action(async ({ quiet = false }: { quiet?: boolean }, command: Command) => {
+  addList(network);
+  addUses(network);
+  addRemove(network);
+  addPrune(network);
+  subcommand(network, 'inspect <name...>', 'everything about networks, as JSON', [
+    'cleat network inspect web',
+    "cleat network inspect web --format '{{json .subnets}}'",
+  ])
+    .addOption(new Option('-f <format>').hideHelp()) // docker's and podman's --format of inspect
+    .action(async (names: string[], { f }: { f?: string }, command: Command) => {
+      if (f !== undefined) command.setOptionValue('format', f);
       const session = new Session(command);
+      const client = await session.client();
+      const results = await each(names, (name) => client.get<NetworkDefinition>(path(name)));
+      session.full(results.filter((result) => !(result instanceof Failure)));
+      reportFailures(session, results);
+    });
+}
+
+const NETWORK_KEYS: Keys<NetworkDefinition> = {
+  id: ({ id }) => [id],
+  name: ({ name }) => [name],
+  driver: ({ driver }) => [driver],
+  label: ({ labels }) => labelsOf(labels),
+  subnet: ({ subnets }) => subnets.map(({ subnet }) => subnet),
+  internal: ({ internal }) => [String(internal)],
+  dns: ({ dns_enabled: dns }) => [String(dns)],
+};
+
+function addList(network: Command): void {
+  const command = subcommand(network, 'ls', 'list the networks', [
+    'cleat network ls',
+    'cleat network ls -q --filter driver=macvlan',
+    "cleat network ls --format '{{.name}} {{json .labels}}'",
+  ]).alias('list');
+  addListFlags(command, NETWORK_KEYS, 'names only').action(
+    async ({ filter = [], quiet }: ListFlags, action: Command) => {
+      const session = new Session(action);
+      const chosen = filterOf(filter, NETWORK_KEYS);
       const client = await session.client();
       const networks = await client.get<NetworkDefinition[]>('/v1/networks');
       if (!networks.some(({ name }) => name === DEFAULT_NETWORK)) await sayWhyNoDefault(client);
-      const names = networks.map(({ name }) => name);
-      if (quiet) return session.say(names, names);
-      const rows = networks.map(({ id, name, driver, network_interface, subnets, internal }) => [
+      const row = ({ id, name, driver, network_interface, subnets, internal }: NetworkDefinition) => [
         id.slice(0, 12),
         name,
         driver,
         network_interface,
         subnets.map(({ subnet }) => subnet).join(','),
         internal ? 'yes' : '',
-      ]);
-      await session.table(networks, ['NETWORK ID', 'NAME', 'DRIVER', 'INTERFACE', 'SUBNETS', 'INTERNAL'], rows);
-    });
-  subcommand(network, 'inspect <name...>', 'everything about networks, as JSON', ['cleat network inspect web']).action(
-    async (names: string[], _flags: unknown, command: Command) => {
-      const session = new Session(command);
-      const client = await session.client();
-      const results = await each(names, (name) => client.get<NetworkDefinition>(path(name)));
-      sayJson(
-        JSON.stringify(
-          results.filter((result) => !(result instanceof Failure)),
-          null,
-          2,
-        ),
-      );
-      reportFailures(session, results);
+      ];
+      const headings = ['NETWORK ID', 'NAME', 'DRIVER', 'INTERFACE', 'SUBNETS', 'INTERNAL'];
+      await showList(session, networks.filter(chosen), { headings, row, name: ({ name }) => name }, quiet);
     },
   );
-  subcommand(network, 'rm <name...>', 'remove networks that nobody uses', ['cleat network rm web'])
+}
+
+/** The commands about a network's containers, where users of docker and podman look for them. */
+function addUses(network: Command): void {
+  addConnect(network);
+  addDisconnect(network);
+  addReload(network);
+  subcommand(network, 'exists <name>', 'say by the exit code whether there is such a network: 0 yes, 1 no', [
+    'cleat network exists web || cleat network create web',
+  ]).action(async (name: string, _flags: unknown, command: Command) => {
+    const client = await new Session(command).client();
+    try {
+      await client.get(path(name));
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+      process.exitCode = EXIT.failed;
+    }
+  });
+}
+
+const isAbsent = (error: unknown): boolean => error instanceof Failure && error.error.code === 'NO_SUCH_NETWORK';
+
+function addRemove(network: Command): void {
+  subcommand(network, 'rm <name...>', 'remove networks that nobody uses', [
+    'cleat network rm web',
+    'cleat network rm -f web       # disconnects its containers first',
+  ])
     .alias('remove')
     .option('-i, --ignore', 'a network that does not exist is removed already')
-    .action(async (names: string[], { ignore = false }: { ignore?: boolean }, command: Command) => {
+    .option('-f, --force', 'disconnect its containers first; a network that does not exist is removed already')
+    .action(async (names: string[], flags: { ignore?: boolean; force?: boolean }, command: Command) => {
+      const { force = false, ignore = force } = flags;
       const session = new Session(command);
       const client = await session.client();
-      const results = await each(names, async (name) => {
+      const work = each([...new Set(names)], async (name) => {
         try {
+          if (force) await disconnectAll(client, name);
           await client.delete(path(name));
         } catch (error) {
-          if (!(ignore && error instanceof Failure && error.error.code === 'NO_SUCH_NETWORK')) throw error;
+          if (!(ignore && isAbsent(error))) throw error;
         }
         return { name };
       });
-      reportAll(session, results, ({ name }) => name);
+      reportAll(session, await withProgress(`removing ${names.join(' ')}`, work), ({ name }) => name);
     });
+}
+
+async function disconnectAll(client: Client, text: string): Promise<void> {
+  const { name } = await client.get<NetworkDefinition>(path(text));
+  const containers = await client.get<ContainerView[]>('/v1/containers');
+  const users = containers.filter(({ networks, requested_networks: asked }) => name in networks || name in asked);
+  if (users.length === 0) return;
+  const events = users.map(({ id }) => ({ type: 'disconnect' as const, id, network: name, force: true }));
+  for (const { body } of await client.events(events)) {
+    // It may have been torn down meanwhile.
+    if ('error' in body && !['NO_SUCH_CONTAINER', 'NOT_CONNECTED'].includes(body.error.code))
+      throw new Failure(body.error);
+  }
+}
+
+function addPrune(network: Command): void {
+  const keys: Keys<NetworkDefinition> = {
+    label: NETWORK_KEYS.label ?? (() => []),
+    driver: NETWORK_KEYS.driver ?? (() => []),
+  };
+  const command = subcommand(network, 'prune', 'remove all networks that nobody uses, but the default network', [
+    'cleat network prune',
+    'cleat network prune -f --filter label=stage=test',
+  ]).option('-f, --force', 'without asking');
+  command
+    .addOption(
+      new Option('--filter <key=value>', 'only those; KEY is label or driver (again for more)').argParser(collect),
+    )
+    .action(async (flags: { filter?: string[]; force?: boolean }, action: Command) => {
+      const session = new Session(action);
+      const chosen = filterOf(flags.filter ?? [], keys);
+      const client = await session.client();
+      const networks = await client.get<NetworkDefinition[]>('/v1/networks');
+      const unused = networks.filter((one) => one.name !== DEFAULT_NETWORK && one.engine === undefined && chosen(one));
+      if (flags.force !== true && !(await agrees('This removes all networks that no container uses. Continue?')))
+        return;
+      const results = await each(
+        unused.map(({ name }) => name),
+        async (name) => {
+          try {
+            await client.delete(path(name));
+          } catch (error) {
+            // The daemon alone knows who uses it at this moment.
+            if (isAbsent(error) || (error instanceof Failure && error.error.code === 'NETWORK_IN_USE')) return null;
+            throw error;
+          }
+          return { name };
+        },
+      );
+      reportAll(
+        session,
+        results.filter((one) => one !== null),
+        ({ name }) => name,
+      );
+    });
+}
+
+/** Asks a person at a terminal. Without one there is nobody to agree. */
+async function agrees(question: string): Promise<boolean> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+    throw usage('nobody is there to be asked', 'Give --force: it does not ask.');
+  }
+  const { createInterface } = await import('node:readline/promises');
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await lines.question(`${question} [y/N] `);
+  lines.close();
+  return /^y(es)?$/i.test(answer.trim());
 }
 
 /** Warns if there is no default network, with the daemon's reason: no container can then be made without naming a network. */
@@ -95,7 +217,7 @@ async function sayWhyNoDefault(client: Client): Promise<void> {
 }
 
 function addCreate(network: Command): void {
-  subcommand(network, 'create <name>', 'make a network', [
+  subcommand(network, 'create [name]', 'make a network; without a name, it gets one: net1, net2, ...', [
     'cleat network create web                                   # a free subnet is chosen',
     'cleat network create back --subnet 10.90.0.0/24 --ip-range 10.90.0.128/25 --internal',
     'cleat network create lan --opt mode=unmanaged --interface-name br0 --subnet 192.0.2.0/24 --gateway 192.0.2.1 \\\n' +
@@ -104,6 +226,7 @@ function addCreate(network: Command): void {
     'cleat network create pods -d cni --opt conflist=/etc/cni/net.d/10-pods.conflist   # made by CNI plugins',
     'cleat network create dual --subnet 10.91.0.0/24 --subnet fd00:91::/64 --opt mtu=1400',
   ])
+    .option('--ignore', 'a network of this name that exists already is no error, and stays as it is')
     .option('-d, --driver <driver>', 'bridge (default), macvlan, ipvlan, vlan, cni or netavark')
     .option('--subnet <cidr>', 'a subnet (again for one more, of the other family)', collect)
     .option('--gateway <address>', 'the gateway of the subnet that contains it', collect)
@@ -117,14 +240,43 @@ function addCreate(network: Command): void {
     .option('-o, --opt <key=value>', OPTIONS, collect)
     .option('--route <route>', 'DESTINATION,GATEWAY[,METRIC] for each container', collect)
     .option('--label <key=value>', 'a label', collect)
-    .action(async (name: string, flags: NetworkFlags, command: Command) => {
-      if (RESERVED.has(name)) throw usage(`a network cannot be called ${name}: --network ${name} means something else`);
+    .action(async (name: string | undefined, flags: NetworkFlags, command: Command) => {
+      if (name !== undefined && RESERVED.has(name))
+        throw usage(`a network cannot be called ${name}: --network ${name} means something else`);
       const session = new Session(command);
-      const request = networkRequest(name, flags);
-      const definition = await (await session.client()).post<NetworkAnswer>('/v1/networks', request);
+      const request = networkRequest(name ?? 'net', flags);
+      const client = await session.client();
+      const work =
+        name === undefined ? createNumbered(client, request) : create(client, request, flags.ignore === true);
+      const definition = await withProgress(`creating network ${name ?? ''}`, work);
       warn(definition);
       session.say(definition, definition.name);
     });
+}
+
+async function create(client: Client, request: NetworkRequest, ignore: boolean): Promise<NetworkAnswer> {
+  try {
+    return await client.post<NetworkAnswer>('/v1/networks', request);
+  } catch (error) {
+    if (!(ignore && error instanceof Failure && error.error.code === 'NETWORK_EXISTS')) throw error;
+    return client.get<NetworkAnswer>(path(request.name));
+  }
+}
+
+/** Creates a network with the first free name of net1, net2, ... */
+async function createNumbered(client: Client, request: NetworkRequest): Promise<NetworkAnswer> {
+  const taken = new Set((await client.get<NetworkDefinition[]>('/v1/networks')).map(({ name }) => name));
+  for (let n = 1; ; n++) {
+    const name = `net${n}`;
+    if (taken.has(name)) continue;
+    try {
+      return await client.post<NetworkAnswer>('/v1/networks', { ...request, name });
+    } catch (error) {
+      // Somebody else was faster. Any other refusal is one of the request.
+      if (!(error instanceof Failure && error.error.code === 'NETWORK_EXISTS' && error.error.message.includes(name)))
+        throw error;
+    }
+  }
 }
 
 function addUpdate(network: Command): void {

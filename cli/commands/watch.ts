@@ -13,9 +13,6 @@ import { complain, printable, say, sayJson } from '../terminal.ts';
 import { PS_HEADINGS, psRow } from '../text.ts';
 import type { Listener } from '../watch/feed.ts';
 
-const HINT = 'q ends';
-/** The ages of containers are drawn anew this often. */
-const TICK_MS = 1000;
 const LOST = 'the daemon does not answer; waiting for it';
 const FOUND = 'the daemon answers again';
 
@@ -67,49 +64,19 @@ async function growingList(json: boolean): Promise<Listener> {
 }
 
 async function liveTable(): Promise<Listener> {
-  const [{ Screen }, { aligned }, { firstRow, frameOf, roomFor }] = await Promise.all([
-    import('../watch/screen.ts'),
-    import('../table.ts'),
-    import('../watch/frame.ts'),
-  ]);
+  const { LiveTable } = await import('../watch/live.ts');
   const containers = new Map<string, ContainerView>();
-  let first = 0;
-  let status = HINT;
-  let open = false;
-  const draw = (): void => {
-    if (!open) return;
+  const table = new LiveTable(PS_HEADINGS, () => {
     const now = Date.now();
-    const rows = [...containers.values()].map((container) => psRow(container, now).map(printable));
-    const lines = aligned([PS_HEADINGS, ...rows]);
-    const size = screen.size();
-    first = firstRow(first, lines.length - 1, size);
-    screen.show(frameOf(lines, first, status, size));
-  };
-  const screen = new Screen((key) => {
-    if (key === 'quit') process.exit(0);
-    const page = roomFor(screen.size());
-    const by = { up: -1, down: 1, 'page up': -page, 'page down': page, home: -Infinity, end: Infinity }[key];
-    first = Math.max(0, first + by);
-    draw();
-  }, draw);
-  setInterval(draw, TICK_MS);
+    return [...containers.values()].map((container) => psRow(container, now));
+  });
   return {
     changed: (id, container) => {
       if (container === null) containers.delete(id);
       else containers.set(id, container);
     },
-    told: () => {
-      if (!open) screen.open();
-      open = true;
-      draw();
-    },
-    lost: () => {
-      status = `${LOST}; ${HINT}`;
-      draw();
-    },
-    found: () => {
-      status = HINT;
-      draw();
-    },
+    told: () => table.open(),
+    lost: () => table.say(LOST),
+    found: () => table.say(null),
   };
 }

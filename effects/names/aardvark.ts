@@ -15,11 +15,10 @@
  * instead of the queried one, so that glibc finds no name for an address. `*.dns.podman` is never forwarded if written in lower
  * case, nor is any name without a dot; `X.DNS.PODMAN`, `dns.podman` itself and all reverse lookups are forwarded (after a
  * lookup in its own entries). A client without an entry gets the answers of its network, so every host that reaches a network's
- * gateway can resolve the network's names. It queries the servers of several networks in turn, 5 s each. It also parses servers
- * per container; we do not use them. It reads every file of its directory, hidden files too, and exits if one does not parse,
- * so the directory must hold no other files. It silently skips an address that is taken or missing until it reloads (SIGHUP); a
- * reload also reads resolv.conf. For about a millisecond after a reload, and after it has reported that it is ready, it does
- * not answer.
+ * gateway can resolve the network's names. It queries the servers of several networks in turn, 5 s each. It reads every file of
+ * its directory, hidden files too, and exits if one does not parse, so the directory must hold no other files. It silently skips
+ * an address that is taken or missing until it reloads (SIGHUP); a reload also reads resolv.conf. For about a millisecond after a
+ * reload, and after it has reported that it is ready, it does not answer.
  *
  * Limits of 1.14, found by trying: it forwards an unknown name without a dot, and a query of another type than an address for
  * any name without a dot. It listens on TCP too. If it has no descriptor left for a connection, it stops answering at that
@@ -106,13 +105,14 @@ export function standIn(directory: string): Map<string, string> {
   return new Map([['nobody.zone', `${unheardOf(directory)}\n`]]);
 }
 
-/** Renders `listen[,listen] [servers]`, then per container `id v4 v6 names`. */
+/** Renders `listen[,listen] [servers]`, then per container `id v4 v6 names [servers]`. */
 function render({ entries }: Zone, listen: readonly string[], servers: readonly string[]): string {
   const head = [listen.join(','), ...(servers.length > 0 ? [servers.join(',')] : [])].join(' ');
-  const lines = entries.map(({ owner, addresses, names }) => {
+  const lines = entries.map(({ owner, addresses, names, own = [] }) => {
     const v4 = addresses.filter((address) => !address.includes(':'));
     const v6 = addresses.filter((address) => address.includes(':'));
-    return [idOf(owner), v4.join(','), v6.join(','), names.join(',')].join(' ');
+    const line = [idOf(owner), v4.join(','), v6.join(','), names.join(',')];
+    return [...line, ...(own.length > 0 ? [own.join(',')] : [])].join(' ');
   });
   return [head, ...lines, ''].join('\n');
 }

@@ -73,14 +73,12 @@ async function makeNamespace(
       pin(native, path, async () => (netns === null ? native.netnsCreate(path, switches) : pinNetns(netns, path)));
     return outside === null ? taking(make) : make(null);
   }
-  const fd = source.mode === 'process' ? openProcess(source.process) : openPath(source.path);
+  const object = source.mode === 'path' ? source.path : `pid ${source.process.pid}`;
+  const open = () => (source.mode === 'process' ? openProcess(source.process) : openPath(source.path));
+  const fd = kernel.isRootless ? await refuseOthersNamespace(object, open) : open();
   try {
-    refuseHostNamespace(
-      kernel,
-      outside,
-      fstatSync(fd),
-      source.mode === 'path' ? source.path : `pid ${source.process.pid}`,
-    );
+    refuseHostNamespace(kernel, outside, fstatSync(fd), object);
+    if (kernel.isRootless) await refuseOthersNamespace(object, () => native.links(`/proc/self/fd/${fd}`));
     return await pin(native, path, () => native.netnsPin(fd, path));
   } catch (error) {
     if (source.mode === 'path' && isKernelError(error) && error.code === 'EINVAL') {
@@ -141,21 +139,22 @@ export const removeNamespace =
   };
 
 /**
- * Throws NOT_A_NAMESPACE for the daemon's own namespace, that of pid 1, and the one that holds the container's bridges and
+ * Throws NOT_A_NAMESPACE for the daemon's own namespaces, that of pid 1, and the one that holds the container's bridges and
  * rules: a link or a default route made for a container would be the host's.
  */
 export function refuseHostNamespace(
-  kernel: Pick<Kernel, 'outside'>,
+  kernel: Pick<Kernel, 'outside' | 'listening'>,
   outside: string | null,
   found: NetnsIdentity,
   object: string,
 ): void {
-  const own = kernel.outside(null).kernel.identity();
+  // A rootless daemon is in a namespace of the host, and its bridges are in its own.
+  const [own, here] = [kernel.outside(null).kernel.identity(), kernel.listening(null).identity()];
   const holder = kernel.outside(outside).kernel.identity();
   const is = (other: NetnsIdentity | undefined) => other?.dev === found.dev && other.ino === found.ino;
   const whose = is(holder)
     ? 'holds the bridges'
-    : is(own)
+    : is(own) || is(here)
       ? 'is the one of the daemon'
       : is(namespaceOfInit())
         ? 'is the one of pid 1'
@@ -163,6 +162,18 @@ export function refuseHostNamespace(
   if (whose === null) return;
   const message = `the namespace of ${object} ${whose}: it cannot be that of a container`;
   throw new FaultError('NOT_A_NAMESPACE', message, { object });
+}
+
+/** Throws NOT_A_NAMESPACE if an ordinary user's daemon may not open a namespace, or not enter it: it is root's, or another user's. */
+async function refuseOthersNamespace<T>(object: string, reach: () => T | Promise<T>): Promise<T> {
+  try {
+    return await reach();
+  } catch (error) {
+    const errno = error instanceof FaultError ? error.fault.errno : isKernelError(error) ? error.code : undefined;
+    if (errno !== 'EPERM' && errno !== 'EACCES') throw error;
+    const message = `the namespace of ${object} is not this user's: the daemon has no rights over it`;
+    throw new FaultError('NOT_A_NAMESPACE', message, { object });
+  }
 }
 
 function namespaceOfInit(): NetnsIdentity | undefined {

@@ -193,6 +193,8 @@ export const filesInput = ({ context }: In): FilesInput => ({
   pod: context.pod,
   attachments: context.attachments,
   ...(context.uplink === undefined ? {} : { uplink: context.uplink }),
+  ...(context.dnsServers === undefined ? {} : { dnsServers: context.dnsServers }),
+  ...(context.extraHosts === undefined ? {} : { extraHosts: context.extraHosts }),
 });
 
 export const uplinkInput =

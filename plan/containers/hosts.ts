@@ -13,13 +13,17 @@ import { byPrecedence } from './attachment.ts';
 import { gatewayIsHost } from '../uplinks/uplink-inside.ts';
 
 /** The input of both files of a container. */
-export type FilesInput = Pick<ContainerContext, 'id' | 'name' | 'pod' | 'hostname' | 'attachments' | 'uplink'>;
+export type FilesInput = Pick<
+  ContainerContext,
+  'id' | 'name' | 'pod' | 'hostname' | 'attachments' | 'uplink' | 'dnsServers' | 'extraHosts'
+>;
 
 /** Podman's and Docker's names for the host. Podman writes both. */
 const HOST_NAMES = 'host.containers.internal host.docker.internal';
 
 /** `isHost`: false if the networks' gateways are not the host, but a rootless daemon's outside. */
-export function hostsFile({ id, name, pod, hostname, attachments, uplink }: FilesInput, isHost = true): string {
+export function hostsFile(input: FilesInput, isHost = true): string {
+  const { id, name, pod, hostname, attachments, uplink, extraHosts = [] } = input;
   const made = uplink?.made ?? null;
   const joined = made === null ? [] : [{ ...made, aliases: [id.slice(0, 12)] }];
   const ordered = [...byPrecedence(attachments), ...joined];
@@ -37,6 +41,7 @@ export function hostsFile({ id, name, pod, hostname, attachments, uplink }: File
   return [
     '127.0.0.1 localhost',
     '::1 localhost ip6-localhost ip6-loopback',
+    ...extraHosts.map(({ host: extra, ip }) => `${ip} ${extra}`), // first: the reader takes the first line of a name
     ...own,
     ...host.map((address) => `${address} ${HOST_NAMES}`),
     '',

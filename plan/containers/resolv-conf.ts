@@ -6,7 +6,8 @@
  * those of internal ones answer NXDOMAIN to every unknown name, which ends a search. Behind an uplink, the addresses that the
  * uplink forwards to the host's servers come first, then the host's servers that can be reached through it. No server is of a
  * family that the container does not have. Without a network with DNS, the servers that programs of external networks have
- * named come before the host's.
+ * named come before the host's; servers that the container was created with stand in the place of both, and of the host's behind a
+ * gateway (plan/names/names.ts).
  * Limits: three servers, because resolvers read no more (MAXNS in resolv.h). Without DNS networks there may be no server, if
  * the host uses only itself or only the other family: the file then names none.
  */
@@ -36,7 +37,7 @@ interface Parsed {
   options: string[];
 }
 
-interface Input extends Pick<ContainerContext, 'attachments' | 'uplink'> {
+interface Input extends Pick<ContainerContext, 'attachments' | 'uplink' | 'dnsServers'> {
   host: HostFiles;
   /** The program that leads out of a rootless daemon's outside, which its networks are behind. */
   wayOut?: UplinkSettings | null;
@@ -58,7 +59,7 @@ export function resolvConfBehind(wayOut: UplinkSettings, host: HostFiles): strin
   return render({ servers: serversBehind(wayOut, host), search, options });
 }
 
-export function resolvConf({ attachments, uplink, host, wayOut = null }: Input): string {
+export function resolvConf({ attachments, uplink, host, wayOut = null, dnsServers }: Input): string {
   const mine = parse(host.resolvConf);
   const gateways = gatewaysOf(attachments);
   const named = gateways.length > 0;
@@ -70,7 +71,8 @@ export function resolvConf({ attachments, uplink, host, wayOut = null }: Input):
   const passed = behind === null ? [] : uplinkServers(behind, mine.servers);
   const external = attachments.map(serversOfProgram);
   const theirs = external.flatMap((one) => one.servers);
-  const servers = named ? gateways : theirs.length > 0 ? theirs : usable(passed, mine, host.behindStub, addresses);
+  const others = theirs.length > 0 ? theirs : usable(passed, mine, host.behindStub, addresses);
+  const servers = named ? gateways : (dnsServers ?? others);
   const asked = external.flatMap((one) => one.search);
   const search = [...new Set([...(named ? [SEARCH_DOMAIN] : []), ...asked, ...mine.search])];
   const options = named ? optionsBehind(mine.options) : mine.options;

@@ -19,6 +19,8 @@ export interface NameEntry {
   servers: readonly string[];
   addresses: readonly string[];
   names: readonly string[];
+  /** The servers that this container's other queries are forwarded to, instead of the network's. */
+  own?: readonly string[];
   /** Path of the container's namespace; the names are verified from there. */
   netns: string;
 }
@@ -31,7 +33,7 @@ export interface Zone {
   internal: boolean;
   listen: readonly string[];
   servers: readonly string[];
-  entries: readonly { owner: string; addresses: readonly string[]; names: readonly string[] }[];
+  entries: readonly ({ owner: string } & Pick<NameEntry, 'addresses' | 'names' | 'own'>)[];
 }
 
 /** RFC 1035 lengths, with the underscore that container names may have; no "-" at the start. */
@@ -78,7 +80,7 @@ export const ownNames = (names: readonly string[]): string[] => names.filter((na
  * Returns the entries of these attachments; none for a network without DNS, or for a container without a namespace of its own.
  */
 export function nameEntries(
-  context: Pick<ContainerContext, 'name' | 'pod' | 'netns'>,
+  context: Pick<ContainerContext, 'name' | 'pod' | 'netns' | 'dnsServers'>,
   attachments: readonly Attachment[],
 ): NameEntry[] {
   const { netns } = context;
@@ -94,6 +96,7 @@ export function nameEntries(
         servers: dns.servers,
         addresses: addresses.map(({ address }) => address),
         names,
+        ...(context.dnsServers === undefined ? {} : { own: context.dnsServers }),
         netns: netns.path,
       },
     ];
@@ -146,9 +149,9 @@ export function termsOf(names: Names, network: string): Required<Terms> | null {
 export function zonesOf(names: Names): Zone[] {
   const zones = new Map<string, Zone & { entries: Zone['entries'][number][] }>();
   for (const owner of Object.keys(names).sort()) {
-    for (const { network, internal, listen, servers, addresses, names: own } of names[owner] ?? []) {
+    for (const { network, internal, listen, servers, addresses, names: called, own } of names[owner] ?? []) {
       const zone = zones.get(network) ?? { network, internal, listen, servers, entries: [] };
-      zone.entries.push({ owner, addresses, names: own });
+      zone.entries.push({ owner, addresses, names: called, ...(own === undefined ? {} : { own }) });
       zones.set(network, zone);
     }
   }

@@ -2,7 +2,8 @@
  * The API on the Unix socket: HTTP/1.1 and JSON. The schemas of state/ check every shape.
  *
  *   POST   /v1/events              one lifecycle event; or many, one per line, as application/x-ndjson; ?dry_run=true plans it
- *   GET    /v1/events              notifications as they happen (NDJSON, or SSE if the client accepts it)
+ *   GET    /v1/events              notifications as they happen (NDJSON, or SSE if the client accepts it), after those since a moment
+ *                                  (notification-routes.ts)
  *   GET    /v1/containers          the intended state; ?id=A&id=B: of these alone. :id is an id, a name, or the beginning of an
  *                                  engine's id
  *   GET    /v1/containers/:id      the same in full, with the differences in the kernel; ?wait=STATE&timeout=MS waits for a state
@@ -33,7 +34,6 @@ import type { DoctorReport } from '../../state/answers/doctor.ts';
 import type { EventAnswer } from '../../state/answers/event.ts';
 import type { JournalLine } from '../../state/answers/container/history.ts';
 import type { Inspection } from '../../state/answers/container/inspection.ts';
-import type { Notification } from '../../state/answers/notification.ts';
 import type { ContainerStats } from '../../state/answers/container/stats.ts';
 import type { Version } from '../../state/answers/version.ts';
 import { LifecycleEvent } from '../../state/event.ts';
@@ -42,7 +42,7 @@ import { ContainerId } from '../../state/names.ts';
 import { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import type { Limits } from '../../state/limits.ts';
 import { authorise, authoriseNetwork, authoriseRepair, isTrusted, type Peer, peerOf } from '../requests/authorise.ts';
-import { announcesBody, beginEndless, Connections, endWith } from '../requests/connections.ts';
+import { announcesBody, Connections, endWith } from '../requests/connections.ts';
 import type { AppliedPlan } from '../containers/admission.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
@@ -60,6 +60,7 @@ import { type Answered, streamEvents } from './event-stream.ts';
 import { MAX_LINE } from '../requests/ndjson.ts';
 import { parse } from '../requests/parse.ts';
 import { addNetavarkRoutes } from './netavark-routes.ts';
+import { addNotificationRoutes } from './notification-routes.ts';
 import { addPlanRoutes, isDryRun, plannerOf, waits, type Call } from './plans.ts';
 import { faultOfRequest, refusal, sendFault } from '../requests/refusals.ts';
 import { traced, tracedEvent } from '../requests/traced.ts';
@@ -199,19 +200,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     return { status: wait ? 200 : 202, body: warnings.length === 0 ? view : { ...view, warnings } };
   }
 
-  api.get<{ Querystring: { id?: string } }>('/v1/events', (request, reply) => {
-    const sse = (request.headers.accept ?? '').includes('text/event-stream');
-    // It may be of a container that is still to come.
-    const only = request.query.id === undefined ? null : containers.idOf(request.query.id);
-    const { write, closed } = beginEndless(request, reply, sse ? 'text/event-stream' : 'application/x-ndjson');
-    const listener = (notification: Notification) => {
-      if (only !== null && notification.id !== only) return;
-      const text = JSON.stringify(notification);
-      write(sse ? `event: ${notification.type}\ndata: ${text}\n\n` : `${text}\n`);
-    };
-    containers.bus.on('notification', listener);
-    closed(() => containers.bus.off('notification', listener));
-  });
+  addNotificationRoutes(api, containers);
 
   api.get<{ Querystring: { id?: string | string[] } }>('/v1/containers', (request) => {
     const { id } = request.query;

@@ -67,6 +67,12 @@ export const paths: Paths = {
       summary: 'What happens, as it happens: NDJSON, or SSE with Accept: text/event-stream',
       parameters: [
         parameter('id', 'query', 'only this container'),
+        parameter(
+          'since',
+          'query',
+          'first what has happened since then, as far as the daemon has kept it; ms since the epoch',
+        ),
+        parameter('until', 'query', 'the answer ends then; ms since the epoch'),
         parameter('Accept', 'header', 'text/event-stream: SSE in place of NDJSON'),
       ],
       responses: {

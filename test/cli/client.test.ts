@@ -38,7 +38,7 @@ async function serve(
   });
   await new Promise<void>((resolve) => server.listen(path, resolve));
   server.unref();
-  return { client: new Client(path), asked, server };
+  return { client: new Client(path, 0), asked, server };
 }
 
 async function failure(work: Promise<unknown>): Promise<Failure> {
@@ -115,13 +115,13 @@ client("an answer that is not the API's is reported as such", async () => {
 
 client('without a daemon, the error names the socket and says how to start the daemon', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'none-'));
-  const missing = await failure(new Client(`${directory}/s`).get('/v1/version'));
+  const missing = await failure(new Client(`${directory}/s`, 0).get('/v1/version'));
   assert.is(missing.exitCode, 3);
   assert.is(missing.error.code, 'UNREACHABLE');
   assert.match(missing.message, `${directory}/s`);
   assert.match(missing.error.hint ?? '', /cleat daemon/);
   writeFileSync(`${directory}/file`, '');
-  assert.is((await failure(new Client(`${directory}/file`).get('/v1/version'))).exitCode, 3);
+  assert.is((await failure(new Client(`${directory}/file`, 0).get('/v1/version'))).exitCode, 3);
 });
 
 client('a daemon that ends in the middle of an answer is reported', async () => {
@@ -212,7 +212,7 @@ client('a teardown that another took over is waited for, by `apply` as by `teard
 client('the real daemon answers, refuses, takes a list of events, and reports gone', async () => {
   const shell = new Shell();
   await shell.startDaemon();
-  const to = new Client(shell.socket);
+  const to = new Client(shell.socket, 0);
   assert.is((await to.get<{ api: string }>('/v1/version')).api, 'v1');
   const refused = await failure(to.event({ type: 'configure', id: 'none' }));
   assert.is(refused.error.code, 'NO_SUCH_CONTAINER');

@@ -278,7 +278,8 @@ commands('usage errors end with exit code 2 and name the wrong word', async () =
     [['create', 'a', '-p', 'x'], /"x" is not between/],
     [['create', 'a', '--pid', 'me'], /It is the number of a process/],
     [['create', 'a', '--network', 'none', '--network', 'back'], /exclude each other/],
-    [['ps', '--format', 'yaml'], /Allowed choices are table, json/],
+    [['ps', '--format', 'yaml'], /there is no column "yaml"/],
+    [['create', 'a', '--format', 'yaml'], /invalid --format "yaml"/],
     [['network'], /Usage: cleat network/],
     [[], /Usage: cleat/],
   ];

@@ -1,7 +1,7 @@
 /** The request of the API that `cleat network update` makes, and the lines that `cleat events` prints about drift. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { networkUpdate, type NetworkUpdateFlags } from '../../cli/network-options.ts';
+import { networkUpdate, type NetworkUpdateFlags } from '../../cli/request/network-options.ts';
 import { notificationText } from '../../cli/text.ts';
 import { NetworkUpdate } from '../../state/network.ts';
 

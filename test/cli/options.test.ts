@@ -7,8 +7,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { usage, explain, Failure } from '../../cli/failure.ts';
-import { networkRequest, pairs, parseRoute } from '../../cli/network-options.ts';
-import { attachmentOptions, parseNetwork, parsePort, parseWiring } from '../../cli/options.ts';
+import { networkRequest, pairs, parseRoute } from '../../cli/request/network-options.ts';
+import { attachmentOptions, parseNetwork, parsePort, parseWiring } from '../../cli/request/options.ts';
 import { socketPath } from '../../cli/places.ts';
 import { table } from '../../cli/table.ts';
 import { ageText, eventText, notificationText, portText, sizeText, stateText, whyText } from '../../cli/text.ts';

@@ -44,6 +44,7 @@ export class Shell {
       CLEAT_RUN_DIR: `${this.directory}/run`,
       CLEAT_STATE_DIR: `${this.directory}/state`,
       CLEAT_NETNS_DIR: `${this.directory}/netns`,
+      CLEAT_CONNECT_TIMEOUT: '0',
     };
   }
 

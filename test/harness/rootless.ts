@@ -23,6 +23,8 @@ import { TestDaemon } from './daemon.ts';
 
 const FILES = ['passwd', 'group', 'subuid', 'subgid'] as const;
 const HOME = '/run/rootless-ground';
+/** Far more than any command takes, because the machine may have other work. */
+const PATIENCE_MS = 400_000;
 const CLEAT = new URL('../../bundle/cleat.cjs', import.meta.url).pathname;
 
 /** Mounts the files that users are made in, and a device that everybody may open, as udev makes it. */
@@ -93,7 +95,7 @@ export class TestUser {
   run(command: string[], environment: Record<string, string> = {}) {
     const [file = '', ...args] = [...this.prefix, ...command];
     const env = { ...process.env, ...this.environment, ...environment };
-    return spawnSync(file, args, { encoding: 'utf8', env, cwd: '/', timeout: 60_000 });
+    return spawnSync(file, args, { encoding: 'utf8', env, cwd: '/', timeout: PATIENCE_MS });
   }
 
   /** Runs `cleat` as this user; returns what it prints. */

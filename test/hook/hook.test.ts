@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseWiring } from '../../cli/options.ts';
+import { parseWiring } from '../../cli/request/options.ts';
 import { LifecycleEvent } from '../../state/event.ts';
 import { DEFAULT_NETWORK } from '../../state/network.ts';
 import { type Ended, HOOK, run } from './run.ts';

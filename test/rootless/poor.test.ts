@@ -35,7 +35,7 @@ execFileSync('ip', ['-batch', '-'], {
 const ann = new TestUser('ann', 1801);
 // Root may map every user into a namespace.
 for (const file of ['subuid', 'subgid']) appendFileSync(`/etc/${file}`, 'root:0:400000000\n');
-const CLEAT = join(ROOT, 'dist/cli/main.js');
+const CLEAT = join(ROOT, 'dist/bundle/cleat.cjs');
 const REFUSING = join(ROOT, 'test/harness/refusing.py');
 const launcher = [built('cleat-rootless'), '--', 'true'];
 const daemon = [process.execPath, CLEAT, 'daemon'];

@@ -11,7 +11,7 @@ import * as assert from 'uvu/assert';
 import { built } from '../../native/index.ts';
 import { dial } from '../harness/agent.ts';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
-import { agentIn, withAgents } from '../harness/inside.ts';
+import { agentIn, endSleepers, sleeper, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { ROOT } from '../harness/sanitized.ts';
 import { killed, RootlessDaemon, setTun, TestUser } from '../harness/rootless.ts';
@@ -37,6 +37,10 @@ const unsafe = '/run/unsafe';
 mkdirSync(unsafe, { mode: 0o777 });
 chmodSync(unsafe, 0o777);
 chownSync(unsafe, ann.uid, ann.uid);
+
+/** A network namespace of root, where every user may open it. */
+writeFileSync('/run/theirs', '');
+execFileSync('mount', ['--bind', `/proc/${(await sleeper()).pid}/ns/net`, '/run/theirs']);
 
 /** Covers a file in a mount namespace of the command's own. */
 const without = (file: string, user: TestUser) => [
@@ -280,6 +284,14 @@ surroundings('the command as the user: run, ps, network, connect, publish, stats
   assert.is(said.status, 7, said.stderr);
   assert.match(said.stdout, /^\s+0\s+1601\s+1\n/);
   assert.match(said.stdout, /eth0@\S+\s+UP\s+10\.\d+\.\d+\.\d+\/24/);
+  // The files and the interfaces of the container, in the background too; the daemon's own namespace has others.
+  assert.is(ann.cleat('run', '-d', '--name', 'd', '--add-host', 'one:192.0.2.1', '--', 'sleep', '1000'), 'd\n');
+  const inside = ann.cleat('exec', 'd', '--', 'sh', '-c', 'ls /sys/class/net; cat /etc/hosts');
+  assert.match(inside, /^eth0\nlo\n/);
+  assert.match(inside, /^192\.0\.2\.1 one$/m);
+  const sleeper = ann.processOf('sleep 1000');
+  assert.is(ann.cleat('stop', 'd'), 'd\n');
+  assert.not(existsSync(`/proc/${sleeper}`));
   ann.cleat('network', 'create', 'back');
   ann.cleat('create', 'c', '--network', 'cleat', '-p', '19100:80');
   ann.cleat('configure', 'c');
@@ -292,6 +304,31 @@ surroundings('the command as the user: run, ps, network, connect, publish, stats
   ann.cleat('disconnect', 'back', 'c');
   assert.match(ann.cleat('audit'), /^clean/);
   ann.cleat('teardown', 'c');
+});
+
+surroundings('a namespace of the host, or of another user, is refused before anything is made', async () => {
+  // It runs as ann, in a network namespace that root has made.
+  const others = await sleeper(ann.uid);
+  for (const [netns, why] of [
+    [['--network', 'ns:/proc/self/ns/net'], /is the one of the daemon: it cannot be that of a container/],
+    [['--network', 'ns:/run/theirs'], /is not this user's: the daemon has no rights over it/],
+    [['--pid', String(others.pid)], /is not this user's: the daemon has no rights over it/],
+  ] as const) {
+    const { status, stderr } = ann.run([process.execPath, CLEAT, 'create', 'x', ...netns]);
+    assert.is(status, 1, stderr);
+    assert.match(stderr, why);
+  }
+  await daemon.clean();
+  endSleepers();
+});
+
+surroundings('daemon --detach as the user returns when it serves', async () => {
+  await daemon.stop();
+  const pid = Number(ann.cleat('daemon', '--detach'));
+  assert.is(ann.cleat('version', '--format', '{{.daemon.pid}}'), `${pid}\n`);
+  assert.is(ann.cleat('run', '--', 'sh', '-c', 'ls /sys/class/net'), 'eth0\nlo\n');
+  process.kill(pid, 'SIGTERM');
+  await until('it has ended', () => !existsSync(`/proc/${pid}`));
 });
 
 surroundings.after(async () => {

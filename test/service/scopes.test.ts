@@ -129,7 +129,7 @@ const cases: Case[] = [
 
 for (const [n, one] of cases.entries()) {
   const { what, daemon, manager } = one;
-  scopes(`${what}: helpers leave the cgroup of the daemon, and outlive it`, async () => {
+  scopes(`helpers leave the cgroup of the daemon, and outlive it: ${what}`, async () => {
     daemon.launcher = one.caller;
     await daemon.start();
     assert.match(cgroupOf(daemon.pid), one.itself);

@@ -9,9 +9,12 @@
  * Limits: form only. The daemon checks if an address is free or a network exists.
  */
 import { isIP } from 'node:net';
-import type { AttachmentOptions, CreateEvent, PortMapping } from '../state/event.ts';
-import type { UplinkProgram, UplinkRequest } from '../state/uplink.ts';
-import { usage, type Failure } from './failure.ts';
+import type { AttachmentOptions, CreateEvent, PortMapping } from '../../state/event.ts';
+import type { UplinkProgram, UplinkRequest } from '../../state/uplink.ts';
+import { usage, type Failure } from '../failure.ts';
+
+/** The network of a container that names none. A copy, because the client imports only types from state/network.ts. */
+export const DEFAULT_NETWORK = 'cleat';
 
 const PROGRAMS: readonly UplinkProgram[] = ['slirp4netns', 'pasta'];
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
@@ -85,15 +88,33 @@ const NETWORK_HINT =
   'ns:PATH, slirp4netns[:KEY=VALUE,..], pasta[:OPTION,..].';
 
 /** The part of a create event that --network, -p, --pid and similar flags decide. */
-export type Wiring = Pick<CreateEvent, 'netns' | 'networks' | 'uplink' | 'port_mappings'>;
+export type Wiring = Pick<
+  CreateEvent,
+  'netns' | 'networks' | 'uplink' | 'port_mappings' | 'dns_servers' | 'extra_hosts'
+>;
 
 export interface WiringOptions {
   network?: string[];
+  /** Docker's other word for network. */
+  net?: string[];
   publish?: string[];
+  expose?: string[];
+  publishAll?: boolean;
   pid?: number;
+  ip?: string[];
+  ip6?: string[];
+  macAddress?: string;
+  networkAlias?: string[];
+  dns?: string[];
+  addHost?: string[];
 }
 
-export function parseWiring({ network = [], publish = [], pid }: WiringOptions): Wiring {
+export function parseWiring(options: WiringOptions): Wiring {
+  const { pid, dns = [], addHost = [] } = options;
+  const network = [...(options.network ?? []), ...(options.net ?? [])];
+  const publish = [...(options.publish ?? []), ...exposed(options)];
+  for (const server of dns) if (isIP(server) === 0) throw usage(`invalid --dns "${server}": not an IP address`);
+  const extra = addHost.map(parseHost);
   const networks = new Map<string, AttachmentOptions>();
   let netns: CreateEvent['netns'] = pid === undefined ? undefined : { mode: 'pid', pid };
   let said = pid === undefined ? '' : '--pid';
@@ -118,6 +139,14 @@ export function parseWiring({ network = [], publish = [], pid }: WiringOptions):
     }
   }
   const [first] = networks.keys();
+  const own = ownOptions(options);
+  if (own !== null) {
+    const [flag, attachment] = own;
+    const other = uplink?.program ?? (none ? 'none' : netns === undefined || netns.mode === 'pid' ? undefined : said);
+    if (networks.size === 0 && other !== undefined) throw usage(`${flag} needs a network, and ${other} is none`);
+    if (networks.size > 1) throw usage(`${flag} is for one network`, `Say for which: ${NETWORK_HINT}`);
+    networks.set(first ?? DEFAULT_NETWORK, { ...networks.get(first ?? ''), ...attachment });
+  }
   if (uplink !== undefined) {
     const other = first ?? (none ? 'none' : undefined);
     if (other !== undefined) throw usage(`--network ${uplink.program} and --network ${other} exclude each other`);
@@ -135,10 +164,43 @@ export function parseWiring({ network = [], publish = [], pid }: WiringOptions):
   }
   return {
     ...(netns === undefined ? {} : { netns }),
-    ...(none || first !== undefined ? { networks: Object.fromEntries(networks) } : {}),
+    ...(none || networks.size > 0 ? { networks: Object.fromEntries(networks) } : {}),
     ...(uplink === undefined ? {} : { uplink }),
     ...(publish.length === 0 ? {} : { port_mappings: publish.flatMap(parsePort) }),
+    ...(dns.length === 0 ? {} : { dns_servers: dns }),
+    ...(extra.length === 0 ? {} : { extra_hosts: extra }),
   };
+}
+
+/** Returns the ports that -P publishes. A process has no image that exposes ports: --expose does. */
+function exposed({ expose = [], publishAll = false }: WiringOptions): string[] {
+  for (const port of expose)
+    if (port.includes(':')) throw usage(`invalid --expose "${port}": it is PORT[-PORT][/PROTO]`);
+  if (!publishAll) return [];
+  if (expose.length === 0)
+    throw usage('-P publishes what --expose names', 'For example: --expose 80 -P; or -p 8080:80.');
+  return expose;
+}
+
+/** Returns the options that Docker and Podman give the only network of a container, after the first of their flags. */
+function ownOptions({ ip, ip6, macAddress, networkAlias }: WiringOptions): [string, AttachmentOptions] | null {
+  const given = { '--ip': ip, '--ip6': ip6, '--mac-address': macAddress, '--network-alias': networkAlias };
+  const [flag] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
+  if (flag === undefined) return null;
+  const flags = { ip, ip6, mac: macAddress, alias: networkAlias };
+  return [
+    flag,
+    attachmentOptions(Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))),
+  ];
+}
+
+/** Parses NAME:ADDRESS; an IPv6 address may stand in brackets. */
+function parseHost(text: string): { host: string; ip: string } {
+  const [, host = '', bracketed, plain = ''] = /^([^:]+):(?:\[(.+)\]|(.+))$/.exec(text) ?? [];
+  const ip = bracketed ?? plain;
+  if (isIP(ip) !== 0) return { host, ip };
+  const hint = 'The host itself is host.containers.internal already, without this flag.';
+  throw usage(`invalid --add-host "${text}": it is NAME:ADDRESS`, ip === 'host-gateway' ? hint : undefined);
 }
 
 /** Parses the --network values that are not names of networks. */

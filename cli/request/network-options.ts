@@ -6,10 +6,11 @@
  * Limits: form only; the daemon checks overlaps and chooses free subnets.
  */
 import { BlockList, isIP } from 'node:net';
-import type { NetworkRequest, NetworkUpdate, Route, Subnet } from '../state/network.ts';
-import { usage } from './failure.ts';
+import type { NetworkRequest, NetworkUpdate, Route, Subnet } from '../../state/network.ts';
+import { usage } from '../failure.ts';
 
 export interface NetworkFlags {
+  ignore?: boolean;
   driver?: string;
   ipamDriver?: string;
   subnet?: string[];

@@ -1,0 +1,226 @@
+// slow: 40 s, each command is a process of its own, and Node takes a moment to start
+/**
+ *
+ * What users of Docker, Podman and systemd type, beyond docs/compatibility.md: wrong input of each verb and flag changes nothing, the past
+ * of events, lists in a terminal and in colours, completion in the shells themselves, manual pages.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Notification } from '../../state/answers/notification.ts';
+import { on } from '../harness/daemon.ts';
+import { requirePrivateNamespace } from '../harness/private.ts';
+import { clear } from '../harness/rounds.ts';
+import { Screen } from './screen.ts';
+import { Shell } from './shell.ts';
+
+requirePrivateNamespace();
+
+const shell = new Shell();
+const { api } = shell;
+const habits = suite('habits');
+const open: Screen[] = [];
+
+habits.before(async () => {
+  await shell.startDaemon();
+  await api.network({ name: 'back', subnets: [{ subnet: '10.90.0.0/24' }] });
+});
+habits.after.each(async () => {
+  for (const screen of open.splice(0)) screen.close();
+  await clear(api);
+  await api.clean();
+});
+habits.after(async () => void (await shell.endDaemon('SIGTERM')));
+
+habits('wrong input is refused in words, and changes nothing', async () => {
+  await api.up('web', { networks: on('back') });
+  const everything = async () => [
+    (await api.get('/v1/networks')).text,
+    await shell.ok('ps', '--format', 'id,state,ports'),
+  ];
+  const before = await everything();
+  const cases: [string, number, RegExp][] = [
+    ['network create --subnet x', 2, /invalid --subnet "x"/],
+    ['network create --subnet 10.90.0.0/25', 1, /10\.90\.0\.0/],
+    ['network create host --ignore', 2, /means something else/],
+    ['network create back', 1, /already used\nHint: .*`cleat network rm back`/],
+    ['create web', 1, /Hint: .*`cleat rm web`/],
+    ['network rm back', 1, /is being used by web\nHint: .*`cleat network rm -f back`/],
+    ['network rm nowhere', 1, /nowhere/],
+    ['network exists', 2, /missing required argument/],
+    ['network prune', 2, /nobody is there to be asked/],
+    ['network prune -f --filter stage', 2, /invalid --filter "stage"/],
+    ['network prune -f --filter name=x', 2, /invalid --filter "name=x"/],
+    ['network connect nowhere web', 1, /nowhere/],
+    ['network disconnect cleat web', 1, /not connected/],
+    ['network reload', 2, /name containers, or give --all/],
+    ['network ls -f driver', 2, /invalid --filter "driver"/],
+    ['network ls --format nope', 2, /no column "nope"/],
+    ['ps -f nope=1', 2, /invalid --filter "nope=1"/],
+    ['ps --format {{.nope}}', 2, /no field "nope"/],
+    ['up other --format nope', 2, /invalid --format "nope"/],
+    ['up other --ip 10.90.0.1 --network back', 1, /10\.90\.0\.1/],
+    ['up', 2, /missing required argument 'id'/],
+    ['up ../x', 1, /an id is letters/],
+    ['stop', 2, /missing required argument/],
+    ['wait nobody', 1, /no container with name or ID "nobody"/],
+    ['port web x', 2, /invalid port "x"/],
+    ['port web 80', 1, /web has no published port 80\/tcp/],
+    ['port nobody', 1, /nobody/],
+    ['events --since yesterday', 2, /invalid time "yesterday"/],
+    ['events --until x', 2, /invalid time "x"/],
+    ['events -f nope=1 --until now', 2, /invalid --filter/],
+    ['stats nobody --no-stream', 1, /nobody/],
+    ['stats -f name=x', 2, /invalid --filter/],
+    ['info much', 2, /too many arguments/],
+    ['completion tcsh', 2, /Allowed choices are bash, zsh, fish/],
+    ['man', 2, /missing required argument/],
+    ['man /dev/null/man', 1, /cannot write \/dev\/null\/man/],
+    ['start web', 2, /Here that is `cleat up ID`/],
+  ];
+  // Several at once, because Node takes a moment to start.
+  while (cases.length > 0) {
+    await Promise.all(
+      cases.splice(0, 6).map(async ([line, code, message]) => {
+        const { code: ended, stdout, stderr } = await shell.cleat(...line.split(' '));
+        assert.is(ended, code, `${line}: ${stderr}`);
+        assert.match(stderr, message, line);
+        if (!line.startsWith('stats')) assert.is(stdout, '', line);
+      }),
+    );
+  }
+  assert.equal(await everything(), before);
+});
+
+habits('network rm -f disconnects who uses it; network create without a name takes the next free one', async () => {
+  await api.up('web', { networks: on('back', 'cleat') });
+  assert.is(await shell.ok('network', 'create'), 'net1');
+  assert.is(await shell.ok('network', 'create', 'net3'), 'net3');
+  assert.equal([await shell.ok('network', 'create'), await shell.ok('network', 'create')], ['net2', 'net4']);
+  await shell.ok('network', 'connect', 'net1', 'web');
+  await shell.ok('create', 'later', '--network', 'net1');
+  assert.is(await shell.ok('network', 'rm', '-f', 'net1', 'nowhere'), 'net1\nnowhere');
+  assert.is(await shell.ok('inspect', 'web', '--format', '{{.state}} {{.drift}}'), 'up []');
+  assert.equal((await shell.ok('network', 'prune', '--force')).split('\n').sort(), ['net2', 'net3', 'net4']);
+  assert.equal(await shell.ok('network', 'ls', '-q'), 'back\ncleat');
+});
+
+habits('events of the past come first, once, and --until ends the stream', async () => {
+  const start = Date.now();
+  await api.up('a', { networks: {} });
+  await api.up('b', { networks: {} });
+  const past = async (...args: string[]) =>
+    (await shell.ok('events', '--since', String(start / 1000), '--until', 'now', '--format', 'json', ...args))
+      .split('\n')
+      .map((line) => JSON.parse(line) as Notification);
+  const all = await past();
+  const done = all.filter(({ type }) => type === 'done');
+  assert.equal(
+    done.map(({ id }) => id),
+    ['a', 'a', 'b', 'b'],
+  );
+  assert.equal(
+    [...all].sort((x, y) => x.t - y.t),
+    all,
+  );
+  assert.equal(
+    await past('--id', 'b'),
+    all.filter(({ id }) => id === 'b'),
+  );
+  assert.equal(
+    await past('-f', 'event=configure', '-f', 'id=a'),
+    all.filter((one) => one.id === 'a' && 'event' in one && one.event === 'configure'),
+  );
+  const following = shell.start(
+    'events',
+    '--since',
+    String(start / 1000),
+    '--until',
+    String(Date.now() / 1000 + 2),
+    '-f',
+    'type=done',
+  );
+  const { code, stdout } = await following.ended;
+  assert.is(code, 0);
+  assert.is(stdout.trim().split('\n').length, 4);
+  for (const query of ['since=x', 'until=-1', 'since=1e3', 'sinse=1'])
+    assert.is((await api.get(`/v1/events?${query}`)).status, 400, query);
+});
+
+habits('on a terminal, states have colours and stats are live; NO_COLOR and pipes have neither', async () => {
+  await api.up('web', { networks: on('back') });
+  const inTerminal = (environment: NodeJS.ProcessEnv, ...args: string[]) => {
+    const screen = new Screen({ ...shell.environment, ...environment }, [10, 110], ...args);
+    open.push(screen);
+    return screen;
+  };
+  const [red, green, end] = [31, 32, 39].map((code) => `\u001b[${code}m`);
+  assert.ok((await inTerminal({}, 'ps').ended()).written.includes(`${green}up${end}`));
+  assert.not((await inTerminal({ NO_COLOR: '1' }, 'ps').ended()).written.includes('\u001b'));
+  assert.not((await shell.ok('ps')).includes('\u001b'));
+  assert.ok((await inTerminal({}, 'port', 'nobody').ended()).written.includes(`${red}Error:${end} no container`));
+  assert.match((await inTerminal({}, 'stats', '--no-stream').ended()).screen[1] ?? '', /^web +eth0 +back/);
+  const live = inTerminal({}, 'stats');
+  await live.until(
+    'the table',
+    ({ screen, alternate }) => alternate && screen.some((line) => /^web +eth0 +back/.test(line)),
+  );
+  await api.down('web');
+  await live.until('web is gone', ({ screen }) => !screen.some((line) => line.startsWith('web')));
+  await live.type('q');
+  assert.is((await live.ended()).ended, 0);
+});
+
+habits('the completion of each shell offers commands, flags, values and names', async () => {
+  await api.up('web', { networks: on('back') });
+  const complete = (...words: string[]) => shell.ok('complete', '--', ...words);
+  assert.is(await complete('netw'), 'network');
+  assert.equal((await complete('network', '')).split('\n').includes('prune'), true);
+  assert.is(await complete('exec', 'w'), 'web');
+  assert.is(await complete('connect', 'ba'), 'back');
+  assert.is(await complete('connect', 'back', ''), 'web');
+  assert.is(await complete('network', 'rm', '-f', 'b'), 'back');
+  assert.is(await complete('run', '--network', 'b'), 'back');
+  assert.is(await complete('run', '--port-handler', 'fi'), 'firewall');
+  assert.is(await complete('ps', '--noh'), '--noheading');
+  assert.is(await complete('--socket', '/run/none', 'exec', ''), '');
+  assert.is(await complete('nonsense', ''), '');
+
+  const directory = join(shell.directory, 'bin');
+  mkdirSync(directory);
+  writeFileSync(
+    join(directory, 'cleat'),
+    `#!/bin/sh\nexec ${process.execPath} ${join(import.meta.dirname, '../../bundle/cleat.cjs')} "$@"\n`,
+  );
+  chmodSync(join(directory, 'cleat'), 0o755);
+  const env = { ...shell.environment, PATH: `${directory}:${process.env.PATH}` };
+  const script =
+    'source <(cleat completion bash); COMP_WORDS=(cleat exec w); COMP_CWORD=2; _cleat; echo "${COMPREPLY[@]}"';
+  assert.is(execFileSync('bash', ['--norc', '-c', script], { encoding: 'utf8', env }), 'web\n');
+  for (const other of ['zsh', 'fish']) {
+    const text = await shell.ok('completion', other);
+    const checked = spawnSync(other, ['-n'], { input: text, encoding: 'utf8' });
+    // Not every machine has these shells.
+    if (checked.error === undefined) assert.is(checked.status, 0, checked.stderr);
+    assert.match(text, /cleat complete -- /);
+  }
+});
+
+habits('there is a manual page for each command, which groff reads without a warning', async () => {
+  const directory = join(shell.directory, 'man');
+  assert.match(await shell.ok('man', directory), /^\d+ pages in /);
+  const pages = readdirSync(directory);
+  for (const page of ['cleat.1', 'cleat-run.1', 'cleat-network-prune.1']) assert.ok(pages.includes(page), page);
+  const run = readFileSync(join(directory, 'cleat-run.1'), 'utf8');
+  assert.match(run, /^\.TH "CLEAT-RUN" "1"/);
+  assert.match(run, /^\.SH EXAMPLES$/m);
+  assert.match(run, /\\-\\-network\\-alias/);
+  const read = spawnSync('groff', ['-man', '-Tutf8', '-ww', '-z', ...pages.map((page) => join(directory, page))], {
+    encoding: 'utf8',
+  });
+  if (read.error === undefined) assert.equal([read.status, read.stderr], [0, '']);
+});
+
+habits.run();
