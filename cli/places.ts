@@ -16,6 +16,9 @@ export function fromEnvironment(name: string, env: NodeJS.ProcessEnv = process.e
 /** Returns an executable of the build, from any folder of dist/. */
 export const built = (name: string): string => join(import.meta.dirname, '../../build/Release', name);
 
+/** The directory with the page of the inspector. */
+export const PAGE = join(import.meta.dirname, '../inspector');
+
 const RUN_DIR = '/run/cleat';
 
 /** Returns the run directory of root's daemon, or of the user's own (native/rootless/user.h). */

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../failure.ts';
+import { PAGE } from '../places.ts';
 import { FILES } from './routes.ts';
 
 export interface PageFile {
@@ -17,10 +18,8 @@ export interface PageFile {
   tag: string;
 }
 
-const BUILT = join(import.meta.dirname, '../../inspector');
-
 /** Returns the files by path. */
-export function loadPage(directory = BUILT): ReadonlyMap<string, PageFile> {
+export function loadPage(directory = PAGE): ReadonlyMap<string, PageFile> {
   return new Map(
     [...FILES].map(([path, { file, type }]) => {
       const content = read(join(directory, file));
