@@ -8,10 +8,16 @@
  * for the native executables.
  */
 
-const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+/** Matches what most output is. A process that prints nothing else does not make the automaton of all of Unicode. */
+const PLAIN = /^[ -~]*$/;
 
-export const printable = (text: string): string =>
-  text.replace(INVISIBLE, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
+export const printable = (text: string): string => (PLAIN.test(text) ? text : withoutInvisible(text));
+
+const withoutInvisible = (text: string): string =>
+  text.replace(
+    /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu,
+    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  );
 
 const toText = (lines: readonly string[]): string => lines.map((line) => `${printable(line)}\n`).join('');
 

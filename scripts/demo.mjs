@@ -43,7 +43,7 @@ const PORT = 8080;
 const GUEST_PORT = 8082;
 
 const root = join(import.meta.dirname, '..');
-const main = join(root, 'dist/cli/main.js');
+const main = join(root, 'dist/bundle/cleat.cjs');
 const hook = join(root, 'build/Release/cleat-oci-hook');
 
 /**
@@ -145,7 +145,9 @@ async function story(directory, daemon) {
   const before = await lookAround();
 
   begin('The daemon starts');
-  say(`in namespaces of its own: this machine's network is not touched. cleat is ${join('dist', 'cli', 'main.js')}`);
+  say(
+    `in namespaces of its own: this machine's network is not touched. cleat is ${join('dist', 'bundle', 'cleat.cjs')}`,
+  );
   echo(['cleat', 'daemon', '&']);
   say(`it answers after ${await daemon.start()} ms`);
   await type('version');

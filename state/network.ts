@@ -131,6 +131,9 @@ export type Engine = z.infer<typeof Engine>;
 /** A caller's request to make a network: everything but the name has a default. */
 export const NetworkRequest = z.strictObject({
   name: common.name,
+  /** Is what GET answers, as `created` is, so that an answer can be sent again. Both are made anew. */
+  id: z.string().optional(),
+  created: z.string().optional(),
   driver: common.driver.optional(),
   /** The bridge, or the parent of the containers' links. */
   network_interface: InterfaceName.optional(),

@@ -21,9 +21,9 @@
  *   --retry     a file that failed runs once more, alone, after all others; if more than N failed, none does. The second result
  *               counts, and the files that needed it are named before the verdict (docs/decisions/0049)
  * A test file can set these in a comment before its first import: `timeout: 600` (seconds, default 300; far more than the test
- * takes, because the machine may have other work), `proving: 3600` (the timeout with --prove), `proving only: 3600` (the test
- * runs only with --prove), `alone` (no other test runs at the same time), `as user: every day` or `as user: proving` (the file runs
- * once more as an ordinary user, always or only with --prove: test/harness/as-user.ts).
+ * takes, because the machine may have other work), `proving: 3600` (the timeout with --prove), `proving only: 3600` (without
+ * --prove, the file runs only if a SUBSTRING names it), `alone` (no other test runs at the same time), `as user: every day` or
+ * `as user: proving` (the file runs once more as an ordinary user, always or only with --prove: test/harness/as-user.ts).
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
@@ -31,7 +31,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { table } from '../cli/table.ts';
-import { bundleDaemon } from '../scripts/bundle.ts';
+import { bundlePrograms } from '../scripts/bundle.ts';
 import { bundleInspector } from '../scripts/bundle-inspector.ts';
 
 const DEFAULT_TIMEOUT_S = 600;
@@ -151,7 +151,7 @@ if (process.getuid?.() !== 0) {
   console.log(`no test file in ${directory}${wanted.length > 0 ? ` matches ${wanted.join(' ')}` : ''}`);
   failed = 1;
 } else {
-  await bundleDaemon();
+  await bundlePrograms();
   await bundleInspector();
   // The longest file begins first, so that it does not run alone at the end.
   const length = ({ slowS, timeoutS }: TestFile): number => (values.prove ? timeoutS : slowS);
@@ -187,7 +187,7 @@ async function retry(): Promise<void> {
 /** The runs of a file: as root, as an ordinary user, or both. */
 function runsOf(file: TestFile): TestFile[] {
   const { provingS, everyday, user } = file;
-  const asRoot = !values['as-user'] && (values.prove ? provingS !== undefined : everyday);
+  const asRoot = !values['as-user'] && (values.prove ? provingS !== undefined : everyday || wanted.length > 0);
   const asUser = user !== undefined && (values.prove || values['as-user'] || user === 'every day');
   const second = { ...file, name: `${file.name}${AS_USER}`, asUser };
   return [...(asRoot ? [file] : []), ...(asUser ? [second] : [])];
@@ -216,7 +216,7 @@ function describe(path: string): TestFile {
     source,
     script: path.endsWith('.ts') ? compiled : path,
     slowS,
-    timeoutS: ((values.prove ? provingS : seconds('timeout')) ?? DEFAULT_TIMEOUT_S) * patience,
+    timeoutS: ((values.prove ? provingS : (seconds('timeout') ?? provingOnlyS)) ?? DEFAULT_TIMEOUT_S) * patience,
     provingS,
     everyday: provingOnlyS === undefined,
     alone: /^[\s/*]*alone\b/m.test(head),

@@ -36,7 +36,7 @@ export function addWatch(program: Command): void {
 
 /** Prints a row when a container has changed, at first of all containers. */
 async function growingList(json: boolean): Promise<Listener> {
-  const { aligned, widthsOf } = await import('../watch/frame.ts');
+  const { aligned, widthsOf } = await import('../table.ts');
   const shown = new Map<string, string>();
   let rows: string[][] = [];
   let widths: number[] | null = null;
@@ -67,8 +67,9 @@ async function growingList(json: boolean): Promise<Listener> {
 }
 
 async function liveTable(): Promise<Listener> {
-  const [{ Screen }, { aligned, firstRow, frameOf, roomFor }] = await Promise.all([
+  const [{ Screen }, { aligned }, { firstRow, frameOf, roomFor }] = await Promise.all([
     import('../watch/screen.ts'),
+    import('../table.ts'),
     import('../watch/frame.ts'),
   ]);
   const containers = new Map<string, ContainerView>();

@@ -1,5 +1,5 @@
 /**
- * The container's network namespace: made by us or joined, and pinned by a bind mount either way.
+ * The container's network namespace: made by us, now or in advance, or joined, and pinned by a bind mount either way.
  *
  * Guarantees: ensure run twice gives the same namespace; a placeholder file that a crash left unmounted is replaced; a process
  * is checked (pid and start time) before its namespace is taken. A namespace of the host is refused under any path, because the
@@ -10,7 +10,14 @@
  */
 import { closeSync, constants, fstatSync, openSync, readdirSync, statSync } from 'node:fs';
 import type { NamespaceInput } from '../../machines/container/container-inputs.ts';
-import { expectNetns, isKernelError, openProcessNetns, type NetnsIdentity, type Outside } from '../../native/index.ts';
+import {
+  expectNetns,
+  isKernelError,
+  openProcessNetns,
+  pinNetns,
+  type NetnsIdentity,
+  type Outside,
+} from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { FaultError } from '../../state/faults.ts';
 import { identityAt, namespaceFault, type Kernel } from '../kernel.ts';
@@ -37,19 +44,34 @@ async function switchesOf(native: Outside): Promise<Record<string, string>> {
   return Object.fromEntries(Object.entries(NAMESPACE_SYSCTLS).filter(([key]) => !key.startsWith('net/ipv6/')));
 }
 
+/** Runs work with a namespace that was made in advance, for this work alone; with null if there is none. */
+export type Taking = <T>(use: (netns: number | null) => Promise<T>) => Promise<T>;
+
 export const ensureNamespace =
-  (kernel: Kernel) =>
+  (kernel: Kernel, taking: Taking) =>
   async (input: NamespaceInput): Promise<NetnsIdentity> => {
-    const identity = await makeNamespace(kernel, input);
+    const identity = await makeNamespace(kernel, taking, input);
     expectNetns(input.path, identity);
     return identity;
   };
 
-async function makeNamespace(kernel: Kernel, { outside, path, source }: NamespaceInput): Promise<NetnsIdentity> {
+/** Makes a namespace that is nobody's yet, as a container's begins. The caller closes the descriptor. */
+export const prepareNamespace = (kernel: Kernel) => async (): Promise<number> => {
+  const { kernel: native } = kernel.outside(null);
+  return native.netnsPrepare(await switchesOf(native));
+};
+
+async function makeNamespace(
+  kernel: Kernel,
+  taking: Taking,
+  { outside, path, source }: NamespaceInput,
+): Promise<NetnsIdentity> {
   const { kernel: native } = kernel.outside(outside);
   if (source.mode === 'new') {
     const switches = await switchesOf(native);
-    return pin(native, path, () => native.netnsCreate(path, switches));
+    const make = (netns: number | null) =>
+      pin(native, path, async () => (netns === null ? native.netnsCreate(path, switches) : pinNetns(netns, path)));
+    return outside === null ? taking(make) : make(null);
   }
   const object = source.mode === 'path' ? source.path : `pid ${source.process.pid}`;
   const open = () => (source.mode === 'process' ? openProcess(source.process) : openPath(source.path));

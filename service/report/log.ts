@@ -16,6 +16,11 @@ import type { Fault } from '../../state/faults.ts';
 
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'>;
 
+export const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type Level = (typeof LEVELS)[number];
+
+export const isLevel = (text: string): text is Level => (LEVELS as readonly string[]).includes(text);
+
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
 const escaped = (text: string): string =>
@@ -25,7 +30,7 @@ const escaped = (text: string): string =>
 export const printableJson = (line: string): string => `${line.slice(0, -1).replace(INVISIBLE, escaped)}\n`;
 
 /** `tell` writes lines for a person; null if a program reads them. */
-export function openLog(level: string, tell: ((lines: string[]) => void) | null): pino.Logger {
+export function openLog(level: Level, tell: ((lines: string[]) => void) | null): pino.Logger {
   // By default pino serializes an error only in the field `err`. In any other field it would be {}.
   const serializers = { error: pino.stdSerializers.err };
   const stderr = pino.destination({ fd: 2, sync: true });

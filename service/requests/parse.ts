@@ -10,6 +10,7 @@ export function parse<T>(
   schema: { safeParse(json: unknown): { success: true; data: T } | { success: false; error: ZodError } },
   json: unknown,
 ): T {
+  if (json === undefined) throw new FaultError('BAD_REQUEST', 'the request has no body');
   const result = schema.safeParse(json);
   if (result.success) return result.data;
   const issues = result.error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join('.'), message }));

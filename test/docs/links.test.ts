@@ -13,7 +13,9 @@ const NUMBERS = new Set(DECISIONS.map((file) => file.slice(0, 4)));
 
 const files = [
   'README.md',
+  'CHANGELOG.md',
   'CONTRIBUTING.md',
+  'SECURITY.md',
   ...FOLDERS.flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file)),
   ),

@@ -15,7 +15,7 @@ import type { AttachmentOptions, LifecycleEvent, PortMapping } from '../../state
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
 import type { Inspection } from '../../state/answers/container/inspection.ts';
 import type { AuditReport } from '../../state/answers/audit.ts';
-import type { MainOptions } from '../../service/main.ts';
+import type { MainOptions } from '../../service/start/settings.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import { isRootless, spawnOnHost, type StartedProcess } from './host.ts';
 
@@ -58,6 +58,8 @@ export class TestDaemon {
   externals: Pick<MainOptions, 'cniPlugins' | 'netavark' | 'pluginTimeout'> = {};
   /** NAME=NUMBER: its limits. */
   limits: string[] = [];
+  /** A number, as text: how many namespaces it makes in advance. */
+  preparedNamespaces: MainOptions['preparedNamespaces'];
   /** NAME=NUMBER: the forwarder's limits of each container. */
   forwarderLimits: string[] = [];
   /** BASE,SIZE: the pools for networks without a subnet. */
@@ -113,12 +115,14 @@ export class TestDaemon {
     const { runDir, stateDir, netnsDir, socket } = this;
     const publisher = this.publisher ?? undefined;
     const { drift, forwardOthers, limits, forwarderLimits, subnetPools, otlpEndpoint, exitWhenIdle, logLevel } = this;
+    const { preparedNamespaces } = this;
     const argument = JSON.stringify({
       ...(this.usualPlaces ? {} : { runDir, stateDir, netnsDir, socket }),
       publisher,
       drift,
       forwardOthers,
       limits,
+      preparedNamespaces,
       forwarderLimits,
       subnetPools,
       otlpEndpoint,

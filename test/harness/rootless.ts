@@ -25,7 +25,7 @@ const FILES = ['passwd', 'group', 'subuid', 'subgid'] as const;
 const HOME = '/run/rootless-ground';
 /** Far more than any command takes, because the machine may have other work. */
 const PATIENCE_MS = 400_000;
-const CLEAT = new URL('../../cli/main.js', import.meta.url).pathname;
+const CLEAT = new URL('../../bundle/cleat.cjs', import.meta.url).pathname;
 
 /** Mounts the files that users are made in, and a device that everybody may open, as udev makes it. */
 function makeGround(): void {
@@ -156,4 +156,10 @@ export class RootlessDaemon extends TestDaemon {
     this.environment = user.environment;
     this.usualPlaces = true;
   }
+}
+
+/** The leases of host-local on a network: addresses, in its usual directory as the user's plugins see it. */
+export function leasesOf(user: TestUser, network: string): string[] {
+  const directory = user.outsidePath(`/run/cleat-plugins/var/lib/cni/networks/${network}`);
+  return existsSync(directory) ? readdirSync(directory).filter((name) => /^[\d.]+$/.test(name)) : [];
 }

@@ -31,7 +31,7 @@ const none = new TestUser('none', 1603, 0);
 const few = new TestUser('few', 1604, 1000);
 const daemon = new RootlessDaemon(ann);
 
-const CLEAT = join(ROOT, 'dist/cli/main.js');
+const CLEAT = join(ROOT, 'dist/bundle/cleat.cjs');
 const launcher = [built('cleat-rootless'), '--', 'true'];
 const unsafe = '/run/unsafe';
 mkdirSync(unsafe, { mode: 0o777 });

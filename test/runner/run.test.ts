@@ -198,6 +198,9 @@ runner('with --prove runs the files that say so, and makes a table of what they 
   };
   const long = runOn({ ...files, 'c.test.mjs': `// proving only: 60\n\n${GREEN}` });
   assert.is(long.verdict, '3 passed, 0 failed', long.output);
+  // What npm test leaves out can be run by its name all the same.
+  const named = runOn({ ...files, 'c.test.mjs': `// proving only: 60\n\n${GREEN}` }, 'c.test');
+  assert.is(named.verdict, '2 passed, 0 failed', named.output);
   const usual = runOn(files);
   assert.is(usual.verdict, '3 passed, 0 failed', usual.output);
   const all = runOn(files, '--prove', 'cycles=7');

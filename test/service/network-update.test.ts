@@ -315,7 +315,7 @@ changing('if nobody can follow, gateway, metric and subnet are unchanged, and no
   assert.equal(globals(await inside('a')), ['10.60.0.2/24']);
 });
 
-const program = new URL('../../cli/main.js', import.meta.url).pathname;
+const program = new URL('../../bundle/cleat.cjs', import.meta.url).pathname;
 
 update('the command changes only what is named, and a refusal is one line', async () => {
   const cleat = (...args: string[]) =>

@@ -1,0 +1,116 @@
+/**
+ * The settings that a daemon starts with, made of its options, which are those of the command line (cli/commands/daemon-settings.ts).
+ *
+ * Guarantees: an option that is not understood is refused by name. Nothing is opened or made.
+ */
+import { join } from 'node:path';
+import { driftPolicies } from '../../state/drift.ts';
+import { FaultError } from '../../state/faults.ts';
+import { forwarderLimits } from '../../state/forwarder.ts';
+import { limitsOf } from '../../state/limits.ts';
+import { PublisherUrl } from '../../state/names.ts';
+import { subnetPools } from '../../state/network.ts';
+import { USUAL_PROGRAMS, type UplinkPrograms } from '../events/uplink-request.ts';
+import { DEFAULT_STATE_DIR } from '../records/instance.ts';
+import { isLevel, LEVELS } from '../report/log.ts';
+import { externalsOf } from './external-programs.ts';
+import type { DaemonOptions } from './options.ts';
+import type { TakenSocket } from './passed-socket.ts';
+import { rootlessOptions, rootlessPlaces } from './rootless.ts';
+
+const MAX_IDLE_S = 86_400;
+/** What one command starts, usually; each takes kernel memory (docs/decisions/0066). */
+const PREPARED = 8;
+/** Each is a descriptor of the daemon's. */
+const MAX_PREPARED = 512;
+
+export interface MainOptions {
+  runDir?: string;
+  stateDir?: string;
+  netnsDir?: string;
+  socket?: string;
+  publisher?: string;
+  /** KIND=POLICY, repeatable. */
+  drift?: string[];
+  forwardOthers?: boolean;
+  /** NAME=NUMBER, repeatable. */
+  limits?: string[];
+  /** A number, as text. */
+  preparedNamespaces?: string;
+  /** BASE,SIZE, repeatable. */
+  subnetPools?: string[];
+  slirp4netns?: string;
+  slirp4netnsOptions?: string[];
+  pasta?: string;
+  pastaOptions?: string[];
+  /** The program that leads out of an ordinary user's outside. */
+  rootlessUplink?: string;
+  /** Repeatable. */
+  cniPlugins?: string[];
+  netavark?: string;
+  /** Seconds. */
+  pluginTimeout?: string;
+  /** NAME=NUMBER, repeatable. */
+  forwarderLimits?: string[];
+  otlpEndpoint?: string;
+  /** Seconds, as text. */
+  exitWhenIdle?: string;
+  logLevel?: string;
+}
+
+/** Throws a FaultError for the first option that the daemon does not take. */
+export function settingsOf(options: MainOptions, passed: TakenSocket | null): Omit<DaemonOptions, 'log'> {
+  const { logLevel: level } = options;
+  if (level !== undefined && !isLevel(level)) {
+    throw new FaultError('BAD_REQUEST', `the log level is one of ${LEVELS.join(', ')}, not ${level}`);
+  }
+  const places = rootlessPlaces();
+  const runDir = options.runDir ?? places?.runDir ?? '/run/cleat';
+  const uplinks = programsOf(options);
+  return {
+    runDir,
+    stateDir: options.stateDir ?? places?.stateDir ?? DEFAULT_STATE_DIR,
+    netnsDir: options.netnsDir ?? '/run/netns',
+    socket: passed?.path ?? options.socket ?? join(runDir, 'cleat.sock'),
+    socketFd: passed?.fd ?? null,
+    exitWhenIdle: secondsOf(options.exitWhenIdle),
+    publisher: publisherOf(options.publisher),
+    drift: driftPolicies(options.drift ?? []),
+    forwardOthers: options.forwardOthers ?? false,
+    limits: limitsOf(options.limits ?? []),
+    preparedNamespaces: preparedOf(options.preparedNamespaces),
+    subnetPools: subnetPools(options.subnetPools ?? []),
+    uplinks,
+    rootless: places === null ? null : rootlessOptions(uplinks, options.rootlessUplink),
+    externals: externalsOf(options),
+    forwarderLimits: forwarderLimits(options.forwarderLimits ?? []),
+    otlpEndpoint: options.otlpEndpoint ?? null,
+  };
+}
+
+function secondsOf(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const seconds = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && seconds > 0 && seconds <= MAX_IDLE_S) return seconds;
+  throw new FaultError('BAD_REQUEST', `--exit-when-idle takes seconds, up to ${MAX_IDLE_S}, not ${text}`);
+}
+
+function preparedOf(text: string | undefined): number {
+  if (text === undefined) return PREPARED;
+  if (/^\d{1,3}$/.test(text) && Number(text) <= MAX_PREPARED) return Number(text);
+  throw new FaultError('BAD_REQUEST', `--prepared-namespaces takes a number from 0 to ${MAX_PREPARED}, not ${text}`);
+}
+
+function programsOf({ slirp4netns, slirp4netnsOptions, pasta, pastaOptions }: MainOptions): UplinkPrograms {
+  return {
+    slirp4netns: { file: slirp4netns ?? USUAL_PROGRAMS.slirp4netns.file, options: slirp4netnsOptions ?? [] },
+    pasta: { file: pasta ?? USUAL_PROGRAMS.pasta.file, options: pastaOptions ?? [] },
+  };
+}
+
+function publisherOf(text: string | undefined): string | null {
+  if (text === undefined) return null;
+  const { data, error } = PublisherUrl.safeParse(text);
+  if (data === undefined) throw new FaultError('BAD_REQUEST', `publisher ${text}: ${error?.issues[0]?.message ?? ''}`);
+  return data;
+}
