@@ -61,7 +61,7 @@ export const rootless: Scenario = {
   async run(context) {
     const traffic = emptyReport(
       'a user beside root, and beside Podman by itself: one published port, and the way out',
-      ['', 'n', ...KINDS],
+      ['', 'n', ...KINDS, 'own CPU, a GB', 'a connection'],
     );
     const starts = emptyReport('one more container with a port', ['', 'n', 'p50', 'p90']);
     const missing = NEEDED.find((file) => !existsSync(file));
@@ -131,7 +131,12 @@ async function ofUser(daemon: RootlessDaemon, user: TestUser): Promise<Standing>
       await daemon.down(`more${id}`);
       return took;
     },
-    processes: () => processesOf(user.uid, '/cleat-forwarder'),
+    // It runs as one of the user's subordinate users.
+    processes: () =>
+      user
+        .processes()
+        .filter((line) => line.includes('/cleat-forwarder '))
+        .map((line) => Number.parseInt(line, 10)),
   };
 }
 

@@ -8,7 +8,7 @@
  * under one daemon and compared with one picture of the host.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -149,9 +149,13 @@ async function transactions(work: () => Promise<void>): Promise<string[]> {
   return ours;
 }
 
+/** A user's forwarder goes on for some seconds without a port, and would be in a picture. */
+const forwarderEnded = () => until('the forwarder has ended', () => !existsSync(`${daemon.runDir}/forwarder`));
+
 /** Runs the break, and waits until everything is as before, and the daemon has reported it. */
 function repaired(title: string, kind: string, breaking: (a: ContainerView, b: ContainerView) => string): void {
   drift(title, async () => {
+    await forwarderEnded();
     const before = inspect(daemon);
     const [a, b] = await pair();
     const was = { rules: ruleset(), host: network(), a: network(pathOf(a)), b: network(pathOf(b)) };
@@ -217,6 +221,7 @@ drift('a table that nobody changes is not written to', async () => {
 });
 
 drift('nft flush ruleset: one transaction restores everything, and connections go on', async () => {
+  await forwarderEnded();
   const before = inspect(daemon);
   const [a] = await pair();
   const was = ruleset();
@@ -352,6 +357,7 @@ drift('alert leaves drift and shows it until it is repaired, and ignore does nei
 // --- Without the daemon, and while it is busy -------------------------------------------------------------------------
 
 drift('what was removed while there was no daemon is restored soon after the start', async () => {
+  await forwarderEnded();
   const before = inspect(daemon);
   const [a, b] = await pair();
   const was = [ruleset(), network(), network(pathOf(a)), network(pathOf(b))];
@@ -404,6 +410,7 @@ drift('an unmounted pin of a namespace without a process is named, and not made 
 });
 
 drift('a storm of drift while containers come and go ends with everything right', async () => {
+  await forwarderEnded();
   const before = inspect(daemon);
   const [a] = await pair();
   let stop = false;
