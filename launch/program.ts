@@ -8,7 +8,7 @@
  * Guarantees: a cache is used only for the program that it was made of, only if V8 takes it as its own (same version, same flags),
  * and only if nobody but the owner of the program can have written it. Otherwise the program is compiled, which takes longer and
  * changes nothing; `unfit` says why. With --enable-source-maps, stacks show the TypeScript.
- * Limits: V8 does not verify the data itself. Who can write to dist/ can change the program as well. docs/decisions/0065.
+ * Limits: V8 does not verify the data itself. Who can write to dist/ can change the program as well. docs/decisions/0064.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { createRequire, Module } from 'node:module';

@@ -5,7 +5,7 @@
  * makes them is never in the way of a container. A size of 0 makes none. One that cannot be made is tried again later, and
  * containers get theirs as if there were no such machine.
  * Limits: a prepared namespace is a descriptor of the daemon's and nothing else. No snapshot names it, and it needs none: the
- * kernel removes it with the daemon, however that ends (docs/decisions/0066).
+ * kernel removes it with the daemon, however that ends (docs/decisions/0065).
  */
 import { assign, setup } from 'xstate';
 import type { Fault } from '../state/faults.ts';

@@ -19,7 +19,7 @@ import type { TakenSocket } from './passed-socket.ts';
 import { rootlessOptions, rootlessPlaces } from './rootless.ts';
 
 const MAX_IDLE_S = 86_400;
-/** What one command starts, usually; each takes kernel memory (docs/decisions/0066). */
+/** What one command starts, usually; each takes kernel memory (docs/decisions/0065). */
 const PREPARED = 8;
 /** Each is a descriptor of the daemon's. */
 const MAX_PREPARED = 512;
