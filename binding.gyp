@@ -206,6 +206,7 @@
         "native/namespaces/nsfile.cc",
         "native/processes/pidfd.cc",
         "native/rootless/holder.cc",
+        "native/rootless/label.cc",
         "native/rootless/mapping.cc",
         "native/rootless/mounts.cc",
         "native/rootless/rootless.cc",
@@ -222,6 +223,14 @@
         "native/namespaces/nsfile.cc",
         "native/run/run.cc",
       ],
+      "defines": ["_GNU_SOURCE"],
+      "ldflags": ["-static-pie"],
+    },
+    {
+      # Static: it runs before each program of others that an ordinary user's daemon starts.
+      "target_name": "cleat-sandbox",
+      "type": "executable",
+      "sources": ["native/rootless/sandbox.cc"],
       "defines": ["_GNU_SOURCE"],
       "ldflags": ["-static-pie"],
     },

@@ -13,7 +13,7 @@ import { BRIDGE, Client, type Stream, upEvents } from './client.ts';
 import type { Contender } from './contender.ts';
 import { NO_PORTS } from './floor/floor.ts';
 
-const PROGRAM = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../bundle/cleat.cjs', import.meta.url));
 const START_LIMIT_MS = 20_000;
 const GONE_LIMIT_MS = 20_000;
 /** Requests that carry many events are cut to this many containers, well under any body limit. */
@@ -28,11 +28,16 @@ export class Daemon {
   private child: ChildProcess | null = null;
   private readonly folder: string;
   private readonly run: string;
+  private readonly apart: string[] | null;
 
-  /** Snapshots go to disk in `folder`; namespaces, socket and the rest to `run`, a tmpfs. */
-  constructor(folder: string, run: string) {
+  /**
+   * Snapshots go to disk in `folder`; namespaces, socket and the rest to `run`, a tmpfs. `apart`: in a network namespace of its own,
+   * beside another daemon, with these arguments.
+   */
+  constructor(folder: string, run: string, apart: string[] | null = null) {
     this.folder = folder;
     this.run = run;
+    this.apart = apart;
     for (const name of [`${folder}/state`, `${run}/run`, `${run}/netns`]) mkdirSync(name, { recursive: true });
   }
 
@@ -53,9 +58,11 @@ export class Daemon {
   async start(): Promise<number> {
     const log = openSync(`${this.folder}/log`, 'a');
     const places = ['--run-dir', this.runFolder, '--state-dir', `${this.folder}/state`];
-    const args = ['daemon', ...places, '--netns-dir', `${this.run}/netns`];
+    const args = ['daemon', ...places, '--netns-dir', `${this.run}/netns`, ...(this.apart ?? [])];
+    const command = [process.execPath, PROGRAM, ...args, '--socket', this.socket];
+    const [program = '', ...rest] = this.apart === null ? command : ['unshare', '--net', ...command];
     const start = performance.now();
-    this.child = spawn(process.execPath, [PROGRAM, ...args, '--socket', this.socket], { stdio: ['ignore', log, log] });
+    this.child = spawn(program, rest, { stdio: ['ignore', log, log] });
     closeSync(log);
     const client = this.client();
     try {
@@ -97,9 +104,9 @@ export class Daemon {
 }
 
 /** cleat as a contender: create, then configure, one request each, as engines and hooks send them. */
-export function cleatContender(client: Client): Contender {
+export function cleatContender(client: Client, name = 'cleat'): Contender {
   return {
-    name: 'cleat',
+    name,
     peer: false,
     async create(id, ports) {
       const [create, configure] = upEvents(`c${id}`, ports);
@@ -114,9 +121,9 @@ export function cleatContender(client: Client): Contender {
 }
 
 /** The same over a connection that stays open, as an engine keeps it: both events in one write, two lines back. */
-export function streamContender(stream: Stream): Contender {
+export function streamContender(stream: Stream, name = 'cleat, stream'): Contender {
   return {
-    name: 'cleat, stream',
+    name,
     peer: false,
     async create(id, ports) {
       // Uses ports of its own, because both ways of sending are measured on one daemon.

@@ -22,6 +22,7 @@ import { published } from './scenarios/published.ts';
 import { publishing } from './scenarios/publishing.ts';
 import { ready } from './scenarios/ready.ts';
 import { ms, render, type Report } from './report.ts';
+import { rootless } from './scenarios/rootless.ts';
 import { memory } from './scenarios/residence.ts';
 import { Context, type Scenario } from './scenario.ts';
 
@@ -36,6 +37,7 @@ const SCENARIOS: Scenario[] = [
   publishing,
   ready,
   engines,
+  rootless,
   memory,
 ];
 

@@ -3,7 +3,7 @@
  *
  * Guarantees: `cleat` starts the daemon on its first call and makes the benchmark's network; a scenario that needs a
  * process that has done nothing yet requests a fresh one.
- * Limits: one daemon at a time.
+ * Limits: one daemon at a time, but for the one that `unprepared` starts.
  */
 import { RUN } from './arena.ts';
 import { Daemon, daemonExists } from './daemon.ts';
@@ -18,6 +18,7 @@ export interface Scenario {
 
 export class Context {
   private daemon: Daemon | null = null;
+  private second: Daemon | null = null;
   private id = 0;
   /** The reason why there is no cleat in this run, once that is known. */
   absent: string | null = null;
@@ -32,7 +33,7 @@ export class Context {
     this.peers = peers;
     this.quick = quick;
     this.folder = folder;
-    if (!daemonExists()) this.absent = 'dist/cli/main.js is not built: the rows of cleat are missing';
+    if (!daemonExists()) this.absent = 'dist/bundle/cleat.cjs is not built: the rows of cleat are missing';
   }
 
   /** Returns an id that is never returned again, for any contender. */
@@ -66,8 +67,18 @@ export class Context {
     }
   }
 
+  /** Returns a second daemon, which makes no namespace before one is asked for; null if there can be none. */
+  async unprepared(): Promise<Daemon | null> {
+    if (this.absent !== null || this.second !== null) return this.second;
+    this.second = new Daemon(`${this.folder}/unprepared`, `${RUN}/unprepared`, ['--prepared-namespaces', '0']);
+    await this.second.start();
+    await this.makeNetwork(this.second);
+    return this.second;
+  }
+
   async end(): Promise<void> {
     await this.daemon?.kill();
+    await this.second?.kill();
     this.floor.end();
   }
 

@@ -3,12 +3,13 @@
  *
  * Guarantees: a call returns the parsed body or throws a Failure. An error of the API has exit code 1. A missing answer has
  * exit code 3, and its message names the socket and says what to do.
- * Node's own http.request takes a socketPath. undici would be the client's only dependency, for connections that are not kept.
+ * Node's own http.request takes any connection. undici would be the client's only dependency, for connections that are not kept.
  * A daemon that is starting is waited for: as long as this client has had no answer, it tries again for some seconds.
  * Limits: one connection per request; no deadline of its own, because the daemon's operations have theirs.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
 import type { ErrorAnswer } from '../state/answers/error.ts';
 import type { EventAnswer, EventLine, PlanLine } from '../state/answers/event.ts';
 import type { Inspection } from '../state/answers/container/inspection.ts';
@@ -182,11 +183,11 @@ export class Client {
   #connect(method: string, path: string, headers: Record<string, string>, body?: string): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const options = {
-        socketPath: this.socket,
+        // A connection of its own, without an Agent: that would first find out which TLS server `localhost` is.
+        createConnection: () => connect(this.socket),
         method,
         path,
         headers: { accept: JSON_TYPE, ...traceContext(), ...headers },
-        agent: false,
       };
       const outgoing: ClientRequest = request(options, (answer) => {
         this.#answered = true;

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * `cleat`: the command line, a thin client of the daemon's API.
  *
@@ -78,7 +77,7 @@ function createProgram(version: string): Command {
   return program;
 }
 
-async function main(argv: string[]): Promise<void> {
+export async function main(argv: string[]): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
     version: string;
   };
@@ -136,4 +135,4 @@ function asksForJson(argv: string[]): boolean {
   return ours.some((word, i) => word === '--format=json' || (word === '--format' && ours[i + 1] === 'json'));
 }
 
-await main(process.argv);
+if (process.argv[1] === import.meta.filename) void main(process.argv);

@@ -5,6 +5,7 @@
  * Limits: only the socket's default is here; the daemon has the others.
  */
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { usage } from './failure.ts';
 
 /** Returns a setting from the user's environment; an empty value counts as unset. */
@@ -12,6 +13,9 @@ export function fromEnvironment(name: string, env: NodeJS.ProcessEnv = process.e
   const value = env[`CLEAT_${name}`];
   return value === '' ? undefined : value;
 }
+
+/** Returns the path of an executable of cleat's, from a file of any folder of dist/ (scripts/bundle.ts). */
+export const built = (name: string): string => fileURLToPath(new URL(`../../build/Release/${name}`, import.meta.url));
 
 const RUN_DIR = '/run/cleat';
 

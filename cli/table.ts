@@ -7,11 +7,23 @@
  */
 import { painted, printable } from './terminal.ts';
 
+/** Matches text of which each character takes one column. */
+const PLAIN = /^[ -~]*$/;
+
 /**
- * Returns the lines of a table, headings first, if there are any. Loads cli-table3 here, so that only commands that print a table wait for it.
+ * Returns the lines of a table, headings first, if there are any. What knows how wide other characters are (cli-table3) takes ten milliseconds to load
+ * and to start, so it is loaded if there is one.
  */
 export async function table(headings: string[] | null, rows: string[][]): Promise<string[]> {
   if (headings === null && rows.length === 0) return [];
+  const cells = rows.map((row) => row.map(printable)); // before the width is measured
+  const inColour = (cell: string, i: number): string => painted(headings?.[i] ?? '', cell);
+  if (cells.every((row) => row.every((cell) => PLAIN.test(cell)))) {
+    const top = headings === null ? [] : [headings];
+    const widths = widthsOf([...top, ...cells]);
+    const padded = cells.map((row) => row.map((cell, i) => inColour(cell.padEnd(widths[i] ?? 0), i)));
+    return aligned([...top, ...padded], widths);
+  }
   const { default: Table } = await import('cli-table3');
   const lines = new Table({
     head: headings ?? [],
@@ -34,10 +46,28 @@ export async function table(headings: string[] | null, rows: string[][]): Promis
     },
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
   });
-  // Before the width is measured.
-  for (const row of rows) lines.push(row.map((cell, i) => painted(headings?.[i] ?? '', printable(cell))));
+  lines.push(...cells.map((row) => row.map(inColour)));
   return lines
     .toString()
     .split('\n')
     .map((line) => line.trimEnd());
+}
+
+/**
+ * Returns rows as lines of such a table, if a character takes one column. The columns are as wide as these rows need, unless `widths`
+ * says.
+ */
+export function aligned(rows: readonly string[][], widths = widthsOf(rows)): string[] {
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('   ')
+      .trimEnd(),
+  );
+}
+
+export function widthsOf(rows: readonly string[][]): number[] {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
+  return widths;
 }

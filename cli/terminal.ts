@@ -9,10 +9,16 @@
  * for the native executables.
  */
 
-const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+/** Matches what most output is. A process that prints nothing else does not make the automaton of all of Unicode. */
+const PLAIN = /^[ -~]*$/;
 
-export const printable = (text: string): string =>
-  text.replace(INVISIBLE, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
+export const printable = (text: string): string => (PLAIN.test(text) ? text : withoutInvisible(text));
+
+const withoutInvisible = (text: string): string =>
+  text.replace(
+    /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu,
+    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  );
 
 const toText = (lines: readonly string[]): string => lines.map((line) => `${printable(line)}\n`).join('');
 
@@ -34,11 +40,12 @@ const WORDS: Readonly<Record<keyof typeof COLOURS, readonly string[]>> = {
 /** Returns a cell of a table, coloured if its column says how well something is, and stdout has colours. */
 export function painted(heading: string, cell: string): string {
   if (!['STATE', 'PROBLEM'].includes(heading) || !hasColours(process.stdout)) return cell;
+  const text = cell.trimEnd();
   // In this order: `up (drift)` is no `up`.
   const kind = (['bad', 'good', 'busy'] as const).find((name) =>
-    WORDS[name].some((word) => cell === word || cell.startsWith(`${word} (`)),
+    WORDS[name].some((word) => text === word || text.startsWith(`${word} (`)),
   );
-  return kind === undefined ? cell : paintWith(COLOURS[kind], cell);
+  return kind === undefined ? cell : paintWith(COLOURS[kind], text) + cell.slice(text.length);
 }
 
 /** Returns a printable line with its first word coloured, if it is an error, a warning or a hint. */

@@ -67,7 +67,7 @@ export const lacking = (): Capability[] => CAPABILITIES.filter((name) => !has(NU
 export const mayMakeDevices = (): boolean => has(27) && isInitialUserNamespace();
 
 /** Every id is its own there, and all are mapped (user_namespaces(7)). */
-const isInitialUserNamespace = (): boolean =>
+export const isInitialUserNamespace = (): boolean =>
   readFileSync('/proc/self/uid_map', 'utf8').trim().split(/\s+/).join(' ') === '0 0 4294967295';
 
 /** Adds the missing capabilities to a fault of permission, because they are the most likely reason. */

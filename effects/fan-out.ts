@@ -44,7 +44,7 @@ export const fanOut = (neighbours: Pick<NeighbourDirectory, 'container'>, hasLea
       const problem = await adjust(actor, lease, input.remetric, hasLease);
       if (problem !== null) fault ??= cannotFollow(input.network, owner, problem);
     };
-    await inPool(AT_ONCE, Object.entries(input.leases), follow);
+    await inPool(AT_ONCE, input.leases, follow);
     if (fault !== null) throw FaultError.of(fault);
   });
 

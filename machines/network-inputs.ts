@@ -153,7 +153,7 @@ export const reviseInput = ({ context }: Args): ReviseInput => ({
 /** Leaves out containers that wait for this machine: they have no link yet, and come to rest only after its answer. */
 export const fanOutInput = ({ context }: Args): FanOutInput => {
   const waiting = new Set(context.waiting.map(({ owner }) => owner));
-  const leases = Object.fromEntries(Object.entries(context.leases).filter(([owner]) => !waiting.has(owner)));
+  const leases = new Map([...context.leases].filter(([owner]) => !waiting.has(owner)));
   const { definition, outside, revision } = context;
   return { network: definition.name, outside, leases, remetric: revision?.remetric ?? false };
 };

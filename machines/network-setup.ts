@@ -23,15 +23,7 @@ import type {
 import { isExternal } from '../plan/networks/external.ts';
 import { isUnmanaged, type BridgeSeen, type Seen } from '../plan/networks/unmanaged.ts';
 import { asFound } from '../plan/networks/way-out.ts';
-import {
-  defaultMetricOf,
-  displaced,
-  follows,
-  grantLease,
-  reviseLeases,
-  type Cursors,
-  type Leases,
-} from '../plan/networks/lease.ts';
+import { defaultMetricOf, displaced, follows, grantLease, reviseLeases, type Cursors } from '../plan/networks/lease.ts';
 
 /** Returns a definition with the MTU of the way out, or with the data of the unmanaged bridge. */
 const found = ({ wayOut, bridge }: NetworkContext, definition: NetworkDefinition): Seen =>
@@ -83,11 +75,11 @@ export const setupNetwork = setup({
     backOff: effect<void, { attempt: number }>('backOff'),
   },
   guards: {
-    used: ({ context }) => Object.keys(context.leases).length > 0,
+    used: ({ context }) => context.leases.size > 0,
     /** An unmanaged network needs no firewall: no rules are made for it. An external one holds the forwarding switches. */
     usedUnmanaged: ({ context: { leases, definition } }) =>
-      Object.keys(leases).length > 0 && isUnmanaged(definition) && !isExternal(definition),
-    unused: ({ context }) => Object.keys(context.leases).length === 0,
+      leases.size > 0 && isUnmanaged(definition) && !isExternal(definition),
+    unused: ({ context }) => context.leases.size === 0,
     recovering: ({ context }) => context.recovering,
     leftBehind: ({ context }) => context.attempts > 0,
     asked: ({ context }) => context.asked !== null,
@@ -95,16 +87,14 @@ export const setupNetwork = setup({
     impossible: ({ context }) => context.asked !== null && hindrance(context, context.asked) !== null,
     /** At start: a crash interrupted an update, and not all leases can follow its definition. */
     interruptedInVain: ({ context }) =>
-      Object.keys(context.leases).length > 0 &&
-      context.previous !== null &&
-      revised(context, context.definition).fault !== null,
+      context.leases.size > 0 && context.previous !== null && revised(context, context.definition).fault !== null,
     /** At start: not all leases follow the definition on disk. */
     outdated: ({ context }) => {
-      if (Object.keys(context.leases).length === 0) return false;
+      if (context.leases.size === 0) return false;
       const { fault, leases } = revised(context, context.definition);
       if (fault !== null) return false;
-      const behind = ([owner, held]: [string, Lease]) => !follows(held, leases[owner] ?? held);
-      return context.previous !== null || Object.entries(context.leases).some(behind);
+      const behind = ([owner, held]: [string, Lease]) => !follows(held, leases.get(owner) ?? held);
+      return context.previous !== null || [...context.leases].some(behind);
     },
     canTurnBack: ({ context }) => (context.revision?.back ?? null) !== null,
     turnedBackBadly: ({ context }) => context.fault !== null,
@@ -125,7 +115,7 @@ export const setupNetwork = setup({
         return;
       }
       const { lease, cursors } = grant;
-      enqueue.assign({ leases: { ...context.leases, [owner]: lease }, cursors });
+      enqueue.assign({ leases: new Map(context.leases).set(owner, lease), cursors });
       if (bridge === 'up')
         enqueue.sendTo(...answer(from, { type: 'leased', network, lease, definition: context.definition }));
       else {
@@ -135,14 +125,15 @@ export const setupNetwork = setup({
     }),
     leave: enqueueActions(({ context, event, enqueue }) => {
       assertEvent(event, 'leave');
-      const { [event.owner]: _gone, ...leases } = context.leases;
+      const leases = new Map(context.leases);
+      leases.delete(event.owner);
       enqueue.assign({ leases, waiting: context.waiting.filter(({ owner }) => owner !== event.owner) });
       enqueue.sendTo(...answer(event.from, { type: 'left', network: context.definition.name }));
     }),
     answerWaiting: enqueueActions(({ context, enqueue }) => {
       const network = context.definition.name;
       for (const { owner, from } of context.waiting) {
-        const lease = context.leases[owner];
+        const lease = context.leases.get(owner);
         const { definition } = context;
         if (lease !== undefined) enqueue.sendTo(...answer(from, { type: 'leased', network, lease, definition }));
       }
@@ -153,8 +144,7 @@ export const setupNetwork = setup({
       const fault = context.fault ?? ABSENT;
       for (const { from } of context.waiting) enqueue.sendTo(...answer(from, { type: 'refused', network, fault }));
       const refused = new Set(context.waiting.map(({ owner }) => owner));
-      const kept = Object.entries(context.leases).filter(([owner]) => !refused.has(owner));
-      enqueue.assign({ waiting: [], leases: Object.fromEntries(kept) });
+      enqueue.assign({ waiting: [], leases: new Map([...context.leases].filter(([owner]) => !refused.has(owner))) });
     }),
 
     /** Records the new way out or bridge. The bridge and the containers follow as soon as nothing else is under way. */
@@ -173,7 +163,7 @@ export const setupNetwork = setup({
       if (bridge === null || !isUnmanaged(context.definition)) return;
       const definition = found({ ...context, bridge }, context.definition);
       const waits = new Set(context.waiting.map(({ owner }) => owner));
-      let leases: Leases = Object.fromEntries(Object.entries(context.leases).filter(([owner]) => !waits.has(owner)));
+      const leases = new Map([...context.leases].filter(([owner]) => !waits.has(owner)));
       let cursors: Cursors = {};
       const waiting = context.waiting.filter(({ owner, from, options }) => {
         const grant = grantLease(definition, leases, cursors, owner, options);
@@ -181,7 +171,7 @@ export const setupNetwork = setup({
           enqueue.sendTo(...answer(from, { type: 'refused', network: definition.name, fault: grant.fault }));
           return false;
         }
-        leases = { ...leases, [owner]: grant.lease };
+        leases.set(owner, grant.lease);
         cursors = grant.cursors;
         return true;
       });
@@ -248,11 +238,11 @@ export const setupNetwork = setup({
       const network = back.name;
       const fault = notChanged(network, context.fault ?? revised(context, context.definition).fault ?? ABSENT);
       const { cursors, ...after } = revised(context, back);
-      const leases: Record<string, Lease> = { ...after.leases };
+      const leases = new Map(after.leases);
       const waiting = context.waiting.filter(({ owner, from, options }) => {
-        const has = leases[owner]?.addresses.map(({ address }) => address) ?? [];
+        const has = leases.get(owner)?.addresses.map(({ address }) => address) ?? [];
         if (options.static_ips?.every((address) => has.includes(address)) ?? true) return true;
-        delete leases[owner];
+        leases.delete(owner);
         const grant = grantLease(found(context, back), leases, cursors, owner, options);
         const why = 'fault' in grant ? grant.fault : ABSENT;
         enqueue.sendTo(...answer(from, { type: 'refused', network, fault: why }));

@@ -11,7 +11,11 @@ import { closeSync, openSync, readFileSync, readdirSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
 
-const PATIENCE_MS = 10_000;
+/** Far more than anything takes, because the machine may have other work. */
+const PATIENCE_MS = 60_000;
+const MIB = 1 << 20;
+const BYTES = 256 * MIB;
+const RATE = 40 * MIB;
 const PROMPT = '    $ ';
 
 export class Broken extends Error {}
@@ -124,19 +128,20 @@ export function download(options) {
 
 export class Daemon {
   #child;
-  #places;
-  constructor(directory, main) {
+  #command;
+
+  /** `options`: of `cleat daemon`. */
+  constructor({ directory, main, socket, options }) {
     this.log = join(directory, 'daemon.log');
-    this.socket = join(directory, 'cleat.sock');
-    const places = ['run', 'state', 'netns'].flatMap((name) => [`--${name}-dir`, join(directory, name)]);
-    this.#places = [main, 'daemon', ...places, '--socket', this.socket];
+    this.socket = socket;
+    this.#command = [main, 'daemon', ...options];
   }
 
   /** Resolves when the daemon answers, with the milliseconds that took. */
   async start() {
     const started = performance.now();
     const fd = openSync(this.log, 'a');
-    this.#child = spawn(process.execPath, this.#places, { stdio: ['ignore', fd, fd] });
+    this.#child = spawn(process.execPath, this.#command, { stdio: ['ignore', fd, fd] });
     closeSync(fd);
     await until('the daemon answers', async () => {
       demand(this.#child.exitCode === null, 'the daemon ended');
@@ -161,6 +166,59 @@ export class Daemon {
     } catch {
       return '';
     }
+  }
+}
+
+/**
+ * Kills the daemon during a long transfer from container `page` through the port, and starts it again. `type` runs a command of
+ * cleat and prints it; `ask` runs one and returns its answer.
+ */
+export async function killDuringTransfer({ daemon, port, type, ask }) {
+  const ofNow = async () => JSON.stringify(await ask('ps'));
+  await type('ps');
+  const was = await ofNow();
+  const path = `/long?bytes=${BYTES}&rate=${RATE}`;
+  say(`${BYTES / MIB} MiB, ${RATE / MIB} MiB a second, from page to the host:`);
+  echo(['curl', '-o', '/dev/null', `http://127.0.0.1:${port}${path}`]);
+  const { progress, whole } = download({ host: '127.0.0.1', port, path });
+  await until('a quarter has arrived', () => progress.bytes > BYTES / 4);
+  echo(['kill', '-9', String(daemon.pid)]);
+  const at = progress.bytes;
+  await daemon.end('SIGKILL');
+  await until('bytes flow without a daemon', () => progress.bytes > at + BYTES / 8);
+  say(`no daemon: killed after ${Math.round(at / MIB)} MiB, and now at ${Math.round(progress.bytes / MIB)} MiB`);
+  echo(['cleat', 'daemon', '&']);
+  say(`it answers again after ${await daemon.start()} ms, at ${Math.round(progress.bytes / MIB)} MiB`);
+  if (progress.ended) say('(the transfer was over before the daemon was back: this machine is busy)');
+  const result = await whole;
+  say(`received ${result.bytes} bytes, sha256 ${result.sha256.slice(0, 16)}...`);
+  say(`sent     ${BYTES} bytes, sha256 ${String(result.promised).slice(0, 16)}...`);
+  demand(result.bytes === BYTES && result.sha256 === result.promised, 'what arrived is not what was sent');
+  await type('ps');
+  demand((await ofNow()) === was, `the containers are not what they were:\n${was}\n${await ofNow()}`);
+}
+
+/** Fetches the page on the host, through a published port. */
+export async function through(host, port) {
+  const fetching = ['curl', '-sS', '--max-time', '3', `http://${host.includes(':') ? `[${host}]` : host}:${port}/`];
+  echo(fetching);
+  const text = await demandRun(fetching);
+  show(text);
+  demand(text.startsWith('hello '), `${host}:${port} answered ${JSON.stringify(text)}`);
+}
+
+/** Runs a story, with words for a failure; returns the exit code. */
+export async function tell(daemon, story) {
+  const started = performance.now();
+  process.env.CLEAT_SOCKET = daemon.socket;
+  try {
+    await story();
+    console.log(`\neverything held, in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    return 0;
+  } catch (error) {
+    console.log(`\nFAILED in step ${step}\n  ${error instanceof Broken ? error.message : error.stack}`);
+    console.log(`\nthe daemon's log ends with\n${daemon.tail()}`);
+    return 1;
   }
 }
 

@@ -2,10 +2,10 @@
  * Shows cleat in half a minute: two real containers, a published port, a daemon that is killed during a transfer, and nothing
  * left at the end. `npm run demo`; with `-- --stay` a shell opens before the containers are stopped.
  *
- * Guarantees: it runs in network, mount, pid and IPC namespaces of its own with a /run and a /sys of its own, so it does not
- * touch the machine. An interrupt ends everything that it started. The exit code is 0 only if every check succeeds; else it
+ * Guarantees: root's runs in network, mount, pid and IPC namespaces of its own with a /run and a /sys of its own, so it does not
+ * touch the machine; an ordinary user's (demo-user.mjs) cannot. An interrupt ends everything that it started. The exit code is 0 only if every check succeeds; else it
  * names the failed step and shows the end of the daemon's log.
- * Limits: it needs root, crun, iproute2, nftables (scripts/setup.mjs) and a finished `npm run build`.
+ * Limits: it needs crun, iproute2, nftables (scripts/setup.mjs) and a finished `npm run build`.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
@@ -21,31 +21,29 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeBundle } from './demo-bundle.mjs';
+import { showAsUser } from './demo-user.mjs';
 import {
   begin,
-  Broken,
   Daemon,
   demand,
   demandRun,
   differences,
-  download,
   echo,
+  killDuringTransfer,
   lookAround,
   run,
   say,
   show,
-  step,
+  tell,
+  through,
   until,
 } from './demo-world.mjs';
 
-const MIB = 1 << 20;
-const BYTES = 256 * MIB;
-const RATE = 40 * MIB;
 const PORT = 8080;
 const GUEST_PORT = 8082;
 
 const root = join(import.meta.dirname, '..');
-const main = join(root, 'dist/cli/main.js');
+const main = join(root, 'dist/bundle/cleat.cjs');
 const hook = join(root, 'build/Release/cleat-oci-hook');
 
 /**
@@ -68,22 +66,27 @@ exit $?
 
 if (process.argv.includes('--inside')) {
   // After a failed demo the daemon is still a child: do not wait for it.
-  process.exit(await tell(process.env.TMPDIR));
+  const directory = process.env.TMPDIR;
+  const socket = join(directory, 'cleat.sock');
+  const places = ['run', 'state', 'netns'].flatMap((name) => [`--${name}-dir`, join(directory, name)]);
+  const daemon = new Daemon({ directory, main, socket, options: [...places, '--socket', socket] });
+  process.exit(await tell(daemon, () => story(directory, daemon)));
 } else {
-  process.exitCode = await enter();
+  process.exitCode = await begins();
 }
 
-/** Starts this file again in namespaces where it can break nothing. */
-async function enter() {
-  if (process.getuid() !== 0) {
-    console.error('demo: needs root, for namespaces of its own');
-    return 1;
-  }
+/** Needs a finished build. Root's demo runs in namespaces, a user's on the machine as it is. */
+async function begins() {
   for (const path of [main, hook]) {
     if (existsSync(path)) continue;
     console.error(`demo: ${path} is missing: npm run build`);
     return 1;
   }
+  return process.getuid() === 0 ? enter() : showAsUser(main);
+}
+
+/** Starts this file again in namespaces where it can break nothing. */
+async function enter() {
   const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'cleat-demo-')));
   chmodSync(scratch, 0o711); // the DNS server runs as another user and must be able to pass through
   const isolate = ['--net', '--mount', '--pid', '--ipc', '--mount-proc', '--propagation', 'private'];
@@ -103,21 +106,6 @@ async function enter() {
   });
   rmSync(scratch, { recursive: true, force: true });
   return code;
-}
-
-async function tell(directory) {
-  const started = performance.now();
-  const daemon = new Daemon(directory, main);
-  process.env.CLEAT_SOCKET = daemon.socket;
-  try {
-    await story(directory, daemon);
-    console.log(`\neverything held, in ${((performance.now() - started) / 1000).toFixed(1)} s`);
-    return 0;
-  } catch (error) {
-    console.log(`\nFAILED in step ${step}\n  ${error instanceof Broken ? error.message : error.stack}`);
-    console.log(`\nthe daemon's log ends with\n${daemon.tail()}`);
-    return 1;
-  }
 }
 
 async function story(directory, daemon) {
@@ -157,7 +145,9 @@ async function story(directory, daemon) {
   const before = await lookAround();
 
   begin('The daemon starts');
-  say(`in namespaces of its own: this machine's network is not touched. cleat is ${join('dist', 'cli', 'main.js')}`);
+  say(
+    `in namespaces of its own: this machine's network is not touched. cleat is ${join('dist', 'bundle', 'cleat.cjs')}`,
+  );
   echo(['cleat', 'daemon', '&']);
   say(`it answers after ${await daemon.start()} ms`);
   await type('version');
@@ -193,37 +183,10 @@ async function story(directory, daemon) {
   begin('The host fetches it through the published port');
   say('by loopback, and by an address of the host in each family:');
   const gateways = network.subnets.map(({ gateway }) => gateway);
-  for (const host of ['127.0.0.1', ...loopback6(), ...gateways]) {
-    const fetching = ['curl', '-sS', '--max-time', '3', `http://${host.includes(':') ? `[${host}]` : host}:${PORT}/`];
-    echo(fetching);
-    const text = await demandRun(fetching);
-    show(text);
-    demand(text.startsWith('hello '), `${host} answered ${JSON.stringify(text)}`);
-  }
+  for (const host of ['127.0.0.1', ...loopback6(), ...gateways]) await through(host, PORT);
 
   begin('The daemon is killed while a long transfer runs through the port');
-  const ofNow = async () => JSON.stringify(await ask('ps'));
-  await type('ps');
-  const was = await ofNow();
-  const path = `/long?bytes=${BYTES}&rate=${RATE}`;
-  say(`${BYTES / MIB} MiB, ${RATE / MIB} MiB a second, from page to the host:`);
-  echo(['curl', '-o', '/dev/null', `http://127.0.0.1:${PORT}${path}`]);
-  const { progress, whole } = download({ host: '127.0.0.1', port: PORT, path });
-  await until('a quarter has arrived', () => progress.bytes > BYTES / 4, 20_000);
-  echo(['kill', '-9', String(daemon.pid)]);
-  const at = progress.bytes;
-  await daemon.end('SIGKILL');
-  await until('bytes flow without a daemon', () => progress.bytes > at + BYTES / 8, 10_000);
-  say(`no daemon: killed after ${Math.round(at / MIB)} MiB, and now at ${Math.round(progress.bytes / MIB)} MiB`);
-  echo(['cleat', 'daemon', '&']);
-  say(`it answers again after ${await daemon.start()} ms, at ${Math.round(progress.bytes / MIB)} MiB`);
-  demand(!progress.ended, 'the transfer was over before the daemon was back: nothing is shown by it');
-  const result = await whole;
-  say(`received ${result.bytes} bytes, sha256 ${result.sha256.slice(0, 16)}...`);
-  say(`sent     ${BYTES} bytes, sha256 ${String(result.promised).slice(0, 16)}...`);
-  demand(result.bytes === BYTES && result.sha256 === result.promised, 'what arrived is not what was sent');
-  await type('ps');
-  demand((await ofNow()) === was, `the containers are not what they were:\n${was}\n${await ofNow()}`);
+  await killDuringTransfer({ daemon, port: PORT, type, ask });
 
   begin('A third container wants the same port');
   const third = bundle('third', ['sleep'], { 'cleat.network': 'web', 'cleat.ports': `${PORT}:80/tcp` });
@@ -241,20 +204,13 @@ async function story(directory, daemon) {
   await type('network', 'create', 'back', '--subnet', '10.90.0.0/24');
   await type('connect', 'back', 'page', '--alias', 'front-page');
   await type('publish', 'page', '9000:80');
-  const through = async (port) => {
-    const fetching = ['curl', '-sS', '--max-time', '3', `http://127.0.0.1:${port}/`];
-    echo(fetching);
-    const text = await demandRun(fetching);
-    show(text);
-    demand(text.startsWith('hello '), `port ${port} answered ${JSON.stringify(text)}`);
-  };
-  await through(9000);
+  await through('127.0.0.1', 9000);
 
   begin('Somebody flushes the firewall');
   echo(['nft', 'flush', 'ruleset']);
   await demandRun(['nft', 'flush', 'ruleset']);
   await until('the audit finds everything in its place', async () => (await run(cleat('audit'))).code === 0);
-  for (const port of [PORT, 9000]) await through(port);
+  for (const port of [PORT, 9000]) await through('127.0.0.1', port);
   await type('disconnect', 'back', 'page');
   await type('ps');
 
@@ -266,7 +222,7 @@ async function story(directory, daemon) {
   const served = async () =>
     (await run(['curl', '-sS', '--max-time', '1', `http://127.0.0.1:${GUEST_PORT}/`])).code === 0;
   await until('guest serves', served);
-  await through(GUEST_PORT);
+  await through('127.0.0.1', GUEST_PORT);
   await type('ps');
   const { pid: slirp } = (await inspect('guest')).uplink.process;
   echo(['kill', '-9', String(slirp)]);
@@ -275,7 +231,7 @@ async function story(directory, daemon) {
     const { state, pid, down_ms: down } = (await inspect('guest')).uplink.process;
     return state === 'ready' && pid !== slirp && down > 0 ? (say(`it was away for ${down} ms`) ?? true) : undefined;
   });
-  await through(GUEST_PORT);
+  await through('127.0.0.1', GUEST_PORT);
   guest.kill('SIGTERM');
   await guestEnded;
   await until('guest is gone', async () => !(await ask('ps')).some(({ id }) => id === 'guest'));

@@ -15,6 +15,7 @@ import { firewallMachine } from '../machines/firewall.ts';
 import { firewalldMachine } from '../machines/firewalld.ts';
 import { networkMachine } from '../machines/network.ts';
 import { portsMachine } from '../machines/ports.ts';
+import { preparedMachine } from '../machines/prepared.ts';
 import { resolverMachine } from '../machines/resolver.ts';
 import { rootlessMachine } from '../machines/rootless.ts';
 import { uplinkMachine } from '../machines/uplink.ts';
@@ -26,6 +27,7 @@ export const MACHINES: Record<string, [machine: AnyStateMachine, title: string, 
   firewall: [firewallMachine, 'What the networks of one outside share: the nftables table and the switches'],
   firewalld: [firewalldMachine, 'What firewalld has in its zone for the networks of one outside'],
   ports: [portsMachine, 'The host ports of one outside'],
+  prepared: [preparedMachine, 'Namespaces that are made before a container asks for one'],
   resolver: [resolverMachine, 'The names of one outside, and the server that answers for them'],
   rootless: [rootlessMachine, "The way out of a rootless daemon's own outside"],
   uplink: [uplinkMachine, 'The user-mode uplink of one container, while it is started, repaired or stopped'],

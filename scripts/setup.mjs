@@ -4,13 +4,14 @@
  * Guarantees: plain JavaScript without dependencies, so it works in a fresh clone. It first checks everything that only a
  * person can change (system, root, Node, headers), and reports all of that at once, before it installs anything. Then it
  * installs missing Debian packages and npm packages. If nothing is missing, it prints nothing.
- * Limits: Debian 12 or newer and derivatives, as root, packages from the configured archives. It never removes anything.
+ * Limits: Debian 12 or newer and derivatives, packages from the configured archives; it is root who can install them. It never removes
+ * anything.
  *
  * Usage: node scripts/setup.mjs [--check] [--bench]
  *   --check   only report; exit 1 if something is missing
  *   --bench   also the programs that the benchmarks compare with
  * Exit: 0 ready, 1 something is missing or could not be installed, 69 not a system we know (EX_UNAVAILABLE),
- *       77 not root or root without the right to make namespaces (EX_NOPERM).
+ *       77 not root and a package is missing, or root without the right to make namespaces (EX_NOPERM).
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
@@ -54,8 +55,8 @@ const DEBIAN_PACKAGES = {
   iptables: 'what netavark 1.4 and the CNI plugins set rules with',
   'busybox-static': 'the image of the containers that Podman runs in tests',
   firewalld: 'tests that networks pass it; it is not started on this machine',
-  'dbus-daemon': 'the bus of its own that firewalld has in tests',
-  systemd: 'busctl, which asks firewalld, and systemd-analyze',
+  'dbus-daemon': 'the buses of their own that firewalld and systemd have in tests',
+  systemd: 'busctl, which asks firewalld; systemd-analyze; the manager that a test boots',
   'containernetworking-plugins': 'tests that cleat works in chains with the other CNI plugins; benchmark peer',
   containerd: 'tests that its containers run on cleat as a CNI plugin; it is not started on this machine (100 MB)',
   chromium: 'the browser in which tests use the page of the inspector (290 MB)',
@@ -101,8 +102,11 @@ function demandWhatOnlyAPersonCanChange() {
         `Install the equivalents of: ${Object.keys(wanted()).join(' ')}; then npm ci && npm run build.`,
     );
   }
+  // An ordinary user needs nothing but the packages, for the demo.
   if (process.getuid() !== 0) {
-    no(EX_NOPERM, 'not root: network namespaces and package installation need it. Run it as root: sudo npm run ...');
+    const names = missingDebianPackages();
+    if (names.length > 0)
+      no(EX_NOPERM, `not root, and packages are missing: sudo npm run setup installs ${names.join(' ')}`);
   } else if (existsSync('/usr/bin/unshare') && spawnSync('/usr/bin/unshare', ['--net', '--mount', 'true']).status) {
     // Root inside a container without CAP_SYS_ADMIN looks like root until the first test.
     no(EX_NOPERM, 'root, but the kernel refuses new namespaces: in a container, start it with --privileged.');

@@ -3,7 +3,8 @@
  *
  * Guarantees: every effect has the name of its actor, and runs under the rules of effects/effect.ts.
  */
-import type { AnyActorLogic } from 'xstate';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fromPromise, type AnyActorLogic } from 'xstate';
 import * as ask from '../effects/ask.ts';
 import { ensureAddresses } from '../effects/links/address.ts';
 import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/links/bridge.ts';
@@ -18,11 +19,12 @@ import { changeZones, lookAtZones } from '../effects/firewall/firewalld.ts';
 import { repairRuleset } from '../effects/firewall/firewall-repair.ts';
 import type { Kernel } from '../effects/kernel.ts';
 import { awaitLinksGone, ensureLink, removeLink } from '../effects/links/link.ts';
-import { ensureNamespace, removeNamespace } from '../effects/namespaces/netns.ts';
+import { ensureNamespace, prepareNamespace, removeNamespace, type Taking } from '../effects/namespaces/netns.ts';
 import { publish, unpublish, type HandlerPlaces } from '../effects/ports/port-handlers.ts';
 import { expose, unexpose } from '../effects/ports/publisher.ts';
 import { replaceLink, reviseLink } from '../effects/links/relink.ts';
 import { resolverEffects, type ResolverParts } from '../effects/names/resolver.ts';
+import type { Scopes } from '../effects/processes/scopes.ts';
 import { uplinkEffects } from '../effects/uplinks/uplink.ts';
 import { attachmentMachine } from '../machines/container/attachment.ts';
 import { containerMachine } from '../machines/container/container.ts';
@@ -32,6 +34,7 @@ import { hasLease } from '../plan/containers/attachment.ts';
 import { lease, type TermsOf } from '../effects/lease.ts';
 import { knownInside } from '../plan/addresses/neighbours.ts';
 import { networkMachine, type RaiseInput } from '../machines/network.ts';
+import { preparedMachine } from '../machines/prepared.ts';
 import { rootlessMachine } from '../machines/rootless.ts';
 import { resolverMachine } from '../machines/resolver.ts';
 import { uplinkMachine } from '../machines/uplink.ts';
@@ -44,6 +47,7 @@ import type { SharedMachines } from './outsides/outside.ts';
 import type { Shared } from './outsides/shared.ts';
 import { raisingOf } from './outsides/outside.ts';
 import { membersOf, rulesetOf } from './outsides/desired-ruleset.ts';
+import { QUIET_MS } from './outsides/prepared-namespaces.ts';
 import { uplinkGuard } from './outsides/uplink-guard.ts';
 
 /** The deadline for an uplink to be ready, or to end. effects/uplinks/uplink-process.ts has deadlines of its own. */
@@ -66,13 +70,15 @@ interface Own extends Pick<ReturnType<typeof etcEffects>, 'ensureFiles' | 'remov
   neighbours: Neighbours;
   externals: ExternalPrograms;
   termsOf: TermsOf;
+  scopes: Scopes;
+  taking: Taking;
 }
 
 export function provideContainer(
   runner: EffectRunner,
   kernel: Kernel,
   shared: Shared,
-  { exposed, places, neighbours, externals, termsOf, ensureFiles, removeFiles }: Own,
+  { exposed, places, neighbours, externals, termsOf, scopes, taking, ensureFiles, removeFiles }: Own,
   observed: Observe = unobserved,
 ) {
   const attachment = attachmentMachine.provide({
@@ -89,12 +95,16 @@ export function provideContainer(
     }),
   });
   const boundTo = (owner: string) => neighbours.boundTo(owner);
-  const uplink = provideUplink(runner, uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared)), observed);
+  const uplink = provideUplink(
+    runner,
+    uplinkEffects(kernel, places.uplinks, ask.firewallStands(shared), scopes),
+    observed,
+  );
   return containerMachine.provide({
     actors: observed('container', {
       attachment,
       uplink,
-      ensureNamespace: defineEffect(runner, 'add', 'ensureNamespace', ensureNamespace(kernel)),
+      ensureNamespace: defineEffect(runner, 'add', 'ensureNamespace', ensureNamespace(kernel, taking)),
       removeNamespace: defineEffect(runner, 'remove', 'removeNamespace', removeNamespace(kernel)),
       expose: defineEffect(runner, 'add', 'expose', expose(exposed)),
       unexpose: defineEffect(runner, 'remove', 'unexpose', unexpose(exposed)),
@@ -117,6 +127,18 @@ export function provideContainer(
   });
 }
 
+/** No snapshot has to name what it makes, so that nothing waits for the disk (machines/prepared.ts). */
+export function providePrepared(kernel: Kernel) {
+  const prepare = prepareNamespace(kernel);
+  return preparedMachine.provide({
+    actors: {
+      pause: fromPromise<void, undefined>(({ signal }) => delay(QUIET_MS, undefined, { signal })),
+      prepareNamespace: fromPromise<number, undefined>(() => prepare()),
+      backOff: ask.backOff(),
+    },
+  });
+}
+
 function provideUplink(runner: EffectRunner, hands: ReturnType<typeof uplinkEffects>, observed: Observe) {
   return uplinkMachine.provide({
     actors: observed('uplink', {
@@ -135,6 +157,7 @@ interface Others {
   rootlessHome: string;
   /** The name servers of networks that name none, if not those of the host's resolv.conf. */
   servers: ResolverParts['servers'];
+  scopes: Scopes;
   containers: Roster;
   record(definition: NetworkDefinition): void;
   policies: DriftPolicies;
@@ -151,11 +174,11 @@ export function provideShared(
 ): SharedMachines {
   const recordDefinition = ({ definition }: RaiseInput) => Promise.resolve(others.record(definition));
   const members = (outside: string | null, network: string) => membersOf(others.containers.all(), outside, network);
-  const { runDir } = others;
+  const { runDir, scopes } = others;
   const exited = (outside: string | null) => shared.resolverExited(outside);
-  const resolver = resolverEffects({ kernel, runDir, exited, servers: others.servers });
+  const resolver = resolverEffects({ kernel, runDir, exited, servers: others.servers, scopes });
   // The namespace is our own, and nothing but the way out is in it that a table could restrict.
-  const wayOut = uplinkEffects(kernel, others.rootlessHome, () => Promise.resolve());
+  const wayOut = uplinkEffects(kernel, others.rootlessHome, () => Promise.resolve(), scopes);
   const replies = (outside: string | null) => shared.replies(outside);
   const ruleset = (outside: string | null) => ({
     ...rulesetOf(others.containers.all(), shared.standingIn(outside), outside, raisingOf(shared.networksIn(outside))),

@@ -13,6 +13,7 @@ import { buildMachines } from './start/machines.ts';
 import { openState } from './start/open-state.ts';
 import type { DaemonOptions } from './start/options.ts';
 import { recoverContainers } from './start/recover.ts';
+import { leaveSession, scopeHelpers } from './start/scopes.ts';
 import { serve, type Daemon } from './start/serve.ts';
 import { makeWatches } from './start/watches.ts';
 import { openTraces } from './traces/open-traces.ts';
@@ -23,7 +24,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const traces = await openTraces(otlpEndpoint, { log, version, environment: process.env });
   const state = openState(options);
   const machines = buildMachines(state, traces);
+  await leaveSession(machines.scopes);
   const watches = makeWatches(state, machines);
   const recovery = await recoverContainers(state, machines, watches);
-  return serve(state, machines, watches, recovery, traces, version);
+  const daemon = await serve(state, machines, watches, recovery, traces, version);
+  scopeHelpers(machines, options.runDir).catch((error: unknown) => state.failed('scopes of helpers', error));
+  return daemon;
 }

@@ -19,10 +19,18 @@ import { settingsOf, type MainOptions } from './start/settings.ts';
 const SETTINGS_HINT =
   'docs/configuration.md lists the settings; `cleat config` shows which hold, and where each comes from.';
 
-/** `tell` prints lines on stderr, for the person or supervisor that starts the daemon. */
-export async function main(options: MainOptions, tell: (lines: string[]) => void): Promise<void> {
+/**
+ * `tell` prints lines on stderr, for the person or supervisor that starts the daemon. `unfit`: why its code cache was not used
+ * (launch/program.ts), if there is one.
+ */
+export async function main(
+  options: MainOptions,
+  tell: (lines: string[]) => void,
+  unfit: string | null = null,
+): Promise<void> {
   const { logLevel: level = 'info' } = options;
   const log = openLog(isLevel(level) ? level : 'info', process.stderr.isTTY ? tell : null);
+  if (unfit !== null) log.info({ why: unfit }, 'compiled anew: the code cache does not fit');
   let daemon: Daemon;
   try {
     enterRootless();

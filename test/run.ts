@@ -13,6 +13,7 @@
  *   SUBSTRING   only files whose path contains one of them
  *   --prove     the long runs: only the files that say `proving`, and a table of the attempts that they report
  *               (test/harness/proof.ts)
+ *   --as-user   only the runs as an ordinary user, of every file that has one
  *   --output    also print the output of files that pass
  *   NAME=NUMBER how much of NAME to try (cycles=1000) instead of the default
  *   --dir       the directory of the tests instead of test/ (for the runner's own tests)
@@ -20,8 +21,9 @@
  *   --retry     a file that failed runs once more, alone, after all others; if more than N failed, none does. The second result
  *               counts, and the files that needed it are named before the verdict (docs/decisions/0049)
  * A test file can set these in a comment before its first import: `timeout: 600` (seconds, default 300; far more than the test
- * takes, because the machine may have other work), `proving: 3600` (the timeout with --prove), `proving only: 3600` (the test
- * runs only with --prove), `alone` (no other test runs at the same time).
+ * takes, because the machine may have other work), `proving: 3600` (the timeout with --prove), `proving only: 3600` (without
+ * --prove, the file runs only if a SUBSTRING names it), `alone` (no other test runs at the same time), `as user: every day` or
+ * `as user: proving` (the file runs once more as an ordinary user, always or only with --prove: test/harness/as-user.ts).
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
@@ -29,7 +31,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { table } from '../cli/table.ts';
-import { bundleDaemon } from '../scripts/bundle.ts';
+import { bundlePrograms } from '../scripts/bundle.ts';
 import { bundleInspector } from '../scripts/bundle-inspector.ts';
 
 const DEFAULT_TIMEOUT_S = 600;
@@ -39,6 +41,9 @@ const SLOW_S = 20;
 const ENDING_S = 30;
 /** More than the report at the end of an output has, in characters. */
 const REPORT_LENGTH = 500;
+/** Behind the name of a file that runs as an ordinary user. */
+const AS_USER = ', as a user';
+const USER_SCRIPT = join(import.meta.dirname, 'harness/as-user.js');
 const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
 
 /** 3 years: code that counts clock ticks since the boot has to count beyond 2^32 (time_namespaces(7)). */
@@ -83,6 +88,10 @@ interface TestFile {
   /** True if it also runs without --prove. */
   everyday: boolean;
   alone: boolean;
+  /** When it runs once more as an ordinary user, if ever. */
+  user: 'every day' | 'proving' | undefined;
+  /** True: this is that run. */
+  asUser: boolean;
 }
 
 interface Outcome {
@@ -97,6 +106,7 @@ const { values, positionals } = parseArgs({
   options: {
     dir: { type: 'string' },
     prove: { type: 'boolean', default: false },
+    'as-user': { type: 'boolean', default: false },
     output: { type: 'boolean', default: false },
     patience: { type: 'string', default: '1' },
     retry: { type: 'string', default: '0' },
@@ -127,7 +137,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 
 const files = findFiles()
   .filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
-  .filter(({ provingS, everyday }) => (values.prove ? provingS !== undefined : everyday));
+  .flatMap(runsOf);
 const width = Math.max(...files.map(({ name }) => name.length), 0);
 const unexplained: string[] = [];
 const failures: { file: TestFile; outcome: Outcome }[] = [];
@@ -141,7 +151,7 @@ if (process.getuid?.() !== 0) {
   console.log(`no test file in ${directory}${wanted.length > 0 ? ` matches ${wanted.join(' ')}` : ''}`);
   failed = 1;
 } else {
-  await bundleDaemon();
+  await bundlePrograms();
   await bundleInspector();
   // The longest file begins first, so that it does not run alone at the end.
   const length = ({ slowS, timeoutS }: TestFile): number => (values.prove ? timeoutS : slowS);
@@ -174,6 +184,15 @@ async function retry(): Promise<void> {
     console.log(`failed once, then passed alone: ${passing.map(({ file }) => file.name).join(' ')}`);
 }
 
+/** The runs of a file: as root, as an ordinary user, or both. */
+function runsOf(file: TestFile): TestFile[] {
+  const { provingS, everyday, user } = file;
+  const asRoot = !values['as-user'] && (values.prove ? provingS !== undefined : everyday || wanted.length > 0);
+  const asUser = user !== undefined && (values.prove || values['as-user'] || user === 'every day');
+  const second = { ...file, name: `${file.name}${AS_USER}`, asUser };
+  return [...(asRoot ? [file] : []), ...(asUser ? [second] : [])];
+}
+
 function findFiles(): TestFile[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.test\.(ts|mjs)$/.test(entry.name))
@@ -197,10 +216,12 @@ function describe(path: string): TestFile {
     source,
     script: path.endsWith('.ts') ? compiled : path,
     slowS,
-    timeoutS: ((values.prove ? provingS : seconds('timeout')) ?? DEFAULT_TIMEOUT_S) * patience,
+    timeoutS: ((values.prove ? provingS : (seconds('timeout') ?? provingOnlyS)) ?? DEFAULT_TIMEOUT_S) * patience,
     provingS,
     everyday: provingOnlyS === undefined,
     alone: /^[\s/*]*alone\b/m.test(head),
+    user: /^[\s/*]*as user: (every day|proving)$/m.exec(head)?.[1] as TestFile['user'],
+    asUser: false,
   };
 }
 
@@ -263,7 +284,8 @@ async function spawnIsolated(
     'private',
     ...clock,
   ];
-  const command = ['sh', '-c', PRELUDE, 'prelude', process.execPath, ...NODE_FLAGS, file.script];
+  const script = file.asUser ? [USER_SCRIPT, file.script] : [file.script];
+  const command = ['sh', '-c', PRELUDE, 'prelude', process.execPath, ...NODE_FLAGS, ...script];
   // The death signal ends the test even if the runner itself is killed.
   const argv = ['--pdeathsig', 'KILL', ...isolate, '--fork', '--kill-child', '--', ...command];
   const child = spawn('setpriv', argv, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: environment(scratch) });
@@ -322,6 +344,9 @@ function report(file: TestFile, outcome: Outcome): void {
   );
   for (const [, count = '', what = ''] of outcome.output.matchAll(/^proved (\d+) (.*)$/gm)) {
     proofs.push({ file: file.name, count, what, outcome });
+  }
+  if (file.asUser && file.provingS === undefined && outcome.passed > 0) {
+    proofs.push({ file: file.name, count: String(outcome.passed), what: 'tests as an ordinary user', outcome });
   }
   if (values.prove && !proofs.some(({ file: of }) => of === file.name)) {
     proofs.push({ file: file.name, count: '-', what: 'ended before it said', outcome });

@@ -2,8 +2,10 @@
 #include "floor-netns.h"
 
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -23,10 +25,34 @@ struct Sysctl {
 
 // Written before any link exists, so that none ever gets the defaults. A kernel without IPv6 lacks the IPv6 ones.
 constexpr Sysctl kSysctls[] = {
-    {"/proc/sys/net/ipv6/conf/default/accept_ra", "0", true},
-    {"/proc/sys/net/ipv6/conf/default/accept_dad", "0", true},
-    {"/proc/sys/net/ipv6/conf/default/disable_ipv6", "1", true},
+    {"sys/net/ipv6/conf/default/accept_ra", "0", true},
+    {"sys/net/ipv6/conf/default/accept_dad", "0", true},
+    {"sys/net/ipv6/conf/default/disable_ipv6", "1", true},
 };
+
+// A procfs of the program's own, made anew now and then, as cleat has it (native/namespaces/sysctl.cc says why).
+int Procfs() {
+  constexpr int kNamespaces = 40;
+  static int root = -1;
+  static int used = kNamespaces;
+  if (used++ < kNamespaces) return root;
+  const int context = static_cast<int>(syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC));
+  if (context < 0) return -1;
+  if (syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return -1;
+  if (root >= 0) close(root);
+  root = static_cast<int>(syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0));
+  close(context);
+  used = 1;
+  return root;
+}
+
+int SysctlWrite(int procfs, const Sysctl& sysctl) {
+  const int fd = openat(procfs, sysctl.path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  const int error = write(fd, sysctl.value, 1) == 1 ? 0 : errno;
+  close(fd);
+  return error;
+}
 
 int WriteAll(const std::string& path, const std::string& text, int flags) {
   const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, 0600);
@@ -44,8 +70,10 @@ int NetnsEnterNew(const std::string& path) {
   if (placeholder < 0) return errno;
   close(placeholder);
   if (unshare(CLONE_NEWNET) != 0) return errno;
+  const int procfs = Procfs();
+  if (procfs < 0) return errno;
   for (const Sysctl& sysctl : kSysctls) {
-    const int error = FileWrite(sysctl.path, sysctl.value);
+    const int error = SysctlWrite(procfs, sysctl);
     if (error != 0 && !(sysctl.optional && error == ENOENT)) return error;
   }
   if (mount(kSelf, path.c_str(), "none", MS_BIND, nullptr) != 0) return errno;

@@ -35,8 +35,9 @@ export interface Moved {
   perSecond: number;
 }
 
-/** Sends to the container, and counts the bytes that arrive there. */
-export function send(to: Target, streams: number, ms: number): Promise<Moved> {
+/** Sends to the container, and counts the bytes that arrive there; with `from`, out of the namespace at that path. */
+export function send(to: Target, streams: number, ms: number, from?: string): Promise<Moved> {
+  if (from !== undefined) return moveIn(from, 'send', to, streams, ms);
   return move('send', to, streams, ms);
 }
 
@@ -50,9 +51,17 @@ export function dial(to: Target, streams: number, count: number, ms: number): Pr
   return move('dial', to, streams, count, ms);
 }
 
-async function move(verb: string, { address, port }: Target, ...numbers: number[]): Promise<Moved> {
+const move = (verb: string, to: Target, ...numbers: number[]) => moveIn(null, verb, to, ...numbers);
+
+async function moveIn(
+  netns: string | null,
+  verb: string,
+  { address, port }: Target,
+  ...numbers: number[]
+): Promise<Moved> {
   const args = [verb, address, String(port), ...numbers.map(String)];
-  const { stdout } = await runProgram(PROGRAM, args, '', {});
+  const [file = '', ...all] = [...(netns === null ? [] : ['nsenter', `--net=${netns}`, '--']), PROGRAM, ...args];
+  const { stdout } = await runProgram(file, all, '', {});
   const [, moved, ns] = /^ok (\d+) (\d+)\n$/.exec(stdout) ?? [];
   if (moved === undefined) throw new Error(`load ${args.join(' ')}: ${stdout.trim()}`);
   const amount = Number(moved);

@@ -15,8 +15,8 @@ const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 /** Engines come back within it, for the next container of a series. */
 const IDLE_S = '10';
 
-/** What the file has: text, a number of seconds, true or false, a list of words, or a table of NAME = VALUE. */
-type Kind = 'text' | 'seconds' | 'switch' | 'words' | 'pairs';
+/** What the file has: text, a number, also of seconds, true or false, a list of words, or a table of NAME = VALUE. */
+type Kind = 'text' | 'number' | 'seconds' | 'switch' | 'words' | 'pairs';
 
 export interface Setting {
   /** As the daemon takes it (MainOptions in service/start/settings.ts). */
@@ -101,6 +101,15 @@ export const SETTINGS: readonly Setting[] = [
       'how much one may have: connections (1024), connections-per-uid (256), containers-per-uid (1000), ' +
       'ports-per-container (16384), tracked-per-container (a quarter of what the kernel tracks), neighbours-per-container ' +
       '(a quarter of what the machine may have); again for another',
+  },
+  {
+    name: 'preparedNamespaces',
+    key: 'prepared_namespaces',
+    kind: 'number',
+    flag: '--prepared-namespaces <number>',
+    env: { variable: 'PREPARED_NAMESPACES' },
+    usual: '8',
+    text: 'how many namespaces are kept ready for the next containers, 0 to 512',
   },
   {
     name: 'subnetPools',

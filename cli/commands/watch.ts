@@ -33,7 +33,7 @@ export function addWatch(program: Command): void {
 
 /** Prints a row when a container has changed, at first of all containers. */
 async function growingList(json: boolean): Promise<Listener> {
-  const { aligned, widthsOf } = await import('../watch/frame.ts');
+  const { aligned, widthsOf } = await import('../table.ts');
   const shown = new Map<string, string>();
   let rows: string[][] = [];
   let widths: number[] | null = null;

@@ -10,11 +10,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { constants as os } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import { EXIT, Failure } from '../failure.ts';
-
-const built = (name: string): string => fileURLToPath(new URL(`../../../build/Release/${name}`, import.meta.url));
+import { built } from '../places.ts';
 
 /** The namespace of the networks of an ordinary user's daemon. */
 const ROOTLESS_NETNS = '/run/netns/rootless';

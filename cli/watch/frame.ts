@@ -9,25 +9,6 @@ export interface Size {
   columns: number;
 }
 
-/**
- * Returns rows as lines of a table that looks like that of `ps`. The columns are as wide as these rows need, unless `widths` says.
- * A thousand rows take two milliseconds, and cli-table3 (table.ts) three hundred: too long for every second.
- */
-export function aligned(rows: readonly string[][], widths = widthsOf(rows)): string[] {
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('   ')
-      .trimEnd(),
-  );
-}
-
-export function widthsOf(rows: readonly string[][]): number[] {
-  const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
-  return widths;
-}
-
 /** Two lines are no rows: the heading and the status. */
 const FRAME = 2;
 

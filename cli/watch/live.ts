@@ -3,8 +3,9 @@
  *
  * Guarantees: q and Ctrl-C end the command with 0. Nothing is drawn before the first rows are there.
  */
+import { aligned } from '../table.ts';
 import { printable } from '../terminal.ts';
-import { aligned, firstRow, frameOf, roomFor } from './frame.ts';
+import { firstRow, frameOf, roomFor } from './frame.ts';
 import { Screen } from './screen.ts';
 
 const HINT = 'q ends';

@@ -22,6 +22,7 @@ import { inTurn } from '../turns.ts';
 import { Gate } from './gate.ts';
 import { endInterrupted } from './interrupted.ts';
 import { run } from './program.ts';
+import type { PluginSandbox } from './sandbox.ts';
 import { hasLink, isThere, makeSpare, standIn } from './stand-in.ts';
 
 /** Enough that the plugins, which wait for locks and for the kernel, keep a small machine busy. */
@@ -32,15 +33,20 @@ export class ExternalPrograms {
   readonly #patienceMs: number;
   /** The directory of spare namespaces. */
   readonly #spares: string;
+  readonly #sandbox: PluginSandbox | null;
   /** Has `clear` if nothing of the attachment exists, `quiet` if no program runs for it. */
   readonly #known = new Map<string, 'clear' | 'quiet'>();
   readonly #gate = new Gate(AT_ONCE);
   readonly #turns = new Map<string | null, Promise<unknown>>();
 
-  /** One execution of a program may take `patienceMs`. `spares` is the directory of spare namespaces. */
-  constructor(kernel: Kernel, patienceMs: number, spares: string) {
+  /**
+   * One execution of a program may take `patienceMs`. `spares` is the directory of spare namespaces. `sandbox`: that of an ordinary
+   * user's programs; null for root's, which find the machine as it is.
+   */
+  constructor(kernel: Kernel, patienceMs: number, spares: string, sandbox: PluginSandbox | null) {
     this.#kernel = kernel;
     this.#spares = spares;
+    this.#sandbox = sandbox;
     this.#patienceMs = patienceMs;
   }
 
@@ -121,13 +127,13 @@ export class ExternalPrograms {
 
   async #converse<Made>(
     { outside }: AttachmentInput,
-    { attachment, spare }: Subject,
+    { attachment, netns: inside, spare }: Subject,
     key: string,
     begin: (protocol: (typeof PROTOCOLS)['cni']) => Conversation<Made>,
   ): Promise<Made> {
     const { driver } = attachment.external.terms;
     // The leases of an outside that is gone are files of the host, and are given back all the same.
-    const netns = this.#kernel.outsideIfThere(outside) === null ? null : outside;
+    const netns = this.#kernel.entered(this.#kernel.outsideIfThere(outside) === null ? null : outside);
     const conversation = begin(PROTOCOLS[driver]);
     const talk = async (): Promise<Made> => {
       let spared = false;
@@ -135,7 +141,8 @@ export class ExternalPrograms {
       while (step.done !== true) {
         if (step.value.spare === true && !spared) await makeSpare(this.#native(outside), spare);
         spared ||= step.value.spare === true;
-        step = conversation.next(await run(step.value, { netns, patienceMs: this.#patienceMs }));
+        const launcher = this.#sandbox?.entering([...step.value.programs, inside, spare]) ?? [];
+        step = conversation.next(await run(step.value, { netns, launcher, patienceMs: this.#patienceMs }));
       }
       const made = step.value;
       if (typeof made === 'object' && made !== null && 'fault' in made) throw FaultError.of(made.fault);

@@ -25,8 +25,10 @@ const REST_MS = 500;
 
 /** Says where and how long a program may run. */
 export interface Bounds {
-  /** Path of the namespace of the outside; null for the daemon's own. */
+  /** Path of the namespace of the outside; null for the one that the daemon is in. */
   netns: string | null;
+  /** The beginning of a command that becomes the program in a sandbox; empty for none. */
+  launcher: readonly string[];
   patienceMs: number;
 }
 
@@ -42,7 +44,7 @@ export async function run(call: Call, bounds: Bounds): Promise<Answer> {
   try {
     const [input, output, errors] = [pipe(), pipe(), pipe()] as const;
     const its = [input.reading, output.writing, errors.writing];
-    const { child, ended } = start(call, file, its, bounds.netns);
+    const { child, ended } = start(call, [...bounds.launcher, file, ...call.args], its, bounds.netns);
     opened.length = 0;
     for (const fd of its) closeSync(fd);
     return await converse(child, call.stdin, [input.writing, output.reading, errors.reading], ended, bounds.patienceMs);
@@ -54,13 +56,13 @@ export async function run(call: Call, bounds: Bounds): Promise<Answer> {
 
 type End = Pick<Answer, 'status' | 'signal'>;
 
-function start({ args, env }: Call, file: string, fds: number[], netns: string | null) {
+function start({ env }: Call, [file = '', ...args]: string[], fds: number[], netns: string | null) {
   let tell: (end: End) => void = () => {};
   const ended = new Promise<End>((resolve) => {
     tell = resolve;
   });
   const child = spawn(
-    { file, args: [...args], env: { ...env }, fds, ownSession: true, ...(netns === null ? {} : { netns }) },
+    { file, args, env: { ...env }, fds, ownSession: true, ...(netns === null ? {} : { netns }) },
     (status, signal) => tell({ status, signal }),
   );
   return { child, ended };

@@ -23,6 +23,7 @@ import { endForwarders, endUnreachable } from './forwarder-process.ts';
 import { outsideKey } from '../kernel.ts';
 import { isAlive, isGone } from '../processes/process.ts';
 import { isForRootAlone, privileged, requireFor } from '../refusal.ts';
+import type { Scopes } from '../processes/scopes.ts';
 import { findUser } from '../processes/users.ts';
 import { containerIdOf } from '../../plan/owner.ts';
 import { portText } from '../../plan/ports/port-text.ts';
@@ -34,7 +35,11 @@ export interface ForwarderPlaces {
   executable: string;
   /** The forwarder's own defaults apply to limits that are absent. */
   limits?: Partial<ForwarderLimits>;
+  scopes: Pick<Scopes, 'own'>;
 }
+
+/** What is enough if none is started. */
+export type ForwarderHome = Pick<ForwarderPlaces, 'directory'>;
 
 export interface ForwardInput {
   outside: string | null;
@@ -121,7 +126,7 @@ export const forward =
  * an owner that has ended with them meanwhile: its teardown follows.
  */
 export const bind =
-  (places: ForwarderPlaces) =>
+  (places: ForwarderHome) =>
   async (outside: string | null, owner: string, boundTo: readonly Tie[]): Promise<void> => {
     try {
       const request = { op: 'change', remove: [], add: [], bound: [await bindingOf(owner, boundTo)] };
@@ -133,7 +138,7 @@ export const bind =
   };
 
 export const unforward =
-  (places: ForwarderPlaces) =>
+  (places: ForwarderHome) =>
   async ({ outside, replacing }: ForwardInput): Promise<void> => {
     if (replacing.length === 0) return;
     const directory = directoryOf(places, outside);
@@ -145,7 +150,7 @@ export const unforward =
 
 /** Returns what the process of an outside carries, for all containers or for this one; null if there is no process. */
 export const listForwards =
-  (places: ForwarderPlaces) =>
+  (places: ForwarderHome) =>
   async (outside: string | null, owner?: string): Promise<Forwards | null> => {
     const request = { op: 'list', ...(owner === undefined ? {} : { owner }) };
     const patience = owner === undefined ? PATIENCE_MS : LOOK_MS;
@@ -186,7 +191,7 @@ function isRule(rule: unknown): rule is ForwardRule {
   return typeof host_port === 'number' && [owner, protocol, host_ip, address].every((one) => typeof one === 'string');
 }
 
-const directoryOf = (places: ForwarderPlaces, outside: string | null) => join(places.directory, outsideKey(outside));
+const directoryOf = (places: ForwarderHome, outside: string | null) => join(places.directory, outsideKey(outside));
 
 const carried = ({ protocol }: OwnedTarget): boolean => protocol !== 'sctp';
 
@@ -243,11 +248,11 @@ function makeDirectory(directory: string): void {
 }
 
 /** Starts with our rights, to make its socket in our directory, and then becomes that user (native/forwarder/rights.cc). */
-function start({ executable, limits }: ForwarderPlaces, directory: string, outside: string | null): Child {
+function start({ executable, limits, scopes }: ForwarderPlaces, directory: string, outside: string | null): Child {
   requireFor('forwarder');
   const { uid, gid } = findUser('cleat-forwarder');
   const limited = Object.entries(limits ?? {}).flatMap(([name, value]) => ['--limit', `${name}=${value}`]);
-  return spawn({
+  const process = spawn({
     file: executable,
     args: ['--socket', join(directory, SOCKET), '--idle', IDLE_S, '--user', `${uid}:${gid}`, ...limited],
     env: {},
@@ -255,6 +260,8 @@ function start({ executable, limits }: ForwarderPlaces, directory: string, outsi
     ownSession: true,
     ...(outside === null ? {} : { netns: outside }),
   });
+  scopes.own('forwarder', process);
+  return process;
 }
 
 function expectDone(answer: Answer): void {

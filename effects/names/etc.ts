@@ -21,7 +21,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { FilesInput, hostsFile } from '../../plan/containers/hosts.ts';
-import { serversBehind, type HostFiles, type resolvConf } from '../../plan/containers/resolv-conf.ts';
+import { resolvConfBehind, serversBehind, type HostFiles, type resolvConf } from '../../plan/containers/resolv-conf.ts';
 import type { UplinkSettings } from '../../state/uplink.ts';
 import { FaultError, unwritable } from '../../state/faults.ts';
 import { removeIfEmpty } from '../shared-directory.ts';
@@ -42,6 +42,9 @@ const hostFiles = (): HostFiles => ({ resolvConf: hostFile(RESOLV_CONF) ?? '', b
 
 /** Returns the servers for names of the world in a rootless daemon's outside. */
 export const rootlessServers = (wayOut: UplinkSettings): string[] => serversBehind(wayOut, hostFiles());
+
+/** Returns the resolv.conf of programs that run there. */
+export const rootlessResolvConf = (wayOut: UplinkSettings): string => resolvConfBehind(wayOut, hostFiles());
 
 export function etcEffects({ runDir, resolvConf: renderResolvConf, hostsFile: renderHosts, wayOut = null }: EtcParts) {
   const home = (id: string) => join(runDir, 'etc', id);
@@ -107,7 +110,8 @@ function says(path: string, text: string): boolean {
   }
 }
 
-function writeInPlace(path: string, text: string): void {
+/** Writes a text file so that a mount of it shows the change. Its mode is 0644. */
+export function writeInPlace(path: string, text: string): void {
   if (says(path, text)) return;
   const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
   try {

@@ -7,8 +7,8 @@
  * its command line names our directory, it lives in the outside's namespace and it runs as the resolver's user. It is known by
  * pid and start time, starts in a session of its own with an empty environment, and outlives the daemon. A healthy process is
  * never restarted. After the stop there is neither process nor file.
- * Limits: the processes are in the daemon's cgroup, so a service manager must be configured to stop the daemon alone (systemd:
- * KillMode=process).
+ * Limits: where there is no systemd that gives them scopes, the processes are in the daemon's cgroup, so a service manager must be
+ * configured to stop the daemon alone.
  */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -26,6 +26,7 @@ import { isStopped, watch } from '../processes/process.ts';
 import { requireFor } from '../refusal.ts';
 import { writePart, zonesIn } from './resolver-files.ts';
 import { find, reload, runsAs, start, stop } from './resolver-process.ts';
+import type { Scopes } from '../processes/scopes.ts';
 import { findUser, type User } from '../processes/users.ts';
 
 export interface ResolverParts {
@@ -35,6 +36,7 @@ export interface ResolverParts {
   exited: (outside: string | null) => void;
   /** Returns the servers of networks that name none; null for those of the host's resolv.conf, which the program reads itself. */
   servers?: ((outside: string | null) => string[] | null) | undefined;
+  scopes: Pick<Scopes, 'own'>;
   /** The places of the program; for tests. */
   places?: readonly string[];
 }
@@ -52,7 +54,7 @@ export const resolverHome = (runDir: string, outside: string | null): string =>
   join(resolversHome(runDir), outsideKey(outside));
 
 /** Returns the effects of the resolver machine. There is one set per daemon, because they share the state of the processes. */
-export function resolverEffects({ kernel, runDir, exited, servers, places }: ResolverParts) {
+export function resolverEffects({ kernel, runDir, exited, servers, scopes, places }: ResolverParts) {
   /** By directory: the watched process, the function that ends the watch, and whether the process has ended. */
   const watched = new Map<string, { pid: number; unwatch: () => void; ended: boolean }>();
   let found: User | null = null;
@@ -86,6 +88,7 @@ export function resolverEffects({ kernel, runDir, exited, servers, places }: Res
       reload(server);
     }
     if (watched.get(directory)?.pid === server.pid) return;
+    scopes.own('dns', server);
     unwatch(directory);
     const entry = { pid: server.pid, unwatch: () => {}, ended: false };
     entry.unwatch = watch(server, () => {

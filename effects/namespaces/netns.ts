@@ -1,5 +1,5 @@
 /**
- * The container's network namespace: made by us or joined, and pinned by a bind mount either way.
+ * The container's network namespace: made by us, now or in advance, or joined, and pinned by a bind mount either way.
  *
  * Guarantees: ensure run twice gives the same namespace; a placeholder file that a crash left unmounted is replaced; a process
  * is checked (pid and start time) before its namespace is taken. A namespace of the host is refused under any path, because the
@@ -10,7 +10,14 @@
  */
 import { closeSync, constants, fstatSync, openSync, readdirSync, statSync } from 'node:fs';
 import type { NamespaceInput } from '../../machines/container/container-inputs.ts';
-import { expectNetns, isKernelError, openProcessNetns, type NetnsIdentity, type Outside } from '../../native/index.ts';
+import {
+  expectNetns,
+  isKernelError,
+  openProcessNetns,
+  pinNetns,
+  type NetnsIdentity,
+  type Outside,
+} from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { FaultError } from '../../state/faults.ts';
 import { identityAt, namespaceFault, type Kernel } from '../kernel.ts';
@@ -37,28 +44,41 @@ async function switchesOf(native: Outside): Promise<Record<string, string>> {
   return Object.fromEntries(Object.entries(NAMESPACE_SYSCTLS).filter(([key]) => !key.startsWith('net/ipv6/')));
 }
 
+/** Runs work with a namespace that was made in advance, for this work alone; with null if there is none. */
+export type Taking = <T>(use: (netns: number | null) => Promise<T>) => Promise<T>;
+
 export const ensureNamespace =
-  (kernel: Kernel) =>
+  (kernel: Kernel, taking: Taking) =>
   async (input: NamespaceInput): Promise<NetnsIdentity> => {
-    const identity = await makeNamespace(kernel, input);
+    const identity = await makeNamespace(kernel, taking, input);
     expectNetns(input.path, identity);
     return identity;
   };
 
-async function makeNamespace(kernel: Kernel, { outside, path, source }: NamespaceInput): Promise<NetnsIdentity> {
+/** Makes a namespace that is nobody's yet, as a container's begins. The caller closes the descriptor. */
+export const prepareNamespace = (kernel: Kernel) => async (): Promise<number> => {
+  const { kernel: native } = kernel.outside(null);
+  return native.netnsPrepare(await switchesOf(native));
+};
+
+async function makeNamespace(
+  kernel: Kernel,
+  taking: Taking,
+  { outside, path, source }: NamespaceInput,
+): Promise<NetnsIdentity> {
   const { kernel: native } = kernel.outside(outside);
   if (source.mode === 'new') {
     const switches = await switchesOf(native);
-    return pin(native, path, () => native.netnsCreate(path, switches));
+    const make = (netns: number | null) =>
+      pin(native, path, async () => (netns === null ? native.netnsCreate(path, switches) : pinNetns(netns, path)));
+    return outside === null ? taking(make) : make(null);
   }
-  const fd = source.mode === 'process' ? openProcess(source.process) : openPath(source.path);
+  const object = source.mode === 'path' ? source.path : `pid ${source.process.pid}`;
+  const open = () => (source.mode === 'process' ? openProcess(source.process) : openPath(source.path));
+  const fd = kernel.isRootless ? await refuseOthersNamespace(object, open) : open();
   try {
-    refuseHostNamespace(
-      kernel,
-      outside,
-      fstatSync(fd),
-      source.mode === 'path' ? source.path : `pid ${source.process.pid}`,
-    );
+    refuseHostNamespace(kernel, outside, fstatSync(fd), object);
+    if (kernel.isRootless) await refuseOthersNamespace(object, () => native.links(`/proc/self/fd/${fd}`));
     return await pin(native, path, () => native.netnsPin(fd, path));
   } catch (error) {
     if (source.mode === 'path' && isKernelError(error) && error.code === 'EINVAL') {
@@ -119,21 +139,22 @@ export const removeNamespace =
   };
 
 /**
- * Throws NOT_A_NAMESPACE for the daemon's own namespace, that of pid 1, and the one that holds the container's bridges and
+ * Throws NOT_A_NAMESPACE for the daemon's own namespaces, that of pid 1, and the one that holds the container's bridges and
  * rules: a link or a default route made for a container would be the host's.
  */
 export function refuseHostNamespace(
-  kernel: Pick<Kernel, 'outside'>,
+  kernel: Pick<Kernel, 'outside' | 'listening'>,
   outside: string | null,
   found: NetnsIdentity,
   object: string,
 ): void {
-  const own = kernel.outside(null).kernel.identity();
+  // A rootless daemon is in a namespace of the host, and its bridges are in its own.
+  const [own, here] = [kernel.outside(null).kernel.identity(), kernel.listening(null).identity()];
   const holder = kernel.outside(outside).kernel.identity();
   const is = (other: NetnsIdentity | undefined) => other?.dev === found.dev && other.ino === found.ino;
   const whose = is(holder)
     ? 'holds the bridges'
-    : is(own)
+    : is(own) || is(here)
       ? 'is the one of the daemon'
       : is(namespaceOfInit())
         ? 'is the one of pid 1'
@@ -141,6 +162,18 @@ export function refuseHostNamespace(
   if (whose === null) return;
   const message = `the namespace of ${object} ${whose}: it cannot be that of a container`;
   throw new FaultError('NOT_A_NAMESPACE', message, { object });
+}
+
+/** Throws NOT_A_NAMESPACE if an ordinary user's daemon may not open a namespace, or not enter it: it is root's, or another user's. */
+async function refuseOthersNamespace<T>(object: string, reach: () => T | Promise<T>): Promise<T> {
+  try {
+    return await reach();
+  } catch (error) {
+    const errno = error instanceof FaultError ? error.fault.errno : isKernelError(error) ? error.code : undefined;
+    if (errno !== 'EPERM' && errno !== 'EACCES') throw error;
+    const message = `the namespace of ${object} is not this user's: the daemon has no rights over it`;
+    throw new FaultError('NOT_A_NAMESPACE', message, { object });
+  }
 }
 
 function namespaceOfInit(): NetnsIdentity | undefined {

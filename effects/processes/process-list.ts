@@ -2,7 +2,7 @@
  * Lists all processes by their command lines, to find a helper whose files are gone, or by the environments that they were
  * started with.
  *
- * Guarantees: each is read once, in slices, so that thousands of processes do not block the event loop. A process that ends
+ * Guarantees: each is looked at once, in slices, so that thousands of processes do not block the event loop. A process that ends
  * meanwhile is skipped, and so is one whose environment this daemon may not read; any other failure to read a process is an error.
  * Limits: a process can change its own command line. A zombie has none. Only processes of this pid namespace are listed.
  */
@@ -41,8 +41,10 @@ export function processBy<T>(
   file: Words = 'cmdline',
 ): { what: T; process: Child } | null {
   try {
+    // Most processes are none of these, and a start looks through all of them.
+    if (recognise(wordsOf(pid, file)) === null) return null;
     const startTime = processStartTime(pid);
-    const what = recognise(readFileSync(`/proc/${pid}/${file}`, 'utf8').split('\0').slice(0, -1));
+    const what = recognise(wordsOf(pid, file));
     return what === null || processStartTime(pid) !== startTime ? null : { what, process: { pid, startTime } };
   } catch (error) {
     if (hasGone(error)) return null;
@@ -50,3 +52,6 @@ export function processBy<T>(
     throw error;
   }
 }
+
+const wordsOf = (pid: number, file: Words): string[] =>
+  readFileSync(`/proc/${pid}/${file}`, 'utf8').split('\0').slice(0, -1);

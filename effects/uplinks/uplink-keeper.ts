@@ -15,6 +15,9 @@ import { namesIn } from '../shared-directory.ts';
 import { isAlive, watch } from '../processes/process.ts';
 import { processesBy } from '../processes/process-list.ts';
 
+/** The directory, in the run directory, of what leads out of a rootless daemon's own outside. */
+export const wayOutHome = (runDir: string): string => join(runDir, 'rootless');
+
 /** Files in an uplink's directory. */
 export const CLAIM = 'keeper';
 export const STATUS = 'status';

@@ -4,7 +4,8 @@
  * Guarantees: ensure returns when the program reports that it is ready, and leaves nothing behind if it does not. A program
  * that runs with the very same arguments is adopted. A failure is known the moment the program ends (D8). remove returns when
  * keeper and program are gone, and the directory with them; only our own processes get signals. Neither needs the namespace.
- * Limits: one ensure or remove of a directory at a time. The keeper has a session of its own, but stays in our cgroup.
+ * Limits: one ensure or remove of a directory at a time. The keeper has a session of its own, and is in our cgroup until it
+ *   has a scope (scopes.ts).
  */
 import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, watch as watchFiles } from 'node:fs';
 import { join } from 'node:path';
@@ -33,7 +34,8 @@ const TURNS = 3;
 /** The number of attempts to remove a directory in which new files appear meanwhile. */
 const ROUNDS = 20;
 
-export async function ensureUplink(input: UplinkProcess, readyMs = READY_MS): Promise<void> {
+/** Returns the keeper. */
+export async function ensureUplink(input: UplinkProcess, readyMs = READY_MS): Promise<Child> {
   const { directory } = input;
   const command = [KEEPER, ...argumentsOf(input, readyMs)];
   const patience = readyMs + END_MS;
@@ -45,14 +47,14 @@ export async function ensureUplink(input: UplinkProcess, readyMs = READY_MS): Pr
       await settled(directory, patience, () => before);
       const found = findUplink(directory);
       const stopped = [before, found?.child ?? null].some((one) => one !== null && isStopped(one));
-      if (found?.state === 'ready' && !stopped) return;
+      if (found?.state === 'ready' && !stopped) return before;
     }
     await removeUplink(directory);
     attempt(() => mkdirSync(directory, { recursive: true, mode: 0o700 }), []);
     let own: Child | null = null;
     status = await settled(directory, patience, () => (own = begin(input, command, exit)));
     const claim = claimOf(directory);
-    if (status?.state === 'ready' && isKeptAs(claim, command)) return;
+    if (status?.state === 'ready' && isKeptAs(claim, command)) return claim;
     // Otherwise a late keeper of a daemon that died while starting it has claimed the new directory first.
     if (claim === null || JSON.stringify(claim) === JSON.stringify(own)) break;
   }

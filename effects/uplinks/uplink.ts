@@ -9,10 +9,12 @@
  */
 import { resolve } from 'node:path';
 import type { UplinkStart, UplinkVerify } from '../../plan/uplinks/uplink.ts';
+import type { Child } from '../../native/index.ts';
 import { removeIfEmpty } from '../shared-directory.ts';
 import type { Kernel } from '../kernel.ts';
 import { refuseHostNamespace } from '../namespaces/netns.ts';
 import { requireIpv6 } from '../namespaces/switches.ts';
+import type { Scopes } from '../processes/scopes.ts';
 import { findUplink } from './uplink-keeper.ts';
 import { failedIn, verifyUplink } from './uplink-link.ts';
 import { probeUplink } from './uplink-probe.ts';
@@ -28,6 +30,7 @@ export const uplinkEffects = (
   kernel: UplinkKernel,
   home: string,
   guarded: (outside: string | null) => Promise<void>,
+  scopes: Pick<Scopes, 'own'>,
 ) => {
   const at = <Input extends { directory: string }>(input: Input): Input => ({
     ...input,
@@ -35,7 +38,10 @@ export const uplinkEffects = (
   });
   return {
     probeUplink,
-    startUplink: (input: UplinkStart) => startUplink(kernel, guarded)({ ...at(input), verify: at(input.verify) }),
+    startUplink: async (input: UplinkStart): Promise<void> => {
+      const keeper = await startUplink(kernel, guarded)({ ...at(input), verify: at(input.verify) });
+      scopes.own('uplink', keeper);
+    },
     verifyUplink: (input: UplinkVerify) => verifyUplink(kernel)(at(input)),
     stopUplink: async (input: { directory: string }): Promise<void> => {
       await removeUplink(at(input).directory);
@@ -46,7 +52,7 @@ export const uplinkEffects = (
 
 const startUplink = (kernel: UplinkKernel, guarded: (outside: string | null) => Promise<void>) => {
   const verify = verifyUplink(kernel);
-  return async (input: UplinkStart): Promise<void> => {
+  return async (input: UplinkStart): Promise<Child> => {
     const { outside, netns } = input;
     // The path may lead elsewhere by now than when the container was created.
     const found = await kernel.outside(outside).kernel.netnsIdentify(netns).catch(failedIn(netns));
@@ -57,12 +63,15 @@ const startUplink = (kernel: UplinkKernel, guarded: (outside: string | null) => 
     // A running program that has lost its link, for example, does not make another one.
     const stands = findUplink(input.directory)?.state === 'ready';
     if (stands && !(await verify(input.verify).then(Boolean, () => false))) await removeUplink(input.directory);
-    if (input.program === 'pasta') await withIpv6(kernel, input, () => ensureUplink(input));
-    else await ensureUplink(input);
+    return input.program === 'pasta' ? withIpv6(kernel, input, () => ensureUplink(input)) : ensureUplink(input);
   };
 };
 
-async function withIpv6(kernel: Pick<Kernel, 'outside'>, { outside, netns }: UplinkStart, work: () => Promise<void>) {
+async function withIpv6<T>(
+  kernel: Pick<Kernel, 'outside'>,
+  { outside, netns }: UplinkStart,
+  work: () => Promise<T>,
+): Promise<T> {
   const { kernel: native } = kernel.outside(outside);
   const keys = Object.keys(OPEN);
   const values = await native.sysctlRead(keys, netns);
@@ -72,7 +81,7 @@ async function withIpv6(kernel: Pick<Kernel, 'outside'>, { outside, netns }: Upl
   if (before.length === 0) return work(); // a kernel without IPv6
   await native.sysctlWrite(OPEN, netns);
   try {
-    await work();
+    return await work();
   } finally {
     await native.sysctlWrite(Object.fromEntries(before), netns);
   }

@@ -60,11 +60,11 @@ const blame = (code: Fault['code'], message: string): Fault => ({ code, message 
 const nowhere = ({ id, uplink, attachments, portHandler }: ContainerContext): Fault => {
   const external = attachments.find((one) => one.external !== undefined);
   if (external !== undefined) {
-    return blame(
-      'PORTS_NEED_NETWORK',
-      `container ${id} has no network that its ports could lead to: the program of network ${external.network} publishes ` +
-        'none, or only those that it gets when it is attached',
-    );
+    const why =
+      portHandler === 'forwarder'
+        ? `network ${external.network} is internal, or has given it no address`
+        : `the program of network ${external.network} publishes none, or only those that it gets when it is attached`;
+    return blame('PORTS_NEED_NETWORK', `container ${id} has no network that its ports could lead to: ${why}`);
   }
   const theirs = attachments.filter(({ unmanaged = false }) => unmanaged).map(({ network }) => network);
   if (theirs.length > 0 && portHandler !== 'forwarder') {

@@ -27,7 +27,7 @@ using cleat::UniqueFd;
 
 constexpr const char* kDirectories[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"};
 // From an executable in build/Release.
-constexpr const char* kScript = "../../dist/cli/main.js";
+constexpr const char* kScript = "../../dist/bundle/cleat.cjs";
 // Above 0 to 2, which become the daemon's own.
 constexpr int kOutOfTheWay = 3;
 constexpr off_t kMaxWords = 600;

@@ -26,6 +26,7 @@ Napi::Function Outside::Define(Napi::Env env) {
                          InstanceMethod<&Outside::GetIdentity>("identity"),
                          InstanceMethod<&Outside::Close>("close"),
                          InstanceMethod<&Outside::Forward<NetnsCreate>>("netnsCreate"),
+                         InstanceMethod<&Outside::Prepare>("netnsPrepare"),
                          InstanceMethod<&Outside::Forward<NetnsPin>>("netnsPin"),
                          InstanceMethod<&Outside::Forward<NetnsRemove>>("netnsRemove"),
                          InstanceMethod<&Outside::Forward<NetnsIdentify>>("netnsIdentify"),
@@ -95,6 +96,11 @@ Napi::Value Outside::Limit(const Napi::CallbackInfo& info) {
   return ConntrackLimit(info, *walker_);
 }
 
+Napi::Value Outside::Prepare(const Napi::CallbackInfo& info) {
+  if (!worker_) return Closed(info);
+  return NetnsPrepare(info, *walker_);
+}
+
 Napi::Value Outside::GetIdentity(const Napi::CallbackInfo& info) {
   return ToValue(info.Env(), identity_);
 }
@@ -152,6 +158,7 @@ void RegisterNetns(Napi::Env env, Napi::Object exports) {
               Napi::Function::New(
                   env, [make](const Napi::CallbackInfo& info) -> Napi::Value { return make(info.Env(), kHere, true); },
                   "openHere"));
+  exports.Set("pinNetns", Napi::Function::New(env, NetnsPinNow, "pinNetns"));
   exports.Set("expectNetns",
               Napi::Function::New(
                   env,

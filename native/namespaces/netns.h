@@ -54,12 +54,13 @@ class Outside : public Napi::ObjectWrap<Outside> {
   static Napi::Value Closed(const Napi::CallbackInfo& info);
   Napi::Value Forget(const Napi::CallbackInfo& info);
   Napi::Value Limit(const Napi::CallbackInfo& info);
+  Napi::Value Prepare(const Napi::CallbackInfo& info);
 
   Identity identity_;
   RtnlSocket rtnl_;         // worker thread only
   RtnlSocket walker_rtnl_;  // walker thread only
   // Last, so that their threads end before what they use. Walking through connection tracking takes longer than all
-  // other work here, so it has a thread of its own.
+  // other work here, so it has a thread of its own, which also makes prepared namespaces: nobody waits for those.
   std::optional<Worker> worker_;
   std::optional<Worker> walker_;
 };
@@ -67,7 +68,7 @@ class Outside : public Napi::ObjectWrap<Outside> {
 // { dev, ino }
 Napi::Value ToValue(Napi::Env env, const Identity& identity);
 
-// exports.openOutside, openHere, expectNetns
+// exports.openOutside, openHere, pinNetns, expectNetns
 void RegisterNetns(Napi::Env env, Napi::Object exports);
 
 }  // namespace cleat

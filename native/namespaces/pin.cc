@@ -70,50 +70,80 @@ class IdentityJob : public Job {
   Identity identity_;
 };
 
+constexpr char kHere[] = "/proc/thread-self/ns/net";
+
+// Makes a namespace, sets it up, runs fn in it with a descriptor of it, and comes back.
+template <typename Fn>
+Failure InNewNetns(Worker& worker, const Sysctls& sysctls, const std::string& object, Fn fn) {
+  if (worker.stays()) return {EPERM, "unshare", object};
+  if (unshare(CLONE_NEWNET) != 0) return {errno, "unshare", object};
+  auto set_up = [&]() -> Failure {
+    // The descriptor is the namespace whatever happens to any path meanwhile.
+    UniqueFd netns(open(kHere, O_RDONLY | O_CLOEXEC));
+    if (!netns) return {errno, "open", kHere};
+    if (Failure failure = WriteSysctls(sysctls, Owner::kOurs)) return failure;
+    if (Failure failure = RaiseLink("lo")) return failure;
+    return fn(std::move(netns));
+  };
+  Failure failure = set_up();
+  worker.ComeHome();
+  return failure;
+}
+
 class CreateJob : public IdentityJob {
  public:
   CreateJob(Napi::Env env, std::string path, Sysctls sysctls)
       : IdentityJob(env, std::move(path)), sysctls_(std::move(sysctls)) {}
 
   Failure Execute(Worker& worker) override {
-    if (worker.stays()) return {EPERM, "unshare", path_};
     Place place(path_);
     if (Failure failure = place.Take()) return failure;
-    if (unshare(CLONE_NEWNET) != 0) return {errno, "unshare", path_};
-    Failure failure = SetUp(place);
-    worker.ComeHome();
+    Failure failure = InNewNetns(worker, sysctls_, path_, [&](UniqueFd netns) -> Failure {
+      if (Failure failure = IdentifyNetns(netns.get(), path_, &identity_)) return failure;
+      return place.Mount(kHere);
+    });
     if (!failure) place.Keep();
     return failure;
   }
 
  private:
-  Failure SetUp(Place& place) {
-    // The descriptor is the namespace whatever happens to the path meanwhile.
-    UniqueFd netns(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-    if (!netns) return {errno, "open", "/proc/thread-self/ns/net"};
-    if (Failure failure = WriteSysctls(sysctls_, Owner::kOurs)) return failure;
-    if (Failure failure = RaiseLink("lo")) return failure;
-    if (Failure failure = IdentifyNetns(netns.get(), path_, &identity_)) return failure;
-    return place.Mount("/proc/thread-self/ns/net");
-  }
-
   const Sysctls sysctls_;
 };
+
+class PrepareJob : public Job {
+ public:
+  PrepareJob(Napi::Env env, Sysctls sysctls) : Job(env), sysctls_(std::move(sysctls)) {}
+
+  Failure Execute(Worker& worker) override {
+    return InNewNetns(worker, sysctls_, "a prepared namespace", [this](UniqueFd netns) -> Failure {
+      netns_ = std::move(netns);
+      return {};
+    });
+  }
+
+  Napi::Value Resolve(Napi::Env env) override { return Napi::Number::New(env, netns_.Release()); }
+
+ private:
+  const Sysctls sysctls_;
+  UniqueFd netns_;
+};
+
+Failure Pin(int netns, const std::string& path, Identity* identity) {
+  if (Failure failure = CheckNetns(netns, path)) return failure;
+  if (Failure failure = IdentifyNetns(netns, path, identity)) return failure;
+  Place place(path);
+  if (Failure failure = place.Take()) return failure;
+  Failure failure = place.Mount("/proc/thread-self/fd/" + std::to_string(netns));
+  if (!failure) place.Keep();
+  return failure;
+}
 
 class PinJob : public IdentityJob {
  public:
   PinJob(Napi::Env env, std::string path, UniqueFd netns)
       : IdentityJob(env, std::move(path)), netns_(std::move(netns)) {}
 
-  Failure Execute(Worker&) override {
-    if (Failure failure = CheckNetns(netns_.get(), path_)) return failure;
-    if (Failure failure = IdentifyNetns(netns_.get(), path_, &identity_)) return failure;
-    Place place(path_);
-    if (Failure failure = place.Take()) return failure;
-    Failure failure = place.Mount("/proc/thread-self/fd/" + std::to_string(netns_.get()));
-    if (!failure) place.Keep();
-    return failure;
-  }
+  Failure Execute(Worker&) override { return Pin(netns_.get(), path_, &identity_); }
 
  private:
   UniqueFd netns_;
@@ -167,6 +197,13 @@ Napi::Value NetnsCreate(const Napi::CallbackInfo& info, Worker& worker) {
   return worker.Submit(std::make_unique<CreateJob>(info.Env(), std::move(path), std::move(sysctls)));
 }
 
+Napi::Value NetnsPrepare(const Napi::CallbackInfo& info, Worker& worker) {
+  Input input(info.Env());
+  Sysctls sysctls = input.Pairs(info[0], "sysctls");
+  if (!input.ok()) return input.Rejection();
+  return worker.Submit(std::make_unique<PrepareJob>(info.Env(), std::move(sysctls)));
+}
+
 Napi::Value NetnsPin(const Napi::CallbackInfo& info, Worker& worker) {
   Input input(info.Env());
   int fd = static_cast<int>(input.Integer(info[0], "fd", 0, INT32_MAX));
@@ -179,6 +216,19 @@ Napi::Value NetnsPin(const Napi::CallbackInfo& info, Worker& worker) {
     return input.Rejection();
   }
   return worker.Submit(std::make_unique<PinJob>(info.Env(), std::move(path), std::move(netns)));
+}
+
+Napi::Value NetnsPinNow(const Napi::CallbackInfo& info) {
+  Input input(info.Env());
+  int fd = static_cast<int>(input.Integer(info[0], "fd", 0, INT32_MAX));
+  std::string path = input.Text(info[1], "path");
+  if (!input.ok()) return input.Throw();
+  Identity identity;
+  if (Failure failure = Pin(fd, path, &identity)) {
+    ToError(info.Env(), failure).ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  return ToValue(info.Env(), identity);
 }
 
 Napi::Value NetnsRemove(const Napi::CallbackInfo& info, Worker& worker) {

@@ -1,5 +1,5 @@
 // pin.h: network namespaces kept alive by a bind mount, as the Outside's methods netnsCreate, netnsPin, netnsRemove and
-// netnsIdentify.
+// netnsIdentify; and netnsPrepare, which makes one that a descriptor alone keeps alive.
 //
 // Guarantees: a path is taken with O_EXCL before anything else happens, so two callers never pin over each other. If a
 // step fails, the steps before it are undone and nothing is left at the path. Removal is idempotent.
@@ -14,7 +14,10 @@
 namespace cleat {
 
 Napi::Value NetnsCreate(const Napi::CallbackInfo& info, Worker& worker);
+Napi::Value NetnsPrepare(const Napi::CallbackInfo& info, Worker& worker);
 Napi::Value NetnsPin(const Napi::CallbackInfo& info, Worker& worker);
+// The same on the calling thread.
+Napi::Value NetnsPinNow(const Napi::CallbackInfo& info);
 Napi::Value NetnsRemove(const Napi::CallbackInfo& info, Worker& worker);
 Napi::Value NetnsIdentify(const Napi::CallbackInfo& info, Worker& worker);
 

@@ -2,10 +2,11 @@
 //
 // Guarantees: keys cannot leave /proc/sys. The keys under net/ belong to the network namespace that the thread is in
 // (net_ctl_header_lookup in net/sysctl_net.c goes by the calling task, not by the mount).
-// If /proc/sys is read-only, as in most containers, our own switches are written through a procfs of our own: an engine
-// makes /proc/sys read-only for the processes of a container, and cleat is what makes containers. The host's switches
-// are left to the host.
-// Limits: values up to 4 KB. A procfs of our own takes CAP_SYS_ADMIN in the initial user namespace, and Linux 5.2.
+// Our own switches are written through a procfs of our own. It can be young (sysctl.cc), and it can be written: an
+// engine makes /proc/sys read-only for the processes of a container, and cleat is what makes containers. The host's
+// switches are left to the host.
+// Limits: values up to 4 KB. A procfs of our own takes CAP_SYS_ADMIN in the initial user namespace, and Linux 5.2;
+// without them, ours are written through /proc/sys.
 #pragma once
 
 #include <napi.h>

@@ -188,13 +188,23 @@ Trouble Hear(int from) {
   return {text.substr(0, middle), text.substr(middle + 1)};
 }
 
+constexpr char kSysctls[] =
+    "As root: sysctl -w user.max_user_namespaces=15000, and where these exist, kernel.unprivileged_userns_clone=1 "
+    "and kernel.apparmor_restrict_unprivileged_userns=0.";
+
 // Explains a refused unshare(CLONE_NEWUSER).
 Trouble NoUserNamespace(int error) {
   const std::string message = std::string("this user may not make a user namespace: ") + strerror(error);
-  const std::string sysctls =
-      "As root: sysctl -w user.max_user_namespaces=15000, and where these exist, kernel.unprivileged_userns_clone=1 "
-      "and kernel.apparmor_restrict_unprivileged_userns=0.";
-  return {message, error == EINVAL ? "The kernel needs CONFIG_USER_NS." : sysctls};
+  return {message, error == EINVAL ? "The kernel needs CONFIG_USER_NS." : kSysctls};
+}
+
+// Explains a refused unshare(2) in the new user namespace: AppArmor lets a user make one, and takes the rights in it
+// away.
+Trouble NoRights(int error) {
+  const std::string message =
+      std::string("this user may make a user namespace, and no other one in it: ") + strerror(error);
+  return {message, error == ENOSPC ? "As root: sysctl -w user.max_mnt_namespaces=15000 user.max_net_namespaces=15000"
+                                   : kSysctls};
 }
 
 // The child of Make. Waits for its ids between the user namespace and the others.
@@ -207,7 +217,7 @@ Trouble NoUserNamespace(int error) {
   if (write(report, "u", 1) != 1) _exit(EXIT_FAILURE);
   char byte;
   if (read(go, &byte, 1) != 1) _exit(EXIT_FAILURE);  // the caller gave up, or died
-  if (unshare(CLONE_NEWNS | CLONE_NEWNET) != 0) fail(Failed("unshare(CLONE_NEWNS, CLONE_NEWNET)"));
+  if (unshare(CLONE_NEWNS | CLONE_NEWNET) != 0) fail(NoRights(errno));
   if (!RaiseLoopback()) fail(Failed("the loopback of the new network namespace"));
   if (Trouble trouble = MakeMounts(directory, inside); !trouble.message.empty()) fail(trouble);
   Hold(report, inside);
@@ -270,7 +280,10 @@ Trouble HoldAgain(const std::string& inside) {
 Trouble Enter(const User& user, Place* place) {
   const std::string lock_path = user.directory + "/namespace.lock";
   cleat::UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!lock || flock(lock.get(), LOCK_EX) != 0) return Failed(lock_path);
+  if (!lock || flock(lock.get(), LOCK_EX) != 0) {
+    return {lock_path + ": " + strerror(errno),
+            "Set XDG_RUNTIME_DIR to a directory of yours with mode 0700, on a tmpfs."};
+  }
   Record record;
   Spaces spaces;
   const bool known = ReadRecord(user, &record);

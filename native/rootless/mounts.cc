@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "../fd.h"
+#include "label.h"
 
 namespace cleat_rootless {
 
@@ -82,6 +83,7 @@ Trouble MakeMounts(const std::string& directory, const std::string& inside) {
   cleat::UniqueFd own = Copy(directory);
   if (!own) return Failed("copying the mount of " + directory);
   if (mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0) return Failed("mounting /run");
+  GiveLabel("/run");
   if (mkdir(kHost, 0755) != 0 || !Place(run, kHost)) return Failed(std::string("mounting ") + kHost);
   if (Trouble trouble = ShowHost(); !trouble.message.empty()) return trouble;
   if (mkdir(inside.c_str(), 0755) != 0 || !Place(own, inside)) return Failed("mounting " + inside);

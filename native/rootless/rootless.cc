@@ -58,6 +58,8 @@ int Become(const char* net, char* const* program) {
   if (somewhere) GoBack(directory);
   if (net == nullptr) {
     setenv("CLEAT_ROOTLESS", place.directory.c_str(), 1);
+    // The usual one, if none was named: the manager of the user's services listens there.
+    setenv("XDG_RUNTIME_DIR", user.runtime.c_str(), 1);
   } else {
     cleat::UniqueFd netns;
     cleat::Failure failure = cleat::OpenAnyNetns(net, &netns);

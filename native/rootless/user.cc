@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,6 +18,9 @@ namespace {
 
 // The programs that we start run as users of their own with numbers up to this one (effects/processes/users.ts).
 constexpr uint64_t kHighest = 65524;
+// The daemon's, which others reach by its path outside.
+constexpr char kSocket[] = "/cleat.sock";
+constexpr size_t kLongestSocket = sizeof sockaddr_un{}.sun_path - 1;
 
 std::vector<std::string> Split(const std::string& text, char by) {
   std::vector<std::string> parts;
@@ -76,7 +80,13 @@ Trouble FindDirectory(User* user) {
                 ", or others may write to it",
             hint};
   }
+  user->runtime = runtime;
   user->directory = runtime + "/cleat";
+  if (const size_t size = (user->directory + kSocket).size(); size > kLongestSocket) {
+    return {"XDG_RUNTIME_DIR is too long: a socket in it would have a path of " + std::to_string(size) +
+                " bytes, and " + std::to_string(kLongestSocket) + " are possible",
+            hint};
+  }
   // 0751: the mode that the daemon gives it. The directory above is closed to others.
   if (mkdir(user->directory.c_str(), 0751) != 0 && errno != EEXIST) {
     return {user->directory + ": " + strerror(errno), hint};

@@ -31,7 +31,9 @@ struct User {
   std::string name;  // the number, if it has no name
   std::vector<Range> uids;
   std::vector<Range> gids;
-  // $XDG_RUNTIME_DIR/cleat
+  // $XDG_RUNTIME_DIR, or the usual one
+  std::string runtime;
+  // What is ours in it: cleat/
   std::string directory;
 };
 

@@ -10,7 +10,13 @@ import { containerIdOf } from '../owner.ts';
 import type { Lease } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 
-/** Maps each MAC to the id of its container, to "network NAME" for the bridge, or to "link NAME" for a parent that was read. */
+/** Finds who has a MAC. */
+export interface MacHolders {
+  /** Returns the id of a container, "network NAME" for the bridge, or "link NAME" for a parent that was read. */
+  get(mac: string): string | undefined;
+  has(mac: string): boolean;
+}
+
 export function macHolders(
   {
     id,
@@ -18,11 +24,17 @@ export function macHolders(
     network_interface: link,
     parentMac,
   }: Pick<NetworkDefinition, 'id' | 'name' | 'network_interface'> & { parentMac?: string },
-  leases: Readonly<Record<string, Pick<Lease, 'mac'>>>,
-): ReadonlyMap<string, string> {
-  const held = Object.entries(leases).map(([owner, { mac }]): [string, string] => [mac, containerIdOf(owner)]);
-  const parent = parentMac === undefined ? [] : [[parentMac, `link ${link}`] as const];
-  return new Map([...held, [bridgeMac(id), `network ${name}`], ...parent]);
+  leases: ReadonlyMap<string, Pick<Lease, 'mac'>>,
+): MacHolders {
+  const bridge = bridgeMac(id);
+  // Looks at each lease: a map by MAC would be made for one question.
+  const get = (mac: string): string | undefined => {
+    if (mac === parentMac) return `link ${link}`;
+    if (mac === bridge) return `network ${name}`;
+    for (const [owner, lease] of leases) if (lease.mac === mac) return containerIdOf(owner);
+    return undefined;
+  };
+  return { get, has: (mac) => get(mac) !== undefined };
 }
 
 const BITS = (1n << 40n) - 1n;

@@ -150,7 +150,7 @@ export function byPrecedence(attachments: readonly Attachment[]): Attachment[] {
 export const canPublish = (
   { internal, unmanaged = false, external }: Attachment,
   handler: PortHandler | undefined,
-): boolean => !internal && external === undefined && (!unmanaged || handler === 'forwarder');
+): boolean => !internal && ((external === undefined && !unmanaged) || handler === 'forwarder');
 
 /**
  * Returns the addresses that published ports lead to, one per family: that of the first attachment in precedence that has one

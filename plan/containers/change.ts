@@ -15,7 +15,7 @@ import type {
   PortRequest,
 } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
-import { planAttachments, publishAddresses } from './attachment.ts';
+import { canPublish, planAttachments, publishAddresses } from './attachment.ts';
 import { carrierOf, withPorts } from '../external/external.ts';
 import { nameEntries, type NameEntry } from '../names/names.ts';
 import { without } from '../ports/port-list.ts';
@@ -76,8 +76,8 @@ export const leaving = (context: ContainerContext): Attachment[] =>
   context.attachments.filter(({ network }) => Object.hasOwn(changeOf(context).networks, network));
 
 /**
- * Returns those of these ports that have no target with these attachments. Returns none while the uplink's link is unknown, or if
- * a program of others carries them.
+ * Returns those of these ports that have no target with these attachments. Returns none while the uplink's link is unknown, or the
+ * addresses of an attachment that could be one, or if a program of others carries them.
  */
 export const stranded = (
   context: ContainerContext,
@@ -86,6 +86,8 @@ export const stranded = (
 ): ResolvedPort[] => {
   if (context.portHandler === 'pasta' || context.uplink?.made === null) return [];
   if (carrierOf(attachments) !== undefined) return [];
+  const unknown = ({ external, addresses }: Attachment) => external?.result === null && addresses.length === 0;
+  if (attachments.some((one) => unknown(one) && canPublish(one, context.portHandler))) return [];
   const addresses = leadsTo(context, attachments);
   return ports.filter((port) => targetsFor(context.portHandler, [{ ...port, range: 1 }], addresses).length === 0);
 };
@@ -248,8 +250,9 @@ export function planned(context: ContainerContext, { leases, ports, inside, give
   if ('fault' in plan) return plan;
   const all = [...context.ports, ...without(ports, context.ports)];
   const led = context.uplink !== undefined || leadsTo(context, plan.attachments).length > 0;
-  const carried = led || carrierOf(plan.attachments) !== undefined;
-  // Ports that no network of cleat can have are those of a program that can publish them, from its beginning.
+  const carried = led || context.portHandler === 'forwarder' || carrierOf(plan.attachments) !== undefined;
+  // Ports that no network of cleat can have are those of a program that can publish them, from its beginning. The forwarder can
+  // lead them to any address.
   const attachments = carried ? plan.attachments : withPorts(plan.attachments, all);
   const taking = takenBy(changeOf(context));
   return {

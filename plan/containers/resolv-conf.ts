@@ -53,6 +53,12 @@ export function serversBehind(wayOut: UplinkSettings, host: HostFiles): string[]
   return usable(uplinkServers(wayOut, mine.servers), mine, host.behindStub, v6 ? ['0.0.0.0', '::'] : []);
 }
 
+/** Returns a resolv.conf with those servers, for programs that run in such an outside. */
+export function resolvConfBehind(wayOut: UplinkSettings, host: HostFiles): string {
+  const { search, options } = parse(host.resolvConf);
+  return render({ servers: serversBehind(wayOut, host), search, options });
+}
+
 export function resolvConf({ attachments, uplink, host, wayOut = null, dnsServers }: Input): string {
   const mine = parse(host.resolvConf);
   const gateways = gatewaysOf(attachments);
@@ -70,13 +76,16 @@ export function resolvConf({ attachments, uplink, host, wayOut = null, dnsServer
   const asked = external.flatMap((one) => one.search);
   const search = [...new Set([...(named ? [SEARCH_DOMAIN] : []), ...asked, ...mine.search])];
   const options = named ? optionsBehind(mine.options) : mine.options;
-  return [
+  return render({ servers, search, options });
+}
+
+const render = ({ servers, search, options }: Parsed): string =>
+  [
     ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),
     ...servers.slice(0, SERVERS).map((server) => `nameserver ${server}`),
     ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
     '',
   ].join('\n');
-}
 
 /**
  * Returns options for queries to gateways. They use UDP, because gateways answer no other protocol. A name without a dot is

@@ -51,8 +51,8 @@ export function onBridge(definition: NetworkDefinition, bridge: BridgeSeen | nul
 }
 
 /** Returns what an earlier daemon had read when it granted these leases; null if there are none. */
-export function rememberedBridge(leases: Readonly<Record<string, Lease>>): BridgeSeen | null {
-  const [first] = Object.values(leases);
+export function rememberedBridge(leases: ReadonlyMap<string, Lease>): BridgeSeen | null {
+  const [first] = leases.values();
   if (first === undefined) return null;
   const { mtu, dns, child, mac } = first;
   const parentMac = child !== undefined && hasParentsMac(child) ? { mac } : {};

@@ -17,7 +17,7 @@ import { ended, SIGKILL, signal } from '../../effects/processes/process.ts';
 import { resolverHome, resolversHome } from '../../effects/names/resolver.ts';
 import { servers, stop } from '../../effects/names/resolver-process.ts';
 import { listForwards as listSlirp } from '../../effects/uplinks/slirp-api.ts';
-import { findUplink, isOrphan, keepersIn, listUplinks } from '../../effects/uplinks/uplink-keeper.ts';
+import { findUplink, isOrphan, keepersIn, listUplinks, wayOutHome } from '../../effects/uplinks/uplink-keeper.ts';
 import { removeUplink } from '../../effects/uplinks/uplink-process.ts';
 import { allPorts, leadsTo, whereLed } from '../../plan/containers/change.ts';
 import { nameEntries, zonesOf } from '../../plan/names/names.ts';
@@ -128,8 +128,10 @@ export async function auditOrphans(runDir: string): Promise<Found[]> {
     if (await isUnreachable(directory, process))
       found.push(orphan(process, 'cleat-forwarder', join(directory, SOCKET)));
   }
-  for (const one of await keepersIn(uplinks)) {
-    if (isOrphan(uplinks, one)) found.push(orphan(one.keeper, 'cleat-keeper', join(uplinks, one.name)));
+  for (const home of [uplinks, wayOutHome(runDir)]) {
+    for (const one of await keepersIn(home)) {
+      if (isOrphan(home, one)) found.push(orphan(one.keeper, 'cleat-keeper', join(home, one.name)));
+    }
   }
   return found;
 }
@@ -140,7 +142,7 @@ export async function auditCarried(
   outside: string | null,
   containers: readonly Judged[],
 ): Promise<{ ports: number; findings: Found[] }> {
-  const places = { directory: join(runDir, 'forwarder'), executable: '' }; // nothing is started
+  const places = { directory: join(runDir, 'forwarder') };
   const expected = carriedBy(containers);
   // A forwarder that does not answer has no ports that could be shown.
   const rules = (await listRules(places)(outside).catch(() => null))?.rules ?? [];

@@ -29,6 +29,7 @@ import { ContainerContext, type Attachment } from '../../state/container.ts';
 import { NetworkDefinition } from '../../state/network.ts';
 import { auditFiles } from './audit-files.ts';
 import { auditObjects } from './audit-objects.ts';
+import { auditWayOut } from './audit-way-out.ts';
 import { auditCarried, auditOrphans, auditResolvers, auditUplinks, type Judged } from './audit-processes.ts';
 import { auditRules } from './audit-rules.ts';
 import { leaked, type Found, type InUse } from './audit-finding.ts';
@@ -54,14 +55,18 @@ interface Snapshot {
 
 const judged = ({ state, context }: Snapshot): Judged => ({ context, steady: isSteadyName(state) });
 
-/** Audits everything. `outsides`: more outsides to look at; the snapshots alone decide what should be there. */
+/**
+ * Audits everything. `outsides`: more outsides to look at; the snapshots alone decide what should be there. `beside`: what was
+ * found where no snapshot has a say.
+ */
 export async function audit(
   kernel: Kernel,
   directories: Directories,
   outsides: readonly (string | null)[] = [],
+  beside: readonly Found[] = [],
 ): Promise<Audit> {
   const { instance } = kernel;
-  const findings: Found[] = [];
+  const findings: Found[] = [...beside];
   const snapshots = readSnapshots(join(directories.runDir, 'containers'), findings);
   const definitions = readJson(join(directories.stateDir, 'networks')).flatMap(({ json }) => {
     const parsed = NetworkDefinition.safeParse(json);
@@ -216,6 +221,7 @@ export async function audit(
     }
   }
   findings.push(...auditUplinks(directories.runDir, snapshots.map(judged)));
+  findings.push(...auditWayOut(directories.runDir, kernel.own !== null, snapshots.map(judged)));
   findings.push(...(await auditResolvers(directories.runDir, snapshots.map(judged))));
   findings.push(...(await auditOrphans(directories.runDir)));
   findings.push(...auditFiles(directories.runDir, new Set(snapshots.map(({ context }) => context.id))));

@@ -14,8 +14,10 @@ import type { AuditReport, Finding, RepairReport } from '../../state/answers/aud
 import type { Kernel } from '../../effects/kernel.ts';
 import { audit, type Audit, type Directories } from './audit.ts';
 import type { Containers } from '../containers/containers.ts';
+import { auditDescriptors } from './audit-descriptors.ts';
 import { shown, type Found, type InUse } from './audit-finding.ts';
 import type { Networks } from '../networks/networks.ts';
+import type { PreparedNamespaces } from '../outsides/prepared-namespaces.ts';
 import type { Shared } from '../outsides/shared.ts';
 import { allAtRest } from '../containers/wait-for-state.ts';
 
@@ -38,13 +40,14 @@ export function auditing(of: {
   shared: Pick<Shared, 'outsides' | 'releaseForgotten' | 'settled' | 'tables'>;
   containers: Pick<Containers, 'all' | 'neighbours' | 'written'>;
   networks: Pick<Networks, 'all'>;
+  prepared: Pick<PreparedNamespaces, 'held'>;
 }): { audit: () => Promise<AuditReport>; repair: () => Promise<RepairReport> } {
-  const { kernel, directories, shared, containers, networks } = of;
+  const { kernel, directories, shared, containers, networks, prepared } = of;
   const contexts = () => containers.all().map(({ context }) => context);
   const look = async () => {
     // If the disk refuses the write, the audit judges by the snapshots that are on disk.
     await containers.written().catch(() => {});
-    return audit(kernel, directories, shared.outsides());
+    return audit(kernel, directories, shared.outsides(), await auditDescriptors(kernel, () => prepared.held()));
   };
   return {
     audit: async () => {

@@ -44,7 +44,7 @@ export class Roster {
   }
 
   all(): ContainerSnapshot[] {
-    return [...this.entries.values()].map(({ actor }) => actor.getSnapshot());
+    return Array.from(this.entries.values(), ({ actor }) => actor.getSnapshot());
   }
 
   /** Returns true if all names of this container's plan are on disk (durable.ts). */

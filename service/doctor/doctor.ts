@@ -9,6 +9,7 @@ import { findAardvark } from '../../effects/names/aardvark.ts';
 import { isExecutable } from '../../effects/processes/executable.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { kernelHasIpv6 } from '../../effects/namespaces/switches.ts';
+import type { Scopes } from '../../effects/processes/scopes.ts';
 import { tunTrouble } from '../../effects/uplinks/tun.ts';
 import type { WayOut } from '../../plan/networks/way-out.ts';
 import type { Fault } from '../../state/faults.ts';
@@ -41,6 +42,7 @@ interface Surroundings {
   networks: { all(): NetworkDefinition[]; defaultFault: Fault | null };
   wayOut: WayOut;
   containers: { all(): ContainerSnapshot[] };
+  scopes: Pick<Scopes, 'trouble'>;
 }
 
 export async function doctor(kernel: Kernel, around: Surroundings): Promise<DoctorReport> {
@@ -72,7 +74,7 @@ export async function doctor(kernel: Kernel, around: Surroundings): Promise<Doct
   }
   checks.push(...rightsChecks());
   checks.push(sctp(), await resolver());
-  checks.push(users(), tun());
+  checks.push(users(), tun(), scopesCheck(around.scopes));
   checks.push(...UPLINK_PROGRAMS.map((program) => uplink(program, around.uplinks[program].file)));
   checks.push(...(await around.publisher()));
   checks.push(...(await routeChecks(kernel, around.networks.all())));
@@ -163,6 +165,17 @@ async function resolver(): Promise<Check> {
 }
 
 /** The start of the daemon has already checked that these users belong to no one else. */
+function scopesCheck({ trouble }: Pick<Scopes, 'trouble'>): Check {
+  const check = { name: 'scopes', severity: 'warning' } as const;
+  if (trouble === null) return { ...check, ok: true, text: 'no helper waits for a scope of systemd' };
+  return {
+    ...check,
+    ok: false,
+    text: `helpers end with the unit or session that they were started in: ${trouble}`,
+    hint: 'systemctl status (as a user: systemctl --user status) says how systemd is; the daemon asks it again',
+  };
+}
+
 function users(): Check {
   const { plain, loopback } = uplinkUsers();
   const text = `slirp4netns and pasta run as uid ${plain.uid}, or ${loopback.uid} where the host's loopback is open to the container`;

@@ -3,7 +3,8 @@
  *
  * Guarantees: a network is not forgotten while a request that needs it is under way. It is forgotten when no container names it
  * any more, whichever client took the last one off it; one that cannot be removed yet (a bridge that the kernel still holds) is
- * tried again every second. What a crash leaves behind is forgotten at the next start.
+ * tried again every second. What a crash leaves behind is forgotten at the next start. A request waits for its own networks alone to
+ * be forgotten, not for those that others have left, whose bridges may take long to go.
  * Limits: a stop of the daemon does not wait for that; the next start forgets it.
  */
 import type { Containers } from '../containers/containers.ts';
@@ -50,14 +51,14 @@ export class EngineNetworks {
         if (others > 0) this.#needs.set(name, others);
         else this.#needs.delete(name);
       }
-      await this.forgetUnused();
+      await this.forgetUnused((name) => names.includes(name));
     }
   }
 
-  /** Forgets the engines' networks that nothing needs. Resolves when that is done. */
-  async forgetUnused(): Promise<void> {
+  /** Forgets the engines' networks that nothing needs, or those `among` them. Resolves when that is done. */
+  async forgetUnused(among: (name: string) => boolean = () => true): Promise<void> {
     const engines = this.#networks.all().filter(({ engine }) => engine !== undefined);
-    for (const { name } of engines.filter((network) => this.#isUnused(network.name))) {
+    for (const { name } of engines.filter((network) => among(network.name) && this.#isUnused(network.name))) {
       try {
         await this.#networks.forget(name, () => this.#isUnused(name));
         this.#late.delete(name);

@@ -9,7 +9,8 @@ import { release } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import { historyOf, isTruncated } from '../../plan/journal/history.ts';
 import { withheld } from '../../plan/journal/withheld.ts';
-import { JOURNAL_VERSION, type ExportLine, type JournalLine } from '../../state/answers/container/history.ts';
+import type { ExportLine, JournalLine } from '../../state/answers/container/history.ts';
+import { JOURNAL_VERSION } from '../../state/versions/journal.ts';
 import { CONTAINER_VERSION } from '../../state/versions/migrations.ts';
 
 export interface JournalParts {

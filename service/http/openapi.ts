@@ -4,73 +4,17 @@
  * Guarantees: a changed schema changes the description.
  * Limits: the schema of an answer that is a stream describes one line of it.
  */
-import { z } from 'zod';
-import { AuditReport, RepairReport } from '../../state/answers/audit.ts';
-import { CniError, CniResult } from '../../state/answers/cni.ts';
-import { ContainerView, Gone } from '../../state/answers/container/container.ts';
-import { DoctorReport } from '../../state/answers/doctor.ts';
-import { ErrorAnswer } from '../../state/answers/error.ts';
-import { EventAnswer, EventLine, PlanLine } from '../../state/answers/event.ts';
-import { ExportLine, JournalEntry } from '../../state/answers/container/history.ts';
-import { InspectorMessage, MachineSnapshot, StatelyMessage } from '../../state/answers/inspector.ts';
-import { Inspection } from '../../state/answers/container/inspection.ts';
-import { NetavarkAnswer, NetavarkNetwork } from '../../state/answers/netavark.ts';
-import { NetworkAnswer } from '../../state/answers/network.ts';
-import { Notification } from '../../state/answers/notification.ts';
-import { Plan } from '../../state/answers/container/plan.ts';
-import { ContainerStats } from '../../state/answers/container/stats.ts';
-import { Version } from '../../state/answers/version.ts';
-import { Why } from '../../state/answers/container/why.ts';
-import { LifecycleEvent } from '../../state/event.ts';
-import { FAULTS, Fault } from '../../state/faults.ts';
-import { NetavarkCreate, NetavarkSetup, NetavarkTeardown, NetavarkUpdate } from '../../state/fronts/netavark.ts';
+import { FAULTS } from '../../state/faults.ts';
 import type { Paths } from './route-rules.ts';
-import { CniRequest } from '../../state/fronts/cni.ts';
-import { NetworkDefinition, NetworkRequest, NetworkUpdate } from '../../state/network.ts';
+import type { schemas } from './openapi-schemas.ts';
 
-const schemas = {
-  AuditReport,
-  CniError,
-  CniRequest,
-  CniResult,
-  ContainerStats,
-  ContainerView,
-  DoctorReport,
-  ErrorAnswer,
-  EventAnswer,
-  EventLine,
-  ExportLine,
-  Fault,
-  Gone,
-  Inspection,
-  InspectorMessage,
-  JournalEntry,
-  LifecycleEvent,
-  MachineSnapshot,
-  NetavarkAnswer,
-  NetavarkCreate,
-  NetavarkNetwork,
-  NetavarkSetup,
-  NetavarkTeardown,
-  NetavarkUpdate,
-  NetworkAnswer,
-  NetworkDefinition,
-  NetworkRequest,
-  NetworkUpdate,
-  Notification,
-  Plan,
-  PlanLine,
-  RepairReport,
-  StatelyMessage,
-  Version,
-  Why,
-};
+type SchemaName = keyof typeof schemas;
 
-const pointer = (name: string) => `#/components/schemas/${name}`;
-const ref = (name: keyof typeof schemas) => ({ $ref: pointer(name) });
-const list = (name: keyof typeof schemas) => ({ type: 'array', items: ref(name) });
+const pointer = (name: SchemaName) => `#/components/schemas/${name}`;
+const ref = (name: SchemaName) => ({ $ref: pointer(name) });
+const list = (name: SchemaName) => ({ type: 'array', items: ref(name) });
 const json = (schema: object) => ({ 'application/json': { schema } });
-const lines = (name: keyof typeof schemas) => ({ 'application/x-ndjson': { schema: ref(name) } });
+const lines = (name: SchemaName) => ({ 'application/x-ndjson': { schema: ref(name) } });
 const answer = (description: string, schema: object) => ({ description, content: json(schema) });
 const text = (description: string) => ({ description, content: { 'text/plain': { schema: { type: 'string' } } } });
 const error = answer(`An error: ${Object.keys(FAULTS).join(', ')}`, ref('ErrorAnswer'));
@@ -347,7 +291,9 @@ export const paths: Paths = {
   '/_ping': { get: { summary: 'Whether the daemon answers', responses: { 200: text('OK') } } },
 };
 
-export function openApi(): object {
+/** Loads the schemas of all answers (openapi-schemas.ts), of which nothing else is made. */
+export async function openApi(): Promise<object> {
+  const { components } = await import('./openapi-schemas.ts');
   return {
     openapi: '3.1.0',
     info: { title: 'cleat', version: 'v1', description: 'Container networks over a Unix socket.' },
@@ -376,13 +322,4 @@ function withOperationIds(all: Paths): object {
     return [path, Object.fromEntries(each) as object];
   });
   return Object.fromEntries(named) as object;
-}
-
-/** Each schema by its name; where one holds another of them, it refers to it. */
-function components(): Record<string, object> {
-  const named = z.registry<{ id: string }>();
-  for (const [id, schema] of Object.entries(schemas)) named.add(schema, { id });
-  // As they come over the socket: what a schema turns an address into is of no concern.
-  const { schemas: described } = z.toJSONSchema(named, { io: 'input', target: 'draft-2020-12', uri: pointer });
-  return Object.fromEntries(Object.entries(described).map(([name, { $id: _uri, ...schema }]) => [name, schema]));
 }

@@ -20,7 +20,7 @@ import type { portsMachine } from '../../machines/ports.ts';
 import type { resolverMachine } from '../../machines/resolver.ts';
 import type { rootlessMachine } from '../../machines/rootless.ts';
 import { attachmentKey } from '../../plan/networks/attachment-key.ts';
-import type { ContainerContext } from '../../state/container.ts';
+import type { ContainerContext, Lease } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 
 /** The machines of one outside. */
@@ -141,13 +141,15 @@ export function adopted(
   record: Pick<Adopted, 'found' | 'bound' | 'recorded'>,
 ): Adopted {
   const mine = containers.filter((container) => container.outside === outside);
-  const leases = new Map<string, Leases>();
+  const leases = new Map<string, Map<string, Lease>>();
   const claims: Record<string, Claims[string]> = {};
   const names: Record<string, Names[string]> = {};
   for (const container of mine) {
     const { owner, attachments } = container;
     for (const attachment of attachments) {
-      leases.set(attachment.network, { ...leases.get(attachment.network), [owner]: attachment });
+      const held = leases.get(attachment.network);
+      if (held === undefined) leases.set(attachment.network, new Map([[owner, attachment]]));
+      else held.set(owner, attachment);
     }
     const claimed = claimsOf(container);
     if (claimed.length > 0) claims[owner] = claimed;
@@ -188,7 +190,7 @@ export function reclaim(on: Outside, container: ContainerContext): void {
   const from = NOBODY;
   const kept = (network: string) => attachments.some((attachment) => attachment.network === network);
   for (const [name, actor] of on.networks) {
-    const leased = Object.hasOwn(actor.getSnapshot().context.leases, owner);
+    const leased = actor.getSnapshot().context.leases.has(owner);
     if (leased && !kept(name)) actor.send({ type: 'leave', owner, from });
   }
   const ports = without(on.ports.getSnapshot().context.claims[owner] ?? [], claimsOf(container));

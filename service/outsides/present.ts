@@ -7,6 +7,7 @@
  */
 import { initialTransition, type AnyStateMachine, type InputFrom, type SnapshotFrom } from 'xstate';
 import type { NetworkInput } from '../../machines/network.ts';
+import type { RootlessInput } from '../../machines/rootless.ts';
 import { portsMachine } from '../../machines/ports.ts';
 import { firewalldInput, firewallInput, NOTHING, resolverInput, type Outside, type SharedMachines } from './outside.ts';
 
@@ -21,17 +22,21 @@ export interface PresentMachines {
   firewalld: () => Present<SharedMachines['firewalld']>;
   ports: () => Present<typeof portsMachine>;
   resolver: () => Present<SharedMachines['resolver']>;
-  /** Null if it does not run: then there is none, or it begins with its outside. */
+  /** Null if this outside has other ways out. */
   rootless: () => Present<SharedMachines['rootless']> | null;
   /** Null when no network has this name. */
   network: (name: string) => Present<SharedMachines['network']> | null;
 }
 
-/** `on` is null if none of the machines runs. `networkInput` returns what a network begins with, null if there is none. */
+/**
+ * `on` is null if none of the machines runs. `wayOut` is what the way out of this outside begins with, null if it has others;
+ * `networkInput` returns the same for a network, null if there is none.
+ */
 export function presentMachines(
   machines: SharedMachines,
   outside: string | null,
   on: Outside | null,
+  wayOut: RootlessInput | null,
   networkInput: (name: string) => NetworkInput | null,
 ): PresentMachines {
   const { firewall, firewalld, resolver, rootless, network } = machines;
@@ -40,10 +45,7 @@ export function presentMachines(
     firewalld: () => present(firewalld, on?.firewalld, firewalldInput(outside, NOTHING)),
     ports: () => present(portsMachine, on?.ports, { adopted: NOTHING.claims }),
     resolver: () => present(resolver, on?.resolver, resolverInput(outside, NOTHING)),
-    rootless: () => {
-      const running = on?.rootless ?? null;
-      return running === null ? null : { machine: rootless, snapshot: running.getSnapshot() };
-    },
+    rootless: () => (wayOut === null ? null : present(rootless, on?.rootless ?? undefined, wayOut)),
     network: (name) => {
       const running = on?.networks.get(name);
       if (running !== undefined) return { machine: network, snapshot: running.getSnapshot() };

@@ -28,7 +28,7 @@ import type { RootlessInput } from '../../machines/rootless.ts';
 import { isExternal } from '../../plan/networks/external.ts';
 import { isUnmanaged, rememberedBridge, type BridgeSeen } from '../../plan/networks/unmanaged.ts';
 import { NO_WAY_OUT, remembered, type WayOut } from '../../plan/networks/way-out.ts';
-import type { Leases } from '../../plan/networks/lease.ts';
+import { NO_LEASES, type Leases } from '../../plan/networks/lease.ts';
 import type { NetnsIdentity } from '../../native/index.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { NOBODY } from '../../effects/ask.ts';
@@ -129,7 +129,7 @@ export class Shared implements Directory {
 
   network(outside: string | null, name: string): AnyActorRef | null {
     const on = this.#outside(outside);
-    return on.networks.get(name) ?? this.#startNetwork(on, outside, name, {}, false);
+    return on.networks.get(name) ?? this.#startNetwork(on, outside, name, NO_LEASES, false);
   }
 
   firewall(outside: string | null): AnyActorRef {
@@ -160,8 +160,9 @@ export class Shared implements Directory {
 
   /** Returns the machines of an outside as they are now, or as they would begin. Starts none of them. */
   present(outside: string | null): PresentMachines {
-    const networkInput = (name: string) => this.#networkInput(outside, name, {}, false);
-    return presentMachines(this.#machines, outside, this.#outsides.get(outside) ?? null, networkInput);
+    const networkInput = (name: string) => this.#networkInput(outside, name, NO_LEASES, false);
+    const wayOut = this.#rootlessInput(outside, NOTHING);
+    return presentMachines(this.#machines, outside, this.#outsides.get(outside) ?? null, wayOut, networkInput);
   }
 
   /** Returns the definitions of the networks whose bridge and rules exist, or are about to. */
@@ -241,7 +242,7 @@ export class Shared implements Directory {
   usesExternal(outside: string | null): boolean {
     return [...this.networksIn(outside).values()].some((actor) => {
       const { context } = actor.getSnapshot();
-      return isExternal(context.definition) && Object.keys(context.leases).length > 0;
+      return isExternal(context.definition) && context.leases.size > 0;
     });
   }
 
@@ -319,8 +320,8 @@ export class Shared implements Directory {
   /** Returns the owners that hold a lease of this network, in any outside. */
   usersOf(name: string): string[] {
     return [...this.#outsides.values()].flatMap((on) => {
-      const leases = on.networks.get(name)?.getSnapshot().context.leases ?? {};
-      return Object.keys(leases);
+      const leases = on.networks.get(name)?.getSnapshot().context.leases;
+      return [...(leases?.keys() ?? [])];
     });
   }
 
@@ -392,7 +393,7 @@ export class Shared implements Directory {
       });
       const on = this.#start(outside, all);
       for (const name of this.#definitions.keys())
-        this.#startNetwork(on, outside, name, all.leases.get(name) ?? {}, true);
+        this.#startNetwork(on, outside, name, all.leases.get(name) ?? NO_LEASES, true);
     }
     return unreadable;
   }
@@ -433,7 +434,7 @@ export class Shared implements Directory {
       firewalld: this.#makeFirewalld(outside, adopted),
       ports: makePorts(adopted),
       resolver: this.#makeResolver(outside, adopted),
-      rootless: outside === null ? this.#makeRootless(adopted) : null,
+      rootless: this.#makeRootless(outside, adopted),
       networks: new Map(),
     };
     this.#outsides.set(outside, on);
@@ -449,7 +450,7 @@ export class Shared implements Directory {
         on,
         outside,
         'rootless',
-        (now) => this.#makeRootless(now),
+        (now) => this.#makeRootless(outside, now),
         () => {},
       );
     return on;
@@ -516,13 +517,13 @@ export class Shared implements Directory {
     });
   }
 
-  #makeRootless({ attachments }: Adopted): Outside['rootless'] {
-    if (this.#rootless === null) return null;
-    return createActor(this.#machines.rootless, {
-      id: 'rootless',
-      systemId: ROOT,
-      input: { ...this.#rootless, adopted: attachments },
-    });
+  #makeRootless(outside: string | null, adopted: Adopted): Outside['rootless'] {
+    const input = this.#rootlessInput(outside, adopted);
+    return input === null ? null : createActor(this.#machines.rootless, { id: 'rootless', systemId: ROOT, input });
+  }
+
+  #rootlessInput(outside: string | null, { attachments }: Adopted): RootlessInput | null {
+    return outside === null && this.#rootless !== null ? { ...this.#rootless, adopted: attachments } : null;
   }
 
   /** Starts the machine of a network. `stopped`: the machine that it replaces. */
@@ -542,7 +543,7 @@ export class Shared implements Directory {
     on.networks.set(name, actor);
     this.#run(actor, `network ${name}`, (stopped) => {
       if (on.networks.get(name) !== actor) return; // it has been removed
-      const leases = this.#now(outside, on).leases.get(name) ?? {};
+      const leases = this.#now(outside, on).leases.get(name) ?? NO_LEASES;
       this.#startNetwork(on, outside, name, leases, true, stopped)?.send({ type: 'drifted' });
     });
     return actor;

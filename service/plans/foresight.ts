@@ -8,12 +8,14 @@
  */
 import { createActor, toPromise, type AnyActorLogic, type AnyMachineSnapshot, type AnyStateMachine } from 'xstate';
 import * as ask from '../../effects/ask.ts';
+import { toFault } from '../../effects/effect.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { lease, type TermsOf } from '../../effects/lease.ts';
 import type { containerMachine } from '../../machines/container/container.ts';
 import type { ContainerEvent } from '../../machines/container/container-inputs.ts';
 import type { Granted } from '../../plan/containers/change.ts';
 import { containerIdOf } from '../../plan/owner.ts';
+import { FaultError } from '../../state/faults.ts';
 import type { PlanStep } from '../../state/answers/container/plan.ts';
 import type { ResolvedPort } from '../../state/container.ts';
 import type { Admitted } from '../containers/admission.ts';
@@ -120,7 +122,7 @@ class Foresight {
     if (invoked.machine !== null) return outputOf(invoked, this.#walk(src));
     if (src === 'awaitVerdict') return this.#verdict;
     const request = this.#requests[src];
-    if (request === undefined) return successOf(src, input);
+    if (request === undefined) return succeed(src, input);
     const actor = createActor(request, { input }).start();
     signal.addEventListener('abort', () => actor.stop(), { once: true });
     const output: unknown = await toPromise(actor);
@@ -148,6 +150,15 @@ class Foresight {
         return givenBy(shadow.getSnapshot() as ContainerSnapshot, taker, ports);
       },
     };
+  }
+}
+
+/** A program whose help cannot be read fails the effect, as it would. */
+async function succeed(effect: string, input: unknown): Promise<unknown> {
+  try {
+    return await successOf(effect, input);
+  } catch (error) {
+    throw FaultError.of(toFault(error, effect));
   }
 }
 

@@ -7,7 +7,8 @@
  * Limits: what an event or a snapshot holds is left to the machine that takes it (replay.ts).
  */
 import { createReadStream } from 'node:fs';
-import { ExportEnd, ExportHeader, JournalLine, JOURNAL_VERSION } from '../../state/answers/container/history.ts';
+import { ExportEnd, ExportHeader, JournalLine } from '../../state/answers/container/history.ts';
+import { JOURNAL_VERSION } from '../../state/versions/journal.ts';
 import { FaultError } from '../../state/faults.ts';
 import { CONTAINER_VERSION } from '../../state/versions/migrations.ts';
 

@@ -17,6 +17,7 @@ const MAX_BYTES = 1024 * 1024;
 
 const Word = z.string('it is a text in quotes').min(1, 'it is empty');
 const Words = z.array(Word, 'it is a list: ["..", ".."]');
+const Whole = z.int('it is a whole number').transform(String);
 const Seconds = z.number('it is a number of seconds').positive('it is above 0').transform(String);
 /** A table of NAME = VALUE, which the command line has as NAME=VALUE. */
 const Pairs = z
@@ -37,6 +38,7 @@ const File = z
     drift: Pairs,
     forward_others: z.boolean('it is true or false'),
     limits: Pairs,
+    prepared_namespaces: Whole,
     default_subnet_pools: Words,
     slirp4netns: Program,
     pasta: Program,
@@ -125,6 +127,7 @@ function understood(path: string, text: string): SettingsFile {
     drift: file.drift,
     forwardOthers: file.forward_others,
     limits: file.limits,
+    preparedNamespaces: file.prepared_namespaces,
     subnetPools: file.default_subnet_pools,
     slirp4netns: file.slirp4netns?.path,
     slirp4netnsOptions: file.slirp4netns?.options,

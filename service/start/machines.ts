@@ -8,13 +8,16 @@ import { join } from 'node:path';
 import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
 import { ExternalPrograms } from '../../effects/external/external.ts';
+import { PluginSandbox } from '../../effects/external/sandbox.ts';
 import { termsOf } from '../../effects/external/terms.ts';
-import { etcEffects, rootlessServers } from '../../effects/names/etc.ts';
+import { managerSocket, Scopes } from '../../effects/processes/scopes.ts';
+import { etcEffects, rootlessResolvConf, rootlessServers } from '../../effects/names/etc.ts';
+import { wayOutHome } from '../../effects/uplinks/uplink-keeper.ts';
 import { built } from '../../native/index.ts';
 import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
 import { resolvConf } from '../../plan/containers/resolv-conf.ts';
-import { provideContainer, provideShared } from '../actors.ts';
+import { provideContainer, providePrepared, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
 import { Attachments } from '../fronts/attachments.ts';
@@ -22,6 +25,7 @@ import { HostLinks } from '../fronts/host-links.ts';
 import { EngineNetworks } from '../fronts/engine-networks.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
+import { PreparedNamespaces } from '../outsides/prepared-namespaces.ts';
 import { Shared } from '../outsides/shared.ts';
 import { Plans } from '../plans/plans.ts';
 import { failpoint } from '../records/failpoint.ts';
@@ -34,6 +38,7 @@ export type Machines = ReturnType<typeof buildMachines>;
 export function buildMachines(state: OpenState, traces: Traces | null) {
   const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
   const { runDir, log } = options;
+  const scopes = new Scopes(managerSocket(), failed);
   const roster = new Roster();
   const metrics = new Metrics(roster);
   const reached = traces?.reached.bind(traces);
@@ -44,7 +49,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     reached,
   };
   const { rootless } = options;
-  const rootlessHome = join(runDir, 'rootless');
+  const rootlessHome = wayOutHome(runDir);
   const way =
     rootless === null
       ? null
@@ -62,6 +67,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
           policies: options.drift,
           forwardOthers: options.forwardOthers,
           rootlessHome,
+          scopes,
           servers: (outside) => (outside === null && way !== null ? rootlessServers(way.settings) : null),
         },
         observed,
@@ -80,7 +86,15 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     rootless: way,
   });
   const terms = termsOf({ ...options.externals, config: join(runDir, 'netavark') }, conflist);
-  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'));
+  const sandbox =
+    rootless === null
+      ? null
+      : new PluginSandbox({
+          directory: rootless.sandbox,
+          launcher: built('cleat-sandbox'),
+          resolvConf: () => rootlessResolvConf(rootless.uplink),
+        });
+  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'), sandbox);
   const networks = new Networks({
     termsOf: terms,
     definitions,
@@ -110,9 +124,12 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       directory: join(runDir, 'forwarder'),
       executable: built('cleat-forwarder'),
       limits: options.forwarderLimits,
+      scopes,
     },
   };
-  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms };
+  const prepared = new PreparedNamespaces(providePrepared(kernel), options.preparedNamespaces, failed);
+  const taking = prepared.taking.bind(prepared);
+  const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms, scopes, taking };
   const machine = provideContainer(containerRunner, kernel, shared, own, observed);
   const containers = new Containers({
     roster,
@@ -141,5 +158,20 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   });
   const attachments = new Attachments({ containers, networks: engineNetworks, hostLinks });
   const fronts = { engineNetworks, attachments };
-  return { roster, metrics, shared, networks, ...fronts, outsides, machine, containers, plans, etc, places };
+  return {
+    roster,
+    metrics,
+    shared,
+    networks,
+    ...fronts,
+    outsides,
+    prepared,
+    machine,
+    containers,
+    plans,
+    etc,
+    sandbox,
+    places,
+    scopes,
+  };
 }

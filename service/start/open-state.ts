@@ -6,12 +6,12 @@
  * Limits: the locks end with the process.
  */
 import { chmodSync, lstatSync, mkdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ESSENTIAL, lacking, listed } from '../../effects/capabilities.ts';
 import { Kernel } from '../../effects/kernel.ts';
 import { uplinkUsers } from '../../effects/uplinks/uplink-users.ts';
 import { isKernelError, lockFile } from '../../native/index.ts';
-import { FaultError } from '../../state/faults.ts';
+import { FaultError, unwritable } from '../../state/faults.ts';
 import { DefinitionStore } from '../../state/files/definitions.ts';
 import { ExposedStore } from '../../state/files/exposed.ts';
 import { Journal } from '../../state/files/journal.ts';
@@ -33,7 +33,7 @@ export function openState(options: DaemonOptions) {
   // 0711: other users can open a file in it if they know its name (B17).
   ownDirectory(netnsDir, 0o711);
   for (const directory of [runDir, stateDir]) {
-    if (!lockFile(join(directory, 'lock'))) {
+    if (!lockIn(directory)) {
       throw new FaultError('STATE_IN_USE', `another cleat daemon uses ${directory}`, { object: directory });
     }
   }
@@ -77,12 +77,44 @@ export function openState(options: DaemonOptions) {
  * there, which the daemon would follow or believe. The directories above it are the administrator's responsibility.
  */
 function ownDirectory(path: string, mode: number): void {
-  mkdirSync(path, { recursive: true, mode });
+  try {
+    makeDirectory(path, mode);
+  } catch (error) {
+    throw unwritable(error, path);
+  }
   const found = statSync(path);
   const stranger = [lstatSync(path), found].find(({ uid }) => uid !== process.getuid?.()); // a link has an owner too
   if (stranger === undefined && (found.mode & 0o022) === 0) return;
   const why = stranger === undefined ? 'others may write to it' : `it belongs to uid ${stranger.uid}`;
   throw new FaultError('STATE_UNSAFE', `${path} is no place for the daemon: ${why}`, { object: path });
+}
+
+/** Makes those above it, too. Node's own way reports that they are missing when they cannot be made. */
+function makeDirectory(path: string, mode: number): void {
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    makeDirectory(dirname(path), mode);
+    mkdirSync(path, { mode });
+  }
+}
+
+function lockIn(directory: string): boolean {
+  try {
+    return lockFile(join(directory, 'lock'));
+  } catch (error) {
+    if (!isKernelError(error)) throw error;
+    const { code: errno, syscall, object } = error;
+    const why = syscall === 'flock' ? 'its file system has no locks: use one of this machine' : error.message;
+    throw new FaultError('STATE_UNWRITABLE', `${directory} cannot be locked (${errno}): ${why}`, {
+      errno,
+      syscall,
+      object,
+    });
+  }
 }
 
 function refuseWithoutRights(): void {

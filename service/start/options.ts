@@ -17,6 +17,8 @@ export interface RootlessOptions {
   outside: string;
   /** The program that leads out of it. */
   uplink: UplinkSettings;
+  /** The directory of what CNI plugins and netavark write, in place of the machine's own (effects/external/sandbox.ts). */
+  sandbox: string;
 }
 
 export interface DaemonOptions {
@@ -41,6 +43,8 @@ export interface DaemonOptions {
   /** Programs of others that make networks: where CNI plugins and netavark are, and what one execution may take. */
   externals: Omit<ExternalPlaces, 'config'> & { patienceMs: number };
   limits: Limits;
+  /** How many namespaces are made before a container asks for one; 0: none. */
+  preparedNamespaces: number;
   /** Limits of each container's use of the forwarder. */
   forwarderLimits: Partial<ForwarderLimits>;
   /** The pools from which automatic subnets are taken; none: the default pools. */

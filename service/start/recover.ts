@@ -38,7 +38,7 @@ async function pinLost(kernel: Kernel, containers: readonly Restorable[]): Promi
 
 export async function recoverContainers(
   state: OpenState,
-  { shared, containers, networks, engineNetworks, machine, etc }: Machines,
+  { shared, containers, networks, engineNetworks, machine, etc, sandbox }: Machines,
   { waysOut }: Watches,
 ) {
   const { kernel, previous, failed } = state;
@@ -65,15 +65,25 @@ export async function recoverContainers(
   await networks.ensureDefault();
   void networks.finish(previous.map(({ name }) => name)).catch((error: unknown) => failed('update of networks', error));
   const files = new ContainerFiles(containers, etc.refreshFiles);
+  const refreshSandbox = () => {
+    try {
+      sandbox?.refresh();
+    } catch (error) {
+      failed('resolv.conf of plugins', error); // the next program has it written again
+    }
+  };
   const hostFile = new FileWatch(
     RESOLV_CONF,
     () => {
       shared.refreshResolvers();
       shared.verifyFirewalls();
       files.refresh();
+      refreshSandbox();
     },
     (error) => failed(`watch on ${RESOLV_CONF}`, error),
   );
-  files.refresh(); // it may have changed while nobody watched
+  // It may have changed while nobody watched.
+  files.refresh();
+  refreshSandbox();
   return { count: recovered.containers.length, unreadable: recovered.unreadable, publishing, files, hostFile };
 }

@@ -9,13 +9,18 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { usualSettings, type UplinkPrograms } from '../events/uplink-request.ts';
 import { signal, SIGTERM } from '../../effects/processes/process.ts';
-import { become, built, lockFile } from '../../native/index.ts';
+import { become, built, lockFile, type Child } from '../../native/index.ts';
 import { FaultError } from '../../state/faults.ts';
 import { UPLINK_PROGRAMS, type UplinkProgram } from '../../state/uplink.ts';
 import type { RootlessOptions } from './options.ts';
 
 /** Pinned by the launcher (native/rootless/mounts.h). */
 const OUTSIDE = '/run/netns/rootless';
+/**
+ * In the mount namespace alone, and so for as long as the network namespace in which its programs work. The launcher takes no such
+ * name for one of the host's (native/rootless/mounts.cc).
+ */
+const SANDBOX = '/run/cleat-plugins';
 /** Set by the launcher: the directory that is $XDG_RUNTIME_DIR/cleat outside. */
 const DIRECTORY = 'CLEAT_ROOTLESS';
 
@@ -54,7 +59,7 @@ export function rootlessOptions(programs: UplinkPrograms, asked: string | undefi
   if (!isProgram(program)) {
     throw new FaultError('BAD_REQUEST', `--rootless-uplink is ${UPLINK_PROGRAMS.join(' or ')}, not ${program}`);
   }
-  return { outside: OUTSIDE, uplink: usualSettings(program, programs) };
+  return { outside: OUTSIDE, uplink: usualSettings(program, programs), sandbox: SANDBOX };
 }
 
 const isProgram = (text: string): text is UplinkProgram => (UPLINK_PROGRAMS as readonly string[]).includes(text);
@@ -65,12 +70,22 @@ const isProgram = (text: string): text is UplinkProgram => (UPLINK_PROGRAMS as r
  * for a daemon with another run directory: one in the usual place may be there, too.
  */
 export function endHolder(runDir: string): void {
-  const record = join(runDir, 'namespace');
+  const record = recordIn(runDir);
   // The lock is held until we end: who comes next makes namespaces of its own.
   if (!existsSync(record) || !lockFile(`${record}.lock`)) return;
-  const [pid, startTime] = readFileSync(record, 'utf8').split(' ').map(Number);
-  if (pid === undefined || startTime === undefined) return;
+  const holder = holderIn(runDir);
+  if (holder === null) return;
   // In this order, a kill in between leaves a record of a process that has ended, not a process without a record.
-  signal({ pid, startTime }, SIGTERM);
+  signal(holder, SIGTERM);
   rmSync(record, { force: true });
+}
+
+const recordIn = (runDir: string): string => join(runDir, 'namespace');
+
+/** Returns the process that keeps the namespaces; null if none is on record there. */
+export function holderIn(runDir: string): Child | null {
+  const record = recordIn(runDir);
+  if (!existsSync(record)) return null;
+  const [, pid, startTime] = /^(\d+) (\d+) /.exec(readFileSync(record, 'utf8')) ?? [];
+  return pid === undefined || startTime === undefined ? null : { pid: Number(pid), startTime: Number(startTime) };
 }

@@ -57,7 +57,7 @@ export async function serve(
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
   const { runDir, stateDir, netnsDir, socket, socketFd, exitWhenIdle, log } = options;
-  const { roster, metrics, shared, containers, networks, attachments, plans, places } = machines;
+  const { roster, metrics, shared, prepared, containers, networks, attachments, plans, places, scopes } = machines;
   const { watch, uplinks, neighbours } = watches;
   const { publishing, files, hostFile } = recovery;
 
@@ -80,6 +80,7 @@ export async function serve(
       publisher: () => publishing.checks(),
       networks,
       wayOut: shared.wayOut(null),
+      scopes,
       containers,
     });
   const whyParts = {
@@ -125,7 +126,7 @@ export async function serve(
     },
     stats: (id) => statsOf({ containers, kernel, forwarder: places.forwarder }, id),
     statsOfAll: () => statsOfAll({ containers, kernel, forwarder: places.forwarder }),
-    ...auditing({ kernel, directories, shared, containers, networks }),
+    ...auditing({ kernel, directories, shared, containers, networks, prepared }),
     doctor: async () => {
       const { checks } = await surroundings();
       const troubles = [...shared.troubles(), ...networks.troubles(), ...files.troubles(), ...watch.troubles()];
@@ -160,6 +161,7 @@ export async function serve(
     ({ checks }) => logChecks(checks, log),
     (error: unknown) => failed('checks of the surroundings', error),
   );
+  prepared.start();
   await watches.start();
   return {
     api,
@@ -169,6 +171,7 @@ export async function serve(
       hostFile.close();
       files.close();
       watches.close();
+      scopes.close();
       // Fastify knows nothing of a socket that was passed.
       if (socketFd !== null) api.server.close().closeAllConnections();
       // The end of a listening socket removes what is at its path (libuv), even if that is another daemon's by now.

@@ -19,6 +19,10 @@ import type { TakenSocket } from './passed-socket.ts';
 import { rootlessOptions, rootlessPlaces } from './rootless.ts';
 
 const MAX_IDLE_S = 86_400;
+/** What one command starts, usually; each takes kernel memory (docs/decisions/0066). */
+const PREPARED = 8;
+/** Each is a descriptor of the daemon's. */
+const MAX_PREPARED = 512;
 
 export interface MainOptions {
   runDir?: string;
@@ -31,6 +35,8 @@ export interface MainOptions {
   forwardOthers?: boolean;
   /** NAME=NUMBER, repeatable. */
   limits?: string[];
+  /** A number, as text. */
+  preparedNamespaces?: string;
   /** BASE,SIZE, repeatable. */
   subnetPools?: string[];
   slirp4netns?: string;
@@ -72,6 +78,7 @@ export function settingsOf(options: MainOptions, passed: TakenSocket | null): Om
     drift: driftPolicies(options.drift ?? []),
     forwardOthers: options.forwardOthers ?? false,
     limits: limitsOf(options.limits ?? []),
+    preparedNamespaces: preparedOf(options.preparedNamespaces),
     subnetPools: subnetPools(options.subnetPools ?? []),
     uplinks,
     rootless: places === null ? null : rootlessOptions(uplinks, options.rootlessUplink),
@@ -86,6 +93,12 @@ function secondsOf(text: string | undefined): number | null {
   const seconds = Number(text);
   if (/^\d+(\.\d+)?$/.test(text) && seconds > 0 && seconds <= MAX_IDLE_S) return seconds;
   throw new FaultError('BAD_REQUEST', `--exit-when-idle takes seconds, up to ${MAX_IDLE_S}, not ${text}`);
+}
+
+function preparedOf(text: string | undefined): number {
+  if (text === undefined) return PREPARED;
+  if (/^\d{1,3}$/.test(text) && Number(text) <= MAX_PREPARED) return Number(text);
+  throw new FaultError('BAD_REQUEST', `--prepared-namespaces takes a number from 0 to ${MAX_PREPARED}, not ${text}`);
 }
 
 function programsOf({ slirp4netns, slirp4netnsOptions, pasta, pastaOptions }: MainOptions): UplinkPrograms {

@@ -45,7 +45,7 @@ function usesOf(
     case 'network': {
       const { definition, leases } = actor.getSnapshot().context;
       const { network_interface: bridge, driver, subnets, internal } = definition;
-      const users = idsOf(leases);
+      const users = [...leases.keys()].map(containerIdOf);
       return { users, detail: { bridge, driver, subnets: subnets.map(({ subnet }) => subnet), internal } };
     }
     case 'firewall': {

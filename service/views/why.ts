@@ -137,7 +137,7 @@ const namedIn = ({ resolver }: Outside, owner: string): string[] =>
 
 const leasedIn = (machines: Outside | null, owner: string): string[] =>
   [...(machines?.networks ?? [])].flatMap(([network, actor]) =>
-    Object.hasOwn(actor.getSnapshot().context.leases, owner) ? [network] : [],
+    actor.getSnapshot().context.leases.has(owner) ? [network] : [],
   );
 
 /** The forwarder has one rule per port and address; a container whose ports it carries has at least one. */

@@ -2,8 +2,8 @@
  * Watches forwarders: when the process that carries ports ends, notifies every container whose ports it carried.
  *
  * Guarantees: a container in `up` whose ports the forwarder carries is notified when the forwarder of its outside ends. When the
- * container comes to rest, and at the start, the watch asks the forwarder which ports it carries; if some are missing, it
- * notifies the container too. It does not notify a container whose processes have ended: the forwarder released its ports then,
+ * container comes to rest, and at the start, the watch asks the forwarder which ports it carries; if some are missing, or lead
+ * elsewhere, it notifies the container too. It does not notify a container whose processes have ended: the forwarder released its ports then,
  * and rightly (docs/decisions/0046). The forwarder gets these processes again when a container joins the namespace or leaves it.
  * The watch removes the directory of a process that ended. At the start it sends the limits of this daemon to the processes of an
  * earlier one, and ends those that nothing can reach any more. A forwarder that hangs, or whose socket was removed, is ended when
@@ -164,9 +164,12 @@ export class ForwarderWatch {
     const listed = await listForwards(this.#parts.places)(outside, owner);
     const context = carriedContext(this.#parts.containers.get(id));
     if (context?.ports !== before.ports) return; // it comes to rest once more
-    const carried = new Set(listed?.rules.map((rule) => portKey(rule.protocol, rule.host_ip, rule.host_port)));
-    const all = assertion(context).targets.every(({ protocol, hostIp, hostPort }) =>
-      carried.has(portKey(protocol, hostIp, hostPort)),
+    const carried = new Set(
+      listed?.rules.map((rule) => `${portKey(rule.protocol, rule.host_ip, rule.host_port)} ${rule.address}`),
+    );
+    // A program of an external network may have given it another address than the ports lead to.
+    const all = assertion(context).targets.every(({ protocol, hostIp, hostPort, address }) =>
+      carried.has(`${portKey(protocol, hostIp, hostPort)} ${address}`),
     );
     if (listed === null || !all || !this.#watch(outside, listed.process)) return this.#tell(owner);
     await this.#bind(outside, owner, listed);

@@ -120,9 +120,12 @@ export class NeighbourWatch {
       .outside(null)
       .kernel.neighbourUse()) {
       const limit = shareLimit(this.#parts.limit, maximum);
-      const permanent = contexts.reduce((sum, one) => sum + permanentOnes(one.attachments, family), 0);
       const last = this.#counted.get(family);
-      isDue ||= mayBeAboveShare(entries - permanent, limit, last, allocated);
+      // The permanent ones of a thousand containers take 4 ms to count: only if they may decide.
+      if (!isDue && mayBeAboveShare(entries, limit, last, allocated)) {
+        const permanent = contexts.reduce((sum, one) => sum + permanentOnes(one.attachments, family), 0);
+        isDue = mayBeAboveShare(entries - permanent, limit, last, allocated);
+      }
       tables.push({ family, limit, allocated, most: 0 });
     }
     if (!isDue) return;

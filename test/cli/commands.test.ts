@@ -224,7 +224,7 @@ commands('teardown --no-wait returns before the teardown is done, and it is done
 commands('create --exit-fd ties a container to a descriptor of the command, or of another process', async () => {
   // The shell and the command both end; only `sleep` keeps the write end.
   const script = `exec 5< <(exec sleep 1000 2>/dev/null); "$@"; echo $!`;
-  const main = join(import.meta.dirname, '../../cli/main.js');
+  const main = join(import.meta.dirname, '../../bundle/cleat.cjs');
   const argv = ['-c', script, 'bash', globalThis.process.execPath, main, 'create', 'tied', '--exit-fd', '5'];
   const options = { encoding: 'utf8' as const, env: shell.environment };
   const [made, sleep] = execFileSync('bash', argv, options).split('\n');

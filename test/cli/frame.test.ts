@@ -4,7 +4,8 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { aligned, firstRow, frameOf, roomFor, widthsOf } from '../../cli/watch/frame.ts';
+import { aligned, widthsOf } from '../../cli/table.ts';
+import { firstRow, frameOf, roomFor } from '../../cli/watch/frame.ts';
 
 const frame = suite('frame');
 

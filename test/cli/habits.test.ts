@@ -192,7 +192,7 @@ habits('the completion of each shell offers commands, flags, values and names', 
   mkdirSync(directory);
   writeFileSync(
     join(directory, 'cleat'),
-    `#!/bin/sh\nexec ${process.execPath} ${join(import.meta.dirname, '../../cli/main.js')} "$@"\n`,
+    `#!/bin/sh\nexec ${process.execPath} ${join(import.meta.dirname, '../../bundle/cleat.cjs')} "$@"\n`,
   );
   chmodSync(join(directory, 'cleat'), 0o755);
   const env = { ...shell.environment, PATH: `${directory}:${process.env.PATH}` };

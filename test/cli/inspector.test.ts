@@ -186,7 +186,7 @@ command('another user needs the right to connect, and has no more than that', as
   assert.match(text, 'netns.pid is not allowed for uid 1234');
 });
 
-const PROGRAM = join(import.meta.dirname, '../../cli/main.js');
+const PROGRAM = join(import.meta.dirname, '../../bundle/cleat.cjs');
 
 function starts(child: ReturnType<typeof spawn>): Running {
   const out = { stdout: '', stderr: '' };

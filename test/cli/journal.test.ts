@@ -75,7 +75,13 @@ journal('what cannot be exported is refused, and leaves no file', async () => {
   assert.match(nowhere.stderr, /cannot write \/no\/such\/file/);
   assert.match((await shell.cleat('export', 'web', '-o', shell.directory)).stderr, /cannot write .*EISDIR/);
   // script(1) gives it a terminal.
-  const words = [process.execPath, ...process.execArgv, `${import.meta.dirname}/../../cli/main.js`, 'export', 'web'];
+  const words = [
+    process.execPath,
+    ...process.execArgv,
+    `${import.meta.dirname}/../../bundle/cleat.cjs`,
+    'export',
+    'web',
+  ];
   const typed = execFileSync('script', ['-qec', `${words.join(' ')}; echo code $?`, '/dev/null'], {
     encoding: 'utf8',
     env: shell.environment,

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { until } from '../harness/native.ts';
 
 const TERMINAL = new URL('../../../test/cli/terminal.py', import.meta.url).pathname;
-const PROGRAM = new URL('../../cli/main.js', import.meta.url).pathname;
+const PROGRAM = new URL('../../bundle/cleat.cjs', import.meta.url).pathname;
 
 export interface Look {
   screen: string[];

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { TestDaemon } from '../harness/daemon.ts';
 import { until } from '../harness/native.ts';
 
-const PROGRAM = join(import.meta.dirname, '../../cli/main.js');
+const PROGRAM = join(import.meta.dirname, '../../bundle/cleat.cjs');
 const LIMIT_MS = 20_000;
 
 export interface Ended {

@@ -1,5 +1,6 @@
 // slow: 60 s, the daemon is halted at each failpoint for each kind of interference
 // proving: 3600
+// as user: proving
 /**
  * Others change the host in the middle of an operation: the daemon is halted at a failpoint (SIGSTOP), one of our
  * objects is removed, and the daemon goes on.

@@ -1,4 +1,5 @@
 // proving: 3600
+// as user: proving
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a network that changes under its containers, and one that cannot.
  */

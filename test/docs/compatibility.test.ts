@@ -40,7 +40,7 @@ const shell = (command: string) =>
 
 compatibility('each command ends as its row says', () => {
   mkdirSync(HOME, { mode: 0o755 });
-  writeFileSync(`${HOME}/cleat`, `#!/bin/sh\nexec ${process.execPath} ${ROOT}/dist/cli/main.js "$@"\n`);
+  writeFileSync(`${HOME}/cleat`, `#!/bin/sh\nexec ${process.execPath} ${ROOT}/dist/bundle/cleat.cjs "$@"\n`);
   chmodSync(`${HOME}/cleat`, 0o755);
   assert.ok(rows.length > 35, String(rows.length));
   for (const { line, command, code, words } of rows) {

@@ -86,7 +86,7 @@ const leaseOfActor = (actor: AnyActorRef) => (actor.getSnapshot() as { context: 
 /** The request under way: its answer once it has one. */
 function begin(containers: Record<string, AnyActorRef | null>, wanted: Lease = NEW) {
   const answers: { type: string; fault?: Fault }[] = [];
-  const leases = Object.fromEntries(Object.keys(containers).map((owner) => [owner, wanted]));
+  const leases = new Map(Object.keys(containers).map((owner) => [owner, wanted]));
   const logic = fanOut({ container: (owner) => containers[owner] ?? null }, hasLease);
   const actor = createActor(logic, { input: { network: 'web', outside: null, leases, remetric: false } });
   actor.subscribe({

@@ -23,7 +23,7 @@ import { outsideKey } from '../../effects/kernel.ts';
 import type { OwnedTarget } from '../../plan/containers/change.ts';
 import { processStartTime, signalProcess, watchProcess, type Child } from '../../native/index.ts';
 import { dial } from '../harness/agent.ts';
-import { faultOf } from '../harness/effects.ts';
+import { faultOf, NO_SCOPES } from '../harness/effects.ts';
 import { container, endChildren, EXECUTABLE, outside, type Container } from '../harness/forward-world.ts';
 import { addNetns, withAgents } from '../harness/inside.ts';
 import { kernelFailure, openDescriptors, scratch, until } from '../harness/native.ts';
@@ -37,6 +37,7 @@ const [a, b] = await Promise.all([container('a', 1), container('b', 2)]);
 const placesIn = (directory = scratch(), executable = EXECUTABLE): ForwarderPlaces => ({
   directory: join(directory, 'forwarder'),
   executable,
+  scopes: NO_SCOPES,
 });
 
 const target = (at: Container, hostPort: number, more: Partial<OwnedTarget> = {}): OwnedTarget => ({
@@ -182,7 +183,7 @@ forwarding('a connection outlives the daemon', async () => {
   const places = placesIn(directory);
   const program = `
     import { forward } from ${JSON.stringify(new URL('../../effects/forwarder/forwarder.js', import.meta.url).href)};
-    await forward(${JSON.stringify(places)})(${JSON.stringify(input(a, [target(a, 8080)]))});
+    await forward({ ...${JSON.stringify(places)}, scopes: { own() {} } })(${JSON.stringify(input(a, [target(a, 8080)]))});
     process.kill(process.pid, 'SIGKILL');`;
   const daemon = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'inherit', detached: true });
   assert.equal(await once(daemon, 'exit'), [null, 'SIGKILL']);

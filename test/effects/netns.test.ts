@@ -19,8 +19,8 @@ requirePrivateNamespace();
 
 const outside = openOutside();
 /** A kernel without the watch on links, which would keep the test from ending. */
-const kernel = { outside: () => ({ kernel: outside }) } as unknown as Kernel;
-const [ensure, remove] = [ensureNamespace(kernel), removeNamespace(kernel)];
+const kernel = { outside: () => ({ kernel: outside }), listening: () => outside } as unknown as Kernel;
+const [ensure, remove] = [ensureNamespace(kernel, (use) => use(null)), removeNamespace(kernel)];
 const directory = scratch();
 const input = (name: string, source: NamespaceInput['source'] = { mode: 'new' }): NamespaceInput => ({
   owner: 'a:1',

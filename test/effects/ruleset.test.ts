@@ -19,7 +19,8 @@ import {
   removeTable,
 } from '../../effects/ruleset/ruleset.ts';
 import { isKernelError, openOutside, type NftOperation, type Outside } from '../../native/index.ts';
-import { dial, startAgent, type Agent, type Protocol } from '../harness/agent.ts';
+import { dial, startAgent, type Agent } from '../harness/agent.ts';
+import type { Protocol } from '../harness/host.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();

@@ -29,7 +29,7 @@ onDemand.before(() => {
 
 /** Resolves when nothing holds the plugin's output any more. An empty CLEAT_SOCKET is none. */
 function run(command: string, more: object = {}): Promise<Ran> {
-  const programs = { CLEAT_DAEMON: join(ROOT, 'dist/cli/main.js'), CLEAT_NODE: process.execPath };
+  const programs = { CLEAT_DAEMON: join(ROOT, 'dist/bundle/cleat.cjs'), CLEAT_NODE: process.execPath };
   const env: Variables = { CNI_COMMAND: command, CNI_CONTAINERID: 'c1', CNI_NETNS: netns, CNI_IFNAME: 'eth0' };
   return plugin('cleat', '', { ...programs, ...env }, { ...config, ...more });
 }

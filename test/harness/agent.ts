@@ -8,8 +8,7 @@
 import { execFileSync, fork, type ChildProcess } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { createConnection, createServer } from 'node:net';
-
-export type Protocol = 'tcp' | 'udp';
+import { dialOnHost, isElsewhere, type Protocol } from './host.ts';
 
 /** Answers everyone on this port, IPv4 and IPv6, with our name and their address. */
 export async function serve(name: string, protocol: Protocol, port: number): Promise<void> {
@@ -28,6 +27,7 @@ export async function serve(name: string, protocol: Protocol, port: number): Pro
 }
 
 export function dial(protocol: Protocol, host: string, port: number, timeoutMs = 1000): Promise<string> {
+  if (isElsewhere(host) && process.argv[2] !== 'agent') return dialOnHost(protocol, host, port, timeoutMs);
   return new Promise((resolve) => {
     const timer = setTimeout(() => end('timeout'), timeoutMs);
     const failed = (error: NodeJS.ErrnoException) => end(error.code ?? error.message);
@@ -57,11 +57,14 @@ type Call = { id: number } & (
 export class Agent {
   readonly pid: number;
   readonly #child: ChildProcess;
+  readonly #own: boolean;
   readonly #waiting = new Map<number, (result: string) => void>();
   #calls = 0;
 
-  constructor(child: ChildProcess) {
+  /** `own`: it is in the test's own namespace. */
+  constructor(child: ChildProcess, own = false) {
     this.#child = child;
+    this.#own = own;
     this.pid = child.pid!;
     child.on('message', ({ id, result }: { id: number; result: string }) => this.#waiting.get(id)?.(result));
   }
@@ -70,7 +73,9 @@ export class Agent {
     await this.#call({ do: 'serve', args });
   }
 
+  /** An agent in the test's own namespace dials ports of the host's loopback as the host does. */
   dial(...args: Parameters<typeof dial>): Promise<string> {
+    if (this.#own && isElsewhere(args[1])) return dialOnHost(...args);
     return this.#call({ do: 'dial', args });
   }
 

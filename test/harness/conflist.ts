@@ -72,3 +72,12 @@ export function cniGround(base: string): CniGround {
     }),
   };
 }
+
+/** Writes a conflist whose leases are where host-local has them if nothing is said; ports are published by a plugin of its own. */
+export const usualConflist = (ground: CniGround, name: string, subnet: string): string =>
+  ground.conflist(name, [
+    ground.bridge(subnet, {
+      ipam: { type: 'host-local', routes: [{ dst: '0.0.0.0/0' }], ranges: [[{ subnet }]] },
+    }),
+    { type: 'portmap', capabilities: { portMappings: true } },
+  ]);

@@ -6,7 +6,7 @@
  * file modes of the daemon decide.
  * Limits: for tests started by the test runner, in network and mount namespaces of their own.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,6 +17,7 @@ import type { Inspection } from '../../state/answers/container/inspection.ts';
 import type { AuditReport } from '../../state/answers/audit.ts';
 import type { MainOptions } from '../../service/start/settings.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
+import { isRootless, spawnOnHost, type StartedProcess } from './host.ts';
 
 export type CreateOptions = Omit<Extract<LifecycleEvent, { type: 'create' }>, 'type' | 'id'>;
 
@@ -31,7 +32,8 @@ export interface Answer<T = Body> {
   body: T;
 }
 
-const START_LIMIT_MS = 15_000;
+/** A start takes a second. On a machine with much other work, the two programs that a user's daemon begins with take many. */
+const START_LIMIT_MS = 60_000;
 const GONE_LIMIT_MS = 10_000;
 
 export class TestDaemon {
@@ -45,8 +47,9 @@ export class TestDaemon {
   launcher: string[] = [];
   /** True: it finds its directories and its socket itself. */
   usualPlaces = false;
-  /** Programs for user-mode networking, as on the command line. */
-  uplinks: Pick<MainOptions, 'slirp4netns' | 'slirp4netnsOptions' | 'pasta' | 'pastaOptions' | 'rootlessUplink'> = {};
+  /** Programs for user-mode networking, as on the command line. A user's way out has the MTU that networks of root have. */
+  uplinks: Pick<MainOptions, 'slirp4netns' | 'slirp4netnsOptions' | 'pasta' | 'pastaOptions' | 'rootlessUplink'> =
+    isRootless ? { slirp4netnsOptions: ['mtu=1500'] } : {};
   /** KIND=POLICY: its policies for drift. */
   drift: string[] = [];
   /** True: it forwards between other interfaces too. */
@@ -55,6 +58,8 @@ export class TestDaemon {
   externals: Pick<MainOptions, 'cniPlugins' | 'netavark' | 'pluginTimeout'> = {};
   /** NAME=NUMBER: its limits. */
   limits: string[] = [];
+  /** A number, as text: how many namespaces it makes in advance. */
+  preparedNamespaces: MainOptions['preparedNamespaces'];
   /** NAME=NUMBER: the forwarder's limits of each container. */
   forwarderLimits: string[] = [];
   /** BASE,SIZE: the pools for networks without a subnet. */
@@ -65,7 +70,7 @@ export class TestDaemon {
   exitWhenIdle: MainOptions['exitWhenIdle'];
   /** The lowest level of its log. */
   logLevel: MainOptions['logLevel'];
-  #child: ChildProcess | null = null;
+  #child: StartedProcess | null = null;
 
   constructor(directory = mkdtempSync('/run/daemon-'), socket = `${directory}/cleat.sock`) {
     this.directory = directory;
@@ -106,17 +111,18 @@ export class TestDaemon {
   }
 
   /** Starts the process alone, e.g. a second one that must refuse to start. */
-  spawn(places: Partial<Places> = {}): ChildProcess {
+  spawn(places: Partial<Places> = {}): StartedProcess {
     const { runDir, stateDir, netnsDir, socket } = this;
-    const log = openSync(`${this.directory}/log`, 'a');
     const publisher = this.publisher ?? undefined;
     const { drift, forwardOthers, limits, forwarderLimits, subnetPools, otlpEndpoint, exitWhenIdle, logLevel } = this;
+    const { preparedNamespaces } = this;
     const argument = JSON.stringify({
       ...(this.usualPlaces ? {} : { runDir, stateDir, netnsDir, socket }),
       publisher,
       drift,
       forwardOthers,
       limits,
+      preparedNamespaces,
       forwarderLimits,
       subnetPools,
       otlpEndpoint,
@@ -128,10 +134,11 @@ export class TestDaemon {
     });
     const command = [process.execPath, ...process.execArgv, import.meta.filename, 'daemon', argument];
     const [program = '', ...rest] = [...this.launcher, ...command];
-    const child = spawn(program, rest, {
-      stdio: ['ignore', log, log],
-      env: { ...process.env, ...this.environment },
-    });
+    const env = { ...process.env, ...this.environment };
+    const log = openSync(`${this.directory}/log`, 'a');
+    const child = isRootless
+      ? spawnOnHost([program, ...rest], env, `${this.directory}/log`)
+      : spawn(program, rest, { stdio: ['ignore', log, log], env });
     closeSync(log);
     return child;
   }
@@ -278,6 +285,15 @@ export function on(...networks: string[]): Record<string, AttachmentOptions> {
 /** Host port to container port. */
 export function port(host: number, container: number, more: Partial<PortMapping> = {}): PortMapping {
   return { host_port: host, container_port: container, ...more };
+}
+
+/**
+ * The address that a container sees of a client on the host's loopback: the gateway's if the firewall carries the port, its own if the
+ * forwarder does, as for every port of an ordinary user.
+ */
+export function loopbackClient(container: Pick<ContainerView, 'networks'>, network: string): string {
+  const address = addressOf(container, network);
+  return isRootless ? address : address.replace(/\.\d+$/, '.1');
 }
 
 /** The address of a container on a network, of one family, without its prefix. */

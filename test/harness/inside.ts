@@ -16,7 +16,7 @@ export async function agentIn(path: string | null): Promise<Agent> {
   const enter = path === null ? {} : { execPath: 'nsenter', execArgv: [`--net=${path}`, '--', process.execPath] };
   const child = fork(PROGRAM, ['agent'], enter);
   await once(child, 'message');
-  return new Agent(child);
+  return new Agent(child, path === null);
 }
 
 /** Runs `work` with an agent in each of these namespaces; the agents have ended when it resolves. */

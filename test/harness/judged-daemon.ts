@@ -18,7 +18,7 @@ interface Description {
 }
 
 /** Zod looks up references of a schema in $defs. */
-const text = JSON.stringify(openApi()).replaceAll('#/components/schemas/', '#/$defs/');
+const text = JSON.stringify(await openApi()).replaceAll('#/components/schemas/', '#/$defs/');
 
 const { paths, components } = JSON.parse(text, (_key, node: unknown) => {
   const open = typeof node === 'object' && node !== null && 'type' in node && node.type === 'object';

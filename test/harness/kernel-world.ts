@@ -7,6 +7,7 @@
  * names, and at rest nothing is missing, addresses and routes inside included.
  * Limits: the outer publisher and the resolver stay strings. One ground at a time in a network and mount namespace.
  */
+import { NO_SCOPES } from './effects.ts';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createActor } from 'xstate';
@@ -15,7 +16,7 @@ import { lowerNetwork, raiseNetwork } from '../../effects/links/bridge.ts';
 import { etcEffects } from '../../effects/names/etc.ts';
 import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall/firewall.ts';
 import { awaitLinksGone, ensureLink, removeLink } from '../../effects/links/link.ts';
-import { ensureNamespace, removeNamespace } from '../../effects/namespaces/netns.ts';
+import { ensureNamespace, removeNamespace, type Taking } from '../../effects/namespaces/netns.ts';
 import { publish, unpublish } from '../../effects/ports/port-handlers.ts';
 import { replaceLink, reviseLink } from '../../effects/links/relink.ts';
 import { uplinkEffects } from '../../effects/uplinks/uplink.ts';
@@ -56,6 +57,8 @@ const WAY_OUT: RtnlRequest[] = [
 
 type Effect = (input: never) => Promise<unknown>;
 
+const unprepared: Taking = (use) => use(null);
+
 /** The objects that a container needs: raised once, for several worlds in turn. */
 export class Ground {
   readonly kernel = testKernel();
@@ -75,18 +78,22 @@ export class Ground {
     const { kernel } = this;
     const places = {
       uplinks: this.uplinks,
-      forwarder: { directory: `${this.#places.runDir}/forwarder`, executable: built('cleat-forwarder') },
+      forwarder: {
+        directory: `${this.#places.runDir}/forwarder`,
+        executable: built('cleat-forwarder'),
+        scopes: NO_SCOPES,
+      },
     };
     const { ensureFiles, removeFiles } = etcEffects({ runDir: this.#places.runDir, resolvConf, hostsFile });
     this.hands = {
-      ensureNamespace: ensureNamespace(kernel),
+      ensureNamespace: ensureNamespace(kernel, unprepared),
       removeNamespace: removeNamespace(kernel),
       ensureLink: ensureLink(kernel),
       ensureAddresses: ensureAddresses(kernel, knownInside),
       replaceLink: replaceLink(kernel, knownInside),
       reviseLink: reviseLink(kernel, knownInside),
       removeLink: removeLink(kernel),
-      ...uplinkEffects(kernel, this.uplinks, () => Promise.resolve()),
+      ...uplinkEffects(kernel, this.uplinks, () => Promise.resolve(), NO_SCOPES),
       publish: publish(kernel, places, () => []),
       unpublish: unpublish(kernel, places),
       awaitLinksGone: awaitLinksGone(kernel),
@@ -107,7 +114,7 @@ export class Ground {
       writeFileSync(`${this.#places.stateDir}/networks/${network.name}.json`, JSON.stringify(network));
     }
     for (const path of JOINED)
-      await ensureNamespace(kernel)({ owner: GIVER, outside: null, path, source: { mode: 'new' } });
+      await ensureNamespace(kernel, unprepared)({ owner: GIVER, outside: null, path, source: { mode: 'new' } });
     await kernel.outside(null).kernel.rtnl(WAY_OUT);
     // Not at rest: its objects may exist or not.
     this.record({ value: 'publishing', context: neighbour() });

@@ -17,7 +17,8 @@ import { on, port, TestDaemon, type Answer } from './daemon.ts';
 import { resolversIn } from './dns.ts';
 import { Firewalld } from './firewalld.ts';
 import { FakeGvproxy } from './gvproxy.ts';
-import { assertComesBackTo, inspect, inspectKernel, type Picture } from './picture.ts';
+import { isRootless } from './host.ts';
+import { assertComesBackTo, calm, inspect, inspectKernel, type Picture } from './picture.ts';
 import { see, type Sight } from './sight.ts';
 import { Transfer } from './transfer.ts';
 
@@ -93,7 +94,8 @@ export class Life {
     const life = new Life(scenario);
     const { daemon } = life;
     if (scenario.publisher === true) {
-      life.#gvproxy = await new FakeGvproxy().start();
+      // On the host's loopback a user's daemon would look elsewhere than where we listen.
+      life.#gvproxy = await new FakeGvproxy(isRootless ? `${life.failpoints}/publisher` : null).start();
       daemon.publisher = life.#gvproxy.url;
     }
     if (scenario.firewalld === true) {
@@ -110,6 +112,7 @@ export class Life {
       const { netns } = await daemon.up('witness', { networks, port_mappings: [port(9090, 80)] });
       life.#transfer = await Transfer.start(netns.path ?? '', 80, '127.0.0.1', 9090);
     }
+    await calm();
     life.#alone = life.#look();
     return life;
   }

@@ -4,6 +4,7 @@
  * Guarantees: `forget` drops everything in the daemon's memory and leaves the processes and the files.
  * Limits: for tests started by the test runner, in network and mount namespaces of their own.
  */
+import { NO_SCOPES } from './effects.ts';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { createActor, fromCallback, waitFor, type ActorRefFrom, type AnyActorRef, type EventObject } from 'xstate';
@@ -138,7 +139,7 @@ export class TestResolver {
       if (actor === this.actor) actor.send({ type: 'resolver.exited' });
     };
     const places = this.#places === undefined ? {} : { places: this.#places };
-    const effects = resolverEffects({ kernel, runDir, exited, ...places });
+    const effects = resolverEffects({ kernel, runDir, exited, scopes: NO_SCOPES, ...places });
     const machine = resolverMachine.provide({
       actors: {
         writeZones: defineEffect(runner, 'add', 'writeZones', effects.writeZones),

@@ -131,7 +131,7 @@ export class NetworkGround {
     if (state.value === 'down' && this.#built !== null) objections.push('there is a bridge');
     if (up || !this.#damaged) objections.push(...(await this.compare()));
     // Containers that got their lease make their link.
-    const told = Object.keys(leases).filter((owner) => !waiting.some((one) => one.owner === owner));
+    const told = [...leases.keys()].filter((owner) => !waiting.some((one) => one.owner === owner));
     for (const owner of told) if (!this.#members.has(owner)) await this.#attach(owner);
     return objections;
   }

@@ -5,9 +5,8 @@
  * Limits: containers follow or do not, all at once.
  */
 import { networkMachine, type NetworkInput } from '../../machines/network.ts';
-import { grantLease } from '../../plan/networks/lease.ts';
+import { grantLease, NO_LEASES, type Leases } from '../../plan/networks/lease.ts';
 import { NO_WAY_OUT, withMtu, type WayOut } from '../../plan/networks/way-out.ts';
-import type { Lease } from '../../state/container.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { definition } from './fixtures.ts';
 import { answersIn, asker, walksOf, type AnySnapshot, type Event } from './shared-driver.ts';
@@ -19,16 +18,16 @@ export const SIX: NetworkDefinition = {
   subnets: [...WEB.subnets, { subnet: 'fd00:89::/64', gateway: 'fd00:89::1' }],
   options: { mtu: '1400' },
 };
-const granted = grantLease(WEB, {}, {}, 'a', { static_ips: ['10.89.0.7'] });
+const granted = grantLease(WEB, NO_LEASES, {}, 'a', { static_ips: ['10.89.0.7'] });
 if ('fault' in granted) throw new Error(granted.fault.message);
-const ADOPTED: Record<string, Lease> = { a: granted.lease };
+const ADOPTED: Leases = new Map([['a', granted.lease]]);
 const input = (more: Partial<NetworkInput>): NetworkInput => ({
   definition: WEB,
   previous: null,
   outside: null,
   wayOut: NO_WAY_OUT,
   bridge: null,
-  adopted: {},
+  adopted: NO_LEASES,
   recovering: true,
   ...more,
 });
@@ -67,7 +66,7 @@ const SCENARIOS: Record<string, { input: NetworkInput; questions: Event[] }> = {
 };
 
 interface Facts {
-  leases: Record<string, Lease>;
+  leases: Leases;
   waiting: { owner: string }[];
   definition: NetworkDefinition;
   wayOut: WayOut;
@@ -94,7 +93,7 @@ const keyOf = (state: AnySnapshot): string => {
   } = factsOf(state);
   return JSON.stringify([
     state.value,
-    Object.keys(leases).sort(),
+    [...leases.keys()].sort(),
     waiting.map(({ owner }) => owner).sort(),
     recovering,
     fault !== null,

@@ -28,17 +28,18 @@ let covered = false;
 /** The directory in which the daemon's socket usually is. */
 export const USUAL = '/run/cleat';
 
-/** The user who runs Podman without root, and the ids that this user's containers have. */
+/** The user who runs Podman without root, unless another one is asked for. */
 const USER = 2000;
-const SUBORDINATE = 300_000;
+/** The first of the ids that a user's containers have. */
+const subordinateOf = (uid: number): number => (uid - USER + 3) * 100_000;
 
 export class Podman {
   readonly directory: string;
   readonly #argv: readonly string[];
   readonly #environment: NodeJS.ProcessEnv;
 
-  /** `netavark`: the program that gives containers their network. `rootless`: as a user who has to be made first. */
-  constructor({ netavark = NETAVARK, rootless = false } = {}) {
+  /** `netavark`: the program that gives containers their network. `rootless`: as user `uid`, who has to be made first. */
+  constructor({ netavark = NETAVARK, rootless = false, uid = USER } = {}) {
     // Not below /run, of which Podman's helpers see a part only when a plain user runs it.
     if (!covered) {
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'podman', PLACE]);
@@ -70,30 +71,31 @@ ${rootless ? '' : `network_config_dir = "${at('networks')}"`}
     this.#environment = { CONTAINERS_CONF: at('containers.conf'), HOME: at('home') };
     const places = ['--root', at('root'), '--runroot', at('run'), '--tmpdir', at('tmp'), '--storage-driver', 'vfs'];
     if (!rootless) this.#argv = ['podman', ...places];
-    else this.#argv = this.#becomeUser();
+    else this.#argv = this.#becomeUser(uid);
   }
 
   /** Makes the user, and returns the command by which this user runs Podman. */
-  #becomeUser(): string[] {
+  #becomeUser(uid: number): string[] {
     const at = (name: string) => join(this.directory, name);
-    const subordinate = `user:${SUBORDINATE}:65536\n`;
-    const lines = { passwd: `user:x:${USER}:${USER}::${at('home')}:/bin/sh\n`, group: `user:x:${USER}:\n` };
-    for (const [name, line] of Object.entries({ ...lines, subuid: subordinate, subgid: subordinate })) {
-      cpSync(`/etc/${name}`, at(name));
-      appendFileSync(at(name), line);
-      execFileSync('mount', ['--bind', at(name), `/etc/${name}`]);
+    const name = `user${uid}`;
+    const subordinate = `${name}:${subordinateOf(uid)}:65536\n`;
+    const lines = { passwd: `${name}:x:${uid}:${uid}::${at('home')}:/bin/sh\n`, group: `${name}:x:${uid}:\n` };
+    for (const [file, line] of Object.entries({ ...lines, subuid: subordinate, subgid: subordinate })) {
+      cpSync(`/etc/${file}`, at(file));
+      appendFileSync(at(file), line);
+      execFileSync('mount', ['--bind', at(file), `/etc/${file}`]);
     }
     // The machine's may be root's alone.
     execFileSync('mknod', ['-m', '666', at('tun'), 'c', '10', '200']);
     execFileSync('mount', ['--bind', at('tun'), '/dev/net/tun']);
     // Where pam_systemd(8) makes it.
-    const runtime = `/run/user/${USER}`;
+    const runtime = `/run/user/${uid}`;
     mkdirSync(runtime, { recursive: true });
     chmodSync(this.directory, 0o755);
-    for (const path of [runtime, at('home'), this.directory]) chownSync(path, USER, USER);
+    for (const path of [runtime, at('home'), this.directory]) chownSync(path, uid, uid);
     chmodSync(runtime, 0o700);
-    Object.assign(this.#environment, { XDG_RUNTIME_DIR: runtime, USER: 'user', LOGNAME: 'user' });
-    return ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups', 'podman', '--storage-driver', 'vfs'];
+    Object.assign(this.#environment, { XDG_RUNTIME_DIR: runtime, USER: name, LOGNAME: name });
+    return ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', 'podman', '--storage-driver', 'vfs'];
   }
 
   /** Makes the image. */

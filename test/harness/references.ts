@@ -18,6 +18,7 @@ export const FOLDERS = [
   'state',
   'service',
   'cli',
+  'launch',
   'inspector',
   'bench',
   'scripts',

@@ -23,7 +23,9 @@ import { TestDaemon } from './daemon.ts';
 
 const FILES = ['passwd', 'group', 'subuid', 'subgid'] as const;
 const HOME = '/run/rootless-ground';
-const CLEAT = new URL('../../cli/main.js', import.meta.url).pathname;
+/** Far more than any command takes, because the machine may have other work. */
+const PATIENCE_MS = 400_000;
+const CLEAT = new URL('../../bundle/cleat.cjs', import.meta.url).pathname;
 
 /** Mounts the files that users are made in, and a device that everybody may open, as udev makes it. */
 function makeGround(): void {
@@ -93,7 +95,7 @@ export class TestUser {
   run(command: string[], environment: Record<string, string> = {}) {
     const [file = '', ...args] = [...this.prefix, ...command];
     const env = { ...process.env, ...this.environment, ...environment };
-    return spawnSync(file, args, { encoding: 'utf8', env, cwd: '/', timeout: 60_000 });
+    return spawnSync(file, args, { encoding: 'utf8', env, cwd: '/', timeout: PATIENCE_MS });
   }
 
   /** Runs `cleat` as this user; returns what it prints. */
@@ -154,4 +156,10 @@ export class RootlessDaemon extends TestDaemon {
     this.environment = user.environment;
     this.usualPlaces = true;
   }
+}
+
+/** The leases of host-local on a network: addresses, in its usual directory as the user's plugins see it. */
+export function leasesOf(user: TestUser, network: string): string[] {
+  const directory = user.outsidePath(`/run/cleat-plugins/var/lib/cni/networks/${network}`);
+  return existsSync(directory) ? readdirSync(directory).filter((name) => /^[\d.]+$/.test(name)) : [];
 }

@@ -8,6 +8,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { connect, createServer, type Socket } from 'node:net';
+import { connectOnHost, isElsewhere } from './host.ts';
 
 const BLOCK = 16 * 1024;
 const STALL_MS = 5000;
@@ -50,7 +51,7 @@ export class Transfer {
     const args = [`--net=${netns}`, '--', process.execPath, import.meta.filename, 'serve', String(port)];
     const server = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'inherit'] });
     await new Promise((ready) => server.stdout.once('data', ready));
-    const socket = connect({ host, port: published });
+    const socket = isElsewhere(host) ? await connectOnHost(host, published) : connect({ host, port: published });
     const transfer = new Transfer(server, socket);
     await new Promise((begun) => socket.once('data', begun).once('close', begun));
     return transfer;
@@ -63,9 +64,12 @@ export class Transfer {
   async stop(): Promise<number> {
     const stalled = performance.now() - this.#last > STALL_MS;
     this.#socket.removeAllListeners('end').destroy();
-    const ended = new Promise((resolve) => this.#server.once('exit', resolve));
-    this.#server.kill('SIGKILL');
-    await ended;
+    // It may be stopped twice: at the end of a test, and again because that failed.
+    if (this.#server.exitCode === null && this.#server.signalCode === null) {
+      const ended = new Promise((resolve) => this.#server.once('exit', resolve));
+      this.#server.kill('SIGKILL');
+      await ended;
+    }
     if (this.#failure !== null) throw this.#failure;
     if (stalled || this.#bytes === 0) throw new Error(`the transfer stalled after ${this.#bytes} bytes`);
     return this.#bytes;

@@ -3,6 +3,7 @@
  *
  * Limits: the runner's own pid namespace: everything that runs in it belongs to this test.
  */
+import { NO_SCOPES } from './effects.ts';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -125,7 +126,7 @@ function mounts(): string[] {
 export function runUplink(input: UplinkInput): Promise<UplinkOutput> {
   // As in the daemon: the plan has the name of the directory, and the effects know where it is.
   const home = dirname(dirname(input.directory)); // it is not empty, so that it stays
-  const effects = uplinkEffects(kernel, home, () => Promise.resolve());
+  const effects = uplinkEffects(kernel, home, () => Promise.resolve(), NO_SCOPES);
   const planned = { ...input, directory: relative(home, input.directory) };
   const actors = {
     probeUplink: fromPromise<UplinkFeatures, Parameters<typeof effects.probeUplink>[0]>(({ input: probe }) =>

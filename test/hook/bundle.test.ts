@@ -25,7 +25,7 @@ import { ROOT, run } from './run.ts';
 requirePrivateNamespace();
 
 const SOCKET = '/run/cleat/cleat.sock';
-const MAIN = join(ROOT, 'dist/cli/main.js');
+const MAIN = join(ROOT, 'dist/bundle/cleat.cjs');
 
 /** The shell commands of the section. */
 const [, section = ''] = readFileSync(join(ROOT, 'docs/oci-hook.md'), 'utf8').split('## A bundle that works');

@@ -38,7 +38,7 @@ real.before(async () => {
   // oxlint-disable-next-line import/no-dynamic-require -- compiled tests are one folder further down than sources
   bundles = (await import(pathToFileURL(join(ROOT, 'scripts/demo-bundle.mjs')).href)) as Bundles;
   const places = ['run', 'state', 'netns'].flatMap((name) => [`--${name}-dir`, join(directory, name)]);
-  const argv = [join(ROOT, 'dist/cli/main.js'), 'daemon', ...places, '--socket', socket];
+  const argv = [join(ROOT, 'dist/bundle/cleat.cjs'), 'daemon', ...places, '--socket', socket];
   daemon = spawn(process.execPath, argv, { stdio: 'ignore' });
   await until('the daemon answers', async () => (await ask('/v1/version').catch(() => undefined))?.status === 200);
 });

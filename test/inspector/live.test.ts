@@ -19,7 +19,7 @@ import { clear } from '../harness/rounds.ts';
 
 requirePrivateNamespace();
 
-const PROGRAM = join(import.meta.dirname, '../../cli/main.js');
+const PROGRAM = join(import.meta.dirname, '../../bundle/cleat.cjs');
 
 const live = suite('the page before a daemon');
 const daemon = new TestDaemon();

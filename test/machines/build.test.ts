@@ -24,7 +24,7 @@ const INPUTS: Record<string, unknown> = {
     definition: definition('web', '10.89.0.0/24', '10.89.0.1'),
     outside: null,
     wayOut: NO_WAY_OUT,
-    adopted: {},
+    adopted: new Map(),
     recovering: false,
   },
   firewall: { outside: null, adopted: [], uplinks: [], found: null, recorded: false },

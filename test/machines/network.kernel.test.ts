@@ -37,14 +37,14 @@ kernel.before(() => ground.prepare());
 
 /** The kernel that a daemon finds if it starts with this snapshot. */
 function leftBy({ adopted, previous, recovering }: NetworkInput, n: number) {
-  if ('a' in adopted) return previous ?? WEB;
+  if (adopted.has('a')) return previous ?? WEB;
   // A crash has left everything of a bridge without users, or nothing.
   return recovering && n % 2 === 0 ? WEB : null;
 }
 
 /** Objections to one walk, until all have left and nothing is left. */
 async function walk({ input, steps, failing, alone }: (typeof RUNS)[number], n: number): Promise<string[]> {
-  await ground.begin(leftBy(input, n), Object.keys(input.adopted));
+  await ground.begin(leftBy(input, n), [...input.adopted.keys()]);
   const driven = new Driven(networkMachine, input, {
     failing,
     happens: (id, how, on) => ground.happens(id, how, on),

@@ -28,21 +28,21 @@ const standing = (state: AnySnapshot): string => {
 
 const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
   'is never in error': ({ status }) => status === 'active',
-  'who waits has a lease': (state) => factsOf(state).waiting.every(({ owner }) => owner in factsOf(state).leases),
+  'who waits has a lease': (state) => factsOf(state).waiting.every(({ owner }) => factsOf(state).leases.has(owner)),
   'up: nobody waits, somebody is there': (state) =>
-    state.value !== 'up' || (factsOf(state).waiting.length === 0 && Object.keys(factsOf(state).leases).length > 0),
-  'down: nobody is there': (state) => state.value !== 'down' || Object.keys(factsOf(state).leases).length === 0,
+    state.value !== 'up' || (factsOf(state).waiting.length === 0 && factsOf(state).leases.size > 0),
+  'down: nobody is there': (state) => state.value !== 'down' || factsOf(state).leases.size === 0,
   'at rest nobody is owed an answer to an update': (state) =>
     (!RESTING.has(state.value) && state.value !== 'up') ||
     (factsOf(state).asked === null && (factsOf(state).revision?.asker ?? null) === null),
   'every lease is one of the definition': (state) =>
     ['deciding', 'outOfSync', 'raising', 'securing', 'lowering', 'releasingFirewall'].includes(state.value) ||
-    Object.values(factsOf(state).leases).every(
+    [...factsOf(state).leases.values()].every(
       ({ addresses }) => addresses.length === factsOf(state).definition.subnets.length,
     ),
   'up: every lease has the MTU of the network': (state) =>
     state.value !== 'up' ||
-    Object.values(factsOf(state).leases).every(({ mtu }) => `${mtu ?? undefined}` === standing(state).split(' ')[1]),
+    [...factsOf(state).leases.values()].every(({ mtu }) => `${mtu ?? undefined}` === standing(state).split(' ')[1]),
   'down: nothing is there that would have to follow': (state) => state.value !== 'down' || !factsOf(state).remeasured,
   'up: nothing is put off': (state) => state.value !== 'up' || !factsOf(state).remeasured,
   'a lease without an answer only where one is on its way': (state) =>
@@ -56,8 +56,8 @@ for (const { name, input, walks } of WALKS) {
     const objections: string[] = [];
     for (const steps of walks) {
       // Objects that a crash may have left, and the content of the snapshots.
-      const was = 'a' in input.adopted || input.previous !== null ? 'web undefined' : null;
-      const world = { bridge: input.recovering, held: 'a' in input.adopted, built: was, followed: was };
+      const was = input.adopted.has('a') || input.previous !== null ? 'web undefined' : null;
+      const world = { bridge: input.recovering, held: input.adopted.has('a'), built: was, followed: was };
       for (const { answers } of Object.values(askers)) answers.length = 0;
       const driven: Driven = new Driven(networkMachine, input, {
         happens: (id, how) => {
@@ -87,7 +87,7 @@ for (const { name, input, walks } of WALKS) {
           driven.objections.push(`${owner}: ${asked.join()} got ${got.join()}`);
         const last = got.findLast((type) => type !== 'left');
         if (asked.at(-1) === 'join' && last === undefined) driven.objections.push(`${owner} was not answered`);
-        const has = owner in factsOf(driven.state).leases;
+        const has = factsOf(driven.state).leases.has(owner);
         if (asked.at(-1) === 'join' && has !== (last === 'leased'))
           driven.objections.push(`${owner} was told ${last}, and ${has ? 'has' : 'has no'} lease`);
       }

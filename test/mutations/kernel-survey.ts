@@ -49,7 +49,7 @@ class Copy {
   /** The daemon in one file is made anew of its modules by the runner. */
   write(module: string, source: string): void {
     writeFileSync(join(this.#root, 'dist', module), source);
-    rmSync(join(this.#root, 'dist/daemon/main.js'), { force: true });
+    rmSync(join(this.#root, 'dist/bundle/daemon.program.js'), { force: true });
   }
 
   /**

@@ -46,7 +46,7 @@ export const mutantsOfOneOperation: Mutant[] = [
     name: 'a MAC is given twice once there are two leases',
     file: 'plan/networks/lease.ts',
     find: 'if (holder !== undefined) {',
-    replace: 'if (holder !== undefined && Object.keys(leases).length < 2) {',
+    replace: 'if (holder !== undefined && leases.size < 2) {',
     test: 'plan/plan.test',
     seen: /FAIL +plan of leases and ports +"a MAC is that of one/,
   },

@@ -18,7 +18,6 @@ export const survivors: Survivors[] = [
       "plan/kernel/expected-bridge.ts compareBridge: `const [destination = '', length = ''] = subnet.split('/');` '' -> '?'",
       "plan/kernel/expected-bridge.ts compareBridge: `const [destination = '', length = ''] = subnet.split('/');` destination = '' -> destination",
       "plan/kernel/expected-bridge.ts compareBridge: `const [destination = '', length = ''] = subnet.split('/');` length = '' -> length",
-      'plan/networks/lease.ts holderOf: `for (const held of leases[owner]?.addresses ?? [])` leases[owner]?.addresses ?? [] -> (leases[owner]?.addresses)',
       'plan/networks/lease.ts notToBeHad: `const use = subnet === undefined ? null : reservedAs(subnet, address);` subnet === undefined -> false',
       "plan/networks/lease.ts terms: `const [destination = '', prefix = ''] = route.destination.split('/');` '' -> '?'",
       "plan/networks/lease.ts terms: `const [destination = '', prefix = ''] = route.destination.split('/');` destination = '' -> destination",
@@ -141,8 +140,8 @@ export const survivors: Survivors[] = [
   {
     why: 'A bound of the work that is done: with one more, or with many more, the same is found.',
     mutants: [
-      'plan/networks/lease.ts nextFree: `const holders = BigInt(Object.keys(leases).length * 17 + 4 + own.length);` 17 -> 18',
-      'plan/networks/lease.ts nextFree: `const holders = BigInt(Object.keys(leases).length * 17 + 4 + own.length);` 4 -> 5',
+      'plan/networks/lease.ts nextFree: `const holders = BigInt(leases.size * 17 + 4 + own.length);` 17 -> 18',
+      'plan/networks/lease.ts nextFree: `const holders = BigInt(leases.size * 17 + 4 + own.length);` 4 -> 5',
       'plan/networks/lease.ts nextFree: `const size = last - first + 1n;` - -> +',
       'plan/networks/lease.ts nextFree: `const size = last - first + 1n;` 1n -> 2n',
       'plan/networks/lease.ts nextFree: `const tries = size < holders ? size : holders;` < -> <=',

@@ -94,7 +94,7 @@ finding.after.each(async () => {
 /** A script that becomes the daemon after a change to its command line. */
 function scriptOf(name: string, before: string): string {
   const path = `/run/${name}.mjs`;
-  writeFileSync(path, `${before}\nawait import(${JSON.stringify(join(TREE, 'dist/cli/main.js'))});\n`);
+  writeFileSync(path, `${before}\nawait import(${JSON.stringify(join(TREE, 'dist/bundle/cleat.cjs'))});\n`);
   return path;
 }
 
@@ -326,7 +326,7 @@ finding("a daemon that somebody else starts in a user's namespace is found", asy
       '--netns-dir',
       `${RUNTIME}/cleat/netns`,
     ];
-    const script = join(TREE, 'dist/cli/main.js');
+    const script = join(TREE, 'dist/bundle/cleat.cjs');
     const child = spawn(inside[0] ?? '', [...inside.slice(1), process.execPath, script, 'daemon', ...own], {
       stdio: 'ignore',
     });

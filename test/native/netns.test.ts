@@ -1,12 +1,12 @@
 /** The Outside's namespaces, sysctls and port probes, against the real kernel. */
-import { closeSync, existsSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openOutside, type Outside, type PortProbe } from '../../native/index.ts';
+import { openOutside, pinNetns, type Outside, type PortProbe } from '../../native/index.ts';
 import { kernelFailure, mountsAt, openDescriptors, scratch } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -35,6 +35,27 @@ test('a namespace is made, found again and removed', async () => {
   assert.is(mountsAt(path('one')), 0);
   await outside.netnsRemove(path('one'));
   assert.is((await kernelFailure(outside.netnsIdentify(path('one')))).code, 'ENOENT');
+});
+
+test('a prepared namespace is like one that was made at a path, and is pinned once', async () => {
+  const descriptors = openDescriptors();
+  const number = await outside.netnsPrepare({ 'net/ipv4/ip_forward': '1' });
+  const pinned = pinNetns(number, path('prepared'));
+  assert.equal([pinned.dev, pinned.ino], [statSync(path('prepared')).dev, fstatSync(number).ino]);
+  assert.equal(await outside.netnsIdentify(path('prepared')), pinned);
+  assert.equal(await outside.sysctlRead(['net/ipv4/ip_forward'], path('prepared')), ['1']);
+  assert.ok((await outside.links(path('prepared')))[0]?.up);
+  const again = await kernelFailure(() => pinNetns(number, path('prepared')));
+  assert.equal([again.code, again.object], ['EEXIST', path('prepared')]);
+  assert.is(mountsAt(path('prepared')), 1);
+  closeSync(number);
+  assert.is((await kernelFailure(() => pinNetns(number, path('closed')))).code, 'EBADF');
+  assert.is(existsSync(path('closed')), false);
+  await outside.netnsRemove(path('prepared'));
+  // One is the procfs of the thread that makes them, which stays open.
+  assert.ok(openDescriptors() <= descriptors + 1);
+  const broken = await kernelFailure(outside.netnsPrepare({ 'net/ipv4/absent': '1' }));
+  assert.equal([broken.code, broken.object], ['ENOENT', 'net/ipv4/absent']);
 });
 
 test('sysctls are written inside and nowhere else', async () => {

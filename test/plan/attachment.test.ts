@@ -168,6 +168,13 @@ plan('ports lead to the first attachment that can have them, per family', () => 
     handlers.map((handler) => publishAddresses([theirs], handler).length),
     [0, 0, 2, 0],
   );
+  const others = on({ ...both, external: { ports: [], result: null } as never });
+  assert.equal(
+    handlers.map((handler) => publishAddresses([others], handler).length),
+    [0, 0, 2, 0],
+    'a program of others has made it: the forwarder leads there all the same',
+  );
+  assert.not.ok(canPublish({ ...others, internal: true }, 'forwarder'));
   assert.equal(
     handlers.map((handler) => canPublish(both, handler)),
     [true, true, true, true],

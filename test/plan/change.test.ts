@@ -7,8 +7,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as change from '../../plan/containers/change.ts';
+import { carrierOf } from '../../plan/external/external.ts';
 import type { Attachment, ContainerContext, ResolvedPort, PortRequest } from '../../state/container.ts';
-import { pinOf, containerInput, leaseOf, resolve } from '../harness/fixtures.ts';
+import { pinOf, containerInput, externalLease, leaseOf, resolve } from '../harness/fixtures.ts';
 
 const P80 = resolve({ host_port: 8080, container_port: 80 });
 const P90 = resolve({ host_port: 9090, container_port: 90 });
@@ -125,6 +126,35 @@ plan('ports that lead nowhere are stranded; with pasta, or before the uplink is 
     of({ uplink: { ...uplink, made: { name: 'tap0', mac: '', mtu: 1500, addresses: [] } } }, []),
     [8080, 81],
   );
+});
+
+plan('ports are not stranded while the address that plugins will give is unknown to the forwarder', () => {
+  const of = (portHandler: ContainerContext['portHandler'], more: Partial<Attachment>) => {
+    const external = { ports: [], result: null, ...more.external } as never;
+    const one = attachment('x', { addresses: [], ...more, external });
+    return change.stranded(context({ ...(portHandler && { portHandler }), attachments: [one] }), [P80], [one]).length;
+  };
+  assert.is(of('forwarder', {}), 0);
+  assert.is(of(undefined, {}), 1, 'the program gets them before');
+  assert.is(of('forwarder', { internal: true }), 1);
+  assert.is(of('forwarder', { external: { result: {} } as never }), 1, 'it has answered without an address');
+  const known = { addresses: WEB.addresses };
+  assert.is(of('forwarder', known), 0);
+  assert.is(of('forwarder', { ...known, internal: true }), 1);
+});
+
+plan('the program of an external network gets ports, unless the forwarder carries them', () => {
+  const { change: begun, ...rest } = changing(
+    { kind: 'configure', networks: { x: {} }, wanted: [] },
+    { attachments: [] },
+  );
+  const granted = { leases: [externalLease('x')], ports: [P80], inside: [], given: [] };
+  const carrier = (portHandler: ContainerContext['portHandler']) => {
+    const answer = change.planned({ ...rest, change: begun, ...(portHandler && { portHandler }) }, granted);
+    return 'context' in answer ? carrierOf(answer.context.attachments)?.network : answer.fault.message;
+  };
+  assert.is(carrier(undefined), 'x');
+  assert.is(carrier('forwarder'), undefined);
 });
 
 plan('an addition adds ports, and all ports lead where the attachments now say', () => {

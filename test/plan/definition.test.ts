@@ -5,7 +5,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { hostRange, overlaps, parseSubnet } from '../../plan/addresses/address.ts';
-import { follows, grantLease, reviseLease, reviseLeases, type Grant } from '../../plan/networks/lease.ts';
+import { follows, grantLease, NO_LEASES, reviseLease, reviseLeases, type Grant } from '../../plan/networks/lease.ts';
 import { automaticMac } from '../../plan/addresses/mac.ts';
 import { knownInside, knownOutside, PERMANENT } from '../../plan/addresses/neighbours.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
@@ -149,16 +149,16 @@ const leased = (grant: Grant): Lease => {
 const TWO: NetworkDefinition = { ...WEB, subnets: [...WEB.subnets, { subnet: 'fd00:9::/80', gateway: 'fd00:9::1' }] };
 
 plan('under a changed definition, fitting addresses stay, others are chosen in turn, gateways follow', () => {
-  const lease = leased(grantLease(WEB, {}, {}, 'c:1', { static_ips: ['10.89.0.7'] }));
+  const lease = leased(grantLease(WEB, NO_LEASES, {}, 'c:1', { static_ips: ['10.89.0.7'] }));
   const cursors = { 'fd00:9::/80': 'fd00:9::5', other: '192.0.2.1' };
-  const grant = reviseLease(TWO, lease, { 'c:1': lease }, cursors);
+  const grant = reviseLease(TWO, lease, new Map([['c:1', lease]]), cursors);
   assert.equal('cursors' in grant && grant.cursors, { 'fd00:9::/80': 'fd00:9::6', other: '192.0.2.1' });
   assert.equal(leased(grant).addresses, [
     { address: '10.89.0.7', prefix: 24, gateway: '10.89.0.1' },
     { address: 'fd00:9::6', prefix: 80, gateway: 'fd00:9::1' },
   ]);
-  assert.equal(leased(reviseLease(TWO, lease, {})).addresses[1]?.address, 'fd00:9::2');
-  const inner = leased(reviseLease({ ...TWO, internal: true }, lease, {}));
+  assert.equal(leased(reviseLease(TWO, lease, NO_LEASES)).addresses[1]?.address, 'fd00:9::2');
+  const inner = leased(reviseLease({ ...TWO, internal: true }, lease, NO_LEASES));
   assert.equal(
     inner.addresses.map(({ gateway }) => gateway),
     [null, null],
@@ -169,22 +169,32 @@ plan('under a changed definition, fitting addresses stay, others are chosen in t
     ['10.89.0.0/29', '10.89.0.1'],
     ['10.89.0.0/24', '10.89.0.7'],
   ] as const) {
-    const kept = reviseLease(definition('web', subnet, gateway), lease, {});
+    const kept = reviseLease(definition('web', subnet, gateway), lease, NO_LEASES);
     assert.not('lease' in kept && kept.lease.addresses.some(({ address }) => address === '10.89.0.7'), subnet);
   }
 });
 
 plan('under a changed definition each lease gets its own addresses in turn, and cursors advance', () => {
-  const leases = { 'a:1': leased(grantLease(WEB, {}, {}, 'a:1', {})), 'b:1': { ...leaseOf('web'), addresses: [] } };
+  const leases = new Map([
+    ['a:1', leased(grantLease(WEB, NO_LEASES, {}, 'a:1', {}))],
+    ['b:1', { ...leaseOf('web'), addresses: [] }],
+  ]);
   const answer = reviseLeases(TWO, leases, { other: '192.0.2.1' });
   if ('fault' in answer) throw new Error(answer.fault.message);
-  const later = reviseLeases(WEB, { 'a:1': { ...leaseOf('web'), addresses: [] }, 'b:1': leases['a:1'] }, {});
+  const later = reviseLeases(
+    WEB,
+    new Map([
+      ['a:1', { ...leaseOf('web'), addresses: [] }],
+      ['b:1', leases.get('a:1')!],
+    ]),
+    {},
+  );
   assert.equal(
-    'leases' in later && later.leases['a:1']?.addresses[0]?.address,
+    'leases' in later && later.leases.get('a:1')?.addresses[0]?.address,
     '10.89.0.3',
     'what is held is not given',
   );
-  const of = (owner: string) => answer.leases[owner]?.addresses.map(({ address }) => address);
+  const of = (owner: string) => answer.leases.get(owner)?.addresses.map(({ address }) => address);
   assert.equal(
     [of('a:1'), of('b:1')],
     [
@@ -232,7 +242,7 @@ plan('free addresses are found in a range as wide as the subnet, past its end an
       subnets: [{ subnet: '10.89.0.0/29', gateway: '10.89.0.1', ...(lease_range && { lease_range }) }],
       own,
     };
-    const leases = Object.fromEntries(
+    const leases = new Map(
       taken.map((address, i) => [
         `t${i}:1`,
         { ...leaseOf('web'), addresses: [{ address, prefix: 29, gateway: null }] },
@@ -268,7 +278,7 @@ plan('free addresses are found in a range as wide as the subnet, past its end an
   assert.equal([free(undefined, [], whole), free('10.89.0.6', [], whole)], ['10.89.0.2', '10.89.0.2']);
   assert.is(free(undefined, ['10.89.0.4', '10.89.0.5'], range), 'SUBNET_FULL');
   const elsewhere = { ...WEB, subnets: [{ subnet: '10.89.0.0/29', gateway: '10.89.0.6' }] };
-  assert.is(leased(grantLease(elsewhere, {}, {}, 'c:1', {})).addresses[0]?.address, '10.89.0.1');
+  assert.is(leased(grantLease(elsewhere, NO_LEASES, {}, 'c:1', {})).addresses[0]?.address, '10.89.0.1');
 });
 
 plan('automatic MACs are made of owner and network, and a MAC in use is replaced by the next', () => {
@@ -291,7 +301,7 @@ plan('automatic MACs are made of owner and network, and a MAC in use is replaced
 });
 
 plan('the automatic MAC of a container depends on its owner and its network', () => {
-  const mac = (owner: string, network: NetworkDefinition) => leased(grantLease(network, {}, {}, owner, {})).mac;
+  const mac = (owner: string, network: NetworkDefinition) => leased(grantLease(network, NO_LEASES, {}, owner, {})).mac;
   assert.is(mac('c:1', WEB), automaticMac(`c:1/${WEB.id}`, new Set()));
   const macs = [mac('c:1', WEB), mac('d:1', WEB), mac('c:1', { ...WEB, id: 'f'.repeat(64) })];
   assert.is(new Set(macs).size, 3);
@@ -349,10 +359,10 @@ plan('known MACs are permanent neighbours, but not on a bridge of others', () =>
 });
 
 plan('a lease remembers a bridge of others, and addresses count in the subnet that contains them', () => {
-  assert.equal(rememberedBridge({}), null);
-  assert.equal(rememberedBridge({ 'a:1': leaseOf('web') }), { mtu: 1500, addresses: [] });
+  assert.equal(rememberedBridge(NO_LEASES), null);
+  assert.equal(rememberedBridge(new Map([['a:1', leaseOf('web')]])), { mtu: 1500, addresses: [] });
   const dns = { listen: ['10.89.0.7'], servers: [] };
-  assert.equal(rememberedBridge({ 'a:1': { ...leaseOf('web'), mtu: 1400, dns } }), {
+  assert.equal(rememberedBridge(new Map([['a:1', { ...leaseOf('web'), mtu: 1400, dns }]])), {
     mtu: 1400,
     addresses: ['10.89.0.7'],
   });
@@ -363,7 +373,7 @@ plan('a lease remembers a bridge of others, and addresses count in the subnet th
   ]);
   assert.equal(onBridge(lan, null).options, lan.options);
   const named = { ...lan, dns_enabled: true };
-  assert.is(leased(grantLease(onBridge(named, { mtu: 1500, addresses: [] }), {}, {}, 'c:1', {})).dns, null);
+  assert.is(leased(grantLease(onBridge(named, { mtu: 1500, addresses: [] }), NO_LEASES, {}, 'c:1', {})).dns, null);
 });
 
 plan('shares of connection tracking are rounded down, and there is no count without a first one', () => {

@@ -20,7 +20,7 @@ import {
   type NameEntry,
 } from '../../plan/names/names.ts';
 import { parsePasta } from '../../plan/uplinks/pasta.ts';
-import { resolvConf } from '../../plan/containers/resolv-conf.ts';
+import { resolvConf, resolvConfBehind } from '../../plan/containers/resolv-conf.ts';
 import type { Attachment } from '../../state/container.ts';
 import type { SlirpSettings, Uplink, UplinkSettings } from '../../state/uplink.ts';
 import { containerInput, leaseOf } from '../harness/fixtures.ts';
@@ -234,6 +234,19 @@ const lines = (attachments: Attachment[], ...rest: Parameters<typeof host>) =>
   resolvConf({ attachments, host: host(...rest) })
     .trimEnd()
     .split('\n');
+
+files('programs in the outside of an ordinary user ask what the way out forwards, and what it leads to', () => {
+  const text = 'search corp.example\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nnameserver fd00::9\noptions ndots:2\n';
+  const slirp = { program: 'slirp4netns', cidr: '10.0.2.0/24', ipv6: false } as SlirpSettings;
+  const of = (settings: UplinkSettings, ...rest: Parameters<typeof host>) => resolvConfBehind(settings, host(...rest));
+  assert.is(of(slirp, text), 'search corp.example\nnameserver 10.0.2.3\nnameserver 9.9.9.9\noptions ndots:2\n');
+  assert.match(
+    of({ ...slirp, ipv6: true }, text),
+    /nameserver 10.0.2.3\nnameserver fd00::3\nnameserver 9.9.9.9\noptions/,
+  );
+  assert.match(of(slirp, 'nameserver 127.0.0.53\n', 'nameserver 192.0.2.7\n'), /10.0.2.3\nnameserver 192.0.2.7\n$/);
+  assert.is(of(slirp, ''), '');
+});
 
 files('the gateways of networks with DNS are the servers, and no others', () => {
   assert.equal(

@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { contains, hostRange, overlaps, parseSubnet, toNumber, toText } from '../../plan/addresses/address.ts';
 import { linkAlias, netnsName, planAttachments, publishAddresses } from '../../plan/containers/attachment.ts';
-import { grantLease } from '../../plan/networks/lease.ts';
+import { grantLease, NO_LEASES } from '../../plan/networks/lease.ts';
 import { planNetwork, type Surroundings } from '../../plan/networks/network.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import { SPECIAL } from '../../plan/addresses/special-addresses.ts';
@@ -413,11 +413,11 @@ plan('routes and DNS servers that can lead nowhere are refused', () => {
 plan('a definition of a reserved subnet, as one on disk may be, is no obstacle and grants nothing', () => {
   const bad = definition('bad', '0.0.0.0/1', '10.89.0.1');
   assert.ok('definition' in planNetwork({ name: 'x' }, around({ networks: [bad] })));
-  const grant = grantLease(bad, {}, {}, 'a:1', {});
+  const grant = grantLease(bad, NO_LEASES, {}, 'a:1', {});
   assert.ok('fault' in grant && grant.fault.code === 'SUBNET_RESERVED');
   // A container that is on it already keeps its addresses.
   const lease = leaseOf('bad');
-  assert.equal(grantLease(bad, { 'a:1': lease }, {}, 'a:1', {}), { lease, cursors: {} });
+  assert.equal(grantLease(bad, new Map([['a:1', lease]]), {}, 'a:1', {}), { lease, cursors: {} });
 });
 
 plan('attachments: the longest names fit what the kernel takes', () => {

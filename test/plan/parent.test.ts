@@ -4,7 +4,7 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { grantLease } from '../../plan/networks/lease.ts';
+import { grantLease, NO_LEASES } from '../../plan/networks/lease.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import { planNetwork, type Surroundings } from '../../plan/networks/network.ts';
 import { onBridge, rememberedBridge, type BridgeSeen } from '../../plan/networks/unmanaged.ts';
@@ -37,7 +37,7 @@ const refusal = (request: object, around: Partial<Surroundings> = {}): string =>
   const answer = planned(request, around);
   return 'fault' in answer ? `${answer.fault.code} ${answer.fault.message}` : 'made';
 };
-const granted = (network: NetworkDefinition, options = {}, leases = {}) => {
+const granted = (network: NetworkDefinition, options = {}, leases = NO_LEASES) => {
   const grant = grantLease(onBridge(network, SEEN), leases, {}, 'a:1', options);
   return 'fault' in grant ? grant.fault : grant.lease;
 };
@@ -160,14 +160,14 @@ plan('no container gets the addresses or the MAC of the parent', () => {
 plan('some children have the MAC of their parent, and no other', () => {
   for (const request of [{ driver: 'ipvlan' }, { options: { mode: 'passthru' } }]) {
     const { definition: lan } = made(request);
-    const lease = grantLease(onBridge(lan, SEEN), {}, {}, 'a:1', {});
+    const lease = grantLease(onBridge(lan, SEEN), NO_LEASES, {}, 'a:1', {});
     assert.is('lease' in lease && lease.lease.mac, SEEN.mac);
     assert.match(
       (granted(lan, { static_mac: '02:00:00:00:00:09' }) as { message: string }).message,
       /MAC address of its/,
     );
     // A daemon that starts while the parent is missing remembers it from what was granted.
-    const held = 'lease' in lease ? { 'a:1': lease.lease } : {};
+    const held = 'lease' in lease ? new Map([['a:1', lease.lease]]) : NO_LEASES;
     assert.is(asFound(lan, NO_WAY_OUT, rememberedBridge(held)).parentMac, SEEN.mac);
   }
 });
@@ -176,7 +176,7 @@ plan('a parent has one link of some kinds', () => {
   for (const request of [{ driver: 'vlan', options: { vlan: '7' } }, { options: { mode: 'passthru' } }]) {
     const { definition: lan } = made(request);
     const first = granted(lan);
-    const second = grantLease(onBridge(lan, SEEN), { 'a:1': first as never }, {}, 'b:1', {});
+    const second = grantLease(onBridge(lan, SEEN), new Map([['a:1', first as never]]), {}, 'b:1', {});
     assert.equal('fault' in second && [second.fault.code, second.fault.owner], ['NETWORK_IN_USE', 'a']);
   }
 });

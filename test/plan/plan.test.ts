@@ -8,7 +8,7 @@ import ipaddr from 'ipaddr.js';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createActor, fromCallback } from 'xstate';
-import { grantLease, type Cursors, type Leases } from '../../plan/networks/lease.ts';
+import { grantLease, NO_LEASES, type Cursors, type Leases } from '../../plan/networks/lease.ts';
 import { automaticMac } from '../../plan/addresses/mac.ts';
 import { bridgeMac } from '../../plan/addresses/neighbours.ts';
 import { innerMappings } from '../../plan/ports/outer.ts';
@@ -23,7 +23,7 @@ const plan = suite('plan of leases and ports');
 
 /** Leases as the network's machine keeps them, without a machine. */
 class Granting {
-  leases: Leases = {};
+  leases: Leases = NO_LEASES;
   cursors: Cursors = {};
   readonly network: NetworkDefinition;
   constructor(network: NetworkDefinition) {
@@ -32,16 +32,15 @@ class Granting {
   join(owner: string, options: AttachmentOptions = {}): string[] | string {
     const answer = grantLease(this.network, this.leases, this.cursors, owner, options);
     if ('fault' in answer) return answer.fault.code;
-    this.leases = { ...this.leases, [owner]: answer.lease };
+    this.leases = new Map(this.leases).set(owner, answer.lease);
     this.cursors = answer.cursors;
     return answer.lease.addresses.map(({ address }) => address);
   }
   leave(owner: string): void {
-    const { [owner]: _gone, ...rest } = this.leases;
-    this.leases = rest;
+    this.leases = new Map([...this.leases].filter(([other]) => other !== owner));
   }
   held(): string[] {
-    return Object.values(this.leases).flatMap(({ addresses }) => addresses.map(({ address }) => address));
+    return [...this.leases.values()].flatMap(({ addresses }) => addresses.map(({ address }) => address));
   }
 }
 
@@ -97,7 +96,7 @@ for (const { title, network, free } of SMALL) {
             continue;
           }
           const before = granting.held();
-          const had = granting.leases[owner]?.addresses.map(({ address }) => address);
+          const had = granting.leases.get(owner)?.addresses.map(({ address }) => address);
           const address = wish === null ? null : nth(subnet, wish % 16);
           const answer = granting.join(owner, address === null ? {} : { static_ips: [address] });
           if (had !== undefined) assert.equal(answer, had, 'the same owner has another lease');
@@ -154,27 +153,36 @@ plan('a MAC belongs to one owner on the network, requested or not, bridge and ga
     'fault' in answer ? `${answer.fault.code} ${answer.fault.owner}` : answer.lease.mac;
   const join = (leases: Leases, owner: string, static_mac?: string) =>
     grantLease(network, leases, {}, owner, static_mac === undefined ? {} : { static_mac });
-  const automatic = join({}, 'first:1');
+  const automatic = join(NO_LEASES, 'first:1');
   assert.ok('lease' in automatic);
-  const first = { 'first:1': automatic.lease };
+  const first = new Map([['first:1', automatic.lease]]);
   assert.is(macOf(join(first, 'second:1', automatic.lease.mac)), 'MAC_TAKEN first');
-  assert.is(macOf(join({}, 'second:1', bridgeMac(network.id))), 'MAC_TAKEN network web');
+  assert.is(macOf(join(NO_LEASES, 'second:1', bridgeMac(network.id))), 'MAC_TAKEN network web');
   // However many there are, before and after it.
   const macs = ['02:00:00:00:00:01', '02:00:00:00:00:02', '02:00:00:00:00:03'];
-  const many: Leases = Object.fromEntries(macs.map((mac, i) => [`c${i}:1`, { ...automatic.lease, mac }]));
+  const many: Leases = new Map(macs.map((mac, i) => [`c${i}:1`, { ...automatic.lease, mac }]));
   macs.forEach((mac, i) => assert.is(macOf(join(many, 'last:1', mac)), `MAC_TAKEN c${i}`));
   // Requested first: the automatic one is another; the next one where that is taken too.
-  const wish = join({}, 'claims:1', automatic.lease.mac);
+  const wish = join(NO_LEASES, 'claims:1', automatic.lease.mac);
   assert.ok('lease' in wish);
-  const second = join({ 'claims:1': wish.lease }, 'first:1');
+  const second = join(new Map([['claims:1', wish.lease]]), 'first:1');
   assert.ok('lease' in second);
   assert.is.not(second.lease.mac, automatic.lease.mac);
-  const third = join({ 'claims:1': wish.lease, 'more:1': second.lease }, 'first:1');
+  const third = join(
+    new Map([
+      ['claims:1', wish.lease],
+      ['more:1', second.lease],
+    ]),
+    'first:1',
+  );
   assert.is(new Set([automatic.lease.mac, second.lease.mac, macOf(third)]).size, 3);
   // The same again: after a crash, the same request comes.
-  assert.is(macOf(join({}, 'first:1')), automatic.lease.mac);
+  assert.is(macOf(join(NO_LEASES, 'first:1')), automatic.lease.mac);
   // Two containers that have had one MAC since an older version go on.
-  const twins = { 'a:1': wish.lease, 'b:1': wish.lease };
+  const twins = new Map([
+    ['a:1', wish.lease],
+    ['b:1', wish.lease],
+  ]);
   assert.is(macOf(join(twins, 'a:1')), wish.lease.mac);
   assert.is(macOf(join(twins, 'b:1', wish.lease.mac)), wish.lease.mac);
 });
@@ -194,7 +202,7 @@ plan('a lease says all that its network says', () => {
     network_dns_servers: ['192.0.2.53'],
   });
   const granted = (of: NetworkDefinition) => {
-    const grant = grantLease(of, {}, {}, 'c:1', { static_mac: '02:00:00:00:00:09' });
+    const grant = grantLease(of, NO_LEASES, {}, 'c:1', { static_mac: '02:00:00:00:00:09' });
     if ('fault' in grant) throw new Error(grant.fault.message);
     return grant.lease;
   };

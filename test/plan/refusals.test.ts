@@ -340,7 +340,7 @@ refusals('a definition on disk that can be no network any more is named with its
 });
 
 refusals('addresses and MACs that a container cannot have are refused', () => {
-  const leases: Leases = { 'c1:7': leaseOf('web') };
+  const leases: Leases = new Map([['c1:7', leaseOf('web')]]);
   const ask = (options: Parameters<typeof grantLease>[4], network: NetworkDefinition = WEB) =>
     refusal(grantLease(network, leases, {}, 'c2:1', options));
   const both = { ...WEB, subnets: [...WEB.subnets, { subnet: 'fd00:9::/64', gateway: 'fd00:9::1' }] };
@@ -380,7 +380,7 @@ refusals('a full subnet is refused, and the error names the requested range', ()
     refusal(
       grantLease(
         { ...WEB, subnets: [{ subnet: '10.89.0.0/30', gateway: '10.89.0.1', ...(lease_range && { lease_range }) }] },
-        { 'c1:7': leaseOf('web') },
+        new Map([['c1:7', leaseOf('web')]]),
         {},
         'c2:1',
         {},
@@ -399,7 +399,7 @@ refusals('a full subnet is refused, and the error names the requested range', ()
 refusals('an update that would remove addresses names five of their owners, and counts the rest', () => {
   const away = (count: number, network = definition('web', '10.90.0.0/24', '10.90.0.1')) => {
     const owners = Array.from({ length: count }, (_, i) => `c${i}:7`);
-    const fault = displaced(network, Object.fromEntries(owners.map((owner) => [owner, leaseOf('web')])));
+    const fault = displaced(network, new Map(owners.map((owner) => [owner, leaseOf('web')])));
     return fault === null ? 'planned' : textOf(fault);
   };
   const begin = 'NETWORK_UPDATE_FAILED: network web was not changed: it would take their addresses from ';
@@ -461,7 +461,7 @@ refusals('a refusal names its owner where there is one, and the first of several
     ...leaseOf('web'),
     addresses: ['10.89.0.2', '10.89.0.3'].map((address) => ({ address, prefix: 24, gateway: null })),
   };
-  const lost = displaced(definition('web', '10.90.0.0/24', '10.90.0.1'), { 'c1:7': lease });
+  const lost = displaced(definition('web', '10.90.0.0/24', '10.90.0.1'), new Map([['c1:7', lease]]));
   assert.match(lost?.message ?? '', /c1 \(10\.89\.0\.2\)$/);
 });
 

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { networkMachine } from '../../machines/network.ts';
 import { publishAddresses } from '../../plan/containers/attachment.ts';
 import { compareBridge } from '../../plan/kernel/expected-bridge.ts';
-import { grantLease } from '../../plan/networks/lease.ts';
+import { grantLease, NO_LEASES } from '../../plan/networks/lease.ts';
 import { knownInside, knownOutside } from '../../plan/addresses/neighbours.ts';
 import { onBridge, rememberedBridge } from '../../plan/networks/unmanaged.ts';
 import { NO_WAY_OUT } from '../../plan/networks/way-out.ts';
@@ -24,7 +24,7 @@ const LAN = definition('lan', '192.0.2.0/24', '192.0.2.1', {
 const SEEN = { mtu: 1400, addresses: ['192.0.2.2', '198.51.100.1'] };
 
 const granted = (options: Parameters<typeof grantLease>[4] = {}): Lease => {
-  const grant = grantLease(onBridge(LAN, SEEN), {}, {}, 'a:1', options);
+  const grant = grantLease(onBridge(LAN, SEEN), NO_LEASES, {}, 'a:1', options);
   if ('fault' in grant) throw new Error(grant.fault.message);
   return grant.lease;
 };
@@ -45,7 +45,7 @@ plan('a lease has the MTU of the bridge, and none of its addresses', () => {
   const { addresses, mtu, dns, unmanaged } = granted();
   assert.equal(addresses, [{ address: '192.0.2.3', prefix: 24, gateway: '192.0.2.1' }]);
   assert.equal([mtu, dns, unmanaged], [1400, { listen: ['192.0.2.2'], servers: [] }, true]);
-  const taken = grantLease(onBridge(LAN, SEEN), {}, {}, 'a:1', { static_ips: ['192.0.2.2'] });
+  const taken = grantLease(onBridge(LAN, SEEN), NO_LEASES, {}, 'a:1', { static_ips: ['192.0.2.2'] });
   assert.equal('fault' in taken && [taken.fault.code, taken.fault.owner], ['ADDRESS_TAKEN', 'link br0']);
   // Whatever a file says: a port with another MTU would change the MTU of the bridge.
   assert.is(
@@ -56,17 +56,17 @@ plan('a lease has the MTU of the bridge, and none of its addresses', () => {
 
 plan('a daemon that starts while the bridge is missing uses what was granted', () => {
   const lease = granted();
-  const remembered = rememberedBridge({ 'a:1': lease });
-  assert.equal(grantLease(onBridge(LAN, remembered), {}, {}, 'a:1', {}), {
+  const remembered = rememberedBridge(new Map([['a:1', lease]]));
+  assert.equal(grantLease(onBridge(LAN, remembered), NO_LEASES, {}, 'a:1', {}), {
     lease,
     cursors: { '192.0.2.0/24': '192.0.2.3' },
   });
-  assert.is(rememberedBridge({}), null);
+  assert.is(rememberedBridge(NO_LEASES), null);
 });
 
 plan('ports lead to an unmanaged network by the forwarder alone', () => {
   const own = definition('web', '10.89.0.0/24', '10.89.0.1');
-  const grant = grantLease(own, {}, {}, 'a:1', {});
+  const grant = grantLease(own, NO_LEASES, {}, 'a:1', {});
   const web = 'lease' in grant ? attached({ unmanaged: false, ...grant.lease, defaultMetric: 200 }) : attached();
   const both = [attached(), web];
   assert.equal(publishAddresses([attached()]), []);
@@ -106,7 +106,7 @@ plan('the machine holds no firewall, grants again when the bridge appears, and f
     outside: null,
     wayOut: NO_WAY_OUT,
     bridge: null,
-    adopted: {},
+    adopted: NO_LEASES,
     recovering: false,
   };
   const network = new Driven(networkMachine, input, {

@@ -7,7 +7,15 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { contains, parseSubnet } from '../../plan/addresses/address.ts';
 import { hasLease, planAttachments, revised } from '../../plan/containers/attachment.ts';
-import { displaced, follows, grantLease, reviseLease, reviseLeases, type Leases } from '../../plan/networks/lease.ts';
+import {
+  displaced,
+  follows,
+  grantLease,
+  NO_LEASES,
+  reviseLease,
+  reviseLeases,
+  type Leases,
+} from '../../plan/networks/lease.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import type { Attachment, ContainerContext, Lease } from '../../state/container.ts';
 import { NetworkDefinition, type NetworkUpdate } from '../../state/network.ts';
@@ -148,13 +156,13 @@ plan('a named subnet that the host has a route to is added, with a warning', () 
 
 /** Containers of WEB, some with requested addresses. */
 function leasesOf(n: number): Leases {
-  const leases: Record<string, Lease> = {};
+  const leases = new Map<string, Lease>();
   let cursors = {};
   for (let i = 0; i < n; i++) {
     const options = i % 3 === 0 ? { static_ips: [`10.89.0.${200 - i}`] } : {};
     const grant = grantLease(WEB, leases, cursors, `c${i}:1`, options);
     if ('fault' in grant) throw new Error(grant.fault.message);
-    leases[`c${i}:1`] = grant.lease;
+    leases.set(`c${i}:1`, grant.lease);
     ({ cursors } = grant);
   }
   return leases;
@@ -177,10 +185,10 @@ plan('each container keeps its addresses, gets one in each new subnet, and loses
       const next = planned(update);
       const there = reviseLeases(next, leases, {});
       if ('fault' in there) throw new Error(there.fault.message);
-      const all = Object.values(there.leases).flatMap(({ addresses }) => addresses.map(({ address }) => address));
+      const all = [...there.leases.values()].flatMap(({ addresses }) => addresses.map(({ address }) => address));
       assert.is(new Set(all).size, all.length);
-      for (const [owner, { addresses, mtu }] of Object.entries(there.leases)) {
-        assert.is(addresses[0]?.address, leases[owner]?.addresses[0]?.address);
+      for (const [owner, { addresses, mtu }] of there.leases) {
+        assert.is(addresses[0]?.address, leases.get(owner)?.addresses[0]?.address);
         assert.is(mtu, next.options.mtu === undefined ? null : Number(next.options.mtu));
         next.subnets.forEach(({ subnet, gateway }, i) => {
           assert.ok(contains(parseSubnet(subnet), addresses[i]?.address ?? ''));
@@ -210,9 +218,12 @@ plan('a container that would lose an address is named, one that keeps it under a
     why({ remove_subnets: ['10.89.0.0/24'], subnets: [{ subnet: '10.89.0.0/25' }] })?.message ?? '',
     /from c0 \(10\.89\.0\.200\), c3 /,
   );
-  const one = {
-    'x:1': { ...(leases['c1:1'] as Lease), addresses: [{ address: '10.89.0.127', prefix: 24, gateway: '10.89.0.1' }] },
-  };
+  const one = new Map([
+    [
+      'x:1',
+      { ...(leases.get('c1:1') as Lease), addresses: [{ address: '10.89.0.127', prefix: 24, gateway: '10.89.0.1' }] },
+    ],
+  ]);
   assert.match(
     displaced(planned({ remove_subnets: ['10.89.0.0/24'], subnets: [{ subnet: '10.89.0.0/25' }] }), one)?.message ?? '',
     /x \(/,
@@ -221,15 +232,15 @@ plan('a container that would lose an address is named, one that keeps it under a
 
 plan('an address that has become the gateway is not kept on rollback', () => {
   const moved = planned({ subnets: [{ subnet: '10.89.0.0/24', gateway: '10.89.0.254' }] });
-  const grant = grantLease(moved, {}, {}, 'x:1', { static_ips: ['10.89.0.1'] });
+  const grant = grantLease(moved, NO_LEASES, {}, 'x:1', { static_ips: ['10.89.0.1'] });
   if ('fault' in grant) throw new Error(grant.fault.message);
-  const back = reviseLease(WEB, grant.lease, { 'x:1': grant.lease });
+  const back = reviseLease(WEB, grant.lease, new Map([['x:1', grant.lease]]));
   assert.is('lease' in back && back.lease.addresses[0]?.address, '10.89.0.2');
 });
 
 plan('metric: it is chosen again when the network has another, else left alone', () => {
   const attach = (network: NetworkDefinition, before: Attachment[], metric = 100): Attachment[] => {
-    const grant = grantLease({ ...network, options: { metric: String(metric) } }, {}, {}, 'c:1', {});
+    const grant = grantLease({ ...network, options: { metric: String(metric) } }, NO_LEASES, {}, 'c:1', {});
     if ('fault' in grant) throw new Error(grant.fault.message);
     const container = { ...containerInput(), attachments: before, nextOrdinal: before.length };
     const answer = planAttachments(container as unknown as ContainerContext, [grant.lease], {}, []);
@@ -240,7 +251,7 @@ plan('metric: it is chosen again when the network has another, else left alone',
   const metrics = (all: readonly Attachment[]) => all.map(({ defaultMetric }) => defaultMetric);
   assert.equal(metrics(two), [100, 101]);
   const lease = (options: NetworkDefinition['options'], network = WEB): Lease => {
-    const grant = grantLease({ ...network, options }, {}, {}, 'c:1', {});
+    const grant = grantLease({ ...network, options }, NO_LEASES, {}, 'c:1', {});
     if ('fault' in grant) throw new Error(grant.fault.message);
     return grant.lease;
   };
@@ -257,7 +268,7 @@ plan('metric: it is chosen again when the network has another, else left alone',
 });
 
 plan('metric: the order of gateway priorities holds under another metric, or the metric stays', () => {
-  const grant = grantLease({ ...WEB, options: { metric: '500' } }, {}, {}, 'c:1', {});
+  const grant = grantLease({ ...WEB, options: { metric: '500' } }, NO_LEASES, {}, 'c:1', {});
   if ('fault' in grant) throw new Error(grant.fault.message);
   const beside = (network: string, gatewayPriority: number, defaultMetric: number) =>
     ({ ...grant.lease, network, gatewayPriority, defaultMetric }) as Attachment;
@@ -271,12 +282,12 @@ plan('metric: the order of gateway priorities holds under another metric, or the
 
 plan('an address that is kept keeps the length of its subnet, in both families', () => {
   const lengths = (definition: NetworkDefinition, lease: Lease) => {
-    const grant = reviseLease(definition, lease, { 'c:1': lease });
+    const grant = reviseLease(definition, lease, new Map([['c:1', lease]]));
     if ('fault' in grant) throw new Error(grant.fault.message);
     return grant.lease.addresses.map(({ address, prefix }) => `${address}/${prefix}`);
   };
   const network = { ...WEB, subnets: [...WEB.subnets, { subnet: 'fd00:9::/80', gateway: 'fd00:9::1' }] };
-  const grant = grantLease(network, {}, {}, 'c:1', {});
+  const grant = grantLease(network, NO_LEASES, {}, 'c:1', {});
   if ('fault' in grant) throw new Error(grant.fault.message);
   assert.equal(lengths(network, grant.lease), ['10.89.0.2/24', 'fd00:9::2/80']);
   // Without the subnets, and back: new addresses have the length of their subnet too.
@@ -285,9 +296,9 @@ plan('an address that is kept keeps the length of its subnet, in both families',
 });
 
 plan('a lease follows when nothing that can change is different', () => {
-  const lease = Object.values(leasesOf(1))[0] as Lease;
+  const lease = [...leasesOf(1).values()][0] as Lease;
   const under = (update: NetworkUpdate): Lease => {
-    const grant = reviseLease(planned(update), lease, {});
+    const grant = reviseLease(planned(update), lease, NO_LEASES);
     if ('fault' in grant) throw new Error(grant.fault.message);
     return grant.lease;
   };
@@ -302,9 +313,9 @@ plan('a refused address has the true reason first, a full range last', () => {
   const small = planned({
     subnets: [{ subnet: '10.89.0.0/24', lease_range: { start_ip: '10.89.0.5', end_ip: '10.89.0.5' } }],
   });
-  const full = grantLease(small, {}, {}, 'c:1', {});
+  const full = grantLease(small, NO_LEASES, {}, 'c:1', {});
   if ('fault' in full) throw new Error(full.fault.message);
-  const leases = { 'c:1': { ...full.lease, mac: '02:00:00:00:00:01' } };
+  const leases = new Map([['c:1', { ...full.lease, mac: '02:00:00:00:00:01' }]]);
   const why = (static_ips: string[], static_mac?: string) => {
     const options = { static_ips, ...(static_mac === undefined ? {} : { static_mac }) };
     const grant = grantLease(small, leases, full.cursors, 'd:1', options);

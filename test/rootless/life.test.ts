@@ -15,6 +15,7 @@ import { dig } from '../harness/dns.ts';
 import { agentIn } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { killed, RootlessDaemon, TestUser } from '../harness/rootless.ts';
+import { Transfer } from '../harness/transfer.ts';
 import type { Agent } from '../harness/agent.ts';
 
 /** Two addresses of the host: pasta copies the first one to its link, so only the second is the host's for containers. */
@@ -38,6 +39,12 @@ await host.serve('host', 'tcp', 7001);
 await host.serve('host', 'udp', 7002);
 
 const linksOf = () => execFileSync('ip', ['-j', 'link'], { encoding: 'utf8' });
+
+interface Tap {
+  ifname: string;
+  linkinfo?: { info_kind?: string };
+  stats64: { rx: { bytes: number }; tx: { bytes: number } };
+}
 
 /** The server of the world ends with the last of them. */
 let suitesLeft = UPLINK_PROGRAMS.length;
@@ -74,6 +81,15 @@ function life(program: UplinkProgram, uid: number) {
       await until(`${id} is up`, async () => (await daemon.get(`/v1/containers/${id}`)).body.state === 'up');
     }
   };
+  /** The link of the way out. */
+  const tap = () => {
+    const inside = [`--net=${user.outsidePath('/run/netns/rootless')}`, 'ip', '-j', '-d', '-s', 'link'];
+    const links = JSON.parse(execFileSync('nsenter', inside, { encoding: 'utf8' })) as Tap[];
+    const found = links.find(({ linkinfo }) => linkinfo?.info_kind === 'tun');
+    if (found === undefined) throw new Error('the way out has no link');
+    return found;
+  };
+  const passed = () => tap().stats64.rx.bytes + tap().stats64.tx.bytes;
   /** What of the way out runs; it changes if the program is started again. */
   const wayOut = () =>
     user.processes().filter((line) => line.includes(`/${program} `) && !line.includes('cleat-keeper'));
@@ -113,6 +129,16 @@ function life(program: UplinkProgram, uid: number) {
     assert.is((await why()).parts.find(({ part }) => part === 'rootless')?.condition, 'ok');
   });
 
+  lives('the bytes of a published port do not pass what leads out', async () => {
+    await daemon.done({ type: 'publish', id: 'a', port_mappings: [port(hostPort + 1, 8000)] });
+    const before = passed();
+    const transfer = await Transfer.start(server, 8000, OTHER, hostPort + 1);
+    await until('a megabyte has come', () => transfer.bytes > 1 << 20);
+    const bytes = await transfer.stop();
+    assert.ok(passed() - before < bytes / 10, `${passed() - before} of ${bytes} bytes`);
+    await daemon.done({ type: 'unpublish', id: 'a', port_mappings: [port(hostPort + 1, 8000)] });
+  });
+
   lives('the daemon is killed: everything goes on, and the next one changes nothing', async () => {
     const running = wayOut();
     await daemon.kill();
@@ -132,17 +158,7 @@ function life(program: UplinkProgram, uid: number) {
   });
 
   lives('its link is removed: it is made again', async () => {
-    const path = user.outsidePath('/run/netns/rootless');
-    const taps = () =>
-      (
-        JSON.parse(execFileSync('nsenter', [`--net=${path}`, 'ip', '-j', '-d', 'link'], { encoding: 'utf8' })) as {
-          ifname: string;
-          ifindex: number;
-          linkinfo?: { info_kind?: string };
-        }[]
-      ).filter(({ linkinfo }) => linkinfo?.info_kind === 'tun');
-    const [tap] = taps();
-    execFileSync('nsenter', [`--net=${path}`, 'ip', 'link', 'del', tap?.ifname ?? '']);
+    execFileSync('nsenter', [`--net=${user.outsidePath('/run/netns/rootless')}`, 'ip', 'link', 'del', tap().ifname]);
     await until('it leads out', async () => (await agents[1]!.dial('tcp', OTHER, 7001)).startsWith('host'));
     await steady();
   });

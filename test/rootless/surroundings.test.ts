@@ -11,7 +11,7 @@ import * as assert from 'uvu/assert';
 import { built } from '../../native/index.ts';
 import { dial } from '../harness/agent.ts';
 import { on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
-import { agentIn, withAgents } from '../harness/inside.ts';
+import { agentIn, endSleepers, sleeper, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { ROOT } from '../harness/sanitized.ts';
 import { killed, RootlessDaemon, setTun, TestUser } from '../harness/rootless.ts';
@@ -31,12 +31,16 @@ const none = new TestUser('none', 1603, 0);
 const few = new TestUser('few', 1604, 1000);
 const daemon = new RootlessDaemon(ann);
 
-const CLEAT = join(ROOT, 'dist/cli/main.js');
+const CLEAT = join(ROOT, 'dist/bundle/cleat.cjs');
 const launcher = [built('cleat-rootless'), '--', 'true'];
 const unsafe = '/run/unsafe';
 mkdirSync(unsafe, { mode: 0o777 });
 chmodSync(unsafe, 0o777);
 chownSync(unsafe, ann.uid, ann.uid);
+
+/** A network namespace of root, where every user may open it. */
+writeFileSync('/run/theirs', '');
+execFileSync('mount', ['--bind', `/proc/${(await sleeper()).pid}/ns/net`, '/run/theirs']);
 
 /** Covers a file in a mount namespace of the command's own. */
 const without = (file: string, user: TestUser) => [
@@ -300,6 +304,22 @@ surroundings('the command as the user: run, ps, network, connect, publish, stats
   ann.cleat('disconnect', 'back', 'c');
   assert.match(ann.cleat('audit'), /^clean/);
   ann.cleat('teardown', 'c');
+});
+
+surroundings('a namespace of the host, or of another user, is refused before anything is made', async () => {
+  // It runs as ann, in a network namespace that root has made.
+  const others = await sleeper(ann.uid);
+  for (const [netns, why] of [
+    [['--network', 'ns:/proc/self/ns/net'], /is the one of the daemon: it cannot be that of a container/],
+    [['--network', 'ns:/run/theirs'], /is not this user's: the daemon has no rights over it/],
+    [['--pid', String(others.pid)], /is not this user's: the daemon has no rights over it/],
+  ] as const) {
+    const { status, stderr } = ann.run([process.execPath, CLEAT, 'create', 'x', ...netns]);
+    assert.is(status, 1, stderr);
+    assert.match(stderr, why);
+  }
+  await daemon.clean();
+  endSleepers();
 });
 
 surroundings('daemon --detach as the user returns when it serves', async () => {

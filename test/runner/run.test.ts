@@ -6,7 +6,7 @@
  * Limits: the folders are outside the repository, so the files name uvu by its full address.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
@@ -24,6 +24,11 @@ interface Run {
 
 function runOn(files: Record<string, string>, ...args: string[]): Run {
   const folder = mkdtempSync(join(tmpdir(), 'fixture-'));
+  for (const [directory, mode] of [
+    [tmpdir(), 0o711],
+    [folder, 0o755],
+  ] as const)
+    chmodSync(directory, mode); // an ordinary user reads it
   for (const [name, body] of Object.entries(files)) {
     const path = join(folder, name);
     mkdirSync(dirname(path), { recursive: true });
@@ -193,6 +198,9 @@ runner('with --prove runs the files that say so, and makes a table of what they 
   };
   const long = runOn({ ...files, 'c.test.mjs': `// proving only: 60\n\n${GREEN}` });
   assert.is(long.verdict, '3 passed, 0 failed', long.output);
+  // What npm test leaves out can be run by its name all the same.
+  const named = runOn({ ...files, 'c.test.mjs': `// proving only: 60\n\n${GREEN}` }, 'c.test');
+  assert.is(named.verdict, '2 passed, 0 failed', named.output);
   const usual = runOn(files);
   assert.is(usual.verdict, '3 passed, 0 failed', usual.output);
   const all = runOn(files, '--prove', 'cycles=7');
@@ -203,6 +211,27 @@ runner('with --prove runs the files that say so, and makes a table of what they 
   const silent = runOn({ 'a.test.mjs': reports(`throw new Error('at once')`) }, '--prove');
   assertRed(silent, '0 passed, 1 failed', /^ended before it said +- +1 /m);
   assertRed(runOn({ 'a.test.mjs': reports(`proved('nothing', 0)`) }), '0 passed, 1 failed', /nothing was tried/);
+});
+
+runner('runs a file once more as an ordinary user, every day or with --prove', () => {
+  const body = `
+import { readFileSync } from 'node:fs';
+const [, outside] = readFileSync('/proc/self/uid_map', 'utf8').trim().split(/\\s+/);
+test('who', () => console.log('root here is ' + outside + ' outside, ' + process.getuid() + ' inside'));
+test.run();\n`;
+  const files = { 'a.test.mjs': `// as user: every day\n${body}`, 'b.test.mjs': `// as user: proving\n${body}` };
+  const everyDay = runOn(files, '--output');
+  assert.is(everyDay.verdict, '3 passed, 0 failed', everyDay.output);
+  assert.match(everyDay.output, /^ok +a\.test\.mjs, as a user +1 passed/m);
+  assert.is([...everyDay.output.matchAll(/root here is 0 outside, 0 inside/g)].length, 2);
+  assert.is([...everyDay.output.matchAll(/root here is 1801 outside, 0 inside/g)].length, 1);
+  const proofs = runOn(files, '--prove');
+  assert.is(proofs.verdict, '2 passed, 0 failed', proofs.output);
+  assert.match(proofs.output, /^tests as an ordinary user +1 +0 +\d+ +b\.test\.mjs, as a user$/m);
+  const failing = runOn({
+    'a.test.mjs': `// as user: every day\n\ntest('no', () => { throw new Error('no'); });\ntest.run();\n`,
+  });
+  assertRed(failing, '0 passed, 2 failed', /a\.test\.mjs, as a user ended with 1/);
 });
 
 runner('gives each file namespaces, /run, /sys and a TMPDIR of its own', () => {

@@ -54,7 +54,7 @@ const without = (name: string) => UNIT.filter((other) => other !== name);
 async function ends(daemon: TestDaemon): Promise<{ code: number | null; signal: string | null; said: string }> {
   const child = daemon.spawn();
   const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => {
-    child.once('exit', (...how) => resolve(how));
+    child.once('exit', (code: number | null, by: string | null) => resolve([code, by]));
   });
   return { code, signal, said: daemon.log() };
 }

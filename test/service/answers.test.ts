@@ -282,7 +282,7 @@ answers('the machine and the daemon', async () => {
   await daemon.get('/v1/doctor');
   await daemon.get('/v1/version');
   const { body } = await daemon.get<object>('/v1/openapi.json');
-  assert.equal(body, JSON.parse(JSON.stringify(openApi())));
+  assert.equal(body, JSON.parse(JSON.stringify(await openApi())));
 });
 
 answers('refusals', async () => {

@@ -1,3 +1,4 @@
+// as user: proving
 /**
  * A container can be named by its id, its name, or the beginning of an engine's id: in every event and every request,
  * on a stream too.

@@ -1,3 +1,4 @@
+// as user: proving
 /**
  * A container that lacks something says why for as long as it lasts, accepts the events that help, and is whole again
  * once nothing stands in the way.

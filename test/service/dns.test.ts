@@ -1,4 +1,5 @@
 // slow: 30 s, aardvark-dns is started, killed and read again for each case
+// as user: proving
 /**
  * Names as processes in containers resolve them, answered by the real aardvark-dns: by name, alias, short id, hostname
  * and pod. They exist as soon as the event that brought them has answered, and go with it.

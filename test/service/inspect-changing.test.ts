@@ -1,3 +1,4 @@
+// as user: proving
 /**
  * The answer of inspect for a container that changes during the inspection, or is not at rest. The kernel is empty, and
  * the registry answers differently each time, so that the test chooses the moments of a race.

@@ -1,3 +1,4 @@
+// as user: proving
 /** NetworkSettings as a pure function: of plans, and of the objects that are found in a joined namespace. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

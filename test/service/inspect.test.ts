@@ -1,3 +1,4 @@
+// as user: every day
 /**
  * Inspect on the real kernel: the fields that clients of Docker and Podman read, in every mode, and the answer when
  * somebody removes an object. It answers 200 whatever has happened to the namespace.

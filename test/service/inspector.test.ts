@@ -1,4 +1,5 @@
 // slow: 30 s, four megabytes have to pass a viewer that does not read, and slirp4netns takes its time
+// as user: proving
 /**
  * The inspector's stream as a viewer gets it: everything, then each transition with its edges, each effect, and the last view of
  * what has changed; again from where the viewer was, and after the daemon was killed.
@@ -13,6 +14,7 @@ import { attachmentMachine } from '../../machines/container/attachment.ts';
 import { containerMachine } from '../../machines/container/container.ts';
 import type { MachineSnapshot, Passage } from '../../state/answers/inspector.ts';
 import { on, port, TestDaemon } from '../harness/daemon.ts';
+import { isRootless } from '../harness/host.ts';
 import { until } from '../harness/native.ts';
 import { asUser } from '../harness/peer.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -71,12 +73,16 @@ inspector('a viewer gets everything, then what changes', async () => {
   assert.equal(containers, (await daemon.get('/v1/containers')).body);
   assert.equal(viewer.of('networks'), [(await daemon.get('/v1/networks')).body]);
   const shared = viewer.of('shared').flat();
+  const { body: old } = await daemon.get('/v1/containers/old');
+  // A user's ports are carried by the forwarder, and a program leads out of the networks.
   assert.equal(shared.map(({ kind, name, users }) => `${kind} ${name}: ${users.join()}`).sort(), [
     'firewall firewall: web',
     'firewalld firewalld: web',
+    ...(isRootless ? ['forwarder forwarder: old'] : []),
     'network web: old',
     'ports ports: old',
     'resolver resolver: ',
+    ...(isRootless ? [`rootless rootless: old:${old.generation} web`] : []),
   ]);
   const web = shared.find(({ key }) => key === 'network web');
   assert.is(web?.state, 'up');
@@ -237,6 +243,7 @@ inspector('after a kill the stream begins anew', async () => {
   await daemon.kill();
   await until('the stream ends', () => viewer.over);
   await daemon.start();
+  await daemon.get('/v1/containers/a?wait=up&timeout=10000'); // its last step may be done once more
   const again = await look(viewer.last);
   const [hello] = again.of('hello');
   assert.is(hello?.resumed, false);

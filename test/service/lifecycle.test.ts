@@ -1,3 +1,4 @@
+// as user: every day
 /**
  * A container from create to gone, once for each kind of namespace. Each test runs twice with the same ids, and after
  * each teardown the kernel and the files are byte for byte what they were.

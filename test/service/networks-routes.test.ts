@@ -214,7 +214,7 @@ vpn('without a free subnet the daemon starts, says so in three places, and tries
     const [check] = await checks(late, 'default-network');
     assert.equal([check?.ok, check?.severity], [false, 'error']);
     assert.match(check?.text ?? '', why);
-    const program = new URL('../../cli/main.js', import.meta.url).pathname;
+    const program = new URL('../../bundle/cleat.cjs', import.meta.url).pathname;
     const environment = { ...process.env, CLEAT_SOCKET: late.socket };
     const list = spawnSync(process.execPath, [program, 'network', 'ls'], { encoding: 'utf8', env: environment });
     assert.is(list.status, 0);

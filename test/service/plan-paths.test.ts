@@ -27,6 +27,7 @@ import { outputOf, Shadow, type Invoked, type Walk } from '../../service/plans/s
 import { successOf } from '../../service/plans/successes.ts';
 import type { PlanStep } from '../../state/answers/container/plan.ts';
 import { NOBODY } from '../../effects/ask.ts';
+import { NO_LEASES } from '../../plan/networks/lease.ts';
 import { NO_WAY_OUT } from '../../plan/networks/way-out.ts';
 import { keyOf, nameOf, walksOf, type Snapshot } from '../harness/container-model.ts';
 import { GIVER_ADDRESS, VARIANTS, type Variant } from '../harness/container-variants.ts';
@@ -180,7 +181,7 @@ paths('a shadow neither touches the machine nor answers those who asked the mach
         outside: null,
         wayOut: NO_WAY_OUT,
         bridge: null,
-        adopted: {},
+        adopted: NO_LEASES,
         recovering: false,
       },
     },
@@ -198,7 +199,7 @@ paths('a shadow neither touches the machine nor answers those who asked the mach
   await shadow.settled();
   assert.equal(heard, ['shadow leased']);
   assert.is(network.getSnapshot(), before);
-  assert.equal(Object.keys(before.context.leases), ['c1:1']);
+  assert.equal([...before.context.leases.keys()], ['c1:1']);
   assert.equal(
     steps.map(({ state }) => state),
     ['raising', 'up'],

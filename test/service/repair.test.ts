@@ -1,4 +1,5 @@
 // slow: 30 s, the daemon is killed and started again for each file that is damaged
+// as user: proving
 /**
  * `audit --repair` lists, and then removes, what lost snapshots and definitions leave behind. Named objects stay, and
  * so do objects of others.

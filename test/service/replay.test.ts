@@ -77,7 +77,9 @@ interface Ended {
 /** Replays a file as a user without any right. */
 function replay(text: string, words: string[] = [], environment: Record<string, string> = {}): Ended {
   const [command = '', ...rest] = asUser(65_534, 65_534);
-  const argv = [...rest, process.execPath, join(program, 'dist/cli/main.js'), 'replay', '-', ...words];
+  // A defect is planted in single modules (defects.ts).
+  const script = environment['NODE_OPTIONS'] === undefined ? 'dist/bundle/cleat.cjs' : 'dist/cli/main.js';
+  const argv = [...rest, process.execPath, join(program, script), 'replay', '-', ...words];
   const env = { PATH: process.env.PATH, ...environment };
   const { status, stdout, stderr } = spawnSync(command, argv, { input: text, encoding: 'utf8', cwd: '/', env });
   return { code: status, stdout, stderr };

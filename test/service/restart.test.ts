@@ -1,4 +1,5 @@
 // slow: 30 s, the daemon is stopped or killed, and started again, in each case
+// as user: proving
 /**
  * The daemon is stopped, killed and started again under containers that are up: nothing of theirs is touched, and the
  * daemon handles what happened meanwhile.

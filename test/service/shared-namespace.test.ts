@@ -1,9 +1,10 @@
+// as user: proving
 /** container:ID: the users hold the namespace and all that is in it. The owner may leave before them, and come back. */
 import { existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ContainerView } from '../../state/answers/container/container.ts';
-import { addressOf, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
+import { addressOf, loopbackClient, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { ended, sleeper, withAgents } from '../harness/inside.ts';
 import { calm, assertComesBackTo, inspectKernel, type Picture } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -47,7 +48,7 @@ twice('the owner leaves first: addresses, ports and links stay until the last us
   await daemon.clean();
   await withAgents([pathOf(far), null], async (inside, host) => {
     await inside.serve('side', 'tcp', 80);
-    assert.is(await host.dial('tcp', '127.0.0.1', 8080), 'side 10.71.0.1');
+    assert.is(await host.dial('tcp', '127.0.0.1', 8080), `side ${loopbackClient(owner, 'front')}`);
     // Its address is not given to another container meanwhile.
     const other = await daemon.up('other', { networks: on('front') });
     assert.is.not(addressOf(other, 'front'), addressOf(owner, 'front'));
@@ -60,7 +61,7 @@ twice('the owner leaves first: addresses, ports and links stay until the last us
 });
 
 twice('a held owner lives on: it can be changed, and is there after kill -9', async () => {
-  await daemon.up('infra', pod);
+  const owner = await daemon.up('infra', pod);
   const user = await share('app', 'infra');
   await daemon.done({ type: 'teardown', id: 'infra' });
   await daemon.done({ type: 'connect', id: 'infra', network: 'back' });
@@ -71,7 +72,7 @@ twice('a held owner lives on: it can be changed, and is there after kill -9', as
   assert.is(await state('infra'), 'up (owner gone)');
   await withAgents([pathOf(user), null], async (inside, host) => {
     await inside.serve('app', 'tcp', 81);
-    assert.is(await host.dial('tcp', '127.0.0.1', 8081), 'app 10.71.0.1');
+    assert.is(await host.dial('tcp', '127.0.0.1', 8081), `app ${loopbackClient(owner, 'front')}`);
   });
   await daemon.down('app');
   await daemon.gone('infra');

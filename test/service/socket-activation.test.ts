@@ -20,7 +20,7 @@ requirePrivateNamespace();
 const ACTIVATOR = join(ROOT, 'test/service/activator.py');
 /** Of a machine with a lot of other work. */
 const PATIENCE_MS = 60_000;
-const CLEAT = join(ROOT, 'dist/cli/main.js');
+const CLEAT = join(ROOT, 'dist/bundle/cleat.cjs');
 
 const activation = suite('socket activation');
 

@@ -1,3 +1,4 @@
+// as user: proving
 /**
  * Counters of interfaces on the real kernel: they move with the traffic, each interface has its own, and all containers
  * of a namespace have the same.

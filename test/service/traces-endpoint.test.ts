@@ -35,10 +35,10 @@ endpoint('without an endpoint nothing of it is loaded, whatever else the variabl
     assert.is(await daemon.stop(), 0);
     const files = loaded(coverage);
     assert.ok(
-      files.some((url) => url.endsWith('/daemon/main.js')),
+      files.some((url) => url.endsWith('/bundle/daemon.program.js')),
       'the code of the daemon is not among what it has loaded',
     );
-    const some = files.some((url) => /\/otlp\.js|opentelemetry/.test(url));
+    const some = files.some((url) => /\/traces\.cjs|opentelemetry/.test(url));
     assert.is(shown !== undefined, some, 'doctor');
     return some;
   };

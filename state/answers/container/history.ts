@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { Drift } from '../../container.ts';
 import { Fault } from '../../faults.ts';
+import { JOURNAL_VERSION } from '../../versions/journal.ts';
 
 export const JournalEntry = z.object({
   t: z.number().describe('Milliseconds since the epoch'),
@@ -21,9 +22,6 @@ export const JournalEntry = z.object({
   by: z.string().optional().describe('Who changed it, where the kernel says so'),
 });
 export type JournalEntry = z.infer<typeof JournalEntry>;
-
-/** This is the version of the format of the lines below. */
-export const JOURNAL_VERSION = 1;
 
 /** Is one operation of a JSON Patch (RFC 6902). */
 export const PatchOperation = z.discriminatedUnion('op', [
