@@ -216,6 +216,14 @@
       "ldflags": ["-static-pie"],
     },
     {
+      # Static: it runs before each program of others that an ordinary user's daemon starts.
+      "target_name": "cleat-sandbox",
+      "type": "executable",
+      "sources": ["native/rootless/sandbox.cc"],
+      "defines": ["_GNU_SOURCE"],
+      "ldflags": ["-static-pie"],
+    },
+    {
       # Static: `cleat run` waits for it.
       "target_name": "cleat-run",
       "type": "executable",
@@ -223,14 +231,6 @@
         "native/namespaces/nsfile.cc",
         "native/run/run.cc",
       ],
-      "defines": ["_GNU_SOURCE"],
-      "ldflags": ["-static-pie"],
-    },
-    {
-      # Static: it runs before each program of others that an ordinary user's daemon starts.
-      "target_name": "cleat-sandbox",
-      "type": "executable",
-      "sources": ["native/rootless/sandbox.cc"],
       "defines": ["_GNU_SOURCE"],
       "ldflags": ["-static-pie"],
     },

@@ -11,18 +11,14 @@ import { painted, printable } from './terminal.ts';
 const PLAIN = /^[ -~]*$/;
 
 /**
- * Returns the lines of a table, headings first, if there are any. What knows how wide other characters are (cli-table3) takes ten milliseconds to load
- * and to start, so it is loaded if there is one.
+ * Returns the lines of a table, headings first, if there are any. What knows how wide other characters are (cli-table3) takes ten
+ * milliseconds to load and to start, so it is loaded if there is one, or if there are colours.
  */
 export async function table(headings: string[] | null, rows: string[][]): Promise<string[]> {
-  if (headings === null && rows.length === 0) return [];
-  const cells = rows.map((row) => row.map(printable)); // before the width is measured
-  const inColour = (cell: string, i: number): string => painted(headings?.[i] ?? '', cell);
+  // Made printable before the width is measured.
+  const cells = rows.map((row) => row.map((cell, i) => painted(headings?.[i] ?? '', printable(cell))));
   if (cells.every((row) => row.every((cell) => PLAIN.test(cell)))) {
-    const top = headings === null ? [] : [headings];
-    const widths = widthsOf([...top, ...cells]);
-    const padded = cells.map((row) => row.map((cell, i) => inColour(cell.padEnd(widths[i] ?? 0), i)));
-    return aligned([...top, ...padded], widths);
+    return aligned(headings === null ? cells : [headings, ...cells]);
   }
   const { default: Table } = await import('cli-table3');
   const lines = new Table({
@@ -46,7 +42,7 @@ export async function table(headings: string[] | null, rows: string[][]): Promis
     },
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
   });
-  lines.push(...cells.map((row) => row.map(inColour)));
+  lines.push(...cells);
   return lines
     .toString()
     .split('\n')

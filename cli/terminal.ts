@@ -40,12 +40,11 @@ const WORDS: Readonly<Record<keyof typeof COLOURS, readonly string[]>> = {
 /** Returns a cell of a table, coloured if its column says how well something is, and stdout has colours. */
 export function painted(heading: string, cell: string): string {
   if (!['STATE', 'PROBLEM'].includes(heading) || !hasColours(process.stdout)) return cell;
-  const text = cell.trimEnd();
   // In this order: `up (drift)` is no `up`.
   const kind = (['bad', 'good', 'busy'] as const).find((name) =>
-    WORDS[name].some((word) => text === word || text.startsWith(`${word} (`)),
+    WORDS[name].some((word) => cell === word || cell.startsWith(`${word} (`)),
   );
-  return kind === undefined ? cell : paintWith(COLOURS[kind], text) + cell.slice(text.length);
+  return kind === undefined ? cell : paintWith(COLOURS[kind], cell);
 }
 
 /** Returns a printable line with its first word coloured, if it is an error, a warning or a hint. */
