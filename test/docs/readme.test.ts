@@ -51,7 +51,7 @@ readme('its blocks, pasted one after the other, work, and leave nothing', async 
   assert.match(stdout, /^clean: /m);
   assert.not(existsSync('/run/cleat'));
   assert.not(existsSync('/var/lib/cleat'));
-  const left = [...commandLines()].filter(([, words]) => words.some((word) => /http\.server|cli\/main\.js/.test(word)));
+  const left = [...commandLines()].filter(([, words]) => words.some((word) => /http\.server|cleat\.cjs/.test(word)));
   assert.equal(left, []);
   await assertComesBackTo(before, () => inspectKernel());
 });
