@@ -1,4 +1,4 @@
-// proving: 3600
+// proving only: 3600
 // as user: proving
 /** kill -9 at every failpoint (../harness/crash.ts), while the daemon restores what others have removed. */
 import { surviveKills } from '../harness/crash.ts';

@@ -1,5 +1,5 @@
 // slow: 40 s, firewalld, which is Python, is told of each change, and each kill is two lives of a daemon
-// proving: 3600
+// proving only: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a network on a host with firewalld, in whose zone nothing of ours is left.
  */

@@ -1,4 +1,4 @@
-// proving: 3600
+// proving only: 3600
 // as user: proving
 /**
  * kill -9 at every failpoint (../harness/crash.ts): forwarding comes and goes while a program holds the firewall.

@@ -1,5 +1,5 @@
 // slow: 30 s, the daemon is killed at each point of each change, and started again
-// proving: 3600
+// proving only: 3600
 // as user: proving
 /**
  * kill -9 at every failpoint (../harness/crash.ts): names, files and an outer publisher.

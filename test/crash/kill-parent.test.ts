@@ -1,5 +1,5 @@
 // slow: 30 s, each kill plays the scenario from the beginning
-// proving: 3600
+// proving only: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a network on a parent, one without addresses on the same parent, and one of
  * ours.

@@ -1,5 +1,5 @@
 // slow: 50 s, each of its steps runs programs
-// proving: 3600
+// proving only: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a program of others makes an attachment, checks it, and removes it.
  */

@@ -1,4 +1,4 @@
-// proving: 3600
+// proving only: 3600
 /**
  * kill -9 at every failpoint (../harness/crash.ts): a network on a bridge that the host has made, and one of ours.
  */

@@ -1,4 +1,4 @@
-// proving: 3600
+// proving only: 3600
 // alone
 /**
  * A daemon keeps nothing of containers that are gone. The test measures its heap after a requested collection, and its

@@ -1,5 +1,5 @@
 // slow: 40 s, each call fails once, each time in a life of its own
-// proving: 3600
+// proving only: 3600
 /**
  * The n-th call fails in the life of a container that is the only one: the bridge, the table, the forwarding switches
  * and the file that records what was found are made for it and go with it. Beside a witness none of that happens.

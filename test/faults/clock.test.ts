@@ -1,4 +1,4 @@
-// proving: 3600
+// proving only: 3600
 /**
  * The clock of the machine is set, forward and back, at every netlink request of a container's life: nothing depends on
  * it.

@@ -1,5 +1,5 @@
 // slow: 30 s, the DNS server is started anew for each call that fails
-// proving: 3600
+// proving only: 3600
 /**
  * A container with names and files: the n-th call that starts, finds or signals the DNS server fails, and the server is
  * killed, hangs or is slow at every moment.

@@ -1,4 +1,4 @@
-// proving: 3600
+// proving only: 3600
 /**
  * The n-th netlink request is refused, its answer is lost, its dump interrupted, in every verb of a container's life.
  */

@@ -1,4 +1,4 @@
-// proving: 10800
+// proving only: 10800
 /**
  * A container behind slirp4netns, whose ports the forwarder or slirp4netns itself carries: an impostor answers on the
  * sockets of the processes, or nobody does, at every moment.

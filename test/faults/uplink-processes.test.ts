@@ -1,5 +1,5 @@
 // slow: 30 s, programs that hang are given their time
-// proving: 10800
+// proving only: 10800
 /**
  * A container behind slirp4netns, whose ports the forwarder or slirp4netns itself carries: the processes are killed, or
  * hang, at every moment.

@@ -8,7 +8,7 @@
  * port leads where the last request said. In the end it releases every descriptor, and exits with 0 and no leak.
  * Limits: one session at a time changes ports; test/native/forwarder.test.ts has connections meanwhile.
  */
-// proving: 3600
+// proving only: 3600
 import type { Socket } from 'node:net';
 import fc from 'fast-check';
 import { suite } from 'uvu';

@@ -8,7 +8,7 @@
  * runtime and of the daemon. Interesting inputs are kept below build/sanitized/fuzz/corpus, and the next run begins
  * with them. An input that once crashed a target is in regressions/TARGET, named after the defect.
  */
-// proving: 5400
+// proving only: 5400
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -7,7 +7,7 @@
  * or one printable line. It exits with the usage code exactly when it is called wrongly. It sends nothing for a state
  * that it refused. It tears down only what belongs to this container according to the daemon.
  */
-// proving: 3600
+// proving only: 3600
 import { spawn } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';

@@ -1,4 +1,4 @@
-// timeout: 600
+// proving only: 600
 // slow: 30 s, axe judges each place of the page, dark and light, wide and narrow
 /** Every place of the page in both colour schemes, at the width of a desktop and of a phone: axe finds no violation. */
 import { suite } from 'uvu';

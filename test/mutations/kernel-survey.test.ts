@@ -1,3 +1,4 @@
+// proving only: 3600
 /**
  * The survey with a kernel says what is so (kernel-survey.ts): of a small module with a quick test of its own. And a module
  * that tells what it runs through (reach.ts) does what it did.

@@ -1,5 +1,5 @@
 // slow: 30 s, a defect is planted in a copy of the compiled code, and its test is run
-// proving: 5400
+// proving only: 5400
 /**
  * The tests find what they are there to find: each planted defect (mutants.ts) makes the tests that are named with it
  * fail, and for the right reason.

@@ -1,10 +1,10 @@
 // slow: 40 s, each mutant is shown to one test after another until one notices it
-// proving: 10800
+// proving only: 10800
 /**
  * Small changes of the program, tried one by one. The tests of pure planning notice each of them, except those for which
  * survivors.ts gives the reason why none can. And the survey itself: its result for an example is correct.
  *
- * Limits: npm test tries a few mutants of planning and of the machines. score.test.ts tries the rest of the machines, the
+ * Limits: without --prove, a few mutants are tried of planning and of the machines. score.test.ts tries the rest of the machines, the
  * effects and the service.
  */
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+// proving only: 3600
 // slow: 60 s, a daemon is killed and started once for each point that an attachment passes
 /**
  * An ordinary user's daemon is killed at every failpoint of an attachment that CNI plugins or netavark make: the next one finishes or
