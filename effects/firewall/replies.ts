@@ -17,10 +17,21 @@ import { replyRules, type Replies } from '../ruleset/ruleset-replies.ts';
 import { byLook } from './ruleset-turn.ts';
 import { writeIfThere } from '../namespaces/switches.ts';
 
-/** Replaces the rules. Returns false if there is no table: raiseFirewall will make it with these rules. */
-export async function leadReplies(native: Outside, table: string, replies: Replies): Promise<boolean> {
+/**
+ * Replaces the rules. `expect` is called in the turn of the write: a comparison of the table in between would take the difference for
+ * a change of others. Returns false if there is no table: raiseFirewall will make it with these rules.
+ */
+export async function leadReplies(
+  native: Outside,
+  table: string,
+  replies: Replies,
+  expect: () => void,
+): Promise<boolean> {
   try {
-    await byLook(native, () => native.nft(replyRules(table, replies)));
+    await byLook(native, () => {
+      expect();
+      return native.nft(replyRules(table, replies));
+    });
     return true;
   } catch (error) {
     if (isKernelError(error) && error.code === 'ENOENT') return false;

@@ -108,9 +108,10 @@ export class ReplyWatch {
       const loosened = await this.#remember(outside, native, replies.strict, filters);
       const text = JSON.stringify(replies);
       const before = this.#told.get(outside) ?? this.#raisedWith(outside);
-      shared.setReplies(outside, replies);
-      if (before !== text) this.#told.set(outside, null); // if the request fails, the rules are not known
-      const stands = before === text || (await leadReplies(native, kernel.instance.table, replies));
+      const expect = () => shared.setReplies(outside, replies);
+      if (before === text) expect();
+      else this.#told.set(outside, null); // if the request fails, the rules are not known
+      const stands = before === text || (await leadReplies(native, kernel.instance.table, replies, expect));
       if (stands) this.#told.set(outside, text);
       // Loosens only after the rules that replace the filters stand.
       if (stands && loosened.length > 0) await this.#loosen(outside, native, loosened);

@@ -30,6 +30,7 @@ const limits = suite('limits');
 const holders: ChildProcess[] = [];
 
 limits.before(async () => {
+  daemon.preparedNamespaces = '0'; // each is a descriptor, and these are counted
   daemon.limits = ['connections=200', 'connections-per-uid=100', 'containers-per-uid=3', 'ports-per-container=20'];
   await daemon.start();
   chmodSync(daemon.socket, 0o666);

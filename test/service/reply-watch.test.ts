@@ -1,7 +1,9 @@
 /** The watch on answers without a kernel: when it writes the rules that lead them, and when it need not. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { byLook } from '../../effects/firewall/ruleset-turn.ts';
 import { NO_REPLIES, type Replies } from '../../effects/ruleset/ruleset-replies.ts';
+import type { Outside } from '../../native/index.ts';
 import { ReplyWatch, type ReplyParts } from '../../service/watch/reply-watch.ts';
 import { definition } from '../harness/fixtures.ts';
 
@@ -50,7 +52,8 @@ function hostWith({ raisedByUs }: { raisedByUs: boolean }) {
     await replyWatch.look();
     return host.written - before;
   };
-  return { host, look, close: () => replyWatch.close() };
+  const turn = (work: () => Promise<void>) => byLook(native as unknown as Outside, work);
+  return { host, look, turn, expected: () => replies, close: () => replyWatch.close() };
 }
 
 watch('a table from before the daemon may have any rules: they are written once', async () => {
@@ -70,6 +73,23 @@ watch(
     close();
   },
 );
+
+watch('new rules are expected of the table from the moment at which they are written, not before', async () => {
+  const { host, look, turn, expected, close } = hostWith({ raisedByUs: true });
+  await look();
+  host.bySource = true;
+  let compared = () => {};
+  // Somebody compares the table, while the watch waits for its turn.
+  const comparison = turn(() => new Promise((resolve) => (compared = resolve)));
+  const looked = look();
+  for (let step = 0; step < 50; step++) await Promise.resolve();
+  assert.equal(expected(), NO_REPLIES);
+  compared();
+  await comparison;
+  assert.is(await looked, 1);
+  assert.is(expected().routes.length, 1);
+  close();
+});
 
 for (const raisedByUs of [false, true]) {
   const which = raisedByUs ? 'the daemon has raised' : 'was there before';
