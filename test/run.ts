@@ -249,8 +249,8 @@ async function runFile(file: TestFile): Promise<Outcome> {
 }
 
 /** Finds a suite whose run() was forgotten: uvu reports nothing about it as long as another one in the file ran. */
-function carelessness({ source, timeoutS, slowS }: TestFile): string | undefined {
-  const patient = !values.prove && timeoutS > DEFAULT_TIMEOUT_S * patience;
+function carelessness({ source, timeoutS, slowS, everyday }: TestFile): string | undefined {
+  const patient = !values.prove && everyday && timeoutS > DEFAULT_TIMEOUT_S * patience;
   if ((patient || /^\/\/ slow:/m.test(source)) && slowS === 0) {
     return 'may take longer than others and does not say why: slow: SECONDS s, REASON';
   }

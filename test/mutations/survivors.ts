@@ -25,7 +25,7 @@ export const survivors: Survivors[] = [
       "plan/addresses/mac.ts automaticMac: `const mac = ['02', ...(bits.toString(16).padStart(10, '0').match(/../g) ?? [])].join(':');` bits.toString(16).padStart(10, '0').match(/../g) ?? [] -> bits.toString(16).padStart(10, '0').match(/../g)",
       'plan/addresses/mac.ts fnv1a: `hash = ((hash ^ BigInt(character.codePointAt(0) ?? 0)) * 0x100000001b3n) & 0xffffffffffffffffn;` 0 -> 1',
       'plan/addresses/mac.ts fnv1a: `hash = ((hash ^ BigInt(character.codePointAt(0) ?? 0)) * 0x100000001b3n) & 0xffffffffffffffffn;` character.codePointAt(0) ?? 0 -> character.codePointAt(0)',
-      'plan/names/names.ts zonesOf: `for (const { network, internal, listen, servers, addresses, names: own } of names[owner] ?? []) {` names[owner] ?? [] -> names[owner]',
+      'plan/names/names.ts zonesOf: `for (const { network, internal, listen, servers, addresses, names: called, own } of names[owner] ?? []) {` names[owner] ?? [] -> names[owner]',
       'plan/names/names.ts zonesOf: `return [...zones.keys()].sort().flatMap((network) => zones.get(network) ?? []);` zones.get(network) ?? [] -> zones.get(network)',
       "plan/addresses/neighbours.ts bridgeMac: `return ['02', ...(networkId.slice(0, 10).match(/../g) ?? [])].join(':');` networkId.slice(0, 10).match(/../g) ?? [] -> networkId.slice(0, 10).match(/../g)",
       "plan/containers/options.ts text: `options.interface_name ?? '',` '' -> '?'",
