@@ -1,4 +1,5 @@
-// proving: 10800
+// slow: 30 s, a daemon is used and killed for as long as it is told to
+// proving only: 10800
 /**
  * A daemon that is used and killed for a long time: containers come and go by the thousand, one in a hundred with a
  * kill -9 somewhere and one in ten behind slirp4netns, with a port of the forwarder, beside others that are up the

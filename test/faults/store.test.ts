@@ -1,5 +1,5 @@
 // slow: 30 s, each write fails once, each time in a life of its own
-// proving: 3600
+// proving only: 3600
 /**
  * The n-th call on a file of the daemon fails, in every verb of a container's life; the run directory is a small tmpfs,
  * which is also filled for real.

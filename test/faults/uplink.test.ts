@@ -1,5 +1,5 @@
 // slow: 40 s, slirp4netns is started anew for each call that fails
-// proving: 3600
+// proving only: 3600
 /**
  * A container behind slirp4netns, whose ports the forwarder or slirp4netns itself carries: the n-th call that starts,
  * finds or signals a process fails, files cannot be written, descriptors are short. uplink-processes.test.ts covers the

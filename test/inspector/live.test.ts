@@ -1,4 +1,4 @@
-// timeout: 600
+// proving only: 600
 // slow: 30 s, a daemon, `cleat inspector` and a browser, and a slirp4netns that is killed
 /**
  * The page before a real daemon, through `cleat inspector`: what the kernel and others do is seen on it, what is done on it is

@@ -1,3 +1,4 @@
+// slow: 25 s, thousands of commands come in any order
 // proving: 1800
 /**
  * Three containers on two networks, and one that shares a namespace, under random commands: lifecycle events, changes

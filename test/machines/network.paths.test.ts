@@ -1,3 +1,4 @@
+// slow: 25 s, every walk of a network is taken, and each of its ends is looked at
 // proving: 600
 /**
  * Every edge of the network's machine, pure and driven: each request is answered once, leases are never lost nor kept

@@ -1,3 +1,4 @@
+// slow: 25 s, a machine gives up only after pauses that grow
 // as user: proving
 /**
  * A container that lacks something says why for as long as it lasts, accepts the events that help, and is whole again

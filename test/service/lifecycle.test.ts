@@ -1,3 +1,4 @@
+// slow: 25 s, it runs once more as an ordinary user, whose daemon takes longer to start
 // as user: every day
 /**
  * A container from create to gone, once for each kind of namespace. Each test runs twice with the same ids, and after

@@ -1,4 +1,4 @@
-// as user: every day
+// as user: proving
 /**
  * Changes of a running container's networks and ports: connect, disconnect, publish, unpublish, a port that moves. With
  * real traffic, and a comparison of the kernel before and after each test.
