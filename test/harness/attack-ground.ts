@@ -242,6 +242,9 @@ link set wan0 up\n`);
   ip(`route add default via ${ROUTER[4]}\nroute add ::/0 via ${ROUTER[6]} dev lan0\n`);
   // Both user-mode programs carry pings with ping sockets, if their group may have them (icmp(7)).
   writeFileSync('/proc/sys/net/ipv4/ping_group_range', '0 2147483647');
+  // pasta sends from the host's port of the same number: none of those that attacks come from may be another program's by chance
+  // (attack-tricks.ts), as it would be for every port that slirp4netns gets from the kernel.
+  writeFileSync('/proc/sys/net/ipv4/ip_local_port_range', '60001 65535');
 }
 
 function silence(path: string): void {

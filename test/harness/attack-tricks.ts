@@ -63,7 +63,7 @@ export class Numbers {
     return ++this.#token;
   }
 
-  /** Never a well-known one. */
+  /** Neither a well-known one nor one that the kernel gives away (attack-ground.ts). */
   port(): number {
     return 20_000 + (this.#port++ % 40_000);
   }
