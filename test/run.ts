@@ -58,8 +58,9 @@ const PATH = [dirname(process.execPath), '/usr/local/sbin:/usr/local/bin:/usr/sb
 /**
  * Commands of the shell inside the new namespaces before the test starts. /sys is mounted again because it shows the
  * network namespace of the process that mounted it, with cgroup v2 alone below it: crun refuses a machine that mixes v1
- * and v2. The shell stays pid 1: it collects orphans, and when it ends the kernel ends everything else that was
- * started.
+ * and v2. /dev has the devices that every machine has, because the owner and the mode of a device belong to the device:
+ * crun gives /dev/null to a container's user, and all who use the machine would feel it. The shell stays pid 1: it
+ * collects orphans, and when it ends the kernel ends everything else that was started.
  */
 const PRELUDE = `
 set -e
@@ -68,6 +69,27 @@ mount -t sysfs sysfs "$TMPDIR/sys"
 mount -t cgroup2 cgroup2 "$TMPDIR/sys/fs/cgroup"
 mount --move "$TMPDIR/sys" /sys
 rmdir "$TMPDIR/sys"
+mkdir "$TMPDIR/dev"
+mount -t tmpfs -o mode=755 tmpfs "$TMPDIR/dev"
+cd "$TMPDIR/dev"
+mkdir net pts
+mkdir -m 1777 shm
+mknod -m 666 null c 1 3
+mknod -m 666 zero c 1 5
+mknod -m 666 full c 1 7
+mknod -m 666 random c 1 8
+mknod -m 666 urandom c 1 9
+mknod -m 666 tty c 5 0
+mknod -m 600 net/tun c 10 200
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts pts
+ln -s pts/ptmx ptmx
+ln -s /proc/self/fd fd
+ln -s fd/0 stdin
+ln -s fd/1 stdout
+ln -s fd/2 stderr
+cd "$OLDPWD"
+mount --move "$TMPDIR/dev" /dev
+rmdir "$TMPDIR/dev"
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -m 1777 /run/lock
 ip link set lo up

@@ -24,7 +24,7 @@ test('switch calls that fail leave a named state and no leak', async () => {
       { kind: 'switch', action: 'fail', errno: 'EACCES' },
       { kind: 'switch', action: 'fail', errno: 'EIO' },
     ],
-    effort('switches', 67, 1),
+    effort('switches', 5, 1),
   );
 });
 

@@ -145,8 +145,8 @@ finding('a daemon that was killed is started again, and has its containers', asy
   const all = await Promise.all(Array.from({ length: 4 }, () => find()));
   assert.is(new Set(all.map(({ version }) => version.pid)).size, 1);
   assert.is(all.filter(({ started }) => started).length, 1);
-  const { body } = await daemon.get('/v1/containers/web');
-  assert.is(body.state, 'up');
+  // It answers before the containers have been looked at again.
+  await until('it is up', async () => (await daemon.get('/v1/containers/web')).body.state === 'up');
   await daemon.down('web');
 });
 
