@@ -34,7 +34,9 @@ export async function main(
   let daemon: Daemon;
   try {
     enterRootless();
-    daemon = await startDaemon({ ...settingsOf(options, takePassedSocket(process.env, options.socket)), log });
+    const settings = settingsOf(options, takePassedSocket(process.env, options.socket));
+    process.chdir('/'); // the filesystem that it was started from can be unmounted
+    daemon = await startDaemon({ ...settings, log });
   } catch (error) {
     // The message is for the person or supervisor that starts the daemon. Only an unforeseen fault is worth a stack.
     const { code, message, hint } = refusalOf(error);

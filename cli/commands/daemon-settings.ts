@@ -42,6 +42,15 @@ export const SETTINGS: readonly Setting[] = [
     text: 'socket, snapshots, journals',
   },
   {
+    name: 'socket',
+    key: null,
+    kind: 'text',
+    flag: '--socket <path>',
+    env: { variable: 'SOCKET' },
+    usual: 'cleat.sock in the run directory',
+    text: 'where clients reach it',
+  },
+  {
     name: 'stateDir',
     key: 'state_dir',
     kind: 'text',
@@ -242,7 +251,8 @@ export interface Layer {
 
 /** Adds the flags of all settings to a command. */
 export function addSettings(command: Command): void {
-  for (const { kind, flag, env, usual, text } of SETTINGS) {
+  for (const { name, kind, flag, env, usual, text } of SETTINGS) {
+    if (name === 'socket') continue; // every command has it
     const where =
       env === undefined ? [] : [`env: CLEAT_${env.variable}${env.example === undefined ? '' : `=${env.example}`}`];
     const notes = [...where, ...(usual === null ? [] : [`default: ${usual}`])].join('; ');
@@ -254,16 +264,14 @@ export function addSettings(command: Command): void {
   command.option('--config <file>', 'the file with settings (env: CLEAT_CONFIG; default: see docs/configuration.md)');
 }
 
-/** Returns what the command line says. The default socket is in the run directory, which the daemon knows. */
+/** Returns what the command line says. */
 export function flagLayer(command: Command): Layer {
-  const given = command.opts<Record<string, Value | undefined>>();
+  const given: Record<string, Value | undefined> = { ...command.opts(), ...commonOptions(command) };
   const values = new Map<string, Value>();
   for (const setting of SETTINGS) {
     const value = given[new Option(setting.flag).attributeName()];
     if (value !== undefined) values.set(setting.name, setting.kind === 'seconds' && value === true ? IDLE_S : value);
   }
-  const { socket } = commonOptions(command);
-  if (socket !== undefined) values.set('socket', socket);
   return { from: ({ flag }) => flag.split(' ')[0] ?? flag, values };
 }
 
@@ -276,8 +284,6 @@ export function environmentLayer(environment: NodeJS.ProcessEnv): Layer {
     if (kind === 'switch' && text !== '0' && text !== '1') throw usage(`CLEAT_${env.variable} is 0 or 1, not ${text}`);
     values.set(name, kind === 'switch' ? text === '1' : env.separator === undefined ? text : text.split(env.separator));
   }
-  const { CLEAT_SOCKET: socket = '' } = environment;
-  if (socket !== '') values.set('socket', socket);
   return { from: ({ env }) => `CLEAT_${env?.variable}`, values };
 }
 

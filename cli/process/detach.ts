@@ -1,8 +1,8 @@
 /**
  * `cleat daemon --detach`: starts the daemon in the background, and returns when it serves.
  *
- * Guarantees: it has a session of its own, no terminal, and the working directory /. It is the same command without --detach. If it
- * does not come up, its own words are the error, and nothing is left running.
+ * Guarantees: it has a session of its own, and no terminal. If it does not come up, its own words are the error, and nothing is
+ * left running.
  * Limits: nothing starts it again if it ends; a supervisor does (docs/cli.md, Under systemd). What it says goes to daemon.log beside
  * the socket, as that of a daemon on demand: warnings, unless --log-level says more.
  */
@@ -31,7 +31,6 @@ export async function startDetached(
   const { log, before } = openLog(path);
   const { execPath, execArgv, argv } = process;
   const child = spawn(execPath, [...execArgv, argv[1] ?? '', ...args], {
-    cwd: '/',
     detached: true,
     stdio: ['ignore', log, log],
     env: { ...process.env, ...environment },

@@ -1,9 +1,10 @@
 /**
  * The settings that a daemon starts with, made of its options, which are those of the command line (cli/commands/daemon-settings.ts).
  *
- * Guarantees: an option that is not understood is refused by name. Nothing is opened or made.
+ * Guarantees: an option that is not understood is refused by name. Paths are absolute, so they hold wherever the daemon works.
+ * Nothing is opened or made.
  */
-import { join } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { driftPolicies } from '../../state/drift.ts';
 import { FaultError } from '../../state/faults.ts';
 import { forwarderLimits } from '../../state/forwarder.ts';
@@ -65,13 +66,17 @@ export function settingsOf(options: MainOptions, passed: TakenSocket | null): Om
     throw new FaultError('BAD_REQUEST', `the log level is one of ${LEVELS.join(', ')}, not ${level}`);
   }
   const places = rootlessPlaces();
-  const runDir = options.runDir ?? places?.runDir ?? '/run/cleat';
+  const runDir = directoryOf('run', options.runDir) ?? places?.runDir ?? '/run/cleat';
   const uplinks = programsOf(options);
+  const outside = rootlessOptions(uplinks, options.rootlessUplink);
   return {
     runDir,
-    stateDir: options.stateDir ?? places?.stateDir ?? DEFAULT_STATE_DIR,
-    netnsDir: options.netnsDir ?? '/run/netns',
-    socket: passed?.path ?? options.socket ?? join(runDir, 'cleat.sock'),
+    stateDir: directoryOf('state', options.stateDir) ?? places?.stateDir ?? DEFAULT_STATE_DIR,
+    netnsDir: directoryOf('netns', options.netnsDir) ?? '/run/netns',
+    socket:
+      passed?.path ??
+      (options.socket === undefined ? undefined : resolve(options.socket)) ??
+      join(runDir, 'cleat.sock'),
     socketFd: passed?.fd ?? null,
     exitWhenIdle: secondsOf(options.exitWhenIdle),
     publisher: publisherOf(options.publisher),
@@ -81,11 +86,17 @@ export function settingsOf(options: MainOptions, passed: TakenSocket | null): Om
     preparedNamespaces: preparedOf(options.preparedNamespaces),
     subnetPools: subnetPools(options.subnetPools ?? []),
     uplinks,
-    rootless: places === null ? null : rootlessOptions(uplinks, options.rootlessUplink),
+    rootless: places === null ? null : outside,
     externals: externalsOf(options),
     forwarderLimits: forwarderLimits(options.forwarderLimits ?? []),
     otlpEndpoint: options.otlpEndpoint ?? null,
   };
+}
+
+/** Returns the path; one that is relative begins where the command was given. */
+function directoryOf(which: string, path: string | undefined): string | undefined {
+  if (path === '') throw new FaultError('BAD_REQUEST', `the ${which} directory has an empty name`);
+  return path === undefined ? undefined : resolve(path);
 }
 
 function secondsOf(text: string | undefined): number | null {
@@ -102,6 +113,8 @@ function preparedOf(text: string | undefined): number {
 }
 
 function programsOf({ slirp4netns, slirp4netnsOptions, pasta, pastaOptions }: MainOptions): UplinkPrograms {
+  const relative = [slirp4netns, pasta].find((file) => file !== undefined && !isAbsolute(file));
+  if (relative !== undefined) throw new FaultError('BAD_REQUEST', `${relative} is not an absolute path of a program`);
   return {
     slirp4netns: { file: slirp4netns ?? USUAL_PROGRAMS.slirp4netns.file, options: slirp4netnsOptions ?? [] },
     pasta: { file: pasta ?? USUAL_PROGRAMS.pasta.file, options: pastaOptions ?? [] },

@@ -5,7 +5,7 @@
  * background, which a client waits for. After each test the audit is clean.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Inspection } from '../../state/answers/container/inspection.ts';
@@ -208,6 +208,19 @@ runs(
     assert.match(wrong.stderr, /^Error: /);
     process.kill(pid, 'SIGTERM');
     await until('it has ended', () => !alive(pid));
+    // A relative path begins where the command was given, and a word that looks like the flag belongs to its own flag.
+    const before = process.cwd();
+    process.chdir(shell.directory);
+    const own = ['--run-dir', 'near', '--state-dir', 'near/state', '--pasta-option', '-d'];
+    const near = Number(await shell.ok('daemon', '-d', ...own));
+    assert.is(readlinkSync(`/proc/${near}/cwd`), '/');
+    assert.match(readFileSync(`/proc/${near}/cmdline`, 'utf8'), /\0--pasta-option\0-d\0/);
+    assert.ok(existsSync('near/cleat.sock') && existsSync('near/state'));
+    assert.is(await shell.ok('--socket', 'near/cleat.sock', 'ps', '-q'), '');
+    process.kill(near, 'SIGTERM');
+    await until('it has ended', () => !alive(near));
+    rmSync('near', { recursive: true });
+    process.chdir(before);
     shell.environment.CLEAT_CONNECT_TIMEOUT = '0';
     await shell.startDaemon();
   },
