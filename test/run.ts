@@ -5,7 +5,8 @@
  * years, and with a /run, /sys and $TMPDIR of its own. So no test can touch the machine, see another test, or leave a process
  * behind. A file passes only if it exited with 0, uvu reported once, and passed = total > 0 with none skipped. The source tree
  * decides what runs: a compiled test without a source is not run, a source that is not compiled is a failure. The last line is
- * `N passed, N failed`, counted in tests; a file that breaks the rules counts as at least one failure.
+ * `N passed, N failed`, counted in tests; a file that breaks the rules counts as at least one failure. Before it stand the files
+ * that took the most processor time.
  * Limits: needs root, util-linux and iproute2. Disk and cgroups are the machine's, so a test must remove its files and cgroups.
  * No network.
  *
@@ -39,6 +40,8 @@ const DEFAULT_TIMEOUT_S = 600;
 const SLOW_S = 20;
 /** A process that has reported its tests ends in this time. What a failed test has left running would keep it until the timeout. */
 const ENDING_S = 30;
+/** So many of the files that take the most processor time are named at the end: they are what all runs wait for. */
+const COSTLY = 10;
 /** More than the report at the end of an output has, in characters. */
 const REPORT_LENGTH = 500;
 /** Behind the name of a file that runs as an ordinary user. */
@@ -95,7 +98,9 @@ mkdir -m 1777 /run/lock
 ip link set lo up
 set +e
 "$@"
-exit $?
+code=$?
+times >"$TMPDIR/times"
+exit $code
 `;
 
 interface TestFile {
@@ -122,6 +127,8 @@ interface Outcome {
   problem: string | undefined;
   output: string;
   seconds: number;
+  /** Processor time, in seconds; 0 if the file was ended from outside. */
+  cpuS: number;
 }
 
 const { values, positionals } = parseArgs({
@@ -162,6 +169,7 @@ const files = findFiles()
   .flatMap(runsOf);
 const width = Math.max(...files.map(({ name }) => name.length), 0);
 const unexplained: string[] = [];
+const costs: { name: string; cpuS: number }[] = [];
 const failures: { file: TestFile; outcome: Outcome }[] = [];
 let passed = 0;
 let failed = 0;
@@ -185,11 +193,19 @@ if (process.getuid?.() !== 0) {
   for (const file of files.filter(({ alone }) => alone)) report(file, await runFile(file));
   await retry();
 }
+if (!values.prove && files.length > COSTLY) console.log(`\n${mostCostly()}\n`);
 if (values.prove) console.log(`\n${await tabulate()}\n`);
 else if (unexplained.length > 0)
   console.log(`took longer than ${SLOW_S} s and do not say why: ${unexplained.join(' ')}`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
+
+function mostCostly(): string {
+  const sum = costs.reduce((seconds, { cpuS }) => seconds + cpuS, 0);
+  const most = costs.sort((a, b) => b.cpuS - a.cpuS).slice(0, COSTLY);
+  const rows = most.map(({ name, cpuS }) => `  ${cpuS.toFixed(0).padStart(5)} s  ${name}`);
+  return [`the most of ${sum.toFixed(0)} s of processor time:`, ...rows].join('\n');
+}
 
 /** Runs the failed files again, alone, if chance or the load of the machine may be the reason: if only a few failed. */
 async function retry(): Promise<void> {
@@ -249,16 +265,19 @@ function describe(path: string): TestFile {
 
 async function runFile(file: TestFile): Promise<Outcome> {
   const started = performance.now();
+  let cpuS = 0;
   const end = (output: string, problem: string | undefined, counts = { passed: 0, total: 0 }): Outcome => {
     const short = counts.total - counts.passed;
     const failures = problem === undefined ? short : Math.max(short, 1);
-    return { passed: counts.passed, failed: failures, problem, output, seconds: (performance.now() - started) / 1000 };
+    const seconds = (performance.now() - started) / 1000;
+    return { passed: counts.passed, failed: failures, problem, output, seconds, cpuS };
   };
   const careless = carelessness(file);
   if (careless !== undefined) return end('', careless);
   if (!existsSync(file.script)) return end('', `is not compiled: ${relative(root, file.script)} is missing`);
 
-  const { output, code, overdue } = await spawnIsolated(file);
+  const { output, code, overdue, ...spent } = await spawnIsolated(file);
+  cpuS = spent.cpuS;
   const counts = readCounts(output);
   if (overdue !== undefined) return end(output, overdue, counts);
   if (code !== 0) return end(output, `ended with ${code}`, counts);
@@ -292,7 +311,7 @@ function readCounts(output: string): { passed: number; total: number; skipped: n
 
 async function spawnIsolated(
   file: TestFile,
-): Promise<{ output: string; code: string | number; overdue: string | undefined }> {
+): Promise<{ output: string; code: string | number; overdue: string | undefined; cpuS: number }> {
   const scratch = mkdtempSync(join(tmpdir(), 'cleat-'));
   const clock = ['--time', '--boottime', `${UPTIME_S}`];
   const isolate = [
@@ -334,13 +353,20 @@ async function spawnIsolated(
       child.on('error', (error) => settle(`no start: ${error.message}`));
       child.on('close', (status, signal) => settle(status ?? signal ?? 'nothing'));
     });
-    return { output, code, overdue };
+    return { output, code, overdue, cpuS: readTimes(join(scratch, 'times')) };
   } finally {
     clearTimeout(timer);
     clearTimeout(ending);
     running.delete(kill);
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** Returns the seconds in what the shell's `times` prints: the user's and the system's, of itself and of what it waited for. */
+function readTimes(path: string): number {
+  if (!existsSync(path)) return 0;
+  const times = readFileSync(path, 'utf8').matchAll(/(\d+)m([\d.]+)s/g);
+  return [...times].reduce((sum, [, minutes, seconds]) => sum + 60 * Number(minutes) + Number(seconds), 0);
 }
 
 function environment(scratch: string): NodeJS.ProcessEnv {
@@ -358,6 +384,7 @@ function report(file: TestFile, outcome: Outcome): void {
   passed += outcome.passed;
   failed += outcome.failed;
   if (outcome.seconds > SLOW_S && file.slowS === 0) unexplained.push(file.name);
+  costs.push({ name: file.name, cpuS: outcome.cpuS });
   if (outcome.failed > 0) failures.push({ file, outcome });
   const verdict = outcome.failed === 0 ? 'ok  ' : 'FAIL';
   const seconds = `${outcome.seconds.toFixed(1)} s`;
