@@ -2,7 +2,7 @@
  * Runs the tests strictly: uvu alone reports success for a suite that threw, was skipped or never ran.
  *
  * Guarantees: each test file is one process, in network, mount, pid, IPC and time namespaces of its own, with an uptime of
- * years, and with a /run, /sys and $TMPDIR of its own. So no test can touch the machine, see another test, or leave a process
+ * years, and with a /run, /sys, /dev and $TMPDIR of its own. So no test can touch the machine, see another test, or leave a process
  * behind. A file passes only if it exited with 0, uvu reported once, and passed = total > 0 with none skipped. The source tree
  * decides what runs: a compiled test without a source is not run, a source that is not compiled is a failure. The last line is
  * `N passed, N failed`, counted in tests; a file that breaks the rules counts as at least one failure. Before it stand the files
