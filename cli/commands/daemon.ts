@@ -6,7 +6,7 @@
  * is loaded when this subcommand runs, so no other subcommand loads any code of the daemon.
  */
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { Session, subcommand } from '../command.ts';
 import { Failure } from '../failure.ts';
 import { fromEnvironment } from '../places.ts';
@@ -41,7 +41,9 @@ export function addDaemonCommand(program: Command): void {
     'cleat daemon --detach                         # returns when it serves, and prints its pid',
     'cleat daemon --run-dir /tmp/c/run --state-dir /tmp/c/state --netns-dir /tmp/c/netns',
   ]);
-  daemon.option('-d, --detach', 'in the background: return when it serves; it writes daemon.log beside its socket');
+  daemon
+    .option('-d, --detach', 'in the background: return when it serves; it writes daemon.log beside its socket')
+    .addOption(new Option('--no-detach').hideHelp()); // what --detach adds for the process in the background
   addSettings(daemon);
   daemon.action(async (flags: { detach?: boolean }, command: Command) => {
     const settings = Object.fromEntries(settle(await layersOf(command)));
@@ -73,7 +75,7 @@ export function addDaemonCommand(program: Command): void {
 async function detach({ socket, runDir, logLevel }: Record<string, Value>, command: Command): Promise<void> {
   const session = new Session(command);
   const { startDetached } = await import('../process/detach.ts');
-  const args = process.argv.slice(2).filter((word) => word !== '--detach' && word !== '-d');
+  const args = [...process.argv.slice(2), '--no-detach'];
   const place = socket ?? (runDir === undefined ? session.socket : join(String(runDir), 'cleat.sock'));
   const pid = await startDetached(args, String(place), logLevel === undefined ? { CLEAT_LOG_LEVEL: 'warn' } : {});
   session.say({ pid, socket: place }, String(pid));
