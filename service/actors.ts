@@ -9,7 +9,7 @@ import * as ask from '../effects/ask.ts';
 import { ensureAddresses } from '../effects/links/address.ts';
 import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/links/bridge.ts';
 import { andReview, reviewConntrack, reviewed, thenReview } from '../effects/firewall/conntrack.ts';
-import { defineEffect, type EffectRunner } from '../effects/effect.ts';
+import { defineEffect, toFault, type EffectRunner } from '../effects/effect.ts';
 import type { ExternalPrograms } from '../effects/external/external.ts';
 import { unlessExternal } from '../effects/external/forwarding.ts';
 import type { etcEffects } from '../effects/names/etc.ts';
@@ -39,6 +39,7 @@ import { rootlessMachine } from '../machines/rootless.ts';
 import { resolverMachine } from '../machines/resolver.ts';
 import { uplinkMachine } from '../machines/uplink.ts';
 import type { DriftPolicies } from '../state/drift.ts';
+import { FaultError, type Fault } from '../state/faults.ts';
 import type { ExposedStore } from '../state/files/exposed.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import type { Neighbours } from './containers/neighbours.ts';
@@ -127,13 +128,28 @@ export function provideContainer(
   });
 }
 
-/** No snapshot has to name what it makes, so that nothing waits for the disk (machines/prepared.ts). */
-export function providePrepared(kernel: Kernel) {
-  const prepare = prepareNamespace(kernel);
+/**
+ * No snapshot has to name what it makes, so that nothing waits for the disk (machines/prepared.ts). `ended` is told of each attempt, as
+ * the bus is of the effects of containers.
+ */
+export function providePrepared(kernel: Kernel, ended: (effect: string, ms: number, fault: Fault | null) => void) {
+  const make = prepareNamespace(kernel);
+  const prepare = async (): Promise<number> => {
+    const began = performance.now();
+    try {
+      const netns = await make();
+      ended('prepareNamespace', performance.now() - began, null);
+      return netns;
+    } catch (error) {
+      const fault = toFault(error, 'prepareNamespace');
+      ended('prepareNamespace', performance.now() - began, fault);
+      throw FaultError.of(fault);
+    }
+  };
   return preparedMachine.provide({
     actors: {
       pause: fromPromise<void, undefined>(({ signal }) => delay(QUIET_MS, undefined, { signal })),
-      prepareNamespace: fromPromise<number, undefined>(() => prepare()),
+      prepareNamespace: fromPromise<number, undefined>(prepare),
       backOff: ask.backOff(),
     },
   });

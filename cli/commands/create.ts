@@ -51,11 +51,7 @@ interface CreateFlags extends WiringOptions {
   boundTo?: number;
   exitFd?: { pid: number; fd: number };
   name?: string;
-  hostname?: string;
-  pod?: string;
   files?: boolean;
-  outside?: string;
-  portHandler?: PortHandler;
 }
 
 export function addCreateCommands(program: Command): void {

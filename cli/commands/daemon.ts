@@ -41,8 +41,9 @@ export function addDaemonCommand(program: Command): void {
     'cleat daemon --detach                         # returns when it serves, and prints its pid',
     'cleat daemon --run-dir /tmp/c/run --state-dir /tmp/c/state --netns-dir /tmp/c/netns',
   ]);
-  daemon.option('-d, --detach', 'in the background: return when it serves; it writes daemon.log beside its socket');
-  daemon.addOption(new Option('--no-detach').hideHelp()); // the same words again, in the background
+  daemon
+    .option('-d, --detach', 'in the background: return when it serves; it writes daemon.log beside its socket')
+    .addOption(new Option('--no-detach').hideHelp()); // what --detach adds for the process in the background
   addSettings(daemon);
   daemon.action(async (flags: { detach?: boolean }, command: Command) => {
     const settings = Object.fromEntries(settle(await layersOf(command)));

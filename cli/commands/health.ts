@@ -27,7 +27,7 @@ export function addHealthCommands(program: Command, clientVersion: string): void
         : await client.get<AuditReport>('/v1/audit');
       if (!report.clean) process.exitCode = EXIT.failed;
       const { removed = [], refused = [] }: Partial<RepairReport> = report;
-      if (report.clean && removed.length === 0) {
+      if (session.plain && report.clean && removed.length === 0) {
         return session.say(report, 'clean: the kernel holds what it should, and nothing else');
       }
       const row = (first: string, { kind, object, owner = '' }: Finding, last: string) => [

@@ -75,7 +75,7 @@ function addReplay(program: Command): void {
       const { path, difference } = replay;
       const rows = path.map(rowOf(path[0]?.t ?? 0));
       await session.table(replay, ['MS', 'MACHINE', 'EVENT', 'FROM', 'TO', 'FAULT'], rows);
-      if (!session.json) say(['', ...verdict(replay)]);
+      if (session.plain) say(['', ...verdict(replay)]);
       if (difference !== null) process.exitCode = EXIT.failed;
     }
     if (fault !== null) throw new Failure(fault);

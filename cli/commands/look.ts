@@ -118,9 +118,10 @@ function addStats(program: Command): void {
     ['cleat stats', 'cleat stats --no-stream', "cleat stats web --format json | jq '.[0].interfaces.eth0.rx_bytes'"],
   );
   addListFlags(command, STATS_KEYS, null)
-    .option('--no-stream', 'once, also on a terminal')
+    .option('--no-stream', 'once, also on a terminal; so do --format and --noheading')
     .addOption(new Option('-a, --all').hideHelp())
-    .action(async (ids: string[], { filter = [], stream }: ListFlags & { stream: boolean }, command: Command) => {
+    .action(async (ids: string[], flags: ListFlags & { stream: boolean; noheading?: boolean }, command: Command) => {
+      const { filter = [], stream, noheading = false } = flags;
       const session = new Session(command);
       const chosen = filterOf(filter, STATS_KEYS);
       const client = await session.client();
@@ -135,7 +136,9 @@ function addStats(program: Command): void {
         };
       };
       const { results, answers } = await ask();
-      if (stream && session.plain && process.stdout.isTTY) return follow(async () => (await ask()).answers);
+      const live = stream && session.plain && !noheading && process.stdout.isTTY;
+      // Of a name that means nothing, the error is better than a table without it.
+      if (live && !results.some((one) => one instanceof Failure)) return follow(async () => (await ask()).answers);
       await session.table(answers, STATS, answers.flatMap(statsRows));
       reportFailures(session, results);
     });
@@ -233,12 +236,13 @@ const EVENT_KEYS: Keys<Notification> = {
 interface EventFlags {
   id?: string;
   filter?: string[];
+  f?: string[];
   since?: number;
   until?: number;
 }
 
 function addEvents(program: Command): void {
-  const command = subcommand(program, 'events', 'what happens, as it happens; until Ctrl-C', [
+  subcommand(program, 'events', 'what happens, as it happens; until Ctrl-C', [
     'cleat events',
     'cleat events --since 10m --until now --filter type=failed',
     "cleat events --id web --format '{{.type}} {{json .fault}}'",
@@ -250,33 +254,38 @@ function addEvents(program: Command): void {
       timeOf,
     )
     .option('--until <time>', 'end then; `now` ends after what has happened', timeOf)
-    .addOption(new Option('--follow').hideHelp()); // who is used to it types it; events are followed anyway
-  // `events -f` of others follows, or filters.
-  command
-    .addOption(
-      new Option(
-        '-f, --filter [key=value]',
-        `only those; KEY is ${Object.keys(EVENT_KEYS).join(', ')} (again for more)`,
-      )
-        .preset('')
-        .argParser(collect),
+    .addOption(new Option('--follow').hideHelp()) // who is used to it types it; events are followed anyway
+    .option(
+      '--filter <key=value>',
+      `only those; KEY is ${Object.keys(EVENT_KEYS).join(', ')} (again for more)`,
+      collect,
     )
-    .action(async ({ id, filter = [], since, until }: EventFlags, action: Command) => {
+    .addOption(
+      new Option('-f [key=value]', 'the same; alone it is --follow of others, and events are followed anyway')
+        .preset(true)
+        .argParser((word: string | true, before: string[] | undefined) =>
+          word === true ? (before ?? []) : collect(word, before),
+        ),
+    )
+    .action(async ({ id, filter = [], f = [], since, until }: EventFlags, action: Command) => {
       const session = new Session(action);
-      const chosen = filterOf(
-        filter.filter((word) => word !== ''),
-        EVENT_KEYS,
-      );
+      const chosen = filterOf([...filter, ...f], EVENT_KEYS);
       const query = Object.entries({ id, since, until }).flatMap(([key, value]) =>
         value === undefined ? [] : [`${key}=${encodeURIComponent(value)}`],
       );
       const client = await session.client();
       // Ctrl-C is the usual way to stop following, not a failure.
       process.once('SIGINT', () => process.exit(0));
-      await client.follow(`/v1/events${query.length === 0 ? '' : `?${query.join('&')}`}`, (line) => {
+      const hear = (line: string) => {
         const notification = JSON.parse(line) as Notification;
         if (chosen(notification)) session.next(notification, () => notificationText(notification));
-      });
+      };
+      try {
+        await client.follow(`/v1/events${query.length === 0 ? '' : `?${query.join('&')}`}`, hear);
+      } catch (error) {
+        // The daemon was killed, or has dropped this reader.
+        if (!(error instanceof Failure && error.error.object === 'ECONNRESET')) throw error;
+      }
       if (until !== undefined && until <= Date.now()) return;
       const hint = 'It was stopped, or this reader was too slow; `cleat ps` shows how things are.';
       throw new Failure({ code: 'UNREACHABLE', message: 'the daemon closed the stream of events', hint }, 3);

@@ -243,6 +243,7 @@ function addCreate(network: Command): void {
     .action(async (name: string | undefined, flags: NetworkFlags, command: Command) => {
       if (name !== undefined && RESERVED.has(name))
         throw usage(`a network cannot be called ${name}: --network ${name} means something else`);
+      if (name === undefined && flags.ignore === true) throw usage('--ignore is about a name, and none is given');
       const session = new Session(command);
       const request = networkRequest(name ?? 'net', flags);
       const client = await session.client();

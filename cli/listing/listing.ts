@@ -75,6 +75,7 @@ export async function showList<T>(
   quiet = false,
 ): Promise<void> {
   if (quiet) {
+    if (!session.plain && !session.json) throw usage('-q prints names alone: not together with a --format of fields');
     const names = items.map(listing.name);
     return session.say(names, names);
   }

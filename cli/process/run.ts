@@ -9,10 +9,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ContainerView } from '../../state/answers/container/container.ts';
-import type { PortHandler } from '../../state/uplink.ts';
 import type { Client } from '../client.ts';
 import { Entrance, type Place } from './entrance.ts';
-import { explain, Failure } from '../failure.ts';
+import { explain, Failure, usage } from '../failure.ts';
 import { parseWiring, type WiringOptions } from '../request/options.ts';
 import { withProgress } from '../progress.ts';
 import { complain, warn } from '../terminal.ts';
@@ -20,7 +19,6 @@ import { addressesOf, portText } from '../text.ts';
 
 export interface RunOptions extends WiringOptions {
   name?: string;
-  portHandler?: PortHandler;
   detach?: boolean;
 }
 
@@ -30,6 +28,9 @@ export async function run(client: Client, options: RunOptions, argv: string[]): 
   const id = options.name ?? `run-${randomBytes(4).toString('hex')}`;
   const wiring = parseWiring(options);
   const shares = wiring.netns?.mode === 'host' || wiring.netns?.mode === 'container';
+  const file = options.dns !== undefined ? '--dns' : options.addHost !== undefined ? '--add-host' : null;
+  if (shares && file !== null)
+    throw usage(`${file} is for a namespace of its own`, 'In a shared one, CMD has the files of the one whose it is.');
 
   const program = new Entrance(argv, detach);
   try {

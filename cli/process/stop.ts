@@ -9,7 +9,7 @@ import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { Client } from '../client.ts';
 import { Failure } from '../failure.ts';
 
-/** The daemon's own limit is above it. */
+/** A longer wait is several requests: the daemon has a limit of its own for one. */
 const ROUND_MS = 60_000;
 
 export async function stop(
@@ -24,19 +24,31 @@ export async function stop(
     if (ignore && codeOf(error) === 'NO_SUCH_CONTAINER') return { id: text, state: 'gone' };
     throw error;
   }
-  const { id, generation } = container;
+  const { id, bound_to: pid } = container;
   const gone = { id, state: 'gone' as const };
   signal(container, 'SIGTERM');
-  if (await isGone(client, id, seconds * 1000)) return gone;
+  const limit = performance.now() + seconds * 1000;
+  for (;;) {
+    const left = Math.max(0, Math.ceil(limit - performance.now()));
+    if (await isGone(client, id, Math.min(left, ROUND_MS))) return gone;
+    const now = await sameAs(client, container);
+    if (now === null) return gone;
+    if (performance.now() < limit) continue;
+    if (now.bound_to === pid) signal(now, 'SIGKILL');
+    await client.gone(id);
+    return gone;
+  }
+}
+
+/** Returns the container as it is now; null if it is gone, whoever has its id since. */
+async function sameAs(client: Client, { id, generation }: ContainerView): Promise<ContainerView | null> {
   try {
     const now = await client.container(id);
-    if (now.generation === generation && now.bound_to === container.bound_to) signal(now, 'SIGKILL');
+    return now.generation === generation ? now : null;
   } catch (error) {
-    if (codeOf(error) === 'NO_SUCH_CONTAINER') return gone;
+    if (codeOf(error) === 'NO_SUCH_CONTAINER') return null;
     throw error;
   }
-  await client.gone(id);
-  return gone;
 }
 
 function signal({ id, bound_to: pid }: ContainerView, name: NodeJS.Signals): void {
@@ -65,7 +77,8 @@ async function isGone(client: Client, id: string, ms: number): Promise<boolean> 
 
 /** Resolves when the container is in this state, or gone. Rejects if it will not get there, or does not exist. */
 export async function waitFor(client: Client, text: string, state: string): Promise<{ id: string }> {
-  const { id } = await client.container(text);
+  const container = await client.container(text);
+  const { id } = container;
   const path = `/v1/containers/${encodeURIComponent(id)}?wait=${encodeURIComponent(state)}&timeout=${ROUND_MS}`;
   for (;;) {
     try {
@@ -73,6 +86,7 @@ export async function waitFor(client: Client, text: string, state: string): Prom
     } catch (error) {
       if (codeOf(error) !== 'WAIT_TIMEOUT') throw error;
     }
+    if ((await sameAs(client, container)) === null) return { id };
   }
 }
 

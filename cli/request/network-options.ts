@@ -44,6 +44,8 @@ export function networkUpdate(flags: NetworkUpdateFlags): NetworkUpdate {
   const { subnetDrop = [], ipRangeDrop = [] } = flags;
   if (dnsNone && dns.length > 0) throw usage('--dns-none means none: not together with --dns');
   if (routeNone && route.length > 0) throw usage('--route-none means none: not together with --route');
+  const both = optDrop.find((key) => Object.hasOwn(pairs(opt, '--opt'), key));
+  if (both !== undefined) throw usage(`--opt ${both} and --opt-drop ${both} exclude each other`);
   checkServers(dns);
   const subnets: NonNullable<NetworkUpdate['subnets']> = subnetsOf(flags);
   for (const text of ipRangeDrop) {
@@ -74,6 +76,9 @@ function checkServers(dns: readonly string[]): void {
 export function networkRequest(name: string, flags: NetworkFlags): NetworkRequest {
   const { opt = [], route = [], label = [], dns = [] } = flags;
   checkServers(dns);
+  const silent = flags.disableDns === true ? '--disable-dns' : '--internal';
+  if (dns.length > 0 && (flags.disableDns === true || flags.internal === true))
+    throw usage(`${silent} and --dns exclude each other: nobody is asked about other names there`);
   const subnets = subnetsOf(flags);
   return {
     name,

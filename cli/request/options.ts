@@ -10,7 +10,7 @@
  */
 import { isIP } from 'node:net';
 import type { AttachmentOptions, CreateEvent, PortMapping } from '../../state/event.ts';
-import type { UplinkProgram, UplinkRequest } from '../../state/uplink.ts';
+import type { PortHandler, UplinkProgram, UplinkRequest } from '../../state/uplink.ts';
 import { usage, type Failure } from '../failure.ts';
 
 /** The network of a container that names none. A copy, because the client imports only types from state/network.ts. */
@@ -107,6 +107,10 @@ export interface WiringOptions {
   networkAlias?: string[];
   dns?: string[];
   addHost?: string[];
+  hostname?: string;
+  pod?: string;
+  outside?: string;
+  portHandler?: PortHandler;
 }
 
 export function parseWiring(options: WiringOptions): Wiring {
@@ -155,12 +159,19 @@ export function parseWiring(options: WiringOptions): Wiring {
   }
   if (none && first !== undefined) throw usage(`--network none and --network ${first} exclude each other`);
   if (none && netns !== undefined && netns.mode !== 'pid') throw usage(`--network none and ${said} exclude each other`);
-  if ((netns?.mode === 'host' || netns?.mode === 'container') && (first !== undefined || publish.length > 0)) {
-    const what = first === undefined ? `port ${publish[0]}` : `network ${first}`;
-    throw usage(
-      `${said} shares a namespace: it has no ${what} of its own`,
-      'Give networks and ports to the one whose namespace it is.',
-    );
+  if (netns?.mode === 'host' || netns?.mode === 'container') {
+    const { hostname, pod, outside, portHandler } = options;
+    const what = Object.entries({
+      network: first,
+      port: publish[0],
+      hostname,
+      pod,
+      outside,
+      'port handler': portHandler,
+    });
+    const own = what.find(([, value]) => value !== undefined);
+    const hint = 'Give that to the one whose namespace it is.';
+    if (own !== undefined) throw usage(`${said} shares a namespace: it has no ${own.join(' ')} of its own`, hint);
   }
   return {
     ...(netns === undefined ? {} : { netns }),
@@ -176,8 +187,8 @@ export function parseWiring(options: WiringOptions): Wiring {
 function exposed({ expose = [], publishAll = false }: WiringOptions): string[] {
   for (const port of expose)
     if (port.includes(':')) throw usage(`invalid --expose "${port}": it is PORT[-PORT][/PROTO]`);
-  if (!publishAll) return [];
-  if (expose.length === 0)
+  if (!publishAll && expose.length > 0) throw usage('--expose names what -P publishes: give -P, too, or -p alone');
+  if (publishAll && expose.length === 0)
     throw usage('-P publishes what --expose names', 'For example: --expose 80 -P; or -p 8080:80.');
   return expose;
 }

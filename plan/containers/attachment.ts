@@ -67,11 +67,11 @@ export function planAttachments(
 /**
  * Returns the container's attachments after a network grants other terms; their names in the kernel stay. `remetric`: the
  * network's metric has changed, so the metric of the default route is chosen again. Otherwise it stays, because no other change
- * may affect which network has the default route.
+ * may affect which network has the default route. What a program of others has made stays as the program was asked for it.
  */
 export function revised(attachments: readonly Attachment[], lease: Lease, remetric: boolean): Attachment[] {
   return attachments.map((attachment) => {
-    if (attachment.network !== lease.network) return attachment;
+    if (attachment.network !== lease.network || attachment.external !== undefined) return attachment;
     const { mac, defaultMetric, gatewayPriority } = attachment;
     const next = { ...attachment, ...lease, mac };
     if (!remetric || lease.defaultMetric === null) {

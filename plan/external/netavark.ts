@@ -2,7 +2,8 @@
  * The protocol of netavark: one program, which gets the request of a container on a network on stdin, in libnetwork's form.
  *
  * Guarantees: pure. setup and teardown get the same request, word for word. The addresses and the MAC are those that the
- * network of cleat has leased: netavark chooses none.
+ * network of cleat has leased: netavark chooses none. Its default route gets the metric that the attachment has in its container,
+ * where no other network has it: netavark gives 100 to each.
  * Limits: without names: netavark's aardvark-dns would have the files of another program. netavark has no check: whoever runs
  * it looks at the link.
  */
@@ -56,7 +57,7 @@ function* remove(subject: Subject): Conversation<null> {
 }
 
 function callOf({ attachment, netns }: Subject, command: 'setup' | 'teardown'): Call {
-  const { network, link, mac, addresses, aliases, external, alias } = attachment;
+  const { network, link, mac, addresses, aliases, external, alias, defaultMetric } = attachment;
   const terms = external.terms as Terms;
   const request = {
     container_id: external.container.id,
@@ -76,7 +77,7 @@ function callOf({ attachment, netns }: Subject, command: 'setup' | 'teardown'): 
         aliases,
       },
     },
-    network_info: { [network]: terms.network },
+    network_info: { [network]: withMetric(terms.network, defaultMetric) },
   };
   return {
     programs: terms.programs,
@@ -86,6 +87,13 @@ function callOf({ attachment, netns }: Subject, command: 'setup' | 'teardown'): 
     doing: `netavark (${command})`,
     object: 'netavark',
   };
+}
+
+/** `metric` is null if there is no default route. */
+function withMetric(network: Terms['network'], metric: number | null): Json {
+  if (metric === null) return network;
+  const options = isRecord(network['options']) ? network['options'] : {};
+  return { ...network, options: { ...options, metric: String(metric) } };
 }
 
 /** Returns what netavark gives as its reason: {"error": "..."} on stdout. */

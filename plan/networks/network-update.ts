@@ -66,6 +66,8 @@ function changedSubnets(
   }
   const unknown = removed.find((cidr) => !definition.subnets.some(({ subnet }) => subnet === cidr));
   if (unknown !== undefined) return refuse('BAD_REQUEST', `network ${definition.name} has no subnet ${unknown}`);
+  const torn = named.find(({ subnet }) => removed.includes(subnet));
+  if (torn !== undefined) return refuse('BAD_REQUEST', `subnet ${torn.subnet} is to be changed, and to be removed`);
   if (ipv6 === false && named.some(isV6)) {
     return refuse('BAD_REQUEST', 'an IPv6 subnet is to be added, and IPv6 to be off');
   }

@@ -47,7 +47,8 @@ export function addNotificationRoutes(api: FastifyInstance, containers: Pick<Con
       reply.raw.end();
       request.raw.socket.destroySoon(); // after what is still to be sent
     };
-    const timer = until === undefined ? undefined : setTimeout(end, Math.min(LONGEST_MS, until - Date.now()));
+    // A timer may end a millisecond early: the moment is over when the answer ends.
+    const timer = until === undefined ? undefined : setTimeout(end, Math.min(LONGEST_MS, until - Date.now() + 1));
     closed(() => {
       clearTimeout(timer);
       stop();

@@ -46,7 +46,7 @@ export class Metrics {
   readonly #users = this.#gauge('network_containers', 'Containers on a network', ['network']);
   readonly #free = this.#gauge('network_addresses_free', 'Addresses that a subnet has left', ['network', 'subnet']);
   readonly #memory = this.#gauge('resident_memory_bytes', 'Resident memory of the daemon');
-  readonly #cpu = this.#gauge('cpu_seconds', 'Processor time of the daemon since its start');
+  readonly #cpu = this.#counter('cpu_seconds', 'Processor time of the daemon', []);
   readonly #started = this.#gauge('start_time_seconds', 'Start of the daemon, in seconds since the epoch');
   /** When the operation under way of each container began (performance.now()). */
   readonly #since = new Map<string, number>();
@@ -80,7 +80,8 @@ export class Metrics {
     this.#build.set({ version, instance }, 1);
     this.#memory.set(process.memoryUsage.rss());
     const { user, system } = process.cpuUsage();
-    this.#cpu.set((user + system) / 1e6);
+    this.#cpu.reset();
+    this.#cpu.inc((user + system) / 1e6);
     const attached = containers.flatMap(({ context }) => context.attachments);
     for (const snapshot of containers) {
       this.#containers.inc({ state: topState(snapshot) });

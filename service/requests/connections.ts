@@ -10,7 +10,7 @@
  * Limits: users are distinguished by the uid that the kernel recorded (SO_PEERCRED). Root can keep root out for BODY_MS, and with
  * streams for as long as it likes.
  */
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ErrorAnswer } from '../../state/answers/error.ts';
@@ -149,8 +149,8 @@ export class Connections {
   }
 }
 
-/** Holds the connections that have an answer without an end. */
-const endless = new WeakSet<Socket>();
+/** Holds the connections of each server that have an answer without an end, and the answer. */
+const endless = new WeakMap<Server, Map<Socket, ServerResponse>>();
 
 interface Endless {
   /** Writes, or disconnects a reader that does not keep up. `beginning`: this may be long, and does not count. */
@@ -162,12 +162,17 @@ interface Endless {
  * Begins an answer without an end. Throws LIMIT_REACHED if the connection has one: what stands behind it would never go out. The end
  * is that of the connection, because Node does not announce the end of an answer that still waits for the one before it.
  */
-export function beginEndless({ raw: { socket } }: FastifyRequest, reply: FastifyReply, type: string): Endless {
-  if (endless.has(socket))
-    throw new FaultError('LIMIT_REACHED', 'this connection has an answer without an end already');
-  endless.add(socket);
+export function beginEndless(
+  { raw: { socket }, server: { server } }: FastifyRequest,
+  reply: FastifyReply,
+  type: string,
+): Endless {
+  const all = endless.get(server) ?? new Map<Socket, ServerResponse>();
+  if (all.has(socket)) throw new FaultError('LIMIT_REACHED', 'this connection has an answer without an end already');
   reply.hijack();
   const out = reply.raw;
+  endless.set(server, all.set(socket, out));
+  socket.once('close', () => all.delete(socket));
   out.writeHead(200, { 'content-type': type, 'cache-control': 'no-store' });
   out.flushHeaders();
   /** How much may wait for the reader. The beginning comes on top until all has been read. */
@@ -182,6 +187,11 @@ export function beginEndless({ raw: { socket } }: FastifyRequest, reply: Fastify
     },
     closed: (then) => socket.once('close', then),
   };
+}
+
+/** Ends the answers without an end: the daemon stops, and their readers are to see a whole answer, not a connection that broke. */
+export function endEndless(server: Server): void {
+  for (const out of endless.get(server)?.values() ?? []) out.end();
 }
 
 export function announcesBody({ headers }: IncomingMessage): boolean {

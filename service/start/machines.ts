@@ -14,6 +14,7 @@ import { managerSocket, Scopes } from '../../effects/processes/scopes.ts';
 import { etcEffects, rootlessResolvConf, rootlessServers } from '../../effects/names/etc.ts';
 import { wayOutHome } from '../../effects/uplinks/uplink-keeper.ts';
 import { built } from '../../native/index.ts';
+import type { Fault } from '../../state/faults.ts';
 import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
 import { resolvConf } from '../../plan/containers/resolv-conf.ts';
@@ -127,7 +128,8 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       scopes,
     },
   };
-  const prepared = new PreparedNamespaces(providePrepared(kernel), options.preparedNamespaces, failed);
+  const ended = (effect: string, ms: number, fault: Fault | null) => void roster.bus.emit('effect', effect, ms, fault);
+  const prepared = new PreparedNamespaces(providePrepared(kernel, ended), options.preparedNamespaces, failed);
   const taking = prepared.taking.bind(prepared);
   const own = { ...etc, exposed, places, neighbours: roster.neighbours, externals, termsOf: terms, scopes, taking };
   const machine = provideContainer(containerRunner, kernel, shared, own, observed);

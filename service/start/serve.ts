@@ -19,6 +19,7 @@ import { driftChecks } from '../drift/drift-checks.ts';
 import { noSuchContainer } from '../events/events.ts';
 import { DEFAULT_NETWORK } from '../../state/network.ts';
 import { createApi } from '../http/api.ts';
+import { endEndless } from '../requests/connections.ts';
 import { Inspector } from '../viewers/inspector.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { inspect, inspectSnapshot } from '../views/inspect.ts';
@@ -172,6 +173,7 @@ export async function serve(
       files.close();
       watches.close();
       scopes.close();
+      endEndless(api.server);
       // Fastify knows nothing of a socket that was passed.
       if (socketFd !== null) api.server.close().closeAllConnections();
       // The end of a listening socket removes what is at its path (libuv), even if that is another daemon's by now.

@@ -12,7 +12,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { unwritable } from '../faults.ts';
-import { WholeFiles, type Failpoint } from './whole-file.ts';
+import { isUnread, WholeFiles, type Failpoint } from './whole-file.ts';
 
 const Entry = z.strictObject({
   publisher: z.string(),
@@ -48,7 +48,8 @@ export class ExposedStore {
       text = readFileSync(this.#path, 'utf8');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { unreadable: [] };
-      throw error;
+      if (isUnread(error)) throw error;
+      return { unreadable: [this.#files.setAside(FILE)] };
     }
     try {
       for (const entry of Record_.parse(JSON.parse(text)).exposed) {

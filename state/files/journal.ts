@@ -5,15 +5,30 @@
  *   <run-dir>/journal/<id>.ndjson    {"kind":"passage","t":1732153200123,"machine":"container","event":"configure",
  *                                     "from":"created","to":"configuring.leasing","ms":0.3,"patch":[...]}
  *   <run-dir>/journal/<id>.ndjson.1  the older part, once the file has grown past LIMIT
+ *   ....unreadable                   set aside: no journal, never deleted
  *
  * Guarantees: bounded (at most two files of LIMIT bytes, and what is written at once); lines are whole (a line cut short by a
  * crash is skipped). Each file but the first begins with everything that came before (`start`), so that losing the older part
  * loses no more than that; so does what follows lines that could not be written, which are reported, and a line of their own
- * (`gap`). It is removed with its container: before the snapshot, or at the next start.
+ * (`gap`). It is removed with its container: before the snapshot, or at the next start. What is in the place of one and is none is
+ * set aside and reported, and stops nothing.
  * Limits: history for people and tools; recovery never reads it. Lost with the run directory. A line is written 5 ms after it
  * was appended, so that a crash loses those.
  */
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { JournalEntry, JournalLine, JournalStart } from '../answers/container/history.ts';
 import type { Failpoint } from './whole-file.ts';
@@ -31,6 +46,8 @@ export class Journal {
   readonly #sizes = new Map<string, number>();
   /** The containers of which lines could not be written. */
   readonly #gaps = new Set<string>();
+  /** The containers whose files were looked at. */
+  readonly #known = new Set<string>();
   #flushing = false;
   readonly #failpoint: Failpoint;
   readonly #failed: (what: string, error: unknown) => void;
@@ -83,6 +100,7 @@ export class Journal {
 
   #write(id: string, lines: readonly JournalLine[]): void {
     const path = this.#path(id);
+    this.#look(id);
     if (this.#gaps.has(id)) {
       const whole = this.#wholes.get(id)?.(() => [...this.#lines(id), ...lines]) ?? null;
       this.#append(id, [{ kind: 'gap', t: Date.now() }, ...lines, ...(whole === null ? [] : [whole])]);
@@ -112,10 +130,12 @@ export class Journal {
 
   #lines(id: string): JournalLine[] {
     const lines: JournalLine[] = [];
-    for (const path of [`${this.#path(id)}.1`, this.#path(id)]) {
+    this.#look(id);
+    for (const path of this.#paths(id)) {
       for (const text of readLines(path)) {
         try {
-          lines.push(withKind(JSON.parse(text) as JournalLine | JournalEntry));
+          const line = JSON.parse(text) as JournalLine | JournalEntry;
+          if (typeof line.t === 'number') lines.push(withKind(line));
         } catch {
           // a line cut short by a crash
         }
@@ -130,12 +150,15 @@ export class Journal {
     this.#wholes.delete(id);
     this.#sizes.delete(id);
     this.#gaps.delete(id);
+    this.#known.delete(id);
     this.#failpoint('journal.remove:before');
-    for (const path of [this.#path(id), `${this.#path(id)}.1`]) {
+    for (const path of this.#paths(id)) {
       try {
         unlinkSync(path);
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'EISDIR') this.#setAside(id, path);
+        else if (code !== 'ENOENT') throw error;
       }
     }
     this.#failpoint('journal.remove:after');
@@ -147,8 +170,47 @@ export class Journal {
     for (const id of new Set(ids)) if (!isKnown(id)) this.remove(id);
   }
 
+  /** Sets aside what is no journal, before the first line of this daemon is read or written there. */
+  #look(id: string): void {
+    if (this.#known.has(id)) return;
+    this.#known.add(id);
+    for (const path of this.#paths(id)) {
+      if (mayBeJournal(path)) continue;
+      this.#setAside(id, path);
+      this.#gaps.add(id);
+    }
+  }
+
+  #setAside(id: string, path: string): void {
+    const aside = `${path}.unreadable`;
+    renameSync(path, aside);
+    this.#failed(`the journal of container ${id}`, new Error(`${path} was none, and is now ${aside}`));
+  }
+
   #path(id: string): string {
     return join(this.#directory, `${id}.ndjson`);
+  }
+
+  /** The older part comes first. */
+  #paths(id: string): string[] {
+    return [`${this.#path(id)}.1`, this.#path(id)];
+  }
+}
+
+/** Returns false for what is there and is no file of lines of JSON, by how it begins. */
+function mayBeJournal(path: string): boolean {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+  try {
+    if (!fstatSync(fd).isFile()) return false;
+    const begin = Buffer.alloc(64);
+    return /^\n*(\{"|\{?$)/.test(begin.toString('latin1', 0, readSync(fd, begin)));
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -6,11 +6,14 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Notification } from '../../state/answers/notification.ts';
 import { on } from '../harness/daemon.ts';
+import { until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { clear } from '../harness/rounds.ts';
 import { Screen } from './screen.ts';
@@ -22,6 +25,7 @@ const shell = new Shell();
 const { api } = shell;
 const habits = suite('habits');
 const open: Screen[] = [];
+const CLOSED = 'Error: the daemon closed the stream of events';
 
 habits.before(async () => {
   await shell.startDaemon();
@@ -75,6 +79,21 @@ habits('wrong input is refused in words, and changes nothing', async () => {
     ['stats nobody --no-stream', 1, /nobody/],
     ['stats -f name=x', 2, /invalid --filter/],
     ['info much', 2, /too many arguments/],
+    ['ps -q --format {{.id}}', 2, /-q prints names alone/],
+    ['network ls -q --format name', 2, /-q prints names alone/],
+    ['events --filter', 2, /argument missing/],
+    ['network create --ignore', 2, /--ignore is about a name/],
+    ['network create other --internal --dns 192.0.2.53', 2, /--internal and --dns exclude each other/],
+    ['network update back --opt mtu=1400 --opt-drop mtu', 2, /exclude each other/],
+    [
+      'network update back --subnet-drop 10.90.0.0/24 --ip-range-drop 10.90.0.0/24',
+      1,
+      /to be changed, and to be removed/,
+    ],
+    ['run --network host --dns 192.0.2.53 -- true', 125, /--dns is for a namespace of its own/],
+    ['run --network container:web --add-host a:192.0.2.1 -- true', 125, /--add-host is for a namespace of its own/],
+    ['up other --network host --hostname name', 2, /shares a namespace: it has no hostname name of its own/],
+    ['run --expose 80 -- true', 125, /--expose names what -P publishes/],
     ['completion tcsh', 2, /Allowed choices are bash, zsh, fish/],
     ['man', 2, /missing required argument/],
     ['man /dev/null/man', 1, /cannot write \/dev\/null\/man/],
@@ -149,6 +168,50 @@ habits('events of the past come first, once, and --until ends the stream', async
     assert.is((await api.get(`/v1/events?${query}`)).status, 400, query);
 });
 
+habits(
+  'when the daemon ends, events end with 3 and say why, watch goes on with the next, and a template is for each change',
+  async () => {
+    const [events, watch] = [
+      shell.start('events', '-f'),
+      shell.start('watch', '--format', '{{.id}} {{.name}} {{.state}}'),
+    ];
+    try {
+      await until('both hear', async () => {
+        await api.up('web', { networks: {}, name: 'other' });
+        await api.down('web');
+        return events.so().stdout !== '' && watch.so().stdout.includes('web other gone\n');
+      });
+      assert.match(watch.so().stdout, /^(web other \S+\n)+$/);
+      // Who reads the socket itself can tell a stop from a crash by the end of the answer.
+      const asked = get({ socketPath: shell.socket, path: '/v1/events' });
+      const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+      await shell.endDaemon('SIGTERM');
+      for await (const _ of answer);
+      assert.ok(answer.complete);
+      const { code, stderr } = await events.ended;
+      assert.equal([code, stderr.split('\n')[0]], [3, CLOSED]);
+      await shell.startDaemon();
+      const again = shell.start('events');
+      await until('both hear the next daemon', async () => {
+        await api.up('new', { networks: {} });
+        await api.down('new');
+        return again.so().stdout !== '' && watch.so().stdout.includes('new new gone\n');
+      });
+      await shell.endDaemon('SIGKILL');
+      const killed = await again.ended;
+      assert.equal([killed.code, killed.stderr.split('\n')[0]], [3, CLOSED]);
+      await shell.startDaemon();
+    } finally {
+      watch.child.kill('SIGINT');
+    }
+    assert.is((await watch.ended).code, 0);
+  },
+);
+
+habits('a template of audit is for each finding, also when there is none', async () => {
+  assert.is(await shell.ok('audit', '--format', '{{.KIND}} {{.OBJECT}}'), '');
+});
+
 habits('on a terminal, states have colours and stats are live; NO_COLOR and pipes have neither', async () => {
   await api.up('web', { networks: on('back') });
   const inTerminal = (environment: NodeJS.ProcessEnv, ...args: string[]) => {
@@ -162,6 +225,8 @@ habits('on a terminal, states have colours and stats are live; NO_COLOR and pipe
   assert.not((await shell.ok('ps')).includes('\u001b'));
   assert.ok((await inTerminal({}, 'port', 'nobody').ended()).written.includes(`${red}Error:${end} no container`));
   assert.match((await inTerminal({}, 'stats', '--no-stream').ended()).screen[1] ?? '', /^web +eth0 +back/);
+  assert.match((await inTerminal({}, 'stats', '--noheading').ended()).screen[0] ?? '', /^web +eth0 +back/);
+  assert.is((await inTerminal({}, 'stats', 'web', 'nobody').ended()).ended, 1);
   const live = inTerminal({}, 'stats');
   await live.until(
     'the table',

@@ -227,6 +227,20 @@ networks('options that exclude each other are refused', () => {
     blamed(() => parseWiring({ network: ['container:a'], publish: ['80'] })),
     /no port 80 of its own/,
   );
+  for (const [options, what] of [
+    [{ hostname: 'h' }, 'hostname h'],
+    [{ pod: 'p' }, 'pod p'],
+    [{ outside: '/run/netns/o' }, 'outside /run/netns/o'],
+    [{ portHandler: 'forwarder' as const }, 'port handler forwarder'],
+  ] as const)
+    assert.match(
+      blamed(() => parseWiring({ network: ['host'], ...options })),
+      new RegExp(`no ${what} of its own`),
+    );
+  assert.match(
+    blamed(() => parseWiring({ expose: ['80'] })),
+    /--expose names what -P publishes/,
+  );
   assert.match(
     blamed(() => parseWiring({ network: ['container:'] })),
     /lacks an id/,

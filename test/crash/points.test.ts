@@ -90,7 +90,7 @@ const EFFECTS_OF_ROOT = ['addExternal', 'recordAnswer', 'checkExternal', 'remove
 const points = suite('failpoints');
 
 points('every actor of every machine is an effect with failpoints, or known to change nothing', () => {
-  const all = [container, providePrepared(none), ...Object.values(shared)].flatMap((machine) =>
+  const all = [container, providePrepared(none, () => {}), ...Object.values(shared)].flatMap((machine) =>
     actorsOf(machine as AnyStateMachine),
   );
   const others = all.filter((name) => !effectNames.has(name));

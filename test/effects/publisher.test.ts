@@ -2,9 +2,9 @@
  * The outer publisher, through the shipped effects, against a stand-in that answers as gvproxy does (see
  * harness/gvproxy.ts): all-or-nothing changes, repeated requests, foreign exposures, and every kind of missing answer.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { askPublisher, expose, reconcile, unexpose, type Reconciled } from '../../effects/ports/publisher.ts';
@@ -320,6 +320,9 @@ publisher('many ports can be exposed at once', async () => {
 });
 
 publisher('a ledger that cannot be parsed is set aside', () => {
+  const folder = join(scratch(), 'exposed.json');
+  mkdirSync(folder);
+  assert.equal(ledgerIn(dirname(folder)).load(), { unreadable: [`${folder}.unreadable`] });
   for (const text of ['', '{}', '{"version":2,"exposed":[]}', '{"version":1,"exposed":[{"local":":1"}]}']) {
     const directory = scratch();
     const file = join(directory, 'exposed.json');

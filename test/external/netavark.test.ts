@@ -116,6 +116,24 @@ check('teardown gets the request of setup, word for word, from another daemon', 
   ]);
 });
 
+check('beside a network of cleat, each has a default route of the metric that cleat has planned', async () => {
+  const defaults = (netns: string): (number | undefined)[] => {
+    const text = execFileSync('nsenter', [`--net=${netns}`, 'ip', '-json', 'route', 'show', 'default'], {
+      encoding: 'utf8',
+    });
+    return (JSON.parse(text) as { metric?: number }[]).map(({ metric }) => metric);
+  };
+  const a = await daemon.up('a', { networks: { old: {}, web: {} } });
+  assert.equal(defaults(pathOf(a)), [100, 101]);
+  const again = await daemon.done({ type: 'reload', id: 'a', full: true });
+  assert.is(again.state, 'up');
+  assert.equal(defaults(pathOf(a)), [100, 101]);
+  // The higher priority has the lower metric, whoever makes the route.
+  const b = await daemon.up('b', { networks: { web: {}, old: { gateway_priority: 1 } } });
+  assert.equal(defaults(pathOf(b)), [90, 100]);
+  await daemon.down('a', 'b');
+});
+
 check('what others take away is made again', async () => {
   const a = await daemon.up('a', { networks: on('old'), port_mappings: [port(8080, 80)] });
   execFileSync('nsenter', [`--net=${pathOf(a)}`, 'ip', 'link', 'del', 'eth0']);

@@ -172,6 +172,19 @@ external('netavark is told each port with its host address', () => {
   assert.equal(ports, [{ host_ip: '192.0.2.1', host_port: 8080, container_port: 80, protocol: 'tcp', range: 2 }]);
 });
 
+external('netavark is told the metric that the container has for its default route, and none if it has none', () => {
+  const options = (own: object, defaultMetric: number | null) => {
+    const of: ExternalTerms = { driver: 'netavark', programs: ['/n'], config: '/c', network: { name: 'x', ...own } };
+    const one = { ...attachment(of), ...leaseOf('x'), network: 'x', defaultMetric };
+    const { calls } = lead(netavark.add(subject(one)), [said(0, '{"x": {}}')]);
+    return (JSON.parse(calls[0]!.stdin) as { network_info: { x: { options?: object } } }).network_info.x.options;
+  };
+  assert.equal(options({}, 101), { metric: '101' });
+  assert.equal(options({ options: { isolate: 'true', metric: '100' } }, 101), { isolate: 'true', metric: '101' });
+  assert.equal(options({ options: { no_default_route: 'true' } }, null), { no_default_route: 'true' });
+  assert.is(options({}, null), undefined);
+});
+
 external('an address has the prefix of the subnet that it is in, and of no text that is none', () => {
   const of = (ipam: object) => terms([{ type: 'p', capabilities: { ips: true }, ipam }]);
   const told = (ipam: object) => {

@@ -175,6 +175,10 @@ refusals('an update that contradicts itself, or the network, is refused', () => 
     'BAD_REQUEST: network web has no subnet 10.9.0.0/24',
   );
   assert.is(
+    update({ remove_subnets: ['10.89.0.0/24'], subnets: [{ subnet: '10.89.0.0/24', lease_range: null }] }),
+    'BAD_REQUEST: subnet 10.89.0.0/24 is to be changed, and to be removed',
+  );
+  assert.is(
     update({ ipv6_enabled: false, subnets: [{ subnet: 'fd00:1::/64' }] }),
     'BAD_REQUEST: an IPv6 subnet is to be added, and IPv6 to be off',
   );

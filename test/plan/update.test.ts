@@ -7,6 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { contains, parseSubnet } from '../../plan/addresses/address.ts';
 import { hasLease, planAttachments, revised } from '../../plan/containers/attachment.ts';
+import { externalOf } from '../../plan/external/external.ts';
 import {
   displaced,
   follows,
@@ -19,7 +20,7 @@ import {
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import type { Attachment, ContainerContext, Lease } from '../../state/container.ts';
 import { NetworkDefinition, type NetworkUpdate } from '../../state/network.ts';
-import { containerInput, definition } from '../harness/fixtures.ts';
+import { containerInput, definition, externalLease } from '../harness/fixtures.ts';
 
 const WEB = definition('web', '10.89.0.0/24', '10.89.0.1');
 const BACK = definition('back', '10.90.0.0/24', '10.90.0.1');
@@ -265,6 +266,15 @@ plan('metric: it is chosen again when the network has another, else left alone',
   const alone = two.slice(1);
   assert.equal(metrics(revised(alone, lease({ mtu: '1400' }, BACK), false)), [101]);
   assert.ok(hasLease(alone, lease({}, BACK), false));
+});
+
+plan('metric: that which a program of others was asked for stays, also when a lower one is free', () => {
+  const { terms, ...lease } = externalLease('web');
+  const container = containerInput();
+  const external = externalOf(container, terms!, {});
+  const attachment = { ...lease, external, gatewayPriority: 0, defaultMetric: 101 } as Attachment;
+  assert.equal(revised([attachment], { ...lease, defaultMetric: 100 }, true), [attachment]);
+  assert.ok(hasLease([attachment], { ...lease, defaultMetric: 100 }, true));
 });
 
 plan('metric: the order of gateway priorities holds under another metric, or the metric stays', () => {

@@ -63,6 +63,10 @@ metrics('count operations, effects and faults, and show what there is now', asyn
   });
   assert.ok((now.get('cleat_operation_duration_seconds_sum{event="configure"}') ?? 0) > 0);
   assert.ok((now.get('cleat_resident_memory_bytes') ?? 0) > 2 ** 20);
+  const cpu = now.get('cleat_cpu_seconds_total') ?? 0;
+  const later = (await samples()).get('cleat_cpu_seconds_total') ?? 0;
+  assert.ok(cpu > 0 && later >= cpu && later < 60, `${cpu} and ${later} s`);
+  assert.match((await daemon.get('/metrics')).text, /^# TYPE cleat_cpu_seconds_total counter$/m);
   const { version, instance } = (await daemon.get<Version>('/v1/version')).body;
   assert.is(now.get(`cleat_build_info{version="${version}",instance="${instance}"}`), 1);
 });

@@ -10,6 +10,7 @@ import * as assert from 'uvu/assert';
 import { auditDescriptors } from '../../service/audit/audit-descriptors.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import { on, TestDaemon } from '../harness/daemon.ts';
+import { Faults } from '../harness/faults.ts';
 import { testKernel } from '../harness/kernel.ts';
 import { endWithReport, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -88,6 +89,26 @@ prepared('a size of 0 makes none', async () => {
   await daemon.up('one', { networks: on('net') });
   assert.equal(held(daemon), []);
   await daemon.clean();
+  await daemon.down('one');
+  await daemon.stop();
+});
+
+prepared('what keeps one from being made is a fault with its code, in the log and the metrics', async () => {
+  const daemon = new TestDaemon();
+  const faults = new Faults(daemon);
+  daemon.preparedNamespaces = String(SIZE);
+  await daemon.start();
+  await full(daemon);
+  faults.order({ kind: 'namespace', action: 'fail', errno: 'ENOSPC', about: 'unshare', lasting: true }, 1);
+  await daemon.up('one', { networks: {} });
+  const counted = async () => (await daemon.get('/metrics')).text;
+  await until('it is counted', async () =>
+    (await counted()).includes('cleat_faults_total{where="prepareNamespace",code="KERNEL"}'),
+  );
+  assert.match(daemon.log(), /"errno":"ENOSPC".*"msg":"preparing namespaces: /);
+  faults.revoke();
+  await full(daemon);
+  assert.match(await counted(), /cleat_effect_duration_seconds_count\{effect="prepareNamespace"\} [4-9]/);
   await daemon.down('one');
   await daemon.stop();
 });
