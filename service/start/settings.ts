@@ -3,7 +3,7 @@
  *
  * Guarantees: an option that is not understood is refused by name. Nothing is opened or made.
  */
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { driftPolicies } from '../../state/drift.ts';
 import { FaultError } from '../../state/faults.ts';
 import { forwarderLimits } from '../../state/forwarder.ts';
@@ -14,6 +14,7 @@ import { USUAL_PROGRAMS, type UplinkPrograms } from '../events/uplink-request.ts
 import { DEFAULT_STATE_DIR } from '../records/instance.ts';
 import { isLevel, LEVELS } from '../report/log.ts';
 import { externalsOf } from './external-programs.ts';
+import { refuseSocketPath } from './listen.ts';
 import type { DaemonOptions } from './options.ts';
 import type { TakenSocket } from './passed-socket.ts';
 import { rootlessOptions, rootlessPlaces } from './rootless.ts';
@@ -29,6 +30,7 @@ export interface MainOptions {
   stateDir?: string;
   netnsDir?: string;
   socket?: string;
+  dockerSocket?: string;
   publisher?: string;
   /** KIND=POLICY, repeatable. */
   drift?: string[];
@@ -73,6 +75,7 @@ export function settingsOf(options: MainOptions, passed: TakenSocket | null): Om
     netnsDir: options.netnsDir ?? '/run/netns',
     socket: passed?.path ?? options.socket ?? join(runDir, 'cleat.sock'),
     socketFd: passed?.fd ?? null,
+    dockerSocket: dockerSocketOf(options.dockerSocket),
     exitWhenIdle: secondsOf(options.exitWhenIdle),
     publisher: publisherOf(options.publisher),
     drift: driftPolicies(options.drift ?? []),
@@ -86,6 +89,13 @@ export function settingsOf(options: MainOptions, passed: TakenSocket | null): Om
     forwarderLimits: forwarderLimits(options.forwarderLimits ?? []),
     otlpEndpoint: options.otlpEndpoint ?? null,
   };
+}
+
+function dockerSocketOf(path: string | undefined): string | null {
+  if (path === undefined) return null;
+  if (!isAbsolute(path)) throw new FaultError('BAD_REQUEST', `--docker-socket takes an absolute path, not ${path}`);
+  refuseSocketPath(path);
+  return path;
 }
 
 function secondsOf(text: string | undefined): number | null {

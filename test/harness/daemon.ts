@@ -56,6 +56,8 @@ export class TestDaemon {
   forwardOthers = false;
   /** Programs of others that make networks, as on the command line. */
   externals: Pick<MainOptions, 'cniPlugins' | 'netavark' | 'pluginTimeout'> = {};
+  /** Where Docker's clients find it, if anywhere. */
+  dockerSocket: MainOptions['dockerSocket'];
   /** NAME=NUMBER: its limits. */
   limits: string[] = [];
   /** A number, as text: how many namespaces it makes in advance. */
@@ -115,7 +117,7 @@ export class TestDaemon {
     const { runDir, stateDir, netnsDir, socket } = this;
     const publisher = this.publisher ?? undefined;
     const { drift, forwardOthers, limits, forwarderLimits, subnetPools, otlpEndpoint, exitWhenIdle, logLevel } = this;
-    const { preparedNamespaces } = this;
+    const { preparedNamespaces, dockerSocket } = this;
     const argument = JSON.stringify({
       ...(this.usualPlaces ? {} : { runDir, stateDir, netnsDir, socket }),
       publisher,
@@ -123,6 +125,7 @@ export class TestDaemon {
       forwardOthers,
       limits,
       preparedNamespaces,
+      dockerSocket,
       forwarderLimits,
       subnetPools,
       otlpEndpoint,
