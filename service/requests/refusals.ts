@@ -34,5 +34,13 @@ export function faultOfRequest(error: unknown): Fault {
 
 export function sendFault(reply: FastifyReply, fault: Fault, refusal: Refusal = asFault): FastifyReply {
   const { status, body } = refusal(fault);
-  return reply.code(status).send(body);
+  return sendRefusal(reply, status, body);
+}
+
+/** Sends bytes: Fastify adds a charset to the type of JSON, and Docker's client reads an error only if its type has none. */
+export function sendRefusal(reply: FastifyReply, status: number, body: object): FastifyReply {
+  return reply
+    .code(status)
+    .type('application/json')
+    .send(Buffer.from(JSON.stringify(body)));
 }

@@ -179,11 +179,12 @@ export class TestDaemon {
     path: string,
     body?: unknown,
     headers: Record<string, string> = {},
+    socketPath = this.socket,
   ): Promise<Answer<T>> {
     const type = body === undefined ? {} : { 'content-type': 'application/json' };
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const all = { ...type, ...headers };
-      const outgoing = httpRequest({ socketPath: this.socket, method, path, headers: all, agent: false }, resolve);
+      const outgoing = httpRequest({ socketPath, method, path, headers: all, agent: false }, resolve);
       outgoing.once('error', reject);
       outgoing.end(body === undefined || typeof body === 'string' ? body : JSON.stringify(body));
     });
@@ -197,6 +198,11 @@ export class TestDaemon {
       text,
       body: (json ? JSON.parse(text) : null) as T,
     };
+  }
+
+  /** The same on the socket for Docker's clients. */
+  docker<T = { message: string }>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
+    return this.request<T>(method, path, body, {}, this.dockerSocket);
   }
 
   get<T = Body>(path: string): Promise<Answer<T>> {

@@ -27,7 +27,11 @@ export const HEADERS = {
   swarm: 'inactive',
 };
 
-const minorOf = (version: string): number => Number(version.split('.')[1]);
+/** Numbers that are in the order of versions. */
+function rank(version: string): number {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major * 10_000 + minor;
+}
 
 /** Splits /v1.50/networks into the version, null if none is named, and the path. */
 export function splitVersion(url: string): { version: string | null; path: string } {
@@ -38,11 +42,10 @@ export function splitVersion(url: string): { version: string | null; path: strin
 export function refuseVersion(version: string | null): void {
   if (version === null) return;
   const client = `client version ${version} is too`;
-  const isFirst = version.startsWith('1.');
-  if (!isFirst || minorOf(version) > minorOf(API_VERSION)) {
+  if (rank(version) > rank(API_VERSION)) {
     throw new FaultError('BAD_REQUEST', `${client} new. Maximum supported API version is ${API_VERSION}`);
   }
-  if (minorOf(version) >= minorOf(MIN_API_VERSION)) return;
+  if (rank(version) >= rank(MIN_API_VERSION)) return;
   const upgrade = 'please upgrade your client to a newer version';
   throw new FaultError('BAD_REQUEST', `${client} old. Minimum supported API version is ${MIN_API_VERSION}, ${upgrade}`);
 }

@@ -30,6 +30,7 @@ import { asDocker } from '../../fronts/docker/docker-error.ts';
 import { NetworkEvents, type NetworkEventsParts } from '../../fronts/docker/network-events.ts';
 import type { Connections } from '../../requests/connections.ts';
 import { parse } from '../../requests/parse.ts';
+import { sendRefusal } from '../../requests/refusals.ts';
 import { createServer } from '../server.ts';
 import { addDockerContainerRoutes, type DockerContainerParts } from './docker-container-routes.ts';
 import { addDockerEventRoutes } from './docker-event-routes.ts';
@@ -54,15 +55,10 @@ export function createDockerApi(parts: DockerApiParts): FastifyInstance {
     refuseVersion(splitVersion(request.originalUrl).version);
     done();
   });
-  // Docker's client reads an error only if its type is this, and nothing else.
-  api.addHook('onSend', (_request, reply, payload, done) => {
-    if (String(reply.getHeader('content-type')).startsWith('application/json')) reply.type('application/json');
-    done(null, payload);
-  });
   api.setNotFoundHandler(({ method, originalUrl }, reply) => {
     const path = originalUrl.split('?', 1)[0] ?? '';
     const message = `${method} ${path} is not supported: cleat serves the networks of Docker's API alone (docs/docker.md)`;
-    return reply.code(501).send({ message });
+    return sendRefusal(reply, 501, { message });
   });
 
   api.route({
