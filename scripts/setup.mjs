@@ -3,7 +3,7 @@
  *
  * Guarantees: plain JavaScript without dependencies, so it works in a fresh clone. It first checks everything that only a
  * person can change (system, root, Node, headers), and reports all of that at once, before it installs anything. Then it
- * installs missing Debian packages and npm packages. If nothing is missing, it prints nothing.
+ * installs missing Debian packages and npm packages, and takes Docker's client out of its package. If nothing is missing, it prints nothing.
  * Limits: Debian 12 or newer and derivatives, packages from the configured archives; it is root who can install them. It never removes
  * anything.
  *
@@ -14,7 +14,8 @@
  *       77 not root and a package is missing, or root without the right to make namespaces (EX_NOPERM).
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findNodeDir } from './node-headers.mjs';
 
@@ -67,6 +68,13 @@ const NOT_TO_START = ['firewalld', 'containerd'];
 /** systemd looks here first. A unit that leads to /dev/null is neither started nor enabled (systemd.unit(5), "masked"). */
 const UNITS = '/etc/systemd/system';
 
+/**
+ * The packages of which one has Docker's client, which tests run against cleat; the first that is known. In Debian 12 the client is in
+ * one package with the daemon, which would start: so the client alone is taken out, and no package is installed.
+ */
+const DOCKER_PACKAGES = ['docker-cli', 'docker.io'];
+const DOCKER = '/usr/local/bin/docker';
+
 const BENCH_PACKAGES = {
   socat: 'benchmark peer: a port carried by a process for each connection',
 };
@@ -80,8 +88,11 @@ const root = join(import.meta.dirname, '..');
 demandWhatOnlyAPersonCanChange();
 const debian = missingDebianPackages();
 const npm = npmProblem();
+// An ordinary user runs the demo, which needs no Docker.
+const docker = process.getuid() === 0 && !isInPath('docker');
 if (checkOnly) report();
 if (debian.length > 0) installDebianPackages();
+if (docker) takeDockerClient();
 if (npm !== undefined) installNpmPackages();
 
 function demandWhatOnlyAPersonCanChange() {
@@ -175,6 +186,8 @@ function report() {
   const lines = debian.map((name) => `Debian package ${name} is missing (${wanted()[name]})`);
   if (debian.length > 0) lines.push(`get them: apt-get install --no-install-recommends ${debian.join(' ')}`);
   if (npm !== undefined) lines.push(`npm packages: ${npm}; get them: npm ci`);
+  if (docker)
+    lines.push(`Docker's client is missing (tests that it works with cleat); npm run setup puts it at ${DOCKER}`);
   if (lines.length > 0) stop(EX_MISSING, lines);
   process.exit(0);
 }
@@ -184,9 +197,7 @@ function installDebianPackages() {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1' };
   // Another apt (unattended upgrades on a fresh machine) may hold the lock: waits for it instead of failing.
   const apt = ['-q', '-o', 'DPkg::Lock::Timeout=120'];
-  // A stale list of one archive is no reason to stop; the install shows if it matters.
-  say('apt-get update');
-  run('apt-get', [...apt, 'update'], env);
+  updateLists();
   for (const name of NOT_TO_START) if (debian.includes(name)) mask(name);
   say(`apt-get install ${debian.join(' ')}`);
   const install = run('apt-get', [...apt, 'install', '-y', '--no-install-recommends', ...debian], env);
@@ -199,6 +210,35 @@ function installDebianPackages() {
   }
   const still = missingDebianPackages();
   if (still.length > 0) stop(EX_MISSING, [`installed, but dpkg still does not list: ${still.join(' ')}`]);
+}
+
+/** A stale list of one archive is no reason to stop; the install shows if it matters. */
+function updateLists() {
+  say('apt-get update');
+  run('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=120', 'update'], process.env);
+}
+
+function isInPath(program) {
+  return (process.env.PATH ?? '').split(':').some((directory) => existsSync(join(directory, program)));
+}
+
+function takeDockerClient() {
+  say("needs Docker's client: tests that it works with cleat's networks");
+  if (debian.length === 0) updateLists(); // else they are new
+  const known = DOCKER_PACKAGES.find((name) => !run('apt-cache', ['show', name], process.env).failed);
+  if (known === undefined) stop(EX_MISSING, [`no archive has a package ${DOCKER_PACKAGES.join(' or ')}`]);
+  say(`apt-get download ${known}; its client to ${DOCKER}`);
+  const directory = mkdtempSync(join(tmpdir(), 'cleat-docker-'));
+  const attempt = (command, ...argv) => {
+    const { failed, output } = run(command, argv, process.env, directory);
+    return failed ? `${output}\n${command} could not get Docker's client from package ${known}` : undefined;
+  };
+  const problem =
+    attempt('apt-get', '-q', 'download', known) ??
+    attempt('dpkg-deb', '--extract', ...readdirSync(directory), '.') ??
+    attempt('install', '-m', '755', 'usr/bin/docker', DOCKER);
+  rmSync(directory, { recursive: true, force: true });
+  if (problem !== undefined) stop(EX_MISSING, [problem]);
 }
 
 function mask(name) {
@@ -218,8 +258,8 @@ function installNpmPackages() {
 }
 
 /** Runs a program to its end, silently; keeps the output for the failure report. */
-function run(command, argv, env) {
-  const result = spawnSync(command, argv, { cwd: root, env, encoding: 'utf8', maxBuffer: 1 << 26 });
+function run(command, argv, env, cwd = root) {
+  const result = spawnSync(command, argv, { cwd, env, encoding: 'utf8', maxBuffer: 1 << 26 });
   const output = `${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}`.trimEnd();
   return { failed: result.status !== 0, output };
 }

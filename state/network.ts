@@ -138,6 +138,8 @@ export const NetworkRequest = z.strictObject({
   /** The bridge, or the parent of the containers' links. */
   network_interface: InterfaceName.optional(),
   subnets: z.array(Subnet).max(16).optional(),
+  /** true: an IPv4 subnet is chosen beside IPv6 ones that are named. false: none is, if none is named at all. */
+  ipv4_enabled: z.boolean().optional(),
   ipv6_enabled: z.boolean().optional(),
   internal: common.internal.optional(),
   dns_enabled: common.dns_enabled.optional(),

@@ -69,6 +69,15 @@ export const SETTINGS: readonly Setting[] = [
     text: 'where namespaces are pinned',
   },
   {
+    name: 'dockerSocket',
+    key: 'docker_socket',
+    kind: 'text',
+    flag: '--docker-socket <path>',
+    env: { variable: 'DOCKER_SOCKET' },
+    usual: 'none',
+    text: "a second socket, for the `docker network` commands of Docker's clients",
+  },
+  {
     name: 'publisher',
     key: 'publisher',
     kind: 'text',

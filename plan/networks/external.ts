@@ -21,6 +21,7 @@ export const isUnknown = ({ driver }: Driven): boolean => driver === 'cni';
 const CONFLIST_ALONE = [
   'network_interface',
   'subnets',
+  'ipv4_enabled',
   'ipv6_enabled',
   'internal',
   'dns_enabled',

@@ -107,14 +107,18 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
 
 /** Returns the subnets of a request, with those that are chosen here because it names none of their family. */
 function withChosen(
-  { driver = 'bridge', subnets = [], ipv6_enabled: ipv6 = false }: NetworkRequest,
+  { driver = 'bridge', subnets = [], ipv4_enabled: ipv4, ipv6_enabled: ipv6 = false }: NetworkRequest,
   ipam: 'host-local' | 'none',
   around: Surroundings,
 ): { subnets: Subnet[] } | { fault: Fault } {
   const wanted: Subnet[] = [...subnets];
-  const families = [...(wanted.length === 0 ? [4 as const] : []), ...(ipv6 && !wanted.some(isV6) ? [6 as const] : [])];
-  for (const family of ipam === 'none' ? [] : families) {
-    if (isOnParent({ driver })) return refuse('BAD_REQUEST', 'say which IPv6 subnet is behind the parent');
+  if (ipam === 'none') return { subnets: wanted };
+  const [has4, has6] = [wanted.some((one) => !isV6(one)), wanted.some(isV6)];
+  if (ipv4 === false && has4) return refuse('BAD_REQUEST', 'an IPv4 subnet is named, and ipv4_enabled is false');
+  const families = [...((ipv4 ?? !has6) && !has4 ? [4 as const] : []), ...(ipv6 && !has6 ? [6 as const] : [])];
+  if (wanted.length + families.length === 0) return refuse('BAD_REQUEST', 'a network has IPv4 or IPv6');
+  for (const family of families) {
+    if (isOnParent({ driver })) return refuse('BAD_REQUEST', `say which IPv${family} subnet is behind the parent`);
     const chosen = chooseSubnet(family, around, around.id);
     if ('fault' in chosen) return chosen;
     wanted.push(chosen);

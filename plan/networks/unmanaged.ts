@@ -80,12 +80,14 @@ export function notUnmanaged({
   network_interface: bridge,
   subnets = [],
   internal = false,
+  ipv4_enabled: ipv4 = false,
   ipv6_enabled: ipv6 = false,
   ipam_options: { driver: ipam } = {},
 }: NetworkRequest): Fault | null {
   const bad = (message: string): Fault => ({ code: 'BAD_REQUEST', message });
   if (bridge === undefined) return bad(`network ${name} is unmanaged: say the name of the bridge that it is on`);
-  if (subnets.length === 0 && ipam !== 'none') return subnetUnknown(name, 'subnet');
+  const has4 = subnets.some(({ subnet }) => !subnet.includes(':'));
+  if (ipam !== 'none' && (subnets.length === 0 || (ipv4 && !has4))) return subnetUnknown(name, 'subnet');
   if (ipv6 && ipam !== 'none' && !subnets.some(({ subnet }) => subnet.includes(':')))
     return subnetUnknown(name, 'IPv6 subnet');
   if (internal) return bad(`network ${name} is unmanaged: there are no rules on ${bridge} that would keep it internal`);

@@ -18,15 +18,13 @@
  *   GET    /v1/audit, /v1/doctor, /v1/version, /v1/openapi.json
  *   GET    /metrics (for Prometheus), /_ping ("OK", as of Docker and Podman)
  *
- * Guarantees: the object that is authorised is the object that is executed. A body over the limit is refused before it is read
- * (moby CVE-2026-34040). An incomplete request changes nothing. An error is {"error": Fault and hint} with the status of
- * state/faults.ts, also for bytes that are not HTTP. The resources that a client can make the daemon keep are bounded:
+ * Guarantees: an incomplete request changes nothing. An error is {"error": Fault and hint} with the status of
+ * state/faults.ts, also for bytes that are not HTTP (server.ts). The resources that a client can make the daemon keep are bounded:
  * connections, events under way on one stream, answers that the client does not read, plans.
  * Limits: the file mode of the socket decides which users may connect; authorise.ts decides which of them may name paths and
- * pids. Node itself answers a request without Host, or with an unknown Expect header, with a status alone (400, 417).
+ * pids.
  */
-import type { Socket } from 'node:net';
-import Fastify, { type FastifyInstance, type FastifyRequest, type RequestPayload } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import type { Kernel } from '../../effects/kernel.ts';
 import type { AuditReport, RepairReport } from '../../state/answers/audit.ts';
 import type { ContainerView, Gone } from '../../state/answers/container/container.ts';
@@ -40,9 +38,8 @@ import { LifecycleEvent } from '../../state/event.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';
 import { ContainerId } from '../../state/names.ts';
 import { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
-import type { Limits } from '../../state/limits.ts';
-import { authorise, authoriseNetwork, authoriseRepair, isTrusted, type Peer, peerOf } from '../requests/authorise.ts';
-import { announcesBody, Connections, endWith } from '../requests/connections.ts';
+import { authorise, authoriseRepair, type Peer, peerOf } from '../requests/authorise.ts';
+import type { Connections } from '../requests/connections.ts';
 import type { AppliedPlan } from '../containers/admission.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
@@ -57,19 +54,21 @@ import { addCniRoutes } from './cni-routes.ts';
 import { addRouteRules } from './route-rules.ts';
 import { addJournalRoutes } from './journal-routes.ts';
 import { type Answered, streamEvents } from './event-stream.ts';
-import { MAX_LINE } from '../requests/ndjson.ts';
 import { parse } from '../requests/parse.ts';
 import { addNetavarkRoutes } from './netavark-routes.ts';
 import { addNotificationRoutes } from './notification-routes.ts';
-import { addPlanRoutes, isDryRun, plannerOf, waits, type Call } from './plans.ts';
-import { faultOfRequest, refusal, sendFault } from '../requests/refusals.ts';
-import { traced, tracedEvent } from '../requests/traced.ts';
+import { addPlanRoutes, isDryRun, plannerOf, waits } from './plans.ts';
+import { asFault, refusal } from '../requests/refusals.ts';
+import type { Call, Requests } from '../requests/requests.ts';
+import { traced } from '../requests/traced.ts';
+import { createServer } from './server.ts';
 import type { Traces } from '../traces/traces.ts';
 import { warningsOf } from '../events/warnings.ts';
 import { addWhyRoutes, type WhyRoutes } from './why-routes.ts';
 
 export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
-  limits: Limits;
+  connections: Connections;
+  requests: Requests;
   /** Null if the daemon does not trace. */
   traces: Traces | null;
   containers: Containers;
@@ -100,45 +99,10 @@ const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
 
 const MAX_WAIT_MS = 300_000;
 
-/** The time from the connection to the end of the headers. An honest client never needs longer on a Unix socket. */
-const HEADERS_MS = 5000;
-
-/**
- * Fastify's own schema compilers (ajv and others) are not loaded, because that takes as long as loading the rest of Fastify. Zod
- * checks the shapes.
- */
-const noSchema = (): never => {
-  throw new Error('a route with a schema of Fastify');
-};
-
 export function createApi(parts: ApiParts): FastifyInstance {
-  const { containers, networks, plans, traces } = parts;
-  const api = Fastify({
-    bodyLimit: MAX_LINE,
-    forceCloseConnections: true,
-    exposeHeadRoutes: false, // HEAD of a stream would never end
-    logger: false,
-    schemaController: { compilersFactory: { buildValidator: noSchema, buildSerializer: noSchema } },
-    // A stream of events may stay open for months, so a whole request has no time limit. Its headers have one.
-    http: { requestTimeout: 0, headersTimeout: HEADERS_MS, connectionsCheckingInterval: HEADERS_MS / 2 },
-    clientErrorHandler: refuseBytes,
-    // Handles requests that the router refuses before it finds a route: bad escapes, parameters that are too long.
-    frameworkErrors: (error, _request, reply) => void sendFault(reply, faultOfRequest(error)),
-  });
-
-  const connections = new Connections(parts.limits);
-  connections.guard(api.server);
-  api.addHook('preParsing', (request, _reply, payload, done) => {
-    accountBody(request, payload, connections);
-    done(null, payload);
-  });
-  api.setErrorHandler((error, _request, reply) => sendFault(reply, faultOfRequest(error)));
+  const { connections, containers, networks, plans, requests, traces } = parts;
+  const api = createServer({ connections, refusal: asFault });
   addRouteRules(api, paths);
-  // Clients that set the type in every request send it with a DELETE without a body, too. Where a body is needed, its check says so.
-  const parseJson = api.getDefaultJsonParser('error', 'error');
-  api.addContentTypeParser('application/json', { parseAs: 'string' }, (request, text, done) =>
-    text === '' ? done(null) : parseJson(request, text as string, done),
-  );
   api.addContentTypeParser('application/x-ndjson', (_request, payload, done) => done(null, payload));
 
   api.post('/v1/events', async (request, reply) => {
@@ -170,26 +134,12 @@ export function createApi(parts: ApiParts): FastifyInstance {
     return { status: 200, body: await plans.make(untraced, plannerOf(peer)) };
   }
 
-  function send(
-    event: LifecycleEvent,
-    { peer, wait, headers }: Call,
-    applied: AppliedPlan | null,
-  ): Promise<ContainerSnapshot> {
-    authorise(peer, event);
-    return tracedEvent(traces, event, { headers, containers }, async () => {
-      // The default network could not be made when the daemon started. It may be possible now.
-      const needs = event.type === 'create' || event.type === 'connect';
-      if (needs && networks.defaultFault !== null) await networks.ensureDefault();
-      return containers.dispatch(event, wait, isTrusted(peer) ? null : peer.uid, applied);
-    });
-  }
-
   async function carryOut(
     event: LifecycleEvent,
-    { peer, wait, headers }: Call,
+    call: Call,
     applied: AppliedPlan | null,
   ): Promise<{ status: number; body: EventAnswer }> {
-    const snapshot = await send(event, { peer, wait, headers }, applied);
+    const snapshot = await requests.send(event, call, applied);
     const warnings = warningsOf(
       event,
       snapshot,
@@ -197,7 +147,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
       (outside) => parts.firewalld(outside),
     );
     const view = viewOf(snapshot, parts);
-    return { status: wait ? 200 : 202, body: warnings.length === 0 ? view : { ...view, warnings } };
+    return { status: call.wait ? 200 : 202, body: warnings.length === 0 ? view : { ...view, warnings } };
   }
 
   addNotificationRoutes(api, containers);
@@ -244,11 +194,8 @@ export function createApi(parts: ApiParts): FastifyInstance {
   api.get('/v1/networks', () => networks.all());
   api.post('/v1/networks', async (request, reply) => {
     const asked = parse(NetworkRequest, request.body);
-    authoriseNetwork(peerOf(request.raw.socket), asked);
     const { headers } = request;
-    const definition = await traced(traces, 'network.create', { headers, network: asked.name }, () =>
-      networks.create(asked),
-    );
+    const definition = await requests.createNetwork(asked, { peer: peerOf(request.raw.socket), headers });
     return reply.code(201).header('location', `/v1/networks/${definition.name}`).send(definition);
   });
   api.get<{ Params: { name: string } }>('/v1/networks/:name', (request) => networks.get(request.params.name));
@@ -257,14 +204,13 @@ export function createApi(parts: ApiParts): FastifyInstance {
     return traced(traces, 'network.update', { headers, network }, () => networks.update(network, update));
   });
   api.delete<{ Params: { name: string } }>('/v1/networks/:name', async (request, reply) => {
-    const { name: network } = request.params;
-    await traced(traces, 'network.remove', { headers: request.headers, network }, () => networks.remove(network));
+    await requests.removeNetwork(request.params.name, request);
     return reply.code(204).send();
   });
 
   addInspectorRoutes(api, parts);
-  addNetavarkRoutes(api, { ...parts, send: (event, call) => send(event, call, null) });
-  addCniRoutes(api, { ...parts, send: (event, call) => send(event, call, null) });
+  addNetavarkRoutes(api, { ...parts, send: (event, call) => requests.send(event, call) });
+  addCniRoutes(api, { ...parts, send: (event, call) => requests.send(event, call) });
 
   api.get('/v1/audit', () => parts.audit());
   api.post('/v1/audit/repair', (request) => {
@@ -281,36 +227,4 @@ export function createApi(parts: ApiParts): FastifyInstance {
 
 function viewOf(snapshot: ContainerSnapshot, parts: ApiParts): ContainerView | Gone {
   return snapshot.status !== 'done' ? parts.view(snapshot) : { id: snapshot.context.id, state: 'gone' };
-}
-
-/** Refuses bytes that are not HTTP, and headers that are too long or never end. */
-function refuseBytes(error: Error & { code: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET') socket.destroySoon();
-  else endWith(socket, { code: 'BAD_REQUEST', message: `no HTTP: ${error.message}` });
-}
-
-/** Counts the bytes of a body for its peer until the request is answered. Refuses and ends a body that exceeds the peer's limit. */
-function accountBody(request: FastifyRequest, payload: RequestPayload, connections: Connections): void {
-  const stream = request.headers['content-type']?.startsWith('application/x-ndjson') === true;
-  if (stream || !announcesBody(request.raw)) return; // a stream is counted line by line
-  const { socket } = request.raw;
-  const peer = peerOf(socket);
-  let kept = 0;
-  const count = (chunk: Buffer | string) => {
-    try {
-      connections.keep(peer, chunk.length);
-      kept += chunk.length;
-    } catch (error) {
-      endWith(socket, faultOfRequest(error));
-    }
-  };
-  payload.on('data', count);
-  const over = () => {
-    payload.off('data', count);
-    connections.release(peer, kept);
-    kept = 0;
-  };
-  payload.once('end', over);
-  socket.once('close', over);
-  payload.once('end', () => socket.off('close', over));
 }

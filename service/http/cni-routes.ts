@@ -20,7 +20,7 @@ import type { Send } from '../fronts/attachments.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { authoriseEngine, peerOf } from '../requests/authorise.ts';
 import { faultOfRequest } from '../requests/refusals.ts';
-import type { Call } from './plans.ts';
+import type { Call } from '../requests/requests.ts';
 
 interface CniRouteParts extends CniParts {
   send: (event: LifecycleEvent, call: Call) => Promise<ContainerSnapshot>;

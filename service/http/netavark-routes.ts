@@ -22,7 +22,7 @@ import type { Networks } from '../networks/networks.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { authoriseEngine, peerOf } from '../requests/authorise.ts';
 import { parse } from '../requests/parse.ts';
-import type { Call } from './plans.ts';
+import type { Call } from '../requests/requests.ts';
 
 interface NetavarkRouteParts {
   attachments: Attachments;

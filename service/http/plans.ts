@@ -4,7 +4,6 @@
  * Guarantees: a plan belongs to the user who made it, as the kernel names the peer; another one gets NO_SUCH_PLAN. What is carried
  * out is authorised again.
  */
-import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { EventAnswer } from '../../state/answers/event.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
@@ -12,13 +11,7 @@ import { FaultError } from '../../state/faults.ts';
 import type { AppliedPlan } from '../containers/admission.ts';
 import type { Planner, Plans } from '../plans/plans.ts';
 import { isTrusted, type Peer, peerOf } from '../requests/authorise.ts';
-
-/** Says how an event is asked for: by whom, whether the answer waits for its end, and the headers, which may name the caller's span. */
-export interface Call {
-  peer: Peer;
-  wait: boolean;
-  headers: IncomingHttpHeaders;
-}
+import type { Call } from '../requests/requests.ts';
 
 interface PlanRouteParts {
   plans: Plans;

@@ -13,11 +13,11 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { ErrorAnswer } from '../../state/answers/error.ts';
-import { FAULTS, FaultError, type Fault } from '../../state/faults.ts';
+import { FaultError, type Fault } from '../../state/faults.ts';
 import type { Limits } from '../../state/limits.ts';
 import { isTrusted, peerOf, type Peer } from './authorise.ts';
 import { MAX_LINE } from './ndjson.ts';
+import { asFault, type Refusal } from './refusals.ts';
 
 /** The time from the headers to the end of the body. An honest client never needs longer for 1 MiB on a Unix socket. */
 const BODY_MS = 10_000;
@@ -49,13 +49,14 @@ export class Connections {
     this.#limits = limits;
   }
 
-  /** From now on the server sees only connections that are admitted. */
-  guard(server: Server): void {
+  /** From now on the server sees only connections that are admitted. `refusal`: how the server's protocol says that one is not. */
+  guard(server: Server, refusal: Refusal): void {
     // node:http: any code that has accepted a connection may emit 'connection'. The server's own listeners run after ours, or not
     // at all.
     const listeners = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
     server.removeAllListeners('connection');
     server.on('connection', (socket: Socket) => {
+      forms.set(socket, refusal);
       if (this.#admit(socket)) for (const listener of listeners) listener.call(server, socket);
     });
     // Runs before the server's own listener, which may answer at once, or take the request for a stream.
@@ -132,7 +133,7 @@ export class Connections {
     });
     // The request is read and dropped: a socket closed with unread bytes gives its peer ECONNRESET instead of the reason.
     socket.resume();
-    socket.end(refusal({ code: 'LIMIT_REACHED', message: `no connection is left: ${why}` }));
+    socket.end(inBytes(socket, { code: 'LIMIT_REACHED', message: `no connection is left: ${why}` }));
   }
 
   #expectBody(request: IncomingMessage): void {
@@ -198,19 +199,22 @@ export function announcesBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
+/** How the protocol of a connection says a fault. */
+const forms = new WeakMap<Socket, Refusal>();
+
 /** Returns an HTTP answer as text, for places that the HTTP server does not reach. */
-function refusal(fault: Fault): string {
-  const [status, hint] = FAULTS[fault.code];
-  const body = JSON.stringify({ error: { ...fault, hint } } satisfies ErrorAnswer);
+function inBytes(socket: Socket, fault: Fault): string {
+  const { status, body } = (forms.get(socket) ?? asFault)(fault);
+  const text = JSON.stringify(body);
   return (
-    `HTTP/1.1 ${status} ${fault.code}\r\nContent-Type: application/json; charset=utf-8\r\n` +
-    `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
+    `HTTP/1.1 ${status} ${fault.code}\r\nContent-Type: application/json\r\n` +
+    `Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`
   );
 }
 
 /** Ends a connection with the reason. Sends no reason if an answer has begun already: it would land in the middle of that answer. */
 export function endWith(socket: Socket, fault: Fault): void {
   const { _httpMessage: begun } = socket as Socket & { _httpMessage?: { headersSent: boolean } | null };
-  if (socket.writable && begun?.headersSent !== true) socket.write(refusal(fault));
+  if (socket.writable && begun?.headersSent !== true) socket.write(inBytes(socket, fault));
   socket.destroySoon();
 }

@@ -1,5 +1,6 @@
 /**
- * Says what a client is told when its request is refused: {"error": Fault and hint}, with the status of state/faults.ts.
+ * Says what a client is told when its request is refused: {"error": Fault and hint}, with the status of state/faults.ts, unless the
+ * protocol of the socket has another form.
  *
  * Guarantees: any error becomes a fault with a code: those of Fastify and of JSON.parse are the client's, unknown ones ours.
  */
@@ -9,10 +10,16 @@ import type { ErrorAnswer } from '../../state/answers/error.ts';
 import { FAULTS, FaultError, type Fault } from '../../state/faults.ts';
 import { MAX_LINE } from './ndjson.ts';
 
-export function refusal(error: unknown): { status: number; body: ErrorAnswer } {
-  const fault = faultOfRequest(error);
-  return { status: FAULTS[fault.code][0], body: withHint(fault) };
-}
+/** Says a fault in the words of a protocol: the status and the body of the answer. */
+export type Refusal<Body = object> = (fault: Fault) => { status: number; body: Body };
+
+/** The form of cleat's own API. */
+export const asFault: Refusal<ErrorAnswer> = (fault) => {
+  const [status, hint] = FAULTS[fault.code];
+  return { status, body: { error: { ...fault, hint } } };
+};
+
+export const refusal = (error: unknown): ReturnType<typeof asFault> => asFault(faultOfRequest(error));
 
 export function faultOfRequest(error: unknown): Fault {
   const { code = '', message } = error as { code?: string; message: string };
@@ -25,10 +32,15 @@ export function faultOfRequest(error: unknown): Fault {
   return error instanceof FaultError ? error.fault : toFault(error, 'request');
 }
 
-function withHint(fault: Fault): ErrorAnswer {
-  return { error: { ...fault, hint: FAULTS[fault.code][1] } };
+export function sendFault(reply: FastifyReply, fault: Fault, refusal: Refusal = asFault): FastifyReply {
+  const { status, body } = refusal(fault);
+  return sendRefusal(reply, status, body);
 }
 
-export function sendFault(reply: FastifyReply, fault: Fault): FastifyReply {
-  return reply.code(FAULTS[fault.code][0]).send(withHint(fault));
+/** Sends bytes: Fastify adds a charset to the type of JSON, and Docker's client reads an error only if its type has none. */
+export function sendRefusal(reply: FastifyReply, status: number, body: object): FastifyReply {
+  return reply
+    .code(status)
+    .type('application/json')
+    .send(Buffer.from(JSON.stringify(body)));
 }

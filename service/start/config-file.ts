@@ -34,6 +34,7 @@ const File = z
   .strictObject({
     state_dir: Word,
     netns_dir: Word,
+    docker_socket: Word,
     publisher: Word,
     drift: Pairs,
     forward_others: z.boolean('it is true or false'),
@@ -123,6 +124,7 @@ function understood(path: string, text: string): SettingsFile {
   const all = {
     stateDir: file.state_dir,
     netnsDir: file.netns_dir,
+    dockerSocket: file.docker_socket,
     publisher: file.publisher,
     drift: file.drift,
     forwardOthers: file.forward_others,

@@ -8,10 +8,11 @@
  * Limits: of the state directory only what is below the run directory is removed, and only if users made nothing in it. A client
  * that connects at the last moment is disconnected without an answer, and tries again. docs/decisions/0058.
  */
-import { rmdirSync, rmSync, statSync } from 'node:fs';
+import { rmdirSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { basename, dirname, join, relative } from 'node:path';
 import { lockDirectory } from '../../native/index.ts';
+import { inodeOf } from './listen.ts';
 import type { DaemonOptions } from './options.ts';
 
 /** Bounds the time between two looks. */
@@ -25,7 +26,7 @@ const KEPT = ['containers', 'outsides', 'rootless'];
 export interface IdleParts {
   options: Pick<DaemonOptions, 'runDir' | 'stateDir' | 'netnsDir' | 'socket' | 'socketFd'>;
   seconds: number;
-  server: Server;
+  servers: readonly Server[];
   /** Returns true while a container is there. */
   holds: () => boolean;
   /** Returns true if the state directory has something that a user made. */
@@ -49,13 +50,15 @@ export class Idle {
     this.#parts = parts;
     this.#inode = this.#inodeNow();
     this.leaving = new Promise((resolve) => (this.#leave = resolve));
-    parts.server.on('connection', (socket) => {
-      this.#connections++;
-      socket.once('close', () => {
-        this.#connections--;
-        this.#since = performance.now();
+    for (const server of parts.servers) {
+      server.on('connection', (socket) => {
+        this.#connections++;
+        socket.once('close', () => {
+          this.#connections--;
+          this.#since = performance.now();
+        });
       });
-    });
+    }
     this.#timer = setInterval(() => this.#look(), Math.min(LOOK_MS, (parts.seconds * 1000) / 4));
   }
 
@@ -78,13 +81,13 @@ export class Idle {
   }
 
   #look(): void {
-    const { seconds, server, holds, options } = this.#parts;
+    const { seconds, servers, holds, options } = this.#parts;
     if (this.#inodeNow() !== this.#inode) return this.#end('unreachable');
     if (this.#connections > 0 || holds()) this.#since = performance.now();
     if (performance.now() - this.#since < seconds * 1000) return;
     // Somebody who is about to start a daemon here will find this one.
     if (!lockDirectory(options.runDir)) return;
-    server.close();
+    for (const server of servers) server.close();
     this.#end('idle');
   }
 
@@ -100,9 +103,6 @@ export class Idle {
     return socketFd === null ? inodeOf(socket) : null;
   }
 }
-
-/** Returns the inode of the socket at this path; null if there is none. */
-export const inodeOf = (socket: string): number | null => statSync(socket, { throwIfNoEntry: false })?.ino ?? null;
 
 function isBelow(path: string, directory: string): boolean {
   const way = relative(directory, path);

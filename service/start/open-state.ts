@@ -19,6 +19,7 @@ import { SnapshotStore } from '../../state/files/store.ts';
 import { Definitions } from '../networks/definitions.ts';
 import { failpoint } from '../records/failpoint.ts';
 import { instanceOf } from '../records/instance.ts';
+import { refuseSocketPath } from './listen.ts';
 import type { DaemonOptions } from './options.ts';
 
 export type OpenState = ReturnType<typeof openState>;
@@ -132,17 +133,4 @@ function enterOwnNamespace(kernel: Kernel): void {
     const message = `the daemon may not change the network namespace that it is in (${error.message})`;
     throw new FaultError('CAPABILITY_MISSING', message, { errno: error.code, syscall: error.syscall });
   }
-}
-
-/**
- * The size of sun_path (unix(7)). Node would pass the beginning of a longer path to the kernel: the socket would be
- * elsewhere.
- */
-const MAX_SOCKET_PATH = 107;
-
-function refuseSocketPath(path: string): void {
-  const bytes = Buffer.byteLength(path);
-  if (bytes > 0 && bytes <= MAX_SOCKET_PATH) return;
-  const message = `the path of a socket has 1 to ${MAX_SOCKET_PATH} bytes, not ${bytes}: ${path}`;
-  throw new FaultError('BAD_REQUEST', message, { object: path });
 }

@@ -28,6 +28,8 @@ export interface DaemonOptions {
   socket: string;
   /** The descriptor of that socket, if it was passed to us: then it is not ours to make, nor to remove. */
   socketFd: number | null;
+  /** The socket on which Docker's clients find networks (docs/docker.md); null for none. */
+  dockerSocket: string | null;
   /** After how many seconds of having nothing to do the daemon ends by itself; null: never. */
   exitWhenIdle: number | null;
   /** The API of the outer publisher (gvproxy), which publishes ports on the host of this virtual machine; null for none. */

@@ -6,9 +6,7 @@
  * Limits: a stop waits STOP_MS for operations under way, which continue at the next start, and FLUSH_MS for their traces.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FastifyInstance } from 'fastify';
 import type { ContainerContext } from '../../state/container.ts';
 import { listForwards } from '../../effects/forwarder/forwarder.ts';
 import { askPublisher } from '../../effects/ports/publisher.ts';
@@ -19,17 +17,20 @@ import { driftChecks } from '../drift/drift-checks.ts';
 import { noSuchContainer } from '../events/events.ts';
 import { DEFAULT_NETWORK } from '../../state/network.ts';
 import { createApi } from '../http/api.ts';
-import { endEndless } from '../requests/connections.ts';
+import { createDockerApi } from '../http/docker/docker-api.ts';
+import { Connections } from '../requests/connections.ts';
+import { Requests } from '../requests/requests.ts';
 import { Inspector } from '../viewers/inspector.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
-import { inspect, inspectSnapshot } from '../views/inspect.ts';
+import { inspect, inspectSnapshot, outline } from '../views/inspect.ts';
 import { machineSnapshot } from '../views/machine.ts';
 import { logChecks } from '../views/log-notifications.ts';
 import { statsOf, statsOfAll } from '../views/stats.ts';
 import type { Traces } from '../traces/traces.ts';
 import { containerView } from '../views/view.ts';
 import { why } from '../views/why.ts';
-import { Idle, inodeOf, type Leaving } from './idle.ts';
+import { Idle, type Leaving } from './idle.ts';
+import { listenBeside, listenOn, type Listener } from './listen.ts';
 import { endHolder } from './rootless.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
@@ -42,7 +43,6 @@ const STOP_MS = 5000;
 const FLUSH_MS = 2000;
 
 export interface Daemon {
-  api: FastifyInstance;
   /** Resolves when the daemon ends by itself, and is to be closed; null if it never does. */
   leaving: Promise<Leaving> | null;
   close(): Promise<void>;
@@ -57,7 +57,7 @@ export async function serve(
   version: string,
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
-  const { runDir, stateDir, netnsDir, socket, socketFd, exitWhenIdle, log } = options;
+  const { runDir, stateDir, netnsDir, socket, socketFd, dockerSocket, exitWhenIdle, log } = options;
   const { roster, metrics, shared, prepared, containers, networks, attachments, plans, places, scopes } = machines;
   const { watch, uplinks, neighbours } = watches;
   const { publishing, files, hostFile } = recovery;
@@ -103,8 +103,12 @@ export async function serve(
     view,
     daemon: { version, instance: instance.name, pid: process.pid, run: randomBytes(8).toString('hex') },
   });
+  const connections = new Connections(options.limits);
+  const requests = new Requests({ containers, networks, traces });
+  const inspectOne = (id: string) => inspect(inspectParts, id);
   const api = createApi({
-    limits: options.limits,
+    connections,
+    requests,
     traces,
     containers,
     networks,
@@ -115,7 +119,7 @@ export async function serve(
     view,
     firewalld: (outside) => shared.firewalld(outside).getSnapshot().context.fault,
     journal: (id) => journal.read(id),
-    inspect: (id) => inspect(inspectParts, id),
+    inspect: inspectOne,
     inspectSnapshot: (snapshot) => inspectSnapshot(inspectParts, snapshot),
     why: (id) => why(whyParts, id),
     inspector,
@@ -145,19 +149,35 @@ export async function serve(
     }),
   });
 
-  await listen(api, socket, socketFd);
-  const inode = inodeOf(socket);
+  const docker =
+    dockerSocket === null
+      ? null
+      : createDockerApi({
+          connections,
+          requests,
+          containers,
+          networks,
+          definitions: state.definitions,
+          inspect: inspectOne,
+          outline: (snapshot) => outline(inspectParts, snapshot),
+          about: { version, instance: instance.name },
+        });
+  // Who finds the one socket finds the other one, too.
+  const listeners: Listener[] = [
+    ...(docker === null || dockerSocket === null ? [] : [await listenBeside(docker, dockerSocket)]),
+    await listenOn(api, socket, socketFd),
+  ];
   const idle =
     exitWhenIdle === null
       ? null
       : new Idle({
           options,
           seconds: exitWhenIdle,
-          server: api.server,
+          servers: listeners.map(({ server }) => server),
           holds: () => roster.entries.size > 0,
           keeps: () => networks.all().some(({ name }) => name !== DEFAULT_NETWORK),
         });
-  log.info({ socket, containers: recovery.count, instance: instance.name }, 'ready');
+  log.info({ socket, dockerSocket, containers: recovery.count, instance: instance.name }, 'ready');
   surroundings().then(
     ({ checks }) => logChecks(checks, log),
     (error: unknown) => failed('checks of the surroundings', error),
@@ -165,7 +185,6 @@ export async function serve(
   prepared.start();
   await watches.start();
   return {
-    api,
     leaving: idle?.leaving ?? null,
     close: async () => {
       idle?.close();
@@ -173,14 +192,8 @@ export async function serve(
       files.close();
       watches.close();
       scopes.close();
-      endEndless(api.server);
-      // Fastify knows nothing of a socket that was passed.
-      if (socketFd !== null) api.server.close().closeAllConnections();
-      // The end of a listening socket removes what is at its path (libuv), even if that is another daemon's by now.
-      const found = inodeOf(socket);
-      const isReplaced = found !== null && found !== inode;
-      if (isReplaced) api.server.closeAllConnections();
-      else await api.close();
+      const isReplaced = listeners.at(-1)?.isReplaced() === true;
+      await Promise.all(listeners.map((listener) => listener.close()));
       await neighbours.close();
       await containers.close(STOP_MS);
       await shared.settled(STOP_MS);
@@ -189,20 +202,4 @@ export async function serve(
       if (options.rootless !== null && !isReplaced && containers.all().length === 0) endHolder(runDir);
     },
   };
-}
-
-async function listen(api: FastifyInstance, socket: string, fd: number | null): Promise<void> {
-  if (fd !== null) {
-    await api.ready();
-    await new Promise<void>((resolve, reject) => api.server.once('error', reject).listen({ fd }, resolve));
-    return;
-  }
-  rmSync(socket, { force: true }); // of a daemon that is no more: we hold its lock
-  const mask = process.umask(0o117);
-  try {
-    await api.listen({ path: socket });
-  } finally {
-    process.umask(mask);
-  }
-  chmodSync(socket, 0o660);
 }

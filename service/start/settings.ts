@@ -15,6 +15,7 @@ import { USUAL_PROGRAMS, type UplinkPrograms } from '../events/uplink-request.ts
 import { DEFAULT_STATE_DIR } from '../records/instance.ts';
 import { isLevel, LEVELS } from '../report/log.ts';
 import { externalsOf } from './external-programs.ts';
+import { refuseSocketPath } from './listen.ts';
 import type { DaemonOptions } from './options.ts';
 import type { TakenSocket } from './passed-socket.ts';
 import { rootlessOptions, rootlessPlaces } from './rootless.ts';
@@ -30,6 +31,7 @@ export interface MainOptions {
   stateDir?: string;
   netnsDir?: string;
   socket?: string;
+  dockerSocket?: string;
   publisher?: string;
   /** KIND=POLICY, repeatable. */
   drift?: string[];
@@ -78,6 +80,7 @@ export function settingsOf(options: MainOptions, passed: TakenSocket | null): Om
       (options.socket === undefined ? undefined : resolve(options.socket)) ??
       join(runDir, 'cleat.sock'),
     socketFd: passed?.fd ?? null,
+    dockerSocket: dockerSocketOf(options.dockerSocket),
     exitWhenIdle: secondsOf(options.exitWhenIdle),
     publisher: publisherOf(options.publisher),
     drift: driftPolicies(options.drift ?? []),
@@ -97,6 +100,13 @@ export function settingsOf(options: MainOptions, passed: TakenSocket | null): Om
 function directoryOf(which: string, path: string | undefined): string | undefined {
   if (path === '') throw new FaultError('BAD_REQUEST', `the ${which} directory has an empty name`);
   return path === undefined ? undefined : resolve(path);
+}
+
+function dockerSocketOf(path: string | undefined): string | null {
+  if (path === undefined) return null;
+  if (!isAbsolute(path)) throw new FaultError('BAD_REQUEST', `--docker-socket takes an absolute path, not ${path}`);
+  refuseSocketPath(path);
+  return path;
 }
 
 function secondsOf(text: string | undefined): number | null {

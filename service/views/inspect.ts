@@ -71,6 +71,15 @@ export async function inspectSnapshot(parts: InspectParts, snapshot: ContainerSn
   };
 }
 
+/** Returns the container as it should be, for a list: without a look into the kernel. */
+export function outline(
+  parts: Pick<InspectParts, 'networks' | 'view'>,
+  snapshot: ContainerSnapshot,
+): ContainerView & Pick<Inspection, 'NetworkSettings'> {
+  const NetworkSettings = networkSettings(snapshot.context, (network) => networkId(parts, network), null);
+  return { ...parts.view(snapshot), NetworkSettings };
+}
+
 const atRest = (snapshot: ContainerSnapshot): boolean =>
   snapshot.hasTag('rest') && ['up', 'degraded'].includes(stateName(snapshot)) && snapshot.context.change === null;
 
@@ -83,7 +92,7 @@ function ownerOf({ containers }: InspectParts, context: ContainerContext): Conta
 }
 
 /** Returns the id of a network; its name if there is no such network, or none any more. */
-function networkId({ networks }: InspectParts, network: string): string {
+function networkId({ networks }: Pick<InspectParts, 'networks'>, network: string): string {
   try {
     return networks.get(network).id;
   } catch {

@@ -56,6 +56,8 @@ export class TestDaemon {
   forwardOthers = false;
   /** Programs of others that make networks, as on the command line. */
   externals: Pick<MainOptions, 'cniPlugins' | 'netavark' | 'pluginTimeout'> = {};
+  /** Where Docker's clients find it, if anywhere. */
+  dockerSocket: MainOptions['dockerSocket'];
   /** NAME=NUMBER: its limits. */
   limits: string[] = [];
   /** A number, as text: how many namespaces it makes in advance. */
@@ -115,7 +117,7 @@ export class TestDaemon {
     const { runDir, stateDir, netnsDir, socket } = this;
     const publisher = this.publisher ?? undefined;
     const { drift, forwardOthers, limits, forwarderLimits, subnetPools, otlpEndpoint, exitWhenIdle, logLevel } = this;
-    const { preparedNamespaces } = this;
+    const { preparedNamespaces, dockerSocket } = this;
     const argument = JSON.stringify({
       ...(this.usualPlaces ? {} : { runDir, stateDir, netnsDir, socket }),
       publisher,
@@ -123,6 +125,7 @@ export class TestDaemon {
       forwardOthers,
       limits,
       preparedNamespaces,
+      dockerSocket,
       forwarderLimits,
       subnetPools,
       otlpEndpoint,
@@ -176,11 +179,12 @@ export class TestDaemon {
     path: string,
     body?: unknown,
     headers: Record<string, string> = {},
+    socketPath = this.socket,
   ): Promise<Answer<T>> {
     const type = body === undefined ? {} : { 'content-type': 'application/json' };
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const all = { ...type, ...headers };
-      const outgoing = httpRequest({ socketPath: this.socket, method, path, headers: all, agent: false }, resolve);
+      const outgoing = httpRequest({ socketPath, method, path, headers: all, agent: false }, resolve);
       outgoing.once('error', reject);
       outgoing.end(body === undefined || typeof body === 'string' ? body : JSON.stringify(body));
     });
@@ -194,6 +198,11 @@ export class TestDaemon {
       text,
       body: (json ? JSON.parse(text) : null) as T,
     };
+  }
+
+  /** The same on the socket for Docker's clients. */
+  docker<T = { message: string }>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
+    return this.request<T>(method, path, body, {}, this.dockerSocket);
   }
 
   get<T = Body>(path: string): Promise<Answer<T>> {

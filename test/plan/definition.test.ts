@@ -75,6 +75,12 @@ plan('a new definition has everything that was requested, and defaults for the r
   // A choice for one family is no reason to choose for it again.
   const six = { ipv6_enabled: true, subnets: [{ subnet: 'fd05::/64' }] };
   assert.equal(made(six).subnets, [{ subnet: 'fd05::/64', gateway: 'fd05::1' }]);
+  const families = (request: Partial<NetworkRequest>) =>
+    made(request).subnets.map(({ subnet }) => (subnet.includes(':') ? 6 : 4));
+  assert.equal(families({ ...six, ipv4_enabled: true }), [6, 4]);
+  assert.equal(families({ ...six, ipv4_enabled: false }), [6]);
+  assert.equal(families({ ipv4_enabled: false, ipv6_enabled: true }), [6]);
+  assert.equal(families({ ipv4_enabled: true, subnets: [{ subnet: '10.5.0.0/24' }] }), [4]);
 });
 
 const updated = (update: NetworkUpdate, from = WEB) => {

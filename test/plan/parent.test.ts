@@ -119,6 +119,8 @@ plan('addresses come from subnets, from nobody, and not from DHCP', () => {
   assert.match(refusal({ subnets: [], ipam_options: { driver: 'host-local' } }), /^BAD_REQUEST macvlan driver needs/);
   assert.match(refusal({ ipam_options: { driver: 'none' } }), /^BAD_REQUEST none ipam driver is set but subnets/);
   assert.match(refusal({ ipv6_enabled: true }), /^BAD_REQUEST say which IPv6 subnet/);
+  const six = { subnets: [{ subnet: 'fd00:1::/64' }], ipv4_enabled: true };
+  assert.match(refusal(six), /^BAD_REQUEST say which IPv4 subnet/);
   for (const driver of ['bridge', 'macvlan']) {
     const none = made({ driver, subnets: [], ipam_options: { driver: 'none' } }).definition;
     assert.equal([none.subnets, none.dns_enabled, none.ipam_options], [[], false, { driver: 'none' }]);

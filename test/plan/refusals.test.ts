@@ -197,6 +197,18 @@ refusals('an update that contradicts itself, or the network, is refused', () => 
   );
 });
 
+refusals('a network without any family, or with a subnet of one that is off', () => {
+  assert.is(create({ ipv4_enabled: false }), 'BAD_REQUEST: a network has IPv4 or IPv6');
+  assert.is(
+    create({ ipv4_enabled: false, ipv6_enabled: true, subnets: [{ subnet: '10.91.0.0/24' }] }),
+    'BAD_REQUEST: an IPv4 subnet is named, and ipv4_enabled is false',
+  );
+  assert.is(
+    create({ driver: 'cni', ipv4_enabled: true, options: { conflist: '/f' } }),
+    'BAD_REQUEST: ipv4_enabled means nothing to driver cni: the conflist decides that',
+  );
+});
+
 refusals('a network on a bridge of others needs some options, and refuses others', () => {
   const unmanaged = (request: Partial<NetworkRequest>) => create({ options: { mode: 'unmanaged' }, ...request });
   const whole = { network_interface: 'br1', subnets: [{ subnet: '10.91.0.0/24' }] };
@@ -215,6 +227,11 @@ refusals('a network on a bridge of others needs some options, and refuses others
     unmanaged({ ...whole, ipv6_enabled: true }),
     'BAD_REQUEST: network new is unmanaged: say which IPv6 subnet is behind its bridge',
   );
+  assert.is(
+    unmanaged({ network_interface: 'br1', subnets: [{ subnet: 'fd00:1::/64' }], ipv4_enabled: true }),
+    'BAD_REQUEST: network new is unmanaged: say which subnet is behind its bridge',
+  );
+  assert.is(unmanaged({ ...whole, ipv4_enabled: true }), 'planned');
   const both = [...whole.subnets, { subnet: 'fd00:1::/64' }];
   assert.is(unmanaged({ ...whole, subnets: both, ipv6_enabled: true }), 'planned');
   assert.is(unmanaged({ ...whole, subnets: both }), 'planned');
