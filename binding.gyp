@@ -66,6 +66,7 @@
         "native/processes/port-probe.cc",
         "native/processes/process.cc",
         "native/processes/spawn.cc",
+        "native/processes/supervisor.cc",
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],

@@ -275,6 +275,8 @@ interface Addon {
   peerCredentials(fd: number): PeerCredentials;
   /** Says what a descriptor is that somebody else has opened, and keeps it from our children. */
   takeSocket(fd: number): PassedSocket;
+  /** Sends a datagram to the Unix socket at this path, or with this abstract name ("@..."). EAGAIN while who listens is behind. */
+  sendDatagram(socket: string, text: string): void;
   /**
    * Starts a program (no shell, absolute path). Throws the child's errno if exec fails. `ended` is called once, when it has been
    * reaped: with its exit status, or with the signal that ended it. Both are null if it was reaped by `watchProcess` instead.
@@ -326,6 +328,7 @@ export const {
   expectNetns,
   peerCredentials,
   takeSocket,
+  sendDatagram,
   spawn,
   become,
   openPipe,

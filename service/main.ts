@@ -15,6 +15,7 @@ import { takePassedSocket } from './start/passed-socket.ts';
 import { enterRootless } from './start/rootless.ts';
 import type { Daemon } from './start/serve.ts';
 import { settingsOf, type MainOptions } from './start/settings.ts';
+import { Supervisor } from './start/supervisor.ts';
 
 const SETTINGS_HINT =
   'docs/configuration.md lists the settings; `cleat config` shows which hold, and where each comes from.';
@@ -32,8 +33,10 @@ export async function main(
   const log = openLog(isLevel(level) ? level : 'info', process.stderr.isTTY ? tell : null);
   if (unfit !== null) log.info({ why: unfit }, 'compiled anew: the code cache does not fit');
   let daemon: Daemon;
+  let supervisor: Supervisor;
   try {
     enterRootless();
+    supervisor = new Supervisor(process.env, log);
     const settings = settingsOf(options, takePassedSocket(process.env, options.socket));
     process.chdir('/'); // the filesystem that it was started from can be unmounted
     daemon = await startDaemon({ ...settings, log });
@@ -44,10 +47,12 @@ export async function main(
     else tell([`Error: ${message}`, `Hint: ${hint}`]);
     process.exit(1); // objects that are already open would keep the process alive, and the lock with it
   }
+  supervisor.ready();
   let stopping = false;
   const stop = (why: NodeJS.Signals | Leaving) => {
     if (stopping) return;
     stopping = true;
+    supervisor.stopping();
     log.info({ why }, 'stopping; containers keep their networks');
     daemon.close().then(
       () => process.exit(0),

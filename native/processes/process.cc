@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -89,31 +88,6 @@ Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
   object.Set("pid", peer.pid);
   object.Set("uid", peer.uid);
   object.Set("gid", peer.gid);
-  return object;
-}
-
-Napi::Value TakeSocket(const Napi::CallbackInfo& info) {
-  Input input(info.Env());
-  const int fd = static_cast<int>(input.Integer(info[0], "fd", 0, INT32_MAX));
-  if (!input.ok()) return input.Throw();
-  const int flags = fcntl(fd, F_GETFD);
-  if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) != 0) {
-    return Throw(info.Env(), {errno, "fcntl", "fd " + std::to_string(fd)});
-  }
-  const auto is = [fd](int option, int expected) {
-    int value = 0;
-    socklen_t size = sizeof value;
-    return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 && value == expected;
-  };
-  sockaddr_un address{};
-  socklen_t size = sizeof address;
-  std::string path;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 && address.sun_family == AF_UNIX) {
-    path = std::string(address.sun_path, strnlen(address.sun_path, sizeof address.sun_path));
-  }
-  Napi::Object object = Napi::Object::New(info.Env());
-  object.Set("suitable", is(SO_DOMAIN, AF_UNIX) && is(SO_TYPE, SOCK_STREAM) && is(SO_ACCEPTCONN, 1));
-  object.Set("path", path);
   return object;
 }
 
@@ -316,7 +290,6 @@ Napi::Value OpenProcessNetns(const Napi::CallbackInfo& info) {
 
 void RegisterProcess(Napi::Env env, Napi::Object exports) {
   exports.Set("peerCredentials", Napi::Function::New<PeerCredentials>(env, "peerCredentials"));
-  exports.Set("takeSocket", Napi::Function::New<TakeSocket>(env, "takeSocket"));
   exports.Set("spawn", Napi::Function::New<SpawnChild>(env, "spawn"));
   exports.Set("become", Napi::Function::New<Become>(env, "become"));
   exports.Set("openPipe", Napi::Function::New<OpenPipe>(env, "openPipe"));

@@ -10,8 +10,7 @@
 
 namespace cleat {
 
-// exports.peerCredentials, takeSocket, spawn, become, openPipe, processStartTime, watchProcess, signalProcess,
-// openProcessNetns
+// exports.peerCredentials, spawn, become, openPipe, processStartTime, watchProcess, signalProcess, openProcessNetns
 void RegisterProcess(Napi::Env env, Napi::Object exports);
 
 }  // namespace cleat

@@ -18,7 +18,7 @@ export function rightsChecks(missing: readonly Capability[] = lacking()): Check[
     ok: false,
     severity: 'warning',
     text: `the daemon lacks CAP_${name}: ${without(name)}`,
-    hint: 'give it to the daemon (CapabilityBoundingSet= of its unit, docs/cli.md), and start it again',
+    hint: 'give it to the daemon (CapabilityBoundingSet= of its unit, docs/systemd.md), and start it again',
   }));
 }
 

@@ -15,8 +15,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestUser } from './rootless.ts';
 
 const HOME = '/run/test-boot';
-const UNITS = `${HOME}/units`;
-const USER_UNITS = `${HOME}/user-units`;
+/** Where the managers find units: those of a test's own, after `systemctl daemon-reload`. */
+export const UNITS = `${HOME}/units`;
+export const USER_UNITS = `${HOME}/user-units`;
 const OUTPUT = `${HOME}/output`;
 const CODE = `${HOME}/code`;
 const BUS = '/run/dbus/system_bus_socket';
@@ -34,10 +35,13 @@ const BUS_CONFIG = `<busconfig>
 `;
 
 const UNIT = '[Unit]\nDefaultDependencies=no\n';
+/** What units depend on by default, or are wanted by. */
+const TARGETS = ['sysinit', 'basic', 'sockets', 'multi-user', 'default', 'shutdown'].map((name) => `${name}.target`);
 
-/** Before the manager starts: a root of cgroups, and a /proc, of its own. */
+/** Before the manager starts: a root of cgroups, and a /proc, of its own, and mounts that services see, as after every boot. */
 const PRELUDE = `
 set -e
+mount --make-rshared /
 umount -R ${CGROUPS}
 mount -t cgroup2 cgroup2 ${CGROUPS}
 mount -t proc proc /proc
@@ -99,6 +103,7 @@ Environment=XDG_RUNTIME_DIR=/run/user/%i SYSTEMD_UNIT_PATH=${USER_UNITS} SYSTEMD
 ExecStart=${MANAGER} --user --unit=test.target --log-target=console --log-level=warning\n`,
   };
   for (const [name, text] of Object.entries(units)) writeFileSync(join(UNITS, name), text);
+  for (const directory of [UNITS, USER_UNITS]) for (const name of TARGETS) writeFileSync(join(directory, name), UNIT);
   writeFileSync(`${USER_UNITS}/test.target`, UNIT);
 }
 

@@ -1,7 +1,7 @@
 /**
- * The unit of docs/cli.md: the capabilities that it leaves, and a daemon that has no more than these.
+ * The unit of the package: the capabilities that it leaves, and a daemon that has no more than these.
  *
- * Limits: systemd does not run in the tests: setpriv(1) sets what the unit says.
+ * Limits: systemd runs in test/packaging alone; here setpriv(1) sets what the unit says.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -27,9 +27,9 @@ export const maskOf = (names: readonly string[]): bigint =>
 
 /** The capabilities that the unit leaves; systemd.exec(5): lines add up. */
 export function capabilitiesOfTheUnit(): string[] {
-  const page = readFileSync(join(ROOT, 'docs/cli.md'), 'utf8');
-  assert.match(page, /^NoNewPrivileges=yes$/m);
-  const lines = [...page.matchAll(/^CapabilityBoundingSet=(.*)$/gm)];
+  const unit = readFileSync(join(ROOT, 'packaging/systemd/system/cleat.service'), 'utf8');
+  assert.match(unit, /^NoNewPrivileges=yes$/m);
+  const lines = [...unit.matchAll(/^CapabilityBoundingSet=(.*)$/gm)];
   return lines.flatMap(([, names = '']) => names.split(' ').map((name) => name.replace('CAP_', '')));
 }
 
