@@ -47,7 +47,7 @@ export async function main(
     if (stopping) return;
     stopping = true;
     log.info({ why }, 'stopping; containers keep their networks');
-    daemon.close().then(
+    daemon.close(why).then(
       () => process.exit(0),
       (error: unknown) => {
         log.fatal({ error }, 'stopping failed');
