@@ -117,6 +117,19 @@ export function notificationText(notification: Notification): string {
         id !== null ? '' : network === null ? ' of link-local addresses' : ` of other addresses in ${network}`;
       return `${start}too many ${what}${whose}: ${entries}, ${limit} allowed, ${forgotten} forgotten`;
     }
+    case 'machine': {
+      const { machine, network, from, to, fault } = notification;
+      const what = `${machine}${network === null ? '' : ` ${network}`}: ${from === '' ? '' : `${from} -> `}${to}`;
+      return `${start}${what}${fault === null ? '' : `: ${fault.message} (${fault.code})`}`;
+    }
+    case 'forwarder':
+      return `${start}forwarder (pid ${notification.pid}) ${notification.action}`;
+    case 'daemon': {
+      const more = notification.action === 'stopping' ? notification.why : `version ${notification.version}`;
+      return `${start}daemon (pid ${notification.pid}) ${notification.action}: ${more}`;
+    }
+    case 'missed':
+      return `${start}events are missing here: ${notification.why === 'restarted' ? 'the daemon was restarted' : 'too many have happened'}`;
     default:
       // A newer daemon sends types of notification that this client does not know.
       return `${start}${JSON.stringify(notification)}`;

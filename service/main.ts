@@ -54,7 +54,7 @@ export async function main(
     stopping = true;
     supervisor.stopping();
     log.info({ why }, 'stopping; containers keep their networks');
-    daemon.close().then(
+    daemon.close(why).then(
       () => process.exit(0),
       (error: unknown) => {
         log.fatal({ error }, 'stopping failed');

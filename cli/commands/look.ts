@@ -231,6 +231,10 @@ const EVENT_KEYS: Keys<Notification> = {
   type: ({ type }) => [type],
   event: (one) => [one.type, ...('event' in one ? [one.event] : [])],
   network: (one) => ('network' in one && one.network !== null ? [one.network] : []),
+  machine: (one) => ('machine' in one ? [one.machine] : one.type === 'state' ? ['container'] : []),
+  action: (one) => ('action' in one ? [one.action] : []),
+  state: (one) => ('to' in one ? [one.to, one.to.split('.')[0] ?? ''] : []),
+  code: (one) => ('fault' in one && one.fault !== null ? [one.fault.code] : []),
 };
 
 interface EventFlags {
@@ -246,6 +250,7 @@ function addEvents(program: Command): void {
     'cleat events',
     'cleat events --since 10m --until now --filter type=failed',
     "cleat events --id web --format '{{.type}} {{json .fault}}'",
+    'cleat events --filter type=daemon --filter type=machine',
   ])
     .option('--id <id>', 'of this container only (id or name)')
     .option(

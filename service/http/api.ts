@@ -2,8 +2,8 @@
  * The API on the Unix socket: HTTP/1.1 and JSON. The schemas of state/ check every shape.
  *
  *   POST   /v1/events              one lifecycle event; or many, one per line, as application/x-ndjson; ?dry_run=true plans it
- *   GET    /v1/events              notifications as they happen (NDJSON, or SSE if the client accepts it), after those since a moment
- *                                  (notification-routes.ts)
+ *   GET    /v1/events              notifications as they happen (NDJSON, or SSE if the client accepts it), after those since a moment,
+ *                                  or after the last one that the client has (notification-routes.ts)
  *   GET    /v1/containers          the intended state; ?id=A&id=B: of these alone. :id is an id, a name, or the beginning of an
  *                                  engine's id
  *   GET    /v1/containers/:id      the same in full, with the differences in the kernel; ?wait=STATE&timeout=MS waits for a state
@@ -44,6 +44,7 @@ import type { AppliedPlan } from '../containers/admission.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { noSuchContainer } from '../events/events.ts';
+import type { Recent } from '../notifications/recent.ts';
 import type { Attachments } from '../fronts/attachments.ts';
 import type { Networks } from '../networks/networks.ts';
 import type { Shared } from '../outsides/shared.ts';
@@ -72,6 +73,7 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   /** Null if the daemon does not trace. */
   traces: Traces | null;
   containers: Containers;
+  recent: Recent;
   networks: Networks;
   shared: Shared;
   kernel: Kernel;
@@ -150,7 +152,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
     return { status: call.wait ? 200 : 202, body: warnings.length === 0 ? view : { ...view, warnings } };
   }
 
-  addNotificationRoutes(api, containers);
+  addNotificationRoutes(api, parts);
 
   api.get<{ Querystring: { id?: string | string[] } }>('/v1/containers', (request) => {
     const { id } = request.query;

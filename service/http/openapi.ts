@@ -64,7 +64,9 @@ export const paths: Paths = {
       },
     },
     get: {
-      summary: 'What happens, as it happens: NDJSON, or SSE with Accept: text/event-stream',
+      summary:
+        'What happens, as it happens: NDJSON, or SSE with ids and signs of life. `missed` comes first if what came after ' +
+        'Last-Event-ID is not kept: the last 4096 of this run of the daemon are.',
       parameters: [
         parameter('id', 'query', 'only this container'),
         parameter(
@@ -74,6 +76,7 @@ export const paths: Paths = {
         ),
         parameter('until', 'query', 'the answer ends then; ms since the epoch'),
         parameter('Accept', 'header', 'text/event-stream: SSE in place of NDJSON'),
+        parameter('Last-Event-ID', 'header', 'first what has happened after this message of SSE, in place of `since`'),
       ],
       responses: {
         200: {

@@ -16,6 +16,7 @@ import { stateName, topState } from '../../plan/states.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { Roster } from '../containers/roster.ts';
+import { subjectOf } from '../notifications/operations.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 
 /** Holds seconds: an effect takes a tenth of a millisecond, a stuck helper some seconds. */
@@ -48,7 +49,7 @@ export class Metrics {
   readonly #memory = this.#gauge('resident_memory_bytes', 'Resident memory of the daemon');
   readonly #cpu = this.#counter('cpu_seconds', 'Processor time of the daemon', []);
   readonly #started = this.#gauge('start_time_seconds', 'Start of the daemon, in seconds since the epoch');
-  /** When the operation under way of each container began (performance.now()). */
+  /** When the operation under way of each container and network began (performance.now()). */
   readonly #since = new Map<string, number>();
 
   constructor({ bus }: Pick<Roster, 'bus'>) {
@@ -100,15 +101,16 @@ export class Metrics {
   #count(notification: Notification): void {
     switch (notification.type) {
       case 'requested':
-        this.#since.set(notification.id, performance.now());
+        this.#since.set(subjectOf(notification), performance.now());
         break;
       case 'done':
       case 'failed': {
-        const { id, event, type: result } = notification;
+        const { event, type: result } = notification;
+        const subject = subjectOf(notification);
         this.#operations.inc({ event, result });
-        const since = this.#since.get(id);
+        const since = this.#since.get(subject);
         if (since !== undefined) this.#operationTimes.observe({ event }, (performance.now() - since) / 1000);
-        this.#since.delete(id);
+        this.#since.delete(subject);
         if (result === 'failed') this.#faults.inc({ where: event, code: notification.fault.code });
         break;
       }
@@ -126,6 +128,11 @@ export class Metrics {
         break;
       case 'limited':
         this.#limited.inc({ what: notification.what }, notification.forgotten);
+        break;
+      case 'machine':
+      case 'forwarder':
+      case 'daemon':
+      case 'missed': // what they say is counted elsewhere, or is no count
     }
   }
 

@@ -7,6 +7,7 @@
  * nothing changes; what has reached the disk all the same is undone there, as soon as possible. A default network that cannot be
  * made stops nothing: a request for it gets the reason, and tries again.
  * Limits: name, bridge, labels and whether it is internal or has DNS do not change once made.
+ * Over 400 lines because requests of people and of engines take the same turns, plans and removals.
  */
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
@@ -22,6 +23,7 @@ import { reservedNetwork } from '../../plan/addresses/special-addresses.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import { poolsOf, ULA } from '../../plan/addresses/subnet-pools.ts';
 import type { NetworkAnswer } from '../../state/answers/network.ts';
+import type { Notification } from '../../state/answers/notification.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';
 import {
   DEFAULT_NETWORK,
@@ -35,7 +37,7 @@ import { belongsToOthers, inUse, ofEngine, planned, type DescribedNetwork, type 
 import { hostObstacles } from './host-routes.ts';
 import { ELSEWHERE } from './way-out-watch.ts';
 import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
-import { logged, type Log } from '../report/log.ts';
+import { told } from '../notifications/operations.ts';
 import type { Shared } from '../outsides/shared.ts';
 import { containerIdOf } from '../../plan/owner.ts';
 
@@ -51,7 +53,7 @@ export class Networks {
   readonly #definitions: Definitions;
   readonly #shared: Shared;
   readonly #kernel: Kernel;
-  readonly #log: Log;
+  readonly #announce: (notification: Notification) => void;
   readonly #bridgePrefix: string;
   readonly #pools: readonly SubnetPool[];
   readonly #termsOf: TermsOf;
@@ -63,7 +65,8 @@ export class Networks {
     definitions: Definitions;
     shared: Shared;
     kernel: Kernel;
-    log: Log;
+    /** Takes what becomes of a definition: that an operation is requested, and that it is done or has failed. */
+    announce: (notification: Notification) => void;
     bridgePrefix: string;
     pools: readonly SubnetPool[];
     termsOf: TermsOf;
@@ -73,7 +76,7 @@ export class Networks {
     this.#definitions = parts.definitions;
     this.#shared = parts.shared;
     this.#kernel = parts.kernel;
-    this.#log = parts.log;
+    this.#announce = parts.announce;
     this.#bridgePrefix = parts.bridgePrefix;
     this.#pools = parts.pools;
     this.#termsOf = parts.termsOf;
@@ -104,7 +107,11 @@ export class Networks {
   async ensureDefault(): Promise<Fault | null> {
     if (this.#definitions.byName.has(DEFAULT_NETWORK)) return null;
     try {
-      await this.#create(THE_DEFAULT);
+      await this.#definitions.inTurn(async () => {
+        // One that cannot be planned is tried at each request, which need not be told each time.
+        const { definition } = await this.#planned(THE_DEFAULT);
+        await told(this.#announce, 'network.create', DEFAULT_NETWORK, () => this.#record(definition));
+      });
     } catch (error) {
       const fault = toFault(error, 'create');
       if (fault.code === 'STATE_UNWRITABLE') throw error; // nothing works in this case
@@ -144,7 +151,7 @@ export class Networks {
   }
 
   create(request: NetworkRequest): Promise<NetworkAnswer> {
-    return logged(this.#log, 'create', request.name, () => this.#create(request));
+    return told(this.#announce, 'network.create', request.name, () => this.#create(request));
   }
 
   /**
@@ -169,11 +176,11 @@ export class Networks {
   }
 
   update(name: string, update: NetworkUpdate): Promise<NetworkAnswer> {
-    return logged(this.#log, 'update', name, () => this.#update(name, update));
+    return told(this.#announce, 'network.update', this.#nameOf(name), () => this.#update(name, update));
   }
 
   remove(name: string): Promise<void> {
-    return logged(this.#log, 'remove', name, () => this.#remove(name));
+    return told(this.#announce, 'network.remove', this.#nameOf(name), () => this.#remove(name));
   }
 
   /** Returns the default network as it would be made now; null if there is one, or none can be made. */
@@ -186,10 +193,23 @@ export class Networks {
   #create(request: NetworkRequest): Promise<AnsweredNetwork> {
     return this.#definitions.inTurn(async () => {
       const plan = await this.#planned(request);
-      this.#definitions.record(plan.definition);
-      if (request.name === DEFAULT_NETWORK) this.#defaultFault = null;
+      this.#record(plan.definition);
       return answered(plan.definition, plan.warnings);
     });
+  }
+
+  #record(definition: NetworkDefinition): void {
+    this.#definitions.record(definition);
+    if (definition.name === DEFAULT_NETWORK) this.#defaultFault = null;
+  }
+
+  /** Returns the name of a network; the text itself if there is none. */
+  #nameOf(text: string): string {
+    try {
+      return this.get(text).name;
+    } catch {
+      return text;
+    }
   }
 
   async #adopt(described: DescribedNetwork): Promise<NetworkDefinition> {
@@ -199,15 +219,17 @@ export class Networks {
       if (isDeepStrictEqual(wished, known)) return known;
       const { network_dns_servers } = wished;
       if (isDeepStrictEqual({ ...known, network_dns_servers }, wished)) {
-        return this.#change(known, { network_dns_servers });
+        return told(this.#announce, 'network.update', known.name, () => this.#change(known, { network_dns_servers }));
       }
-      await this.#removeUnused(known);
+      await told(this.#announce, 'network.remove', known.name, () => this.#removeUnused(known));
     }
-    const plan = await this.#planned(described.request, others, described.id);
-    const definition = ofEngine(described, plan, known?.created ?? described.created);
-    this.#definitions.record(definition);
-    await this.#moveDefault(definition);
-    return definition;
+    return told(this.#announce, 'network.create', described.request.name, async () => {
+      const plan = await this.#planned(described.request, others, described.id);
+      const definition = ofEngine(described, plan, known?.created ?? described.created);
+      this.#definitions.record(definition);
+      await this.#moveDefault(definition);
+      return definition;
+    });
   }
 
   /** Returns the network of this name as it is known, null if it is not, and the networks that it has to be beside. */
@@ -243,11 +265,12 @@ export class Networks {
     const described = subnets.map(({ subnet }) => parseSubnet(subnet));
     const isInTheWay = ({ subnet }: { subnet: string }) => described.some((one) => overlaps(one, parseSubnet(subnet)));
     if (!own.subnets.some(isInTheWay)) return;
-    await this.#removeUnused(own);
+    await told(this.#announce, 'network.remove', own.name, () => this.#removeUnused(own));
     const { created: _created, id: _id, ipam_options: _ipam, ...request } = own;
     const free = request.subnets.filter((subnet) => !isInTheWay(subnet));
     try {
-      this.#definitions.record((await this.#planned({ ...request, subnets: free })).definition);
+      const { definition } = await this.#planned({ ...request, subnets: free });
+      await told(this.#announce, 'network.create', own.name, () => this.#record(definition));
     } catch (error) {
       this.#defaultFault = toFault(error, 'create');
     }
@@ -342,7 +365,8 @@ export class Networks {
     await this.#departures(this.#shared.usersOf(name));
     await this.#definitions.inTurn(async () => {
       const definition = this.#definitions.byName.get(name);
-      if (definition !== undefined && isUnused()) await this.#removeUnused(definition);
+      if (definition === undefined || !isUnused()) return;
+      await told(this.#announce, 'network.remove', name, () => this.#removeUnused(definition));
     });
   }
 

@@ -12,7 +12,6 @@
  * Limits: writes are synchronous, so a reader of stderr that does not read blocks the daemon.
  */
 import pino from 'pino';
-import type { Fault } from '../../state/faults.ts';
 
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'>;
 
@@ -60,19 +59,4 @@ export function linesOf(entry: Entry): string[] {
     .filter(([name, value]) => !SAID.includes(name) && value !== null)
     .map(([name, value]) => ` ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   return [`${time} ${level} ${entry.msg}${fields.join('')}`, ...(entry.error?.stack?.split('\n') ?? [])];
-}
-
-/** A change of a network's definition, for which there is no notification: logged when it has ended. */
-export async function logged<T>(log: Log, event: string, network: string, work: () => Promise<T>): Promise<T> {
-  const began = performance.now();
-  const fields = () => ({ event, network, ms: Math.round(performance.now() - began) });
-  try {
-    const result = await work();
-    log.info(fields(), `${event} of network ${network} done`);
-    return result;
-  } catch (error) {
-    const { code, message } = (error as { fault?: Fault }).fault ?? { code: 'INTERNAL', message: String(error) };
-    log.error({ ...fields(), code }, `${event} of network ${network} failed: ${message}`);
-    throw error;
-  }
 }

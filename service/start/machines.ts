@@ -21,6 +21,8 @@ import { resolvConf } from '../../plan/containers/resolv-conf.ts';
 import { provideContainer, providePrepared, provideShared } from '../actors.ts';
 import { Containers } from '../containers/containers.ts';
 import { Roster } from '../containers/roster.ts';
+import { MachineStates } from '../notifications/machine-states.ts';
+import { Recent } from '../notifications/recent.ts';
 import { Attachments } from '../fronts/attachments.ts';
 import { HostLinks } from '../fronts/host-links.ts';
 import { EngineNetworks } from '../fronts/engine-networks.ts';
@@ -38,10 +40,12 @@ export type Machines = ReturnType<typeof buildMachines>;
 
 export function buildMachines(state: OpenState, traces: Traces | null) {
   const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
-  const { runDir, log } = options;
+  const { runDir } = options;
   const scopes = new Scopes(managerSocket(), failed);
   const roster = new Roster();
   const metrics = new Metrics(roster);
+  const recent = new Recent(state.run, roster.bus);
+  const machineStates = new MachineStates(roster.bus);
   const reached = traces?.reached.bind(traces);
   const observed = traces?.actors.bind(traces);
   const outsideRunner: EffectRunner = {
@@ -82,6 +86,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
     watch: (machine) => {
       metrics.watch(machine);
+      machineStates.watch(machine);
       traces?.watch(machine);
     },
     rootless: way,
@@ -101,7 +106,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     definitions,
     shared,
     kernel,
-    log,
+    announce: (notification) => void roster.bus.emit('notification', notification),
     pools: options.subnetPools,
     departures: (owners) => roster.neighbours.departures(({ owner }) => owners.includes(owner)),
     bridgePrefix: instance.name === 'main' ? 'cleat' : `cleat${instance.name.slice(0, 4)}-`,
@@ -163,6 +168,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   return {
     roster,
     metrics,
+    recent,
     shared,
     networks,
     ...fronts,

@@ -5,6 +5,7 @@
  * changed yet. A setting that cannot work later is refused here, with a fault that says what to do.
  * Limits: the locks end with the process.
  */
+import { randomBytes } from 'node:crypto';
 import { chmodSync, lstatSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ESSENTIAL, lacking, listed } from '../../effects/capabilities.ts';
@@ -59,6 +60,8 @@ export function openState(options: DaemonOptions) {
     publisher: options.publisher,
     bootId,
     instance,
+    /** Names this run of the daemon in the ids of what it tells. */
+    run: randomBytes(8).toString('hex'),
     failed,
     kernel,
     journal,

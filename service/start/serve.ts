@@ -5,8 +5,8 @@
  * stop closes in the reverse order and leaves every container as it is.
  * Limits: a stop waits STOP_MS for operations under way, which continue at the next start, and FLUSH_MS for their traces.
  */
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import type { DaemonNotification } from '../../state/answers/notification.ts';
 import type { ContainerContext } from '../../state/container.ts';
 import { listForwards } from '../../effects/forwarder/forwarder.ts';
 import { askPublisher } from '../../effects/ports/publisher.ts';
@@ -34,6 +34,7 @@ import { listenBeside, listenOn, type Listener } from './listen.ts';
 import { endHolder } from './rootless.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';
+import type { DaemonOptions } from './options.ts';
 import type { Recovery } from './recover.ts';
 import type { Watches } from './watches.ts';
 
@@ -45,7 +46,8 @@ const FLUSH_MS = 2000;
 export interface Daemon {
   /** Resolves when the daemon ends by itself, and is to be closed; null if it never does. */
   leaving: Promise<Leaving> | null;
-  close(): Promise<void>;
+  /** `why`: a signal, or why it leaves by itself. */
+  close(why: string): Promise<void>;
 }
 
 export async function serve(
@@ -58,7 +60,8 @@ export async function serve(
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
   const { runDir, stateDir, netnsDir, socket, socketFd, dockerSocket, exitWhenIdle, log } = options;
-  const { roster, metrics, shared, prepared, containers, networks, attachments, plans, places, scopes } = machines;
+  const { roster, metrics, recent, shared, prepared, containers, networks, attachments, plans, places, scopes } =
+    machines;
   const { watch, uplinks, neighbours } = watches;
   const { publishing, files, hostFile } = recovery;
 
@@ -101,7 +104,7 @@ export async function serve(
     definitions: state.definitions,
     networks: () => networks.all(),
     view,
-    daemon: { version, instance: instance.name, pid: process.pid, run: randomBytes(8).toString('hex') },
+    daemon: { version, instance: instance.name, pid: process.pid, run: state.run },
   });
   const connections = new Connections(options.limits);
   const requests = new Requests({ containers, networks, traces });
@@ -111,6 +114,7 @@ export async function serve(
     requests,
     traces,
     containers,
+    recent,
     networks,
     shared,
     kernel,
@@ -178,6 +182,9 @@ export async function serve(
           keeps: () => networks.all().some(({ name }) => name !== DEFAULT_NETWORK),
         });
   log.info({ socket, dockerSocket, containers: recovery.count, instance: instance.name }, 'ready');
+  const tell = (what: DistributiveOmit<DaemonNotification, 'type' | 't' | 'id' | 'pid' | 'version'>) =>
+    roster.bus.emit('notification', { type: 'daemon', t: Date.now(), id: null, pid: process.pid, version, ...what });
+  tell({ action: 'started', containers: recovery.count, configuration: configurationOf(options) });
   surroundings().then(
     ({ checks }) => logChecks(checks, log),
     (error: unknown) => failed('checks of the surroundings', error),
@@ -186,7 +193,8 @@ export async function serve(
   await watches.start();
   return {
     leaving: idle?.leaving ?? null,
-    close: async () => {
+    close: async (why) => {
+      tell({ action: 'stopping', why });
       idle?.close();
       hostFile.close();
       files.close();
@@ -203,3 +211,18 @@ export async function serve(
     },
   };
 }
+
+type DistributiveOmit<Union, Key extends string> = Union extends unknown ? Omit<Union, Key> : never;
+
+const configurationOf = (options: DaemonOptions) => ({
+  run_dir: options.runDir,
+  state_dir: options.stateDir,
+  netns_dir: options.netnsDir,
+  socket: options.socket,
+  docker_socket: options.dockerSocket,
+  drift: options.drift,
+  limits: options.limits,
+  forward_others: options.forwardOthers,
+  prepared_namespaces: options.preparedNamespaces,
+  exit_when_idle: options.exitWhenIdle,
+});

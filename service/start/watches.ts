@@ -5,7 +5,12 @@
  * does.
  * Limits: the code that closes the API closes `neighbours` after it, which releases the links that it holds.
  */
-import type { DriftNotification, LimitedNotification, RepairedNotification } from '../../state/answers/notification.ts';
+import type {
+  DriftNotification,
+  ForwarderNotification,
+  LimitedNotification,
+  RepairedNotification,
+} from '../../state/answers/notification.ts';
 import { stateName } from '../../plan/states.ts';
 import { DriftWatch } from '../drift/drift.ts';
 import { WayOutWatch } from '../networks/way-out-watch.ts';
@@ -30,7 +35,9 @@ export function makeWatches(
   { shared, containers, outsides, places }: Machines,
 ) {
   const { drift: policies, limits, runDir } = options;
-  const announce = (notification: DriftNotification | RepairedNotification | LimitedNotification) => {
+  const announce = (
+    notification: DriftNotification | ForwarderNotification | RepairedNotification | LimitedNotification,
+  ) => {
     const { t, type: event, id } = notification;
     const snapshot = id === null ? undefined : containers.get(id);
     if (id !== null && snapshot !== undefined) {

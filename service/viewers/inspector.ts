@@ -16,18 +16,16 @@ import type { NetworkDefinition } from '../../state/network.ts';
 import type { Roster } from '../containers/roster.ts';
 import type { Definitions } from '../networks/definitions.ts';
 import type { Shared } from '../outsides/shared.ts';
+import { HEARTBEAT_MS, heartbeat, messageText, RETRY } from '../requests/server-sent.ts';
 import type { Passage } from '../records/passages.ts';
 import type { ContainerActor, ContainerSnapshot } from '../records/snapshot.ts';
-import { messageText, Ring } from './ring.ts';
+import { Ring } from './ring.ts';
 import { SharedSight, type SharedSightParts } from './shared-sight.ts';
 import { followInspection, type Write } from './stately.ts';
 import { listen, type Listener } from './transitions.ts';
 
 /** The pause between two writes. */
 const TICK_MS = 100;
-/** The pause between two signs of life: a viewer that has gone without a word is noticed when one is written to it. */
-const HEARTBEAT_MS = 15_000;
-const HEARTBEAT = ':\n\n';
 /** How long the machines are listened to after the last viewer has left: a browser comes back within seconds. */
 const LINGER_MS = 10_000;
 /** Bounds the memory for viewers: each may have a megabyte that it has not read. */
@@ -97,7 +95,7 @@ export class Inspector {
     const missed = last === null ? null : this.#ring.since(last);
     const { daemon } = this.#parts;
     const hello: Hello = { ...daemon, t: Date.now(), resumed: missed !== null, may_send: maySend };
-    viewer.write(`retry: 1000\n${messageText('hello', JSON.stringify(hello), null)}`);
+    viewer.write(`${RETRY}${messageText('hello', JSON.stringify(hello), null)}`);
     viewer.write(missed === null ? this.#everything() : missed.join(''), true);
     this.#viewers.add(viewer);
     return () => {
@@ -142,7 +140,7 @@ export class Inspector {
     roster.bus.on('notification', this.#notified);
     shared.bus.on('machines', this.#machinesChanged);
     definitions.bus.on('changed', this.#definitionsChanged);
-    this.#heartbeat = setInterval(() => this.#write(HEARTBEAT), HEARTBEAT_MS).unref();
+    this.#heartbeat = setInterval(() => this.#write(heartbeat(null)), HEARTBEAT_MS).unref();
   }
 
   #end(): void {

@@ -5,6 +5,7 @@
  * are missing (too old, another run of the daemon, or a time when nobody looked).
  * Limits: at most LIMIT characters are kept.
  */
+import { messageText } from '../requests/server-sent.ts';
 
 /** Has room for ten seconds with 50 changes each. */
 const LIMIT = 1 << 20;
@@ -53,9 +54,4 @@ export class Ring {
     this.#kept = [];
     this.#size = 0;
   }
-}
-
-/** Returns a message as text/event-stream has it. A message without an id leaves the reader's last id as it is. */
-export function messageText(event: string, json: string, id: string | null): string {
-  return `${id === null ? '' : `id: ${id}\n`}event: ${event}\ndata: ${json}\n\n`;
 }

@@ -9,7 +9,7 @@ import type { AnyActorRef, InspectionEvent, Subscription } from 'xstate';
 import type { StatelyEvent, StatelyMessage } from '../../state/answers/inspector.ts';
 import type { Roster } from '../containers/roster.ts';
 import type { Shared } from '../outsides/shared.ts';
-import { messageText } from './ring.ts';
+import { messageText } from '../requests/server-sent.ts';
 
 /** Names the version of the package that has these shapes. */
 const VERSION = '0.7.2';

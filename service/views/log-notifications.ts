@@ -7,6 +7,7 @@
  */
 import type { Drift } from '../../state/container.ts';
 import type { Containers } from '../containers/containers.ts';
+import { subjectOf } from '../notifications/operations.ts';
 import type { Check } from '../../state/answers/doctor.ts';
 import type { Log } from '../report/log.ts';
 
@@ -14,36 +15,38 @@ import type { Log } from '../report/log.ts';
 const OURS = new Set(['drifted', 'lost', 'adjust', 'yield']);
 
 export function logNotifications(containers: Pick<Containers, 'bus' | 'get'>, log: Log): void {
-  /** The time when the operation under way was requested, by container. Each has at most one. */
+  /** The time when the operation under way was requested, by what it is on. A container has at most one. */
   const began = new Map<string, number>();
-  const ends = (id: string, t: number): { ms?: number } => {
-    const since = began.get(id);
-    began.delete(id);
+  const ends = (on: string, t: number): { ms?: number } => {
+    const since = began.get(on);
+    began.delete(on);
     return since === undefined ? {} : { ms: t - since };
   };
   containers.bus.on('notification', (notification) => {
     const { type, id: container } = notification;
     switch (type) {
       case 'requested': {
-        const { event, network } = notification;
-        began.set(notification.id, notification.t);
-        log.debug({ event, container, network }, `${event} of ${container} requested`);
+        const { event, network, t } = notification;
+        began.set(subjectOf(notification), t);
+        log.debug({ event, container, network }, `${event} of ${subjectOf(notification)} requested`);
         break;
       }
       case 'done': {
         const { event, network, t } = notification;
         const level = OURS.has(event) ? 'debug' : 'info';
-        log[level]({ event, container, network, ...ends(notification.id, t) }, `${event} of ${container} done`);
+        const on = subjectOf(notification);
+        log[level]({ event, container, network, ...ends(on, t) }, `${event} of ${on} done`);
         break;
       }
       case 'failed': {
         const { event, network, t, fault } = notification;
+        const on = subjectOf(notification);
         // The operation that overtook this one goes on.
         const overtaken = fault.code === 'SUPERSEDED';
-        const time = overtaken ? {} : ends(notification.id, t);
+        const time = overtaken ? {} : ends(on, t);
         const fields = { event, container, network, ...time, code: fault.code, fault };
         if (overtaken) log.info(fields, fault.message);
-        else log.error(fields, `${event} of ${container} failed: ${fault.message}`);
+        else log.error(fields, `${event} of ${on} failed: ${fault.message}`);
         break;
       }
       case 'state': {
@@ -72,7 +75,26 @@ export function logNotifications(containers: Pick<Containers, 'bus' | 'get'>, lo
       case 'limited': {
         const { type: event, t: _time, id: _container, ...fields } = notification;
         log.warn({ event, container, ...fields }, `too many ${fields.what}: what is above the limit was forgotten`);
+        break;
       }
+      case 'machine': {
+        const { machine, network, from, to, outside, fault } = notification;
+        const fields = { event: 'machine', container, network, machine, from, to, outside };
+        const line = `${machine} ${network ?? container ?? ''}`.trim();
+        if (fault === null) log.debug(fields, `${line} is ${to}`);
+        else log.warn({ ...fields, code: fault.code, fault }, `${line} is ${to}: ${fault.message}`);
+        break;
+      }
+      case 'forwarder': {
+        const { action, pid, outside } = notification;
+        log.debug(
+          { event: 'forwarder', action, forwarder: pid, outside },
+          `the forwarder ${pid} ${action === 'ended' ? 'has ended' : 'runs'}`,
+        );
+        break;
+      }
+      case 'daemon': // main.ts and start/serve.ts write the beginning and the end of the log
+      case 'missed': // for one reader of events
     }
   });
 }

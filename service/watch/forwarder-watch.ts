@@ -1,5 +1,5 @@
 /**
- * Watches forwarders: when the process that carries ports ends, notifies every container whose ports it carried.
+ * Watches forwarders: when the process that carries ports ends, notifies every container whose ports it carried, and tells of it.
  *
  * Guarantees: a container in `up` whose ports the forwarder carries is notified when the forwarder of its outside ends. When the
  * container comes to rest, and at the start, the watch asks the forwarder which ports it carries; if some are missing, or lead
@@ -27,7 +27,12 @@ import { assertion } from '../../plan/containers/change.ts';
 import { watchProcess, type Child } from '../../native/index.ts';
 import type { ContainerContext, Drift } from '../../state/container.ts';
 import type { DriftPolicies } from '../../state/drift.ts';
-import type { DriftNotification, Notification, RepairedNotification } from '../../state/answers/notification.ts';
+import type {
+  DriftNotification,
+  ForwarderNotification,
+  Notification,
+  RepairedNotification,
+} from '../../state/answers/notification.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { Strikes } from './strikes.ts';
@@ -46,7 +51,7 @@ export interface ForwarderWatchParts {
   places: ForwarderPlaces;
   containers: Pick<Containers, 'all' | 'bus' | 'get' | 'neighbours'>;
   policies: DriftPolicies;
-  announce: (notification: DriftNotification | RepairedNotification) => void;
+  announce: (notification: DriftNotification | ForwarderNotification | RepairedNotification) => void;
   failed: (what: string, error: unknown) => void;
 }
 
@@ -62,7 +67,8 @@ export class ForwarderWatch {
   #closed = false;
   #untidy = false;
   readonly #heard = (notification: Notification) => {
-    if (notification.type === 'done' && BINDS.has(notification.event)) this.#joined(notification.id);
+    if (notification.type === 'done' && notification.id !== null && BINDS.has(notification.event))
+      this.#joined(notification.id);
     if (notification.type !== 'state') return;
     const { id, from, to } = notification;
     if (to === 'gone') {
@@ -200,6 +206,7 @@ export class ForwarderWatch {
     try {
       const unwatch = watchProcess(pid, startTime, () => this.#ended(outside, pid));
       this.#processes.set(outside, { process, unwatch });
+      this.#parts.announce({ type: 'forwarder', t: Date.now(), id: null, outside, action: 'running', pid });
       return true;
     } catch (error) {
       if (isGone(error)) return false;
@@ -208,6 +215,7 @@ export class ForwarderWatch {
   }
 
   #ended(outside: string | null, pid: number): void {
+    this.#parts.announce({ type: 'forwarder', t: Date.now(), id: null, outside, action: 'ended', pid });
     this.#tidy();
     if (this.#processes.get(outside)?.process.pid === pid) this.#processes.delete(outside);
     for (const { id, owner, outside: its } of this.#all()) {

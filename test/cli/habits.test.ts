@@ -126,6 +126,31 @@ habits('network rm -f disconnects who uses it; network create without a name tak
   assert.equal(await shell.ok('network', 'ls', '-q'), 'back\ncleat');
 });
 
+habits('events of networks, machines and the daemon are shown as sentences, and filters know them', async () => {
+  const start = String(Date.now() / 1000);
+  const past = async (since: string, ...filters: string[]) =>
+    (await shell.ok('events', '--since', since, '--until', 'now', ...filters.flatMap((one) => ['--filter', one])))
+      .split('\n')
+      .map((line) => line.replace(/^\S+ {2}/, ''));
+  await shell.ok('network', 'create', 'told', '--subnet', '10.92.0.0/24');
+  await shell.ok('up', 'told1', '--network', 'told');
+  await shell.ok('rm', 'told1');
+  await shell.ok('network', 'rm', 'told');
+  assert.equal(await past(start, 'network=told', 'event=network.create', 'event=network.remove'), [
+    '-  network.create told requested',
+    '-  network.create told done',
+    '-  network.remove told requested',
+    '-  network.remove told done',
+  ]);
+  assert.equal(await past(start, 'machine=network', 'network=told'), [
+    '-  network told: up',
+    '-  network told: up -> down',
+  ]);
+  assert.equal(await past(start, 'machine=network', 'state=down', 'network=told'), ['-  network told: up -> down']);
+  const [started = ''] = await past('0', 'type=daemon', 'action=started');
+  assert.match(started, /^- {2}daemon \(pid \d+\) started: version \d/);
+});
+
 habits('events of the past come first, once, and --until ends the stream', async () => {
   const start = Date.now();
   await api.up('a', { networks: {} });

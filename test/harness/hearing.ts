@@ -45,7 +45,7 @@ export class Hearing {
 
   hear(notification: Notification): void {
     const { type, id } = notification;
-    if (id === null || type === 'drift' || type === 'repaired' || type === 'limited') return;
+    if (id === null || !('event' in notification || type === 'state')) return;
     this.heard++;
     const of = this.#containers.get(id) ?? { open: [], state: null, inherited: this.#inherits };
     this.#containers.set(id, of);

@@ -325,14 +325,15 @@ answers('what happens, to who asks for events as a browser does', async () => {
       let all = '';
       answer.setEncoding('utf8').on('data', (chunk: string) => {
         all += chunk;
-        if (all.includes('\n\n')) outgoing.destroy();
-        if (all.includes('\n\n')) resolve(all);
+        if (!/^data: .*\n\n/m.test(all)) return;
+        outgoing.destroy();
+        resolve(all);
       });
       daemon.up('a', { networks: {} }).catch(reject);
     });
     outgoing.once('error', reject).end();
   });
-  const [, data = ''] = /^event: \w+\ndata: (.*)\n\n/.exec(text) ?? [];
+  const [, data = ''] = /^event: \w+\ndata: (.*)\n\n/m.exec(text) ?? [];
   daemon.judge('GET /v1/events', 200, SSE, data);
 });
 

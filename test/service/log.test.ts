@@ -90,15 +90,16 @@ log('each operation is one line, with container, place, duration, and reason of 
   assert.equal(
     shown.filter(([, event]) => event !== 'teardown'),
     [
-      [INFO, 'create', 'web', ''],
+      [INFO, 'network.create', 'cleat', ''],
+      [INFO, 'network.create', 'web', ''],
       [INFO, 'create', 'a', ''],
       [INFO, 'configure', 'a', ''],
       [INFO, 'connect', 'a', ''],
       [INFO, 'publish', 'a', ''],
       [INFO, 'create', 'b', ''],
       [ERROR, 'configure', 'b', 'PORT_TAKEN'],
-      [INFO, 'remove', 'web', ''],
-      [ERROR, 'remove', 'nowhere', 'NO_SUCH_NETWORK'],
+      [INFO, 'network.remove', 'web', ''],
+      [ERROR, 'network.remove', 'nowhere', 'NO_SUCH_NETWORK'],
     ],
   );
   const torn = shown.filter(([, event]) => event === 'teardown');
@@ -108,7 +109,7 @@ log('each operation is one line, with container, place, duration, and reason of 
   );
   for (const line of lines) assert.ok(isTime(line.ms), JSON.stringify(line));
   assert.is(lines.find(({ event }) => event === 'connect')?.network, 'web');
-  assert.is(lines[6]?.msg, 'configure of b failed: port 8080/tcp is already published by a');
+  assert.is(lines[7]?.msg, 'configure of b failed: port 8080/tcp is already published by a');
 });
 
 log('drift and its repair are warnings with their cause, and debug shows requests too', async () => {
@@ -139,7 +140,7 @@ log('drift and its repair are warnings with their cause, and debug shows request
   const asked = happened(daemon).filter(({ level, msg }) => level === DEBUG && msg.endsWith(' requested'));
   assert.equal(
     asked.map(({ event }) => event),
-    ['create', 'configure', 'teardown'],
+    ['network.create', 'network.create', 'create', 'configure', 'teardown'],
   );
 });
 
@@ -199,7 +200,7 @@ log('a level leaves out the levels below it', async () => {
   await daemon.stop();
   assert.equal(
     linesOf(daemon).map(({ level, event }) => [level, event]),
-    [[ERROR, 'remove']],
+    [[ERROR, 'network.remove']],
   );
 });
 

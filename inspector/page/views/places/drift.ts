@@ -39,6 +39,10 @@ function what(notification: Notification): VNode[] {
     case 'requested':
     case 'done':
     case 'state':
+    case 'machine':
+    case 'forwarder':
+    case 'daemon':
+    case 'missed':
       return [];
   }
 }
