@@ -11,7 +11,7 @@ import { startDaemon } from './daemon.ts';
 import { isLevel, openLog } from './report/log.ts';
 import { settingsFiles, type SettingsFile } from './start/config-file.ts';
 import type { Leaving } from './start/idle.ts';
-import { takePassedSocket } from './start/passed-socket.ts';
+import { takePassedSocket } from './sockets/passed-socket.ts';
 import { enterRootless } from './start/rootless.ts';
 import type { Daemon } from './start/serve.ts';
 import { settingsOf, type MainOptions } from './start/settings.ts';

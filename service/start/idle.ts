@@ -12,7 +12,7 @@ import { rmdirSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { basename, dirname, join, relative } from 'node:path';
 import { lockDirectory } from '../../native/index.ts';
-import { inodeOf } from './listen.ts';
+import { inodeOf } from '../sockets/listen.ts';
 import type { DaemonOptions } from './options.ts';
 
 /** Bounds the time between two looks. */

@@ -20,7 +20,7 @@ import { SnapshotStore } from '../../state/files/store.ts';
 import { Definitions } from '../networks/definitions.ts';
 import { failpoint } from '../records/failpoint.ts';
 import { instanceOf } from '../records/instance.ts';
-import { refuseSocketPath } from './listen.ts';
+import { refuseSocketPath } from '../sockets/listen.ts';
 import type { DaemonOptions } from './options.ts';
 
 export type OpenState = ReturnType<typeof openState>;

@@ -30,7 +30,7 @@ import type { Traces } from '../traces/traces.ts';
 import { containerView } from '../views/view.ts';
 import { why } from '../views/why.ts';
 import { Idle, type Leaving } from './idle.ts';
-import { listenBeside, listenOn, type Listener } from './listen.ts';
+import { listenBeside, listenOn, type Listener } from '../sockets/listen.ts';
 import { endHolder } from './rootless.ts';
 import type { Machines } from './machines.ts';
 import type { OpenState } from './open-state.ts';

@@ -15,9 +15,9 @@ import { USUAL_PROGRAMS, type UplinkPrograms } from '../events/uplink-request.ts
 import { DEFAULT_STATE_DIR } from '../records/instance.ts';
 import { isLevel, LEVELS } from '../report/log.ts';
 import { externalsOf } from './external-programs.ts';
-import { refuseSocketPath } from './listen.ts';
+import { refuseSocketPath } from '../sockets/listen.ts';
 import type { DaemonOptions } from './options.ts';
-import type { TakenSocket } from './passed-socket.ts';
+import type { TakenSocket } from '../sockets/passed-socket.ts';
 import { rootlessOptions, rootlessPlaces } from './rootless.ts';
 
 const MAX_IDLE_S = 86_400;
