@@ -50,7 +50,7 @@ interface Input extends Pick<ContainerContext, 'attachments' | 'uplink' | 'dnsSe
 export function serversBehind(wayOut: UplinkSettings, host: HostFiles): string[] {
   const mine = parse(host.resolvConf);
   const v6 = wayOut.program === 'pasta' || wayOut.ipv6;
-  return usable(uplinkServers(wayOut, mine.servers), mine, host.behindStub, v6 ? ['0.0.0.0', '::'] : []);
+  return usable(uplinkServers(wayOut, mine.servers), mine, host.behindStub, { addresses: [], v4: true, v6 });
 }
 
 /** Returns a resolv.conf with those servers, for programs that run in such an outside. */
@@ -67,11 +67,14 @@ export function resolvConf({ attachments, uplink, host, wayOut = null, dnsServer
   const addresses = [...attachments, ...(made === null ? [] : [made])].flatMap((one) =>
     one.addresses.map(({ address }) => address),
   );
+  // A container without an address of ours may have others.
+  const v4 = addresses.length === 0 || addresses.some((one) => !isV6(one));
+  const inside = { addresses, v4, v6: addresses.some(isV6) };
   const behind = uplink?.settings ?? wayOut;
   const passed = behind === null ? [] : uplinkServers(behind, mine.servers);
   const external = attachments.map(serversOfProgram);
   const theirs = external.flatMap((one) => one.servers);
-  const others = theirs.length > 0 ? theirs : usable(passed, mine, host.behindStub, addresses);
+  const others = theirs.length > 0 ? theirs : usable(passed, mine, host.behindStub, inside);
   const servers = named ? gateways : (dnsServers ?? others);
   const asked = external.flatMap((one) => one.search);
   const search = [...new Set([...(named ? [SEARCH_DOMAIN] : []), ...asked, ...mine.search])];
@@ -107,6 +110,16 @@ function gatewaysOf(attachments: readonly Attachment[]): string[] {
   );
 }
 
+/** Who asks the servers: the families that it has, and those of its addresses that we know. */
+interface Inside {
+  addresses: readonly string[];
+  v4: boolean;
+  v6: boolean;
+}
+
+/** Addresses that mean the machine itself, or one of its links. */
+const OF_THE_HOST = /^127\.|^0\.0\.0\.0$|^::1?$|^fe[89ab]|%/i;
+
 /**
  * Returns an uplink's servers, then the host's servers that are the same server from inside. Leaves out the host's loopback,
  * addresses scoped to one of its links, addresses that the container has as well (pasta copies the host's), and families that
@@ -116,13 +129,10 @@ function usable(
   passed: readonly string[],
   { servers }: Parsed,
   behindStub: string | null,
-  addresses: readonly string[],
+  { addresses, v4, v6 }: Inside,
 ): string[] {
-  // A container without an address of ours may have others.
-  const [v4, v6] = [addresses.length === 0 || addresses.some((one) => !isV6(one)), addresses.some(isV6)];
   const ofFamily = (server: string) => (isV6(server) ? v6 : v4);
-  const reachable = (server: string) =>
-    ofFamily(server) && !/^127\.|^::1$|^fe[89ab]/i.test(server) && !server.includes('%') && !addresses.includes(server);
+  const reachable = (server: string) => ofFamily(server) && !OF_THE_HOST.test(server) && !addresses.includes(server);
   const first = passed.filter(ofFamily);
   const own = servers.filter(reachable);
   if (own.length > 0 || behindStub === null || !servers.includes(STUB)) return [...first, ...own];

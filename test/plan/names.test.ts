@@ -246,6 +246,11 @@ files('programs in the outside of an ordinary user ask what the way out forwards
   );
   assert.match(of(slirp, 'nameserver 127.0.0.53\n', 'nameserver 192.0.2.7\n'), /10.0.2.3\nnameserver 192.0.2.7\n$/);
   assert.is(of(slirp, ''), '');
+  // glibc takes these for the host itself.
+  assert.is(
+    of({ ...slirp, ipv6: true }, 'nameserver 0.0.0.0\nnameserver ::\n'),
+    'nameserver 10.0.2.3\nnameserver fd00::3\n',
+  );
 });
 
 files('the gateways of networks with DNS are the servers, and no others', () => {
@@ -327,7 +332,17 @@ files('resolv.conf(5) is read with comments, blanks, the last search or domain, 
     all.flatMap((line) => lines([attachment('web', { ...dual, dns: null })], line)),
     all.map((line) => line.trim()),
   );
-  for (const server of ['127.0.0.1', '::1', 'fe80::1', 'FE90::1', 'feb0::1', '2001:db8::1%eth0', '10.89.0.2']) {
+  for (const server of [
+    '127.0.0.1',
+    '0.0.0.0',
+    '::',
+    '::1',
+    'fe80::1',
+    'FE90::1',
+    'feb0::1',
+    '2001:db8::1%eth0',
+    '10.89.0.2',
+  ]) {
     assert.equal(lines([attachment('web', { ...dual, dns: null })], `nameserver ${server}\n`), [''], server);
   }
   const behind = 'nameserver 1.1.1.1\n';
