@@ -2,8 +2,8 @@
  * The protocol of CNI plugins (SPEC.md 0.3.1 to 1.1.0): a conflist is a chain of plugins, each of which gets the result of the
  * one before it.
  *
- * Guarantees: pure. DEL is in reverse order, gets the configuration and the result of ADD, and goes on after a plugin that
- * fails, so that one plugin does not keep what the others have made; the first fault is reported. CHECK is asked where the
+ * Guarantees: pure. DEL is in reverse order, gets the configuration and the result of ADD (of one that nobody has the answer of: what
+ * its last plugin was given), and goes on after a plugin that fails, so that one plugin does not keep what the others have made; the first fault is reported. CHECK is asked where the
  * version has it and the conflist does not turn it off. A plugin gets those capabilities that it declares, and no other.
  * Limits: STATUS and GC (1.1.0) are not asked. An address or a MAC that no plugin has a capability for is passed in CNI_ARGS,
  * as the plugins of the specification's authors read it.
@@ -35,7 +35,7 @@ export const cni: Protocol = { add, check, remove, sweep, needsLink: false };
 function* add(subject: Subject): Conversation<{ result: Json }> {
   let result: Json | null = null;
   for (const plugin of termsOf(subject).list.plugins) {
-    const call = callOf(subject, 'ADD', plugin, result);
+    const call = { ...callOf(subject, 'ADD', plugin, result), ...(result === null ? {} : { given: result }) };
     const answer: Answer = yield call;
     const problem = problemOf(call, answer);
     if (problem !== null) return problem;
@@ -60,7 +60,7 @@ function* check(subject: Subject): Conversation<null> {
 function* remove(subject: Subject): Conversation<null> {
   const { list } = termsOf(subject);
   // Earlier versions do not know it for DEL.
-  const result = isAtLeast(list.cniVersion, '0.4.0') ? subject.attachment.external.result : null;
+  const result = isAtLeast(list.cniVersion, '0.4.0') ? (subject.attachment.external.result ?? subject.given) : null;
   let first: Failed | null = null;
   for (const plugin of list.plugins.toReversed()) {
     const call = callOf(subject, 'DEL', plugin, result);

@@ -47,6 +47,7 @@ const subject = (of: Attachment): Subject => ({
   attachment: of as Subject['attachment'],
   netns: '/run/netns/c',
   spare: '/run/spare',
+  given: null,
 });
 
 const said = (status: number, stdout: string, stderr = ''): Answer => {
