@@ -48,7 +48,7 @@ function* add(subject: Subject): Conversation<{ result: Json }> {
 function* check(subject: Subject): Conversation<null> {
   const { list } = termsOf(subject);
   const { result } = subject.attachment.external;
-  if (!isAtLeast(list.cniVersion, '0.4.0') || list.disableCheck === true) return null;
+  if (!remembers(list) || list.disableCheck === true) return null;
   for (const plugin of list.plugins) {
     const call = callOf(subject, 'CHECK', plugin, result);
     const problem = problemOf(call, yield call);
@@ -60,7 +60,7 @@ function* check(subject: Subject): Conversation<null> {
 function* remove(subject: Subject): Conversation<null> {
   const { list } = termsOf(subject);
   // Earlier versions do not know it for DEL.
-  const result = isAtLeast(list.cniVersion, '0.4.0') ? (subject.attachment.external.result ?? subject.given) : null;
+  const result = remembers(list) ? (subject.attachment.external.result ?? subject.given) : null;
   let first: Failed | null = null;
   for (const plugin of list.plugins.toReversed()) {
     const call = callOf(subject, 'DEL', plugin, result);
@@ -170,11 +170,8 @@ function isIn(ip: string, subnet: string): boolean {
   return address.kind() === range[0].kind() && address.match(range);
 }
 
-function isAtLeast(version: string, least: string): boolean {
-  const [a, b] = [version, least].map((text) => text.split('.').map(Number)) as [number[], number[]];
-  const at = a.findIndex((part, i) => part !== b[i]);
-  return at === -1 || (a[at] ?? 0) > (b[at] ?? 0);
-}
+/** True from 0.4.0 on: plugins know CHECK, and the result of ADD for DEL. */
+const remembers = ({ cniVersion }: Terms['list']): boolean => !cniVersion.startsWith('0.3.');
 
 /** Returns the fault of a plugin that failed: its own words, if it has said them as the specification asks. */
 function problemOf(call: Call, answer: Answer): Failed | null {

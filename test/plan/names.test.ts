@@ -246,6 +246,8 @@ files('programs in the outside of an ordinary user ask what the way out forwards
   );
   assert.match(of(slirp, 'nameserver 127.0.0.53\n', 'nameserver 192.0.2.7\n'), /10.0.2.3\nnameserver 192.0.2.7\n$/);
   assert.is(of(slirp, ''), '');
+  // pasta leads to servers of both families, slirp4netns without IPv6 to those of one.
+  assert.match(of(pasta(), 'nameserver fd00::9\n'), /nameserver fd00::9\n/);
 });
 
 files('the gateways of networks with DNS are the servers, and no others', () => {
