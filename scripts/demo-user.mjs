@@ -24,6 +24,7 @@ import {
   show,
   tell,
   through,
+  typist,
   until,
 } from './demo-world.mjs';
 
@@ -56,15 +57,7 @@ export async function showAsUser(main) {
 }
 
 async function story(main, daemon, runtime) {
-  const cleat = (...args) => [process.execPath, main, ...args];
-  /** Runs a cleat command as a person would, and prints command and output. */
-  const type = async (...args) => {
-    echo(['cleat', ...args]);
-    const output = await demandRun(cleat(...args));
-    show(output);
-    return output;
-  };
-  const ask = async (...args) => JSON.parse(await demandRun(cleat(...args, '--format', 'json')));
+  const { cleat, type, ask } = typist(main);
   /** Starts a container in the background: `cleat run`, whose end is the container's. */
   const start = (...args) => {
     echo(['cleat', 'run', ...args.map((word) => word.replace(process.execPath, 'node').replace(`${root}/`, '')), '&']);

@@ -76,6 +76,19 @@ export async function demandRun(argv, options) {
   return output;
 }
 
+/** `type` runs a cleat command as a person would, and prints command and output; `ask` returns its answer. */
+export function typist(main) {
+  const cleat = (...args) => [process.execPath, main, ...args];
+  const type = async (...args) => {
+    echo(['cleat', ...args]);
+    const output = await demandRun(cleat(...args));
+    show(output);
+    return output;
+  };
+  const ask = async (...args) => JSON.parse(await demandRun(cleat(...args, '--format', 'json')));
+  return { cleat, type, ask };
+}
+
 /** Tries until `attempt` neither throws nor returns undefined. */
 export async function until(what, attempt, patience = PATIENCE_MS) {
   const end = performance.now() + patience;

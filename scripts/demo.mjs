@@ -36,6 +36,7 @@ import {
   show,
   tell,
   through,
+  typist,
   until,
 } from './demo-world.mjs';
 
@@ -109,15 +110,7 @@ async function enter() {
 }
 
 async function story(directory, daemon) {
-  const cleat = (...args) => [process.execPath, main, ...args];
-  /** Runs a cleat command as a person would, and prints command and output. */
-  const type = async (...args) => {
-    echo(['cleat', ...args]);
-    const output = await demandRun(cleat(...args));
-    show(output);
-    return output;
-  };
-  const ask = async (...args) => JSON.parse(await demandRun(cleat(...args, '--format', 'json')));
+  const { cleat, type, ask } = typist(main);
   const inspect = async (id) => (await ask('inspect', id))[0];
   const crun = (...args) => ['crun', '--root', join(directory, 'crun'), '--cgroup-manager=disabled', ...args];
   const bundle = (id, args, annotations) => {

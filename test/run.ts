@@ -44,6 +44,8 @@ const ENDING_S = 30;
 const COSTLY = 10;
 /** More than the report at the end of an output has, in characters. */
 const REPORT_LENGTH = 500;
+/** What the head of a test file may say, and a value. */
+const WORDS = /^\/\/ (timeout|proving|proving only|as user): *(.*?) *$/gm;
 /** Behind the name of a file that runs as an ordinary user. */
 const AS_USER = ', as a user';
 const USER_SCRIPT = join(import.meta.dirname, 'harness/as-user.js');
@@ -238,9 +240,13 @@ function findFiles(): TestFile[] {
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+function headOf(source: string): string {
+  return source.split(/^import\b/m, 1)[0] ?? '';
+}
+
 function describe(path: string): TestFile {
   const source = readFileSync(path, 'utf8');
-  const head = source.split(/^import\b/m, 1)[0] ?? '';
+  const head = headOf(source);
   const seconds = (word: string): number | undefined => {
     const text = new RegExp(`^[\\s/*]*${word}:\\s*(\\d+)\\s*$`, 'm').exec(head)?.[1];
     return text === undefined ? undefined : Number(text);
@@ -289,12 +295,21 @@ async function runFile(file: TestFile): Promise<Outcome> {
   return end(output, undefined, counts);
 }
 
-/** Finds a suite whose run() was forgotten: uvu reports nothing about it as long as another one in the file ran. */
+function means(word: string, value: string): boolean {
+  return (word === 'as user' ? /^(every day|proving)$/ : /^\d+$/).test(value);
+}
+
+/**
+ * Finds a word in the head that means nothing and would be as if it were not there; and a suite whose run() was forgotten: uvu reports
+ * nothing about it as long as another one in the file ran.
+ */
 function carelessness({ source, timeoutS, slowS, everyday }: TestFile): string | undefined {
   const patient = !values.prove && everyday && timeoutS > DEFAULT_TIMEOUT_S * patience;
   if ((patient || /^\/\/ slow:/m.test(source)) && slowS === 0) {
     return 'may take longer than others and does not say why: slow: SECONDS s, REASON';
   }
+  for (const [line, word = '', value = ''] of headOf(source).matchAll(WORDS))
+    if (!means(word, value)) return `says "${line}", and that means nothing (test/run.ts)`;
   const suites = [...source.matchAll(/^(?:const|let)\s+(\w+)\s*=\s*suite\s*[(<]/gm)].map((match) => match[1] ?? '');
   if (/^test\(/m.test(source)) suites.push('test');
   const forgotten = suites.find((name) => !new RegExp(`^\\s*${name}\\.run\\(`, 'm').test(source));

@@ -20,6 +20,7 @@ import type { Kernel } from '../kernel.ts';
 import { removeIfEmpty } from '../shared-directory.ts';
 import { inTurn } from '../turns.ts';
 import { Gate } from './gate.ts';
+import { Given } from './given.ts';
 import { endInterrupted } from './interrupted.ts';
 import { run } from './program.ts';
 import type { PluginSandbox } from './sandbox.ts';
@@ -33,6 +34,7 @@ export class ExternalPrograms {
   readonly #patienceMs: number;
   /** The directory of spare namespaces. */
   readonly #spares: string;
+  readonly #given: Given;
   readonly #sandbox: PluginSandbox | null;
   /** Has `clear` if nothing of the attachment exists, `quiet` if no program runs for it. */
   readonly #known = new Map<string, 'clear' | 'quiet'>();
@@ -40,12 +42,14 @@ export class ExternalPrograms {
   readonly #turns = new Map<string | null, Promise<unknown>>();
 
   /**
-   * One execution of a program may take `patienceMs`. `spares` is the directory of spare namespaces. `sandbox`: that of an ordinary
+   * One execution of a program may take `patienceMs`. `spares` is the directory of spare namespaces, `given` that of what programs were
+   * given. `sandbox`: that of an ordinary
    * user's programs; null for root's, which find the machine as it is.
    */
-  constructor(kernel: Kernel, patienceMs: number, spares: string, sandbox: PluginSandbox | null) {
+  constructor(kernel: Kernel, patienceMs: number, spares: string, given: string, sandbox: PluginSandbox | null) {
     this.#kernel = kernel;
     this.#spares = spares;
+    this.#given = new Given(given);
     this.#sandbox = sandbox;
     this.#patienceMs = patienceMs;
   }
@@ -117,6 +121,7 @@ export class ExternalPrograms {
       await native.netnsRemove(spare);
       removeIfEmpty(this.#spares);
     }
+    this.#given.forget(nameOf(attachment));
     this.#known.set(key, 'clear');
   }
 
@@ -141,6 +146,7 @@ export class ExternalPrograms {
       while (step.done !== true) {
         if (step.value.spare === true && !spared) await makeSpare(this.#native(outside), spare);
         spared ||= step.value.spare === true;
+        if (step.value.given !== undefined) this.#given.keep(nameOf(attachment), step.value.given);
         const launcher = this.#sandbox?.entering([...step.value.programs, inside, spare]) ?? [];
         step = conversation.next(await run(step.value, { netns, launcher, patienceMs: this.#patienceMs }));
       }
@@ -161,9 +167,12 @@ export class ExternalPrograms {
 
   #subjectOf({ attachment, netns }: AttachmentInput): Subject {
     if (!isSubject(attachment)) throw new Error(`${attachment.network} is a network of cleat`);
-    const spare = join(this.#spares, `${attachment.external.container.id}-${attachment.link}`);
-    return { attachment, netns, spare };
+    const name = nameOf(attachment);
+    return { attachment, netns, spare: join(this.#spares, name), given: this.#given.of(name) };
   }
 }
+
+/** No other attachment has it, in no generation. */
+const nameOf = ({ external, link }: Subject['attachment']): string => `${external.container.id}-${link}`;
 
 const missing = (what: string): FaultError => new FaultError('EXTERNAL_FAILED', `it is not as it was made: ${what}`);

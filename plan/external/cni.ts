@@ -2,8 +2,8 @@
  * The protocol of CNI plugins (SPEC.md 0.3.1 to 1.1.0): a conflist is a chain of plugins, each of which gets the result of the
  * one before it.
  *
- * Guarantees: pure. DEL is in reverse order, gets the configuration and the result of ADD, and goes on after a plugin that
- * fails, so that one plugin does not keep what the others have made; the first fault is reported. CHECK is asked where the
+ * Guarantees: pure. DEL is in reverse order, gets the configuration and the result of ADD (of one that nobody has the answer of: what
+ * its last plugin was given), and goes on after a plugin that fails, so that one plugin does not keep what the others have made; the first fault is reported. CHECK is asked where the
  * version has it and the conflist does not turn it off. A plugin gets those capabilities that it declares, and no other.
  * Limits: STATUS and GC (1.1.0) are not asked. An address or a MAC that no plugin has a capability for is passed in CNI_ARGS,
  * as the plugins of the specification's authors read it.
@@ -35,7 +35,7 @@ export const cni: Protocol = { add, check, remove, sweep, needsLink: false };
 function* add(subject: Subject): Conversation<{ result: Json }> {
   let result: Json | null = null;
   for (const plugin of termsOf(subject).list.plugins) {
-    const call = callOf(subject, 'ADD', plugin, result);
+    const call = { ...callOf(subject, 'ADD', plugin, result), ...(result === null ? {} : { given: result }) };
     const answer: Answer = yield call;
     const problem = problemOf(call, answer);
     if (problem !== null) return problem;
@@ -48,7 +48,7 @@ function* add(subject: Subject): Conversation<{ result: Json }> {
 function* check(subject: Subject): Conversation<null> {
   const { list } = termsOf(subject);
   const { result } = subject.attachment.external;
-  if (isBefore04(list.cniVersion) || list.disableCheck === true) return null;
+  if (!remembers(list) || list.disableCheck === true) return null;
   for (const plugin of list.plugins) {
     const call = callOf(subject, 'CHECK', plugin, result);
     const problem = problemOf(call, yield call);
@@ -59,7 +59,8 @@ function* check(subject: Subject): Conversation<null> {
 
 function* remove(subject: Subject): Conversation<null> {
   const { list } = termsOf(subject);
-  const result = isBefore04(list.cniVersion) ? null : subject.attachment.external.result;
+  // Earlier versions do not know it for DEL.
+  const result = remembers(list) ? (subject.attachment.external.result ?? subject.given) : null;
   let first: Failed | null = null;
   for (const plugin of list.plugins.toReversed()) {
     const call = callOf(subject, 'DEL', plugin, result);
@@ -169,8 +170,8 @@ function isIn(ip: string, subnet: string): boolean {
   return address.kind() === range[0].kind() && address.match(range);
 }
 
-/** Versions before 0.4.0 have no CHECK, and no result in DEL. */
-const isBefore04 = (version: string): boolean => /^0\.[0-3]\b/.test(version);
+/** True from 0.4.0 on: plugins know CHECK, and the result of ADD for DEL. */
+const remembers = ({ cniVersion }: Terms['list']): boolean => !cniVersion.startsWith('0.3.');
 
 /** Returns the fault of a plugin that failed: its own words, if it has said them as the specification asks. */
 function problemOf(call: Call, answer: Answer): Failed | null {

@@ -16,6 +16,8 @@ export interface Call {
   args: readonly string[];
   env: Readonly<Record<string, string>>;
   stdin: string;
+  /** What it is given that no snapshot has, to be kept for a removal before it runs. */
+  given?: Json;
   /** True if the call is about the spare namespace of its subject, which has to be there. */
   spare?: true;
   /** The program and what it is asked for, for messages: "plugin bridge (ADD)". */
@@ -44,6 +46,8 @@ export interface Subject {
   attachment: Attachment & { external: External };
   /** Path of the container's namespace. */
   netns: string;
+  /** What the last program of an `add` was given that nobody has the answer of; null if there was none, or it is not known. */
+  given: Json | null;
   /** Path of a namespace without anything, which whoever runs the conversation makes when a call needs it. */
   spare: string;
 }

@@ -7,7 +7,7 @@
  */
 import { isLeaving } from '../states.ts';
 import type { JournalEntry } from '../../state/answers/container/history.ts';
-import type { ExitDescriptor, ProcessIdentity } from '../../state/container.ts';
+import type { Drift, ExitDescriptor, ProcessIdentity } from '../../state/container.ts';
 import type { Why } from '../../state/answers/container/why.ts';
 import type { Facts } from './facts.ts';
 import { stepOf } from './states.ts';
@@ -124,6 +124,17 @@ function failureLine({ history }: Facts, began: JournalEntry | null): Line[] {
   return [{ t: first.t, text: sentence(`${stepOf(first.from)} failed${after}: ${faultText(first.fault)}`) }];
 }
 
+/** Returns why a start could not put the pin of its namespace back, unless it has been put back since. */
+function pinLine({ state, history, differences, context: { netns } }: Facts): Line[] {
+  const isPin = ({ object }: Drift): boolean => object === netns?.path;
+  const last = history.findLast(
+    ({ event, drift = [] }) => event === 'unpinned' || (event === 'repaired' && drift.some(isPin)),
+  );
+  if (last?.event !== 'unpinned' || last.fault === undefined) return [];
+  if (state === 'up' && !differences.some(isPin)) return [];
+  return [{ t: last.t, text: sentence(`its namespace could not be pinned again: ${faultText(last.fault)}`) }];
+}
+
 export function storyOf(facts: Facts): Line[] {
   const began = origin(facts);
   const event = began === null ? [] : [{ t: began.t, text: sentence(eventText(began, facts)) }];
@@ -134,6 +145,7 @@ export function storyOf(facts: Facts): Line[] {
   const up = facts.state === 'up' ? arrival(facts) : null;
   const found = up?.event === 'xstate.init' ? 'The daemon was started, and found it up.' : 'It came up.';
   const came = up === null ? [] : [{ t: up.t, text: found }];
-  const lines = [...driftLines(facts, began), ...shared, ...event, ...failureLine(facts, began), ...came];
+  const failure = [...failureLine(facts, began), ...pinLine(facts)];
+  const lines = [...driftLines(facts, began), ...shared, ...event, ...failure, ...came];
   return lines.sort((a, b) => a.t - b.t);
 }

@@ -100,7 +100,8 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
           launcher: built('cleat-sandbox'),
           resolvConf: () => rootlessResolvConf(rootless.uplink),
         });
-  const externals = new ExternalPrograms(kernel, options.externals.patienceMs, join(runDir, 'spares'), sandbox);
+  const { patienceMs } = options.externals;
+  const externals = new ExternalPrograms(kernel, patienceMs, join(runDir, 'spares'), join(runDir, 'given'), sandbox);
   const networks = new Networks({
     termsOf: terms,
     definitions,

@@ -6,10 +6,12 @@
  * Limits: an update of a network that a crash interrupted may end after the first answers.
  */
 import { findExits } from '../../effects/processes/exit-descriptor.ts';
-import { identityAt, type Kernel } from '../../effects/kernel.ts';
+import { toFault } from '../../effects/effect.ts';
+import { identityAt } from '../../effects/kernel.ts';
 import { pinAgain } from '../../effects/namespaces/netns.ts';
 import { RESOLV_CONF } from '../../effects/names/etc.ts';
-import { isUnpinned } from '../../plan/states.ts';
+import { isUnpinned, stateName } from '../../plan/states.ts';
+import { FaultError } from '../../state/faults.ts';
 import { ContainerFiles } from '../containers/container-files.ts';
 import { Publishing } from '../outsides/publisher.ts';
 import { recover, type Restorable } from '../records/recovery.ts';
@@ -24,15 +26,25 @@ export type Recovery = Awaited<ReturnType<typeof recoverContainers>>;
 
 /**
  * Puts back the pins of namespaces that are not where they were. Those of a daemon that was started in a caller's mount namespace end
- * with it (docs/decisions/0058), and the first event must find them. What cannot be put back now is left to the watch on drift.
+ * with it (docs/decisions/0058), and the first event must find them. What cannot be put back now is left to the watch on drift, which
+ * tells of a namespace that is gone; any other reason is in the log and in the container's journal.
  */
-async function pinLost(kernel: Kernel, containers: readonly Restorable[]): Promise<void> {
-  for (const { context, snapshot } of containers) {
+async function pinLost(
+  { kernel, journal, failed }: Pick<OpenState, 'kernel' | 'journal' | 'failed'>,
+  containers: readonly Restorable[],
+): Promise<void> {
+  for (const { id, context, snapshot } of containers) {
     const { netns, identity } = context;
     if (netns === null || identity === null || isUnpinned(snapshot)) continue;
     const found = identityAt(netns.path);
     if (found?.dev === identity.dev && found.ino === identity.ino) continue;
-    await pinAgain(kernel, context).catch(() => false);
+    await pinAgain(kernel, context).catch((error: unknown) => {
+      const fault = toFault(error, 'pin');
+      failed(`the pin of container ${id}`, FaultError.of(fault));
+      const at = stateName(snapshot);
+      const note = { t: Date.now(), machine: 'container', event: 'unpinned', from: at, to: at, ms: 0, fault };
+      journal.append(id, { kind: 'note', ...note });
+    });
   }
 }
 
@@ -58,7 +70,7 @@ export async function recoverContainers(
   await networks.chooseParents();
   recovered.unreadable.push(...shared.recover(contexts));
   publishing.start(recovered.containers, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
-  if (state.options.drift.link === 'repair') await pinLost(kernel, recovered.containers);
+  if (state.options.drift.link === 'repair') await pinLost(state, recovered.containers);
   for (const { id, snapshot } of recovered.containers) containers.restore(id, snapshot);
   containers.restored();
   void engineNetworks.forgetUnused(); // a crash may have come between the last container of one and its definition

@@ -113,9 +113,12 @@ export function followInspection({ roster, shared }: StatelyParts, write: Write)
   };
 }
 
-/** Makes an error readable, which has nothing in JSON of its own. */
-const readable = (_key: string, value: unknown): unknown =>
-  value instanceof Error ? Object.assign({}, value, { message: value.message }) : value;
+/** Makes errors, maps and sets readable, which have nothing in JSON of their own: a network has its leases in a map. */
+function readable(_key: string, value: unknown): unknown {
+  if (value instanceof Error) return Object.assign({}, value, { message: value.message });
+  if (value instanceof Map) return Object.fromEntries(value);
+  return value instanceof Set ? [...value] : value;
+}
 
 /** Shows a function in a machine's config by its name, as the package does. */
 const named = (_key: string, value: unknown): unknown => (typeof value === 'function' ? { type: value.name } : value);

@@ -289,6 +289,18 @@ command('the client of @statelyai/inspect gets every actor, event and snapshot',
     assert.is(definition.id, name === 'old' ? 'container' : 'network');
     assert.ok('up' in definition.states);
   }
+  const leasesOf = (event: StatelyInspectionEvent | undefined) =>
+    (event as unknown as { snapshot: { context: { leases: Record<string, { network: string }> } } }).snapshot.context
+      .leases;
+  const web = events.filter(({ type, sessionId }) => type !== '@xstate.event' && sessionId === actor('web')?.sessionId);
+  for (const [event, ids] of [
+    [web[0], ['old']],
+    [web.at(-1), ['old', 'new']],
+  ] as const)
+    assert.equal(
+      Object.entries(leasesOf(event)).map(([owner, { network }]) => [owner.split(':')[0], network]),
+      ids.map((id) => [id, 'web']),
+    );
   const attachment = actor('attachment') as { parentId?: string; sessionId: string } | undefined;
   assert.is(attachment?.parentId, actor('new')?.sessionId);
   const configure = events.find((event) => event.type === '@xstate.event' && event.event.type === 'configure');

@@ -8,7 +8,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { on, pathOf, TestDaemon } from '../harness/daemon.ts';
-import { cniGround } from '../harness/conflist.ts';
+import { cniGround, rules } from '../harness/conflist.ts';
 import { commandLines, until } from '../harness/native.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
@@ -128,6 +128,46 @@ bad('a removal that hangs is tried again', async () => {
   await daemon.gone('a');
   await nothingIsLeft(name);
 });
+
+bad(
+  'a plugin that needs the result to remove has what its ADD was given, after a failure and after kill -9',
+  async () => {
+    const left = () => rules().filter((line) => line.includes('10.84.0.'));
+    const [fifo, begun] = [`${directory}/fifo-of-late`, `${directory}/late`];
+    execFileSync('mkfifo', [fifo]);
+    ground.standIn(
+      'late',
+      behaves(
+        `if [ -e ${begun} ]; then jq -c .prevResult ${directory}/last; else touch ${begun}; timeout 20 cat ${fifo}; exit 1; fi`,
+      ),
+    );
+    const conflist = ground.conflist('late', [
+      ground.bridge('10.84.0.0/24', { bridge: 'cni2', ipMasq: false }),
+      { type: 'firewall', backend: 'iptables' },
+      { type: 'late' },
+    ]);
+    await daemon.network({ name: 'late', driver: 'cni', options: { conflist } });
+    await daemon.done({ type: 'create', id: 'a', networks: on('late') });
+    // It hangs: the plugin is ended, and the attachment undone.
+    assert.is((await daemon.event({ type: 'configure', id: 'a' })).body.error?.code, 'EXTERNAL_FAILED');
+    assert.equal(left(), []);
+    rmSync(begun);
+    const answer = daemon.event({ type: 'configure', id: 'a' }).catch(() => null);
+    await until('the plugin waits', () => running(fifo).length > 0);
+    assert.is(left().length, 2, 'the address, as source and as destination');
+    await daemon.kill();
+    await answer;
+    await daemon.start();
+    const { status, text } = await daemon.get(`/v1/containers/a?wait=up&timeout=15000`);
+    assert.is(status, 200, text);
+    assert.is(left().length, 2);
+    await daemon.clean();
+    await daemon.down('a');
+    assert.equal(left(), []);
+    assert.not(existsSync(`${daemon.runDir}/given`));
+    await nothingIsLeft('late');
+  },
+);
 
 bad('kill -9 while a plugin adds: the next daemon ends it, and begins anew', async () => {
   // It reads the fifo until it is killed: nobody writes. The second time, it answers.

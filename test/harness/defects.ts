@@ -6,13 +6,19 @@
  *
  * Limits: every machine with an action or guard of this name is defective.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { containerMachine } from '../../machines/container/container.ts';
 import { firewallMachine } from '../../machines/firewall.ts';
 import { firewalldMachine } from '../../machines/firewalld.ts';
 import { networkMachine } from '../../machines/network.ts';
 import { portsMachine } from '../../machines/ports.ts';
 import { resolverMachine } from '../../machines/resolver.ts';
+
+/** Has the file name an action or guard. The daemon reads it at any moment, and must not find an empty one. */
+export function plant(file: string, name: string): void {
+  writeFileSync(`${file}.new`, name);
+  renameSync(`${file}.new`, file);
+}
 
 /** The environment of a daemon that is defective as this file says. */
 export const defective = (file: string): Record<string, string> => ({
@@ -24,8 +30,15 @@ type Words = Record<string, ((...given: never[]) => unknown) & { resolve?: (...g
 
 const file = process.env['CLEAT_DEFECT'];
 if (file !== undefined) {
+  const named = (): string => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch {
+      return ''; // it may be removed at any moment, too
+    }
+  };
   const fail = (name: string) => {
-    if (existsSync(file) && readFileSync(file, 'utf8') === name) throw new Error(`planted in ${name}`);
+    if (named() === name) throw new Error(`planted in ${name}`);
   };
   const machines = [containerMachine, firewallMachine, firewalldMachine, networkMachine, portsMachine, resolverMachine];
   for (const { implementations } of machines) {

@@ -52,6 +52,23 @@ export function setTun(mode: number): void {
   chmodSync(node, mode);
 }
 
+/** Two addresses of the host: pasta copies the first one to its link, so only the second is the host's for containers. */
+export const HOST = '10.99.1.2';
+export const OTHER = '10.99.2.2';
+
+export function giveHostAddresses(): void {
+  const lines = [
+    'link add world type bridge',
+    `addr add ${HOST}/24 dev world`,
+    'link set world up',
+    'route add default via 10.99.1.1',
+    'link add other type bridge',
+    `addr add ${OTHER}/24 dev other`,
+    'link set other up',
+  ];
+  execFileSync('ip', ['-batch', '-'], { input: lines.join('\n') });
+}
+
 /** Kills a process. 0 would be the group of the test and its runner. */
 export function killed(pid: number): void {
   if (!(pid > 1)) throw new Error(`no process to kill: ${pid}`);

@@ -22,8 +22,9 @@ import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
 
-/** Starts a program as on a kernel without IPv6. */
-const WITHOUT_IPV6 = resolve(import.meta.dirname, '../../../test/harness/without-ipv6.py');
+/** Starts a program as on a kernel without IPv6 (ipv6.disable=1): there are no sockets of AF_INET6. */
+const REFUSING = resolve(import.meta.dirname, '../../../test/harness/refusing.py');
+const WITHOUT_IPV6 = ['python3', REFUSING, 'socket', '0', 'is:10', 'EAFNOSUPPORT'];
 const MEBIBYTE = 1 << 20;
 const lan = await neighbour();
 const [a, b] = await Promise.all([container('a', 1), container('b', 2)]);
@@ -85,7 +86,7 @@ forwarding.after(async () => {
 });
 
 forwarding('on a kernel without IPv6, IPv4 is published, and IPv6 as far as possible', async () => {
-  const old = new Forwarder(undefined, undefined, undefined, 0, ['python3', WITHOUT_IPV6]);
+  const old = new Forwarder(undefined, undefined, undefined, 0, WITHOUT_IPV6);
   try {
     await old.started();
     const all = [rule(a, 8090, 80), rule(a, 8090, 80, { host_ip: '::' })];

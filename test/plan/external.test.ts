@@ -11,7 +11,8 @@ import { missingInside } from '../../plan/kernel/expected-external.ts';
 import type { Attachment, ResolvedPort } from '../../state/container.ts';
 import { conflist, type ExternalTerms } from '../../state/external.ts';
 import type { FaultError } from '../../state/faults.ts';
-import { externalLease, leaseOf, TOKEN } from '../harness/fixtures.ts';
+import { libnetworkOf } from '../../plan/networks/external.ts';
+import { definition, externalLease, leaseOf, TOKEN } from '../harness/fixtures.ts';
 
 const PORT: ResolvedPort = {
   protocol: 'tcp',
@@ -47,6 +48,7 @@ const subject = (of: Attachment): Subject => ({
   attachment: of as Subject['attachment'],
   netns: '/run/netns/c',
   spare: '/run/spare',
+  given: null,
 });
 
 const said = (status: number, stdout: string, stderr = ''): Answer => {
@@ -229,6 +231,41 @@ external('a conflist is checked, and a single plugin is a list of one', () => {
   }
 });
 
+external(
+  'CHECK, and the result for DEL, are for plugins from 0.4.0 on; without an answer, DEL gets what ADD was given',
+  () => {
+    const told = (cniVersion: string, result: object | null, given: object | null) => {
+      const one = attachment(terms([{ type: 'a' }], { cniVersion }));
+      const about = { ...subject({ ...one, external: { ...one.external, result } } as Attachment), given } as Subject;
+      const checks = lead(cni.check(about), cniVersion.startsWith('0.3') ? [] : [said(0, '')]).calls.length;
+      const [call] = lead(cni.remove(about), [said(0, '')]).calls;
+      return [checks, (JSON.parse(call!.stdin) as { prevResult?: unknown }).prevResult];
+    };
+    for (const version of ['0.3.0', '0.3.1']) assert.equal(told(version, { n: 1 }, { n: 2 }), [0, undefined]);
+    for (const version of ['0.4.0', '1.0.0', '1.1.0']) {
+      assert.equal(told(version, { n: 1 }, { n: 2 }), [1, { n: 1 }]);
+      assert.equal(told(version, null, { n: 2 }), [1, { n: 2 }]);
+      assert.equal(told(version, null, null), [1, undefined]);
+    }
+  },
+);
+
+external('what a plugin is given is to be kept before it runs', () => {
+  const one = attachment(terms([{ type: 'a' }, { type: 'b' }]));
+  const { calls } = lead(cni.add(subject(one)), [said(0, '{"n": 1}'), said(0, '{"n": 2}')]);
+  assert.equal(
+    calls.map(({ given }) => given),
+    [undefined, { n: 1 }],
+  );
+});
+
+external('netavark gets the routes of a network that has some', () => {
+  const web = definition('web', '10.89.0.0/24', '10.89.0.1');
+  const routes = [{ destination: '10.1.0.0/16', gateway: '10.89.0.9' }];
+  assert.not('routes' in libnetworkOf(web));
+  assert.equal(libnetworkOf({ ...web, routes })['routes'], routes);
+});
+
 external('what others have taken away is a difference', () => {
   const made = answered(attachment(terms([{ type: 'a' }])), {
     interfaces: [{ name: 'eth0', mac: '02:00:00:00:00:0a', sandbox: '/n' }],
@@ -237,13 +274,15 @@ external('what others have taken away is a difference', () => {
   const link = { index: 3, name: 'eth0', mac: '02:00:00:00:00:0a', mtu: 1500, up: true, master: 0, alias: '' };
   const address = { link: 3, address: '10.1.0.2', prefix: 24 };
   const objects = (links: object[], addresses: object[]) =>
-    missingInside([made], { links, addresses } as never).map(({ object, problem }) => `${object} ${problem}`);
+    missingInside([made], { links, addresses } as never).map(
+      ({ kind, object, problem }) => `${kind} ${object} ${problem}`,
+    );
   assert.equal(objects([link], [address]), []);
-  assert.equal(objects([], [address]), ['eth0 missing']);
+  assert.equal(objects([], [address]), ['link eth0 missing']);
   assert.equal(objects([{ ...link, up: false, mac: '02:00:00:00:00:0b' }], []), [
-    'mac 02:00:00:00:00:0a on eth0 changed',
-    'up on eth0 changed',
-    '10.1.0.2/24 on eth0 missing',
+    'link mac 02:00:00:00:00:0a on eth0 changed',
+    'link up on eth0 changed',
+    'address 10.1.0.2/24 on eth0 missing',
   ]);
 });
 

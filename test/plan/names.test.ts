@@ -251,6 +251,8 @@ files('programs in the outside of an ordinary user ask what the way out forwards
     of({ ...slirp, ipv6: true }, 'nameserver 0.0.0.0\nnameserver ::\n'),
     'nameserver 10.0.2.3\nnameserver fd00::3\n',
   );
+  // pasta leads to servers of both families, slirp4netns without IPv6 to those of one.
+  assert.match(of(pasta(), 'nameserver fd00::9\n'), /nameserver fd00::9\n/);
 });
 
 files('the gateways of networks with DNS are the servers, and no others', () => {

@@ -80,6 +80,8 @@ plan('several networks may share a parent, and its subnet, but not that of a bri
   // Podman accepts it, too: one LAN in two modes, for example.
   assert.match(made({ name: 'b' }, { networks }).warnings.join(), /^lan on eth0 has addresses of the same subnet/);
   assert.equal(made({ name: 'b', network_interface: 'eth1' }, { networks, links: ['eth1'] }).warnings, []);
+  const { definition: dual } = made({ name: 'dual', subnets: [...LAN.subnets, { subnet: 'fd00:2::/64' }] });
+  assert.match(made({ name: 'b' }, { networks: [dual] }).warnings.join(), /^dual on eth0 has addresses/);
   const web = definition('web', '192.0.2.0/25', '192.0.2.1');
   assert.match(refusal({}, { networks: [web] }), /^SUBNET_OVERLAPS .*network web/);
   assert.is(made({}, { networks: [{ ...web, options: { mode: 'unmanaged' } }] }).definition.name, 'lan');
@@ -181,6 +183,12 @@ plan('a parent has one link of some kinds', () => {
     const second = grantLease(onBridge(lan, SEEN), new Map([['a:1', first as never]]), {}, 'b:1', {});
     assert.equal('fault' in second && [second.fault.code, second.fault.owner], ['NETWORK_IN_USE', 'a']);
   }
+});
+
+plan('a parent has many links of other kinds', () => {
+  const { definition: lan } = made();
+  const second = grantLease(onBridge(lan, SEEN), new Map([['a:1', granted(lan) as never]]), {}, 'b:1', {});
+  assert.ok('lease' in second);
 });
 
 plan.run();

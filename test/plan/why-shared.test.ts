@@ -94,6 +94,13 @@ shared('in each of its states, a machine is described', () => {
   ]);
 });
 
+shared('the way out of an ordinary user’s networks concerns who is on one', () => {
+  const rootless = { state: 'up', fault: null, attempts: 0 };
+  const parts = (changed: Changed) => partsOf('rootless', { rootless, ...changed }).length;
+  assert.is(parts({ networks: [web] }), 1);
+  assert.is(parts({ context: { attachments: [], request: NEW } }), 0);
+});
+
 shared('its fault is said while it fails, with its next attempt if it makes one', () => {
   const is = (more: Partial<NetworkFact>) => partsOf('network', { networks: [{ ...web, ...more }] });
   assert.equal(is({}), ['web, ok: is up, on bridge cl-web']);

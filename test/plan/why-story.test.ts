@@ -36,6 +36,30 @@ const MADE = ['xstate.done.actor.ensureNamespace', 'creating', 'created'] as con
 const CONFIGURE = ['configure', 'created', 'configuring.leasing'] as const;
 const UP = ['xstate.done.actor.attachment', 'configuring.attaching', 'up'] as const;
 
+story('a pin that a start could not put back, until it is back', () => {
+  const path = '/run/netns/pin';
+  const fault: Fault = { code: 'KERNEL', message: 'mount: EBUSY' };
+  const pin: Drift = { kind: 'link', object: path, network: null };
+  const unpinned = (why: Fault) => ['unpinned', 'up', 'up', { fault: why }] as [string, string, string, object];
+  const repaired = (drift: Drift) => ['repaired', 'up', 'up', { drift: [drift] }] as [string, string, string, object];
+  const led = (more: Changed, ...entries: [string, string, string, object][]) =>
+    told({
+      state: 'up',
+      context: { netns: { path, owned: true, from: null, of: null } },
+      history: journal([...UP], ...entries),
+      ...more,
+    }).filter((line) => line.includes('pinned'));
+  const why = 'Its namespace could not be pinned again: mount: EBUSY (KERNEL).';
+  const isMissing = { differences: [missing(ROUTE), missing(pin)] };
+  assert.equal(led(isMissing, unpinned(LATER), unpinned(fault)), [`-1 s: ${why}`]);
+  assert.equal(led(isMissing, unpinned(fault), repaired(ROUTE)), [`-2 s: ${why}`]);
+  assert.equal(led({ state: 'degraded' }, unpinned(fault)), [`-1 s: ${why}`]);
+  assert.equal(led(isMissing, unpinned(fault), repaired(pin)), []);
+  assert.equal(led({ differences: [missing(ROUTE)] }, unpinned(fault)), []);
+  assert.equal(led(isMissing, ['unpinned', 'up', 'up', {}]), []);
+  assert.equal(led(isMissing), []);
+});
+
 story('each event that a container leaves a good state with', () => {
   const process = { last: 'killed by signal 9' } as UplinkProcess;
   const led = (event: string, more: Changed = {}) =>

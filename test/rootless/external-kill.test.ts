@@ -5,22 +5,19 @@
  * undoes it, and after the teardown nothing is left: no lease, no rule, no link.
  */
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { cniGround, usualConflist } from '../harness/conflist.ts';
 import { on, port } from '../harness/daemon.ts';
 import { until } from '../harness/native.ts';
 import { leasesOf, RootlessDaemon, TestUser } from '../harness/rootless.ts';
+import { RootlessKills } from '../harness/rootless-kills.ts';
 
 const kills = suite('rootless external kills');
 
 const user = new TestUser('ann', 1851);
 const daemon = new RootlessDaemon(user);
-const failpoints = '/run/failpoints';
-mkdirSync(failpoints);
-chownSync(failpoints, user.uid, user.uid);
-daemon.environment = { ...daemon.environment, CLEAT_FAILPOINTS: failpoints };
+const killing = new RootlessKills(user, daemon);
 
 /** Runs a command where the user's networks are. */
 const inside = (...command: string[]): string =>
@@ -44,32 +41,10 @@ for (const [network, killed] of [
   ['old', /^addExternal:/],
 ] as const) {
   kills(`${network}: killed at each point, the next daemon goes on`, async () => {
-    writeFileSync(`${failpoints}/log`, '');
-    chownSync(`${failpoints}/log`, user.uid, user.uid);
-    await live(network);
-    const passed = new Set(readFileSync(`${failpoints}/log`, 'utf8').trim().split('\n'));
-    rmSync(`${failpoints}/log`);
-    const points = [...passed].filter((point) => killed.test(point));
-    for (const name of ['addExternal', 'recordAnswer', 'removeExternal']) {
-      for (const moment of ['before', 'durable', 'after']) assert.ok(passed.has(`${name}:${moment}`), points.join(' '));
-    }
+    const passed = await killing.passed(() => live(network), ['addExternal', 'recordAnswer', 'removeExternal']);
+    const points = passed.filter((point) => killed.test(point));
     for (const point of points) {
-      writeFileSync(`${failpoints}/order`, `SIGKILL ${point}#1`);
-      const ended = live(network).then(
-        () => false,
-        () => true,
-      );
-      assert.ok(await ended, `${point} was not reached`);
-      await daemon.kill();
-      rmSync(`${failpoints}/order`);
-      await daemon.start();
-      if ((await daemon.get('/v1/containers/c')).status === 200) {
-        await until(`${point}: torn down`, async () => {
-          const { status } = await daemon.event({ type: 'teardown', id: 'c' });
-          return status === 200 || status === 404;
-        });
-        await daemon.gone('c');
-      }
+      await killing.at(point, () => live(network));
       await daemon.clean();
       assert.equal(leasesOf(user, 'pods'), [], point);
       const rules = inside('iptables-save').split('\n');

@@ -16,22 +16,9 @@ import { cniGround, usualConflist } from '../harness/conflist.ts';
 import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
 import { agentIn, withAgents } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { leasesOf, RootlessDaemon, TestUser } from '../harness/rootless.ts';
+import { giveHostAddresses, HOST, leasesOf, OTHER, RootlessDaemon, TestUser } from '../harness/rootless.ts';
 
-const HOST = '10.99.1.2';
-const OTHER = '10.99.2.2';
-
-execFileSync('ip', ['-batch', '-'], {
-  input: [
-    'link add world type bridge',
-    `addr add ${HOST}/24 dev world`,
-    'link set world up',
-    'route add default via 10.99.1.1',
-    'link add other type bridge',
-    `addr add ${OTHER}/24 dev other`,
-    'link set other up',
-  ].join('\n'),
-});
+giveHostAddresses();
 const host = await agentIn(null);
 await host.serve('host', 'tcp', 7001);
 

@@ -3,21 +3,18 @@
  * An ordinary user's daemon is killed at every failpoint of a short life on a network: the next one finishes what was begun, or has
  * undone it, and after the teardown nothing leads out and nothing is left.
  */
-import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { on, port } from '../harness/daemon.ts';
 import { until } from '../harness/native.ts';
 import { RootlessDaemon, TestUser } from '../harness/rootless.ts';
+import { RootlessKills } from '../harness/rootless-kills.ts';
 
 const kills = suite('rootless kills');
 
 const user = new TestUser('ann', 1701);
 const daemon = new RootlessDaemon(user);
-const failpoints = '/run/failpoints';
-mkdirSync(failpoints);
-chownSync(failpoints, user.uid, user.uid);
-daemon.environment = { ...daemon.environment, CLEAT_FAILPOINTS: failpoints };
+const killing = new RootlessKills(user, daemon);
 
 /** One life. A request that the kill interrupts rejects. */
 async function live(): Promise<void> {
@@ -30,36 +27,13 @@ let points: string[] = [];
 
 kills('a life passes the failpoints of the way out', async () => {
   await daemon.start();
-  writeFileSync(`${failpoints}/log`, '');
-  chownSync(`${failpoints}/log`, user.uid, user.uid);
-  await live();
-  points = [...new Set(readFileSync(`${failpoints}/log`, 'utf8').trim().split('\n'))];
-  for (const name of ['probeUplink', 'startUplink', 'verifyUplink', 'stopUplink']) {
-    for (const moment of ['before', 'durable', 'after'])
-      assert.ok(points.includes(`${name}:${moment}`), points.join(' '));
-  }
+  points = await killing.passed(live, ['probeUplink', 'startUplink', 'verifyUplink', 'stopUplink']);
 });
 
 kills('killed at each of them, the next daemon goes on', async () => {
   const uplink = points.filter((point) => /^(probe|start|verify|stop)Uplink:/.test(point));
   for (const point of uplink) {
-    writeFileSync(`${failpoints}/order`, `SIGKILL ${point}#1`);
-    const ended = live().then(
-      () => false,
-      () => true,
-    );
-    assert.ok(await ended, `${point} was not reached`);
-    await daemon.kill();
-    rmSync(`${failpoints}/order`);
-    await daemon.start();
-    // Whatever became of the container, it can be torn down, and nothing stays.
-    if ((await daemon.get('/v1/containers/c')).status === 200) {
-      await until(`${point}: at rest`, async () => {
-        const { status } = await daemon.event({ type: 'teardown', id: 'c' });
-        return status === 200 || status === 404;
-      });
-      await daemon.gone('c');
-    }
+    await killing.at(point, live);
     await until(`${point}: nothing leads out`, () => !user.processes().some((line) => line.includes('slirp4netns')));
     await daemon.clean();
     // And the next life is as the first.

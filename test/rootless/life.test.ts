@@ -14,25 +14,11 @@ import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
 import { dig } from '../harness/dns.ts';
 import { agentIn } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
-import { killed, RootlessDaemon, TestUser } from '../harness/rootless.ts';
+import { giveHostAddresses, HOST, killed, OTHER, RootlessDaemon, TestUser } from '../harness/rootless.ts';
 import { Transfer } from '../harness/transfer.ts';
 import type { Agent } from '../harness/agent.ts';
 
-/** Two addresses of the host: pasta copies the first one to its link, so only the second is the host's for containers. */
-const HOST = '10.99.1.2';
-const OTHER = '10.99.2.2';
-
-execFileSync('ip', ['-batch', '-'], {
-  input: [
-    'link add world type bridge',
-    `addr add ${HOST}/24 dev world`,
-    'link set world up',
-    'route add default via 10.99.1.1',
-    'link add other type bridge',
-    `addr add ${OTHER}/24 dev other`,
-    'link set other up',
-  ].join('\n'),
-});
+giveHostAddresses();
 const outside = openOutside();
 const host = await agentIn(null);
 await host.serve('host', 'tcp', 7001);

@@ -89,7 +89,7 @@ poor('the kernel refuses a namespace: said with the sysctl', () => {
     /user.max_net_namespaces=15000/,
   );
   // Debian's kernel.unprivileged_userns_clone=0, and what AppArmor leaves of a user namespace.
-  const refusing = (flag: string) => ['python3', REFUSING, 'unshare', '0', flag, 'EPERM'];
+  const refusing = (flag: string) => ['python3', REFUSING, 'unshare', '0', `has:${flag}`, 'EPERM'];
   isRefused(
     'EPERM',
     behind(refusing('0x10000000'), launcher),
@@ -135,7 +135,7 @@ poor('the label of SELinux is given where there is SELinux, and without labels e
   killed(ann.holder);
   // setxattr(2) is refused as on a filesystem without labels.
   for (const errno of ['EOPNOTSUPP', 'EINVAL', 'EACCES']) {
-    const { status, stderr } = behind([...with_, 'python3', REFUSING, 'setxattr', '0', '0', errno], launcher);
+    const { status, stderr } = behind([...with_, 'python3', REFUSING, 'setxattr', '0', 'all', errno], launcher);
     assert.is(status, 0, `${errno}: ${stderr}`);
     killed(ann.holder);
   }
@@ -159,10 +159,10 @@ poor('a home that is read-only, full, or has no locks', () => {
     /Free space/,
   );
   // The launcher waits for its lock, the daemon does not.
-  const locks = (flag: number) => ['python3', REFUSING, 'flock', '1', String(flag), 'ENOLCK'];
+  const locks = (which: string) => ['python3', REFUSING, 'flock', '1', which, 'ENOLCK'];
   const message = /cleat\S* cannot be locked \(ENOLCK\): its file system has no locks/;
-  isRefused('no locks in the home', behind(locks(4), daemon), message, /mend the run and state directories/);
-  isRefused('nor in the runtime directory', behind(locks(0), daemon), /namespace.lock: No locks/, /on a tmpfs/);
+  isRefused('no locks in the home', behind(locks('has:4'), daemon), message, /mend the run and state directories/);
+  isRefused('nor in the runtime directory', behind(locks('all'), daemon), /namespace.lock: No locks/, /on a tmpfs/);
 });
 
 poor('without resolv.conf, and with one that leads nowhere, containers come up', async () => {

@@ -225,6 +225,8 @@ test.run();\n`;
   assert.match(everyDay.output, /^ok +a\.test\.mjs, as a user +1 passed/m);
   assert.is([...everyDay.output.matchAll(/root here is 0 outside, 0 inside/g)].length, 2);
   assert.is([...everyDay.output.matchAll(/root here is 1801 outside, 0 inside/g)].length, 1);
+  for (const head of ['as user: everyday', 'as user:', 'timeout: long', 'proving: 1 h'])
+    assertRed(runOn({ 'a.test.mjs': `// ${head}\n\n${GREEN}` }), '0 passed, 1 failed', /means nothing/);
   const proofs = runOn(files, '--prove');
   assert.is(proofs.verdict, '2 passed, 0 failed', proofs.output);
   assert.match(proofs.output, /^tests as an ordinary user +1 +0 +\d+ +b\.test\.mjs, as a user$/m);

@@ -4,11 +4,11 @@
  * stays as it was, and the next event or the next start takes it up. A machine that containers share is created again a
  * second later, with everything that they have.
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addressOf, on, port, TestDaemon } from '../harness/daemon.ts';
-import { defective } from '../harness/defects.ts';
+import { defective, plant } from '../harness/defects.ts';
 import { endSleepers, sleeper } from '../harness/inside.ts';
 import { until } from '../harness/native.ts';
 import { calm, inspectKernel } from '../harness/picture.ts';
@@ -23,7 +23,6 @@ daemon.environment = defective(file);
 const defects = suite('defects');
 const twice = rounds(defects, daemon);
 
-const plant = (word: string) => writeFileSync(file, word);
 const mend = () => rmSync(file, { force: true });
 const fileOf = (id: string) => readFileSync(`${daemon.runDir}/containers/${id}.json`, 'utf8');
 
@@ -74,7 +73,7 @@ for (const [what, way] of Object.entries(WAYS)) {
     const up = await daemon.up('a', { networks: on('web'), port_mappings: [port(8080, 80)] });
     await calm();
     const kernel = inspectKernel();
-    plant('beginReload');
+    plant(file, 'beginReload');
     await stopped('a', () => daemon.event({ type: 'reload', id: 'a' }));
     mend();
     await way();
@@ -90,7 +89,7 @@ twice('a defect in the middle of an operation releases what was granted, and the
   await daemon.done({ type: 'create', id: 'a', networks: on('one') });
   const configure = () => daemon.event({ type: 'configure', id: 'a' });
   for (const word of ['plan', 'nextTodo', 'adopt']) {
-    plant(word);
+    plant(file, word);
     const { status, body } = await configure();
     assert.equal([status, body.error?.code], [500, 'INTERNAL'], word);
     mend();
@@ -104,7 +103,7 @@ twice('a defect in the middle of an operation releases what was granted, and the
     await daemon.gone('a');
     await daemon.done({ type: 'create', id: 'a', networks: on('one') });
   }
-  plant('plan');
+  plant(file, 'plan');
   assert.is((await configure()).status, 500);
   mend();
   // Its network has one address, which is free for the next container.
@@ -114,7 +113,7 @@ twice('a defect in the middle of an operation releases what was granted, and the
 });
 
 twice('a defect at a create leaves no container, and it can be created then', async () => {
-  plant('noNamespace');
+  plant(file, 'noNamespace');
   const { status, body } = await daemon.event({ type: 'create', id: 'a' });
   assert.equal([status, body.error?.code], [500, 'INTERNAL']);
   assert.is((await daemon.get('/v1/containers/a')).status, 404);
@@ -126,7 +125,7 @@ twice('a defect at a create leaves no container, and it can be created then', as
 twice('a container in error is torn down when its process ends', async () => {
   const { pid = 0 } = await sleeper();
   await daemon.up('a', { networks: on('web'), bound_to: pid });
-  plant('beginReload');
+  plant(file, 'beginReload');
   assert.is((await daemon.event({ type: 'reload', id: 'a' })).status, 500);
   mend();
   process.kill(pid);
@@ -148,7 +147,7 @@ for (const [what, word] of Object.entries(SHARED)) {
       await daemon.up('a', { networks: on('named'), ...ports(8080) });
       await daemon.up('c', { networks: on('named'), ...ports(8082) });
       const kernel = inspectKernel();
-      plant(word);
+      plant(file, word);
       await daemon.done({ type: 'create', id: 'b', networks: on('named'), ...ports(8081) });
       const { status, body } =
         word === 'noteVerifier'
@@ -181,7 +180,7 @@ for (const [what, word] of Object.entries(SHARED)) {
 
 twice('a defect in a network during a disconnect is overcome: the teardown is tried again, and ends', async () => {
   await daemon.up('a', { networks: on('web') });
-  plant('leave');
+  plant(file, 'leave');
   await daemon.event({ type: 'teardown', id: 'a' });
   await until('it failed', async () => (await daemon.get('/v1/containers/a')).body.state === 'teardownFailed');
   mend();

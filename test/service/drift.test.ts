@@ -15,6 +15,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Notification } from '../../state/answers/notification.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
+import type { Why } from '../../state/answers/container/why.ts';
 import { dial } from '../harness/agent.ts';
 import { addressOf, loopbackClient, on, pathOf, port, TestDaemon } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
@@ -394,6 +395,16 @@ drift('an unmounted pin is mounted again as long as a process lives in the names
     assert.ok(isPinned(), 'the next daemon has pinned it before its first answer');
     assert.is((await daemon.event({ type: 'reload', id: 'a', full: true })).status, 200);
     assert.is(await host.dial('tcp', '127.0.0.1', 8080), `a ${loopbackClient(a, 'web')}`);
+    await daemon.kill();
+    sh(`umount ${path}; rm ${path}; mkdir ${path}`); // nothing can be mounted there
+    await start();
+    await until('why says it', async () => {
+      const { led } = (await daemon.get<Why>('/v1/containers/a/why')).body;
+      return led.some(({ text }) => text.startsWith('Its namespace could not be pinned again: '));
+    });
+    assert.match(daemon.log(), /"msg":"the pin of container a: /);
+    sh(`rmdir ${path}`);
+    await until('pinned by the watch', isPinned);
   });
   await daemon.down('a');
   assert.throws(() => statSync(path), /ENOENT/);

@@ -22,7 +22,7 @@ import type { Replay } from '../../service/replay/replay.ts';
 import type { Inspection } from '../../state/answers/container/inspection.ts';
 import type { ExportEnd, ExportHeader, JournalLine } from '../../state/answers/container/history.ts';
 import { addressOf, on, pathOf, port } from '../harness/daemon.ts';
-import { defective } from '../harness/defects.ts';
+import { defective, plant } from '../harness/defects.ts';
 import { until } from '../harness/native.ts';
 import { asUser } from '../harness/peer.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -276,7 +276,7 @@ replays('after kill -9 in the middle of an effect, and a start: the same way', a
 
 replays('a defect is seen again by a cleat that has it, and not by one that does not', async () => {
   await daemon.up('a', { networks: on('dual') });
-  writeFileSync(defect, 'beginReload');
+  plant(defect, 'beginReload');
   assert.is((await daemon.event({ type: 'reload', id: 'a' })).status, 500);
   const text = await exported('a');
   const root = resolve(import.meta.dirname, '../../..');

@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Why, WhyPart } from '../../state/answers/container/why.ts';
 import { on, pathOf, port, type TestDaemon } from '../harness/daemon.ts';
-import { defective } from '../harness/defects.ts';
+import { defective, plant } from '../harness/defects.ts';
 import { FakeGvproxy } from '../harness/gvproxy.ts';
 import { inside } from '../harness/picture.ts';
 import { JudgedDaemon } from '../harness/judged-daemon.ts';
@@ -244,7 +244,7 @@ why('a defect of ours has stopped its machine', async () => {
   await daemon.up('a', { networks: on('web') });
   // It goes on from what is on disk: that it is up is written a moment after the answer.
   await until('it is up on disk', () => fileOf('a').includes('"value":"up"'));
-  writeFileSync(planted, 'beginReload');
+  plant(planted, 'beginReload');
   await daemon.event({ type: 'reload', id: 'a' });
   rmSync(planted);
   const answer = await ask('a');
