@@ -394,7 +394,7 @@ engine('a socket of others, or what is no socket, is left as it is, and the daem
   await daemon.stop();
   const refuses = async (why: RegExp) => {
     const child = daemon.spawn();
-    await once(child as unknown as NodeJS.EventEmitter, 'exit');
+    await until('it has ended', () => child.exitCode !== null).finally(() => child.kill('SIGKILL'));
     assert.is(child.exitCode, 1);
     assert.match(daemon.log().trimEnd().split('\n').slice(-2).join('\n'), why);
     assert.not.ok(existsSync(daemon.socket), 'the own socket is not there either');
