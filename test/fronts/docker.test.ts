@@ -278,7 +278,7 @@ engine('events come whoever makes the change, in order, and those of the past', 
   ]);
 });
 
-engine('an attachment that fails is no event', async () => {
+engine('an attachment that is refused is no event', async () => {
   const began = Date.now() / 1000;
   await docker.ok('network', 'create', '--subnet', '10.90.0.0/24', 'back');
   const web = await daemon.up('web', { networks: {} });
