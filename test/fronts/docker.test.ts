@@ -278,7 +278,7 @@ engine('events come whoever makes the change, in order, and those of the past', 
   ]);
 });
 
-engine('an attachment that fails is no event', async () => {
+engine('an attachment that is refused is no event', async () => {
   const began = Date.now() / 1000;
   await docker.ok('network', 'create', '--subnet', '10.90.0.0/24', 'back');
   const web = await daemon.up('web', { networks: {} });
@@ -359,6 +359,21 @@ engine('bytes that are no HTTP, and bodies that are too large, are refused in th
   }
 });
 
+engine('connections to both sockets count together', async () => {
+  const small = new TestDaemon();
+  small.dockerSocket = `${small.directory}/docker.sock`;
+  small.limits = ['connections=8'];
+  await small.start();
+  const held = await Promise.all(Array.from({ length: 8 }, () => connectTo(small.socket)));
+  // One that is answered has been counted.
+  for (const socket of held) socket.write('GET /_ping HTTP/1.1\r\nhost: x\r\n\r\n');
+  await Promise.all(held.map((socket) => once(socket, 'data')));
+  await new DockerClient(small.dockerSocket).refused(/^no connection is left: there are 8$/, 'network', 'ls');
+  for (const socket of held) socket.destroy();
+  await until('there is room', async () => (await small.docker('GET', '/networks')).status === 200);
+  await small.stop();
+});
+
 engine('a stop takes the socket away, a crash is made good, and containers do not notice', async () => {
   await docker.ok('network', 'create', 'back');
   const web = await daemon.up('web', { networks: on('back') });
@@ -379,7 +394,7 @@ engine('a socket of others, or what is no socket, is left as it is, and the daem
   await daemon.stop();
   const refuses = async (why: RegExp) => {
     const child = daemon.spawn();
-    await once(child as unknown as NodeJS.EventEmitter, 'exit');
+    await until('it has ended', () => child.exitCode !== null).finally(() => child.kill('SIGKILL'));
     assert.is(child.exitCode, 1);
     assert.match(daemon.log().trimEnd().split('\n').slice(-2).join('\n'), why);
     assert.not.ok(existsSync(daemon.socket), 'the own socket is not there either');
