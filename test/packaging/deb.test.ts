@@ -4,7 +4,7 @@
  * removed, a new installation takes them over, and a purge leaves nothing.
  *
  * Limits: /usr, /etc and /var are the machine's, with layers of the test's own on top, so dependencies are there, and a Node: that the
- * package needs no other is seen in /proc. test/packaging/debian.test.ts has a Debian with nothing else.
+ * package needs no other is seen in /proc. scripts/matrix-debian.mjs has a Debian with nothing else.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
