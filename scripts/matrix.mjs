@@ -80,7 +80,7 @@ function tryDebian(suite) {
     renameSync(made, clean);
   }
   run(process.execPath, [join(ROOT, 'dist/scripts/package.js'), HOME]);
-  const [file] = readdirSync(HOME).filter((name) => name.endsWith('.deb'));
+  const file = readdirSync(HOME).find((name) => name.endsWith('.deb'));
   liveInDebian(clean, join(HOME, file));
 }
 

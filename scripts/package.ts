@@ -7,6 +7,7 @@
  * are in the bundles. Everything in the .deb belongs to root, wherever it is made, and nothing of this machine is changed.
  * Limits: for the processor of this machine, and a C library at least as new. The .deb has the Node that runs this, for which the code
  * caches are made; one that needs libraries of its own version (Debian's, with libnode) is refused. Needs dpkg-dev.
+ * docs/decisions/0066.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
