@@ -20,7 +20,7 @@ export const EXIT = {
 } as const;
 
 /**
- * The API's, or with a code of this client's own: USAGE, UNREACHABLE, NO_ANSWER, UNWRITABLE; of the inspector also NOT_BUILT,
+ * The API's, or with a code of this client's own: USAGE, UNREACHABLE, NO_ANSWER, UNWRITABLE, NOT_LOADED; of the inspector also NOT_BUILT,
  * NO_JOURNAL, CANNOT_LISTEN.
  */
 export type Refusal = Omit<ApiError, 'code' | 'hint'> & { code: string; hint?: string };

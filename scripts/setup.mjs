@@ -1,5 +1,5 @@
 /**
- * Makes this machine ready to build, test, demonstrate and measure cleat; runs before `npm run demo|test|bench`.
+ * Makes this machine ready to run, build, test, demonstrate and measure cleat; runs before `npm run package|demo|test|bench`.
  *
  * Guarantees: plain JavaScript without dependencies, so it works in a fresh clone. It first checks everything that only a
  * person can change (system, root, Node, headers), and reports all of that at once, before it installs anything. Then it
@@ -7,9 +7,12 @@
  * Limits: Debian 12 or newer and derivatives, packages from the configured archives; it is root who can install them. It never removes
  * anything.
  *
- * Usage: node scripts/setup.mjs [--check] [--bench]
+ * Usage: node scripts/setup.mjs [--check] [--run | --build | --test | --bench]
  *   --check   only report; exit 1 if something is missing
- *   --bench   also the programs that the benchmarks compare with
+ *   --run     only what a built cleat needs and uses; nothing of npm
+ *   --build   that, and what builds and packages it: no clang, no browser, no engines
+ *   --test    that, and what tests and demo use; the default
+ *   --bench   that, and the programs that the benchmarks compare with
  * Exit: 0 ready, 1 something is missing or could not be installed, 69 not a system we know (EX_UNAVAILABLE),
  *       77 not root and a package is missing, or root without the right to make namespaces (EX_NOPERM).
  */
@@ -24,22 +27,36 @@ const EX_UNAVAILABLE = 69;
 const EX_NOPERM = 77;
 const NODE_NEEDED = [20, 19];
 
-/** Debian packages, each with its use. */
-const DEBIAN_PACKAGES = {
+/** Debian packages, each with its use. What the addon is linked with comes first; the others are found when somebody asks for them. */
+const RUN_PACKAGES = {
+  libmnl0: 'netlink messages',
+  libnftnl11: 'nftables messages',
+  iproute2:
+    'units of systemd make named namespaces with it; the second opinion of the kernel tests on links and addresses',
+  'aardvark-dns': 'names of containers on a network',
+  slirp4netns: 'uplink of rootless containers',
+  passt: 'pasta, the other uplink of rootless containers',
+  uidmap: 'newuidmap and newgidmap: the daemon and Podman of a plain user',
+};
+
+const BUILD_PACKAGES = {
   'g++': 'compiles the addon, the small executables, and what tests put in front of the C library',
   make: 'drives the native build',
   python3: 'node-gyp is written in it; small servers in demo and tests',
   'pkg-config': 'finds the netlink libraries',
   'libmnl-dev': 'netlink messages',
   'libnftnl-dev': 'nftables messages',
+  'util-linux': 'unshare and nsenter: code caches are made, and each test file runs, in namespaces of their own',
+  'dpkg-dev': 'dpkg-shlibdeps finds the libraries that the package depends on',
+};
+
+const TEST_PACKAGES = {
   'clang-format': 'format check of the C++ sources',
   'clang-tidy': 'judges the C++ sources',
   clang: 'compiles the fuzz targets (libFuzzer)',
   'libclang-rt-dev': 'libFuzzer and the sanitizers of clang',
   patchelf: 'has node load the library of a sanitizer, for the tests of the addon under it',
-  'util-linux': 'unshare and nsenter: each test file has namespaces of its own',
   procps: 'sysctl: tests set switches of the kernel',
-  iproute2: 'the second opinion of the kernel tests on links and addresses',
   nftables: 'the second opinion of the kernel tests on rules',
   conntrack: 'tests that connections end or survive as promised',
   curl: 'talks to the socket and to published ports in demo and tests',
@@ -47,11 +64,7 @@ const DEBIAN_PACKAGES = {
   crun: 'the container engine of demo and tests',
   runc: 'the other OCI runtime, also of containerd, in tests',
   conmon: 'tests that the network of a container ends with it',
-  slirp4netns: 'uplink of rootless containers',
-  passt: 'pasta, the other uplink of rootless containers',
-  'aardvark-dns': 'names of containers on a network',
   podman: 'tests that the real Podman runs its containers on cleat',
-  uidmap: 'newuidmap and newgidmap: the daemon and Podman of a plain user',
   netavark: 'tests that cleat-netavark answers as netavark does, and that cleat drives it; a benchmark peer',
   iptables: 'what netavark 1.4 and the CNI plugins set rules with',
   'busybox-static': 'the image of the containers that Podman runs in tests',
@@ -79,17 +92,29 @@ const BENCH_PACKAGES = {
   socat: 'benchmark peer: a port carried by a process for each connection',
 };
 
+/** The packages of each purpose: every one has those of the one before. */
+const PURPOSES = {
+  '--run': RUN_PACKAGES,
+  '--build': { ...RUN_PACKAGES, ...BUILD_PACKAGES },
+  '--test': { ...RUN_PACKAGES, ...BUILD_PACKAGES, ...TEST_PACKAGES },
+  '--bench': { ...RUN_PACKAGES, ...BUILD_PACKAGES, ...TEST_PACKAGES, ...BENCH_PACKAGES },
+};
+
 const args = process.argv.slice(2);
-const unknown = args.filter((arg) => arg !== '--check' && arg !== '--bench');
-if (unknown.length > 0) stop(EX_MISSING, [`unknown argument ${unknown.join(' ')}; known: --check --bench`]);
 const checkOnly = args.includes('--check');
+const [purpose = '--test', ...more] = args.filter((arg) => arg !== '--check');
+if (PURPOSES[purpose] === undefined || more.length > 0)
+  stop(EX_MISSING, [`unknown arguments ${args.join(' ')}; known: --check, and one of --run --build --test --bench`]);
+const wanted = PURPOSES[purpose];
+const builds = purpose !== '--run';
+const tests = purpose === '--test' || purpose === '--bench';
 const root = join(import.meta.dirname, '..');
 
 demandWhatOnlyAPersonCanChange();
 const debian = missingDebianPackages();
-const npm = npmProblem();
+const npm = builds ? npmProblem() : undefined;
 // An ordinary user runs the demo, which needs no Docker.
-const docker = process.getuid() === 0 && !isInPath('docker');
+const docker = tests && process.getuid() === 0 && !isInPath('docker');
 if (checkOnly) report();
 if (debian.length > 0) installDebianPackages();
 if (docker) takeDockerClient();
@@ -110,7 +135,7 @@ function demandWhatOnlyAPersonCanChange() {
     no(
       EX_UNAVAILABLE,
       `this is ${system.name}; packages are only known for Debian and derivatives. ` +
-        `Install the equivalents of: ${Object.keys(wanted()).join(' ')}; then npm ci && npm run build.`,
+        `Install the equivalents of: ${Object.keys(wanted).join(' ')}${builds ? '; then npm ci && npm run build' : ''}.`,
     );
   }
   // An ordinary user needs nothing but the packages, for the demo.
@@ -128,7 +153,7 @@ function demandWhatOnlyAPersonCanChange() {
       EX_MISSING,
       `Node ${process.versions.node} is too old: ${NODE_NEEDED.join('.')} or newer, see https://nodejs.org.`,
     );
-  } else {
+  } else if (builds) {
     const headers = findNodeDir();
     if (headers.problem) no(EX_MISSING, headers.problem);
   }
@@ -146,12 +171,8 @@ function osRelease() {
   return { isDebian: family.includes('debian'), name: fields.PRETTY_NAME ?? 'an unknown Linux' };
 }
 
-function wanted() {
-  return args.includes('--bench') ? { ...DEBIAN_PACKAGES, ...BENCH_PACKAGES } : DEBIAN_PACKAGES;
-}
-
 function missingDebianPackages() {
-  const names = Object.keys(wanted());
+  const names = Object.keys(wanted);
   const format = '${Package} ${db:Status-Status}\\n';
   const { stdout, error } = spawnSync('dpkg-query', ['-W', '-f', format, ...names], { encoding: 'utf8' });
   if (error) stop(EX_UNAVAILABLE, [`dpkg-query does not run: ${error.message}`]);
@@ -183,7 +204,7 @@ function npmProblem() {
 }
 
 function report() {
-  const lines = debian.map((name) => `Debian package ${name} is missing (${wanted()[name]})`);
+  const lines = debian.map((name) => `Debian package ${name} is missing (${wanted[name]})`);
   if (debian.length > 0) lines.push(`get them: apt-get install --no-install-recommends ${debian.join(' ')}`);
   if (npm !== undefined) lines.push(`npm packages: ${npm}; get them: npm ci`);
   if (docker)
@@ -193,7 +214,7 @@ function report() {
 }
 
 function installDebianPackages() {
-  for (const name of debian) say(`needs ${name}: ${wanted()[name]}`);
+  for (const name of debian) say(`needs ${name}: ${wanted[name]}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1' };
   // Another apt (unattended upgrades on a fresh machine) may hold the lock: waits for it instead of failing.
   const apt = ['-q', '-o', 'DPkg::Lock::Timeout=120'];

@@ -21,10 +21,26 @@ import {
 } from './daemon-settings.ts';
 import { complain } from '../terminal.ts';
 
+const ADDON_HINT =
+  'The addon needs libmnl0 and libnftnl11 (their names in Debian), and the processor and the C library that it was built for. ' +
+  'Otherwise build cleat on this machine: npm run setup -- --build && npm run build.';
+
+/** Loads the daemon. An addon that this machine cannot load is a failure of whoever has installed it. */
+async function theDaemon() {
+  try {
+    // oxlint-disable-next-line no-restricted-imports -- the import described above
+    return await import('#daemon');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== 'MODULE_NOT_FOUND' && code !== 'ERR_DLOPEN_FAILED') throw error;
+    const [reason = ''] = message.split('\n');
+    throw new Failure({ code: 'NOT_LOADED', message: `the daemon cannot be loaded: ${reason}`, hint: ADDON_HINT });
+  }
+}
+
 /** Returns the places where settings come from, the weakest first. */
 async function layersOf(command: Command): Promise<Layer[]> {
-  // oxlint-disable-next-line no-restricted-imports -- the import described above
-  const { readSettings } = await import('#daemon');
+  const { readSettings } = await theDaemon();
   const named = command.opts<{ config?: string }>().config ?? fromEnvironment('CONFIG');
   const found = readSettings(named, process.env);
   if ('message' in found) throw new Failure(found);
@@ -48,8 +64,7 @@ export function addDaemonCommand(program: Command): void {
   daemon.action(async (flags: { detach?: boolean }, command: Command) => {
     const settings = Object.fromEntries(settle(await layersOf(command)));
     if (flags.detach === true) return detach(settings, command);
-    // oxlint-disable-next-line no-restricted-imports -- the import described above
-    const { main } = await import('#daemon');
+    const { main } = await theDaemon();
     await main(settings, complain);
   });
 
@@ -62,8 +77,7 @@ export function addDaemonCommand(program: Command): void {
   addSettings(config);
   config.action(async (_flags: unknown, command: Command) => {
     const layers = await layersOf(command);
-    // oxlint-disable-next-line no-restricted-imports -- the import described above
-    const { refuses } = await import('#daemon');
+    const { refuses } = await theDaemon();
     const refusal = refuses(Object.fromEntries(settle(layers)));
     if (refusal !== null) throw new Failure(refusal);
     const settings = explainSettings(layers);

@@ -26,8 +26,9 @@ using cleat::Pipe;
 using cleat::UniqueFd;
 
 constexpr const char* kDirectories[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"};
-// From an executable in build/Release.
+// From an executable in build/Release. A package has a Node of its own (scripts/package.ts).
 constexpr const char* kScript = "../../dist/bundle/cleat.cjs";
+constexpr const char* kNode = "../../bin/node";
 // Above 0 to 2, which become the daemon's own.
 constexpr int kOutOfTheWay = 3;
 constexpr off_t kMaxWords = 600;
@@ -116,9 +117,20 @@ bool IsProgram(const std::string& path) {
   return stat(path.c_str(), &found) == 0 && S_ISREG(found.st_mode) && access(path.c_str(), X_OK) == 0;
 }
 
+// Where something of the tree is that we are in; nothing if that is unknown.
+std::string InOurTree(const char* way) {
+  char own[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", own, sizeof own);
+  if (size <= 0 || size == static_cast<ssize_t>(sizeof own)) return "";
+  const std::string path(own, static_cast<size_t>(size));
+  return path.substr(0, path.rfind('/') + 1) + way;
+}
+
 std::string FindNode(std::string* out) {
   *out = Environment("CLEAT_NODE");
   if (!out->empty()) return out->front() == '/' ? "" : "CLEAT_NODE is an absolute path, not " + *out;
+  *out = InOurTree(kNode);
+  if (IsProgram(*out)) return "";
   for (const char* directory : kDirectories) {
     *out = std::string(directory) + "/node";
     if (IsProgram(*out)) return "";
@@ -129,11 +141,7 @@ std::string FindNode(std::string* out) {
 std::string FindScript(std::string* out) {
   *out = Environment("CLEAT_DAEMON");
   if (!out->empty()) return out->front() == '/' ? "" : "CLEAT_DAEMON is an absolute path, not " + *out;
-  char own[PATH_MAX];
-  const ssize_t size = readlink("/proc/self/exe", own, sizeof own);
-  if (size <= 0 || size == static_cast<ssize_t>(sizeof own)) return Reason("/proc/self/exe", errno);
-  const std::string path(own, static_cast<size_t>(size));
-  *out = path.substr(0, path.rfind('/') + 1) + kScript;
+  *out = InOurTree(kScript);
   if (access(out->c_str(), R_OK) == 0) return "";
   return "the script of the daemon is not at " + *out + ": set CLEAT_DAEMON to the path of `cleat`";
 }

@@ -46,12 +46,13 @@ umount -R ${CGROUPS}
 mount -t cgroup2 cgroup2 ${CGROUPS}
 mount -t proc proc /proc
 mount -o bind,ro /proc/sys /proc/sys
-exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_UNIT_PATH=${UNITS} \
+exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_UNIT_PATH="$1" \
   SYSTEMD_GENERATOR_PATH= SYSTEMD_ENVIRONMENT_GENERATOR_PATH= \
   ${MANAGER} --system --unit=test.target --log-target=console --log-level=warning --show-status=no
 `;
 
-export async function booted(file: string): Promise<void> {
+/** `directories`: where the manager finds more units, if the test has any made there. */
+export async function booted(file: string, directories: readonly string[] = []): Promise<void> {
   if (process.env['TEST_BOOTED'] === '1') {
     execFileSync('umount', ['/proc/sys']);
     return;
@@ -61,7 +62,8 @@ export async function booted(file: string): Promise<void> {
   mkdirSync(cgroup);
   const enter = `echo $$ >${cgroup}/cgroup.procs; exec "$@"`;
   const namespaces = ['unshare', '--cgroup', '--pid', '--fork', '--kill-child', '--mount', '--uts'];
-  const words = ['-c', enter, 'sh', ...namespaces, 'sh', '-c', PRELUDE];
+  const path = [UNITS, ...directories].join(':');
+  const words = ['-c', enter, 'sh', ...namespaces, 'sh', '-c', PRELUDE, 'sh', path];
   const boot = spawn('sh', words, { stdio: ['ignore', 'inherit', 'inherit'] });
   const ended = () => boot.exitCode !== null || boot.signalCode !== null;
   while (!existsSync(CODE) && !ended()) await sleep(20);

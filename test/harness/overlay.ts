@@ -10,11 +10,15 @@ import { requirePrivateNamespace } from './private.ts';
 
 const LAYERS = '/run/test-layers';
 
+/** Where that is which differs from the machine's. */
+export const layerOf = (directory: string): string => `${LAYERS}${directory}/upper`;
+
 export function overlay(...directories: string[]): void {
   requirePrivateNamespace();
   for (const directory of directories) {
-    const [upper, work] = ['upper', 'work'].map((kind) => `${LAYERS}${directory}/${kind}`);
-    for (const made of [upper, work]) mkdirSync(made ?? '', { recursive: true });
+    const upper = layerOf(directory);
+    const work = `${LAYERS}${directory}/work`;
+    for (const made of [upper, work]) mkdirSync(made, { recursive: true });
     const options = `lowerdir=${directory},upperdir=${upper},workdir=${work}`;
     execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, directory]);
   }
