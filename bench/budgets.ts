@@ -55,6 +55,12 @@ export const FIGURES = {
   'forwarder to a plain veth, one connection': atLeast(0.7),
   'forwarder, processes for a port': atMost(0, plain),
   'forwarder, memory for a port': atMost(10, kb),
+  'container to container, to by hand': atLeast(0.97),
+  'out of a container, to by hand': atLeast(0.97),
+  'in by a port, to by hand': atLeast(0.97),
+  'container to container, 10,000 ports, to by hand': atLeast(0.97),
+  'out of a container, 10,000 ports, to by hand': atLeast(0.97),
+  'in by a port, 10,000 ports, to by hand': atLeast(0.97),
 } satisfies Record<string, Figure>;
 
 export type FigureName = keyof typeof FIGURES;

@@ -36,6 +36,7 @@ import { ready } from './scenarios/ready.ts';
 import { memory } from './scenarios/residence.ts';
 import { rootless } from './scenarios/rootless.ts';
 import { start } from './scenarios/start.ts';
+import { traffic } from './scenarios/traffic.ts';
 
 const WHOLE = [
   ...lifecycle,
@@ -44,6 +45,7 @@ const WHOLE = [
   gone,
   burst,
   start,
+  traffic,
   forwarding,
   publishing,
   ready,
