@@ -40,26 +40,31 @@ export const burst: Scenario = {
     const report = emptyReport(title, ['', 'times', 'middle', 'best', 'to floor']);
     const rates = new Map<string, number[]>();
     const add = (name: string, rate: number): void => void rates.set(name, [...(rates.get(name) ?? []), rate]);
-    const client = (await context.cleat())?.client(CONNECTIONS) ?? null;
+    const daemon = await context.cleat();
+    const client = daemon?.client(CONNECTIONS) ?? null;
     const [cold, warm] = [await context.beside(0), await context.beside(BURST)];
+    // Does not count, because much of their code is not compiled yet.
+    for (const one of [daemon, cold, warm]) {
+      if (one !== null) await attempt(report, async () => void (await burstOn(one, context.nextIds(BURST))));
+    }
+    // Before the next turn begins, whatever it is, the daemon has made what it prepares: that takes a processor.
+    if (warm !== null) await attempt(report, () => warm.prepared(BURST));
     for (let round = 0; round < pick(context, 3, 1); round++) {
       const first = context.nextIds(BURST);
       const { ms: took } = await context.floor.command(`burst ${first} ${BURST}`);
       add(FLOOR, (BURST * 1000) / took);
       await context.floor.command(`teardown ${first} ${BURST}`);
       await context.floor.command('gone');
-      if (client === null || cold === null || warm === null) continue;
+      if (daemon === null || client === null || cold === null || warm === null) continue;
       await attempt(report, async () => {
-        const separate = context.nextIds(BURST);
-        add(BY_CONNECTIONS, await rateOf(BURST, () => separately(client, separate)));
-        await bulkDown(client, separate, BURST);
+        add(BY_CONNECTIONS, await burstOn(daemon, context.nextIds(BURST)));
         const together = context.nextIds(BURST);
         const events = Array.from({ length: BURST }, (_, i) => upEvents(`c${together + i}`, NO_PORTS)).flat();
         add(ONE_REQUEST, await rateOf(BURST, () => client.events(events)));
-        await bulkDown(client, together, BURST);
-        add(UNPREPARED, await burstBeside(cold, context.nextIds(BURST)));
+        await bulkGone(client, together, BURST);
+        add(UNPREPARED, await burstOn(cold, context.nextIds(BURST)));
+        add(PREPARED, await burstOn(warm, context.nextIds(BURST)));
         await warm.prepared(BURST);
-        add(PREPARED, await burstBeside(warm, context.nextIds(BURST)));
       });
       await sleep(100);
     }
@@ -88,7 +93,7 @@ export const burst: Scenario = {
   },
 };
 
-async function burstBeside(daemon: Daemon, first: number): Promise<number> {
+async function burstOn(daemon: Daemon, first: number): Promise<number> {
   const client = daemon.client(CONNECTIONS);
   const rate = await rateOf(BURST, () => separately(client, first));
   await bulkGone(client, first, BURST);
