@@ -15,7 +15,7 @@ import type { Daemon } from './daemon.ts';
 import type { Ground } from './ground.ts';
 import { serve, SERVED, type Target } from './load/load.ts';
 import { childrenOf } from './processes.ts';
-import type { Report } from './report.ts';
+import { reasonOf, type Report } from './report.ts';
 
 export const LOOPBACK = '127.0.0.1';
 
@@ -43,6 +43,10 @@ export const FORWARDER_SLIRP = 'cleat forwarder, slirp4netns';
 export const ROOTLESSPORT = 'rootlessport';
 
 const MANY = 4096;
+
+/** Returns where to put down that a contender could not be measured: with a peer it is a note. */
+export const troubleOf = (report: Report, name: string): string[] =>
+  [NOBODY, FORWARDER, FORWARDER_SLIRP].includes(name) ? report.failures : report.notes;
 
 export function carriers(
   ground: Ground,
@@ -118,7 +122,7 @@ export async function startAll(all: Carrier[], report: Report, first: number): P
     try {
       started.push(await carrier.publish(first + i, 1));
     } catch (error) {
-      report.notes.push(`${carrier.name}: ${error instanceof Error ? error.message : String(error)}`);
+      troubleOf(report, carrier.name).push(`${carrier.name}: ${reasonOf(error)}`);
     }
   }
   return started;

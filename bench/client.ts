@@ -24,7 +24,7 @@ export interface Answer {
 export type LifecycleEvent = { type: 'create' | 'configure' | 'teardown'; id: string } & Record<string, unknown>;
 
 /** The two events that bring a container up. */
-export function upEvents(id: string, ports: PortRun): [LifecycleEvent, LifecycleEvent] {
+export function upEvents(id: string, ports: PortRun, network = NETWORK): [LifecycleEvent, LifecycleEvent] {
   const mappings = Array.from({ length: ports.count }, (_, i) => ({
     host_port: ports.first + i * ports.step,
     container_port: ports.first + i * ports.step,
@@ -34,7 +34,7 @@ export function upEvents(id: string, ports: PortRun): [LifecycleEvent, Lifecycle
     {
       type: 'create',
       id,
-      networks: { [NETWORK]: {} },
+      networks: { [network]: {} },
       ...(ports.count > 0 ? { port_mappings: mappings } : {}),
     },
     { type: 'configure', id },
@@ -74,15 +74,14 @@ export class Client {
     return this.send('GET', '/v1/version');
   }
 
-  makeNetwork(): Promise<Answer> {
-    // A bridge name of our own choice, so that its ports can be counted in /sys without asking the daemon.
-    const network = {
-      name: NETWORK,
-      network_interface: BRIDGE,
-      subnets: [{ subnet: '10.77.0.0/16' }],
-      dns_enabled: false,
-    };
+  /** The bridge has a name of our own choice, so that its ports can be counted in /sys without asking the daemon. */
+  makeNetwork(name = NETWORK, bridge = BRIDGE, subnet = '10.77.0.0/16'): Promise<Answer> {
+    const network = { name, network_interface: bridge, subnets: [{ subnet }], dns_enabled: false };
     return this.send('POST', '/v1/networks', JSON.stringify(network), 'application/json');
+  }
+
+  removeNetwork(name: string): Promise<Answer> {
+    return this.send('DELETE', `/v1/networks/${name}`);
   }
 
   containers(): Promise<Answer> {

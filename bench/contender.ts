@@ -4,7 +4,7 @@
  * Guarantees: `create` and `teardown` return the contender's own milliseconds, nothing of the harness's bookkeeping.
  * Limits: ids are numbers, unique per contender while they live.
  */
-import type { Floor, PortRun, Timing } from './floor/floor.ts';
+import { NO_PORTS, type Floor, type PortRun, type Timing } from './floor/floor.ts';
 
 export interface Contender {
   readonly name: string;
@@ -24,4 +24,9 @@ export function floorContender(floor: Floor): Contender {
     create: (id, ports) => floor.create(id, ports),
     teardown: (id) => floor.command(`teardown ${id}`),
   };
+}
+
+/** The same contender, with none of the ports that the others publish. */
+export function withoutPorts(contender: Contender, name: string): Contender {
+  return { ...contender, name, create: (id) => contender.create(id, NO_PORTS) };
 }

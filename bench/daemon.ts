@@ -6,14 +6,15 @@
  * Limits: one daemon at a time in a folder; Linux /proc.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, closeSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, closeSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { BRIDGE, Client, type Stream, upEvents } from './client.ts';
+import { BRIDGE, Client, NETWORK, type Stream, upEvents } from './client.ts';
 import type { Contender } from './contender.ts';
 import { NO_PORTS } from './floor/floor.ts';
 
-const PROGRAM = fileURLToPath(new URL('../bundle/cleat.cjs', import.meta.url));
+/** What `npm run build` makes of the command line and the daemon. */
+export const PROGRAM = fileURLToPath(new URL('../bundle/cleat.cjs', import.meta.url));
 const START_LIMIT_MS = 20_000;
 const GONE_LIMIT_MS = 20_000;
 /** Requests that carry many events are cut to this many containers, well under any body limit. */
@@ -92,14 +93,37 @@ export class Daemon {
     await exited;
   }
 
+  get pid(): number {
+    return this.child!.pid!;
+  }
+
   /** Returns the resident set in KB. */
   rss(): number {
-    const status = readFileSync(`/proc/${this.child!.pid}/status`, 'utf8');
+    const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
     return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]);
+  }
+
+  /** Resolves once the daemon holds so many namespaces that nothing but a descriptor keeps. */
+  async prepared(count: number): Promise<void> {
+    const start = performance.now();
+    const folder = `/proc/${this.pid}/fd`;
+    const held = (): number => readdirSync(folder).filter((fd) => isNamespace(`${folder}/${fd}`)).length;
+    while (held() < count) {
+      if (performance.now() - start > START_LIMIT_MS) throw new Error(`${held()} of ${count} namespaces are prepared`);
+      await sleep(20);
+    }
   }
 
   logEnd(): string {
     return readFileSync(`${this.folder}/log`, 'utf8').slice(-1500);
+  }
+}
+
+function isNamespace(descriptor: string): boolean {
+  try {
+    return readlinkSync(descriptor).startsWith('net:[');
+  } catch {
+    return false; // closed meanwhile
   }
 }
 
@@ -136,11 +160,12 @@ export function streamContender(stream: Stream, name = 'cleat, stream'): Contend
   };
 }
 
-/** Brings up containers c<first>.. without measuring each. */
-export async function bulkUp(client: Client, first: number, count: number): Promise<void> {
+/** Brings up containers c<first>.. without measuring each, shared out over networks. */
+export async function bulkUp(client: Client, first: number, count: number, networks = [NETWORK]): Promise<void> {
+  const up = (id: number) => upEvents(`c${id}`, NO_PORTS, networks[id % networks.length]);
   for (let at = first; at < first + count; at += BULK) {
     const part = Math.min(BULK, first + count - at);
-    await client.events(Array.from({ length: part }, (_, i) => upEvents(`c${at + i}`, NO_PORTS)).flat());
+    await client.events(Array.from({ length: part }, (_, i) => up(at + i)).flat());
   }
 }
 
@@ -153,7 +178,7 @@ export async function bulkDown(
   first: number,
   count: number,
 ): Promise<{ reply: number; gone: number; said: number }> {
-  const ids = Array.from({ length: count }, (_, i) => `c${first + i}`);
+  const ids = idsOf(first, count);
   const before = bridgePorts().size;
   // A container that never stood cannot go, and would be counted as gone in no time.
   if (before < count) throw new Error(`${count} containers, but ${before} ports on ${BRIDGE}`);
@@ -169,6 +194,15 @@ export async function bulkDown(
   await Promise.all(ids.map((id) => client.waitGone(id)));
   return { reply, gone, said: performance.now() - start };
 }
+
+/** Tears down c<first>.. in one request, of a daemon whose bridges cannot be seen from here. Resolves when it says that all are gone. */
+export async function bulkGone(client: Client, first: number, count: number): Promise<void> {
+  const ids = idsOf(first, count);
+  await client.events(ids.map((id) => ({ type: 'teardown', id })));
+  await Promise.all(ids.map((id) => client.waitGone(id)));
+}
+
+const idsOf = (first: number, count: number): string[] => Array.from({ length: count }, (_, i) => `c${first + i}`);
 
 /** Returns the bridge's ports by name, from the kernel and not from the daemon. */
 export function bridgePorts(): Set<string> {

@@ -1,5 +1,5 @@
 /**
- * Namespaces for the peers of user-mode networking, and a way out for programs that need one to start.
+ * Namespaces for peers, a way out for programs that need one to start, and a neighbour for those whose traffic leaves a host.
  *
  * Guarantees: made by the addon alone; everything stands in the benchmark's own namespaces and goes with them.
  * Limits: IPv4; up to 250 namespaces with a veth, 10.81.N.2 each.
@@ -48,6 +48,26 @@ export class Ground {
     ]);
     await this.#must([{ op: 'address.add', link: 'eth0', address, prefix: 24 }], netns);
     return { netns, address };
+  }
+
+  /**
+   * Makes a neighbour of the host whose namespace is at `outside`, and returns it and the address at which it reaches that host.
+   * It has no route to the host's containers.
+   */
+  async neighbour(name: string, outside: string): Promise<Place & { host: string }> {
+    const netns = await this.bare(name);
+    const n = ++made;
+    const [address, host] = [`10.83.${n}.2`, `10.83.${n}.1`];
+    const peer = { name: 'eth0', up: true, netns };
+    await this.#must(
+      [
+        { op: 'link.add', kind: 'veth', name: 'neighbour0', up: true, peer },
+        { op: 'address.add', link: 'neighbour0', address: host, prefix: 24 },
+      ],
+      outside,
+    );
+    await this.#must([{ op: 'address.add', link: 'eth0', address, prefix: 24 }], netns);
+    return { netns, address, host };
   }
 
   /** Makes a link that leads out. pasta copies the addresses of that link (pasta(1)): without one it does not start. */

@@ -1,116 +1,194 @@
 /**
- * `npm run bench [-- --quick | --only NAME | --json]`: cleat against the kernel floor and the peers, in one run.
+ * `npm run bench`: cleat against the kernel floor and the peers.
  *
- * Guarantees: everything happens in namespaces and a folder of its own (arena.ts), gone afterwards; each budget is
- * printed with the number it is judged by, and the exit code is 0 whatever the numbers are: a slow machine is no error.
- * Limits: under eight minutes, under two with --quick (fewer samples: for a look, not for a claim); root.
+ *   npm run bench                          every scenario, with its budgets (bench/budgets.ts)
+ *   npm run bench -- --only NAME ...       some of them
+ *   npm run bench -- --quick               the ratios that matter, in three turns, compared with the last record
+ *   npm run bench -- --quick --record      and makes them the record (bench/record/record.json)
+ *   npm run bench -- --plot                growth curves, drawn into docs/images; with --quick fewer and shorter
+ *   --json                                 what was found, as JSON
+ *
+ * Guarantees: everything happens in namespaces and a folder of its own (arena.ts), gone afterwards; each budget is printed with the
+ * number it is judged by. The exit code is 0 whatever the numbers are, because a slow machine is no error; it is 1, and the output
+ * says why, when something of the floor or of cleat could not be measured.
+ * Limits: some twenty minutes, two with --quick, ten with --plot; root.
  */
-import { readFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
-import { RUN, furnish, insideFolder, runInside } from './arena.ts';
+import { insideFolder, runInside, tellOutside } from './arena.ts';
+import type { FigureName } from './budgets.ts';
+import { growth } from './growth/containers.ts';
+import { growthNetworks } from './growth/networks.ts';
+import { growthPorts } from './growth/ports.ts';
+import { measure, type Listener, type Machine, type Run } from './inside.ts';
+import { writePictures } from './plot/pictures.ts';
+import { compare, comparisonRows, verdictOf, type Figures } from './record/compare.ts';
+import { differences, readRecord, writeRecord } from './record/record.ts';
+import { grid, render } from './report.ts';
+import type { Scenario } from './scenario.ts';
 import { burst, gone } from './scenarios/burst.ts';
-import { Floor } from './floor/floor.ts';
+import { cniChain } from './scenarios/cni.ts';
 import { engines } from './scenarios/engines.ts';
 import { forwarding } from './scenarios/forwarding.ts';
-import { growth } from './scenarios/growth.ts';
 import { lifecycle } from './scenarios/lifecycle.ts';
-import { cniChain } from './scenarios/cni.ts';
-import { findPeers } from './peers.ts';
-import { startCost } from './program.ts';
 import { published } from './scenarios/published.ts';
 import { publishing } from './scenarios/publishing.ts';
 import { ready } from './scenarios/ready.ts';
-import { ms, render, type Report } from './report.ts';
-import { rootless } from './scenarios/rootless.ts';
 import { memory } from './scenarios/residence.ts';
-import { Context, type Scenario } from './scenario.ts';
+import { rootless } from './scenarios/rootless.ts';
+import { start } from './scenarios/start.ts';
+import { traffic } from './scenarios/traffic.ts';
 
-const SCENARIOS: Scenario[] = [
+const WHOLE = [
   ...lifecycle,
   cniChain,
   published,
   gone,
   burst,
-  growth,
+  start,
+  traffic,
   forwarding,
   publishing,
   ready,
   engines,
   rootless,
   memory,
+  growth,
 ];
+const PLOTTED = [growth, growthPorts, growthNetworks];
+const ALL = [...new Set([...WHOLE, ...PLOTTED])];
+const QUICK = ['create', 'gone', 'burst', 'start', 'memory'];
+const TURNS = 3;
 
 const { values: options } = parseArgs({
-  options: { quick: { type: 'boolean' }, only: { type: 'string', multiple: true }, json: { type: 'boolean' } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true },
+    record: { type: 'boolean', default: false },
+    plot: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  },
 });
 
-async function main(folder: string): Promise<void> {
-  furnish();
-  const floor = new Floor(`${RUN}/netns`, `${folder}/intents`);
-  await floor.command('lo');
-  await floor.command('setup');
-  const peers = findPeers(floor, RUN);
-  const context = new Context(floor, peers.contenders, options.quick === true, folder);
-  const machine = {
-    kernel: release(),
-    cpus: cpus().length,
-    cpu: cpus()[0]?.model ?? 'unknown',
-    node: process.version,
-    load: readFileSync('/proc/loadavg', 'utf8').split(' ').slice(0, 3).join(' '),
-    startProgram: ms(await startCost()),
-  };
-  const say = (text: string): void => {
-    if (options.json !== true) console.log(text);
-  };
-  say(`kernel ${machine.kernel}, ${machine.cpus} CPUs (${machine.cpu}), node ${machine.node}, load ${machine.load}`);
-  say(
-    `starting and reaping a program that does nothing takes ${machine.startProgram} (in the peers' times, per program)`,
-  );
-  for (const missing of peers.missing) say(`left out: ${missing}`);
-  if (context.absent !== null) say(`cleat: ${context.absent}`);
+/** Says what it is at, instead of printing what it finds. */
+const brief = options.quick && !options.plot;
 
-  const reports: (Report & { scenario: string; seconds: number })[] = [];
-  for (const scenario of SCENARIOS) {
-    if (options.only !== undefined && !options.only.includes(scenario.name)) continue;
-    const start = performance.now();
-    let found: Report[];
-    try {
-      found = await scenario.run(context);
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      found = [{ title: `${scenario.name}: failed`, columns: ['reason'], rows: [[reason]], checks: [], notes: [] }];
-    }
-    const seconds = (performance.now() - start) / 1000;
-    for (const report of found) {
-      reports.push({ scenario: scenario.name, seconds, ...report });
-      say(render(report));
-    }
+/** Prints to people, or not at all. */
+const say = (text: string): void => {
+  if (!options.json) console.log(text);
+};
+
+function chosen(): Scenario[] {
+  const usual = options.plot ? PLOTTED : options.quick ? ALL.filter(({ name }) => QUICK.includes(name)) : WHOLE;
+  const unknown = options.only?.find((name) => !ALL.some((scenario) => scenario.name === name));
+  if (unknown !== undefined) {
+    throw new Error(`--only ${unknown}: there is ${ALL.map(({ name }) => name).join(', ')}`);
   }
-  await context.end();
-  if (options.json === true) {
-    console.log(JSON.stringify({ machine, missing: peers.missing, absent: context.absent, reports }, null, 2));
-    return;
+  if (options.record && (!options.quick || options.plot || options.only !== undefined)) {
+    throw new Error('--record goes with --quick alone: a record has all of its figures from one run');
   }
-  if (context.absent !== null) say(`\ncleat: ${context.absent}`);
-  const judged = reports.flatMap((report) => report.checks);
-  const met = judged.filter((one) => one.met === true).length;
-  const open = judged.filter((one) => one.met === null).length;
-  say(`\n${met} budgets met, ${judged.length - met - open} not met, ${open} not measured`);
+  return options.only === undefined ? usual : ALL.filter(({ name }) => options.only?.includes(name));
 }
 
-function checkNames(): void {
-  const names = SCENARIOS.map((scenario) => scenario.name);
-  const unknown = options.only?.find((name) => !names.includes(name));
-  if (unknown !== undefined) throw new Error(`--only ${unknown}: there is ${names.join(', ')}`);
+/** Runs scenarios, each that leaves its place full in an arena of its own. */
+async function runAll(scenarios: Scenario[]): Promise<Run[]> {
+  const together = scenarios.filter(({ alone }) => alone !== true);
+  const arenas = [together, ...scenarios.filter(({ alone }) => alone).map((one) => [one])];
+  const runs: Run[] = [];
+  for (const arena of arenas.filter(({ length }) => length > 0)) {
+    const flags = (['quick', 'plot', 'json'] as const).filter((flag) => options[flag]).map((flag) => `--${flag}`);
+    runs.push(await runInside<Run>([...flags, ...arena.flatMap(({ name }) => ['--only', name])]));
+  }
+  return runs;
 }
+
+/** Why a run has failed: what of cleat and the floor it could not measure. */
+function failuresOf(runs: Run[]): string[] {
+  return runs.flatMap(({ absent, reports }) => [
+    ...(absent === null ? [] : [`cleat: ${absent}`]),
+    ...reports.flatMap(({ scenario, failures }) => failures.map((why) => `${scenario}: ${why}`)),
+  ]);
+}
+
+const today = (): string => new Date().toISOString().slice(0, 10);
+
+/** Says what was found, and returns why the run failed, if it did. */
+async function outside(): Promise<string[]> {
+  const scenarios = chosen();
+  if (brief) return quickly(scenarios);
+  const runs = await runAll(scenarios);
+  const failures = failuresOf(runs);
+  const reports = runs.flatMap((run) => run.reports);
+  const checks = reports.flatMap((report) => report.checks).filter(({ budget }) => budget !== '');
+  const met = checks.filter((one) => one.met === true).length;
+  const open = checks.filter((one) => one.met === null).length;
+  say(`\n${met} budgets met, ${checks.length - met - open} not met, ${open} not measured`);
+  if (options.json) console.log(JSON.stringify(runs, null, 2));
+  if (options.plot) {
+    const growths = reports.flatMap((report) => report.growth ?? []);
+    const drawn = writePictures({ recorded: today(), machine: runs[0]!.machine, growths });
+    say(`drawn: ${drawn.join(', ')}`);
+  }
+  return failures;
+}
+
+/** Takes turns with itself, so that what is noise can be told from what has moved. */
+async function quickly(scenarios: Scenario[]): Promise<string[]> {
+  const began = performance.now();
+  const figures: Figures = {};
+  let machine: Machine | null = null;
+  for (let turn = 1; turn <= TURNS; turn++) {
+    say(`turn ${turn} of ${TURNS}`);
+    const runs = await runAll(scenarios);
+    machine ??= runs[0]!.machine;
+    const failures = failuresOf(runs);
+    if (failures.length > 0) return failures;
+    for (const { figure, value } of runs.flatMap(({ reports }) => reports.flatMap(({ checks }) => checks))) {
+      if (value !== null) (figures[figure as FigureName] ??= []).push(value);
+    }
+  }
+  const record = readRecord();
+  const comparisons = compare(figures, record?.figures ?? {});
+  const { columns, rows } = comparisonRows(comparisons);
+  if (options.json) console.log(JSON.stringify({ machine, figures, comparisons }, null, 2));
+  say(`\n${grid(columns, rows)}`);
+  if (record !== null) {
+    say(`recorded ${record.recorded}, load ${record.machine.load}; now load ${machine!.load}`);
+    for (const difference of differences(machine!, record.machine)) say(`recorded elsewhere: ${difference}`);
+  }
+  say(`${verdictOf(comparisons)} (${((performance.now() - began) / 1000).toFixed(0)} s)`);
+  if (options.record) {
+    writeRecord({ recorded: today(), machine: machine!, figures });
+    say('this is the record now: bench/record/record.json');
+  }
+  return [];
+}
+
+/** A quick run says what it is at; another prints what it finds. */
+const listener: Listener = {
+  begins({ machine, missing, absent }) {
+    const about = `kernel ${machine.kernel}, ${machine.cpus} CPUs (${machine.cpu}), node ${machine.node}, load ${machine.load}`;
+    say(brief ? `  ${about}` : about);
+    if (brief) return;
+    say(
+      `a program that does nothing takes ${machine.startProgram} to start and end (in the peers' times, per program)`,
+    );
+    for (const one of missing) say(`left out: ${one}`);
+    if (absent !== null) say(`cleat: ${absent}`);
+  },
+  reports(report, scenario, seconds) {
+    if (brief) say(`  ${scenario}, ${report.title}: ${seconds.toFixed(0)} s`);
+    else say(render(report));
+  },
+};
 
 try {
-  checkNames();
   const folder = insideFolder();
-  if (folder === null) process.exitCode = await runInside();
-  else {
-    await main(folder);
+  if (folder === null) {
+    const failures = await outside();
+    for (const why of failures) console.error(`the run failed: ${why}`);
+    process.exitCode = failures.length === 0 ? 0 : 1;
+  } else {
+    tellOutside(folder, await measure(chosen(), options.quick, folder, listener));
     // Sockets of a daemon that was killed may linger in the event loop: there is nothing left to wait for.
     process.exit(0);
   }

@@ -30,31 +30,76 @@ export interface Peers {
   missing: string[];
 }
 
-export function findPeers(floor: Floor, folder: string): Peers {
+export interface Wishes {
+  /** Each container has a network of its own. */
+  apart?: boolean;
+  /** The namespace that they work in; without it, this one. */
+  outside?: string;
+}
+
+export function findPeers(floor: Floor, folder: string, wishes: Wishes = {}): Peers {
   const contenders: Contender[] = [];
   const missing: string[] = [];
   const iptables = executable('/usr/sbin/iptables');
   if (!iptables) missing.push('iptables (Debian package iptables): netavark and the CNI plugins need it');
   if (!executable(NETAVARK)) missing.push(`${NETAVARK} (Debian package netavark)`);
-  else if (iptables) contenders.push(netavark(floor, `${folder}/netavark`));
+  else if (iptables) contenders.push(netavark(floor, `${folder}/netavark`, wishes));
   if (!CHAIN.every((plugin) => executable(`${CNI}/${plugin}`)) || !executable(`${CNI}/host-local`)) {
     missing.push(`${CNI}/{${CHAIN.join(',')},host-local} (Debian package containernetworking-plugins)`);
-  } else if (iptables) contenders.push(cni(floor, `${folder}/cni`));
+  } else if (iptables) contenders.push(cni(floor, `${folder}/cni`, wishes));
   return { contenders, missing };
+}
+
+function runWithin(
+  outside: string | undefined,
+  file: string,
+  args: string[],
+  input: string,
+  env: Record<string, string>,
+) {
+  if (outside === undefined) return runProgram(file, args, input, env);
+  return runProgram('nsenter', [`--net=${outside}`, '--', file, ...args], input, env);
 }
 
 function ports(run: PortRun): number[] {
   return Array.from({ length: run.count }, (_, i) => run.first + i * run.step);
 }
 
-function netavark(floor: Floor, folder: string): Contender {
+/**
+ * Returns the network of a container: one with a /16 below `shared`, or, if containers have networks apart, one with a /24 below
+ * `apart`, numbered by the container.
+ */
+function networkOf(id: number, name: string, apart: [number, number] | null, shared: [number, number]) {
+  if (apart === null) {
+    const prefix = shared.join('.');
+    const address = `${prefix}.${(id + 2) >> 8}.${(id + 2) & 255}`;
+    return { name, bridge: `${name}0`, subnet: `${prefix}.0.0/16`, gateway: `${prefix}.0.1`, address };
+  }
+  const prefix = `${apart[0]}.${apart[1] + (id >> 8)}.${id & 255}`;
+  const own = `${name}-${id}-`;
+  return {
+    name: own,
+    bridge: `${name.slice(0, 3)}${id}`,
+    subnet: `${prefix}.0/24`,
+    gateway: `${prefix}.1`,
+    address: `${prefix}.2`,
+  };
+}
+
+function netavark(floor: Floor, folder: string, { apart, outside }: Wishes): Contender {
   mkdirSync(folder, { recursive: true });
   const inputs = new Map<number, string>();
   // The default backend looks for firewalld on D-Bus first; there is none here, and its absence is quick.
   const env = { NETAVARK_FW: 'iptables' };
-  const input = (id: number, run: PortRun): string =>
-    JSON.stringify({
-      container_id: `na${id}`.padEnd(64, '0'),
+  const input = (id: number, run: PortRun): string => {
+    const { name, bridge, subnet, gateway, address } = networkOf(
+      id,
+      'netavark',
+      apart === true ? [172, 16] : null,
+      [10, 79],
+    );
+    return JSON.stringify({
+      container_id: String(id).padStart(64, '0'),
       container_name: `na${id}`,
       port_mappings: ports(run).map((port) => ({
         host_ip: '',
@@ -64,16 +109,14 @@ function netavark(floor: Floor, folder: string): Contender {
         range: 1,
       })),
       // netavark 1.4 gets the address: Podman chooses it and keeps the lease.
-      networks: {
-        bench: { static_ips: [`10.79.${(id + 2) >> 8}.${(id + 2) & 255}`], interface_name: 'eth0' },
-      },
+      networks: { [name]: { static_ips: [address], interface_name: 'eth0' } },
       network_info: {
-        bench: {
-          name: 'bench',
-          id: 'b'.repeat(64),
+        [name]: {
+          name,
+          id: name.padEnd(64, 'b'),
           driver: 'bridge',
-          network_interface: 'netavark0',
-          subnets: [{ subnet: '10.79.0.0/16', gateway: '10.79.0.1' }],
+          network_interface: bridge,
+          subnets: [{ subnet, gateway }],
           ipv6_enabled: false,
           internal: false,
           dns_enabled: false,
@@ -81,8 +124,9 @@ function netavark(floor: Floor, folder: string): Contender {
         },
       },
     });
+  };
   const run = (word: string, name: string, text: string) =>
-    runProgram(NETAVARK, ['--config', folder, word, floor.netnsPath(name)], text, env);
+    runWithin(outside, NETAVARK, ['--config', folder, word, floor.netnsPath(name)], text, env);
   return {
     name: 'netavark',
     peer: true,
@@ -106,31 +150,34 @@ function netavark(floor: Floor, folder: string): Contender {
   };
 }
 
-function cni(floor: Floor, folder: string): Contender {
+function cni(floor: Floor, folder: string, { apart, outside }: Wishes): Contender {
   mkdirSync(folder, { recursive: true });
-  const network = { cniVersion: '1.0.0', name: 'bench' };
-  const plugins: Record<(typeof CHAIN)[number], object> = {
-    bridge: {
-      type: 'bridge',
-      bridge: 'cni0',
-      isGateway: true,
-      ipMasq: true,
-      hairpinMode: true,
-      ipam: {
-        type: 'host-local',
-        dataDir: `${folder}/leases`,
-        routes: [{ dst: '0.0.0.0/0' }],
-        ranges: [[{ subnet: '10.80.0.0/16', gateway: '10.80.0.1' }]],
+  const configOf = (plugin: (typeof CHAIN)[number], id: number): object => {
+    const { name, bridge, subnet, gateway } = networkOf(id, 'cni', apart === true ? [100, 64] : null, [10, 80]);
+    const plugins: Record<(typeof CHAIN)[number], object> = {
+      bridge: {
+        type: 'bridge',
+        bridge,
+        isGateway: true,
+        ipMasq: true,
+        hairpinMode: true,
+        ipam: {
+          type: 'host-local',
+          dataDir: `${folder}/leases`,
+          routes: [{ dst: '0.0.0.0/0' }],
+          ranges: [[{ subnet, gateway }]],
+        },
       },
-    },
-    portmap: { type: 'portmap', capabilities: { portMappings: true } },
-    firewall: { type: 'firewall', backend: 'iptables' },
+      portmap: { type: 'portmap', capabilities: { portMappings: true } },
+      firewall: { type: 'firewall', backend: 'iptables' },
+    };
+    return { cniVersion: '1.0.0', name, ...plugins[plugin] };
   };
   // The result of ADD and its runtimeConfig: libcni caches both and passes them to DEL.
   const cache = new Map<number, { result: object; runtimeConfig: object }>();
 
   const call = (command: 'ADD' | 'DEL', plugin: (typeof CHAIN)[number], id: number, extra: object) =>
-    runProgram(`${CNI}/${plugin}`, [], JSON.stringify({ ...network, ...plugins[plugin], ...extra }), {
+    runWithin(outside, `${CNI}/${plugin}`, [], JSON.stringify({ ...configOf(plugin, id), ...extra }), {
       CNI_COMMAND: command,
       CNI_CONTAINERID: `cni${id}`,
       CNI_NETNS: floor.netnsPath(`cni${id}`),

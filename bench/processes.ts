@@ -5,7 +5,7 @@
  * (proc_pid_smaps(5)). Processor time includes that of children that have ended and were waited for (proc_pid_stat(5)).
  * Limits: processor time comes in steps of 10 ms (USER_HZ is 100 on every Linux Node runs on).
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 const TICK_MS = 10;
 /** utime, stime, cutime, cstime: fields 14 to 17, counted from the one after the name in parentheses, which is the third. */
@@ -29,6 +29,14 @@ export function cpuOf(pid: number): number {
   }
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields.slice(FIRST_TIME, LAST_TIME + 1).reduce((sum, ticks) => sum + Number(ticks) * TICK_MS, 0);
+}
+
+/** Returns how often threads of a process have been woken up so far: each time, one had given up its processor (proc_pid_status(5)). */
+export function wakeUpsOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`)
+    .map((thread) => readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8'))
+    .map((status) => Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1]))
+    .reduce((sum, switches) => sum + switches, 0);
 }
 
 /** Returns the children of a process (proc_tid_children(5)). */

@@ -2,14 +2,20 @@
  * The findings of a scenario, and how they are printed.
  *
  * Guarantees: a budget is judged by the number that is printed beside it; "not measured" is never "met".
- * Limits: printing only; no exit code depends on it.
+ * Limits: printing only; whether a run failed is said by `failures`, and by no number.
  */
 import Table from 'cli-table3';
+import type { Growth } from './plot/growth.ts';
 
+/** A figure, and its budget's verdict. */
 export interface Check {
-  budget: string;
-  measured: string;
+  figure: string;
   /** null: not measured. */
+  value: number | null;
+  measured: string;
+  /** Empty: it has none. */
+  budget: string;
+  /** null: not measured, or no budget. */
   met: boolean | null;
 }
 
@@ -19,10 +25,14 @@ export interface Report {
   rows: string[][];
   checks: Check[];
   notes: string[];
+  /** What of the floor and of cleat could not be measured, and why. A peer that fails is a note. */
+  failures: string[];
+  /** What is drawn of it. */
+  growth?: Growth;
 }
 
 export function emptyReport(title: string, columns: string[]): Report {
-  return { title, columns, rows: [], checks: [], notes: [] };
+  return { title, columns, rows: [], checks: [], notes: [], failures: [] };
 }
 
 export function quantile(samples: number[], q: number): number {
@@ -44,19 +54,30 @@ export function times(value: number): string {
   return Number.isFinite(value) ? `${value >= 10 ? value.toFixed(0) : value.toFixed(2)}x` : '-';
 }
 
-/** A budget on a number: met when it is at most (or, with `atLeast`, at least) the limit. */
-export function check(
-  budget: string,
-  value: number,
-  limit: number,
-  show: (value: number) => string,
-  atLeast = false,
-): Check {
-  if (!Number.isFinite(value)) return { budget, measured: 'not measured', met: null };
-  return { budget, measured: show(value), met: atLeast ? value >= limit : value <= limit };
+export const perSecond = (value: number): string => (Number.isFinite(value) ? `${value.toFixed(0)}/s` : '-');
+export const percent = (value: number): string => `${value.toFixed(2)} %`;
+export const kb = (value: number): string => `${value.toFixed(value < 100 ? 1 : 0)} KB`;
+export const mb = (value: number): string => `${(value / 1024).toFixed(1)} MB`;
+
+export const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+interface Limit {
+  better: 'less' | 'more';
+  /** null: there is none. */
+  budget: number | null;
+  show: (value: number) => string;
 }
 
-function grid(head: string[], rows: string[][]): string {
+export function check(figure: string, value: number, { better, budget, show }: Limit): Check {
+  const said = budget === null ? '' : `${better === 'less' ? '<=' : '>='} ${show(budget)}`;
+  if (!Number.isFinite(value)) return { figure, value: null, measured: 'not measured', budget: said, met: null };
+  const met = budget === null ? null : better === 'less' ? value <= budget : value >= budget;
+  return { figure, value, measured: show(value), budget: said, met };
+}
+
+export const verdict = (met: boolean | null): string => (met === null ? '' : met ? 'met' : 'NOT met');
+
+export function grid(head: string[], rows: string[][]): string {
   const table = new Table({ head, style: { head: [], border: [], compact: true } });
   table.push(...rows);
   return table.toString();
@@ -65,9 +86,12 @@ function grid(head: string[], rows: string[][]): string {
 export function render(report: Report): string {
   const parts = [`\n${report.title}`, grid(report.columns, report.rows)];
   if (report.checks.length > 0) {
-    const verdict = (met: boolean | null): string => (met === null ? '-' : met ? 'met' : 'NOT met');
-    const rows = report.checks.map(({ budget, measured, met }) => [budget, measured, verdict(met)]);
-    parts.push(grid(['budget', 'measured', ''], rows));
+    const rows = report.checks.map((one) => [one.figure, one.measured, one.budget, verdict(one.met)]);
+    parts.push(grid(['figure', 'measured', 'budget', ''], rows));
   }
-  return [...parts, ...report.notes.map((note) => `  ${note}`)].join('\n');
+  return [
+    ...parts,
+    ...report.notes.map((note) => `  ${note}`),
+    ...report.failures.map((why) => `  FAILED: ${why}`),
+  ].join('\n');
 }

@@ -9,6 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Contender } from './contender.ts';
 import type { PortRun } from './floor/floor.ts';
+import { ms, p50, reasonOf, type Report } from './report.ts';
 
 /** After a create: notifications are delivered and read. After a teardown: the kernel's grace periods pass. */
 const CREATE_PAUSE_MS = 8;
@@ -89,7 +90,21 @@ async function guarded(samples: Samples, work: () => Promise<void>): Promise<voi
   try {
     await work();
   } catch (error) {
-    samples.error ??= error instanceof Error ? error.message : String(error);
+    samples.error ??= reasonOf(error);
+  }
+}
+
+export function partsNote(name: string, samples: Samples): string {
+  const parts = Object.entries(samples.parts).map(([part, values]) => `${part} ${ms(p50(values))}`);
+  return `${name}, p50 of its parts: ${parts.join(', ')}`;
+}
+
+/** Puts down who was left out, and why. */
+export function noteErrors(report: Report, results: Map<string, Samples>, peers: Contender[]): void {
+  for (const [name, { error }] of results) {
+    if (error === undefined) continue;
+    const where = peers.some((peer) => peer.name === name) ? report.notes : report.failures;
+    where.push(`${name}: ${error}`);
   }
 }
 

@@ -3,22 +3,24 @@
  *
  * Guarantees: `cleat` starts the daemon on its first call and makes the benchmark's network; a scenario that needs a
  * process that has done nothing yet requests a fresh one.
- * Limits: one daemon at a time, but for the one that `unprepared` starts.
+ * Limits: one daemon at a time, but for those that `beside` starts.
  */
 import { RUN } from './arena.ts';
 import { Daemon, daemonExists } from './daemon.ts';
 import type { Contender } from './contender.ts';
 import type { Floor } from './floor/floor.ts';
-import type { Report } from './report.ts';
+import { reasonOf, type Report } from './report.ts';
 
 export interface Scenario {
   name: string;
+  /** It leaves its place full: no other runs in the same one. */
+  alone?: true;
   run(context: Context): Promise<Report[]>;
 }
 
 export class Context {
   private daemon: Daemon | null = null;
-  private second: Daemon | null = null;
+  private readonly others = new Map<number, Daemon>();
   private id = 0;
   /** The reason why there is no cleat in this run, once that is known. */
   absent: string | null = null;
@@ -40,11 +42,11 @@ export class Context {
   readonly nextId = (): number => ++this.id;
 
   /** Reserves `count` ids in a row and returns the first. */
-  nextIds(count: number): number {
+  readonly nextIds = (count: number): number => {
     const first = this.id + 1;
     this.id += count;
     return first;
-  }
+  };
 
   /**
    * Returns the running daemon, or null if there can be none (see `absent`). With `fresh` it is a new process, on the
@@ -61,24 +63,31 @@ export class Context {
       if (!known) await this.makeNetwork(this.daemon);
       return this.daemon;
     } catch (error) {
-      this.absent = error instanceof Error ? error.message : String(error);
+      this.absent = reasonOf(error);
       await this.daemon.kill();
       return null;
     }
   }
 
-  /** Returns a second daemon, which makes no namespace before one is asked for; null if there can be none. */
-  async unprepared(): Promise<Daemon | null> {
-    if (this.absent !== null || this.second !== null) return this.second;
-    this.second = new Daemon(`${this.folder}/unprepared`, `${RUN}/unprepared`, ['--prepared-namespaces', '0']);
-    await this.second.start();
-    await this.makeNetwork(this.second);
-    return this.second;
+  /**
+   * Returns a daemon beside the other that prepares as many namespaces, in a network namespace of its own; null if there can be
+   * none. It is the same one each time.
+   */
+  async beside(prepared: number): Promise<Daemon | null> {
+    if (this.absent !== null) return null;
+    const known = this.others.get(prepared);
+    if (known !== undefined) return known;
+    const name = `prepares${prepared}`;
+    const daemon = new Daemon(`${this.folder}/${name}`, `${RUN}/${name}`, ['--prepared-namespaces', String(prepared)]);
+    this.others.set(prepared, daemon);
+    await daemon.start();
+    await this.makeNetwork(daemon);
+    return daemon;
   }
 
   async end(): Promise<void> {
     await this.daemon?.kill();
-    await this.second?.kill();
+    for (const daemon of this.others.values()) await daemon.kill();
     this.floor.end();
   }
 
@@ -94,11 +103,11 @@ export function pick(context: Context, full: number, quick: number): number {
   return context.quick ? quick : full;
 }
 
-/** Runs cleat's part of a scenario; a failure becomes a note and leaves the others' rows standing. */
+/** Runs cleat's part of a scenario; a failure leaves the others' rows standing. */
 export async function attempt(report: Report, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    report.notes.push(`cleat: ${error instanceof Error ? error.message : String(error)}`);
+    report.failures.push(`cleat: ${reasonOf(error)}`);
   }
 }

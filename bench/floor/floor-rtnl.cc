@@ -66,6 +66,13 @@ void Rtnl::BridgeAdd(const std::string& name) {
   Done(nlh);
 }
 
+void Rtnl::LinkDelete(uint32_t index) {
+  nlmsghdr* nlh = Put(RTM_DELLINK, 0);
+  auto* info = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(nlh, sizeof(ifinfomsg)));
+  info->ifi_index = static_cast<int>(index);
+  Done(nlh);
+}
+
 void Rtnl::VethAdd(const std::string& name, uint32_t master, uint32_t group, const std::string& peer_name,
                    int netns_fd) {
   nlmsghdr* nlh = Put(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);

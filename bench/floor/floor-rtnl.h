@@ -24,6 +24,7 @@ class Rtnl {
 
   void LinkUp(uint32_t index);
   void BridgeAdd(const std::string& name);
+  void LinkDelete(uint32_t index);
   // Makes a veth on `master`, up and in `group`, and its peer in place, down, in the namespace of `netns_fd`.
   void VethAdd(const std::string& name, uint32_t master, uint32_t group, const std::string& peer_name, int netns_fd);
   // A request of its own, because the kernel ignores IFLA_IFALIAS on creation.

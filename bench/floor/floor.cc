@@ -4,8 +4,10 @@
 //
 //   lo                            bring lo up where the program was started
 //   setup                         bridge with an address, forwarding, nft table with its map, chains and rules
-//   create I PORTS FIRST STEP     netns, veth, address, route and PORTS elements from host port FIRST in steps of STEP
-//   burst I N                     creates I .. I+N-1 back to back, no ports
+//   bridge B / unbridge B         one more bridge with an address; the one of setup is 0
+//   create I PORTS FIRST STEP [B] netns, veth, address, route and PORTS elements from host port FIRST in steps of STEP;
+//                                 on bridge B
+//   burst I N [BRIDGES]           creates I .. I+N-1 back to back, no ports; shared out over bridges 0 .. BRIDGES-1
 //   teardown I [N]                removes I .. I+N-1: elements, unmount, unlink
 //   gone                          wait until the host-side links of all torn down have vanished
 //   fill FIRST STEP N             publish N ports without an owner; `drain FIRST STEP N` removes them
@@ -14,8 +16,9 @@
 // Answers are `ok NANOSECONDS [part=NANOSECONDS ...]` or `error STEP REASON`. Guarantees: times are CLOCK_MONOTONIC and
 // measured in this program, so no pipe or scheduler of the harness is in them; `intent` (one small file replaced by
 // rename, the cost of a durable intent) is reported beside the total, not in it; `gone` counts from the start of the
-// first teardown it waits for. Limits: IPv4 and one bridge (1,023 ports). The caller provides a private namespace;
-// everything that is left at end of input goes with that namespace.
+// first teardown it waits for. Limits: IPv4; a bridge has 1,023 ports at most; all containers have addresses of the
+// first bridge's subnet, and other bridges have no rules, so nothing passes there. The caller provides a private
+// namespace; everything that is left at end of input goes with that namespace.
 #include <arpa/inet.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,10 +40,12 @@ namespace floor_bench {
 
 namespace {
 
-constexpr char kBridge[] = "floor0";
 constexpr uint32_t kSubnet = 0x0A4C0000;  // 10.76.0.0/16, the bridge at .0.1 and container I at .0.2 + I
 constexpr uint8_t kPrefix = 16;
 constexpr uint32_t kMask = 0xFFFF0000;
+constexpr uint32_t kOtherSubnets = 0x0AC00000;  // 10.192.0.0/10, of which bridge B has the B-th /24
+constexpr uint8_t kOtherPrefix = 24;
+constexpr uint32_t kOtherMask = 0xFFFFFF00;
 constexpr uint32_t kGroup = 7676;
 constexpr int64_t kGoneTimeout = 20'000'000'000;
 
@@ -77,16 +82,37 @@ class Floor {
   }
 
   Failure Setup() {
-    rtnl_.BridgeAdd(kBridge);
+    const std::string name = BridgeName(0);
+    rtnl_.BridgeAdd(name);
     if (int error = rtnl_.Flush()) return {"bridge", error};
-    bridge_ = rtnl_.IndexOf(kBridge);
-    rtnl_.AddressAdd(bridge_, htonl(kSubnet + 1), kPrefix, htonl(kSubnet | ~kMask));
+    bridges_[0] = rtnl_.IndexOf(name);
+    rtnl_.AddressAdd(bridges_[0], htonl(kSubnet + 1), kPrefix, htonl(kSubnet | ~kMask));
     if (int error = rtnl_.Flush()) return {"bridge address", error};
     if (int error = FileWrite("/proc/sys/net/ipv4/ip_forward", "1")) return {"ip_forward", error};
-    return {"nft", nft_.Setup(kBridge, htonl(kSubnet), htonl(kMask))};
+    return {"nft", nft_.Setup(name, htonl(kSubnet), htonl(kMask))};
   }
 
-  Failure Create(uint32_t id, PortRun ports, Times* times) {
+  Failure Bridge(uint32_t number) {
+    const std::string name = BridgeName(number);
+    rtnl_.BridgeAdd(name);
+    if (int error = rtnl_.Flush()) return {"bridge", error};
+    const uint32_t subnet = kOtherSubnets + (number << (32 - kOtherPrefix));
+    bridges_[number] = rtnl_.IndexOf(name);
+    rtnl_.AddressAdd(bridges_[number], htonl(subnet + 1), kOtherPrefix, htonl(subnet | ~kOtherMask));
+    return {"bridge address", rtnl_.Flush()};
+  }
+
+  Failure Unbridge(uint32_t number) {
+    const auto bridge = bridges_.find(number);
+    if (bridge == bridges_.end()) return {"unbridge", ENODEV};
+    rtnl_.LinkDelete(bridge->second);
+    bridges_.erase(bridge);
+    return {"unbridge", rtnl_.Flush()};
+  }
+
+  Failure Create(uint32_t id, uint32_t bridge, PortRun ports, Times* times) {
+    const auto master = bridges_.find(bridge);
+    if (master == bridges_.end()) return {"bridge", ENODEV};
     const int64_t start = Now();
     const std::string path = NetnsPath(Name(id));
     if (int error = NetnsEnterNew(path)) return Home({"netns", error});
@@ -98,7 +124,7 @@ class Floor {
     if (int error = NetnsLeave(home_)) return {"setns", error};
     const int64_t made = Now();
 
-    rtnl_.VethAdd(Name(id), bridge_, kGroup, "eth0", netns);
+    rtnl_.VethAdd(Name(id), master->second, kGroup, "eth0", netns);
     rtnl_.AliasSet(Name(id), "cleat floor " + std::to_string(id));
     const int link_error = rtnl_.Flush();
     close(netns);
@@ -173,6 +199,7 @@ class Floor {
 
  private:
   static std::string Name(uint32_t id) { return "fl" + std::to_string(id); }
+  static std::string BridgeName(uint32_t number) { return "floor" + std::to_string(number); }
   std::string NetnsPath(const std::string& name) const { return netns_directory_ + "/" + name; }
 
   // A failure inside a half-made namespace must not leave the program there.
@@ -186,7 +213,7 @@ class Floor {
   int home_;
   Rtnl rtnl_;
   Nft nft_;
-  uint32_t bridge_ = 0;
+  std::map<uint32_t, uint32_t> bridges_;  // number to index
   std::map<uint32_t, PortRun> ports_;
   std::set<uint32_t> going_;
   int64_t first_teardown_ = 0;
@@ -221,8 +248,13 @@ std::string Answer(Floor* floor, const std::string& line) {
     } else {
       in >> ports.count >> ports.first >> ports.step;
     }
+    // The bridge of one container, or how many bridges there are for many.
+    uint32_t bridge = 0;
+    in >> bridge;
     Times times;
-    for (uint32_t i = 0; i < count && failure.error == 0; ++i) failure = floor->Create(id + i, ports, &times);
+    for (uint32_t i = 0; i < count && failure.error == 0; ++i) {
+      failure = floor->Create(id + i, command == "burst" ? i % std::max<uint32_t>(bridge, 1) : bridge, ports, &times);
+    }
     took = times.total;
     parts = Parts(times);
   } else if (command == "teardown") {
@@ -233,6 +265,10 @@ std::string Answer(Floor* floor, const std::string& line) {
     for (uint32_t i = 0; i < count && failure.error == 0; ++i) failure = floor->Teardown(id + i);
   } else if (command == "gone") {
     failure = floor->Gone(&took);
+  } else if (command == "bridge" || command == "unbridge") {
+    uint32_t number = 0;
+    in >> number;
+    failure = command == "bridge" ? floor->Bridge(number) : floor->Unbridge(number);
   } else if (command == "fill" || command == "drain") {
     uint32_t first = 0;
     uint32_t step = 1;

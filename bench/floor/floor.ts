@@ -34,12 +34,17 @@ export class Floor {
 
   private readonly netnsFolder: string;
 
-  /** Pins namespaces in `netnsFolder` (a tmpfs, as /run is), and writes intents to `stateFolder`. */
-  constructor(netnsFolder: string, stateFolder: string) {
+  /**
+   * Pins namespaces in `netnsFolder` (a tmpfs, as /run is), and writes intents to `stateFolder`. `apart`: in a network namespace of its
+   * own.
+   */
+  constructor(netnsFolder: string, stateFolder: string, apart = false) {
     this.netnsFolder = netnsFolder;
     if (!existsSync(PROGRAM)) throw new Error('build/Release/floor is missing: npm run build:native');
     for (const folder of [netnsFolder, stateFolder]) mkdirSync(folder, { recursive: true });
-    this.child = spawn(PROGRAM, [netnsFolder, stateFolder], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const command = [...(apart ? ['unshare', '--net'] : []), PROGRAM, netnsFolder, stateFolder];
+    const [program = '', ...args] = command;
+    this.child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.waiting?.(line));
     this.child.once('exit', () => {
       this.ended = true;
@@ -64,6 +69,11 @@ export class Floor {
 
   netnsPath(name: string): string {
     return `${this.netnsFolder}/${name}`;
+  }
+
+  /** The namespace that it works in. */
+  get outside(): string {
+    return `/proc/${this.child.pid}/ns/net`;
   }
 
   end(): void {

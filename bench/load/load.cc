@@ -3,12 +3,13 @@
 //   load serve PORT                         serves on every IPv4 address; `ready` on stdout once it listens
 //   load send ADDRESS PORT STREAMS MS       sends over STREAMS connections at once for MS milliseconds
 //   load fetch ADDRESS PORT STREAMS MS      receives
+//   load echo ADDRESS PORT STREAMS MS       a byte there and a byte back, again and again over the same connections
 //   load dial ADDRESS PORT STREAMS COUNT MS makes COUNT connections, or as many as there is time for: connect, a byte
 //                                           there, a byte back, close; STREAMS at a time
 //
-// A client answers `ok AMOUNT NANOSECONDS` (bytes, connections) or `error STEP REASON`. The first byte of a connection
-// selects what the server does: after s, it reads to the end and answers with the number of bytes; after g, it sends
-// until the connection is closed; it answers e with one byte.
+// A client answers `ok AMOUNT NANOSECONDS` (bytes, round trips, connections) or `error STEP REASON`. The first byte of
+// a connection selects what the server does: after s, it reads to the end and answers with the number of bytes; after
+// g, it sends until the connection is closed; it answers e, and all that follows it, with one byte each time.
 //
 // Guarantees: bytes that count as sent have been read by the server in the container; bytes in the buffers of a
 // forwarder do not count. All connections of a transfer stand before its clock starts; the time of a dial is all of it.
@@ -137,10 +138,9 @@ class Server {
     session->bytes += static_cast<uint64_t>(n);
     if (session->kind == 0) {
       session->kind = block_[0];
-      if (session->kind == 'e') return send(socket, "e", 1, MSG_NOSIGNAL) == 1;
       if (session->kind == 'g') return Watch(EPOLL_CTL_MOD, socket, EPOLLOUT, session);
     }
-    return true;
+    return session->kind != 'e' || send(socket, "e", 1, MSG_NOSIGNAL) == 1;
   }
 
   UniqueFd listener_;
@@ -188,6 +188,16 @@ class Client {
       ssize_t n = recv(socket, block.data(), block.size(), 0);
       if (n <= 0) return Fail("recv");
       amount_ += static_cast<uint64_t>(n);
+    }
+  }
+
+  // The first byte has been sent: its answer is the first that comes.
+  void Echo(int socket, int64_t until) {
+    char byte = 'e';
+    while (Now() < until) {
+      if (recv(socket, &byte, 1, 0) != 1) return Fail("recv");
+      ++amount_;
+      if (send(socket, &byte, 1, MSG_NOSIGNAL) != 1) return Fail("send");
     }
   }
 
@@ -274,6 +284,8 @@ int Run(const std::vector<std::string>& args) {
     client.Transfer('s', number(4), &Client::Send);
   } else if (verb == "fetch" && args.size() == 5) {
     client.Transfer('g', number(4), &Client::Fetch);
+  } else if (verb == "echo" && args.size() == 5) {
+    client.Transfer('e', number(4), &Client::Echo);
   } else if (verb == "dial" && args.size() == 6) {
     client.Dial(static_cast<uint64_t>(number(4)), number(5));
   } else {

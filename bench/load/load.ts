@@ -29,7 +29,7 @@ export async function serve(netns: string): Promise<ChildProcess> {
   return server;
 }
 
-/** Bytes or connections. */
+/** Bytes, round trips or connections. */
 export interface Moved {
   amount: number;
   perSecond: number;
@@ -37,30 +37,32 @@ export interface Moved {
 
 /** Sends to the container, and counts the bytes that arrive there; with `from`, out of the namespace at that path. */
 export function send(to: Target, streams: number, ms: number, from?: string): Promise<Moved> {
-  if (from !== undefined) return moveIn(from, 'send', to, streams, ms);
-  return move('send', to, streams, ms);
+  return move(from, 'send', to, streams, ms);
 }
 
 /** Receives from the container, and counts the bytes that come out. */
 export function fetchFrom(to: Target, streams: number, ms: number): Promise<Moved> {
-  return move('fetch', to, streams, ms);
+  return move(undefined, 'fetch', to, streams, ms);
+}
+
+/** Sends a byte and waits for one, again and again over connections that stand. */
+export function echo(to: Target, streams: number, ms: number, from?: string): Promise<Moved> {
+  return move(from, 'echo', to, streams, ms);
 }
 
 /** Makes `count` connections, or as many as `ms` is enough for; `streams` at a time. */
-export function dial(to: Target, streams: number, count: number, ms: number): Promise<Moved> {
-  return move('dial', to, streams, count, ms);
+export function dial(to: Target, streams: number, count: number, ms: number, from?: string): Promise<Moved> {
+  return move(from, 'dial', to, streams, count, ms);
 }
 
-const move = (verb: string, to: Target, ...numbers: number[]) => moveIn(null, verb, to, ...numbers);
-
-async function moveIn(
-  netns: string | null,
+async function move(
+  netns: string | undefined,
   verb: string,
   { address, port }: Target,
   ...numbers: number[]
 ): Promise<Moved> {
   const args = [verb, address, String(port), ...numbers.map(String)];
-  const [file = '', ...all] = [...(netns === null ? [] : ['nsenter', `--net=${netns}`, '--']), PROGRAM, ...args];
+  const [file = '', ...all] = [...(netns === undefined ? [] : ['nsenter', `--net=${netns}`, '--']), PROGRAM, ...args];
   const { stdout } = await runProgram(file, all, '', {});
   const [, moved, ns] = /^ok (\d+) (\d+)\n$/.exec(stdout) ?? [];
   if (moved === undefined) throw new Error(`load ${args.join(' ')}: ${stdout.trim()}`);

@@ -2,15 +2,17 @@
  * Scenarios `burst` (256 creates at once) and `gone` (400 torn down until the kernel has reaped them all).
  *
  * Guarantees: floor and cleat take turns, several times; the best and the median are printed. "gone" is when the host
- * side of the last veth has vanished, read from the kernel for both.
- * Limits: the peers burst with 16 containers, each a process (or four) of its own.
+ * side of the last veth has vanished, read from the kernel for both. A daemon that prepares a namespace for each of the burst has
+ * them before it begins.
+ * Limits: the peers burst with 16 containers, each a process (or four) of its own, and not in a quick run.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { figure } from '../budgets.ts';
 import { upEvents, type Client } from '../client.ts';
 import type { Contender } from '../contender.ts';
-import { bulkDown, bulkUp } from '../daemon.ts';
+import { bulkDown, bulkGone, bulkUp, type Daemon } from '../daemon.ts';
 import { NO_PORTS } from '../floor/floor.ts';
-import { check, emptyReport, ms, p50, times } from '../report.ts';
+import { emptyReport, ms, p50, perSecond, reasonOf, times } from '../report.ts';
 import { attempt, pick, type Context, type Scenario } from '../scenario.ts';
 
 const BURST = 256;
@@ -18,9 +20,14 @@ const PEER_BURST = 16;
 const CONNECTIONS = 32;
 const DOWN = 400;
 
-const rate = (value: number): string => (Number.isFinite(value) ? `${value.toFixed(0)}/s` : '-');
+const FLOOR = 'floor, one after another';
+const BY_CONNECTIONS = `cleat, ${CONNECTIONS} connections`;
+const ONE_REQUEST = 'cleat, one request';
+const UNPREPARED = `${BY_CONNECTIONS}, nothing prepared`;
+const PREPARED = `${BY_CONNECTIONS}, ${BURST} prepared`;
 
-async function perSecond(count: number, work: () => Promise<unknown>): Promise<number> {
+/** Returns how many a second of `count` the work does. */
+async function rateOf(count: number, work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await work();
   return (count * 1000) / (performance.now() - start);
@@ -29,53 +36,70 @@ async function perSecond(count: number, work: () => Promise<unknown>): Promise<n
 export const burst: Scenario = {
   name: 'burst',
   async run(context) {
-    const report = emptyReport(`burst: ${BURST} create + configure at once`, [
-      '',
-      'times',
-      'middle',
-      'best',
-      'to floor',
-    ]);
-    const client = (await context.cleat())?.client(CONNECTIONS) ?? null;
-    const rates: Record<string, number[]> = {};
+    const title = `burst: ${BURST} create + configure at once`;
+    const report = emptyReport(title, ['', 'times', 'middle', 'best', 'to floor']);
+    const rates = new Map<string, number[]>();
+    const add = (name: string, rate: number): void => void rates.set(name, [...(rates.get(name) ?? []), rate]);
+    const daemon = await context.cleat();
+    const client = daemon?.client(CONNECTIONS) ?? null;
+    const [cold, warm] = [await context.beside(0), await context.beside(BURST)];
+    // Does not count, because much of their code is not compiled yet.
+    for (const one of [daemon, cold, warm]) {
+      if (one !== null) await attempt(report, async () => void (await burstOn(one, context.nextIds(BURST))));
+    }
+    // Before the next turn begins, whatever it is, the daemon has made what it prepares: that takes a processor.
+    if (warm !== null) await attempt(report, () => warm.prepared(BURST));
     for (let round = 0; round < pick(context, 3, 1); round++) {
       const first = context.nextIds(BURST);
       const { ms: took } = await context.floor.command(`burst ${first} ${BURST}`);
-      (rates['floor, one after another'] ??= []).push((BURST * 1000) / took);
+      add(FLOOR, (BURST * 1000) / took);
       await context.floor.command(`teardown ${first} ${BURST}`);
       await context.floor.command('gone');
-      if (client === null) continue;
+      if (daemon === null || client === null || cold === null || warm === null) continue;
       await attempt(report, async () => {
-        const separate = context.nextIds(BURST);
-        const value = await perSecond(BURST, () => separately(client, separate));
-        (rates[`cleat, ${CONNECTIONS} connections`] ??= []).push(value);
-        await bulkDown(client, separate, BURST);
+        add(BY_CONNECTIONS, await burstOn(daemon, context.nextIds(BURST)));
         const together = context.nextIds(BURST);
         const events = Array.from({ length: BURST }, (_, i) => upEvents(`c${together + i}`, NO_PORTS)).flat();
-        (rates['cleat, one request'] ??= []).push(await perSecond(BURST, () => client.events(events)));
-        await bulkDown(client, together, BURST);
+        add(ONE_REQUEST, await rateOf(BURST, () => client.events(events)));
+        await bulkGone(client, together, BURST);
+        add(UNPREPARED, await burstOn(cold, context.nextIds(BURST)));
+        add(PREPARED, await burstOn(warm, context.nextIds(BURST)));
+        await warm.prepared(BURST);
       });
       await sleep(100);
     }
-    for (const peer of context.peers) {
+    client?.close();
+    for (const peer of context.quick ? [] : context.peers) {
       const name = `${peer.name}, ${PEER_BURST} ${peer.serial === true ? 'in a row (its lock)' : 'at once'}`;
       try {
-        rates[name] = [await peerBurst(context, peer)];
+        add(name, await peerBurst(context, peer));
       } catch (error) {
-        report.notes.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+        report.notes.push(`${name}: ${reasonOf(error)}`);
       }
     }
-    const floor = p50(rates['floor, one after another']);
-    for (const [name, values] of Object.entries(rates)) {
-      const cells = [rate(p50(values)), rate(Math.max(...values)), times(p50(values) / floor)];
+    const floor = p50(rates.get(FLOOR));
+    for (const [name, values] of rates) {
+      const cells = [perSecond(p50(values)), perSecond(Math.max(...values)), times(p50(values) / floor)];
       report.rows.push([name, String(values.length), ...cells]);
     }
-    const ours = p50(rates[`cleat, ${CONNECTIONS} connections`]);
-    report.checks.push(check('cleat >= 800/s', ours, 800, rate, true));
-    client?.close();
+    const [prepared, unprepared] = [p50(rates.get(PREPARED)), p50(rates.get(UNPREPARED))];
+    report.checks.push(
+      figure('256 at once', prepared),
+      figure('256 at once, to floor', prepared / floor),
+      figure('256 at once, nothing prepared', unprepared),
+      figure('256 at once, nothing prepared, to floor', unprepared / floor),
+    );
     return [report];
   },
 };
+
+async function burstOn(daemon: Daemon, first: number): Promise<number> {
+  const client = daemon.client(CONNECTIONS);
+  const rate = await rateOf(BURST, () => separately(client, first));
+  await bulkGone(client, first, BURST);
+  client.close();
+  return rate;
+}
 
 async function separately(client: Client, first: number): Promise<void> {
   const one = async (id: number): Promise<void> => {
@@ -96,7 +120,7 @@ async function peerBurst(context: Context, peer: Contender): Promise<number> {
   const first = context.nextIds(PEER_BURST);
   const ids = Array.from({ length: PEER_BURST }, (_, i) => first + i);
   try {
-    return await perSecond(PEER_BURST, async () => {
+    return await rateOf(PEER_BURST, async () => {
       if (peer.serial === true) for (const id of ids) await peer.create(id, NO_PORTS);
       else await together(ids.map((id) => peer.create(id, NO_PORTS)));
     });
@@ -132,7 +156,10 @@ export const gone: Scenario = {
       report.rows.push([name, String(samples.length), ms(reply), ms(end), times(end / floorGone)]);
     }
     const ours = p50(cleat.map((sample) => sample.gone));
-    report.checks.push(check(`cleat: ${DOWN} gone <= 400 ms`, ours, 400, ms));
+    report.checks.push(
+      figure('400 torn down and gone', ours),
+      figure('400 torn down and gone, to floor', ours / floorGone),
+    );
     if (cleat.length > 0) {
       report.notes.push(`cleat itself says of each that it is gone after ${ms(p50(cleat.map((one) => one.said)))}`);
     }

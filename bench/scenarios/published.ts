@@ -3,21 +3,19 @@
  *
  * Guarantees: measured empty, full and empty again, floor and cleat in turn each time, so that a drift of the machine
  * shows up as a difference of the two empty columns and not as growth.
- * Limits: the 10,000 are single ports, three apart, so that no table can hold them as a range; the peers are left out
- * (they take minutes to publish that many).
+ * Limits: the peers are left out (they take minutes to publish that many).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { upEvents, type Client } from '../client.ts';
+import { figure } from '../budgets.ts';
+import type { Client } from '../client.ts';
 import { floorContender } from '../contender.ts';
 import { cleatContender } from '../daemon.ts';
-import { check, emptyReport, ms, p50, times, type Report } from '../report.ts';
-import { takeTurns, type Samples } from '../rounds.ts';
-import { pick, type Context, type Scenario } from '../scenario.ts';
+import { manyPorts, publishMany } from '../many-ports.ts';
+import { emptyReport, ms, p50, times } from '../report.ts';
+import { noteErrors, takeTurns, type Samples } from '../rounds.ts';
+import { attempt, pick, type Context, type Scenario } from '../scenario.ts';
 
 const PORTS = 10_000;
-const FIRST = 16_384;
-const STEP = 3;
-const PER_CONTAINER = 200;
 
 export const published: Scenario = {
   name: 'published',
@@ -33,10 +31,14 @@ export const published: Scenario = {
       'full to first',
     ]);
     const before = await measure(context, client);
-    await context.floor.command(`fill ${FIRST} ${STEP} ${PORTS}`);
-    const filled = client === null ? [] : await fill(client, context, report);
+    const { first, step, count } = manyPorts(0, PORTS);
+    await context.floor.command(`fill ${first} ${step} ${count}`);
+    const filled: string[] = [];
+    if (client !== null) {
+      await attempt(report, async () => void filled.push(...(await publishMany(client, context.nextId, 0, PORTS))));
+    }
     const full = await measure(context, client);
-    await context.floor.command(`drain ${FIRST} ${STEP} ${PORTS}`);
+    await context.floor.command(`drain ${first} ${step} ${count}`);
     for (const id of filled) await client!.event({ type: 'teardown', id });
     for (const id of filled) await client!.waitGone(id);
     await sleep(100);
@@ -52,10 +54,9 @@ export const published: Scenario = {
       const ratio = loaded! / ((first! + again!) / 2);
       report.rows.push([name, String(samples.create.length), ms(first!), ms(loaded!), ms(again!), times(ratio)]);
       if (name === 'cleat') slowdown = ratio;
-      const error = [before, full, after].map((phase) => phase.get(name)?.error).find((text) => text !== undefined);
-      if (error !== undefined) report.notes.push(`${name}: ${error}`);
     }
-    report.checks.push(check('cleat <= 1.25x the first', slowdown, 1.25, times));
+    for (const phase of [before, full, after]) noteErrors(report, phase, []);
+    report.checks.push(figure('create with 1 port, 10,000 published, to the first', slowdown));
     return [report];
   },
 };
@@ -70,19 +71,4 @@ function measure(context: Context, client: Client | null): Promise<Map<string, S
     firstPort: 2000,
     nextId: context.nextId,
   });
-}
-
-/** Returns the ids of the containers that hold the ports. */
-async function fill(client: Client, context: Context, report: Report): Promise<string[]> {
-  const ids: string[] = [];
-  try {
-    for (let done = 0; done < PORTS; done += PER_CONTAINER) {
-      const id = `fill${context.nextId()}`;
-      await client.events(upEvents(id, { count: PER_CONTAINER, first: FIRST + done * STEP, step: STEP }));
-      ids.push(id);
-    }
-  } catch (error) {
-    report.notes.push(`cleat, publishing: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  return ids;
 }

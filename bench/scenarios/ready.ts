@@ -11,7 +11,7 @@ import { pasta, slirp, isThere, PROGRAMS, type Started } from '../by-hand.ts';
 import { RUN } from '../arena.ts';
 import type { Client } from '../client.ts';
 import { Ground } from '../ground.ts';
-import { emptyReport, ms, p50, quantile, times } from '../report.ts';
+import { emptyReport, ms, p50, quantile, reasonOf, times } from '../report.ts';
 import { rotated } from '../rounds.ts';
 import { pick, type Context, type Scenario } from '../scenario.ts';
 
@@ -57,8 +57,8 @@ export const ready: Scenario = {
           // options.
           if (round > 0) way.samples.push(took);
         } catch (error) {
-          way.error = error instanceof Error ? error.message : String(error);
-          report.notes.push(`${way.name}: ${way.error}`);
+          way.error = reasonOf(error);
+          (way.byHand ? report.notes : report.failures).push(`${way.name}: ${way.error}`);
         }
       }
     }
