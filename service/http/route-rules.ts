@@ -8,15 +8,7 @@
 import type { FastifyInstance } from 'fastify';
 import { FaultError } from '../../state/faults.ts';
 import { sendFault } from '../requests/refusals.ts';
-
-interface Operation {
-  summary: string;
-  requestBody?: object;
-  responses: object;
-  parameters?: readonly { name: string; in: string; required: boolean }[];
-}
-/** Holds the paths of OpenAPI, with the operations of each by method in lower case. */
-export type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+import type { Paths } from './openapi.ts';
 
 export function addRouteRules(api: FastifyInstance, paths: Paths): void {
   const patterns = Object.entries(paths).map(([path, operations]) => ({
