@@ -35,7 +35,9 @@ type Described<Schema> = Schema extends { $ref: `#/components/schemas/${infer Na
           ? number
           : Schema extends { type: 'boolean' }
             ? boolean
-            : string;
+            : Schema extends { type: 'object' }
+              ? Record<string, unknown>
+              : string;
 
 interface Parameter {
   name: string;

@@ -4,58 +4,32 @@
  * Guarantees: a changed schema changes the description.
  * Limits: the schema of an answer that is a stream describes one line of it.
  */
-import { FAULTS } from '../../state/faults.ts';
-import type { schemas } from './openapi-schemas.ts';
+import {
+  answer,
+  anyOf,
+  body,
+  BOOLEAN,
+  error,
+  header,
+  INTEGER,
+  json,
+  lines,
+  list,
+  query,
+  ref,
+  required,
+  sse,
+  STRING,
+  text,
+  withHeaders,
+  type Paths,
+} from './openapi-words.ts';
 
-interface Operation {
-  summary: string;
-  requestBody?: object;
-  responses: object;
-  parameters?: readonly { name: string; in: string; required: boolean }[];
-}
-/** Holds the paths of OpenAPI, with the operations of each by method in lower case. */
-export type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-
-type SchemaName = keyof typeof schemas;
-
-const ref = <Name extends SchemaName>(name: Name) => ({ $ref: `#/components/schemas/${name}` }) as const;
-const list = <Name extends SchemaName>(name: Name) => ({ type: 'array', items: ref(name) }) as const;
-const anyOf = <const Schemas extends readonly object[]>(...schemas: Schemas) => ({ anyOf: schemas }) as const;
-const json = <Schema extends object>(schema: Schema) => ({ 'application/json': { schema } }) as const;
-const lines = <Schema extends object>(schema: Schema) => ({ 'application/x-ndjson': { schema } }) as const;
-const sse = <Schema extends object>(schema: Schema) => ({ 'text/event-stream': { schema } }) as const;
-const answer = <Schema extends object>(description: string, schema: Schema) => ({ description, content: json(schema) });
-const text = (description: string) =>
-  ({ description, content: { 'text/plain': { schema: { type: 'string' } } } }) as const;
-const body = <Name extends SchemaName>(name: Name) => ({ required: true, content: json(ref(name)) });
-const error = answer(`An error: ${Object.keys(FAULTS).join(', ')}`, ref('ErrorAnswer'));
-
-const STRING = { type: 'string' } as const;
-const INTEGER = { type: 'integer', minimum: 0 } as const;
-const BOOLEAN = { type: 'boolean' } as const;
-
-const optional =
-  <In extends 'query' | 'header'>(where: In) =>
-  <Name extends string, const Schema extends object = typeof STRING>(
-    name: Name,
-    description: string,
-    schema?: Schema,
-  ) => ({
-    name,
-    in: where,
-    required: false as const,
-    description,
-    schema: (schema ?? STRING) as Schema,
-  });
-const query = optional('query');
-const header = optional('header');
-const required = <Name extends string, In extends 'path' | 'query'>(name: Name, where: In, description: string) => ({
-  name,
-  in: where,
-  required: true as const,
-  description,
-  schema: STRING,
-});
+const LOCATION = [
+  'Location',
+  'the path of the container or of the network; of an event that is only planned, that of its plan',
+] as const;
+const APPLIED = ['Preference-Applied', 'respond-async'] as const;
 
 const PREFER = header('Prefer', 'respond-async: answer as soon as the event is certain to be done (RFC 7240)');
 const ID = required('id', 'path', 'container: its id, its name, or the beginning of an id');
@@ -79,14 +53,21 @@ export const paths = {
       parameters: [query('dry_run', 'true: nothing is done, the answer is the Plan of the event', BOOLEAN), PREFER],
       requestBody: { required: true, content: { ...json(ref('LifecycleEvent')), ...lines(ref('LifecycleEvent')) } },
       responses: {
-        200: {
-          description: 'The container after the event, and `warnings`, or the plan; of many events one line each',
-          content: {
-            ...json(anyOf(ref('EventAnswer'), ref('Plan'))),
-            ...lines(anyOf(ref('EventLine'), ref('PlanLine'))),
+        200: withHeaders(
+          {
+            description: 'The container after the event, and `warnings`, or the plan; of many events one line each',
+            content: {
+              ...json(anyOf(ref('EventAnswer'), ref('Plan'))),
+              ...lines(anyOf(ref('EventLine'), ref('PlanLine'))),
+            },
           },
-        },
-        202: answer('The container as it is when the event is durable', ref('EventAnswer')),
+          LOCATION,
+        ),
+        202: withHeaders(
+          answer('The container as it is when the event is durable', ref('EventAnswer')),
+          LOCATION,
+          APPLIED,
+        ),
         default: error,
       },
     },
@@ -126,8 +107,8 @@ export const paths = {
       summary: 'Do what the plan says, once; PLAN_OUTDATED if something that it rests on has moved',
       parameters: [PLAN, PREFER],
       responses: {
-        200: answer('As that of its event', ref('EventAnswer')),
-        202: answer('As that of its event', ref('EventAnswer')),
+        200: withHeaders(answer('As that of its event', ref('EventAnswer')), LOCATION),
+        202: withHeaders(answer('As that of its event', ref('EventAnswer')), LOCATION, APPLIED),
         default: error,
       },
     },
@@ -246,7 +227,10 @@ export const paths = {
     post: {
       summary: 'Make a network; everything but the name has a default',
       requestBody: body('NetworkRequest'),
-      responses: { 201: answer('The definition, and `warnings`', ref('NetworkAnswer')), default: error },
+      responses: {
+        201: withHeaders(answer('The definition, and `warnings`', ref('NetworkAnswer')), LOCATION),
+        default: error,
+      },
     },
   },
   '/v1/networks/{name}': {
@@ -322,6 +306,12 @@ export const paths = {
   '/v1/version': {
     get: { summary: 'Version and instance', responses: { 200: answer('Version', ref('Version')), default: error } },
   },
+  '/v1/openapi.json': {
+    get: {
+      summary: 'This description',
+      responses: { 200: answer('OpenAPI 3.1', { type: 'object' } as const), default: error },
+    },
+  },
   '/metrics': { get: { summary: 'Numbers for Prometheus (docs/metrics.md)', responses: { 200: text('Metrics') } } },
   '/_ping': { get: { summary: 'Whether the daemon answers', responses: { 200: text('OK') } } },
 } as const satisfies Paths;
@@ -331,7 +321,13 @@ export async function openApi(): Promise<object> {
   const { components } = await import('./openapi-schemas.ts');
   return {
     openapi: '3.1.0',
-    info: { title: 'cleat', version: 'v1', description: 'Container networks over a Unix socket.' },
+    info: {
+      title: 'cleat',
+      version: 'v1',
+      description:
+        'Container networks over a Unix socket. A parameter that a route does not have is refused with 400, a method that a ' +
+        'path does not have with 405 and the header Allow, a body of another type with 415.',
+    },
     paths: withOperationIds(paths),
     components: { schemas: components() },
   };
