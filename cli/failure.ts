@@ -1,10 +1,12 @@
 /**
  * The failures of the command: their text and their exit codes.
  *
- * Guarantees: every failure that a user can cause is a Failure; anything else that is thrown is a defect and shows its stack.
+ * Guarantees: every failure that a user can cause is a CleatError; anything else that is thrown is a defect and shows its stack.
  * With --format json, a failure is printed in the API's shape: {"error":{code, message, hint, ...}}.
  */
-import type { ApiError } from '../state/answers/error.ts';
+import { CleatError, isUnanswered, type Refusal } from '../client/error.ts';
+
+export type { Refusal };
 
 /** Exit codes. docs/cli.md and --help list the same. */
 export const EXIT = {
@@ -20,21 +22,22 @@ export const EXIT = {
 } as const;
 
 /**
- * The API's, or with a code of this client's own: USAGE, UNREACHABLE, NO_ANSWER, UNWRITABLE, NOT_LOADED; of the inspector also NOT_BUILT,
- * NO_JOURNAL, CANNOT_LISTEN.
+ * A failure of this command's own: USAGE, UNWRITABLE and others; of the inspector also NOT_BUILT, NO_JOURNAL, CANNOT_LISTEN. What the
+ * daemon refuses is a CleatError as the client throws it.
  */
-export type Refusal = Omit<ApiError, 'code' | 'hint'> & { code: string; hint?: string };
-
-export class Failure extends Error {
-  readonly error: Refusal;
+export class Failure extends CleatError {
   readonly exitCode: number;
 
   constructor(error: Refusal, exitCode: number = EXIT.failed) {
-    super(error.message);
+    super(error);
     this.name = 'Failure';
-    this.error = error;
     this.exitCode = exitCode;
   }
+}
+
+export function exitCodeOf(error: CleatError): number {
+  if (error instanceof Failure) return error.exitCode;
+  return isUnanswered(error) ? EXIT.unreachable : EXIT.failed;
 }
 
 /** Returns the failure of a wrong command line, which is found without a request to the daemon. */

@@ -8,6 +8,7 @@
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { Command, CommanderError } from 'commander';
+import { CleatError } from '../client/error.ts';
 import { addCommonOptions, commonOptions } from './command.ts';
 import { addCreateCommands } from './commands/create.ts';
 import { addDaemonCommand } from './commands/daemon.ts';
@@ -22,7 +23,7 @@ import { addProcessCommands } from './commands/run.ts';
 import { addShellCommands } from './commands/shell.ts';
 import { addWatch } from './commands/watch.ts';
 import { addWhy } from './commands/why.ts';
-import { EXIT, Failure } from './failure.ts';
+import { EXIT, exitCodeOf } from './failure.ts';
 import { report } from './report.ts';
 import { complain, say } from './terminal.ts';
 
@@ -99,8 +100,8 @@ export async function main(argv: string[]): Promise<void> {
       const hint = `\`${helpOf(running)}\` tells more.`;
       const message = `${error.message.replace(/^error: /, '')}${await instead(error, running)}`;
       report({ code: 'USAGE', message, hint }, asksForJson(argv), running);
-    } else if (error instanceof Failure) {
-      process.exitCode = error.exitCode;
+    } else if (error instanceof CleatError) {
+      process.exitCode = exitCodeOf(error);
       report(error.error, commonOptions(running).format === 'json', running);
     } else {
       process.exitCode = isRun() ? EXIT.runFailed : EXIT.failed;

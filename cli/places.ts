@@ -5,6 +5,7 @@
  * Limits: only the socket's default is here; the daemon has the others.
  */
 import { join } from 'node:path';
+import { usualSocket } from '../client/socket.ts';
 import { usage } from './failure.ts';
 
 /** Returns a setting from the user's environment; an empty value counts as unset. */
@@ -18,17 +19,6 @@ export const built = (name: string): string => join(import.meta.dirname, '../../
 
 /** The directory with the page of the inspector. */
 export const PAGE = join(import.meta.dirname, '../inspector');
-
-const RUN_DIR = '/run/cleat';
-
-/** Returns the run directory of root's daemon, or of the user's own (native/rootless/user.h). */
-function runDirectory(env: NodeJS.ProcessEnv): string {
-  const named = fromEnvironment('RUN_DIR', env);
-  const uid = process.getuid?.() ?? 0;
-  if (named !== undefined || uid === 0) return named ?? RUN_DIR;
-  const { XDG_RUNTIME_DIR: runtime = '' } = env;
-  return join(runtime === '' ? `/run/user/${uid}` : runtime, 'cleat');
-}
 
 /** A daemon serves within a second on an idle machine. */
 const PATIENCE_S = '5';
@@ -44,7 +34,7 @@ export function patience(env: NodeJS.ProcessEnv = process.env): number {
 const MAX_SOCKET_PATH = 107;
 
 export function socketPath(flag: string | undefined, env: NodeJS.ProcessEnv = process.env): string {
-  const path = flag ?? fromEnvironment('SOCKET', env) ?? join(runDirectory(env), 'cleat.sock');
+  const path = flag ?? usualSocket(env);
   const bytes = Buffer.byteLength(path);
   if (bytes > 0 && bytes <= MAX_SOCKET_PATH) return path;
   throw usage(`the path of a socket has 1 to ${MAX_SOCKET_PATH} bytes, not ${bytes}: ${path}`);

@@ -4,17 +4,18 @@
  * Guarantees: one failure does not hide the other answers; the exit code is that of the first failure.
  */
 import type { Command } from 'commander';
+import { CleatError } from '../client/error.ts';
 import type { Session } from './command.ts';
-import { explain, Failure, type Refusal } from './failure.ts';
+import { EXIT, exitCodeOf, explain, type Refusal } from './failure.ts';
 import { complain, complainJson } from './terminal.ts';
 
 export function reportAll<T extends object>(
   session: Session,
-  results: (T | Failure)[],
+  results: (T | CleatError)[],
   words: (answer: T) => string | string[],
   json: (answer: T) => object = (answer) => answer,
 ): void {
-  const answers = results.filter((result): result is T => !(result instanceof Failure));
+  const answers = results.filter((result): result is T => !(result instanceof CleatError));
   session.say(answers.map(json), answers.flatMap(words));
   reportFailures(session, results);
 }
@@ -39,20 +40,20 @@ function filled(hint: string, { registeredArguments, args }: Command): string {
 }
 
 export function reportFailures(session: Session, results: unknown[]): void {
-  const failures = results.filter((result) => result instanceof Failure);
+  const failures = results.filter((result) => result instanceof CleatError);
   for (const { error } of failures) report(error, session.json, session.command);
   const [first] = failures;
-  if (first !== undefined) process.exitCode = first.exitCode;
+  if (first !== undefined) process.exitCode = exitCodeOf(first);
 }
 
-/** Calls `ask` for each name. Keeps a Failure beside the answers; any other error ends all. */
-export async function each<T>(names: string[], ask: (name: string) => Promise<T>): Promise<(T | Failure)[]> {
+/** Calls `ask` for each name. Keeps a refusal beside the answers; any other error ends all. */
+export async function each<T>(names: string[], ask: (name: string) => Promise<T>): Promise<(T | CleatError)[]> {
   return Promise.all(
     names.map(async (name) => {
       try {
         return await ask(name);
       } catch (error) {
-        if (error instanceof Failure && error.exitCode === 1) return error;
+        if (error instanceof CleatError && exitCodeOf(error) === EXIT.failed) return error;
         throw error;
       }
     }),

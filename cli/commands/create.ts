@@ -6,10 +6,10 @@
  * the same as those in NAME:ip=...
  */
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { CleatError } from '../../client/error.ts';
 import type { CreateEvent } from '../../state/event.ts';
 import type { PortHandler } from '../../state/uplink.ts';
 import { collect, Session, subcommand } from '../command.ts';
-import { Failure } from '../failure.ts';
 import { withProgress } from '../progress.ts';
 import { report } from '../report.ts';
 import { parseWiring, type WiringOptions } from '../request/options.ts';
@@ -84,7 +84,7 @@ export function addCreateCommands(program: Command): void {
       try {
         await client.tornDown(id, await client.event({ type: 'teardown', id }));
       } catch (left) {
-        if (!(left instanceof Failure)) throw left;
+        if (!(left instanceof CleatError)) throw left;
         report(left.error, session.json, command);
       }
       throw error;

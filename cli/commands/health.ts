@@ -5,13 +5,10 @@
  * wrong, so that scripts need not parse the text.
  */
 import type { Command } from 'commander';
-import type { ContainerView } from '../../state/answers/container/container.ts';
-import type { AuditReport, Finding, RepairReport } from '../../state/answers/audit.ts';
-import type { DoctorReport } from '../../state/answers/doctor.ts';
-import type { Version } from '../../state/answers/version.ts';
-import type { NetworkDefinition } from '../../state/network.ts';
+import { CleatError } from '../../client/error.ts';
+import type { Finding, RepairReport } from '../../state/answers/audit.ts';
 import { Session, subcommand } from '../command.ts';
-import { EXIT, Failure } from '../failure.ts';
+import { EXIT } from '../failure.ts';
 
 export function addHealthCommands(program: Command, clientVersion: string): void {
   subcommand(program, 'audit', 'compare the kernel with what should be: what leaked, what is missing', [
@@ -22,9 +19,7 @@ export function addHealthCommands(program: Command, clientVersion: string): void
     .action(async ({ repair = false }: { repair?: boolean }, command: Command) => {
       const session = new Session(command);
       const client = await session.client();
-      const report = repair
-        ? await client.post<RepairReport>('/v1/audit/repair', {})
-        : await client.get<AuditReport>('/v1/audit');
+      const report = repair ? await client.call('POST /v1/audit/repair') : await client.call('GET /v1/audit');
       if (!report.clean) process.exitCode = EXIT.failed;
       const { removed = [], refused = [] }: Partial<RepairReport> = report;
       if (session.plain && report.clean && removed.length === 0) {
@@ -51,7 +46,7 @@ export function addHealthCommands(program: Command, clientVersion: string): void
   subcommand(program, 'doctor', 'check that this machine is fit for cleat', ['cleat doctor']).action(
     async (_flags: unknown, command: Command) => {
       const session = new Session(command);
-      const report = await (await session.client()).get<DoctorReport>('/v1/doctor');
+      const report = await (await session.client()).call('GET /v1/doctor');
       if (report.checks.some(({ ok, severity }) => !ok && severity === 'error')) process.exitCode = EXIT.failed;
       const lines = report.checks.flatMap(({ name, ok, severity, text, hint }) => {
         const verdict = ok ? (severity === 'note' ? 'note' : 'ok') : severity;
@@ -68,9 +63,9 @@ export function addHealthCommands(program: Command, clientVersion: string): void
   ]).action(async (_flags: unknown, command: Command) => {
     const session = new Session(command);
     const client = await session.client();
-    const daemon = await client.get<Version>('/v1/version');
-    const containers = await client.get<ContainerView[]>('/v1/containers');
-    const networks = await client.get<NetworkDefinition[]>('/v1/networks');
+    const daemon = await client.call('GET /v1/version');
+    const containers = await client.call('GET /v1/containers');
+    const networks = await client.call('GET /v1/networks');
     const info = {
       client: { version: clientVersion, socket: session.socket },
       daemon,
@@ -95,12 +90,12 @@ export function addHealthCommands(program: Command, clientVersion: string): void
     async (_flags: unknown, command: Command) => {
       const session = new Session(command);
       try {
-        const daemon = await (await session.client()).get<Version>('/v1/version');
+        const daemon = await (await session.client()).call('GET /v1/version');
         const { version, api, instance, pid } = daemon;
         const words = `daemon ${version} (API ${api}, instance ${instance}, pid ${pid})`;
         session.say({ client: { version: clientVersion }, daemon }, [`client ${clientVersion}`, words]);
       } catch (error) {
-        if (!(error instanceof Failure)) throw error;
+        if (!(error instanceof CleatError)) throw error;
         session.say({ client: { version: clientVersion }, daemon: null }, `client ${clientVersion}`);
         throw error;
       }

@@ -8,7 +8,6 @@ import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Command } from 'commander';
-import type { Version } from '../../state/answers/version.ts';
 import { Session as CommandSession, subcommand } from '../command.ts';
 import { Failure, usage } from '../failure.ts';
 import { complain } from '../terminal.ts';
@@ -35,7 +34,7 @@ export function addInspectorCommand(program: Command): void {
       const session = new CommandSession(command);
       const port = portOf(flags.port);
       if (flags.stately === true && file !== undefined) throw usage('--stately shows a daemon, not a file');
-      if (file === undefined) await (await session.client()).get<Version>('/v1/version'); // fails as every command does
+      if (file === undefined) await (await session.client()).call('GET /v1/version'); // fails as every command does
       const { server, url, opened } = await (flags.stately === true
         ? stately(session)
         : page(session, file, flags.readOnly === true));

@@ -33,7 +33,8 @@ function addExport(program: Command): void {
         throw usage('a journal is for a file, not for a terminal', 'Redirect the output, or use -o FILE.');
       const client = await new Session(command).client();
       const lines: string[] = [];
-      await client.follow(`/v1/containers/${encodeURIComponent(id)}/export`, (line) => lines.push(line));
+      for await (const line of await client.lines('GET /v1/containers/{id}/export', { id }))
+        lines.push(JSON.stringify(line));
       if (output === undefined) sayJson(lines.join('\n'));
       else write(output, `${lines.join('\n')}\n`);
     });

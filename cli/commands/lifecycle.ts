@@ -5,12 +5,12 @@
  * that the daemon will finish the teardown). stdout names the objects that were made or changed.
  */
 import { Option, type Command } from 'commander';
-import type { ContainerView } from '../../state/answers/container/container.ts';
+import { CleatError } from '../../client/error.ts';
 import type { EventAnswer, EventLine } from '../../state/answers/event.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
-import { EXIT, Failure, usage } from '../failure.ts';
+import { EXIT, usage, exitCodeOf } from '../failure.ts';
 import { attachmentOptions, parsePort, type AttachmentFlags } from '../request/options.ts';
 import { counting, withProgress } from '../progress.ts';
 import { reportAll } from '../report.ts';
@@ -60,7 +60,7 @@ export function addReload(program: Command): void {
       const session = new Session(command);
       const client = await session.client();
       const up = async () =>
-        (await client.get<ContainerView[]>('/v1/containers')).filter(({ state }) => state === 'up').map(({ id }) => id);
+        (await client.call('GET /v1/containers')).filter(({ state }) => state === 'up').map(({ id }) => id);
       const events = [...new Set(all ? await up() : ids)].map((id) => ({ type: 'reload' as const, id, full }));
       if (dryRun) return showPlans(session, client, events);
       const { text, one } = counting(
@@ -69,7 +69,7 @@ export function addReload(program: Command): void {
       );
       const work = events.length === 0 ? Promise.resolve([]) : client.events(events, true, one);
       const answers = await withProgress(text, work);
-      const results = answers.map(({ body }) => ('error' in body ? new Failure(body.error) : body));
+      const results = answers.map(({ body }) => ('error' in body ? new CleatError(body.error) : body));
       reportAll(session, results, (answer) => answer.id);
     });
 }
@@ -176,7 +176,7 @@ async function teardown(
   client: Client,
   events: { type: 'teardown'; id: string }[],
   { wait, ignore, one }: { wait: boolean; ignore: boolean; one: () => void },
-): Promise<(EventAnswer | Failure)[]> {
+): Promise<(EventAnswer | CleatError)[]> {
   const answers = await client.events(events, wait, one);
   return Promise.all(answers.map((answer, i) => outcome(client, events[i]?.id ?? '', answer, wait, ignore)));
 }
@@ -187,13 +187,13 @@ async function outcome(
   { body }: EventLine,
   wait: boolean,
   ignore: boolean,
-): Promise<EventAnswer | Failure> {
+): Promise<EventAnswer | CleatError> {
   if (ignore && 'error' in body && body.error.code === 'NO_SUCH_CONTAINER') return { id, state: 'gone' };
   if (!wait && !('error' in body)) return body;
   try {
     return await client.tornDown(id, body);
   } catch (error) {
-    if (error instanceof Failure && error.exitCode !== EXIT.unreachable) return error;
+    if (error instanceof CleatError && exitCodeOf(error) !== EXIT.unreachable) return error;
     throw error;
   }
 }

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
+import { CleatError } from '../../client/error.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { JournalEntry } from '../../state/answers/container/history.ts';
 import type { Notification } from '../../state/answers/notification.ts';
@@ -60,7 +61,7 @@ function addPs(program: Command): void {
     .action(async ({ filter = [], quiet }: ListFlags, command: Command) => {
       const session = new Session(command);
       const chosen = filterOf(filter, CONTAINER_KEYS);
-      const containers = (await (await session.client()).get<ContainerView[]>('/v1/containers')).filter(chosen);
+      const containers = (await (await session.client()).call('GET /v1/containers')).filter(chosen);
       const now = Date.now();
       const listing = { headings: PS_HEADINGS, row: (one: ContainerView) => psRow(one, now), name: idOf };
       await showList(session, containers, listing, quiet);
@@ -81,7 +82,7 @@ function addInspect(program: Command): void {
       const session = new Session(command);
       const client = await session.client();
       const results = await each(ids, (id) => client.container(id));
-      session.full(results.filter((result) => !(result instanceof Failure)));
+      session.full(results.filter((result) => !(result instanceof CleatError)));
       reportFailures(session, results);
     });
 }
@@ -128,11 +129,11 @@ function addStats(program: Command): void {
       const ask = async () => {
         const results =
           ids.length === 0
-            ? await client.get<ContainerStats[]>('/v1/stats')
-            : await each(ids, (id) => client.get<ContainerStats>(`/v1/containers/${encodeURIComponent(id)}/stats`));
+            ? await client.call('GET /v1/stats')
+            : await each(ids, (id) => client.call('GET /v1/containers/{id}/stats', { id }));
         return {
           results,
-          answers: results.filter((one): one is ContainerStats => !(one instanceof Failure) && chosen(one)),
+          answers: results.filter((one): one is ContainerStats => !(one instanceof CleatError) && chosen(one)),
         };
       };
       const { results, answers } = await ask();
@@ -159,7 +160,7 @@ async function follow(ask: () => Promise<ContainerStats[]>): Promise<never> {
       rows = (await ask()).flatMap(statsRows);
       table.say(null);
     } catch (error) {
-      if (!(error instanceof Failure)) throw error;
+      if (!(error instanceof CleatError)) throw error;
       table.say(error.message);
     }
     table.open();
@@ -211,8 +212,7 @@ function addHistory(program: Command): void {
   addListFlags(command, HISTORY_KEYS, null).action(async (id: string, { filter = [] }: ListFlags, action: Command) => {
     const session = new Session(action);
     const chosen = filterOf(filter, HISTORY_KEYS);
-    const path = `/v1/containers/${encodeURIComponent(id)}/history`;
-    const entries = (await (await session.client()).get<JournalEntry[]>(path)).filter(chosen);
+    const entries = (await (await session.client()).call('GET /v1/containers/{id}/history', { id })).filter(chosen);
     const row = (entry: JournalEntry) => {
       const { t, machine, event, from, to, ms } = entry;
       return [timeText(t), machine, eventText(event), from, to, String(ms), whyText(entry)];
@@ -272,28 +272,14 @@ function addEvents(program: Command): void {
           word === true ? (before ?? []) : collect(word, before),
         ),
     )
-    .action(async ({ id, filter = [], f = [], since, until }: EventFlags, action: Command) => {
+    .action(async ({ filter = [], f = [], ...follow }: EventFlags, action: Command) => {
       const session = new Session(action);
       const chosen = filterOf([...filter, ...f], EVENT_KEYS);
-      const query = Object.entries({ id, since, until }).flatMap(([key, value]) =>
-        value === undefined ? [] : [`${key}=${encodeURIComponent(value)}`],
-      );
       const client = await session.client();
       // Ctrl-C is the usual way to stop following, not a failure.
       process.once('SIGINT', () => process.exit(0));
-      const hear = (line: string) => {
-        const notification = JSON.parse(line) as Notification;
+      for await (const { event_id: _id, ...notification } of client.notifications(follow))
         if (chosen(notification)) session.next(notification, () => notificationText(notification));
-      };
-      try {
-        await client.follow(`/v1/events${query.length === 0 ? '' : `?${query.join('&')}`}`, hear);
-      } catch (error) {
-        // The daemon was killed, or has dropped this reader.
-        if (!(error instanceof Failure && error.error.object === 'ECONNRESET')) throw error;
-      }
-      if (until !== undefined && until <= Date.now()) return;
-      const hint = 'It was stopped, or this reader was too slow; `cleat ps` shows how things are.';
-      throw new Failure({ code: 'UNREACHABLE', message: 'the daemon closed the stream of events', hint }, 3);
     });
 }
 

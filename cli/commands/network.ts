@@ -4,12 +4,12 @@
  * Guarantees: `network inspect` prints an array that podman can read.
  */
 import { Option, type Command } from 'commander';
-import type { ContainerView } from '../../state/answers/container/container.ts';
+import { CleatError } from '../../client/error.ts';
 import type { NetworkAnswer } from '../../state/answers/network.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
-import { EXIT, Failure, usage } from '../failure.ts';
+import { EXIT, usage } from '../failure.ts';
 import { addListFlags, filterOf, labelsOf, showList, type Keys, type ListFlags } from '../listing/listing.ts';
 import { withProgress } from '../progress.ts';
 import { each, reportAll, reportFailures } from '../report.ts';
@@ -22,8 +22,6 @@ import {
 import { DEFAULT_NETWORK } from '../request/options.ts';
 import { complain, warn } from '../terminal.ts';
 import { addConnect, addDisconnect, addReload } from './lifecycle.ts';
-
-const path = (name: string): string => `/v1/networks/${encodeURIComponent(name)}`;
 
 const OPTIONS =
   'mtu=BYTES, isolate=strict|true|false, metric=N, no_default_route=true, outbound_addr4=ADDRESS, outbound_addr6=ADDRESS, ' +
@@ -51,8 +49,8 @@ export function addNetworkCommands(program: Command): void {
       if (f !== undefined) command.setOptionValue('format', f);
       const session = new Session(command);
       const client = await session.client();
-      const results = await each(names, (name) => client.get<NetworkDefinition>(path(name)));
-      session.full(results.filter((result) => !(result instanceof Failure)));
+      const results = await each(names, (name) => client.call('GET /v1/networks/{name}', { name }));
+      session.full(results.filter((result) => !(result instanceof CleatError)));
       reportFailures(session, results);
     });
 }
@@ -78,7 +76,7 @@ function addList(network: Command): void {
       const session = new Session(action);
       const chosen = filterOf(filter, NETWORK_KEYS);
       const client = await session.client();
-      const networks = await client.get<NetworkDefinition[]>('/v1/networks');
+      const networks = await client.call('GET /v1/networks');
       if (!networks.some(({ name }) => name === DEFAULT_NETWORK)) await sayWhyNoDefault(client);
       const row = ({ id, name, driver, network_interface, subnets, internal }: NetworkDefinition) => [
         id.slice(0, 12),
@@ -104,7 +102,7 @@ function addUses(network: Command): void {
   ]).action(async (name: string, _flags: unknown, command: Command) => {
     const client = await new Session(command).client();
     try {
-      await client.get(path(name));
+      await client.call('GET /v1/networks/{name}', { name });
     } catch (error) {
       if (!isAbsent(error)) throw error;
       process.exitCode = EXIT.failed;
@@ -112,7 +110,7 @@ function addUses(network: Command): void {
   });
 }
 
-const isAbsent = (error: unknown): boolean => error instanceof Failure && error.error.code === 'NO_SUCH_NETWORK';
+const isAbsent = (error: unknown): boolean => error instanceof CleatError && error.code === 'NO_SUCH_NETWORK';
 
 function addRemove(network: Command): void {
   subcommand(network, 'rm <name...>', 'remove networks that nobody uses', [
@@ -129,7 +127,7 @@ function addRemove(network: Command): void {
       const work = each([...new Set(names)], async (name) => {
         try {
           if (force) await disconnectAll(client, name);
-          await client.delete(path(name));
+          await client.call('DELETE /v1/networks/{name}', { name });
         } catch (error) {
           if (!(ignore && isAbsent(error))) throw error;
         }
@@ -140,15 +138,15 @@ function addRemove(network: Command): void {
 }
 
 async function disconnectAll(client: Client, text: string): Promise<void> {
-  const { name } = await client.get<NetworkDefinition>(path(text));
-  const containers = await client.get<ContainerView[]>('/v1/containers');
+  const { name } = await client.call('GET /v1/networks/{name}', { name: text });
+  const containers = await client.call('GET /v1/containers');
   const users = containers.filter(({ networks, requested_networks: asked }) => name in networks || name in asked);
   if (users.length === 0) return;
   const events = users.map(({ id }) => ({ type: 'disconnect' as const, id, network: name, force: true }));
   for (const { body } of await client.events(events)) {
     // It may have been torn down meanwhile.
     if ('error' in body && !['NO_SUCH_CONTAINER', 'NOT_CONNECTED'].includes(body.error.code))
-      throw new Failure(body.error);
+      throw new CleatError(body.error);
   }
 }
 
@@ -169,7 +167,7 @@ function addPrune(network: Command): void {
       const session = new Session(action);
       const chosen = filterOf(flags.filter ?? [], keys);
       const client = await session.client();
-      const networks = await client.get<NetworkDefinition[]>('/v1/networks');
+      const networks = await client.call('GET /v1/networks');
       const unused = networks.filter((one) => one.name !== DEFAULT_NETWORK && one.engine === undefined && chosen(one));
       if (flags.force !== true && !(await agrees('This removes all networks that no container uses. Continue?')))
         return;
@@ -177,10 +175,10 @@ function addPrune(network: Command): void {
         unused.map(({ name }) => name),
         async (name) => {
           try {
-            await client.delete(path(name));
+            await client.call('DELETE /v1/networks/{name}', { name });
           } catch (error) {
             // The daemon alone knows who uses it at this moment.
-            if (isAbsent(error) || (error instanceof Failure && error.error.code === 'NETWORK_IN_USE')) return null;
+            if (isAbsent(error) || (error instanceof CleatError && error.code === 'NETWORK_IN_USE')) return null;
             throw error;
           }
           return { name };
@@ -209,10 +207,10 @@ async function agrees(question: string): Promise<boolean> {
 /** Warns if there is no default network, with the daemon's reason: no container can then be made without naming a network. */
 async function sayWhyNoDefault(client: Client): Promise<void> {
   try {
-    await client.get(path(DEFAULT_NETWORK));
+    await client.call('GET /v1/networks/{name}', { name: DEFAULT_NETWORK });
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    complain([`Warning: there is no default network: ${error.error.message}`]);
+    if (!(error instanceof CleatError)) throw error;
+    complain([`Warning: there is no default network: ${error.message}`]);
   }
 }
 
@@ -257,24 +255,24 @@ function addCreate(network: Command): void {
 
 async function create(client: Client, request: NetworkRequest, ignore: boolean): Promise<NetworkAnswer> {
   try {
-    return await client.post<NetworkAnswer>('/v1/networks', request);
+    return await client.call('POST /v1/networks', { body: request });
   } catch (error) {
-    if (!(ignore && error instanceof Failure && error.error.code === 'NETWORK_EXISTS')) throw error;
-    return client.get<NetworkAnswer>(path(request.name));
+    if (!(ignore && error instanceof CleatError && error.code === 'NETWORK_EXISTS')) throw error;
+    return client.call('GET /v1/networks/{name}', { name: request.name });
   }
 }
 
 /** Creates a network with the first free name of net1, net2, ... */
 async function createNumbered(client: Client, request: NetworkRequest): Promise<NetworkAnswer> {
-  const taken = new Set((await client.get<NetworkDefinition[]>('/v1/networks')).map(({ name }) => name));
+  const taken = new Set((await client.call('GET /v1/networks')).map(({ name }) => name));
   for (let n = 1; ; n++) {
     const name = `net${n}`;
     if (taken.has(name)) continue;
     try {
-      return await client.post<NetworkAnswer>('/v1/networks', { ...request, name });
+      return await client.call('POST /v1/networks', { body: { ...request, name } });
     } catch (error) {
       // Somebody else was faster. Any other refusal is one of the request.
-      if (!(error instanceof Failure && error.error.code === 'NETWORK_EXISTS' && error.error.message.includes(name)))
+      if (!(error instanceof CleatError && error.code === 'NETWORK_EXISTS' && error.message.includes(name)))
         throw error;
     }
   }
@@ -317,7 +315,7 @@ function addUpdate(network: Command): void {
     .action(async (name: string, flags: NetworkUpdateFlags, command: Command) => {
       const session = new Session(command);
       const update = networkUpdate(flags);
-      const definition = await (await session.client()).patch<NetworkAnswer>(path(name), update);
+      const definition = await (await session.client()).call('PATCH /v1/networks/{name}', { name, body: update });
       warn(definition);
       session.say(definition, definition.name);
     });

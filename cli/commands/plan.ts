@@ -4,12 +4,13 @@
  * Guarantees: with --dry-run nothing is done. `apply` answers as the command whose plan it is, or says what has moved.
  */
 import { Option, type Command } from 'commander';
+import { CleatError } from '../../client/error.ts';
 import type { EventAnswer } from '../../state/answers/event.ts';
 import type { Plan } from '../../state/answers/container/plan.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { Client } from '../client.ts';
 import { collect, Session, subcommand } from '../command.ts';
-import { EXIT, Failure, type Refusal } from '../failure.ts';
+import { EXIT, type Refusal, exitCodeOf } from '../failure.ts';
 import { planText } from '../plan-text.ts';
 import { withProgress } from '../progress.ts';
 import { each, reportAll } from '../report.ts';
@@ -36,8 +37,8 @@ export async function showPlans(
   ignore = false,
 ): Promise<void> {
   const lines = events.length === 0 ? [] : await client.plans(events);
-  const plans = lines.map(({ body }) => ('error' in body ? new Failure(body.error) : body));
-  const absent = (plan: Plan | Failure) => plan instanceof Failure && plan.error.code === 'NO_SUCH_CONTAINER';
+  const plans = lines.map(({ body }) => ('error' in body ? new CleatError(body.error) : body));
+  const absent = (plan: Plan | CleatError) => plan instanceof CleatError && plan.error.code === 'NO_SUCH_CONTAINER';
   reportAll(
     session,
     plans.filter((plan) => !(ignore && absent(plan))),
@@ -71,7 +72,7 @@ export function addApplyCommand(program: Command): void {
           ({ words }) => words,
           ({ answer }) => answer,
         );
-      if (only instanceof Failure) throw only;
+      if (only instanceof CleatError) throw only;
       if (only !== undefined) session.say(only.answer, only.words);
     });
 }
@@ -82,8 +83,8 @@ interface Applied {
 }
 
 async function apply(client: Client, hash: string): Promise<Applied> {
-  const { event, id, grants } = await client.get<Plan>(`/v1/plans/${encodeURIComponent(hash)}`);
-  const done = client.post<EventAnswer>(`/v1/plans/${encodeURIComponent(hash)}/apply`, {});
+  const { event, id, grants } = await client.call('GET /v1/plans/{hash}', { hash });
+  const done = client.call('POST /v1/plans/{hash}/apply', { hash });
   const work = event.type === 'teardown' ? done.catch(refusal).then((said) => client.tornDown(id, said)) : done;
   const answer = await withProgress(`applying ${event.type} of ${id}`, work);
   warn(answer);
@@ -93,6 +94,6 @@ async function apply(client: Client, hash: string): Promise<Applied> {
 
 /** Returns what the daemon has refused with. Throws any other error. */
 function refusal(error: unknown): { error: Refusal } {
-  if (error instanceof Failure && error.exitCode === EXIT.failed) return { error: error.error };
+  if (error instanceof CleatError && exitCodeOf(error) === EXIT.failed) return { error: error.error };
   throw error;
 }

@@ -5,8 +5,9 @@
  * with 125, so that all other codes are CMD's.
  */
 import { Option, type Command } from 'commander';
+import { CleatError } from '../../client/error.ts';
 import { Session, subcommand } from '../command.ts';
-import { EXIT, Failure, usage } from '../failure.ts';
+import { EXIT, Failure, usage, exitCodeOf } from '../failure.ts';
 import type { RunOptions } from '../process/run.ts';
 import { withProgress } from '../progress.ts';
 import { each, reportAll } from '../report.ts';
@@ -82,8 +83,8 @@ async function outsideOfCmd(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    throw error.exitCode < EXIT.runFailed ? new Failure(error.error, EXIT.runFailed) : error;
+    if (!(error instanceof CleatError)) throw error;
+    throw exitCodeOf(error) < EXIT.runFailed ? new Failure(error.error, EXIT.runFailed) : error;
   }
 }
 

@@ -22,7 +22,7 @@ export function addWhy(program: Command): void {
     ],
   ).action(async (id: string, _flags: unknown, command: Command) => {
     const session = new Session(command);
-    const why = await (await session.client()).get<Why>(`/v1/containers/${encodeURIComponent(id)}/why`);
+    const why = await (await session.client()).call('GET /v1/containers/{id}/why', { id });
     if (!why.well) process.exitCode = EXIT.failed;
     session.say(why, whyLines(why));
   });

@@ -90,10 +90,9 @@ async function valuesOf({ argChoices, long }: Option, client: Client): Promise<r
 }
 
 async function namesOf(what: string, client: Client): Promise<string[]> {
-  const path = { id: '/v1/containers', network: '/v1/networks' }[what];
-  if (path === undefined) return [];
   try {
-    return (await client.get<{ name: string }[]>(path)).map(({ name }) => name);
+    if (what === 'id') return (await client.call('GET /v1/containers')).map(({ name }) => name);
+    return what === 'network' ? (await client.call('GET /v1/networks')).map(({ name }) => name) : [];
   } catch {
     return [];
   }

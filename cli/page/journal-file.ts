@@ -6,6 +6,7 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
+import { CleatError } from '../../client/error.ts';
 import { Failure } from '../failure.ts';
 
 /** Is far more than an export can have: a journal has at most two files of 256 KiB. */
@@ -37,7 +38,7 @@ function read(path: string): string {
     if (found.size > MAX_BYTES) throw unreadable(`${path} has more than ${MAX_BYTES} bytes`);
     return readFileSync(path, 'utf8');
   } catch (error) {
-    if (error instanceof Failure) throw error;
+    if (error instanceof CleatError) throw error;
     throw unreadable(`${path} cannot be read: ${(error as Error).message}`);
   }
 }

@@ -6,7 +6,7 @@
  * reason, and a stream that has begun ends. The daemon is held up by a page that does not read, and nothing is kept for it.
  */
 import { request, type IncomingMessage, type RequestOptions, type ServerResponse } from 'node:http';
-import { unanswered } from '../client.ts';
+import { unanswered } from '../../client/error.ts';
 
 /** Is far more than any event that a page composes. */
 export const MAX_BODY = 64 * 1024;

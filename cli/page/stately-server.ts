@@ -9,9 +9,9 @@
  */
 import { createServer, request, type IncomingMessage, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { serverSentReader } from '../../client/server-sent.ts';
 import { isLoopback } from './guard.ts';
 import { Session } from './session.ts';
-import { streamReader } from './event-stream.ts';
 import { accept, closeFrame, obey, textFrame } from './websocket.ts';
 
 const STREAM = '/v1/inspector/stately';
@@ -48,7 +48,8 @@ function refusalOf({ url = '', headers }: IncomingMessage, session: Session): st
 function follow(socketPath: string, socket: Duplex): void {
   const definitions = new Map<number, string>();
   const outgoing = request({ socketPath, path: STREAM, agent: false }, (stream) => {
-    const read = streamReader(({ event, data }) => {
+    const read = serverSentReader(({ event, data }) => {
+      if (data === null) return; // a sign of life
       if (event === 'definition') {
         const { n, definition } = JSON.parse(data) as { n: number; definition: string };
         definitions.set(n, definition);

@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Version } from '../../state/answers/version.ts';
+import { CleatError } from '../../client/error.ts';
 import { Client } from '../client.ts';
 import { Failure } from '../failure.ts';
 import { withProgress } from '../progress.ts';
@@ -44,9 +44,9 @@ export async function startDetached(
       const ended = await Promise.race([exit.then(() => true), sleep(AGAIN_MS, false)]);
       if (ended) throw notStarted(path, before);
       try {
-        if ((await client.get<Version>('/v1/version')).pid === child.pid) return child.pid;
+        if ((await client.call('GET /v1/version')).pid === child.pid) return child.pid;
       } catch (error) {
-        if (!(error instanceof Failure)) throw error;
+        if (!(error instanceof CleatError)) throw error;
       }
     }
     child.kill('SIGKILL');

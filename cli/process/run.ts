@@ -8,10 +8,11 @@
  * their network when CMD ends. With -d nobody reads what CMD prints.
  */
 import { randomBytes } from 'node:crypto';
+import { CleatError } from '../../client/error.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { Client } from '../client.ts';
 import { Entrance, type Place } from './entrance.ts';
-import { explain, Failure, usage } from '../failure.ts';
+import { explain, usage } from '../failure.ts';
 import { parseWiring, type WiringOptions } from '../request/options.ts';
 import { withProgress } from '../progress.ts';
 import { complain, warn } from '../terminal.ts';
@@ -90,8 +91,8 @@ async function takeDown(client: Client, id: string): Promise<void> {
     if ('owner_gone' in answer && answer.owner_gone) return; // others use its network: it is removed after the last of them
     await withProgress(`tearing down ${id}`, client.gone(id));
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    if (error.error.code === 'NO_SUCH_CONTAINER') return;
+    if (!(error instanceof CleatError)) throw error;
+    if (error.code === 'NO_SUCH_CONTAINER') return;
     complain([...explain(error.error), `The daemon takes ${id} down by itself, as soon as it can.`]);
   }
 }

@@ -5,6 +5,7 @@
  * is still bound to it when the time is over. The daemon tears the container down because its process has ended.
  * Limits: of `cleat run` without -d it is the command's own process, which passes SIGTERM on to CMD, and cannot pass on SIGKILL.
  */
+import { CleatError } from '../../client/error.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { Client } from '../client.ts';
 import { Failure } from '../failure.ts';
@@ -67,7 +68,7 @@ function signal({ id, bound_to: pid }: ContainerView, name: NodeJS.Signals): voi
 
 async function isGone(client: Client, id: string, ms: number): Promise<boolean> {
   try {
-    await client.get(`/v1/containers/${encodeURIComponent(id)}?wait=gone&timeout=${ms}`);
+    await client.call('GET /v1/containers/{id}', { id, wait: 'gone', timeout: ms });
     return true;
   } catch (error) {
     if (codeOf(error) === 'WAIT_TIMEOUT') return false;
@@ -79,10 +80,9 @@ async function isGone(client: Client, id: string, ms: number): Promise<boolean> 
 export async function waitFor(client: Client, text: string, state: string): Promise<{ id: string }> {
   const container = await client.container(text);
   const { id } = container;
-  const path = `/v1/containers/${encodeURIComponent(id)}?wait=${encodeURIComponent(state)}&timeout=${ROUND_MS}`;
   for (;;) {
     try {
-      return await client.get<{ id: string }>(path);
+      return await client.call('GET /v1/containers/{id}', { id, wait: state, timeout: ROUND_MS });
     } catch (error) {
       if (codeOf(error) !== 'WAIT_TIMEOUT') throw error;
     }
@@ -90,4 +90,4 @@ export async function waitFor(client: Client, text: string, state: string): Prom
   }
 }
 
-const codeOf = (error: unknown): string => (error instanceof Failure ? error.error.code : '');
+const codeOf = (error: unknown): string => (error instanceof CleatError ? error.code : '');

@@ -7,10 +7,10 @@
  * Limits: if there is no daemon at the beginning, it fails like every other command.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CleatError } from '../../client/error.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { Notification } from '../../state/answers/notification.ts';
 import type { Client } from '../client.ts';
-import { Failure } from '../failure.ts';
 
 /** It asks for changes within this time together. */
 const GATHER_MS = 100;
@@ -47,16 +47,15 @@ export class Feed {
   /** Follows the daemon for ever. Rejects if it does not answer at first. */
   async follow(): Promise<never> {
     let reached = false;
-    const opened = () => {
-      reached = true;
-      this.#changed = null;
-      void this.#ask();
-    };
     for (;;) {
       try {
-        await this.#client.follow('/v1/events', (line) => this.#heard(JSON.parse(line) as Notification), opened);
+        const notifications = await this.#client.lines('GET /v1/events');
+        reached = true;
+        this.#changed = null;
+        void this.#ask();
+        for await (const notification of notifications) this.#heard(notification);
       } catch (error) {
-        if (!reached || !(error instanceof Failure)) throw error;
+        if (!reached || !(error instanceof CleatError)) throw error;
       }
       this.#lose();
       await sleep(RETRY_MS);
@@ -84,7 +83,7 @@ export class Feed {
       try {
         await this.#tell(changed === null || changed.size > MANY ? null : changed);
       } catch (error) {
-        if (!(error instanceof Failure)) throw error;
+        if (!(error instanceof CleatError)) throw error;
         // The daemon has ended, or refuses for now.
         this.#lose();
         this.#changed = null;
@@ -96,8 +95,7 @@ export class Feed {
 
   /** Asks for these containers, or for all if `ids` is null, and tells how they are. */
   async #tell(ids: ReadonlySet<string> | null): Promise<void> {
-    const query = ids === null ? '' : `?${[...ids].map((id) => `id=${encodeURIComponent(id)}`).join('&')}`;
-    const containers = await this.#client.get<ContainerView[]>(`/v1/containers${query}`);
+    const containers = await this.#client.call('GET /v1/containers', ids === null ? {} : { id: [...ids] });
     if (this.#lost) this.#listener.found();
     this.#lost = false;
     const there = new Set(containers.map(({ id }) => id));

@@ -8,7 +8,7 @@
  * Limits: an answer waits as long as its effects take; those have deadlines.
  */
 import { createActor, waitFor } from 'xstate';
-import { isDeparting, stateName } from '../../plan/states.ts';
+import { isDeparting, rests, stateName } from '../../plan/states.ts';
 import { ROOT, succeed } from '../../effects/effect.ts';
 import { retryUntilDone } from '../../effects/retry.ts';
 import type { containerMachine } from '../../machines/container/container.ts';
@@ -57,6 +57,10 @@ export interface ContainersParts extends AdmissionParts {
   reclaim: (context: ContainerContext) => void;
   failed: (what: string, error: unknown) => void;
 }
+
+/** Whoever asks for a teardown while one is under way asks for that one, and gets its answer. */
+const isTearingDown = (snapshot: ContainerSnapshot): boolean =>
+  snapshot.context.operation.type === 'teardown' && !rests(snapshot);
 
 const asKept = ({ snapshot }: Restorable) => ({ snapshot: snapshot as never, input: undefined as never });
 
@@ -222,6 +226,7 @@ export class Containers {
     const { actor } = this.#running(this.#entryOf(event.id));
     await this.#admission.ready(event, actor);
     const before = actor.getSnapshot();
+    if (event.type === 'teardown' && applied === null && isTearingDown(before)) return actor;
     applied?.verify(before);
     const machineEvent = this.#admission.translated(event, before);
     const network = 'network' in machineEvent ? machineEvent.network : null;

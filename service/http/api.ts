@@ -35,7 +35,7 @@ import type { Inspection } from '../../state/answers/container/inspection.ts';
 import type { ContainerStats } from '../../state/answers/container/stats.ts';
 import type { Version } from '../../state/answers/version.ts';
 import { LifecycleEvent } from '../../state/event.ts';
-import { FaultError, type Fault } from '../../state/faults.ts';
+import type { Fault } from '../../state/faults.ts';
 import { ContainerId } from '../../state/names.ts';
 import { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import { authorise, authoriseRepair, type Peer, peerOf } from '../requests/authorise.ts';
@@ -54,6 +54,7 @@ import { openApi, paths } from './openapi.ts';
 import { addCniRoutes } from './cni-routes.ts';
 import { addRouteRules } from './route-rules.ts';
 import { addJournalRoutes } from './journal-routes.ts';
+import { sendAnswer } from './event-answer.ts';
 import { type Answered, streamEvents } from './event-stream.ts';
 import { parse } from '../requests/parse.ts';
 import { addNetavarkRoutes } from './netavark-routes.ts';
@@ -105,6 +106,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
   const { connections, containers, networks, plans, requests, traces } = parts;
   const api = createServer({ connections, refusal: asFault });
   addRouteRules(api, paths);
+  api.removeContentTypeParser('text/plain');
   api.addContentTypeParser('application/x-ndjson', (_request, payload, done) => done(null, payload));
 
   api.post('/v1/events', async (request, reply) => {
@@ -120,12 +122,10 @@ export function createApi(parts: ApiParts): FastifyInstance {
       }
     };
     if (request.headers['content-type']?.startsWith('application/x-ndjson') === true) {
-      return streamEvents(request, reply, { peer, connections, handle, idOf: (text) => containers.idOf(text), dry });
+      const idOf = (text: string) => containers.idOf(text);
+      return streamEvents(request, reply, { peer, connections, handle, idOf, dry, wait: call.wait });
     }
-    const { status, body } = await handle(request.body);
-    if (status === 202) reply.header('preference-applied', 'respond-async');
-    if ('id' in body && status < 300) reply.header('location', `/v1/containers/${body.id}`);
-    return reply.code(status).send(body);
+    return sendAnswer(reply, await handle(request.body));
   });
   addPlanRoutes(api, { plans, carryOut });
 
@@ -168,9 +168,7 @@ export function createApi(parts: ApiParts): FastifyInstance {
       const id = containers.idOf(parse(ContainerId, request.params.id));
       const { wait, timeout } = request.query;
       if (wait !== undefined) {
-        const ms = Math.min(Number(timeout ?? 30_000), MAX_WAIT_MS);
-        if (!Number.isFinite(ms) || ms < 0) throw new FaultError('BAD_REQUEST', 'timeout is a number of milliseconds');
-        const snapshot = await containers.waitFor(id, wait, ms);
+        const snapshot = await containers.waitFor(id, wait, Math.min(Number(timeout ?? 30_000), MAX_WAIT_MS));
         return snapshot === null ? ({ id, state: 'gone' } satisfies Gone) : parts.inspectSnapshot(snapshot);
       }
       const inspection = await parts.inspect(id);

@@ -18,6 +18,7 @@ import type { Connections } from '../requests/connections.ts';
 import { MAX_LINE, readLines } from '../requests/ndjson.ts';
 import { refusal } from '../requests/refusals.ts';
 import { Calls, parseLine, type Line } from '../requests/stream-lines.ts';
+import { APPLIED } from './event-answer.ts';
 
 export type Answered = Pick<EventLine | PlanLine, 'status' | 'body'>;
 
@@ -30,6 +31,8 @@ export interface StreamParts {
   idOf: (text: string) => string;
   /** Is true if the events are only planned, each as if it were the only one. */
   dry: boolean;
+  /** Is false if each answer comes as soon as its event is certain to be done. */
+  wait: boolean;
 }
 
 /** Limit the events of one stream that are under way at the same time, and their bytes. Later lines wait in the socket. */
@@ -40,13 +43,13 @@ const MAX_UNDER_WAY_BYTES = 4 * MAX_LINE;
 export async function streamEvents(
   request: FastifyRequest,
   reply: FastifyReply,
-  { peer, connections, handle, idOf, dry }: StreamParts,
+  { peer, connections, handle, idOf, dry, wait }: StreamParts,
 ): Promise<void> {
   reply.hijack();
   connections.unhurried(request.raw);
   const out = reply.raw;
   const { socket } = request.raw;
-  out.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  out.writeHead(200, { 'content-type': 'application/x-ndjson', ...(wait || dry ? {} : APPLIED) });
   /** Holds the last event of each container that has an event under way. */
   const turns = new Map<unknown, Promise<unknown>>();
   let underWay = 0;

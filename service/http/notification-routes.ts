@@ -8,20 +8,14 @@
  * Limits: the past is that of service/notifications/recent.ts. Lines of NDJSON have no ids and no signs of life.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { z } from 'zod';
 import { FaultError } from '../../state/faults.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { Numbered, Recent } from '../notifications/recent.ts';
 import { beginEndless } from '../requests/connections.ts';
-import { parse } from '../requests/parse.ts';
 import { HEARTBEAT_MS, heartbeat, messageText, RETRY } from '../requests/server-sent.ts';
 
-const moment = z
-  .string()
-  .regex(/^\d{1,15}$/, 'a moment is a number of milliseconds since the epoch')
-  .transform(Number)
-  .optional();
-const Query = z.object({ id: z.string().optional(), since: moment, until: moment });
+/** Moments are milliseconds since the epoch; route-rules.ts has looked at them. */
+const momentOf = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
 
 /** setTimeout(3) of a longer time would end at once. */
 const LONGEST_MS = 2 ** 31 - 1;
@@ -32,8 +26,9 @@ interface NotificationRoutes {
 }
 
 export function addNotificationRoutes(api: FastifyInstance, { containers, recent }: NotificationRoutes): void {
-  api.get('/v1/events', (request, reply) => {
-    const { id, since, until } = parse(Query, request.query);
+  api.get<{ Querystring: { id?: string; since?: string; until?: string } }>('/v1/events', (request, reply) => {
+    const { id } = request.query;
+    const [since, until] = [momentOf(request.query.since), momentOf(request.query.until)];
     const sse = (request.headers.accept ?? '').includes('text/event-stream');
     // It may be of a container that is still to come.
     const only = id === undefined ? null : containers.idOf(id);
@@ -77,7 +72,7 @@ interface Beginning {
 }
 
 /** Returns what the answer begins with. A browser that connects again sends the id, and `since` as at first: the id is later. */
-function beginning(recent: Recent, { headers }: FastifyRequest, since: number | undefined): Beginning {
+function beginning(recent: Recent, { headers }: Pick<FastifyRequest, 'headers'>, since: number | undefined): Beginning {
   const { 'last-event-id': last } = headers;
   if (typeof last !== 'string') {
     const kept = since === undefined ? [] : recent.from(0).filter(({ notification }) => notification.t >= since);

@@ -7,11 +7,11 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { EventAnswer } from '../../state/answers/event.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
-import { FaultError } from '../../state/faults.ts';
 import type { AppliedPlan } from '../containers/admission.ts';
 import type { Planner, Plans } from '../plans/plans.ts';
 import { isTrusted, type Peer, peerOf } from '../requests/authorise.ts';
 import type { Call } from '../requests/requests.ts';
+import { sendAnswer } from './event-answer.ts';
 
 interface PlanRouteParts {
   plans: Plans;
@@ -25,12 +25,8 @@ export const plannerOf = (peer: Peer): Planner => ({ uid: peer.uid, limited: !is
 export const waits = ({ headers }: Pick<FastifyRequest, 'headers'>): boolean =>
   !/\brespond-async\b/.test(String(headers.prefer ?? ''));
 
-/** Reads the parameter of an event. Throws BAD_REQUEST for a value that is neither true nor false. */
-export function isDryRun(query: unknown): boolean {
-  const { dry_run: dry = 'false' } = query as Record<string, unknown>;
-  if (dry === 'true' || dry === 'false') return dry === 'true';
-  throw new FaultError('BAD_REQUEST', 'dry_run is true or false');
-}
+/** Reads the parameter of an event. */
+export const isDryRun = (query: unknown): boolean => (query as { dry_run?: string }).dry_run === 'true';
 
 export function addPlanRoutes(api: FastifyInstance, { plans, carryOut }: PlanRouteParts): void {
   api.get<{ Params: { hash: string } }>('/v1/plans/:hash', (request, reply) =>
@@ -41,7 +37,7 @@ export function addPlanRoutes(api: FastifyInstance, { plans, carryOut }: PlanRou
   api.post<{ Params: { hash: string } }>('/v1/plans/:hash/apply', async (request, reply) => {
     const peer = peerOf(request.raw.socket);
     const { event, applied } = await plans.take(request.params.hash, plannerOf(peer));
-    const { status, body } = await carryOut(event, { peer, wait: waits(request), headers: request.headers }, applied);
-    return reply.code(status).send(body);
+    const call = { peer, wait: waits(request), headers: request.headers };
+    return sendAnswer(reply, await carryOut(event, call, applied));
   });
 }

@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
-const FOLDERS = ['machines', 'plan', 'effects', 'native', 'state', 'service', 'cli', 'launch', 'inspector'];
+const FOLDERS = ['machines', 'plan', 'effects', 'native', 'state', 'service', 'client', 'cli', 'launch', 'inspector'];
 const LONG = 400;
 
 function sources(): string[] {

@@ -72,6 +72,13 @@ const BAD: Bad[] = [
   ['cli/a.ts', `export { value } from '../state/thing.ts';`, IMPORTS, /`import type` from state\//],
   ['cli/b.ts', `export { value } from '../service/thing.ts';`, IMPORTS, /client of the API/],
   ['cli/c.ts', `export * from 'xstate';`, IMPORTS, /client of the API/],
+  ['client/a.ts', `export { value } from '../state/thing.ts';`, IMPORTS, /`import type` from state\//],
+  ['client/b.ts', `export type { Thing } from '../service/thing.ts';`, IMPORTS, /client\/ imports Node/],
+  ['client/c.ts', `export type { Thing } from '../cli/thing.ts';`, IMPORTS, /client\/ imports Node/],
+  ['client/d.ts', `export * from 'zod';`, IMPORTS, /`import type` from zod/],
+  ['client/e.ts', `export * from 'commander';`, IMPORTS, /client\/ imports Node/],
+  ['client/f.ts', `export { paths } from '../service/http/openapi.ts';`, IMPORTS, /`import type`/],
+  ['service/h.ts', `export { value } from '../client/thing.ts';`, IMPORTS, /service\/ imports machines\//],
   ['inspector/a.ts', `export { value } from '../state/thing.ts';`, IMPORTS, /`import type` from state\//],
   ['inspector/b.ts', `export type { Thing } from '../plan/thing.ts';`, IMPORTS, /client of the API/],
   ['test/a.ts', `export { createMachine } from 'xstate';`, IMPORTS, /setup\(\)\.createMachine\(\)/],
@@ -90,7 +97,7 @@ const BAD: Bad[] = [
 ];
 
 const GOOD: [file: string, line: string][] = [
-  ...['machines', 'plan', 'effects', 'native', 'state', 'service', 'cli', 'inspector', 'test'].map(
+  ...['machines', 'plan', 'effects', 'native', 'state', 'service', 'client', 'cli', 'inspector', 'test'].map(
     (folder): [string, string] => [`${folder}/thing.ts`, `export const value = 1;\nexport type Thing = 1;`],
   ),
   ['machines/good.ts', `export { setup } from 'xstate';`],
@@ -120,6 +127,12 @@ const GOOD: [file: string, line: string][] = [
   ['cli/good.ts', `export * from 'node:fs/promises';\nexport * from 'commander';\nexport * from './thing.ts';`],
   ['inspector/page/good.ts', `export { value } from '../../plan/journal/thing.ts';`],
   ['plan/journal/thing.ts', `export const value = 1;`],
+  ['cli/good3.ts', `export { value } from '../client/thing.ts';`],
+  ['service/http/openapi.ts', `export const paths = 1;\nexport type Paths = 1;`],
+  [
+    'client/good.ts',
+    `export * from 'node:http';\nexport type { z } from 'zod';\nexport type { Paths } from '../service/http/openapi.ts';`,
+  ],
   ['cli/good2.ts', `export type { Thing } from '../state/thing.ts';`],
   ['test/good.ts', `export { value } from '../cli/thing.ts';\nexport { value as other } from '../service/thing.ts';`],
 ];

@@ -11,7 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
-const FOLDERS = ['machines', 'plan', 'effects', 'native', 'state', 'service', 'cli', 'launch', 'inspector'];
+const FOLDERS = ['machines', 'plan', 'effects', 'native', 'state', 'service', 'client', 'cli', 'launch', 'inspector'];
 /** The most subjects that one folder may hold; a .cc and its header are one. */
 const MANY = 14;
 const TOP = new Set(['service/main.ts', 'service/daemon.ts', 'service/actors.ts', 'cli/main.ts']);

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Client } from '../../cli/client.ts';
-import { Failure } from '../../cli/failure.ts';
+import { exitCodeOf } from '../../cli/failure.ts';
+import { CleatError } from '../../client/error.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { Shell } from './shell.ts';
 
@@ -41,11 +42,11 @@ async function serve(
   return { client: new Client(path, 0), asked, server };
 }
 
-async function failure(work: Promise<unknown>): Promise<Failure> {
+async function failure(work: Promise<unknown>): Promise<CleatError> {
   try {
     await work;
   } catch (error) {
-    if (error instanceof Failure) return error;
+    if (error instanceof CleatError) return error;
     throw error;
   }
   throw new Error('it did not fail');
@@ -69,11 +70,11 @@ client('the span that the command is a part of is passed on from the environment
   const { client: to, asked } = await serve((_, response) => response.end('{}'));
   const kept = { ...process.env };
   try {
-    await to.get('/v1/version');
+    await to.call('GET /v1/version');
     process.env['TRACESTATE'] = 'vendor=1';
-    await to.get('/v1/version');
+    await to.call('GET /v1/version');
     process.env['TRACEPARENT'] = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
-    await to.get('/v1/version');
+    await to.call('GET /v1/version');
     delete process.env['TRACESTATE'];
     await to.event({ type: 'configure', id: 'web' });
   } finally {
@@ -93,47 +94,47 @@ client('the span that the command is a part of is passed on from the environment
 
 client('an empty answer is null', async () => {
   const { client: to } = await serve((_, response) => response.writeHead(204).end());
-  assert.is(await to.delete('/v1/networks/web'), undefined);
+  assert.is(await to.call('DELETE /v1/networks/{name}', { name: 'web' }), null);
 });
 
-client('an error of the API is a Failure with its full text', async () => {
+client('an error of the API is an error with its full text', async () => {
   const error = { code: 'ILLEGAL_EVENT', message: 'not now', hint: 'wait', legal: ['teardown'] };
   const { client: to } = await serve((_, response) => response.writeHead(409).end(JSON.stringify({ error })));
-  const refused = await failure(to.get('/v1/x'));
-  assert.is(refused.exitCode, 1);
+  const refused = await failure(to.call('GET /v1/version'));
+  assert.is(exitCodeOf(refused), 1);
   assert.equal(refused.error, error);
 });
 
 client("an answer that is not the API's is reported as such", async () => {
   const { client: html } = await serve((_, response) => response.end('<html>'));
-  assert.match((await failure(html.get('/v1/x'))).message, /not one of cleat's API: <html>/);
+  assert.match((await failure(html.call('GET /v1/version'))).message, /not one of cleat's API: <html>/);
   const { client: bare } = await serve((_, response) => response.writeHead(502).end('{"oops":1}'));
-  const bad = await failure(bare.get('/v1/x'));
+  const bad = await failure(bare.call('GET /v1/version'));
   assert.match(bad.message, /status 502/);
-  assert.is(bad.exitCode, 3);
+  assert.is(exitCodeOf(bad), 3);
 });
 
 client('without a daemon, the error names the socket and says how to start the daemon', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'none-'));
-  const missing = await failure(new Client(`${directory}/s`, 0).get('/v1/version'));
-  assert.is(missing.exitCode, 3);
+  const missing = await failure(new Client(`${directory}/s`, 0).call('GET /v1/version'));
+  assert.is(exitCodeOf(missing), 3);
   assert.is(missing.error.code, 'UNREACHABLE');
   assert.match(missing.message, `${directory}/s`);
   assert.match(missing.error.hint ?? '', /cleat daemon/);
   writeFileSync(`${directory}/file`, '');
-  assert.is((await failure(new Client(`${directory}/file`, 0).get('/v1/version'))).exitCode, 3);
+  assert.is(exitCodeOf(await failure(new Client(`${directory}/file`, 0).call('GET /v1/version'))), 3);
 });
 
 client('a daemon that ends in the middle of an answer is reported', async () => {
   const { client: before } = await serve((_, response) => response.destroy());
-  assert.match((await failure(before.get('/v1/x'))).message, /ended the connection/);
+  assert.match((await failure(before.call('GET /v1/version'))).message, /ended the connection/);
   const { client: within } = await serve((_, response) => {
     response.writeHead(200, { 'content-length': '100' });
     response.write('{"half":', () => response.destroy());
   });
-  const half = await failure(within.get('/v1/x'));
+  const half = await failure(within.call('GET /v1/version'));
   assert.match(half.message, /ended the connection/);
-  assert.is(half.exitCode, 3);
+  assert.is(exitCodeOf(half), 3);
 });
 
 client('lines arrive whole, however they are split, with multi-byte letters too', async () => {
@@ -144,9 +145,9 @@ client('lines arrive whole, however they are split, with multi-byte letters too'
       at < bytes.length ? response.write(bytes.subarray(at, ++at), () => setImmediate(next)) : response.end();
     next();
   });
-  const lines: string[] = [];
-  await to.follow('/v1/events', (line) => lines.push(line));
-  assert.equal(lines, ['{"a":"ä"}', '{"b":2}']);
+  const lines: unknown[] = [];
+  for await (const line of await to.lines('GET /v1/events')) lines.push(line);
+  assert.equal(lines, [{ a: 'ä' }, { b: 2 }]);
 });
 
 client('many events get one answer each, in the order of the events', async () => {
@@ -213,7 +214,7 @@ client('the real daemon answers, refuses, takes a list of events, and reports go
   const shell = new Shell();
   await shell.startDaemon();
   const to = new Client(shell.socket, 0);
-  assert.is((await to.get<{ api: string }>('/v1/version')).api, 'v1');
+  assert.is((await to.call('GET /v1/version')).api, 'v1');
   const refused = await failure(to.event({ type: 'configure', id: 'none' }));
   assert.is(refused.error.code, 'NO_SUCH_CONTAINER');
   assert.ok(refused.error.hint);

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Client } from '../../cli/client.ts';
+import type { CallOptions, Outgoing } from '../../client/connection.ts';
 import { stop } from '../../cli/process/stop.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
@@ -14,8 +15,9 @@ requirePrivateNamespace();
 
 /** Asks for shorter waits than its caller, as if the limit of the daemon (minutes) were this short. */
 class Impatient extends Client {
-  override get<T>(path: string): Promise<T> {
-    return super.get(path.replace(/timeout=(\d+)/, (_, ms: string) => `timeout=${Math.min(200, Number(ms))}`));
+  protected override exchange(outgoing: Outgoing, options?: CallOptions): Promise<string> {
+    const path = outgoing.path.replace(/timeout=(\d+)/, (_, ms: string) => `timeout=${Math.min(200, Number(ms))}`);
+    return super.exchange({ ...outgoing, path }, options);
   }
 }
 

@@ -93,7 +93,10 @@ const shell = new Shell();
 const socket = join(mkdtempSync('/run/evil-'), 's');
 const server = createServer((request, response) => {
   const asked = `${request.method} ${request.url}`;
-  if (asked === 'GET /v1/events') return void response.end(`${JSON.stringify(HAPPENING)}\n`);
+  if (asked.startsWith('GET /v1/events')) {
+    response.setHeader('content-type', 'text/event-stream');
+    return void response.end(`event: drift\ndata: ${JSON.stringify(HAPPENING)}\n\n`);
+  }
   if (asked in ANSWERS) return void response.end(JSON.stringify(ANSWERS[asked]));
   response.writeHead(409).end(JSON.stringify({ error: ERROR }));
 });
@@ -114,7 +117,7 @@ const COMMANDS: string[][] = [
   ['why', 'web'],
   ['stats'],
   ['stats', 'absent'],
-  ['events'],
+  ['events', '--until', 'now'],
   ['network', 'ls'],
   ['network', 'ls', '-q'],
   ['network', 'rm', 'absent'],
@@ -165,7 +168,7 @@ terminal(
 
 terminal('with --format json the answer is printed unchanged', async () => {
   assert.equal(await shell.json('ps'), [CONTAINER]);
-  assert.equal(JSON.parse((await shell.cleat('events', '--format', 'json')).stdout), HAPPENING);
+  assert.equal(JSON.parse((await shell.cleat('events', '--until', 'now', '--format', 'json')).stdout), HAPPENING);
   const { stderr } = await shell.cleat('disconnect', 'x', 'absent', '--format', 'json');
   assert.is(stderr, ''); // the server accepts every event
   assert.equal(JSON.parse((await shell.cleat('network', 'rm', 'absent', '--format', 'json')).stderr), { error: ERROR });

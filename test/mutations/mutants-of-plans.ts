@@ -97,8 +97,8 @@ export const mutantsOfPlans: Mutant[] = [
   {
     name: 'a misspelt dry_run is done',
     file: 'service/http/route-rules.ts',
-    find: 'operation === undefined || unknown === undefined',
-    replace: 'true',
+    find: 'operation === undefined ? null : whyNot',
+    replace: 'operation !== null ? null : whyNot',
     ...PLANS,
     seen: /FAIL +plans +"a parameter that nobody knows is refused/,
   },

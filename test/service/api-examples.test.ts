@@ -14,15 +14,13 @@ import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
 
-const text = readFileSync(join(import.meta.dirname, '../../../docs/api.md'), 'utf8');
+const ROOT = join(import.meta.dirname, '../../..');
+const text = readFileSync(join(ROOT, 'docs/api.md'), 'utf8');
 const daemon = new TestDaemon(mkdtempSync('/run/examples-'), '/run/cleat/cleat.sock');
 const examples = suite('examples of docs/api.md');
 
-const block = (language: string): string => {
-  const [, code] = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(text) ?? [];
-  assert.ok(code !== undefined, `docs/api.md has no ${language}`);
-  return code;
-};
+const blocks = (language: string): string[] =>
+  [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'gm'))].map(([, code = '']) => code);
 
 examples.before(async () => {
   mkdirSync('/run/cleat');
@@ -31,15 +29,27 @@ examples.before(async () => {
 examples.after.each(() => daemon.clean());
 examples.after(async () => void (await daemon.stop()));
 
-const PROGRAMS: [language: string, program: string, args: string[], output: RegExp][] = [
-  ['sh', 'bash', ['-e', '-o', 'pipefail', '-c'], /"state":"created"[^]*"state":"up"[^]*"state":"gone"/],
-  ['js', process.execPath, ['--input-type=module', '--eval'], /^\/\S+ 10\.90\.0\.5\/24\n$/],
-  ['python', 'python3', ['-c'], /^(?:worker-\d up\n){10}$/],
+const PROGRAMS: [language: string, program: string, args: string[], outputs: RegExp[]][] = [
+  ['sh', 'bash', ['-e', '-o', 'pipefail', '-c'], [/"state":"created"[^]*"state":"up"[^]*"state":"gone"/]],
+  [
+    'js',
+    process.execPath,
+    ['--input-type=module', '--eval'],
+    [
+      /^\/\S+ 10\.90\.0\.5\/24\ntrue\nNETWORK_IN_USE Disconnect .*\n$/,
+      /^1 200 created\n2 200 up\n3 200 \w+\ncreate done\nconfigure done\nteardown done\n$/,
+    ],
+  ],
+  ['python', 'python3', ['-c'], [/^(?:worker-\d up\n){10}$/]],
 ];
-for (const [language, program, args, output] of PROGRAMS) {
-  examples(`the one in ${language} does what it says, and leaves nothing`, async () => {
-    const said = execFileSync(program, [...args, block(language)], { encoding: 'utf8', timeout: 60_000 });
-    assert.match(said, output, said);
+for (const [language, program, args, outputs] of PROGRAMS) {
+  examples(`those in ${language} do what they say, and leave nothing`, async () => {
+    assert.is(blocks(language).length, outputs.length);
+    for (const [i, code] of blocks(language).entries()) {
+      // In the package, `cleat/client` is the package's own.
+      const said = execFileSync(program, [...args, code], { encoding: 'utf8', timeout: 60_000, cwd: ROOT });
+      assert.match(said, outputs[i] ?? '', said);
+    }
     for (let n = 0; n < 10; n++) await daemon.gone(`worker-${n}`);
     assert.equal((await daemon.get('/v1/containers')).body, []);
     const { body: networks } = await daemon.get<NetworkDefinition[]>('/v1/networks');
