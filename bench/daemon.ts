@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, openSync, closeSync, readFileSync, readdirSync, 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { BRIDGE, Client, NETWORK, type Stream, upEvents } from './client.ts';
-import type { Contender } from './contender.ts';
+import type { Contender } from './contenders/contender.ts';
 import { NO_PORTS } from './floor/floor.ts';
 
 /** What `npm run build` makes of the command line and the daemon. */

@@ -11,6 +11,8 @@ import { RUN } from './arena.ts';
 const folder = `${RUN}/ground`;
 /** Numbers are never used twice, because a veth goes some time after its namespace. */
 let made = 0;
+/** Several scenarios need the way out, and the first makes it. */
+let leadsOut = false;
 
 export interface Place {
   netns: string;
@@ -72,6 +74,8 @@ export class Ground {
 
   /** Makes a link that leads out. pasta copies the addresses of that link (pasta(1)): without one it does not start. */
   async wayOut(): Promise<void> {
+    if (leadsOut) return;
+    leadsOut = true;
     await this.#must([
       { op: 'link.add', kind: 'bridge', name: 'world0', up: true },
       { op: 'address.add', link: 'world0', address: '10.82.0.2', prefix: 24 },

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { RUN, furnish } from './arena.ts';
 import { Floor } from './floor/floor.ts';
-import { findPeers } from './peers.ts';
+import { findPeers } from './contenders/peers.ts';
 import { startCost } from './program.ts';
 import { emptyReport, ms, reasonOf, type Report } from './report.ts';
 import { Context, type Scenario } from './scenario.ts';

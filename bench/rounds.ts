@@ -7,7 +7,7 @@
  * Limits: turns are one after another, never at the same time (bursts have a scenario of their own).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Contender } from './contender.ts';
+import type { Contender } from './contenders/contender.ts';
 import type { PortRun } from './floor/floor.ts';
 import { ms, p50, reasonOf, type Report } from './report.ts';
 

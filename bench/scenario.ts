@@ -7,7 +7,7 @@
  */
 import { RUN } from './arena.ts';
 import { Daemon, daemonExists } from './daemon.ts';
-import type { Contender } from './contender.ts';
+import type { Contender } from './contenders/contender.ts';
 import type { Floor } from './floor/floor.ts';
 import { reasonOf, type Report } from './report.ts';
 

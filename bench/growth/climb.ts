@@ -7,7 +7,7 @@
  * there. The containers of a point's turns stand together until its teardowns, so the first point is "a few". Nothing is taken
  * down at the end: what stands goes with the arena, and no other scenario should run in the same one.
  */
-import type { Contender } from '../contender.ts';
+import type { Contender } from '../contenders/contender.ts';
 import { emptyReport, ms, p50, reasonOf, times, type Report } from '../report.ts';
 import { partsNote, takeTurns } from '../rounds.ts';
 import type { Growth, Point } from '../plot/growth.ts';

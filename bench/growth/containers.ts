@@ -6,7 +6,7 @@
  */
 import { figure } from '../budgets.ts';
 import { NETWORK } from '../client.ts';
-import { floorContender } from '../contender.ts';
+import { floorContender } from '../contenders/contender.ts';
 import { bulkUp, cleatContender } from '../daemon.ts';
 import { NO_PORTS } from '../floor/floor.ts';
 import type { Report } from '../report.ts';

@@ -2,7 +2,7 @@
  * The growers that are the same for containers, ports and networks: the peers, and the memory of the daemon.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Contender } from '../contender.ts';
+import type { Contender } from '../contenders/contender.ts';
 import type { Daemon } from '../daemon.ts';
 import type { PortRun } from '../floor/floor.ts';
 import type { Grower } from './climb.ts';

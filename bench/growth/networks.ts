@@ -7,9 +7,9 @@
  * Limits: the floor has no rules for a network. The CNI plugins do not remove a bridge. As climb.ts.
  */
 import type { Client } from '../client.ts';
-import type { Contender } from '../contender.ts';
+import type { Contender } from '../contenders/contender.ts';
 import { NO_PORTS, type Floor } from '../floor/floor.ts';
-import { findPeers } from '../peers.ts';
+import { findPeers } from '../contenders/peers.ts';
 import { RUN } from '../arena.ts';
 import type { Scenario } from '../scenario.ts';
 import { climb, type Grower } from './climb.ts';

@@ -3,7 +3,7 @@
  *
  * Limits: `published` has the figure that is judged, which leaves out what drifts. As climb.ts.
  */
-import { floorContender } from '../contender.ts';
+import { floorContender } from '../contenders/contender.ts';
 import { cleatContender } from '../daemon.ts';
 import { manyPorts, portsByContainer, publishMany } from '../many-ports.ts';
 import type { Context, Scenario } from '../scenario.ts';

@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { figure } from '../budgets.ts';
 import { upEvents, type Client } from '../client.ts';
-import type { Contender } from '../contender.ts';
+import type { Contender } from '../contenders/contender.ts';
 import { bulkDown, bulkGone, bulkUp, type Daemon } from '../daemon.ts';
 import { NO_PORTS } from '../floor/floor.ts';
 import { emptyReport, ms, p50, perSecond, reasonOf, times } from '../report.ts';

@@ -6,7 +6,7 @@
  * the same requests over a connection that stays open.
  */
 import { figure } from '../budgets.ts';
-import { ownCost, pluginContender, postContender } from '../cni-plugin.ts';
+import { ownCost, pluginContender, postContender } from '../contenders/cni-plugin.ts';
 import { emptyReport, ms, p50, quantile, times, type Report } from '../report.ts';
 import { noteErrors, takeTurns } from '../rounds.ts';
 import { pick, type Context, type Scenario } from '../scenario.ts';

@@ -20,7 +20,7 @@ import {
   startAll,
   troubleOf,
   type Carried,
-} from '../carriers.ts';
+} from '../contenders/carriers.ts';
 import { Ground } from '../ground.ts';
 import { dial, fetchFrom, send, type Moved } from '../load/load.ts';
 import { cpuOf } from '../processes.ts';

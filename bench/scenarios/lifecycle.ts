@@ -8,7 +8,7 @@
 import { figure } from '../budgets.ts';
 import { Stream } from '../client.ts';
 import { cleatContender, streamContender } from '../daemon.ts';
-import { floorContender, withoutPorts, type Contender } from '../contender.ts';
+import { floorContender, withoutPorts, type Contender } from '../contenders/contender.ts';
 import { emptyReport, ms, p50, quantile, times, type Report } from '../report.ts';
 import { noteErrors, partsNote, takeTurns, type Samples } from '../rounds.ts';
 import { pick, type Context, type Scenario } from '../scenario.ts';

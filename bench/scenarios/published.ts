@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { figure } from '../budgets.ts';
 import type { Client } from '../client.ts';
-import { floorContender } from '../contender.ts';
+import { floorContender } from '../contenders/contender.ts';
 import { cleatContender } from '../daemon.ts';
 import { manyPorts, publishMany } from '../many-ports.ts';
 import { emptyReport, ms, p50, times } from '../report.ts';

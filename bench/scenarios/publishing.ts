@@ -8,7 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { figure } from '../budgets.ts';
-import { canRun, carriers, FORWARDER, FORWARDER_SLIRP, troubleOf, type Carrier } from '../carriers.ts';
+import { canRun, carriers, FORWARDER, FORWARDER_SLIRP, troubleOf, type Carrier } from '../contenders/carriers.ts';
 import { Ground } from '../ground.ts';
 import { pssOf } from '../processes.ts';
 import { emptyReport, kb, reasonOf, type Report } from '../report.ts';

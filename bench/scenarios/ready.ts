@@ -7,7 +7,7 @@
  * reports that it is ready.
  * Limits: the program's own arguments are the same in what costs time, not letter by letter.
  */
-import { pasta, slirp, isThere, PROGRAMS, type Started } from '../by-hand.ts';
+import { pasta, slirp, isThere, PROGRAMS, type Started } from '../contenders/by-hand.ts';
 import { RUN } from '../arena.ts';
 import type { Client } from '../client.ts';
 import { Ground } from '../ground.ts';

@@ -15,7 +15,7 @@ import { commandLines } from '../../test/harness/native.ts';
 import { NETAVARK } from '../../test/harness/netavark.ts';
 import { IMAGE, Podman } from '../../test/harness/podman.ts';
 import { RootlessDaemon, TestUser } from '../../test/harness/rootless.ts';
-import { LOOPBACK } from '../carriers.ts';
+import { LOOPBACK } from '../contenders/carriers.ts';
 import { NETWORK } from '../client.ts';
 import { Ground } from '../ground.ts';
 import { dial, fetchFrom, send, serve, SERVED, type Moved } from '../load/load.ts';

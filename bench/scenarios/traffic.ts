@@ -19,7 +19,7 @@ import { Floor, NO_PORTS, type PortRun } from '../floor/floor.ts';
 import { Ground } from '../ground.ts';
 import { dial, echo, send, serve, SERVED, type Moved, type Target } from '../load/load.ts';
 import { publishMany } from '../many-ports.ts';
-import { findPeers } from '../peers.ts';
+import { findPeers } from '../contenders/peers.ts';
 import { emptyReport, p50, reasonOf, times, type Report } from '../report.ts';
 import { rotated } from '../rounds.ts';
 import { pick, type Context, type Scenario } from '../scenario.ts';

@@ -8,8 +8,8 @@
  */
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import type { Contender } from './contender.ts';
-import type { Floor, PortRun } from './floor/floor.ts';
-import { runProgram } from './program.ts';
+import type { Floor, PortRun } from '../floor/floor.ts';
+import { runProgram } from '../program.ts';
 
 const NETAVARK = '/usr/lib/podman/netavark';
 const CNI = '/usr/lib/cni';

@@ -6,12 +6,12 @@
  * Limits: the configuration describes its network; that of the plugin and that of the requests are two networks.
  */
 import { fileURLToPath } from 'node:url';
-import type { Client } from './client.ts';
+import type { Client } from '../client.ts';
 import type { Contender } from './contender.ts';
-import type { Floor, PortRun } from './floor/floor.ts';
-import { runProgram, startCost } from './program.ts';
+import type { Floor, PortRun } from '../floor/floor.ts';
+import { runProgram, startCost } from '../program.ts';
 
-const PLUGIN = fileURLToPath(new URL('../../build/Release/cleat-cni', import.meta.url));
+const PLUGIN = fileURLToPath(new URL('../../../build/Release/cleat-cni', import.meta.url));
 /** Both are measured on one daemon, where a host port has one owner. */
 const OTHER_PORTS = 10_000;
 

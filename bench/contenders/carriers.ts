@@ -6,16 +6,16 @@
  * Limits: everyone works as root, in one outside namespace; none of them forwards in another way because of that.
  */
 import type { ChildProcess } from 'node:child_process';
-import { listForwards } from '../effects/forwarder/forwarder.ts';
-import { RUN } from './arena.ts';
+import { listForwards } from '../../effects/forwarder/forwarder.ts';
+import { RUN } from '../arena.ts';
 import { isThere, PROGRAMS, rootlessport, slirpPublished, socat, type Program, type Started } from './by-hand.ts';
-import type { Client, LifecycleEvent } from './client.ts';
-import { NETWORK } from './client.ts';
-import type { Daemon } from './daemon.ts';
-import type { Ground } from './ground.ts';
-import { serve, SERVED, type Target } from './load/load.ts';
-import { childrenOf } from './processes.ts';
-import { reasonOf, type Report } from './report.ts';
+import type { Client, LifecycleEvent } from '../client.ts';
+import { NETWORK } from '../client.ts';
+import type { Daemon } from '../daemon.ts';
+import type { Ground } from '../ground.ts';
+import { serve, SERVED, type Target } from '../load/load.ts';
+import { childrenOf } from '../processes.ts';
+import { reasonOf, type Report } from '../report.ts';
 
 export const LOOPBACK = '127.0.0.1';
 

@@ -4,7 +4,7 @@
  * Guarantees: `create` and `teardown` return the contender's own milliseconds, nothing of the harness's bookkeeping.
  * Limits: ids are numbers, unique per contender while they live.
  */
-import { NO_PORTS, type Floor, type PortRun, type Timing } from './floor/floor.ts';
+import { NO_PORTS, type Floor, type PortRun, type Timing } from '../floor/floor.ts';
 
 export interface Contender {
   readonly name: string;

@@ -12,9 +12,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Duplex } from 'node:stream';
-import { addForward } from '../effects/uplinks/slirp-api.ts';
-import { SERVED } from './load/load.ts';
-import { runProgram } from './program.ts';
+import { addForward } from '../../effects/uplinks/slirp-api.ts';
+import { SERVED } from '../load/load.ts';
+import { runProgram } from '../program.ts';
 
 export const PROGRAMS = {
   slirp4netns: { file: '/usr/bin/slirp4netns', debian: 'slirp4netns' },
