@@ -1,12 +1,12 @@
 /**
- * The routes of the API as types, inferred from its description (service/http/openapi.ts) and the schemas that this names: what each
+ * The routes of the API as types, inferred from its description (service/http/openapi/openapi.ts) and the schemas that this names: what each
  * route takes, and what it answers.
  *
  * Guarantees: nothing is written twice: a route, a parameter or a member that the description gets is known here.
  */
 import type { z } from 'zod';
-import type { paths } from '../service/http/openapi.ts';
-import type { schemas } from '../service/http/openapi-schemas.ts';
+import type { paths } from '../service/http/openapi/openapi.ts';
+import type { schemas } from '../service/http/openapi/openapi-schemas.ts';
 
 type Paths = typeof paths;
 type Schemas = typeof schemas;

@@ -7,7 +7,7 @@
  * are in the bundles. Everything in the .deb belongs to root, wherever it is made, and nothing of this machine is changed.
  * Limits: for the processor of this machine, and a C library at least as new. The .deb has the Node that runs this, for which the code
  * caches are made; one that needs libraries of its own version (Debian's, with libnode) is refused. Needs dpkg-dev.
- * docs/decisions/0066.
+ * docs/decisions/0069.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -44,7 +44,8 @@ function packNpm(directory: string): string {
   const said = run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', directory]);
   const [packed] = JSON.parse(said) as { filename: string; files: { path: string }[] }[];
   if (packed === undefined) throw new Error('npm pack has packed nothing');
-  const matches = (pattern: string) => new RegExp(`^${pattern.replaceAll('.', '\\.').replaceAll('*', '[^/]*')}$`);
+  const any: Record<string, string> = { '.': '\\.', '*': '[^/]*', '**/': '(.*/)?' };
+  const matches = (pattern: string) => new RegExp(`^${pattern.replace(/\*\*\/|[.*]/g, (one) => any[one] ?? one)}$`);
   const missing = wanted.filter((pattern) => !packed.files.some(({ path }) => matches(pattern).test(path)));
   if (missing.length > 0) throw new Error(`build first (npm run build): there is no ${missing.join(', ')}`);
   return join(directory, packed.filename);

@@ -1,5 +1,5 @@
 /**
- * Compares the figures of a quick run with those of the last record (docs/decisions/0066).
+ * Compares the figures of a quick run with those of the last record (docs/decisions/0068).
  *
  * Guarantees: a figure has moved when its turns and the recorded turns do not overlap, and their middles differ by more than a
  * tenth. What moves by less, or within what the turns differ by among themselves, is noise. Three turns on each side are apart by

@@ -50,7 +50,7 @@ import type { Networks } from '../networks/networks.ts';
 import type { Shared } from '../outsides/shared.ts';
 import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
 import type { Plans } from '../plans/plans.ts';
-import { openApi, paths } from './openapi.ts';
+import { openApi, paths } from './openapi/openapi.ts';
 import { addCniRoutes } from './cni-routes.ts';
 import { addRouteRules } from './route-rules.ts';
 import { addJournalRoutes } from './journal-routes.ts';

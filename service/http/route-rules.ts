@@ -9,7 +9,7 @@
 import type { FastifyInstance } from 'fastify';
 import { FaultError } from '../../state/faults.ts';
 import { sendFault } from '../requests/refusals.ts';
-import type { Operation, Parameter, Paths } from './openapi-words.ts';
+import type { Operation, Parameter, Paths } from './openapi/openapi-words.ts';
 
 /** Returns the path as the description has it. */
 const described = (url: string): string => url.replace(/:(\w+)/g, '{$1}');

@@ -1,5 +1,7 @@
 /**
  * Bad input to the socket for Docker's clients, route by route: a status and a message in Docker's form, and nothing has changed.
+ *
+ * as user: every day
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

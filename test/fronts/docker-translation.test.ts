@@ -553,6 +553,12 @@ translation("faults in Docker's words, with Docker's statuses", async () => {
     ['BAD_REQUEST', 400, 'as cleat says it'],
     ['NO_SUCH_CONTAINER', 404, 'as cleat says it'],
   ];
+  const ambiguous = inDockersWords(about, () => {
+    throw new FaultError('NO_SUCH_NETWORK', 'more than one result for network ID a');
+  });
+  await ambiguous.catch(({ message }: Error) => {
+    assert.is(message, 'network web is ambiguous: more than one result for network ID a');
+  });
   for (const [code, status, message] of rows) assert.equal(await said(code), { status, body: { message } });
   for (const code of Object.keys(FAULTS) as FaultCode[]) {
     const { status, body } = asDocker({ code, message: 'x' });

@@ -1,5 +1,5 @@
 /**
- * Random requests, made from the daemon's own description of its API (service/http/openapi.ts): what its schemas allow, and
+ * Random requests, made from the daemon's own description of its API (service/http/openapi/openapi.ts): what its schemas allow, and
  * the same with a mistake.
  *
  * Guarantees: every path and method of the description occurs, and every property of every schema; the same seed gives

@@ -1,11 +1,11 @@
 /**
- * A daemon whose every answer is compared with its description (service/http/openapi.ts) for that route and status.
+ * A daemon whose every answer is compared with its description (service/http/openapi/openapi.ts) for that route and status.
  *
  * Guarantees: a member that the schema does not name is an error. Clients must accept unknown members of a newer daemon;
  * from this one such a member would be undescribed.
  */
 import { z } from 'zod';
-import { openApi } from '../../service/http/openapi.ts';
+import { openApi } from '../../service/http/openapi/openapi.ts';
 import { TestDaemon, type Answer, type Body } from './daemon.ts';
 
 interface Response {

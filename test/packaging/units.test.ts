@@ -258,7 +258,7 @@ units('nothing is left when all is torn down', async () => {
   await daemon.clean();
   systemctl('stop', 'cleat.socket', 'cleat.service');
   assert.is(property('Result'), 'success');
-  assert.equal(helpers(), {});
+  await until('no helper is left', () => Object.keys(helpers()).length === 0);
   assert.not(existsSync(SOCKET));
 });
 

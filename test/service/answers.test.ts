@@ -9,7 +9,7 @@ import { mkdirSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openApi } from '../../service/http/openapi.ts';
+import { openApi } from '../../service/http/openapi/openapi.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { RepairReport } from '../../state/answers/audit.ts';
 import type { EventLine } from '../../state/answers/event.ts';

@@ -12,7 +12,7 @@ import type { DockerState } from '../../../state/answers/docker.ts';
 
 /** That of Docker 28.2, which the tests use, and that of the client in Debian 12 (20.10). */
 export const API_VERSION = '1.50';
-export const MIN_API_VERSION = '1.41';
+const MIN_API_VERSION = '1.41';
 
 export interface About {
   version: string;

@@ -80,7 +80,7 @@ const statusOf = (state: DockerState, ms: number): string =>
   state === 'running' ? `Up ${humanDuration(ms / 1000)}` : STATUS[state];
 
 /** Says a time as Docker does (go-units, HumanDuration). */
-export function humanDuration(seconds: number): string {
+function humanDuration(seconds: number): string {
   const [minutes, hours] = [Math.floor(seconds / 60), Math.round(seconds / 3600)];
   if (seconds < 1) return 'Less than a second';
   if (seconds < 2) return '1 second';

@@ -14,7 +14,7 @@ import { DRIVERS, NetworkOptions, NetworkRequest } from '../../../state/network.
 import { parse } from '../../requests/parse.ts';
 
 /** Docker has networks of these names from its start, and `default` stands for the first (docs/decisions/0066). */
-export const PREDEFINED = ['bridge', 'host', 'none', 'default'];
+const PREDEFINED = ['bridge', 'host', 'none', 'default'];
 
 /** What an option of Docker's is here: another word for one of cleat's, or what cannot be otherwise. `of`: the drivers that have it. */
 type Meaning =

@@ -33,7 +33,10 @@ const WORDS: Partial<Record<FaultCode, (fault: Fault, about: About) => string>> 
   NETWORK_EXISTS: (_fault, { network }) => `network with name ${network} already exists`,
   NETWORK_IN_USE: ({ owner = '' }, { network }) =>
     `error while removing network: network ${network} has active endpoints (${owner})`,
-  NO_SUCH_NETWORK: (_fault, { network }) => `network ${network} not found`,
+  NO_SUCH_NETWORK: ({ message }, { network }) =>
+    message.startsWith('more than one')
+      ? `network ${network} is ambiguous: ${message}`
+      : `network ${network} not found`,
   ALREADY_CONNECTED: (_fault, { network, container }) =>
     `endpoint with name ${container} already exists in network ${network}`,
   NOT_CONNECTED: (_fault, { network, container }) => `container ${container} is not connected to network ${network}`,

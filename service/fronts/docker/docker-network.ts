@@ -12,7 +12,7 @@ import type { ContainerContext, LeasedAddress } from '../../../state/container.t
 import type { NetworkDefinition, Subnet } from '../../../state/network.ts';
 
 /** The part of a container that matters here. */
-export type OnNetworks = Pick<ContainerContext, 'id' | 'name' | 'attachments'>;
+type OnNetworks = Pick<ContainerContext, 'id' | 'name' | 'attachments'>;
 
 /** `containers`: all of them, or none for a list, in which Docker shows none. */
 export function dockerNetwork(definition: NetworkDefinition, containers: readonly OnNetworks[]): DockerNetwork {

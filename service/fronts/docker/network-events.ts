@@ -48,7 +48,7 @@ export class NetworkEvents {
 
   /** Returns the events from this moment on, the oldest first. */
   since(t: number): DockerEvent[] {
-    return this.#kept.filter(({ timeNano }) => timeNano / 1e6 >= t);
+    return this.#kept.slice(-KEPT).filter(({ timeNano }) => timeNano / 1e6 >= t);
   }
 
   /** Calls the listener for each event from now on. Returns how to end it. */

@@ -3,7 +3,7 @@
  *
  * Guarantees: each keeps what it is given as a literal type, so that the types of `cleat/client` can be inferred (client/routes.ts).
  */
-import { FAULTS } from '../../state/faults.ts';
+import { FAULTS } from '../../../state/faults.ts';
 import type { schemas } from './openapi-schemas.ts';
 
 export interface Parameter {
