@@ -47,10 +47,7 @@ export class Cleat extends Connection {
     route: Route,
     ...[input, options]: Arguments<InputOf<Route>, CallOptions>
   ): Promise<AnswerTo<Route>> {
-    const outgoing = requestOf(route, input);
-    const text = await this.exchange(outgoing, options);
-    const isText = outgoing.path === '/metrics' || outgoing.path === '/_ping';
-    return (text === '' ? null : isText ? text : parse(text)) as AnswerTo<Route>;
+    return (await this.exchange(requestOf(route, input), options)) as AnswerTo<Route>;
   }
 
   /** Asks a route that answers with lines. Resolves when the daemon has begun to send. */

@@ -8,7 +8,7 @@
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErrorAnswer } from '../state/answers/error.ts';
 import { CleatError, noAnswer, unanswered } from './error.ts';
@@ -58,8 +58,8 @@ export class Connection {
     this.socket = options.socket ?? usualSocket();
   }
 
-  /** Sends a request, and resolves with the text of the whole answer. */
-  protected async exchange(outgoing: Outgoing, { signal, deadlineMs }: CallOptions = {}): Promise<string> {
+  /** Sends a request, and resolves with the whole answer: the text of `text/plain`, else what is in the JSON, null if it is empty. */
+  protected async exchange(outgoing: Outgoing, { signal, deadlineMs }: CallOptions = {}): Promise<unknown> {
     const limit = AbortSignal.timeout(deadlineMs ?? this.#options.deadlineMs ?? DEADLINE_MS);
     const either = signal === undefined ? limit : AbortSignal.any([signal, limit]);
     try {
@@ -67,7 +67,8 @@ export class Connection {
         const answer = await this.#send(outgoing, either);
         const text = await textOf(answer);
         if ((answer.statusCode ?? 0) >= 400) throw refusalIn(answer, text);
-        return text;
+        if (answer.headers['content-type']?.startsWith('text/plain') === true) return text;
+        return text === '' ? null : parse(text);
       });
     } catch (error) {
       if (!limit.aborted || signal?.aborted === true || error instanceof CleatError) throw error;
@@ -155,9 +156,8 @@ export class Connection {
       });
       sent.once('response', resolve).on('error', reject);
       if (body === undefined || typeof body === 'string') return void sent.end(body);
-      return void Readable.from(body)
-        .on('error', (error) => sent.destroy(error))
-        .pipe(sent);
+      // Ends the source when the answer is not wanted any more, and the request when the source fails.
+      return void pipeline(body, sent, () => {});
     });
   }
 }

@@ -18,7 +18,7 @@ import type {
 } from '../../state/answers/container/container.ts';
 import type { Attachment, ResolvedPort } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
-import type { Uplink } from '../../state/uplink.ts';
+import type { Uplink, UplinkSettings } from '../../state/uplink.ts';
 import { legalEvents } from '../events/events.ts';
 import { defectOf, type ContainerSnapshot } from '../records/snapshot.ts';
 
@@ -55,13 +55,20 @@ export const publishedPort = (port: ResolvedPort): PublishedPort => ({
 /** Returns the requested settings of the program, and the link that it was found to have made. */
 function uplinkView({ settings, made, missing }: Uplink): UplinkView {
   return {
-    ...settings,
+    ...settingsView(settings),
     missing,
     interface: made?.name ?? null,
     mac: made?.mac ?? null,
     addresses: made?.addresses ?? [],
     dns: uplinkServers(settings, null),
   };
+}
+
+/** The names of the API, which are those of slirp4netns's own options, too. */
+function settingsView(settings: UplinkSettings) {
+  if (settings.program === 'pasta') return settings;
+  const { hostLoopback, outboundAddr, outboundAddr6, ...same } = settings;
+  return { ...same, host_loopback: hostLoopback, outbound_addr: outboundAddr, outbound_addr6: outboundAddr6 };
 }
 
 /** Returns what programs of others have made for a container; nothing if none have. */

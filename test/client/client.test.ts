@@ -4,6 +4,7 @@
  */
 import { mkdtempSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Cleat, CleatError, type AnswerTo, type LifecycleEvent, type Told } from '../../client/client.ts';
@@ -92,6 +93,25 @@ client('events come as they are made, and each is answered before the next one',
   for await (const { line, status } of cleat.stream(steps())) assert.equal([line, status], [++answered, 200]);
   assert.is(answered, 3);
   await cleat.gone('a');
+});
+
+client('who wants no more answers ends what makes the events, too', async () => {
+  let isEnded = false;
+  async function* endless(): AsyncGenerator<LifecycleEvent> {
+    try {
+      for (;;) {
+        yield { type: 'configure', id: 'nobody' };
+        await sleep(1);
+      }
+    } finally {
+      isEnded = true;
+    }
+  }
+  for await (const { status } of cleat.stream(endless())) {
+    assert.is(status, 404);
+    break;
+  }
+  await until('it has ended', () => isEnded);
 });
 
 client('a refusal has its code, what to do, and who has what was asked for', async () => {

@@ -17,6 +17,7 @@ export const FOLDERS = [
   'native',
   'state',
   'service',
+  'client',
   'cli',
   'launch',
   'inspector',

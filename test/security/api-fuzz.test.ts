@@ -120,6 +120,7 @@ function words(pid: number): Words {
     labels: ['a', 'b'],
     wait: ['up', 'gone', 'created', 'toString', 'creating'],
     timeout: [0, 1, 20, 'x', '1e1', '-1', ''],
+    dry_run: ['true', 'false', 'yes'],
   };
 }
 

@@ -157,7 +157,7 @@ places("ids that are names of the daemon's files, or of its neighbours, are ids 
 places(
   'only commands of the user, `cleat run`, `cleat daemon --detach`, `cleat inspector` and `cleat-rootless`, start a program by way of $PATH',
   () => {
-    const sources = ['effects', 'machines', 'plan', 'native', 'service', 'state', 'cli'].flatMap((folder) =>
+    const sources = ['effects', 'machines', 'plan', 'native', 'service', 'state', 'client', 'cli'].flatMap((folder) =>
       readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
         .filter((file) => /\.(ts|cc|h)$/.test(file))
         .map((file) => join(folder, file)),

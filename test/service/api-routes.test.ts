@@ -23,6 +23,10 @@ interface Operation {
   responses: Record<string, { headers?: object; content?: Record<string, { schema: object }> }>;
 }
 
+interface Format {
+  format?: string;
+}
+
 interface Route {
   name: string;
   method: string;
@@ -87,6 +91,34 @@ walk('each has a name of its own, a summary, its parameters, and the shape of it
         name,
       );
   }
+});
+
+walk('names and times are written in one style, but for those that docs/api.md names', async () => {
+  const { body } = await daemon.get<{ components: { schemas: Record<string, object> } }>('/v1/openapi.json');
+  const moments = new Set<string>();
+  const foreign = new Map<string, string[]>();
+  for (const [component, described] of Object.entries(body.components.schemas)) {
+    const names = new Set<string>();
+    JSON.parse(
+      JSON.stringify(described),
+      (_key, node: { properties?: Record<string, Format & { anyOf?: Format[] }> } | null) => {
+        for (const [name, schema] of Object.entries(node?.properties ?? {})) {
+          if (!/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(name)) names.add(name);
+          if ([schema, ...(schema.anyOf ?? [])].some(({ format }) => format === 'date-time')) moments.add(name);
+        }
+        return node;
+      },
+    );
+    if (names.size > 0) foreign.set(component, [...names]);
+  }
+  assert.equal([...moments].sort(), ['created', 'down_since', 'read']);
+  const docker = foreign.get('Inspection')?.filter((name) => !/^[A-Z]/.test(name));
+  assert.equal(docker, []);
+  const OTHERS = ['CniError', 'CniResult', 'Inspection', 'MachineSnapshot', 'StatelyMessage'];
+  const ours = [...foreign].filter(([component]) => !OTHERS.includes(component));
+  // An option of a network, by the name that Docker and Podman give it.
+  for (const [component, names] of ours)
+    assert.equal(names, ['com.docker.network.bridge.enable_ip_masquerade'], component);
 });
 
 walk('a parameter that is unknown, given twice, or no such value is refused by name, and nothing is done', async () => {

@@ -65,10 +65,10 @@ uplink("slirp4netns: every option works, the engine's before the container's", a
     assert.match(await inside.dial('tcp', '10.9.0.2', 7001, 2000), /^host/);
   });
   await daemon.up('b', { uplink: SLIRP });
-  const { mtu, cidr, ipv6, hostLoopback, outboundAddr } = (await shown('b')).uplink as SlirpShown;
+  const { mtu, cidr, ipv6, host_loopback, outbound_addr } = (await shown('b')).uplink as SlirpShown;
   const ofTheEngine = [1400, '10.7.0.0/24', false, false, null];
   assert.equal(
-    [mtu, cidr, ipv6, hostLoopback, outboundAddr],
+    [mtu, cidr, ipv6, host_loopback, outbound_addr],
     ofTheEngine,
     'options of one container are not the next one’s',
   );

@@ -49,7 +49,12 @@ const made = {
 };
 
 /** The settings of slirp4netns, and the link that it has made. */
-export const SlirpView = SlirpSettings.extend(made);
+export const SlirpView = SlirpSettings.omit({ hostLoopback: true, outboundAddr: true, outboundAddr6: true }).extend({
+  host_loopback: z.boolean(),
+  outbound_addr: z.string().nullable(),
+  outbound_addr6: z.string().nullable(),
+  ...made,
+});
 /** The settings of pasta, and the link that it has made. */
 export const PastaView = PastaSettings.extend(made);
 const UplinkView = z.discriminatedUnion('program', [SlirpView, PastaView]);
