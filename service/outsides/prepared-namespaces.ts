@@ -11,6 +11,7 @@ import { createActor, type ActorRefFrom } from 'xstate';
 import type { preparedMachine } from '../../machines/prepared.ts';
 import type { NetnsIdentity } from '../../native/index.ts';
 import { FaultError } from '../../state/faults.ts';
+import type { SharedMachine } from './shared.ts';
 
 /** The pause after which nothing is taken to be under way. Containers of one command follow each other within it. */
 export const QUIET_MS = 10;
@@ -30,6 +31,12 @@ export class PreparedNamespaces {
       },
       error: (error) => failed('preparing namespaces', error),
     });
+  }
+
+  /** The machine as the inspector shows it; none if there are to be no namespaces. */
+  machines(): SharedMachine[] {
+    if (this.#actor.getSnapshot().context.size === 0) return [];
+    return [{ kind: 'prepared', outside: null, name: 'prepared', actor: this.#actor }];
   }
 
   start(): void {
