@@ -27,6 +27,8 @@ type Body = (require: NodeJS.Require, module: { exports: unknown }, here: Place)
 export interface Program {
   exports: unknown;
   script: Script;
+  /** Names the source that was loaded, whatever is in its file since. */
+  hash: string;
   /** Says why there is no code cache for it; null if there is. */
   unfit: string | null;
 }
@@ -46,17 +48,16 @@ export function load(name: string): Program {
   const filename = join(BUNDLES, `${name}.program.js`);
   // It is ASCII, and text that is read as such takes half the memory.
   const source = readFileSync(filename, 'latin1');
-  const found = readCache(cacheOf(name), hashOf(source), filename);
+  const hash = source.slice(BEFORE, BEFORE + HASH);
+  const found = readCache(cacheOf(name), hash, filename);
   const script = new Script(source, typeof found === 'string' ? { filename } : { filename, cachedData: found });
   const rejected = script.cachedDataRejected === true ? 'it is of another version of Node, or of other flags' : null;
   if (process.execArgv.includes('--enable-source-maps')) showSources(filename);
   const module: { exports: unknown } = { exports: {} };
   const here = { filename, dirname: BUNDLES, url: pathToFileURL(filename).href };
   (script.runInThisContext() as Body)(createRequire(filename), module, here);
-  return { exports: module.exports, script, unfit: typeof found === 'string' ? found : rejected };
+  return { exports: module.exports, script, hash, unfit: typeof found === 'string' ? found : rejected };
 }
-
-export const hashOf = (source: string): string => source.slice(BEFORE, BEFORE + HASH);
 
 /** Returns V8's data for the program of this hash, or why there is none. */
 function readCache(file: string, hash: string, program: string): Buffer | string {

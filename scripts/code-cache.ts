@@ -11,13 +11,13 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type * as CommandLine from '../cli/main.ts';
 import type * as Daemon from '../service/main.ts';
-import { cacheOf, hashOf, load, type Program } from '../launch/program.ts';
+import { cacheOf, load, type Program } from '../launch/program.ts';
 import { BUNDLES, replace } from './bundle.ts';
 
 const CLEAT = join(BUNDLES, 'cleat.cjs');
@@ -42,9 +42,8 @@ const WARM = [
 const words = (command: string): string[] => [...command.split(' '), ...SOCKET];
 
 /** Writes what V8 has compiled of a program by now. */
-function write(name: string, { script }: Program): void {
+function write(name: string, { script, hash }: Program): void {
   setFlagsFromString('--flush-bytecode'); // V8 compares the flags, too
-  const hash = hashOf(readFileSync(join(BUNDLES, `${name}.program.js`), 'latin1'));
   replace(cacheOf(name), Buffer.concat([Buffer.from(hash), script.createCachedData()]));
 }
 

@@ -20,6 +20,7 @@ import { NO_REPLIES, type Replies } from '../../effects/ruleset/ruleset-replies.
 import type { BridgeLook } from '../../effects/links/unmanaged-bridge.ts';
 import { filtersIn, type Switches } from '../../machines/firewall.ts';
 import type { firewalldMachine } from '../../machines/firewalld.ts';
+import type { preparedMachine } from '../../machines/prepared.ts';
 import type { networkMachine, NetworkInput } from '../../machines/network.ts';
 import type { Names } from '../../plan/names/names.ts';
 import { rests } from '../../plan/states.ts';
@@ -57,6 +58,7 @@ import { replacedBy } from '../../plan/containers/change.ts';
 /** One of the machines, in the outside that it is for. */
 export type SharedMachine = { outside: string | null; name: string } & (
   | { kind: 'network'; actor: ActorRefFrom<typeof networkMachine> }
+  | { kind: 'prepared'; actor: ActorRefFrom<typeof preparedMachine> }
   | { [Kind in Exclude<keyof Outside, 'networks'>]: { kind: Kind; actor: NonNullable<Outside[Kind]> } }[Exclude<
       keyof Outside,
       'networks'

@@ -100,7 +100,7 @@ export async function serve(
   };
   const inspector = new Inspector({
     roster,
-    shared,
+    shared: { bus: shared.bus, all: () => [...shared.all(), ...prepared.machines()] },
     definitions: state.definitions,
     networks: () => networks.all(),
     view,

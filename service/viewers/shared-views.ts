@@ -62,6 +62,10 @@ function usesOf(
       const hostPorts = Object.values(claims).reduce((sum, ports) => sum + ports.length, 0);
       return { users: idsOf(claims), detail: { ports: hostPorts } };
     }
+    case 'prepared': {
+      const { ready, size, attempts } = actor.getSnapshot().context;
+      return { users: [], detail: { ready: ready.length, size, attempts } };
+    }
     case 'rootless': {
       const { users: attachments, settings, link } = actor.getSnapshot().context;
       const users = [...new Set(attachments.map(containerIdOf))];

@@ -28,7 +28,17 @@ export const Hello = z.object({
 export type Hello = z.infer<typeof Hello>;
 
 export const SharedView = z.object({
-  kind: z.enum(['network', 'firewall', 'firewalld', 'ports', 'resolver', 'rootless', 'forwarder', 'uplink']),
+  kind: z.enum([
+    'network',
+    'firewall',
+    'firewalld',
+    'ports',
+    'resolver',
+    'rootless',
+    'prepared',
+    'forwarder',
+    'uplink',
+  ]),
   key: z.string().describe('Unique'),
   name: z.string(),
   outside: z.string().nullable(),

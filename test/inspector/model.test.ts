@@ -162,8 +162,8 @@ page('every state of the machine has a kind, and failures are not taken for work
   );
   assert.is(countKinds(fleet(4)).up, 4);
   assert.equal(
-    ['up', 'lowerFailed', 'idle', 'raising'].map((state) => kindOfShared({ state, fault: null })),
-    ['up', 'failed', 'created', 'working'],
+    ['up', 'lowerFailed', 'idle', 'raising', 'full'].map((state) => kindOfShared({ state, fault: null })),
+    ['up', 'failed', 'created', 'working', 'up'],
   );
   assert.is(kindOfShared({ state: 'up', fault: { code: 'KERNEL', message: '' } }), 'degraded');
 });

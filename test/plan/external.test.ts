@@ -250,6 +250,20 @@ external(
   },
 );
 
+external('a plugin that fails is blamed in its own words, or by how it ended', () => {
+  const blamed = (stdout: string): string => {
+    const { made } = lead(cni.add(subject(attachment(terms([{ type: 'a' }])))), [said(3, stdout)]);
+    return (made as { fault: { message: string } }).fault.message;
+  };
+  assert.match(
+    blamed('{"code": 7, "msg": "no such colour", "details": "blue"}'),
+    /failed: no such colour; blue \(code 7\)$/,
+  );
+  assert.match(blamed('{"msg": "no such colour"}'), /failed: no such colour$/);
+  for (const wordless of ['', '[]', '{}', '{"msg": ""}', '{"code": 7}'])
+    assert.match(blamed(wordless), /failed: it ended with status 3, /);
+});
+
 external('what a plugin is given is to be kept before it runs', () => {
   const one = attachment(terms([{ type: 'a' }, { type: 'b' }]));
   const { calls } = lead(cni.add(subject(one)), [said(0, '{"n": 1}'), said(0, '{"n": 2}')]);

@@ -81,12 +81,15 @@ inspector('a viewer gets everything, then what changes', async () => {
     ...(isRootless ? ['forwarder forwarder: old'] : []),
     'network web: old',
     'ports ports: old',
+    'prepared prepared: ',
     'resolver resolver: ',
     ...(isRootless ? [`rootless rootless: old:${old.generation} web`] : []),
   ]);
   const web = shared.find(({ key }) => key === 'network web');
   assert.is(web?.state, 'up');
   assert.equal(web?.detail.subnets, ['10.50.0.0/24']);
+
+  assert.is(shared.find(({ key }) => key === 'prepared prepared')?.detail.size, 8);
 
   await daemon.up('new', { networks: on('web') });
   const up = await viewer.has('container', ({ id, state }) => id === 'new' && state === 'up');

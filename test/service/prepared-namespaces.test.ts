@@ -1,4 +1,4 @@
-// slow: 25 s, each case is a start of the daemon, or two
+// slow: 40 s, each case is a start of the daemon, or two, and the daemon looks at switches every ten seconds
 /**
  * Namespaces that the daemon makes in advance: containers get them, they are like any other, and nothing is left of them, not even
  * by `kill -9` between any two steps.
@@ -109,6 +109,25 @@ prepared('what keeps one from being made is a fault with its code, in the log an
   faults.revoke();
   await full(daemon);
   assert.match(await counted(), /cleat_effect_duration_seconds_count\{effect="prepareNamespace"\} [4-9]/);
+  await daemon.down('one');
+  await daemon.stop();
+});
+
+prepared('when the switches that IPv4 hands on have changed, those that were made before are discarded', async () => {
+  const daemon = await started(SIZE);
+  await full(daemon);
+  const before = held(daemon);
+  const file = '/proc/sys/net/ipv4/conf/default/log_martians';
+  const was = readFileSync(file, 'utf8');
+  writeFileSync(file, was.startsWith('1') ? '0' : '1');
+  await until(
+    'others are ready',
+    () => held(daemon).length === SIZE && !held(daemon).some((ino) => before.includes(ino)),
+    20_000,
+  );
+  writeFileSync(file, was);
+  await daemon.up('one', { networks: on('net') });
+  await daemon.clean();
   await daemon.down('one');
   await daemon.stop();
 });

@@ -39,7 +39,7 @@ export function kindOf(state: string): Kind {
 }
 
 /** Shared machines in these states have what they should have; nobody uses those in the second set. */
-const SHARED_UP: ReadonlySet<string> = new Set(['up', 'serving', 'ready', 'granting', 'carrying']);
+const SHARED_UP: ReadonlySet<string> = new Set(['up', 'serving', 'ready', 'full', 'granting', 'carrying']);
 const SHARED_IDLE: ReadonlySet<string> = new Set(['down', 'idle', 'stopped', 'none']);
 
 export function kindOfShared({ state, fault }: Pick<SharedView, 'state' | 'fault'>): Kind {
