@@ -15,7 +15,7 @@ requirePrivateNamespace();
 
 /** Asks for shorter waits than its caller, as if the limit of the daemon (minutes) were this short. */
 class Impatient extends Client {
-  protected override exchange(outgoing: Outgoing, options?: CallOptions): Promise<string> {
+  protected override exchange(outgoing: Outgoing, options?: CallOptions): Promise<unknown> {
     const path = outgoing.path.replace(/timeout=(\d+)/, (_, ms: string) => `timeout=${Math.min(200, Number(ms))}`);
     return super.exchange({ ...outgoing, path }, options);
   }
