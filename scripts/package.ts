@@ -3,8 +3,8 @@
  *
  *   node dist/scripts/package.js [DIRECTORY]
  *
- * Guarantees: both have the same files, those that `files` in package.json names: what runs, without sources and dependencies, which
- * are in the bundles. Everything in the .deb belongs to root, wherever it is made, and nothing of this machine is changed.
+ * Guarantees: both have the files that `files` in package.json names: what runs, without sources and dependencies, which are in the
+ * bundles. The client for programs in Node is in npm's alone. Everything in the .deb belongs to root, wherever it is made, and nothing of this machine is changed.
  * Limits: for the processor of this machine, and a C library at least as new. The .deb has the Node that runs this, for which the code
  * caches are made; one that needs libraries of its own version (Debian's, with libnode) is refused. Needs dpkg-dev.
  * docs/decisions/0069.
@@ -63,7 +63,9 @@ function stageFiles(stage: string, archive: string): void {
   };
   mkdirSync(join(stage, HOME), { recursive: true });
   run('tar', ['--extract', '--file', archive, '--strip-components=1', '--directory', join(stage, HOME)]);
-  for (const name of ['README.md', 'LICENSE']) rmSync(join(stage, HOME, name));
+  // The client is for programs that install it with npm.
+  for (const name of ['README.md', 'LICENSE', 'dist/client', 'dist/types'])
+    rmSync(join(stage, HOME, name), { recursive: true });
 
   mkdirSync(join(stage, HOME, 'bin'));
   copyFileSync(process.execPath, join(stage, HOME, 'bin/node'));
