@@ -139,7 +139,7 @@ function addStats(program: Command): void {
       const { results, answers } = await ask();
       const live = stream && session.plain && !noheading && process.stdout.isTTY;
       // Of a name that means nothing, the error is better than a table without it.
-      if (live && !results.some((one) => one instanceof Failure)) return follow(async () => (await ask()).answers);
+      if (live && !results.some((one) => one instanceof CleatError)) return follow(async () => (await ask()).answers);
       await session.table(answers, STATS, answers.flatMap(statsRows));
       reportFailures(session, results);
     });
