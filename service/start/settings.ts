@@ -75,10 +75,7 @@ export function settingsOf(options: MainOptions, passed: TakenSocket | null): Om
     runDir,
     stateDir: directoryOf('state', options.stateDir) ?? places?.stateDir ?? DEFAULT_STATE_DIR,
     netnsDir: directoryOf('netns', options.netnsDir) ?? '/run/netns',
-    socket:
-      passed?.path ??
-      (options.socket === undefined ? undefined : resolve(options.socket)) ??
-      join(runDir, 'cleat.sock'),
+    socket: passed?.path ?? socketOf(options.socket) ?? join(runDir, 'cleat.sock'),
     socketFd: passed?.fd ?? null,
     dockerSocket: dockerSocketOf(options.dockerSocket),
     exitWhenIdle: secondsOf(options.exitWhenIdle),
@@ -101,6 +98,10 @@ function directoryOf(which: string, path: string | undefined): string | undefine
   if (path === '') throw new FaultError('BAD_REQUEST', `the ${which} directory has an empty name`);
   return path === undefined ? undefined : resolve(path);
 }
+
+/** Returns the path; one that is empty stays so, and is refused for its length like one that is too long. */
+const socketOf = (path: string | undefined): string | undefined =>
+  path === undefined || path === '' ? path : resolve(path);
 
 function dockerSocketOf(path: string | undefined): string | null {
   if (path === undefined) return null;
