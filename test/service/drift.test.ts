@@ -100,10 +100,11 @@ function network(netns?: string): string {
 }
 
 /** Waits for it, as long as a slow machine may take. */
+/** What nobody announces is found by the next sweep, which comes ten seconds after the last one. */
 async function until(
   what: string | (() => string),
   so: () => boolean | Promise<boolean>,
-  patience = 10_000,
+  patience = 30_000,
 ): Promise<void> {
   const deadline = performance.now() + patience;
   while (!(await so())) {
