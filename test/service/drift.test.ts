@@ -99,8 +99,7 @@ function network(netns?: string): string {
     .join('\n');
 }
 
-/** Waits for it, as long as a slow machine may take. */
-/** What nobody announces is found by the next sweep, which comes ten seconds after the last one. */
+/** Waits for it, as long as a slow machine may take. What nobody announces is found by a sweep, ten seconds after the last one. */
 async function until(
   what: string | (() => string),
   so: () => boolean | Promise<boolean>,
