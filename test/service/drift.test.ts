@@ -393,8 +393,6 @@ drift('an unmounted pin is mounted again as long as a process lives in the names
     sh(`umount ${path}`);
     await start();
     assert.ok(isPinned(), 'the next daemon has pinned it before its first answer');
-    assert.is((await daemon.event({ type: 'reload', id: 'a', full: true })).status, 200);
-    assert.is(await host.dial('tcp', '127.0.0.1', 8080), `a ${loopbackClient(a, 'web')}`);
     await daemon.kill();
     sh(`umount ${path}; rm ${path}; mkdir ${path}`); // nothing can be mounted there
     await start();
@@ -405,6 +403,8 @@ drift('an unmounted pin is mounted again as long as a process lives in the names
     assert.match(daemon.log(), /"msg":"the pin of container a: /);
     sh(`rmdir ${path}`);
     await until('pinned by the watch', isPinned);
+    assert.is((await daemon.event({ type: 'reload', id: 'a', full: true })).status, 200);
+    assert.is(await host.dial('tcp', '127.0.0.1', 8080), `a ${loopbackClient(a, 'web')}`);
   });
   await daemon.down('a');
   assert.throws(() => statSync(path), /ENOENT/);
