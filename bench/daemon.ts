@@ -13,7 +13,7 @@ import { BRIDGE, Client, NETWORK, type Stream, upEvents } from './client.ts';
 import type { Contender } from './contenders/contender.ts';
 import { NO_PORTS } from './floor/floor.ts';
 
-/** What `npm run build` makes of the command line and the daemon. */
+/** `npm run build` makes it of the command line and the daemon. */
 export const PROGRAM = fileURLToPath(new URL('../bundle/cleat.cjs', import.meta.url));
 const START_LIMIT_MS = 20_000;
 const GONE_LIMIT_MS = 20_000;

@@ -25,9 +25,9 @@ export interface Report {
   rows: string[][];
   checks: Check[];
   notes: string[];
-  /** What of the floor and of cleat could not be measured, and why. A peer that fails is a note. */
+  /** Says what of the floor and of cleat could not be measured, and why. A peer that fails is a note. */
   failures: string[];
-  /** What is drawn of it. */
+  /** Holds what is drawn of it. */
   growth?: Growth;
 }
 

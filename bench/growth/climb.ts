@@ -1,5 +1,5 @@
 /**
- * What the next one costs as more and more stand: the points of a growth curve, for all contenders in turn.
+ * Measures what the next one costs as more and more stand: the points of a growth curve, for all contenders in turn.
  *
  * Guarantees: at each point every contender holds as many of its own, and they take turns as in every scenario. A peer ends its
  * curve where the next point would take it more time than it has, and the report says where and why.
@@ -31,7 +31,7 @@ export interface Climb {
 
 const FIRST_PORT = 2000;
 const WARM_UP = 30;
-/** What a peer may spend on what stands. */
+/** A peer may spend so long on what stands. */
 const PEER_MS: [full: number, quick: number] = [60_000, 5000];
 
 interface Climber {

@@ -1,5 +1,5 @@
 /**
- * What a growth scenario has found, and what is drawn of it.
+ * Describes what a growth scenario has found, and what is drawn of it.
  */
 export interface Point {
   at: number;
@@ -13,7 +13,7 @@ export interface Curve {
 }
 
 export interface Growth {
-  /** What there are more and more of. */
+  /** Names what there are more and more of. */
   of: string;
   curves: Curve[];
 }

@@ -14,7 +14,7 @@ const ROOT = resolve(import.meta.dirname, '../../..');
 const CURVES = 'bench/plot/curves.json';
 const NAMES = ['floor', 'cleat', 'netavark', 'CNI'];
 
-/** What is drawn of a growth: its title, and what x counts. */
+/** A growth is drawn with this title, and x counts this. */
 const TITLES: Record<string, [title: string, x: string]> = {
   containers: ['One more container', 'containers that stand'],
   ports: ['One more container with a port', 'ports that are published'],
@@ -60,7 +60,7 @@ export function readCurves(root = ROOT): Curves {
 /** Writes the data and its pictures; returns the paths. */
 export function writePictures(curves: Curves, root = ROOT): string[] {
   const data = curvesText(curves);
-  // Of the data as it is kept, which is rounded.
+  // The data is taken as it is kept, which is rounded.
   const files = [...pictures(JSON.parse(data) as Curves), [CURVES, `${data}\n`] as const];
   for (const [path, content] of files) {
     mkdirSync(dirname(join(root, path)), { recursive: true });

@@ -14,7 +14,7 @@ export interface Series {
 
 export interface Panel {
   title: string;
-  /** What is counted along x. */
+  /** Names what is counted along x. */
   x: string;
   y: 'log' | 'linear';
   series: Series[];

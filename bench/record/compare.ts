@@ -22,7 +22,7 @@ export interface Comparison {
   turns: number[];
   /** null: it was not recorded. */
   before: number | null;
-  /** Of the recorded value; null: it was not recorded. */
+  /** The change, as a part of the recorded value; null if that was not recorded. */
   change: number | null;
   moved: 'better' | 'worse' | null;
 }

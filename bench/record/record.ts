@@ -37,7 +37,7 @@ function recordText({ recorded, machine, figures }: Record): string {
   return `${about},\n  "figures": {\n${rounded.join(',\n')}\n  }\n}`;
 }
 
-/** What of two machines makes their figures hard to compare; empty: nothing. */
+/** Names what makes the figures of two machines hard to compare; empty: nothing does. */
 export function differences(now: Machine, then: Machine): string[] {
   const same: (keyof Machine)[] = ['kernel', 'cpus', 'cpu', 'node'];
   return same.filter((what) => now[what] !== then[what]).map((what) => `${what} ${then[what]}, now ${now[what]}`);

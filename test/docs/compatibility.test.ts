@@ -3,11 +3,11 @@
  *
  * docs/compatibility.md: every command of its last column is run as it stands, in the order of the rows, and ends as the row says.
  */
-import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { documentShell } from '../harness/document-shell.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -26,22 +26,9 @@ const rows = readFileSync(join(ROOT, 'docs/compatibility.md'), 'utf8')
     return { line, command, code: Number(code), words };
   });
 
-const shell = (command: string) =>
-  spawnSync('bash', ['-c', command], {
-    encoding: 'utf8',
-    timeout: 60_000,
-    env: {
-      PATH: `${HOME}:${process.env.PATH}`,
-      CLEAT_RUN_DIR: `${HOME}/run`,
-      CLEAT_STATE_DIR: `${HOME}/state`,
-      CLEAT_NETNS_DIR: `${HOME}/netns`,
-    },
-  });
+const shell = documentShell(HOME);
 
 compatibility('each command ends as its row says', () => {
-  mkdirSync(HOME, { mode: 0o755 });
-  writeFileSync(`${HOME}/cleat`, `#!/bin/sh\nexec ${process.execPath} ${ROOT}/dist/bundle/cleat.cjs "$@"\n`);
-  chmodSync(`${HOME}/cleat`, 0o755);
   assert.ok(rows.length > 35, String(rows.length));
   for (const { line, command, code, words } of rows) {
     assert.match(command, /^(NO_COLOR=1 )?cleat /, line);

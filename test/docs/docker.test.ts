@@ -3,12 +3,12 @@
  * docs/docker.md: every command of its first table is run as it stands, in the order of the rows, with the real client, and ends as the
  * row says; its second table has the options that are translated, and no other.
  */
-import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DOCKER_OPTIONS } from '../../service/fronts/docker/docker-create.ts';
+import { documentShell } from '../harness/document-shell.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
@@ -25,24 +25,9 @@ const rowsBelow = (heading: string): string[][] => {
   return [...text.matchAll(/^\| `([^`]+)` *\| (.*?) *\|$/gm)].map(([, first = '', second = '']) => [first, second]);
 };
 
-const shell = (command: string) =>
-  spawnSync('bash', ['-c', command], {
-    encoding: 'utf8',
-    timeout: 60_000,
-    env: {
-      PATH: `${HOME}:${process.env.PATH}`,
-      HOME,
-      DOCKER_HOST: `unix://${SOCKET}`,
-      CLEAT_RUN_DIR: `${HOME}/run`,
-      CLEAT_STATE_DIR: `${HOME}/state`,
-      CLEAT_NETNS_DIR: `${HOME}/netns`,
-    },
-  });
+const shell = documentShell(HOME, { HOME, DOCKER_HOST: `unix://${SOCKET}` });
 
 document('each command ends as its row says', () => {
-  mkdirSync(HOME, { mode: 0o755 });
-  writeFileSync(`${HOME}/cleat`, `#!/bin/sh\nexec ${process.execPath} ${ROOT}/dist/bundle/cleat.cjs "$@"\n`);
-  chmodSync(`${HOME}/cleat`, 0o755);
   const started = shell(`cleat daemon --detach --docker-socket ${SOCKET}`);
   assert.is(started.status, 0, started.stderr);
   const rows = rowsBelow('Commands');

@@ -51,7 +51,7 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_UNIT_PATH=
   ${MANAGER} --system --unit=test.target --log-target=console --log-level=warning --show-status=no
 `;
 
-/** `directories`: where the manager finds more units, if the test has any made there. */
+/** The manager also finds units in `directories`, if the test has some made there. */
 export async function booted(file: string, directories: readonly string[] = []): Promise<void> {
   if (process.env['TEST_BOOTED'] === '1') {
     execFileSync('umount', ['/proc/sys']);
