@@ -23,13 +23,13 @@ export type { EventAnswer, EventLine, Inspection, LifecycleEvent, Notification, 
 export type Told = Notification & { event_id: string };
 
 export interface Follow {
-  /** Only what is told of this container. */
+  /** It has only what is told of this container. */
   id?: string;
-  /** First what has happened since this moment, as far as it is kept (ms since the epoch). */
+  /** The stream begins with what has happened since this moment, as far as it is kept (ms since the epoch). */
   since?: number;
   /** The stream ends then. */
   until?: number;
-  /** First what has happened after this event. */
+  /** It begins with what has happened after this event. */
   after?: string;
   signal?: AbortSignal;
 }
