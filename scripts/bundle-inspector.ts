@@ -44,6 +44,9 @@ async function bundlePage(): Promise<void> {
     target: 'es2022',
     write: false,
     legalComments: 'none',
+    // Not for the browser: it tells which packages are in the page (licences.ts).
+    sourcemap: 'external',
+    sourcesContent: false,
   });
   replace(join(OUT, 'index.html'), readFileSync(join(PAGE, 'index.html')));
   // In the order of the entry points; the script comes last, because its age is that of the whole.

@@ -5,22 +5,24 @@
  * named with the licence that its package.json states.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const BUNDLES = join(ROOT, 'dist/bundle');
+/** What is bundled, with source maps: the programs, and the inspector's page. */
+const BUNDLES = ['dist/bundle', 'dist/inspector'].map((folder) => join(ROOT, folder));
 /** The folder of a package, at the end of the last node_modules in a path. */
 const PACKAGE = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//;
 /** Where Debian's packages of Node have it, and the archives of nodejs.org. */
 const NODES = ['/usr/share/doc/nodejs/LICENSE', join(process.execPath, '../../LICENSE')];
 
 /** The folders of the packages that are in the bundles. */
-function bundled(): string[] {
+export function bundled(): string[] {
   const found = new Set<string>();
-  for (const name of readdirSync(BUNDLES).filter((one) => one.endsWith('.map'))) {
-    const { sources } = JSON.parse(readFileSync(join(BUNDLES, name), 'utf8')) as { sources: string[] };
+  const maps = BUNDLES.flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
+  for (const map of maps.filter((name) => /\.js\.map$|\.cjs\.map$/.test(name))) {
+    const { sources } = JSON.parse(readFileSync(map, 'utf8')) as { sources: string[] };
     for (const source of sources) {
-      const folder = PACKAGE.exec(resolve(BUNDLES, source))?.[1];
+      const folder = PACKAGE.exec(resolve(dirname(map), source))?.[1];
       if (folder !== undefined) found.add(folder);
     }
   }

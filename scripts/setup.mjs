@@ -60,6 +60,7 @@ const TEST_PACKAGES = {
   nftables: 'the second opinion of the kernel tests on rules',
   conntrack: 'tests that connections end or survive as promised',
   curl: 'talks to the socket and to published ports in demo and tests',
+  git: 'a test makes a release in a repository of its own',
   jq: 'reads answers in demo',
   crun: 'the container engine of demo and tests',
   runc: 'the other OCI runtime, also of containerd, in tests',
@@ -70,7 +71,8 @@ const TEST_PACKAGES = {
   'busybox-static': 'the image of the containers that Podman runs in tests',
   firewalld: 'tests that networks pass it; it is not started on this machine',
   'dbus-daemon': 'the buses of their own that firewalld and systemd have in tests',
-  systemd: 'busctl, which asks firewalld; systemd-analyze; the manager that a test boots',
+  systemd:
+    'busctl, which asks firewalld; systemd-analyze; the manager that a test boots; the journal that a test writes to',
   'containernetworking-plugins': 'tests that cleat works in chains with the other CNI plugins; benchmark peer',
   containerd: 'tests that its containers run on cleat as a CNI plugin; it is not started on this machine (100 MB)',
   chromium: 'the browser in which tests use the page of the inspector (290 MB)',

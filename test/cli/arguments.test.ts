@@ -18,7 +18,7 @@ import { Shell } from './shell.ts';
 
 requirePrivateNamespace();
 
-const LINES = effort('lines', 24, 400);
+const LINES = effort('lines', 12, 400);
 const CODES = [0, 1, 2, 3, 125, 126, 127];
 
 const shell = new Shell();

@@ -29,7 +29,7 @@ const config = {
   ipam: { type: 'host-local', subnet: '10.78.0.0/24' },
   runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80 }] },
 };
-const cycles = effort('cycles', 4, 300);
+const cycles = effort('cycles', 3, 300);
 let netns = '';
 
 killed.before(async () => {

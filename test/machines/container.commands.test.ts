@@ -20,7 +20,7 @@ import { comeToRest, leftOf, objectionsAtRest, objectionsTo, tell, type Word } f
 import { effort, proved, seed } from '../harness/proof.ts';
 import { settled, type Ending } from '../harness/world.ts';
 
-const RUNS = effort('runs', 120, 3000);
+const RUNS = effort('runs', 50, 3000);
 const PATH = process.env['CLEAT_PROVE_path'];
 
 const NETWORKS = new Map(

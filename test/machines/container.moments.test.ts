@@ -116,7 +116,7 @@ const STORIES: Record<string, Story> = {
 };
 
 /** Every so many of the failures are tried. */
-const STRIDE = effort('ways', 27, 1);
+const STRIDE = effort('ways', 80, 1);
 
 /** The place of the interruption: before the n-th effect, after it, or after the n-th file. */
 interface Cut {

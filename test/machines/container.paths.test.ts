@@ -31,8 +31,8 @@ const LEAVING = ['tearingDown', 'draining', 'releasing', 'gone'];
 const TEARDOWN: ContainerEvent = { type: 'teardown', users: [] };
 const OPERATIONS = ['configure', 'connect', 'disconnect', 'publish', 'unpublish', 'reload', 'adjust', 'yield'];
 
-/** Going on from the end of a walk costs as much as all walks: npm test does so only from every fifteenth. */
-const STRIDE = effort('onwards', 15, 1);
+/** Going on from the end of a walk costs as much as all walks: npm test does so only from every fortieth. */
+const STRIDE = effort('onwards', 40, 1);
 
 const everyWalk = (
   look: (steps: Step[], last: Snapshot, variant: Variant) => string | undefined,

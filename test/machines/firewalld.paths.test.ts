@@ -88,7 +88,7 @@ function chance(seed: number): (n: number) => number {
 }
 
 paths('after random events firewalld has the bridges of the networks that are up', async () => {
-  const runs = effort('random lives', 300, 20_000);
+  const runs = effort('random lives', 100, 20_000);
   for (let seed = 0; seed < runs; seed++) {
     const below = chance(seed);
     /** Null while it does not run. */

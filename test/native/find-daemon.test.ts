@@ -31,7 +31,7 @@ import { ROOT } from '../harness/sanitized.ts';
 
 requirePrivateNamespace();
 
-const ROUNDS = effort('rounds', 12, 2000);
+const ROUNDS = effort('rounds', 5, 2000);
 /** Of a machine with a lot of other work. */
 const PATIENCE_MS = 60_000;
 const UID = 1000;

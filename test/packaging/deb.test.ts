@@ -138,7 +138,7 @@ deb('it says what it is and needs, and has what runs and nothing else', () => {
     [],
   );
   const licences = output('sh', '-c', `dpkg-deb --fsys-tarfile ${file} | tar -xO ./usr/share/doc/cleat/copyright`);
-  for (const name of ['xstate 5', 'fastify 5', 'zod 4', 'Node.js v'])
+  for (const name of ['xstate 5', 'fastify 5', 'zod 4', 'preact 11', 'Node.js v'])
     assert.match(licences, new RegExp(`^${name}`, 'm'));
 });
 

@@ -2,11 +2,15 @@
 /**
  * An ordinary user's daemon is killed at every failpoint of a short life on a network: the next one finishes what was begun, or has
  * undone it, and after the teardown nothing leads out and nothing is left.
+ *
+ * Limits: in npm test at four of them.
  */
+// proving: 1800
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { on, port } from '../harness/daemon.ts';
 import { until } from '../harness/native.ts';
+import { effort, spread } from '../harness/proof.ts';
 import { RootlessDaemon, TestUser } from '../harness/rootless.ts';
 import { RootlessKills } from '../harness/rootless-kills.ts';
 
@@ -32,7 +36,7 @@ kills('a life passes the failpoints of the way out', async () => {
 
 kills('killed at each of them, the next daemon goes on', async () => {
   const uplink = points.filter((point) => /^(probe|start|verify|stop)Uplink:/.test(point));
-  for (const point of uplink) {
+  for (const point of spread(uplink, effort('kills', 4, Infinity))) {
     await killing.at(point, live);
     await until(`${point}: nothing leads out`, () => !user.processes().some((line) => line.includes('slirp4netns')));
     await daemon.clean();

@@ -32,7 +32,7 @@ import { effort, proved } from '../harness/proof.ts';
 
 requirePrivateNamespace();
 
-const REQUESTS = effort('requests', 160, 4000);
+const REQUESTS = effort('requests', 80, 4000);
 const PER_ROUND = 20;
 /** How often the whole host is compared before and after a request. */
 const LOOK_EVERY = 16;

@@ -24,7 +24,7 @@ import { connectTo, said } from '../harness/raw-client.ts';
 
 requirePrivateNamespace();
 
-const CONNECTIONS = effort('connections', 400, 10_000);
+const CONNECTIONS = effort('connections', 200, 10_000);
 const AT_ONCE = 30;
 /** How long the test reads from a connection that the daemon does not close. */
 const QUIET_MS = 60;

@@ -148,7 +148,7 @@ function tries(variant: Variant): { before: Snapshot; event: ContainerEvent }[] 
     if (before === undefined || last === undefined || !EVENTS.has(last.event.type)) continue;
     all.set(`${keyOf(before)} ${JSON.stringify(last.event)}`, { before, event: last.event as ContainerEvent });
   }
-  return spread([...all.values()], effort('planned-paths', 25, 100_000));
+  return spread([...all.values()], effort('planned-paths', 12, 100_000));
 }
 
 const paths = suite('plan-paths');

@@ -288,7 +288,7 @@ random(
     });
     const { CLEAT_PROVE_path: path } = process.env;
     const result = await fc.check(property, {
-      numRuns: effort('sequences', 3, 100),
+      numRuns: effort('sequences', 2, 100),
       examples: [[CUT_SHORT]],
       seed: seed(),
       ...(path === undefined ? {} : { path }),
