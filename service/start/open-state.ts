@@ -18,6 +18,7 @@ import { ExposedStore } from '../../state/files/exposed.ts';
 import { Journal } from '../../state/files/journal.ts';
 import { SnapshotStore } from '../../state/files/store.ts';
 import { Definitions } from '../networks/definitions.ts';
+import { HostIdentity } from '../overlay/host-identity.ts';
 import { failpoint } from '../records/failpoint.ts';
 import { instanceOf } from '../records/instance.ts';
 import { refuseSocketPath } from '../sockets/listen.ts';
@@ -55,6 +56,8 @@ export function openState(options: DaemonOptions) {
   const { definitions: known, previous, unreadable } = definitionStore.load();
   const exposed = new ExposedStore(stateDir, failpoint);
   unreadable.push(...exposed.load().unreadable);
+  const identity = new HostIdentity(stateDir, failpoint);
+  unreadable.push(...identity.unreadable);
   return {
     options,
     publisher: options.publisher,
@@ -71,6 +74,7 @@ export function openState(options: DaemonOptions) {
     /** The definitions from before an update that a crash interrupted. */
     previous,
     exposed,
+    identity,
     /** The files that were set aside. */
     unreadable,
   };
