@@ -14,6 +14,7 @@ import { obstaclesTo, overlapWarning, type Obstacle } from './host-routes.ts';
 import { IPV6_LEAST } from './mtu.ts';
 import { firstFree, poolsOf, ULA, uniqueLocals } from '../addresses/subnet-pools.ts';
 import { reservedNetwork, reservedSubnet, uselessAddresses } from '../addresses/special-addresses.ts';
+import { hasBridge } from './driver.ts';
 import { isUnknown, notExternal } from './external.ts';
 import { ipamOf, isOnParent, parentOf, parentWarnings, rivalsOf, strangeOption } from './parent.ts';
 import { isUnmanaged, notUnmanaged, unmanagedWarnings, uselessOption } from './unmanaged.ts';
@@ -81,7 +82,7 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
   const impossible = impossibleOptions({ driver, ipv6_enabled, options });
   if (impossible !== null) return impossible;
   // The name server has the addresses of the gateways, or of a bridge of others.
-  const answers = driver === 'bridge' && ipam.ipam !== 'none';
+  const answers = hasBridge({ driver }) && ipam.ipam !== 'none';
   const definition: NetworkDefinition = {
     name,
     id: around.id,
