@@ -41,6 +41,14 @@ export const FAULTS = {
   SUBNET_RESERVED: [400, 'Choose a subnet of private addresses, such as 10.90.0.0/24 or fd00:90::/64 (docs/cli.md).'],
   SUBNET_OVERLAPS: [409, 'Choose a subnet that no other network has.'],
   NO_FREE_SUBNET: [409, 'Give a subnet explicitly, or the daemon more pools: --default-subnet-pool.'],
+  VTEP_ADDRESS_MISSING: [
+    409,
+    'Give this host the address, or start the daemon with one that it has: --advertise. Others send there.',
+  ],
+  ROUTE_IN_THE_WAY: [
+    409,
+    'Remove the route that the message names, or give the overlay another pool. It is tried again.',
+  ],
   INTERFACE_TAKEN: [409, 'Choose another interface name, or leave the choice to cleat.'],
   BRIDGE_MISSING: [
     409,

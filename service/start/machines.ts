@@ -81,6 +81,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     previous: new Map(state.previous.map((definition) => [definition.name, definition])),
     containers: () => roster.all().map(({ context }) => context),
     store: state.outsideStore,
+    peers: state.peers,
     bootId,
     failed,
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
