@@ -45,7 +45,8 @@ export const networkMachine = setupNetwork.createMachine({
     bridge: input.bridge,
     remeasured: false,
     peers: input.peers,
-    repeered: false,
+    // The daemon before may have ended between hearing of them and having the kernel follow.
+    repeered: input.adopted.size > 0 && input.definition.overlay !== undefined,
     leases: input.adopted,
     cursors: {},
     waiting: [],

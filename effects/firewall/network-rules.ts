@@ -7,6 +7,8 @@
  */
 import { isKernelError, type Outside } from '../../native/index.ts';
 import type { NetworkRules } from '../ruleset/ruleset-inputs.ts';
+import { peerElements, peerSet } from '../ruleset/ruleset-overlay.ts';
+import { FAMILIES } from '../ruleset/rule-words.ts';
 import { networkRules, removeNetworkRules } from '../ruleset/ruleset.ts';
 import { staleElements, SUBNET_SETS } from '../ruleset/ruleset-stale.ts';
 import { byLook } from './ruleset-turn.ts';
@@ -15,6 +17,26 @@ export function setRules(native: Outside, table: string, rules: NetworkRules): P
   const wanted = networkRules(table, rules);
   return byLook(native, async () => {
     await native.nft([...staleElements(table, rules.bridge, wanted, await subnetElements(native, table)), ...wanted]);
+  });
+}
+
+/**
+ * Gives an overlay's rules the addresses of its other hosts. Writes what differs alone: the chains, and what they have counted or are
+ * about to judge, are left as they are.
+ */
+export function setPeers(native: Outside, table: string, rules: NetworkRules): Promise<void> {
+  const wanted = peerElements(table, rules);
+  return byLook(native, async () => {
+    const sets = FAMILIES.map(peerSet);
+    const dumps = await Promise.all(sets.map((set) => native.nftElements('inet', table, set)));
+    const seen = new Map(sets.map((set, i) => [set, dumps[i] ?? []]));
+    const there = new Set([...seen.values()].flat().map(({ key }) => JSON.stringify(key)));
+    const missing = wanted.flatMap(({ elements, ...one }) => {
+      const left = elements.filter(({ key }) => !there.has(JSON.stringify(key)));
+      return left.length === 0 ? [] : [{ ...one, elements: left }];
+    });
+    const changes = [...staleElements(table, rules.bridge, wanted, seen), ...missing];
+    if (changes.length > 0) await native.nft(changes);
   });
 }
 

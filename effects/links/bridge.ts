@@ -19,7 +19,7 @@ import { connectedRoute } from './connected-route.ts';
 import { forwardIpv6 } from '../namespaces/forwarding.ts';
 import type { Kernel, OutsideKernel } from '../kernel.ts';
 import { removeLinks } from './link.ts';
-import { removeRules, setRules } from '../firewall/network-rules.ts';
+import { removeRules, setPeers, setRules } from '../firewall/network-rules.ts';
 import { hostNeighbours } from './neighbour.ts';
 import { portTag, refuseTag, tagOf } from './vlan.ts';
 import { refuse, stranger } from '../refusal.ts';
@@ -99,8 +99,9 @@ export const programPeers =
   (kernel: Kernel) =>
   async ({ definition, outside }: RaiseInput): Promise<void> => {
     const { kernel: native } = kernel.outside(outside);
-    await setRules(native, kernel.instance.table, rulesOf(definition));
-    if (isOverlay(definition)) await ensurePeers(native, definition);
+    if (!isOverlay(definition)) return;
+    await setPeers(native, kernel.instance.table, rulesOf(definition));
+    await ensurePeers(native, definition);
   };
 
 /** Makes or restores what an overlay has beside its bridge. Requires its rules. */

@@ -101,6 +101,12 @@ export function overlayWays({ bridge, subnets, overlay }: NetworkRules): { set: 
   ].filter(({ elements }) => elements.length > 0);
 }
 
+/** Returns the operations that add the addresses of the other hosts. */
+export const peerElements = (table: string, network: NetworkRules) =>
+  overlayWays(network)
+    .filter(({ set }) => FAMILIES.some((family) => set === peerSet(family)))
+    .map(({ set, elements }) => ({ op: 'element.add' as const, table, set, elements }));
+
 /** The packet goes to another host of the overlay. */
 export const toOtherHosts = ({ link, pools }: OverlayRules): NftExpression[][] =>
   link === null ? pools.map((pool) => inNetwork('daddr', pool)) : [interfaceIs('to', link)];

@@ -49,8 +49,7 @@ export class OverlayPeers {
   }
 
   forget(network: string): void {
-    this.#store?.remove(network);
-    this.#peers.delete(network);
+    if (this.#peers.delete(network)) this.#store?.remove(network);
     for (const key of this.#ways.keys()) if (key.startsWith(`${network} `)) this.#ways.delete(key);
   }
 }
