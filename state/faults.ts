@@ -49,11 +49,19 @@ export const FAULTS = {
   OVERLAY_DIFFERS: [409, 'Leave these options out to join the overlay as it is, or use another name.'],
   OVERLAY_FENCED: [
     503,
-    'Wait: the share is claimed again as soon as etcd answers; `cleat network inspect` says how it is.',
+    'Wait: the share is claimed again as soon as etcd answers; `cleat network peers NAME` says how it is.',
   ],
   NO_SHARE_LEFT: [
     409,
     'Remove the network from hosts that are gone, or wait for shares at rest; the message counts both.',
+  ],
+  VTEP_ADDRESS_MISSING: [
+    409,
+    'Give this host the address, or start the daemon with one that it has: --advertise. Others send there.',
+  ],
+  ROUTE_IN_THE_WAY: [
+    409,
+    'Remove the route that the message names, or give the overlay another pool. It is tried again.',
   ],
   INTERFACE_TAKEN: [409, 'Choose another interface name, or leave the choice to cleat.'],
   BRIDGE_MISSING: [

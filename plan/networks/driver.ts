@@ -8,3 +8,9 @@ import type { NetworkDefinition } from '../../state/network.ts';
 /** True if containers of this driver are on a bridge: one host's, or an overlay's, which is one bridge on each host. */
 export const hasBridge = ({ driver }: { driver: NetworkDefinition['driver'] | undefined }): boolean =>
   driver === 'bridge' || driver === 'overlay';
+
+/** Returns all addresses that a network has, on whatever host, in CIDR notation. */
+export const spaceOf = ({ subnets, overlay }: Pick<NetworkDefinition, 'subnets' | 'overlay'>): string[] => [
+  ...subnets.map(({ subnet }) => subnet),
+  ...(overlay?.pools ?? []),
+];

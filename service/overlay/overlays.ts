@@ -247,7 +247,9 @@ export class Overlays {
       next: ({ context }) => {
         const { peers, held, subnets: recorded } = before;
         before = context;
-        if (context.peers !== peers) this.#meet(name, context.peers);
+        // Before there is a definition there is nothing that has peers.
+        if (context.subnets.length > 0 && (context.peers !== peers || recorded.length === 0))
+          this.#meet(name, context.peers);
         // What is ours is no peer's.
         if ((context.held !== held || context.subnets !== recorded) && running.seen !== null)
           this.#compare(name, running.seen);

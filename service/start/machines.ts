@@ -89,6 +89,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     previous: new Map(state.previous.map((definition) => [definition.name, definition])),
     containers: () => roster.all().map(({ context }) => context),
     store: state.outsideStore,
+    peers: state.peers,
     bootId,
     failed,
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
@@ -116,7 +117,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     place: placeOf(bootId, kernel.outside(null).kernel.identity(), instance.name),
     definitions,
     renumber: (name, shares, overlay) => networks.renumber(name, shares, overlay),
-    setPeers: () => Promise.resolve(),
+    setPeers: (name, peers) => shared.setPeers(name, peers),
     watch: (machine) => machineStates.watch(machine),
     failed,
   });
