@@ -98,6 +98,7 @@ export class Shared implements Directory {
   /** The last seen state of foreign bridges, by outside and network. */
   readonly #bridges = new Map<string, { index: number; seen: BridgeSeen | null }>();
   #watcher: OutsideWatcher | null = null;
+  #refusal: (network: string) => Fault | null = () => null;
 
   constructor(parts: {
     /** Given what they ask, which is this, and must not ask it before it is made. */
@@ -138,6 +139,15 @@ export class Shared implements Directory {
   network(outside: string | null, name: string): AnyActorRef | null {
     const on = this.#outside(outside);
     return on.networks.get(name) ?? this.#startNetwork(on, outside, name, NO_LEASES, false);
+  }
+
+  /** Why nothing can be attached to a network now: an overlay whose share is not this host's. */
+  refusal(name: string): Fault | null {
+    return this.#refusal(name);
+  }
+
+  refusedBy(refusal: (network: string) => Fault | null): void {
+    this.#refusal = refusal;
   }
 
   firewall(outside: string | null): AnyActorRef {
