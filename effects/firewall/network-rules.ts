@@ -5,10 +5,9 @@
  * it no longer has, or of hosts that have left an overlay.
  * Limits: writing requires the table (firewall.ts). Without a table there is nothing to remove.
  */
-import { isKernelError, type Outside } from '../../native/index.ts';
+import { isKernelError, type NftElement, type Outside } from '../../native/index.ts';
 import type { NetworkRules } from '../ruleset/ruleset-inputs.ts';
-import { peerElements, peerSet } from '../ruleset/ruleset-overlay.ts';
-import { FAMILIES } from '../ruleset/rule-words.ts';
+import { peerElements, peerSets } from '../ruleset/ruleset-overlay.ts';
 import { networkRules, removeNetworkRules } from '../ruleset/ruleset.ts';
 import { staleElements, SUBNET_SETS } from '../ruleset/ruleset-stale.ts';
 import { byLook } from './ruleset-turn.ts';
@@ -16,7 +15,8 @@ import { byLook } from './ruleset-turn.ts';
 export function setRules(native: Outside, table: string, rules: NetworkRules): Promise<void> {
   const wanted = networkRules(table, rules);
   return byLook(native, async () => {
-    await native.nft([...staleElements(table, rules.bridge, wanted, await subnetElements(native, table)), ...wanted]);
+    const seen = new Map([...(await subnetElements(native, table)), ...(await peersOf(native, table, rules))]);
+    await native.nft([...staleElements(table, rules.bridge, wanted, seen), ...wanted]);
   });
 }
 
@@ -27,9 +27,7 @@ export function setRules(native: Outside, table: string, rules: NetworkRules): P
 export function setPeers(native: Outside, table: string, rules: NetworkRules): Promise<void> {
   const wanted = peerElements(table, rules);
   return byLook(native, async () => {
-    const sets = FAMILIES.map(peerSet);
-    const dumps = await Promise.all(sets.map((set) => native.nftElements('inet', table, set)));
-    const seen = new Map(sets.map((set, i) => [set, dumps[i] ?? []]));
+    const seen = await peersOf(native, table, rules);
     const there = new Set([...seen.values()].flat().map(({ key }) => JSON.stringify(key)));
     const missing = wanted.flatMap(({ elements, ...one }) => {
       const left = elements.filter(({ key }) => !there.has(JSON.stringify(key)));
@@ -51,6 +49,18 @@ export function removeRules(native: Outside, table: string, rules: NetworkRules)
     const left = staleElements(table, rules.bridge, networkRules(table, rules), seen);
     await native.nft([...left, ...removeNetworkRules(table, rules)]);
   });
+}
+
+/** Reads the sets of an overlay's other hosts. Those that are not there yet are empty. */
+async function peersOf(native: Outside, table: string, rules: NetworkRules) {
+  const read = async ({ set }: { set: string }) =>
+    [set, await native.nftElements('inet', table, set).catch(noneIfAbsent)] as const;
+  return new Map(await Promise.all(peerSets(rules).map(read)));
+}
+
+function noneIfAbsent(error: unknown): NftElement[] {
+  if (isKernelError(error) && error.code === 'ENOENT') return [];
+  throw error;
 }
 
 /** Reads the sets that hold subnets of networks. Fails with ENOENT when there is no table. */

@@ -5,7 +5,7 @@
  * leads there; with VXLAN that is the overlay's own link, whose packets come from the addresses of its other hosts. Such packets go to
  * the bridge and nowhere else. All other networks are as apart from the other hosts' containers as from those here (`isolate`).
  *
- *     input        vtep-<bridge>     the tunnel's packets (port and network number of VXLAN) come from other hosts of the overlay
+ *     vtep-<bridge> filter 0         hook input: the tunnel's packets (port and network number of VXLAN) come from other hosts of the overlay
  *     raw          tunnel-<bridge>   by the VXLAN link come sources in the pools alone
  *                  remote-<bridge>   sources in the pools, but in no share of this host, come by the way that leads back to them
  *     forward      peers-<bridge>    what came from another host goes to the bridge, or is an answer
@@ -13,7 +13,7 @@
  * Limits: whoever can send with the address of another host reaches the network: VXLAN has no secret. Without VXLAN (host-gw) a
  * source counts as genuine if its route leads out by the link that the packet came in by.
  */
-import type { NftElement, NftExpression, NftOperation, NftType } from '../../native/nftables/nft-types.ts';
+import type { NftElement, NftExpression, NftHook, NftOperation, NftType } from '../../native/nftables/nft-types.ts';
 import { familyOf } from '../../plan/addresses/address.ts';
 import { without } from '../../plan/addresses/ranges.ts';
 import { rangeOf, rule } from './rule-operations.ts';
@@ -24,45 +24,42 @@ import {
   connection,
   ESTABLISHED_RELATED,
   FAMILIES,
-  fromTunnelPeer,
+  fromAddressIn,
   inNetwork,
   interfaceIs,
-  toTunnel,
-  tunnelDispatch,
-  tunnelKey,
+  ofTunnel,
   verdict,
   type Family,
 } from './rule-words.ts';
 import type { NetworkRules, OverlayRules } from './ruleset-inputs.ts';
 
-export const peerSet = (family: Family): string => `peers${family}`;
+/** The set with the addresses of the other hosts of one overlay. */
+export const peerSet = (family: Family, bridge: string): string => `peers${family}-${bridge}`;
 
-export const OVERLAY_SETS: { name: string; key: NftType[]; verdicts: boolean }[] = [
-  { name: 'tunnels', key: ['inet_service', 'mark'], verdicts: true },
-  ...FAMILIES.map((family) => ({
-    name: peerSet(family),
-    key: ['mark', addressType(family)] as NftType[],
-    verdicts: false,
-  })),
-];
+/** The sets that such a network has of its own. */
+export const peerSets = ({ bridge, overlay }: NetworkRules): { set: string; key: NftType[] }[] =>
+  overlay === undefined || overlay.link === null
+    ? []
+    : FAMILIES.map((family) => ({ set: peerSet(family, bridge), key: [addressType(family)] }));
 
-/** The chains of such a network, besides those of its bridge. */
+/** Returns the bridge of the overlay that a set belongs to; undefined if it is another set. */
+export const bridgeOfSet = (set: string): string | undefined => /^peers[46]-(.+)$/.exec(set)?.[1];
+
+/** The chains of such a network, besides those of its bridge. The hook `input` calls the first. */
 export const OVERLAY_CHAINS = ['vtep', 'tunnel', 'remote', 'peers'];
-
-/** Returns the rule of the hook `input` that calls vtep-<bridge>. Requires the set and the hook. */
-export const overlayBase = (table: string): NftOperation[] => [
-  rule(table, 'input', [toTunnel(), tunnelDispatch('tunnels')]),
-];
+export const VTEP_HOOK: NftHook = { type: 'filter', hook: 'input', priority: 0, policy: 'accept' };
 
 /** Returns the rules of the overlay's own chains. Requires these chains, empty. */
 export function overlayRules(table: string, { bridge, overlay }: NetworkRules): NftOperation[] {
   if (overlay === undefined) return [];
   const add = (prefix: string, ...words: Parameters<typeof rule>[2]) => rule(table, `${prefix}-${bridge}`, words);
-  const { link, pools } = overlay;
+  const { link, pools, port, vni } = overlay;
   if (link === null) return [add('remote', cameByAnotherWay(), verdict('drop'))];
   return [
-    ...FAMILIES.map((family) => add('vtep', fromTunnelPeer(family, peerSet(family)), verdict('return'))),
-    add('vtep', verdict('drop')),
+    ...FAMILIES.map((family) =>
+      add('vtep', ofTunnel(port, vni), fromAddressIn(family, peerSet(family, bridge)), verdict('return')),
+    ),
+    add('vtep', ofTunnel(port, vni), verdict('drop')),
     ...pools.map((pool) => add('tunnel', inNetwork('saddr', pool), verdict('return'))),
     add('tunnel', verdict('drop')),
     add('remote', interfaceIs('from', link), verdict('return')),
@@ -72,10 +69,10 @@ export function overlayRules(table: string, { bridge, overlay }: NetworkRules): 
   ];
 }
 
-/** Returns the elements that lead to these chains, and the addresses of the other hosts. */
+/** Returns the elements that lead to these chains. */
 export function overlayWays({ bridge, subnets, overlay }: NetworkRules): { set: string; elements: NftElement[] }[] {
   if (overlay === undefined) return [];
-  const { link, pools, vni, port, peers } = overlay;
+  const { link, pools } = overlay;
   const jump = (prefix: string) => ({ verdict: 'jump', chain: `${prefix}-${bridge}` }) as const;
   const ways = FAMILIES.map((family) => ({
     set: `saddr${family}`,
@@ -86,26 +83,21 @@ export function overlayWays({ bridge, subnets, overlay }: NetworkRules): { set: 
   }));
   if (link === null) return ways.filter(({ elements }) => elements.length > 0);
   const byLink = (set: string, chain: string) => ({ set, elements: [{ key: [{ ifname: link }], data: jump(chain) }] });
-  return [
-    ...ways,
-    byLink('arrivals', 'tunnel'),
-    byLink('forward_from', 'peers'),
-    byLink('forward_to', 'to'),
-    { set: 'tunnels', elements: [{ key: [{ port }, tunnelKey(vni)], data: jump('vtep') }] },
-    ...FAMILIES.map((family) => ({
-      set: peerSet(family),
-      elements: [...new Set(peers)]
-        .filter((peer) => familyOf(peer) === family)
-        .map((peer): NftElement => ({ key: [tunnelKey(vni), address(peer)], comment: bridge })),
-    })),
-  ].filter(({ elements }) => elements.length > 0);
+  return [...ways, byLink('arrivals', 'tunnel'), byLink('forward_from', 'peers'), byLink('forward_to', 'to')].filter(
+    ({ elements }) => elements.length > 0,
+  );
 }
 
 /** Returns the operations that add the addresses of the other hosts. */
-export const peerElements = (table: string, network: NetworkRules) =>
-  overlayWays(network)
-    .filter(({ set }) => FAMILIES.some((family) => set === peerSet(family)))
-    .map(({ set, elements }) => ({ op: 'element.add' as const, table, set, elements }));
+export const peerElements = (table: string, { bridge, overlay }: NetworkRules) =>
+  overlay === undefined || overlay.link === null
+    ? []
+    : FAMILIES.flatMap((family) => {
+        const mine = [...new Set(overlay.peers)].filter((peer) => familyOf(peer) === family);
+        if (mine.length === 0) return [];
+        const elements = mine.map((peer): NftElement => ({ key: [address(peer)], comment: bridge }));
+        return [{ op: 'element.add' as const, table, set: peerSet(family, bridge), elements }];
+      });
 
 /** The packet goes to another host of the overlay. */
 export const toOtherHosts = ({ link, pools }: OverlayRules): NftExpression[][] =>

@@ -6,16 +6,13 @@
  */
 import type { NftElement, NftOperation } from '../../native/nftables/nft-types.ts';
 import { CHAINS } from './ruleset.ts';
-import { OVERLAY_SETS } from './ruleset-overlay.ts';
 import { SOURCE_SETS } from './ruleset-sources.ts';
 import { UPLINK_SETS } from './ruleset-uplinks.ts';
 
-/** The sets whose elements are made from the subnets of networks, and from the other hosts of overlays. */
-export const SUBNET_SETS = [
-  ...SOURCE_SETS.filter(({ name }) => name !== 'arrivals'),
-  ...OVERLAY_SETS,
-  ...UPLINK_SETS,
-].map(({ name }) => name);
+/** The sets whose elements are made from the subnets of networks. */
+export const SUBNET_SETS = [...SOURCE_SETS.filter(({ name }) => name !== 'arrivals'), ...UPLINK_SETS].map(
+  ({ name }) => name,
+);
 
 /**
  * Returns operations that remove the elements of a bridge from the sets, except those that `kept` adds. `seen`: the contents of

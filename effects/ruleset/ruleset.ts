@@ -69,11 +69,12 @@ import { otherForwarding, SOURCE_SETS, sourceBase, sourceRules, sourceWays } fro
 import {
   fromOverlay,
   OVERLAY_CHAINS,
-  OVERLAY_SETS,
-  overlayBase,
   overlayRules,
   overlayWays,
+  peerElements,
+  peerSets,
   toOtherHosts,
+  VTEP_HOOK,
   withinOverlay,
 } from './ruleset-overlay.ts';
 import { NO_REPLIES, replyRules, type Replies } from './ruleset-replies.ts';
@@ -134,13 +135,6 @@ export function baseRules(
       ...(interval ? { interval } : {}),
     })),
     ...['bridges', ...BRIDGE_SETS].map((set): NftOperation => ({ op: 'set.add', table, set, key: ['ifname'] })),
-    ...OVERLAY_SETS.map(({ name, key, verdicts }): NftOperation => ({
-      op: 'set.add',
-      table,
-      set: name,
-      key,
-      ...(verdicts ? { data: 'verdict' } : {}),
-    })),
     ...UPLINK_SETS.map(({ name, key }): NftOperation => ({ op: 'set.add', table, set: name, key })),
 
     ...INNER.map((name): NftOperation => ({ op: 'chain.add', table, chain: name })),
@@ -157,7 +151,6 @@ export function baseRules(
     })),
 
     ...sourceBase(table),
-    ...overlayBase(table),
     ...uplinkRules(table, guard),
     ...replyRules(table, replies),
     add('prerouting', toThisHost(), jump('publish')),
@@ -193,6 +186,7 @@ export function networkRules(table: string, network: NetworkRules): NftOperation
   const { bridge } = network;
   const member = network.internal ? 'strict' : network.isolate;
   return [
+    ...addPeerSets(table, network),
     ...networkChains(table, network),
     ...BRIDGE_SETS.filter((set) => set !== member).flatMap((set) =>
       takeOut(table, set, [{ key: [{ ifname: bridge }] }]),
@@ -205,17 +199,20 @@ export function networkRules(table: string, network: NetworkRules): NftOperation
     ...sourceRules(table, network),
     ...overlayRules(table, network),
     ...ways(network).map(({ set, elements }) => putIn(table, set, elements)),
+    ...peerElements(table, network),
   ];
 }
 
 export function removeNetworkRules(table: string, network: NetworkRules): NftOperation[] {
   const { bridge } = network;
   return [
+    ...addPeerSets(table, network),
     // A chain can be removed only if it exists and no element leads to it.
     ...networkChains(table, network),
     ...BRIDGE_SETS.flatMap((set) => takeOut(table, set, [{ key: [{ ifname: bridge }] }])),
     ...ways(network).flatMap(({ set, elements }) => takeOut(table, set, elements)),
     ...chainsOf(network).map((chain): NftOperation => ({ op: 'chain.del', table, chain })),
+    ...peerSets(network).map(({ set }): NftOperation => ({ op: 'set.del', table, set })),
   ];
 }
 
@@ -236,13 +233,16 @@ function ways(network: NetworkRules): Way[] {
   ];
 }
 
+const addPeerSets = (table: string, network: NetworkRules) =>
+  peerSets(network).map(({ set, key }): NftOperation => ({ op: 'set.add', table, set, key }));
+
 function chainsOf({ bridge, overlay }: NetworkRules): string[] {
   return (overlay === undefined ? BRIDGE_CHAINS : CHAINS).map((prefix) => `${prefix}-${bridge}`);
 }
 
 function networkChains(table: string, network: NetworkRules): NftOperation[] {
   return chainsOf(network).flatMap((chain): NftOperation[] => [
-    { op: 'chain.add', table, chain },
+    { op: 'chain.add', table, chain, ...(chain === `vtep-${network.bridge}` ? { hook: VTEP_HOOK } : {}) },
     { op: 'chain.flush', table, chain },
   ]);
 }
