@@ -12,6 +12,8 @@ import { addNetns } from './inside.ts';
 import { TestDaemon } from './daemon.ts';
 
 const SWITCH = 'switch0';
+/** The address of the test's own namespace on the switch. */
+export const GROUND_ADDRESS = '192.0.2.254';
 let made = false;
 
 const ip = (...args: string[]) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -20,7 +22,7 @@ const ip = (...args: string[]) => execFileSync('ip', args, { stdio: ['ignore', '
 export function addHost(name: string, address: string): string {
   if (!made) {
     ip('link', 'add', SWITCH, 'type', 'bridge');
-    ip('addr', 'add', '192.0.2.254/24', 'dev', SWITCH);
+    ip('addr', 'add', `${GROUND_ADDRESS}/24`, 'dev', SWITCH);
     ip('link', 'set', SWITCH, 'up');
     made = true;
   }
@@ -28,7 +30,7 @@ export function addHost(name: string, address: string): string {
   ip('link', 'add', `p-${name}`, 'master', SWITCH, 'up', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);
   ip('-n', name, 'addr', 'add', `${address}/24`, 'dev', 'eth0', 'nodad');
   ip('-n', name, 'link', 'set', 'eth0', 'up');
-  ip('-n', name, 'route', 'add', 'default', 'via', '192.0.2.254');
+  ip('-n', name, 'route', 'add', 'default', 'via', GROUND_ADDRESS);
   return path;
 }
 
@@ -46,6 +48,8 @@ export function daemonOn(name: string, address: string, etcd: string[], ttl = 5)
   return daemon;
 }
 
+let single: Etcd | null = null;
+
 export class Etcd {
   readonly endpoints: string[];
   readonly #members: string[];
@@ -60,6 +64,15 @@ export class Etcd {
     this.endpoints = this.#members.map((address) => `${scheme}://${address}:2379`);
     this.#processes = this.#members.map(() => null);
     this.#members.forEach((address, n) => addHost(`etcd${n}`, address));
+  }
+
+  /** Starts the one store of a test that needs no more, with the data that it had when it was stopped. */
+  static async alone(): Promise<Etcd> {
+    const known = single !== null;
+    single ??= new Etcd(1);
+    single.startMember(0, known ? 'existing' : 'new');
+    await single.healthy();
+    return single;
   }
 
   async start(): Promise<void> {
