@@ -110,8 +110,8 @@ function common(before: Standing, now: Standing): Standing {
 async function look(native: Outside, table: string): Promise<SeenRuleset> {
   const found = await native.nftTable('inet', table);
   if (found === null) return { table: null, elements: new Map() };
-  const present = new Set(found.sets.map(({ name }) => name));
-  const sets = ourSets(table).filter((set) => present.has(set));
+  const names = found.sets.map(({ name }) => name);
+  const sets = ourSets(table, names);
   const dumps = await Promise.all(sets.map((set) => elementsOf(native, table, set)));
   return { table: found, elements: new Map(sets.map((set, i) => [set, dumps[i] ?? []])) };
 }

@@ -179,6 +179,10 @@ export function toOneOf(set: string): NftExpression[] {
   ];
 }
 
+export function fromAddressIn(family: Family, set: string): NftExpression[] {
+  return [...ofFamily(family), loadAddress(family, 'saddr', 0), { expr: 'lookup', set, sreg: 0 }];
+}
+
 export function toAddressIn(family: Family, set: string): NftExpression[] {
   return [...ofFamily(family), loadAddress(family, 'daddr', 0), { expr: 'lookup', set, sreg: 0 }];
 }
@@ -214,6 +218,16 @@ export function toPort(protocol: number, port: number): NftExpression[] {
     equals({ byte: protocol }),
     { expr: 'payload', base: 'transport', offset: 2, length: 2, dreg: 0 },
     equals({ port }),
+  ];
+}
+
+/** A UDP packet to this port, with this network number in the header of VXLAN (RFC 7348, 5). */
+export function ofTunnel(port: number, vni: number): NftExpression[] {
+  return [
+    ...toPort(PROTOCOLS.udp, port),
+    // Behind the header of UDP (8 bytes) and 4 bytes of flags: the network number, and a byte that is 0.
+    { expr: 'payload', base: 'transport', offset: 12, length: 4, dreg: 0 },
+    { expr: 'cmp', sreg: 0, op: 'eq', data: { bytes: Uint8Array.of(vni >> 16, (vni >> 8) & 0xff, vni & 0xff, 0) } },
   ];
 }
 

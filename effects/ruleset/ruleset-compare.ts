@@ -10,6 +10,7 @@
  */
 import type { NftElement, NftHook, NftOperation, NftTable } from '../../native/nftables/nft-types.ts';
 import type { Closed, NetworkRules, PublishedPort } from './ruleset-inputs.ts';
+import { bridgeOfSet } from './ruleset-overlay.ts';
 import { baseRules, MAPS, networkRules, portElements, removeTable } from './ruleset.ts';
 import type { Replies } from './ruleset-replies.ts';
 import type { UplinkGuard } from './ruleset-uplinks.ts';
@@ -77,19 +78,21 @@ export function compareRuleset(table: string, standing: Standing, seen: SeenRule
   const chains = new Map(seen.table.chains.map((chain) => [chain.name, chain]));
   const found: Difference[] = [];
 
-  for (const [name, add] of base.sets) {
-    const set = sets.get(name);
-    const object = `set ${name}`;
-    if (set === undefined) found.push({ ...whole, object, repair: [add] });
-    else if (
-      set.key !== add.key.join(' . ') ||
-      set.map !== (add.data !== undefined) ||
-      set.interval !== (add.interval === true) ||
-      set.flags !== 0
-    ) {
-      found.push({ ...whole, object, repair: null });
+  const compareSets = (wanted: Model, more: Pick<Difference, 'kind' | 'network' | 'owner'>) => {
+    for (const [name, add] of wanted.sets) {
+      const set = sets.get(name);
+      const object = `set ${name}`;
+      if (set === undefined) found.push({ ...more, object, repair: [add] });
+      else if (
+        set.key !== add.key.join(' . ') ||
+        set.map !== (add.data !== undefined) ||
+        set.interval !== (add.interval === true) ||
+        set.flags !== 0
+      ) {
+        found.push({ ...more, object, repair: null });
+      }
     }
-  }
+  };
   const compareChains = (wanted: Model, more: Pick<Difference, 'kind' | 'network' | 'owner'>) => {
     for (const [name, { add, rules }] of wanted.chains) {
       const chain = chains.get(name);
@@ -126,11 +129,13 @@ export function compareRuleset(table: string, standing: Standing, seen: SeenRule
     }
   };
 
+  compareSets(base, whole);
   compareChains(base, whole);
   compareElements(base, (set, { key }) => ({ ...whole, object: `${key.map(valueOf).join(' . ')} in ${set}` }));
   for (const { network, rules } of standing.networks) {
     const wanted = after(networkRules(table, rules));
     const of = { kind: 'rule', network, owner: null } as const;
+    compareSets(wanted, of);
     compareChains(wanted, of);
     compareElements(wanted, (set, { key }) => ({ ...of, object: `${key.map(valueOf).join(' . ')} in ${set}` }));
   }
@@ -146,8 +151,11 @@ export function compareRuleset(table: string, standing: Standing, seen: SeenRule
   return found;
 }
 
-/** Returns the names of our sets, which a comparison must read. */
-export const ourSets = (table: string): string[] => [...after(baseRules(table, new Map(), NO_UPLINKS)).sets.keys()];
+/** Returns which of these sets are ours, which a comparison must read. */
+export function ourSets(table: string, names: readonly string[]): string[] {
+  const base = after(baseRules(table, new Map(), NO_UPLINKS)).sets;
+  return names.filter((name) => base.has(name) || bridgeOfSet(name) !== undefined);
+}
 /** Any guard will do, because the names of the sets do not depend on it. */
 const NO_UPLINKS: UplinkGuard = { users: { plain: 0, loopback: 0 }, nameservers: [] };
 

@@ -42,9 +42,11 @@ export function staleElements(
       'chain' in data &&
       CHAINS.some((name) => data.chain === `${name}-${bridge}`));
   return [...seen].flatMap(([set, elements]) => {
-    const isWanted = ({ key }: NftElement) => wanted.get(set)?.has(textOf(key, endOf(key, elements))) ?? false;
-    const left = elements.filter((one) => isOurs(one) && !isWanted(one));
-    const gone = left.flatMap(({ key }) => [{ key }, ...endOf(key, elements)]);
+    const gone = elements.flatMap((one, i) => {
+      if (one.intervalEnd === true || !isOurs(one)) return [];
+      const end = endOf(elements, i);
+      return wanted.get(set)?.has(textOf(one.key, end)) === true ? [] : [{ key: one.key }, ...end];
+    });
     return gone.length === 0 ? [] : [{ op: 'element.del', table, set, elements: gone } as const];
   });
 }
@@ -52,9 +54,8 @@ export function staleElements(
 const textOf = (key: NftElement['key'], end: readonly NftElement[]): string =>
   JSON.stringify([key, ...end.map((one) => one.key)]);
 
-/** Returns the end of the interval that begins with this key. It is the neighbour in the dump, which is in descending order. */
-function endOf(key: NftElement['key'], elements: readonly NftElement[]): NftElement[] {
-  const at = elements.findIndex((one) => one.intervalEnd !== true && JSON.stringify(one.key) === JSON.stringify(key));
+/** Returns the end of the interval that begins there. It is the neighbour in the dump, which is in descending order. */
+function endOf(elements: readonly NftElement[], at: number): NftElement[] {
   const before = elements[at - 1];
   return before?.intervalEnd === true ? [{ key: before.key, intervalEnd: true }] : [];
 }

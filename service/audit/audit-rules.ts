@@ -6,6 +6,7 @@
  * Limits: objects that others put into the table, under names that are not ours, stay and are not reported.
  */
 import { CHAINS } from '../../effects/ruleset/ruleset.ts';
+import { bridgeOfSet } from '../../effects/ruleset/ruleset-overlay.ts';
 import { staleElements, SUBNET_SETS } from '../../effects/ruleset/ruleset-stale.ts';
 import type { NftElement, NftOperation, NftTable, Outside } from '../../native/index.ts';
 import { leaked, type Found, type InUse } from './audit-finding.ts';
@@ -25,7 +26,10 @@ export async function auditRules(
   const present = new Set(seen.sets.map(({ name }) => name));
   const wanted = [...new Set([...BRIDGE_SETS, ...SUBNET_SETS])].filter((set) => present.has(set));
   const sets = new Map(await Promise.all(wanted.map(async (set) => [set, await dump(set)] as const)));
-  const bridges = new Set(seen.chains.flatMap(({ name }) => bridgeOfChain(name) ?? []));
+  const bridges = new Set([
+    ...seen.chains.flatMap(({ name }) => bridgeOfChain(name) ?? []),
+    ...seen.sets.flatMap(({ name }) => bridgeOfSet(name) ?? []),
+  ]);
   for (const [set, elements] of sets)
     for (const one of elements) for (const name of bridgesOf(set, one)) bridges.add(name);
   return [...bridges]
@@ -62,5 +66,8 @@ function removal(
     }),
     ...chains.map((chain): NftOperation => ({ op: 'chain.flush', table, chain })),
     ...chains.map((chain): NftOperation => ({ op: 'chain.del', table, chain })),
+    ...seen.sets
+      .filter(({ name }) => bridgeOfSet(name) === bridge)
+      .map(({ name }): NftOperation => ({ op: 'set.del', table, set: name })),
   ];
 }

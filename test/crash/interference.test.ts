@@ -188,7 +188,7 @@ async function interfere(life: Life, point: string, kind: Interference): Promise
 async function play(life: Life, answers: string[]): Promise<void> {
   for (const step of life.scenario.steps) {
     if (step.type === 'damage') {
-      await step.act(life.daemon);
+      await step.act(life.daemon, life);
       continue;
     }
     const { status, body, text } = await life.ask(step);

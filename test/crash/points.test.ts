@@ -12,9 +12,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AnyStateMachine } from 'xstate';
 import { effectNames } from '../../effects/effect.ts';
+import { HostIdentity } from '../../service/overlay/host-identity.ts';
 import { provideContainer, providePrepared, provideShared } from '../../service/actors.ts';
 import { DefinitionStore } from '../../state/files/definitions.ts';
 import { ExposedStore } from '../../state/files/exposed.ts';
+import { PeerStore } from '../../state/files/peers.ts';
 import { SnapshotStore } from '../../state/files/store.ts';
 import { fileNames } from '../../state/files/whole-file.ts';
 import { CrashTest } from '../harness/crash.ts';
@@ -22,7 +24,7 @@ import { isRootless } from '../harness/host.ts';
 import { Life, type Scenario } from '../harness/life.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 import { proved } from '../harness/proof.ts';
-import { plugged, scenarios, zones } from './scenarios.ts';
+import { hosts, plugged, scenarios, zones } from './scenarios.ts';
 
 requirePrivateNamespace();
 
@@ -81,11 +83,18 @@ function actorsOf(machine: AnyStateMachine): string[] {
   });
 }
 
-/** A user's daemon has no right over firewalld, and the plugin of the other needs a link in the network of the daemon. */
-const OF_ROOT: Scenario[] = [zones, plugged];
+/** A user's daemon has no right over firewalld, no address that other hosts reach, and the plugin of the other needs a link in the network of the daemon. */
+const OF_ROOT: Scenario[] = [zones, plugged, hosts];
 const played = Object.values(scenarios).filter((scenario) => !isRootless || !OF_ROOT.includes(scenario));
 /** The effects that those alone pass. */
-const EFFECTS_OF_ROOT = ['addExternal', 'recordAnswer', 'checkExternal', 'removeExternal', 'changeZones'];
+const EFFECTS_OF_ROOT = [
+  'addExternal',
+  'recordAnswer',
+  'checkExternal',
+  'removeExternal',
+  'changeZones',
+  'programPeers',
+];
 
 const points = suite('failpoints');
 
@@ -115,12 +124,16 @@ points('a scenario passes every failpoint of every effect and of every kind of f
   }
   const directory = mkdtempSync(join(tmpdir(), 'files-'));
   // Made, they have told the names of their files.
-  for (const Store of [DefinitionStore, ExposedStore]) void new Store(directory, () => {});
+  for (const Store of [DefinitionStore, ExposedStore, PeerStore]) void new Store(directory, () => {});
+  void new HostIdentity(directory, () => {});
   for (const name of ['containers', 'outsides']) void new SnapshotStore(join(directory, name), () => {});
   const wanted = [
     ...[...effectNames].flatMap((name) => ['before', 'durable', 'after'].map((when) => `${name}:${when}`)),
     ...[...fileNames].flatMap((name) => ['before', 'written', 'after'].map((when) => `${name}.write:${when}`)),
-    ...[...fileNames, 'journal'].flatMap((name) => [`${name}.remove:before`, `${name}.remove:after`]),
+    // The id of the host is written once, and never removed.
+    ...[...fileNames, 'journal']
+      .filter((name) => name !== 'host')
+      .flatMap((name) => [`${name}.remove:before`, `${name}.remove:after`]),
     'journal.append:before',
     'journal.append:after',
   ];

@@ -5,11 +5,13 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { on, port, type TestDaemon } from '../harness/daemon.ts';
 import { resolversIn } from '../harness/dns.ts';
 import { cniGround } from '../harness/conflist.ts';
 import { isRootless } from '../harness/host.ts';
-import type { Scenario } from '../harness/life.ts';
+import type { Life, Scenario } from '../harness/life.ts';
+import type { NetworkRequest } from '../../state/network.ts';
 import { forwardersOf, signalAll, uplinksOf } from '../harness/programs.ts';
 
 const ip = (...args: string[]): void => void execFileSync('ip', args);
@@ -249,6 +251,67 @@ export const plugged: Scenario = {
   ],
 };
 
+const OTHER_HOST = '/cleat/v1/networks/all/subnets/10.191.200.0-24';
+
+/** Waits until the kernel leads to another host, or does not; also ends with the daemon. */
+async function leads(life: Life, there: boolean): Promise<void> {
+  for (let turn = 0; turn < 500; turn++) {
+    const routes = execFileSync('ip', ['route', 'show', '10.191.200.0/24'], { encoding: 'utf8' });
+    if ((routes !== '') === there || !(await life.alive())) return;
+    await sleep(10);
+  }
+  throw new Error(`the route to another host is ${there ? 'not there' : 'there'} after 5 s`);
+}
+
+/** A network on several hosts is joined, told of another host and of its end, and left. */
+export const hosts: Scenario = {
+  networks: [{ name: 'front', ipv6_enabled: true }],
+  witness: true,
+  etcd: true,
+  made: ['all'],
+  steps: [
+    {
+      type: 'damage',
+      what: 'a network on several hosts is joined',
+      act: async (daemon) => {
+        const all: NetworkRequest = { name: 'all', driver: 'overlay', subnets: [{ subnet: '10.128.0.0/10' }] };
+        await daemon.request('POST', '/v1/networks', all).catch(() => {});
+      },
+    },
+    { type: 'create', id: 'life', networks: on('all') },
+    { type: 'configure', id: 'life' },
+    {
+      type: 'damage',
+      what: 'another host joins',
+      act: async (_, life) => {
+        const claim = {
+          host: 'b'.repeat(32),
+          address: '192.0.2.77',
+          mac: '02:00:00:00:00:77',
+          generation: 1,
+          place: 'x',
+        };
+        life.etcd?.put(OTHER_HOST, JSON.stringify(claim));
+        await leads(life, true);
+      },
+    },
+    {
+      type: 'damage',
+      what: 'another host leaves',
+      act: async (_, life) => {
+        life.etcd?.ctl(0, 'del', OTHER_HOST);
+        await leads(life, false);
+      },
+    },
+    { type: 'teardown', id: 'life' },
+    {
+      type: 'damage',
+      what: 'the network is left',
+      act: async (daemon) => void (await daemon.request('DELETE', '/v1/networks/all').catch(() => {})),
+    },
+  ],
+};
+
 export const scenarios: Record<string, Scenario> = {
   alone,
   beside,
@@ -260,4 +323,5 @@ export const scenarios: Record<string, Scenario> = {
   forwarding,
   zones,
   plugged,
+  hosts,
 };

@@ -37,6 +37,12 @@ const STANDING: Standing = {
     // Directly after it: one interval ends where the other begins.
     { network: 'next', rules: rules('cl-next', '10.89.1.0/24', '10.89.1.1') },
     { network: 'back', rules: rules('cl-back', 'fd00:90::/64', 'fd00:90::1', { isolate: 'isolated' }) },
+    {
+      network: 'over',
+      rules: rules('cl-over', '10.128.3.0/24', '10.128.3.1', {
+        overlay: { link: 'vx-over', pools: ['10.128.0.0/10'], vni: 7, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
+      }),
+    },
     { network: 'inner', rules: rules('cl-inner', '10.91.0.0/24', '10.91.0.1', { internal: true, masquerade: false }) },
   ],
   ports: [
@@ -58,7 +64,7 @@ const STANDING: Standing = {
 
 async function look() {
   const table = await outside.nftTable('inet', TABLE);
-  const sets = ourSets(TABLE).filter((set) => table?.sets.some(({ name }) => name === set) === true);
+  const sets = ourSets(TABLE, table?.sets.map(({ name }) => name) ?? []);
   const dumps = await Promise.all(sets.map((set) => outside.nftElements('inet', TABLE, set)));
   return { table, elements: new Map(sets.map((set, i) => [set, dumps[i] ?? []])) };
 }
@@ -114,6 +120,18 @@ const BROKEN: Record<string, [command: string, expected: string[]]> = {
       ...['::1', '::2', '::ffff:0.0.0.0', '::1:0:0:0'].map((address) => `table ${address} in saddr6 -`),
       ...['fd00:90::', 'fd00:90:0:1::'].map((address) => `rule ${address} in saddr6 back`),
     ],
+  ],
+  'a host of an overlay': [
+    `delete element inet ${TABLE} peers4-cl-over { 192.0.2.7 }`,
+    ['rule 192.0.2.7 in peers4-cl-over over'],
+  ],
+  'all hosts of an overlay, with what speaks of them': [
+    `flush chain inet ${TABLE} vtep-cl-over\ndelete set inet ${TABLE} peers6-cl-over`,
+    ['rule set peers6-cl-over over', 'rule chain vtep-cl-over over', 'rule 2001:db8::7 in peers6-cl-over over'],
+  ],
+  'a pool that may be claimed by others': [
+    `delete element inet ${TABLE} saddr4 { 10.128.4.0-10.191.255.255 }`,
+    ['rule 10.128.4.0 in saddr4 over', 'rule 10.192.0.0 in saddr4 over'],
   ],
   'a host that forwards for others': [`flush chain inet ${TABLE} others4`, ['table chain others4 -']],
   'a network that is less open': [`delete element inet ${TABLE} open { "cl-web" }`, ['rule cl-web in open web']],

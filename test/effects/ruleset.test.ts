@@ -54,6 +54,13 @@ const I: NetworkRules = {
   internal: true,
   masquerade: false,
 };
+/** On several hosts. */
+const O: NetworkRules = {
+  ...A,
+  bridge: 'cl-o',
+  subnets: [{ cidr: '10.128.3.0/24', gateway: '10.128.3.1' }],
+  overlay: { link: 'vx-o', pools: ['10.128.0.0/10'], vni: 0xab_cd_ef, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
+};
 /** A host that forwarded everything before cleat. */
 const OPEN: Closed = new Map();
 const HOST = '192.0.2.1';
@@ -139,7 +146,7 @@ rules('the ruleset reads as intended, as nft prints it', async () => {
 });
 
 rules('nft can load what it lists', async () => {
-  await nft([...networkRules(TABLE, A), ...portElements(TABLE, PORTS).add]);
+  await nft([...networkRules(TABLE, A), ...networkRules(TABLE, O), ...portElements(TABLE, PORTS).add]);
   const text = listing();
   execFileSync('nft', ['-f', '-'], { input: `flush ruleset\n${text}` });
   // Beside an address nft writes and loads the port-unreachable of that family: our two forms are equal there.
@@ -149,12 +156,14 @@ rules('nft can load what it lists', async () => {
 
 rules('everything can be applied twice, and removed twice', async () => {
   const empty = listing();
-  const full = [...networkRules(TABLE, A), ...networkRules(TABLE, I), ...portElements(TABLE, PORTS).add];
+  const full = [A, I, O].flatMap((one) => networkRules(TABLE, one));
+  full.push(...portElements(TABLE, PORTS).add);
   await nft(full);
   const once = listing();
   await nft([...baseRules(TABLE, OPEN, GUARD), ...full]);
   assert.is(listing(), once);
-  const gone = [...portElements(TABLE, PORTS).remove, ...removeNetworkRules(TABLE, A), ...removeNetworkRules(TABLE, I)];
+  const gone = [...portElements(TABLE, PORTS).remove];
+  for (const one of [A, I, O]) gone.push(...removeNetworkRules(TABLE, one));
   await nft(gone);
   assert.is(listing(), empty);
   await nft(gone);

@@ -14,6 +14,7 @@ import type { LifecycleEvent } from '../../state/event.ts';
 import type { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import { on, port, TestDaemon, type Answer } from './daemon.ts';
 import { resolversIn } from './dns.ts';
+import { Etcd, GROUND_ADDRESS } from './etcd.ts';
 import { Firewalld } from './firewalld.ts';
 import { FakeGvproxy } from './gvproxy.ts';
 import { isRootless } from './host.ts';
@@ -34,7 +35,7 @@ interface Update {
 interface Damage {
   type: 'damage';
   what: string;
-  act: (daemon: TestDaemon) => Promise<void> | void;
+  act: (daemon: TestDaemon, life: Life) => Promise<void> | void;
 }
 
 export type Step = LifecycleEvent | Update | Damage;
@@ -45,6 +46,10 @@ export interface Scenario {
   witness: boolean;
   /** Ports are exposed at an outer publisher. */
   publisher?: boolean;
+  /** There is an etcd, which the daemon is told of. It is there before everything else, and stays. */
+  etcd?: boolean;
+  /** Networks that steps make. */
+  made?: string[];
   /** The host has firewalld. */
   firewalld?: boolean;
   /** Called before the daemon starts: what the scenario needs of the host. */
@@ -83,6 +88,7 @@ export class Life {
   #transfer: Transfer | null = null;
   #gvproxy: FakeGvproxy | null = null;
   #firewalld: Firewalld | null = null;
+  etcd: Etcd | null = null;
 
   private constructor(scenario: Scenario) {
     this.scenario = scenario;
@@ -91,8 +97,14 @@ export class Life {
   }
 
   static async start(scenario: Scenario): Promise<Life> {
+    const etcd = scenario.etcd === true ? await Etcd.alone() : null;
+    if (etcd !== null) await calm();
     const life = new Life(scenario);
     const { daemon } = life;
+    if (etcd !== null) {
+      life.etcd = etcd;
+      daemon.etcd = { etcd: etcd.endpoints, advertise: GROUND_ADDRESS, etcdTtl: '5' };
+    }
     if (scenario.publisher === true) {
       // On the host's loopback a user's daemon would look elsewhere than where we listen.
       life.#gvproxy = await new FakeGvproxy(isRootless ? `${life.failpoints}/publisher` : null).start();
@@ -121,7 +133,8 @@ export class Life {
     const { files = [], ...kernel } = inspect(this.daemon);
     return {
       ...kernel,
-      files: files.map((line) => line.split(' ')[0] ?? ''),
+      // The id of the host is made when it is first needed, and kept.
+      files: files.map((line) => line.split(' ')[0] ?? '').filter((file) => file !== 'state/host.json'),
       forwards: this.#gvproxy?.forwards ?? [],
       resolvers: resolversIn(this.daemon.directory).map(() => 'aardvark-dns'),
     };
@@ -157,7 +170,7 @@ export class Life {
   /** Returns false if the daemon died before it answered. */
   async #take(step: Step): Promise<boolean> {
     if (step.type === 'damage') {
-      await step.act(this.daemon);
+      await step.act(this.daemon, this);
       // After a death here, nothing else is whole either.
       return this.whole().then(
         () => true,
@@ -231,6 +244,12 @@ export class Life {
       await this.daemon.done({ type: 'teardown', id });
     }
     await Promise.all(this.ids.map((id) => this.daemon.gone(id)));
+    for (const name of this.scenario.made ?? []) {
+      await this.until(`${name} removed`, async () => {
+        const { status, text } = await this.daemon.request('DELETE', `/v1/networks/${name}`);
+        return status === 204 || status === 404 ? null : text;
+      });
+    }
     const changed = new Set(this.scenario.steps.flatMap((step) => (step.type === 'update' ? [step.network] : [])));
     for (const network of this.scenario.networks.filter(({ name }) => changed.has(name))) {
       const path = `/v1/networks/${network.name}`;
@@ -248,6 +267,7 @@ export class Life {
     const bytes = (await this.#transfer?.stop()) ?? 0;
     if (this.scenario.witness) await this.daemon.down('witness');
     await this.daemon.stop();
+    await this.etcd?.stop();
     await this.#gvproxy?.stop();
     await this.#firewalld?.end();
     await assertComesBackTo(this.#empty, () => inspectKernel());
@@ -261,6 +281,7 @@ export class Life {
       this.daemon.kill(),
       this.#gvproxy?.stop(),
       this.#firewalld?.end(),
+      this.etcd?.stop(),
     ]);
   }
 

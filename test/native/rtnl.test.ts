@@ -1,4 +1,5 @@
 /** rtnetlink through the addon: batches and dumps, against the real kernel. */
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -79,6 +80,7 @@ test('a container is set up in two batches', async () => {
     netnsId: await outside.netnsId(inside),
     group: GROUP,
     alias: 'cleat:c1:web',
+    vxlan: null,
   });
   assert.ok(Object.values(statistics).every((count) => Number.isSafeInteger(count) && count >= 0));
   assert.equal([inner.mac, inner.mtu, inner.up, inner.link], ['02:00:00:00:00:02', 1400, true, outer.index]);
@@ -97,7 +99,8 @@ test('a container is set up in two batches', async () => {
     { ...route, destination: '::', prefix: 0, gateway: 'fd00:89::1', metric: 100 },
   ]);
   const neighbours = (await outside.neighbours(inside)).filter(({ address }) => address === '10.89.0.9');
-  assert.equal(neighbours, [{ link: inner.index, address: '10.89.0.9', mac: '02:00:00:00:00:09', state: 0x80 }]);
+  const known = { address: '10.89.0.9', mac: '02:00:00:00:00:09', state: 0x80, protocol: 0 };
+  assert.equal(neighbours, [{ link: inner.index, ...known }]);
 });
 
 test('each request has its own answer, and one failure stops nothing', async () => {
@@ -240,6 +243,45 @@ test('the other kinds of link work, as far as this kernel has them', async () =>
   assert.equal(codes(await outside.rtnl([{ op: 'route.del', destination: '203.0.113.0', prefix: 24 }])), ['ok']);
 });
 
+test('a VXLAN link has what it was asked for, and says where each MAC is', async () => {
+  const mac = '02:00:00:00:00:02';
+  for (const [local, there] of [
+    ['192.0.2.1', '192.0.2.2'],
+    ['2001:db8::1', '2001:db8::2'],
+  ] as const) {
+    const vxlan = { vni: 0xab_cd_ef, local, port: 4790 };
+    const to = { link: 'vx0', address: '10.128.2.0', mac, protocol: 207 };
+    const share = { destination: '10.128.2.0', prefix: 24, gateway: '10.128.2.0', link: 'vx0', onlink: true };
+    const replies = await outside.rtnl([
+      { op: 'link.add', kind: 'vxlan', name: 'vx0', vxlan, group: GROUP, up: true },
+      { op: 'neighbour.replace', ...to },
+      { op: 'fdb.replace', link: 'vx0', mac, destination: there },
+      { op: 'route.add', ...share, protocol: 207 },
+      { op: 'route.del', destination: '10.128.2.0', prefix: 24, protocol: 4 },
+    ]);
+    assert.equal(codes(replies), ['ok', 'ok', 'ok', 'ok', 'ESRCH'], local);
+    const link = await outside.link('vx0');
+    assert.equal(link?.vxlan, { ...vxlan, learning: false });
+    assert.equal(await outside.fdb(undefined, link?.index ?? 0), [{ mac, destination: there }]);
+    const neighbour = (await outside.neighbours()).find((one) => one.link === link?.index);
+    assert.equal([neighbour?.address, neighbour?.mac, neighbour?.protocol], ['10.128.2.0', mac, 207]);
+    const shown = (...words: string[]) => execFileSync(words[0] ?? '', words.slice(1), { encoding: 'utf8' });
+    assert.match(
+      shown('ip', '-d', 'link', 'show', 'vx0'),
+      new RegExp(`vxlan id 11259375 local ${local} .*dstport 4790 nolearning`),
+    );
+    assert.match(shown('bridge', 'fdb', 'show', 'dev', 'vx0'), new RegExp(`^${mac} dst ${there} self permanent`));
+    assert.match(shown('ip', 'route'), /^10\.128\.2\.0\/24 via 10\.128\.2\.0 dev vx0 proto 207 onlink/m);
+    assert.match(shown('ip', 'neigh'), /^10\.128\.2\.0 dev vx0 lladdr 02:00:00:00:00:02 PERMANENT proto 207/m);
+    const gone = await outside.rtnl([
+      { op: 'fdb.del', link: 'vx0', mac, destination: there },
+      { op: 'route.del', destination: '10.128.2.0', prefix: 24, protocol: 207 },
+      { op: 'link.del', name: 'vx0' },
+    ]);
+    assert.equal(codes(gone), ['ok', 'ok', 'ok']);
+  }
+});
+
 test('a batch larger than any socket buffer loses no answer', async () => {
   const count = 1500;
   assert.equal(codes(await outside.rtnl([veth('many', { up: true })])), ['ok']);
@@ -305,6 +347,10 @@ test('bad requests are refused before anything is sent', async () => {
     { op: 'link.set', name: 'lo', up: 1 },
     { op: 'link.set', name: 'lo', master: '' },
     { op: 'link.add', kind: 'dummy', name: 'x' },
+    { op: 'link.add', kind: 'vxlan', name: 'x', vxlan: { vni: 2 ** 24, local: '192.0.2.1', port: 4789 } },
+    { op: 'link.add', kind: 'vxlan', name: 'x', vxlan: { vni: 1, local: '192.0.2.1', port: 0 } },
+    { op: 'fdb.replace', link: 'x', destination: '192.0.2.1' },
+    { op: 'neighbour.replace', link: 'x', address: '10.0.0.1', mac: '02:00:00:00:00:01', protocol: 256 },
     { op: 'link.add', kind: 'bridge', name: 'x', peer: { name: 'y', netns: inside } },
     { ...address, prefix: 33 },
     { ...address, prefix: '24' },
