@@ -119,6 +119,7 @@ export const WORDS: Readonly<Record<string, (input: Shown) => string>> = {
   lowerNetwork: (input) => (onParent(input) ? 'make no change' : `remove the bridge ${bridge(input)} and its rules`),
   reviseNetwork: (input) => (onParent(input) ? parent(input) : `change the bridge ${bridge(input)}`),
   repairNetwork: (input) => (onParent(input) ? parent(input) : `restore the bridge ${bridge(input)}`),
+  programPeers: (input) => `give ${bridge(input)} the other hosts of its overlay`,
   recordDefinition: () => 'write the definition',
   holdFirewall: (input) => `ask the firewall for its table, and firewalld for ${bridge(input)}`,
   releaseFirewall: (input) => `release the firewall, and ${bridge(input)} from firewalld`,

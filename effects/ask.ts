@@ -31,6 +31,8 @@ export interface Directory {
   resolver(outside: string | null): AnyActorRef;
   /** The way out of a rootless daemon's own outside; null for any other outside, which has ways of its own. */
   rootless(outside: string | null): AnyActorRef | null;
+  /** Why nothing can be attached to a network now, whatever its machine says; null or absent if something can. */
+  refusal?(name: string): Fault | null;
 }
 
 /** The sender of requests whose answers nobody waits for. */

@@ -169,6 +169,8 @@ async function join({ directory, externals }: Parts, input: LeaseInput, { hear, 
     const network = directory.network(outside, name);
     if (network === null)
       throw refusal('NO_SUCH_NETWORK', `unable to find network with name or ID ${name}: network not found`);
+    const refused = directory.refusal?.(name) ?? null;
+    if (refused !== null) throw FaultError.of(refused);
     const answer = request<Extract<NetworkAnswer, { type: 'leased' | 'refused' }>>(
       hear(network),
       { type: 'join', owner, options },

@@ -7,6 +7,7 @@
  * Limits: nothing is decided here. network-setup.ts and plan/ decide.
  */
 import type { NetworkDefinition } from '../state/network.ts';
+import type { Peer } from '../state/overlay.ts';
 import type { Lease } from '../state/container.ts';
 import type { AttachmentOptions } from '../state/event.ts';
 import type { Fault } from '../state/faults.ts';
@@ -14,7 +15,7 @@ import type { Requester } from './contract.ts';
 import type { Cursors, Leases } from '../plan/networks/lease.ts';
 import { bridgeMac } from '../plan/addresses/neighbours.ts';
 import { isExternal } from '../plan/networks/external.ts';
-import { isUnmanaged, type BridgeSeen } from '../plan/networks/unmanaged.ts';
+import { isUnmanaged, type BridgeSeen, type Seen } from '../plan/networks/unmanaged.ts';
 import { asFound, type WayOut } from '../plan/networks/way-out.ts';
 
 export interface NetworkInput {
@@ -25,6 +26,8 @@ export interface NetworkInput {
   wayOut: WayOut;
   /** The bridge of an unmanaged network as it was last read; null if the bridge is ours or has not been read. */
   bridge: BridgeSeen | null;
+  /** The other hosts of an overlay, as far as they are known; none of any other network. */
+  peers: readonly Peer[];
   /** Leases found in snapshots: their containers are attached, so the bridge exists. */
   adopted: Leases;
   /** True if a crash may have left the bridge without users: it is then lowered. */
@@ -60,6 +63,10 @@ export interface NetworkContext {
   bridge: BridgeSeen | null;
   /** True if `wayOut` or `bridge` now gives another MTU, or other name servers, than the bridge and containers have. */
   remeasured: boolean;
+  /** The other hosts of an overlay. */
+  peers: readonly Peer[];
+  /** True if the kernel may have other entries than those for `peers`. */
+  repeered: boolean;
   leases: Leases;
   cursors: Cursors;
   /** The requests that have a lease but no answer yet, because the bridge is not up. */
@@ -80,6 +87,8 @@ export type NetworkEvent =
   | { type: 'wayOut'; wayOut: WayOut }
   /** The bridge of an unmanaged network has another MTU or other addresses. */
   | { type: 'bridge'; bridge: BridgeSeen }
+  /** Other hosts have joined or left the overlay, or have changed. */
+  | { type: 'peers'; peers: readonly Peer[] }
   /** Others have changed the bridge. */
   | { type: 'drifted' };
 
@@ -91,7 +100,7 @@ export type NetworkAnswer =
   | { type: 'updated'; network: string };
 
 export interface RaiseInput {
-  definition: NetworkDefinition;
+  definition: Seen;
   /** MAC of the bridge. */
   mac: string;
   outside: string | null;
@@ -101,7 +110,7 @@ export interface RaiseInput {
 
 export interface ReviseInput {
   from: NetworkDefinition;
-  to: NetworkDefinition;
+  to: Seen;
   mac: string;
   outside: string | null;
   /** True if the bridge belongs to others: it must not be made, changed or removed. */
@@ -124,13 +133,19 @@ export interface FanOutInput {
 
 type Args = { context: NetworkContext };
 
+/** Returns a definition, that of the context by default, with what is known of the kernel and of other hosts. */
+export const foundIn = (
+  { definition, wayOut, bridge, peers }: NetworkContext,
+  which: NetworkDefinition = definition,
+): Seen => asFound(which, wayOut, bridge, peers);
+
 export const recordInput = ({ context }: Args): RaiseInput => ({
   ...raiseInput({ context }),
   definition: context.definition,
 });
 
 export const raiseInput = ({ context }: Args): RaiseInput => ({
-  definition: asFound(context.definition, context.wayOut, context.bridge),
+  definition: foundIn(context),
   mac: bridgeMac(context.definition.id),
   outside: context.outside,
   unmanaged: isUnmanaged(context.definition),
@@ -144,7 +159,7 @@ export const holdInput = ({ context }: Args): HoldInput => ({
 
 export const reviseInput = ({ context }: Args): ReviseInput => ({
   from: context.revision?.from ?? context.definition,
-  to: asFound(context.definition, context.wayOut, context.bridge),
+  to: foundIn(context),
   mac: bridgeMac(context.definition.id),
   outside: context.outside,
   unmanaged: isUnmanaged(context.definition),

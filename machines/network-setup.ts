@@ -9,29 +9,25 @@ import type { Lease } from '../state/container.ts';
 import type { Fault } from '../state/faults.ts';
 import type { NetworkDefinition } from '../state/network.ts';
 import { effect, faultOf } from './contract.ts';
-import type {
-  FanOutInput,
-  HoldInput,
-  NetworkAnswer,
-  NetworkContext,
-  NetworkEvent,
-  NetworkInput,
-  RaiseInput,
-  ReviseInput,
-  Update,
+import {
+  foundIn,
+  type FanOutInput,
+  type HoldInput,
+  type NetworkAnswer,
+  type NetworkContext,
+  type NetworkEvent,
+  type NetworkInput,
+  type RaiseInput,
+  type ReviseInput,
+  type Update,
 } from './network-inputs.ts';
 import { isExternal } from '../plan/networks/external.ts';
-import { isUnmanaged, type BridgeSeen, type Seen } from '../plan/networks/unmanaged.ts';
-import { asFound } from '../plan/networks/way-out.ts';
+import { isUnmanaged, type BridgeSeen } from '../plan/networks/unmanaged.ts';
 import { defaultMetricOf, displaced, follows, grantLease, reviseLeases, type Cursors } from '../plan/networks/lease.ts';
-
-/** Returns a definition with the MTU of the way out, or with the data of the unmanaged bridge. */
-const found = ({ wayOut, bridge }: NetworkContext, definition: NetworkDefinition): Seen =>
-  asFound(definition, wayOut, bridge);
 
 /** Returns all leases as `definition` grants them. If that is impossible, returns them unchanged, with the fault. */
 const revised = (context: NetworkContext, definition: NetworkDefinition) => {
-  const plan = reviseLeases(found(context, definition), context.leases, context.cursors);
+  const plan = reviseLeases(foundIn(context, definition), context.leases, context.cursors);
   return 'fault' in plan
     ? { fault: plan.fault, leases: context.leases, cursors: context.cursors }
     : { fault: null, ...plan };
@@ -67,6 +63,7 @@ export const setupNetwork = setup({
     lowerNetwork: effect<void, RaiseInput>('lowerNetwork'),
     reviseNetwork: effect<void, ReviseInput>('reviseNetwork'),
     repairNetwork: effect<void, RaiseInput>('repairNetwork'),
+    programPeers: effect<void, RaiseInput>('programPeers'),
     recordDefinition: effect<void, RaiseInput>('recordDefinition'),
     holdFirewall: effect<void, HoldInput>('holdFirewall'),
     /** Never rejects. */
@@ -84,6 +81,7 @@ export const setupNetwork = setup({
     leftBehind: ({ context }) => context.attempts > 0,
     asked: ({ context }) => context.asked !== null,
     remeasured: ({ context }) => context.remeasured,
+    repeered: ({ context }) => context.repeered,
     impossible: ({ context }) => context.asked !== null && hindrance(context, context.asked) !== null,
     /** At start: a crash interrupted an update, and not all leases can follow its definition. */
     interruptedInVain: ({ context }) =>
@@ -109,7 +107,7 @@ export const setupNetwork = setup({
       assertEvent(event, 'join');
       const { owner, from, options } = event;
       const network = context.definition.name;
-      const grant = grantLease(found(context, context.definition), context.leases, context.cursors, owner, options);
+      const grant = grantLease(foundIn(context), context.leases, context.cursors, owner, options);
       if ('fault' in grant) {
         enqueue.sendTo(...answer(from, { type: 'refused', network, fault: grant.fault }));
         return;
@@ -152,16 +150,23 @@ export const setupNetwork = setup({
       const now =
         event.type === 'wayOut' ? { wayOut: event.wayOut } : event.type === 'bridge' ? { bridge: event.bridge } : {};
       const of = (all: NetworkContext) => {
-        const { options, own } = found(all, all.definition);
+        const { options, own } = foundIn(all);
         return JSON.stringify([options.mtu, own]);
       };
       const another = of({ ...context, ...now }) !== of(context);
       return { ...now, remeasured: context.remeasured || another };
     }),
+    /** Records the other hosts of the overlay. The kernel follows as soon as nothing else is under way. */
+    meet: assign(({ context, event }) => {
+      assertEvent(event, 'peers');
+      const another = JSON.stringify(event.peers) !== JSON.stringify(context.peers);
+      return another ? { peers: event.peers, repeered: true } : {};
+    }),
+    met: assign({ repeered: false }),
     /** Grants the waiting requests again: their leases were made before the unmanaged bridge was read. */
     see: enqueueActions(({ context, enqueue }, { bridge }: { bridge: BridgeSeen | null }) => {
       if (bridge === null || !isUnmanaged(context.definition)) return;
-      const definition = found({ ...context, bridge }, context.definition);
+      const definition = foundIn({ ...context, bridge });
       const waits = new Set(context.waiting.map(({ owner }) => owner));
       const leases = new Map([...context.leases].filter(([owner]) => !waits.has(owner)));
       let cursors: Cursors = {};
@@ -243,7 +248,7 @@ export const setupNetwork = setup({
         const has = leases.get(owner)?.addresses.map(({ address }) => address) ?? [];
         if (options.static_ips?.every((address) => has.includes(address)) ?? true) return true;
         leases.delete(owner);
-        const grant = grantLease(found(context, back), leases, cursors, owner, options);
+        const grant = grantLease(foundIn(context, back), leases, cursors, owner, options);
         const why = 'fault' in grant ? grant.fault : ABSENT;
         enqueue.sendTo(...answer(from, { type: 'refused', network, fault: why }));
         return false;

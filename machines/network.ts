@@ -12,6 +12,7 @@
  * - A network without an MTU of its own has the MTU of the route by which traffic leaves its outside, and follows it. An
  *   unmanaged network (plan/networks/unmanaged.ts) follows its bridge, makes nothing, and needs no firewall.
  * - Parts of the bridge that others remove are restored; containers keep their links.
+ * - An overlay has entries for its other hosts (`peers`) while its bridge stands, and follows when they change.
  * Limits: one machine per (outside, network); one update at a time. network-setup.ts has the guards and actions.
  */
 import { holdInput, fanOutInput, raiseInput, recordInput, reviseInput } from './network-inputs.ts';
@@ -43,6 +44,9 @@ export const networkMachine = setupNetwork.createMachine({
     wayOut: input.wayOut,
     bridge: input.bridge,
     remeasured: false,
+    peers: input.peers,
+    // The daemon before may have ended between hearing of them and having the kernel follow.
+    repeered: input.adopted.size > 0 && input.definition.overlay !== undefined,
     leases: input.adopted,
     cursors: {},
     waiting: [],
@@ -59,6 +63,7 @@ export const networkMachine = setupNetwork.createMachine({
     update: { actions: 'ask' },
     wayOut: { actions: 'measure' },
     bridge: { actions: 'measure' },
+    peers: { actions: 'meet' },
   },
   states: {
     deciding: {
@@ -74,8 +79,12 @@ export const networkMachine = setupNetwork.createMachine({
     down: {
       tags: 'rest',
       description: 'Owns nothing in the kernel. Leaves when the first container joins.',
-      entry: 'measured',
-      on: { wayOut: { actions: ['measure', 'measured'] }, bridge: { actions: ['measure', 'measured'] } },
+      entry: ['measured', 'met'],
+      on: {
+        wayOut: { actions: ['measure', 'measured'] },
+        bridge: { actions: ['measure', 'measured'] },
+        peers: { actions: ['meet', 'met'] },
+      },
       always: [
         { guard: 'usedUnmanaged', target: 'raising' },
         { guard: 'used', target: 'securing' },
@@ -118,8 +127,23 @@ export const networkMachine = setupNetwork.createMachine({
         { guard: 'impossible', actions: 'refuseAsked' },
         { guard: 'asked', target: 'revising', actions: 'begin' },
         { guard: 'remeasured', target: 'revising', actions: 'tryAgain' },
+        { guard: 'repeered', target: 'programming' },
       ],
       on: { join: { actions: join('up') }, drifted: 'repairing' },
+    },
+    programming: {
+      tags: 'standing',
+      description:
+        'Gives the kernel the other hosts of the overlay: a route, a neighbour and a forwarding entry each. Leases are granted at once.',
+      entry: 'met',
+      invoke: {
+        id: 'programPeers',
+        src: 'programPeers',
+        input: raiseInput,
+        onDone: 'up',
+        onError: { target: 'repairFailed', actions: 'blameError' },
+      },
+      on: { join: { actions: join('up') } },
     },
     revising: {
       tags: 'standing',

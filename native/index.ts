@@ -45,6 +45,7 @@ export interface PortHolder {
 export type * from './rtnetlink/rtnl-types.ts';
 import type {
   Address,
+  FdbEntry,
   Link,
   Neighbour,
   Route,
@@ -114,6 +115,8 @@ export interface Outside {
   /** Returns the policy rules of both families, in order of priority. A kernel without policy routing answers EOPNOTSUPP. */
   rules(netns?: string): Promise<Rule[]>;
   neighbours(netns?: string): Promise<Neighbour[]>;
+  /** Returns the forwarding table of one vxlan link, given by its index. */
+  fdb(netns: string | undefined, link: number): Promise<FdbEntry[]>;
   /**
    * Returns the use of the neighbour tables that all namespaces of the machine share: IPv4's first, then IPv6's. `entries`
    * includes permanent ones, which have no limit; `maximum` (gc_thresh3) is the limit of the others; `allocated` is the number

@@ -14,6 +14,7 @@ import { containerMachine } from '../machines/container/container.ts';
 import { firewallMachine } from '../machines/firewall.ts';
 import { firewalldMachine } from '../machines/firewalld.ts';
 import { networkMachine } from '../machines/network.ts';
+import { overlayMachine } from '../machines/overlay.ts';
 import { portsMachine } from '../machines/ports.ts';
 import { preparedMachine } from '../machines/prepared.ts';
 import { resolverMachine } from '../machines/resolver.ts';
@@ -26,6 +27,7 @@ export const MACHINES: Record<string, [machine: AnyStateMachine, title: string, 
   network: [networkMachine, 'A network: its bridge, and who has which address'],
   firewall: [firewallMachine, 'What the networks of one outside share: the nftables table and the switches'],
   firewalld: [firewalldMachine, 'What firewalld has in its zone for the networks of one outside'],
+  overlay: [overlayMachine, "This host's part in an overlay network: its share, and the lease that it holds it by"],
   ports: [portsMachine, 'The host ports of one outside'],
   prepared: [preparedMachine, 'Namespaces that are made before a container asks for one'],
   resolver: [resolverMachine, 'The names of one outside, and the server that answers for them'],

@@ -72,12 +72,14 @@ const TEST_PACKAGES = {
   'dbus-daemon': 'the buses of their own that firewalld and systemd have in tests',
   systemd: 'busctl, which asks firewalld; systemd-analyze; the manager that a test boots',
   'containernetworking-plugins': 'tests that cleat works in chains with the other CNI plugins; benchmark peer',
+  'etcd-server': 'the store of overlay networks in tests; it is not started on this machine',
+  'etcd-client': 'the second opinion of the tests on what is in it',
   containerd: 'tests that its containers run on cleat as a CNI plugin; it is not started on this machine (100 MB)',
   chromium: 'the browser in which tests use the page of the inspector (290 MB)',
 };
 
-/** Packages that would start their service at once and at every boot: this machine would have another firewall, or engine. */
-const NOT_TO_START = ['firewalld', 'containerd'];
+/** Packages that would start their service at once and at every boot: this machine would have another firewall, engine, or store. */
+const NOT_TO_START = { firewalld: 'firewalld', containerd: 'containerd', 'etcd-server': 'etcd' };
 /** systemd looks here first. A unit that leads to /dev/null is neither started nor enabled (systemd.unit(5), "masked"). */
 const UNITS = '/etc/systemd/system';
 
@@ -219,7 +221,7 @@ function installDebianPackages() {
   // Another apt (unattended upgrades on a fresh machine) may hold the lock: waits for it instead of failing.
   const apt = ['-q', '-o', 'DPkg::Lock::Timeout=120'];
   updateLists();
-  for (const name of NOT_TO_START) if (debian.includes(name)) mask(name);
+  for (const [name, unit] of Object.entries(NOT_TO_START)) if (debian.includes(name)) mask(unit);
   say(`apt-get install ${debian.join(' ')}`);
   const install = run('apt-get', [...apt, 'install', '-y', '--no-install-recommends', ...debian], env);
   if (install.failed) {

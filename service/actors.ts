@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fromPromise, type AnyActorLogic } from 'xstate';
 import * as ask from '../effects/ask.ts';
 import { ensureAddresses } from '../effects/links/address.ts';
-import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/links/bridge.ts';
+import { lowerNetwork, programPeers, raiseNetwork, repairNetwork, reviseNetwork } from '../effects/links/bridge.ts';
 import { andReview, reviewConntrack, reviewed, thenReview } from '../effects/firewall/conntrack.ts';
 import { defineEffect, toFault, type EffectRunner } from '../effects/effect.ts';
 import type { ExternalPrograms } from '../effects/external/external.ts';
@@ -265,6 +265,7 @@ export function provideShared(
           'repairNetwork',
           unlessExternal(table, repairNetwork(kernel, members), undefined),
         ),
+        programPeers: defineEffect(runner, 'add', 'programPeers', programPeers(kernel)),
         recordDefinition: defineEffect(runner, 'add', 'recordDefinition', recordDefinition),
         fanOut: fanOut(others.containers.neighbours, hasLease),
         holdFirewall: ask.holdFirewall(shared),

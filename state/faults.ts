@@ -41,6 +41,28 @@ export const FAULTS = {
   SUBNET_RESERVED: [400, 'Choose a subnet of private addresses, such as 10.90.0.0/24 or fd00:90::/64 (docs/cli.md).'],
   SUBNET_OVERLAPS: [409, 'Choose a subnet that no other network has.'],
   NO_FREE_SUBNET: [409, 'Give a subnet explicitly, or the daemon more pools: --default-subnet-pool.'],
+  STORE_UNREACHABLE: [
+    503,
+    'Bring etcd back, or correct --etcd and its certificates. It is asked again by itself; what runs keeps its network.',
+  ],
+  NO_STORE: [409, 'Start the daemon with --etcd and --advertise (docs/overlay.md): overlay networks live on etcd.'],
+  OVERLAY_DIFFERS: [409, 'Leave these options out to join the overlay as it is, or use another name.'],
+  OVERLAY_FENCED: [
+    503,
+    'Wait: the share is claimed again as soon as etcd answers; `cleat network peers NAME` says how it is.',
+  ],
+  NO_SHARE_LEFT: [
+    409,
+    'Remove the network from hosts that are gone, or wait for shares at rest; the message counts both.',
+  ],
+  VTEP_ADDRESS_MISSING: [
+    409,
+    'Give this host the address, or start the daemon with one that it has: --advertise. Others send there.',
+  ],
+  ROUTE_IN_THE_WAY: [
+    409,
+    'Remove the route that the message names, or give the overlay another pool. It is tried again.',
+  ],
   INTERFACE_TAKEN: [409, 'Choose another interface name, or leave the choice to cleat.'],
   BRIDGE_MISSING: [
     409,

@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { EXTERNAL_DRIVERS } from './external.ts';
 import { FaultError } from './faults.ts';
 import { Cidr, InterfaceName, IpAddress, Ipv4, Ipv6, NetworkName } from './names.ts';
+import { Overlay, OverlayRequest } from './overlay.ts';
 
 export const Subnet = z.strictObject({
   subnet: Cidr,
@@ -54,10 +55,11 @@ export const Route = z
 export type Route = z.infer<typeof Route>;
 
 /**
- * bridge: each container has a veth on a bridge. macvlan, ipvlan, vlan: each has a link of that kind on the parent. cni, netavark:
+ * bridge: each container has a veth on a bridge. overlay: so it has, and the bridges of several hosts are one network
+ * (docs/overlay.md). macvlan, ipvlan, vlan: each has a link of that kind on the parent. cni, netavark:
  * a program of others makes whatever there is (docs/external-networks.md).
  */
-export const DRIVERS = ['bridge', 'macvlan', 'ipvlan', 'vlan', ...EXTERNAL_DRIVERS] as const;
+export const DRIVERS = ['bridge', 'overlay', 'macvlan', 'ipvlan', 'vlan', ...EXTERNAL_DRIVERS] as const;
 
 /** The kernel's modes of both kinds of link (ip-link(8)). */
 export const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'] as const;
@@ -148,10 +150,14 @@ export const NetworkRequest = z.strictObject({
   options: NetworkOptions.extend({ parent: InterfaceName.optional() }).optional(),
   routes: common.routes.optional(),
   network_dns_servers: common.network_dns_servers.optional(),
+  /** overlay: the subnets of the request are the pools, of which each host gets a share. */
+  overlay: OverlayRequest.optional(),
   /** none: containers get no addresses. dhcp is refused: there is no DHCP client. */
   ipam_options: z.strictObject({ driver: z.enum(['host-local', 'dhcp', 'none']).optional() }).optional(),
 });
 export type NetworkRequest = z.infer<typeof NetworkRequest>;
+
+const isBridged = (driver: string): boolean => driver === 'bridge' || driver === 'overlay';
 
 export const NetworkDefinition = z
   .object({
@@ -178,14 +184,17 @@ export const NetworkDefinition = z
      * container. Absent for a network of cleat's own.
      */
     engine: Engine.optional(),
+    /** overlay: what all hosts agree on, and the VTEP of this one. `subnets` are the shares of this host. */
+    overlay: Overlay.optional(),
   })
   .refine(
     ({ subnets, ipam_options: { driver } }) => (driver === 'none') === (subnets.length === 0),
     'a network has subnets if its ipam driver is host-local, and none if it is none',
   )
-  .refine(({ driver, network_interface: link }) => driver !== 'bridge' || link !== '', 'a bridge has a name')
+  .refine(({ driver, overlay }) => (driver === 'overlay') === (overlay !== undefined), 'an overlay says which it is')
+  .refine(({ driver, network_interface: link }) => !isBridged(driver) || link !== '', 'a bridge has a name')
   .refine(
-    ({ driver, subnets }) => driver !== 'bridge' || subnets.every(({ gateway }) => gateway !== undefined),
+    ({ driver, subnets }) => !isBridged(driver) || subnets.every(({ gateway }) => gateway !== undefined),
     'each subnet of a bridge has a gateway',
   );
 export type NetworkDefinition = z.infer<typeof NetworkDefinition>;

@@ -40,6 +40,7 @@ export function addNetworkCommands(program: Command): void {
   addUses(network);
   addRemove(network);
   addPrune(network);
+  addPeers(network);
   subcommand(network, 'inspect <name...>', 'everything about networks, as JSON', [
     'cleat network inspect web',
     "cleat network inspect web --format '{{json .subnets}}'",
@@ -150,6 +151,24 @@ async function disconnectAll(client: Client, text: string): Promise<void> {
   }
 }
 
+function addPeers(network: Command): void {
+  subcommand(network, 'peers <name>', 'the hosts of an overlay network, and how this one takes part in it', [
+    'cleat network peers all',
+    "cleat network peers all --format '{{.state}} {{json .shares}}'",
+  ]).action(async (name: string, _flags: unknown, command: Command) => {
+    const session = new Session(command);
+    const view = await (await session.client()).call('GET /v1/networks/{name}/overlay', { name });
+    const { host, shares, peers, state, fault, refused } = view;
+    const rows = [
+      [host.slice(0, 12), 'this host', shares.join(',')],
+      ...peers.map((peer) => [peer.host.slice(0, 12), peer.address, peer.subnets.join(',')]),
+    ];
+    await session.table(view, ['HOST', 'ADDRESS', 'SHARES'], rows);
+    if (fault !== null) complain([`Warning: ${state}: ${fault.message}`]);
+    for (const [key, why] of Object.entries(refused)) complain([`Warning: left out: ${key} ${why}`]);
+  });
+}
+
 function addPrune(network: Command): void {
   const keys: Keys<NetworkDefinition> = {
     label: NETWORK_KEYS.label ?? (() => []),
@@ -222,14 +241,18 @@ function addCreate(network: Command): void {
       '    --ip-range 192.0.2.128/26                              # on a bridge that others have made',
     'cleat network create lan2 -d macvlan -o parent=eth0 --subnet 192.0.2.0/24 --ip-range 192.0.2.128/26   # hosts of the LAN',
     'cleat network create pods -d cni --opt conflist=/etc/cni/net.d/10-pods.conflist   # made by CNI plugins',
+    'cleat network create all --driver overlay                  # one network over many hosts, on the etcd of the daemon',
     'cleat network create dual --subnet 10.91.0.0/24 --subnet fd00:91::/64 --opt mtu=1400',
   ])
     .option('--ignore', 'a network of this name that exists already is no error, and stays as it is')
-    .option('-d, --driver <driver>', 'bridge (default), macvlan, ipvlan, vlan, cni or netavark')
+    .option('-d, --driver <driver>', 'bridge (default), overlay, macvlan, ipvlan, vlan, cni or netavark')
     .option('--subnet <cidr>', 'a subnet (again for one more, of the other family)', collect)
     .option('--gateway <address>', 'the gateway of the subnet that contains it', collect)
     .option('--ip-range <range>', 'give addresses out of this part of the subnet: a CIDR, or FIRST-LAST', collect)
     .option('--ipv6', 'an IPv6 subnet too')
+    .option('--host-prefix <length>', 'overlay: the size of each host’s share of the IPv4 subnet (default: 24)')
+    .option('--host-prefix6 <length>', 'overlay: of the IPv6 subnet (default: 64)')
+    .option('--backend <name>', 'overlay: vxlan (default), or host-gw: routes alone, for hosts on one link')
     .option('--internal', 'no way out, and no published ports')
     .option('--disable-dns', 'no name server on this network')
     .option('--dns <address>', 'who is asked about names that are not ours (again for one more)', collect)

@@ -17,6 +17,9 @@ export interface NetworkFlags {
   gateway?: string[];
   ipRange?: string[];
   ipv6?: boolean;
+  hostPrefix?: string;
+  hostPrefix6?: string;
+  backend?: string;
   internal?: boolean;
   disableDns?: boolean;
   dns?: string[];
@@ -87,6 +90,7 @@ export function networkRequest(name: string, flags: NetworkFlags): NetworkReques
     ...(flags.ipamDriver === undefined ? {} : { ipam_options: { driver: flags.ipamDriver as 'none' } }),
     ...(subnets.length === 0 ? {} : { subnets }),
     ...(flags.ipv6 === true ? { ipv6_enabled: true } : {}),
+    ...overlayOf(flags),
     ...(flags.internal === true ? { internal: true } : {}),
     ...(flags.disableDns === true ? { dns_enabled: false } : {}),
     ...(dns.length === 0 ? {} : { network_dns_servers: dns }),
@@ -95,6 +99,23 @@ export function networkRequest(name: string, flags: NetworkFlags): NetworkReques
     ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
     ...(label.length === 0 ? {} : { labels: pairs(label, '--label') }),
   };
+}
+
+/** Returns what only an overlay has. */
+function overlayOf({ driver, hostPrefix, hostPrefix6, backend }: NetworkFlags): Pick<NetworkRequest, 'overlay'> {
+  const length = (text: string, flag: string): number => {
+    if (/^\d{1,3}$/.test(text) && Number(text) <= 128) return Number(text);
+    throw usage(`invalid ${flag} "${text}": it is the length of a prefix, such as 24`);
+  };
+  const overlay = {
+    ...(hostPrefix === undefined ? {} : { host_prefix: length(hostPrefix, '--host-prefix') }),
+    ...(hostPrefix6 === undefined ? {} : { host_prefix6: length(hostPrefix6, '--host-prefix6') }),
+    // The daemon refuses a backend that it does not know with its own message.
+    ...(backend === undefined ? {} : { backend: backend as 'vxlan' }),
+  };
+  if (Object.keys(overlay).length === 0) return {};
+  if (driver !== 'overlay') throw usage('--host-prefix, --host-prefix6 and --backend are for --driver overlay');
+  return { overlay };
 }
 
 /** Returns each subnet with its gateway and its range, if given. */

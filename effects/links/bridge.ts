@@ -9,23 +9,24 @@
  */
 import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
 import type { Member } from '../../plan/kernel/expected-bridge.ts';
+import { isOverlay, usablePeers, vxlanAlias, vxlanName, type OverlaySeen } from '../../plan/kernel/expected-overlay.ts';
 import { ETHERNET_MTU } from '../../plan/networks/mtu.ts';
 import { withGateways } from '../../plan/networks/network.ts';
-import type { BridgeSeen } from '../../plan/networks/unmanaged.ts';
-import { isKernelError, type Link, type Outside, type RtnlRequest } from '../../native/index.ts';
+import type { BridgeSeen, Seen } from '../../plan/networks/unmanaged.ts';
+import { type Link, type Outside, type RtnlRequest } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { connectedRoute } from './connected-route.ts';
 import { forwardIpv6 } from '../namespaces/forwarding.ts';
 import type { Kernel, OutsideKernel } from '../kernel.ts';
 import { removeLinks } from './link.ts';
-import { byLook } from '../firewall/ruleset-turn.ts';
+import { removeRules, setPeers, setRules } from '../firewall/network-rules.ts';
 import { hostNeighbours } from './neighbour.ts';
 import { portTag, refuseTag, tagOf } from './vlan.ts';
 import { refuse, stranger } from '../refusal.ts';
-import type { NetworkRules } from '../ruleset/ruleset-inputs.ts';
-import { networkRules, removeNetworkRules } from '../ruleset/ruleset.ts';
-import { staleElements, SUBNET_SETS } from '../ruleset/ruleset-stale.ts';
+import type { NetworkRules, OverlayRules } from '../ruleset/ruleset-inputs.ts';
 import { requireIpv6, writeIfThere } from '../namespaces/switches.ts';
+import { ensurePeers, removePeers } from '../vtep/peers.ts';
+import { ensureVxlan } from '../vtep/vxlan.ts';
 import { rejoinBridge, requireBridge } from './unmanaged-bridge.ts';
 
 export const raiseNetwork =
@@ -39,6 +40,7 @@ export const raiseNetwork =
     await setRules(native, kernel.instance.table, rulesOf(definition));
     await setMtu(native, definition);
     await dressBridge(native, definition);
+    await raiseOverlay(kernel, native, definition);
     return null;
   };
 
@@ -61,6 +63,7 @@ export const reviseNetwork =
     await setRules(native, kernel.instance.table, rulesOf(to));
     const ports = () => members(outside, to.name);
     await restore(native, to, mac, ports);
+    await raiseOverlay(kernel, native, to);
     const kept = new Set(withGateways(to).flatMap(({ subnet, gateway }) => [subnet, `${subnet} ${gateway}`]));
     const gone = withGateways(from).filter(({ subnet, gateway }) => !kept.has(`${subnet} ${gateway}`));
     if (gone.length === 0) return;
@@ -88,7 +91,25 @@ export const repairNetwork =
     if (unmanaged) return rejoinBridge(native, definition, members(outside, definition.name));
     await makeBridge(kernel, native, definition, mac);
     await restore(native, definition, mac, () => members(outside, definition.name));
+    await raiseOverlay(kernel, native, definition);
   };
+
+/** Gives a bridge in use the other hosts of its overlay: the rules that let their packets in, and what leads there. */
+export const programPeers =
+  (kernel: Kernel) =>
+  async ({ definition, outside }: RaiseInput): Promise<void> => {
+    const { kernel: native } = kernel.outside(outside);
+    if (!isOverlay(definition)) return;
+    await setPeers(native, kernel.instance.table, rulesOf(definition));
+    await ensurePeers(native, definition);
+  };
+
+/** Makes or restores what an overlay has beside its bridge. Requires its rules. */
+async function raiseOverlay(kernel: Kernel, native: Outside, definition: Seen): Promise<void> {
+  if (!isOverlay(definition)) return;
+  await ensureVxlan(kernel.instance, native, definition);
+  await ensurePeers(native, definition);
+}
 
 /**
  * Restores an existing bridge to this definition, with those of its ports that exist. `members` is called in the same turn in
@@ -128,20 +149,6 @@ async function restore(
     replies.filter(({ code }) => code !== 'ENODEV' && code !== 'EEXIST'),
     name,
   );
-}
-
-/** Writes the network's rules and removes the elements of its earlier definitions, in one transaction. */
-function setRules(native: Outside, table: string, rules: NetworkRules): Promise<void> {
-  const wanted = networkRules(table, rules);
-  return byLook(native, async () => {
-    await native.nft([...staleElements(table, rules.bridge, wanted, await subnetElements(native, table)), ...wanted]);
-  });
-}
-
-/** Reads the sets that hold subnets of networks. Fails with ENOENT when there is no table. */
-async function subnetElements(native: Outside, table: string) {
-  const dumps = await Promise.all(SUBNET_SETS.map((set) => native.nftElements('inet', table, set)));
-  return new Map(SUBNET_SETS.map((set, i) => [set, dumps[i] ?? []]));
 }
 
 /** Makes the link alone, or takes the existing one if its alias says that it is ours. */
@@ -268,25 +275,22 @@ export const lowerNetwork =
     const on = kernel.outsideIfThere(outside);
     if (on === null || unmanaged) return;
     await removeBridge(kernel, on, definition);
-    const { table } = kernel.instance;
-    const rules = rulesOf(definition);
-    await byLook(on.kernel, async () => {
-      const seen = await subnetElements(on.kernel, table).catch((error: unknown) => {
-        if (isKernelError(error) && error.code === 'ENOENT') return null;
-        throw error;
-      });
-      if (seen === null) return; // The table is gone, and the network's rules with it.
-      // After a failed update the sets may hold more than the definition says. A chain that an element leads to cannot be removed.
-      const left = staleElements(table, rules.bridge, networkRules(table, rules), seen);
-      await on.kernel.nft([...left, ...removeNetworkRules(table, rules)]);
-    });
+    await removeRules(on.kernel, kernel.instance.table, rulesOf(definition));
   };
 
-async function removeBridge(kernel: Kernel, on: OutsideKernel, definition: NetworkDefinition): Promise<void> {
+/** Removes the bridge, and what an overlay has beside it. */
+async function removeBridge(kernel: Kernel, on: OutsideKernel, definition: Seen): Promise<void> {
   const name = definition.network_interface;
   const link = await on.kernel.link(name);
   const alias = bridgeAlias(kernel.instance.name, definition.name);
-  if (link !== null && isOurs(kernel, link, alias)) await removeLinks(on, kernel, [name]);
+  const doomed = link !== null && isOurs(kernel, link, alias) ? [name] : [];
+  const vxlan = vxlanName(definition);
+  const tunnel = vxlan === null ? null : await on.kernel.link(vxlan);
+  if (tunnel !== null && isOurs(kernel, tunnel, vxlanAlias(kernel.instance.name, definition.name))) {
+    doomed.push(tunnel.name);
+  }
+  if (doomed.length > 0) await removeLinks(on, kernel, doomed);
+  if (isOverlay(definition)) await removePeers(on.kernel, definition);
 }
 
 /** Recognises a bridge of ours by its alias, or by its group alone if a crash came between the two. */
@@ -299,7 +303,7 @@ export function bridgeAlias(instance: string, network: string): string {
 }
 
 /** Returns the part of a definition that the ruleset needs. */
-export function rulesOf(definition: NetworkDefinition) {
+export function rulesOf(definition: Seen): NetworkRules {
   const { isolate, outbound_addr4: out4, outbound_addr6: out6 } = definition.options;
   const masquerade = definition.options['com.docker.network.bridge.enable_ip_masquerade'] ?? 'true';
   return {
@@ -310,5 +314,14 @@ export function rulesOf(definition: NetworkDefinition) {
     isolate: isolate === 'false' ? ('open' as const) : isolate === 'true' ? ('isolated' as const) : ('strict' as const),
     masquerade: !definition.internal && ['true', '1'].includes(masquerade),
     outbound: [out4, out6].filter((address) => address !== undefined),
+    ...(isOverlay(definition) ? { overlay: overlayRulesOf(definition) } : {}),
   };
 }
+
+const overlayRulesOf = (definition: OverlaySeen): OverlayRules => ({
+  link: vxlanName(definition),
+  pools: definition.overlay.pools,
+  vni: definition.overlay.vni,
+  port: definition.overlay.port,
+  peers: usablePeers(definition).map(({ address }) => address),
+});

@@ -7,6 +7,7 @@
 import ipaddr from 'ipaddr.js';
 import type { NftElement, NftExpression, NftOperation, NftVerdict } from '../../native/nftables/nft-types.ts';
 import { familyOf } from '../../plan/addresses/address.ts';
+import type { Range } from '../../plan/addresses/ranges.ts';
 import { address } from './rule-words.ts';
 
 /** Appends a rule. Its comment carries a fingerprint, so that a dump of the table shows if the rule was changed. */
@@ -34,8 +35,12 @@ export function takeOut(table: string, set: string, elements: NftElement[]): Nft
 /** Returns the interval of a network in CIDR notation, as the kernel keeps it: its start and its end. */
 export function intervalOf(cidr: string, data: NftVerdict): NftElement[] {
   const [first = ''] = cidr.split('/');
+  return rangeOf({ first, behind: addressBehind(cidr) }, data);
+}
+
+/** Returns the interval of a range, as the kernel keeps it. */
+export function rangeOf({ first, behind }: Range, data: NftVerdict): NftElement[] {
   const start: NftElement = { key: [address(first)], data };
-  const behind = addressBehind(cidr);
   return behind === null ? [start] : [start, { key: [address(behind)], intervalEnd: true }];
 }
 

@@ -217,6 +217,41 @@ export function toPort(protocol: number, port: number): NftExpression[] {
   ];
 }
 
+/** A UDP packet with room for the header of VXLAN (RFC 7348, 5). Loads its port and its network number into two registers. */
+export function toTunnel(): NftExpression[] {
+  return [
+    { expr: 'meta', key: 'l4proto', dreg: 0 },
+    equals({ byte: PROTOCOLS.udp }),
+    { expr: 'payload', base: 'transport', offset: 2, length: 2, dreg: 0 },
+    loadTunnel(1),
+  ];
+}
+
+/** Behind the header of UDP (8 bytes) and 4 bytes of flags: the network number, and a byte that is 0. */
+const loadTunnel = (dreg: number): NftExpression => ({
+  expr: 'payload',
+  base: 'transport',
+  offset: 12,
+  length: 4,
+  dreg,
+});
+
+/** The network number as it stands in a packet. */
+export function tunnelKey(vni: number): NftDatum {
+  const bytes = Uint8Array.of(vni >> 16, (vni >> 8) & 0xff, vni & 0xff, 0);
+  return { u32: new Uint32Array(bytes.buffer)[0] ?? 0 };
+}
+
+/** Applies the verdict that a map has for what toTunnel has loaded. */
+export function tunnelDispatch(map: string): NftExpression[] {
+  return [{ expr: 'lookup', set: map, sreg: 0, verdict: true }];
+}
+
+/** The packet of a tunnel comes from an address that the set has for the tunnel's network number. */
+export function fromTunnelPeer(family: Family, set: string): NftExpression[] {
+  return [...ofFamily(family), loadTunnel(0), loadAddress(family, 'saddr', 1), { expr: 'lookup', set, sreg: 0 }];
+}
+
 /** A SYN, of either side. */
 const SYN = 0x02;
 const SYN_RST = 0x06;

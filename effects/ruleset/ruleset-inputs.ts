@@ -18,6 +18,19 @@ export interface NetworkRules {
   masquerade: boolean;
   /** The source addresses, at most one per family. A family without one gets the address of the outgoing interface. */
   outbound: readonly string[];
+  /** Of a network on several hosts: what of it is on others. */
+  overlay?: OverlayRules;
+}
+
+export interface OverlayRules {
+  /** The VXLAN link; null: packets go to the other hosts as they are. */
+  link: string | null;
+  /** All of the overlay's addresses, in CIDR notation. `subnets` are those of this host. */
+  pools: readonly string[];
+  vni: number;
+  port: number;
+  /** The addresses that the other hosts send from. */
+  peers: readonly string[];
 }
 
 export interface PublishedPort {

@@ -50,6 +50,7 @@ import {
   verdict,
 } from './rule-words.ts';
 import type { Closed, NetworkRules } from './ruleset-inputs.ts';
+import { fromOverlay } from './ruleset-overlay.ts';
 
 /** Only packets of lo may have these as source or destination. */
 const NOT_ON_A_WIRE = { 4: ['127.0.0.0/8'], 6: ['::1/128', '::ffff:0.0.0.0/96'] };
@@ -96,7 +97,7 @@ export function sourceBase(table: string): NftOperation[] {
 
 /** Returns the rules of source-, inside-, door- and dns-<bridge>. Requires these chains, empty. */
 export function sourceRules(table: string, network: NetworkRules): NftOperation[] {
-  const { bridge, subnets, internal, masquerade, isolate } = network;
+  const { bridge, subnets, internal, masquerade, isolate, overlay } = network;
   const add = (prefix: string, ...words: Parameters<typeof rule>[2]) => rule(table, `${prefix}-${bridge}`, words);
   const own = interfaceIs('from', bridge);
   const rules = [
@@ -124,6 +125,7 @@ export function sourceRules(table: string, network: NetworkRules): NftOperation[
   // answers, so the forward hook decides (to-<bridge>).
   if (!masquerade && !internal) return rules;
   rules.push(add('door', own, verdict('return')), add('door', toThisHost(), verdict('return')));
+  rules.push(...fromOverlay(overlay).map((source) => add('door', source, verdict('return'))));
   if (!internal && isolate !== 'strict') rules.push(add('door', fromOneOf('open'), verdict('return')));
   if (!internal && isolate === 'open') rules.push(add('door', fromOneOf('isolated'), verdict('return')));
   rules.push(add('door', verdict('drop')));

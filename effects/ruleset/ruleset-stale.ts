@@ -6,13 +6,16 @@
  */
 import type { NftElement, NftOperation } from '../../native/nftables/nft-types.ts';
 import { CHAINS } from './ruleset.ts';
+import { OVERLAY_SETS } from './ruleset-overlay.ts';
 import { SOURCE_SETS } from './ruleset-sources.ts';
 import { UPLINK_SETS } from './ruleset-uplinks.ts';
 
-/** The sets whose elements are made from the subnets of networks. */
-export const SUBNET_SETS = [...SOURCE_SETS.filter(({ name }) => name !== 'arrivals'), ...UPLINK_SETS].map(
-  ({ name }) => name,
-);
+/** The sets whose elements are made from the subnets of networks, and from the other hosts of overlays. */
+export const SUBNET_SETS = [
+  ...SOURCE_SETS.filter(({ name }) => name !== 'arrivals'),
+  ...OVERLAY_SETS,
+  ...UPLINK_SETS,
+].map(({ name }) => name);
 
 /**
  * Returns operations that remove the elements of a bridge from the sets, except those that `kept` adds. `seen`: the contents of
@@ -42,9 +45,11 @@ export function staleElements(
       'chain' in data &&
       CHAINS.some((name) => data.chain === `${name}-${bridge}`));
   return [...seen].flatMap(([set, elements]) => {
-    const isWanted = ({ key }: NftElement) => wanted.get(set)?.has(textOf(key, endOf(key, elements))) ?? false;
-    const left = elements.filter((one) => isOurs(one) && !isWanted(one));
-    const gone = left.flatMap(({ key }) => [{ key }, ...endOf(key, elements)]);
+    const gone = elements.flatMap((one, i) => {
+      if (one.intervalEnd === true || !isOurs(one)) return [];
+      const end = endOf(elements, i);
+      return wanted.get(set)?.has(textOf(one.key, end)) === true ? [] : [{ key: one.key }, ...end];
+    });
     return gone.length === 0 ? [] : [{ op: 'element.del', table, set, elements: gone } as const];
   });
 }
@@ -52,9 +57,8 @@ export function staleElements(
 const textOf = (key: NftElement['key'], end: readonly NftElement[]): string =>
   JSON.stringify([key, ...end.map((one) => one.key)]);
 
-/** Returns the end of the interval that begins with this key. It is the neighbour in the dump, which is in descending order. */
-function endOf(key: NftElement['key'], elements: readonly NftElement[]): NftElement[] {
-  const at = elements.findIndex((one) => one.intervalEnd !== true && JSON.stringify(one.key) === JSON.stringify(key));
+/** Returns the end of the interval that begins there. It is the neighbour in the dump, which is in descending order. */
+function endOf(elements: readonly NftElement[], at: number): NftElement[] {
   const before = elements[at - 1];
   return before?.intervalEnd === true ? [{ key: before.key, intervalEnd: true }] : [];
 }

@@ -18,6 +18,8 @@
  *     replies      prerouting 200    answers from published ports, if routes depend on the source: ruleset-replies.ts
  *     postrouting  nat 100           hairpin-<bridge>, leave-<bridge>: masquerading, or a configured source address
  *
+ * A network that is on several hosts has more: ruleset-overlay.ts.
+ *
  * Ports are elements of hash maps and networks are elements of maps from interface name to chain, so the cost of a packet and
  * of a change does not depend on their number. The policy of every hook is accept, and only packets of our bridges are judged:
  * a table that drops by default would break everybody else's forwarding. `accept` here is not final, because other tables still
@@ -64,6 +66,16 @@ import {
 } from './rule-words.ts';
 import type { Closed, NetworkRules, PublishedPort } from './ruleset-inputs.ts';
 import { otherForwarding, SOURCE_SETS, sourceBase, sourceRules, sourceWays } from './ruleset-sources.ts';
+import {
+  fromOverlay,
+  OVERLAY_CHAINS,
+  OVERLAY_SETS,
+  overlayBase,
+  overlayRules,
+  overlayWays,
+  toOtherHosts,
+  withinOverlay,
+} from './ruleset-overlay.ts';
 import { NO_REPLIES, replyRules, type Replies } from './ruleset-replies.ts';
 import { UPLINK_SETS, uplinkElements, uplinkRules, type UplinkGuard } from './ruleset-uplinks.ts';
 
@@ -79,8 +91,10 @@ const DISPATCH = [
   { prefix: 'hairpin', map: 'nat_to' },
   { prefix: 'leave', map: 'nat_from' },
 ] as const;
-/** All chains of one network. */
-export const CHAINS = [...DISPATCH.map(({ prefix }) => prefix), 'source', 'inside', 'door', 'dns'];
+/** The chains that every network has. */
+const BRIDGE_CHAINS = [...DISPATCH.map(({ prefix }) => prefix), 'source', 'inside', 'door', 'dns'];
+/** All chains that a network may have. */
+export const CHAINS = [...BRIDGE_CHAINS, ...OVERLAY_CHAINS];
 
 /** Chains of the whole table that no hook calls. */
 const INNER = ['publish', 'doors', 'others4', 'others6'];
@@ -120,6 +134,13 @@ export function baseRules(
       ...(interval ? { interval } : {}),
     })),
     ...['bridges', ...BRIDGE_SETS].map((set): NftOperation => ({ op: 'set.add', table, set, key: ['ifname'] })),
+    ...OVERLAY_SETS.map(({ name, key, verdicts }): NftOperation => ({
+      op: 'set.add',
+      table,
+      set: name,
+      key,
+      ...(verdicts ? { data: 'verdict' } : {}),
+    })),
     ...UPLINK_SETS.map(({ name, key }): NftOperation => ({ op: 'set.add', table, set: name, key })),
 
     ...INNER.map((name): NftOperation => ({ op: 'chain.add', table, chain: name })),
@@ -136,6 +157,7 @@ export function baseRules(
     })),
 
     ...sourceBase(table),
+    ...overlayBase(table),
     ...uplinkRules(table, guard),
     ...replyRules(table, replies),
     add('prerouting', toThisHost(), jump('publish')),
@@ -171,7 +193,7 @@ export function networkRules(table: string, network: NetworkRules): NftOperation
   const { bridge } = network;
   const member = network.internal ? 'strict' : network.isolate;
   return [
-    ...networkChains(table, bridge),
+    ...networkChains(table, network),
     ...BRIDGE_SETS.filter((set) => set !== member).flatMap((set) =>
       takeOut(table, set, [{ key: [{ ifname: bridge }] }]),
     ),
@@ -181,6 +203,7 @@ export function networkRules(table: string, network: NetworkRules): NftOperation
     ...hairpinRules(table, network),
     ...leaveRules(table, network),
     ...sourceRules(table, network),
+    ...overlayRules(table, network),
     ...ways(network).map(({ set, elements }) => putIn(table, set, elements)),
   ];
 }
@@ -189,10 +212,10 @@ export function removeNetworkRules(table: string, network: NetworkRules): NftOpe
   const { bridge } = network;
   return [
     // A chain can be removed only if it exists and no element leads to it.
-    ...networkChains(table, bridge),
+    ...networkChains(table, network),
     ...BRIDGE_SETS.flatMap((set) => takeOut(table, set, [{ key: [{ ifname: bridge }] }])),
     ...ways(network).flatMap(({ set, elements }) => takeOut(table, set, elements)),
-    ...CHAINS.map((prefix): NftOperation => ({ op: 'chain.del', table, chain: `${prefix}-${bridge}` })),
+    ...chainsOf(network).map((chain): NftOperation => ({ op: 'chain.del', table, chain })),
   ];
 }
 
@@ -208,14 +231,19 @@ function ways(network: NetworkRules): Way[] {
     { set: 'bridges', elements: [{ key }] },
     ...DISPATCH.map(({ prefix, map }) => ({ set: map, elements: [dispatchElement(prefix, network.bridge)] })),
     ...sourceWays(network),
+    ...overlayWays(network),
     ...uplinkElements(network),
   ];
 }
 
-function networkChains(table: string, bridge: string): NftOperation[] {
-  return CHAINS.flatMap((prefix): NftOperation[] => [
-    { op: 'chain.add', table, chain: `${prefix}-${bridge}` },
-    { op: 'chain.flush', table, chain: `${prefix}-${bridge}` },
+function chainsOf({ bridge, overlay }: NetworkRules): string[] {
+  return (overlay === undefined ? BRIDGE_CHAINS : CHAINS).map((prefix) => `${prefix}-${bridge}`);
+}
+
+function networkChains(table: string, network: NetworkRules): NftOperation[] {
+  return chainsOf(network).flatMap((chain): NftOperation[] => [
+    { op: 'chain.add', table, chain },
+    { op: 'chain.flush', table, chain },
   ]);
 }
 
@@ -224,21 +252,27 @@ function dispatchElement(prefix: string, bridge: string): NftElement {
 }
 
 /** Returns the rules for packets that leave by another interface. to-<bridge> judges accepted packets that go to a bridge. */
-function fromRules(table: string, { bridge, internal, masquerade }: NetworkRules): NftOperation[] {
+function fromRules(table: string, { bridge, internal, masquerade, overlay }: NetworkRules): NftOperation[] {
   const add = (...words: NftExpression[][]) => rule(table, `from-${bridge}`, words);
   const elsewhere = interfaceIs('to', bridge, 'neq');
-  if (internal) return [add(elsewhere, verdict('drop'))];
+  if (internal) {
+    const within = overlay === undefined ? [] : toOtherHosts(overlay);
+    return [...within.map((there) => add(elsewhere, there, verdict('accept'))), add(elsewhere, verdict('drop'))];
+  }
   const clamp = add(elsewhere, clampSegments());
   // Packets without a connection are not masqueraded and would show the container's address outside (kubernetes#74839). If
   // addresses are routed, they may belong to a connection whose other half takes another route.
   return masquerade ? [add(elsewhere, connection('state', INVALID), verdict('drop')), clamp] : [clamp];
 }
 
-function toRules(table: string, { bridge, internal, isolate }: NetworkRules): NftOperation[] {
+function toRules(table: string, { bridge, internal, isolate, overlay }: NetworkRules): NftOperation[] {
   const add = (...words: NftExpression[][]) => rule(table, `to-${bridge}`, words);
   // This rule is first and ignores the connection state: with br_netfilter loaded, frames between ports of the bridge come
   // through here as well.
-  const rules = [add(interfaceIs('from', bridge), verdict('accept'))];
+  const rules = [
+    add(interfaceIs('from', bridge), verdict('accept')),
+    ...fromOverlay(overlay).map((source) => add(source, verdict('accept'))),
+  ];
   if (!internal) {
     rules.push(add(clampSegments()));
     rules.push(add(connection('state', ESTABLISHED_RELATED), verdict('accept')));
@@ -261,7 +295,10 @@ function hairpinRules(table: string, { bridge, subnets }: NetworkRules): NftOper
   );
 }
 
-function leaveRules(table: string, { bridge, subnets, masquerade: wanted, outbound }: NetworkRules): NftOperation[] {
+function leaveRules(
+  table: string,
+  { bridge, subnets, masquerade: wanted, outbound, overlay }: NetworkRules,
+): NftOperation[] {
   if (!wanted) return [];
   const translated = (cidr: string) => {
     const source = outbound.find((one) => familyOf(one) === familyOf(cidr));
@@ -272,6 +309,7 @@ function leaveRules(table: string, { bridge, subnets, masquerade: wanted, outbou
     add(interfaceIs('to', bridge), verdict('return')),
     add(inNetwork('daddr', '224.0.0.0/4'), verdict('return')),
     add(inNetwork('daddr', 'ff00::/8'), verdict('return')),
+    ...withinOverlay(overlay).map((there) => add(there, verdict('return'))),
     ...subnets.map(({ cidr }) => add(inNetwork('saddr', cidr), translated(cidr))),
   ];
 }

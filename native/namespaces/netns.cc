@@ -38,6 +38,7 @@ Napi::Function Outside::Define(Napi::Env env) {
                          InstanceMethod<&Outside::Forward<RtnlRoutes>>("routes"),
                          InstanceMethod<&Outside::Forward<RtnlRules>>("rules"),
                          InstanceMethod<&Outside::Forward<RtnlNeighbours>>("neighbours"),
+                         InstanceMethod<&Outside::Forward<RtnlFdb>>("fdb"),
                          InstanceMethod<&Outside::Forward<NeighbourUse>>("neighbourUse"),
                          InstanceMethod<&Outside::Forward<RtnlRoutesOf>>("routesOf"),
                          InstanceMethod<&Outside::Forward<RtnlWayTo>>("wayTo"),

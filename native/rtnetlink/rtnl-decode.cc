@@ -1,6 +1,7 @@
 // rtnl-decode.cc: see rtnl-decode.h.
 #include "rtnl-decode.h"
 
+#include <arpa/inet.h>
 #include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
@@ -44,12 +45,36 @@ const Header* InfoOf(const nlmsghdr* message, uint16_t added, uint16_t deleted) 
   return HeaderOf<Header>(message);
 }
 
-std::string KindOf(const nlattr* link_info) {
-  std::string kind;
-  EachAttribute(link_info, [&](const nlattr* attr) {
-    if (mnl_attr_get_type(attr) == IFLA_INFO_KIND) kind = TextOf(attr);
+VxlanFacts VxlanOf(const nlattr* data) {
+  VxlanFacts vxlan;
+  EachAttribute(data, [&](const nlattr* attr) {
+    switch (mnl_attr_get_type(attr)) {
+      case IFLA_VXLAN_ID:
+        vxlan.vni = Number(attr);
+        break;
+      case IFLA_VXLAN_LOCAL:
+        vxlan.local = Ip(AF_INET, attr);
+        break;
+      case IFLA_VXLAN_LOCAL6:
+        vxlan.local = Ip(AF_INET6, attr);
+        break;
+      case IFLA_VXLAN_PORT:
+        vxlan.port = ntohs(NumberOf<uint16_t>(attr).value_or(0));
+        break;
+      case IFLA_VXLAN_LEARNING:
+        vxlan.learning = NumberOf<uint8_t>(attr).value_or(0) != 0;
+        break;
+    }
   });
-  return kind;
+  return vxlan;
+}
+
+// The kernel writes the kind before its data (rtnl_link_info_fill).
+void DecodeKind(const nlattr* link_info, LinkFacts* link) {
+  EachAttribute(link_info, [&](const nlattr* attr) {
+    if (mnl_attr_get_type(attr) == IFLA_INFO_KIND) link->kind = TextOf(attr);
+    if (mnl_attr_get_type(attr) == IFLA_INFO_DATA && link->kind == "vxlan") link->vxlan = VxlanOf(attr);
+  });
 }
 
 // Returns the next hop of an IPv4 route over IPv6 (struct rtvia).
@@ -99,7 +124,7 @@ bool DecodeLinkOf(unsigned char family, const nlmsghdr* message, LinkFacts* link
         link->alias = TextOf(attr);
         break;
       case IFLA_LINKINFO:
-        link->kind = KindOf(attr);
+        DecodeKind(attr, link);
         break;
       case IFLA_STATS64:
         // The struct grows with the kernel: copy the part that both sides know.
@@ -288,9 +313,28 @@ bool DecodeNeighbour(const nlmsghdr* message, NeighbourFacts* neighbour) {
       case NDA_LLADDR:
         neighbour->mac = FormatMacAddress(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
         break;
+      case NDA_PROTOCOL:
+        neighbour->protocol = NumberOf<uint8_t>(attr).value_or(0);
+        break;
     }
   });
   return true;
+}
+
+bool DecodeFdb(const nlmsghdr* message, FdbFacts* entry) {
+  const auto* info = InfoOf<ndmsg>(message, RTM_NEWNEIGH, RTM_DELNEIGH);
+  if (info == nullptr || info->ndm_family != AF_BRIDGE) return false;
+  EachAttribute(message, sizeof *info, [&](const nlattr* attr) {
+    switch (mnl_attr_get_type(attr)) {
+      case NDA_DST:
+        entry->destination = Ip(mnl_attr_get_payload_len(attr) == 4 ? AF_INET : AF_INET6, attr);
+        break;
+      case NDA_LLADDR:
+        entry->mac = FormatMacAddress(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
+        break;
+    }
+  });
+  return !entry->destination.empty();
 }
 
 }  // namespace cleat

@@ -22,6 +22,13 @@ struct Area {
   uint8_t prefix = 0;
 };
 
+struct VxlanFacts {
+  uint32_t vni = 0;
+  std::string local;
+  uint16_t port = 0;
+  bool learning = false;
+};
+
 struct LinkFacts {
   int index = 0;
   std::string name;
@@ -36,6 +43,7 @@ struct LinkFacts {
   std::optional<int> netns_id;
   uint32_t group = 0;
   std::string alias;
+  std::optional<VxlanFacts> vxlan;
   rtnl_link_stats64 statistics{};
 };
 
@@ -85,6 +93,13 @@ struct NeighbourFacts {
   std::string address;
   std::string mac;
   uint16_t state = 0;
+  uint8_t protocol = 0;
+};
+
+// An entry of a VXLAN link's forwarding table.
+struct FdbFacts {
+  std::string mac;
+  std::string destination;
 };
 
 // Decodes new and deleted objects alike (RTM_NEWLINK, RTM_DELLINK): nlmsg_type says which it is.
@@ -99,6 +114,8 @@ bool DecodeRoute(const nlmsghdr* message, RouteFacts* route);
 bool DecodeWay(const nlmsghdr* message, WayFacts* way);
 bool DecodeRule(const nlmsghdr* message, RuleFacts* rule);
 bool DecodeNeighbour(const nlmsghdr* message, NeighbourFacts* neighbour);
+// Returns false for entries that lead to no address, such as those of a bridge's ports.
+bool DecodeFdb(const nlmsghdr* message, FdbFacts* entry);
 
 // Returns true if the destination of a route has an address in common with one of the areas. For dumps of large tables:
 // it compares bytes and makes no text.

@@ -1,7 +1,8 @@
 // rtnl-encode.cc: RtnlRequest to rtnetlink messages (rtnl-request.h; rtnetlink(7), linux/if_link.h).
 //
 // Guarantees: everything that can fail here fails before the first byte of the request is appended.
-// Limits: a vxlan has no options (VNI 0).
+// Limits: a vxlan without options has VNI 0.
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/fib_rules.h>
 #include <linux/if.h>
@@ -77,6 +78,15 @@ void PutPeer(nlmsghdr* message, const LinkPeer& peer, int netns) {
 // Since Linux 6.4; the headers of Debian 12 are older. An older kernel ignores it.
 constexpr uint16_t kMacvlanBcCutoff = 9;  // IFLA_MACVLAN_BC_CUTOFF
 
+// Neither learns from packets nor asks anybody where a MAC is: both let whoever sends a packet decide where others' go.
+void PutVxlan(nlmsghdr* message, const Vxlan& vxlan) {
+  const bool v6 = vxlan.local.family == AF_INET6;
+  mnl_attr_put_u32(message, IFLA_VXLAN_ID, vxlan.vni);
+  PutAddress(message, v6 ? IFLA_VXLAN_LOCAL6 : IFLA_VXLAN_LOCAL, vxlan.local);
+  mnl_attr_put_u16(message, IFLA_VXLAN_PORT, htons(vxlan.port));
+  mnl_attr_put_u8(message, IFLA_VXLAN_LEARNING, 0);
+}
+
 // Encodes the part that the kind of the link understands. The widths are those of the kernel's policies
 // (macvlan_policy, ipvlan_nl_policy, vlan_policy).
 void PutKindData(nlmsghdr* message, const LinkAdd& add, int peer_netns) {
@@ -89,6 +99,8 @@ void PutKindData(nlmsghdr* message, const LinkAdd& add, int peer_netns) {
     mnl_attr_put_u16(message, IFLA_IPVLAN_FLAGS, 0);  // neither private nor vepa, whatever the parent's others are
   } else if (add.kind == "vlan") {
     mnl_attr_put_u16(message, IFLA_VLAN_ID, add.vlan);
+  } else if (add.vxlan) {
+    PutVxlan(message, *add.vxlan);
   } else if (add.vlan_filtering) {
     mnl_attr_put_u8(message, IFLA_BR_VLAN_FILTERING, *add.vlan_filtering ? 1 : 0);
   }
@@ -303,7 +315,9 @@ int Encode(const RouteChange& change, RtnlBatch& batch) {
   info->rtm_dst_len = change.prefix;
   info->rtm_type = type;
   info->rtm_scope = RouteScope(change, type);
-  info->rtm_protocol = del ? RTPROT_UNSPEC : RTPROT_STATIC;
+  // An unspecified protocol matches any when deleting.
+  info->rtm_protocol = change.protocol.value_or(del ? RTPROT_UNSPEC : RTPROT_STATIC);
+  if (change.onlink) info->rtm_flags |= RTNH_F_ONLINK;
   info->rtm_table = table < 256 ? static_cast<uint8_t>(table) : static_cast<uint8_t>(RT_TABLE_UNSPEC);
   if (table >= 256) mnl_attr_put_u32(message, RTA_TABLE, table);
   if (change.prefix != 0) PutAddress(message, RTA_DST, change.destination);
@@ -336,6 +350,23 @@ int Encode(const NeighbourChange& change, RtnlBatch& batch) {
   info->ndm_state = NUD_PERMANENT;
   PutAddress(message, NDA_DST, change.address);
   if (change.mac) mnl_attr_put(message, NDA_LLADDR, change.mac->size(), change.mac->data());
+  if (change.protocol) mnl_attr_put_u8(message, NDA_PROTOCOL, *change.protocol);
+  return 0;
+}
+
+// The forwarding table of the link itself (NTF_SELF), not that of a bridge it is a port of. It keeps no protocol.
+int Encode(const FdbChange& change, RtnlBatch& batch) {
+  int index = 0;
+  if (int error = batch.IndexOf(change.link, &index)) return error;
+  ndmsg* info;
+  nlmsghdr* message =
+      change.replace ? batch.Add(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &info) : batch.Add(RTM_DELNEIGH, 0, &info);
+  info->ndm_family = AF_BRIDGE;
+  info->ndm_ifindex = index;
+  info->ndm_state = NUD_PERMANENT | NUD_NOARP;
+  info->ndm_flags = NTF_SELF;
+  mnl_attr_put(message, NDA_LLADDR, change.mac.size(), change.mac.data());
+  PutAddress(message, NDA_DST, change.destination);
   return 0;
 }
 

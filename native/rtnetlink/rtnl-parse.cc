@@ -29,7 +29,8 @@ constexpr Name kMacvlanModes[] = {{"bridge", MACVLAN_MODE_BRIDGE},
                                   {"vepa", MACVLAN_MODE_VEPA},
                                   {"passthru", MACVLAN_MODE_PASSTHRU}};
 constexpr Name kIpvlanModes[] = {{"l2", IPVLAN_MODE_L2}, {"l3", IPVLAN_MODE_L3}, {"l3s", IPVLAN_MODE_L3S}};
-constexpr int64_t kLastTag = 4094;  // 802.1Q
+constexpr int64_t kLastTag = 4094;      // 802.1Q
+constexpr int64_t kLastVni = 0xffffff;  // RFC 7348, 5
 
 template <size_t N>
 std::optional<uint8_t> OptionalName(Input& input, Napi::Object from, const char* key, const Name (&names)[N]) {
@@ -60,6 +61,23 @@ std::optional<LinkPeer> ParsePeer(Input& input, Napi::Value value) {
   return peer;
 }
 
+std::optional<Vxlan> ParseVxlan(Input& input, Napi::Value value) {
+  if (value.IsUndefined()) return std::nullopt;
+  Napi::Object from = input.Object(value, "vxlan");
+  Vxlan vxlan;
+  vxlan.vni = static_cast<uint32_t>(input.Integer(input.Get(from, "vni"), "vni", 0, kLastVni));
+  vxlan.local = input.Address(from, "local");
+  vxlan.port = static_cast<uint16_t>(input.Integer(input.Get(from, "port"), "port", 1, UINT16_MAX));
+  return vxlan;
+}
+
+// The protocol that made a route or a neighbour entry (rtnetlink(7), RTPROT_*).
+std::optional<uint8_t> OptionalProtocol(Input& input, Napi::Object from) {
+  Napi::Value value = input.Get(from, "protocol");
+  if (value.IsUndefined()) return std::nullopt;
+  return static_cast<uint8_t>(input.Integer(value, "protocol", 0, UINT8_MAX));
+}
+
 LinkAdd ParseLinkAdd(Input& input, Napi::Object from) {
   LinkAdd add;
   add.kind = input.Text(from, "kind");
@@ -86,6 +104,8 @@ LinkAdd ParseLinkAdd(Input& input, Napi::Object from) {
     add.vlan = static_cast<uint16_t>(input.Integer(input.Get(from, "vlan"), "vlan", 1, kLastTag));
   } else if (add.kind == "bridge") {
     add.vlan_filtering = input.OptionalFlag(from, "vlanFiltering");
+  } else if (add.kind == "vxlan") {
+    add.vxlan = ParseVxlan(input, input.Get(from, "vxlan"));
   }
   add.group = input.OptionalUint(from, "group");
   add.up = input.OptionalFlag(from, "up").value_or(false);
@@ -146,6 +166,8 @@ RouteChange ParseRouteChange(Input& input, Napi::Object from, RouteChange::Verb 
   change.table = input.OptionalUint(from, "table");
   change.type = OptionalName(input, from, "type", kRouteTypes);
   change.scope = OptionalName(input, from, "scope", kRouteScopes);
+  change.protocol = OptionalProtocol(input, from);
+  change.onlink = input.OptionalFlag(from, "onlink").value_or(false);
   return change;
 }
 
@@ -155,6 +177,18 @@ NeighbourChange ParseNeighbourChange(Input& input, Napi::Object from, bool repla
   change.link = input.Text(from, "link");
   change.address = input.Address(from, "address");
   change.mac = input.OptionalMac(from, "mac");
+  change.protocol = OptionalProtocol(input, from);
+  return change;
+}
+
+FdbChange ParseFdbChange(Input& input, Napi::Object from, bool replace) {
+  FdbChange change;
+  change.replace = replace;
+  change.link = input.Text(from, "link");
+  std::optional<MacAddress> mac = input.OptionalMac(from, "mac");
+  if (!mac) input.WrongType("mac", "a MAC address");
+  change.mac = mac.value_or(MacAddress{});
+  change.destination = input.Address(from, "destination");
   return change;
 }
 
@@ -180,6 +214,7 @@ RtnlRequest ParseRequest(Input& input, Napi::Object from) {
   if (op == "route.del") return ParseRouteChange(input, from, RouteChange::Verb::kDel);
   if (op == "neighbour.replace") return ParseNeighbourChange(input, from, true);
   if (op == "neighbour.del") return ParseNeighbourChange(input, from, false);
+  if (op == "fdb.replace" || op == "fdb.del") return ParseFdbChange(input, from, op == "fdb.replace");
   if (op == "rule.add" || op == "rule.del") return ParseRuleChange(input, from, op == "rule.add");
   input.WrongType("op", "one of RtnlRequest's");
   return LinkDel{};

@@ -22,6 +22,13 @@ struct LinkPeer {
   std::string netns;
 };
 
+// A VXLAN without learning: whoever makes it says where each MAC is (FdbChange).
+struct Vxlan {
+  uint32_t vni = 0;
+  IpAddress local;  // the source of its packets, and the address that it listens on
+  uint16_t port = 0;
+};
+
 struct LinkAdd {
   std::string kind;
   std::string name;
@@ -34,6 +41,7 @@ struct LinkAdd {
   std::optional<int32_t> bc_cutoff;
   uint16_t vlan = 0;
   std::optional<bool> vlan_filtering;
+  std::optional<Vxlan> vxlan;
   std::optional<uint32_t> group;
   bool up = false;
   std::optional<LinkPeer> peer;
@@ -83,6 +91,8 @@ struct RouteChange {
   std::optional<uint32_t> table;
   std::optional<uint8_t> type;   // RTN_*
   std::optional<uint8_t> scope;  // RT_SCOPE_*
+  std::optional<uint8_t> protocol;
+  bool onlink = false;
 };
 
 struct NeighbourChange {
@@ -90,6 +100,15 @@ struct NeighbourChange {
   std::string link;
   IpAddress address;
   std::optional<MacAddress> mac;
+  std::optional<uint8_t> protocol;
+};
+
+// Where the VXLAN link sends the frames for a MAC.
+struct FdbChange {
+  bool replace = false;
+  std::string link;
+  MacAddress mac{};
+  IpAddress destination;
 };
 
 struct RuleChange {
@@ -100,8 +119,8 @@ struct RuleChange {
   uint32_t priority = 0;
 };
 
-using RtnlRequest =
-    std::variant<LinkAdd, LinkSet, LinkDel, LinkDelGroup, AddressChange, RouteChange, NeighbourChange, RuleChange>;
+using RtnlRequest = std::variant<LinkAdd, LinkSet, LinkDel, LinkDelGroup, AddressChange, RouteChange, NeighbourChange,
+                                 FdbChange, RuleChange>;
 
 // Faults go to input.
 std::vector<RtnlRequest> ParseRtnlRequests(Input& input, Napi::Value value);

@@ -39,6 +39,11 @@ export type RtnlRequest =
       vlan?: number;
       /** Of a bridge: its ports have tags (IFLA_BR_VLAN_FILTERING). A kernel built without that refuses it (EOPNOTSUPP). */
       vlanFiltering?: boolean;
+      /**
+       * Of a vxlan, which has VNI 0 without it: its VNI (24 bits), the address of this host that its packets come from and go to,
+       * and the UDP port. It learns nothing from packets (fdb.replace).
+       */
+      vxlan?: { vni: number; local: string; port: number };
       group?: number;
       up?: boolean;
       peer?: LinkPeer;
@@ -85,10 +90,16 @@ export type RtnlRequest =
       table?: number;
       type?: 'unicast' | 'local' | 'blackhole' | 'unreachable' | 'prohibit';
       scope?: 'global' | 'link' | 'host';
+      /** Who made it (RTPROT_*); RTPROT_STATIC by default. When deleting, only a route of this protocol matches; by default any. */
+      protocol?: number;
+      /** The gateway is on the link, whatever other routes say (RTNH_F_ONLINK). */
+      onlink?: boolean;
     }
   /** Permanent (NUD_PERMANENT), and replaces any other entry: never resolved, never evicted, counted by no gc_thresh. */
-  | { op: 'neighbour.replace'; link: string; address: string; mac: string }
+  | { op: 'neighbour.replace'; link: string; address: string; mac: string; protocol?: number }
   | { op: 'neighbour.del'; link: string; address: string }
+  /** The vxlan `link` sends the frames for this MAC to that host, for good. The kernel keeps no protocol here. */
+  | { op: 'fdb.replace' | 'fdb.del'; link: string; mac: string; destination: string }
   /** Packets from these addresses use this table before those of rules with a higher priority number (ip-rule(8)). */
   | { op: 'rule.add' | 'rule.del'; source: string; prefix: number; table: number; priority: number };
 
@@ -131,6 +142,8 @@ export interface Link {
   netnsId: number | null;
   group: number;
   alias: string;
+  /** Of a vxlan: what it was made with. Null for other kinds. `local` is "" if it is any address. */
+  vxlan: { vni: number; local: string; port: number; learning: boolean } | null;
   statistics: LinkStatistics;
 }
 
@@ -190,6 +203,14 @@ export interface Neighbour {
   mac: string;
   /** NUD_* (linux/neighbour.h). */
   state: number;
+  /** Who made it (RTPROT_*), 0 if that is unknown. */
+  protocol: number;
+}
+
+/** Where a vxlan sends the frames for a MAC. */
+export interface FdbEntry {
+  mac: string;
+  destination: string;
 }
 
 /**

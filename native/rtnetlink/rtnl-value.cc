@@ -12,6 +12,15 @@ static Napi::Value Count(Napi::Env env, uint64_t count) {
   return Napi::Number::New(env, static_cast<double>(count));
 }
 
+static Napi::Value ToValue(Napi::Env env, const VxlanFacts& vxlan) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("vni", vxlan.vni);
+  object.Set("local", vxlan.local);
+  object.Set("port", static_cast<uint32_t>(vxlan.port));
+  object.Set("learning", Napi::Boolean::New(env, vxlan.learning));
+  return object;
+}
+
 Napi::Value ToValue(Napi::Env env, const LinkFacts& link) {
   Napi::Object statistics = Napi::Object::New(env);
   statistics.Set("rxBytes", Count(env, link.statistics.rx_bytes));
@@ -36,6 +45,7 @@ Napi::Value ToValue(Napi::Env env, const LinkFacts& link) {
   object.Set("netnsId", link.netns_id ? Napi::Value(Napi::Number::New(env, *link.netns_id)) : env.Null());
   object.Set("group", link.group);
   object.Set("alias", link.alias);
+  object.Set("vxlan", link.vxlan ? ToValue(env, *link.vxlan) : env.Null());
   object.Set("statistics", statistics);
   return object;
 }
@@ -99,6 +109,14 @@ Napi::Value ToValue(Napi::Env env, const NeighbourFacts& neighbour) {
   object.Set("address", neighbour.address);
   object.Set("mac", neighbour.mac);
   object.Set("state", static_cast<uint32_t>(neighbour.state));
+  object.Set("protocol", static_cast<uint32_t>(neighbour.protocol));
+  return object;
+}
+
+Napi::Value ToValue(Napi::Env env, const FdbFacts& entry) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("mac", entry.mac);
+  object.Set("destination", entry.destination);
   return object;
 }
 

@@ -77,23 +77,27 @@ class ListJob : public Job {
   using Decode = bool (*)(const nlmsghdr* message, Object* object);
   // Selects the objects; empty: all of them.
   using Wanted = std::function<bool(const nlmsghdr* message)>;
+  // Fills the request's header; empty: it is all zero.
+  using Fill = std::function<void(Header* header)>;
 
   ListJob(Napi::Env env, RtnlSocket& own, std::optional<std::string> netns, uint16_t type, const char* name,
-          Decode decode, Wanted wanted)
+          Decode decode, Wanted wanted, Fill fill)
       : Job(env),
         own_(own),
         netns_(std::move(netns)),
         type_(type),
         name_(name),
         decode_(decode),
-        wanted_(std::move(wanted)) {}
+        wanted_(std::move(wanted)),
+        fill_(std::move(fill)) {}
 
   Failure Execute(Worker& worker) override {
     Failure failure = WithRtnl(worker, own_, netns_, [this](RtnlSocket& socket) {
       alignas(nlmsghdr) char buffer[256] = {};
       nlmsghdr* request = mnl_nlmsg_put_header(buffer);
       request->nlmsg_type = type_;
-      mnl_nlmsg_put_extra_header(request, sizeof(Header));
+      auto* header = static_cast<Header*>(mnl_nlmsg_put_extra_header(request, sizeof(Header)));
+      if (fill_) fill_(header);
       return socket.Dump(
           request, name_, [this] { objects_.clear(); },
           [this](const nlmsghdr* message) {
@@ -122,6 +126,7 @@ class ListJob : public Job {
   const char* const name_;
   const Decode decode_;
   const Wanted wanted_;
+  const Fill fill_;
   std::vector<Object> objects_;
 };
 
@@ -162,12 +167,13 @@ class LinkJob : public Job {
 
 template <typename Object, typename Header>
 Napi::Value List(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own, uint16_t type, const char* name,
-                 bool (*decode)(const nlmsghdr*, Object*), typename ListJob<Object, Header>::Wanted wanted = {}) {
+                 bool (*decode)(const nlmsghdr*, Object*), typename ListJob<Object, Header>::Wanted wanted = {},
+                 typename ListJob<Object, Header>::Fill fill = {}) {
   Input input(info.Env());
   std::optional<std::string> netns = input.OptionalText(info[0], "netns");
   if (!input.ok()) return input.Rejection();
-  return worker.Submit(
-      std::make_unique<ListJob<Object, Header>>(info.Env(), own, netns, type, name, decode, std::move(wanted)));
+  return worker.Submit(std::make_unique<ListJob<Object, Header>>(info.Env(), own, netns, type, name, decode,
+                                                                 std::move(wanted), std::move(fill)));
 }
 
 }  // namespace
@@ -233,6 +239,18 @@ Napi::Value RtnlRules(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket
 
 Napi::Value RtnlNeighbours(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own) {
   return List<NeighbourFacts, ndmsg>(info, worker, own, RTM_GETNEIGH, "RTM_GETNEIGH", DecodeNeighbour);
+}
+
+Napi::Value RtnlFdb(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own) {
+  Input input(info.Env());
+  const auto link = static_cast<int>(input.Integer(info[1], "link", 1, INT32_MAX));
+  if (!input.ok()) return input.Rejection();
+  // The kernel takes an ifinfomsg here, since before it had ndmsg (valid_fdb_dump_legacy).
+  return List<FdbFacts, ifinfomsg>(info, worker, own, RTM_GETNEIGH, "RTM_GETNEIGH", DecodeFdb, {},
+                                   [link](ifinfomsg* header) {
+                                     header->ifi_family = AF_BRIDGE;
+                                     header->ifi_index = link;
+                                   });
 }
 
 }  // namespace cleat

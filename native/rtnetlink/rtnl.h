@@ -1,5 +1,5 @@
-// rtnl.h: rtnetlink as the Outside's methods rtnl, links, link, addresses, routes, rules, neighbours, routesOf, wayTo,
-// netnsId and monitor.
+// rtnl.h: rtnetlink as the Outside's methods rtnl, links, link, addresses, routes, rules, neighbours, fdb, routesOf,
+// wayTo, netnsId and monitor.
 //
 // Guarantees: each returns a promise; work on the outside itself goes through one socket that stays open, work inside a
 // namespace through one opened there and closed again. Every argument is checked before anything is sent.
@@ -30,6 +30,7 @@ Napi::Value RtnlRules(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket
 // The switches of links have the names that they have under /proc/sys (link-switches.cc).
 Napi::Value LinkSwitches(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
 Napi::Value RtnlNeighbours(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
+Napi::Value RtnlFdb(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
 Napi::Value RtnlRoutesOf(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
 Napi::Value RtnlWayTo(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);
 Napi::Value RtnlNetnsId(const Napi::CallbackInfo& info, Worker& worker, RtnlSocket& own);

@@ -59,3 +59,11 @@ export function hostRange(subnet: ParsedSubnet): { first: bigint; last: bigint }
   if (subnet.last - subnet.first < 2n) return { first: subnet.first, last: subnet.last };
   return { first: subnet.first + 1n, last: subnet.family === 4 ? subnet.last - 1n : subnet.last };
 }
+
+/** True for a subnet in the one spelling that every definition has: its host bits clear, the address canonical. */
+export function isCanonical(cidr: string): boolean {
+  if (!/^[0-9a-f.:]+\/\d{1,3}$/.test(cidr) || !ipaddr.isValidCIDR(cidr)) return false;
+  const { first, family, prefix } = parseSubnet(cidr);
+  const step = 1n << BigInt((family === 4 ? 32 : 128) - prefix);
+  return first % step === 0n && `${toText(first, family)}/${prefix}` === cidr;
+}

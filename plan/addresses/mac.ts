@@ -58,3 +58,7 @@ function fnv1a(text: string): bigint {
   }
   return hash ^ (hash >> 32n);
 }
+
+/** Returns the MAC of a host's VTEP in an overlay: the same as long as both have their ids. */
+export const vtepMac = (networkId: string, host: string): string =>
+  automaticMac(`${networkId} ${host}`, { has: () => false });

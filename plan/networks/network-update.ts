@@ -14,11 +14,11 @@ import {
   completeSubnets,
   impossibleOptions,
   isV6,
-  refuse,
   warningsOf,
   type Plan,
   type Surroundings,
 } from './network.ts';
+import { refuse } from '../refusal.ts';
 import { uselessAddresses } from '../addresses/special-addresses.ts';
 import { isOnParent, rivalsOf } from './parent.ts';
 import { isUnmanaged, subnetUnknown } from './unmanaged.ts';

@@ -9,11 +9,15 @@
  */
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition, NetworkRequest, Subnet, SubnetPool } from '../../state/network.ts';
+import type { Overlay } from '../../state/overlay.ts';
 import { contains, hostRange, overlaps, parseSubnet, toNumber, toText } from '../addresses/address.ts';
+import { occupied, poolInTheWay } from '../overlay/pools.ts';
+import { refuse } from '../refusal.ts';
 import { obstaclesTo, overlapWarning, type Obstacle } from './host-routes.ts';
 import { IPV6_LEAST } from './mtu.ts';
 import { firstFree, poolsOf, ULA, uniqueLocals } from '../addresses/subnet-pools.ts';
 import { reservedNetwork, reservedSubnet, uselessAddresses } from '../addresses/special-addresses.ts';
+import { hasBridge } from './driver.ts';
 import { isUnknown, notExternal } from './external.ts';
 import { ipamOf, isOnParent, parentOf, parentWarnings, rivalsOf, strangeOption } from './parent.ts';
 import { isUnmanaged, notUnmanaged, unmanagedWarnings, uselessOption } from './unmanaged.ts';
@@ -28,6 +32,8 @@ export interface Surroundings {
   /** The link of the host's default route; null if there is none. */
   defaultLink: string | null;
   networks: readonly NetworkDefinition[];
+  /** What the hosts of an overlay agree on, with this host's VTEP: `subnets` of the request are its shares. */
+  overlay?: Overlay;
   /** Bridge names are prefix + n. */
   bridgePrefix: string;
   /** True if there is a resolver: networks then have DNS unless the request says otherwise. */
@@ -77,11 +83,13 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
   const complete = completeSubnets(wanted.subnets, rivals, !(onParent && internal));
   if ('fault' in complete) return complete;
   const { subnets } = complete;
+  const inTheWay = around.overlay === undefined ? null : poolInTheWay(around.overlay, around.networks);
+  if (inTheWay !== null) return inTheWay;
   const ipv6_enabled = subnets.some(isV6) || (ipam.ipam === 'none' && request.ipv6_enabled === true);
   const impossible = impossibleOptions({ driver, ipv6_enabled, options });
   if (impossible !== null) return impossible;
   // The name server has the addresses of the gateways, or of a bridge of others.
-  const answers = driver === 'bridge' && ipam.ipam !== 'none';
+  const answers = hasBridge({ driver }) && ipam.ipam !== 'none';
   const definition: NetworkDefinition = {
     name,
     id: around.id,
@@ -97,6 +105,7 @@ export function planNetwork(request: NetworkRequest, around: Surroundings): Plan
     labels: request.labels ?? {},
     options,
     ipam_options: { driver: ipam.ipam },
+    ...(around.overlay === undefined ? {} : { overlay: around.overlay }),
   };
   const warnings = [
     ...warningsOf(given, obstaclesTo(definition, around.routes)),
@@ -155,7 +164,7 @@ export function chooseSubnet(
   { networks, routes, pools }: Pick<Surroundings, 'networks' | 'routes' | 'pools'>,
   id: string,
 ): Subnet | { fault: Fault } {
-  const used = [...networks.flatMap(({ subnets }) => subnets), ...routes].map(({ subnet }) => parseSubnet(subnet));
+  const used = [...networks.flatMap(occupied), ...routes.map(({ subnet }) => subnet)].map(parseSubnet);
   const mine = poolsOf(family, pools);
   const free =
     mine.length > 0
@@ -179,8 +188,8 @@ export function completeSubnets(
   fill: boolean,
 ): { subnets: Subnet[] } | { fault: Fault } {
   const raised = networks.filter((network) => reservedNetwork(network) === null);
-  const used = raised.flatMap(({ name, subnets }) =>
-    subnets.map(({ subnet }) => ({ subnet: parseSubnet(subnet), of: `network ${name}` })),
+  const used = raised.flatMap((network) =>
+    occupied(network).map((subnet) => ({ subnet: parseSubnet(subnet), of: `network ${network.name}` })),
   );
   const done: Subnet[] = [];
   for (const one of wanted) {
@@ -249,8 +258,4 @@ export function impossibleOptions({
 
 function lowestFree(prefix: string, taken: ReadonlySet<string>): string {
   for (let n = 0; ; n++) if (!taken.has(`${prefix}${n}`)) return `${prefix}${n}`;
-}
-
-export function refuse(code: Fault['code'], message: string, owner?: string): { fault: Fault } {
-  return { fault: { code, message, ...(owner === undefined ? {} : { owner }) } };
 }

@@ -15,7 +15,7 @@ import { isUnknown } from './external.ts';
 type Kind = Pick<NetworkDefinition, 'driver' | 'options'>;
 
 /** Options that each driver has. A bridge has all others (network.ts), but neither `bclim` nor `conflist`. */
-const OPTIONS: Readonly<Record<Exclude<NetworkDefinition['driver'], 'bridge'>, ReadonlySet<string>>> = {
+const OPTIONS: Readonly<Record<Exclude<NetworkDefinition['driver'], 'bridge' | 'overlay'>, ReadonlySet<string>>> = {
   macvlan: new Set(['mode', 'bclim', 'mtu', 'metric', 'no_default_route']),
   ipvlan: new Set(['mode', 'mtu', 'metric', 'no_default_route']),
   vlan: new Set(['vlan', 'mtu', 'metric', 'no_default_route']),
@@ -27,6 +27,7 @@ const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'] as const;
 const IPVLAN_MODES = ['l2', 'l3', 'l3s'] as const;
 const MODES: Readonly<Record<NetworkDefinition['driver'], readonly string[]>> = {
   bridge: ['managed', 'unmanaged'],
+  overlay: [],
   macvlan: MACVLAN_MODES,
   ipvlan: IPVLAN_MODES,
   vlan: [],
@@ -38,7 +39,7 @@ export const isOnParent = ({ driver }: Pick<NetworkDefinition, 'driver'>): boole
   ['macvlan', 'ipvlan', 'vlan'].includes(driver);
 
 /** True for a network that has a bridge of ours or of netavark, with routes and rules for its subnets. */
-const hasBridge = ({ driver, options }: Kind): boolean => !isOnParent({ driver }) && options.mode !== 'unmanaged';
+const isBridged = ({ driver, options }: Kind): boolean => !isOnParent({ driver }) && options.mode !== 'unmanaged';
 
 /**
  * Returns the networks whose subnets a network must not overlap. One on a parent has the subnet of a LAN, which others on links of
@@ -47,12 +48,13 @@ const hasBridge = ({ driver, options }: Kind): boolean => !isOnParent({ driver }
 export const rivalsOf = <Network extends Kind>(
   { driver }: Pick<NetworkDefinition, 'driver'>,
   networks: readonly Network[],
-): Network[] => networks.filter((other) => !isOnParent({ driver }) || hasBridge(other));
+): Network[] => networks.filter((other) => !isOnParent({ driver }) || isBridged(other));
 
 /** Returns the link that each container of a network gets; null for a veth on a bridge. */
 export function childOf({ driver, options: { mode, bclim, vlan } }: Kind): ChildLink | null {
   switch (driver) {
     case 'bridge':
+    case 'overlay':
     case 'cni':
     case 'netavark':
       return null;
@@ -85,7 +87,7 @@ export const childText = (child: ChildLink): string =>
 export function strangeOption({ driver, options }: Kind): Fault | null {
   const bad = (message: string): Fault => ({ code: 'BAD_REQUEST', message });
   const { mode } = options;
-  const known = driver === 'bridge' ? null : OPTIONS[driver];
+  const known = driver === 'bridge' || driver === 'overlay' ? null : OPTIONS[driver];
   const strange = Object.keys(options).find((one) =>
     known === null ? ['bclim', 'conflist'].includes(one) : !known.has(one),
   );

@@ -10,7 +10,9 @@
 import type { Lease } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition, NetworkRequest } from '../../state/network.ts';
+import type { Peer } from '../../state/overlay.ts';
 import { contains, parseSubnet } from '../addresses/address.ts';
+import { hasBridge } from './driver.ts';
 import { ETHERNET_MTU } from './mtu.ts';
 import { hasParentsMac } from './parent.ts';
 
@@ -29,11 +31,13 @@ export type Seen = NetworkDefinition & {
   own?: readonly string[];
   /** The MAC of the parent. */
   parentMac?: string;
+  /** The other hosts of an overlay. */
+  peers?: readonly Peer[];
 };
 
 /** True if the link that the network is on belongs to others: a bridge, a parent, or whatever a program of others makes. */
 export const isUnmanaged = ({ driver, options }: Pick<NetworkDefinition, 'driver' | 'options'>): boolean =>
-  driver !== 'bridge' || options.mode === 'unmanaged';
+  !hasBridge({ driver }) || options.mode === 'unmanaged';
 
 /** `bridge` is null before the first read, when nothing is known. */
 export function onBridge(definition: NetworkDefinition, bridge: BridgeSeen | null): Seen {

@@ -99,6 +99,7 @@ export const NETWORK: Meanings = {
   securing: is('waiting', 'waits for the firewall before it raises its bridge'),
   raising: is('waiting', 'is raising its bridge'),
   up: is('ok', 'is up'),
+  programming: is('waiting', 'is being given the other hosts of its overlay'),
   revising: is('waiting', 'is being changed'),
   propagating: is('waiting', 'is passing a change on to its containers'),
   recordingRollback: is('waiting', 'takes a change back that a container could not follow'),

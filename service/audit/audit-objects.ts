@@ -9,9 +9,11 @@
 import type { Kernel } from '../../effects/kernel.ts';
 import { compareOutside } from '../../plan/kernel/expected.ts';
 import { isExternal } from '../../plan/networks/external.ts';
+import { spaceOf } from '../../plan/networks/driver.ts';
+import { vxlanName } from '../../plan/kernel/expected-overlay.ts';
+import type { Seen } from '../../plan/networks/unmanaged.ts';
 import type { Link } from '../../native/index.ts';
 import type { Difference } from '../../state/container.ts';
-import type { NetworkDefinition } from '../../state/network.ts';
 import type { Judged } from './audit-processes.ts';
 import { OutsideLook } from '../drift/drift-look.ts';
 import type { Finding } from '../../state/answers/audit.ts';
@@ -22,7 +24,7 @@ export async function auditObjects(
   kernel: Kernel,
   outside: string | null,
   containers: readonly Judged[],
-  definitions: readonly NetworkDefinition[],
+  definitions: readonly Seen[],
   links: readonly Link[],
 ): Promise<Finding[]> {
   const steady = containers.filter((one) => one.steady).map(({ context }) => context);
@@ -37,16 +39,15 @@ export async function auditObjects(
     found.push([id, [...named, ...inside]]);
   }
   const busy = containers.length > steady.length;
-  const look = new OutsideLook(kernel, outside, Infinity, () =>
-    definitions.flatMap(({ subnets }) => subnets.map(({ subnet }) => subnet)),
-  );
+  const look = new OutsideLook(kernel, outside, Infinity, () => definitions.flatMap(spaceOf));
   // What programs of others have made outside of containers is known to them alone.
   for (const definition of busy ? [] : definitions.filter((one) => !isExternal(one))) {
     const members = steady.flatMap(({ attachments }) => attachments.filter((one) => one.network === definition.name));
     if (members.length === 0) continue;
-    // The MTU is not judged (see Limits). Neighbours are judged for all bridges together.
+    // The MTU is not judged (see Limits). Neighbours are judged for all bridges together; those of a VXLAN link are other hosts.
+    const vxlan = ` on ${vxlanName(definition)}`;
     const own = (await look.network(definition, members)).filter(
-      ({ kind, object }) => kind !== 'neighbour' && !object.startsWith('mtu '),
+      ({ kind, object }) => (kind !== 'neighbour' || object.endsWith(vxlan)) && !object.startsWith('mtu '),
     );
     found.push([undefined, own]);
   }

@@ -9,7 +9,6 @@
  * snapshots and records of outsides name, and at the daemon's own; a missing outside has nothing left in it. A pin is known by
  * its name (token.ts).
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { bridgeAlias } from '../../effects/links/bridge.ts';
 import { namesIn } from '../../effects/shared-directory.ts';
@@ -22,15 +21,19 @@ import { ofCleat } from '../../plan/external/external.ts';
 import { canPublish, publishAddresses } from '../../plan/containers/attachment.ts';
 import { knownOutside, PERMANENT, type Known } from '../../plan/addresses/neighbours.ts';
 import { portTargets } from '../../plan/ports/ports.ts';
+import { vxlanAlias, vxlanName } from '../../plan/kernel/expected-overlay.ts';
+import type { Seen } from '../../plan/networks/unmanaged.ts';
 import { isSteadyName } from '../../plan/states.ts';
 import { isKernelError, type Link, type Neighbour, type NftElement, type Outside } from '../../native/index.ts';
 import type { AuditReport } from '../../state/answers/audit.ts';
 import { ContainerContext, type Attachment } from '../../state/container.ts';
 import { NetworkDefinition } from '../../state/network.ts';
+import { auditShareRoutes, withPeers } from './audit-overlay.ts';
 import { auditFiles } from './audit-files.ts';
 import { auditObjects } from './audit-objects.ts';
 import { auditWayOut } from './audit-way-out.ts';
 import { auditCarried, auditOrphans, auditResolvers, auditUplinks, type Judged } from './audit-processes.ts';
+import { mountPoints, readJson, recordedOutsides } from './audit-read.ts';
 import { auditRules } from './audit-rules.ts';
 import { leaked, type Found, type InUse } from './audit-finding.ts';
 import { isPinOf } from '../records/token.ts';
@@ -68,9 +71,9 @@ export async function audit(
   const { instance } = kernel;
   const findings: Found[] = [...beside];
   const snapshots = readSnapshots(join(directories.runDir, 'containers'), findings);
-  const definitions = readJson(join(directories.stateDir, 'networks')).flatMap(({ json }) => {
+  const definitions = readJson(join(directories.stateDir, 'networks')).flatMap(({ json }): Seen[] => {
     const parsed = NetworkDefinition.safeParse(json);
-    return parsed.success ? [parsed.data] : [];
+    return parsed.success ? [withPeers(parsed.data, join(directories.stateDir, 'peers'))] : [];
   });
 
   const addresses = new Map<string, string>();
@@ -147,8 +150,10 @@ export async function audit(
     const used = new Set(
       mine.flatMap(({ context }) => context.attachments.flatMap((one) => (one.unmanaged ? [] : one.bridge))),
     );
+    // A VXLAN link is there while its bridge is.
+    for (const one of definitions) if (used.has(one.network_interface)) linksOf(one).forEach((name) => used.add(name));
     const namesBridge = (bridge: string, inUse: InUse | null) =>
-      (inUse?.networks ?? definitions).some((network) => network.network_interface === bridge) ||
+      (inUse?.networks ?? definitions).some((network) => linksOf(network).includes(bridge)) ||
       (inUse === null ? mine.map(({ context }) => context) : here(inUse)).some((context) =>
         attachmentsOf(context).some((one) => one.unmanaged !== true && one.bridge === bridge),
       );
@@ -158,6 +163,7 @@ export async function audit(
         attachmentsOf(context).map((one) => [one.bridge, bridgeAlias(instance.name, one.network)] as const),
       ),
       ...definitions.map((one) => [one.network_interface, bridgeAlias(instance.name, one.name)] as const),
+      ...definitions.map((one) => [vxlanName(one) ?? '', vxlanAlias(instance.name, one.name)] as const),
     ]);
     const all = await native.links();
     const present = new Map(all.map((link) => [link.name, link]));
@@ -178,6 +184,7 @@ export async function audit(
     }
 
     findings.push(...(await auditObjects(kernel, outside, mine.map(judged), definitions, all)));
+    findings.push(...(await auditShareRoutes(native, definitions, used)));
 
     const standing = all.filter(({ alias }) => alias.startsWith(bridgeAlias(instance.name, '')));
     findings.push(...judgeNeighbours(mine, standing, await native.neighbours(), on, here));
@@ -234,6 +241,9 @@ export async function audit(
     findings,
   };
 }
+
+/** Returns the links that a network has beside those of its containers. */
+const linksOf = (network: NetworkDefinition): string[] => [network.network_interface, vxlanName(network) ?? []].flat();
 
 /** Returns the attachments of a container that cleat makes, including those that are being replaced. */
 const attachmentsOf = ({ attachments, change }: ContainerContext): Attachment[] =>
@@ -327,15 +337,6 @@ function judgeNeighbours(
   ];
 }
 
-/** Returns the outsides that have a record. An unreadable record names none. */
-function recordedOutsides(directory: string): (string | null)[] {
-  if (!existsSync(directory)) return [];
-  return readJson(directory).flatMap(({ json }) => {
-    const { outside } = (json ?? {}) as { outside?: unknown };
-    return typeof outside === 'string' ? [outside] : [];
-  });
-}
-
 /**
  * Returns the addresses that ports may lead to in the middle of an operation: those before it, and those of any network that the
  * container is being connected to.
@@ -377,24 +378,4 @@ function readSnapshots(directory: string, findings: Found[]): Snapshot[] {
     }
   }
   return snapshots;
-}
-
-function readJson(directory: string): { file: string; json: unknown }[] {
-  return readdirSync(directory)
-    .filter((name) => name.endsWith('.json'))
-    .map((name) => {
-      const file = join(directory, name);
-      try {
-        return { file, json: JSON.parse(readFileSync(file, 'utf8')) as unknown };
-      } catch {
-        return { file, json: null };
-      }
-    });
-}
-
-/** Returns field 5 of each line (proc_pid_mountinfo(5)). Names of pins need no unescaping. */
-function mountPoints(): string[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((line) => line.split(' ')[4] ?? '');
 }

@@ -7,14 +7,21 @@
  */
 import { bridgeAlias, bridgeSwitches } from '../../effects/links/bridge.ts';
 import type { Kernel } from '../../effects/kernel.ts';
+import { switchesOf } from '../../effects/vtep/vxlan.ts';
 import { ofCleat } from '../../plan/external/external.ts';
 import { compareOutside } from '../../plan/kernel/expected.ts';
 import { compareBridge, type Member } from '../../plan/kernel/expected-bridge.ts';
 import { compareSwitches } from '../../plan/kernel/switches.ts';
-import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
+import {
+  compareOverlay,
+  isOverlay,
+  vxlanAlias,
+  vxlanName,
+  type OverlayDump,
+} from '../../plan/kernel/expected-overlay.ts';
+import { isUnmanaged, type Seen } from '../../plan/networks/unmanaged.ts';
 import type { Address, Link, Neighbour, Outside, Route } from '../../native/index.ts';
 import type { ContainerContext, Difference } from '../../state/container.ts';
-import type { NetworkDefinition } from '../../state/network.ts';
 import { areaOf } from '../networks/host-routes.ts';
 import { differencesInside, insideOf, lookInside } from '../watch/inside-look.ts';
 
@@ -41,7 +48,7 @@ export class OutsideLook {
     return (this.#links ??= this.#native.links());
   }
 
-  async network(definition: NetworkDefinition, members: readonly Member[]): Promise<Difference[]> {
+  async network(definition: Seen, members: readonly Member[]): Promise<Difference[]> {
     this.#rest ??= Promise.all([
       this.#native.addresses(),
       // Each bridge that has IPv6 has a route for ::1 (effects/links/bridge.ts).
@@ -51,13 +58,24 @@ export class OutsideLook {
     const [links, [addresses, routes, neighbours]] = await Promise.all([this.links(), this.#rest]);
     const alias = bridgeAlias(this.#kernel.instance.name, definition.name);
     const differences = compareBridge(definition, alias, members, { links, addresses, routes, neighbours });
-    return [...differences, ...(await this.#switches(definition))];
+    const dump = { links, addresses, routes, neighbours };
+    return [...differences, ...(await this.#overlay(definition, dump)), ...(await this.#switches(definition))];
   }
 
-  async #switches(definition: NetworkDefinition): Promise<Difference[]> {
+  async #overlay(definition: Seen, dump: Omit<OverlayDump, 'fdb'> & { links: readonly Link[] }): Promise<Difference[]> {
+    if (!isOverlay(definition)) return [];
+    const alias = vxlanAlias(this.#kernel.instance.name, definition.name);
+    const link = dump.links.find(({ name }) => name === vxlanName(definition));
+    const fdb = link === undefined ? [] : await this.#native.fdb(undefined, link.index);
+    return compareOverlay(definition, alias, { ...dump, fdb });
+  }
+
+  async #switches(definition: Seen): Promise<Difference[]> {
     if (isUnmanaged(definition)) return [];
     const { v4, v6 } = bridgeSwitches(definition);
-    const wanted = { ...v4, ...v6 };
+    const vxlan = vxlanName(definition);
+    const beside = isOverlay(definition) && vxlan !== null ? switchesOf(definition, vxlan) : { v4: {}, v6: {} };
+    const wanted = { ...v4, ...v6, ...beside.v4, ...beside.v6 };
     return compareSwitches(wanted, await this.#native.linkSwitches(Object.keys(wanted)), definition.name);
   }
 

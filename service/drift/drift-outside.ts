@@ -17,7 +17,9 @@ import { inPool } from '../../effects/pool.ts';
 import { atRest, until } from '../../effects/until.ts';
 import { isExternal } from '../../plan/networks/external.ts';
 import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
-import { withMtu } from '../../plan/networks/way-out.ts';
+import { spaceOf } from '../../plan/networks/driver.ts';
+import { foundIn } from '../../machines/network-inputs.ts';
+import { leadsTo } from '../../plan/kernel/expected-overlay.ts';
 import type { Kernel } from '../../effects/kernel.ts';
 import { isKernelError, type Outside, type RtnlNotification } from '../../native/index.ts';
 import type { DriftPolicies } from '../../state/drift.ts';
@@ -222,7 +224,7 @@ export class OutsideWatch {
     const concerns = this.#concernsOf(clues, networks);
     const definitions = () =>
       [...this.#parts.shared.networksIn(this.#outside).values()].map((actor) => actor.getSnapshot().context.definition);
-    const subnets = () => definitions().flatMap((definition) => definition.subnets.map(({ subnet }) => subnet));
+    const subnets = () => definitions().flatMap(spaceOf);
     const look = new OutsideLook(kernel, this.#outside, concerns.size, subnets);
     if (!clues.everything) await this.#resolve(clues, look, concerns, networks);
     const mended = await Promise.all([...networks].map((name) => this.#judgeNetwork(name, look)));
@@ -237,12 +239,13 @@ export class OutsideWatch {
     const found = new Set(networks);
     if (gone.size === 0) return found;
     for (const [name, actor] of all) {
-      const { subnets } = actor.getSnapshot().context.definition;
+      const { definition, peers } = actor.getSnapshot().context;
+      const { subnets } = definition;
       const v6 = subnets.some(({ subnet }) => subnet.includes(':'));
       const ours = subnets.some(
         ({ subnet, gateway }) => (gateway !== undefined && gone.has(gateway)) || gone.has(subnet),
       );
-      if (ours || (v6 && gone.has('::1/128'))) found.add(name);
+      if (ours || (v6 && gone.has('::1/128')) || leadsTo({ ...definition, peers }, gone)) found.add(name);
     }
     return found;
   }
@@ -327,12 +330,12 @@ export class OutsideWatch {
     // What a program of others has made is known by its containers alone.
     if (isExternal(snapshot.context.definition)) return false;
     if (!snapshot.hasTag('rest')) return this.#again(actor, name);
-    const { definition, wayOut } = snapshot.context;
+    const { definition, wayOut, peers } = snapshot.context;
     const all = this.#parts.containers.all();
     const before = membersOf(all, this.#outside, name);
-    const seen = await look.network(withMtu(definition, wayOut), before);
+    const seen = await look.network(foundIn(snapshot.context), before);
     const now = actor.getSnapshot();
-    const same = now.context.definition === definition && now.context.wayOut === wayOut;
+    const same = now.context.definition === definition && now.context.wayOut === wayOut && now.context.peers === peers;
     if (!now.hasTag('rest') || !same) return this.#again(actor, name);
     // Leaves out containers that have begun an operation since.
     const still = new Set(membersOf(this.#parts.containers.all(), this.#outside, name).map(({ hostLink }) => hostLink));

@@ -6,6 +6,7 @@
  */
 import type { ContainerContext } from '../../state/container.ts';
 import type { AttachmentOptions, LifecycleEvent } from '../../state/event.ts';
+import { hasBridge } from '../../plan/networks/driver.ts';
 import { isExternal } from '../../plan/networks/external.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
@@ -70,7 +71,7 @@ function portsToNowhere(
   const mine = networks().filter(({ name }) => names.includes(name));
   // A program of others that can take none refuses the container.
   const takes = ({ driver, ipam_options: { driver: ipam } }: NetworkDefinition) =>
-    isExternal({ driver }) || (ipam !== 'none' && (driver === 'bridge' || portHandler === 'forwarder'));
+    isExternal({ driver }) || (ipam !== 'none' && (hasBridge({ driver }) || portHandler === 'forwarder'));
   if (mine.some(takes) || mine.length === 0) return [];
   const all = mine.map(({ name, driver }) => `${name} (${driver})`).join(', ');
   return without(

@@ -9,7 +9,7 @@
  *   GET    /v1/containers/:id      the same in full, with the differences in the kernel; ?wait=STATE&timeout=MS waits for a state
  *   GET    /v1/containers/:id/history, /v1/containers/:id/export (journal-routes.ts), /v1/containers/:id/stats, /v1/stats
  *   GET    /v1/containers/:id/why  why it is as it is, in sentences (why-routes.ts)
- *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name
+ *   GET, POST /v1/networks, GET, PATCH, DELETE /v1/networks/:name, GET /v1/networks/:name/overlay
  *   GET    /v1/inspector, /v1/containers/:id/machine (inspector.ts)
  *   POST   /v1/audit/repair
  *   POST   /v1/netavark/setup, /v1/netavark/teardown, /v1/netavark/create, /v1/netavark/update (netavark-routes.ts)
@@ -35,7 +35,7 @@ import type { Inspection } from '../../state/answers/container/inspection.ts';
 import type { ContainerStats } from '../../state/answers/container/stats.ts';
 import type { Version } from '../../state/answers/version.ts';
 import { LifecycleEvent } from '../../state/event.ts';
-import type { Fault } from '../../state/faults.ts';
+import { FaultError, type Fault } from '../../state/faults.ts';
 import { ContainerId } from '../../state/names.ts';
 import { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
 import { authorise, authoriseRepair, type Peer, peerOf } from '../requests/authorise.ts';
@@ -47,6 +47,7 @@ import { noSuchContainer } from '../events/events.ts';
 import type { Recent } from '../notifications/recent.ts';
 import type { Attachments } from '../fronts/attachments.ts';
 import type { Networks } from '../networks/networks.ts';
+import type { Overlays } from '../overlay/overlays.ts';
 import type { Shared } from '../outsides/shared.ts';
 import { addInspectorRoutes, type InspectorRoutes } from './inspector.ts';
 import type { Plans } from '../plans/plans.ts';
@@ -76,6 +77,7 @@ export interface ApiParts extends InspectorRoutes, Pick<WhyRoutes, 'why'> {
   containers: Containers;
   recent: Recent;
   networks: Networks;
+  overlays: Pick<Overlays, 'view'>;
   shared: Shared;
   kernel: Kernel;
   attachments: Attachments;
@@ -199,6 +201,13 @@ export function createApi(parts: ApiParts): FastifyInstance {
     return reply.code(201).header('location', `/v1/networks/${definition.name}`).send(definition);
   });
   api.get<{ Params: { name: string } }>('/v1/networks/:name', (request) => networks.get(request.params.name));
+  api.get<{ Params: { name: string } }>('/v1/networks/:name/overlay', ({ params }) => {
+    const { name, driver } = networks.get(params.name);
+    const view = parts.overlays.view(name);
+    if (view !== null) return view;
+    const why = driver === 'overlay' ? 'the daemon was started without --etcd' : `it is of driver ${driver}`;
+    throw new FaultError('NO_STORE', `network ${name} takes part in no overlay: ${why}`);
+  });
   api.patch<{ Params: { name: string } }>('/v1/networks/:name', ({ params: { name: network }, headers, body }) => {
     const update = parse(NetworkUpdate, body);
     return traced(traces, 'network.update', { headers, network }, () => networks.update(network, update));

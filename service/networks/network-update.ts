@@ -28,6 +28,11 @@ export async function updateMachines(
   return fault;
 }
 
+/** Gives all machines the definition, whatever they say: what cannot follow is tried again by the machine itself. */
+export async function insistOn(parts: UpdateParts, next: NetworkDefinition): Promise<void> {
+  await tellAll(parts, next, true);
+}
+
 /** Called after a start. The machines have continued by themselves; if one of them went back, the others go back too. */
 export async function finishUpdate(parts: UpdateParts, now: () => NetworkDefinition): Promise<void> {
   const machines = parts.machines();

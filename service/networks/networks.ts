@@ -20,6 +20,7 @@ import type { Obstacle } from '../../plan/networks/host-routes.ts';
 import { overlaps, parseSubnet } from '../../plan/addresses/address.ts';
 import { isOnParent } from '../../plan/networks/parent.ts';
 import { reservedNetwork } from '../../plan/addresses/special-addresses.ts';
+import { isV6 } from '../../plan/networks/network.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import { poolsOf, ULA } from '../../plan/addresses/subnet-pools.ts';
 import type { NetworkAnswer } from '../../state/answers/network.ts';
@@ -32,13 +33,16 @@ import {
   type NetworkUpdate,
   type SubnetPool,
 } from '../../state/network.ts';
+import type { Overlay } from '../../state/overlay.ts';
 import type { Definitions } from './definitions.ts';
 import { belongsToOthers, inUse, ofEngine, planned, type DescribedNetwork, type PlannedNetwork } from './described.ts';
 import { hostObstacles } from './host-routes.ts';
 import { ELSEWHERE } from './way-out-watch.ts';
-import { finishUpdate, updateMachines, type UpdateParts } from './network-update.ts';
+import { finishUpdate, insistOn, updateMachines, type UpdateParts } from './network-update.ts';
 import { told } from '../notifications/operations.ts';
 import type { Shared } from '../outsides/shared.ts';
+import { createOverlay, sharesAsSubnets } from '../overlay/create.ts';
+import type { Overlays } from '../overlay/overlays.ts';
 import { containerIdOf } from '../../plan/owner.ts';
 
 const THE_DEFAULT: NetworkRequest = { name: DEFAULT_NETWORK, dns_enabled: false };
@@ -58,6 +62,7 @@ export class Networks {
   readonly #pools: readonly SubnetPool[];
   readonly #termsOf: TermsOf;
   readonly #departures: (owners: readonly string[]) => Promise<void> | null;
+  readonly #overlays: Overlays;
   /** The fault because of which there is no default network. */
   #defaultFault: Fault | null = null;
 
@@ -70,6 +75,7 @@ export class Networks {
     bridgePrefix: string;
     pools: readonly SubnetPool[];
     termsOf: TermsOf;
+    overlays: Overlays;
     /** Resolves when departing containers of these owners are gone; null if there are none. */
     departures: (owners: readonly string[]) => Promise<void> | null;
   }) {
@@ -81,6 +87,7 @@ export class Networks {
     this.#pools = parts.pools;
     this.#termsOf = parts.termsOf;
     this.#departures = parts.departures;
+    this.#overlays = parts.overlays;
   }
 
   all(): NetworkDefinition[] {
@@ -191,11 +198,27 @@ export class Networks {
   }
 
   #create(request: NetworkRequest): Promise<AnsweredNetwork> {
+    if (request.driver === 'overlay') return this.#createOverlay(request);
+    if (request.overlay !== undefined) throw new FaultError('BAD_REQUEST', 'overlay is for networks of driver overlay');
     return this.#definitions.inTurn(async () => {
       const plan = await this.#planned(request);
       this.#record(plan.definition);
       return answered(plan.definition, plan.warnings);
     });
+  }
+
+  async #createOverlay(request: NetworkRequest): Promise<AnsweredNetwork> {
+    const plan = (asked: NetworkRequest, overlay: Overlay) => this.#planned(asked, this.all(), overlay.id, overlay);
+    const { definition, warnings } = await createOverlay(this.#overlays, request, {
+      plan,
+      record: (asked, overlay) =>
+        this.#definitions.inTurn(async () => {
+          const planned = await plan(asked, overlay);
+          this.#record(planned.definition);
+          return planned;
+        }),
+    });
+    return answered(definition, warnings);
   }
 
   #record(definition: NetworkDefinition): void {
@@ -281,6 +304,7 @@ export class Networks {
     request: NetworkRequest,
     others: readonly NetworkDefinition[] = this.all(),
     id?: string,
+    overlay?: Overlay,
   ): Promise<PlannedNetwork> {
     const [routes, links, defaultLink] = await Promise.all([
       this.#routes(request.subnets ?? []),
@@ -293,6 +317,7 @@ export class Networks {
       links: links.map(({ name }) => name),
       defaultLink,
       networks: others,
+      ...(overlay === undefined ? {} : { overlay }),
     });
     // A conflist that nobody could use is refused now.
     this.#termsOf(plan.definition, null);
@@ -357,7 +382,13 @@ export class Networks {
 
   async #remove(name: string): Promise<void> {
     await this.#abandoned(name);
-    return this.#definitions.inTurn(() => this.#removeUnused(this.get(name)));
+    const removed = await this.#definitions.inTurn(async () => {
+      const definition = this.get(name);
+      await this.#removeUnused(definition);
+      return definition;
+    });
+    // Not in turn: other networks need no etcd.
+    await this.#overlays.leave(removed.name);
   }
 
   /** Removes the definition of a network, if it is still unused when its turn comes. */
@@ -368,6 +399,21 @@ export class Networks {
       if (definition === undefined || !isUnused()) return;
       await told(this.#announce, 'network.remove', name, () => this.#removeUnused(definition));
     });
+  }
+
+  /** Gives an overlay these shares in place of its own: all containers follow, now or as soon as they can. */
+  renumber(name: string, shares: readonly string[], overlay: Overlay): Promise<void> {
+    return told(this.#announce, 'network.update', name, () =>
+      this.#definitions.inTurn(async () => {
+        const before = this.#definitions.byName.get(name);
+        if (before === undefined) return;
+        const subnets = sharesAsSubnets(shares);
+        const next = { ...before, subnets, ipv6_enabled: subnets.some(isV6), overlay };
+        this.#definitions.begin(before, next);
+        await insistOn(this.#updating(name), next);
+        this.#definitions.settle(name);
+      }),
+    );
   }
 
   /** Throws NETWORK_IN_USE. */

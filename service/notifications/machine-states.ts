@@ -10,17 +10,25 @@ import { rests, stateName, type Running } from '../../plan/states.ts';
 import type { MachineNotification } from '../../state/answers/notification.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
+import type { OverlayShared } from '../../state/overlay.ts';
 import type { Roster } from '../containers/roster.ts';
 import { defectOf } from '../records/snapshot.ts';
 
 /** In these states a machine owns nothing. */
-const NOTHING = new Set(['down', 'idle']);
+const NOTHING = new Set(['down', 'idle', 'released']);
 /** The machine of an uplink ends in one of these. */
 const UPLINK_ENDS = new Set(['ready', 'stopped', 'stuck']);
 
 interface Snapshot extends Running {
   value: unknown;
-  context: { outside: string | null; definition?: NetworkDefinition; fault?: Fault | null; attempts?: number };
+  context: {
+    /** Absent of an overlay, which is of this host. */
+    outside?: string | null;
+    definition?: NetworkDefinition;
+    shared?: OverlayShared;
+    fault?: Fault | null;
+    attempts?: number;
+  };
 }
 
 export class MachineStates {
@@ -46,8 +54,8 @@ export class MachineStates {
 
   #look(machine: MachineNotification['machine'], snapshot: Snapshot): void {
     if (!rests(snapshot)) return;
-    const { outside, definition, fault = null, attempts = 0 } = snapshot.context;
-    const network = definition?.name ?? null;
+    const { outside = null, definition, shared, fault = null, attempts = 0 } = snapshot.context;
+    const network = (definition ?? shared)?.name ?? null;
     const key = JSON.stringify([machine, outside, network]);
     const from = this.#told.get(key) ?? '';
     const to = stateName(snapshot);
@@ -55,7 +63,7 @@ export class MachineStates {
     if (NOTHING.has(to)) this.#told.delete(key);
     else this.#told.set(key, to);
     const defect = defectOf(snapshot, network === null ? machine : `network ${network}`);
-    const why = defect ?? (attempts > 0 ? fault : null);
+    const why = defect ?? (attempts > 0 || machine === 'overlay' ? fault : null);
     this.#tell({ type: 'machine', t: Date.now(), id: null, network, outside, machine, from, to, fault: why });
   }
 

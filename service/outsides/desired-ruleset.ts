@@ -11,8 +11,7 @@ import type { Standing } from '../../effects/ruleset/ruleset-compare.ts';
 import { publishAddresses } from '../../plan/containers/attachment.ts';
 import type { Member } from '../../plan/kernel/expected-bridge.ts';
 import { portTargets } from '../../plan/ports/ports.ts';
-import { isUnmanaged } from '../../plan/networks/unmanaged.ts';
-import type { NetworkDefinition } from '../../state/network.ts';
+import { isUnmanaged, type Seen } from '../../plan/networks/unmanaged.ts';
 import type { ContainerSnapshot } from '../records/snapshot.ts';
 import { uplinkGuard } from './uplink-guard.ts';
 
@@ -39,7 +38,7 @@ export function membersOf(
 /** Returns the rules of these networks, and the ports of these containers as far as they are in the outside. */
 export function rulesetOf(
   containers: readonly ContainerSnapshot[],
-  networks: readonly NetworkDefinition[],
+  networks: readonly Seen[],
   outside: string | null,
   raising: ReadonlySet<string> = new Set(),
 ): Omit<Standing, 'closed' | 'replies'> {

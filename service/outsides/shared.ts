@@ -15,7 +15,7 @@ import { createActor, waitFor, type ActorRefFrom, type AnyActorRef } from 'xstat
 import type { Directory } from '../../effects/ask.ts';
 import { ROOT, succeed } from '../../effects/effect.ts';
 import { outsideKey } from '../../effects/kernel.ts';
-import { until } from '../../effects/until.ts';
+import { atRest, until } from '../../effects/until.ts';
 import { NO_REPLIES, type Replies } from '../../effects/ruleset/ruleset-replies.ts';
 import type { BridgeLook } from '../../effects/links/unmanaged-bridge.ts';
 import { filtersIn, type Switches } from '../../machines/firewall.ts';
@@ -27,7 +27,7 @@ import { rests } from '../../plan/states.ts';
 import { portsMachine } from '../../machines/ports.ts';
 import type { RootlessInput } from '../../machines/rootless.ts';
 import { isExternal } from '../../plan/networks/external.ts';
-import { isUnmanaged, rememberedBridge, type BridgeSeen } from '../../plan/networks/unmanaged.ts';
+import { isUnmanaged, rememberedBridge, type BridgeSeen, type Seen } from '../../plan/networks/unmanaged.ts';
 import { NO_WAY_OUT, remembered, type WayOut } from '../../plan/networks/way-out.ts';
 import { NO_LEASES, type Leases } from '../../plan/networks/lease.ts';
 import type { NetnsIdentity } from '../../native/index.ts';
@@ -35,6 +35,7 @@ import type { ContainerContext } from '../../state/container.ts';
 import { NOBODY } from '../../effects/ask.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
+import type { Peer } from '../../state/overlay.ts';
 import type { SnapshotStore } from '../../state/files/store.ts';
 import {
   adopted,
@@ -51,6 +52,7 @@ import {
   type SharedMachines,
 } from './outside.ts';
 import { OutsideRecords, type OutsideRecord } from './outside-record.ts';
+import { OverlayPeers } from './peers.ts';
 import { presentMachines, type PresentMachines } from './present.ts';
 import { defectOf } from '../records/snapshot.ts';
 import { replacedBy } from '../../plan/containers/change.ts';
@@ -90,11 +92,13 @@ export class Shared implements Directory {
   readonly #watch: ((machine: AnyActorRef) => void) | undefined;
   readonly #rootless: RootlessWay | null;
   readonly #outsides = new Map<string | null, Outside>();
+  readonly #peers: OverlayPeers;
   readonly #waysOut = new Map<string | null, WayOut>();
   readonly #replies = new Map<string | null, Replies>();
   /** The last seen state of foreign bridges, by outside and network. */
   readonly #bridges = new Map<string, { index: number; seen: BridgeSeen | null }>();
   #watcher: OutsideWatcher | null = null;
+  #refusal: (network: string) => Fault | null = () => null;
 
   constructor(parts: {
     /** Given what they ask, which is this, and must not ask it before it is made. */
@@ -105,6 +109,8 @@ export class Shared implements Directory {
     /** Returns the containers that exist at the time of the call. */
     containers: () => readonly ContainerContext[];
     store: SnapshotStore;
+    /** Absent: nothing of overlays is known, or kept. */
+    peers?: OverlayPeers;
     bootId: string;
     failed: (what: string, error: unknown) => void;
     /** Returns the identity of an outside's namespace; undefined if the outside is not open. */
@@ -118,6 +124,7 @@ export class Shared implements Directory {
     this.#previous = parts.previous ?? new Map();
     this.#containers = parts.containers;
     this.#failed = parts.failed;
+    this.#peers = parts.peers ?? new OverlayPeers(null);
     this.#watch = parts.watch;
     this.#rootless = parts.rootless ?? null;
     this.#records = new OutsideRecords(parts.store, parts.bootId, parts.failed, parts.identityOf);
@@ -132,6 +139,15 @@ export class Shared implements Directory {
   network(outside: string | null, name: string): AnyActorRef | null {
     const on = this.#outside(outside);
     return on.networks.get(name) ?? this.#startNetwork(on, outside, name, NO_LEASES, false);
+  }
+
+  /** Why nothing can be attached to a network now: an overlay whose share is not this host's. */
+  refusal(name: string): Fault | null {
+    return this.#refusal(name);
+  }
+
+  refusedBy(refusal: (network: string) => Fault | null): void {
+    this.#refusal = refusal;
   }
 
   firewall(outside: string | null): AnyActorRef {
@@ -167,10 +183,14 @@ export class Shared implements Directory {
     return presentMachines(this.#machines, outside, this.#outsides.get(outside) ?? null, wayOut, networkInput);
   }
 
-  /** Returns the definitions of the networks whose bridge and rules exist, or are about to. */
-  standingIn(outside: string | null): NetworkDefinition[] {
+  /** Returns the networks whose bridge and rules exist, or are about to, with the other hosts of overlays. */
+  standingIn(outside: string | null): Seen[] {
     const all = [...this.networksIn(outside).values()].map((actor) => actor.getSnapshot());
-    return all.filter((state) => state.hasTag('standing')).map(({ context }) => context.definition);
+    return all
+      .filter((state) => state.hasTag('standing'))
+      .map(({ context: { definition, peers } }) =>
+        definition.overlay === undefined ? definition : { ...definition, peers },
+      );
   }
 
   /** Returns the faults of machines that retry by themselves. */
@@ -208,7 +228,41 @@ export class Shared implements Directory {
     const wayOut = remembered(before, now);
     if (wayOut[4] === before[4] && wayOut[6] === before[6]) return;
     this.#waysOut.set(outside, wayOut);
-    for (const actor of this.networksIn(outside).values()) actor.send({ type: 'wayOut', wayOut });
+    for (const actor of this.networksIn(outside).values()) {
+      // The way out of an overlay is another one: setUnderlay.
+      if (actor.getSnapshot().context.definition.overlay === undefined) actor.send({ type: 'wayOut', wayOut });
+    }
+  }
+
+  /** Returns the overlays, each with its other hosts. */
+  overlays(): { network: NetworkDefinition; peers: readonly Peer[] }[] {
+    const all = [...this.#definitions.values()].filter(({ overlay }) => overlay !== undefined);
+    return all.map((network) => ({ network, peers: this.#peers.of(network.name) }));
+  }
+
+  /** Sets how packets leave an outside for the other hosts of an overlay. */
+  setUnderlay(outside: string | null, network: string, now: WayOut): void {
+    const wayOut = this.#peers.measured(outside, network, now);
+    if (wayOut !== null) this.networksIn(outside).get(network)?.send({ type: 'wayOut', wayOut });
+  }
+
+  /** Returns the other hosts of an overlay as they were last told. */
+  peersOf(network: string): readonly Peer[] {
+    return this.#peers.of(network);
+  }
+
+  /**
+   * Sets the other hosts of an overlay, which are on disk at once. Resolves when the kernel of each outside where the network stands has
+   * them; rejects if one could not be given them, which is tried again.
+   */
+  async setPeers(network: string, peers: readonly Peer[]): Promise<void> {
+    this.#peers.set(network, peers);
+    for (const actor of this.machinesOf(network)) {
+      actor.send({ type: 'peers', peers });
+      await atRest(actor);
+      const { fault } = actor.getSnapshot().context;
+      if (fault !== null) throw FaultError.of(fault);
+    }
   }
 
   /** Returns how answers from published ports leave an outside. */
@@ -376,6 +430,7 @@ export class Shared implements Directory {
       on.networks.get(name)?.stop();
       on.networks.delete(name);
     }
+    this.#peers.forget(name);
     this.bus.emit('machines');
   }
 
@@ -556,7 +611,9 @@ export class Shared implements Directory {
     if (definition === undefined) return null;
     const seen = () => this.#bridges.get(bridgeKey(outside, name))?.seen ?? rememberedBridge(adopted);
     const bridge = isUnmanaged(definition) ? seen() : null;
-    return { definition, previous: null, outside, wayOut: this.wayOut(outside), bridge, adopted, recovering };
+    const wayOut = definition.overlay === undefined ? this.wayOut(outside) : this.#peers.way(outside, name);
+    const peers = this.#peers.of(name);
+    return { definition, previous: null, outside, wayOut, bridge, peers, adopted, recovering };
   }
 
   /** Runs a machine. `again` replaces it, some time after a defect has stopped it. */

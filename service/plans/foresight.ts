@@ -27,7 +27,7 @@ import { successOf } from './successes.ts';
 
 export interface ForesightParts {
   machine: typeof containerMachine;
-  shared: Pick<Shared, 'present'>;
+  shared: Pick<Shared, 'present' | 'refusal'>;
   neighbours: Neighbours;
   kernel: Kernel;
   termsOf: TermsOf;
@@ -72,6 +72,7 @@ class Foresight {
         const now = present(outside).network(name);
         return now === null ? null : this.#shadow(`network ${name}`, () => now).asActor();
       },
+      refusal: (name) => parts.shared.refusal(name),
     };
     this.#requests = {
       lease: lease(directory, this.#neighbours(), parts.kernel, { termsOf: parts.termsOf, granted: () => {} }),

@@ -47,6 +47,13 @@ const File = z
     cni_plugins: Words,
     netavark: Word,
     plugin_timeout: Seconds,
+    etcd: z
+      .strictObject(
+        { endpoints: Words, ca: Word, cert: Word, key: Word, ttl: Seconds },
+        'it is a table: endpoints, ca, ...',
+      )
+      .partial(),
+    advertise: Word,
     forwarder_limits: Pairs,
     exit_when_idle: Seconds,
     log_level: z.enum(LEVELS, `it is one of ${LEVELS.join(', ')}`),
@@ -139,6 +146,12 @@ function understood(path: string, text: string): SettingsFile {
     cniPlugins: file.cni_plugins,
     netavark: file.netavark,
     pluginTimeout: file.plugin_timeout,
+    etcd: file.etcd?.endpoints,
+    etcdCa: file.etcd?.ca,
+    etcdCert: file.etcd?.cert,
+    etcdKey: file.etcd?.key,
+    etcdTtl: file.etcd?.ttl,
+    advertise: file.advertise,
     forwarderLimits: file.forwarder_limits,
     exitWhenIdle: file.exit_when_idle,
     logLevel: file.log_level,

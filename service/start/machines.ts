@@ -7,6 +7,8 @@
 import { join } from 'node:path';
 import type { AnyActorRef } from 'xstate';
 import type { EffectRunner, Moment, Verb } from '../../effects/effect.ts';
+import { Gateway } from '../../effects/etcd/gateway.ts';
+import { Store } from '../../effects/etcd/store.ts';
 import { ExternalPrograms } from '../../effects/external/external.ts';
 import { PluginSandbox } from '../../effects/external/sandbox.ts';
 import { termsOf } from '../../effects/external/terms.ts';
@@ -14,6 +16,7 @@ import { managerSocket, Scopes } from '../../effects/processes/scopes.ts';
 import { etcEffects, rootlessResolvConf, rootlessServers } from '../../effects/names/etc.ts';
 import { wayOutHome } from '../../effects/uplinks/uplink-keeper.ts';
 import { built } from '../../native/index.ts';
+import type { NetnsIdentity } from '../../native/index.ts';
 import type { Fault } from '../../state/faults.ts';
 import { conflist } from '../../state/external.ts';
 import { hostsFile } from '../../plan/containers/hosts.ts';
@@ -28,6 +31,7 @@ import { HostLinks } from '../fronts/host-links.ts';
 import { EngineNetworks } from '../fronts/engine-networks.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import { Networks } from '../networks/networks.ts';
+import { Overlays } from '../overlay/overlays.ts';
 import { PreparedNamespaces } from '../outsides/prepared-namespaces.ts';
 import { Shared } from '../outsides/shared.ts';
 import { Plans } from '../plans/plans.ts';
@@ -37,6 +41,10 @@ import type { Traces } from '../traces/traces.ts';
 import type { OpenState } from './open-state.ts';
 
 export type Machines = ReturnType<typeof buildMachines>;
+
+/** Where this daemon runs: nobody else has all of it at once, and a daemon that is started again has the same. */
+const placeOf = (bootId: string, { dev, ino }: NetnsIdentity, instance: string): string =>
+  `${bootId} ${dev}:${ino} ${instance}`;
 
 export function buildMachines(state: OpenState, traces: Traces | null) {
   const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
@@ -81,6 +89,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     previous: new Map(state.previous.map((definition) => [definition.name, definition])),
     containers: () => roster.all().map(({ context }) => context),
     store: state.outsideStore,
+    peers: state.peers,
     bootId,
     failed,
     identityOf: (outside) => (kernel.isOpen(outside) ? kernel.outside(outside).kernel.identity() : undefined),
@@ -102,7 +111,19 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
         });
   const { patienceMs } = options.externals;
   const externals = new ExternalPrograms(kernel, patienceMs, join(runDir, 'spares'), join(runDir, 'given'), sandbox);
-  const networks = new Networks({
+  const overlays = new Overlays({
+    etcd: options.etcd === null ? null : { ...options.etcd, store: new Store(new Gateway(options.etcd)) },
+    identity: state.identity,
+    place: placeOf(bootId, kernel.outside(null).kernel.identity(), instance.name),
+    definitions,
+    renumber: (name, shares, overlay) => networks.renumber(name, shares, overlay),
+    setPeers: (name, peers) => shared.setPeers(name, peers),
+    watch: (machine) => machineStates.watch(machine),
+    failed,
+  });
+  shared.refusedBy((name) => overlays.refusal(name));
+  const networks: Networks = new Networks({
+    overlays,
     termsOf: terms,
     definitions,
     shared,
@@ -172,6 +193,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     recent,
     shared,
     networks,
+    overlays,
     ...fronts,
     outsides,
     prepared,

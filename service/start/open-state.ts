@@ -15,9 +15,12 @@ import { isKernelError, lockFile } from '../../native/index.ts';
 import { FaultError, unwritable } from '../../state/faults.ts';
 import { DefinitionStore } from '../../state/files/definitions.ts';
 import { ExposedStore } from '../../state/files/exposed.ts';
+import { PeerStore } from '../../state/files/peers.ts';
 import { Journal } from '../../state/files/journal.ts';
 import { SnapshotStore } from '../../state/files/store.ts';
 import { Definitions } from '../networks/definitions.ts';
+import { HostIdentity } from '../overlay/host-identity.ts';
+import { OverlayPeers } from '../outsides/peers.ts';
 import { failpoint } from '../records/failpoint.ts';
 import { instanceOf } from '../records/instance.ts';
 import { refuseSocketPath } from '../sockets/listen.ts';
@@ -55,6 +58,11 @@ export function openState(options: DaemonOptions) {
   const { definitions: known, previous, unreadable } = definitionStore.load();
   const exposed = new ExposedStore(stateDir, failpoint);
   unreadable.push(...exposed.load().unreadable);
+  const identity = new HostIdentity(stateDir, failpoint);
+  unreadable.push(...identity.unreadable);
+  const peerStore = new PeerStore(join(stateDir, 'peers'), failpoint);
+  const { peers, unreadable: noPeers } = peerStore.load();
+  unreadable.push(...noPeers);
   return {
     options,
     publisher: options.publisher,
@@ -71,6 +79,8 @@ export function openState(options: DaemonOptions) {
     /** The definitions from before an update that a crash interrupted. */
     previous,
     exposed,
+    identity,
+    peers: new OverlayPeers(peerStore, peers),
     /** The files that were set aside. */
     unreadable,
   };

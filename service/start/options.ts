@@ -9,6 +9,7 @@ import type { ForwarderLimits } from '../../state/forwarder.ts';
 import type { Limits } from '../../state/limits.ts';
 import type { SubnetPool } from '../../state/network.ts';
 import type { UplinkSettings } from '../../state/uplink.ts';
+import type { EtcdOptions } from '../overlay/overlays.ts';
 import type { UplinkPrograms } from '../events/uplink-request.ts';
 import type { Log } from '../report/log.ts';
 
@@ -44,6 +45,8 @@ export interface DaemonOptions {
   rootless: RootlessOptions | null;
   /** Programs of others that make networks: where CNI plugins and netavark are, and what one execution may take. */
   externals: Omit<ExternalPlaces, 'config'> & { patienceMs: number };
+  /** The etcd that overlay networks live on; null: there are no overlay networks. */
+  etcd: EtcdOptions | null;
   limits: Limits;
   /** How many namespaces are made before a container asks for one; 0: none. */
   preparedNamespaces: number;

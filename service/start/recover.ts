@@ -50,7 +50,7 @@ async function pinLost(
 
 export async function recoverContainers(
   state: OpenState,
-  { shared, containers, networks, engineNetworks, machine, etc, sandbox }: Machines,
+  { shared, containers, networks, overlays, engineNetworks, machine, etc, sandbox }: Machines,
   { waysOut }: Watches,
 ) {
   const { kernel, previous, failed } = state;
@@ -68,11 +68,13 @@ export async function recoverContainers(
   // Before the machines start, because they would otherwise take the difference for a change.
   await waysOut.look(new Set([null, ...contexts.map(({ outside }) => outside)]));
   await networks.chooseParents();
+  overlays.readdress();
   recovered.unreadable.push(...shared.recover(contexts));
   publishing.start(recovered.containers, recovered.stale).catch((error: unknown) => failed('outer publisher', error));
   if (state.options.drift.link === 'repair') await pinLost(state, recovered.containers);
   for (const { id, snapshot } of recovered.containers) containers.restore(id, snapshot);
   containers.restored();
+  overlays.start();
   void engineNetworks.forgetUnused(); // a crash may have come between the last container of one and its definition
   await networks.ensureDefault();
   void networks.finish(previous.map(({ name }) => name)).catch((error: unknown) => failed('update of networks', error));

@@ -60,8 +60,20 @@ export async function serve(
 ): Promise<Daemon> {
   const { options, kernel, journal, instance, bootId, failed } = state;
   const { runDir, stateDir, netnsDir, socket, socketFd, dockerSocket, exitWhenIdle, log } = options;
-  const { roster, metrics, recent, shared, prepared, containers, networks, attachments, plans, places, scopes } =
-    machines;
+  const {
+    roster,
+    metrics,
+    recent,
+    shared,
+    prepared,
+    containers,
+    networks,
+    overlays,
+    attachments,
+    plans,
+    places,
+    scopes,
+  } = machines;
   const { watch, uplinks, neighbours } = watches;
   const { publishing, files, hostFile } = recovery;
 
@@ -116,6 +128,7 @@ export async function serve(
     containers,
     recent,
     networks,
+    overlays,
     shared,
     kernel,
     attachments,
@@ -138,7 +151,13 @@ export async function serve(
     ...auditing({ kernel, directories, shared, containers, networks, prepared }),
     doctor: async () => {
       const { checks } = await surroundings();
-      const troubles = [...shared.troubles(), ...networks.troubles(), ...files.troubles(), ...watch.troubles()];
+      const troubles = [
+        ...shared.troubles(),
+        ...networks.troubles(),
+        ...overlays.troubles(),
+        ...files.troubles(),
+        ...watch.troubles(),
+      ];
       return { checks: [...checks, ...driftChecks(watch.present(), troubles), ...(traces?.checks() ?? [])] };
     },
     metrics: () =>
@@ -203,6 +222,7 @@ export async function serve(
       const isReplaced = listeners.at(-1)?.isReplaced() === true;
       await Promise.all(listeners.map((listener) => listener.close()));
       await neighbours.close();
+      await overlays.close(STOP_MS);
       await containers.close(STOP_MS);
       await shared.settled(STOP_MS);
       idle?.clear();

@@ -14,6 +14,7 @@ import { subnetPools } from '../../state/network.ts';
 import { USUAL_PROGRAMS, type UplinkPrograms } from '../events/uplink-request.ts';
 import { DEFAULT_STATE_DIR } from '../records/instance.ts';
 import { isLevel, LEVELS } from '../report/log.ts';
+import { etcdOf } from './etcd.ts';
 import { externalsOf } from './external-programs.ts';
 import { refuseSocketPath } from '../sockets/listen.ts';
 import type { DaemonOptions } from './options.ts';
@@ -53,6 +54,14 @@ export interface MainOptions {
   netavark?: string;
   /** Seconds. */
   pluginTimeout?: string;
+  /** URLs, repeatable; each may be several with commas between. */
+  etcd?: string[];
+  etcdCa?: string;
+  etcdCert?: string;
+  etcdKey?: string;
+  /** Seconds, as text. */
+  etcdTtl?: string;
+  advertise?: string;
   /** NAME=NUMBER, repeatable. */
   forwarderLimits?: string[];
   otlpEndpoint?: string;
@@ -88,6 +97,7 @@ export function settingsOf(options: MainOptions, passed: TakenSocket | null): Om
     uplinks,
     rootless: places === null ? null : outside,
     externals: externalsOf(options),
+    etcd: etcdOf(options),
     forwarderLimits: forwarderLimits(options.forwarderLimits ?? []),
     otlpEndpoint: options.otlpEndpoint ?? null,
   };

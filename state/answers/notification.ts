@@ -56,7 +56,7 @@ const MachineNotification = z.object({
     .string()
     .nullable()
     .describe("The namespace that it works in; null: the daemon's own, or that of its container"),
-  machine: z.enum(['network', 'firewall', 'firewalld', 'resolver', 'rootless', 'uplink']),
+  machine: z.enum(['network', 'firewall', 'firewalld', 'resolver', 'rootless', 'uplink', 'overlay']),
   from: z.string().describe('"": it has just begun'),
   to: z.string(),
   fault: Fault.nullable().describe('Why it is not as it should be'),

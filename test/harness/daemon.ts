@@ -62,6 +62,8 @@ export class TestDaemon {
   limits: string[] = [];
   /** A number, as text: how many namespaces it makes in advance. */
   preparedNamespaces: MainOptions['preparedNamespaces'];
+  /** Where etcd is, and the address for other hosts. */
+  etcd: Pick<MainOptions, 'etcd' | 'etcdCa' | 'etcdCert' | 'etcdKey' | 'etcdTtl' | 'advertise'> = {};
   /** NAME=NUMBER: the forwarder's limits of each container. */
   forwarderLimits: string[] = [];
   /** BASE,SIZE: the pools for networks without a subnet. */
@@ -134,6 +136,7 @@ export class TestDaemon {
       logLevel,
       ...this.uplinks,
       ...this.externals,
+      ...this.etcd,
       ...places,
     });
     const command = [process.execPath, ...process.execArgv, import.meta.filename, 'daemon', argument];

@@ -256,6 +256,7 @@ export class Fleet {
           lowerNetwork: outside('lowerNetwork'),
           reviseNetwork: outside('reviseNetwork'),
           repairNetwork: outside('repairNetwork'),
+          programPeers: outside('programPeers'),
           recordDefinition: outside('recordDefinition'),
           fanOut: fanOut(neighbours, hasLease),
           holdFirewall: ask.holdFirewall(shared),

@@ -7,7 +7,7 @@
  * with the links of all that got a lease; when it is down, the kernel is as it was found.
  * Limits: while a removal by others is not repaired yet, nothing is compared. Containers are a link each.
  */
-import { lowerNetwork, raiseNetwork, repairNetwork, reviseNetwork } from '../../effects/links/bridge.ts';
+import { lowerNetwork, programPeers, raiseNetwork, repairNetwork, reviseNetwork } from '../../effects/links/bridge.ts';
 import { lowerFirewall, raiseFirewall, readSwitches } from '../../effects/firewall/firewall.ts';
 import { refuse } from '../../effects/refusal.ts';
 import type { Switches } from '../../machines/firewall.ts';
@@ -104,6 +104,7 @@ export class NetworkGround {
       await repairNetwork(this.#kernel, members)(input as RaiseInput);
       this.#built = (input as RaiseInput).definition;
     }
+    if (id === 'programPeers') await programPeers(this.#kernel)(input as RaiseInput);
     if (id === 'lowerNetwork') {
       await lowerNetwork(this.#kernel)(input as RaiseInput);
       this.#built = null;

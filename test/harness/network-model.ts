@@ -8,6 +8,7 @@ import { networkMachine, type NetworkInput } from '../../machines/network.ts';
 import { grantLease, NO_LEASES, type Leases } from '../../plan/networks/lease.ts';
 import { NO_WAY_OUT, withMtu, type WayOut } from '../../plan/networks/way-out.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
+import type { Peer } from '../../state/overlay.ts';
 import { definition } from './fixtures.ts';
 import { answersIn, asker, walksOf, type AnySnapshot, type Event } from './shared-driver.ts';
 
@@ -27,6 +28,7 @@ const input = (more: Partial<NetworkInput>): NetworkInput => ({
   outside: null,
   wayOut: NO_WAY_OUT,
   bridge: null,
+  peers: [],
   adopted: NO_LEASES,
   recovering: true,
   ...more,
@@ -42,6 +44,11 @@ const drifted: Event = { type: 'drifted' };
 /** A tunnel became the way out. */
 const TUNNEL: WayOut = { 4: 1400, 6: 1400 };
 const narrow: Event = { type: 'wayOut', wayOut: TUNNEL };
+/** Another host has joined. */
+const PEERS: readonly Peer[] = [
+  { host: 'b'.repeat(32), address: '192.0.2.2', mac: '02:00:00:00:00:02', subnets: ['10.128.2.0/24'] },
+];
+const peers: Event = { type: 'peers', peers: PEERS };
 /** The expected MTU of bridge and containers of WEB by then. */
 export const NARROW = withMtu(WEB, TUNNEL);
 const [joinA, leaveA, joinB, leaveB] = users as [Event, Event, Event, Event];
@@ -57,6 +64,8 @@ const SCENARIOS: Record<string, { input: NetworkInput; questions: Event[] }> = {
     input: input({ recovering: false }),
     questions: [narrow, joinA, leaveA],
   },
+  'other hosts': { input: input({ adopted: ADOPTED }), questions: [peers, drifted, leaveA, joinB] },
+  'other hosts, on the way up and down': { input: input({ recovering: false }), questions: [peers, joinA, leaveA] },
   'update at rest': { input: input({ adopted: ADOPTED }), questions: [update, leaveA, joinB] },
   'update and back': { input: input({ adopted: ADOPTED }), questions: [update, back, drifted] },
   'update on the way up and down': { input: input({ recovering: false }), questions: [update, joinA, leaveA] },
@@ -71,6 +80,8 @@ interface Facts {
   definition: NetworkDefinition;
   wayOut: WayOut;
   remeasured: boolean;
+  peers: readonly Peer[];
+  repeered: boolean;
   asked: { definition: NetworkDefinition } | null;
   revision: { from: unknown; back: unknown; asker: unknown; fault: unknown } | null;
   recovering: boolean;
@@ -90,6 +101,8 @@ const keyOf = (state: AnySnapshot): string => {
     attempts,
     wayOut,
     remeasured,
+    peers,
+    repeered,
   } = factsOf(state);
   return JSON.stringify([
     state.value,
@@ -103,6 +116,8 @@ const keyOf = (state: AnySnapshot): string => {
     attempts > 0,
     wayOut === NO_WAY_OUT,
     remeasured,
+    peers.length,
+    repeered,
   ]);
 };
 

@@ -19,7 +19,8 @@ import { getAdjacencyMap, getShortestPaths } from 'xstate/graph';
 import type { Test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FAULT } from './fixtures.ts';
-import { assertNone } from './machines.ts';
+import { stateName } from '../../plan/states.ts';
+import { assertNone, statesOf } from './machines.ts';
 import { proved } from './proof.ts';
 import { settled, type Ending } from './world.ts';
 
@@ -90,7 +91,7 @@ export const titleOf = (steps: readonly Step[]): string =>
   steps
     .map(({ event, state }) => {
       const owner = typeof event['owner'] === 'string' ? ` ${event['owner']}` : '';
-      return `${event.type.replace(/xstate\.(done|error)\.actor\./, '$1:')}${owner}-> ${state.value}`;
+      return `${event.type.replace(/xstate\.(done|error)\.actor\./, '$1:')}${owner}-> ${stateName(state)}`;
     })
     .join(' -');
 
@@ -205,8 +206,10 @@ export function judged(
   paths('reach every state', () => {
     const walks = all.flatMap((walked) => walked.walks);
     proved(`walks of the ${machine.id} machine by itself`, walks.length);
-    const reached = new Set(walks.flatMap((steps) => steps.map(({ state }) => state.value)));
-    const states = Object.keys(machine.states).filter((name) => name !== 'deciding');
+    const reached = new Set(walks.flatMap((steps) => steps.map(({ state }) => stateName(state))));
+    const states = statesOf(machine.root)
+      .filter((node) => Object.keys(node.states).length === 0 && node.key !== 'deciding')
+      .map((node) => node.path.join('.'));
     assert.equal([...reached].sort(), states.sort());
   });
   for (const [what, holds] of Object.entries(invariants)) {

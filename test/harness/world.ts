@@ -201,6 +201,7 @@ export class World {
       this.#never(!this.bridges.has(to.network_interface), `bridge ${to.network_interface} is changed, and not there`);
     },
     repairNetwork: ({ definition }: RaiseInput) => void this.bridges.add(definition.network_interface),
+    programPeers: () => {},
     recordDefinition: () => {},
     lowerNetwork: ({ definition }: RaiseInput) => {
       const used = [...this.links.values()].some(({ bridge }) => bridge === definition.network_interface);

@@ -44,8 +44,9 @@ const INVARIANTS: Record<string, (state: AnySnapshot) => boolean> = {
   'up: every lease has the MTU of the network': (state) =>
     state.value !== 'up' ||
     [...factsOf(state).leases.values()].every(({ mtu }) => `${mtu ?? undefined}` === standing(state).split(' ')[1]),
-  'down: nothing is there that would have to follow': (state) => state.value !== 'down' || !factsOf(state).remeasured,
-  'up: nothing is put off': (state) => state.value !== 'up' || !factsOf(state).remeasured,
+  'down: nothing is there that would have to follow': (state) =>
+    state.value !== 'down' || !(factsOf(state).remeasured || factsOf(state).repeered),
+  'up: nothing is put off': (state) => state.value !== 'up' || !(factsOf(state).remeasured || factsOf(state).repeered),
   'a lease without an answer only where one is on its way': (state) =>
     !RESTING.has(state.value) || factsOf(state).waiting.length === 0,
 };
@@ -58,7 +59,7 @@ for (const { name, input, walks } of WALKS) {
     for (const steps of walks) {
       // Objects that a crash may have left, and the content of the snapshots.
       const was = input.adopted.has('a') || input.previous !== null ? 'web undefined' : null;
-      const world = { bridge: input.recovering, held: input.adopted.has('a'), built: was, followed: was };
+      const world = { bridge: input.recovering, held: input.adopted.has('a'), built: was, followed: was, hosts: 0 };
       for (const { answers } of Object.values(askers)) answers.length = 0;
       const driven: Driven = new Driven(networkMachine, input, {
         happens: (id, how) => {
@@ -69,6 +70,7 @@ for (const { name, input, walks } of WALKS) {
           if (how === 'failed') return;
           if (id === 'raiseNetwork') world.bridge = true;
           if (id === 'raiseNetwork' || id === 'reviseNetwork') world.built = now;
+          if (/^(raise|revise|repair|program)/.test(id)) world.hosts = factsOf(driven.state).peers.length;
           if (id === 'lowerNetwork') world.bridge = false;
           if (id === 'holdFirewall') world.held = true;
           if (id === 'releaseFirewall') world.held = false;
@@ -96,6 +98,8 @@ for (const { name, input, walks } of WALKS) {
       const { definition: now } = factsOf(state);
       if (state.value === 'up' && (world.built !== standing(state) || world.followed !== standing(state)))
         driven.objections.push('definition, bridge and containers are not one');
+      if (state.value === 'up' && world.hosts !== factsOf(state).peers.length)
+        driven.objections.push('the kernel does not have the other hosts');
       const wayOut = steps.findLast(({ event }) => event.type === 'wayOut')?.event['wayOut'];
       if (wayOut !== undefined && factsOf(state).wayOut !== wayOut)
         driven.objections.push('another way out is not known');

@@ -5,7 +5,7 @@
  * Limits: other tests show that optional members occur, and what they contain.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -18,6 +18,7 @@ import type { Notification } from '../../state/answers/notification.ts';
 import { InspectorMessage } from '../../state/answers/inspector.ts';
 import type { ContainerStats } from '../../state/answers/container/stats.ts';
 import type { CniResult } from '../../state/answers/cni.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
 import { on, pathOf, port, type Answer } from '../harness/daemon.ts';
 import { follow } from '../harness/hearing.ts';
 import { addNetns, endSleepers, sleeper } from '../harness/inside.ts';
@@ -38,6 +39,34 @@ daemon.drift = ['route=alert'];
 daemon.limits = ['tracked-per-container=50'];
 const answers = suite('answers');
 const heard: Notification[] = [];
+
+const ALL: NetworkDefinition = {
+  name: 'all',
+  id: 'a1'.repeat(32),
+  driver: 'overlay',
+  network_interface: 'all0',
+  created: '2026-01-01T00:00:00.000Z',
+  subnets: [{ subnet: '10.128.3.0/24', gateway: '10.128.3.1' }],
+  ipv6_enabled: false,
+  internal: false,
+  dns_enabled: false,
+  labels: {},
+  options: {},
+  routes: [],
+  network_dns_servers: [],
+  ipam_options: { driver: 'host-local' },
+  overlay: {
+    name: 'all',
+    id: 'a1'.repeat(32),
+    pools: ['10.128.0.0/16'],
+    host_prefix: 24,
+    backend: 'vxlan',
+    vni: 5000,
+    port: 4789,
+    mac: '02:00:00:00:00:01',
+    address: '192.0.2.1',
+  },
+};
 
 const ip = (...words: string[]): unknown => execFileSync('ip', words);
 const inside = (netns: string, script: string): unknown =>
@@ -69,6 +98,10 @@ answers.before(async () => {
   ip('link', 'set', 'lan0', 'up');
   ip('link', 'set', 'lan1', 'up');
   ip('route', 'add', 'default', 'via', '192.0.2.2');
+  // An overlay whose etcd is not there: all of it that one can ask for is answered all the same.
+  daemon.etcd = { etcd: ['http://127.0.0.1:1'], advertise: '192.0.2.1' };
+  mkdirSync(`${daemon.stateDir}/networks`, { recursive: true, mode: 0o700 });
+  writeFileSync(`${daemon.stateDir}/networks/all.json`, JSON.stringify(ALL));
   await daemon.start();
   await follow(daemon.socket, (notification) => {
     daemon.judge('GET /v1/events', 200, NDJSON, JSON.stringify(notification));
@@ -397,6 +430,14 @@ answers('what a CNI runtime gets: results in each form, and errors', async () =>
   assert.is((await post('check', { ...config, prevResult })).status, 204);
   assert.is((await post('status', config)).status, 204);
   assert.is((await post('gc', { ...config, 'cni.dev/valid-attachments': [] })).status, 204);
+});
+
+answers('an overlay network, and what cannot be attached to it now', async () => {
+  await daemon.get('/v1/networks/all/overlay');
+  assert.is((await daemon.get('/v1/networks/web/overlay')).status, 409);
+  await daemon.done({ type: 'create', id: 'far', networks: on('all') });
+  assert.is((await daemon.event({ type: 'configure', id: 'far' })).body.error?.code, 'OVERLAY_FENCED');
+  await daemon.down('far');
 });
 
 answers('what is for others: metrics, and a ping', async () => {

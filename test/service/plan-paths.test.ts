@@ -181,6 +181,7 @@ paths('a shadow neither touches the machine nor answers those who asked the mach
         outside: null,
         wayOut: NO_WAY_OUT,
         bridge: null,
+        peers: [],
         adopted: NO_LEASES,
         recovering: false,
       },

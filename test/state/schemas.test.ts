@@ -218,7 +218,7 @@ good('networks', NetworkRequest, [
     { name: 'web', subnets: [{ subnet: '10.5.0.0/16' }] },
   ],
 ]);
-bad('networks', NetworkRequest, [{ name: 'web', driver: 'overlay' }, { name: 'web', ipam: {} }, { name: '..' }]);
+bad('networks', NetworkRequest, [{ name: 'web', driver: 'weave' }, { name: 'web', ipam: {} }, { name: '..' }]);
 bad('network options', NetworkOptions, [
   { mtu: 1500 },
   { mtu: '67' },

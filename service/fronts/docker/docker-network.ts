@@ -6,6 +6,7 @@
  * Limits: routes, name servers, and whether there is DNS have no place in Docker's answer. A range that is no block of addresses has
  * none either.
  */
+import { hasBridge } from '../../../plan/networks/driver.ts';
 import { familyOf, hostRange, parseSubnet, toNumber, toText } from '../../../plan/addresses/address.ts';
 import type { DockerEndpointResource, DockerNetwork } from '../../../state/answers/docker.ts';
 import type { ContainerContext, LeasedAddress } from '../../../state/container.ts';
@@ -92,7 +93,7 @@ function blockOf(subnet: string, { start_ip, end_ip }: NonNullable<Subnet['lease
 
 function optionsOf({ driver, network_interface: link, options }: NetworkDefinition): Record<string, string> {
   const { mtu, mode, outbound_addr4: out4, outbound_addr6: out6, ...others } = options;
-  const isBridge = driver === 'bridge' || driver === 'netavark';
+  const isBridge = hasBridge({ driver }) || driver === 'netavark';
   const named: Record<string, string | undefined> = {
     ...others,
     [isBridge ? 'com.docker.network.bridge.name' : 'parent']: link === '' ? undefined : link,

@@ -16,6 +16,7 @@ import { Inspection } from '../../../state/answers/container/inspection.ts';
 import { NetavarkAnswer, NetavarkNetwork } from '../../../state/answers/netavark.ts';
 import { NetworkAnswer } from '../../../state/answers/network.ts';
 import { Notification } from '../../../state/answers/notification.ts';
+import { OverlayView } from '../../../state/answers/overlay.ts';
 import { Plan } from '../../../state/answers/container/plan.ts';
 import { ContainerStats } from '../../../state/answers/container/stats.ts';
 import { Version } from '../../../state/answers/version.ts';
@@ -56,6 +57,7 @@ export const schemas = {
   NetworkRequest,
   NetworkUpdate,
   Notification,
+  OverlayView,
   Plan,
   PlanLine,
   RepairReport,

@@ -254,6 +254,13 @@ export const paths = {
       responses: { ...done('Removed'), default: error },
     },
   },
+  '/v1/networks/{name}/overlay': {
+    get: {
+      summary: 'How this host takes part in an overlay network: its shares, the other hosts, and what is wrong',
+      parameters: [NETWORK],
+      responses: { 200: answer('As this daemon knows it', ref('OverlayView')), default: error },
+    },
+  },
   '/v1/netavark/setup': {
     post: {
       summary: 'What `netavark setup` is sent, for `cleat-netavark`: the container is on these networks; for root',

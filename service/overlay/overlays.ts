@@ -1,0 +1,352 @@
+/**
+ * The overlay networks of this host: a machine for each, with its follower of the store, and what others ask about them.
+ *
+ * Guarantees: an overlay is agreed on, and a share of it is held, before there is a definition; when it cannot be, nothing has
+ * changed. A definition on disk is what the host goes on from: the network works with the peers that were known last while the
+ * store is away, and takes no new containers. A daemon without --etcd keeps its overlay networks in this way. Removing a network
+ * gives its share back.
+ * Limits: containers of outsides other than the daemon's own are on the bridge there, and do not reach other hosts.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { createActor, fromPromise, waitFor, type ActorRefFrom } from 'xstate';
+import type { EtcdPlaces } from '../../effects/etcd/gateway.ts';
+import type { Store } from '../../effects/etcd/store.ts';
+import { Claims } from '../../effects/overlay/claim.ts';
+import { Keeper } from '../../effects/overlay/keep.ts';
+import { ROOT, toFault } from '../../effects/effect.ts';
+import { until } from '../../effects/until.ts';
+import { overlayMachine } from '../../machines/overlay.ts';
+import { vtepMac } from '../../plan/addresses/mac.ts';
+import { peersOf, type Seen } from '../../plan/overlay/peers.ts';
+import { pauseAfter } from '../../plan/pauses.ts';
+import { rests, stateName } from '../../plan/states.ts';
+import { FaultError, type Fault } from '../../state/faults.ts';
+import type { NetworkDefinition } from '../../state/network.ts';
+import type { Overlay, OverlayShared, Peer } from '../../state/overlay.ts';
+import type { OverlayView } from '../../state/answers/overlay.ts';
+import { defectOf } from '../records/snapshot.ts';
+import { read, readShared } from './entries.ts';
+import { Follower } from './follower.ts';
+import type { HostIdentity } from './host-identity.ts';
+
+/** How long a caller waits for the first share of a new network. */
+const FIRST_SHARE_MS = 15_000;
+/** A claim is tried again after this at most: nothing is attached until then. */
+const LONGEST_PAUSE_MS = 5000;
+
+/** What a network gets from its overlay. */
+export interface Joined {
+  shares: readonly string[];
+  overlay: Overlay;
+}
+
+export interface EtcdOptions extends EtcdPlaces {
+  /** Seconds of the lease of a share. */
+  ttl: number;
+  /** The address at which other hosts reach this one. */
+  advertise: string;
+}
+
+/** The definitions of networks (service/networks/definitions.ts). */
+interface Definitions {
+  byName: ReadonlyMap<string, NetworkDefinition>;
+  bus: { on(event: 'changed', hear: () => void): unknown };
+  record(definition: NetworkDefinition): void;
+}
+
+interface Running {
+  actor: ActorRefFrom<typeof overlayMachine>;
+  follower: Follower;
+  /** What the store has; null before the first list. */
+  seen: Seen | null;
+  /** Keys that were refused and told, with the reason. */
+  refused: Map<string, string>;
+  peers: readonly Peer[];
+}
+
+export interface OverlayParts {
+  /** Null: the daemon has no etcd. */
+  etcd: (EtcdOptions & { store: Store }) | null;
+  identity: HostIdentity;
+  place: string;
+  definitions: Definitions;
+  /** Gives a network these shares in place of those that it has. */
+  renumber: (network: string, shares: readonly string[], overlay: Overlay) => Promise<void>;
+  /** Hands the other hosts on to what the kernel has of a network. */
+  setPeers: (network: string, peers: readonly Peer[]) => Promise<void>;
+  /** Hands on what the store has, for names. */
+  seen?: (network: string, seen: Seen) => void;
+  watch: (machine: ActorRefFrom<typeof overlayMachine>) => void;
+  failed: (what: string, error: unknown) => void;
+}
+
+export class Overlays {
+  readonly #parts: OverlayParts;
+  readonly #claims: Claims | null;
+  readonly #keeper: Keeper | null;
+  readonly #running = new Map<string, Running>();
+
+  constructor(parts: OverlayParts) {
+    this.#parts = parts;
+    const { etcd, place } = parts;
+    this.#claims =
+      etcd === null
+        ? null
+        : new Claims({ store: etcd.store, read, readShared, ttl: etcd.ttl, place, address: etcd.advertise });
+    this.#keeper = etcd === null ? null : new Keeper(etcd.store, etcd.ttl);
+    parts.definitions.bus.on('changed', () => this.#tellRecorded());
+  }
+
+  /** Gives the definitions the VTEP that this host has now: it may have another address, or another id. Before anything starts. */
+  readdress(): void {
+    if (this.#parts.etcd === null) return;
+    for (const definition of this.#parts.definitions.byName.values()) {
+      const { overlay } = definition;
+      const vtep = overlay === undefined ? undefined : this.vtep(sharedOf(overlay));
+      if (overlay === undefined || vtep === undefined) continue;
+      if (vtep.mac === overlay.mac && vtep.address === overlay.address) continue;
+      this.#parts.definitions.record({ ...definition, overlay: vtep });
+    }
+  }
+
+  /** Begins with the overlays that have a definition. */
+  start(): void {
+    for (const { name, overlay, subnets } of this.#parts.definitions.byName.values()) {
+      if (overlay === undefined || this.#claims === null || this.#running.has(name)) continue;
+      this.#run(
+        sharedOf(overlay),
+        subnets.map(({ subnet }) => subnet),
+      );
+    }
+  }
+
+  /** The VTEP of this host, as its definitions have it. */
+  vtep(shared: OverlayShared): Overlay {
+    const { etcd, identity } = this.#parts;
+    return { ...shared, mac: vtepMac(shared.id, identity.get()), address: (etcd ?? noStore()).advertise };
+  }
+
+  /** Returns what all hosts agree on about a network; null if there is no such overlay yet. */
+  agreed(name: string): Promise<OverlayShared | null> {
+    return (this.#claims ?? noStore()).shared(name);
+  }
+
+  /** Claims the first share of a network that is about to be made. Rejects, and leaves nothing, if that takes too long. */
+  async join(shared: OverlayShared): Promise<Joined> {
+    if (this.#claims === null) noStore();
+    const { actor } = this.#run(shared, []);
+    try {
+      const state = await until<ReturnType<typeof actor.getSnapshot>>(
+        actor,
+        (snapshot) => snapshot.hasTag('open') || snapshot.matches('unclaimed'),
+        FIRST_SHARE_MS,
+      );
+      const held = state?.context.held ?? null;
+      if (held !== null) return { shares: held.subnets, overlay: this.vtep(shared) };
+      throw FaultError.of(
+        state?.context.fault ?? {
+          code: 'STORE_UNREACHABLE',
+          message: `etcd has granted no share within ${FIRST_SHARE_MS} ms`,
+        },
+      );
+    } catch (error) {
+      await this.leave(shared.name);
+      throw error;
+    }
+  }
+
+  /** Gives the share of a network back, and forgets it. What the store does not take ends with its lease. */
+  async leave(name: string): Promise<void> {
+    const running = this.#running.get(name);
+    if (running === undefined) return;
+    this.#running.delete(name);
+    running.follower.close();
+    this.#keeper?.forget(name);
+    running.actor.send({ type: 'release' });
+    await waitFor(running.actor, (snapshot) => snapshot.matches('released')).catch(() => {});
+    const { fault } = running.actor.getSnapshot().context;
+    if (fault !== null) this.#parts.failed(`share of network ${name}`, FaultError.of(fault));
+    running.actor.stop();
+  }
+
+  /** Returns the reason why no container may be attached to a network now; null if one may, or it is no overlay. */
+  refusal(name: string): Fault | null {
+    if (this.#parts.definitions.byName.get(name)?.overlay === undefined) return null;
+    const running = this.#running.get(name);
+    if (running === undefined || this.#keeper === null)
+      return { code: 'NO_STORE', message: `network ${name} is an overlay, and the daemon was started without --etcd` };
+    const state = running.actor.getSnapshot();
+    if (state.hasTag('open') && this.#keeper.trusts(name)) return null;
+    const why = state.context.fault?.message ?? `the share of network ${name} is not proven to be this host's`;
+    return { code: 'OVERLAY_FENCED', message: `nothing can be attached to network ${name} now: ${why}` };
+  }
+
+  /** Returns how this host takes part in an overlay; null if it does not. */
+  view(name: string): OverlayView | null {
+    const running = this.#running.get(name);
+    if (running === undefined) return null;
+    const { actor, refused, peers, follower } = running;
+    const state = actor.getSnapshot();
+    const { host, held, fault } = state.context;
+    return {
+      state: stateName(state),
+      host,
+      shares: [...(held?.subnets ?? [])],
+      peers: [...peers],
+      agreed_ms: follower.agreedAt === null ? null : Math.round(performance.now() - follower.agreedAt),
+      refused: Object.fromEntries(refused),
+      fault,
+    };
+  }
+
+  /** The id of this host, and the lease that its names end with, while it holds a share of a network. */
+  holding(name: string): { host: string; lease: string } | null {
+    const { host, held } = this.#running.get(name)?.actor.getSnapshot().context ?? {};
+    return host === undefined || held === null || held === undefined ? null : { host, lease: held.lease };
+  }
+
+  /** Returns the faults of overlays that are not as they should be. */
+  troubles(): { outside: null; what: string; fault: Fault }[] {
+    const without =
+      this.#claims !== null
+        ? []
+        : [...this.#parts.definitions.byName.keys()].filter((name) => this.refusal(name) !== null);
+    return [
+      ...without.flatMap((name) => ({ name, fault: this.refusal(name) })),
+      ...[...this.#running].map(([name, { actor }]) => {
+        const state = actor.getSnapshot();
+        return { name, fault: defectOf(state, `overlay ${name}`) ?? state.context.fault };
+      }),
+    ].flatMap(({ name, fault }) => (fault === null ? [] : [{ outside: null, what: `overlay ${name}`, fault }]));
+  }
+
+  /** Stops without a word to the store: the share stays ours for the next daemon, as long as its lease lasts. */
+  async close(ms: number): Promise<void> {
+    await Promise.all([...this.#running.values()].map(({ actor }) => until(actor, rests, ms)));
+    for (const { actor, follower } of this.#running.values()) {
+      follower.close();
+      actor.stop();
+    }
+    this.#running.clear();
+  }
+
+  #run(shared: OverlayShared, subnets: readonly string[]): Running {
+    const { etcd, identity, watch, failed } = this.#parts;
+    const { name } = shared;
+    const actor = createActor(this.#machine(), { systemId: ROOT, input: { shared, host: identity.get(), subnets } });
+    const follower = new Follower({
+      store: (etcd ?? noStore()).store,
+      name,
+      changed: (entries, revision) => this.#see(name, read(name, entries.values()), revision),
+    });
+    const running: Running = { actor, follower, seen: null, refused: new Map(), peers: [] };
+    this.#running.set(name, running);
+    watch(actor);
+    let before = actor.getSnapshot().context;
+    actor.subscribe({
+      next: ({ context }) => {
+        const { peers, held, subnets: recorded } = before;
+        before = context;
+        // Before there is a definition there is nothing that has peers.
+        if (context.subnets.length > 0 && (context.peers !== peers || recorded.length === 0))
+          this.#meet(name, context.peers);
+        // What is ours is no peer's.
+        if ((context.held !== held || context.subnets !== recorded) && running.seen !== null)
+          this.#compare(name, running.seen);
+      },
+      error: (error) => failed(`overlay ${name}`, error),
+    });
+    actor.start();
+    return running;
+  }
+
+  /** Takes what the store has had at a revision. */
+  #see(name: string, seen: Seen, revision: number): void {
+    const running = this.#running.get(name);
+    if (running === undefined) return;
+    const isFirst = running.seen === null;
+    running.seen = seen;
+    const { held } = running.actor.getSnapshot().context;
+    const own = seen.claims.filter(({ subnet, lease }) => held?.subnets.includes(subnet) && lease === held.lease);
+    if (held !== null && revision >= held.revision && own.length < held.subnets.length)
+      running.actor.send({ type: 'dispossessed' });
+    this.#compare(name, seen, isFirst);
+    this.#parts.seen?.(name, seen);
+  }
+
+  /** Gives the machine the peers, if they are others than it knows. After a start those in the kernel are of an earlier daemon. */
+  #compare(name: string, seen: Seen, always = false): void {
+    const running = this.#running.get(name);
+    if (running === undefined) return;
+    const { shared, held, host, subnets, peers: known } = running.actor.getSnapshot().context;
+    const mine = [...new Set([...subnets, ...(held?.subnets ?? [])])];
+    const { peers, refused } = peersOf(seen, { pools: shared.pools, mine, host });
+    this.#tellRefused(running, new Map([...seen.refused, ...refused]));
+    if (always || JSON.stringify(peers) !== JSON.stringify(known)) running.actor.send({ type: 'peers', peers });
+  }
+
+  #meet(name: string, peers: readonly Peer[]): void {
+    const running = this.#running.get(name);
+    if (running !== undefined) running.peers = peers;
+    this.#parts.setPeers(name, peers).catch((error: unknown) => this.#parts.failed(`peers of network ${name}`, error));
+  }
+
+  /** Says once of each key that it is refused. */
+  #tellRefused(running: Running, refused: Map<string, string>): void {
+    for (const [key, why] of refused) {
+      if (running.refused.get(key) === why) continue;
+      this.#parts.failed('etcd', new FaultError('UNREADABLE_STATE', `${key} in etcd is left out: ${why}`));
+    }
+    running.refused = refused;
+  }
+
+  #tellRecorded(): void {
+    for (const [name, { actor }] of this.#running) {
+      const subnets = this.#parts.definitions.byName.get(name)?.subnets.map(({ subnet }) => subnet);
+      if (subnets === undefined || subnets.join() === actor.getSnapshot().context.subnets.join()) continue;
+      actor.send({ type: 'recorded', subnets });
+    }
+  }
+
+  #machine() {
+    const { identity, renumber, failed } = this.#parts;
+    const [claims, keeper] = [this.#claims ?? noStore(), this.#keeper ?? noStore()];
+    const effect = <Input, Output>(name: string, body: (input: Input, signal: AbortSignal) => Promise<Output>) =>
+      fromPromise<Output, Input>(({ input, signal }) =>
+        body(input, signal).catch((error: unknown) => {
+          throw FaultError.of(toFault(error, name));
+        }),
+      );
+    return overlayMachine.provide({
+      actors: {
+        claimShare: effect('claimShare', (input, signal) => claims.claim(input, signal)),
+        renewIdentity: effect('renewIdentity', ({ host }) => {
+          failed(
+            'host id',
+            new FaultError('OVERLAY_DIFFERS', `another host renews the claims of ${host}: this one takes a new id`),
+          );
+          return Promise.resolve(identity.renew(host));
+        }),
+        keepShare: effect('keepShare', (input, signal) => keeper.keep(input, signal)),
+        regainShare: effect('regainShare', (input, signal) => keeper.regain(input, signal)),
+        renumber: effect('renumber', ({ network, subnets }) => {
+          const overlay = this.#parts.definitions.byName.get(network)?.overlay;
+          return overlay === undefined ? Promise.resolve() : renumber(network, subnets, this.vtep(sharedOf(overlay)));
+        }),
+        releaseShare: effect('releaseShare', (input) => claims.release(input)),
+        backOff: effect('backOff', async ({ attempt }, signal) => {
+          await delay(Math.min(pauseAfter(attempt), LONGEST_PAUSE_MS), undefined, { signal });
+        }),
+      },
+    });
+  }
+}
+
+/** What all hosts agree on, of the overlay in a definition. */
+export function sharedOf({ mac: _mac, address: _address, ...shared }: Overlay): OverlayShared {
+  return shared;
+}
+
+function noStore(): never {
+  throw new FaultError('NO_STORE', 'overlay networks need etcd, and the daemon was started without --etcd');
+}
