@@ -32,8 +32,7 @@ export class Crowd {
   readonly #store: Store;
   readonly #members: Member[] = [];
   readonly #renewals: NodeJS.Timeout;
-  /** What each watch has seen since it began. */
-  seen = 0;
+  #ended = false;
 
   constructor(hosts: Hosts, network: string) {
     this.#hosts = hosts;
@@ -58,7 +57,10 @@ export class Crowd {
       const numbers = Array.from({ length: Math.min(AT_ONCE, count - first) }, (_, i) => first + i);
       const members = numbers.map((n): Member => ({ n, lease: newLease(), leave: null }));
       await Promise.all(members.map(({ lease }) => this.#store.grant(lease, TTL_S)));
-      await this.#store.transaction([], members.flatMap((one) => this.#claim(one)));
+      await this.#store.transaction(
+        [],
+        members.flatMap((one) => this.#claim(one)),
+      );
       this.#members.push(...members);
     }
   }
@@ -70,19 +72,21 @@ export class Crowd {
       this.#members
         .filter(({ leave }) => leave === null)
         .map(
-        (member) =>
-          new Promise<void>((began, failed) => {
-            // Agents share connections, and a host has its own.
-            const store = new Store(
-              new Gateway({ endpoints: this.#endpoints(member.n), ca: null, cert: null, key: null }),
-            );
-            member.leave = store.watch(rootOf(this.#network), revision + 1, {
-              began,
-              changed: () => void this.seen++,
-              ended: (why) => failed(new Error(`a watch has ended: ${why}`)),
-            });
-          }),
-      ),
+          (member) =>
+            new Promise<void>((began, failed) => {
+              // Agents share connections, and a host has its own.
+              const store = new Store(
+                new Gateway({ endpoints: this.#endpoints(member.n), ca: null, cert: null, key: null }),
+              );
+              member.leave = store.watch(rootOf(this.#network), revision + 1, {
+                began,
+                changed: () => {},
+                ended: (why) => {
+                  if (!this.#ended) failed(new Error(`a watch has ended: ${why}`));
+                },
+              });
+            }),
+        ),
     );
   }
 
@@ -118,7 +122,13 @@ export class Crowd {
   #claim({ n, lease }: Member): Operation[] {
     const host = randomBytes(16).toString('hex');
     const tail = [n >> 8, n & 255].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
-    const claim = { host, address: `198.18.${n >> 8}.${n & 255}`, mac: `02:be:0c:00:${tail}`, generation: 1, place: 'bench' };
+    const claim = {
+      host,
+      address: `198.18.${n >> 8}.${n & 255}`,
+      mac: `02:be:0c:00:${tail}`,
+      generation: 1,
+      place: 'bench',
+    };
     return [
       { put: claimKey(this.#network, shareOf(n)), value: JSON.stringify(claim), lease },
       { put: restKey(this.#network, shareOf(n)), value: host, lease },
