@@ -31,6 +31,8 @@ const LOOK_MS = 3;
 const WITHIN_MS = 30_000;
 const FEW = 100;
 const MANY = 1000;
+/** A daemon looks at everything once in the first minute, and would take its processor time from the traffic. */
+const QUIET_MS: [full: number, quick: number] = [70_000, 2000];
 const TURN_MS = 150;
 const MOST_DIALS = 300;
 
@@ -129,6 +131,7 @@ async function traffic(
     'connections/s': ({ from, to }) => dial(to, 1, MOST_DIALS, TURN_MS, from),
     'round trips/s': ({ from, to }) => echo(to, 1, TURN_MS, from),
   };
+  await sleep(pick(context, ...QUIET_MS));
   const ratios = new Map(Object.keys(kinds).map((kind) => [kind, [] as number[]]));
   for (let round = 0; round < pick(context, 20, 4); round++) {
     for (const [kind, move] of Object.entries(kinds)) {
