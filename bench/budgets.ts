@@ -62,6 +62,13 @@ export const FIGURES = {
   'container to container, 10,000 ports, to by hand': atLeast(0.97),
   'out of a container, 10,000 ports, to by hand': atLeast(0.97),
   'in by a port, 10,000 ports, to by hand': atLeast(0.97),
+  'overlay: an event at all of 100 hosts, p99': atMost(250, ms),
+  'overlay: an event at all of 1,000 hosts, p99': atMost(2000, ms),
+  'overlay: 900 hosts at once': atMost(1000, ms),
+  'overlay: a dead host is gone': atMost(15_000, ms),
+  'overlay: writes of an idle host a second': atMost(0.2, (value) => value.toFixed(2)),
+  'overlay: between hosts, to by hand': atLeast(0.97),
+  'overlay: attach, to a bridge': atMost(1.1),
 } satisfies Record<string, Figure>;
 
 export type FigureName = keyof typeof FIGURES;

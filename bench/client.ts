@@ -70,6 +70,10 @@ export class Client {
     return this.send('POST', path, json, 'application/json');
   }
 
+  get(path: string): Promise<Answer> {
+    return this.send('GET', path);
+  }
+
   version(): Promise<Answer> {
     return this.send('GET', '/v1/version');
   }

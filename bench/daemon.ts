@@ -32,15 +32,17 @@ export class Daemon {
   private readonly folder: string;
   private readonly run: string;
   private readonly apart: string[] | null;
+  private readonly netns: string | null;
 
   /**
-   * Snapshots go to disk in `folder`; namespaces, socket and the rest to `run`, a tmpfs. `apart`: in a network namespace of its own,
-   * beside another daemon, with these arguments.
+   * Snapshots go to disk in `folder`; namespaces, socket and the rest to `run`, a tmpfs. `apart`: in the network namespace at `netns`, or
+   * one of its own, beside another daemon, with these arguments.
    */
-  constructor(folder: string, run: string, apart: string[] | null = null) {
+  constructor(folder: string, run: string, apart: string[] | null = null, netns: string | null = null) {
     this.folder = folder;
     this.run = run;
     this.apart = apart;
+    this.netns = netns;
     for (const name of [`${folder}/state`, `${run}/run`, `${run}/netns`]) mkdirSync(name, { recursive: true });
   }
 
@@ -63,7 +65,8 @@ export class Daemon {
     const places = ['--run-dir', this.runFolder, '--state-dir', `${this.folder}/state`];
     const args = ['daemon', ...places, '--netns-dir', `${this.run}/netns`, ...(this.apart ?? [])];
     const command = [process.execPath, PROGRAM, ...args, '--socket', this.socket];
-    const [program = '', ...rest] = this.apart === null ? command : ['unshare', '--net', ...command];
+    const enter = this.netns === null ? ['unshare', '--net'] : ['nsenter', `--net=${this.netns}`, '--'];
+    const [program = '', ...rest] = this.apart === null ? command : [...enter, ...command];
     const start = performance.now();
     this.child = spawn(program, rest, { stdio: ['ignore', log, log], env: ENVIRONMENT });
     closeSync(log);

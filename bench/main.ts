@@ -31,6 +31,7 @@ import { engines } from './scenarios/engines.ts';
 import { forwarding } from './scenarios/forwarding.ts';
 import { lifecycle } from './scenarios/lifecycle.ts';
 import { published } from './scenarios/published.ts';
+import { overlay } from './scenarios/overlay.ts';
 import { publishing } from './scenarios/publishing.ts';
 import { ready } from './scenarios/ready.ts';
 import { memory } from './scenarios/residence.ts';
@@ -51,6 +52,7 @@ const WHOLE = [
   ready,
   engines,
   rootless,
+  overlay,
   memory,
   growth,
 ];
