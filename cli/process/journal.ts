@@ -3,7 +3,7 @@
  *
  * Guarantees: the journal takes what is printed from the process itself, bounds what it keeps, and has it after the process and its
  * container are gone. Nothing of ours stands in between, so neither the daemon nor this client has to live on.
- * Limits: null where no journald listens. Who reads it needs journalctl, and the rights that the journal asks for. docs/decisions/0070.
+ * Limits: null where no journald listens. Who reads it needs journalctl, and the rights that the journal asks for. docs/decisions/0074.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
