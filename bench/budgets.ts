@@ -39,6 +39,7 @@ export const FIGURES = {
   "create with 4,000 standing, growth to the floor's": atMost(1.1),
   'memory, empty': atMost(60 * 1024, mb),
   'memory, 1,000 containers': atMost(100 * 1024, mb),
+  'memory, 1,000 containers just made': atMost(null, mb),
   'idle with 1,000 containers, of one core': atMost(0.5, percent),
   'ready, empty': atMost(150, ms),
   'ready, empty, to bare Node': atMost(null),

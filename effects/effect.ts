@@ -1,14 +1,16 @@
 /**
  * Runs every effect: with a name, after its snapshot is durable, one at a time per root machine, with a deadline.
  *
- * Guarantees: - Before the body begins, the snapshot that names the objects it will make is on disk (`commit`). At that
- * moment the root's   snapshot already shows the effect as in flight, at any depth, so a crash from here on runs it again.
- * An effect that only   adds does not wait again when an earlier effect of the same operation made all its names durable
- * already, and nothing has   failed since: a crash then runs both again. - Effects of one root never overlap: leaving a
- * state aborts the signal but does not stop a system call, so the next effect   waits for the last one's end. An effect that
- * is abandoned while it waits never begins, nor does one whose root was stopped   by a defect: XState leaves the children of
- * such a root running. - A rejection carries a Fault with the step's name; errno, syscall and object are the kernel's. -
- * Each effect has three failpoints: `<name>:before`, `<name>:durable` between commit and body, and `<name>:after`.
+ * Guarantees:
+ * - Before the body begins, the snapshot that names the objects it will make is on disk (`commit`). At that moment the root's
+ *   snapshot already shows the effect as in flight, at any depth, so a crash from here on runs it again. An effect that only adds
+ *   does not wait again when an earlier effect of the same operation made all its names durable already, and nothing has failed
+ *   since: a crash then runs both again.
+ * - Effects of one root never overlap: leaving a state aborts the signal but does not stop a system call, so the next effect waits
+ *   for the last one's end. An effect that is abandoned while it waits never begins, nor does one whose root was stopped by a
+ *   defect: XState leaves the children of such a root running.
+ * - A rejection carries a Fault with the step's name; errno, syscall and object are the kernel's.
+ * - Each effect has three failpoints: `<name>:before`, `<name>:durable` between commit and body, and `<name>:after`.
  * Limits: at least once. Every body is an ensure or a remove that may run again from the start.
  */
 import { fromPromise, type AnyActorRef } from 'xstate';

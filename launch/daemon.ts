@@ -7,22 +7,21 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import type * as Daemon from '../service/main.ts';
+import { compactAtRest } from './heap.ts';
 import { load } from './program.ts';
 
-/** docs/performance.md has the figures. */
-const TOLD = [
-  // The halves of the young generation stay as large as loading has made them. They would grow to 16 MB each while containers are made,
-  // and not become smaller again. A daemon is to be small, and little of what it allocates lives on.
-  '--semi-space-growth-factor=1',
-  // The old generation is collected sooner: with 1,000 containers it takes 15 MB less.
-  '--optimize-for-size',
-];
+/**
+ * The halves of the young generation stay as large as loading has made them. They would grow to 16 MB each while containers are made,
+ * and little of what a daemon allocates lives on. docs/performance.md has the figures.
+ */
+const TOLD = '--semi-space-growth-factor=1';
 
 const { exports, unfit } = load('daemon');
 const daemon = exports as typeof Daemon;
 
 export const { readSettings, refuses } = daemon;
 export const main: typeof Daemon.main = (options, tell) => {
-  for (const flag of TOLD) setFlagsFromString(flag);
+  setFlagsFromString(TOLD);
+  compactAtRest();
   return daemon.main(options, tell, unfit);
 };

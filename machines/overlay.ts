@@ -9,7 +9,7 @@
  * - Nothing here touches containers that run, but a renumbering: whatever the store does, they keep their local traffic, and the
  *   peers that were known last.
  * - The peers are data: what is known of them is in the context, and the service hands it on.
- * Limits: the clock is in the effects (effects/overlay/keep.ts), which say `late` and `expired`. Nothing of this is stored: the
+ * Limits: the clock is in the effects (effects/overlay/keep.ts; docs/decisions/0073), which say `late` and `expired`. Nothing of this is stored: the
  * definition of the network has the shares, and the store has the claim.
  */
 import { assign, setup } from 'xstate';

@@ -9,6 +9,7 @@
  *   possible.
  * - A server that ends is restarted with all its names: at once if a request waits, otherwise after pauses that grow.
  * - Nothing of this is stored: names are read back from the containers' snapshots at start (`adopted`).
+ * - Names of containers on other hosts of an overlay are data, which the service hands over (`remote`).
  * Limits: after a round without a registration, the server is reloaded but not queried.
  */
 import { assign, assertEvent, enqueueActions, setup } from 'xstate';
@@ -22,6 +23,8 @@ import {
   zonesOf,
   type NameEntry,
   type Names,
+  type RemoteEntry,
+  type RemoteZones,
   type Zone,
 } from '../plan/names/names.ts';
 import { containerIdOf } from '../plan/owner.ts';
@@ -30,6 +33,8 @@ export interface ResolverInput {
   outside: string | null;
   /** Names of the containers in snapshots, by owner. Their files and the server exist, or are about to. */
   adopted: Names;
+  /** What other hosts answer for. */
+  remote?: RemoteZones;
   /** True if a crash may have left a server although no names are left: it is then stopped. */
   recovering: boolean;
 }
@@ -43,6 +48,8 @@ type Terms = Pick<NameEntry, 'listen' | 'servers'>;
 interface ResolverContext {
   outside: string | null;
   names: Names;
+  /** The names of other hosts, which are verified by nobody here. */
+  remote: RemoteZones;
   waiting: readonly Pending[];
   /** The requests that the round under way serves. */
   round: readonly Pending[];
@@ -60,6 +67,8 @@ export type ResolverEvent =
   | ({ type: 'register'; networks: readonly NameEntry[] } & Requester)
   | ({ type: 'unregister'; networks: readonly string[] } & Requester)
   | ({ type: 'revise'; network: string } & Terms & Requester)
+  /** Other hosts answer for these containers of a network now. */
+  | { type: 'remote'; network: string; entries: readonly RemoteEntry[] }
   /** The host's resolv.conf changed, or a gateway address has come back. */
   | { type: 'refresh' }
   | { type: 'resolver.exited' };
@@ -130,6 +139,10 @@ const setupResolver = setup({
       died: false,
     }),
     told: assign({ reload: false }),
+    hearOf: assign(({ context }, { network, entries }: { network: string; entries: readonly RemoteEntry[] }) => ({
+      remote: { ...context.remote, [network]: entries },
+      dirty: context.dirty || termsOf(context.names, network) !== null,
+    })),
     unregister: enqueueActions(({ context, event, enqueue }) => {
       assertEvent(event, 'unregister');
       const { owner, networks, from } = event;
@@ -248,6 +261,7 @@ export const resolverMachine = setupResolver.createMachine({
   context: ({ input }) => ({
     outside: input.outside,
     names: input.adopted,
+    remote: input.remote ?? {},
     waiting: [],
     round: [],
     dirty: false,
@@ -262,6 +276,7 @@ export const resolverMachine = setupResolver.createMachine({
     unregister: { actions: 'unregister' },
     revise: { actions: 'revise' },
     refresh: { actions: 'refresh' },
+    remote: { actions: { type: 'hearOf', params: ({ event }) => event } },
     'resolver.exited': { actions: 'noteExit' },
   },
   states: {
@@ -289,7 +304,7 @@ export const resolverMachine = setupResolver.createMachine({
       invoke: {
         id: 'writeZones',
         src: 'writeZones',
-        input: ({ context }) => ({ outside: context.outside, zones: zonesOf(context.names) }),
+        input: ({ context }) => ({ outside: context.outside, zones: zonesOf(context.names, context.remote) }),
         onDone: {
           target: 'starting',
           actions: assign({ reload: ({ context, event }) => context.reload || event.output.changed }),

@@ -26,14 +26,15 @@
  * --prove, the file runs only if a SUBSTRING names it), `alone` (no other test runs at the same time), `as user: every day` or
  * `as user: proving` (the file runs once more as an ordinary user, always or only with --prove: test/harness/as-user.ts).
  */
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { table } from '../cli/table.ts';
 import { bundlePrograms } from '../scripts/bundle.ts';
 import { bundleInspector } from '../scripts/bundle-inspector.ts';
+import { withSources } from './runner/stacks.ts';
 
 const DEFAULT_TIMEOUT_S = 600;
 /** A test file that takes longer has to say why. */
@@ -49,7 +50,7 @@ const WORDS = /^\/\/ (timeout|proving|proving only|as user): *(.*?) *$/gm;
 /** Behind the name of a file that runs as an ordinary user. */
 const AS_USER = ', as a user';
 const USER_SCRIPT = join(import.meta.dirname, 'harness/as-user.js');
-const NODE_FLAGS = ['--enable-source-maps', '--conditions=development', '--unhandled-rejections=strict'];
+const NODE_FLAGS = ['--conditions=development', '--unhandled-rejections=strict'];
 
 /** 3 years: code that counts clock ticks since the boot has to count beyond 2^32 (time_namespaces(7)). */
 const UPTIME_S = 100_000_000;
@@ -61,44 +62,38 @@ const UPTIME_S = 100_000_000;
 const PATH = [dirname(process.execPath), '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'].join(':');
 
 /**
- * Commands of the shell inside the new namespaces before the test starts. /sys is mounted again because it shows the
- * network namespace of the process that mounted it, with cgroup v2 alone below it: crun refuses a machine that mixes v1
- * and v2. /dev has the devices that every machine has, because the owner and the mode of a device belong to the device:
- * crun gives /dev/null to a container's user, and all who use the machine would feel it. The shell stays pid 1: it
- * collects orphans, and when it ends the kernel ends everything else that was started.
+ * Devices that every machine has, with their modes: the owner and the mode of a device belong to the device, and crun gives /dev/null to
+ * a container's user. All who use the machine would feel it. They are made once, and each test has a copy.
+ */
+const DEVICES = [
+  'null 666 c 1 3',
+  'zero 666 c 1 5',
+  'full 666 c 1 7',
+  'random 666 c 1 8',
+  'urandom 666 c 1 9',
+  'tty 666 c 5 0',
+  'net/tun 600 c 10 200',
+];
+const LINKS = { ptmx: 'pts/ptmx', fd: '/proc/self/fd', stdin: 'fd/0', stdout: 'fd/1', stderr: 'fd/2' };
+
+/**
+ * Commands of the shell inside the new namespaces before the test starts; few, because each is a process, and hundreds of files begin with
+ * them. /sys is mounted again because it shows the network namespace of the process that mounted it, with cgroup v2 alone below it:
+ * crun refuses a machine that mixes v1 and v2. The shell stays pid 1: it collects orphans, and when it ends the kernel ends everything
+ * else that was started.
  */
 const PRELUDE = `
 set -e
-mkdir "$TMPDIR/sys"
-mount -t sysfs sysfs "$TMPDIR/sys"
-mount -t cgroup2 cgroup2 "$TMPDIR/sys/fs/cgroup"
-mount --move "$TMPDIR/sys" /sys
-rmdir "$TMPDIR/sys"
-mkdir "$TMPDIR/dev"
-mount -t tmpfs -o mode=755 tmpfs "$TMPDIR/dev"
-cd "$TMPDIR/dev"
-mkdir net pts
-mkdir -m 1777 shm
-mknod -m 666 null c 1 3
-mknod -m 666 zero c 1 5
-mknod -m 666 full c 1 7
-mknod -m 666 random c 1 8
-mknod -m 666 urandom c 1 9
-mknod -m 666 tty c 5 0
-mknod -m 600 net/tun c 10 200
-mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts pts
-ln -s pts/ptmx ptmx
-ln -s /proc/self/fd fd
-ln -s fd/0 stdin
-ln -s fd/1 stdout
-ln -s fd/2 stderr
-cd "$OLDPWD"
-mount --move "$TMPDIR/dev" /dev
-rmdir "$TMPDIR/dev"
+mount -t sysfs sysfs /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t tmpfs -o mode=755 tmpfs /dev
+cp -a "$1"/. /dev
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts /dev/pts
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -m 1777 /run/lock
 ip link set lo up
 set +e
+shift
 "$@"
 code=$?
 times >"$TMPDIR/times"
@@ -154,6 +149,8 @@ const proofs: { file: string; count: string; what: string; outcome: Outcome }[] 
 const root = resolve(import.meta.dirname, '../..');
 const directory = resolve(values.dir ?? join(root, 'test'));
 const running = new Set<() => void>();
+/** Has what /dev is to have, when the first test starts. */
+const devices = join(tmpdir(), `cleat-dev-${process.pid}`);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     for (const kill of running) kill();
@@ -185,6 +182,7 @@ if (process.getuid?.() !== 0) {
 } else {
   await bundlePrograms();
   await bundleInspector();
+  makeDevices();
   // The longest file begins first, so that it does not run alone at the end.
   const length = ({ slowS, timeoutS }: TestFile): number => (values.prove ? timeoutS : slowS);
   const queue = files.filter(({ alone }) => !alone).sort((a, b) => length(b) - length(a));
@@ -201,6 +199,18 @@ else if (unexplained.length > 0)
   console.log(`took longer than ${SLOW_S} s and do not say why: ${unexplained.join(' ')}`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
+
+function makeDevices(): void {
+  process.on('exit', () => rmSync(devices, { recursive: true, force: true }));
+  for (const folder of ['', 'net', 'pts', 'shm']) mkdirSync(join(devices, folder));
+  for (const line of DEVICES) {
+    const [name = '', mode = '', ...type] = line.split(' ');
+    execFileSync('mknod', ['-m', mode, join(devices, name), ...type]);
+  }
+  for (const [name, target] of Object.entries(LINKS)) symlinkSync(target, join(devices, name));
+  for (const folder of ['', 'net', 'pts']) chmodSync(join(devices, folder), 0o755);
+  chmodSync(join(devices, 'shm'), 0o1777);
+}
 
 function mostCostly(): string {
   const sum = costs.reduce((seconds, { cpuS }) => seconds + cpuS, 0);
@@ -341,7 +351,7 @@ async function spawnIsolated(
     ...clock,
   ];
   const script = file.asUser ? [USER_SCRIPT, file.script] : [file.script];
-  const command = ['sh', '-c', PRELUDE, 'prelude', process.execPath, ...NODE_FLAGS, ...script];
+  const command = ['sh', '-c', PRELUDE, 'prelude', devices, process.execPath, ...NODE_FLAGS, ...script];
   // The death signal ends the test even if the runner itself is killed.
   const argv = ['--pdeathsig', 'KILL', ...isolate, '--fork', '--kill-child', '--', ...command];
   const child = spawn('setpriv', argv, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: environment(scratch) });
@@ -417,7 +427,8 @@ function report(file: TestFile, outcome: Outcome): void {
     proofs.push({ file: file.name, ...said, outcome });
   }
   if (outcome.failed === 0 && !values.output) return;
-  if (outcome.output !== '') console.log(outcome.output.replace(/^/gm, '  | '));
+  const text = outcome.failed === 0 ? outcome.output : withSources(outcome.output, join(root, 'dist'));
+  if (text !== '') console.log(text.replace(/^/gm, '  | '));
   if (outcome.failed > 0) console.log(`  ${file.name} ${outcome.problem ?? 'failed'}`);
 }
 

@@ -37,7 +37,10 @@ function addRun(program: Command): void {
   )
     .usage('[options] [--] <cmd> [args...]')
     .passThroughOptions()
-    .option('-d, --detach', 'return when CMD runs, and print the id; its output goes nowhere; `cleat stop` ends it')
+    .option(
+      '-d, --detach',
+      'return when CMD runs, and print the id; its output goes to the journal (journalctl -t ID); `cleat stop` ends it',
+    )
     .option('--name <id>', 'its id (default: run- and 8 hex digits)');
   addWiring(command)
     .addOption(new Option('--rm').hideHelp()) // docker and podman users type it; cleat always removes

@@ -12,7 +12,7 @@ const HABITS: Readonly<Record<string, string>> = {
   restart: 'cleat reload --full ID',
   kill: 'cleat stop ID',
   pause: 'cleat disconnect NETWORK ID',
-  logs: 'cleat history ID',
+  logs: 'journalctl -t ID',
   status: 'cleat ps',
   container: 'cleat ps',
   system: 'cleat info',

@@ -29,12 +29,13 @@ export class Entrance {
   readonly #said: Promise<string>;
   readonly #exit: Promise<number>;
 
-  /** `detached`: it goes on without this client, in a session of its own, without a terminal. */
-  constructor(argv: string[], detached: boolean) {
+  /** `output`: 'inherit', or where it prints to when it goes on without this client, in a session of its own, without a terminal. */
+  constructor(argv: string[], output: 'inherit' | 'ignore' | Socket) {
+    const detached = output !== 'inherit';
     const rootless = process.getuid?.() === 0 ? [] : [built('cleat-rootless'), '--net', ROOTLESS_NETNS, '--'];
     const [file = '', ...args] = [...rootless, built('cleat-run'), ...argv];
-    const stdio = detached ? 'ignore' : 'inherit';
-    this.#child = spawn(file, args, { detached, stdio: [stdio, stdio, stdio, 'pipe'] });
+    const input = detached ? 'ignore' : 'inherit';
+    this.#child = spawn(file, args, { detached, stdio: [input, output, output, 'pipe'] });
     this.#exit = new Promise((resolve, reject) => {
       this.#child.once('error', ({ message }) => {
         const hint = 'Build it: npm run build.';

@@ -5,13 +5,14 @@
  * killed, or if the daemon was not running when CMD ended. The exit code is CMD's, or 128+n for a signal; 125 if cleat failed, 126
  * and 127 if CMD could not be started. Nothing is left of a run whose CMD could not be started.
  * Limits: the network, and the files that lead to it (native/run/). Everything else is the host's. Background processes of CMD lose
- * their network when CMD ends. With -d nobody reads what CMD prints.
+ * their network when CMD ends. With -d, what CMD prints goes to the journal, or is lost where there is none.
  */
 import { randomBytes } from 'node:crypto';
 import { CleatError } from '../../client/error.ts';
 import type { ContainerView } from '../../state/answers/container/container.ts';
 import type { Client } from '../client.ts';
 import { Entrance, type Place } from './entrance.ts';
+import { journalStream } from './journal.ts';
 import { explain, usage } from '../failure.ts';
 import { parseWiring, type WiringOptions } from '../request/options.ts';
 import { withProgress } from '../progress.ts';
@@ -33,7 +34,11 @@ export async function run(client: Client, options: RunOptions, argv: string[]): 
   if (shares && file !== null)
     throw usage(`${file} is for a namespace of its own`, 'In a shared one, CMD has the files of the one whose it is.');
 
-  const program = new Entrance(argv, detach);
+  const journal = detach ? await journalStream(id) : null;
+  if (detach && journal === null)
+    warn({ warnings: ['what CMD prints is lost: no journal (systemd-journald) runs here'] });
+  const program = new Entrance(argv, detach ? (journal ?? 'ignore') : 'inherit');
+  journal?.destroy(); // CMD has it
   try {
     warn(
       await client.event({
@@ -74,7 +79,7 @@ export async function run(client: Client, options: RunOptions, argv: string[]): 
 /** Runs CMD in the network of a container; resolves with the exit code. */
 export async function exec(client: Client, id: string, argv: string[]): Promise<number> {
   const place = await placeOf(client, await client.container(id));
-  const program = new Entrance(argv, false);
+  const program = new Entrance(argv, 'inherit');
   await program.begin(place);
   return program.ended();
 }

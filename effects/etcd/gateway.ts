@@ -1,5 +1,5 @@
 /**
- * Requests to etcd v3 by the JSON gateway that each member serves beside gRPC (docs/decisions/0070).
+ * Requests to etcd v3 by the JSON gateway that each member serves beside gRPC (docs/decisions/0072).
  *
  * Guarantees: a request has a deadline, within which each member is asked once, beginning with the one that answered last. An
  * answer is complete and of limited size. A member that refuses for reasons of its own (no leader, too busy, not reachable)

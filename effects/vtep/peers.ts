@@ -1,6 +1,6 @@
 /**
  * What leads from this host to the other hosts of an overlay: a route, a neighbour and a forwarding entry for each. Beside them, the
- * pool itself leads nowhere, so that packets to a share without a host are refused instead of leaving by the default route (docs/decisions/0072).
+ * pool itself leads nowhere, so that packets to a share without a host are refused instead of leaving by the default route (docs/decisions/0071).
  *
  * Guarantees: what stands is compared with what should, and the difference alone is requested, in one batch: what is new first, then
  * what is gone. Routes and neighbours of others are neither changed nor removed: a route of others in the way of one of ours is an

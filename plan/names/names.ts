@@ -145,8 +145,20 @@ export function termsOf(names: Names, network: string): Required<Terms> | null {
   return null;
 }
 
-/** Returns the zones, sorted: the same names make the same files. */
-export function zonesOf(names: Names): Zone[] {
+/** The names that other hosts answer for, by network. */
+export type RemoteZones = Readonly<Record<string, readonly RemoteEntry[]>>;
+export interface RemoteEntry {
+  /** Names the container among those of all hosts. */
+  owner: string;
+  addresses: readonly string[];
+  names: readonly string[];
+}
+
+/**
+ * Returns the zones, sorted: the same names make the same files. Names of other hosts are in the zones that this one has: where
+ * no container of ours is, nobody asks.
+ */
+export function zonesOf(names: Names, remote: RemoteZones = {}): Zone[] {
   const zones = new Map<string, Zone & { entries: Zone['entries'][number][] }>();
   for (const owner of Object.keys(names).sort()) {
     for (const { network, internal, listen, servers, addresses, names: called, own } of names[owner] ?? []) {
@@ -155,5 +167,6 @@ export function zonesOf(names: Names): Zone[] {
       zones.set(network, zone);
     }
   }
+  for (const [network, zone] of zones) zone.entries.push(...(remote[network] ?? []));
   return [...zones.keys()].sort().flatMap((network) => zones.get(network) ?? []);
 }

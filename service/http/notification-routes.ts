@@ -3,11 +3,12 @@
  * another moment.
  *
  * Guarantees: nothing is missed and nothing comes twice between what was kept and what happens. Each message of text/event-stream has
- * an id; a client that comes back with it (Last-Event-ID) gets what it missed, or first a message `missed`. Signs of life have
- * an id, too, so a client of one container does not fall behind. With `until` the answer ends then.
- * Limits: the past is that of service/notifications/recent.ts. Lines of NDJSON have no ids and no signs of life.
+ * an id, and each line of NDJSON has it as `event_id`; a client that comes back with it (Last-Event-ID) gets what it missed, or first a
+ * message `missed`. Signs of life have an id, too, so a client of one container does not fall behind. With `until` the answer ends then.
+ * Limits: the past is that of service/notifications/recent.ts. NDJSON has no signs of life.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Notification } from '../../state/answers/notification.ts';
 import { FaultError } from '../../state/faults.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { Numbered, Recent } from '../notifications/recent.ts';
@@ -36,10 +37,12 @@ export function addNotificationRoutes(api: FastifyInstance, { containers, recent
     const { write, closed } = beginEndless(request, reply, sse ? 'text/event-stream' : 'application/x-ndjson');
 
     const send = ({ n, notification }: Numbered, isBeginning = false) => {
-      if (only !== null && notification.id !== only && notification.type !== 'missed') return;
-      if (until !== undefined && notification.t > until) return;
-      const text = JSON.stringify(notification);
-      write(sse ? messageText(notification.type, text, recent.idOf(n)) : `${text}\n`, isBeginning);
+      const isAsked = (only === null || notification.id === only) && (until === undefined || notification.t <= until);
+      if (!isAsked && notification.type !== 'missed') return;
+      const id = recent.idOf(n);
+      const told: Notification = sse ? notification : { ...notification, event_id: id };
+      const text = JSON.stringify(told);
+      write(sse ? messageText(told.type, text, id) : `${text}\n`, isBeginning);
     };
     if (sse) write(RETRY, true);
     const before = (kept[0]?.n ?? recent.last + 1) - 1;

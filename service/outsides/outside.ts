@@ -10,7 +10,7 @@ import type { firewallMachine, RulesetFindings, Switches } from '../../machines/
 import type { firewalldMachine } from '../../machines/firewalld.ts';
 import type { networkMachine } from '../../machines/network.ts';
 import type { Leases } from '../../plan/networks/lease.ts';
-import { nameEntries, type Names } from '../../plan/names/names.ts';
+import { nameEntries, type Names, type RemoteZones } from '../../plan/names/names.ts';
 import { without } from '../../plan/ports/port-list.ts';
 import type { Claims } from '../../plan/ports/ports.ts';
 import { isExternal } from '../../plan/networks/external.ts';
@@ -102,9 +102,10 @@ export const firewalldInput = (outside: string | null, { bridges, bound }: Adopt
   bound,
 });
 
-export const resolverInput = (outside: string | null, { names, recovering }: Adopted) => ({
+export const resolverInput = (outside: string | null, { names, recovering }: Adopted, remote: RemoteZones = {}) => ({
   outside,
   adopted: names,
+  remote,
   recovering,
 });
 

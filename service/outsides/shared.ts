@@ -22,7 +22,7 @@ import { filtersIn, type Switches } from '../../machines/firewall.ts';
 import type { firewalldMachine } from '../../machines/firewalld.ts';
 import type { preparedMachine } from '../../machines/prepared.ts';
 import type { networkMachine, NetworkInput } from '../../machines/network.ts';
-import type { Names } from '../../plan/names/names.ts';
+import type { Names, RemoteEntry, RemoteZones } from '../../plan/names/names.ts';
 import { rests } from '../../plan/states.ts';
 import { portsMachine } from '../../machines/ports.ts';
 import type { RootlessInput } from '../../machines/rootless.ts';
@@ -98,6 +98,7 @@ export class Shared implements Directory {
   /** The last seen state of foreign bridges, by outside and network. */
   readonly #bridges = new Map<string, { index: number; seen: BridgeSeen | null }>();
   #watcher: OutsideWatcher | null = null;
+  #remote: RemoteZones = {};
   #refusal: (network: string) => Fault | null = () => null;
 
   constructor(parts: {
@@ -263,6 +264,18 @@ export class Shared implements Directory {
       const { fault } = actor.getSnapshot().context;
       if (fault !== null) throw FaultError.of(fault);
     }
+  }
+
+  /** Returns the names of containers in an outside. */
+  names(outside: string | null): Names {
+    return this.#outsides.get(outside)?.resolver.getSnapshot().context.names ?? {};
+  }
+
+  /** Sets the names that other hosts of an overlay answer for. */
+  setRemoteNames(network: string, entries: readonly RemoteEntry[]): void {
+    if (JSON.stringify(this.#remote[network] ?? []) === JSON.stringify(entries)) return;
+    this.#remote = { ...this.#remote, [network]: entries };
+    this.#outsides.get(null)?.resolver.send({ type: 'remote', network, entries });
   }
 
   /** Returns how answers from published ports leave an outside. */
@@ -570,7 +583,7 @@ export class Shared implements Directory {
     return createActor(this.#machines.resolver, {
       id: 'resolver',
       systemId: ROOT,
-      input: resolverInput(outside, adopted),
+      input: resolverInput(outside, adopted, outside === null ? this.#remote : {}),
     });
   }
 

@@ -18,6 +18,7 @@ import { until } from '../../effects/until.ts';
 import { overlayMachine } from '../../machines/overlay.ts';
 import { vtepMac } from '../../plan/addresses/mac.ts';
 import { peersOf, type Seen } from '../../plan/overlay/peers.ts';
+import type { Names, RemoteEntry } from '../../plan/names/names.ts';
 import { pauseAfter } from '../../plan/pauses.ts';
 import { rests, stateName } from '../../plan/states.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';
@@ -26,6 +27,7 @@ import type { Overlay, OverlayShared, Peer } from '../../state/overlay.ts';
 import type { OverlayView } from '../../state/answers/overlay.ts';
 import { defectOf } from '../records/snapshot.ts';
 import { read, readShared } from './entries.ts';
+import { NamePublisher, remoteNames } from './names.ts';
 import { Follower } from './follower.ts';
 import type { HostIdentity } from './host-identity.ts';
 
@@ -74,8 +76,10 @@ export interface OverlayParts {
   renumber: (network: string, shares: readonly string[], overlay: Overlay) => Promise<void>;
   /** Hands the other hosts on to what the kernel has of a network. */
   setPeers: (network: string, peers: readonly Peer[]) => Promise<void>;
-  /** Hands on what the store has, for names. */
-  seen?: (network: string, seen: Seen) => void;
+  /** The names of the containers here. */
+  names: () => Names;
+  /** Hands the names of other hosts' containers on to who answers for them. */
+  setNames: (network: string, entries: readonly RemoteEntry[]) => void;
   watch: (machine: ActorRefFrom<typeof overlayMachine>) => void;
   failed: (what: string, error: unknown) => void;
 }
@@ -84,6 +88,7 @@ export class Overlays {
   readonly #parts: OverlayParts;
   readonly #claims: Claims | null;
   readonly #keeper: Keeper | null;
+  readonly #names: NamePublisher | null;
   readonly #running = new Map<string, Running>();
 
   constructor(parts: OverlayParts) {
@@ -94,6 +99,9 @@ export class Overlays {
         ? null
         : new Claims({ store: etcd.store, read, readShared, ttl: etcd.ttl, place, address: etcd.advertise });
     this.#keeper = etcd === null ? null : new Keeper(etcd.store, etcd.ttl);
+    const networks = () => new Map([...this.#running.keys()].map((name) => [name, this.#holding(name)]));
+    const { names, failed } = parts;
+    this.#names = etcd === null ? null : new NamePublisher({ store: etcd.store, networks, names, failed });
     parts.definitions.bus.on('changed', () => this.#tellRecorded());
   }
 
@@ -199,8 +207,13 @@ export class Overlays {
     };
   }
 
+  /** The names of containers here may have changed. */
+  renamed(): void {
+    this.#names?.changed();
+  }
+
   /** The id of this host, and the lease that its names end with, while it holds a share of a network. */
-  holding(name: string): { host: string; lease: string } | null {
+  #holding(name: string): { host: string; lease: string } | null {
     const { host, held } = this.#running.get(name)?.actor.getSnapshot().context ?? {};
     return host === undefined || held === null || held === undefined ? null : { host, lease: held.lease };
   }
@@ -222,6 +235,7 @@ export class Overlays {
 
   /** Stops without a word to the store: the share stays ours for the next daemon, as long as its lease lasts. */
   async close(ms: number): Promise<void> {
+    this.#names?.close();
     await Promise.all([...this.#running.values()].map(({ actor }) => until(actor, rests, ms)));
     for (const { actor, follower } of this.#running.values()) {
       follower.close();
@@ -250,6 +264,7 @@ export class Overlays {
         // Before there is a definition there is nothing that has peers.
         if (context.subnets.length > 0 && (context.peers !== peers || recorded.length === 0))
           this.#meet(name, context.peers);
+        if (context.held?.lease !== held?.lease) this.#names?.changed();
         // What is ours is no peer's.
         if ((context.held !== held || context.subnets !== recorded) && running.seen !== null)
           this.#compare(name, running.seen);
@@ -271,7 +286,7 @@ export class Overlays {
     if (held !== null && revision >= held.revision && own.length < held.subnets.length)
       running.actor.send({ type: 'dispossessed' });
     this.#compare(name, seen, isFirst);
-    this.#parts.seen?.(name, seen);
+    this.#parts.setNames(name, remoteNames(seen, running.actor.getSnapshot().context.host));
   }
 
   /** Gives the machine the peers, if they are others than it knows. After a start those in the kernel are of an earlier daemon. */

@@ -97,6 +97,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
       metrics.watch(machine);
       machineStates.watch(machine);
       traces?.watch(machine);
+      if (isResolver(machine)) onNames(machine, () => overlays.renamed());
     },
     rootless: way,
   });
@@ -118,6 +119,8 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     definitions,
     renumber: (name, shares, overlay) => networks.renumber(name, shares, overlay),
     setPeers: (name, peers) => shared.setPeers(name, peers),
+    names: () => shared.names(null),
+    setNames: (name, entries) => shared.setRemoteNames(name, entries),
     watch: (machine) => machineStates.watch(machine),
     failed,
   });
@@ -205,4 +208,18 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     places,
     scopes,
   };
+}
+
+const isResolver = (machine: AnyActorRef): boolean =>
+  (machine as AnyActorRef & { logic: { id?: string } }).logic.id === 'resolver';
+
+/** Calls back when the names of a resolver are others. Who replaces it after a defect hears of that by itself. */
+function onNames(resolver: AnyActorRef, changed: () => void): void {
+  let known: unknown = null;
+  const look = ({ context: { names } }: { context: { names: unknown } }) => {
+    if (names === known) return;
+    known = names;
+    changed();
+  };
+  resolver.subscribe({ next: look as (snapshot: unknown) => void, error: () => {} });
 }

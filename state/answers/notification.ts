@@ -10,11 +10,17 @@ import { z } from 'zod';
 import { Drift } from '../container.ts';
 import { Fault } from '../faults.ts';
 
-const t = z.number().describe('Milliseconds since the epoch');
+const told = {
+  t: z.number().describe('Milliseconds since the epoch'),
+  event_id: z
+    .string()
+    .optional()
+    .describe('In lines of NDJSON: the Last-Event-ID of a reader who goes on after it. In SSE, the message has it.'),
+};
 /** Is about a network's definition if id is null: network.create, network.update, network.remove. */
-const operation = { t, id: z.string().nullable(), event: z.string(), network: z.string().nullable() };
+const operation = { ...told, id: z.string().nullable(), event: z.string(), network: z.string().nullable() };
 /** id is null if containers share the object. */
-const subject = { t, id: z.string().nullable(), network: z.string().nullable() };
+const subject = { ...told, id: z.string().nullable(), network: z.string().nullable() };
 
 const DriftNotification = z.object({
   type: z.literal('drift'),
@@ -60,7 +66,7 @@ export type MachineNotification = z.infer<typeof MachineNotification>;
 /** The process that carries published ports in an outside. */
 const ForwarderNotification = z.object({
   type: z.literal('forwarder'),
-  t,
+  ...told,
   id: z.null(),
   outside: z.string().nullable(),
   action: z.enum(['running', 'ended']).describe('It ends by itself when it has no port left'),
@@ -82,7 +88,7 @@ const Configuration = z.object({
   exit_when_idle: z.number().nullable().describe('Seconds'),
 });
 
-const daemon = { type: z.literal('daemon'), t, id: z.null(), pid: z.int(), version: z.string() };
+const daemon = { type: z.literal('daemon'), ...told, id: z.null(), pid: z.int(), version: z.string() };
 const DaemonNotification = z.discriminatedUnion('action', [
   z.object({
     ...daemon,
@@ -97,7 +103,7 @@ export type DaemonNotification = z.infer<typeof DaemonNotification>;
 /** Comes first to a reader that goes on after an id, if what came after that id is not kept. What is kept follows. */
 const MissedNotification = z.object({
   type: z.literal('missed'),
-  t,
+  ...told,
   id: z.null(),
   after: z.string().describe('The id that the reader named'),
   why: z.enum(['restarted', 'too old']).describe('restarted: the id is of another run of the daemon'),
@@ -106,7 +112,7 @@ const MissedNotification = z.object({
 export const Notification = z.discriminatedUnion('type', [
   z.object({ type: z.enum(['requested', 'done']), ...operation }),
   z.object({ type: z.literal('failed'), ...operation, fault: Fault }),
-  z.object({ type: z.literal('state'), t, id: z.string(), from: z.string(), to: z.string() }),
+  z.object({ type: z.literal('state'), ...told, id: z.string(), from: z.string(), to: z.string() }),
   DriftNotification,
   RepairedNotification,
   LimitedNotification,

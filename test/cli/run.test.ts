@@ -64,6 +64,28 @@ runs('run -d returns when CMD runs, and names it; what ends CMD ends its network
   assert.is(await shell.ok('ps', '-q'), '');
 });
 
+runs(
+  'run -d leaves what CMD prints to the journal, which has it when CMD is gone; without one it says so',
+  async () => {
+    const unheard = await shell.cleat('run', '-d', '--', 'echo', 'nothing');
+    assert.equal([unheard.code, unheard.stderr.includes('Warning: what CMD prints is lost: no journal')], [0, true]);
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/var/log']); // it writes there if it finds a journal of the machine
+    const journald = spawn('/lib/systemd/systemd-journald', { stdio: 'ignore' });
+    await until('it listens', () => existsSync('/run/systemd/journal/stdout'));
+    const script = 'echo one; echo two >&2; grep flags /proc/self/fdinfo/1; exit 3';
+    const heard = await shell.cleat('run', '-d', '--name', 'talk', '--', 'sh', '-c', script);
+    assert.equal([heard.code, heard.stdout, heard.stderr], [0, 'talk\n', '']);
+    await until('it is gone', async () => (await shell.ok('ps', '-q')) === '');
+    const said = () => execFileSync('journalctl', ['-t', 'talk', '-o', 'cat'], { encoding: 'utf8' });
+    await until('all is there', () => said().split('\n').length === 4);
+    assert.is(said(), 'one\ntwo\nflags:\t02\n', 'in order, and a write waits (no O_NONBLOCK)');
+    journald.kill();
+    await until('it has ended', () => journald.exitCode !== null || journald.signalCode !== null);
+    rmSync('/run/systemd/journal/stdout', { force: true });
+    execFileSync('umount', ['/var/log']);
+  },
+);
+
 runs('stop kills what does not end by itself, and refuses what has no process', async () => {
   await shell.ok('run', '-d', '--name', 'deaf', '--', 'sh', '-c', 'trap "" TERM; while :; do sleep 0.05; done');
   const { bound_to: pid } = await inspect('deaf');

@@ -144,7 +144,7 @@ for (const [name, scenario] of Object.entries({ beside, live, update, names, pro
       // Ordered point by point, so that a part of all is a part of every kind.
       const pairs = points.flatMap((point) => kinds.map((kind) => ({ point, kind })));
       let happened = 0;
-      for (const pair of spread(pairs, effort('interferences', 4, 60))) {
+      for (const pair of spread(pairs, effort('interferences', 2, 60))) {
         if (await interfere(life, pair.point, pair.kind)) happened++;
       }
       await life.end();

@@ -9,4 +9,4 @@ import { alone } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('a container that is the first and last user of everything', alone, 9);
+surviveKills('a container that is the first and last user of everything', alone);

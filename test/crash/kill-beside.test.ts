@@ -9,4 +9,4 @@ import { beside } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('the life of a container with every kind of event in it, beside another one', beside, 8);
+surviveKills('the life of a container with every kind of event in it, beside another one', beside);

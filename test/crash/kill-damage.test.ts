@@ -7,4 +7,4 @@ import { damage } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('removals by others, while they are repaired', damage, 7);
+surviveKills('removals by others, while they are repaired', damage);

@@ -9,4 +9,4 @@ import { zones } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('a network on a host with firewalld', zones, 12);
+surviveKills('a network on a host with firewalld', zones);

@@ -9,4 +9,4 @@ import { forwarding } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('forwarding comes and goes while a program holds the firewall', forwarding, 7);
+surviveKills('forwarding comes and goes while a program holds the firewall', forwarding);

@@ -6,4 +6,4 @@ import { requirePrivateNamespace } from '../harness/private.ts';
 import { hosts } from './scenarios.ts';
 
 requirePrivateNamespace();
-surviveKills('a network on several hosts', hosts, 8);
+surviveKills('a network on several hosts', hosts);

@@ -14,5 +14,4 @@ requirePrivateNamespace();
 surviveKills(
   'changes of running containers: primary networks, full reloads, ports that change hands, held namespaces',
   live,
-  8,
 );

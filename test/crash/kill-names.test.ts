@@ -10,4 +10,4 @@ import { names } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('names, files and an outer publisher', names, 7);
+surviveKills('names, files and an outer publisher', names);

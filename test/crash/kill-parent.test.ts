@@ -50,4 +50,4 @@ const scenario: Scenario = {
   ],
 };
 
-surviveKills('a network on a parent', scenario, 8);
+surviveKills('a network on a parent', scenario);

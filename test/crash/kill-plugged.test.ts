@@ -9,4 +9,4 @@ import { plugged } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('a program of others makes an attachment, checks it, and removes it', plugged, 7);
+surviveKills('a program of others makes an attachment, checks it, and removes it', plugged);

@@ -8,4 +8,4 @@ import { programs } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('uplink programs, and the handlers that carry ports to them', programs, 7);
+surviveKills('uplink programs, and the handlers that carry ports to them', programs);

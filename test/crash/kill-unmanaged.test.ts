@@ -51,4 +51,4 @@ const scenario: Scenario = {
   ],
 };
 
-surviveKills('a network on a bridge that the host has made', scenario, 8);
+surviveKills('a network on a bridge that the host has made', scenario);

@@ -9,4 +9,4 @@ import { update } from './scenarios.ts';
 
 requirePrivateNamespace();
 
-surviveKills('a network that changes under its containers, and one that cannot', update, 7);
+surviveKills('a network that changes under its containers, and one that cannot', update);

@@ -35,7 +35,7 @@ test('namespace and mount calls that fail leave a named state and no leak', asyn
       { kind: 'namespace', action: 'fail', errno: 'ENOMEM' },
       { kind: 'namespace', action: 'fail', errno: 'EPERM' },
     ],
-    effort('namespaces', 110, 1),
+    effort('namespaces', 220, 1),
     undefined,
     // A thread that cannot return to its own namespace must not go on in a foreign one (native/node/worker.h).
     /^setns/,
@@ -49,13 +49,13 @@ test('socket calls that fail leave a named state and no leak', async () => {
       { kind: 'socket', action: 'fail', errno: 'ENOMEM' },
       { kind: 'socket', action: 'fail', errno: 'EMFILE' },
     ],
-    effort('sockets', 110, 1),
+    effort('sockets', 220, 1),
   );
 });
 
 test('a shortage of descriptors leaves a named state and no leak', async () => {
   const short = { kind: 'descriptors', action: 'fail', errno: 'EMFILE' } as const;
-  await life.go('descriptors short', [short, { ...short, kill: true }], effort('descriptors', 41, 1));
+  await life.go('descriptors short', [short, { ...short, kill: true }], effort('descriptors', 82, 1));
 });
 
 test('slow calls leave a named state and no leak', async () => {
@@ -66,7 +66,7 @@ test('slow calls leave a named state and no leak', async () => {
       { kind: 'store', action: 'delay', ms: 100, harmless: true },
       { kind: 'namespace', action: 'delay', ms: 300, harmless: true },
     ],
-    effort('slow', 290, 1),
+    effort('slow', 580, 1),
   );
 });
 

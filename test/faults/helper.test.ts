@@ -64,7 +64,7 @@ test("the DNS server's files may fail to be written", async () => {
       { kind: 'store', action: 'fail', errno: 'ENOSPC' },
       { kind: 'store', action: 'full' },
     ],
-    effort('zones', 90, 1),
+    effort('zones', 180, 1),
     LIFE,
   );
 });
@@ -108,7 +108,7 @@ test('the DNS server may be killed, hang, or be slow', async () => {
     meanwhile: () => signal('SIGSTOP'),
     mend: () => signal('SIGCONT'),
   };
-  await life.go('servers killed, slow and hung', [killed, slow, hung], effort('servers', 190, 1), LIFE);
+  await life.go('servers killed, slow and hung', [killed, slow, hung], effort('servers', 380, 1), LIFE);
   signal('SIGCONT'); // the last one may have been slowed just now, and the next steps stop our own timer
   const mate = await life.daemon.get('/v1/containers/mate');
   const addresses = ['named', 'hidden'].map((network) => addressOf({ networks: mate.body.networks ?? {} }, network));

@@ -24,12 +24,12 @@ test('the kernel or the system call may refuse a request', async () => {
       { kind: 'request', action: 'fail', errno: 'EBUSY' },
       { kind: 'request', action: 'break', errno: 'ENOBUFS' },
     ],
-    effort('refused', 380, 1),
+    effort('refused', 760, 1),
   );
 });
 
 test('the kernel may do a request whose acknowledgement is lost', async () => {
-  await life.go('acknowledgements lost', [{ kind: 'request', action: 'lose' }], effort('lost', 130, 1));
+  await life.go('acknowledgements lost', [{ kind: 'request', action: 'lose' }], effort('lost', 260, 1));
 });
 
 test('an answer may fail to be received', async () => {
@@ -39,7 +39,7 @@ test('an answer may fail to be received', async () => {
       { kind: 'answer', action: 'fail', errno: 'ENOBUFS' },
       { kind: 'answer', action: 'fail', errno: 'ENOMEM' },
     ],
-    effort('answers', 270, 1),
+    effort('answers', 540, 1),
   );
 });
 
@@ -50,7 +50,7 @@ test('a dump may be interrupted by a change', async () => {
       { kind: 'answer', action: 'interrupt', harmless: true },
       { kind: 'answer', action: 'interrupt', lasting: true },
     ],
-    effort('interrupted', 270, 1),
+    effort('interrupted', 540, 1),
   );
 });
 
@@ -58,7 +58,7 @@ test('announcements may be lost', async () => {
   await life.go(
     'announcements lost',
     [{ kind: 'news', action: 'fail', errno: 'ENOBUFS', harmless: true }],
-    effort('news', 90, 1),
+    effort('news', 180, 1),
   );
 });
 

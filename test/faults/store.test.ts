@@ -35,7 +35,7 @@ test('one file operation may fail', async () => {
       { kind: 'store', action: 'fail', errno: 'ENOSPC' },
       { kind: 'store', action: 'fail', errno: 'EMFILE' },
     ],
-    effort('files', 270, 1),
+    effort('files', 540, 1),
   );
 });
 
@@ -43,7 +43,7 @@ test('one file operation may succeed and be reported as failed', async () => {
   await life.go(
     'file operations reported as failed',
     [{ kind: 'store', action: 'after', errno: 'EIO' }],
-    effort('reported', 130, 1),
+    effort('reported', 260, 1),
   );
 });
 
@@ -54,7 +54,7 @@ test('the disk may be full or read-only from one call on', async () => {
       { kind: 'store', action: 'full' },
       { kind: 'store', action: 'fail', errno: 'EROFS', lasting: true },
     ],
-    effort('full', 170, 1),
+    effort('full', 340, 1),
   );
 });
 
@@ -62,7 +62,7 @@ test('the daemon may be killed on such a disk', async () => {
   await life.go(
     'daemons killed on a full disk',
     [{ kind: 'store', action: 'full', kill: true }],
-    effort('killed', 90, 1),
+    effort('killed', 180, 1),
   );
 });
 
@@ -79,7 +79,7 @@ test('a real disk may be full until there is room again', async () => {
   await life.go(
     'disks filled',
     [{ kind: 'store', action: 'hold', meanwhile: fill, mend: () => rmSync(ballast, { force: true }) }],
-    effort('filled', 90, 1),
+    effort('filled', 180, 1),
   );
 });
 

@@ -41,7 +41,7 @@ function answered(sockets: typeof apiSocketsOf): Strike[] {
 for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
   test(`${handler}: an impostor may answer on the socket, or nobody`, async () => {
     const sockets = handler === 'forwarder' ? forwarderSocketsOf : apiSocketsOf;
-    await life.go(`sockets of an impostor: ports of ${handler}`, answered(sockets), effort('sockets', 300, 1), steps);
+    await life.go(`sockets of an impostor: ports of ${handler}`, answered(sockets), effort('sockets', 600, 1), steps);
   });
 }
 

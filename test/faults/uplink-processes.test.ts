@@ -38,11 +38,11 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
   const who = [uplinksOf, keepersOf, ...carrier];
 
   test(`${handler}: the program, its keeper, or its port handler may be killed`, async () => {
-    await life.go(`processes killed: ports of ${handler}`, who.flatMap(killed), effort('kills', 110, 1), steps);
+    await life.go(`processes killed: ports of ${handler}`, who.flatMap(killed), effort('kills', 220, 1), steps);
   });
 
   test(`${handler}: one of these processes may hang, and go on later`, async () => {
-    await life.go(`processes that hung: ports of ${handler}`, who.flatMap(hung), effort('hangs', 230, 1), steps);
+    await life.go(`processes that hung: ports of ${handler}`, who.flatMap(hung), effort('hangs', 460, 1), steps);
   });
 }
 

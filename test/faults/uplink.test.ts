@@ -27,7 +27,7 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
         { kind: 'helper', action: 'fail', errno: 'EAGAIN' },
         { kind: 'helper', action: 'fail', errno: 'EMFILE' },
       ],
-      effort('helpers', 37, 1),
+      effort('helpers', 74, 1),
       steps,
     );
   });
@@ -35,7 +35,7 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
   test(`${handler}: a shortage of descriptors leaves a named state and no leak`, async () => {
     const short = { kind: 'descriptors', action: 'fail', errno: 'EMFILE' } as const;
     const strikes = [short, { ...short, fresh: true }]; // the program is probed once
-    await life.go(`descriptors short: ports of ${handler}`, strikes, effort('descriptors', 97, 1), steps);
+    await life.go(`descriptors short: ports of ${handler}`, strikes, effort('descriptors', 194, 1), steps);
   });
 
   test(`${handler}: files may fail to be written`, async () => {
@@ -45,7 +45,7 @@ for (const [handler, steps] of Object.entries(UPLINK_LIVES)) {
         { kind: 'store', action: 'fail', errno: 'EIO' },
         { kind: 'store', action: 'full' },
       ],
-      effort('files', 110, 1),
+      effort('files', 220, 1),
       steps,
     );
   });

@@ -18,15 +18,16 @@ import { effort, proved, spread } from './proof.ts';
 const LOOSE = /^(containers\.write|journal)/;
 const REST_MS = 1000;
 const TRIES = 3;
+const FEW = 4;
 
-/** A test file of its own for one scenario: `few` kills in npm test, evenly spread; every one in npm run prove. */
-export function surviveKills(name: string, scenario: Scenario, few: number): void {
+/** A test file of its own for one scenario: FEW kills in npm test, evenly spread; every one in npm run prove. */
+export function surviveKills(name: string, scenario: Scenario): void {
   test(`${name}: killed at any point, the state is exactly that before or after the step`, async () => {
     const life = await Life.start(scenario);
     try {
       const crash = new CrashTest(life);
       const points = await crash.learn();
-      const kills = await crash.survive(spread(points, effort('kills', few, Infinity)));
+      const kills = await crash.survive(spread(points, effort('kills', FEW, Infinity)));
       const bytes = await life.end();
       if (scenario.witness) console.log(`  ${bytes} bytes transferred beside it`);
       proved(`kill -9 at ${new Set(points.map(kindOf)).size} kinds of point: ${name}`, kills);

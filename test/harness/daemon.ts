@@ -7,7 +7,7 @@
  * Limits: for tests started by the test runner, in network and mount namespaces of their own.
  */
 import { spawn } from 'node:child_process';
-import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from '../../state/faults.ts';
@@ -101,6 +101,7 @@ export class TestDaemon {
     const limit = performance.now() + START_LIMIT_MS;
     for (;;) {
       try {
+        if (!existsSync(this.socket)) throw new Error('there is no socket');
         await this.get('/v1/version');
         return;
       } catch (error) {

@@ -21,7 +21,7 @@ import type { LifecycleEvent } from '../../state/event.ts';
 import { FAULTS } from '../../state/faults.ts';
 import type { Answer, TestDaemon } from './daemon.ts';
 import type { Faults, Kind, Outcome, Strike } from './faults.ts';
-import { commandLines } from './native.ts';
+import { commandLines, pauseAfter } from './native.ts';
 import { assertComesBackTo, inspect, unlessGone, type Picture } from './picture.ts';
 
 /** One request, and the answers that mean success. */
@@ -300,10 +300,11 @@ export class FaultTest {
   async #until(what: string, missing: () => Promise<string | null>): Promise<void> {
     const limit = performance.now() + PATIENCE_MS;
     for (;;) {
+      const began = performance.now();
       const still = await missing();
       if (still === null) return;
       if (performance.now() > limit) throw new Error(`not ${what} within ${PATIENCE_MS} ms: ${still}`);
-      await sleep(10);
+      await pauseAfter(began);
     }
   }
 

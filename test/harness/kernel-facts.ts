@@ -9,6 +9,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import { pauseAfter } from './native.ts';
 import { inspectKernel } from './picture.ts';
 
 /** Numbers given in turn, values that a carrier changes, and those that a bridge takes over from its ports. */
@@ -108,6 +109,7 @@ export class Pictures {
     const limit = performance.now() + PATIENCE_MS;
     for (;;) {
       this.looks++;
+      const began = performance.now();
       const seen = kernelFacts();
       const lines = [
         ...[...wanted].filter((line) => !seen.has(line) && apart?.test(line) !== true).map((line) => `missing ${line}`),
@@ -115,7 +117,7 @@ export class Pictures {
       ];
       if (lines.length === 0) this.#seen = title;
       if (lines.length === 0 || performance.now() > limit) return lines;
-      await sleep(20);
+      await pauseAfter(began);
     }
   }
 }

@@ -9,7 +9,6 @@
  * Limits: steps come one after the other; each waits for the answer to the one before.
  */
 import { mkdtempSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditReport } from '../../state/answers/audit.ts';
 import type { LifecycleEvent } from '../../state/event.ts';
 import type { NetworkRequest, NetworkUpdate } from '../../state/network.ts';
@@ -19,6 +18,7 @@ import { Etcd, GROUND_ADDRESS } from './etcd.ts';
 import { Firewalld } from './firewalld.ts';
 import { FakeGvproxy } from './gvproxy.ts';
 import { isRootless } from './host.ts';
+import { pauseAfter } from './native.ts';
 import { assertComesBackTo, calm, inspect, inspectKernel, type Picture } from './picture.ts';
 import { see, type Sight } from './sight.ts';
 import { Transfer } from './transfer.ts';
@@ -288,11 +288,12 @@ export class Life {
   async until(what: string, missing: () => Promise<string | null>): Promise<void> {
     const limit = performance.now() + PATIENCE_MS;
     for (;;) {
+      const began = performance.now();
       const still = await missing();
       if (still === null) return;
       if (performance.now() > limit)
         throw new Error(`not ${what} within ${PATIENCE_MS} ms: ${still}\n${this.daemon.log()}`);
-      await sleep(10);
+      await pauseAfter(began);
     }
   }
 }

@@ -10,10 +10,10 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import * as assert from 'uvu/assert';
 import type { TestDaemon } from './daemon.ts';
+import { pauseAfter } from './native.ts';
 
 /** Lines of each part: the report of the test shows a difference. */
 export type Picture = Record<string, string[]>;
@@ -79,9 +79,11 @@ export function inspect(daemon: TestDaemon, ...outsides: string[]): Picture {
  */
 export async function assertComesBackTo(before: Picture, look: () => Picture, patience = 15_000): Promise<void> {
   const deadline = performance.now() + patience;
+  let began = performance.now();
   let now = look();
   while (!isDeepStrictEqual(now, before) && performance.now() < deadline) {
-    await sleep(20);
+    await pauseAfter(began);
+    began = performance.now();
     now = look();
   }
   assert.is(differences(before, now).join('\n'), '');
@@ -92,7 +94,7 @@ export async function assertComesBackTo(before: Picture, look: () => Picture, pa
  * link-local address). They come when the kernel has the time (linkwatch, DAD), and a picture should include them.
  */
 export async function calm(netns?: string): Promise<void> {
-  while (awaited(netns).length > 0) await sleep(20);
+  for (let began = performance.now(); awaited(netns).length > 0; began = performance.now()) await pauseAfter(began);
 }
 
 /** Links for which an object is still to come. */

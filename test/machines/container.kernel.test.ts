@@ -5,7 +5,7 @@
  * After each step an auditor that knows nothing of the walk compares kernel, mounts and the container's record; after
  * each walk nothing is left, and at the end the kernel is as it was before.
  *
- * Limits: in npm test as few walks as take every kind of step (a state, an event, the next state) that any walk takes;
+ * Limits: in npm test every second of as few walks as take every kind of step (a state, an event, the next state) that any walk takes;
  * service/random.test.ts has several containers.
  */
 import { suite } from 'uvu';
@@ -28,8 +28,8 @@ requirePrivateNamespace();
 // What programs of others make is in no kernel here: test/external/ has the real ones.
 const OURS = Object.keys(VARIANTS).filter((name) => !name.startsWith('external'));
 const walks = WALKS.filter(({ variant }) => OURS.includes(variant));
-const KINDS = kindsIn(walks);
 const runs = runsOf(walks);
+const KINDS = kindsIn(runs);
 
 const kernel = suite('container on the kernel');
 const ground = new Ground();

@@ -47,7 +47,7 @@ mutation('in the example, a mutant that its test covers is noticed, another is n
 
 mutation('in plan/, each mutant is noticed or explained', async () => {
   const all = planning.flatMap(mutantsOf);
-  const judged = await survey(spread(all, effort('mutations', 25, all.length)), testsOf(planning));
+  const judged = await survey(spread(all, effort('mutations', 12, all.length)), testsOf(planning));
   const left = new Set(unseen(judged).map(titleOf));
   assert.equal(
     [...left].filter((title) => !explained.includes(title)),

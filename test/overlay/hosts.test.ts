@@ -75,6 +75,44 @@ hosts('containers on two hosts reach each other by address, across restarts of t
   await Promise.all([a.clean(), b.clean()]);
 });
 
+/** Asks the name server of the network from inside, as a container does. */
+const lookUp = (netns: string, server: string, name: string): string =>
+  execFileSync('nsenter', [`--net=${netns}`, '--', process.execPath, '-e', LOOK_UP, server, name], {
+    encoding: 'utf8',
+  });
+const LOOK_UP = `
+  const { Resolver } = require('node:dns');
+  const resolver = new Resolver({ timeout: 300, tries: 1 });
+  resolver.setServers([process.argv[1]]);
+  resolver.resolve4(process.argv[2], (error, all) => process.stdout.write(error?.code ?? all.sort().join()));
+`;
+const gatewayOf = (container: Pick<ContainerView, 'networks'>): string =>
+  addressOf(container, 'web').replace(/\.\d+$/, '.1');
+
+hosts('names of containers on other hosts resolve, follow them, and go with them', async () => {
+  const one = (await a.get<ContainerView>('/v1/containers/one')).body;
+  const two = (await b.get<ContainerView>('/v1/containers/two')).body;
+  const from = (container: ContainerView, name: string) => lookUp(pathOf(container), gatewayOf(container), name);
+  await until(() => from(one, 'two') === addressOf(two, 'web'), 'two is known at one');
+  await until(() => from(two, 'one') === addressOf(one, 'web'), 'one is known at two');
+  const late = await b.up('late', { networks: { web: { aliases: ['db'] } } });
+  await until(() => from(one, 'db') === addressOf(late, 'web'), 'an alias');
+  await b.down('late');
+  await until(() => from(one, 'db') !== addressOf(late, 'web'), 'it is gone');
+  await b.kill();
+  assert.is(from(one, 'two'), addressOf(two, 'web'), 'the names of a killed daemon last as long as its lease');
+  await b.start();
+  await until(async () => (await view(b)).state === 'holding.leased', 'leased again');
+  await sleep(TTL * 1000);
+  assert.is(from(one, 'two'), addressOf(two, 'web'), 'they are of the new lease');
+  const forged = `/cleat/v1/networks/web/names/${'f'.repeat(32)}/x`;
+  etcd.put(forged, JSON.stringify({ id: 'x', addresses: ['10.140.0.9'], names: ['two'] }));
+  await sleep(300);
+  assert.is(from(one, 'two'), addressOf(two, 'web'), 'an address that is in nobody’s share does not count');
+  etcd.ctl(0, 'del', forged);
+  await Promise.all([a.clean(), b.clean()]);
+});
+
 hosts(
   'a host that is cut off keeps its local traffic; the others forget it within its lease and five seconds',
   async () => {

@@ -226,6 +226,30 @@ events('Last-Event-ID wins over since, as a browser sends both', async () => {
   both.close();
 });
 
+events('a line of NDJSON has the id that the same message of SSE has, and a reader goes on after it', async () => {
+  await daemon.network({ name: 'lines' });
+  const sse = await open('?since=0');
+  const path = `/v1/events?since=0&until=${Date.now()}`;
+  const read = async (headers: Record<string, string>): Promise<Notification[]> => {
+    const { status, text } = await daemon.request('GET', path, undefined, headers);
+    assert.is(status, 200);
+    return text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Notification]));
+  };
+  const lines = await read({});
+  assert.ok(lines.length > 10);
+  assert.equal(
+    lines,
+    sse.messages.map(({ id, data }) => ({ ...data, event_id: id })),
+  );
+  const last = lines[lines.length - 3]!.event_id ?? '';
+  assert.equal(await read({ 'last-event-id': last }), lines.slice(-2));
+  const [missed, ...kept] = await read({ 'last-event-id': `${'0'.repeat(16)}-1` });
+  assert.is(missed?.type === 'missed' ? missed.why : '', 'restarted');
+  assert.is(missed?.event_id, last.replace(/\d+$/, String(numberOf(lines[0]!.event_id ?? '') - 1)));
+  assert.equal(kept, lines);
+  sse.close();
+});
+
 events('what is no id of this stream is refused, and opens nothing', async () => {
   for (const last of ['7', 'x-1', '0123456789abcdef-', '0123456789abcdef-1x', `0123456789abcdef-${'1'.repeat(16)}`]) {
     const headers = { accept: 'text/event-stream', 'last-event-id': last };

@@ -73,7 +73,7 @@ export const paths = {
     },
     get: {
       summary:
-        'What happens, as it happens: NDJSON, or SSE with ids and signs of life. `missed` comes first if what came after ' +
+        'What happens, as it happens: NDJSON, or SSE with signs of life. `missed` comes first if what came after ' +
         'Last-Event-ID is not kept: the last 4096 of this run of the daemon are.',
       parameters: [
         query('id', 'only this container'),
@@ -84,7 +84,10 @@ export const paths = {
         ),
         query('until', 'the answer ends then; ms since the epoch', INTEGER),
         header('Accept', 'text/event-stream: SSE in place of NDJSON'),
-        header('Last-Event-ID', 'first what has happened after this message of SSE, in place of `since`'),
+        header(
+          'Last-Event-ID',
+          'first what has happened after this one (its id in SSE, its event_id in NDJSON), in place of `since`',
+        ),
       ],
       responses: {
         200: {
