@@ -114,6 +114,9 @@ overlay('its MTU is that of the way to the other hosts, without the headers of t
   await daemon.up('a', { networks: on('ov') });
   const mtuOf = (link: string) => Number(/mtu (\d+)/.exec(ip('link', 'show', link))?.[1]);
   await until('1350', () => mtuOf('cl-ov') === 1350 && mtuOf(VXLAN) === 1350);
+  const wide = await daemon.request('PATCH', '/v1/networks/ov', { options: { mtu: '1351' } });
+  assert.equal([wide.status, wide.body.error?.code], [400, 'BAD_REQUEST']);
+  assert.match(wide.body.error?.message ?? '', /1351 does not fit.* 1350$/);
   ip('link', 'set', 'eth0', 'mtu', '9000');
   await until('8950', () => mtuOf('cl-ov') === 8950 && mtuOf(VXLAN) === 8950);
   await daemon.clean();
