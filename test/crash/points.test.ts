@@ -131,9 +131,9 @@ points('a scenario passes every failpoint of every effect and of every kind of f
     ...[...effectNames].flatMap((name) => ['before', 'durable', 'after'].map((when) => `${name}:${when}`)),
     ...[...fileNames].flatMap((name) => ['before', 'written', 'after'].map((when) => `${name}.write:${when}`)),
     // The id of the host is written once, and never removed.
-    ...[...fileNames, 'journal']
-      .filter((name) => name !== 'host')
-      .flatMap((name) => [`${name}.remove:before`, `${name}.remove:after`]),
+    ...[...fileNames, 'journal'].flatMap((name) =>
+      name === 'host' ? [] : [`${name}.remove:before`, `${name}.remove:after`],
+    ),
     'journal.append:before',
     'journal.append:after',
   ];
