@@ -283,6 +283,7 @@ expected('an MTU that does not fit into the tunnel is refused, if the way is kno
   const way = { 4: 1500, 6: 1280 };
   assert.is(wide('1450', way), null);
   assert.is(wide('1451', way), 'network ov: an MTU of 1451 does not fit, packets to other hosts have room for 1450');
+  assert.is(tooWide({ ...network(), options: { mtu: '1451' } }, way)?.code, 'BAD_REQUEST');
   assert.is(wide('1451', way, { backend: 'host-gw' }), null);
   assert.is(wide('1451', { 4: null, 6: 1280 }), null);
   assert.is(tooWide({ ...network(), options: {} }, way), null);
