@@ -10,6 +10,7 @@
  * - A server that ends is restarted with all its names: at once if a request waits, otherwise after pauses that grow.
  * - Nothing of this is stored: names are read back from the containers' snapshots at start (`adopted`).
  * - Names of containers on other hosts of an overlay are data, which the service hands over (`remote`).
+ * Over 400 lines because requests, rounds and the server are one conversation.
  * Limits: after a round without a registration, the server is reloaded but not queried.
  */
 import { assign, assertEvent, enqueueActions, setup } from 'xstate';

@@ -1,7 +1,7 @@
 /**
  * Ranges of addresses: subnets without others that are in them.
  *
- * Guarantees: pure; ranges are in ascending order and do not touch each other's addresses.
+ * Guarantees: pure; the ranges of a subnet are in ascending order, and have no address twice.
  */
 import { overlaps, parseSubnet, toText, type ParsedSubnet } from './address.ts';
 
@@ -14,15 +14,12 @@ export interface Range {
 /** Returns the ranges of `subnets`, without what is in `others`. All are canonical CIDR; subnets of one list do not overlap. */
 export function without(subnets: readonly string[], others: readonly string[]): Range[] {
   const holes = others.map(parseSubnet);
-  return subnets
-    .map(parseSubnet)
-    .sort((a, b) => (a.first < b.first ? -1 : 1))
-    .flatMap((subnet) =>
-      partsOf(
-        subnet,
-        holes.filter((hole) => overlaps(hole, subnet)).sort((a, b) => (a.first < b.first ? -1 : 1)),
-      ),
-    );
+  return subnets.map(parseSubnet).flatMap((subnet) =>
+    partsOf(
+      subnet,
+      holes.filter((hole) => overlaps(hole, subnet)).sort((a, b) => Number(a.first - b.first)),
+    ),
+  );
 }
 
 function partsOf({ family, first, last }: ParsedSubnet, holes: readonly ParsedSubnet[]): Range[] {

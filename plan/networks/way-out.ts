@@ -5,6 +5,7 @@
  * the one to its other hosts, whose packets also hold the headers of the tunnel.
  * Limits: one MTU for a network: the smaller one of its families' routes.
  */
+import type { Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { familyOf } from '../addresses/address.ts';
 import type { Overlay, Peer } from '../../state/overlay.ts';
@@ -29,6 +30,15 @@ const VXLAN_HEADERS = { 4: 50, 6: 70 };
 function inTunnel({ backend, address }: Overlay, wayOut: WayOut): number {
   const family = familyOf(address);
   return (wayOut[family] ?? ETHERNET_MTU) - (backend === 'vxlan' ? VXLAN_HEADERS[family] : 0);
+}
+
+/** Returns the reason why an overlay cannot have the MTU that it asks for; null if it can, or if the way is unknown. */
+export function tooWide({ name, overlay, options: { mtu } }: NetworkDefinition, wayOut: WayOut): Fault | null {
+  if (overlay === undefined || mtu === undefined || wayOut[familyOf(overlay.address)] === null) return null;
+  const room = inTunnel(overlay, wayOut);
+  if (Number(mtu) <= room) return null;
+  const message = `network ${name}: an MTU of ${mtu} does not fit, packets to other hosts have room for ${room}`;
+  return { code: 'BAD_REQUEST', message };
 }
 
 /** Returns the smallest MTU of the routes that this network's traffic leaves by; null if there is none. */

@@ -21,6 +21,7 @@ import { overlaps, parseSubnet } from '../../plan/addresses/address.ts';
 import { isOnParent } from '../../plan/networks/parent.ts';
 import { reservedNetwork } from '../../plan/addresses/special-addresses.ts';
 import { isV6 } from '../../plan/networks/network.ts';
+import { tooWide } from '../../plan/networks/way-out.ts';
 import { planUpdate } from '../../plan/networks/network-update.ts';
 import { poolsOf, ULA } from '../../plan/addresses/subnet-pools.ts';
 import type { NetworkAnswer } from '../../state/answers/network.ts';
@@ -322,6 +323,7 @@ export class Networks {
     // A conflist that nobody could use is refused now.
     this.#termsOf(plan.definition, null);
     await this.#requireIpv6(plan.definition);
+    this.#refuseWide(plan.definition);
     return plan;
   }
 
@@ -354,6 +356,7 @@ export class Networks {
     const next = plan.definition;
     if (next === before) return before;
     await this.#requireIpv6(next);
+    this.#refuseWide(next);
     this.#definitions.begin(before, next);
     const fault = await updateMachines(this.#updating(next.name), before, next);
     this.#definitions.settle(next.name);
@@ -440,6 +443,11 @@ export class Networks {
       machines: () => this.#shared.machinesOf(name),
       revert: (definition) => this.#definitions.revert(definition),
     };
+  }
+
+  #refuseWide(definition: NetworkDefinition): void {
+    const fault = tooWide(definition, this.#shared.underlay(definition));
+    if (fault !== null) throw FaultError.of(fault);
   }
 
   #requireIpv6({ name, subnets }: NetworkDefinition): Promise<void> {

@@ -241,6 +241,11 @@ export class Shared implements Directory {
     return all.map((network) => ({ network, peers: this.#peers.of(network.name) }));
   }
 
+  /** Returns how packets leave the daemon's own outside for the other hosts of an overlay: before it stands, as all packets do. */
+  underlay({ name }: NetworkDefinition): WayOut {
+    return remembered(this.wayOut(null), this.#peers.way(null, name));
+  }
+
   /** Sets how packets leave an outside for the other hosts of an overlay. */
   setUnderlay(outside: string | null, network: string, now: WayOut): void {
     const wayOut = this.#peers.measured(outside, network, now);

@@ -142,13 +142,21 @@ overlay('packets of a tunnel are taken from peers alone, and a host that has lef
   const { one, here } = await pair();
   const three = await start(3);
   intrude(three, 1);
+  // That no answer comes says little: there is no route for it.
+  run('c1', 'nft', 'add table ip seen; add chain ip seen in { type filter hook input priority 0; }');
+  run('c1', 'nft', `add rule ip seen in ip saddr ${containerAddress(3)} counter`);
+  const came = () => Number(/packets (\d+)/.exec(run('c1', 'nft', 'list table ip seen'))?.[1]);
   assert.ok(isSilent('host3', containerAddress(1)), 'before it is a peer');
+  assert.is(came(), 0, 'nothing comes before it is a peer');
   const joined = { ...here, peers: [peerOf(2), peerOf(3)] };
   await one.program(joined);
   assert.ok(pings('host3', containerAddress(1)), 'as a peer');
   assert.equal(await one.look(joined), []);
   await one.program(here);
+  const before = came();
+  assert.ok(before > 0);
   assert.ok(isSilent('host3', containerAddress(1)), 'after it has left');
+  assert.is(came(), before, 'nothing comes after it has left');
   assert.equal(await one.look(here), []);
 });
 

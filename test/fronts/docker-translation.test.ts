@@ -173,7 +173,11 @@ translation('what cleat has not is refused with what asks for it', () => {
         new RegExp(`^operation is not permitted on predefined ${Name} network$`),
       ]),
       [{ Name: '../x' }, 'BAD_REQUEST', /a network name is letters/],
-      [{ Driver: 'overlay' }, 'UNSUPPORTED', /^could not find plugin overlay: cleat has the drivers bridge, macvlan/],
+      [
+        { Driver: 'weave' },
+        'UNSUPPORTED',
+        /^could not find plugin weave: cleat has the drivers bridge, overlay, macvlan/,
+      ],
       [{ Driver: 'host' }, 'UNSUPPORTED', /^could not find plugin host/],
       [{ Scope: 'swarm' }, 'UNSUPPORTED', /scope swarm/],
       [{ Scope: 'x' }, 'BAD_REQUEST', /invalid scope x/],

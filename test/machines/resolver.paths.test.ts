@@ -43,6 +43,7 @@ const questions = (['a', 'b'] as const).flatMap((owner): Event[] => [
 const facts: Event[] = [
   { type: 'revise', owner: 'c', network: 'n', listen: ['10.89.0.1'], servers: ['9.9.9.9'], from: reviser.ref },
   { type: 'refresh', from: null },
+  { type: 'remote', network: 'n', entries: [{ owner: 'far', addresses: ['10.89.7.2'], names: ['far'] }], from: null },
   { type: 'resolver.exited', from: null },
 ];
 

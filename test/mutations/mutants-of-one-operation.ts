@@ -268,4 +268,28 @@ export const mutantsOfOneOperation: Mutant[] = [
     test: 'plan/parent',
     seen: /FAIL +plan of networks on a parent +"a parent has one link of some kinds/,
   },
+  {
+    name: 'packets of a tunnel are taken from anybody',
+    file: 'effects/ruleset/ruleset-overlay.ts',
+    find: "add('vtep', ofTunnel(port, vni), verdict('drop')),",
+    replace: '',
+    test: 'effects/overlay',
+    seen: /FAIL +an overlay in the kernel +"packets of a tunnel are taken from peers alone/,
+  },
+  {
+    name: 'a source of an overlay is believed on any link',
+    file: 'effects/ruleset/ruleset-overlay.ts',
+    find: "add('remote', verdict('drop')),",
+    replace: '',
+    test: 'effects/overlay',
+    seen: /FAIL +an overlay in the kernel +"a source of the pool is believed/,
+  },
+  {
+    name: 'a forwarding entry is not put back',
+    file: 'effects/vtep/peers.ts',
+    find: '...(link === null ? [] : fdbSteps(link, wanted, fdb)),',
+    replace: '',
+    test: 'effects/overlay',
+    seen: /FAIL +an overlay in the kernel +"(containers of two hosts|whatever others take away)/,
+  },
 ];

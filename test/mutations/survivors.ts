@@ -99,6 +99,7 @@ export const survivors: Survivors[] = [
     why: 'No two have it, or all that have it are alike: the first is the last.',
     mutants: [
       'plan/networks/firewalld.ts zoneOf: `const has = (test) => Object.entries(zones).find(([, { interfaces }]) => interfaces.some(test))?.[0] ?? null;` find -> findLast',
+      'plan/kernel/expected-overlay.ts compareOverlay: `const link = links.find((one) => one.name === name);` find -> findLast',
       'plan/containers/attachment.ts hasLease: `const of = (all) => all.find(({ network }) => network === lease.network);` find -> findLast',
       'plan/containers/change.ts earlier: `return context.attachments.map((now) => before.find(({ network }) => network === now.network) ?? now);` find -> findLast',
       'plan/kernel/expected-bridge.ts compareBridge: `const link = links.find(({ name }) => name === bridge);` find -> findLast',

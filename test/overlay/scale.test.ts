@@ -81,7 +81,9 @@ class SimulatedHost {
 
   async join(): Promise<void> {
     const { signal } = this.#over;
-    const claimed = await this.#claims.claim({ shared: SHARED, host: this.host, subnets: [] }, signal);
+    const claim = () => this.#claims.claim({ shared: SHARED, host: this.host, subnets: [] }, signal);
+    // As the machine does, if etcd is too busy.
+    const claimed = await claim().catch(claim).catch(claim);
     if (!('held' in claimed)) throw new Error('a copy?');
     this.held = claimed.held;
     this.#keeper.keep({ network: 'web', held: claimed.held }, signal).then(

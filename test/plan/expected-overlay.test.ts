@@ -11,6 +11,7 @@ import {
   isShareRoute,
   isVxlanOf,
   leadsTo,
+  NO_ENTRIES,
   OVERLAY_PROTOCOL,
   peerEntries,
   POOL_METRIC,
@@ -23,7 +24,7 @@ import {
   type OverlaySeen,
 } from '../../plan/kernel/expected-overlay.ts';
 import { spaceOf } from '../../plan/networks/driver.ts';
-import { asFound, narrowest, NO_WAY_OUT } from '../../plan/networks/way-out.ts';
+import { asFound, narrowest, NO_WAY_OUT, tooWide, type WayOut } from '../../plan/networks/way-out.ts';
 import type { Peer } from '../../state/overlay.ts';
 import { definition } from '../harness/fixtures.ts';
 import { addressOfHost, macOfHost, overlayOf, peerOf, sharesOf } from '../harness/overlay-hosts.ts';
@@ -44,6 +45,8 @@ expected('names and addresses come from the network and its shares', () => {
   assert.is(vxlanName(network([], { backend: 'host-gw' })), null);
   assert.is(vxlanName(definition('web', '10.89.0.0/24', '10.89.0.1')), null);
   assert.is(vxlanAlias('main', 'ov'), ALIAS);
+  assert.equal([OVERLAY_PROTOCOL, POOL_METRIC], [207, 0xffff_0000], 'documented: `ip route show proto 207`');
+  assert.equal(NO_ENTRIES, { routes: [], neighbours: [], fdb: [] });
   assert.equal(vtepAddresses(network()), ['10.128.1.0', 'fd00:128:0:1::']);
   assert.equal(spaceOf(network()), [...sharesOf(1), '10.128.0.0/10', 'fd00:128::/48']);
   assert.equal(spaceOf(definition('web', '10.89.0.0/24', '10.89.0.1')), ['10.89.0.0/24']);
@@ -89,8 +92,13 @@ expected('a peer that would take traffic that is not its own has no entries', ()
   assert.equal(usable({ address: '2001:db8::2' }), [], 'an address of the other family');
   assert.equal(usable({ address: addressOfHost(1) }), [], 'our address');
   assert.equal(usable({ mac: macOfHost(1) }), [], 'our MAC');
+  assert.equal(usablePeers(network([{ ...peerOf(2), subnets: sharesOf(1) }])), [], 'it is left out whole');
   const { peers: _none, ...alone } = network();
   assert.equal(usablePeers(alone), []);
+  // Where this host has no share, a pool and more than that are no shares either.
+  const four = { ...network(), subnets: network().subnets.slice(0, 1) };
+  for (const subnet of ['fd00:128::/48', 'fd00::/16'])
+    assert.equal(usablePeers({ ...four, peers: [{ ...peerOf(2), subnets: [subnet] }] }), [], subnet);
 });
 
 const link = (more: Partial<OverlayDump['links'][number]> = {}) => ({
@@ -174,13 +182,19 @@ expected('whatever of the link differs is named', () => {
     `changed link: mac ${macOfHost(1)} on ${NAME}`,
   ]);
   assert.equal(differences({ links: [link({ mtu: 1400 })] }), [`changed link: mtu 1450 on ${NAME}`]);
-  assert.equal(differences({ links: [link({ up: false })], addresses: [] }), [`changed link: up on ${NAME}`]);
+  assert.equal(differences({ links: [link({ up: false, mtu: 1400 })], addresses: [] }), [
+    `changed link: mtu 1450 on ${NAME}`,
+    `changed link: up on ${NAME}`,
+  ]);
 });
 
 expected('an address counts on the link and with its whole length', () => {
   const [four, six] = WHOLE.addresses as [(typeof WHOLE.addresses)[number], (typeof WHOLE.addresses)[number]];
   assert.equal(differences({ addresses: [four] }), [`missing address: fd00:128:0:1:: on ${NAME}`]);
   assert.equal(differences({ addresses: [{ ...four, prefix: 24 }, six] }), [`missing address: 10.128.1.0 on ${NAME}`]);
+  assert.equal(differences({ addresses: [{ ...four, address: '10.128.9.0' }, six] }), [
+    `missing address: 10.128.1.0 on ${NAME}`,
+  ]);
   assert.equal(differences({ addresses: [{ ...four, link: 3 }, six] }), [`missing address: 10.128.1.0 on ${NAME}`]);
   assert.equal(differences({ addresses: [four, { ...six, prefix: 64 }] }), [
     `missing address: fd00:128:0:1:: on ${NAME}`,
@@ -263,6 +277,20 @@ expected('the MTU in the tunnel is that of the way to the other hosts, without i
   assert.is(narrowest(six, { 4: 9000, 6: null }), 1430);
 });
 
+expected('an MTU that does not fit into the tunnel is refused, if the way is known', () => {
+  const wide = (mtu: string, wayOut: WayOut, more: Parameters<typeof overlayOf>[2] = {}) =>
+    tooWide({ ...network([], more), options: { mtu } }, wayOut)?.message ?? null;
+  const way = { 4: 1500, 6: 1280 };
+  assert.is(wide('1450', way), null);
+  assert.is(wide('1451', way), 'network ov: an MTU of 1451 does not fit, packets to other hosts have room for 1450');
+  assert.is(tooWide({ ...network(), options: { mtu: '1451' } }, way)?.code, 'BAD_REQUEST');
+  assert.is(wide('1451', way, { backend: 'host-gw' }), null);
+  assert.is(wide('1451', { 4: null, 6: 1280 }), null);
+  assert.is(tooWide({ ...network(), options: {} }, way), null);
+  const web = definition('web', '10.89.0.0/24', '10.89.0.1', { options: { mtu: '9000' } });
+  assert.is(tooWide(web, way), null, 'packets of other networks are fragmented, or their senders told');
+});
+
 expected('an overlay is found with its other hosts, any other network without', () => {
   const { peers: _none, options: _mtu, ...bare } = network();
   const peers = [peerOf(2)];
@@ -271,6 +299,7 @@ expected('an overlay is found with its other hosts, any other network without', 
     options: { mtu: '1350' },
     peers,
   });
+  assert.equal(asFound(network(), NO_WAY_OUT, null).peers, []);
   const web = definition('web', '10.89.0.0/24', '10.89.0.1');
   assert.is(asFound(web, NO_WAY_OUT, null, peers), web);
 });
@@ -287,7 +316,7 @@ expected('ranges are what is left of subnets without others, in order', () => {
     '10.0.0.0-10.0.0.64',
     '10.0.0.128-10.0.0.192',
   ]);
-  assert.equal(text(['10.1.0.0/24', '10.0.0.0/24'], []), ['10.0.0.0-10.0.1.0', '10.1.0.0-10.1.1.0']);
+  assert.equal(text(['10.1.0.0/24', '10.0.0.0/24'], []), ['10.1.0.0-10.1.1.0', '10.0.0.0-10.0.1.0']);
   assert.equal(text(['255.0.0.0/8'], []), ['255.0.0.0-'], 'to the end of the family');
   assert.equal(text(['ff00::/8'], ['fff0::/12']), ['ff00::-fff0::']);
   assert.equal(text(['ff00::/8'], []), ['ff00::-']);

@@ -43,6 +43,7 @@ shared('in each of its states, a machine is described', () => {
     'securing: waiting, waits for the firewall before it raises its bridge',
     'raising: waiting, is raising its bridge',
     'up: ok, is up',
+    'programming: waiting, is being given the other hosts of its overlay',
     'revising: waiting, is being changed',
     'propagating: waiting, is passing a change on to its containers',
     `recordingRollback: waiting, ${back}`,

@@ -1,48 +1,64 @@
 // slow: 30 s, daemons that start again, and a way that grows narrower
 /**
- * A daemon with a network on several hosts, and no store: it goes on with the hosts that it was told of last. Whatever it has made
- * outlives it, is put back when others remove it, follows the width of the way, and is gone after the last container.
+ * A daemon with a network on several hosts, and a store that tells of others. Whatever it has made outlives it, is put back when others remove it, follows the width of the way, and is gone after the last container.
  *
- * Limits: the other hosts are addresses where nobody answers; test/effects/overlay.test.ts has real ones.
+ * Limits: the other hosts are addresses where nobody answers; test/overlay/ and test/effects/overlay.test.ts have real ones.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { OverlayView } from '../../state/answers/overlay.ts';
 import { on, TestDaemon } from '../harness/daemon.ts';
+import { Etcd } from '../harness/etcd.ts';
 import { until } from '../harness/native.ts';
-import { overlayOf, peerOf } from '../harness/overlay-hosts.ts';
+import { peerOf, sharesOf } from '../harness/overlay-hosts.ts';
 import { assertComesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
 
 requirePrivateNamespace();
 
-const VXLAN = 'vx-6f76000000';
+/** Where this host is reached: not where it reaches the store, so that it can lose the one without the other. */
+const ADVERTISED = '192.0.2.1';
 const ip = (...words: string[]): string => execFileSync('ip', words, { encoding: 'utf8' });
 
 const overlay = suite('a daemon with an overlay');
+const etcd = await Etcd.alone();
 let daemon: TestDaemon;
+let vxlan = '';
+let own = '';
 
-/** Gives the daemon a network as it would be on disk, and what it was told of other hosts. */
-function remember({ peers, ...network }: ReturnType<typeof overlayOf>, directory: string): void {
-  for (const name of ['networks', 'peers']) mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
-  writeFileSync(join(directory, 'networks', 'ov.json'), JSON.stringify({ ...network, options: {} }));
-  writeFileSync(join(directory, 'peers', 'ov.json'), JSON.stringify({ version: 1, peers }));
+/** Has the store tell of another host, or of its end. */
+function tell(n: number): void {
+  const { subnets, ...claim } = peerOf(n);
+  etcd.put(keyOf(n), JSON.stringify({ ...claim, generation: 1, place: `host${n}` }));
+  assert.is(subnets[0], sharesOf(n)[0]);
 }
+const keyOf = (n: number): string => `/cleat/v1/networks/ov/subnets/10.128.${n}.0-24`;
 
 overlay.before.each(async () => {
-  ip('link', 'add', 'eth0', 'up', 'type', 'ifb');
-  ip('address', 'add', '192.0.2.1/24', 'dev', 'eth0');
+  ip('address', 'add', `${ADVERTISED}/32`, 'dev', 'switch0');
   daemon = new TestDaemon();
-  mkdirSync(daemon.stateDir, { recursive: true, mode: 0o700 });
-  remember(overlayOf(1, [peerOf(2), peerOf(3)]), daemon.stateDir);
+  daemon.etcd = { etcd: etcd.endpoints, advertise: ADVERTISED, etcdTtl: '5' };
   await daemon.start();
+  for (const n of [2, 3]) tell(n);
+  const pool = { subnet: '10.128.0.0/10' };
+  const made = await daemon.network({ name: 'ov', driver: 'overlay', network_interface: 'cl-ov', subnets: [pool] });
+  vxlan = `vx-${made.id.slice(0, 10)}`;
+  own = made.subnets[0]?.subnet.replace('/24', '') ?? '';
+  await until('both', async () => {
+    const { body } = await daemon.get<OverlayView>('/v1/networks/ov/overlay');
+    return body.peers.length === 2;
+  });
 });
 overlay.after.each(async () => {
+  await daemon.request('DELETE', '/v1/networks/ov');
   await daemon.stop();
-  ip('link', 'del', 'eth0');
+  etcd.ctl(0, 'del', '--prefix', '/cleat/');
+  ip('address', 'del', `${ADVERTISED}/32`, 'dev', 'switch0');
 });
+overlay.after(() => etcd.stop());
 
 const shares = (): string[] =>
   ip('-4', 'route', 'show', 'proto', '207')
@@ -69,7 +85,8 @@ overlay('a daemon that is killed leaves it as it is, and the next one goes on wi
   // While there was no daemon, others have removed a route, and the store has told of other hosts.
   await daemon.kill();
   ip('route', 'del', '10.128.2.0/24');
-  remember(overlayOf(1, [peerOf(2), peerOf(4)]), daemon.stateDir);
+  etcd.ctl(0, 'del', keyOf(3));
+  tell(4);
   await daemon.start();
   await until('both', () => shares().join() === '10.128.2.0/24,10.128.4.0/24');
   await daemon.clean();
@@ -82,14 +99,14 @@ overlay('what others remove is put back, and the container can say what is missi
   for (const damage of [
     ['route', 'del', '10.128.2.0/24'],
     ['route', 'del', 'unreachable', '10.128.0.0/10'],
-    ['link', 'del', VXLAN],
-    ['link', 'set', VXLAN, 'down'],
-    ['address', 'del', '10.128.1.0/32', 'dev', VXLAN],
+    ['link', 'del', vxlan],
+    ['link', 'set', vxlan, 'down'],
+    ['address', 'del', `${own}/32`, 'dev', vxlan],
   ]) {
     ip(...damage);
     await until(damage.join(' '), () => {
       const there = shares().length === 2 && ip('route').includes('unreachable');
-      return there && ip('address', 'show', 'dev', VXLAN).includes('10.128.1.0/32');
+      return there && ip('address', 'show', 'dev', vxlan).includes(`${own}/32`);
     });
   }
   await daemon.clean();
@@ -110,22 +127,25 @@ overlay('what others remove is put back, and the container can say what is missi
 });
 
 overlay('its MTU is that of the way to the other hosts, without the headers of the tunnel', async () => {
-  ip('link', 'set', 'eth0', 'mtu', '1400');
+  ip('link', 'set', 'switch0', 'mtu', '1400');
   await daemon.up('a', { networks: on('ov') });
   const mtuOf = (link: string) => Number(/mtu (\d+)/.exec(ip('link', 'show', link))?.[1]);
-  await until('1350', () => mtuOf('cl-ov') === 1350 && mtuOf(VXLAN) === 1350);
-  ip('link', 'set', 'eth0', 'mtu', '9000');
-  await until('8950', () => mtuOf('cl-ov') === 8950 && mtuOf(VXLAN) === 8950);
+  await until('1350', () => mtuOf('cl-ov') === 1350 && mtuOf(vxlan) === 1350);
+  const wide = await daemon.request('PATCH', '/v1/networks/ov', { options: { mtu: '1351' } });
+  assert.equal([wide.status, wide.body.error?.code], [400, 'BAD_REQUEST']);
+  assert.match(wide.body.error?.message ?? '', /1351 does not fit.* 1350$/);
+  ip('link', 'set', 'switch0', 'mtu', '1500');
+  await until('1450', () => mtuOf('cl-ov') === 1450 && mtuOf(vxlan) === 1450);
   await daemon.clean();
   await daemon.down('a');
 });
 
 overlay('an address that the host has lost refuses new containers with a reason', async () => {
-  ip('address', 'del', '192.0.2.1/24', 'dev', 'eth0');
+  ip('address', 'del', `${ADVERTISED}/32`, 'dev', 'switch0');
   await daemon.done({ type: 'create', id: 'a', networks: on('ov') });
   const { status, body } = await daemon.event({ type: 'configure', id: 'a' });
   assert.equal([status, body.error?.code], [409, 'VTEP_ADDRESS_MISSING']);
-  ip('address', 'add', '192.0.2.1/24', 'dev', 'eth0');
+  ip('address', 'add', `${ADVERTISED}/32`, 'dev', 'switch0');
   await daemon.done({ type: 'configure', id: 'a' });
   assert.equal(shares().length, 2);
   await daemon.down('a');
@@ -135,9 +155,10 @@ overlay('a damaged list of other hosts is set aside, and stops nothing', async (
   await daemon.stop();
   writeFileSync(join(daemon.stateDir, 'peers', 'ov.json'), '{"version":1,"peers":[{"host":"x"}]}');
   await daemon.start();
-  await daemon.up('a', { networks: on('ov') });
-  assert.equal(shares(), []);
   assert.match((await daemon.get('/v1/doctor')).text, /peers\/ov\.json\.unreadable/);
+  await until('open', async () => (await daemon.event({ type: 'create', id: 'a', networks: on('ov') })).status === 200);
+  await until('attached', async () => (await daemon.event({ type: 'configure', id: 'a' })).status === 200);
+  await until('told anew', () => shares().length === 2);
   await daemon.down('a');
 });
 
