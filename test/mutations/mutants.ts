@@ -141,8 +141,8 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'rules of a network stay',
-    file: 'effects/links/bridge.ts',
-    find: 'await on.kernel.nft([...left, ...removeNetworkRules(table, rules)]);',
+    file: 'effects/firewall/network-rules.ts',
+    find: 'await native.nft([...left, ...removeNetworkRules(table, rules)]);',
     replace: '',
     test: 'crash/kill-beside',
     seen: /\+.ruleset:/,
