@@ -72,7 +72,7 @@ export function newShared(
   return fault === null ? { shared } : fault;
 }
 
-const pool6 = (id: string): string => uniqueLocals(id)[0]?.replace(/\/64$/, '') ?? 'fd00::';
+const pool6 = (id: string): string => uniqueLocals(id)[0]?.replace('/64', '') ?? 'fd00::';
 
 function impossible({ pools, host_prefix, host_prefix6 = 64 }: OverlayShared): { fault: Fault } | null {
   for (const pool of pools) {
