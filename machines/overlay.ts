@@ -157,7 +157,7 @@ export const overlayMachine = setupOverlay.createMachine({
   states: {
     claiming: {
       description:
-        'Claims the share that the network has, in the store; if it is somebody else’s, or there is none, a free one. A claim of our ' +
+        'Claims the share that the network has, in the store; if another host has it, or there is none, a free one. A claim of our ' +
         'own from before a restart is taken over; one of an earlier life of this machine has to end first.',
       invoke: {
         id: 'claimShare',

@@ -250,7 +250,7 @@ function addCreate(network: Command): void {
     .option('--gateway <address>', 'the gateway of the subnet that contains it', collect)
     .option('--ip-range <range>', 'give addresses out of this part of the subnet: a CIDR, or FIRST-LAST', collect)
     .option('--ipv6', 'an IPv6 subnet too')
-    .option('--host-prefix <length>', 'overlay: the size of each host’s share of the IPv4 subnet (default: 24)')
+    .option('--host-prefix <length>', "overlay: the size of each host's share of the IPv4 subnet (default: 24)")
     .option('--host-prefix6 <length>', 'overlay: of the IPv6 subnet (default: 64)')
     .option('--backend <name>', 'overlay: vxlan (default), or host-gw: routes alone, for hosts on one link')
     .option('--internal', 'no way out, and no published ports')
