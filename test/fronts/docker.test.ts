@@ -179,7 +179,8 @@ engine('what is refused changes nothing', async () => {
   await docker.refused('network with name back already exists', 'network', 'create', 'back');
   await docker.refused(/Pool overlaps with other one on this address space/, ...create, '--subnet', '10.90.0.0/16');
   await docker.refused('operation is not permitted on predefined none network', 'network', 'create', 'none');
-  await docker.refused(/^could not find plugin overlay/, ...create, '--driver', 'overlay');
+  await docker.refused(/^could not find plugin weave/, ...create, '--driver', 'weave');
+  await docker.refused(/^overlay networks need etcd/, ...create, '--driver', 'overlay');
   await docker.refused(/^attachable is not supported/, ...create, '--attachable');
   await docker.refused(/enable_icc=false is not supported/, ...create, '--opt', option);
   await docker.refused(/^unknown option colour/, ...create, '--opt', 'colour=red');
