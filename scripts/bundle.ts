@@ -22,7 +22,7 @@ export const BUNDLES = join(DIST, 'bundle');
 
 /** What takes Node milliseconds to load, and is needed by few commands, or by parts of Fastify that are not used. */
 const SELDOM = ['node:child_process', 'node:crypto', 'node:http', 'node:net', 'node:os', 'node:timers/promises'];
-const NEVER = ['node:https', 'node:http2', 'node:dgram'];
+const NEVER = ['node:https', 'node:tls', 'node:http2', 'node:dgram'];
 
 /** `here` is an argument of the function that a program is (launch/program.ts). */
 const HERE = {

@@ -21,7 +21,7 @@ export async function journalStream(identifier: string): Promise<Socket | null> 
   } catch {
     return null;
   }
-  // No unit, no "<6>" read at the beginning of a line, nothing forwarded to syslog, the kernel or the console.
+  // No unit, no "<6>" read at the beginning of a line, nothing forwarded to syslog, the kernel or a terminal.
   const words = [identifier, '', INFO, 0, 0, 0, 0];
   await new Promise<void>((resolve, reject) => {
     socket.once('error', reject);

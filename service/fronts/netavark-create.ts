@@ -13,7 +13,7 @@ import type { NetavarkCreate } from '../../state/fronts/netavark.ts';
 import { Cidr } from '../../state/names.ts';
 import { NetworkRequest, subnetPools } from '../../state/network.ts';
 import { parse } from '../requests/parse.ts';
-import { routeOf } from './netavark.ts';
+import { isDriver, routeOf } from './netavark.ts';
 
 const refuse = (message: string): FaultError => new FaultError('BAD_REQUEST', message);
 
@@ -25,6 +25,7 @@ export function createNetwork(
   const { name, driver, network_dns_servers: servers } = network;
   const [names, interfaces] = [used.names ?? {}, used.interfaces ?? []];
   if (Object.hasOwn(names, name)) throw refuse(`network already exists ${name}`);
+  if (!isDriver(driver)) throw refuse(`unknown network driver ${driver}`);
   const dns = (network.dns_enabled ?? false) && driver === 'bridge' && network.ipam_options?.driver !== 'none';
   if (servers && servers.length > 0 && !dns) {
     throw refuse('cannot set NetworkDNSServers if DNS is not enabled for the network');

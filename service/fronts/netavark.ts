@@ -134,7 +134,9 @@ function describe(info: NetworkInfo, strict: boolean): DescribedNetwork {
   };
 }
 
-const isDriver = (text: string): text is NetworkDefinition['driver'] => DRIVERS.some((driver) => driver === text);
+/** Returns true for a driver whose networks an engine describes. An overlay is known to its hosts alone, which share it in a store. */
+export const isDriver = (text: string): text is Exclude<NetworkDefinition['driver'], 'overlay'> =>
+  text !== 'overlay' && DRIVERS.some((driver) => driver === text);
 
 type Subnets = NonNullable<NetworkInfo['subnets']>;
 
