@@ -14,7 +14,7 @@ import { TestDaemon } from '../harness/daemon.ts';
 import { until } from '../harness/native.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../bundle/cleat.cjs');
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 60_000;
 
 export interface Ended {
   code: number | null;

@@ -233,7 +233,7 @@ const subnets = (...list: object[]) => network({ subnets: list });
 harmless('definitions that are no networks are bad requests', async () => {
   const answers: Record<string, () => Promise<Answer>> = {
     'an unknown field': network({ plugin: 'x' }),
-    'an unknown driver': network({ driver: 'overlay' }),
+    'an unknown driver': network({ driver: 'weave' }),
     'an unknown option': network({ options: { vlan: '4095' } }),
     'an mtu that is none': network({ options: { mtu: '12' } }),
     'an interface name that is a path': network({ network_interface: '../x' }),
