@@ -12,36 +12,37 @@
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-const LOOK_MS = 2000;
-/** Less processor time than this between two looks is rest: some twenty lives of containers take it. */
-const REST_US = 200_000;
+/** Less processor time than this part of the time between two looks is rest: some twenty lives of containers take it in 2 s. */
+const RESTING = { everyMs: 2000, share: 0.1 };
+/** A burst takes a whole processor, and must not wait long until V8 works as it should. The memory reducer takes less. */
+const REDUCING = { everyMs: 250, share: 0.5 };
+/** The memory reducer waits 8 s before it begins (V8, src/heap/memory-reducer.h), and works for some more. */
+const REDUCED_AFTER_MS = 16_000;
 /** This much more memory than after the last collection is worth another one. */
 const WORTH = 8 * 1024 * 1024;
-/** The memory reducer waits 8 s before it begins (V8, src/heap/memory-reducer.h), and works for some more. */
-const REDUCED_AFTER_LOOKS = 8;
 
 export function compactAtRest(): void {
   let small = 0;
-  let reducing = 0;
+  let reducedAt: number | null = null;
   let before = process.cpuUsage();
   const look = (): void => {
+    const { everyMs, share } = reducedAt === null ? RESTING : REDUCING;
     const { user, system } = process.cpuUsage(before);
-    before = process.cpuUsage();
-    const works = user + system > REST_US;
+    const works = (user + system) / 1000 > share * everyMs;
     const held = getHeapStatistics().total_physical_size;
-    if (reducing > 0) {
-      reducing = works ? 0 : reducing - 1;
-      if (reducing > 0) return;
+    if (reducedAt !== null && (works || performance.now() > reducedAt)) {
       setFlagsFromString('--no-optimize-for-size');
+      reducedAt = null;
       if (!works) small = held;
-    } else if (!works && held > small + WORTH) {
-      reducing = REDUCED_AFTER_LOOKS;
+    } else if (reducedAt === null && !works && held > small + WORTH) {
       setFlagsFromString('--optimize-for-size');
+      reducedAt = performance.now() + REDUCED_AFTER_MS;
       collect();
-      before = process.cpuUsage(); // what collecting took is no work
     }
+    before = process.cpuUsage(); // what collecting took is no work
+    setTimeout(look, (reducedAt === null ? RESTING : REDUCING).everyMs).unref();
   };
-  setInterval(look, LOOK_MS).unref();
+  setTimeout(look, RESTING.everyMs).unref();
 }
 
 /** V8 hands out its collector to contexts that are made while --expose-gc holds. */
