@@ -34,7 +34,7 @@ export interface ResolverInput {
   outside: string | null;
   /** Names of the containers in snapshots, by owner. Their files and the server exist, or are about to. */
   adopted: Names;
-  /** What other hosts answer for. */
+  /** The names that containers on other hosts have. */
   remote?: RemoteZones;
   /** True if a crash may have left a server although no names are left: it is then stopped. */
   recovering: boolean;

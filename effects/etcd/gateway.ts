@@ -17,7 +17,7 @@ export interface EtcdPlaces extends CredentialFiles {
   endpoints: readonly string[];
 }
 
-/** What etcd refuses with: the code of gRPC's status, and its message. */
+/** A refusal of etcd has the code of gRPC's status, and a message. */
 export interface Refusal {
   code: number;
   message: string;
@@ -26,7 +26,7 @@ export interface Refusal {
 /** Codes of gRPC (google.golang.org/grpc/codes). */
 export const NOT_FOUND = 5;
 export const PRECONDITION = 9;
-/** Of a member that may answer later, or whose neighbour answers: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE. */
+/** A member that refuses with one of these may answer later, or another may: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE. */
 const PASSING: ReadonlySet<number> = new Set([4, 8, 14]);
 
 /** The deadline of a request, unless the caller has another one, and what one member gets of it. */
@@ -103,7 +103,7 @@ export class Gateway {
           if (rest.length > MAX_ANSWER) return end('too much in one line');
           for (const line of lines) if (!over && line !== '') hear.line(line);
         });
-        // What ends the answer for a reason is a line without an end.
+        // A member that ends the answer says why in a line that has no newline.
         response.on('end', () => {
           if (!over && rest !== '') hear.line(rest);
         });

@@ -23,7 +23,7 @@ export interface Listing {
   revision: number;
 }
 
-/** What a transaction compares: `modified: 0` is a key that does not exist; with `prefix`, of all keys that begin so. */
+/** A transaction compares this: `modified: 0` means that the key does not exist; with `prefix`, that no key begins so. */
 export interface Compare {
   key: string;
   modified: number;

@@ -27,7 +27,7 @@ const LOOK_MS = 500;
 
 export interface ClaimParts {
   store: Store;
-  /** What is in the store, as the schemas of state/ have it. */
+  /** Reads entries of the store with the schemas of state/. */
   read: (network: string, entries: Iterable<Entry>) => Seen;
   /** Null: the text is nothing of the kind. */
   readShared: (text: string) => OverlayShared | null;

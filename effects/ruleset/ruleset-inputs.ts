@@ -18,7 +18,7 @@ export interface NetworkRules {
   masquerade: boolean;
   /** The source addresses, at most one per family. A family without one gets the address of the outgoing interface. */
   outbound: readonly string[];
-  /** Of a network on several hosts: what of it is on others. */
+  /** A network on several hosts has its other hosts here; any other network has none. */
   overlay?: OverlayRules;
 }
 

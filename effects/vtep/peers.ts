@@ -1,6 +1,6 @@
 /**
- * What leads from this host to the other hosts of an overlay: a route, a neighbour and a forwarding entry for each. Beside them, the
- * pool itself leads nowhere, so that packets to a share without a host are refused instead of leaving by the default route (docs/decisions/0071).
+ * Makes what leads from this host to the other hosts of an overlay: a route, a neighbour and a forwarding entry for each. Beside them,
+ * the pool itself leads nowhere, so that packets to a share without a host are refused instead of leaving by the default route (docs/decisions/0071).
  *
  * Guarantees: what stands is compared with what should, and the difference alone is requested, in one batch: what is new first, then
  * what is gone. Routes and neighbours of others are neither changed nor removed: a route of others in the way of one of ours is an
@@ -61,7 +61,7 @@ async function program(native: Outside, definition: OverlaySeen, wanted: PeerEnt
     const message = `network ${definition.name}: a route to ${destination} that is not ours is in the way`;
     throw new FaultError('ROUTE_IN_THE_WAY', message, { object: destination });
   }
-  // What is to be gone may have gone by itself.
+  // The kernel may have removed an entry by itself, which is no failure.
   const failed = replies.filter(({ code }, i) => requests[i]?.op.endsWith('.del') !== true || !GONE.has(code));
   refuse(failed, definition.name);
 }

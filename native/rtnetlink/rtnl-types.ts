@@ -40,8 +40,8 @@ export type RtnlRequest =
       /** Of a bridge: its ports have tags (IFLA_BR_VLAN_FILTERING). A kernel built without that refuses it (EOPNOTSUPP). */
       vlanFiltering?: boolean;
       /**
-       * Of a vxlan, which has VNI 0 without it: its VNI (24 bits), the address of this host that its packets come from and go to,
-       * and the UDP port. It learns nothing from packets (fdb.replace).
+       * A vxlan has a VNI (24 bits), an address of this host that its packets come from and go to, and a UDP port; without these its
+       * VNI is 0. It learns nothing from packets (fdb.replace).
        */
       vxlan?: { vni: number; local: string; port: number };
       group?: number;
@@ -90,7 +90,7 @@ export type RtnlRequest =
       table?: number;
       type?: 'unicast' | 'local' | 'blackhole' | 'unreachable' | 'prohibit';
       scope?: 'global' | 'link' | 'host';
-      /** Who made it (RTPROT_*); RTPROT_STATIC by default. When deleting, only a route of this protocol matches; by default any. */
+      /** The protocol names who made the route (RTPROT_*), RTPROT_STATIC by default. When deleting, only a route of this protocol matches; by default any. */
       protocol?: number;
       /** The gateway is on the link, whatever other routes say (RTNH_F_ONLINK). */
       onlink?: boolean;
@@ -142,7 +142,7 @@ export interface Link {
   netnsId: number | null;
   group: number;
   alias: string;
-  /** Of a vxlan: what it was made with. Null for other kinds. `local` is "" if it is any address. */
+  /** A vxlan keeps what it was made with; other kinds have null. `local` is "" if it is any address. */
   vxlan: { vni: number; local: string; port: number; learning: boolean } | null;
   statistics: LinkStatistics;
 }
@@ -203,7 +203,7 @@ export interface Neighbour {
   mac: string;
   /** NUD_* (linux/neighbour.h). */
   state: number;
-  /** Who made it (RTPROT_*), 0 if that is unknown. */
+  /** The protocol names who made the route (RTPROT_*); 0 means that this is unknown. */
   protocol: number;
 }
 
