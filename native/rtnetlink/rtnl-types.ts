@@ -203,7 +203,7 @@ export interface Neighbour {
   mac: string;
   /** NUD_* (linux/neighbour.h). */
   state: number;
-  /** The protocol names who made the route (RTPROT_*); 0 means that this is unknown. */
+  /** The protocol names who made the neighbour (RTPROT_*); 0 means that this is unknown. */
   protocol: number;
 }
 
