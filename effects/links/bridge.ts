@@ -63,10 +63,9 @@ export const reviseNetwork =
     await setRules(native, kernel.instance.table, rulesOf(to));
     const ports = () => members(outside, to.name);
     await restore(native, to, mac, ports);
-    await raiseOverlay(kernel, native, to);
     const kept = new Set(withGateways(to).flatMap(({ subnet, gateway }) => [subnet, `${subnet} ${gateway}`]));
     const gone = withGateways(from).filter(({ subnet, gateway }) => !kept.has(`${subnet} ${gateway}`));
-    if (gone.length === 0) return;
+    if (gone.length === 0) return raiseOverlay(kernel, native, to);
     const replies = await native.rtnl([
       ...gone.map(({ subnet, gateway }) => addressOf('address.del', name, subnet, gateway)),
       // The kernel removes its own connected route with the address, but not one that `restore` has added.
@@ -81,6 +80,8 @@ export const reviseNetwork =
     // Removing an IPv4 address also removes those added after it in its subnet (__inet_del_ifa). An IPv6 address exists only
     // once.
     await restore(native, to, mac, ports);
+    // The share that was ours may be another host's by now, and the bridge's own route to it was in the way.
+    await raiseOverlay(kernel, native, to);
   };
 
 /** Restores what is missing of a bridge in use, and makes these links its ports again. Leaves the rules alone. */

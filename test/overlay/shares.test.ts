@@ -183,8 +183,10 @@ shares('a share whose lease has ended is claimed again; one that is somebody els
     after.subnets.map(({ subnet }) => subnet),
     now,
   );
-  const moved = addressOf((await a.get('/v1/containers/kept')).body.networks);
-  assert.is.not(moved, addressOf(was.networks));
+  const moved = await until(
+    async () => addressOf((await a.get('/v1/containers/kept')).body.networks),
+    (address) => address !== addressOf(was.networks),
+  );
   assert.is(moved.split('.')[2], now[0]?.split('.')[2]);
   const { peers } = await until(
     () => view(a),
