@@ -313,9 +313,12 @@ overlay('peers that would take the traffic of others get nothing', async () => {
 
 overlay('a new share takes the place of the old one, on the link too', async () => {
   const { one, here, two, there } = await pair();
-  const moved: Seen = { ...here, subnets: overlayOf(5, []).subnets };
+  // The old one is another host's by now.
+  const peers = [...(here.peers ?? []), { ...peerOf(6), subnets: sharesOf(1) }];
+  const moved: Seen = { ...here, peers, subnets: overlayOf(5, []).subnets };
   await one.revise(here, moved);
   assert.equal(await one.look(moved), []);
+  assert.match(run('host1', 'ip', 'route', 'show', '10.128.1.0/24'), / dev vx-/);
   assert.not.match(run('host1', 'ip', 'address', 'show', 'dev', VXLAN), /10\.128\.1\.0/);
   await two.program({ ...there, peers: [{ ...peerOf(1), subnets: sharesOf(5) }] });
   one.attach('e1', 'cl-ov', ['10.128.5.1'], ['10.128.5.2']);
