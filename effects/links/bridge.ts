@@ -24,7 +24,7 @@ import { hostNeighbours } from './neighbour.ts';
 import { portTag, refuseTag, tagOf } from './vlan.ts';
 import { refuse, stranger } from '../refusal.ts';
 import type { NetworkRules, OverlayRules } from '../ruleset/ruleset-inputs.ts';
-import { requireIpv6, writeIfThere } from '../namespaces/switches.ts';
+import { ipv6Switches, requireIpv6, writeIfThere } from '../namespaces/switches.ts';
 import { ensurePeers, removePeers } from '../vtep/peers.ts';
 import { ensureVxlan } from '../vtep/vxlan.ts';
 import { rejoinBridge, requireBridge } from './unmanaged-bridge.ts';
@@ -216,7 +216,6 @@ async function dressBridge(native: Outside, definition: NetworkDefinition): Prom
 /** Returns the switches of a bridge by family: a kernel without IPv6 has no IPv6 switches. */
 export function bridgeSwitches({ network_interface: name, subnets }: NetworkDefinition) {
   const of4 = `net/ipv4/conf/${name}`;
-  const of6 = `net/ipv6/conf/${name}`;
   const has6 = subnets.some(({ subnet }) => subnet.includes(':'));
   const v4: Record<string, string> = {
     // Lets packets from 127.0.0.1 leave through the bridge to a published port. The raw chains drop others' packets from or to
@@ -228,15 +227,7 @@ export function bridgeSwitches({ network_interface: name, subnets }: NetworkDefi
     // The kernel remembers the sender of an ARP request. This limits it to senders that are routed through the bridge.
     [`${of4}/arp_filter`]: '1',
   };
-  const v6: Record<string, string> = has6
-    ? {
-        [`${of6}/disable_ipv6`]: '0',
-        [`${of6}/accept_ra`]: '0',
-        [`${of6}/accept_dad`]: '0',
-        [`${of6}/accept_redirects`]: '0',
-      }
-    : { [`${of6}/disable_ipv6`]: '1' };
-  return { v4, v6 };
+  return { v4, v6: ipv6Switches(name, has6) };
 }
 
 /**

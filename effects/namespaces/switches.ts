@@ -11,6 +11,14 @@ import { FaultError } from '../../state/faults.ts';
 /** An interface with a smaller MTU has no IPv6 (RFC 8200, 5; addrconf_notify in the kernel): EAFNOSUPPORT. */
 export const hasIpv6 = (mtu: number): boolean => mtu >= IPV6_LEAST;
 
+/** Returns the IPv6 switches of a link on which the host listens to nobody: no router, no redirect, no other owner of an address. */
+export const ipv6Switches = (link: string, hasSubnet: boolean): Record<string, string> => {
+  const of = `net/ipv6/conf/${link}`;
+  if (!hasSubnet) return { [`${of}/disable_ipv6`]: '1' };
+  const off = ['disable_ipv6', 'accept_ra', 'accept_dad', 'accept_redirects'];
+  return Object.fromEntries(off.map((name) => [`${of}/${name}`, '0']));
+};
+
 let ipv6 = false;
 
 /** Returns false if the kernel was booted with ipv6.disable=1, or built without IPv6. The module may be loaded later. */

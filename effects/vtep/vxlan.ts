@@ -18,7 +18,7 @@ import {
 import { familyOf } from '../../plan/addresses/address.ts';
 import { ETHERNET_MTU } from '../../plan/networks/mtu.ts';
 import { FaultError } from '../../state/faults.ts';
-import { writeIfThere } from '../namespaces/switches.ts';
+import { ipv6Switches, writeIfThere } from '../namespaces/switches.ts';
 import { refuse, stranger } from '../refusal.ts';
 
 /** Makes the link if the backend has one. Throws if this host does not have the address that the others send to. */
@@ -35,18 +35,9 @@ export async function ensureVxlan(instance: Instance, native: Outside, definitio
 /** Returns the switches of the link by family: a kernel without IPv6 has no IPv6 switches. */
 export function switchesOf({ subnets }: OverlaySeen, name: string) {
   const of4 = `net/ipv4/conf/${name}`;
-  const of6 = `net/ipv6/conf/${name}`;
   const has6 = subnets.some(({ subnet }) => subnet.includes(':'));
   const v4: Record<string, string> = { [`${of4}/accept_redirects`]: '0', [`${of4}/accept_source_route`]: '0' };
-  const v6: Record<string, string> = has6
-    ? {
-        [`${of6}/disable_ipv6`]: '0',
-        [`${of6}/accept_ra`]: '0',
-        [`${of6}/accept_dad`]: '0',
-        [`${of6}/accept_redirects`]: '0',
-      }
-    : { [`${of6}/disable_ipv6`]: '1' };
-  return { v4, v6 };
+  return { v4, v6: ipv6Switches(name, has6) };
 }
 
 async function requireAddress(native: Outside, { name, overlay: { address } }: OverlaySeen): Promise<void> {
