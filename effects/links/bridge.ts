@@ -312,6 +312,7 @@ export function rulesOf(definition: Seen): NetworkRules {
 
 const overlayRulesOf = (definition: OverlaySeen): OverlayRules => ({
   link: vxlanName(definition),
+  local: definition.overlay.address,
   pools: definition.overlay.pools,
   vni: definition.overlay.vni,
   port: definition.overlay.port,

@@ -213,12 +213,17 @@ export function addressDispatch(family: Family, which: 'saddr' | 'daddr', map: s
 
 /** Matches the destination port of a protocol whose ports are at the offsets of TCP and UDP. */
 export function toPort(protocol: number, port: number): NftExpression[] {
-  return [
-    { expr: 'meta', key: 'l4proto', dreg: 0 },
-    equals({ byte: protocol }),
-    { expr: 'payload', base: 'transport', offset: 2, length: 2, dreg: 0 },
-    equals({ port }),
-  ];
+  return [{ expr: 'meta', key: 'l4proto', dreg: 0 }, equals({ byte: protocol }), ...toPortOfAny(port)];
+}
+
+/** Matches the destination port of any protocol whose ports are at the offsets of TCP and UDP, and of others what is there. */
+export function toPortOfAny(port: number): NftExpression[] {
+  return [{ expr: 'payload', base: 'transport', offset: 2, length: 2, dreg: 0 }, equals({ port })];
+}
+
+/** The packet belongs to no connection. */
+export function notrack(): NftExpression[] {
+  return [{ expr: 'notrack' }];
 }
 
 /** A UDP packet to this port, with this network number in the header of VXLAN (RFC 7348, 5). */

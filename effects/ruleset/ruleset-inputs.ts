@@ -25,6 +25,8 @@ export interface NetworkRules {
 export interface OverlayRules {
   /** The VXLAN link; null: packets go to the other hosts as they are. */
   link: string | null;
+  /** The address of this host that the tunnel's packets come to. */
+  local: string;
   /** All of the overlay's addresses, in CIDR notation. `subnets` are those of this host. */
   pools: readonly string[];
   vni: number;

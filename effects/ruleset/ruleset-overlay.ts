@@ -5,10 +5,15 @@
  * leads there; with VXLAN that is the overlay's own link, whose packets come from the addresses of its other hosts. Such packets go to
  * the bridge and nowhere else. All other networks are as apart from the other hosts' containers as from those here (`isolate`).
  *
- *     vtep-<bridge> filter 0         hook input: the tunnel's packets (port and network number of VXLAN) come from other hosts of the overlay
- *     raw          tunnel-<bridge>   by the VXLAN link come sources in the pools alone
+ *     received-<bridge>  prerouting -300: the tunnel's packets (address, port and network number of the VXLAN link) come from other hosts
+ *                        of the overlay
+ *     sent-<bridge>      output -300: those that this host sends
+ *     raw          tunnel-<bridge>   by the VXLAN link come sources of other hosts' shares alone
  *                  remote-<bridge>   sources in the pools, but in no share of this host, come by the way that leads back to them
  *     forward      peers-<bridge>    what came from another host goes to the bridge, or is an answer
+ *
+ * The tunnel's packets are no connections (`notrack`): there is one way each, and each port that a sender chooses for a flow
+ * would take an entry of the host's table.
  *
  * Limits: whoever can send with the address of another host reaches the network: VXLAN has no secret. Without VXLAN (host-gw) a
  * source counts as genuine if its route leads out by the link that the packet came in by.
@@ -25,8 +30,11 @@ import {
   ESTABLISHED_RELATED,
   FAMILIES,
   fromAddressIn,
+  goto,
   inNetwork,
   interfaceIs,
+  networkOfOne,
+  notrack,
   ofTunnel,
   verdict,
   type Family,
@@ -45,24 +53,30 @@ export const peerSets = ({ bridge, overlay }: NetworkRules): { set: string; key:
 /** Returns the bridge of the overlay that a set belongs to; undefined if it is another set. */
 export const bridgeOfSet = (set: string): string | undefined => /^peers[46]-(.+)$/.exec(set)?.[1];
 
-/** The chains of such a network, besides those of its bridge. The hook `input` calls the first. */
-export const OVERLAY_CHAINS = ['vtep', 'tunnel', 'remote', 'peers'];
-export const VTEP_HOOK: NftHook = { type: 'filter', hook: 'input', priority: 0, policy: 'accept' };
+/** The chains of such a network, besides those of its bridge. */
+export const OVERLAY_CHAINS = ['received', 'sent', 'tunnel', 'remote', 'peers'];
+/** What calls the first two: before connections are tracked (NF_IP_PRI_RAW of netfilter_ipv4.h). */
+export const TUNNEL_HOOKS: Record<string, NftHook> = {
+  received: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' },
+  sent: { type: 'filter', hook: 'output', priority: -300, policy: 'accept' },
+};
 
 /** Returns the rules of the overlay's own chains. Requires these chains, empty. */
-export function overlayRules(table: string, { bridge, overlay }: NetworkRules): NftOperation[] {
+export function overlayRules(table: string, { bridge, subnets, overlay }: NetworkRules): NftOperation[] {
   if (overlay === undefined) return [];
   const add = (prefix: string, ...words: Parameters<typeof rule>[2]) => rule(table, `${prefix}-${bridge}`, words);
-  const { link, pools, port, vni } = overlay;
+  const { link, local, pools, port, vni } = overlay;
   if (link === null) return [add('remote', cameByAnotherWay(), verdict('drop'))];
+  const family = familyOf(local);
+  // With br_netfilter, frames between others come through here as well, so the address counts.
+  const arrived = [...inNetwork('daddr', networkOfOne(local)), ...ofTunnel(port, vni)];
   return [
-    ...FAMILIES.map((family) =>
-      add('vtep', ofTunnel(port, vni), fromAddressIn(family, peerSet(family, bridge)), verdict('return')),
-    ),
-    add('vtep', ofTunnel(port, vni), verdict('drop')),
-    ...pools.map((pool) => add('tunnel', inNetwork('saddr', pool), verdict('return'))),
+    add('received', arrived, fromAddressIn(family, peerSet(family, bridge)), notrack(), verdict('return')),
+    add('received', arrived, verdict('drop')),
+    add('sent', ofTunnel(port, vni), notrack()),
+    ...subnets.map(({ cidr }) => add('tunnel', inNetwork('saddr', cidr), verdict('drop'))),
+    ...pools.map((pool) => add('tunnel', inNetwork('saddr', pool), goto('doors'))),
     add('tunnel', verdict('drop')),
-    add('remote', interfaceIs('from', link), verdict('return')),
     add('remote', verdict('drop')),
     add('peers', connection('state', ESTABLISHED_RELATED), verdict('return')),
     add('peers', interfaceIs('to', bridge, 'neq'), verdict('drop')),
@@ -73,7 +87,8 @@ export function overlayRules(table: string, { bridge, overlay }: NetworkRules): 
 export function overlayWays({ bridge, subnets, overlay }: NetworkRules): { set: string; elements: NftElement[] }[] {
   if (overlay === undefined) return [];
   const { link, pools } = overlay;
-  const jump = (prefix: string) => ({ verdict: 'jump', chain: `${prefix}-${bridge}` }) as const;
+  const jump = (prefix: string, how: 'jump' | 'goto' = 'jump') =>
+    ({ verdict: how, chain: `${prefix}-${bridge}` }) as const;
   const ways = FAMILIES.map((family) => ({
     set: `saddr${family}`,
     elements: without(
@@ -82,10 +97,16 @@ export function overlayWays({ bridge, subnets, overlay }: NetworkRules): { set: 
     ).flatMap((range) => rangeOf(range, jump('remote'))),
   }));
   if (link === null) return ways.filter(({ elements }) => elements.length > 0);
-  const byLink = (set: string, chain: string) => ({ set, elements: [{ key: [{ ifname: link }], data: jump(chain) }] });
-  return [...ways, byLink('arrivals', 'tunnel'), byLink('forward_from', 'peers'), byLink('forward_to', 'to')].filter(
-    ({ elements }) => elements.length > 0,
-  );
+  const byLink = (set: string, ...chain: Parameters<typeof jump>) => ({
+    set,
+    elements: [{ key: [{ ifname: link }], data: jump(...chain) }],
+  });
+  return [
+    ...ways,
+    byLink('arrivals', 'tunnel', 'goto'),
+    byLink('forward_from', 'peers'),
+    byLink('forward_to', 'to'),
+  ].filter(({ elements }) => elements.length > 0);
 }
 
 /** Returns the operations that add the addresses of the other hosts. */
@@ -106,6 +127,10 @@ export const toOtherHosts = ({ link, pools }: OverlayRules): NftExpression[][] =
 /** The packet has a source in the overlay. `raw` has made sure that it came from there. */
 export const fromOverlay = (overlay: OverlayRules | undefined): NftExpression[][] =>
   (overlay?.pools ?? []).map((pool) => inNetwork('saddr', pool));
+
+/** The packet came from another host of the overlay. */
+export const fromOtherHosts = (overlay: OverlayRules | undefined): NftExpression[][] =>
+  overlay === undefined || overlay.link === null ? fromOverlay(overlay) : [interfaceIs('from', overlay.link)];
 
 /** The packet stays in the overlay. */
 export const withinOverlay = (overlay: OverlayRules | undefined): NftExpression[][] =>

@@ -41,11 +41,13 @@ import {
   goto,
   inNetwork,
   interfaceIs,
+  jump,
   networkOfOne,
   ofAnyDaemon,
   reject,
   toAnotherHost,
   toPort,
+  toPortOfAny,
   toThisHost,
   verdict,
 } from './rule-words.ts';
@@ -82,14 +84,17 @@ export function sourceBase(table: string): NftOperation[] {
         elements: NOT_ON_A_WIRE[family].flatMap((cidr) => intervalOf(cidr, drop)),
       })),
     ),
-    rule(table, 'raw', [interfaceIs('from', 'lo'), verdict('return')]),
+    // A packet that this host sends to itself has passed no wire.
+    { op: 'element.add', table, set: 'arrivals', elements: [{ key: [{ ifname: 'lo' }], data: { verdict: 'accept' } }] },
     rule(table, 'raw', [dispatch('from', 'arrivals')]),
     ...FAMILIES.map((family) => rule(table, 'raw', [addressDispatch(family, 'saddr', `saddr${family}`)])),
     rule(table, 'raw', [goto('doors')]),
     ...FAMILIES.map((family) => rule(table, 'doors', [addressDispatch(family, 'daddr', `daddr${family}`)])),
+    // One comparison for all packets, which are seldom queries.
+    rule(table, 'input', [toPortOfAny(DNS_PORT), jump('queries')]),
     ...[PROTOCOLS.udp, PROTOCOLS.tcp].flatMap((protocol) =>
       FAMILIES.map((family) =>
-        rule(table, 'input', [toPort(protocol, DNS_PORT), addressDispatch(family, 'daddr', `dns${family}`)]),
+        rule(table, 'queries', [toPort(protocol, DNS_PORT), addressDispatch(family, 'daddr', `dns${family}`)]),
       ),
     ),
   ];
@@ -124,8 +129,9 @@ export function sourceRules(table: string, network: NetworkRules): NftOperation[
   // Without masquerading, answers are addressed to the container itself. Only connection tracking knows which packets are
   // answers, so the forward hook decides (to-<bridge>).
   if (!masquerade && !internal) return rules;
-  rules.push(add('door', own, verdict('return')), add('door', toThisHost(), verdict('return')));
+  rules.push(add('door', own, verdict('return')));
   rules.push(...fromOverlay(overlay).map((source) => add('door', source, verdict('return'))));
+  rules.push(add('door', toThisHost(), verdict('return')));
   if (!internal && isolate !== 'strict') rules.push(add('door', fromOneOf('open'), verdict('return')));
   if (!internal && isolate === 'open') rules.push(add('door', fromOneOf('isolated'), verdict('return')));
   rules.push(add('door', verdict('drop')));

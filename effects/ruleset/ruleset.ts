@@ -67,14 +67,14 @@ import {
 import type { Closed, NetworkRules, PublishedPort } from './ruleset-inputs.ts';
 import { otherForwarding, SOURCE_SETS, sourceBase, sourceRules, sourceWays } from './ruleset-sources.ts';
 import {
-  fromOverlay,
+  fromOtherHosts,
   OVERLAY_CHAINS,
   overlayRules,
   overlayWays,
   peerElements,
   peerSets,
   toOtherHosts,
-  VTEP_HOOK,
+  TUNNEL_HOOKS,
   withinOverlay,
 } from './ruleset-overlay.ts';
 import { NO_REPLIES, replyRules, type Replies } from './ruleset-replies.ts';
@@ -98,7 +98,7 @@ const BRIDGE_CHAINS = [...DISPATCH.map(({ prefix }) => prefix), 'source', 'insid
 export const CHAINS = [...BRIDGE_CHAINS, ...OVERLAY_CHAINS];
 
 /** Chains of the whole table that no hook calls. */
-const INNER = ['publish', 'doors', 'others4', 'others6'];
+const INNER = ['publish', 'doors', 'queries', 'others4', 'others6'];
 
 // --- Shared by all networks of an outside -----------------------------------------------------------------------
 
@@ -241,8 +241,11 @@ function chainsOf({ bridge, overlay }: NetworkRules): string[] {
 }
 
 function networkChains(table: string, network: NetworkRules): NftOperation[] {
+  const hooks = new Map(
+    Object.entries(TUNNEL_HOOKS).map(([prefix, hook]) => [`${prefix}-${network.bridge}`, { hook }]),
+  );
   return chainsOf(network).flatMap((chain): NftOperation[] => [
-    { op: 'chain.add', table, chain, ...(chain === `vtep-${network.bridge}` ? { hook: VTEP_HOOK } : {}) },
+    { op: 'chain.add', table, chain, ...hooks.get(chain) },
     { op: 'chain.flush', table, chain },
   ]);
 }
@@ -271,7 +274,7 @@ function toRules(table: string, { bridge, internal, isolate, overlay }: NetworkR
   // through here as well.
   const rules = [
     add(interfaceIs('from', bridge), verdict('accept')),
-    ...fromOverlay(overlay).map((source) => add(source, verdict('accept'))),
+    ...fromOtherHosts(overlay).map((from) => add(from, verdict('accept'))),
   ];
   if (!internal) {
     rules.push(add(clampSegments()));

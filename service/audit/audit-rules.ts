@@ -11,7 +11,7 @@ import { staleElements, SUBNET_SETS } from '../../effects/ruleset/ruleset-stale.
 import type { NftElement, NftOperation, NftTable, Outside } from '../../native/index.ts';
 import { leaked, type Found, type InUse } from './audit-finding.ts';
 
-/** The sets that contain bridges, or that look them up, by name. */
+/** The sets that contain bridges, and the maps from their names to chains. */
 const BRIDGE_SETS = ['bridges', 'open', 'isolated', 'forward_from', 'forward_to', 'nat_to', 'nat_from', 'arrivals'];
 
 const OF_BRIDGE = new RegExp(`^(?:${CHAINS.join('|')})-(.+)$`);
@@ -46,8 +46,8 @@ export async function auditRules(
 function bridgesOf(set: string, { key, data, comment }: NftElement): string[] {
   const leads = data !== undefined && !Array.isArray(data) && 'chain' in data ? (bridgeOfChain(data.chain) ?? []) : [];
   const [first] = key;
-  const is = BRIDGE_SETS.includes(set) && first !== undefined && 'ifname' in first ? first.ifname : [];
-  return [leads, is, SUBNET_SETS.includes(set) ? (comment ?? []) : []].flat();
+  const is = data === undefined && BRIDGE_SETS.includes(set) && first !== undefined && 'ifname' in first;
+  return [leads, is ? first.ifname : [], SUBNET_SETS.includes(set) ? (comment ?? []) : []].flat();
 }
 
 function removal(

@@ -160,6 +160,20 @@ overlay('packets of a tunnel are taken from peers alone, and a host that has lef
   assert.equal(await one.look(here), []);
 });
 
+overlay('packets of a tunnel take no entry in the table of connections of either host', async () => {
+  await pair();
+  run('host1', 'nft', 'add table ip seen; add chain ip seen out { type filter hook output priority 5; }');
+  run('host1', 'nft', 'add rule ip seen out udp dport 4789 ct state != untracked counter');
+  run('host2', 'nft', 'add table ip seen; add chain ip seen in { type filter hook input priority 5; }');
+  run('host2', 'nft', 'add rule ip seen in udp dport 4789 ct state untracked counter');
+  run('host2', 'nft', 'add rule ip seen in udp dport 4789 counter');
+  assert.ok(pings('c1', containerAddress(2)));
+  assert.match(run('host1', 'nft', 'list table ip seen'), /counter packets 0 /);
+  const [untracked, all] = [...run('host2', 'nft', 'list table ip seen').matchAll(/packets (\d+)/g)].map(([, n]) => n);
+  assert.ok(Number(all) > 0);
+  assert.is(untracked, all);
+});
+
 overlay('a source of the pool is believed on the way that leads there alone', async () => {
   const { one, here } = await pair();
   const three = await start(3);
@@ -325,7 +339,7 @@ overlay('a new share takes the place of the old one, on the link too', async () 
   assert.ok(pings('e1', containerAddress(2)));
 });
 
-overlay('a thousand peers are programmed within a second, and again with nothing to do', async () => {
+overlay('a thousand peers are programmed, again with nothing to do, and taken away', async () => {
   const one = await start(1);
   const many = Array.from({ length: 1000 }, (_, i): Peer => {
     const n = i + 300;
@@ -338,20 +352,15 @@ overlay('a thousand peers are programmed within a second, and again with nothing
   assert.ok(isOverlay(network));
   assert.is(peerEntries(network).fdb.length, 1000);
   await one.raise({ ...network, peers: [] });
-  const took: Record<string, number> = {};
   for (const [what, now] of [
     ['all of them', network],
     ['the same again', network],
     ['one fewer', { ...network, peers: many.slice(1) }],
     ['none', { ...network, peers: [] }],
   ] as const) {
-    const began = performance.now();
     await one.program(now);
-    took[what] = Math.round(performance.now() - began);
     assert.equal(await one.look(now), [], what);
   }
-  console.log(`1,000 peers, in ms: ${JSON.stringify(took)}`);
-  for (const [what, ms] of Object.entries(took)) assert.ok(ms < 1000, `${what}: ${ms} ms`);
 });
 
 endWithReport();

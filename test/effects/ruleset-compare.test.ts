@@ -40,7 +40,14 @@ const STANDING: Standing = {
     {
       network: 'over',
       rules: rules('cl-over', '10.128.3.0/24', '10.128.3.1', {
-        overlay: { link: 'vx-over', pools: ['10.128.0.0/10'], vni: 7, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
+        overlay: {
+          link: 'vx-over',
+          local: '192.0.2.6',
+          pools: ['10.128.0.0/10'],
+          vni: 7,
+          port: 4789,
+          peers: ['192.0.2.7', '2001:db8::7'],
+        },
       }),
     },
     { network: 'inner', rules: rules('cl-inner', '10.91.0.0/24', '10.91.0.1', { internal: true, masquerade: false }) },
@@ -126,8 +133,8 @@ const BROKEN: Record<string, [command: string, expected: string[]]> = {
     ['rule 192.0.2.7 in peers4-cl-over over'],
   ],
   'all hosts of an overlay, with what speaks of them': [
-    `flush chain inet ${TABLE} vtep-cl-over\ndelete set inet ${TABLE} peers6-cl-over`,
-    ['rule set peers6-cl-over over', 'rule chain vtep-cl-over over', 'rule 2001:db8::7 in peers6-cl-over over'],
+    `flush chain inet ${TABLE} received-cl-over\ndelete set inet ${TABLE} peers6-cl-over`,
+    ['rule set peers6-cl-over over', 'rule chain received-cl-over over', 'rule 2001:db8::7 in peers6-cl-over over'],
   ],
   'a pool that may be claimed by others': [
     `delete element inet ${TABLE} saddr4 { 10.128.4.0-10.191.255.255 }`,

@@ -59,7 +59,14 @@ const O: NetworkRules = {
   ...A,
   bridge: 'cl-o',
   subnets: [{ cidr: '10.128.3.0/24', gateway: '10.128.3.1' }],
-  overlay: { link: 'vx-o', pools: ['10.128.0.0/10'], vni: 0xab_cd_ef, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
+  overlay: {
+    link: 'vx-o',
+    local: '192.0.2.6',
+    pools: ['10.128.0.0/10'],
+    vni: 0xab_cd_ef,
+    port: 4789,
+    peers: ['192.0.2.7', '2001:db8::7'],
+  },
 };
 /** A host that forwarded everything before cleat. */
 const OPEN: Closed = new Map();
@@ -112,7 +119,8 @@ rules('the ruleset reads as intended, as nft prints it', async () => {
   await nft([...networkRules(TABLE, { ...A, isolate: 'open' }), ...portElements(TABLE, PORTS).add]);
   const text = listing();
   for (const line of [
-    'iifname "lo" return',
+    '"lo" : accept',
+    'th dport 53 jump queries',
     'iifname vmap @arrivals',
     'ip saddr vmap @saddr4',
     'ip6 daddr vmap @daddr6',

@@ -23,15 +23,22 @@ export function addHost(name: string, address: string): string {
   if (!made) {
     ip('link', 'add', SWITCH, 'type', 'bridge');
     ip('addr', 'add', `${GROUND_ADDRESS}/24`, 'dev', SWITCH);
-    ip('link', 'set', SWITCH, 'up');
+    upWithoutLinkLocal(SWITCH);
     made = true;
   }
   const path = addNetns(name);
-  ip('link', 'add', `p-${name}`, 'master', SWITCH, 'up', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);
+  ip('link', 'add', `p-${name}`, 'master', SWITCH, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);
+  upWithoutLinkLocal(`p-${name}`);
   ip('-n', name, 'addr', 'add', `${address}/24`, 'dev', 'eth0', 'nodad');
   ip('-n', name, 'link', 'set', 'eth0', 'up');
   ip('-n', name, 'route', 'add', 'default', 'via', GROUND_ADDRESS);
   return path;
+}
+
+/** The kernel gives a link its link-local address when it likes to: a test that compares the kernel before and after would see it. */
+function upWithoutLinkLocal(link: string): void {
+  ip('link', 'set', link, 'addrgenmode', 'none');
+  ip('link', 'set', link, 'up');
 }
 
 /** Cuts a host or a member off from all others, and joins it again. */

@@ -271,7 +271,7 @@ export const mutantsOfOneOperation: Mutant[] = [
   {
     name: 'packets of a tunnel are taken from anybody',
     file: 'effects/ruleset/ruleset-overlay.ts',
-    find: "add('vtep', ofTunnel(port, vni), verdict('drop')),",
+    find: "add('received', arrived, verdict('drop')),",
     replace: '',
     test: 'effects/overlay',
     seen: /FAIL +an overlay in the kernel +"packets of a tunnel are taken from peers alone/,
