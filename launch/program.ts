@@ -3,9 +3,10 @@
  * cache (scripts/code-cache.ts).
  *
  *   dist/bundle/NAME.program.js      a function expression; it begins with the hash of the rest
- *   dist/bundle/NAME.program.cache   the same hash, then V8's data
+ *   dist/bundle/NAME.program.cache   the same hash, the processor, then V8's data
  *
- * Guarantees: a cache is used only for the program that it was made of, only if V8 takes it as its own (same version, same flags),
+ * Guarantees: a cache is used only for the program that it was made of, on the kind of processor that made it (V8 of amd64 takes that of arm64
+ * and fails later), only if V8 takes it as its own (same version, same flags),
  * and only if nobody but the owner of the program can have written it. Otherwise the program is compiled, which takes longer and
  * changes nothing; `unfit` says why. With --enable-source-maps, stacks show the TypeScript.
  * Limits: V8 does not verify the data itself. Who can write to dist/ can change the program as well. docs/decisions/0064.
@@ -42,6 +43,9 @@ const OTHERS_MAY_WRITE = 0o022;
 /** Node remembers a source map for as long as the module that it belongs to. */
 const mapped: Module[] = [];
 
+/** Begins the cache of a program. Its length is a multiple of 8, because V8 copies data that is not aligned. */
+export const headOf = (hash: string): string => `${hash}${process.arch.padEnd(16)}`;
+
 export const cacheOf = (name: string): string => join(BUNDLES, `${name}.program.cache`);
 
 export function load(name: string): Program {
@@ -71,7 +75,9 @@ function readCache(file: string, hash: string, program: string): Buffer | string
     const { mode, uid } = fstatSync(fd);
     if ((mode & OTHERS_MAY_WRITE) !== 0 || uid !== statSync(program).uid) return 'others may write to it';
     const data = readFileSync(fd);
-    return data.toString('latin1', 0, HASH) === hash ? data.subarray(HASH) : 'it is of another build';
+    const head = headOf(hash);
+    const fits = data.toString('latin1', 0, head.length) === head;
+    return fits ? data.subarray(head.length) : 'it is of another build, or of another processor';
   } finally {
     closeSync(fd);
   }

@@ -17,7 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type * as CommandLine from '../cli/main.ts';
 import type * as Daemon from '../service/main.ts';
-import { cacheOf, load, type Program } from '../launch/program.ts';
+import { cacheOf, headOf, load, type Program } from '../launch/program.ts';
 import { BUNDLES, replace } from './bundle.ts';
 
 const CLEAT = join(BUNDLES, 'cleat.cjs');
@@ -44,7 +44,7 @@ const words = (command: string): string[] => [...command.split(' '), ...SOCKET];
 /** Writes what V8 has compiled of a program by now. */
 function write(name: string, { script, hash }: Program): void {
   setFlagsFromString('--flush-bytecode'); // V8 compares the flags, too
-  replace(cacheOf(name), Buffer.concat([Buffer.from(hash), script.createCachedData()]));
+  replace(cacheOf(name), Buffer.concat([Buffer.from(headOf(hash)), script.createCachedData()]));
 }
 
 /** Loads a program that keeps what it compiles, however long ago it was used. */

@@ -3,30 +3,33 @@
  *
  *   node scripts/matrix.mjs [PLACE...] [-- SUBSTRING...]
  *   PLACE      node20, node22, node24: the tests (those with SUBSTRING, as of test/run.ts) with the newest Node of that version, for
- *              which everything is built anew in a copy; bookworm, trixie: the life of the package in a clean Debian. Default: all
+ *              which everything is built anew in a copy; bookworm, trixie: the life of the package in a clean Debian; arm64: the packages
+ *              for that processor, in emulation. Default: all
  *
  * Guarantees: nothing is installed on this machine. What was fetched stays in build/matrix, and is fetched once. The last line of each place
  * is its verdict; the exit code is 1 if one failed.
- * Limits: needs root, debootstrap and the network: Node is taken from packages of npm, Debian from its archive. Other processors are not
- * tried.
+ * Limits: needs root, debootstrap and the network: Node is taken from packages of npm, Debian from its archive.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { tryArm64 } from './matrix-arm64.mjs';
 import { liveInDebian } from './matrix-debian.mjs';
 
 const ROOT = join(import.meta.dirname, '..');
 const HOME = join(ROOT, 'build/matrix');
 const NODES = ['node20', 'node22', 'node24'];
 const DEBIANS = ['bookworm', 'trixie'];
+const OTHERS = ['arm64'];
+const PLACES = [...DEBIANS, ...OTHERS, ...NODES];
 /** What of a working copy is made, or is of no use to a copy. */
 const NOT_COPIED = ['build', 'dist', 'node_modules', '.git'];
 
 const words = process.argv.slice(2);
 const end = words.includes('--') ? words.indexOf('--') : words.length;
 const [places, substrings] = [words.slice(0, end), words.slice(end + 1)];
-const unknown = places.find((place) => ![...NODES, ...DEBIANS].includes(place));
-if (unknown !== undefined) throw new Error(`unknown place ${unknown}; known: ${[...NODES, ...DEBIANS].join(' ')}`);
+const unknown = places.find((place) => !PLACES.includes(place));
+if (unknown !== undefined) throw new Error(`unknown place ${unknown}; known: ${PLACES.join(' ')}`);
 
 /** Runs a program to its end; its output is ours. */
 function run(file, args, options = {}) {
@@ -84,11 +87,20 @@ function tryDebian(suite) {
   liveInDebian(clean, join(HOME, file));
 }
 
+function packAndTryArm64() {
+  const packages = join(HOME, 'arm64');
+  rmSync(packages, { recursive: true, force: true });
+  run(process.execPath, [join(ROOT, 'scripts/cross.mjs'), packages]);
+  const file = readdirSync(packages).find((name) => name.endsWith('_arm64.deb'));
+  tryArm64(join(packages, file), join(ROOT, 'build/arm64/system'), join(HOME, 'arm64-files'));
+}
+
 mkdirSync(HOME, { recursive: true });
 let failed = 0;
-for (const place of places.length > 0 ? places : [...DEBIANS, ...NODES]) {
+for (const place of places.length > 0 ? places : PLACES) {
   try {
     if (DEBIANS.includes(place)) tryDebian(place);
+    else if (place === 'arm64') packAndTryArm64();
     else tryNode(place);
     console.log(`${place}: passed`);
   } catch (error) {

@@ -1,12 +1,13 @@
 /**
  * Makes the packages: `npm run package` writes dist/packages/cleat-VERSION.tgz for npm, and cleat_VERSION_ARCHITECTURE.deb.
  *
- *   node dist/scripts/package.js [DIRECTORY]
+ *   node dist/scripts/package.js [DIRECTORY] [--architecture ARCHITECTURE --node FILE --libraries DIRECTORY ...]
+ *
+ * The options are for another processor, for which this tree was compiled (cross.mjs): its Node, and unpacked packages of the libraries.
  *
  * Guarantees: both have the files that `files` in package.json names: what runs, without sources and dependencies, which are in the
  * bundles. The client for programs in Node is in npm's alone. Everything in the .deb belongs to root, wherever it is made, and nothing of this machine is changed.
- * Limits: for the processor of this machine, and a C library at least as new. The .deb has the Node that runs this, for which the code
- * caches are made; one that needs libraries of its own version (Debian's, with libnode) is refused. Needs dpkg-dev.
+ * Limits: a C library at least as new as that of the machine. The .deb has the Node that runs this, for which the code caches are made; one that needs libraries of its own version (Debian's, with libnode) is refused. Needs dpkg-dev.
  * docs/decisions/0069.
  */
 import { execFileSync } from 'node:child_process';
@@ -25,6 +26,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { licences } from './licences.ts';
 
@@ -35,8 +37,24 @@ const HOME = 'usr/lib/cleat';
 const CLEAT = join(ROOT, 'dist/bundle/cleat.cjs');
 const DOCUMENTS = ['README.md', 'SECURITY.md'];
 
-const run = (file: string, args: string[], cwd = ROOT): string =>
-  execFileSync(file, args, { cwd, encoding: 'utf8', maxBuffer: 1 << 26, stdio: ['ignore', 'pipe', 'pipe'] });
+const run = (file: string, args: string[], cwd = ROOT, env = {}): string =>
+  execFileSync(file, args, {
+    cwd,
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+
+const OWN = run('dpkg', ['--print-architecture']).trim();
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    architecture: { type: 'string', default: OWN },
+    node: { type: 'string', default: process.execPath },
+    libraries: { type: 'string', multiple: true, default: [] },
+  },
+});
 
 /** Packs what package.json names, and returns the path of the archive. */
 function packNpm(directory: string): string {
@@ -48,7 +66,11 @@ function packNpm(directory: string): string {
   const matches = (pattern: string) => new RegExp(`^${pattern.replace(/\*\*\/|[.*]/g, (one) => any[one] ?? one)}$`);
   const missing = wanted.filter((pattern) => !packed.files.some(({ path }) => matches(pattern).test(path)));
   if (missing.length > 0) throw new Error(`build first (npm run build): there is no ${missing.join(', ')}`);
-  return join(directory, packed.filename);
+  const made = join(directory, packed.filename);
+  if (options.architecture === OWN) return made;
+  const named = made.replace(/\.tgz$/, `-${options.architecture}.tgz`);
+  renameSync(made, named);
+  return named;
 }
 
 /** Puts everything where it is to be installed, below `stage`. */
@@ -68,7 +90,7 @@ function stageFiles(stage: string, archive: string): void {
     rmSync(join(stage, HOME, name), { recursive: true });
 
   mkdirSync(join(stage, HOME, 'bin'));
-  copyFileSync(process.execPath, join(stage, HOME, 'bin/node'));
+  copyFileSync(options.node, join(stage, HOME, 'bin/node'));
   const program = join(stage, HOME, 'dist/bundle/cleat.cjs');
   writeFileSync(program, readFileSync(program, 'utf8').replace(/^#!.*/, `#!/${HOME}/bin/node`));
   link('usr/bin/cleat', '../lib/cleat/dist/bundle/cleat.cjs');
@@ -129,7 +151,10 @@ function dependencies(stage: string, scratch: string): string {
     throw new Error(`this Node needs ${bound} of its own version: package with the Node of nodejs.org`);
   mkdirSync(join(scratch, 'debian'));
   writeFileSync(join(scratch, 'debian/control'), 'Source: cleat\n\nPackage: cleat\nArchitecture: any\n');
-  const said = run('dpkg-shlibdeps', ['-O', '--warnings=0', ...binaries.map((path) => `-e${path}`)], scratch);
+  const words = [...options.libraries.map((path) => `-S${path}`), ...binaries.map((path) => `-e${path}`)];
+  const said = run('dpkg-shlibdeps', ['-O', '--warnings=0', ...words], scratch, {
+    DEB_HOST_ARCH: options.architecture,
+  });
   return /^shlibs:Depends=(.*)$/m.exec(said)?.[1] ?? '';
 }
 
@@ -139,7 +164,7 @@ function packDebian(directory: string, scratch: string, archive: string): string
   stageFiles(stage, archive);
   const { files, bytes } = tidy(stage);
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  const architecture = run('dpkg', ['--print-architecture']).trim();
+  const { architecture } = options;
   const fields: Record<string, string> = {
     VERSION: version,
     ARCHITECTURE: architecture,
@@ -168,7 +193,7 @@ function packDebian(directory: string, scratch: string, archive: string): string
   return made;
 }
 
-const directory = resolve(process.argv[2] ?? join(ROOT, 'dist/packages'));
+const directory = resolve(positionals[0] ?? join(ROOT, 'dist/packages'));
 mkdirSync(directory, { recursive: true });
 const scratch = mkdtempSync(join(tmpdir(), 'cleat-package-'));
 process.umask(0o022);

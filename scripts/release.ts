@@ -1,12 +1,12 @@
 /**
  * Makes a release: `npm run release -- VERSION [--tag]`.
  *
- *   dist/release/VERSION/    the packages (package.ts), cleat-VERSION.cdx.json (what is in them, CycloneDX), SHA256SUMS
+ *   dist/release/VERSION/    the packages (package.ts, cross.mjs), cleat-VERSION.cdx.json (what is in them, CycloneDX), SHA256SUMS
  *
  * Guarantees: it is refused, and nothing is changed, unless the tree is clean, VERSION is newer than the present one, and CHANGELOG.md says
  * under `## [VERSION] - DATE` what is new. The version is set everywhere it stands. Without --tag, the sources are as they were when it
  * ends. With it, the version is committed and tagged `vVERSION`, once everything is made. Nothing is pushed or published.
- * Limits: for the processor of this machine, as the packages. What is linked into the static executables (glibc, libstdc++) is not listed.
+ * Limits: made on amd64, for amd64 and arm64. What is linked into the static executables (glibc, libstdc++) is not listed.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -20,6 +20,7 @@ const NUMBER = '(?:0|[1-9]\\d*)';
 const VERSION = new RegExp(`^${NUMBER}\\.${NUMBER}\\.${NUMBER}$`);
 
 const FILES = (version: string): string[] => [`cleat_${version}_amd64.deb`, `cleat-${version}.tgz`];
+const FILES_OF_ARM64 = (version: string): string[] => [`cleat_${version}_arm64.deb`, `cleat-${version}-arm64.tgz`];
 /** Where the version stands, each as it is written there. */
 const PLACES: Readonly<Record<string, (version: string) => string[]>> = {
   'package.json': (version) => [`"version": "${version}"`],
@@ -28,7 +29,7 @@ const PLACES: Readonly<Record<string, (version: string) => string[]>> = {
     ['  ', '      '].map((indent) => `"name": "cleat",\n${indent}"version": "${version}"`),
   'native/client/version.h': (version) => [`kVersion = "${version}"`],
   'README.md': FILES,
-  'docs/installation.md': FILES,
+  'docs/installation.md': (version) => [...FILES(version), ...FILES_OF_ARM64(version)],
 };
 
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
@@ -105,7 +106,7 @@ function billOfMaterials(): string {
 function make(version: string, directory: string): void {
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
-  run('npm', ['run', '--silent', 'package', '--', directory]);
+  for (const script of ['package', 'package:arm64']) run('npm', ['run', '--silent', script, '--', directory]);
   writeFileSync(join(directory, `cleat-${version}.cdx.json`), billOfMaterials());
   const sums = readdirSync(directory)
     .sort()

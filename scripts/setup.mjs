@@ -7,11 +7,12 @@
  * Limits: Debian 12 or newer and derivatives, packages from the configured archives; it is root who can install them. It never removes
  * anything.
  *
- * Usage: node scripts/setup.mjs [--check] [--run | --build | --test | --bench]
+ * Usage: node scripts/setup.mjs [--check] [--run | --build | --cross | --test | --bench]
  *   --check   only report; exit 1 if something is missing
  *   --run     only what a built cleat needs and uses; nothing of npm
  *   --build   that, and what builds and packages it: no clang, no browser, no engines
- *   --test    that, and what tests and demo use; the default
+ *   --cross   that, and what builds for arm64 on another processor
+ *   --test    what --build has, and what tests and demo use; the default
  *   --bench   that, and the programs that the benchmarks compare with
  * Exit: 0 ready, 1 something is missing or could not be installed, 69 not a system we know (EX_UNAVAILABLE),
  *       77 not root and a package is missing, or root without the right to make namespaces (EX_NOPERM).
@@ -48,6 +49,11 @@ const BUILD_PACKAGES = {
   'libnftnl-dev': 'nftables messages',
   'util-linux': 'unshare and nsenter: code caches are made, and each test file runs, in namespaces of their own',
   'dpkg-dev': 'dpkg-shlibdeps finds the libraries that the package depends on',
+};
+
+const CROSS_PACKAGES = {
+  'g++-aarch64-linux-gnu': 'compiles for arm64',
+  'qemu-user-static': 'runs what was compiled for arm64',
 };
 
 const TEST_PACKAGES = {
@@ -100,6 +106,7 @@ const BENCH_PACKAGES = {
 const PURPOSES = {
   '--run': RUN_PACKAGES,
   '--build': { ...RUN_PACKAGES, ...BUILD_PACKAGES },
+  '--cross': { ...RUN_PACKAGES, ...BUILD_PACKAGES, ...CROSS_PACKAGES },
   '--test': { ...RUN_PACKAGES, ...BUILD_PACKAGES, ...TEST_PACKAGES },
   '--bench': { ...RUN_PACKAGES, ...BUILD_PACKAGES, ...TEST_PACKAGES, ...BENCH_PACKAGES },
 };
@@ -108,7 +115,9 @@ const args = process.argv.slice(2);
 const checkOnly = args.includes('--check');
 const [purpose = '--test', ...more] = args.filter((arg) => arg !== '--check');
 if (PURPOSES[purpose] === undefined || more.length > 0)
-  stop(EX_MISSING, [`unknown arguments ${args.join(' ')}; known: --check, and one of --run --build --test --bench`]);
+  stop(EX_MISSING, [
+    `unknown arguments ${args.join(' ')}; known: --check, and one of ${Object.keys(PURPOSES).join(' ')}`,
+  ]);
 const wanted = PURPOSES[purpose];
 const builds = purpose !== '--run';
 const tests = purpose === '--test' || purpose === '--bench';

@@ -35,7 +35,8 @@ const PACK = `
 import { readFileSync, writeFileSync } from 'node:fs';
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 if (process.env.PACK_FAILS) process.exit(1);
-writeFileSync(process.argv[2] + '/cleat-' + version + '.tgz', readFileSync('native/client/version.h'));
+const suffix = process.env.npm_lifecycle_event === 'package:arm64' ? '-arm64' : '';
+writeFileSync(process.argv[2] + '/cleat-' + version + suffix + '.tgz', readFileSync('native/client/version.h'));
 `;
 const WHO = Object.fromEntries(
   ['AUTHOR', 'COMMITTER'].flatMap((who) => [
@@ -65,7 +66,8 @@ release.before(() => {
       join(copy, file),
       readFileSync(join(copy, file), 'utf8').replace(from, () => to),
     );
-  change('package.json', /"package": ".*"/, '"package": "node pack.mjs"');
+  for (const script of ['package', 'package:arm64'])
+    change('package.json', new RegExp(`"${script}": ".*"`), `"${script}": "node pack.mjs"`);
   change(
     'CHANGELOG.md',
     /^## \[Unreleased\]$/m,
@@ -113,14 +115,14 @@ release('without --tag, everything is made, and the sources are as before; also 
   assert.equal(state(), before);
   const { status, stdout, stderr } = run([NEXT]);
   assert.is(status, 0, stderr);
-  const files = ['SHA256SUMS', `cleat-${NEXT}.cdx.json`, `cleat-${NEXT}.tgz`];
+  const files = ['SHA256SUMS', `cleat-${NEXT}-arm64.tgz`, `cleat-${NEXT}.cdx.json`, `cleat-${NEXT}.tgz`];
   assert.equal(
     stdout.trim().split('\n'),
     files.map((name) => join(made, name)),
   );
   assert.equal(readdirSync(made).sort(), files);
   assert.is(execFileSync('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: made, encoding: 'utf8' }), '');
-  assert.is(readFileSync(join(made, 'SHA256SUMS'), 'utf8').trim().split('\n').length, 2);
+  assert.is(readFileSync(join(made, 'SHA256SUMS'), 'utf8').trim().split('\n').length, 3);
   assert.match(readFileSync(join(made, `cleat-${NEXT}.tgz`), 'utf8'), new RegExp(`kVersion = "${NEXT}"`));
   assert.equal(state(), before);
 });

@@ -28,6 +28,8 @@ const CACHE = 'dist/bundle/daemon.program.cache';
 const LIMIT_MS = 20_000;
 
 const cached = suite('code cache');
+/** Why a cache is not used that is another program's, or another processor's. */
+const OTHER = 'it is of another build, or of another processor';
 
 /** A copy of the program whose files can be changed. */
 function installed(): string {
@@ -79,7 +81,7 @@ cached('without a cache, or with half of one, the daemon and the command run', a
   truncateSync(join(copy, CACHE), 5000);
   assert.match((await unfit(copy)) ?? '', /another version of Node, or of other flags/);
   truncateSync(join(copy, CACHE), 10);
-  assert.is(await unfit(copy), 'it is of another build');
+  assert.is(await unfit(copy), OTHER);
   rmSync(join(copy, CACHE));
   assert.is(await unfit(copy), 'it cannot be read: ENOENT');
   const { version: real } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
@@ -96,7 +98,16 @@ cached('a cache of a program that was other by a letter is not used', async () =
   const changed = source.replace(/[0-9a-f]/, (digit) => (digit === '0' ? '1' : '0')).replace('"ready"', '"READY"');
   assert.is(changed.length, source.length);
   writeFileSync(join(copy, PROGRAM), changed.replace('"READY"', '"ready"'));
-  assert.is(await unfit(copy), 'it is of another build');
+  assert.is(await unfit(copy), OTHER);
+});
+
+cached('a cache that another kind of processor made is not used, though V8 would take it', async () => {
+  const copy = installed();
+  const made = readFileSync(join(copy, CACHE), 'latin1');
+  const foreign = made.replace(process.arch.padEnd(16), 'mips'.padEnd(16));
+  assert.is.not(foreign, made);
+  writeFileSync(join(copy, CACHE), foreign, 'latin1');
+  assert.is(await unfit(copy), OTHER);
 });
 
 cached('a cache that others can write to is not used', async () => {
