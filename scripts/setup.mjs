@@ -7,13 +7,14 @@
  * Limits: Debian 12 or newer and derivatives, packages from the configured archives; it is root who can install them. It never removes
  * anything.
  *
- * Usage: node scripts/setup.mjs [--check] [--run | --build | --cross | --test | --bench]
+ * Usage: node scripts/setup.mjs [--check] [--run | --build | --cross | --test | --matrix | --bench]
  *   --check   only report; exit 1 if something is missing
  *   --run     only what a built cleat needs and uses; nothing of npm
  *   --build   that, and what builds and packages it: no clang, no browser, no engines
  *   --cross   that, and what builds for arm64 on another processor
  *   --test    what --build has, and what tests and demo use; the default
- *   --bench   that, and the programs that the benchmarks compare with
+ *   --matrix  that, what --cross has, and a clean Debian (scripts/matrix.mjs)
+ *   --bench   what --test has, and the programs that the benchmarks compare with
  * Exit: 0 ready, 1 something is missing or could not be installed, 69 not a system we know (EX_UNAVAILABLE),
  *       77 not root and a package is missing, or root without the right to make namespaces (EX_NOPERM).
  */
@@ -98,16 +99,21 @@ const UNITS = '/etc/systemd/system';
 const DOCKER_PACKAGES = ['docker-cli', 'docker.io'];
 const DOCKER = '/usr/local/bin/docker';
 
+const MATRIX_PACKAGES = {
+  debootstrap: 'makes the clean Debian that the package is tried in',
+};
+
 const BENCH_PACKAGES = {
   socat: 'benchmark peer: a port carried by a process for each connection',
 };
 
-/** The packages of each purpose: every one has those of the one before. */
+/** The packages of each purpose. */
 const PURPOSES = {
   '--run': RUN_PACKAGES,
   '--build': { ...RUN_PACKAGES, ...BUILD_PACKAGES },
   '--cross': { ...RUN_PACKAGES, ...BUILD_PACKAGES, ...CROSS_PACKAGES },
   '--test': { ...RUN_PACKAGES, ...BUILD_PACKAGES, ...TEST_PACKAGES },
+  '--matrix': { ...RUN_PACKAGES, ...BUILD_PACKAGES, ...CROSS_PACKAGES, ...TEST_PACKAGES, ...MATRIX_PACKAGES },
   '--bench': { ...RUN_PACKAGES, ...BUILD_PACKAGES, ...TEST_PACKAGES, ...BENCH_PACKAGES },
 };
 
@@ -120,7 +126,7 @@ if (PURPOSES[purpose] === undefined || more.length > 0)
   ]);
 const wanted = PURPOSES[purpose];
 const builds = purpose !== '--run';
-const tests = purpose === '--test' || purpose === '--bench';
+const tests = ['--test', '--matrix', '--bench'].includes(purpose);
 const root = join(import.meta.dirname, '..');
 
 demandWhatOnlyAPersonCanChange();
