@@ -14,7 +14,28 @@
   },
   "targets": [
     {
+      # What more than one of the others is made of, compiled once.
+      "target_name": "shared",
+      "type": "static_library",
+      "sources": [
+        "native/client/ask.cc",
+        "native/client/daemon.cc",
+        "native/client/deadline.cc",
+        "native/client/http.cc",
+        "native/client/input.cc",
+        "native/client/launch.cc",
+        "native/client/place.cc",
+        "native/json/json.cc",
+        "native/namespaces/nsfile.cc",
+        "native/processes/confine.cc",
+        "native/processes/exit-fd.cc",
+        "native/processes/pidfd.cc",
+      ],
+      "defines": ["_GNU_SOURCE"],
+    },
+    {
       "target_name": "cleat",
+      "dependencies": ["shared"],
       "sources": [
         "native/addon.cc",
         "native/conntrack/conntrack-entry.cc",
@@ -25,7 +46,6 @@
         "native/lock.cc",
         "native/namespaces/link-switches.cc",
         "native/namespaces/netns.cc",
-        "native/namespaces/nsfile.cc",
         "native/namespaces/pin.cc",
         "native/namespaces/sysctl.cc",
         "native/namespaces/udp-socket.cc",
@@ -59,9 +79,7 @@
         "native/node/input.cc",
         "native/node/loop-poll.cc",
         "native/node/worker.cc",
-        "native/processes/exit-fd.cc",
         "native/processes/exit-watch.cc",
-        "native/processes/pidfd.cc",
         "native/processes/port-holder.cc",
         "native/processes/port-probe.cc",
         "native/processes/process.cc",
@@ -97,15 +115,9 @@
     {
       # For test/ only: finds the daemon as a front does.
       "target_name": "find-daemon",
+      "dependencies": ["shared"],
       "type": "executable",
       "sources": [
-        "native/client/ask.cc",
-        "native/client/daemon.cc",
-        "native/client/deadline.cc",
-        "native/client/http.cc",
-        "native/client/launch.cc",
-        "native/client/place.cc",
-        "native/json/json.cc",
         "test/native/find-daemon.cc",
       ],
       "defines": ["_GNU_SOURCE"],
@@ -114,19 +126,14 @@
     {
       # Static: less than half the start-up time, and it runs wherever a runtime calls it.
       "target_name": "cleat-oci-hook",
+      "dependencies": ["shared"],
       "type": "executable",
       "sources": [
-        "native/client/ask.cc",
-        "native/client/deadline.cc",
-        "native/client/http.cc",
-        "native/client/input.cc",
-        "native/client/place.cc",
         "native/hook/annotations.cc",
         "native/hook/bundle.cc",
         "native/hook/container.cc",
         "native/hook/oci-hook.cc",
         "native/hook/port-mapping.cc",
-        "native/json/json.cc",
       ],
       "defines": ["_GNU_SOURCE"],
       "ldflags": ["-static-pie"],
@@ -134,16 +141,9 @@
     {
       # Static, for the same reasons: Podman runs it in the place of netavark.
       "target_name": "cleat-netavark",
+      "dependencies": ["shared"],
       "type": "executable",
       "sources": [
-        "native/client/ask.cc",
-        "native/client/daemon.cc",
-        "native/client/deadline.cc",
-        "native/client/http.cc",
-        "native/client/input.cc",
-        "native/client/launch.cc",
-        "native/client/place.cc",
-        "native/json/json.cc",
         "native/netavark/arguments.cc",
         "native/netavark/netavark.cc",
       ],
@@ -153,18 +153,11 @@
     {
       # Static, for the same reasons.
       "target_name": "cleat-cni",
+      "dependencies": ["shared"],
       "type": "executable",
       "sources": [
-        "native/client/ask.cc",
-        "native/client/daemon.cc",
-        "native/client/deadline.cc",
-        "native/client/http.cc",
-        "native/client/input.cc",
-        "native/client/launch.cc",
-        "native/client/place.cc",
         "native/cni/call.cc",
         "native/cni/cni.cc",
-        "native/json/json.cc",
       ],
       "defines": ["_GNU_SOURCE"],
       "ldflags": ["-static-pie"],
@@ -172,6 +165,7 @@
     {
       # Static: it outlives the daemon, and upgrades of what it would be linked to.
       "target_name": "cleat-forwarder",
+      "dependencies": ["shared"],
       "type": "executable",
       "sources": [
         "native/forwarder/budget.cc",
@@ -190,11 +184,6 @@
         "native/forwarder/ports/tcp-port.cc",
         "native/forwarder/ports/udp-port.cc",
         "native/forwarder/rights.cc",
-        "native/json/json.cc",
-        "native/namespaces/nsfile.cc",
-        "native/processes/confine.cc",
-        "native/processes/exit-fd.cc",
-        "native/processes/pidfd.cc",
       ],
       "defines": ["_GNU_SOURCE"],
       "ldflags": ["-static-pie"],
@@ -202,10 +191,9 @@
     {
       # Static: it runs before everything else, and its holder outlives upgrades.
       "target_name": "cleat-rootless",
+      "dependencies": ["shared"],
       "type": "executable",
       "sources": [
-        "native/namespaces/nsfile.cc",
-        "native/processes/pidfd.cc",
         "native/rootless/holder.cc",
         "native/rootless/label.cc",
         "native/rootless/mapping.cc",
@@ -227,9 +215,9 @@
     {
       # Static: `cleat run` waits for it.
       "target_name": "cleat-run",
+      "dependencies": ["shared"],
       "type": "executable",
       "sources": [
-        "native/namespaces/nsfile.cc",
         "native/run/run.cc",
       ],
       "defines": ["_GNU_SOURCE"],
@@ -238,9 +226,9 @@
     {
       # Static, for the same reasons; and one of it runs for every container that has such an uplink.
       "target_name": "cleat-keeper",
+      "dependencies": ["shared"],
       "type": "executable",
       "sources": [
-        "native/json/json.cc",
         "native/keeper/child.cc",
         "native/keeper/credentials.cc",
         "native/keeper/keeper.cc",
@@ -248,9 +236,6 @@
         "native/keeper/options.cc",
         "native/keeper/rights.cc",
         "native/keeper/status.cc",
-        "native/processes/confine.cc",
-        "native/processes/exit-fd.cc",
-        "native/processes/pidfd.cc",
       ],
       "defines": ["_GNU_SOURCE"],
       "ldflags": ["-static-pie"],

@@ -11,6 +11,7 @@ const ROOT = resolve(import.meta.dirname, '../..');
 
 export interface GypTarget {
   target_name: string;
+  dependencies?: string[];
   type?: string;
   sources: string[];
   defines: string[];
@@ -21,12 +22,21 @@ export interface Gyp {
   targets: GypTarget[];
 }
 
+/** Each target has the sources of the libraries that it depends on among its own; the libraries are left out. */
 export function readGyp(): Gyp {
   const program = 'import ast, json, sys; print(json.dumps(ast.literal_eval(sys.stdin.read())))';
   const input = readFileSync(join(ROOT, 'binding.gyp'));
   const { stdout, stderr } = spawnSync('python3', ['-c', program], { input, encoding: 'utf8' });
   if (stdout === '') throw new Error(`binding.gyp: ${stderr}`);
-  return JSON.parse(stdout) as Gyp;
+  const gyp = JSON.parse(stdout) as Gyp;
+  const sourcesOf = (name: string) => gyp.targets.find(({ target_name }) => target_name === name)?.sources ?? [];
+  const targets = gyp.targets
+    .filter(({ type }) => type !== 'static_library')
+    .map((target) => ({
+      ...target,
+      sources: [...target.sources, ...(target.dependencies ?? []).flatMap(sourcesOf)],
+    }));
+  return { ...gyp, targets };
 }
 
 /** Folders of headers that are not ours: those of the running node, as the build finds them, and node-addon-api. */
