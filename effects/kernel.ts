@@ -21,6 +21,7 @@ import {
   type RtnlNotification,
 } from '../native/index.ts';
 import { whyDenied } from './capabilities.ts';
+import type { Scopes } from './processes/scopes.ts';
 import { FaultError } from '../state/faults.ts';
 import { retryUntilDone } from './retry.ts';
 
@@ -52,15 +53,29 @@ export class Kernel {
   readonly failed: (what: string, error: unknown) => void;
   /** The path of the daemon's own outside, if it is rootless; null: the namespace that its process is in. */
   readonly own: string | null;
+  /** Has systemd give scopes to helpers of networks, once the daemon has begun to. */
+  scopes: Pick<Scopes, 'own'> | null = null;
+  readonly #privateKeyOf: (network: string) => string;
   #here: Outside | null = null;
   readonly #outsides = new Map<string | null, OutsideKernel & { unwatch: () => void }>();
   /** Paths that lead to another namespace than their containers'. */
   readonly #replaced = new Set<string>();
 
-  constructor(instance: Instance, failed: (what: string, error: unknown) => void, own: string | null = null) {
+  /** `privateKeyOf`: returns the private key of this host in the overlay with this id (WireGuard). */
+  constructor(
+    instance: Instance,
+    failed: (what: string, error: unknown) => void,
+    own: string | null = null,
+    privateKeyOf: (network: string) => string = noKey,
+  ) {
+    this.#privateKeyOf = privateKeyOf;
     this.instance = instance;
     this.failed = failed;
     this.own = own;
+  }
+
+  privateKeyOf(network: string): string {
+    return this.#privateKeyOf(network);
   }
 
   /** True if the daemon has no rights over the host's namespace. */
@@ -232,4 +247,8 @@ export function namespaceFault(path: string, error: unknown): FaultError {
       object: path,
     }),
   );
+}
+
+function noKey(network: string): never {
+  throw new FaultError('TUNNEL_FAILED', `there is no key of this host in network ${network}`, { object: network });
 }

@@ -24,6 +24,8 @@ const FIXED = {
   'cleat-uplink': 65_523,
   /** slirp4netns and pasta of containers that may (`allow_host_loopback` and similar). */
   'cleat-uplink-loopback': 65_524,
+  /** wireguard-go: the tunnels of overlays, where the kernel has no WireGuard. */
+  'cleat-wireguard': 65_525,
 } as const;
 
 export type UserName = keyof typeof FIXED;

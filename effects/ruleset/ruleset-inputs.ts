@@ -23,14 +23,12 @@ export interface NetworkRules {
 }
 
 export interface OverlayRules {
-  /** The VXLAN link; null: packets go to the other hosts as they are. */
+  /** The link to the other hosts; null: packets go to them as they are. */
   link: string | null;
   /** All of the overlay's addresses, in CIDR notation. `subnets` are those of this host. */
   pools: readonly string[];
-  vni: number;
-  port: number;
-  /** The addresses that the other hosts send from. */
-  peers: readonly string[];
+  /** What packets of the tunnel are known by, and the addresses that the other hosts send them from; null: they prove it themselves. */
+  vxlan: { vni: number; port: number; peers: readonly string[] } | null;
 }
 
 export interface PublishedPort {

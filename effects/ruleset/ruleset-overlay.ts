@@ -2,15 +2,16 @@
  * The rules of a network that is on several hosts: what is added to those of its bridge (ruleset.ts).
  *
  * Guarantees: pure. A packet that has a source in the overlay's pools came from its bridge, or from another host by the way that
- * leads there; with VXLAN that is the overlay's own link, whose packets come from the addresses of its other hosts. Such packets go to
- * the bridge and nowhere else. All other networks are as apart from the other hosts' containers as from those here (`isolate`).
+ * leads there: with a tunnel that is the overlay's own link. Packets of VXLAN come from the addresses of the other hosts; those of
+ * WireGuard prove who has sent them, and come in by the link only with sources that are that host's. Such packets go to the bridge and
+ * nowhere else. All other networks are as apart from the other hosts' containers as from those here (`isolate`).
  *
  *     vtep-<bridge> filter 0         hook input: the tunnel's packets (port and network number of VXLAN) come from other hosts of the overlay
- *     raw          tunnel-<bridge>   by the VXLAN link come sources in the pools alone
+ *     raw          tunnel-<bridge>   by the link to other hosts come sources in the pools alone
  *                  remote-<bridge>   sources in the pools, but in no share of this host, come by the way that leads back to them
  *     forward      peers-<bridge>    what came from another host goes to the bridge, or is an answer
  *
- * Limits: whoever can send with the address of another host reaches the network: VXLAN has no secret. Without VXLAN (host-gw) a
+ * Limits: whoever can send with the address of another host reaches the network by VXLAN, which has no secret. Without a link (host-gw) a
  * source counts as genuine if its route leads out by the link that the packet came in by.
  */
 import type { NftElement, NftExpression, NftHook, NftOperation, NftType } from '../../native/nftables/nft-types.ts';
@@ -38,7 +39,7 @@ export const peerSet = (family: Family, bridge: string): string => `peers${famil
 
 /** The sets that such a network has of its own. */
 export const peerSets = ({ bridge, overlay }: NetworkRules): { set: string; key: NftType[] }[] =>
-  overlay === undefined || overlay.link === null
+  overlay === undefined || overlay.vxlan === null
     ? []
     : FAMILIES.map((family) => ({ set: peerSet(family, bridge), key: [addressType(family)] }));
 
@@ -53,13 +54,16 @@ export const VTEP_HOOK: NftHook = { type: 'filter', hook: 'input', priority: 0, 
 export function overlayRules(table: string, { bridge, overlay }: NetworkRules): NftOperation[] {
   if (overlay === undefined) return [];
   const add = (prefix: string, ...words: Parameters<typeof rule>[2]) => rule(table, `${prefix}-${bridge}`, words);
-  const { link, pools, port, vni } = overlay;
+  const { link, pools, vxlan } = overlay;
   if (link === null) return [add('remote', cameByAnotherWay(), verdict('drop'))];
-  return [
+  const strangers = ({ port, vni }: NonNullable<OverlayRules['vxlan']>) => [
     ...FAMILIES.map((family) =>
       add('vtep', ofTunnel(port, vni), fromAddressIn(family, peerSet(family, bridge)), verdict('return')),
     ),
     add('vtep', ofTunnel(port, vni), verdict('drop')),
+  ];
+  return [
+    ...(vxlan === null ? [] : strangers(vxlan)),
     ...pools.map((pool) => add('tunnel', inNetwork('saddr', pool), verdict('return'))),
     add('tunnel', verdict('drop')),
     add('remote', interfaceIs('from', link), verdict('return')),
@@ -90,10 +94,10 @@ export function overlayWays({ bridge, subnets, overlay }: NetworkRules): { set: 
 
 /** Returns the operations that add the addresses of the other hosts. */
 export const peerElements = (table: string, { bridge, overlay }: NetworkRules) =>
-  overlay === undefined || overlay.link === null
+  overlay === undefined || overlay.vxlan === null
     ? []
     : FAMILIES.flatMap((family) => {
-        const mine = [...new Set(overlay.peers)].filter((peer) => familyOf(peer) === family);
+        const mine = [...new Set(overlay.vxlan?.peers)].filter((peer) => familyOf(peer) === family);
         if (mine.length === 0) return [];
         const elements = mine.map((peer): NftElement => ({ key: [address(peer)], comment: bridge }));
         return [{ op: 'element.add' as const, table, set: peerSet(family, bridge), elements }];

@@ -21,7 +21,7 @@ import { ofCleat } from '../../plan/external/external.ts';
 import { canPublish, publishAddresses } from '../../plan/containers/attachment.ts';
 import { knownOutside, PERMANENT, type Known } from '../../plan/addresses/neighbours.ts';
 import { portTargets } from '../../plan/ports/ports.ts';
-import { vxlanAlias, vxlanName } from '../../plan/kernel/expected-overlay.ts';
+import { tunnelAlias, tunnelName } from '../../plan/kernel/expected-overlay.ts';
 import type { Seen } from '../../plan/networks/unmanaged.ts';
 import { isSteadyName } from '../../plan/states.ts';
 import { isKernelError, type Link, type Neighbour, type NftElement, type Outside } from '../../native/index.ts';
@@ -163,7 +163,7 @@ export async function audit(
         attachmentsOf(context).map((one) => [one.bridge, bridgeAlias(instance.name, one.network)] as const),
       ),
       ...definitions.map((one) => [one.network_interface, bridgeAlias(instance.name, one.name)] as const),
-      ...definitions.map((one) => [vxlanName(one) ?? '', vxlanAlias(instance.name, one.name)] as const),
+      ...definitions.map((one) => [tunnelName(one) ?? '', tunnelAlias(instance.name, one.name)] as const),
     ]);
     const all = await native.links();
     const present = new Map(all.map((link) => [link.name, link]));
@@ -243,7 +243,7 @@ export async function audit(
 }
 
 /** Returns the links that a network has beside those of its containers. */
-const linksOf = (network: NetworkDefinition): string[] => [network.network_interface, vxlanName(network) ?? []].flat();
+const linksOf = (network: NetworkDefinition): string[] => [network.network_interface, tunnelName(network) ?? []].flat();
 
 /** Returns the attachments of a container that cleat makes, including those that are being replaced. */
 const attachmentsOf = ({ attachments, change }: ContainerContext): Attachment[] =>

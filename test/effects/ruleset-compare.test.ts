@@ -40,7 +40,11 @@ const STANDING: Standing = {
     {
       network: 'over',
       rules: rules('cl-over', '10.128.3.0/24', '10.128.3.1', {
-        overlay: { link: 'vx-over', pools: ['10.128.0.0/10'], vni: 7, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
+        overlay: {
+          link: 'vx-over',
+          pools: ['10.128.0.0/10'],
+          vxlan: { vni: 7, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
+        },
       }),
     },
     { network: 'inner', rules: rules('cl-inner', '10.91.0.0/24', '10.91.0.1', { internal: true, masquerade: false }) },

@@ -59,7 +59,11 @@ const O: NetworkRules = {
   ...A,
   bridge: 'cl-o',
   subnets: [{ cidr: '10.128.3.0/24', gateway: '10.128.3.1' }],
-  overlay: { link: 'vx-o', pools: ['10.128.0.0/10'], vni: 0xab_cd_ef, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
+  overlay: {
+    link: 'vx-o',
+    pools: ['10.128.0.0/10'],
+    vxlan: { vni: 0xab_cd_ef, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
+  },
 };
 /** A host that forwarded everything before cleat. */
 const OPEN: Closed = new Map();
