@@ -16,6 +16,8 @@ import { FaultError } from '../../state/faults.ts';
 
 /** Each has a uid and a gid of its own, both this number. Do not change a number: running programs and their files have it. */
 const FIXED = {
+  /** wireguard-go: the tunnels of overlays, where the kernel has no WireGuard. */
+  'cleat-wireguard': 65_520,
   /** aardvark-dns: the DNS servers of networks. */
   'cleat-dns': 65_521,
   /** The forwarder of published ports. */
@@ -24,8 +26,6 @@ const FIXED = {
   'cleat-uplink': 65_523,
   /** slirp4netns and pasta of containers that may (`allow_host_loopback` and similar). */
   'cleat-uplink-loopback': 65_524,
-  /** wireguard-go: the tunnels of overlays, where the kernel has no WireGuard. */
-  'cleat-wireguard': 65_525,
 } as const;
 
 export type UserName = keyof typeof FIXED;

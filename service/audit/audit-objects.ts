@@ -44,7 +44,7 @@ export async function auditObjects(
   for (const definition of busy ? [] : definitions.filter((one) => !isExternal(one))) {
     const members = steady.flatMap(({ attachments }) => attachments.filter((one) => one.network === definition.name));
     if (members.length === 0) continue;
-    // The MTU is not judged (see Limits). Neighbours are judged for all bridges together; those of a VXLAN link are other hosts.
+    // The MTU is not judged (see Limits). Neighbours are judged for all bridges together; those of the link to other hosts are other hosts.
     const vxlan = ` on ${tunnelName(definition)}`;
     const own = (await look.network(definition, members)).filter(
       ({ kind, object }) => (kind !== 'neighbour' || object.endsWith(vxlan)) && !object.startsWith('mtu '),

@@ -28,7 +28,7 @@ import { isKernelError, type Link, type Neighbour, type NftElement, type Outside
 import type { AuditReport } from '../../state/answers/audit.ts';
 import { ContainerContext, type Attachment } from '../../state/container.ts';
 import { NetworkDefinition } from '../../state/network.ts';
-import { auditShareRoutes, withPeers } from './audit-overlay.ts';
+import { auditShareRoutes, auditTunnels, withPeers } from './audit-overlay.ts';
 import { auditFiles } from './audit-files.ts';
 import { auditObjects } from './audit-objects.ts';
 import { auditWayOut } from './audit-way-out.ts';
@@ -150,7 +150,7 @@ export async function audit(
     const used = new Set(
       mine.flatMap(({ context }) => context.attachments.flatMap((one) => (one.unmanaged ? [] : one.bridge))),
     );
-    // A VXLAN link is there while its bridge is.
+    // The link to other hosts is there while the bridge is.
     for (const one of definitions) if (used.has(one.network_interface)) linksOf(one).forEach((name) => used.add(name));
     const namesBridge = (bridge: string, inUse: InUse | null) =>
       (inUse?.networks ?? definitions).some((network) => linksOf(network).includes(bridge)) ||
@@ -185,6 +185,7 @@ export async function audit(
 
     findings.push(...(await auditObjects(kernel, outside, mine.map(judged), definitions, all)));
     findings.push(...(await auditShareRoutes(native, definitions, used)));
+    findings.push(...(await auditTunnels(native, new Set(present.keys()))));
 
     const standing = all.filter(({ alias }) => alias.startsWith(bridgeAlias(instance.name, '')));
     findings.push(...judgeNeighbours(mine, standing, await native.neighbours(), on, here));
