@@ -27,8 +27,10 @@ import {
 } from '../harness/overlay-hosts.ts';
 import { assertComesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { openTun } from '../harness/tun.ts';
 
 requirePrivateNamespace();
+openTun();
 
 const overlay = suite('an overlay in the kernel');
 const VXLAN = 'vx-6f76000000';

@@ -19,6 +19,7 @@ import type { NetworkDefinition } from '../../state/network.ts';
 import { addressOf, pathOf, type TestDaemon } from '../harness/daemon.ts';
 import { addHost, daemonOn, Etcd } from '../harness/etcd.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { openTun } from '../harness/tun.ts';
 import { ROOT as TREE } from '../harness/sanitized.ts';
 import { launcherOfTheUnit, maskOf, rightsOf } from '../harness/unit.ts';
 
@@ -37,9 +38,7 @@ addHost('c', '192.0.2.3');
  * Two hosts have two directories for the sockets of wireguard-go, while everything else that their daemons mount is the test's to see.
  * What a shell of the host does first is `before`.
  */
-// As udev makes it.
-mount('-t', 'tmpfs', 'tmpfs', '/dev/net');
-execFileSync('mknod', ['-m', '666', '/dev/net/tun', 'c', '10', '200']);
+openTun();
 mkdirSync(SOCKETS, { recursive: true });
 mount('--make-shared', '/run');
 mount('-t', 'tmpfs', 'tmpfs', SOCKETS);
