@@ -16,12 +16,12 @@ import {
   isKernelError,
   openHere,
   openOutside,
+  type Child,
   type NetnsIdentity,
   type Outside,
   type RtnlNotification,
 } from '../native/index.ts';
 import { whyDenied } from './capabilities.ts';
-import type { Scopes } from './processes/scopes.ts';
 import { FaultError } from '../state/faults.ts';
 import { retryUntilDone } from './retry.ts';
 
@@ -54,7 +54,7 @@ export class Kernel {
   /** The path of the daemon's own outside, if it is rootless; null: the namespace that its process is in. */
   readonly own: string | null;
   /** Has systemd give scopes to helpers of networks, once the daemon has begun to. */
-  scopes: Pick<Scopes, 'own'> | null = null;
+  scopes: { own(kind: 'wireguard', helper: Child): void } | null = null;
   readonly #privateKeyOf: (network: string) => string;
   #here: Outside | null = null;
   readonly #outsides = new Map<string | null, OutsideKernel & { unwatch: () => void }>();

@@ -13,8 +13,6 @@ import { Cidr, ContainerId, DnsName, IpAddress, MacAddress, NetworkName, PortNum
 export const MAX_VNI = 0xff_ffff;
 /** IANA's port of VXLAN. */
 export const VXLAN_PORT = 4789;
-/** The port that WireGuard's own documents use. */
-export const WIREGUARD_PORT = 51_820;
 
 export const BACKENDS = ['vxlan', 'host-gw', 'wireguard'] as const;
 

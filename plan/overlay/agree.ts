@@ -6,7 +6,7 @@
  */
 import type { Fault } from '../../state/faults.ts';
 import type { NetworkRequest } from '../../state/network.ts';
-import { VXLAN_PORT, WIREGUARD_PORT, type OverlayShared } from '../../state/overlay.ts';
+import type { OverlayShared } from '../../state/overlay.ts';
 import { parseSubnet } from '../addresses/address.ts';
 import { uniqueLocals } from '../addresses/subnet-pools.ts';
 import { refuse } from '../refusal.ts';
@@ -17,6 +17,10 @@ const HOST_PREFIX = 24;
 const HOST_PREFIX6 = 64;
 /** A block of 65,536 shares for IPv6, which begins with a unique local prefix (RFC 4193). */
 const POOL6 = 48;
+/** IANA's port of VXLAN. */
+const VXLAN_PORT = 4789;
+/** The port that WireGuard's own documents use. */
+const WIREGUARD_PORT = 51_820;
 /** VNIs below are easily chosen by people. */
 const FIRST_VNI = 4096;
 const VNIS = 0xff_ffff - FIRST_VNI;

@@ -183,7 +183,7 @@ async function onTheWire(work: () => Promise<unknown>): Promise<{ words: number;
   await sleep(300);
   reader.stdin.end('\n');
   await ended;
-  const [words = NaN, port = NaN] = said.slice('ready\n'.length).split(' ').map(Number);
+  const [words = -1, port = -1] = said.slice('ready\n'.length).split(' ').map(Number);
   return { words, port };
 }
 
