@@ -449,6 +449,28 @@ tunnels('claims without a key, with a damaged one, or with that of another host 
   await soon('the others go on');
 });
 
+tunnels('a host that gets another share keeps its key, and is reached there', async () => {
+  const [share = ''] = (await view(b)).shares;
+  const key = (await definition(b)).overlay?.public_key;
+  const claim = { host: '5'.repeat(32), address: '192.0.2.9', mac: '02:00:00:00:01:05', public_key: OTHER_KEY };
+  const path = `${ROOT}/subnets/${share.replace('/', '-')}`;
+  etcd.put(path, JSON.stringify({ ...claim, generation: 1, place: 'x' }));
+  const now = async () => (await definition(b)).subnets[0]?.subnet;
+  await until(async () => (await now()) !== share, 'it has another share');
+  const former = at(two);
+  const moved = async () => {
+    two = (await b.get<ContainerView>('/v1/containers/two')).body;
+    return at(two) !== former;
+  };
+  await until(moved, 'its container has another address');
+  await soon('it is reached there');
+  assert.is((await definition(b)).overlay?.public_key, key);
+  await until(() => wg('a', 'show', linkOn('a'), 'peers').includes(OTHER_KEY), "its former share is another host's");
+  etcd.ctl(0, 'del', path);
+  await until(() => !wg('a', 'show', linkOn('a'), 'peers').includes(OTHER_KEY), 'who leaves again');
+  await until(async () => (await b.get<AuditReport>('/v1/audit')).body.clean, 'nothing of the former share is left');
+});
+
 tunnels('each overlay of a host has a UDP port of its own', async () => {
   const made = (name: string, port?: number) =>
     a.request<NetworkDefinition & { code?: string; message?: string }>('POST', '/v1/networks', {
