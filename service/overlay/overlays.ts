@@ -335,6 +335,8 @@ export class Overlays {
   #meet(name: string, peers: readonly Peer[]): void {
     const running = this.#running.get(name);
     if (running !== undefined) running.peers = peers;
+    // The network has been removed, and its share is about to be given back: a list would stay on disk.
+    if (!this.#parts.definitions.byName.has(name)) return;
     this.#parts.setPeers(name, peers).catch((error: unknown) => this.#parts.failed(`peers of network ${name}`, error));
   }
 
