@@ -156,8 +156,8 @@ export class Overlays {
 
   /** What the other overlays of this host were agreed to be. */
   others(name: string): OverlayShared[] {
-    const all = [...this.#parts.definitions.byName.values()].flatMap(({ overlay }) => overlay ?? []);
-    return all.filter((one) => one.name !== name);
+    const all = [...this.#parts.definitions.byName.values()];
+    return all.flatMap(({ overlay }) => (overlay === undefined || overlay.name === name ? [] : overlay));
   }
 
   /** Returns what all hosts agree on about a network; null if there is no such overlay yet. */
@@ -335,8 +335,7 @@ export class Overlays {
   #meet(name: string, peers: readonly Peer[]): void {
     const running = this.#running.get(name);
     if (running !== undefined) running.peers = peers;
-    // The network has been removed, and its share is about to be given back: a list would stay on disk.
-    if (!this.#parts.definitions.byName.has(name)) return;
+    if (!this.#parts.definitions.byName.has(name)) return; // it is being removed: a list would stay on disk
     this.#parts.setPeers(name, peers).catch((error: unknown) => this.#parts.failed(`peers of network ${name}`, error));
   }
 
