@@ -43,6 +43,7 @@ const HELPERS = {
   forwarder: ANOTHER_USER, // it ends by itself
   slirp4netns: [...KEPT, 'DAC_READ_SEARCH', 'SYS_PTRACE'],
   pasta: [...KEPT, 'NET_BIND_SERVICE'],
+  'wireguard-go': KEPT,
 } as const satisfies Record<string, readonly Capability[]>;
 
 export type Helper = keyof typeof HELPERS;

@@ -16,6 +16,7 @@ import {
   isKernelError,
   openHere,
   openOutside,
+  type Child,
   type NetnsIdentity,
   type Outside,
   type RtnlNotification,
@@ -52,15 +53,29 @@ export class Kernel {
   readonly failed: (what: string, error: unknown) => void;
   /** The path of the daemon's own outside, if it is rootless; null: the namespace that its process is in. */
   readonly own: string | null;
+  /** Has systemd give scopes to helpers of networks, once the daemon has begun to. */
+  scopes: { own(kind: 'wireguard', helper: Child): void } | null = null;
+  readonly #privateKeyOf: (network: string) => string;
   #here: Outside | null = null;
   readonly #outsides = new Map<string | null, OutsideKernel & { unwatch: () => void }>();
   /** Paths that lead to another namespace than their containers'. */
   readonly #replaced = new Set<string>();
 
-  constructor(instance: Instance, failed: (what: string, error: unknown) => void, own: string | null = null) {
+  /** `privateKeyOf`: returns the private key of this host in the overlay with this id (WireGuard). */
+  constructor(
+    instance: Instance,
+    failed: (what: string, error: unknown) => void,
+    own: string | null = null,
+    privateKeyOf: (network: string) => string = noKey,
+  ) {
+    this.#privateKeyOf = privateKeyOf;
     this.instance = instance;
     this.failed = failed;
     this.own = own;
+  }
+
+  privateKeyOf(network: string): string {
+    return this.#privateKeyOf(network);
   }
 
   /** True if the daemon has no rights over the host's namespace. */
@@ -232,4 +247,8 @@ export function namespaceFault(path: string, error: unknown): FaultError {
       object: path,
     }),
   );
+}
+
+function noKey(network: string): never {
+  throw new FaultError('TUNNEL_FAILED', `there is no key of this host in network ${network}`, { object: network });
 }

@@ -285,6 +285,11 @@ interface Addon {
    * reaped: with its exit status, or with the signal that ended it. Both are null if it was reaped by `watchProcess` instead.
    */
   spawn(options: SpawnOptions, ended?: (status: number | null, signal: number | null) => void): Child;
+  /**
+   * Listens on a Unix socket at this path (close-on-exec), which has this mode less the umask from the beginning. The caller closes
+   * it, or gives it to a program (`fds`), and removes the path.
+   */
+  listenUnix(path: string, mode: number): number;
   /** Opens a pipe (close-on-exec). The caller closes both ends. */
   openPipe(): { reading: number; writing: number };
   /**
@@ -334,6 +339,7 @@ export const {
   sendDatagram,
   spawn,
   become,
+  listenUnix,
   openPipe,
   processStartTime,
   watchProcess,

@@ -28,6 +28,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const watches = makeWatches(state, machines);
   const recovery = await recoverContainers(state, machines, watches);
   const daemon = await serve(state, machines, watches, recovery, traces, version);
-  scopeHelpers(machines, options.runDir).catch((error: unknown) => state.failed('scopes of helpers', error));
+  scopeHelpers(machines, state.kernel, options.runDir).catch((error: unknown) =>
+    state.failed('scopes of helpers', error),
+  );
   return daemon;
 }

@@ -59,6 +59,7 @@ export const FAULTS = {
     409,
     'Give this host the address, or start the daemon with one that it has: --advertise. Others send there.',
   ],
+  TUNNEL_FAILED: [500, 'The message has what wg or wireguard-go said; mend that, or install them. It is tried again.'],
   ROUTE_IN_THE_WAY: [
     409,
     'Remove the route that the message names, or give the overlay another pool. It is tried again.',

@@ -14,7 +14,7 @@ export const MAX_VNI = 0xff_ffff;
 /** IANA's port of VXLAN. */
 export const VXLAN_PORT = 4789;
 
-export const BACKENDS = ['vxlan', 'host-gw'] as const;
+export const BACKENDS = ['vxlan', 'host-gw', 'wireguard'] as const;
 
 /** 32 hex digits, random. */
 export const HostId = z.string().regex(/^[0-9a-f]{32}$/, 'a host id is 32 hex digits');
@@ -26,6 +26,9 @@ const onePerFamily = z
   .max(2)
   .refine((all) => new Set(all.map((one) => one.includes(':'))).size === all.length, 'two subnets of one family');
 
+/** A key of Curve25519, as wg(8) writes them: 32 bytes in base64. The last digit has two bits that are no part of them. */
+export const WireguardKey = z.string().regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/, 'a key is 32 bytes in base64');
+
 /** A host of an overlay as the others see it. */
 export const Peer = z.object({
   /** Random id of the host's daemon (32 hex digits), kept on its disk. */
@@ -36,6 +39,8 @@ export const Peer = z.object({
   mac: MacAddress,
   /** Its shares of the pool: one of IPv4, one of IPv6, or both; canonical CIDR. */
   subnets: onePerFamily,
+  /** Its public key, if the backend is WireGuard. */
+  public_key: WireguardKey.optional(),
 });
 export type Peer = z.infer<typeof Peer>;
 
@@ -58,15 +63,17 @@ export const Overlay = OverlayShared.extend({
   mac: MacAddress,
   /** The address at which the other hosts reach it. */
   address: IpAddress,
+  /** The public key of this host, if the backend is WireGuard. */
+  public_key: WireguardKey.optional(),
 });
 export type Overlay = z.infer<typeof Overlay>;
 
 /** What a caller may say of a new overlay; `pools` are the subnets of the request if they are absent. */
 export const OverlayRequest = z.strictObject({
   ...OverlayShared.partial().shape,
-  backend: z.enum([...BACKENDS, 'wireguard']).optional(),
   mac: z.string().optional(),
   address: z.string().optional(),
+  public_key: z.string().optional(),
 });
 export type OverlayRequest = z.infer<typeof OverlayRequest>;
 

@@ -242,6 +242,7 @@ function addCreate(network: Command): void {
     'cleat network create lan2 -d macvlan -o parent=eth0 --subnet 192.0.2.0/24 --ip-range 192.0.2.128/26   # hosts of the LAN',
     'cleat network create pods -d cni --opt conflist=/etc/cni/net.d/10-pods.conflist   # made by CNI plugins',
     'cleat network create all --driver overlay                  # one network over many hosts, on the etcd of the daemon',
+    'cleat network create all --driver overlay --backend wireguard    # the same, encrypted between the hosts',
     'cleat network create dual --subnet 10.91.0.0/24 --subnet fd00:91::/64 --opt mtu=1400',
   ])
     .option('--ignore', 'a network of this name that exists already is no error, and stays as it is')
@@ -252,7 +253,11 @@ function addCreate(network: Command): void {
     .option('--ipv6', 'an IPv6 subnet too')
     .option('--host-prefix <length>', "overlay: the size of each host's share of the IPv4 subnet (default: 24)")
     .option('--host-prefix6 <length>', 'overlay: of the IPv6 subnet (default: 64)')
-    .option('--backend <name>', 'overlay: vxlan (default), or host-gw: routes alone, for hosts on one link')
+    .option(
+      '--backend <name>',
+      'overlay: vxlan (default), wireguard: encrypted, or host-gw: routes alone, for hosts on one link',
+    )
+    .option('--tunnel-port <port>', 'overlay: the UDP port (default: 4789; of wireguard the first free from 51820 on)')
     .option('--internal', 'no way out, and no published ports')
     .option('--disable-dns', 'no name server on this network')
     .option('--dns <address>', 'who is asked about names that are not ours (again for one more)', collect)

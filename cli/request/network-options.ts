@@ -20,6 +20,7 @@ export interface NetworkFlags {
   hostPrefix?: string;
   hostPrefix6?: string;
   backend?: string;
+  tunnelPort?: string;
   internal?: boolean;
   disableDns?: boolean;
   dns?: string[];
@@ -102,19 +103,24 @@ export function networkRequest(name: string, flags: NetworkFlags): NetworkReques
 }
 
 /** Returns what only an overlay has. */
-function overlayOf({ driver, hostPrefix, hostPrefix6, backend }: NetworkFlags): Pick<NetworkRequest, 'overlay'> {
+function overlayOf(flags: NetworkFlags): Pick<NetworkRequest, 'overlay'> {
+  const { driver, hostPrefix, hostPrefix6, backend, tunnelPort } = flags;
   const length = (text: string, flag: string): number => {
     if (/^\d{1,3}$/.test(text) && Number(text) <= 128) return Number(text);
     throw usage(`invalid ${flag} "${text}": it is the length of a prefix, such as 24`);
   };
+  if (tunnelPort !== undefined && !(/^[1-9]\d{0,4}$/.test(tunnelPort) && Number(tunnelPort) <= 65_535))
+    throw usage(`invalid --tunnel-port "${tunnelPort}": it is a UDP port, such as 51820`);
   const overlay = {
     ...(hostPrefix === undefined ? {} : { host_prefix: length(hostPrefix, '--host-prefix') }),
     ...(hostPrefix6 === undefined ? {} : { host_prefix6: length(hostPrefix6, '--host-prefix6') }),
     // The daemon refuses a backend that it does not know with its own message.
     ...(backend === undefined ? {} : { backend: backend as 'vxlan' }),
+    ...(tunnelPort === undefined ? {} : { port: Number(tunnelPort) }),
   };
   if (Object.keys(overlay).length === 0) return {};
-  if (driver !== 'overlay') throw usage('--host-prefix, --host-prefix6 and --backend are for --driver overlay');
+  if (driver !== 'overlay')
+    throw usage('--host-prefix, --host-prefix6, --backend and --tunnel-port are for --driver overlay');
   return { overlay };
 }
 

@@ -9,7 +9,7 @@
  */
 import type { RaiseInput, ReviseInput } from '../../machines/network.ts';
 import type { Member } from '../../plan/kernel/expected-bridge.ts';
-import { isOverlay, usablePeers, vxlanAlias, vxlanName, type OverlaySeen } from '../../plan/kernel/expected-overlay.ts';
+import { isOverlay, tunnelName, usablePeers, type OverlaySeen } from '../../plan/kernel/expected-overlay.ts';
 import { ETHERNET_MTU } from '../../plan/networks/mtu.ts';
 import { withGateways } from '../../plan/networks/network.ts';
 import type { BridgeSeen, Seen } from '../../plan/networks/unmanaged.ts';
@@ -26,7 +26,8 @@ import { refuse, stranger } from '../refusal.ts';
 import type { NetworkRules, OverlayRules } from '../ruleset/ruleset-inputs.ts';
 import { ipv6Switches, requireIpv6, writeIfThere } from '../namespaces/switches.ts';
 import { ensurePeers, removePeers } from '../vtep/peers.ts';
-import { ensureVxlan } from '../vtep/vxlan.ts';
+import { ensureTunnel, releaseTunnel } from '../vtep/link.ts';
+import { configureWireguard } from '../vtep/wireguard.ts';
 import { rejoinBridge, requireBridge } from './unmanaged-bridge.ts';
 
 export const raiseNetwork =
@@ -40,7 +41,7 @@ export const raiseNetwork =
     await setRules(native, kernel.instance.table, rulesOf(definition));
     await setMtu(native, definition);
     await dressBridge(native, definition);
-    await raiseOverlay(kernel, native, definition);
+    await raiseOverlay(kernel, outside, definition);
     return null;
   };
 
@@ -65,7 +66,7 @@ export const reviseNetwork =
     await restore(native, to, mac, ports);
     const kept = new Set(withGateways(to).flatMap(({ subnet, gateway }) => [subnet, `${subnet} ${gateway}`]));
     const gone = withGateways(from).filter(({ subnet, gateway }) => !kept.has(`${subnet} ${gateway}`));
-    if (gone.length === 0) return raiseOverlay(kernel, native, to);
+    if (gone.length === 0) return raiseOverlay(kernel, outside, to);
     const replies = await native.rtnl([
       ...gone.map(({ subnet, gateway }) => addressOf('address.del', name, subnet, gateway)),
       // The kernel removes its own connected route with the address, but not one that `restore` has added.
@@ -81,7 +82,7 @@ export const reviseNetwork =
     // once.
     await restore(native, to, mac, ports);
     // The share that was ours may be another host's by now, and the bridge's own route to it was in the way.
-    await raiseOverlay(kernel, native, to);
+    await raiseOverlay(kernel, outside, to);
   };
 
 /** Restores what is missing of a bridge in use, and makes these links its ports again. Leaves the rules alone. */
@@ -92,7 +93,7 @@ export const repairNetwork =
     if (unmanaged) return rejoinBridge(native, definition, members(outside, definition.name));
     await makeBridge(kernel, native, definition, mac);
     await restore(native, definition, mac, () => members(outside, definition.name));
-    await raiseOverlay(kernel, native, definition);
+    await raiseOverlay(kernel, outside, definition);
   };
 
 /** Gives a bridge in use the other hosts of its overlay: the rules that let their packets in, and what leads there. */
@@ -102,14 +103,16 @@ export const programPeers =
     const { kernel: native } = kernel.outside(outside);
     if (!isOverlay(definition)) return;
     await setPeers(native, kernel.instance.table, rulesOf(definition));
+    await configureWireguard(kernel, outside, definition);
     await ensurePeers(native, definition);
   };
 
 /** Makes or restores what an overlay has beside its bridge. Requires its rules. */
-async function raiseOverlay(kernel: Kernel, native: Outside, definition: Seen): Promise<void> {
+async function raiseOverlay(kernel: Kernel, outside: string | null, definition: Seen): Promise<void> {
   if (!isOverlay(definition)) return;
-  await ensureVxlan(kernel.instance, native, definition);
-  await ensurePeers(native, definition);
+  await ensureTunnel(kernel, outside, definition);
+  await configureWireguard(kernel, outside, definition);
+  await ensurePeers(kernel.outside(outside).kernel, definition);
 }
 
 /**
@@ -276,11 +279,7 @@ async function removeBridge(kernel: Kernel, on: OutsideKernel, definition: Seen)
   const link = await on.kernel.link(name);
   const alias = bridgeAlias(kernel.instance.name, definition.name);
   const doomed = link !== null && isOurs(kernel, link, alias) ? [name] : [];
-  const vxlan = vxlanName(definition);
-  const tunnel = vxlan === null ? null : await on.kernel.link(vxlan);
-  if (tunnel !== null && isOurs(kernel, tunnel, vxlanAlias(kernel.instance.name, definition.name))) {
-    doomed.push(tunnel.name);
-  }
+  if (isOverlay(definition)) doomed.push(...(await releaseTunnel(kernel, on, definition)));
   if (doomed.length > 0) await removeLinks(on, kernel, doomed);
   if (isOverlay(definition)) await removePeers(on.kernel, definition);
 }
@@ -310,11 +309,8 @@ export function rulesOf(definition: Seen): NetworkRules {
   };
 }
 
-const overlayRulesOf = (definition: OverlaySeen): OverlayRules => ({
-  link: vxlanName(definition),
-  local: definition.overlay.address,
-  pools: definition.overlay.pools,
-  vni: definition.overlay.vni,
-  port: definition.overlay.port,
-  peers: usablePeers(definition).map(({ address }) => address),
-});
+function overlayRulesOf(definition: OverlaySeen): OverlayRules {
+  const { address: local, backend, pools, vni, port } = definition.overlay;
+  const peers = usablePeers(definition).map(({ address }) => address);
+  return { link: tunnelName(definition), pools, vxlan: backend === 'vxlan' ? { local, vni, port, peers } : null };
+}

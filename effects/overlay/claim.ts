@@ -37,6 +37,8 @@ export interface ClaimParts {
   place: string;
   /** The address at which other hosts reach this one. */
   address: string;
+  /** What else a claim says of this host, by the backend. */
+  more?: (shared: OverlayShared, host: string) => Pick<Claim, 'public_key'>;
 }
 
 export class Claims {
@@ -160,12 +162,13 @@ export class Claims {
   ) {
     const { store, ttl, place, address } = this.#parts;
     const { name, id } = shared;
+    const more = this.#parts.more?.(shared, host) ?? {};
     const [lease, restLease] = [newLease(), newLease()];
     const provenAt = seconds();
     await Promise.all([store.grant(lease, ttl), store.grant(restLease, restTtl(ttl))]);
     const before = new Map(mine.map((one) => [one.subnet, one]));
     const generation = Math.max(0, ...mine.map(({ claim }) => claim?.generation ?? 0)) + 1;
-    const claim: Claim = { host, address, mac: vtepMac(id, host), generation, place };
+    const claim: Claim = { host, address, mac: vtepMac(id, host), ...more, generation, place };
     const rests = new Map(seen.rests.map((rest) => [rest.subnet, rest.modified]));
     const written = await store.transaction(
       [

@@ -14,7 +14,7 @@ import { isInitialUserNamespace } from '../capabilities.ts';
 import { hasGone, isAlive } from './process.ts';
 import { startScope, type ScopeAnswer } from './systemd.ts';
 
-export type ScopeKind = 'daemon' | 'namespace' | 'uplink' | 'forwarder' | 'dns';
+export type ScopeKind = 'daemon' | 'namespace' | 'uplink' | 'forwarder' | 'dns' | 'wireguard';
 
 const WHAT: Readonly<Record<ScopeKind, string>> = {
   daemon: 'daemon',
@@ -22,6 +22,7 @@ const WHAT: Readonly<Record<ScopeKind, string>> = {
   uplink: 'program that leads out of a namespace',
   forwarder: 'forwarder of published ports',
   dns: 'DNS server of networks',
+  wireguard: 'tunnel of overlay networks',
 };
 
 /** systemd takes 5 ms. */

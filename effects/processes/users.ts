@@ -16,6 +16,8 @@ import { FaultError } from '../../state/faults.ts';
 
 /** Each has a uid and a gid of its own, both this number. Do not change a number: running programs and their files have it. */
 const FIXED = {
+  /** wireguard-go: the tunnels of overlays, where the kernel has no WireGuard. */
+  'cleat-wireguard': 65_520,
   /** aardvark-dns: the DNS servers of networks. */
   'cleat-dns': 65_521,
   /** The forwarder of published ports. */

@@ -23,16 +23,15 @@ export interface NetworkRules {
 }
 
 export interface OverlayRules {
-  /** The VXLAN link; null: packets go to the other hosts as they are. */
+  /** The link to the other hosts; null: packets go to them as they are. */
   link: string | null;
-  /** The address of this host that the tunnel's packets come to. */
-  local: string;
   /** All of the overlay's addresses, in CIDR notation. `subnets` are those of this host. */
   pools: readonly string[];
-  vni: number;
-  port: number;
-  /** The addresses that the other hosts send from. */
-  peers: readonly string[];
+  /**
+   * What packets of VXLAN are known by: the address that they come to, their network number and port, and the addresses that the other
+   * hosts send them from. null: packets of the tunnel prove themselves who sent them, or there is no tunnel.
+   */
+  vxlan: { local: string; vni: number; port: number; peers: readonly string[] } | null;
 }
 
 export interface PublishedPort {

@@ -69,6 +69,7 @@ import { otherForwarding, SOURCE_SETS, sourceBase, sourceRules, sourceWays } fro
 import {
   fromOtherHosts,
   OVERLAY_CHAINS,
+  overlayChains,
   overlayRules,
   overlayWays,
   peerElements,
@@ -237,7 +238,7 @@ const addPeerSets = (table: string, network: NetworkRules) =>
   peerSets(network).map(({ set, key }): NftOperation => ({ op: 'set.add', table, set, key }));
 
 function chainsOf({ bridge, overlay }: NetworkRules): string[] {
-  return (overlay === undefined ? BRIDGE_CHAINS : CHAINS).map((prefix) => `${prefix}-${bridge}`);
+  return [...BRIDGE_CHAINS, ...overlayChains(overlay)].map((prefix) => `${prefix}-${bridge}`);
 }
 
 function networkChains(table: string, network: NetworkRules): NftOperation[] {

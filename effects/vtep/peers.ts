@@ -18,7 +18,7 @@ import {
   peerEntries,
   POOL_METRIC,
   shareRouteText,
-  vxlanName,
+  tunnelName,
   type OverlaySeen,
   type PeerEntries,
   type ShareRoute,
@@ -26,16 +26,16 @@ import {
 import { FaultError } from '../../state/faults.ts';
 import { refuse } from '../refusal.ts';
 
-/** Programs exactly the entries of `definition.peers`. Requires the VXLAN link, if the backend has one. */
+/** Programs exactly the entries of `definition.peers`. Requires the link, if the backend has one, and the peers of WireGuard on it. */
 export const ensurePeers = (native: Outside, definition: OverlaySeen): Promise<void> =>
   program(native, definition, peerEntries(definition));
 
-/** Removes all of them. Also works if the VXLAN link has gone, and all that was on it. */
+/** Removes all of them. Also works if the link has gone, and all that was on it. */
 export const removePeers = (native: Outside, definition: OverlaySeen): Promise<void> =>
   program(native, definition, NO_ENTRIES);
 
 async function program(native: Outside, definition: OverlaySeen, wanted: PeerEntries): Promise<void> {
-  const name = vxlanName(definition);
+  const name = tunnelName(definition);
   const link = name === null ? null : await native.link(name);
   const [routes, neighbours, fdb] = await Promise.all([
     native.routesOf(undefined, [MAIN_TABLE]),
@@ -78,16 +78,15 @@ function routeSteps(link: string | null, wanted: readonly ShareRoute[], ours: re
   return [
     ...wanted
       .filter((route) => !there.has(shareRouteText(route)))
-      .map(({ destination, prefix, gateway }): RtnlRequest => ({
+      .map(({ destination, prefix, gateway, type }): RtnlRequest => ({
         op: replaceable.has(`${destination}/${prefix}`) ? 'route.replace' : 'route.add',
         destination,
         prefix,
         protocol: OVERLAY_PROTOCOL,
-        ...(gateway === null
-          ? { type: 'unreachable', metric: POOL_METRIC }
-          : link === null
-            ? { gateway }
-            : { gateway, link, onlink: true }),
+        ...(type === 'unreachable' ? { type, metric: POOL_METRIC } : {}),
+        ...(gateway === null ? {} : { gateway }),
+        ...(link === null || type === 'unreachable' ? {} : { link }),
+        ...(link === null || gateway === null ? {} : { onlink: true }),
       })),
     ...ours
       .filter((route) => !asked.has(shareRouteText(route)) && !kept.has(destinationOf(route)))

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -223,6 +225,26 @@ Napi::Value OpenPipe(const Napi::CallbackInfo& info) {
   return object;
 }
 
+Napi::Value ListenUnix(const Napi::CallbackInfo& info) {
+  Input input(info.Env());
+  const std::string path = input.Text(info[0], "path");
+  const auto mode = static_cast<mode_t>(input.Integer(info[1], "mode", 0, 0777));
+  if (!input.ok()) return input.Throw();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return Throw(info.Env(), {ENAMETOOLONG, "bind", path});
+  path.copy(static_cast<char*>(address.sun_path), path.size());
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Throw(info.Env(), {errno, "socket", path});
+  // The file gets the mode of the socket (unix_bind): there is no moment at which it has another one.
+  if (fchmod(fd.get(), mode) != 0) return Throw(info.Env(), {errno, "fchmod", path});
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return Throw(info.Env(), {errno, "bind", path});
+  }
+  if (listen(fd.get(), SOMAXCONN) != 0) return Throw(info.Env(), {errno, "listen", path});
+  return Napi::Number::New(info.Env(), fd.Release());
+}
+
 Napi::Value ProcessStartTime(const Napi::CallbackInfo& info) {
   Input input(info.Env());
   pid_t pid = static_cast<pid_t>(input.Integer(info[0], "pid", 1, INT32_MAX));
@@ -292,6 +314,7 @@ void RegisterProcess(Napi::Env env, Napi::Object exports) {
   exports.Set("peerCredentials", Napi::Function::New<PeerCredentials>(env, "peerCredentials"));
   exports.Set("spawn", Napi::Function::New<SpawnChild>(env, "spawn"));
   exports.Set("become", Napi::Function::New<Become>(env, "become"));
+  exports.Set("listenUnix", Napi::Function::New<ListenUnix>(env, "listenUnix"));
   exports.Set("openPipe", Napi::Function::New<OpenPipe>(env, "openPipe"));
   exports.Set("processStartTime", Napi::Function::New<ProcessStartTime>(env, "processStartTime"));
   exports.Set("watchProcess", Napi::Function::New<WatchProcess>(env, "watchProcess"));

@@ -10,7 +10,8 @@
 
 namespace cleat {
 
-// exports.peerCredentials, spawn, become, openPipe, processStartTime, watchProcess, signalProcess, openProcessNetns
+// exports.peerCredentials, spawn, become, listenUnix, openPipe, processStartTime, watchProcess, signalProcess,
+// openProcessNetns
 void RegisterProcess(Napi::Env env, Napi::Object exports);
 
 }  // namespace cleat

@@ -82,10 +82,10 @@ LinkAdd ParseLinkAdd(Input& input, Napi::Object from) {
   LinkAdd add;
   add.kind = input.Text(from, "kind");
   bool known = false;
-  for (const char* kind : {"veth", "bridge", "macvlan", "ipvlan", "vlan", "vxlan", "ifb"}) {
+  for (const char* kind : {"veth", "bridge", "macvlan", "ipvlan", "vlan", "vxlan", "wireguard", "ifb"}) {
     known = known || add.kind == kind;
   }
-  if (!known) input.WrongType("kind", "veth, bridge, macvlan, ipvlan, vlan, vxlan or ifb");
+  if (!known) input.WrongType("kind", "veth, bridge, macvlan, ipvlan, vlan, vxlan, wireguard or ifb");
   add.name = input.Text(from, "name");
   add.mac = input.OptionalMac(from, "mac");
   add.mtu = input.OptionalUint(from, "mtu");

@@ -22,7 +22,7 @@ export interface LinkPeer {
 export type RtnlRequest =
   | {
       op: 'link.add';
-      kind: 'veth' | 'bridge' | 'macvlan' | 'ipvlan' | 'vlan' | 'vxlan' | 'ifb';
+      kind: 'veth' | 'bridge' | 'macvlan' | 'ipvlan' | 'vlan' | 'vxlan' | 'wireguard' | 'ifb';
       name: string;
       mac?: string;
       mtu?: number;

@@ -1,6 +1,7 @@
 /**
- * What an overlay has in the kernel of each host beside its bridge: a VXLAN link with this host's address in the overlay, and for
- * each other host one route, one neighbour and one entry of the link's forwarding table. The backend host-gw has routes alone.
+ * What an overlay has in the kernel of each host beside its bridge: a link with this host's address in the overlay, and for each other
+ * host a route by it. A VXLAN link has also a neighbour and an entry of its forwarding table for each, and one of WireGuard has a peer
+ * (expected-wireguard.ts). The backend host-gw has routes alone.
  *
  * Guarantees: pure. Routes and neighbours carry OVERLAY_PROTOCOL. A peer whose share is not in the pool, is this host's own, or is
  * reached by another family than this host's address, has no entries: it could take traffic that is not its own.
@@ -12,6 +13,7 @@ import { familyOf, overlaps, parseSubnet, toText } from '../addresses/address.ts
 import { PERMANENT, type NeighbourSeen } from '../addresses/neighbours.ts';
 import { ETHERNET_MTU } from '../networks/mtu.ts';
 import type { Seen } from '../networks/unmanaged.ts';
+import { compareWireguard, type Report, type WireguardSeen } from './expected-wireguard.ts';
 import { MAIN_TABLE, type AddressSeen, type LinkSeen, type RouteSeen } from './expected.ts';
 
 /** The protocol of our routes and neighbours (RTA_PROTO, NDA_PROTOCOL): a number that nobody else has (rt_protos of iproute2). */
@@ -22,18 +24,23 @@ export type OverlaySeen = Seen & { overlay: Overlay };
 
 export const isOverlay = (definition: Seen): definition is OverlaySeen => definition.overlay !== undefined;
 
-/** Returns the name of the VXLAN link; null for a backend without one. The name of its bridge may be as long as names get. */
-export const vxlanName = ({ id, overlay }: Pick<Seen, 'id' | 'overlay'>): string | null =>
-  overlay?.backend === 'vxlan' ? `vx-${id.slice(0, 10)}` : null;
+const PREFIXES = { vxlan: 'vx-', wireguard: 'wg-', 'host-gw': null } as const;
+
+/** Returns the name of the link to other hosts; null for a backend without one. The name of its bridge may be as long as names get. */
+export function tunnelName({ id, overlay }: Pick<Seen, 'id' | 'overlay'>): string | null {
+  const prefix = overlay === undefined ? null : PREFIXES[overlay.backend];
+  return prefix === null ? null : `${prefix}${id.slice(0, 10)}`;
+}
 
 /** An alias with the same parts as that of a bridge (drift-clues.ts). */
-export const vxlanAlias = (instance: string, network: string): string => `cleat:${instance}:overlay:${network}`;
+export const tunnelAlias = (instance: string, network: string): string => `cleat:${instance}:overlay:${network}`;
 
-/** A route to the share of another host, or from a pool to nowhere (no gateway). */
+/** A route to the share of another host, by a gateway or by the link alone; or from a pool to nowhere. */
 export interface ShareRoute {
   destination: string;
   prefix: number;
   gateway: string | null;
+  type: string;
 }
 
 /** What leads to the other hosts. */
@@ -51,7 +58,7 @@ export const POOL_METRIC = 0xffff_0000;
 const baseOf = (subnet: string): string => subnet.slice(0, subnet.indexOf('/'));
 const prefixOf = (subnet: string): number => Number(subnet.slice(subnet.indexOf('/') + 1));
 
-/** Returns the addresses of the VXLAN link: the first of each share, which no container has. */
+/** Returns the addresses of the link to other hosts: the first of each share, which no container has. */
 export const vtepAddresses = ({ subnets }: Pick<Seen, 'subnets'>): string[] =>
   subnets.map(({ subnet }) => toText(parseSubnet(subnet).first, familyOf(subnet)));
 
@@ -61,8 +68,11 @@ export function usablePeers({ overlay, peers = [], subnets }: OverlaySeen): Peer
   const own = subnets.map(({ subnet }) => parseSubnet(subnet));
   return peers
     .filter(
-      ({ address, mac }) =>
-        familyOf(address) === familyOf(overlay.address) && address !== overlay.address && mac !== overlay.mac,
+      ({ address, mac, public_key: key }) =>
+        familyOf(address) === familyOf(overlay.address) &&
+        address !== overlay.address &&
+        mac !== overlay.mac &&
+        (overlay.backend !== 'wireguard' || (key !== undefined && key !== overlay.public_key)),
     )
     .map((peer) => ({
       ...peer,
@@ -76,21 +86,24 @@ export function usablePeers({ overlay, peers = [], subnets }: OverlaySeen): Peer
 }
 
 export function peerEntries(definition: OverlaySeen): PeerEntries {
-  const tunnel = definition.overlay.backend === 'vxlan';
+  const { backend } = definition.overlay;
+  const tunnel = backend === 'vxlan';
   const routes = new Map<string, ShareRoute>(
     definition.overlay.pools.map((pool) => [
       pool,
-      { destination: baseOf(pool), prefix: prefixOf(pool), gateway: null },
+      { destination: baseOf(pool), prefix: prefixOf(pool), gateway: null, type: 'unreachable' },
     ]),
   );
   const neighbours = new Map<string, string>();
   const fdb = new Map<string, string>();
   for (const { address, mac, subnets } of usablePeers(definition)) {
     for (const subnet of subnets) {
-      const gateway = tunnel ? baseOf(subnet) : address;
-      if (!tunnel && familyOf(subnet) !== familyOf(address)) continue; // its address is no gateway for that family
-      routes.set(subnet, { destination: baseOf(subnet), prefix: prefixOf(subnet), gateway });
-      if (tunnel) neighbours.set(gateway, mac);
+      const base = baseOf(subnet);
+      // With host-gw the other host's address is the gateway, which is none for the other family.
+      if (backend === 'host-gw' && familyOf(subnet) !== familyOf(address)) continue;
+      const gateway = { vxlan: base, 'host-gw': address, wireguard: null }[backend];
+      routes.set(subnet, { destination: base, prefix: prefixOf(subnet), gateway, type: 'unicast' });
+      if (tunnel) neighbours.set(base, mac);
     }
     if (tunnel) fdb.set(mac, address);
   }
@@ -105,7 +118,7 @@ export function peerEntries(definition: OverlaySeen): PeerEntries {
 export interface VxlanSeen extends LinkSeen {
   vxlan: { vni: number; local: string; port: number; learning: boolean } | null;
 }
-type ShareRouteSeen = RouteSeen & { protocol: number };
+type ShareRouteSeen = RouteSeen & { protocol: number; type: string };
 type PeerNeighbourSeen = NeighbourSeen & { protocol: number };
 type FdbSeen = PeerEntries['fdb'][number];
 export interface OverlayDump {
@@ -115,6 +128,8 @@ export interface OverlayDump {
   neighbours: readonly PeerNeighbourSeen[];
   /** The forwarding table of the VXLAN link. */
   fdb: readonly FdbSeen[];
+  /** What the link of WireGuard says of itself; null if it is not there, or does not answer. */
+  wireguard: WireguardSeen | null;
 }
 
 /** True if a link is the VXLAN that the overlay needs: nothing of this can be changed while it exists. */
@@ -125,11 +140,11 @@ export const isVxlanOf = ({ overlay }: OverlaySeen, { vxlan }: Pick<VxlanSeen, '
   vxlan.local === overlay.address &&
   !vxlan.learning;
 
-/** Returns the differences of the VXLAN link and of everything that leads to other hosts. */
+/** Returns the differences of the link and of everything that leads to other hosts. */
 export function compareOverlay(
   definition: OverlaySeen,
   alias: string,
-  { links, addresses, routes, neighbours, fdb }: OverlayDump,
+  { links, addresses, routes, neighbours, fdb, wireguard }: OverlayDump,
 ): Difference[] {
   const { name: network, overlay } = definition;
   const wanted = peerEntries(definition);
@@ -139,17 +154,18 @@ export function compareOverlay(
     network,
     problem,
   });
-  const name = vxlanName(definition);
+  const name = tunnelName(definition);
   if (name === null) return compareRoutes(wanted.routes, null, routes, overlay, report);
   const link = links.find((one) => one.name === name);
   if (link === undefined) return [report('link', name, 'missing')];
   if (link.alias !== alias) return [report('link', `alias ${alias} on ${name}`, 'changed')];
   const found: Difference[] = [];
-  if (!isVxlanOf(definition, link)) {
+  const isVxlan = overlay.backend === 'vxlan';
+  if (isVxlan && !isVxlanOf(definition, link)) {
     found.push(report('link', `vni ${overlay.vni} at ${overlay.address} port ${overlay.port} on ${name}`, 'changed'));
   }
   const mtu = Number(definition.options.mtu ?? ETHERNET_MTU);
-  if (link.mac !== overlay.mac) found.push(report('link', `mac ${overlay.mac} on ${name}`, 'changed'));
+  if (isVxlan && link.mac !== overlay.mac) found.push(report('link', `mac ${overlay.mac} on ${name}`, 'changed'));
   if (link.mtu !== mtu) found.push(report('link', `mtu ${mtu} on ${name}`, 'changed'));
   if (!link.up) return [...found, report('link', `up on ${name}`, 'changed')];
   for (const address of vtepAddresses(definition)) {
@@ -160,10 +176,9 @@ export function compareOverlay(
     ...compareRoutes(wanted.routes, link, routes, overlay, report),
     ...compareNeighbourEntries(wanted.neighbours, link, neighbours, report),
     ...compareFdb(wanted.fdb, name, fdb, report),
+    ...(isVxlan ? [] : compareWireguard(definition, usablePeers(definition), name, wireguard, report)),
   ];
 }
-
-type Report = (kind: Difference['kind'], object: string, problem: Difference['problem']) => Difference;
 
 /** True if a route is one of ours to another host of this overlay. */
 export function isShareRoute(
@@ -176,8 +191,8 @@ export function isShareRoute(
   return pools.some((pool) => overlaps(parseSubnet(pool), parseSubnet(`${destination}/${prefix}`)));
 }
 
-export const shareRouteText = ({ destination, prefix, gateway }: ShareRoute): string =>
-  gateway === null ? `unreachable ${destination}/${prefix}` : `${destination}/${prefix} via ${gateway}`;
+export const shareRouteText = ({ destination, prefix, gateway, type }: ShareRoute): string =>
+  (type === 'unicast' ? '' : `${type} `) + `${destination}/${prefix}` + (gateway === null ? '' : ` via ${gateway}`);
 
 function compareRoutes(
   wanted: readonly ShareRoute[],

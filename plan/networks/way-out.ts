@@ -25,11 +25,14 @@ export const remembered = (before: WayOut, now: WayOut): WayOut => ({ 4: now[4] 
 
 /** The headers around an Ethernet frame in VXLAN (RFC 7348, 5), and the frame's own: 14 + 8 + 8 + 20 bytes, or 40 for IPv6. */
 const VXLAN_HEADERS = { 4: 50, 6: 70 };
+/** Those of a data packet of WireGuard, its tag of authentication, UDP and IP: 16 + 16 + 8 + 20 bytes, or 40 for IPv6. */
+const WIREGUARD_HEADERS = { 4: 60, 6: 80 };
+const HEADERS = { vxlan: VXLAN_HEADERS, wireguard: WIREGUARD_HEADERS, 'host-gw': { 4: 0, 6: 0 } };
 
 /** Returns the MTU that an overlay's packets have room for; a way to the other hosts that is unknown is taken for Ethernet. */
 function inTunnel({ backend, address }: Overlay, wayOut: WayOut): number {
   const family = familyOf(address);
-  return (wayOut[family] ?? ETHERNET_MTU) - (backend === 'vxlan' ? VXLAN_HEADERS[family] : 0);
+  return (wayOut[family] ?? ETHERNET_MTU) - HEADERS[backend][family];
 }
 
 /** Returns the reason why an overlay cannot have the MTU that it asks for; null if it can, or if the way is unknown. */

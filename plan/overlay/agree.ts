@@ -17,7 +17,10 @@ const HOST_PREFIX = 24;
 const HOST_PREFIX6 = 64;
 /** A block of 65,536 shares for IPv6, which begins with a unique local prefix (RFC 4193). */
 const POOL6 = 48;
-const PORT = 4789;
+/** IANA's port of VXLAN. */
+const VXLAN_PORT = 4789;
+/** The port that WireGuard's own documents use. */
+const WIREGUARD_PORT = 51_820;
 /** VNIs below are easily chosen by people. */
 const FIRST_VNI = 4096;
 const VNIS = 0xff_ffff - FIRST_VNI;
@@ -28,13 +31,11 @@ type Asked = { [Name in keyof OverlayShared]?: OverlayShared[Name] | undefined }
 export function askedOf(request: NetworkRequest): { asked: Asked } | { fault: Fault } {
   const { overlay = {}, subnets = [] } = request;
   const bad = (message: string) => refuse('BAD_REQUEST', message);
-  if (overlay.backend === 'wireguard')
-    return refuse('UNSUPPORTED', 'backend wireguard is not built: vxlan and host-gw are, and neither encrypts');
   const named = subnets.find(({ gateway, lease_range: range }) => gateway !== undefined || range !== undefined);
   // An answer that is sent again has the host's shares as its subnets, and the pools beside them.
   if (named !== undefined && overlay.pools === undefined)
     return bad(`subnet ${named.subnet} is a pool of shares: it has neither a gateway nor a range of its own`);
-  const { backend, mac: _mac, address: _address, id: _id, name: _name, ...rest } = overlay;
+  const { backend, mac: _mac, address: _address, public_key: _key, id: _id, name: _name, ...rest } = overlay;
   const pools = overlay.pools ?? (subnets.length > 0 ? subnets.map(({ subnet }) => subnet) : undefined);
   if (pools !== undefined && new Set(pools.map((pool) => pool.includes(':'))).size < pools.length)
     return bad('an overlay has one pool of IPv4, one of IPv6, or one of both');
@@ -43,11 +44,14 @@ export function askedOf(request: NetworkRequest): { asked: Asked } | { fault: Fa
   };
 }
 
-/** Returns a new overlay as it is asked for. `id`: 64 random hex digits, its id. */
+/**
+ * Returns a new overlay as it is asked for. `id`: 64 random hex digits, its id. `taken`: the ports of other WireGuard overlays of this
+ * host, each of which needs one of its own.
+ */
 export function newShared(
   name: string,
   asked: Asked,
-  { id, ipv4 = true, ipv6 = false }: { id: string; ipv4?: boolean | undefined; ipv6?: boolean | undefined },
+  { id, ipv4 = true, ipv6 = false, taken = [] }: New,
 ): { shared: OverlayShared } | { fault: Fault } {
   const has6 = asked.pools?.some((pool) => pool.includes(':')) ?? false;
   const has4 = asked.pools?.some((pool) => !pool.includes(':')) ?? false;
@@ -57,7 +61,7 @@ export function newShared(
     ...(ipv6 && !has6 ? [`${pool6(id)}/${POOL6}`] : []),
   ];
   if (pools.length === 0) return refuse('BAD_REQUEST', 'a network has IPv4 or IPv6');
-  const { host_prefix = HOST_PREFIX, host_prefix6 = HOST_PREFIX6, backend = 'vxlan', port = PORT } = asked;
+  const { host_prefix = HOST_PREFIX, host_prefix6 = HOST_PREFIX6, backend = 'vxlan' } = asked;
   const shared = {
     name,
     id,
@@ -66,10 +70,35 @@ export function newShared(
     ...(pools.some((pool) => pool.includes(':')) ? { host_prefix6 } : {}),
     backend,
     vni: asked.vni ?? FIRST_VNI + (Number.parseInt(id.slice(0, 8), 16) % VNIS),
-    port,
+    port: asked.port ?? (backend === 'wireguard' ? freePort(taken) : VXLAN_PORT),
   };
   const fault = impossible(shared);
   return fault === null ? { shared } : fault;
+}
+
+interface New {
+  id: string;
+  ipv4?: boolean | undefined;
+  ipv6?: boolean | undefined;
+  taken?: readonly number[];
+}
+
+function freePort(taken: readonly number[]): number {
+  let port = WIREGUARD_PORT;
+  while (taken.includes(port)) port++;
+  return port;
+}
+
+/** Returns a fault if another overlay of this host, among `others`, has the UDP port too: only VXLANs share one. */
+export function portConflict(
+  { name, backend, port }: OverlayShared,
+  others: readonly OverlayShared[],
+): { fault: Fault } | null {
+  const isThere = (one: OverlayShared) => one.name !== name && one.port === port && one.backend !== 'host-gw';
+  const alone = (one: OverlayShared) => backend === 'wireguard' || one.backend === 'wireguard';
+  const other = backend === 'host-gw' ? undefined : others.find((one) => isThere(one) && alone(one));
+  if (other === undefined) return null;
+  return refuse('PORT_TAKEN', `UDP port ${port} of overlay ${name} is that of overlay ${other.name} on this host`);
 }
 
 const pool6 = (id: string): string => uniqueLocals(id)[0]?.replace('/64', '') ?? 'fd00::';

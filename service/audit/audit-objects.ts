@@ -10,7 +10,7 @@ import type { Kernel } from '../../effects/kernel.ts';
 import { compareOutside } from '../../plan/kernel/expected.ts';
 import { isExternal } from '../../plan/networks/external.ts';
 import { spaceOf } from '../../plan/networks/driver.ts';
-import { vxlanName } from '../../plan/kernel/expected-overlay.ts';
+import { tunnelName } from '../../plan/kernel/expected-overlay.ts';
 import type { Seen } from '../../plan/networks/unmanaged.ts';
 import type { Link } from '../../native/index.ts';
 import type { Difference } from '../../state/container.ts';
@@ -44,8 +44,8 @@ export async function auditObjects(
   for (const definition of busy ? [] : definitions.filter((one) => !isExternal(one))) {
     const members = steady.flatMap(({ attachments }) => attachments.filter((one) => one.network === definition.name));
     if (members.length === 0) continue;
-    // The MTU is not judged (see Limits). Neighbours are judged for all bridges together; those of a VXLAN link are other hosts.
-    const vxlan = ` on ${vxlanName(definition)}`;
+    // The MTU is not judged (see Limits). Neighbours are judged for all bridges together; those of the link to other hosts are other hosts.
+    const vxlan = ` on ${tunnelName(definition)}`;
     const own = (await look.network(definition, members)).filter(
       ({ kind, object }) => (kind !== 'neighbour' || object.endsWith(vxlan)) && !object.startsWith('mtu '),
     );

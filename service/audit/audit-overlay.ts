@@ -1,6 +1,6 @@
 /**
- * Audits what overlays have outside of their links: the routes to shares of other hosts, and from a pool to nowhere. The links, and
- * what is on them, are judged with the bridges.
+ * Audits what overlays have outside of their links: the routes to shares of other hosts, and from a pool to nowhere; and helpers that
+ * carry a link which is not there. The links, and what is on them, are judged with the bridges.
  *
  * Guarantees: those of audit.ts. A route is ours by its protocol.
  * Limits: another daemon in the same network namespace has the same protocol; its routes over a VXLAN link are known by that link, and
@@ -15,6 +15,7 @@ import type { Seen } from '../../plan/networks/unmanaged.ts';
 import type { Outside } from '../../native/index.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import { peersIn } from '../../state/files/peers.ts';
+import { helpersIn, stopHelpers } from '../../effects/vtep/wireguard-helper.ts';
 import { leaked, type Found } from './audit-finding.ts';
 
 /** Returns the definition with the other hosts that are on disk. */
@@ -51,4 +52,17 @@ export async function auditShareRoutes(
         },
       );
     });
+}
+
+/** Returns the helpers whose link is gone. They end by themselves, unless they are stopped. `links`: those that are there. */
+export async function auditTunnels(native: Outside, links: ReadonlySet<string>): Promise<Found[]> {
+  const netns = native.identity();
+  const orphans = (await helpersIn(netns)).filter(({ link }) => !links.has(link));
+  return orphans.map(({ link, helper: { pid } }) =>
+    leaked(
+      { kind: 'process', object: `wireguard-go (pid ${pid}) without ${link}` },
+      () => false,
+      () => stopHelpers(link, netns),
+    ),
+  );
 }

@@ -21,14 +21,14 @@ import { ofCleat } from '../../plan/external/external.ts';
 import { canPublish, publishAddresses } from '../../plan/containers/attachment.ts';
 import { knownOutside, PERMANENT, type Known } from '../../plan/addresses/neighbours.ts';
 import { portTargets } from '../../plan/ports/ports.ts';
-import { vxlanAlias, vxlanName } from '../../plan/kernel/expected-overlay.ts';
+import { tunnelAlias, tunnelName } from '../../plan/kernel/expected-overlay.ts';
 import type { Seen } from '../../plan/networks/unmanaged.ts';
 import { isSteadyName } from '../../plan/states.ts';
 import { isKernelError, type Link, type Neighbour, type NftElement, type Outside } from '../../native/index.ts';
 import type { AuditReport } from '../../state/answers/audit.ts';
 import { ContainerContext, type Attachment } from '../../state/container.ts';
 import { NetworkDefinition } from '../../state/network.ts';
-import { auditShareRoutes, withPeers } from './audit-overlay.ts';
+import { auditShareRoutes, auditTunnels, withPeers } from './audit-overlay.ts';
 import { auditFiles } from './audit-files.ts';
 import { auditObjects } from './audit-objects.ts';
 import { auditWayOut } from './audit-way-out.ts';
@@ -150,7 +150,7 @@ export async function audit(
     const used = new Set(
       mine.flatMap(({ context }) => context.attachments.flatMap((one) => (one.unmanaged ? [] : one.bridge))),
     );
-    // A VXLAN link is there while its bridge is.
+    // The link to other hosts is there while the bridge is.
     for (const one of definitions) if (used.has(one.network_interface)) linksOf(one).forEach((name) => used.add(name));
     const namesBridge = (bridge: string, inUse: InUse | null) =>
       (inUse?.networks ?? definitions).some((network) => linksOf(network).includes(bridge)) ||
@@ -163,7 +163,7 @@ export async function audit(
         attachmentsOf(context).map((one) => [one.bridge, bridgeAlias(instance.name, one.network)] as const),
       ),
       ...definitions.map((one) => [one.network_interface, bridgeAlias(instance.name, one.name)] as const),
-      ...definitions.map((one) => [vxlanName(one) ?? '', vxlanAlias(instance.name, one.name)] as const),
+      ...definitions.map((one) => [tunnelName(one) ?? '', tunnelAlias(instance.name, one.name)] as const),
     ]);
     const all = await native.links();
     const present = new Map(all.map((link) => [link.name, link]));
@@ -185,6 +185,7 @@ export async function audit(
 
     findings.push(...(await auditObjects(kernel, outside, mine.map(judged), definitions, all)));
     findings.push(...(await auditShareRoutes(native, definitions, used)));
+    findings.push(...(await auditTunnels(native, new Set(present.keys()))));
 
     const standing = all.filter(({ alias }) => alias.startsWith(bridgeAlias(instance.name, '')));
     findings.push(...judgeNeighbours(mine, standing, await native.neighbours(), on, here));
@@ -243,7 +244,7 @@ export async function audit(
 }
 
 /** Returns the links that a network has beside those of its containers. */
-const linksOf = (network: NetworkDefinition): string[] => [network.network_interface, vxlanName(network) ?? []].flat();
+const linksOf = (network: NetworkDefinition): string[] => [network.network_interface, tunnelName(network) ?? []].flat();
 
 /** Returns the attachments of a container that cleat makes, including those that are being replaced. */
 const attachmentsOf = ({ attachments, change }: ContainerContext): Attachment[] =>

@@ -7,7 +7,8 @@
  */
 import { bridgeAlias, bridgeSwitches } from '../../effects/links/bridge.ts';
 import type { Kernel } from '../../effects/kernel.ts';
-import { switchesOf } from '../../effects/vtep/vxlan.ts';
+import { switchesOf } from '../../effects/vtep/link.ts';
+import { showLink } from '../../effects/vtep/wireguard-tool.ts';
 import { ofCleat } from '../../plan/external/external.ts';
 import { compareOutside } from '../../plan/kernel/expected.ts';
 import { compareBridge, type Member } from '../../plan/kernel/expected-bridge.ts';
@@ -15,8 +16,8 @@ import { compareSwitches } from '../../plan/kernel/switches.ts';
 import {
   compareOverlay,
   isOverlay,
-  vxlanAlias,
-  vxlanName,
+  tunnelAlias,
+  tunnelName,
   type OverlayDump,
 } from '../../plan/kernel/expected-overlay.ts';
 import { isUnmanaged, type Seen } from '../../plan/networks/unmanaged.ts';
@@ -31,6 +32,7 @@ const FEW = 4;
 export class OutsideLook {
   readonly #kernel: Kernel;
   readonly #native: Outside;
+  readonly #outside: string | null;
   readonly #few: boolean;
   readonly #subnets: () => string[];
   #links: Promise<Link[]> | null = null;
@@ -40,6 +42,7 @@ export class OutsideLook {
   constructor(kernel: Kernel, outside: string | null, containers: number, subnets: () => string[]) {
     this.#kernel = kernel;
     this.#native = kernel.outside(outside).kernel;
+    this.#outside = outside;
     this.#few = containers <= FEW;
     this.#subnets = subnets;
   }
@@ -62,18 +65,24 @@ export class OutsideLook {
     return [...differences, ...(await this.#overlay(definition, dump)), ...(await this.#switches(definition))];
   }
 
-  async #overlay(definition: Seen, dump: Omit<OverlayDump, 'fdb'> & { links: readonly Link[] }): Promise<Difference[]> {
+  async #overlay(
+    definition: Seen,
+    dump: Omit<OverlayDump, 'fdb' | 'wireguard'> & { links: readonly Link[] },
+  ): Promise<Difference[]> {
     if (!isOverlay(definition)) return [];
-    const alias = vxlanAlias(this.#kernel.instance.name, definition.name);
-    const link = dump.links.find(({ name }) => name === vxlanName(definition));
-    const fdb = link === undefined ? [] : await this.#native.fdb(undefined, link.index);
-    return compareOverlay(definition, alias, { ...dump, fdb });
+    const alias = tunnelAlias(this.#kernel.instance.name, definition.name);
+    const link = dump.links.find(({ name }) => name === tunnelName(definition));
+    const isWireguard = definition.overlay.backend === 'wireguard';
+    const fdb = link === undefined || isWireguard ? [] : await this.#native.fdb(undefined, link.index);
+    const netns = this.#kernel.entered(this.#outside);
+    const wireguard = link === undefined || !isWireguard ? null : await showLink(netns, link.name);
+    return compareOverlay(definition, alias, { ...dump, fdb, wireguard });
   }
 
   async #switches(definition: Seen): Promise<Difference[]> {
     if (isUnmanaged(definition)) return [];
     const { v4, v6 } = bridgeSwitches(definition);
-    const vxlan = vxlanName(definition);
+    const vxlan = tunnelName(definition);
     const beside = isOverlay(definition) && vxlan !== null ? switchesOf(definition, vxlan) : { v4: {}, v6: {} };
     const wanted = { ...v4, ...v6, ...beside.v4, ...beside.v6 };
     return compareSwitches(wanted, await this.#native.linkSwitches(Object.keys(wanted)), definition.name);

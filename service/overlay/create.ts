@@ -9,8 +9,9 @@ import { randomBytes } from 'node:crypto';
 import { FaultError, type Fault } from '../../state/faults.ts';
 import type { NetworkDefinition, NetworkRequest, Subnet } from '../../state/network.ts';
 import type { Overlay } from '../../state/overlay.ts';
+import { missing } from '../../effects/vtep/wireguard-tool.ts';
 import { parseSubnet, toText } from '../../plan/addresses/address.ts';
-import { askedOf, disagreement, newShared } from '../../plan/overlay/agree.ts';
+import { askedOf, disagreement, newShared, portConflict } from '../../plan/overlay/agree.ts';
 import { chooseShares } from '../../plan/overlay/shares.ts';
 import type { Overlays } from './overlays.ts';
 
@@ -29,14 +30,20 @@ export async function createOverlay<Planned extends { definition: NetworkDefinit
   const { name } = request;
   const { asked } = or(askedOf(request));
   const agreed = await overlays.agreed(name);
+  const others = overlays.others(name);
   const shared =
-    agreed ?? or(newShared(name, asked, { id: randomBytes(32).toString('hex'), ...families(request) })).shared;
+    agreed ??
+    or(newShared(name, asked, { id: randomBytes(32).toString('hex'), ...families(request), taken: others.map(portOf) }))
+      .shared;
   const differs = agreed === null ? null : disagreement(agreed, asked, request.ipv6_enabled);
   if (differs !== null) throw FaultError.of(differs.fault);
-  const vtep = overlays.vtep(shared);
+  const inUse = portConflict(shared, others);
+  if (inUse !== null) throw FaultError.of(inUse.fault);
+  const lacking = shared.backend === 'wireguard' ? missing() : null;
+  if (lacking !== null) throw FaultError.of(lacking);
   const some = chooseShares(shared, [], shared.id);
   if (some === null) throw new FaultError('BAD_REQUEST', `no share fits into ${shared.pools.join(', ')}`);
-  await plan(withShares(request, some), vtep);
+  await plan(withShares(request, some), overlays.draft(shared));
   const joined = await overlays.join(shared);
   try {
     return await record(withShares(request, joined.shares), joined.overlay);
@@ -45,6 +52,8 @@ export async function createOverlay<Planned extends { definition: NetworkDefinit
     throw error;
   }
 }
+
+const portOf = ({ port }: { port: number }): number => port;
 
 const families = ({ ipv4_enabled: ipv4, ipv6_enabled: ipv6 }: NetworkRequest) => ({ ipv4, ipv6 });
 

@@ -8,6 +8,7 @@
  * Limits: containers of outsides other than the daemon's own are on the bridge there, and do not reach other hosts.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { createActor, fromPromise, waitFor, type ActorRefFrom } from 'xstate';
 import type { EtcdPlaces } from '../../effects/etcd/gateway.ts';
 import type { Store } from '../../effects/etcd/store.ts';
@@ -30,6 +31,7 @@ import { read, readShared } from './entries.ts';
 import { NamePublisher, remoteNames } from './names.ts';
 import { Follower } from './follower.ts';
 import type { HostIdentity } from './host-identity.ts';
+import type { HostKeys } from './host-keys.ts';
 
 /** How long a caller waits for the first share of a new network. */
 const FIRST_SHARE_MS = 15_000;
@@ -70,6 +72,7 @@ export interface OverlayParts {
   /** Null: the daemon has no etcd. */
   etcd: (EtcdOptions & { store: Store }) | null;
   identity: HostIdentity;
+  keys: HostKeys;
   place: string;
   definitions: Definitions;
   /** Gives a network these shares in place of those that it has. */
@@ -97,7 +100,15 @@ export class Overlays {
     this.#claims =
       etcd === null
         ? null
-        : new Claims({ store: etcd.store, read, readShared, ttl: etcd.ttl, place, address: etcd.advertise });
+        : new Claims({
+            store: etcd.store,
+            read,
+            readShared,
+            ttl: etcd.ttl,
+            place,
+            address: etcd.advertise,
+            more: (shared, host) => this.#publicKey(shared, host),
+          });
     this.#keeper = etcd === null ? null : new Keeper(etcd.store, etcd.ttl);
     const networks = () => new Map([...this.#running.keys()].map((name) => [name, this.#holding(name)]));
     const { names, failed } = parts;
@@ -112,7 +123,7 @@ export class Overlays {
       const { overlay } = definition;
       const vtep = overlay === undefined ? undefined : this.vtep(sharedOf(overlay));
       if (overlay === undefined || vtep === undefined) continue;
-      if (vtep.mac === overlay.mac && vtep.address === overlay.address) continue;
+      if (isDeepStrictEqual(vtep, overlay)) continue;
       this.#parts.definitions.record({ ...definition, overlay: vtep });
     }
   }
@@ -128,10 +139,25 @@ export class Overlays {
     }
   }
 
-  /** The VTEP of this host, as its definitions have it. */
+  /** The VTEP of this host, as its definitions have it. Makes the key that it may need. */
   vtep(shared: OverlayShared): Overlay {
+    return { ...this.draft(shared), ...this.#publicKey(shared, this.#parts.identity.get()) };
+  }
+
+  /** The same for a network that there may never be: without a key. */
+  draft(shared: OverlayShared): Overlay {
     const { etcd, identity } = this.#parts;
     return { ...shared, mac: vtepMac(shared.id, identity.get()), address: (etcd ?? noStore()).advertise };
+  }
+
+  #publicKey({ id, backend }: OverlayShared, host: string): Pick<Overlay, 'public_key'> {
+    return backend === 'wireguard' ? { public_key: this.#parts.keys.publicKey(id, host) } : {};
+  }
+
+  /** What the other overlays of this host were agreed to be. */
+  others(name: string): OverlayShared[] {
+    const all = [...this.#parts.definitions.byName.values()];
+    return all.flatMap(({ overlay }) => (overlay === undefined || overlay.name === name ? [] : overlay));
   }
 
   /** Returns what all hosts agree on about a network; null if there is no such overlay yet. */
@@ -172,9 +198,14 @@ export class Overlays {
     this.#keeper?.forget(name);
     running.actor.send({ type: 'release' });
     await waitFor(running.actor, (snapshot) => snapshot.matches('released')).catch(() => {});
-    const { fault } = running.actor.getSnapshot().context;
+    const { fault, shared } = running.actor.getSnapshot().context;
     if (fault !== null) this.#parts.failed(`share of network ${name}`, FaultError.of(fault));
     running.actor.stop();
+    try {
+      this.#parts.keys.forget(shared.id);
+    } catch (error) {
+      this.#parts.failed(`key of network ${name}`, error);
+    }
   }
 
   /** Returns the reason why no container may be attached to a network now; null if one may, or it is no overlay. */
@@ -295,7 +326,8 @@ export class Overlays {
     if (running === undefined) return;
     const { shared, held, host, subnets, peers: known } = running.actor.getSnapshot().context;
     const mine = [...new Set([...subnets, ...(held?.subnets ?? [])])];
-    const { peers, refused } = peersOf(seen, { pools: shared.pools, mine, host });
+    const { pools, backend } = shared;
+    const { peers, refused } = peersOf(seen, { pools, mine, host, keyed: backend === 'wireguard' });
     this.#tellRefused(running, new Map([...seen.refused, ...refused]));
     if (always || JSON.stringify(peers) !== JSON.stringify(known)) running.actor.send({ type: 'peers', peers });
   }
@@ -303,6 +335,7 @@ export class Overlays {
   #meet(name: string, peers: readonly Peer[]): void {
     const running = this.#running.get(name);
     if (running !== undefined) running.peers = peers;
+    if (!this.#parts.definitions.byName.has(name)) return; // it is being removed: a list would stay on disk
     this.#parts.setPeers(name, peers).catch((error: unknown) => this.#parts.failed(`peers of network ${name}`, error));
   }
 
@@ -358,7 +391,7 @@ export class Overlays {
 }
 
 /** What all hosts agree on, of the overlay in a definition. */
-export function sharedOf({ mac: _mac, address: _address, ...shared }: Overlay): OverlayShared {
+export function sharedOf({ mac: _mac, address: _address, public_key: _key, ...shared }: Overlay): OverlayShared {
   return shared;
 }
 

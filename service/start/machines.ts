@@ -50,6 +50,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   const { options, kernel, definitions, instance, bootId, exposed, failed } = state;
   const { runDir } = options;
   const scopes = new Scopes(managerSocket(), failed);
+  kernel.scopes = scopes;
   const roster = new Roster();
   const metrics = new Metrics(roster);
   const recent = new Recent(state.run, roster.bus);
@@ -115,6 +116,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
   const overlays = new Overlays({
     etcd: options.etcd === null ? null : { ...options.etcd, store: new Store(new Gateway(options.etcd)) },
     identity: state.identity,
+    keys: state.keys,
     place: placeOf(bootId, kernel.outside(null).kernel.identity(), instance.name),
     definitions,
     renumber: (name, shares, overlay) => networks.renumber(name, shares, overlay),

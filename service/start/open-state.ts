@@ -20,6 +20,7 @@ import { Journal } from '../../state/files/journal.ts';
 import { SnapshotStore } from '../../state/files/store.ts';
 import { Definitions } from '../networks/definitions.ts';
 import { HostIdentity } from '../overlay/host-identity.ts';
+import { HostKeys } from '../overlay/host-keys.ts';
 import { OverlayPeers } from '../outsides/peers.ts';
 import { failpoint } from '../records/failpoint.ts';
 import { instanceOf } from '../records/instance.ts';
@@ -49,7 +50,7 @@ export function openState(options: DaemonOptions) {
   const instance = instanceOf(stateDir);
   const failed = (what: string, error: unknown) =>
     log.error({ what, error }, `${what}: ${error instanceof Error ? error.message : String(error)}`);
-  const kernel = new Kernel(instance, failed, options.rootless?.outside ?? null);
+  const kernel = new Kernel(instance, failed, options.rootless?.outside ?? null, (id) => keys.privateKey(id));
   enterOwnNamespace(kernel);
   const journal = new Journal(join(runDir, 'journal'), failpoint, failed);
   const containerStore = new SnapshotStore(join(runDir, 'containers'), failpoint);
@@ -58,6 +59,9 @@ export function openState(options: DaemonOptions) {
   const { definitions: known, previous, unreadable } = definitionStore.load();
   const exposed = new ExposedStore(stateDir, failpoint);
   unreadable.push(...exposed.load().unreadable);
+  const networks = new Set(known.flatMap(({ overlay }) => overlay?.id ?? []));
+  const keys = new HostKeys(join(stateDir, 'wireguard'), failpoint, networks);
+  unreadable.push(...keys.unreadable);
   const identity = new HostIdentity(stateDir, failpoint);
   unreadable.push(...identity.unreadable);
   const peerStore = new PeerStore(join(stateDir, 'peers'), failpoint);
@@ -80,6 +84,7 @@ export function openState(options: DaemonOptions) {
     previous,
     exposed,
     identity,
+    keys,
     peers: new OverlayPeers(peerStore, peers),
     /** The files that were set aside. */
     unreadable,

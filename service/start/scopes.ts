@@ -12,6 +12,8 @@ import { forwardersIn } from '../../effects/forwarder/forwarder-process.ts';
 import { resolversHome } from '../../effects/names/resolver.ts';
 import { servers } from '../../effects/names/resolver-process.ts';
 import { isInSession, managerSocket, type Scopes } from '../../effects/processes/scopes.ts';
+import type { Kernel } from '../../effects/kernel.ts';
+import { helpersIn } from '../../effects/vtep/wireguard-helper.ts';
 import { keepersIn } from '../../effects/uplinks/uplink-keeper.ts';
 import { processStartTime } from '../../native/index.ts';
 import type { Machines } from './machines.ts';
@@ -24,13 +26,14 @@ export async function leaveSession(scopes: Scopes): Promise<void> {
   await scopes.settled();
 }
 
-export async function scopeHelpers({ scopes, places }: Machines, runDir: string): Promise<void> {
+export async function scopeHelpers({ scopes, places }: Machines, kernel: Kernel, runDir: string): Promise<void> {
   if (!existsSync(managerSocket() ?? '')) return; // a list of all processes less
   scopes.own('namespace', holderIn(runDir));
   for (const home of [places.uplinks, dirname(places.rootless)]) {
     for (const { keeper } of await keepersIn(home)) scopes.own('uplink', keeper);
   }
   for (const { process } of await forwardersIn(places.forwarder.directory)) scopes.own('forwarder', process);
+  for (const { helper } of await helpersIn(kernel.outside(null).kernel.identity())) scopes.own('wireguard', helper);
   for (const { directory, server } of await servers()) {
     if (directory.startsWith(`${resolversHome(runDir)}/`)) scopes.own('dns', server);
   }

@@ -291,6 +291,24 @@ networks('the options of network create make a definition', () => {
   });
   assert.ok(NetworkRequest.safeParse(request).success);
   assert.equal(networkRequest('web', {}), { name: 'web' });
+  const overlay = (flags: Parameters<typeof networkRequest>[1]) =>
+    networkRequest('all', { driver: 'overlay', ...flags });
+  assert.equal(overlay({}), { name: 'all', driver: 'overlay' });
+  assert.equal(overlay({ backend: 'wireguard', tunnelPort: '65535' }), {
+    name: 'all',
+    driver: 'overlay',
+    overlay: { backend: 'wireguard', port: 65_535 },
+  });
+  for (const tunnelPort of ['', '0', '65536', '-1', '1e3', '051820', '51820 '])
+    assert.match(
+      blamed(() => overlay({ tunnelPort })),
+      /invalid --tunnel-port/,
+      tunnelPort,
+    );
+  assert.match(
+    blamed(() => networkRequest('web', { tunnelPort: '51820' })),
+    /--tunnel-port are for --driver overlay/,
+  );
   const onParent = networkRequest('lan', { driver: 'macvlan', opt: ['parent=eth0', 'mode=vepa'], ipamDriver: 'none' });
   assert.equal(onParent, {
     name: 'lan',

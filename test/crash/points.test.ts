@@ -12,6 +12,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AnyStateMachine } from 'xstate';
 import { effectNames } from '../../effects/effect.ts';
+import { HostKeys } from '../../service/overlay/host-keys.ts';
 import { HostIdentity } from '../../service/overlay/host-identity.ts';
 import { provideContainer, providePrepared, provideShared } from '../../service/actors.ts';
 import { DefinitionStore } from '../../state/files/definitions.ts';
@@ -23,10 +24,12 @@ import { CrashTest } from '../harness/crash.ts';
 import { isRootless } from '../harness/host.ts';
 import { Life, type Scenario } from '../harness/life.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { openTun } from '../harness/tun.ts';
 import { proved } from '../harness/proof.ts';
-import { hosts, plugged, scenarios, zones } from './scenarios.ts';
+import { hosts, plugged, scenarios, tunnels, zones } from './scenarios.ts';
 
 requirePrivateNamespace();
+openTun();
 
 /** Actors that are no effects: they exchange events with other machines, or wait, and change nothing outside. */
 const CONVERSATIONS = [
@@ -84,7 +87,7 @@ function actorsOf(machine: AnyStateMachine): string[] {
 }
 
 /** A user's daemon has no right over firewalld, no address that other hosts reach, and the plugin of the other needs a link in the network of the daemon. */
-const OF_ROOT: Scenario[] = [zones, plugged, hosts];
+const OF_ROOT: Scenario[] = [zones, plugged, hosts, tunnels];
 const played = Object.values(scenarios).filter((scenario) => !isRootless || !OF_ROOT.includes(scenario));
 /** The effects that those alone pass. */
 const EFFECTS_OF_ROOT = [
@@ -126,6 +129,7 @@ points('a scenario passes every failpoint of every effect and of every kind of f
   // Made, they have told the names of their files.
   for (const Store of [DefinitionStore, ExposedStore, PeerStore]) void new Store(directory, () => {});
   void new HostIdentity(directory, () => {});
+  void new HostKeys(join(directory, 'wireguard'), () => {}, new Set());
   for (const name of ['containers', 'outsides']) void new SnapshotStore(join(directory, name), () => {});
   const wanted = [
     ...[...effectNames].flatMap((name) => ['before', 'durable', 'after'].map((when) => `${name}:${when}`)),

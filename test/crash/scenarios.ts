@@ -264,7 +264,7 @@ async function leads(life: Life, there: boolean): Promise<void> {
 }
 
 /** A network on several hosts is joined, told of another host and of its end, and left. */
-export const hosts: Scenario = {
+const hostsBy = (backend: 'vxlan' | 'wireguard'): Scenario => ({
   networks: [{ name: 'front', ipv6_enabled: true }],
   witness: true,
   etcd: true,
@@ -274,7 +274,8 @@ export const hosts: Scenario = {
       type: 'damage',
       what: 'a network on several hosts is joined',
       act: async (daemon) => {
-        const all: NetworkRequest = { name: 'all', driver: 'overlay', subnets: [{ subnet: '10.128.0.0/10' }] };
+        const subnets = [{ subnet: '10.128.0.0/10' }];
+        const all: NetworkRequest = { name: 'all', driver: 'overlay', subnets, overlay: { backend } };
         await daemon.request('POST', '/v1/networks', all).catch(() => {});
       },
     },
@@ -288,6 +289,7 @@ export const hosts: Scenario = {
           host: 'b'.repeat(32),
           address: '192.0.2.77',
           mac: '02:00:00:00:00:77',
+          public_key: Buffer.alloc(32, 7).toString('base64'),
           generation: 1,
           place: 'x',
         };
@@ -310,7 +312,10 @@ export const hosts: Scenario = {
       act: async (daemon) => void (await daemon.request('DELETE', '/v1/networks/all').catch(() => {})),
     },
   ],
-};
+});
+export const hosts = hostsBy('vxlan');
+/** The same, with a helper that carries the link. */
+export const tunnels = hostsBy('wireguard');
 
 export const scenarios: Record<string, Scenario> = {
   alone,
@@ -324,4 +329,5 @@ export const scenarios: Record<string, Scenario> = {
   zones,
   plugged,
   hosts,
+  tunnels,
 };

@@ -16,6 +16,7 @@ import { endWithReport } from '../harness/native.ts';
 import {
   addressOfHost,
   containerAddress,
+  keyedPeer,
   macOfHost,
   OverlayHost,
   overlayOf,
@@ -26,8 +27,10 @@ import {
 } from '../harness/overlay-hosts.ts';
 import { assertComesBackTo, inspectKernel } from '../harness/picture.ts';
 import { requirePrivateNamespace } from '../harness/private.ts';
+import { openTun } from '../harness/tun.ts';
 
 requirePrivateNamespace();
+openTun();
 
 const overlay = suite('an overlay in the kernel');
 const VXLAN = 'vx-6f76000000';
@@ -61,10 +64,10 @@ async function pair(more: Parameters<typeof overlayOf>[2] = {}) {
   return { one, two, here, there };
 }
 
-for (const backend of ['vxlan', 'host-gw'] as const) {
+for (const backend of ['vxlan', 'host-gw', 'wireguard'] as const) {
   overlay(`containers of two hosts reach each other by ${backend}, and lowering leaves nothing`, async () => {
     const [one, two] = [await start(1), await start(2)];
-    const [here, there] = [overlayOf(1, [peerOf(2)], { backend }), overlayOf(2, [peerOf(1)], { backend })];
+    const [here, there] = [overlayOf(1, [keyedPeer(2)], { backend }), overlayOf(2, [keyedPeer(1)], { backend })];
     const before = pictureOf(one);
     await one.raise(here);
     await two.raise(there);
@@ -72,10 +75,10 @@ for (const backend of ['vxlan', 'host-gw'] as const) {
     two.container(there);
     assert.ok(pings('c1', containerAddress(2)), 'IPv4');
     // With host-gw an IPv4 address of a host is no gateway for IPv6.
-    assert.is(pings('c1', containerAddress(2, 6)), backend === 'vxlan', 'IPv6');
+    assert.is(pings('c1', containerAddress(2, 6)), backend !== 'host-gw', 'IPv6');
     const mtu = Number(here.options.mtu);
     assert.ok(pings('c1', containerAddress(2), mtu), `${mtu} bytes in one piece`);
-    if (backend === 'vxlan')
+    if (backend !== 'host-gw')
       assert.ok(pings('host1', containerAddress(2)), 'the host itself, by its address in the overlay');
     assert.equal(await one.look(here), []);
     await one.lower(here);

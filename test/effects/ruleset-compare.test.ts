@@ -42,11 +42,8 @@ const STANDING: Standing = {
       rules: rules('cl-over', '10.128.3.0/24', '10.128.3.1', {
         overlay: {
           link: 'vx-over',
-          local: '192.0.2.6',
           pools: ['10.128.0.0/10'],
-          vni: 7,
-          port: 4789,
-          peers: ['192.0.2.7', '2001:db8::7'],
+          vxlan: { local: '192.0.2.6', vni: 7, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
         },
       }),
     },

@@ -61,11 +61,8 @@ const O: NetworkRules = {
   subnets: [{ cidr: '10.128.3.0/24', gateway: '10.128.3.1' }],
   overlay: {
     link: 'vx-o',
-    local: '192.0.2.6',
     pools: ['10.128.0.0/10'],
-    vni: 0xab_cd_ef,
-    port: 4789,
-    peers: ['192.0.2.7', '2001:db8::7'],
+    vxlan: { local: '192.0.2.6', vni: 0xab_cd_ef, port: 4789, peers: ['192.0.2.7', '2001:db8::7'] },
   },
 };
 /** A host that forwarded everything before cleat. */

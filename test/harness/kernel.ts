@@ -7,7 +7,13 @@ import { Kernel } from '../../effects/kernel.ts';
 
 export const GROUP = 0x4c1e_a700;
 
-export const testKernel = (table = 'cleat'): Kernel =>
-  new Kernel({ name: 'main', table, group: GROUP, doomedGroup: GROUP + 1 }, (what, error) => {
-    throw new Error(`${what} failed`, { cause: error });
-  });
+/** `privateKeyOf`: the key of this host in an overlay. */
+export const testKernel = (table = 'cleat', privateKeyOf?: (network: string) => string): Kernel =>
+  new Kernel(
+    { name: 'main', table, group: GROUP, doomedGroup: GROUP + 1 },
+    (what, error) => {
+      throw new Error(`${what} failed`, { cause: error });
+    },
+    null,
+    privateKeyOf,
+  );

@@ -11,6 +11,7 @@ import { lowerNetwork, programPeers, raiseNetwork, repairNetwork, reviseNetwork 
 import type { Switches } from '../../machines/firewall.ts';
 import { bridgeMac } from '../../plan/addresses/neighbours.ts';
 import type { Seen } from '../../plan/networks/unmanaged.ts';
+import { publicOf } from '../../service/overlay/host-keys.ts';
 import { OutsideLook } from '../../service/drift/drift-look.ts';
 import { uplinkGuard } from '../../service/outsides/uplink-guard.ts';
 import type { Difference } from '../../state/container.ts';
@@ -37,6 +38,16 @@ export const peerOf = (n: number): Peer => ({
   subnets: sharesOf(n),
 });
 
+const MTUS = { vxlan: '1450', 'host-gw': '1500', wireguard: '1440' };
+
+/** An id per host: all are on one machine here, where two links of one name cannot be WireGuard's (wireguard-helper.ts). */
+const wireguardId = (n: number): string => definition('ov', '10.128.0.0/24', '10.128.0.1').id.replace(/^./, String(n));
+/** The keys of hosts: the same in each run, so that nothing has to be told. */
+const privateKeyOf = (n: number): string => Buffer.alloc(32, n).toString('base64');
+const publicKeyOf = (n: number): string => publicOf(privateKeyOf(n));
+/** The other host with the key that it has in an overlay of WireGuard. */
+export const keyedPeer = (n: number): Peer => ({ ...peerOf(n), public_key: publicKeyOf(n) });
+
 export function overlayOf(
   n: number,
   peers: readonly Peer[],
@@ -45,21 +56,25 @@ export function overlayOf(
   const { internal = false, ...shared } = more;
   const [four = '', six = ''] = sharesOf(n);
   const network = definition('ov', four, `10.128.${n}.1`, { driver: 'overlay', internal, ipv6_enabled: true });
+  const isWireguard = shared.backend === 'wireguard';
+  const id = isWireguard ? wireguardId(n) : network.id;
   return {
     ...network,
+    id,
     subnets: [...network.subnets, { subnet: six, gateway: `${six.replace('/64', '')}1` }],
-    options: { mtu: shared.backend === 'host-gw' ? '1500' : '1450' },
+    options: { mtu: MTUS[shared.backend ?? 'vxlan'] },
     overlay: {
       name: 'ov',
-      id: network.id,
+      id,
       pools: POOLS,
       host_prefix: 24,
       host_prefix6: 64,
       backend: 'vxlan',
       vni: 0x12_34_56,
-      port: 4789,
+      port: isWireguard ? 51_820 : 4789,
       mac: macOfHost(n),
       address: addressOfHost(n),
+      ...(isWireguard ? { public_key: publicKeyOf(n) } : {}),
       ...shared,
     },
     peers,
@@ -77,7 +92,7 @@ const PING = new URL('../../../test/harness/ping.py', import.meta.url).pathname;
 export const pings = (netns: string, to: string, size = 60, source = '', seconds = 1): boolean =>
   spawnSync('ip', ['netns', 'exec', netns, 'python3', PING, to, String(size), source, String(seconds)]).status === 0;
 
-const kernel = testKernel();
+const kernel = testKernel('cleat', (network) => privateKeyOf(Number(network[0])));
 
 export class OverlayHost {
   readonly n: number;

@@ -98,7 +98,7 @@ function shapeOf(lines: readonly string[]): string {
         .replace(/\b\d+\.\d+\.\d+\.\d+\b/g, 'IP4')
         .replace(/\bfd[0-9a-f]{2}:[0-9a-f:]*/g, 'IP6')
         .replace(/"cleat [0-9a-f]{8}"/g, '"HASH"') // a hash of a rule's content, addresses included
-        .replace(/\bvx-[0-9a-f]{10}\b/g, 'VXLAN') // begins with the id of its network
+        .replace(/\b(vx|wg)-[0-9a-f]{10}\b/g, '$1') // has the beginning of the id of its network
         .replace(/\b\d{5,}\b/g, 'N'),
     )
     .sort()

@@ -18,8 +18,8 @@ import {
   shareRouteText,
   usablePeers,
   vtepAddresses,
-  vxlanAlias,
-  vxlanName,
+  tunnelAlias,
+  tunnelName,
   type OverlayDump,
   type OverlaySeen,
 } from '../../plan/kernel/expected-overlay.ts';
@@ -41,10 +41,10 @@ function network(peers: readonly Peer[] = [peerOf(2)], more: Parameters<typeof o
 }
 
 expected('names and addresses come from the network and its shares', () => {
-  assert.is(vxlanName(network()), NAME);
-  assert.is(vxlanName(network([], { backend: 'host-gw' })), null);
-  assert.is(vxlanName(definition('web', '10.89.0.0/24', '10.89.0.1')), null);
-  assert.is(vxlanAlias('main', 'ov'), ALIAS);
+  assert.is(tunnelName(network()), NAME);
+  assert.is(tunnelName(network([], { backend: 'host-gw' })), null);
+  assert.is(tunnelName(definition('web', '10.89.0.0/24', '10.89.0.1')), null);
+  assert.is(tunnelAlias('main', 'ov'), ALIAS);
   assert.equal([OVERLAY_PROTOCOL, POOL_METRIC], [207, 0xffff_0000], 'documented: `ip route show proto 207`');
   assert.equal(NO_ENTRIES, { routes: [], neighbours: [], fdb: [] });
   assert.equal(vtepAddresses(network()), ['10.128.1.0', 'fd00:128:0:1::']);
@@ -55,10 +55,10 @@ expected('names and addresses come from the network and its shares', () => {
 expected('each peer has a route and a neighbour for each share, and one forwarding entry', () => {
   assert.equal(peerEntries(network()), {
     routes: [
-      { destination: '10.128.0.0', prefix: 10, gateway: null },
-      { destination: 'fd00:128::', prefix: 48, gateway: null },
-      { destination: '10.128.2.0', prefix: 24, gateway: '10.128.2.0' },
-      { destination: 'fd00:128:0:2::', prefix: 64, gateway: 'fd00:128:0:2::' },
+      { destination: '10.128.0.0', prefix: 10, gateway: null, type: 'unreachable' },
+      { destination: 'fd00:128::', prefix: 48, gateway: null, type: 'unreachable' },
+      { destination: '10.128.2.0', prefix: 24, gateway: '10.128.2.0', type: 'unicast' },
+      { destination: 'fd00:128:0:2::', prefix: 64, gateway: 'fd00:128:0:2::', type: 'unicast' },
     ],
     neighbours: [
       { address: '10.128.2.0', mac: macOfHost(2) },
@@ -71,9 +71,9 @@ expected('each peer has a route and a neighbour for each share, and one forwardi
 expected('without a tunnel there are routes alone, of the family that the hosts are reached by', () => {
   assert.equal(peerEntries(network([peerOf(2)], { backend: 'host-gw' })), {
     routes: [
-      { destination: '10.128.0.0', prefix: 10, gateway: null },
-      { destination: 'fd00:128::', prefix: 48, gateway: null },
-      { destination: '10.128.2.0', prefix: 24, gateway: addressOfHost(2) },
+      { destination: '10.128.0.0', prefix: 10, gateway: null, type: 'unreachable' },
+      { destination: 'fd00:128::', prefix: 48, gateway: null, type: 'unreachable' },
+      { destination: '10.128.2.0', prefix: 24, gateway: addressOfHost(2), type: 'unicast' },
     ],
     neighbours: [],
     fdb: [],
@@ -145,6 +145,7 @@ const WHOLE: OverlayDump = {
   ],
   neighbours: [neighbour('10.128.2.0'), neighbour('fd00:128:0:2::')],
   fdb: [{ mac: macOfHost(2), destination: addressOfHost(2) }],
+  wireguard: null,
 };
 const differences = (more: Partial<OverlayDump>, of = network()): string[] =>
   compareOverlay(of, ALIAS, { ...WHOLE, ...more }).map((one) => {

@@ -4,7 +4,7 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { askedOf, disagreement, newShared } from '../../plan/overlay/agree.ts';
+import { askedOf, disagreement, newShared, portConflict } from '../../plan/overlay/agree.ts';
 import { givenBackTtl, restTtl, timesOf } from '../../plan/overlay/fence.ts';
 import { claimKey, namesKey, placeOf, restKey, rootOf, sharedKey } from '../../plan/overlay/keys.ts';
 import { peersOf, type Seen } from '../../plan/overlay/peers.ts';
@@ -58,12 +58,35 @@ overlay('what cannot be is refused', () => {
   assert.match(refused({ pools: ['fd00::/64'] }), /no shares of \/64/);
   assert.is(refused({ pools: ['10.7.0.0/23'] }), 'accepted');
   assert.match(refused({}, { ipv4: false }), /IPv4 or IPv6/);
-  assert.match(messageOf(asked({ overlay: { backend: 'wireguard' } })), /wireguard is not built/);
   assert.match(messageOf(asked({ subnets: [{ subnet: '10.7.0.0/16', gateway: '10.7.0.1' }] })), /is a pool of shares/);
   const range = { start_ip: '10.7.0.5' };
   assert.match(messageOf(asked({ subnets: [{ subnet: '10.7.0.0/16', lease_range: range }] })), /is a pool of shares/);
   const twice = [{ subnet: '10.7.0.0/16' }, { subnet: '10.8.0.0/16' }];
   assert.match(messageOf(asked({ subnets: twice })), /one pool of IPv4/);
+});
+
+overlay('each WireGuard overlay of a host has a UDP port of its own', () => {
+  const portOf = (asking: Partial<OverlayShared>, taken: number[] = []) => sharedOf(asking, { taken }).port;
+  assert.is(portOf({ backend: 'wireguard' }), 51_820);
+  assert.is(portOf({ backend: 'wireguard' }, [51_820, 4789, 51_821]), 51_822);
+  assert.is(portOf({ backend: 'wireguard', port: 7000 }, [7000]), 7000, 'whoever names one is told that it is taken');
+  assert.is(portOf({}, [4789]), 4789, 'VXLANs share theirs');
+  const named = (name: string, more: Partial<OverlayShared>) => ({ ...sharedOf(more), name });
+  const web = named('web', { backend: 'wireguard' });
+  const conflict = (...others: OverlayShared[]) => messageOf(portConflict(web, others));
+  assert.is(conflict(), 'accepted');
+  assert.is(conflict(web), 'accepted', 'itself');
+  assert.match(
+    conflict(named('back', { backend: 'wireguard' })),
+    /UDP port 51820 of overlay web is that of overlay back/,
+  );
+  assert.match(conflict(named('back', { port: 51_820 })), /that of overlay back/, 'a VXLAN');
+  assert.is(conflict(named('back', { backend: 'host-gw', port: 51_820 })), 'accepted', 'routes alone have no port');
+  assert.is(conflict(named('back', { backend: 'wireguard', port: 51_821 })), 'accepted');
+  const vxlan = named('back', { port: 51_820 });
+  assert.match(messageOf(portConflict(vxlan, [web])), /that of overlay web/, 'the other way around');
+  assert.is(messageOf(portConflict(vxlan, [named('more', { port: 51_820 })])), 'accepted', 'two VXLANs');
+  assert.is(messageOf(portConflict(named('back', { backend: 'host-gw', port: 51_820 }), [web])), 'accepted');
 });
 
 overlay('a request says what it names, and an answer can be sent again', () => {

@@ -138,7 +138,8 @@ processes.after(async () => {
 
 processes('each process has the rights that the table says, and no others', () => {
   const found = running();
-  const rows = table();
+  // wireguard-go needs other hosts: test/overlay/wireguard.test.ts has its row.
+  const rows = table().filter(({ process }) => process !== 'wireguard-go');
   assert.equal([...found.keys()].sort(), rows.map((row) => row.process).sort());
   assert.equal(
     rows.map((row) => found.get(row.process)?.length),
