@@ -53,7 +53,13 @@ export class Gateway {
 
   /** The member that answered last, or is asked next. */
   get endpoint(): string {
-    return this.#endpoints[this.#at]?.origin ?? '';
+    return this.#member(this.#at).origin;
+  }
+
+  #member(at: number): URL {
+    const endpoint = this.#endpoints[at];
+    if (endpoint === undefined) throw new Error('there is no endpoint of etcd');
+    return endpoint;
   }
 
   /** Resolves with the answer, or with etcd's refusal. Rejects with STORE_UNREACHABLE if no member gave either in time. */
@@ -64,16 +70,22 @@ export class Gateway {
   ): Promise<Answer | { refusal: Refusal }> {
     const until = performance.now() + ms;
     const said: string[] = [];
+    const first = this.#at;
     for (let tried = 0; tried < this.#endpoints.length; tried++) {
       const left = until - performance.now();
       if (left <= 0) break;
-      const { endpoint } = this;
+      // Requests at the same time each go their own round: what one of them leaves, another may be asking.
+      const at = (first + tried) % this.#endpoints.length;
+      const endpoint = this.#member(at);
       try {
-        return await this.#ask<Answer>(path, body, Math.min(left, Math.max(MEMBER_MS, ms / this.#endpoints.length)));
+        const limit = Math.min(left, Math.max(MEMBER_MS, ms / this.#endpoints.length));
+        const answer = await this.#ask<Answer>(endpoint, path, body, limit);
+        if (tried > 0) this.#at = at;
+        return answer;
       } catch (error) {
         if (!(error instanceof Silence)) throw error;
-        said.push(`${endpoint}: ${error.message}`);
-        this.#at = (this.#at + 1) % this.#endpoints.length;
+        said.push(`${endpoint.origin}: ${error.message}`);
+        if (this.#at === at) this.#at = (at + 1) % this.#endpoints.length;
       }
     }
     throw new FaultError('STORE_UNREACHABLE', `no member of etcd answers: ${said.join('; ')}`);
@@ -93,7 +105,7 @@ export class Gateway {
     };
     let request: ClientRequest | null = null;
     try {
-      request = this.#request(path, body, (response) => {
+      request = this.#request(this.#member(this.#at), path, body, (response) => {
         if (response.statusCode !== 200) return end(`status ${response.statusCode}`);
         let rest = '';
         response.setEncoding('utf8');
@@ -124,25 +136,35 @@ export class Gateway {
     for (const agent of Object.values(this.#agents)) agent.destroy();
   }
 
-  async #ask<Answer extends object>(path: string, body: object, ms: number): Promise<Answer | { refusal: Refusal }> {
+  async #ask<Answer extends object>(
+    to: URL,
+    path: string,
+    body: object,
+    ms: number,
+  ): Promise<Answer | { refusal: Refusal }> {
     const began = performance.now();
     try {
-      return await this.#once<Answer>(path, body, ms);
+      return await this.#once<Answer>(to, path, body, ms);
     } catch (error) {
       // etcd has closed a connection that was idle, just when we used it.
       if (!(error instanceof Stale)) throw error;
-      return this.#once<Answer>(path, body, ms - (performance.now() - began));
+      return this.#once<Answer>(to, path, body, ms - (performance.now() - began));
     }
   }
 
-  #once<Answer extends object>(path: string, body: object, ms: number): Promise<Answer | { refusal: Refusal }> {
+  #once<Answer extends object>(
+    to: URL,
+    path: string,
+    body: object,
+    ms: number,
+  ): Promise<Answer | { refusal: Refusal }> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
         clearTimeout(timer);
         reject(error);
         request.destroy();
       };
-      const request = this.#request(path, body, (response) => {
+      const request = this.#request(to, path, body, (response) => {
         const parts: Buffer[] = [];
         let size = 0;
         response.on('data', (part: Buffer) => {
@@ -169,8 +191,8 @@ export class Gateway {
   }
 
   /** Throws a FaultError if there are no certificates to connect with. */
-  #request(path: string, body: object, answered: (response: IncomingMessage) => void): ClientRequest {
-    const url = new URL(path, this.#endpoints[this.#at]);
+  #request(to: URL, path: string, body: object, answered: (response: IncomingMessage) => void): ClientRequest {
+    const url = new URL(path, to);
     const text = JSON.stringify(body);
     const headers = {
       'content-type': 'application/json',

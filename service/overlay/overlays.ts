@@ -146,13 +146,16 @@ export class Overlays {
     try {
       const state = await until<ReturnType<typeof actor.getSnapshot>>(
         actor,
-        (snapshot) => snapshot.hasTag('open') || snapshot.matches('unclaimed'),
+        // etcd has answered a moment ago, and may be busy with many hosts: the machine asks again.
+        (snapshot) =>
+          snapshot.hasTag('open') ||
+          (snapshot.matches('unclaimed') && snapshot.context.fault?.code !== 'STORE_UNREACHABLE'),
         FIRST_SHARE_MS,
       );
       const held = state?.context.held ?? null;
       if (held !== null) return { shares: held.subnets, overlay: this.vtep(shared) };
       throw FaultError.of(
-        state?.context.fault ?? {
+        actor.getSnapshot().context.fault ?? {
           code: 'STORE_UNREACHABLE',
           message: `etcd has granted no share within ${FIRST_SHARE_MS} ms`,
         },
@@ -350,7 +353,8 @@ export class Overlays {
         }),
         releaseShare: effect('releaseShare', (input) => claims.release(input)),
         backOff: effect('backOff', async ({ attempt }, signal) => {
-          await delay(Math.min(pauseAfter(attempt), LONGEST_PAUSE_MS), undefined, { signal });
+          // By chance, so that a thousand hosts that etcd was too busy for do not come together again.
+          await delay(Math.min(pauseAfter(attempt), LONGEST_PAUSE_MS) * (1 - Math.random() / 2), undefined, { signal });
         }),
       },
     });
