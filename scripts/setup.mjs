@@ -76,6 +76,7 @@ const TEST_PACKAGES = {
   'containernetworking-plugins': 'tests that cleat works in chains with the other CNI plugins; benchmark peer',
   'etcd-server': 'the store of overlay networks in tests; it is not started on this machine',
   'etcd-client': 'the second opinion of the tests on what is in it',
+  faketime: 'sets the clocks of daemons in tests of overlay networks',
   containerd: 'tests that its containers run on cleat as a CNI plugin; it is not started on this machine (100 MB)',
   chromium: 'the browser in which tests use the page of the inspector (290 MB)',
 };

@@ -29,9 +29,9 @@ export const PRECONDITION = 9;
 /** A member that refuses with one of these may answer later, or another may: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE. */
 const PASSING: ReadonlySet<number> = new Set([4, 8, 14]);
 
-/** The deadline of a request, unless the caller has another one, and what one member gets of it. */
+/** The deadline of a request, unless the caller has another one. Each member gets an equal part of what is left, and so much at least. */
 const DEADLINE_MS = 6000;
-const MEMBER_MS = 2000;
+const MEMBER_MS = 500;
 const MAX_ANSWER = 16 * 1024 * 1024;
 
 export const isRefusal = (answer: object): answer is { refusal: Refusal } => 'refusal' in answer;
@@ -78,7 +78,7 @@ export class Gateway {
       const at = (first + tried) % this.#endpoints.length;
       const endpoint = this.#member(at);
       try {
-        const limit = Math.min(left, Math.max(MEMBER_MS, ms / this.#endpoints.length));
+        const limit = Math.min(left, Math.max(MEMBER_MS, left / (this.#endpoints.length - tried)));
         const answer = await this.#ask<Answer>(endpoint, path, body, limit);
         if (tried > 0) this.#at = at;
         return answer;

@@ -5,9 +5,10 @@
  * and replaced alone. `etcdctl` is the second opinion on what the store has.
  * Limits: data is not fsynced, and elections take a fifth of the usual time, so that a test is quick.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { addNetns } from './inside.ts';
 import { TestDaemon } from './daemon.ts';
 
@@ -140,6 +141,38 @@ export class Etcd {
     if (forget) rmSync(`/run/etcd${n}`, { recursive: true, force: true });
   }
 
+  /**
+   * Gives a member that has lost its disk a new life, as etcd's documentation says: the cluster forgets it, takes a new member at the same
+   * address, and that one starts with no data, and gets all of it from the others.
+   */
+  async replace(n: number): Promise<void> {
+    await this.kill(n, { forget: true });
+    const other = (n + 1) % this.#members.length;
+    await this.#again(() => {
+      // A removal whose answer was late has happened.
+      const id = new RegExp(`^([0-9a-f]+), .*, etcd${n}, `, 'm').exec(this.ctl(other, 'member', 'list'))?.[1];
+      if (id !== undefined) this.ctl(other, 'member', 'remove', id);
+    });
+    await this.#again(() =>
+      this.ctl(other, 'member', 'add', `etcd${n}`, `--peer-urls=http://${this.#members[n]}:2380`),
+    );
+    this.startMember(n, 'existing');
+    await this.#again(() => this.ctl(n, 'get', 'test/healthy'));
+  }
+
+  /** etcd refuses to change its members while it does not believe that it is well. */
+  async #again(work: () => unknown): Promise<void> {
+    for (let turn = 0; ; turn++) {
+      try {
+        work();
+        return;
+      } catch (error) {
+        if (turn > 100) throw error;
+        await sleep(100);
+      }
+    }
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#members.map((_, n) => this.kill(n)));
   }
@@ -152,6 +185,13 @@ export class Etcd {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+  }
+
+  /** The same, while the test goes on. */
+  async ask(n: number, ...args: string[]): Promise<string> {
+    const env = { ...process.env, ETCDCTL_API: '3' };
+    const command = ['netns', 'exec', `etcd${n}`, 'etcdctl', '--command-timeout', '1s', ...args];
+    return (await promisify(execFile)('ip', command, { env })).stdout;
   }
 
   put(key: string, value: string): void {
