@@ -3,7 +3,8 @@
  *
  *   node scripts/matrix.mjs [PLACE...] [-- SUBSTRING...]
  *   PLACE      node20, node22, node24: the tests (those with SUBSTRING, as of test/run.ts) with the newest Node of that version, for
- *              which everything is built anew in a copy; bookworm, trixie: the life of the package in a clean Debian. Default: all
+ *              which everything is built anew in a copy; bookworm, trixie: the life of the package in a clean Debian; etcd: the tests of
+ *              overlay networks with the etcd of Debian 13. Default: all
  *
  * Guarantees: nothing is installed on this machine. What was fetched stays in build/matrix, and is fetched once. The last line of each place
  * is its verdict; the exit code is 1 if one failed.
@@ -11,7 +12,17 @@
  * tried.
  */
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { liveInDebian } from './matrix-debian.mjs';
 
@@ -19,14 +30,17 @@ const ROOT = join(import.meta.dirname, '..');
 const HOME = join(ROOT, 'build/matrix');
 const NODES = ['node20', 'node22', 'node24'];
 const DEBIANS = ['bookworm', 'trixie'];
+const ETCD = 'etcd';
+const ETCD_SUITE = 'trixie';
+const PLACES = [...DEBIANS, ...NODES, ETCD];
 /** What of a working copy is made, or is of no use to a copy. */
 const NOT_COPIED = ['build', 'dist', 'node_modules', '.git'];
 
 const words = process.argv.slice(2);
 const end = words.includes('--') ? words.indexOf('--') : words.length;
 const [places, substrings] = [words.slice(0, end), words.slice(end + 1)];
-const unknown = places.find((place) => ![...NODES, ...DEBIANS].includes(place));
-if (unknown !== undefined) throw new Error(`unknown place ${unknown}; known: ${[...NODES, ...DEBIANS].join(' ')}`);
+const unknown = places.find((place) => !PLACES.includes(place));
+if (unknown !== undefined) throw new Error(`unknown place ${unknown}; known: ${PLACES.join(' ')}`);
 
 /** Runs a program to its end; its output is ours. */
 function run(file, args, options = {}) {
@@ -84,11 +98,48 @@ function tryDebian(suite) {
   liveInDebian(clean, join(HOME, file));
 }
 
+/** Returns the directory of the programs of another Debian's etcd. apt has directories of its own for that, so this machine's know nothing. */
+function fetchEtcd() {
+  const directory = join(HOME, `etcd-${ETCD_SUITE}`);
+  if (!existsSync(directory)) {
+    const made = `${directory}.new`;
+    rmSync(made, { recursive: true, force: true });
+    for (const folder of ['lists/partial', 'archives/partial']) mkdirSync(join(made, folder), { recursive: true });
+    const keys = '/usr/share/keyrings/debian-archive-keyring.gpg';
+    const line = `deb [signed-by=${keys}] http://deb.debian.org/debian ${ETCD_SUITE} main\n`;
+    writeFileSync(join(made, 'sources.list'), line);
+    const settings = {
+      'Dir::Etc::sourcelist': join(made, 'sources.list'),
+      'Dir::Etc::sourceparts': '/nonexistent',
+      'Dir::State::lists': join(made, 'lists'),
+      'Dir::Cache::archives': join(made, 'archives'),
+      'Dir::Cache::pkgcache': '',
+      'Dir::Cache::srcpkgcache': '',
+      'APT::Sandbox::User': 'root',
+    };
+    const options = Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+    run('apt-get', [...options, 'update']);
+    run('apt-get', [...options, 'download', 'etcd-server', 'etcd-client'], { cwd: made });
+    for (const name of readdirSync(made).filter((one) => one.endsWith('.deb')))
+      run('dpkg-deb', ['--extract', join(made, name), made]);
+    renameSync(made, directory);
+  }
+  return join(directory, 'usr/bin');
+}
+
+function tryEtcd() {
+  const env = { ...process.env, CLEAT_ETCD: fetchEtcd() };
+  run(join(env.CLEAT_ETCD, 'etcd'), ['--version']);
+  const files = ['client', 'shares', 'hosts', 'users'].map((name) => `overlay/${name}`);
+  run(process.execPath, [join(ROOT, 'dist/test/run.js'), '--retry', '3', ...files], { env });
+}
+
 mkdirSync(HOME, { recursive: true });
 let failed = 0;
-for (const place of places.length > 0 ? places : [...DEBIANS, ...NODES]) {
+for (const place of places.length > 0 ? places : PLACES) {
   try {
     if (DEBIANS.includes(place)) tryDebian(place);
+    else if (place === ETCD) tryEtcd();
     else tryNode(place);
     console.log(`${place}: passed`);
   } catch (error) {

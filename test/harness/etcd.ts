@@ -3,6 +3,7 @@
  *
  * Guarantees: real members of etcd, each with its own data on a tmpfs of the test's. A host or a member is cut off, frozen, killed
  * and replaced alone. `etcdctl` is the second opinion on what the store has.
+ * CLEAT_ETCD names the directory of another etcd and etcdctl than Debian's.
  * Limits: data is not fsynced, and elections take a fifth of the usual time, so that a test is quick.
  */
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -12,6 +13,8 @@ import { promisify } from 'node:util';
 import { addNetns } from './inside.ts';
 import { TestDaemon } from './daemon.ts';
 
+const FOLDER = process.env['CLEAT_ETCD'];
+const program = (name: string): string => (FOLDER === undefined ? name : `${FOLDER}/${name}`);
 const SWITCH = 'switch0';
 /** The address of the test's own namespace on the switch. */
 export const GROUND_ADDRESS = '192.0.2.254';
@@ -103,7 +106,7 @@ export class Etcd {
     const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
     this.#processes[n] = spawn(
       'ip',
-      ['netns', 'exec', `etcd${n}`, 'etcd', ...words, ...this.#flags, '--unsafe-no-fsync'],
+      ['netns', 'exec', `etcd${n}`, program('etcd'), ...words, ...this.#flags, '--unsafe-no-fsync'],
       {
         stdio: ['ignore', log, log],
       },
@@ -180,7 +183,7 @@ export class Etcd {
   /** Runs etcdctl beside a member. */
   ctl(n: number, ...args: string[]): string {
     const env = { ...process.env, ETCDCTL_API: '3' };
-    return execFileSync('ip', ['netns', 'exec', `etcd${n}`, 'etcdctl', '--command-timeout', '2s', ...args], {
+    return execFileSync('ip', ['netns', 'exec', `etcd${n}`, program('etcdctl'), '--command-timeout', '2s', ...args], {
       encoding: 'utf8',
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -190,7 +193,7 @@ export class Etcd {
   /** The same, while the test goes on. */
   async ask(n: number, ...args: string[]): Promise<string> {
     const env = { ...process.env, ETCDCTL_API: '3' };
-    const command = ['netns', 'exec', `etcd${n}`, 'etcdctl', '--command-timeout', '1s', ...args];
+    const command = ['netns', 'exec', `etcd${n}`, program('etcdctl'), '--command-timeout', '1s', ...args];
     return (await promisify(execFile)('ip', command, { env })).stdout;
   }
 
