@@ -128,8 +128,8 @@ function fetchEtcd() {
 }
 
 function tryEtcd() {
-  const env = { ...process.env, CLEAT_ETCD: fetchEtcd() };
-  run(join(env.CLEAT_ETCD, 'etcd'), ['--version']);
+  const env = { ...process.env, TEST_ETCD: fetchEtcd() };
+  run(join(env.TEST_ETCD, 'etcd'), ['--version']);
   const files = ['client', 'shares', 'hosts', 'users'].map((name) => `overlay/${name}`);
   run(process.execPath, [join(ROOT, 'dist/test/run.js'), '--retry', '3', ...files], { env });
 }

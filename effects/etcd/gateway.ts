@@ -5,27 +5,22 @@
  * answer is complete and of limited size. A member that refuses for reasons of its own (no leader, too busy, not reachable)
  * is left for the next one; any other refusal is the caller's to judge. A request may have been carried out although no answer
  * came, so callers send only what may be sent twice.
- * Limits: etcd's own authentication (users and roles) is not spoken; certificates are.
+ * Where etcd has users, a request has the token of ours (login.ts), and is sent once more when etcd does not know the token any more.
  */
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { FaultError } from '../../state/faults.ts';
+import { isRefusal, type Refusal } from './answers.ts';
 import { CredentialReader, type CredentialFiles } from './credentials.ts';
+import { isUnknown, Login, type LoginFiles } from './login.ts';
 
 export interface EtcdPlaces extends CredentialFiles {
   /** http://HOST:PORT or https://HOST:PORT of each member; at least one. */
   endpoints: readonly string[];
+  /** The user that the daemon is to etcd; absent if etcd has no users. */
+  login?: LoginFiles;
 }
 
-/** A refusal of etcd has the code of gRPC's status, and a message. */
-export interface Refusal {
-  code: number;
-  message: string;
-}
-
-/** Codes of gRPC (google.golang.org/grpc/codes). */
-export const NOT_FOUND = 5;
-export const PRECONDITION = 9;
 /** A member that refuses with one of these may answer later, or another may: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE. */
 const PASSING: ReadonlySet<number> = new Set([4, 8, 14]);
 
@@ -34,8 +29,6 @@ const DEADLINE_MS = 6000;
 const MEMBER_MS = 500;
 const MAX_ANSWER = 16 * 1024 * 1024;
 
-export const isRefusal = (answer: object): answer is { refusal: Refusal } => 'refusal' in answer;
-
 /** The reason why one member gave no answer. */
 class Silence extends Error {}
 
@@ -43,12 +36,14 @@ export class Gateway {
   readonly #endpoints: readonly URL[];
   readonly #credentials: CredentialReader;
   readonly #agents = { 'http:': new HttpAgent({ keepAlive: true }), 'https:': new HttpsAgent({ keepAlive: true }) };
+  readonly #login: Login | null;
   /** The member that answered last. */
   #at = 0;
 
   constructor(places: EtcdPlaces) {
     this.#endpoints = places.endpoints.map((endpoint) => new URL(endpoint));
     this.#credentials = new CredentialReader(places);
+    this.#login = places.login === undefined ? null : new Login(places.login);
   }
 
   /** The member that answered last, or is asked next. */
@@ -69,6 +64,22 @@ export class Gateway {
     ms = DEADLINE_MS,
   ): Promise<Answer | { refusal: Refusal }> {
     const until = performance.now() + ms;
+    const login = this.#login;
+    if (login === null) return this.#askAll<Answer>(path, body, until, '');
+    const authenticate = (who: object) => this.#askAll<{ token?: string }>('/v3/auth/authenticate', who, until, '');
+    const token = await login.token(authenticate);
+    const answer = await this.#askAll<Answer>(path, body, until, token);
+    if (!isRefusal(answer) || !isUnknown(answer.refusal)) return answer;
+    login.forget(token);
+    return this.#askAll<Answer>(path, body, until, await login.token(authenticate));
+  }
+
+  async #askAll<Answer extends object>(
+    path: string,
+    body: object,
+    until: number,
+    token: string,
+  ): Promise<Answer | { refusal: Refusal }> {
     const said: string[] = [];
     const first = this.#at;
     for (let tried = 0; tried < this.#endpoints.length; tried++) {
@@ -79,7 +90,7 @@ export class Gateway {
       const endpoint = this.#member(at);
       try {
         const limit = Math.min(left, Math.max(MEMBER_MS, left / (this.#endpoints.length - tried)));
-        const answer = await this.#ask<Answer>(endpoint, path, body, limit);
+        const answer = await this.#ask<Answer>(endpoint, path, body, limit, token);
         if (tried > 0) this.#at = at;
         return answer;
       } catch (error) {
@@ -105,7 +116,7 @@ export class Gateway {
     };
     let request: ClientRequest | null = null;
     try {
-      request = this.#request(this.#member(this.#at), path, body, (response) => {
+      request = this.#request(this.#member(this.#at), path, body, this.#login?.current ?? '', (response) => {
         if (response.statusCode !== 200) return end(`status ${response.statusCode}`);
         let rest = '';
         response.setEncoding('utf8');
@@ -141,14 +152,15 @@ export class Gateway {
     path: string,
     body: object,
     ms: number,
+    token: string,
   ): Promise<Answer | { refusal: Refusal }> {
     const began = performance.now();
     try {
-      return await this.#once<Answer>(to, path, body, ms);
+      return await this.#once<Answer>(to, path, body, ms, token);
     } catch (error) {
       // etcd has closed a connection that was idle, just when we used it.
       if (!(error instanceof Stale)) throw error;
-      return this.#once<Answer>(to, path, body, ms - (performance.now() - began));
+      return this.#once<Answer>(to, path, body, ms - (performance.now() - began), token);
     }
   }
 
@@ -157,6 +169,7 @@ export class Gateway {
     path: string,
     body: object,
     ms: number,
+    token: string,
   ): Promise<Answer | { refusal: Refusal }> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
@@ -164,7 +177,7 @@ export class Gateway {
         reject(error);
         request.destroy();
       };
-      const request = this.#request(to, path, body, (response) => {
+      const request = this.#request(to, path, body, token, (response) => {
         const parts: Buffer[] = [];
         let size = 0;
         response.on('data', (part: Buffer) => {
@@ -191,7 +204,13 @@ export class Gateway {
   }
 
   /** Throws a FaultError if there are no certificates to connect with. */
-  #request(to: URL, path: string, body: object, answered: (response: IncomingMessage) => void): ClientRequest {
+  #request(
+    to: URL,
+    path: string,
+    body: object,
+    token: string,
+    answered: (response: IncomingMessage) => void,
+  ): ClientRequest {
     const url = new URL(path, to);
     const text = JSON.stringify(body);
     const headers = {
@@ -199,6 +218,7 @@ export class Gateway {
       'content-length': Buffer.byteLength(text),
       // gRPC's metadata: the member refuses while it knows no leader, instead of answering from the past.
       'grpc-metadata-hasleader': 'true',
+      ...(token === '' ? {} : { authorization: token }),
     };
     const options = { method: 'POST', headers };
     const request =

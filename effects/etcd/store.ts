@@ -7,7 +7,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { FaultError } from '../../state/faults.ts';
-import { isRefusal, NOT_FOUND, PRECONDITION, type Gateway, type Refusal } from './gateway.ts';
+import { DENIED, isRefusal, NOT_FOUND, PRECONDITION, type Refusal } from './answers.ts';
+import type { Gateway } from './gateway.ts';
 
 export interface Entry {
   key: string;
@@ -264,4 +265,10 @@ function watched(text: string): RawWatch {
   }
 }
 
-const refused = ({ message }: Refusal): FaultError => new FaultError('STORE_UNREACHABLE', `etcd refuses: ${message}`);
+const refused = ({ code, message }: Refusal): FaultError => {
+  const needed = code === DENIED ? '; the role of its user needs readwrite of all keys that begin with /cleat/' : '';
+  const nobody = message.includes('user name is empty')
+    ? '; the daemon needs --etcd-user and --etcd-password-file'
+    : '';
+  return new FaultError('STORE_UNREACHABLE', `etcd refuses: ${message}${needed}${nobody}`);
+};

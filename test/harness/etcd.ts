@@ -3,7 +3,7 @@
  *
  * Guarantees: real members of etcd, each with its own data on a tmpfs of the test's. A host or a member is cut off, frozen, killed
  * and replaced alone. `etcdctl` is the second opinion on what the store has.
- * CLEAT_ETCD names the directory of another etcd and etcdctl than Debian's.
+ * TEST_ETCD names the directory of another etcd and etcdctl than Debian's.
  * Limits: data is not fsynced, and elections take a fifth of the usual time, so that a test is quick.
  */
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -13,8 +13,8 @@ import { promisify } from 'node:util';
 import { addNetns } from './inside.ts';
 import { TestDaemon } from './daemon.ts';
 
-const FOLDER = process.env['CLEAT_ETCD'];
-const program = (name: string): string => (FOLDER === undefined ? name : `${FOLDER}/${name}`);
+const FOLDER = process.env['TEST_ETCD'];
+export const program = (name: string): string => (FOLDER === undefined ? name : `${FOLDER}/${name}`);
 const SWITCH = 'switch0';
 /** The address of the test's own namespace on the switch. */
 export const GROUND_ADDRESS = '192.0.2.254';
@@ -60,10 +60,10 @@ export class Etcd {
   readonly #flags: string[];
   readonly #processes: (ChildProcess | null)[];
 
-  /** `tls`: flags of certificates for what clients connect to. */
-  constructor(count: number, tls: string[] = []) {
-    const scheme = tls.length === 0 ? 'http' : 'https';
-    this.#flags = tls;
+  /** `flags`: those of certificates for what clients connect to, for example. */
+  constructor(count: number, flags: string[] = []) {
+    const scheme = flags.includes('--cert-file') ? 'https' : 'http';
+    this.#flags = flags;
     this.#members = Array.from({ length: count }, (_, n) => `192.0.2.${201 + n}`);
     this.endpoints = this.#members.map((address) => `${scheme}://${address}:2379`);
     this.#processes = this.#members.map(() => null);
