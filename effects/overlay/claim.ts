@@ -25,8 +25,8 @@ import { seconds } from './clock.ts';
 
 /** How often a claim is tried that others were faster with. */
 const ATTEMPTS = 16;
-/** Keys that are read together; etcd takes 128 operations in a transaction. */
-const MOST_READ = 64;
+/** Keys of each kind that are read together; etcd takes 128 operations in a transaction. */
+const MOST_READ = 60;
 /** Between two looks at the lease of an earlier life. */
 const LOOK_MS = 500;
 
@@ -73,7 +73,9 @@ export class Claims {
         // It is not one of the attempts to look further.
         if (scope !== 'all') attempt--;
         scope = scope === 'own' ? 'nearby' : 'all';
-        known = await this.#look(scope, shared, host, subnets);
+        // A claim that has no rest is somebody's by hand: who has met it does not forget it.
+        const met = [...known.entries.keys()].filter((key) => key.startsWith(claimsOf(shared.name)));
+        known = await this.#look(scope, shared, host, subnets, met.slice(0, MOST_READ));
         continue;
       }
       if (leases === null || seconds() > timesOf({ ttl, provenAt: leases.provenAt }).renewAt)
@@ -153,23 +155,30 @@ export class Claims {
   }
 
   /** Reads what is agreed on, and the claims and rests of the shares in question. */
-  async #look(scope: Scope, shared: OverlayShared, host: string, subnets: readonly string[]): Promise<Known> {
+  async #look(
+    scope: Scope,
+    shared: OverlayShared,
+    host: string,
+    subnets: readonly string[],
+    met: readonly string[] = [],
+  ): Promise<Known> {
     const { store } = this.#parts;
     const { name } = shared;
     const entries =
       scope === 'all'
-        ? await this.#all(name, host)
+        ? await this.#all(name, host, met)
         : await store.read([sharedKey(name), ...keysOf(name, scope === 'own' ? subnets : nearbyShares(shared, host))]);
     return { entries: new Map(entries.map((entry) => [entry.key, entry])), isFresh: true };
   }
 
   /** A rest is written with each claim and outlives it, so that rests alone say which shares are not free. They are a third of the bytes. */
-  async #all(name: string, host: string): Promise<Entry[]> {
+  async #all(name: string, host: string, met: readonly string[]): Promise<Entry[]> {
     const { store } = this.#parts;
     const rests = await store.list(restsOf(name));
     const mine = rests.entries.filter(({ value }) => value === host).slice(0, MOST_READ);
     const claims = mine.map(({ key }) => `${claimsOf(name)}${key.slice(restsOf(name).length)}`);
-    return [...(await store.read([sharedKey(name), ...claims])), ...rests.entries];
+    const keys = new Set([sharedKey(name), ...claims, ...met]);
+    return [...(await store.read([...keys])), ...rests.entries];
   }
 
   /** Makes the leases of a claim. */

@@ -25,11 +25,19 @@ export interface EtcdFlags {
 
 const refuse = (message: string) => new FaultError('BAD_REQUEST', message);
 
-export function etcdOf({ etcd = [], ...flags }: EtcdFlags): EtcdOptions | null {
-  const { etcdCa, etcdCert, etcdKey, etcdUser, etcdPasswordFile, etcdTtl, advertise } = flags;
+export function etcdOf(flags: EtcdFlags): EtcdOptions | null {
+  const { etcd = [], etcdCa, etcdCert, etcdKey, etcdUser, etcdPasswordFile, etcdTtl, advertise } = flags;
   const endpoints = etcd.flatMap((text) => text.split(',')).map(endpointOf);
   if (endpoints.length === 0) {
-    const [lonely] = Object.entries(flags).flatMap(([name, value]) =>
+    const [lonely] = Object.entries({
+      etcdCa,
+      etcdCert,
+      etcdKey,
+      etcdUser,
+      etcdPasswordFile,
+      etcdTtl,
+      advertise,
+    }).flatMap(([name, value]) =>
       value === undefined ? [] : [`--${name.replace(/[A-Z]/, (letter) => `-${letter.toLowerCase()}`)}`],
     );
     if (lonely !== undefined) throw refuse(`${lonely} says nothing without --etcd`);

@@ -300,6 +300,19 @@ shares('foreign and damaged keys are left out alone, and said once', async () =>
     etcd.ctl(0, 'del', `${prefix}/${key}`);
 });
 
+shares('in a pool that is full by hand, without rests, it is said that no share is left', async () => {
+  await a.network({ name: 'small', driver: 'overlay', subnets: [{ subnet: '10.141.0.0/22' }] });
+  const own = (await view(a, 'small')).shares[0] ?? '';
+  const others = [0, 1, 2, 3].map((n) => `10.141.${n}.0-24`).filter((key) => key !== own.replace('/', '-'));
+  const thief = { host: '0'.repeat(32), address: '192.0.2.9', mac: '02:00:00:00:00:09', generation: 1, place: 'x' };
+  const keys = others.map((key) => `/cleat/v1/networks/small/subnets/${key}`);
+  for (const key of keys) etcd.put(key, JSON.stringify(thief));
+  const { body } = await b.request('POST', '/v1/networks', { name: 'small', driver: 'overlay' });
+  assert.is(body.error?.code, 'NO_SHARE_LEFT', body.error?.message);
+  for (const key of keys) etcd.ctl(0, 'del', key);
+  assert.is((await a.request('DELETE', '/v1/networks/small')).status, 204);
+});
+
 shares('the last host that leaves takes the overlay with it', async () => {
   for (const daemon of [a, b]) assert.is((await daemon.request('DELETE', '/v1/networks/web')).status, 204);
   assert.equal(
