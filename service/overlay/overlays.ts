@@ -252,6 +252,7 @@ export class Overlays {
       seen: null,
       refused: new Map(),
       peers: [],
+      settled: subnets,
       outage: new Outage({ network: name, failed, told }),
       closedAt: Date.now(),
       renumbered: null,
@@ -264,6 +265,8 @@ export class Overlays {
         const { context } = state;
         const { peers, held, subnets: recorded } = before;
         before = context;
+        const { settled } = running;
+        if (state.matches({ holding: 'leased' })) running.settled = context.subnets;
         running.closedAt = state.hasTag('open') ? null : (running.closedAt ?? Date.now());
         if (context.subnets !== recorded && recorded.length > 0 && context.subnets.join() !== recorded.join())
           running.renumbered = { at: Date.now(), from: recorded, to: context.subnets };
@@ -272,7 +275,10 @@ export class Overlays {
           this.#meet(name, context.peers);
         if (context.held?.lease !== held?.lease) this.#names?.changed();
         // What is ours is no peer's.
-        if ((context.held !== held || context.subnets !== recorded) && running.seen !== null)
+        if (
+          (context.held !== held || context.subnets !== recorded || running.settled !== settled) &&
+          running.seen !== null
+        )
           this.#compare(name, running.seen);
       },
       error: (error) => failed(`overlay ${name}`, error),
@@ -307,7 +313,7 @@ export class Overlays {
     const running = this.#running.get(name);
     if (running === undefined) return;
     const { shared, held, host, subnets, peers: known } = running.actor.getSnapshot().context;
-    const mine = [...new Set([...subnets, ...(held?.subnets ?? [])])];
+    const mine = [...new Set([...subnets, ...(held?.subnets ?? []), ...running.settled])];
     const { peers, refused } = peersOf(seen, { pools: shared.pools, mine, host });
     this.#tellRefused(running, new Map([...seen.refused, ...refused]));
     if (always || JSON.stringify(peers) !== JSON.stringify(known)) running.actor.send({ type: 'peers', peers });

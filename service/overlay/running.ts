@@ -23,6 +23,8 @@ export interface Running {
   /** Keys that were refused and told, with the reason. */
   refused: Map<string, string>;
   peers: readonly Peer[];
+  /** The shares that the kernel has: while a network is renumbered, those that it had. No peer may have one of them until then. */
+  settled: readonly string[];
   outage: Outage;
   /** Milliseconds since the epoch: since when nothing can be attached; null while something can. */
   closedAt: number | null;
