@@ -15,6 +15,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { fetchPackages } from './debian.mjs';
 import { findNodeGyp } from './node-gyp.mjs';
 import { findNodeDir } from './node-headers.mjs';
 
@@ -44,25 +45,9 @@ function once(folder, make) {
   rmSync(`${folder}.new`, { recursive: true });
 }
 
-/** Fetches Debian's libraries for arm64 by the sources of this machine, with lists and a status of their own. */
 function fetchLibraries() {
   once(LIBRARIES, (at) => {
-    const apt = join(at, '.apt');
-    for (const folder of ['state/lists/partial', 'cache/archives/partial'])
-      mkdirSync(join(apt, folder), { recursive: true });
-    writeFileSync(join(apt, 'status'), '');
-    const options = {
-      'APT::Architecture': 'arm64',
-      'APT::Architectures': 'arm64',
-      'APT::Sandbox::User': 'root',
-      'Dir::State': join(apt, 'state'),
-      'Dir::State::status': join(apt, 'status'),
-      'Dir::Cache': join(apt, 'cache'),
-    };
-    const words = Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-    run('apt-get', [...words, '--quiet=2', 'update'], { cwd: at });
-    run('apt-get', [...words, '--quiet=2', 'download', ...PACKAGES], { cwd: at });
-    rmSync(apt, { recursive: true });
+    fetchPackages(at, PACKAGES, { architecture: 'arm64' });
     for (const file of readdirSync(at)) {
       run('dpkg-deb', ['--raw-extract', file, file.replace(/_.*/, '')], { cwd: at });
       rmSync(join(at, file));

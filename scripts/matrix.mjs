@@ -4,7 +4,7 @@
  *   node scripts/matrix.mjs [PLACE...] [-- SUBSTRING...]
  *   PLACE      node20, node22, node24: the tests (those with SUBSTRING, as of test/run.ts) with the newest Node of that version, for
  *              which everything is built anew in a copy; bookworm, trixie: the life of the package in a clean Debian; arm64: the packages
- *              for that processor, in emulation. Default: all
+ *              for that processor, in emulation; etcd: the tests of overlay networks with the etcd of Debian 13. Default: all
  *
  * Guarantees: nothing is installed on this machine. What was fetched stays in build/matrix, and is fetched once. The last line of each place
  * is its verdict; the exit code is 1 if one failed.
@@ -13,6 +13,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { fetchPackages } from './debian.mjs';
 import { tryArm64 } from './matrix-arm64.mjs';
 import { liveInDebian } from './matrix-debian.mjs';
 
@@ -20,8 +21,10 @@ const ROOT = join(import.meta.dirname, '..');
 const HOME = join(ROOT, 'build/matrix');
 const NODES = ['node20', 'node22', 'node24'];
 const DEBIANS = ['bookworm', 'trixie'];
-const OTHERS = ['arm64'];
+const OTHERS = ['arm64', 'etcd'];
 const PLACES = [...DEBIANS, ...OTHERS, ...NODES];
+/** The release whose etcd is tried. */
+const ETCD_RELEASE = 'trixie';
 /** What of a working copy is made, or is of no use to a copy. */
 const NOT_COPIED = ['build', 'dist', 'node_modules', '.git'];
 
@@ -95,12 +98,34 @@ function packAndTryArm64() {
   tryArm64(join(packages, file), join(ROOT, 'build/arm64/system'), join(HOME, 'arm64-files'));
 }
 
+/** Returns the directory of the programs of another release's etcd. */
+function fetchEtcd() {
+  const directory = join(HOME, `etcd-${ETCD_RELEASE}`);
+  if (!existsSync(directory)) {
+    const made = `${directory}.new`;
+    rmSync(made, { recursive: true, force: true });
+    mkdirSync(made, { recursive: true });
+    fetchPackages(made, ['etcd-server', 'etcd-client'], { release: ETCD_RELEASE });
+    for (const name of readdirSync(made)) run('dpkg-deb', ['--extract', join(made, name), made]);
+    renameSync(made, directory);
+  }
+  return join(directory, 'usr/bin');
+}
+
+function tryEtcd() {
+  const env = { ...process.env, TEST_ETCD: fetchEtcd() };
+  run(join(env.TEST_ETCD, 'etcd'), ['--version']);
+  const files = ['client', 'shares', 'hosts', 'users'].map((name) => `overlay/${name}`);
+  run(process.execPath, [join(ROOT, 'dist/test/run.js'), '--retry', '3', ...files], { env });
+}
+
 mkdirSync(HOME, { recursive: true });
 let failed = 0;
 for (const place of places.length > 0 ? places : PLACES) {
   try {
     if (DEBIANS.includes(place)) tryDebian(place);
     else if (place === 'arm64') packAndTryArm64();
+    else if (place === 'etcd') tryEtcd();
     else tryNode(place);
     console.log(`${place}: passed`);
   } catch (error) {

@@ -85,6 +85,7 @@ const TEST_PACKAGES = {
   'etcd-client': 'the second opinion of the tests on what is in it',
   'wireguard-go': 'carries the tunnels of an overlay in tests, as on a kernel without WireGuard',
   'wireguard-tools': 'wg, with which cleat configures them',
+  faketime: 'sets the clocks of daemons in tests of overlay networks',
   containerd: 'tests that its containers run on cleat as a CNI plugin; it is not started on this machine (100 MB)',
   chromium: 'the browser in which tests use the page of the inspector (290 MB)',
 };

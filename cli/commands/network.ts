@@ -158,13 +158,21 @@ function addPeers(network: Command): void {
   ]).action(async (name: string, _flags: unknown, command: Command) => {
     const session = new Session(command);
     const view = await (await session.client()).call('GET /v1/networks/{name}/overlay', { name });
-    const { host, shares, peers, state, fault, refused } = view;
+    const { host, shares, peers, state, fault, refused, closed_since: closed, outage, renumbered } = view;
     const rows = [
       [host.slice(0, 12), 'this host', shares.join(',')],
       ...peers.map((peer) => [peer.host.slice(0, 12), peer.address, peer.subnets.join(',')]),
     ];
     await session.table(view, ['HOST', 'ADDRESS', 'SHARES'], rows);
-    if (fault !== null) complain([`Warning: ${state}: ${fault.message}`]);
+    if (fault !== null) complain([`Warning: ${state}${closed === null ? '' : ` since ${closed}`}: ${fault.message}`]);
+    if (outage !== null)
+      complain([
+        `Warning: etcd does not answer as it should since ${outage.since}, so hosts may be missing: ${outage.why}`,
+      ]);
+    if (renumbered !== null)
+      complain([
+        `Note: the network was given ${renumbered.to.join(', ')} at ${renumbered.at}, in place of ${renumbered.from.join(', ')}`,
+      ]);
     for (const [key, why] of Object.entries(refused)) complain([`Warning: left out: ${key} ${why}`]);
   });
 }

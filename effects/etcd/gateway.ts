@@ -5,36 +5,29 @@
  * answer is complete and of limited size. A member that refuses for reasons of its own (no leader, too busy, not reachable)
  * is left for the next one; any other refusal is the caller's to judge. A request may have been carried out although no answer
  * came, so callers send only what may be sent twice.
- * Limits: etcd's own authentication (users and roles) is not spoken; certificates are.
+ * Where etcd has users, a request has the token of ours (login.ts), and is sent once more when etcd does not know the token any more.
  */
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { FaultError } from '../../state/faults.ts';
+import { isRefusal, type Refusal } from './answers.ts';
 import { CredentialReader, type CredentialFiles } from './credentials.ts';
+import { isUnknown, Login, type LoginFiles } from './login.ts';
 
 export interface EtcdPlaces extends CredentialFiles {
   /** http://HOST:PORT or https://HOST:PORT of each member; at least one. */
   endpoints: readonly string[];
+  /** The user that the daemon is to etcd; absent if etcd has no users. */
+  login?: LoginFiles;
 }
 
-/** A refusal of etcd has the code of gRPC's status, and a message. */
-export interface Refusal {
-  code: number;
-  message: string;
-}
-
-/** Codes of gRPC (google.golang.org/grpc/codes). */
-export const NOT_FOUND = 5;
-export const PRECONDITION = 9;
 /** A member that refuses with one of these may answer later, or another may: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE. */
 const PASSING: ReadonlySet<number> = new Set([4, 8, 14]);
 
-/** The deadline of a request, unless the caller has another one, and what one member gets of it. */
+/** The deadline of a request, unless the caller has another one. Each member gets an equal part of what is left, and so much at least. */
 const DEADLINE_MS = 6000;
-const MEMBER_MS = 2000;
+const MEMBER_MS = 500;
 const MAX_ANSWER = 16 * 1024 * 1024;
-
-export const isRefusal = (answer: object): answer is { refusal: Refusal } => 'refusal' in answer;
 
 /** The reason why one member gave no answer. */
 class Silence extends Error {}
@@ -43,17 +36,25 @@ export class Gateway {
   readonly #endpoints: readonly URL[];
   readonly #credentials: CredentialReader;
   readonly #agents = { 'http:': new HttpAgent({ keepAlive: true }), 'https:': new HttpsAgent({ keepAlive: true }) };
+  readonly #login: Login | null;
   /** The member that answered last. */
   #at = 0;
 
   constructor(places: EtcdPlaces) {
     this.#endpoints = places.endpoints.map((endpoint) => new URL(endpoint));
     this.#credentials = new CredentialReader(places);
+    this.#login = places.login === undefined ? null : new Login(places.login);
   }
 
   /** The member that answered last, or is asked next. */
   get endpoint(): string {
-    return this.#endpoints[this.#at]?.origin ?? '';
+    return this.#member(this.#at).origin;
+  }
+
+  #member(at: number): URL {
+    const endpoint = this.#endpoints[at];
+    if (endpoint === undefined) throw new Error('there is no endpoint of etcd');
+    return endpoint;
   }
 
   /** Resolves with the answer, or with etcd's refusal. Rejects with STORE_UNREACHABLE if no member gave either in time. */
@@ -63,17 +64,39 @@ export class Gateway {
     ms = DEADLINE_MS,
   ): Promise<Answer | { refusal: Refusal }> {
     const until = performance.now() + ms;
+    const login = this.#login;
+    if (login === null) return this.#askAll<Answer>(path, body, until, '');
+    const authenticate = (who: object) => this.#askAll<{ token?: string }>('/v3/auth/authenticate', who, until, '');
+    const token = await login.token(authenticate);
+    const answer = await this.#askAll<Answer>(path, body, until, token);
+    if (!isRefusal(answer) || !isUnknown(answer.refusal)) return answer;
+    login.forget(token);
+    return this.#askAll<Answer>(path, body, until, await login.token(authenticate));
+  }
+
+  async #askAll<Answer extends object>(
+    path: string,
+    body: object,
+    until: number,
+    token: string,
+  ): Promise<Answer | { refusal: Refusal }> {
     const said: string[] = [];
+    const first = this.#at;
     for (let tried = 0; tried < this.#endpoints.length; tried++) {
       const left = until - performance.now();
       if (left <= 0) break;
-      const { endpoint } = this;
+      // Requests at the same time each go their own round: what one of them leaves, another may be asking.
+      const at = (first + tried) % this.#endpoints.length;
+      const endpoint = this.#member(at);
       try {
-        return await this.#ask<Answer>(path, body, Math.min(left, Math.max(MEMBER_MS, ms / this.#endpoints.length)));
+        const limit = Math.min(left, Math.max(MEMBER_MS, left / (this.#endpoints.length - tried)));
+        const answer = await this.#ask<Answer>(endpoint, path, body, limit, token);
+        if (tried > 0) this.#at = at;
+        return answer;
       } catch (error) {
         if (!(error instanceof Silence)) throw error;
-        said.push(`${endpoint}: ${error.message}`);
-        this.#at = (this.#at + 1) % this.#endpoints.length;
+        said.push(`${endpoint.origin}: ${error.message}`);
+        if (this.#at === at) this.#at = (at + 1) % this.#endpoints.length;
       }
     }
     throw new FaultError('STORE_UNREACHABLE', `no member of etcd answers: ${said.join('; ')}`);
@@ -93,7 +116,7 @@ export class Gateway {
     };
     let request: ClientRequest | null = null;
     try {
-      request = this.#request(path, body, (response) => {
+      request = this.#request(this.#member(this.#at), path, body, this.#login?.current ?? '', (response) => {
         if (response.statusCode !== 200) return end(`status ${response.statusCode}`);
         let rest = '';
         response.setEncoding('utf8');
@@ -124,25 +147,37 @@ export class Gateway {
     for (const agent of Object.values(this.#agents)) agent.destroy();
   }
 
-  async #ask<Answer extends object>(path: string, body: object, ms: number): Promise<Answer | { refusal: Refusal }> {
+  async #ask<Answer extends object>(
+    to: URL,
+    path: string,
+    body: object,
+    ms: number,
+    token: string,
+  ): Promise<Answer | { refusal: Refusal }> {
     const began = performance.now();
     try {
-      return await this.#once<Answer>(path, body, ms);
+      return await this.#once<Answer>(to, path, body, ms, token);
     } catch (error) {
       // etcd has closed a connection that was idle, just when we used it.
       if (!(error instanceof Stale)) throw error;
-      return this.#once<Answer>(path, body, ms - (performance.now() - began));
+      return this.#once<Answer>(to, path, body, ms - (performance.now() - began), token);
     }
   }
 
-  #once<Answer extends object>(path: string, body: object, ms: number): Promise<Answer | { refusal: Refusal }> {
+  #once<Answer extends object>(
+    to: URL,
+    path: string,
+    body: object,
+    ms: number,
+    token: string,
+  ): Promise<Answer | { refusal: Refusal }> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
         clearTimeout(timer);
         reject(error);
         request.destroy();
       };
-      const request = this.#request(path, body, (response) => {
+      const request = this.#request(to, path, body, token, (response) => {
         const parts: Buffer[] = [];
         let size = 0;
         response.on('data', (part: Buffer) => {
@@ -169,14 +204,21 @@ export class Gateway {
   }
 
   /** Throws a FaultError if there are no certificates to connect with. */
-  #request(path: string, body: object, answered: (response: IncomingMessage) => void): ClientRequest {
-    const url = new URL(path, this.#endpoints[this.#at]);
+  #request(
+    to: URL,
+    path: string,
+    body: object,
+    token: string,
+    answered: (response: IncomingMessage) => void,
+  ): ClientRequest {
+    const url = new URL(path, to);
     const text = JSON.stringify(body);
     const headers = {
       'content-type': 'application/json',
       'content-length': Buffer.byteLength(text),
       // gRPC's metadata: the member refuses while it knows no leader, instead of answering from the past.
       'grpc-metadata-hasleader': 'true',
+      ...(token === '' ? {} : { authorization: token }),
     };
     const options = { method: 'POST', headers };
     const request =

@@ -7,7 +7,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { FaultError } from '../../state/faults.ts';
-import { isRefusal, NOT_FOUND, PRECONDITION, type Gateway, type Refusal } from './gateway.ts';
+import { DENIED, isRefusal, NOT_FOUND, PRECONDITION, type Refusal } from './answers.ts';
+import type { Gateway } from './gateway.ts';
 
 export interface Entry {
   key: string;
@@ -47,6 +48,11 @@ interface RawRange {
   more?: boolean;
   count?: string;
 }
+interface RawTransaction {
+  succeeded?: boolean;
+  header?: { revision?: string };
+  responses?: { response_range?: RawRange }[];
+}
 interface RawWatch {
   error?: { message?: string };
   result?: {
@@ -78,6 +84,12 @@ const entryOf = ({ key, value, mod_revision: modified, lease }: RawEntry): Entry
   modified: Number(modified ?? 0),
   lease: lease ?? '0',
 });
+
+function requestOf(one: Operation | { get: string }): object {
+  if ('get' in one) return { request_range: { key: encode(one.get) } };
+  if ('delete' in one) return { request_delete_range: { key: encode(one.delete) } };
+  return { request_put: { key: encode(one.put), value: encode(one.value), lease: one.lease ?? '0' } };
+}
 
 /** A new lease's id: 62 random bits, as etcd writes numbers. */
 export const newLease = (): string => String((randomBytes(8).readBigUInt64BE() >> 2n) | 1n);
@@ -121,13 +133,38 @@ export class Store {
     return Number(count);
   }
 
+  /** Returns those of the keys that there are, as they were at one revision. */
+  async read(keys: readonly string[], ms?: number): Promise<Entry[]> {
+    const { entries } = await this.attempt(
+      [],
+      keys.map((get) => ({ get })),
+      [],
+      ms,
+    );
+    return entries;
+  }
+
   /** Does all operations if all comparisons hold, and none otherwise: returns the revision that they made, or null. */
   async transaction(
     compare: readonly Compare[],
     operations: readonly Operation[],
     ms?: number,
   ): Promise<number | null> {
-    const answer = await this.#ask<{ succeeded?: boolean; header?: { revision?: string } }>(
+    return (await this.attempt(compare, operations, [], ms)).revision;
+  }
+
+  /** The same; if a comparison does not hold, the revision is null, and there are those of the keys `otherwise`. */
+  async attempt(
+    compare: readonly Compare[],
+    operations: readonly (Operation | { get: string })[],
+    otherwise: readonly string[],
+    ms?: number,
+  ): Promise<{ revision: number | null; entries: Entry[] }> {
+    const {
+      succeeded,
+      header,
+      responses = [],
+    } = await this.#ask<RawTransaction>(
       '/v3/kv/txn',
       {
         compare: compare.map(({ key, modified, prefix = false }) => ({
@@ -135,15 +172,15 @@ export class Store {
           ...(prefix ? { range_end: endOf(key) } : {}),
           ...(modified === 0 ? { target: 'VERSION', version: 0 } : { target: 'MOD', mod_revision: modified }),
         })),
-        success: operations.map((one) =>
-          'put' in one
-            ? { request_put: { key: encode(one.put), value: encode(one.value), lease: one.lease ?? '0' } }
-            : { request_delete_range: { key: encode(one.delete) } },
-        ),
+        success: operations.map(requestOf),
+        failure: otherwise.map((get) => requestOf({ get })),
       },
       ms,
     );
-    return answer.succeeded === true ? Number(answer.header?.revision ?? 0) : null;
+    return {
+      revision: succeeded === true ? Number(header?.revision ?? 0) : null,
+      entries: responses.flatMap(({ response_range: range }) => (range?.kvs ?? []).map(entryOf)),
+    };
   }
 
   /** Makes a lease of `ttl` seconds; one of this id that is there already is ours. */
@@ -228,4 +265,10 @@ function watched(text: string): RawWatch {
   }
 }
 
-const refused = ({ message }: Refusal): FaultError => new FaultError('STORE_UNREACHABLE', `etcd refuses: ${message}`);
+const refused = ({ code, message }: Refusal): FaultError => {
+  const needed = code === DENIED ? '; the role of its user needs readwrite of all keys that begin with /cleat/' : '';
+  const nobody = message.includes('user name is empty')
+    ? '; the daemon needs --etcd-user and --etcd-password-file'
+    : '';
+  return new FaultError('STORE_UNREACHABLE', `etcd refuses: ${message}${needed}${nobody}`);
+};

@@ -24,9 +24,19 @@ export class Keeper {
   /** When the share of each network was last proven to be ours. */
   readonly #proven = new Map<string, number>();
 
-  constructor(store: Store, ttl: number) {
+  readonly #heard: (network: string, error: unknown) => void;
+
+  /** `heard`: how each renewal has ended; null if the store has answered. */
+  constructor(store: Store, ttl: number, heard: (network: string, error: unknown) => void) {
     this.#store = store;
     this.#ttl = ttl;
+    this.#heard = heard;
+  }
+
+  /** Seconds until the lease of a share may end, as far as this host knows; null if it has none. */
+  left(network: string): number | null {
+    const provenAt = this.#proven.get(network);
+    return provenAt === undefined ? null : timesOf({ ttl: this.#ttl, provenAt }).expiresAt - seconds();
   }
 
   /** True while the share of a network is proven to be ours: asked at each attachment, since a timer may be late. */
@@ -49,7 +59,7 @@ export class Keeper {
       await until(renewAt - (ttl / AGAIN) * Math.random(), signal);
       for (;;) {
         if (seconds() >= fenceAt) return { outcome: 'late', provenAt };
-        const renewed = await this.#renew(held, fenceAt);
+        const renewed = await this.#renew(network, held, fenceAt);
         signal.throwIfAborted();
         if (renewed === 'lost') return { outcome: 'lost', provenAt };
         if (renewed !== null) {
@@ -67,7 +77,7 @@ export class Keeper {
     const ttl = this.#ttl;
     const { expiresAt } = timesOf({ ttl, provenAt });
     while (seconds() < expiresAt) {
-      const renewed = await this.#renew(held, expiresAt);
+      const renewed = await this.#renew(network, held, expiresAt);
       signal.throwIfAborted();
       if (renewed === 'lost') break;
       if (renewed !== null && seconds() < expiresAt) {
@@ -81,14 +91,18 @@ export class Keeper {
   }
 
   /** Resolves with when the renewal was sent; null if it was not answered. */
-  async #renew({ lease, restLease }: Held, end: number): Promise<number | 'lost' | null> {
+  async #renew(network: string, { lease, restLease }: Held, end: number): Promise<number | 'lost' | null> {
     const sentAt = seconds();
-    const ms = Math.max(LEAST_MS, Math.min(this.#ttl / 3, end - sentAt) * 1000);
+    const whole = (this.#ttl / 3) * 1000;
+    const ms = Math.max(LEAST_MS, Math.min(whole, (end - sentAt) * 1000));
     try {
       const lives = await Promise.all([this.#store.keepAlive(lease, ms), this.#store.keepAlive(restLease, ms)]);
+      this.#heard(network, null);
       return lives.every((left) => left > 0) ? sentAt : 'lost';
-    } catch {
-      return null; // the fence says so in time
+    } catch (error) {
+      // Shortly before the end there is no time to ask all members: what they have answered before says more.
+      if (ms === whole) this.#heard(network, error);
+      return null; // the fence acts in time
     }
   }
 }

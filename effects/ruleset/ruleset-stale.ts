@@ -28,10 +28,11 @@ export function staleElements(
   for (const operation of kept) {
     if (operation.op !== 'element.add') continue;
     const keys = wanted.get(operation.set) ?? new Set();
-    // Two intervals are equal only if both ends are: one may begin where another ends or begins.
-    operation.elements.forEach(({ key, intervalEnd }, i, all) => {
+    // Two intervals are equal only if both ends are: one may begin where another ends or begins. And one that leads elsewhere is another
+    // one: a share that was this host's may be just what is between two shares now.
+    operation.elements.forEach(({ key, intervalEnd, data }, i, all) => {
       const next = all[i + 1];
-      if (intervalEnd !== true) keys.add(textOf(key, next?.intervalEnd === true ? [next] : []));
+      if (intervalEnd !== true) keys.add(textOf(key, next?.intervalEnd === true ? [next] : [], data));
     });
     wanted.set(operation.set, keys);
   }
@@ -45,14 +46,17 @@ export function staleElements(
     const gone = elements.flatMap((one, i) => {
       if (one.intervalEnd === true || !isOurs(one)) return [];
       const end = endOf(elements, i);
-      return wanted.get(set)?.has(textOf(one.key, end)) === true ? [] : [{ key: one.key }, ...end];
+      return wanted.get(set)?.has(textOf(one.key, end, one.data)) === true ? [] : [{ key: one.key }, ...end];
     });
     return gone.length === 0 ? [] : [{ op: 'element.del', table, set, elements: gone } as const];
   });
 }
 
-const textOf = (key: NftElement['key'], end: readonly NftElement[]): string =>
-  JSON.stringify([key, ...end.map((one) => one.key)]);
+const textOf = (key: NftElement['key'], end: readonly NftElement[], data: NftElement['data']): string =>
+  JSON.stringify([key, ...end.map((one) => one.key), chainOf(data)]);
+
+const chainOf = (data: NftElement['data']): string | null =>
+  data !== undefined && !Array.isArray(data) && 'chain' in data ? (data.chain ?? null) : null;
 
 /** Returns the end of the interval that begins there. It is the neighbour in the dump, which is in descending order. */
 function endOf(elements: readonly NftElement[], at: number): NftElement[] {

@@ -7,7 +7,7 @@ import { topState } from '../states.ts';
 import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Fault } from '../../state/faults.ts';
 import type { Facts, SharedFact } from './facts.ts';
-import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, ROOTLESS, type Meanings } from './states.ts';
+import { FIREWALL, FIREWALLD, NETWORK, OVERLAY, RESOLVER, ROOTLESS, type Meanings } from './states.ts';
 
 /** Returns the faults that its state is due to. */
 export function causes({ context, state, defect }: Facts): Fault[] {
@@ -34,7 +34,7 @@ export function causes({ context, state, defect }: Facts): Fault[] {
  * failed: its fault is an old one.
  */
 export function sharedFaults(
-  { networks, firewall, firewalld, rootless, resolver }: Facts,
+  { networks, overlays, firewall, firewalld, rootless, resolver }: Facts,
   parts: readonly WhyPart[],
 ): Fault[] {
   const faultOf = (
@@ -50,6 +50,7 @@ export function sharedFaults(
       : null;
   return [
     ...networks.map((machine) => faultOf('network', machine, NETWORK, machine.network)),
+    ...overlays.map((machine) => faultOf('overlay', machine, OVERLAY, machine.network)),
     faultOf('firewall', firewall, FIREWALL),
     faultOf('firewalld', firewalld, FIREWALLD),
     faultOf('rootless', rootless, ROOTLESS),

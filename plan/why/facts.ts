@@ -28,6 +28,19 @@ export interface NetworkFact extends SharedFact {
   driver?: ChildLink['kind'];
 }
 
+/** Describes an overlay that this host takes part in; the state is "absent" if the daemon has no store. Times are as `now`. */
+export interface OverlayFact extends SharedFact {
+  network: string;
+  shares: readonly string[];
+  /** Is null while containers can be attached. */
+  closedAt: number | null;
+  /** Is null if no share is held. */
+  leaseEnds: number | null;
+  /** Is null while etcd answers. */
+  outage: { since: number; why: string } | null;
+  renumbered: { at: number; from: readonly string[]; to: readonly string[] } | null;
+}
+
 /** Describes another container of the same outside. */
 export interface OtherFact {
   name: string;
@@ -53,6 +66,8 @@ export interface Facts {
   left: readonly (Drift & { t: number; by: string | null })[];
   /** Lists the machines of the networks that it is on, or is to be on. Those that were never used here are missing. */
   networks: readonly NetworkFact[];
+  /** Lists the overlays among the networks that it is on, or is to be on. */
+  overlays: readonly OverlayFact[];
   /** Has the names of all networks that are defined. */
   defined: ReadonlySet<string>;
   /** Is null if it was never used in this outside. */

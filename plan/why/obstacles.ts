@@ -35,7 +35,14 @@ const FAILED: Readonly<Record<string, string>> = {
   error: 'its machine stopped',
 };
 
-const SHARED: ReadonlySet<WhyPart['part']> = new Set(['network', 'firewall', 'firewalld', 'rootless', 'resolver']);
+const SHARED: ReadonlySet<WhyPart['part']> = new Set([
+  'network',
+  'overlay',
+  'firewall',
+  'firewalld',
+  'rootless',
+  'resolver',
+]);
 
 const NOUN: Partial<Record<WhyPart['part'], string>> = {
   publisher: 'outer publisher',

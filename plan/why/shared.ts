@@ -9,9 +9,9 @@ import { isLeaving } from '../states.ts';
 import { changeOf } from '../containers/change.ts';
 import type { WhyPart } from '../../state/answers/container/why.ts';
 import type { Drift } from '../../state/container.ts';
-import type { Facts, NetworkFact, SharedFact } from './facts.ts';
+import type { Facts, NetworkFact, OverlayFact, SharedFact } from './facts.ts';
 import { part } from './parts.ts';
-import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, ROOTLESS, UNUSED, type Meanings } from './states.ts';
+import { FIREWALL, FIREWALLD, NETWORK, OVERLAY, RESOLVER, ROOTLESS, UNUSED, type Meanings } from './states.ts';
 import { are, faultText, leftText, listOf, objectText, spanText, unwatchedText } from './words.ts';
 
 /** Has the kinds of drift that a bridge has, or an object on it. */
@@ -59,6 +59,39 @@ const upText = ({ bridge, unmanaged, driver, external }: NetworkFact): string =>
   return `is up, on bridge ${bridge}${unmanaged ? ', which others manage' : ''}`;
 };
 
+/** Says since when an overlay is as it is, what each member of etcd has answered, and when it ends. */
+function overlayPart({ network, state, fault, ...fact }: OverlayFact, now: number): WhyPart {
+  const { shares, closedAt, leaseEnds, outage, renumbered } = fact;
+  const { condition, text } = OVERLAY[state] ?? { condition: 'waiting', text: `is ${state}` };
+  const ago = (time: number): string => `${spanText(now - time)} ago`;
+  const said: string[] = [];
+  if (condition === 'ok') {
+    said.push(text, `has ${listOf(shares)} for this host`);
+  } else {
+    said.push(fault === null ? text : `${text}: ${faultText(fault)}`);
+    if (closedAt !== null) said.push(`nothing was attached since ${ago(closedAt)}`);
+  }
+  if (outage !== null) {
+    // The fault of a claim is what etcd has answered.
+    const why = fault?.code === 'STORE_UNREACHABLE' ? '' : ` (${outage.why})`;
+    said.push(
+      `etcd began not to answer ${ago(outage.since)}${why}, and the other hosts are those that were known then`,
+    );
+  }
+  if (condition !== 'ok' && leaseEnds !== null) {
+    said.push(
+      leaseEnds > now
+        ? `the lease of its share ends in ${spanText(leaseEnds - now)} if it is not renewed, and the share is claimed again then`
+        : 'the lease of its share has ended, and the share is claimed again',
+    );
+  }
+  if (renumbered !== null) {
+    const [to, from] = [listOf(renumbered.to), listOf(renumbered.from)];
+    said.push(`its containers got addresses of ${to} in place of ${from} ${ago(renumbered.at)}`);
+  }
+  return part('overlay', network, condition, said.join('; '));
+}
+
 export function sharedParts(facts: Facts): WhyPart[] {
   const { context, state, left, policies } = facts;
   if (context.netns === null || context.request.netns.mode === 'container') return [];
@@ -71,7 +104,7 @@ export function sharedParts(facts: Facts): WhyPart[] {
   const managed = names.some((name) => facts.networks.find(({ network }) => network === name)?.unmanaged !== true);
   const external = names.some((name) => facts.networks.find(({ network }) => network === name)?.external === true);
   const behind = managed || external || context.uplink !== undefined;
-  const parts = [...networks];
+  const parts = [...networks, ...facts.overlays.map((fact) => overlayPart(fact, facts.now))];
   if (facts.firewall !== null && behind) {
     const drift = left.filter(({ kind }) => kind === 'table' || kind === 'rule');
     const one = partOf('firewall', null, facts.firewall, FIREWALL, drift, policies);

@@ -117,6 +117,20 @@ export const NETWORK: Meanings = {
   error: is('wrong', 'has been stopped by a defect in cleat, and is started again within a second'),
 };
 
+export const OVERLAY: Meanings = {
+  claiming: is('waiting', 'is claiming a share for this host; nothing is attached to it until it has one'),
+  identifying: is('waiting', 'takes another host id, because another host has this one'),
+  unclaimed: is('wrong', 'has no share for this host, and nothing is attached to it'),
+  'holding.leased': is('ok', 'is open'),
+  'holding.renumbering': is('waiting', 'is giving its containers addresses of another share'),
+  'holding.renumberFailed': is('wrong', 'could not give its containers addresses of another share'),
+  fenced: is('wrong', "is fenced: nothing is attached to it until its share is proven to be this host's"),
+  releasing: is('waiting', 'is giving its share back'),
+  released: is('waiting', 'has given its share back'),
+  absent: is('wrong', 'takes no new containers, because the daemon was started without --etcd'),
+  error: is('wrong', 'has been stopped by a defect in cleat'),
+};
+
 export const FIREWALL: Meanings = {
   deciding: is('waiting', 'is being started'),
   down: is('ok', 'has no table now, because nothing needs one: the first network or uplink raises it'),

@@ -8,7 +8,7 @@
 import { waitFor, type AnyActorRef } from 'xstate';
 import { request } from '../../effects/ask.ts';
 import { faultOf } from '../../machines/contract.ts';
-import type { Fault } from '../../state/faults.ts';
+import { FaultError, type Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 
 export interface UpdateParts {
@@ -28,9 +28,15 @@ export async function updateMachines(
   return fault;
 }
 
-/** Gives all machines the definition, whatever they say: what cannot follow is tried again by the machine itself. */
+/**
+ * Gives all machines the definition, whatever they say: what cannot follow is tried again by the machine itself. Throws if one of them
+ * has not taken it, as one does whose bridge could not be repaired just then: the caller insists again.
+ */
 export async function insistOn(parts: UpdateParts, next: NetworkDefinition): Promise<void> {
-  await tellAll(parts, next, true);
+  const fault = await tellAll(parts, next, true);
+  const apart = parts.machines().some((machine) => (machine.getSnapshot() as Resting).context.definition !== next);
+  if (apart)
+    throw FaultError.of(fault ?? { code: 'NETWORK_UPDATE_FAILED', message: `network ${next.name} has not followed` });
 }
 
 /** Called after a start. The machines have continued by themselves; if one of them went back, the others go back too. */
@@ -54,6 +60,7 @@ async function goBack(parts: UpdateParts, before: NetworkDefinition): Promise<vo
 
 /** Includes machines that appear meanwhile: the machine of another outside begins with the definition recorded by then. */
 async function tellAll(parts: UpdateParts, definition: NetworkDefinition, insist: boolean): Promise<Fault | null> {
+  let refused: Fault | null = null;
   for (const machine of parts.machines()) {
     const { context } = machine.getSnapshot() as Resting;
     if (context.definition === definition) continue;
@@ -62,6 +69,7 @@ async function tellAll(parts: UpdateParts, definition: NetworkDefinition, insist
       faultOf,
     );
     if (fault !== null && !insist) return fault;
+    refused ??= fault;
   }
-  return null;
+  return refused;
 }

@@ -412,8 +412,10 @@ export class Networks {
         if (before === undefined) return;
         const subnets = sharesAsSubnets(shares);
         const next = { ...before, subnets, ipv6_enabled: subnets.some(isV6), overlay };
-        this.#definitions.begin(before, next);
-        await insistOn(this.#updating(name), next);
+        // An earlier attempt may have been refused by a machine when the definition was written already.
+        const isRecorded = JSON.stringify(before) === JSON.stringify(next);
+        if (!isRecorded) this.#definitions.begin(before, next);
+        await insistOn(this.#updating(name), isRecorded ? before : next);
         this.#definitions.settle(name);
       }),
     );

@@ -3,7 +3,8 @@
  *
  * Guarantees: everything is listed at one revision, and watched from the next one on. The list is made again when the watch ends
  * for whatever reason (compaction, a member without a leader, a closed connection), when another member of etcd has begun to
- * answer, and once a minute: events only shorten the time. What was known last stays while the store is away.
+ * answer, and once a minute: events only shorten the time. What was known last stays while the store is away; whoever follows is told
+ * of each list and watch that fails, and when they do not any more.
  * Limits: the shares are listed each minute; names of containers only when the watch has ended, or when their number is another one
  * than is known, since there may be a hundred times as many.
  */
@@ -26,6 +27,7 @@ export class Follower {
   readonly #store: Store;
   readonly #name: string;
   readonly #changed: (entries: ReadonlyMap<string, Entry>, revision: number) => void;
+  readonly #heard: (error: unknown) => void;
   readonly #entries = new Map<string, Entry>();
   /** Keys that the watch has seen deleted since the last list, with the revision: a list may be older than the watch. */
   readonly #deleted = new Map<string, number>();
@@ -40,10 +42,13 @@ export class Follower {
     store: Store;
     name: string;
     changed: (entries: ReadonlyMap<string, Entry>, revision: number) => void;
+    /** What has failed; null when all has been listed and is watched. */
+    heard: (error: unknown) => void;
   }) {
     this.#store = parts.store;
     this.#name = parts.name;
     this.#changed = parts.changed;
+    this.#heard = parts.heard;
     void this.#run();
   }
 
@@ -68,7 +73,8 @@ export class Follower {
         await this.#watch(revision + 1);
         // A watch that ends at once must not become a loop of lists.
         pause = performance.now() - began > LONGEST_PAUSE_MS ? FIRST_PAUSE_MS : Math.min(pause * 2, LONGEST_PAUSE_MS);
-      } catch {
+      } catch (error) {
+        if (!signal.aborted) this.#heard(error);
         pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
       }
       await delay(about(pause), undefined, { signal }).catch(() => {});
@@ -79,10 +85,18 @@ export class Follower {
   async #watch(from: number): Promise<void> {
     const over = new AbortController();
     const end = () => over.abort();
+    let began = false;
+    let why = '';
     const close = this.#store.watch(rootOf(this.#name), from, {
-      began: () => {},
+      began: () => {
+        began = true;
+        if (!this.#over.signal.aborted) this.#heard(null);
+      },
       changed: (changes, revision) => this.#take(changes, revision),
-      ended: end,
+      ended: (reason) => {
+        why = reason;
+        end();
+      },
     });
     const { endpoint } = this.#store;
     this.#over.signal.addEventListener('abort', end, { once: true });
@@ -95,6 +109,7 @@ export class Follower {
         // The watch has missed something: it is not worth its connection.
         if (await this.#reconcile()) return;
       }
+      if (!began && why !== '') throw new Error(`a watch of what other hosts write has not begun: ${why}`);
     } finally {
       this.#over.signal.removeEventListener('abort', end);
       close();

@@ -21,15 +21,17 @@ import { vtepMac } from '../../plan/addresses/mac.ts';
 import { peersOf, type Seen } from '../../plan/overlay/peers.ts';
 import type { Names, RemoteEntry } from '../../plan/names/names.ts';
 import { pauseAfter } from '../../plan/pauses.ts';
-import { rests, stateName } from '../../plan/states.ts';
+import { rests } from '../../plan/states.ts';
+import type { OverlayFact } from '../../plan/why/facts.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { Overlay, OverlayShared, Peer } from '../../state/overlay.ts';
 import type { OverlayView } from '../../state/answers/overlay.ts';
-import { defectOf } from '../records/snapshot.ts';
 import { read, readShared } from './entries.ts';
 import { NamePublisher, remoteNames } from './names.ts';
 import { Follower } from './follower.ts';
+import { Outage, type Asking } from './outage.ts';
+import { absent, closedFault, factOf, troubleOf, viewOf, type Running } from './running.ts';
 import type { HostIdentity } from './host-identity.ts';
 import type { HostKeys } from './host-keys.ts';
 
@@ -58,16 +60,6 @@ interface Definitions {
   record(definition: NetworkDefinition): void;
 }
 
-interface Running {
-  actor: ActorRefFrom<typeof overlayMachine>;
-  follower: Follower;
-  /** What the store has; null before the first list. */
-  seen: Seen | null;
-  /** Keys that were refused and told, with the reason. */
-  refused: Map<string, string>;
-  peers: readonly Peer[];
-}
-
 export interface OverlayParts {
   /** Null: the daemon has no etcd. */
   etcd: (EtcdOptions & { store: Store }) | null;
@@ -85,6 +77,8 @@ export interface OverlayParts {
   setNames: (network: string, entries: readonly RemoteEntry[]) => void;
   watch: (machine: ActorRefFrom<typeof overlayMachine>) => void;
   failed: (what: string, error: unknown) => void;
+  /** Tells what is no failure. */
+  told: (what: string, text: string) => void;
 }
 
 export class Overlays {
@@ -109,7 +103,8 @@ export class Overlays {
             address: etcd.advertise,
             more: (shared, host) => this.#publicKey(shared, host),
           });
-    this.#keeper = etcd === null ? null : new Keeper(etcd.store, etcd.ttl);
+    this.#keeper =
+      etcd === null ? null : new Keeper(etcd.store, etcd.ttl, (name, error) => this.#hear(name, 'share', error));
     const networks = () => new Map([...this.#running.keys()].map((name) => [name, this.#holding(name)]));
     const { names, failed } = parts;
     this.#names = etcd === null ? null : new NamePublisher({ store: etcd.store, networks, names, failed });
@@ -172,13 +167,16 @@ export class Overlays {
     try {
       const state = await until<ReturnType<typeof actor.getSnapshot>>(
         actor,
-        (snapshot) => snapshot.hasTag('open') || snapshot.matches('unclaimed'),
+        // etcd has answered a moment ago, and may be busy with many hosts: the machine asks again.
+        (snapshot) =>
+          snapshot.hasTag('open') ||
+          (snapshot.matches('unclaimed') && snapshot.context.fault?.code !== 'STORE_UNREACHABLE'),
         FIRST_SHARE_MS,
       );
       const held = state?.context.held ?? null;
       if (held !== null) return { shares: held.subnets, overlay: this.vtep(shared) };
       throw FaultError.of(
-        state?.context.fault ?? {
+        actor.getSnapshot().context.fault ?? {
           code: 'STORE_UNREACHABLE',
           message: `etcd has granted no share within ${FIRST_SHARE_MS} ms`,
         },
@@ -216,26 +214,23 @@ export class Overlays {
       return { code: 'NO_STORE', message: `network ${name} is an overlay, and the daemon was started without --etcd` };
     const state = running.actor.getSnapshot();
     if (state.hasTag('open') && this.#keeper.trusts(name)) return null;
-    const why = state.context.fault?.message ?? `the share of network ${name} is not proven to be this host's`;
-    return { code: 'OVERLAY_FENCED', message: `nothing can be attached to network ${name} now: ${why}` };
+    return closedFault(name, running);
   }
 
   /** Returns how this host takes part in an overlay; null if it does not. */
   view(name: string): OverlayView | null {
     const running = this.#running.get(name);
-    if (running === undefined) return null;
-    const { actor, refused, peers, follower } = running;
-    const state = actor.getSnapshot();
-    const { host, held, fault } = state.context;
-    return {
-      state: stateName(state),
-      host,
-      shares: [...(held?.subnets ?? [])],
-      peers: [...peers],
-      agreed_ms: follower.agreedAt === null ? null : Math.round(performance.now() - follower.agreedAt),
-      refused: Object.fromEntries(refused),
-      fault,
-    };
+    return running === undefined ? null : viewOf(running, this.#keeper?.left(name) ?? null);
+  }
+
+  /** Returns what `why` has to know about those of the networks that are overlays. */
+  facts(networks: readonly string[]): OverlayFact[] {
+    return networks.flatMap((network) => {
+      const running = this.#running.get(network);
+      if (running !== undefined) return [factOf(network, running, this.#keeper?.left(network) ?? null)];
+      const fault = this.refusal(network);
+      return fault === null ? [] : [absent(network, fault)];
+    });
   }
 
   /** The names of containers here may have changed. */
@@ -257,10 +252,7 @@ export class Overlays {
         : [...this.#parts.definitions.byName.keys()].filter((name) => this.refusal(name) !== null);
     return [
       ...without.flatMap((name) => ({ name, fault: this.refusal(name) })),
-      ...[...this.#running].map(([name, { actor }]) => {
-        const state = actor.getSnapshot();
-        return { name, fault: defectOf(state, `overlay ${name}`) ?? state.context.fault };
-      }),
+      ...[...this.#running].map(([name, running]) => ({ name, fault: troubleOf(name, running) })),
     ].flatMap(({ name, fault }) => (fault === null ? [] : [{ outside: null, what: `overlay ${name}`, fault }]));
   }
 
@@ -276,34 +268,61 @@ export class Overlays {
   }
 
   #run(shared: OverlayShared, subnets: readonly string[]): Running {
-    const { etcd, identity, watch, failed } = this.#parts;
+    const { etcd, identity, watch, failed, told } = this.#parts;
     const { name } = shared;
     const actor = createActor(this.#machine(), { systemId: ROOT, input: { shared, host: identity.get(), subnets } });
     const follower = new Follower({
       store: (etcd ?? noStore()).store,
       name,
       changed: (entries, revision) => this.#see(name, read(name, entries.values()), revision),
+      heard: (error) => this.#hear(name, 'hosts', error),
     });
-    const running: Running = { actor, follower, seen: null, refused: new Map(), peers: [] };
+    const running: Running = {
+      actor,
+      follower,
+      seen: null,
+      refused: new Map(),
+      peers: [],
+      settled: subnets,
+      outage: new Outage({ network: name, failed, told }),
+      closedAt: Date.now(),
+      renumbered: null,
+    };
     this.#running.set(name, running);
     watch(actor);
     let before = actor.getSnapshot().context;
     actor.subscribe({
-      next: ({ context }) => {
+      next: (state) => {
+        const { context } = state;
         const { peers, held, subnets: recorded } = before;
         before = context;
+        const { settled } = running;
+        if (state.matches({ holding: 'leased' })) running.settled = context.subnets;
+        running.closedAt = state.hasTag('open') ? null : (running.closedAt ?? Date.now());
+        if (context.subnets !== recorded && recorded.length > 0 && context.subnets.join() !== recorded.join())
+          running.renumbered = { at: Date.now(), from: recorded, to: context.subnets };
         // Before there is a definition there is nothing that has peers.
         if (context.subnets.length > 0 && (context.peers !== peers || recorded.length === 0))
           this.#meet(name, context.peers);
         if (context.held?.lease !== held?.lease) this.#names?.changed();
         // What is ours is no peer's.
-        if ((context.held !== held || context.subnets !== recorded) && running.seen !== null)
+        if (
+          (context.held !== held || context.subnets !== recorded || running.settled !== settled) &&
+          running.seen !== null
+        )
           this.#compare(name, running.seen);
       },
       error: (error) => failed(`overlay ${name}`, error),
     });
     actor.start();
     return running;
+  }
+
+  /** Takes how a request to the store has ended; null: it was answered. */
+  #hear(name: string, asking: Asking, error: unknown): void {
+    const outage = this.#running.get(name)?.outage;
+    if (error === null) outage?.answered(asking);
+    else outage?.failed(asking, error);
   }
 
   /** Takes what the store has had at a revision. */
@@ -325,7 +344,7 @@ export class Overlays {
     const running = this.#running.get(name);
     if (running === undefined) return;
     const { shared, held, host, subnets, peers: known } = running.actor.getSnapshot().context;
-    const mine = [...new Set([...subnets, ...(held?.subnets ?? [])])];
+    const mine = [...new Set([...subnets, ...(held?.subnets ?? []), ...running.settled])];
     const { pools, backend } = shared;
     const { peers, refused } = peersOf(seen, { pools, mine, host, keyed: backend === 'wireguard' });
     this.#tellRefused(running, new Map([...seen.refused, ...refused]));
@@ -367,7 +386,18 @@ export class Overlays {
       );
     return overlayMachine.provide({
       actors: {
-        claimShare: effect('claimShare', (input, signal) => claims.claim(input, signal)),
+        claimShare: effect('claimShare', async (input, signal) => {
+          const { name } = input.shared;
+          try {
+            const claimed = await claims.claim(input, signal);
+            this.#hear(name, 'share', null);
+            return claimed;
+          } catch (error) {
+            const isSilent = error instanceof FaultError && error.fault.code === 'STORE_UNREACHABLE';
+            if (isSilent && !signal.aborted) this.#hear(name, 'share', error);
+            throw error;
+          }
+        }),
         renewIdentity: effect('renewIdentity', ({ host }) => {
           failed(
             'host id',
@@ -383,7 +413,8 @@ export class Overlays {
         }),
         releaseShare: effect('releaseShare', (input) => claims.release(input)),
         backOff: effect('backOff', async ({ attempt }, signal) => {
-          await delay(Math.min(pauseAfter(attempt), LONGEST_PAUSE_MS), undefined, { signal });
+          // By chance, so that a thousand hosts that etcd was too busy for do not come together again.
+          await delay(Math.min(pauseAfter(attempt), LONGEST_PAUSE_MS) * (1 - Math.random() / 2), undefined, { signal });
         }),
       },
     });

@@ -49,7 +49,7 @@ const File = z
     plugin_timeout: Seconds,
     etcd: z
       .strictObject(
-        { endpoints: Words, ca: Word, cert: Word, key: Word, ttl: Seconds },
+        { endpoints: Words, ca: Word, cert: Word, key: Word, user: Word, password_file: Word, ttl: Seconds },
         'it is a table: endpoints, ca, ...',
       )
       .partial(),
@@ -150,6 +150,8 @@ function understood(path: string, text: string): SettingsFile {
     etcdCa: file.etcd?.ca,
     etcdCert: file.etcd?.cert,
     etcdKey: file.etcd?.key,
+    etcdUser: file.etcd?.user,
+    etcdPasswordFile: file.etcd?.password_file,
     etcdTtl: file.etcd?.ttl,
     advertise: file.advertise,
     forwarderLimits: file.forwarder_limits,

@@ -17,16 +17,27 @@ export interface EtcdFlags {
   etcdCa?: string;
   etcdCert?: string;
   etcdKey?: string;
+  etcdUser?: string;
+  etcdPasswordFile?: string;
   etcdTtl?: string;
   advertise?: string;
 }
 
 const refuse = (message: string) => new FaultError('BAD_REQUEST', message);
 
-export function etcdOf({ etcd = [], etcdCa, etcdCert, etcdKey, etcdTtl, advertise }: EtcdFlags): EtcdOptions | null {
+export function etcdOf(flags: EtcdFlags): EtcdOptions | null {
+  const { etcd = [], etcdCa, etcdCert, etcdKey, etcdUser, etcdPasswordFile, etcdTtl, advertise } = flags;
   const endpoints = etcd.flatMap((text) => text.split(',')).map(endpointOf);
   if (endpoints.length === 0) {
-    const [lonely] = Object.entries({ etcdCa, etcdCert, etcdKey, etcdTtl, advertise }).flatMap(([name, value]) =>
+    const [lonely] = Object.entries({
+      etcdCa,
+      etcdCert,
+      etcdKey,
+      etcdUser,
+      etcdPasswordFile,
+      etcdTtl,
+      advertise,
+    }).flatMap(([name, value]) =>
       value === undefined ? [] : [`--${name.replace(/[A-Z]/, (letter) => `-${letter.toLowerCase()}`)}`],
     );
     if (lonely !== undefined) throw refuse(`${lonely} says nothing without --etcd`);
@@ -39,12 +50,17 @@ export function etcdOf({ etcd = [], etcdCa, etcdCert, etcdKey, etcdTtl, advertis
     throw refuse(`--advertise takes an address of this host that others reach, not ${advertise}`);
   if ((etcdCert === undefined) !== (etcdKey === undefined))
     throw refuse('--etcd-cert and --etcd-key are a pair: give both, or none');
+  if ((etcdUser === undefined) !== (etcdPasswordFile === undefined))
+    throw refuse('--etcd-user and --etcd-password-file are a pair: give both, or none');
   const path = (file: string | undefined) => (file === undefined ? null : resolve(file));
   return {
     endpoints,
     ca: path(etcdCa),
     cert: path(etcdCert),
     key: path(etcdKey),
+    ...(etcdUser === undefined || etcdPasswordFile === undefined
+      ? {}
+      : { login: { user: etcdUser, passwordFile: resolve(etcdPasswordFile) } }),
     ttl: ttlOf(etcdTtl),
     advertise: address,
   };

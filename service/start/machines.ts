@@ -125,6 +125,7 @@ export function buildMachines(state: OpenState, traces: Traces | null) {
     setNames: (name, entries) => shared.setRemoteNames(name, entries),
     watch: (machine) => machineStates.watch(machine),
     failed,
+    told: (what, text) => options.log.info({ what }, `${what}: ${text}`),
   });
   shared.refusedBy((name) => overlays.refusal(name));
   const networks: Networks = new Networks({

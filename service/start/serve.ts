@@ -106,6 +106,7 @@ export async function serve(
     policies: options.drift,
     machinesIn: (outside: string | null) => shared.machinesIn(outside),
     definitions: () => networks.all(),
+    overlaysOf: (all: readonly string[]) => overlays.facts(all),
     leftIn: (outside: string | null) => watch.leftIn(outside),
     forwards: listForwards(places.forwarder),
     askPublisher,

@@ -59,6 +59,8 @@ export interface MainOptions {
   etcdCa?: string;
   etcdCert?: string;
   etcdKey?: string;
+  etcdUser?: string;
+  etcdPasswordFile?: string;
   /** Seconds, as text. */
   etcdTtl?: string;
   advertise?: string;

@@ -34,6 +34,8 @@ export interface WhyParts {
   policies: DriftPolicies;
   machinesIn(outside: string | null): Outside | null;
   definitions(): readonly NetworkDefinition[];
+  /** Returns those of the networks that are overlays, as this host takes part in them. */
+  overlaysOf(networks: readonly string[]): Facts['overlays'];
   /** Returns the drift of the objects that containers of an outside share, which policy does not repair. */
   leftIn(outside: string | null): Facts['left'];
   forwards(outside: string | null, owner: string): Promise<Forwards | null>;
@@ -93,6 +95,7 @@ async function factsOf(parts: WhyParts, snapshot: ContainerSnapshot): Promise<Fa
     policies: parts.policies,
     left: parts.leftIn(outside).filter(({ network }) => network === null || concerned.has(network)),
     networks: networks.filter(({ network }) => concerned.has(network)),
+    overlays: outside === null ? parts.overlaysOf([...concerned]) : [],
     defined: new Set(parts.definitions().map(({ name }) => name)),
     firewall: machines === null ? null : sharedFact(machines.firewall, 'firewall'),
     firewalld: machines === null ? null : sharedFact(machines.firewalld, 'firewalld'),

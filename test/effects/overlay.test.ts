@@ -328,6 +328,25 @@ overlay('peers that would take the traffic of others get nothing', async () => {
   assert.equal(run('host1', 'bridge', 'fdb', 'show', 'dev', VXLAN).trim().split('\n').length, 1);
 });
 
+overlay(
+  'a share that was this host’s leads elsewhere when it is just what is left of the pool beside the new one',
+  async () => {
+    const host = await start(3);
+    const four = { pools: ['10.128.0.0/22', 'fd00:128::/48'] };
+    const of = (n: number): Seen => ({ ...overlayOf(3, [], four), subnets: overlayOf(n, []).subnets });
+    await host.raise(of(3));
+    for (const [from, to] of [
+      [3, 2],
+      [2, 3],
+      [3, 1],
+    ] as const) {
+      await host.revise(of(from), of(to));
+      assert.equal(await host.look(of(to)), [], `from ${from} to ${to}`);
+    }
+    await host.lower(of(1));
+  },
+);
+
 overlay('a new share takes the place of the old one, on the link too', async () => {
   const { one, here, two, there } = await pair();
   // The old one is another host's by now.

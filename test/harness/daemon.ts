@@ -63,7 +63,10 @@ export class TestDaemon {
   /** A number, as text: how many namespaces it makes in advance. */
   preparedNamespaces: MainOptions['preparedNamespaces'];
   /** Where etcd is, and the address for other hosts. */
-  etcd: Pick<MainOptions, 'etcd' | 'etcdCa' | 'etcdCert' | 'etcdKey' | 'etcdTtl' | 'advertise'> = {};
+  etcd: Pick<
+    MainOptions,
+    'etcd' | 'etcdCa' | 'etcdCert' | 'etcdKey' | 'etcdUser' | 'etcdPasswordFile' | 'etcdTtl' | 'advertise'
+  > = {};
   /** NAME=NUMBER: the forwarder's limits of each container. */
   forwarderLimits: string[] = [];
   /** BASE,SIZE: the pools for networks without a subnet. */

@@ -3,14 +3,18 @@
  *
  * Guarantees: real members of etcd, each with its own data on a tmpfs of the test's. A host or a member is cut off, frozen, killed
  * and replaced alone. `etcdctl` is the second opinion on what the store has.
+ * TEST_ETCD names the directory of another etcd and etcdctl than Debian's.
  * Limits: data is not fsynced, and elections take a fifth of the usual time, so that a test is quick.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { addNetns } from './inside.ts';
 import { TestDaemon } from './daemon.ts';
 
+const FOLDER = process.env['TEST_ETCD'];
+export const program = (name: string): string => (FOLDER === undefined ? name : `${FOLDER}/${name}`);
 const SWITCH = 'switch0';
 /** The address of the test's own namespace on the switch. */
 export const GROUND_ADDRESS = '192.0.2.254';
@@ -63,10 +67,10 @@ export class Etcd {
   readonly #flags: string[];
   readonly #processes: (ChildProcess | null)[];
 
-  /** `tls`: flags of certificates for what clients connect to. */
-  constructor(count: number, tls: string[] = []) {
-    const scheme = tls.length === 0 ? 'http' : 'https';
-    this.#flags = tls;
+  /** `flags`: those of certificates for what clients connect to, for example. */
+  constructor(count: number, flags: string[] = []) {
+    const scheme = flags.includes('--cert-file') ? 'https' : 'http';
+    this.#flags = flags;
     this.#members = Array.from({ length: count }, (_, n) => `192.0.2.${201 + n}`);
     this.endpoints = this.#members.map((address) => `${scheme}://${address}:2379`);
     this.#processes = this.#members.map(() => null);
@@ -109,7 +113,7 @@ export class Etcd {
     const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
     this.#processes[n] = spawn(
       'ip',
-      ['netns', 'exec', `etcd${n}`, 'etcd', ...words, ...this.#flags, '--unsafe-no-fsync'],
+      ['netns', 'exec', `etcd${n}`, program('etcd'), ...words, ...this.#flags, '--unsafe-no-fsync'],
       {
         stdio: ['ignore', log, log],
       },
@@ -147,6 +151,38 @@ export class Etcd {
     if (forget) rmSync(`/run/etcd${n}`, { recursive: true, force: true });
   }
 
+  /**
+   * Gives a member that has lost its disk a new life, as etcd's documentation says: the cluster forgets it, takes a new member at the same
+   * address, and that one starts with no data, and gets all of it from the others.
+   */
+  async replace(n: number): Promise<void> {
+    await this.kill(n, { forget: true });
+    const other = (n + 1) % this.#members.length;
+    await this.#again(() => {
+      // A removal whose answer was late has happened.
+      const id = new RegExp(`^([0-9a-f]+), .*, etcd${n}, `, 'm').exec(this.ctl(other, 'member', 'list'))?.[1];
+      if (id !== undefined) this.ctl(other, 'member', 'remove', id);
+    });
+    await this.#again(() =>
+      this.ctl(other, 'member', 'add', `etcd${n}`, `--peer-urls=http://${this.#members[n]}:2380`),
+    );
+    this.startMember(n, 'existing');
+    await this.#again(() => this.ctl(n, 'get', 'test/healthy'));
+  }
+
+  /** etcd refuses to change its members while it does not believe that it is well. */
+  async #again(work: () => unknown): Promise<void> {
+    for (let turn = 0; ; turn++) {
+      try {
+        work();
+        return;
+      } catch (error) {
+        if (turn > 100) throw error;
+        await sleep(100);
+      }
+    }
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#members.map((_, n) => this.kill(n)));
   }
@@ -154,11 +190,18 @@ export class Etcd {
   /** Runs etcdctl beside a member. */
   ctl(n: number, ...args: string[]): string {
     const env = { ...process.env, ETCDCTL_API: '3' };
-    return execFileSync('ip', ['netns', 'exec', `etcd${n}`, 'etcdctl', '--command-timeout', '2s', ...args], {
+    return execFileSync('ip', ['netns', 'exec', `etcd${n}`, program('etcdctl'), '--command-timeout', '2s', ...args], {
       encoding: 'utf8',
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+  }
+
+  /** The same, while the test goes on. */
+  async ask(n: number, ...args: string[]): Promise<string> {
+    const env = { ...process.env, ETCDCTL_API: '3' };
+    const command = ['netns', 'exec', `etcd${n}`, program('etcdctl'), '--command-timeout', '1s', ...args];
+    return (await promisify(execFile)('ip', command, { env })).stdout;
   }
 
   put(key: string, value: string): void {

@@ -58,6 +58,7 @@ export const factsWith = ({ context, ...more }: Changed = {}): Facts => ({
   state: 'up',
   defect: null,
   legal: ['configure', 'connect', 'disconnect', 'reload', 'publish', 'unpublish', 'teardown'],
+  overlays: [],
   history: [
     { t: NOW - 9000, machine: 'container', event: 'xstate.init', from: '', to: 'creating', ms: 0 },
     { t: NOW - 8000, machine: 'container', event: 'configure', from: 'created', to: 'configuring.leasing', ms: 1 },

@@ -161,6 +161,17 @@ client(
   },
 );
 
+client('requests at the same time each ask every member: one that the others have left is not left out', async () => {
+  const [live = ''] = etcd.endpoints;
+  const nobody = (port: number) => `https://192.0.2.201:${port}`;
+  const endpoints = [nobody(1), live, nobody(2), nobody(3), nobody(4)];
+  const many = new Gateway({ endpoints, ...PLACES });
+  const answers = await Promise.all(Array.from({ length: 8 }, () => new Store(many).get('nothing')));
+  assert.equal(answers, Array(8).fill(null));
+  assert.is(many.endpoint, live);
+  many.close();
+});
+
 client('without a leader, a watch ends and a request is refused in time: nobody answers from the past', async () => {
   const at = etcd.endpoints.indexOf(gateway.endpoint);
   const { until, why } = watching('l/', 0);

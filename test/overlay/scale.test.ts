@@ -74,7 +74,7 @@ class SimulatedHost {
     this.store = new Store(this.#gateway);
     const address = `198.51.${n >> 8}.${n & 255}`;
     this.#claims = new Claims({ store: this.store, read, readShared, ttl: TTL, place: `place ${n}`, address });
-    this.#keeper = new Keeper(this.store, TTL);
+    this.#keeper = new Keeper(this.store, TTL, () => {});
   }
 
   async join(): Promise<void> {
@@ -95,6 +95,7 @@ class SimulatedHost {
     this.#follower = new Follower({
       store: this.store,
       name: 'web',
+      heard: () => {},
       changed: (entries) => {
         const shares = new Set<string>();
         if (this.n < COMPUTING) {

@@ -7,6 +7,7 @@ import { cpSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Why } from '../../state/answers/container/why.ts';
 import type { OverlayView } from '../../state/answers/overlay.ts';
 import type { NetworkDefinition } from '../../state/network.ts';
 import type { Claim } from '../../state/overlay.ts';
@@ -148,8 +149,33 @@ shares(
     await a.done({ type: 'create', id: 'later', networks: { web: {} } });
     const { body } = await a.event({ type: 'configure', id: 'later' });
     assert.is(body.error?.code, 'OVERLAY_FENCED', JSON.stringify(body));
+    const members = /no member of etcd answers: http:\/\/192.0.2.20\d:2379: .*; http:.*; http:/;
+    assert.match(body.error?.message ?? '', members, 'what each member has answered');
+    const { outage, closed_since: closed, lease_ends: ends } = await view(a);
+    assert.match(outage?.why ?? '', members);
+    assert.ok(Date.parse(outage?.since ?? '') <= Date.parse(closed ?? ''), 'first etcd, and then the fence');
+    assert.ok(ends === null || Date.parse(ends) - Date.parse(closed ?? '') < TTL * 1000, `${closed} ${ends}`);
+    const why = (await a.get<Why>('/v1/containers/later/why')).body;
+    assert.match(
+      why.verdict,
+      /configure failed: nothing can be attached to network web now: .*no member of etcd answers/,
+    );
+    assert.match(JSON.stringify(why.parts), /nothing was attached since \d s ago; etcd began not to answer \d+ s ago/);
+    assert.match((await a.get('/v1/doctor')).text, /overlay web.*no member of etcd answers/);
     join('a');
     await until(() => view(a), isLeased);
+    await until(
+      () => view(a),
+      (one) => one.outage === null,
+    );
+    const lines = a
+      .log()
+      .split('\n')
+      .filter((line) => line.includes('etcd, for network web'));
+    assert.is(lines.length, 2, lines.join('\n'));
+    assert.match(lines[0] ?? '', members);
+    assert.match(lines[1] ?? '', /etcd, for network web: answers again, after \d+ s/);
+    assert.is((await view(a)).closed_since, null);
     await a.done({ type: 'configure', id: 'later' });
     await a.down('later', 'before');
   },
@@ -188,6 +214,12 @@ shares('a share whose lease has ended is claimed again; one that is somebody els
     (address) => address !== addressOf(was.networks),
   );
   assert.is(moved.split('.')[2], now[0]?.split('.')[2]);
+  assert.equal((await view(a)).renumbered?.from, [share]);
+  const why = (await a.get<Why>('/v1/containers/kept/why')).body;
+  assert.ok(
+    JSON.stringify(why.parts).includes(`addresses of ${now[0]} in place of ${share}`),
+    JSON.stringify(why.parts),
+  );
   const { peers } = await until(
     () => view(a),
     ({ peers: all }) => all.length === 2,
@@ -266,6 +298,19 @@ shares('foreign and damaged keys are left out alone, and said once', async () =>
   assert.is(told.filter((line) => line.includes('10.140.250.0-24 in etcd is left out')).length, 1);
   for (const key of ['subnets/10.140.250.0-24', 'subnets/10.99.0.0-24', 'other', 'subnets/nonsense'])
     etcd.ctl(0, 'del', `${prefix}/${key}`);
+});
+
+shares('in a pool that is full by hand, without rests, it is said that no share is left', async () => {
+  await a.network({ name: 'small', driver: 'overlay', subnets: [{ subnet: '10.141.0.0/22' }] });
+  const own = (await view(a, 'small')).shares[0] ?? '';
+  const others = [0, 1, 2, 3].map((n) => `10.141.${n}.0-24`).filter((key) => key !== own.replace('/', '-'));
+  const thief = { host: '0'.repeat(32), address: '192.0.2.9', mac: '02:00:00:00:00:09', generation: 1, place: 'x' };
+  const keys = others.map((key) => `/cleat/v1/networks/small/subnets/${key}`);
+  for (const key of keys) etcd.put(key, JSON.stringify(thief));
+  const { body } = await b.request('POST', '/v1/networks', { name: 'small', driver: 'overlay' });
+  assert.is(body.error?.code, 'NO_SHARE_LEFT', body.error?.message);
+  for (const key of keys) etcd.ctl(0, 'del', key);
+  assert.is((await a.request('DELETE', '/v1/networks/small')).status, 204);
 });
 
 shares('the last host that leaves takes the overlay with it', async () => {

@@ -9,7 +9,7 @@ import { givenBackTtl, restTtl, timesOf } from '../../plan/overlay/fence.ts';
 import { claimKey, namesKey, placeOf, restKey, rootOf, sharedKey } from '../../plan/overlay/keys.ts';
 import { peersOf, type Seen } from '../../plan/overlay/peers.ts';
 import { occupied, poolInTheWay } from '../../plan/overlay/pools.ts';
-import { areShares, chooseShares, shareCount } from '../../plan/overlay/shares.ts';
+import { areShares, chooseNearby, chooseShares, nearbyShares, shareCount } from '../../plan/overlay/shares.ts';
 import { zonesOf, type NameEntry } from '../../plan/names/names.ts';
 import { isCanonical } from '../../plan/addresses/address.ts';
 import { vtepMac } from '../../plan/addresses/mac.ts';
@@ -124,12 +124,48 @@ overlay('a share is free, of each pool, and where the host’s id puts it', () =
   assert.is(chooseShares(pools, ['10.7.0.0/22'], HOST), null);
   const many = Array.from({ length: 20 }, (_, n) => `10.7.${n}.0/24`);
   assert.equal(chooseShares({ pools: ['10.7.0.0/16'], host_prefix: 24 }, many, '0'.repeat(32)), ['10.7.20.0/24']);
+  assert.equal(nearbyShares(pools, `${'0'.repeat(15)}6${'0'.repeat(16)}`).slice(0, 5), [
+    '10.7.2.0/24',
+    '10.7.3.0/24',
+    '10.7.0.0/24',
+    '10.7.1.0/24',
+    'fd00:5:0:6::/64',
+  ]);
+  assert.is(nearbyShares(pools, HOST).length, 4 + 8, 'a small pool has no more');
+  const wide = { pools: ['10.7.0.0/16'], host_prefix: 24 };
+  assert.is(chooseNearby(wide, many, '0'.repeat(32)), null);
+  assert.equal(chooseNearby(wide, many.slice(0, 7), '0'.repeat(32)), ['10.7.7.0/24']);
   assert.is(areShares(pools, ['10.7.3.0/24', 'fd00:5:0:1::/64']), true);
   assert.is(areShares(pools, ['10.7.3.0/24']), false);
   assert.is(areShares(pools, ['10.7.3.0/25', 'fd00:5:0:1::/64']), false);
   assert.is(areShares(pools, ['10.8.3.0/24', 'fd00:5:0:1::/64']), false);
   assert.is(shareCount(pools), 4);
   assert.is(shareCount({ pools: ['fd00:5::/56'], host_prefix: 24 }), 256);
+});
+
+overlay('where its search begins all is taken: then any free share, each with the same chance', () => {
+  const pool = { pools: ['10.7.0.0/20'], host_prefix: 24 };
+  const zero = '0'.repeat(32);
+  // Free are 9, 10 and 15: the used ones have other sizes, overlap each other, and reach out of the pool.
+  const used = [
+    '10.7.0.0/21',
+    '10.7.8.0/25',
+    '10.7.11.0/24',
+    '10.7.12.0/23',
+    '10.7.13.0/24',
+    '10.7.14.7/32',
+    '10.6.0.0/16',
+  ];
+  const chosen = (chance: number) => chooseShares(pool, used, zero, chance)?.[0];
+  assert.equal(
+    [0, 0.33, 0.34, 0.66, 0.67, 1 - Number.EPSILON].map(chosen),
+    [9, 9, 10, 10, 15, 15].map((n) => `10.7.${n}.0/24`),
+  );
+  assert.is(chooseShares(pool, ['10.0.0.0/8'], zero, 0.5), null);
+  assert.is(chooseShares(pool, [...used, '10.7.9.0/24', '10.7.10.0/24', '10.7.15.0/24'], zero, 0), null);
+  const six = { pools: ['fd00:5::/32'], host_prefix: 24, host_prefix6: 120 };
+  const far = chooseShares(six, ['fd00:5::/116'], zero, 0.5)?.[0] ?? '';
+  assert.match(far, /^fd00:5:8000::\d?.*\/120$/, 'a pool of 2^88');
 });
 
 overlay('the times of a lease count from when its renewal was sent', () => {

@@ -4,7 +4,7 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Facts, NetworkFact } from '../../plan/why/facts.ts';
+import type { Facts, NetworkFact, OverlayFact } from '../../plan/why/facts.ts';
 import { FIREWALL, FIREWALLD, NETWORK, RESOLVER } from '../../plan/why/states.ts';
 import { judge } from '../../plan/why/why.ts';
 import type { Change, ContainerRequest } from '../../state/container.ts';
@@ -31,6 +31,56 @@ const listed = (changed: Changed): string[] =>
   judge(factsWith(changed))
     .parts.filter(({ part }) => ['network', 'firewall', 'firewalld', 'resolver', 'forwarder'].includes(part))
     .map(({ part, object }) => (object === null ? part : `${part} ${object}`));
+
+shared('an overlay says since when nothing is attached, what etcd has answered, and when the lease ends', () => {
+  const at = (ms: number) => NOW + ms;
+  const open = { network: 'web', state: 'holding.leased', fault: null, attempts: 0, shares: ['10.7.1.0/24'] };
+  const calm = { ...open, closedAt: null, leaseEnds: at(20_000), outage: null, renumbered: null };
+  const told = (more: Partial<OverlayFact>, context: Changed = {}) => {
+    const why = judge(factsWith({ overlays: [{ ...calm, ...more }], networks: [web], ...context }));
+    const found = why.parts.find(({ part }) => part === 'overlay');
+    return { ...why, said: `${found?.condition}: ${found?.text}` };
+  };
+  assert.is(told({}).said, 'ok: is open; has 10.7.1.0/24 for this host');
+  assert.is(told({}).well, true);
+  const members = 'no member of etcd answers: http://192.0.2.1:2379: no answer after 2000 ms';
+  const outage = { since: at(-12_000), why: members };
+  assert.is(
+    told({ outage }).said,
+    `ok: is open; has 10.7.1.0/24 for this host; etcd began not to answer 12 s ago (${members}), and the other hosts are those ` +
+      'that were known then',
+  );
+  const fault: Fault = { code: 'OVERLAY_FENCED', message: 'etcd has not renewed the share in time' };
+  const fenced = told({ state: 'fenced', fault, closedAt: at(-3000), leaseEnds: at(2000), outage });
+  assert.is(
+    fenced.said,
+    "wrong: is fenced: nothing is attached to it until its share is proven to be this host's: etcd has not renewed the share in " +
+      'time (OVERLAY_FENCED); nothing was attached since 3 s ago; etcd began not to answer 12 s ago ' +
+      `(${members}), and the other hosts are those that were known then; the lease of its share ends in 2 s if it is not renewed, ` +
+      'and the share is claimed again then',
+  );
+  assert.is(fenced.well, false);
+  assert.match(fenced.blocks.join(' '), /Overlay web is fenced|overlay web is fenced/);
+  const unreachable: Fault = { code: 'STORE_UNREACHABLE', message: members };
+  assert.is(
+    told({ state: 'unclaimed', fault: unreachable, attempts: 2, closedAt: at(-9000), leaseEnds: null, outage }).said,
+    `wrong: has no share for this host, and nothing is attached to it: ${members} (STORE_UNREACHABLE); nothing was attached since ` +
+      '9 s ago; etcd began not to answer 12 s ago, and the other hosts are those that were known then',
+  );
+  assert.match(
+    told({ state: 'claiming', leaseEnds: at(-5) }).said,
+    /^waiting: is claiming .*; the lease of its share has ended/,
+  );
+  const renumbered = { at: at(-60_000), from: ['10.7.9.0/24'], to: ['10.7.1.0/24'] };
+  assert.match(
+    told({ renumbered }).said,
+    /its containers got addresses of 10.7.1.0\/24 in place of 10.7.9.0\/24 60 s ago$/,
+  );
+  const absent = judge(factsWith({ overlays: [{ ...calm, state: 'absent' }] }));
+  assert.match(JSON.stringify(absent.parts), /started without --etcd/);
+  const degraded = told({ state: 'fenced', fault }, { state: 'degraded' });
+  assert.match(degraded.verdict, /is degraded: etcd has not renewed the share in time \(OVERLAY_FENCED\)/);
+});
 
 shared('in each of its states, a machine is described', () => {
   const told = (meanings: typeof NETWORK) =>

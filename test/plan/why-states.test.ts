@@ -8,9 +8,10 @@ import { containerMachine } from '../../machines/container/container.ts';
 import { firewallMachine } from '../../machines/firewall.ts';
 import { firewalldMachine } from '../../machines/firewalld.ts';
 import { networkMachine } from '../../machines/network.ts';
+import { overlayMachine } from '../../machines/overlay.ts';
 import { resolverMachine } from '../../machines/resolver.ts';
 import { rootlessMachine } from '../../machines/rootless.ts';
-import { FIREWALL, FIREWALLD, NETWORK, RESOLVER, ROOTLESS, stepOf, underWay } from '../../plan/why/states.ts';
+import { FIREWALL, FIREWALLD, NETWORK, OVERLAY, RESOLVER, ROOTLESS, stepOf, underWay } from '../../plan/why/states.ts';
 import { judge } from '../../plan/why/why.ts';
 import type { Change, ContainerContext } from '../../state/container.ts';
 import type { Fault } from '../../state/faults.ts';
@@ -31,6 +32,10 @@ states('every state of a shared machine has a sentence, and no sentence is of a 
   for (const [name, [machine, meanings]] of Object.entries({ ...all, ...more, rootless })) {
     assert.equal(Object.keys(meanings).sort(), [...Object.keys(machine.states), 'error'].sort(), name);
   }
+  const ofOverlay = statesOf(overlayMachine.root)
+    .filter(({ states: inner }) => Object.keys(inner).length === 0)
+    .map(({ path }) => path.join('.'));
+  assert.equal(Object.keys(OVERLAY).sort(), [...ofOverlay, 'absent', 'error'].sort(), 'overlay');
 });
 
 states('every state of a container is either at rest or has a word for what is done, and each step has its own', () => {
