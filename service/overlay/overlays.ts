@@ -7,20 +7,18 @@
  * gives its share back.
  * Limits: containers of outsides other than the daemon's own are on the bridge there, and do not reach other hosts.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { createActor, fromPromise, waitFor, type ActorRefFrom } from 'xstate';
+import { createActor, waitFor, type ActorRefFrom } from 'xstate';
 import type { EtcdPlaces } from '../../effects/etcd/gateway.ts';
 import type { Store } from '../../effects/etcd/store.ts';
 import { Claims } from '../../effects/overlay/claim.ts';
 import { Keeper } from '../../effects/overlay/keep.ts';
-import { ROOT, toFault } from '../../effects/effect.ts';
+import { ROOT } from '../../effects/effect.ts';
 import { until } from '../../effects/until.ts';
-import { overlayMachine } from '../../machines/overlay.ts';
+import type { overlayMachine } from '../../machines/overlay.ts';
 import { vtepMac } from '../../plan/addresses/mac.ts';
 import { peersOf, type Seen } from '../../plan/overlay/peers.ts';
 import type { Names, RemoteEntry } from '../../plan/names/names.ts';
-import { pauseAfter } from '../../plan/pauses.ts';
 import { rests } from '../../plan/states.ts';
 import type { OverlayFact } from '../../plan/why/facts.ts';
 import { FaultError, type Fault } from '../../state/faults.ts';
@@ -33,12 +31,11 @@ import { Follower } from './follower.ts';
 import { Outage, type Asking } from './outage.ts';
 import { absent, closedFault, factOf, troubleOf, viewOf, type Running } from './running.ts';
 import type { HostIdentity } from './host-identity.ts';
+import { withEffects } from './effects.ts';
 import type { HostKeys } from './host-keys.ts';
 
 /** How long a caller waits for the first share of a new network. */
 const FIRST_SHARE_MS = 15_000;
-/** A claim is tried again after this at most: nothing is attached until then. */
-const LONGEST_PAUSE_MS = 5000;
 
 /** What a network gets from its overlay. */
 export interface Joined {
@@ -270,7 +267,10 @@ export class Overlays {
   #run(shared: OverlayShared, subnets: readonly string[]): Running {
     const { etcd, identity, watch, failed, told } = this.#parts;
     const { name } = shared;
-    const actor = createActor(this.#machine(), { systemId: ROOT, input: { shared, host: identity.get(), subnets } });
+    const actor = createActor(this.#machine(name), {
+      systemId: ROOT,
+      input: { shared, host: identity.get(), subnets },
+    });
     const follower = new Follower({
       store: (etcd ?? noStore()).store,
       name,
@@ -306,16 +306,28 @@ export class Overlays {
           this.#meet(name, context.peers);
         if (context.held?.lease !== held?.lease) this.#names?.changed();
         // What is ours is no peer's.
-        if (
-          (context.held !== held || context.subnets !== recorded || running.settled !== settled) &&
-          running.seen !== null
-        )
-          this.#compare(name, running.seen);
+        const isOther = context.held !== held || context.subnets !== recorded || running.settled !== settled;
+        if (isOther && running.seen !== null) this.#compare(name, running.seen);
       },
       error: (error) => failed(`overlay ${name}`, error),
     });
     actor.start();
     return running;
+  }
+
+  #machine(name: string) {
+    const { identity, renumber, failed } = this.#parts;
+    return withEffects({
+      claims: this.#claims ?? noStore(),
+      keeper: this.#keeper ?? noStore(),
+      identity,
+      renumber: (network, subnets) => {
+        const overlay = this.#parts.definitions.byName.get(network)?.overlay;
+        return overlay === undefined ? Promise.resolve() : renumber(network, subnets, this.vtep(sharedOf(overlay)));
+      },
+      heard: (error) => this.#hear(name, 'share', error),
+      failed,
+    });
   }
 
   /** Takes how a request to the store has ended; null: it was answered. */
@@ -373,51 +385,6 @@ export class Overlays {
       if (subnets === undefined || subnets.join() === actor.getSnapshot().context.subnets.join()) continue;
       actor.send({ type: 'recorded', subnets });
     }
-  }
-
-  #machine() {
-    const { identity, renumber, failed } = this.#parts;
-    const [claims, keeper] = [this.#claims ?? noStore(), this.#keeper ?? noStore()];
-    const effect = <Input, Output>(name: string, body: (input: Input, signal: AbortSignal) => Promise<Output>) =>
-      fromPromise<Output, Input>(({ input, signal }) =>
-        body(input, signal).catch((error: unknown) => {
-          throw FaultError.of(toFault(error, name));
-        }),
-      );
-    return overlayMachine.provide({
-      actors: {
-        claimShare: effect('claimShare', async (input, signal) => {
-          const { name } = input.shared;
-          try {
-            const claimed = await claims.claim(input, signal);
-            this.#hear(name, 'share', null);
-            return claimed;
-          } catch (error) {
-            const isSilent = error instanceof FaultError && error.fault.code === 'STORE_UNREACHABLE';
-            if (isSilent && !signal.aborted) this.#hear(name, 'share', error);
-            throw error;
-          }
-        }),
-        renewIdentity: effect('renewIdentity', ({ host }) => {
-          failed(
-            'host id',
-            new FaultError('OVERLAY_DIFFERS', `another host renews the claims of ${host}: this one takes a new id`),
-          );
-          return Promise.resolve(identity.renew(host));
-        }),
-        keepShare: effect('keepShare', (input, signal) => keeper.keep(input, signal)),
-        regainShare: effect('regainShare', (input, signal) => keeper.regain(input, signal)),
-        renumber: effect('renumber', ({ network, subnets }) => {
-          const overlay = this.#parts.definitions.byName.get(network)?.overlay;
-          return overlay === undefined ? Promise.resolve() : renumber(network, subnets, this.vtep(sharedOf(overlay)));
-        }),
-        releaseShare: effect('releaseShare', (input) => claims.release(input)),
-        backOff: effect('backOff', async ({ attempt }, signal) => {
-          // By chance, so that a thousand hosts that etcd was too busy for do not come together again.
-          await delay(Math.min(pauseAfter(attempt), LONGEST_PAUSE_MS) * (1 - Math.random() / 2), undefined, { signal });
-        }),
-      },
-    });
   }
 }
 

@@ -108,10 +108,7 @@ shares('what does not agree, or cannot be, is refused and changes nothing', asyn
     /OVERLAY_DIFFERS .* pools 10.140.0.0/,
   );
   assert.match(await refused({ name: 'web', ipv6_enabled: true }), /OVERLAY_DIFFERS .*IPv6/);
-  assert.match(
-    await refused({ name: 'x', overlay: { backend: 'wireguard' } }),
-    /UNSUPPORTED backend wireguard is not built/,
-  );
+  assert.match(await refused({ name: 'x', overlay: { backend: 'geneve' } }), /BAD_REQUEST .*backend/);
   assert.match(
     await refused({ name: 'x', subnets: [{ subnet: '10.142.0.0/25' }] }),
     /BAD_REQUEST pool .* no shares of \/24/,
