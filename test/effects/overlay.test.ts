@@ -89,6 +89,38 @@ for (const backend of ['vxlan', 'host-gw', 'wireguard'] as const) {
   });
 }
 
+for (const backend of ['vxlan', 'wireguard'] as const) {
+  overlay(
+    `hosts that know each other by IPv6 addresses reach each other by ${backend}, and nobody else is let in`,
+    async () => {
+      const over6 = (n: number): string => `2001:db8::${n}`;
+      const [one, two] = [await start(1), await start(2)];
+      for (const { n, netns } of [one, two])
+        run(netns, 'ip', 'address', 'add', `${over6(n)}/64`, 'dev', 'eth0', 'nodad');
+      const of = (n: number, other: number) =>
+        overlayOf(
+          n,
+          [{ ...keyedPeer(other), address: over6(other) }],
+          { backend, address: over6(n) },
+          backend === 'vxlan' ? '1430' : '1420',
+        );
+      await one.raise(of(1, 2));
+      await two.raise(of(2, 1));
+      one.container(of(1, 2));
+      two.container(of(2, 1));
+      run('host2', 'nft', 'add table ip6 seen; add chain ip6 seen in { type filter hook input priority 5; }');
+      run('host2', 'nft', `add rule ip6 seen in ip6 saddr ${over6(1)} udp dport { 4789, 51820 } counter`);
+      const mtu = Number(of(1, 2).options.mtu);
+      assert.ok(pings('c1', containerAddress(2), mtu, '', 3), `${mtu} bytes in one piece`);
+      assert.ok(pings('c1', containerAddress(2, 6)));
+      assert.match(run('host2', 'nft', 'list table ip6 seen'), /counter packets [1-9]/);
+      assert.equal(await one.look(of(1, 2)), []);
+      await two.program({ ...of(2, 1), peers: [] });
+      assert.ok(isSilent('c1', containerAddress(2)), 'a host that is no peer');
+    },
+  );
+}
+
 overlay('addresses of containers are kept between hosts, and only there', async () => {
   const { two } = await pair();
   // A container whose network is masqueraded would come as its host; so it does to another address of the host.

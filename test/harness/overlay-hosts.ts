@@ -52,6 +52,7 @@ export function overlayOf(
   n: number,
   peers: readonly Peer[],
   more: Partial<Overlay> & { internal?: boolean } = {},
+  mtu = MTUS[more.backend ?? 'vxlan'],
 ): Seen {
   const { internal = false, ...shared } = more;
   const [four = '', six = ''] = sharesOf(n);
@@ -62,7 +63,7 @@ export function overlayOf(
     ...network,
     id,
     subnets: [...network.subnets, { subnet: six, gateway: `${six.replace('/64', '')}1` }],
-    options: { mtu: MTUS[shared.backend ?? 'vxlan'] },
+    options: { mtu },
     overlay: {
       name: 'ov',
       id,
@@ -213,6 +214,9 @@ export class OverlayHost {
 
   stop(): void {
     for (const name of this.#others) removeNetns(name);
+    // wireguard-go outlives the daemon, and would keep the namespace.
+    for (const pid of run(null, 'ip', 'netns', 'pids', this.netns).split('\n').filter(Boolean))
+      process.kill(Number(pid), 'SIGKILL');
     kernel.close(this.path);
     spawnSync('ip', ['link', 'del', `wire${this.n}`]);
     removeNetns(this.netns);
