@@ -20,6 +20,7 @@ import {
   type NetworkUpdateFlags,
 } from '../request/network-options.ts';
 import { DEFAULT_NETWORK } from '../request/options.ts';
+import { timeText } from '../text.ts';
 import { complain, warn } from '../terminal.ts';
 import { addConnect, addDisconnect, addReload } from './lifecycle.ts';
 
@@ -164,14 +165,15 @@ function addPeers(network: Command): void {
       ...peers.map((peer) => [peer.host.slice(0, 12), peer.address, peer.subnets.join(',')]),
     ];
     await session.table(view, ['HOST', 'ADDRESS', 'SHARES'], rows);
-    if (fault !== null) complain([`Warning: ${state}${closed === null ? '' : ` since ${closed}`}: ${fault.message}`]);
+    if (fault !== null)
+      complain([`Warning: ${state}${closed === null ? '' : ` since ${timeText(closed)}`}: ${fault.message}`]);
     if (outage !== null)
       complain([
-        `Warning: etcd does not answer as it should since ${outage.since}, so hosts may be missing: ${outage.why}`,
+        `Warning: etcd does not answer as it should since ${timeText(outage.since)}, so hosts may be missing: ${outage.why}`,
       ]);
     if (renumbered !== null)
       complain([
-        `Note: the network was given ${renumbered.to.join(', ')} at ${renumbered.at}, in place of ${renumbered.from.join(', ')}`,
+        `Note: the network was given ${renumbered.to.join(', ')} at ${timeText(renumbered.at)}, in place of ${renumbered.from.join(', ')}`,
       ]);
     for (const [key, why] of Object.entries(refused)) complain([`Warning: left out: ${key} ${why}`]);
   });

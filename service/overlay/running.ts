@@ -64,8 +64,6 @@ export const absent = (network: string, fault: Fault): OverlayFact => ({
   renumbered: null,
 });
 
-const timeOf = (ms: number): string => new Date(ms).toISOString();
-
 export function viewOf(running: Running, left: number | null): OverlayView {
   const { actor, refused, peers, follower } = running;
   const { host, fault } = actor.getSnapshot().context;
@@ -78,11 +76,10 @@ export function viewOf(running: Running, left: number | null): OverlayView {
     agreed_ms: follower.agreedAt === null ? null : Math.round(performance.now() - follower.agreedAt),
     refused: Object.fromEntries(refused),
     fault,
-    closed_since: closedAt === null ? null : timeOf(closedAt),
-    lease_ends: leaseEnds === null ? null : timeOf(leaseEnds),
-    outage: outage === null ? null : { since: timeOf(outage.since), why: outage.why },
-    renumbered:
-      renumbered === null ? null : { at: timeOf(renumbered.at), from: [...renumbered.from], to: [...renumbered.to] },
+    closed_since: closedAt,
+    lease_ends: leaseEnds === null ? null : Math.round(leaseEnds),
+    outage: outage,
+    renumbered: renumbered === null ? null : { at: renumbered.at, from: [...renumbered.from], to: [...renumbered.to] },
   };
 }
 

@@ -7,6 +7,9 @@ import { z } from 'zod';
 import { Fault } from '../faults.ts';
 import { Peer } from '../overlay.ts';
 
+/** Milliseconds since the epoch. */
+const Time = z.int();
+
 export const OverlayView = z.object({
   state: z.string().describe('The state of its machine: claiming, holding.leased, fenced, ...'),
   host: z.string().describe('The id of this host'),
@@ -15,17 +18,16 @@ export const OverlayView = z.object({
   agreed_ms: z.int().nullable().describe('Milliseconds since all shares were last listed; null: never yet'),
   refused: z.record(z.string(), z.string()).describe('Keys in the store that are left out, with the reason'),
   fault: Fault.nullable().describe('Why it is not as it should be'),
-  closed_since: z.iso.datetime().nullable().describe('Since when no container can be attached; null: one can'),
-  lease_ends: z.iso
-    .datetime()
-    .nullable()
-    .describe('When the lease of the shares may end, unless it is renewed; null: none is held'),
+  closed_since: Time.nullable().describe('Since when no container can be attached; null: one can'),
+  lease_ends: Time.nullable().describe(
+    'When the lease of the shares may end, unless it is renewed; null: none is held',
+  ),
   outage: z
-    .object({ since: z.iso.datetime(), why: z.string().describe('What each member of etcd has answered') })
+    .object({ since: Time, why: z.string().describe('What each member of etcd has answered') })
     .nullable()
     .describe('Since when etcd does not answer as it should: what is known of it may be old'),
   renumbered: z
-    .object({ at: z.iso.datetime(), from: z.array(z.string()), to: z.array(z.string()) })
+    .object({ at: Time, from: z.array(z.string()), to: z.array(z.string()) })
     .nullable()
     .describe('When its network was given other shares, since the daemon was started'),
 });

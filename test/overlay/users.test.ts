@@ -42,7 +42,7 @@ async function until(so: () => boolean | Promise<boolean>, what: string, ms = 20
 /** The share is renewed from now on, under the lease that it had. */
 async function isRenewed(): Promise<void> {
   const { lease_ends: before } = await view();
-  await until(async () => Date.parse((await view()).lease_ends ?? '') > Date.parse(before ?? '') + 500, 'renewed');
+  await until(async () => ((await view()).lease_ends ?? 0) > (before ?? 0) + 500, 'renewed');
 }
 const message = (work: Promise<unknown>): Promise<string> =>
   work.then(

@@ -168,7 +168,7 @@ surroundings('with a read-only /proc/sys, our switches are written, and the host
   remount('ro');
   await daemon.down('b');
   await until('the table has gone again', noTable);
-  assert.match(daemon.log(), /"level":50.*putting back the switches of forwarding/);
+  await until('it is said', () => /"level":50.*putting back the switches of forwarding/.test(daemon.log()));
   await assertComesBackTo(before, () => inspect(daemon));
   execFileSync('umount', ['/proc/sys']);
 });
