@@ -33,7 +33,8 @@ const FEW = 100;
 const MANY = 1000;
 /** A daemon looks at everything once in the first minute, and would take its processor time from the traffic. */
 const QUIET_MS: [full: number, quick: number] = [70_000, 2000];
-const TURN_MS = 150;
+/** Shorter turns differ by a quarter of themselves. */
+const TURN_MS: [full: number, quick: number] = [700, 150];
 const MOST_DIALS = 300;
 
 interface RealHost extends Host {
@@ -126,10 +127,11 @@ async function traffic(
     cleat: { from: fromCleat, to: { address: addressIn(toCleat), port: SERVED } },
   };
   servers.push(await serve(toHand.netns), await serve(toCleat));
+  const turn = pick(context, ...TURN_MS);
   const kinds = {
-    throughput: ({ from, to }) => send(to, 1, TURN_MS, from),
-    connections: ({ from, to }) => dial(to, 1, MOST_DIALS, TURN_MS, from),
-    'round trips': ({ from, to }) => echo(to, 1, TURN_MS, from),
+    throughput: ({ from, to }) => send(to, 1, turn, from),
+    connections: ({ from, to }) => dial(to, 1, MOST_DIALS, turn, from),
+    'round trips': ({ from, to }) => echo(to, 1, turn, from),
   } as const satisfies Record<string, (way: typeof ways.hand) => Promise<Moved>>;
   await sleep(pick(context, ...QUIET_MS));
   const ratios = { throughput: [] as number[], connections: [] as number[], 'round trips': [] as number[] };
