@@ -163,12 +163,15 @@ surroundings('with a read-only /proc/sys, our switches are written, and the host
   await until('the table has gone', noTable);
   // Somebody turns forwarding off: the daemon cannot restore it, says so, and its table is removed all the same.
   await daemon.up('b', { networks: on('web') });
+  // While it can be written, the daemon would turn it on again.
+  process.kill(daemon.pid, 'SIGSTOP');
   remount('rw');
   set('0');
   remount('ro');
+  process.kill(daemon.pid, 'SIGCONT');
   await daemon.down('b');
   await until('the table has gone again', noTable);
-  await until('it is said', () => /"level":50.*putting back the switches of forwarding/.test(daemon.log()));
+  assert.match(daemon.log(), /"level":50.*putting back the switches of forwarding/);
   await assertComesBackTo(before, () => inspect(daemon));
   execFileSync('umount', ['/proc/sys']);
 });
