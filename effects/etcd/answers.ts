@@ -1,5 +1,5 @@
 /**
- * What etcd answers instead of what was asked for.
+ * Tells refusals from answers: etcd sends the one in the place of the other.
  *
  * Guarantees: a refusal has the code of gRPC's status (google.golang.org/grpc/codes), whatever way the gateway has written it.
  */

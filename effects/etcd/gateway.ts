@@ -29,6 +29,14 @@ const DEADLINE_MS = 6000;
 const MEMBER_MS = 500;
 const MAX_ANSWER = 16 * 1024 * 1024;
 
+/** One request to one member. The token is empty if etcd has no users. */
+interface Call {
+  to: URL;
+  path: string;
+  body: object;
+  token: string;
+}
+
 /** The reason why one member gave no answer. */
 class Silence extends Error {}
 
@@ -90,7 +98,7 @@ export class Gateway {
       const endpoint = this.#member(at);
       try {
         const limit = Math.min(left, Math.max(MEMBER_MS, left / (this.#endpoints.length - tried)));
-        const answer = await this.#ask<Answer>(endpoint, path, body, limit, token);
+        const answer = await this.#ask<Answer>({ to: endpoint, path, body, token }, limit);
         if (tried > 0) this.#at = at;
         return answer;
       } catch (error) {
@@ -116,7 +124,8 @@ export class Gateway {
     };
     let request: ClientRequest | null = null;
     try {
-      request = this.#request(this.#member(this.#at), path, body, this.#login?.current ?? '', (response) => {
+      const call = { to: this.#member(this.#at), path, body, token: this.#login?.current ?? '' };
+      request = this.#request(call, (response) => {
         if (response.statusCode !== 200) return end(`status ${response.statusCode}`);
         let rest = '';
         response.setEncoding('utf8');
@@ -147,37 +156,25 @@ export class Gateway {
     for (const agent of Object.values(this.#agents)) agent.destroy();
   }
 
-  async #ask<Answer extends object>(
-    to: URL,
-    path: string,
-    body: object,
-    ms: number,
-    token: string,
-  ): Promise<Answer | { refusal: Refusal }> {
+  async #ask<Answer extends object>(call: Call, ms: number): Promise<Answer | { refusal: Refusal }> {
     const began = performance.now();
     try {
-      return await this.#once<Answer>(to, path, body, ms, token);
+      return await this.#once<Answer>(call, ms);
     } catch (error) {
       // etcd has closed a connection that was idle, just when we used it.
       if (!(error instanceof Stale)) throw error;
-      return this.#once<Answer>(to, path, body, ms - (performance.now() - began), token);
+      return this.#once<Answer>(call, ms - (performance.now() - began));
     }
   }
 
-  #once<Answer extends object>(
-    to: URL,
-    path: string,
-    body: object,
-    ms: number,
-    token: string,
-  ): Promise<Answer | { refusal: Refusal }> {
+  #once<Answer extends object>(call: Call, ms: number): Promise<Answer | { refusal: Refusal }> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
         clearTimeout(timer);
         reject(error);
         request.destroy();
       };
-      const request = this.#request(to, path, body, token, (response) => {
+      const request = this.#request(call, (response) => {
         const parts: Buffer[] = [];
         let size = 0;
         response.on('data', (part: Buffer) => {
@@ -204,13 +201,7 @@ export class Gateway {
   }
 
   /** Throws a FaultError if there are no certificates to connect with. */
-  #request(
-    to: URL,
-    path: string,
-    body: object,
-    token: string,
-    answered: (response: IncomingMessage) => void,
-  ): ClientRequest {
+  #request({ to, path, body, token }: Call, answered: (response: IncomingMessage) => void): ClientRequest {
     const url = new URL(path, to);
     const text = JSON.stringify(body);
     const headers = {

@@ -18,7 +18,7 @@ export interface LoginFiles {
 
 type Authenticate = (body: { name: string; password: string }) => Promise<{ token?: string } | { refusal: Refusal }>;
 
-/** What etcd says of a token that it does not know any more, or does not get. It has one code for these and for what is denied. */
+/** Recognises that etcd does not know our token any more, or has got none. The text decides, because the code is that of what is denied. */
 const UNKNOWN = /invalid auth token|revision of auth store is old|user name is empty/;
 
 export const isUnknown = ({ message }: Refusal): boolean => UNKNOWN.test(message);

@@ -42,7 +42,7 @@ export interface ClaimParts {
   place: string;
   /** The address at which other hosts reach this one. */
   address: string;
-  /** What else a claim says of this host, by the backend. */
+  /** Returns what else a claim says of this host: its public key, if the backend is WireGuard. */
   more?: (shared: OverlayShared, host: string) => Pick<Claim, 'public_key'>;
 }
 
@@ -255,7 +255,7 @@ export class Claims {
 /** The shares that are looked at: those that this host had, those where its search begins, or all. */
 type Scope = 'own' | 'nearby' | 'all';
 
-/** What is known of the store. `isFresh`: it is of one moment, and no attempt has failed since. */
+/** Holds what is known of the store. `isFresh`: all was read at one moment, and no attempt has failed since. */
 interface Known {
   entries: Map<string, Entry>;
   isFresh: boolean;

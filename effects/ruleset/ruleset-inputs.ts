@@ -28,7 +28,7 @@ export interface OverlayRules {
   /** All of the overlay's addresses, in CIDR notation. `subnets` are those of this host. */
   pools: readonly string[];
   /**
-   * What packets of VXLAN are known by: the address that they come to, their network number and port, and the addresses that the other
+   * Packets of VXLAN are known by these: the address that they come to, their network number and port, and the addresses that the other
    * hosts send them from. null: packets of the tunnel prove themselves who sent them, or there is no tunnel.
    */
   vxlan: { local: string; vni: number; port: number; peers: readonly string[] } | null;

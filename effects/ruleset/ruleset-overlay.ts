@@ -60,7 +60,7 @@ const OF_VXLAN = ['received', 'sent'];
 export const OVERLAY_CHAINS = [...OF_VXLAN, ...OF_ALL];
 export const overlayChains = (overlay: OverlayRules | undefined): string[] =>
   overlay === undefined ? [] : overlay.vxlan === null ? OF_ALL : OVERLAY_CHAINS;
-/** What calls those of VXLAN: before connections are tracked (NF_IP_PRI_RAW of netfilter_ipv4.h). */
+/** These hooks call the chains of VXLAN before connections are tracked (NF_IP_PRI_RAW of netfilter_ipv4.h). */
 export const TUNNEL_HOOKS: Record<string, NftHook> = {
   received: { type: 'filter', hook: 'prerouting', priority: -300, policy: 'accept' },
   sent: { type: 'filter', hook: 'output', priority: -300, policy: 'accept' },

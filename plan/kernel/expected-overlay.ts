@@ -1,5 +1,5 @@
 /**
- * What an overlay has in the kernel of each host beside its bridge: a link with this host's address in the overlay, and for each other
+ * Says what an overlay has in the kernel of each host beside its bridge: a link with this host's address in the overlay, and for each other
  * host a route by it. A VXLAN link has also a neighbour and an entry of its forwarding table for each, and one of WireGuard has a peer
  * (expected-wireguard.ts). The backend host-gw has routes alone.
  *
@@ -128,7 +128,7 @@ export interface OverlayDump {
   neighbours: readonly PeerNeighbourSeen[];
   /** The forwarding table of the VXLAN link. */
   fdb: readonly FdbSeen[];
-  /** What the link of WireGuard says of itself; null if it is not there, or does not answer. */
+  /** Holds what the link of WireGuard says of itself; null if it is not there, or does not answer. */
   wireguard: WireguardSeen | null;
 }
 

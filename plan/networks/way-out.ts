@@ -25,7 +25,7 @@ export const remembered = (before: WayOut, now: WayOut): WayOut => ({ 4: now[4] 
 
 /** The headers around an Ethernet frame in VXLAN (RFC 7348, 5), and the frame's own: 14 + 8 + 8 + 20 bytes, or 40 for IPv6. */
 const VXLAN_HEADERS = { 4: 50, 6: 70 };
-/** Those of a data packet of WireGuard, its tag of authentication, UDP and IP: 16 + 16 + 8 + 20 bytes, or 40 for IPv6. */
+/** A data packet of WireGuard has 16 bytes of its own, a tag of 16, 8 of UDP, and 20 of IPv4 or 40 of IPv6. */
 const WIREGUARD_HEADERS = { 4: 60, 6: 80 };
 const HEADERS = { vxlan: VXLAN_HEADERS, wireguard: WIREGUARD_HEADERS, 'host-gw': { 4: 0, 6: 0 } };
 

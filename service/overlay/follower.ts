@@ -42,7 +42,7 @@ export class Follower {
     store: Store;
     name: string;
     changed: (entries: ReadonlyMap<string, Entry>, revision: number) => void;
-    /** What has failed; null when all has been listed and is watched. */
+    /** Takes what has failed; null when all has been listed and is watched. */
     heard: (error: unknown) => void;
   }) {
     this.#store = parts.store;

@@ -82,7 +82,7 @@ export class HostKeys {
   }
 }
 
-/** What comes before the 32 bytes of a private key of X25519 in PKCS #8 (RFC 8410, 7). */
+/** These bytes come before the 32 of a private key of X25519 in PKCS #8 (RFC 8410, 7). */
 const PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex');
 const BYTES = 32;
 

@@ -7,7 +7,7 @@
  */
 import { spanText } from '../../plan/why/words.ts';
 
-/** What asks the store: for the share of this host, or for what the other hosts have written. */
+/** A request asks the store for the share of this host, or for what the other hosts have written. */
 export type Asking = 'share' | 'hosts';
 
 export interface OutageParts {

@@ -110,6 +110,10 @@ const BROKEN: Record<string, [command: string, expected: string[]]> = {
     `delete element inet ${TABLE} saddr6 { fd00:90::/64 }\nadd element inet ${TABLE} saddr6 { fd00:90::/64 : accept }`,
     ['rule fd00:90:: in saddr6 back'],
   ],
+  'packets that this host sends to itself': [
+    `delete element inet ${TABLE} arrivals { "lo" }`,
+    ['table lo in arrivals -'],
+  ],
   'loopback addresses that may come by a wire': [
     `delete element inet ${TABLE} saddr4 { 127.0.0.0/8 }`,
     ['table 127.0.0.0 in saddr4 -', 'table 128.0.0.0 in saddr4 -'],
